@@ -1,0 +1,139 @@
+"""Dual codes: two parallel token streams of one utterance, and their 2:3 interleave.
+
+Linguistic codes run at 16.67 Hz over 1024 values, semantic codes at 25 Hz over 4096
+values. Two linguistic and three semantic codes cover the same 120 ms and form one
+*group*, the unit of masks (Step-Audio technical report, section 3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "GROUP_SECONDS",
+    "GROUP_SIZE",
+    "LINGUISTIC_PER_GROUP",
+    "LINGUISTIC_SIZE",
+    "SEMANTIC_PER_GROUP",
+    "SEMANTIC_SIZE",
+    "DualCodes",
+]
+
+LINGUISTIC_SIZE = 1024
+SEMANTIC_SIZE = 4096
+LINGUISTIC_PER_GROUP = 2
+SEMANTIC_PER_GROUP = 3
+GROUP_SIZE = LINGUISTIC_PER_GROUP + SEMANTIC_PER_GROUP
+GROUP_SECONDS = 0.12
+
+IntArray = npt.NDArray[np.int64]
+
+
+def _codes(values: Iterable[int] | IntArray, size: int, what: str) -> IntArray:
+    """Return a read-only int64 vector, refusing values outside ``[0, size)``."""
+    raw = values if isinstance(values, np.ndarray) else list(values)
+    codes = np.array(raw, dtype=np.int64).reshape(-1)
+    if codes.size and (codes.min() < 0 or codes.max() >= size):
+        bad = int(codes[(codes < 0) | (codes >= size)][0])
+        raise ValueError(f"{what} code {bad} is outside 0..{size - 1}")
+    codes.setflags(write=False)
+    return codes
+
+
+@dataclass(frozen=True, eq=False)
+class DualCodes:
+    """The two code streams of one utterance.
+
+    Attributes:
+        linguistic: int64, shape ``(n,)``, values 0..1023, 16.67 per second.
+        semantic: int64, shape ``(m,)``, values 0..4095, 25 per second.
+    """
+
+    linguistic: IntArray
+    semantic: IntArray
+
+    def __post_init__(self) -> None:
+        """Copy, check and freeze both streams."""
+        object.__setattr__(
+            self, "linguistic", _codes(self.linguistic, LINGUISTIC_SIZE, "linguistic")
+        )
+        object.__setattr__(self, "semantic", _codes(self.semantic, SEMANTIC_SIZE, "semantic"))
+
+    def __eq__(self, other: object) -> bool:
+        """Compare both streams value by value."""
+        if not isinstance(other, DualCodes):
+            return NotImplemented
+        return np.array_equal(self.linguistic, other.linguistic) and np.array_equal(
+            self.semantic, other.semantic
+        )
+
+    def __hash__(self) -> int:
+        """Hash both streams, so that codes can key a cache."""
+        return hash((self.linguistic.tobytes(), self.semantic.tobytes()))
+
+    @property
+    def groups(self) -> int:
+        """Number of complete 120 ms groups."""
+        return min(
+            len(self.linguistic) // LINGUISTIC_PER_GROUP, len(self.semantic) // SEMANTIC_PER_GROUP
+        )
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the complete groups, in seconds."""
+        return self.groups * GROUP_SECONDS
+
+    def interleave(self) -> IntArray:
+        """Return the complete groups as one stream of token indices.
+
+        Linguistic codes keep their value, semantic codes are offset by 1024: the ``N`` of
+        ``<audio_N>``. Codes past the last complete group are left out.
+
+        Returns:
+            int64, shape ``(5 * groups,)``, values 0..5119.
+        """
+        n = self.groups
+        rows = np.empty((n, GROUP_SIZE), dtype=np.int64)
+        rows[:, :LINGUISTIC_PER_GROUP] = self.linguistic[: n * LINGUISTIC_PER_GROUP].reshape(
+            n, LINGUISTIC_PER_GROUP
+        )
+        rows[:, LINGUISTIC_PER_GROUP:] = (
+            self.semantic[: n * SEMANTIC_PER_GROUP].reshape(n, SEMANTIC_PER_GROUP) + LINGUISTIC_SIZE
+        )
+        return rows.reshape(-1)
+
+    @classmethod
+    def from_interleaved(cls, tokens: Sequence[int] | IntArray) -> DualCodes:
+        """Split a stream of token indices that keeps the 2:3 phase.
+
+        Args:
+            tokens: values 0..5119 in groups of five; an incomplete last group is kept as far
+                as it goes.
+
+        Raises:
+            ValueError: if a token has the wrong kind for its place.
+        """
+        flat = np.asarray(tokens, dtype=np.int64).reshape(-1)
+        place = np.arange(len(flat)) % GROUP_SIZE
+        is_linguistic = place < LINGUISTIC_PER_GROUP
+        wrong = np.flatnonzero(is_linguistic != (flat < LINGUISTIC_SIZE))
+        if wrong.size:
+            at = int(wrong[0])
+            want = "linguistic" if is_linguistic[at] else "semantic"
+            raise ValueError(f"token {int(flat[at])} at place {at} should be a {want} code")
+        return cls(flat[is_linguistic], flat[~is_linguistic] - LINGUISTIC_SIZE)
+
+    def token_string(self) -> str:
+        """Return the interleaved groups as ``<audio_N>`` marks without separators."""
+        return "".join(f"<audio_{token}>" for token in self.interleave())
+
+    def slice_groups(self, start: int, stop: int) -> DualCodes:
+        """Return groups ``start`` to ``stop`` (exclusive)."""
+        return DualCodes(
+            self.linguistic[start * LINGUISTIC_PER_GROUP : stop * LINGUISTIC_PER_GROUP],
+            self.semantic[start * SEMANTIC_PER_GROUP : stop * SEMANTIC_PER_GROUP],
+        )
