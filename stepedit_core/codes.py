@@ -51,10 +51,13 @@ class DualCodes:
     Attributes:
         linguistic: int64, shape ``(n,)``, values 0..1023, 16.67 per second.
         semantic: int64, shape ``(m,)``, values 0..4095, 25 per second.
+        start: second of the encoded utterance at which the first code begins; tokenizers trim
+            leading silence, so it need not be 0, and padding can make it negative.
     """
 
     linguistic: IntArray
     semantic: IntArray
+    start: float = 0.0
 
     def __post_init__(self) -> None:
         """Copy, check and freeze both streams."""
@@ -64,7 +67,7 @@ class DualCodes:
         object.__setattr__(self, "semantic", _codes(self.semantic, SEMANTIC_SIZE, "semantic"))
 
     def __eq__(self, other: object) -> bool:
-        """Compare both streams value by value."""
+        """Compare both streams value by value (``start`` is not compared)."""
         if not isinstance(other, DualCodes):
             return NotImplemented
         return np.array_equal(self.linguistic, other.linguistic) and np.array_equal(
@@ -136,4 +139,5 @@ class DualCodes:
         return DualCodes(
             self.linguistic[start * LINGUISTIC_PER_GROUP : stop * LINGUISTIC_PER_GROUP],
             self.semantic[start * SEMANTIC_PER_GROUP : stop * SEMANTIC_PER_GROUP],
+            self.start + start * GROUP_SECONDS,
         )

@@ -1,0 +1,214 @@
+"""Utterances: mono speech with its transcript, read from and written to audio files."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import soundfile as sf
+
+from stepedit_core.errors import AudioError
+
+__all__ = ["MAX_SECONDS", "MIN_SECONDS", "Span", "Utterance"]
+
+MIN_RATE, MAX_RATE = 4_000, 192_000
+MIN_SECONDS = 0.02
+MAX_SECONDS = 300.0
+"""Longest file that ``Utterance.read`` takes by default, in seconds."""
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class Span(NamedTuple):
+    """A stretch of an utterance, in seconds of the utterance that the edit receives."""
+
+    start: float
+    end: float
+
+    @property
+    def seconds(self) -> float:
+        """Length of the span in seconds."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True, eq=False)
+class Utterance:
+    """One piece of speech: immutable mono samples and what is known about them.
+
+    Attributes:
+        samples: float32, shape ``(n,)``, nominal range -1..1, read-only.
+        sample_rate: in Hz, 4000..192000.
+        transcript: the words spoken, or None where they are not known.
+        language: BCP 47 tag such as ``en`` or ``zh``, or None.
+        channels: channels of the file that the samples were mixed down from.
+        subtype: soundfile subtype of that file (``PCM_16``, ``FLOAT`` ...), reused on writing.
+    """
+
+    samples: FloatArray
+    sample_rate: int
+    transcript: str | None = None
+    language: str | None = None
+    channels: int = field(default=1, kw_only=True)
+    subtype: str | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Freeze a float32 copy of the samples; refuse what is not mono, finite speech."""
+        samples = np.array(self.samples, dtype=np.float32)
+        if samples.ndim != 1:
+            raise AudioError(f"an utterance is mono, got an array of shape {samples.shape}")
+        if not MIN_RATE <= self.sample_rate <= MAX_RATE:
+            raise AudioError(
+                f"sample rate {self.sample_rate} Hz is outside {MIN_RATE}..{MAX_RATE} Hz"
+            )
+        if not np.isfinite(samples).all():
+            raise AudioError("the samples contain NaN or infinite values; repair the recording")
+        if self.transcript is not None and not isinstance(self.transcript, str):
+            kind = type(self.transcript).__name__
+            raise AudioError(f"a transcript is text, got {kind}; pass a string or None")
+        samples.setflags(write=False)
+        object.__setattr__(self, "samples", samples)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare samples, rate, transcript and language."""
+        if not isinstance(other, Utterance):
+            return NotImplemented
+        return (
+            self.sample_rate == other.sample_rate
+            and self.transcript == other.transcript
+            and self.language == other.language
+            and np.array_equal(self.samples, other.samples)
+        )
+
+    def __hash__(self) -> int:
+        """Hash what ``==`` compares."""
+        return hash((self.samples.tobytes(), self.sample_rate, self.transcript, self.language))
+
+    def __repr__(self) -> str:
+        """Show length and rate instead of the samples."""
+        text = f", {self.transcript!r}" if self.transcript else ""
+        return f"Utterance({self.seconds:.2f} s at {self.sample_rate} Hz{text})"
+
+    @property
+    def seconds(self) -> float:
+        """Duration in seconds."""
+        return len(self.samples) / self.sample_rate
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the samples and their rate, in hexadecimal."""
+        return hashlib.sha256(self.samples.tobytes() + str(self.sample_rate).encode()).hexdigest()
+
+    def replace(self, **changes: object) -> Utterance:
+        """Return a copy with some attributes changed."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+    def slice(self, span: Span | tuple[float, float]) -> Utterance:
+        """Return the samples of a span (seconds) as an utterance without transcript."""
+        start, end = (round(edge * self.sample_rate) for edge in span)
+        return self.replace(samples=self.samples[max(start, 0) : end], transcript=None)
+
+    def resample(self, sample_rate: int) -> Utterance:
+        """Return the utterance at another rate in Hz (soxr, very high quality)."""
+        if sample_rate == self.sample_rate:
+            return self
+        import soxr
+
+        samples = soxr.resample(self.samples, self.sample_rate, sample_rate, quality="VHQ")
+        return self.replace(samples=samples, sample_rate=sample_rate)
+
+    def problem(self) -> str | None:
+        """Say why no edit can work on this utterance, or return None."""
+        if len(self.samples) == 0:
+            return "the recording holds no samples"
+        if self.seconds < MIN_SECONDS:
+            return f"the recording lasts {self.seconds * 1000:.1f} ms; 20 ms is the least"
+        if not self.samples.any():
+            return "the recording is digital silence: there is nothing to edit"
+        return None
+
+    @classmethod
+    def read(
+        cls,
+        path: str | os.PathLike[str],
+        transcript: str | None = None,
+        language: str | None = None,
+        *,
+        max_seconds: float = MAX_SECONDS,
+    ) -> Utterance:
+        """Read a WAV, FLAC, OGG, Opus or MP3 file; several channels are averaged.
+
+        Args:
+            path: the file.
+            transcript: the words spoken in it.
+            language: BCP 47 tag.
+            max_seconds: refuse longer files; edits work on utterances, not on albums.
+
+        Raises:
+            AudioError: if the file is absent, unreadable, empty, too long or not finite.
+        """
+        name = os.fspath(path)
+        if not Path(name).is_file():
+            raise AudioError(f"{name}: no such file")
+        if Path(name).stat().st_size == 0:
+            raise AudioError(f"{name}: the file is empty")
+        try:
+            with sf.SoundFile(name) as file:
+                seconds = file.frames / file.samplerate
+                if seconds > max_seconds:
+                    raise AudioError(
+                        f"{name}: lasts {seconds:.0f} s, more than the limit of "
+                        f"{max_seconds:.0f} s; split it into utterances"
+                    )
+                samples = file.read(dtype="float32", always_2d=True)
+                rate, channels, subtype = file.samplerate, file.channels, file.subtype
+        except (sf.LibsndfileError, RuntimeError) as error:
+            raise AudioError(f"{name}: not a readable audio file ({error})") from error
+        if len(samples) == 0:
+            raise AudioError(f"{name}: the recording holds no samples")
+        mono = samples[:, 0] if channels == 1 else samples.mean(axis=1)
+        try:
+            return cls(mono, rate, transcript, language, channels=channels, subtype=subtype)
+        except AudioError as error:
+            raise AudioError(f"{name}: {error}") from error
+
+    def write(self, path: str | os.PathLike[str], *, subtype: str | None = None) -> Path:
+        """Write the samples; the suffix chooses the format, the name appears when complete.
+
+        Args:
+            path: target such as ``out.wav`` or ``out.flac``.
+            subtype: soundfile subtype; the one that the utterance was read with if the format
+                has it, otherwise the format's default.
+
+        Raises:
+            AudioError: if the folder cannot be written or the suffix is unknown.
+        """
+        target = Path(path)
+        kind = target.suffix.lstrip(".").upper()
+        kind = "OGG" if kind == "OPUS" else kind
+        if kind not in sf.available_formats():
+            raise AudioError(f"{target}: unknown audio format {target.suffix!r}; use .wav or .flac")
+        chosen = subtype or self.subtype
+        if chosen is None or not sf.check_format(kind, chosen):
+            chosen = "OPUS" if target.suffix == ".opus" else sf.default_subtype(kind)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+            os.close(handle)
+        except OSError as error:
+            raise AudioError(f"{target}: cannot write there ({error.strerror})") from error
+        try:
+            sf.write(partial, self.samples, self.sample_rate, subtype=chosen, format=kind)
+            os.chmod(partial, 0o644)
+            os.replace(partial, target)
+        except (sf.LibsndfileError, OSError) as error:
+            raise AudioError(f"{target}: cannot write ({error})") from error
+        finally:
+            Path(partial).unlink(missing_ok=True)
+        return target
