@@ -1,0 +1,56 @@
+"""Typed settings of engines and of sampling."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["EMBEDDED", "EngineConfig", "SamplingConfig"]
+
+EMBEDDED = "embedded"
+"""Name of the small model that ships with the package."""
+
+
+class SamplingConfig(BaseModel):
+    """How the language model draws codes; the defaults are the public system's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    temperature: float = Field(default=0.7, ge=0.0, le=5.0)
+    """Softmax temperature; 0 takes the likeliest code (greedy)."""
+    top_k: int | None = Field(default=None, ge=1)
+    """Keep only the k likeliest codes; the public system's transformers path has 50."""
+    top_p: float | None = Field(default=None, gt=0.0, le=1.0)
+    """Keep the likeliest codes whose probabilities sum to p."""
+    repetition_window: int = Field(default=10, ge=0)
+    """Look-back of the repetition-aware rule, in tokens; 0 turns it off."""
+    grammar: bool = True
+    """Hold the 2:3 phase and the valid id range; False samples freely as upstream does."""
+    max_length: int = Field(default=8192, ge=16)
+    """Budget of prompt and output together, in tokens."""
+
+
+class EngineConfig(BaseModel):
+    """Which engine to load, and how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name_or_path: str = EMBEDDED
+    """A folder, a Hugging Face or ModelScope id, or the name of an engine that a plugin brings."""
+    device: str = "auto"
+    """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Arithmetic of the language model; ``auto`` is bfloat16 on a GPU and float32 on a CPU."""
+    quantize: Literal["int8", "int4"] | None = None
+    """Weight-only quantisation of the language model."""
+    prompt_encoding: Literal["auto", "r1", "r2"] = "auto"
+    """Official prompt encoding: ``r1`` (Dec 2025), ``r2`` (2026); ``auto`` follows the files."""
+    hub: Literal["huggingface", "modelscope"] = "huggingface"
+    """Where an id is looked up."""
+    tokenizer: str | None = None
+    """Folder or id of the audio tokenizer; None takes the one beside the model."""
+    compile: bool = True
+    """Use CUDA graphs or torch.compile where the device has them."""
+    sampling: SamplingConfig = SamplingConfig()
+    """How codes are drawn."""

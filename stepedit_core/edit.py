@@ -1,0 +1,219 @@
+"""Edits: the class is an edit type (an operation in the registry), an instance one request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+
+import numpy as np
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+)
+
+from stepedit_core.errors import StepeditError, UnknownEditError
+from stepedit_core.prompt import Prompt
+from stepedit_core.utterance import Span, Utterance
+
+if TYPE_CHECKING:
+    from stepedit_core.codes import DualCodes
+
+__all__ = [
+    "ROUTES",
+    "AnyEdit",
+    "Edit",
+    "Outcome",
+    "Rendered",
+    "Route",
+    "edit_from_data",
+    "explain_validation",
+    "snake_case",
+]
+
+Route = Literal["llm", "dsp"]
+ROUTES: tuple[Route, ...] = get_args(Route)
+
+
+def snake_case(name: str) -> str:
+    """Return a CamelCase class name in snake_case."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What the dsp route of an edit returns.
+
+    Attributes:
+        utterance: the edited utterance, with its new transcript where that changed.
+        details: facts for the report, such as the backend used or the spans removed; JSON data.
+    """
+
+    utterance: Utterance
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What carrying out one edit gave, whichever route ran.
+
+    Attributes:
+        utterance: the edited utterance.
+        route: the route that ran.
+        codes: the output codes of the llm route.
+        details: facts for the report; JSON data.
+    """
+
+    utterance: Utterance
+    route: Route
+    codes: DualCodes | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Edit(BaseModel):
+    """Base of all edits: a frozen pydantic model whose fields are the edit's parameters.
+
+    A subclass offers the ``llm`` route by defining ``prompt`` and the ``dsp`` route by
+    defining ``render``; it may do both. It is registered under its class name in snake_case,
+    or under ``name`` where the class sets one. No field may be called ``edit``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: ClassVar[str] = "edit"
+    """Registered name, snake_case."""
+    transcript_routes: ClassVar[frozenset[Route]] = frozenset()
+    """Routes that need to know the words spoken."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Name the class and refuse a field that the JSON form reserves."""
+        super().__pydantic_init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            cls.name = snake_case(cls.__name__)
+        if "edit" in cls.model_fields:
+            raise TypeError(f"{cls.__name__}: a parameter may not be called 'edit'")
+
+    # What a plugin defines -------------------------------------------------------------
+
+    def prompt(self, utterance: Utterance) -> Prompt:
+        """Return the prompt of the llm route for an utterance."""
+        raise NotImplementedError
+
+    def render(self, utterance: Utterance, rng: np.random.Generator) -> Rendered:
+        """Carry out the edit by signal processing, with all randomness from ``rng``."""
+        raise NotImplementedError
+
+    def transcript_after(self, utterance: Utterance) -> str | None:
+        """Return the words after the edit; unchanged unless a subclass says otherwise."""
+        return utterance.transcript
+
+    def length_ratio(self, utterance: Utterance) -> float:
+        """Return the expected duration after the edit over the duration before it."""
+        return 1.0
+
+    def free_spans(self, utterance: Utterance) -> tuple[Span, ...] | None:
+        """Return the only spans that may change, or None where all may."""
+        return None
+
+    def problem(self, utterance: Utterance) -> str | None:
+        """Say why these parameters do not fit this utterance, or return None."""
+        return None
+
+    def route_problem(self, route: Route) -> str | None:
+        """Say why these parameters have no such route, or return None.
+
+        A subclass whose dsp route covers only some values overrides this and asks super first.
+        """
+        if route in self.routes():
+            return None
+        method = "prompt()" if route == "llm" else "render()"
+        return f"{self.name} has no {route} route: {type(self).__name__} defines no {method}"
+
+    # What core does with it ------------------------------------------------------------
+
+    @classmethod
+    def routes(cls) -> tuple[Route, ...]:
+        """Return the routes that the class offers, in the order of ``ROUTES``."""
+        offered = {
+            "llm": cls.prompt is not Edit.prompt,
+            "dsp": cls.render is not Edit.render,
+        }
+        return tuple(route for route in ROUTES if offered[route])
+
+    @classmethod
+    def summary(cls) -> str:
+        """Return the first line of the class's docstring."""
+        return (cls.__doc__ or "").strip().split("\n")[0]
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the edit as JSON data: its name under ``edit``, and its parameters."""
+        return {"edit": self.name, **self.model_dump(mode="json", exclude_none=True)}
+
+    def __str__(self) -> str:
+        """Return the form that the command line takes: ``name:param=value,...``."""
+        data = self.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+        params = ",".join(f"{key}={value}" for key, value in data.items())
+        return f"{self.name}:{params}" if params else self.name
+
+
+def explain_validation(error: ValidationError) -> str:
+    """Turn pydantic's report into one line: parameter, what is wrong, what was given."""
+    parts = []
+    for item in error.errors():
+        where = ".".join(map(str, item["loc"])) or "parameters"
+        given = item.get("input")
+        shown = f", got {given!r}" if isinstance(given, str | int | float) else ""
+        parts.append(f"{where}: {item['msg']}{shown}")
+    return "; ".join(parts)
+
+
+def edit_from_data(data: Mapping[str, Any]) -> Edit:
+    """Build an edit from its JSON form, looking its class up in the default registry.
+
+    Raises:
+        UnknownEditError: if no plugin brings the edit.
+        StepeditError: if a parameter is wrong; the text names it.
+    """
+    from stepedit_core.registry import get_registry
+
+    params = dict(data)
+    name = params.pop("edit", None)
+    if not isinstance(name, str):
+        raise UnknownEditError(f"an edit's JSON form has its name under 'edit', got {dict(data)!r}")
+    edit_class = get_registry().edit_class(name)
+    try:
+        return edit_class(**params)
+    except ValidationError as error:
+        raise StepeditError(f"{name}: {explain_validation(error)}") from error
+
+
+def _parse_any(value: Any) -> Any:
+    """Let pydantic take an edit as JSON data; its errors become validation errors."""
+    if not isinstance(value, Mapping):
+        return value
+    try:
+        return edit_from_data(value)
+    except StepeditError as error:
+        raise ValueError(str(error)) from error
+
+
+AnyEdit = Annotated[
+    Edit,
+    BeforeValidator(_parse_any),
+    PlainSerializer(lambda edit: edit.to_data(), return_type=dict[str, Any]),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "properties": {"edit": {"type": "string"}},
+            "required": ["edit"],
+            "description": "any registered edit in its JSON form",
+        }
+    ),
+]
+"""A field that holds any registered edit, parsed by name and written with it."""

@@ -1,0 +1,94 @@
+"""What core asks of an engine; torch-free, so that fakes and other backends can implement it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from stepedit_core.codes import DualCodes
+from stepedit_core.prompt import Prompt
+from stepedit_core.utterance import Utterance
+
+if TYPE_CHECKING:
+    from stepedit_core.config import EngineConfig
+
+__all__ = ["FreeGroups", "GenerateRequest", "SpeechEngine", "load_engine"]
+
+
+@dataclass(frozen=True)
+class FreeGroups:
+    """Groups of the source that the model may replace; all others are copied.
+
+    Attributes:
+        start: first group, inclusive.
+        stop: last group, exclusive.
+        length: how many groups to generate in their place.
+    """
+
+    start: int
+    stop: int
+    length: int
+
+
+@dataclass(frozen=True)
+class GenerateRequest:
+    """One generation by the language model.
+
+    Attributes:
+        prompt: the words, with one audio slot.
+        codes: codes for the audio slot.
+        utterance: the utterance that they encode, with its transcript.
+        seed: makes the draw repeatable, alone or in a batch.
+        length_ratio: expected output duration over input duration, for budgets.
+        free: where generation is confined to, in order; None leaves all free.
+    """
+
+    prompt: Prompt
+    codes: DualCodes
+    utterance: Utterance
+    seed: int = 0
+    length_ratio: float = 1.0
+    free: tuple[FreeGroups, ...] | None = None
+
+
+@runtime_checkable
+class SpeechEngine(Protocol):
+    """An audio tokenizer, a language model and a decoder on one device."""
+
+    @property
+    def name(self) -> str:
+        """Short name that results carry."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate of decoded audio, in Hz."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return name, device, dtype and a hash of the weights; JSON data."""
+
+    def encode(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
+        """Return the codes of each utterance."""
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> list[DualCodes]:
+        """Return the output codes of each request, all in one batch."""
+
+    def decode(
+        self, codes: Sequence[DualCodes], references: Sequence[Utterance], seeds: Sequence[int]
+    ) -> list[Utterance]:
+        """Return audio for codes, in the voice of the reference beside each."""
+
+
+def load_engine(config: EngineConfig) -> SpeechEngine:
+    """Load an engine by asking plugins first and core's own loader last.
+
+    Raises:
+        EngineError: if nobody can load what the configuration names.
+    """
+    from stepedit_core.errors import EngineError
+    from stepedit_core.registry import get_registry
+
+    engine = get_registry().hook.stepedit_load_engine(config=config)
+    if engine is None:
+        raise EngineError(f"no engine {config.name_or_path!r}: give a folder, a hub id or a name")
+    return engine  # type: ignore[no-any-return]

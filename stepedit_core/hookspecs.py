@@ -1,0 +1,126 @@
+"""Every hook that a plugin may implement: this file is the plugin reference.
+
+A plugin is a module, class or object with methods marked by ``stepedit_core.hookimpl``. It is
+found by an entry point in the group ``stepedit``, by ``stepedit -p FILE.py``, or through
+``registry.register(obj)``. An implementation may leave out arguments that it does not need.
+Keep heavy imports inside the bodies: listing edits must not load them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+    import numpy as np
+
+    from stepedit_core.chain import ChainResult
+    from stepedit_core.codes import DualCodes
+    from stepedit_core.config import EngineConfig
+    from stepedit_core.edit import Edit, Outcome, Route
+    from stepedit_core.engines import SpeechEngine
+    from stepedit_core.pairs import CorpusReader, MarginScorer, PairBuilder
+    from stepedit_core.scoring import Case, Judge, Scorer
+    from stepedit_core.utterance import Utterance
+
+__all__ = ["PROJECT", "hookimpl", "hookspec"]
+
+PROJECT = "stepedit"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def stepedit_edits() -> Sequence[type[Edit]]:  # type: ignore[empty-body]
+    """Return the edit classes that the plugin brings.
+
+    Called whenever the registry lists or looks up edits; answers are collected. A name that
+    two plugins bring is refused, naming both distributions.
+    """
+
+
+@hookspec
+def stepedit_pair_builder(edit: type[Edit]) -> PairBuilder | None:
+    """Return the builder of large-margin pairs for an edit class, or None for other classes.
+
+    Called by ``stepedit pairs``. Exactly one plugin may answer; the user picks with
+    ``--builder PLUGIN`` where several do.
+    """
+
+
+@hookspec
+def stepedit_scorer(edit: type[Edit]) -> Scorer | None:
+    """Return the benchmark scorer for an edit class, or None for other classes.
+
+    Called by ``stepedit bench``. Exactly one plugin may answer, so that installing a package
+    never changes a figure in silence; the user picks with ``--scorer PLUGIN``.
+    """
+
+
+@hookspec
+def stepedit_cases(edit: type[Edit], suite: str) -> Iterable[Case] | None:
+    """Return the benchmark items of a suite for an edit class, or None.
+
+    Called by ``stepedit bench`` with ``suite="default"`` or the name that the user gave.
+    Exactly one plugin may answer for one edit and suite.
+    """
+
+
+@hookspec
+def stepedit_corpora() -> Sequence[CorpusReader]:  # type: ignore[empty-body]
+    """Return readers of corpus layouts; answers are collected, names must differ."""
+
+
+@hookspec
+def stepedit_margin_scorers() -> Sequence[MarginScorer]:  # type: ignore[empty-body]
+    """Return scorers of the margin between source and target, collected by name."""
+
+
+@hookspec
+def stepedit_judges() -> Sequence[type[Judge]]:  # type: ignore[empty-body]
+    """Return judge classes that scorers may ask, collected by name."""
+
+
+@hookspec(firstresult=True)
+def stepedit_load_engine(config: EngineConfig) -> SpeechEngine | None:
+    """Load the engine that a configuration names, or decline with None.
+
+    The first answer wins; core's own loader comes last. Other kinds of engines plug in here.
+    """
+
+
+@hookspec(firstresult=True)
+def stepedit_apply(
+    edit: Edit,
+    utterance: Utterance,
+    engine: SpeechEngine | None,
+    rng: np.random.Generator,
+    route: Route,
+    codes: DualCodes | None,
+) -> Outcome | None:
+    """Carry out one edit by one route, or decline with None.
+
+    The first answer wins; core's own implementation comes last. A wrapper
+    (``@hookimpl(wrapper=True)``) is the place for caches, timing, gates and watermarks.
+
+    Args:
+        edit: the request.
+        utterance: what to edit.
+        engine: the engine; never None where ``route`` is ``llm``.
+        rng: the only source of randomness.
+        route: ``llm`` or ``dsp``, as validated before the chain began.
+        codes: codes of ``utterance`` carried over from the step before, if any.
+    """
+
+
+@hookspec
+def stepedit_chain_finished(result: ChainResult) -> None:
+    """Take note that a chain has finished; what is returned is ignored."""
+
+
+@hookspec
+def stepedit_commands(cli: click.Group) -> None:
+    """Add commands to the command line group ``cli``; called once, when it is built."""
