@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stepedit_core.chain import Step
+    from stepedit_core.result import Step
 
 __all__ = [
     "AudioError",

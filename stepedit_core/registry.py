@@ -24,6 +24,7 @@ __all__ = [
     "EditInfo",
     "PluginInfo",
     "Registry",
+    "get_edit",
     "get_registry",
     "register",
     "set_registry",
@@ -336,9 +337,9 @@ def _refuse_unmarked(plugin: object, manager: pluggy.PluginManager) -> None:
     for name, member in inspect.getmembers(plugin, inspect.isroutine):
         home = getattr(member, "__module__", None)
         is_own = home == getattr(plugin, "__name__", home) or not inspect.ismodule(plugin)
-        if name.startswith(f"{PROJECT}_") and is_own:
-            if manager.parse_hookimpl_opts(plugin, name) is None:
-                raise PluginError(f"{name} lacks the @hookimpl mark and would never be called")
+        unmarked = manager.parse_hookimpl_opts(plugin, name) is None
+        if name.startswith(f"{PROJECT}_") and is_own and unmarked:
+            raise PluginError(f"{name} lacks the @hookimpl mark and would never be called")
 
 
 _default: Registry | None = None
@@ -361,3 +362,8 @@ def set_registry(registry: Registry | None) -> None:
 def register(plugin: object, name: str | None = None) -> PluginInfo:
     """Register a plugin object in the process's registry."""
     return get_registry().register(plugin, name)
+
+
+def get_edit(name: str) -> type[Edit]:
+    """Return a registered edit class by name; raises as ``Registry.edit_info`` does."""
+    return get_registry().edit_class(name)

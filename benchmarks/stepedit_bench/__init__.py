@@ -1,0 +1,1 @@
+"""Benchmarks: runner, measurements, judges, suites and reports."""

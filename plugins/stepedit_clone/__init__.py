@@ -1,0 +1,1 @@
+"""The clone edit: hook implementations."""

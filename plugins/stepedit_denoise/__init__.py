@@ -1,0 +1,1 @@
+"""The denoise edit: hook implementations."""

@@ -1,0 +1,1 @@
+"""The emotion edit: hook implementations."""

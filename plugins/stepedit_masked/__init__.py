@@ -1,0 +1,1 @@
+"""The masked edit: hook implementations."""

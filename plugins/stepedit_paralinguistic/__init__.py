@@ -1,0 +1,1 @@
+"""The paralinguistic edit: hook implementations."""

@@ -1,0 +1,1 @@
+"""The style edit: hook implementations."""

@@ -1,0 +1,1 @@
+"""The trim_silence edit: hook implementations."""

@@ -1,0 +1,1 @@
+"""The ``stepedit`` command line."""

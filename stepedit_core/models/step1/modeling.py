@@ -1,0 +1,323 @@
+"""Step1: a pre-norm decoder with grouped-query attention and square-root ALiBi.
+
+Layer layout and parameter names are those of the public checkpoint, so its files load
+without renaming. There are no biases and no rotary or learned positions; the output head is
+separate from the embedding.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import DynamicCache, GenerationMixin, PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
+
+from stepedit_core.models.step1.alibi import AlibiBias
+from stepedit_core.models.step1.configuration import Step1Config
+
+__all__ = ["Step1ForCausalLM", "Step1Model"]
+
+
+class Step1RMSNorm(nn.Module):
+    """Scale by the root mean square, measured in float32 (Zhang and Sennrich 2019)."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        """Start with unit gains."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last axis; the factor is cast before it multiplies, as in training."""
+        factor = torch.rsqrt(x.float().pow(2).mean(-1, keepdim=True) + self.eps)
+        return x * factor.to(x.dtype) * self.weight
+
+
+class Step1MLP(nn.Module):
+    """SiLU-gated feed-forward layer."""
+
+    def __init__(self, config: Step1Config) -> None:
+        """Make the three projections."""
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(..., hidden)`` to ``(..., hidden)``."""
+        out: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return out
+
+
+class Step1Attention(nn.Module):
+    """Grouped-query attention; query head ``h`` reads group ``h // (heads / groups)``."""
+
+    def __init__(self, config: Step1Config, layer_idx: int) -> None:
+        """Make the four projections."""
+        super().__init__()
+        self.layer_idx = layer_idx
+        self.groups = config.num_attention_groups
+        self.per_group = config.num_attention_heads // config.num_attention_groups
+        self.head_dim = config.head_dim
+        kv_size = self.groups * self.head_dim
+        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        self.k_proj = nn.Linear(config.hidden_size, kv_size, bias=False)
+        self.v_proj = nn.Linear(config.hidden_size, kv_size, bias=False)
+        self.o_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor, bias: AlibiBias, past_key_values: Any = None) -> Tensor:
+        """Attend from ``(batch, rows, hidden)`` to the cached and the new keys."""
+        batch, rows, _ = x.shape
+        query = self.q_proj(x).view(batch, rows, self.groups, self.per_group, self.head_dim)
+        query = query.permute(0, 2, 3, 1, 4)  # (batch, groups, per_group, rows, head_dim)
+        key = self.k_proj(x).view(batch, rows, self.groups, self.head_dim).transpose(1, 2)
+        value = self.v_proj(x).view(batch, rows, self.groups, self.head_dim).transpose(1, 2)
+        if past_key_values is not None:
+            key, value = past_key_values.update(key, value, self.layer_idx)
+        out = self._attend(query, key, value, bias)
+        out = out.permute(0, 3, 1, 2, 4).reshape(batch, rows, -1)
+        projected: Tensor = self.o_proj(out)
+        return projected
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: AlibiBias) -> Tensor:
+        """Return ``(batch, groups, per_group, rows, head_dim)``, in blocks of rows if long."""
+        rows, keys = query.shape[3], key.shape[2]
+        step = bias.block_rows(keys)
+        if rows <= step:
+            return self._fold(query, key, value, bias.whole(keys))
+        blocks = []
+        for first in range(0, rows, step):
+            last = min(first + step, rows)
+            # Later keys are hidden from these rows: leave them out where the slot is known.
+            seen = min(keys, bias.start + last) if isinstance(bias.start, int) else keys
+            part = bias.block(first, last, seen)
+            blocks.append(
+                self._fold(query[:, :, :, first:last], key[:, :, :seen], value[:, :, :seen], part)
+            )
+        return torch.cat(blocks, dim=3)
+
+    @staticmethod
+    def _fold(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+        batch, groups, per_group, rows, size = query.shape
+        folded = query.reshape(batch, groups, per_group * rows, size)
+        out = F.scaled_dot_product_attention(folded, key, value, attn_mask=bias)
+        return out.view(batch, groups, per_group, rows, size)
+
+
+class Step1DecoderLayer(GradientCheckpointingLayer):  # type: ignore[misc,unused-ignore]
+    """One decoder layer: attention and feed-forward, each behind an RMS norm."""
+
+    def __init__(self, config: Step1Config, layer_idx: int) -> None:
+        """Make the two blocks and their norms."""
+        super().__init__()
+        self.input_layernorm = Step1RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.self_attn = Step1Attention(config, layer_idx)
+        self.post_attention_layernorm = Step1RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.mlp = Step1MLP(config)
+
+    def forward(self, x: Tensor, bias: AlibiBias, past_key_values: Any = None) -> Tensor:
+        """Map ``(batch, rows, hidden)`` to the same shape."""
+        x = x + self.self_attn(self.input_layernorm(x), bias, past_key_values)
+        out: Tensor = x + self.mlp(self.post_attention_layernorm(x))
+        return out
+
+
+class Step1PreTrainedModel(PreTrainedModel):  # type: ignore[misc,unused-ignore]
+    """What transformers must know of the architecture."""
+
+    config_class = Step1Config
+    base_model_prefix = "model"
+    supports_gradient_checkpointing = True
+    _no_split_modules: ClassVar[list[str]] = ["Step1DecoderLayer"]
+    _skip_keys_device_placement: ClassVar[list[str]] = ["past_key_values"]
+    # The bias is part of the model, so the attention is always our own call of torch's
+    # scaled_dot_product_attention; "eager" would be the same arithmetic, only slower.
+    _supports_sdpa = True
+
+    def _init_weights(self, module: nn.Module) -> None:
+        std = self.config.initializer_range
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=std)
+        elif isinstance(module, Step1RMSNorm):
+            nn.init.ones_(module.weight)
+
+
+def _key_validity(mask: Tensor | None) -> Tensor | None:
+    """Return bool ``(batch, keys)``, False at padding; None where nothing is padded.
+
+    A 4-d mask, as transformers makes for static caches, is read at its last query row.
+    """
+    if mask is None:
+        return None
+    if mask.dim() == 4:
+        mask = mask[:, 0, -1]
+    valid = mask if mask.dtype == torch.bool else mask > (-1 if mask.is_floating_point() else 0)
+    # On an accelerator the question would stall the queue; there the mask is always used.
+    if valid.device.type == "cpu" and bool(valid.all()):
+        return None
+    return valid
+
+
+class Step1Model(Step1PreTrainedModel):
+    """The decoder stack without the output head."""
+
+    def __init__(self, config: Step1Config) -> None:
+        """Make embedding, layers and the last norm."""
+        super().__init__(config)
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(
+            Step1DecoderLayer(config, index) for index in range(config.num_hidden_layers)
+        )
+        self.norm = Step1RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the embedding table."""
+        return self.embed_tokens
+
+    def bias(self, rows: int, start: int | Tensor, key_valid: Tensor | None = None) -> AlibiBias:
+        """Return the attention bias of ``rows`` queries, the first one at slot ``start``."""
+        weight = self.embed_tokens.weight
+        return AlibiBias(
+            self.config.num_attention_heads,
+            self.config.num_attention_groups,
+            start=start,
+            rows=rows,
+            dtype=weight.dtype,
+            device=weight.device,
+            key_valid=key_valid,
+        )
+
+    def run(self, ids: Tensor, bias: AlibiBias, past_key_values: Any = None) -> Tensor:
+        """Return the normed hidden states of ``ids``: the plain path for generation loops."""
+        x: Tensor = self.embed_tokens(ids)
+        for layer in self.layers:
+            x = layer(x, bias, past_key_values)
+        normed: Tensor = self.norm(x)
+        return normed
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        past_key_values: Any = None,
+        inputs_embeds: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **_: Any,
+    ) -> Any:
+        """Return the hidden states of all rows.
+
+        Distances are slot differences, which padding on either side leaves unchanged, so
+        ``position_ids`` are neither needed nor read.
+
+        Args:
+            input_ids: int64, ``(batch, rows)``.
+            attention_mask: ``(batch, cached + rows)``, 0 at padding (left or right).
+            past_key_values: a transformers ``Cache``, or ``StaticKV``.
+            inputs_embeds: ``(batch, rows, hidden)``, instead of ``input_ids``.
+            use_cache: make and return a cache; default as in the config.
+            output_hidden_states: also return the embedding output and every layer's output,
+                the last one after the final norm.
+            return_dict: False returns a tuple.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("give either input_ids or inputs_embeds")
+        x: Tensor = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
+        use_cache = self.config.use_cache if use_cache is None else use_cache
+        if self.gradient_checkpointing and self.training:
+            use_cache, past_key_values = False, None
+        if use_cache and past_key_values is None:
+            past_key_values = DynamicCache()
+        start = 0 if past_key_values is None else past_key_values.get_seq_length()
+        if isinstance(start, Tensor):
+            start = start.clone()  # static caches count in place while layers run
+        bias = self.bias(x.shape[1], start, _key_validity(attention_mask))
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        states = [x]
+        for layer in self.layers:
+            x = layer(x, bias, past_key_values=past_key_values)
+            states.append(x)
+        states[-1] = x = self.norm(x)
+        output = BaseModelOutputWithPast(
+            last_hidden_state=x,
+            past_key_values=past_key_values if use_cache else None,
+            hidden_states=tuple(states) if output_hidden_states else None,
+        )
+        return output.to_tuple() if return_dict is False else output
+
+
+class Step1ForCausalLM(Step1PreTrainedModel, GenerationMixin):  # type: ignore[misc,unused-ignore]
+    """Step1 with its own (untied) output head."""
+
+    def __init__(self, config: Step1Config) -> None:
+        """Make the stack and the head."""
+        super().__init__(config)
+        self.model = Step1Model(config)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the embedding table."""
+        return self.model.embed_tokens
+
+    def get_output_embeddings(self) -> nn.Module:
+        """Return the output head."""
+        return self.lm_head
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        past_key_values: Any = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        return_dict: bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Return logits ``(batch, kept rows, vocab)`` and, with ``labels``, the loss.
+
+        Args:
+            input_ids: int64, ``(batch, rows)``.
+            attention_mask: see ``Step1Model.forward``.
+            past_key_values: see ``Step1Model.forward``.
+            inputs_embeds: see ``Step1Model.forward``.
+            labels: int64, ``(batch, rows)``, -100 where no loss is taken; shifted inside.
+            use_cache: see ``Step1Model.forward``.
+            output_hidden_states: see ``Step1Model.forward``.
+            logits_to_keep: number of last rows (0: all), or their indices.
+            return_dict: False returns a tuple.
+            **kwargs: passed to the loss, such as ``num_items_in_batch`` of the Trainer.
+        """
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            output_hidden_states=output_hidden_states,
+        )
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.lm_head(outputs.last_hidden_state[:, kept])
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(
+                logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs
+            )
+        output = CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+        )
+        return output.to_tuple() if return_dict is False else output

@@ -1,0 +1,1 @@
+"""Building large-margin pairs from corpora: readers, runner, shards and reports."""

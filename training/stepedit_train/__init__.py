@@ -1,0 +1,1 @@
+"""Training stages, from tokenizers to fine-tuning on large-margin pairs."""
