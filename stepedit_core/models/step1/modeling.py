@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import DynamicCache, GenerationMixin, PreTrainedModel
-from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
 from stepedit_core.models.step1.alibi import AlibiBias
@@ -108,7 +107,7 @@ class Step1Attention(nn.Module):
         return out.view(batch, groups, per_group, rows, size)
 
 
-class Step1DecoderLayer(GradientCheckpointingLayer):  # type: ignore[misc,unused-ignore]
+class Step1DecoderLayer(nn.Module):
     """One decoder layer: attention and feed-forward, each behind an RMS norm."""
 
     def __init__(self, config: Step1Config, layer_idx: int) -> None:
@@ -231,7 +230,8 @@ class Step1Model(Step1PreTrainedModel):
             raise ValueError("give either input_ids or inputs_embeds")
         x: Tensor = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         use_cache = self.config.use_cache if use_cache is None else use_cache
-        if self.gradient_checkpointing and self.training:
+        checkpoint = self.gradient_checkpointing and self.training
+        if checkpoint:
             use_cache, past_key_values = False, None
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache()
@@ -243,7 +243,10 @@ class Step1Model(Step1PreTrainedModel):
             output_hidden_states = self.config.output_hidden_states
         states = [x]
         for layer in self.layers:
-            x = layer(x, bias, past_key_values=past_key_values)
+            if checkpoint:
+                x = self._gradient_checkpointing_func(layer.__call__, x, bias)
+            else:
+                x = layer(x, bias, past_key_values)
             states.append(x)
         states[-1] = x = self.norm(x)
         output = BaseModelOutputWithPast(
