@@ -157,12 +157,15 @@ class BuildContext:
         rng: seeded from the run's seed and the job's key; the only source of randomness.
         options: the user's settings for the builder (``--set name=value``).
         engine: for builders that clone or need codes; None where the user gave none.
+        margin: the margin scorer that the user chose, or the builder's default; None where the
+            builder measures the margin itself.
         sample: draws other items of the corpus, for babble and the like.
     """
 
     rng: np.random.Generator
     options: Mapping[str, str] = field(default_factory=dict)
     engine: SpeechEngine | None = None
+    margin: MarginScorer | None = None
     sample: Callable[[np.random.Generator, int], list[CorpusItem]] = lambda rng, n: []
 
 
@@ -175,6 +178,8 @@ class PairBuilder(ABC):
     """Whether source and target say the same words."""
     min_margin: float = 6.0
     """Pairs below are rejected."""
+    default_margin: ClassVar[str | None] = None
+    """Name of the margin scorer to use where the user names none; None: ``build`` measures it."""
     options: ClassVar[Mapping[str, str]] = {}
     """Settings that ``--set`` takes, with a line of help each."""
 
