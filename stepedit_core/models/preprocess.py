@@ -87,7 +87,8 @@ def normalise_energy(samples: FloatArray) -> FloatArray:
         samples: float32, shape ``(n,)``.
     """
     peak = max(np.abs(samples).max(initial=np.float32(0)), np.float32(SILENCE_PEAK))
-    return samples / peak * np.float32(TARGET_PEAK)
+    scaled: FloatArray = samples / peak * np.float32(TARGET_PEAK)
+    return scaled
 
 
 def trim_bounds(samples: FloatArray) -> tuple[int, int]:

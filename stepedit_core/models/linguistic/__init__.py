@@ -1,0 +1,15 @@
+"""Linguistic audio tokenizer: chunk-streaming SANM encoder and k-means codebook."""
+
+from stepedit_core.models.linguistic.encoder import SANMConfig, SANMEncoder
+from stepedit_core.models.linguistic.frontend import Cmvn, Frontend, FrontendConfig
+from stepedit_core.models.linguistic.tokenizer import LinguisticTokenizer, nearest_centroid
+
+__all__ = [
+    "Cmvn",
+    "Frontend",
+    "FrontendConfig",
+    "LinguisticTokenizer",
+    "SANMConfig",
+    "SANMEncoder",
+    "nearest_centroid",
+]

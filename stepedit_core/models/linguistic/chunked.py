@@ -79,5 +79,5 @@ def encode_chunked(encoder: SANMEncoder, frames: Tensor, chunk_sizes: Sequence[i
         Shape ``(n, output_size)``.
     """
     state = ChunkedState.start(encoder, frames)
-    parts = [_chunk(encoder, part, state) for part in frames.split(list(chunk_sizes))]
+    parts = [_chunk(encoder, part, state) for part in torch.split(frames, list(chunk_sizes))]
     return torch.cat(parts) if parts else frames.new_zeros(0, encoder.config.output_size)

@@ -100,8 +100,8 @@ class SANMAttention(nn.Module):
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """Return attention outputs, shape ``(c, w, d)``, before the output projection."""
-        split = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
-        out = F.scaled_dot_product_attention(*split, attn_mask=mask)
+        q, k, v = (t.reshape(*t.shape[:2], self.heads, -1).transpose(1, 2) for t in (q, k, v))
+        out: Tensor = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return out.transpose(1, 2).flatten(2)
 
     def forward(self, x: Tensor, plan: WindowPlan) -> Tensor:
@@ -110,7 +110,8 @@ class SANMAttention(nn.Module):
         own = v.masked_fill(~plan.inside[..., None], 0.0) if plan.ragged else v
         keys = k.flatten(0, 1)[plan.keys]
         values = v.flatten(0, 1)[plan.keys]
-        return self.linear_out(self.attend(q, keys, values, plan.key_mask)) + self.memory(own)
+        attended: Tensor = self.linear_out(self.attend(q, keys, values, plan.key_mask))
+        return attended + self.memory(own)
 
 
 class FeedForward(nn.Module):

@@ -129,9 +129,10 @@ def plan_lfr(n_samples: int, config: FrontendConfig) -> list[LfrChunk]:
         count = wanted = -(-(rows - lead) // config.lfr_n)
         if not final:
             count = min(wanted, (rows - config.lfr_m) // config.lfr_n + 1)
-        if count > 0:
-            chunks.append(LfrChunk(first, first + rows, count))
-        first += min(rows - 1, max(count, 0) * config.lfr_n)
+        if count <= 0:  # only on the last chunk
+            continue
+        chunks.append(LfrChunk(first, first + rows, count))
+        first += min(rows - 1, count * config.lfr_n)
     return chunks
 
 
@@ -205,4 +206,5 @@ def _chunk_rows(chunk: LfrChunk, config: FrontendConfig) -> npt.NDArray[np.int64
     """Return the filterbank row of every stacked row, shape ``(chunk.count, lfr_m)``."""
     starts = chunk.first + config.lfr_n * np.arange(chunk.count, dtype=np.int64)
     rows = np.minimum(starts[:, None] + np.arange(config.lfr_m), chunk.stop - 1)
-    return np.maximum(rows - (config.lfr_m - 1) // 2, 0)
+    frames: npt.NDArray[np.int64] = np.maximum(rows - (config.lfr_m - 1) // 2, 0)
+    return frames

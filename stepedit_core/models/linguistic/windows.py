@@ -109,13 +109,14 @@ def plan_windows(
     first_frame = np.cumsum(frames) - frames
     first_slot = (np.cumsum(windows) - windows) * width
 
-    inputs = np.concatenate([np.where(p[0] > 0, p[0] + f, 0) for p, f in zip(parts, first_frame)])
-    own = np.concatenate([p[1] + s for p, s in zip(parts, first_slot)])
-    past = np.concatenate([np.where(p[2] >= 0, p[2] + s, -1) for p, s in zip(parts, first_slot)])
+    moved = [
+        (np.where(i > 0, i + frame, 0), o + slot, np.where(p >= 0, p + slot, -1), out + slot)
+        for (i, o, p, out), frame, slot in zip(parts, first_frame, first_slot, strict=True)
+    ]
+    inputs, own, past, outputs = (np.concatenate(arrays) for arrays in zip(*moved, strict=True))
     inside = np.arange(width) < overlap + np.concatenate(sizes)[:, None]
     mask = np.concatenate([past >= 0, inside], axis=1)
     keys = np.concatenate([np.maximum(past, 0), own], axis=1)
-    outputs = np.concatenate([p[3] + s for p, s in zip(parts, first_slot)])
     positions = np.concatenate([np.arange(1, n + 1, dtype=np.int64) for n in frames])
-    arrays = (inputs, inside, keys, mask[:, None, None], outputs, positions)
-    return WindowPlan(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays))
+    tables = (inputs, inside, keys, mask[:, None, None], outputs, positions)
+    return WindowPlan(*(torch.from_numpy(np.ascontiguousarray(table)) for table in tables))
