@@ -1,0 +1,182 @@
+"""The ``stepedit pairs`` command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from stepedit_core.pairs import CorpusItem
+    from stepedit_pairs.runner import RunTotals
+    from stepedit_pairs.settings import RunSettings
+    from stepedit_pairs.work import BlockReport
+
+__all__ = ["pairs"]
+
+
+def _options(given: tuple[str, ...]) -> dict[str, str]:
+    """Parse ``--set name=value`` texts."""
+    from stepedit_core.errors import StepeditError
+
+    parsed = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise StepeditError(f"--set takes name=value, got {text!r}")
+        parsed[name.strip()] = value
+    return parsed
+
+
+def _wanted(items: Iterator[CorpusItem], split: str | None) -> Iterator[CorpusItem]:
+    """Keep the items of a split, or all."""
+    return (item for item in items if split is None or item.split == split)
+
+
+@click.command(short_help="Build large-margin pairs from a corpus, resumable.")
+@click.argument("edit")
+@click.option("--corpus", required=True, help="Manifest (csv, tsv, jsonl), folder or dataset.")
+@click.option("--layout", help="Corpus reader; found from the folder's look if not given.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
+@click.option("--workers", default=1, show_default=True, help="Local processes.")
+@click.option("--ray", "ray_address", help="Ray cluster to use: an address, auto, or local.")
+@click.option("--seed", default=0, show_default=True, help="Same seed, same rows.")
+@click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="Builder setting.")
+@click.option("--builder", help="Plugin whose builder to use, where several bring one.")
+@click.option("--margin", help="Margin scorer; the builder's own choice if not given.")
+@click.option("--min-margin", type=click.FloatRange(1, 10), help="Reject pairs below (1-10).")
+@click.option("--split", help="Only items of this split, such as train.")
+@click.option("--limit", type=click.IntRange(1), help="Only so many jobs.")
+@click.option("--block-size", default=32, show_default=True, help="Jobs in one shard.")
+@click.option("--engine", help="Engine for codes and for cloning; none by default.")
+@click.option("--device", default="auto", show_default=True, help="Device of the engine.")
+def pairs(
+    edit: str,
+    corpus: str,
+    layout: str | None,
+    out: Path,
+    workers: int,
+    ray_address: str | None,
+    seed: int,
+    given: tuple[str, ...],
+    builder: str | None,
+    margin: str | None,
+    min_margin: float | None,
+    split: str | None,
+    limit: int | None,
+    block_size: int,
+    engine: str | None,
+    device: str,
+) -> None:
+    """Build large-margin pairs for EDIT from a corpus.
+
+    Writes Parquet shards with FLAC audio, a table of rejects, a dataset card and a report page
+    into --out. Calling it again with the same settings goes on where it stopped; the rows depend
+    on the settings alone, not on the workers.
+
+    \b
+    stepedit pairs speed --corpus speech.csv --out pairs/speed --workers 4
+    stepedit pairs emotion --corpus ESD/ --layout esd --set mode=parallel --out pairs/emotion
+    """
+    from stepedit_core import __version__
+    from stepedit_core.registry import get_registry
+    from stepedit_pairs.corpora import find_reader
+    from stepedit_pairs.settings import RunSettings
+
+    registry = get_registry()
+    chosen = registry.pair_builder(registry.edit_class(edit), builder)
+    reader = find_reader(registry, corpus, layout)
+    settings = RunSettings(
+        edit=edit,
+        corpus=str(Path(corpus).resolve()),
+        layout=reader.name,
+        seed=seed,
+        options=_options(given),
+        builder=builder,
+        builder_version=chosen.version,
+        margin=margin or chosen.default_margin,
+        min_margin=chosen.min_margin if min_margin is None else min_margin,
+        split=split,
+        limit=limit,
+        block_size=block_size,
+        engine=engine,
+        device=device,
+        plugin_files=tuple(str(file) for file in registry.files),
+        stepedit=__version__,
+    )
+    items = _wanted(reader.items(Path(corpus)), split)
+    totals = _run(out, settings, items, workers, ray_address)
+    _summary(out, totals)
+
+
+def _run(
+    out: Path,
+    settings: RunSettings,
+    items: Iterator[CorpusItem],
+    workers: int,
+    ray_address: str | None,
+) -> RunTotals:
+    """Run with a progress bar: jobs, rate, time left, kept and rejected."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from stepedit_pairs.plan import Plan
+    from stepedit_pairs.runner import RunTotals, run_pairs
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[facts]}"),
+    )
+    shown = RunTotals()
+    with Progress(*columns) as progress:
+        task = progress.add_task(f"{settings.edit} pairs", total=None, facts="planning")
+        begun = progress.get_time()
+        fresh = RunTotals()
+
+        def on_plan(plan: Plan, before: RunTotals) -> None:
+            shown.__dict__.update(before.__dict__)
+            progress.update(task, total=plan.jobs, completed=before.jobs, facts="")
+
+        def on_block(report: BlockReport) -> None:
+            shown.add(report)
+            fresh.add(report)
+            elapsed = max(progress.get_time() - begun, 1e-9)
+            facts = (
+                f"{shown.kept} kept, {shown.rejected} rejected, "
+                f"{fresh.audio_seconds / elapsed:.0f} x real time"
+            )
+            progress.update(task, completed=shown.jobs, facts=facts)
+
+        return run_pairs(
+            out,
+            settings,
+            items,
+            workers=workers,
+            ray_address=ray_address,
+            on_plan=on_plan,
+            on_block=on_block,
+        )
+
+
+def _summary(out: Path, totals: RunTotals) -> None:
+    """Write card and report, and say what there is and why pairs were rejected."""
+    from stepedit_pairs.report import reject_counts, write_card, write_report
+
+    write_card(out)
+    page = write_report(out)
+    hours = totals.audio_seconds / 3600
+    click.echo(f"{totals.kept} pairs ({hours:.2f} h of source audio) in {out / 'shards'}")
+    for reason, count in islice(reject_counts(out).items(), 20):
+        click.echo(f"  rejected {count}: {reason}")
+    click.echo(f"report: {page}")

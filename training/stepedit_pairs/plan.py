@@ -1,0 +1,120 @@
+"""The plan of a run: blocks of jobs on disk, written once, read by workers.
+
+Planning streams through the corpus and keeps one block in memory. Having the plan on disk
+gives every worker, local or on a cluster with a shared folder, the same jobs, and a run that
+goes on after a kill the same blocks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stepedit_core.pairs import CorpusItem, PairBuilder, PairJob
+from stepedit_pairs.files import write_atomically
+from stepedit_pairs.settings import RunSettings
+
+__all__ = ["Plan", "read_block", "read_sample", "write_plan"]
+
+SAMPLE_SIZE = 256
+"""Items kept for ``BuildContext.sample``, drawn evenly from the whole corpus."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How much work there is.
+
+    Attributes:
+        blocks: number of blocks.
+        jobs: number of jobs in all blocks.
+    """
+
+    blocks: int
+    jobs: int
+
+
+def _block_path(folder: Path, index: int) -> Path:
+    return folder / "plan" / f"block-{index:06d}.jsonl"
+
+
+def _job_data(job: PairJob) -> dict[str, Any]:
+    items = [
+        {key: value for key, value in dataclasses.asdict(item).items() if value not in (None, {})}
+        for item in job.items
+    ]
+    return {"key": job.key, "items": items, "params": dict(job.params)}
+
+
+def _job_from(data: dict[str, Any]) -> PairJob:
+    items = tuple(CorpusItem(**item) for item in data["items"])
+    return PairJob(data["key"], items, data["params"])
+
+
+class _Reservoir:
+    """An even sample of a stream of unknown length (Vitter 1985, algorithm R)."""
+
+    def __init__(self, size: int, rng: np.random.Generator) -> None:
+        self.size, self.rng, self.seen = size, rng, 0
+        self.items: list[CorpusItem] = []
+
+    def watch(self, items: Iterable[CorpusItem]) -> Iterator[CorpusItem]:
+        """Yield the stream's items unchanged, keeping a sample."""
+        for item in items:
+            if len(self.items) < self.size:
+                self.items.append(item)
+            else:
+                place = int(self.rng.integers(self.seen + 1))
+                if place < self.size:
+                    self.items[place] = item
+            self.seen += 1
+            yield item
+
+
+def write_plan(
+    folder: Path, builder: PairBuilder, items: Iterable[CorpusItem], settings: RunSettings
+) -> Plan:
+    """Write the jobs of a run in blocks, unless that was done before.
+
+    Raises:
+        ValueError: if two jobs have one key.
+    """
+    done = folder / "plan" / "plan.json"
+    if done.exists():
+        return Plan(**json.loads(done.read_text(encoding="utf-8")))
+    reservoir = _Reservoir(SAMPLE_SIZE, np.random.default_rng([abs(settings.seed), 1]))
+    jobs = iter(builder.jobs(reservoir.watch(items), settings.options))
+    keys: set[int] = set()
+    blocks = total = 0
+    limited = itertools.islice(jobs, settings.limit)
+    while block := list(itertools.islice(limited, settings.block_size)):
+        for job in block:
+            mark = hash(job.key)
+            if mark in keys:
+                raise ValueError(f"two jobs have the key {job.key!r}")
+            keys.add(mark)
+        lines = "".join(json.dumps(_job_data(job), ensure_ascii=False) + "\n" for job in block)
+        write_atomically(_block_path(folder, blocks), lines.encode())
+        blocks, total = blocks + 1, total + len(block)
+    sample = [dataclasses.asdict(item) for item in reservoir.items]
+    write_atomically(folder / "plan" / "sample.json", json.dumps(sample).encode())
+    plan = Plan(blocks, total)
+    write_atomically(done, json.dumps(dataclasses.asdict(plan)).encode())
+    return plan
+
+
+def read_block(folder: Path, index: int) -> list[PairJob]:
+    """Return the jobs of a block."""
+    text = _block_path(folder, index).read_text(encoding="utf-8")
+    return [_job_from(json.loads(line)) for line in text.splitlines()]
+
+
+def read_sample(folder: Path) -> list[CorpusItem]:
+    """Return the even sample of the corpus that jobs may draw from."""
+    data = json.loads((folder / "plan" / "sample.json").read_text(encoding="utf-8"))
+    return [CorpusItem(**item) for item in data]

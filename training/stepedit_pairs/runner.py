@@ -1,0 +1,162 @@
+"""Run a pair builder over a corpus: plan, spread blocks over workers, resume, sum up."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stepedit_core.errors import StepeditError
+from stepedit_core.pairs import CorpusItem
+from stepedit_core.registry import get_registry
+from stepedit_pairs.plan import Plan, write_plan
+from stepedit_pairs.settings import FILE, RunSettings
+from stepedit_pairs.work import BlockReport, block_report, margin_scorer, process_block
+
+__all__ = ["RunTotals", "run_pairs"]
+
+# One thread for each worker: several blocks at once use the cores better than one block with
+# many threads, and results do not depend on the number of threads.
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@dataclass
+class RunTotals:
+    """Sums over the finished blocks of a run."""
+
+    blocks: int = 0
+    jobs: int = 0
+    kept: int = 0
+    rejected: int = 0
+    audio_seconds: float = 0.0
+
+    def add(self, report: BlockReport) -> None:
+        """Count a finished block."""
+        self.blocks += 1
+        self.jobs += report.jobs
+        self.kept += report.kept
+        self.rejected += report.rejected
+        self.audio_seconds += report.audio_seconds
+
+
+def _open(folder: Path, settings: RunSettings) -> None:
+    """Start a run's folder, or check that it is the same run that goes on.
+
+    Raises:
+        StepeditError: if the folder holds a run with other settings, or other files.
+    """
+    if (folder / FILE).exists():
+        changed = settings.difference(RunSettings.load(folder))
+        if changed:
+            raise StepeditError(
+                f"{folder} holds a run with other settings ({changed}); choose another --out"
+            )
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise StepeditError(f"{folder} is not empty and holds no run; choose another --out")
+    settings.save(folder)
+
+
+def _check(settings: RunSettings) -> Any:
+    """Return the run's builder after checking everything that a worker would need."""
+    registry = get_registry()
+    info = registry.edit_info(settings.edit)
+    builder = registry.pair_builder(info.edit_class, settings.builder)
+    unknown = set(settings.options) - set(builder.options)
+    if unknown:
+        known = ", ".join(sorted(builder.options)) or "none"
+        raise StepeditError(f"{settings.edit}: no option {min(unknown)!r}; there is {known}")
+    margin_scorer(registry, settings.margin)
+    return builder
+
+
+def run_pairs(
+    folder: Path,
+    settings: RunSettings,
+    items: Iterable[CorpusItem],
+    *,
+    workers: int = 1,
+    ray_address: str | None = None,
+    on_plan: Callable[[Plan, RunTotals], None] | None = None,
+    on_block: Callable[[BlockReport], None] | None = None,
+) -> RunTotals:
+    """Build all pairs of a run, going on where an earlier call stopped.
+
+    Args:
+        folder: the run's folder; on a cluster, one that all machines see.
+        settings: what to build; it alone decides the rows.
+        items: the corpus, streamed once and only if there is no plan yet.
+        workers: local processes; 1 works in this process.
+        ray_address: cluster to use instead, ``local`` for one on this machine.
+        on_plan: called with the plan and what was done before.
+        on_block: called after each block.
+
+    Raises:
+        StepeditError: if the settings do not fit the builder or the folder.
+    """
+    builder = _check(settings)
+    _open(folder, settings)
+    plan = write_plan(folder, builder, items, settings)
+    totals = RunTotals()
+    todo = []
+    for index in range(plan.blocks):
+        report = block_report(folder, index)
+        if report is None:
+            todo.append(index)
+        else:
+            totals.add(report)
+    if on_plan is not None:
+        on_plan(plan, totals)
+    for report in _spread(str(folder.resolve()), todo, workers, ray_address):
+        totals.add(report)
+        if on_block is not None:
+            on_block(report)
+    return totals
+
+
+def _spread(
+    folder: str, todo: list[int], workers: int, ray_address: str | None
+) -> Iterator[BlockReport]:
+    """Yield the reports of blocks as they are finished, wherever they are worked on."""
+    if not todo:
+        return
+    if ray_address is not None:
+        from stepedit_pairs.on_ray import process_on_ray
+
+        yield from process_on_ray(folder, todo, ray_address, workers)
+    elif workers <= 1:
+        yield from (process_block(folder, index) for index in todo)
+    else:
+        yield from _process_locally(folder, todo, min(workers, len(todo)))
+
+
+def _process_locally(folder: str, todo: list[int], workers: int) -> Iterator[BlockReport]:
+    """Work in several processes with few blocks in flight, so that memory stays level."""
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    context = multiprocessing.get_context("spawn")
+    queue = iter(todo)
+    try:
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            running: set[Future[BlockReport]] = {
+                pool.submit(process_block, folder, index)
+                for index in itertools.islice(queue, 2 * workers)
+            }
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    following = next(queue, None)
+                    if following is not None:
+                        running.add(pool.submit(process_block, folder, following))
+                    yield future.result()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

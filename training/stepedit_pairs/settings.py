@@ -1,0 +1,85 @@
+"""Settings of a run of a pair builder, kept beside its rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from stepedit_core.errors import StepeditError
+from stepedit_pairs.files import write_atomically
+
+__all__ = ["RunSettings", "job_rng"]
+
+FILE = "run.json"
+
+
+class RunSettings(BaseModel):
+    """Everything that decides which rows a run gives; it does not name the workers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    edit: str
+    """Registered name of the edit."""
+    corpus: str
+    """Manifest, folder or dataset."""
+    layout: str
+    """Name of the corpus reader."""
+    seed: int = 0
+    """Seeds every job, together with the job's key."""
+    options: Mapping[str, str] = {}
+    """The user's settings for the builder."""
+    builder: str | None = None
+    """Plugin whose builder is used where several bring one."""
+    builder_version: int = 1
+    """Version of the builder."""
+    margin: str | None = None
+    """Name of the margin scorer."""
+    min_margin: float = 6.0
+    """Pairs below are rejected."""
+    split: str | None = None
+    """Only items of this split."""
+    limit: int | None = None
+    """Only so many jobs."""
+    block_size: int = 32
+    """Jobs in a block; a block is one shard, and the unit of work and of resuming."""
+    engine: str | None = None
+    """Engine for codes and cloning."""
+    device: str = "auto"
+    """Device of the engine."""
+    plugin_files: tuple[str, ...] = ()
+    """Plugins given as files."""
+    stepedit: str = ""
+    """Version of stepedit."""
+
+    def save(self, folder: Path) -> None:
+        """Write the settings into a run's folder."""
+        write_atomically(folder / FILE, self.model_dump_json(indent=2).encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> RunSettings:
+        """Read the settings of a run.
+
+        Raises:
+            StepeditError: if the folder holds no run.
+        """
+        try:
+            return cls.model_validate_json((folder / FILE).read_text(encoding="utf-8"))
+        except (OSError, ValidationError) as error:
+            raise StepeditError(f"{folder}: not a folder of `stepedit pairs` ({error})") from error
+
+    def difference(self, other: RunSettings) -> str:
+        """Return the settings that differ, as ``name: mine, theirs``; empty if none does."""
+        mine, theirs = json.loads(self.model_dump_json()), json.loads(other.model_dump_json())
+        names = [name for name in mine if mine[name] != theirs[name] and name != "device"]
+        return "; ".join(f"{name}: {mine[name]!r}, before {theirs[name]!r}" for name in names)
+
+
+def job_rng(seed: int, key: str) -> np.random.Generator:
+    """Return the generator of a job, from the run's seed and the job's key alone."""
+    words = np.frombuffer(hashlib.sha256(key.encode()).digest(), dtype=np.uint32)
+    return np.random.default_rng([abs(seed), *(int(word) for word in words)])

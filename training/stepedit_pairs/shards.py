@@ -1,0 +1,170 @@
+"""Rows and Parquet shards: one shard for each block of jobs."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import soundfile as sf
+
+from stepedit_core.codes import DualCodes
+from stepedit_core.pairs import EditPair, PairJob
+from stepedit_core.utterance import Utterance
+from stepedit_pairs.files import write_atomically
+
+__all__ = [
+    "SCHEMA",
+    "flac_bytes",
+    "read_rows",
+    "read_shard",
+    "row_of",
+    "shard_paths",
+    "write_shard",
+]
+
+_AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_TEXT = [
+    "id", "edit", "edit_json", "source_text", "target_text", "source_codes", "target_codes",
+    "rejected_codes", "details", "speaker", "language", "corpus", "split", "licence", "builder",
+    "plugin", "stepedit",
+]  # fmt: skip
+_FIELDS: list[tuple[str, pa.DataType]] = [
+    ("source_audio", _AUDIO),
+    ("target_audio", _AUDIO),
+    ("rejected_audio", _AUDIO),
+    *((name, pa.string()) for name in _TEXT),
+    ("items", pa.list_(pa.string())),
+    ("margin", pa.float32()),
+    ("source_seconds", pa.float32()),
+    ("target_seconds", pa.float32()),
+    ("sample_rate", pa.int32()),
+    ("builder_version", pa.int32()),
+    ("seed", pa.int64()),
+]
+
+
+def _hugging_face_metadata() -> bytes:
+    """Describe the columns so that ``datasets`` decodes the audio by itself."""
+    features: dict[str, Any] = {}
+    for name, kind in _FIELDS:
+        if kind == _AUDIO:
+            features[name] = {"_type": "Audio"}
+        elif pa.types.is_list(kind):
+            features[name] = {"feature": {"dtype": "string", "_type": "Value"}, "_type": "List"}
+        else:
+            dtype = {"float": "float32"}.get(str(kind), str(kind))
+            features[name] = {"dtype": dtype, "_type": "Value"}
+    return json.dumps({"info": {"features": features}}).encode()
+
+
+SCHEMA = pa.schema(_FIELDS, metadata={b"huggingface": _hugging_face_metadata()})
+
+
+def flac_bytes(utterance: Utterance) -> bytes:
+    """Return an utterance as a 16-bit FLAC file; samples beyond full scale are clipped."""
+    buffer = io.BytesIO()
+    sf.write(buffer, utterance.samples, utterance.sample_rate, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def _audio(utterance: Utterance | None, name: str) -> dict[str, Any] | None:
+    return None if utterance is None else {"bytes": flac_bytes(utterance), "path": f"{name}.flac"}
+
+
+def row_of(
+    pair: EditPair,
+    job: PairJob,
+    number: int,
+    codes: Mapping[str, DualCodes],
+    provenance: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return a pair as a row.
+
+    Args:
+        pair: what the builder made.
+        job: the job it came from.
+        number: the pair's place in the job.
+        codes: codes by role (``source``, ``target``, ``rejected``), where an engine was given.
+        provenance: builder, version, plugin, seed and stepedit's version.
+    """
+    first = job.items[0]
+    name = f"{job.key}#{number}"
+    licences = sorted({item.licence for item in job.items if item.licence})
+    return {
+        "id": name,
+        "edit": pair.edit.name,
+        "edit_json": json.dumps(pair.edit.to_data(), ensure_ascii=False),
+        "source_audio": _audio(pair.source, "source"),
+        "target_audio": _audio(pair.target, "target"),
+        "rejected_audio": _audio(pair.rejected, "rejected"),
+        "source_text": pair.source.transcript,
+        "target_text": pair.target.transcript,
+        **{
+            f"{role}_codes": codes[role].token_string() if role in codes else None
+            for role in ("source", "target", "rejected")
+        },
+        "details": json.dumps(dict(pair.details), ensure_ascii=False, default=float),
+        "speaker": first.speaker,
+        "language": pair.source.language or first.language,
+        "corpus": first.corpus or None,
+        "split": first.split,
+        "licence": " + ".join(licences) or None,
+        "items": [item.id for item in job.items],
+        "margin": pair.margin,
+        "source_seconds": pair.source.seconds,
+        "target_seconds": pair.target.seconds,
+        "sample_rate": pair.source.sample_rate,
+        **provenance,
+    }
+
+
+def _shard_path(folder: Path, index: int) -> Path:
+    return folder / "shards" / f"part-{index:06d}.parquet"
+
+
+def write_shard(folder: Path, index: int, rows: list[dict[str, Any]]) -> None:
+    """Write the rows of a block; the name appears when the shard is complete."""
+    buffer = io.BytesIO()
+    # FLAC does not compress further, so the audio columns are stored as they are.
+    plain = ["source_audio.bytes", "target_audio.bytes", "rejected_audio.bytes"]
+    columns = {name: "zstd" for name in _leaf_names() if name not in plain}
+    pq.write_table(
+        pa.Table.from_pylist(rows, schema=SCHEMA),
+        buffer,
+        compression={**columns, **dict.fromkeys(plain, "none")},
+        use_dictionary=False,
+    )
+    write_atomically(_shard_path(folder, index), buffer.getvalue())
+
+
+def _leaf_names() -> Iterator[str]:
+    """Yield the Parquet column paths of the schema."""
+    for name, kind in _FIELDS:
+        if kind == _AUDIO:
+            yield from (f"{name}.bytes", f"{name}.path")
+        elif pa.types.is_list(kind):
+            yield f"{name}.list.element"
+        else:
+            yield name
+
+
+def shard_paths(folder: Path) -> list[Path]:
+    """Return the finished shards of a run in order."""
+    return sorted((folder / "shards").glob("part-*.parquet"))
+
+
+def read_shard(path: Path, columns: list[str] | None = None) -> list[dict[str, Any]]:
+    """Return the rows of one shard, all columns or some."""
+    rows: list[dict[str, Any]] = pq.read_table(path, columns=columns).to_pylist()
+    return rows
+
+
+def read_rows(folder: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a run in order, one shard in memory at a time."""
+    for path in shard_paths(folder):
+        yield from read_shard(path, columns)

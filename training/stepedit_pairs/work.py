@@ -1,0 +1,209 @@
+"""The work of one block: the same function runs in a local process or on a cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stepedit_core import __version__
+from stepedit_core.config import EngineConfig
+from stepedit_core.engines import SpeechEngine, load_engine
+from stepedit_core.errors import AudioError, StepeditError
+from stepedit_core.pairs import (
+    BuildContext,
+    CorpusItem,
+    EditPair,
+    MarginScorer,
+    PairBuilder,
+    PairJob,
+    Rejected,
+)
+from stepedit_core.registry import Registry, get_registry
+from stepedit_pairs.files import write_atomically
+from stepedit_pairs.plan import read_block, read_sample
+from stepedit_pairs.settings import RunSettings, job_rng
+from stepedit_pairs.shards import row_of, write_shard
+
+__all__ = ["BlockReport", "Workshop", "block_report", "process_block", "read_rejects"]
+
+
+@dataclass(frozen=True)
+class BlockReport:
+    """What became of a block.
+
+    Attributes:
+        index: the block's number.
+        jobs: jobs done.
+        kept: pairs kept.
+        rejected: pairs and files rejected.
+        audio_seconds: source audio of the kept pairs.
+    """
+
+    index: int
+    jobs: int
+    kept: int
+    rejected: int
+    audio_seconds: float
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What a worker loads once and uses for all its blocks."""
+
+    settings: RunSettings
+    builder: PairBuilder
+    plugin: str
+    margin: MarginScorer | None
+    engine: SpeechEngine | None
+    sample: tuple[CorpusItem, ...]
+
+    def draw(self, rng: np.random.Generator, n: int) -> list[CorpusItem]:
+        """Draw up to ``n`` different items of the corpus's sample."""
+        chosen = rng.permutation(len(self.sample))[:n]
+        return [self.sample[int(place)] for place in chosen]
+
+
+def margin_scorer(registry: Registry, name: str | None) -> MarginScorer | None:
+    """Return a margin scorer by name.
+
+    Raises:
+        StepeditError: if no plugin brings it; the text lists those that exist.
+    """
+    if name is None:
+        return None
+    known = registry.named("stepedit_margin_scorers", lambda scorer: str(scorer.name))
+    if name not in known:
+        raise StepeditError(f"no margin scorer {name!r}; there is {', '.join(known) or 'none'}")
+    return known[name]  # type: ignore[no-any-return]
+
+
+@cache
+def _workshop(folder: str) -> Workshop:
+    """Load what the run in a folder needs, once in each process."""
+    root = Path(folder)
+    settings = RunSettings.load(root)
+    registry = get_registry()
+    known = {info.name for info in registry.plugins()}
+    for file in settings.plugin_files:
+        if Path(file).stem not in known:
+            registry.register_file(file)
+    edit = registry.edit_info(settings.edit)
+    engine = None
+    if settings.engine is not None:
+        config = EngineConfig(name_or_path=settings.engine, device=settings.device)
+        engine = load_engine(config)
+    return Workshop(
+        settings=settings,
+        builder=registry.pair_builder(edit.edit_class, settings.builder),
+        plugin=f"{edit.plugin.distribution} {edit.plugin.version}",
+        margin=margin_scorer(registry, settings.margin),
+        engine=engine,
+        sample=tuple(read_sample(root)),
+    )
+
+
+def _build(shop: Workshop, job: PairJob) -> Iterator[EditPair | Rejected]:
+    """Run a builder on a job; what goes wrong becomes a reject and never stops the run."""
+    settings = shop.settings
+    context = BuildContext(
+        rng=job_rng(settings.seed, job.key),
+        options=settings.options,
+        engine=shop.engine,
+        margin=shop.margin,
+        sample=shop.draw,
+    )
+    try:
+        for made in shop.builder.build(job, context):
+            if isinstance(made, EditPair) and made.margin < settings.min_margin:
+                reason = f"margin below {settings.min_margin:g}"
+                yield Rejected(reason, {"margin": round(made.margin, 3), **made.details})
+            else:
+                yield made
+    except AudioError as error:
+        yield Rejected("bad file", {"error": str(error)})
+    except StepeditError as error:
+        yield Rejected("cannot build", {"error": str(error)})
+    except Exception as error:
+        yield Rejected("builder error", {"error": f"{type(error).__name__}: {error}"})
+
+
+def _encode(engine: SpeechEngine | None, pair: EditPair) -> dict[str, Any]:
+    """Return codes by role, or none without an engine."""
+    if engine is None:
+        return {}
+    roles = {"source": pair.source, "target": pair.target, "rejected": pair.rejected}
+    given = {role: utterance for role, utterance in roles.items() if utterance is not None}
+    return dict(zip(given, engine.encode(list(given.values())), strict=True))
+
+
+def _rows(
+    shop: Workshop, job: PairJob, made: Iterable[EditPair | Rejected]
+) -> Iterator[dict[str, Any] | Rejected]:
+    """Turn a job's pairs into rows; a pair that cannot be encoded is a reject."""
+    provenance = {
+        "builder": type(shop.builder).__qualname__,
+        "builder_version": shop.builder.version,
+        "plugin": shop.plugin,
+        "seed": shop.settings.seed,
+        "stepedit": __version__,
+    }
+    for number, item in enumerate(made):
+        if isinstance(item, Rejected):
+            yield item
+            continue
+        try:
+            yield row_of(item, job, number, _encode(shop.engine, item), provenance)
+        except StepeditError as error:
+            yield Rejected("cannot encode", {"error": str(error)})
+
+
+def _report_path(folder: Path, index: int) -> Path:
+    return folder / "blocks" / f"block-{index:06d}.json"
+
+
+def process_block(folder: str, index: int) -> BlockReport:
+    """Build the pairs of one block and write its shard, its rejects and, last, its report.
+
+    A block counts as done when its report exists; redoing an unfinished one gives the same
+    files again, so a kill at any moment loses nothing and doubles nothing.
+    """
+    root = Path(folder)
+    shop = _workshop(folder)
+    rows: list[dict[str, Any]] = []
+    rejects: list[dict[str, Any]] = []
+    jobs = read_block(root, index)
+    for job in jobs:
+        for made in _rows(shop, job, _build(shop, job)):
+            if isinstance(made, Rejected):
+                paths = [item.path for item in job.items]
+                rejects.append({"key": job.key, "paths": paths, **asdict(made)})
+            else:
+                rows.append(made)
+    write_shard(root, index, rows)
+    lines = "".join(json.dumps(row, ensure_ascii=False, default=float) + "\n" for row in rejects)
+    write_atomically(root / "rejects" / f"block-{index:06d}.jsonl", lines.encode())
+    seconds = float(sum(row["source_seconds"] for row in rows))
+    report = BlockReport(index, len(jobs), len(rows), len(rejects), seconds)
+    write_atomically(_report_path(root, index), json.dumps(asdict(report)).encode())
+    return report
+
+
+def block_report(folder: Path, index: int) -> BlockReport | None:
+    """Return the report of a finished block, or None."""
+    try:
+        return BlockReport(**json.loads(_report_path(folder, index).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+
+
+def read_rejects(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield all rejects of a run: key, paths, reason and details."""
+    for path in sorted((folder / "rejects").glob("block-*.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            yield json.loads(line)
