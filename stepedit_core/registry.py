@@ -90,6 +90,7 @@ class Registry:
         self.disabled = frozenset(name.strip() for name in named if name.strip())
         self.manager = pluggy.PluginManager(PROJECT)
         self.manager.add_hookspecs(hookspecs)
+        self.files: list[Path] = []
         self._infos: dict[str, PluginInfo] = {}
         from stepedit_core import builtin
 
@@ -182,7 +183,9 @@ class Registry:
             spec.loader.exec_module(module)
         except Exception as error:
             raise PluginError(f"{file}: {type(error).__name__}: {error}") from error
-        return self.register(module, file.stem)
+        info = self.register(module, file.stem)
+        self.files.append(file.resolve())
+        return info
 
     def unregister(self, name: str) -> None:
         """Remove a plugin by name."""

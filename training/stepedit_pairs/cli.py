@@ -80,7 +80,7 @@ def pairs(
     \b
     stepedit pairs speed --corpus speech.csv --out pairs/speed --workers 4
     stepedit pairs emotion --corpus ESD/ --layout esd --set mode=parallel --out pairs/emotion
-    """
+    """  # noqa: D301 -- click reads the backspace as "keep these lines"
     from stepedit_core import __version__
     from stepedit_core.registry import get_registry
     from stepedit_pairs.corpora import find_reader
