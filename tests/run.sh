@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Install stepedit with all that its tests need into .venv, then check and test it.
+#   tests/run.sh            the default tier
+#   tests/run.sh -m slow    anything after the name goes to pytest
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Optional programs, for the tests of the routes that use them; tests skip what is absent.
+if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+    need=()
+    for package in sox rubberband-cli libsndfile1; do
+        dpkg -s "$package" >/dev/null 2>&1 || need+=("$package")
+    done
+    if [ ${#need[@]} -gt 0 ]; then
+        apt-get update -qq && apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
+    fi
+fi
+
+[ -x .venv/bin/python ] || python3 -m venv .venv
+.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]' 2>&1 |
+    { grep -v '^WARNING: Location' || true; }
+
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}"
+.venv/bin/ruff check .
+.venv/bin/ruff format --check .
+.venv/bin/mypy
+if [ $# -gt 0 ]; then
+    exec .venv/bin/pytest "$@"
+fi
+.venv/bin/pytest -m "not slow and not gpu" --durations=10 --cov --cov-report=term:skip-covered
+echo "Not run here: tests marked slow (tests/run.sh -m slow) and gpu (tests/run.sh -m gpu)."
