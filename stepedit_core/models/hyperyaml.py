@@ -84,12 +84,11 @@ class _Loader(yaml.SafeLoader):
         """
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            mark = self.peek_event().start_mark
             raise CheckpointError(
-                f"{self.file}, line {mark.line + 1}: nested deeper than {MAX_DEPTH} levels; {CURE}"
+                f"{self.file}, line {self.line + 1}: nested deeper than {MAX_DEPTH} levels; {CURE}"
             )
         is_alias = self.check_event(yaml.AliasEvent)
-        node = super().compose_node(parent, index)  # type: ignore[arg-type]
+        node = super().compose_node(parent, index)
         self.depth -= 1
         if is_alias and not isinstance(node, yaml.ScalarNode):
             line = node.start_mark.line + 1 if node is not None else 0
@@ -137,6 +136,10 @@ class _Loader(yaml.SafeLoader):
         inner = re.findall(r"\[(\w+)\]", found.group(2))
         return Reference((found.group(1), *inner), self.where(node))
 
+    def construct_tuple(self, node: yaml.SequenceNode) -> tuple[Any, ...]:
+        """Construct a ``!tuple`` list."""
+        return tuple(self.construct_sequence(node, deep=True))
+
     def refuse(self, node: yaml.Node) -> Any:
         """Refuse a tag that is not known."""
         raise CheckpointError(
@@ -157,12 +160,10 @@ def _register() -> None:
         return lambda loader, path, node: loader.construct_component(verb, path, node)
 
     for verb in ("new", "name", "apply"):
-        _Loader.add_multi_constructor(f"!{verb}:", adder(verb))  # type: ignore[no-untyped-call]
+        _Loader.add_multi_constructor(f"!{verb}:", adder(verb))
     _Loader.add_constructor("!ref", _Loader.construct_reference)
-    _Loader.add_constructor(
-        "!tuple", lambda loader, node: tuple(loader.construct_sequence(node, deep=True))
-    )
-    _Loader.add_constructor(None, _Loader.refuse)  # type: ignore[call-overload]
+    _Loader.add_constructor("!tuple", _Loader.construct_tuple)
+    _Loader.add_constructor(None, _Loader.refuse)
 
 
 _register()
@@ -191,9 +192,9 @@ def read_hyperyaml(path: Path) -> dict[str, Any]:
         loader = _Loader(raw)
         loader.file = str(path)
         try:
-            data = loader.get_single_data()  # type: ignore[no-untyped-call]
+            data = loader.get_single_data()
         finally:
-            loader.dispose()  # type: ignore[no-untyped-call]
+            loader.dispose()
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError, TypeError) as error:
         text = " ".join(str(error).split())
         raise CheckpointError(f"{path}: is not valid YAML ({text}); {CURE}") from error
@@ -227,9 +228,7 @@ def build(
 class _Builder:
     """Builds one file; keeps what references have already led to."""
 
-    def __init__(
-        self, builders: Mapping[str, Callable[..., Any]], root: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, builders: Mapping[str, Callable[..., Any]], root: Mapping[str, Any]) -> None:
         """Remember the table and the file."""
         self.builders = builders
         self.root = root

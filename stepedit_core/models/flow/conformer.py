@@ -93,7 +93,7 @@ class RelativeAttention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """Reshape ``(batch, time, width)`` to ``(batch, heads, time, head_dim)``."""
-        return x.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)
+        return x.reshape(*x.shape[:-1], self.heads, self.head_dim).transpose(1, 2)
 
     def forward(
         self,

@@ -83,7 +83,7 @@ class TimestepEmbedder(nn.Module):
         )
         angle = (t.float() * 1000)[:, None] * rate
         waves = torch.cat([torch.cos(angle), torch.sin(angle)], dim=-1)
-        return self.mlp(waves.to(self.mlp[0].weight.dtype))  # type: ignore[no-any-return]
+        return self.mlp(waves.to(next(self.mlp.parameters()).dtype))  # type: ignore[no-any-return]
 
 
 class HeadNormAttention(nn.Module):
@@ -104,7 +104,7 @@ class HeadNormAttention(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None, cache: BlockCache | None) -> Tensor:
         """Attend over the frames given and cached; ``mask`` is bool ``(batch, 1, 1, time)``."""
         query, key, value = (
-            linear(x).unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)
+            linear(x).reshape(*x.shape[:2], self.heads, self.head_dim).transpose(1, 2)
             for linear in (self.to_q, self.to_k, self.to_v)
         )
         query, key = self.q_norm(query), self.k_norm(key)

@@ -72,7 +72,9 @@ class Upsample(nn.Module):
     def forward(self, x: Tensor, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map ``(batch, time, width)`` to ``(batch, factor * time, width)`` and the new past."""
         repeated = x.transpose(1, 2).repeat_interleave(self.factor, dim=2)
-        padded = F.pad(repeated, (self.reach, 0)) if past is None else torch.cat([past, repeated], 2)
+        padded = (
+            F.pad(repeated, (self.reach, 0)) if past is None else torch.cat([past, repeated], 2)
+        )
         return self.conv(padded).transpose(1, 2), padded[:, :, -self.reach :]
 
 

@@ -68,11 +68,11 @@ class CausalConditionalCFM(nn.Module):
         """Return the guided velocity at time ``t``; arguments as in `forward`, doubled batch."""
         dtype = self.estimator.in_proj.weight.dtype
         time = torch.full((1,), t, device=x.device)
-        both = self.estimator(
-            torch.cat([x, x]).to(dtype), mu, time, speaker, cond, mask, cache
-        ).to(x.dtype)
-        with_condition, without = both.chunk(2)
-        return (1.0 + self.guidance) * with_condition - self.guidance * without  # type: ignore[no-any-return]
+        # A compiled estimator is for whole sequences; caches are Python objects.
+        estimate = self.estimator if cache is None else self.estimator.forward
+        both = estimate(torch.cat([x, x]).to(dtype), mu, time, speaker, cond, mask, cache)
+        with_condition, without = both.to(x.dtype).chunk(2)
+        return (1.0 + self.guidance) * with_condition - self.guidance * without
 
     def forward(
         self,

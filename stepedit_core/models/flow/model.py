@@ -106,7 +106,7 @@ class CausalMaskedDiffWithXvec(nn.Module):
         return self.encoder_proj.weight.dtype
 
     def project_speaker(self, speaker: Tensor) -> Tensor:
-        """Normalise speaker vectors ``(batch, speaker_size)`` and project them to ``(batch, bins)``."""
+        """Project unit speaker vectors: ``(batch, speaker_size)`` to ``(batch, bins)``."""
         unit = F.normalize(speaker.to(self.device).float(), dim=1)
         return self.spk_embed_affine_layer(unit.to(self.dtype))  # type: ignore[no-any-return]
 
@@ -119,8 +119,8 @@ class CausalMaskedDiffWithXvec(nn.Module):
         hidden = self.encoder(self.input_embedding(rows), lengths)
         return self.encoder_proj(hidden).transpose(1, 2)  # type: ignore[no-any-return]
 
-    def _start(self, noise: Tensor, mu: Tensor) -> Tensor:
-        """Return where the solver starts."""
+    def start(self, noise: Tensor, mu: Tensor) -> Tensor:
+        """Return where the solver starts: the noise, or the noise around the predicted mean."""
         noise = noise.to(mu.device)
         return noise + mu.to(noise.dtype) if self.start_from_mean else noise
 
@@ -156,7 +156,7 @@ class CausalMaskedDiffWithXvec(nn.Module):
             noise[index, :, :own] = item.noise.columns(0, own)[0]
         mask = torch.arange(frames) < (lengths * factor)[:, None] if padded else None
         mel = self.decoder(
-            self._start(noise, mu),
+            self.start(noise, mu),
             mu,
             self.project_speaker(torch.stack([item.speaker for item in inputs])),
             cond.to(device, self.dtype).transpose(1, 2),
@@ -240,5 +240,5 @@ class CausalMaskedDiffWithXvec(nn.Module):
         start = cache.solver[0].frames
         columns = noise.columns(start, start + mu.shape[2])
         return self.decoder(  # type: ignore[no-any-return]
-            self._start(columns, mu), mu, cache.speaker, cond, len(cache.solver), None, cache.solver
+            self.start(columns, mu), mu, cache.speaker, cond, len(cache.solver), None, cache.solver
         )[0]

@@ -12,6 +12,9 @@ from stepedit_core.errors import EngineError
 
 __all__ = ["FlowNoise"]
 
+NOISE_STREAM = 1
+"""Keeps these draws apart from other uses of the same seed."""
+
 
 class FlowNoise:
     """Standard normal noise whose column index is the mel frame index from the prompt's start.
@@ -26,7 +29,7 @@ class FlowNoise:
         """Make a noise source.
 
         Args:
-            seed: seed of the columns; not used when ``values`` is given.
+            seed: seed of the columns, 0 or more; not used when ``values`` is given.
             channels: mel bins.
             values: explicit noise, float, shape ``(1, channels, frames)`` or
                 ``(channels, frames)``.
@@ -38,7 +41,7 @@ class FlowNoise:
         self._lock = threading.Lock()
         self._rng: np.random.Generator | None = None
         if values is None:
-            self._rng = np.random.default_rng(seed)
+            self._rng = np.random.default_rng((seed, NOISE_STREAM))
             self._values = torch.empty(0, channels)
             return
         values = values.detach().squeeze(0) if values.ndim == 3 else values.detach()

@@ -1,0 +1,114 @@
+"""Build flow and vocoder from a checkpoint's ``cosyvoice.yaml`` and weight files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from stepedit_core.errors import CheckpointError
+from stepedit_core.models.flow import (
+    CausalConditionalCFM,
+    CausalMaskedDiffWithXvec,
+    DiT,
+    DualCodebookEmbedding,
+    UpsampleConformerEncoderV2,
+)
+from stepedit_core.models.hyperyaml import build, read_hyperyaml
+from stepedit_core.models.vocoder import BigVGAN, ConvRNNF0Predictor, HiFTGenerator
+from stepedit_core.models.weights import load_into, read_state_dict
+
+__all__ = ["BUILDERS", "COSYVOICE_FOLDER", "read_decoder"]
+
+COSYVOICE_FOLDER = "CosyVoice-300M-25Hz"
+"""Folder of the decoder inside a Step-Audio-EditX checkpoint."""
+
+_CLASSES: Mapping[str, Callable[..., Any]] = {
+    "flow.flow.CausalMaskedDiffWithXvec": CausalMaskedDiffWithXvec,
+    "flow.flow_matching.CausalConditionalCFM": CausalConditionalCFM,
+    "flow.decoder_dit.DiT": DiT,
+    "embedding.dual_codebook.DualCodebookEmbedding": DualCodebookEmbedding,
+    "transformer.upsample_encoder_v2.UpsampleConformerEncoderV2": UpsampleConformerEncoderV2,
+    "hifigan.generator.HiFTGenerator": HiFTGenerator,
+    "hifigan.f0_predictor.ConvRNNF0Predictor": ConvRNNF0Predictor,
+    "bigvgan.bigvgan.BigVGAN": BigVGAN,
+}
+BUILDERS: Mapping[str, Callable[..., Any]] = {
+    f"{package}.{name}": builder
+    for package in ("stepvocoder.cosyvoice2", "cosyvoice2")
+    for name, builder in _CLASSES.items()
+}
+"""Every class path that a configuration may name, and what builds it here."""
+
+
+def read_decoder(
+    folder: Path, device: torch.device | str, dtype: torch.dtype
+) -> tuple[CausalMaskedDiffWithXvec, HiFTGenerator | BigVGAN, dict[str, Any]]:
+    """Build both parts on the meta device and fill them from their files.
+
+    Args:
+        folder: the ``CosyVoice-300M-25Hz`` folder, or the checkpoint folder around it.
+        device: where the weights go.
+        dtype: of the flow; the vocoder is always float32.
+
+    Returns:
+        The flow, the vocoder (weight norms as stored), both in evaluation mode, and the mel
+        settings.
+
+    Raises:
+        CheckpointError: if a file is missing, damaged, of another model, or refused.
+    """
+    folder = _decoder_folder(folder)
+    config = read_hyperyaml(folder / "cosyvoice.yaml")
+    with torch.device("meta"):
+        flow = _part(config, "flow", CausalMaskedDiffWithXvec, folder)
+        vocoder = _part(config, "hift", (HiFTGenerator, BigVGAN), folder)
+    _fill(flow, _weight_file(folder, "flow"), device, dtype)
+    _fill(vocoder, _weight_file(folder, "hift"), device, torch.float32)
+    mel_config = build(config.get("mel_conf") or {}, BUILDERS, config)
+    return flow.eval(), vocoder.eval(), dict(mel_config)
+
+
+def _decoder_folder(folder: Path) -> Path:
+    """Return the folder that holds ``cosyvoice.yaml``."""
+    for candidate in (folder, folder / COSYVOICE_FOLDER):
+        if (candidate / "cosyvoice.yaml").is_file():
+            return candidate
+    raise CheckpointError(
+        f"{folder}: holds neither cosyvoice.yaml nor a folder {COSYVOICE_FOLDER} with it; "
+        f"download the whole checkpoint"
+    )
+
+
+def _part(
+    config: Mapping[str, Any],
+    key: str,
+    kind: type[nn.Module] | tuple[type[nn.Module], ...],
+    folder: Path,
+) -> Any:
+    """Build one top-level entry of the configuration."""
+    part = build(config.get(key), BUILDERS, config)
+    if not isinstance(part, kind):
+        raise CheckpointError(
+            f"{folder / 'cosyvoice.yaml'}: entry {key!r} does not describe the {key} part; "
+            f"download the checkpoint again"
+        )
+    return part
+
+
+def _weight_file(folder: Path, stem: str) -> Path:
+    """Return the weight file of a part: safetensors if there is one."""
+    safe = folder / f"{stem}.safetensors"
+    return safe if safe.is_file() else folder / f"{stem}.pt"
+
+
+def _fill(module: nn.Module, file: Path, device: torch.device | str, dtype: torch.dtype) -> None:
+    """Read a part's weights into a module that lives on the meta device."""
+    on_cpu = torch.device(device).type == "cpu"
+    state = read_state_dict(file, mmap=not on_cpu or dtype is torch.float32)
+    if isinstance(module, HiFTGenerator | BigVGAN) and "conv_pre.weight" in state:
+        module.fold_weight_norm()  # the file was saved for inference, with plain weights
+    load_into(module, state, file=file, dtype=dtype, device=device)
