@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
@@ -157,16 +157,27 @@ class Edit(BaseModel):
 
     def __str__(self) -> str:
         """Return the form that the command line takes: ``name:param=value,...``."""
-        data = self.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-        params = ",".join(f"{key}={value}" for key, value in data.items())
-        return f"{self.name}:{params}" if params else self.name
+        from stepedit_core.notation import format_edit
+
+        return format_edit(self)
 
 
-def explain_validation(error: ValidationError) -> str:
-    """Turn pydantic's report into one line: parameter, what is wrong, what was given."""
-    parts = []
+def explain_validation(error: ValidationError, known: Iterable[str] = ()) -> str:
+    """Turn pydantic's report into one line: parameter, what is wrong, what was given.
+
+    Args:
+        error: the report.
+        known: names of the parameters that exist, for near misses.
+    """
+    from stepedit_core.registry import suggest
+
+    names, parts = sorted(known), []
     for item in error.errors():
         where = ".".join(map(str, item["loc"])) or "parameters"
+        if item["type"] == "extra_forbidden":
+            hint = suggest(where, names) or f"; it takes {', '.join(names) or 'none'}"
+            parts.append(f"no parameter {where!r}{hint}")
+            continue
         given = item.get("input")
         shown = f", got {given!r}" if isinstance(given, str | int | float) else ""
         parts.append(f"{where}: {item['msg']}{shown}")
@@ -190,7 +201,9 @@ def edit_from_data(data: Mapping[str, Any]) -> Edit:
     try:
         return edit_class(**params)
     except ValidationError as error:
-        raise StepeditError(f"{name}: {explain_validation(error)}") from error
+        raise StepeditError(
+            f"{name}: {explain_validation(error, edit_class.model_fields)}"
+        ) from error
 
 
 def _parse_any(value: Any) -> Any:
