@@ -9,16 +9,16 @@ from __future__ import annotations
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from stepedit_core.models.step1.configuration import Step1Config
-
+from stepedit_core.models.step1.loading import load_step1, load_weights, read_safetensors
 from stepedit_core.models.step1.modeling import Step1ForCausalLM, Step1Model
 
 __all__ = [
     "Step1Config",
     "Step1ForCausalLM",
     "Step1Model",
-
-
-
+    "load_step1",
+    "load_weights",
+    "read_safetensors",
 ]
 
 AutoConfig.register("step1", Step1Config, exist_ok=True)

@@ -48,6 +48,18 @@ class StaticKV:
         """Return the slot that the next token takes."""
         return self.used if self.slot is None else self.slot
 
+    def reserve(self, tokens: int) -> bool:
+        """Make room for ``tokens`` more; return whether the storage had to move."""
+        need = self.used + tokens
+        if need <= self.length:
+            return False
+        more = max(need, 2 * self.length) - self.length
+        for store in (self.keys, self.values):
+            for index, tensor in enumerate(store):
+                store[index] = torch.nn.functional.pad(tensor, (0, 0, 0, more))
+        self.length += more
+        return True
+
     def update(
         self, keys: Tensor, values: Tensor, layer_idx: int, *_: object
     ) -> tuple[Tensor, Tensor]:
@@ -58,8 +70,6 @@ class StaticKV:
             store_v.index_copy_(2, self.slot, values)
             return store_k[:, :, : self.limit], store_v[:, :, : self.limit]
         end = self.used + keys.shape[2]
-        if end > self.length:
-            raise IndexError(f"{end} tokens do not fit the cache of {self.length} slots")
         store_k[:, :, self.used : end] = keys
         store_v[:, :, self.used : end] = values
         return store_k[:, :, :end], store_v[:, :, :end]
