@@ -57,7 +57,7 @@ class AudioTokenizer:
         *,
         provider: Provider = "auto",
         threads: int | None = None,
-        wav_rounding: WavRounding = "pcm16",
+        wav_rounding: WavRounding = "float32",
         dither: float = 0.0,
         seed: int = 0,
     ) -> AudioTokenizer:
@@ -69,7 +69,7 @@ class AudioTokenizer:
             dtype: of the linguistic encoder.
             provider: where the semantic ONNX graph runs.
             threads: CPU threads of the ONNX graph; onnxruntime decides if None.
-            wav_rounding: ``pcm16`` or ``float32``, see ``FrontendConfig``.
+            wav_rounding: ``float32`` or ``pcm16``, see ``FrontendConfig``.
             dither: of the linguistic front end, 16-bit steps.
             seed: of the dither.
 

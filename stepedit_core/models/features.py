@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -108,10 +109,11 @@ def prompt_mel(samples: Tensor, sample_rate: int, config: MelConfig | None = Non
     conf = config or MelConfig()
     y = resample(samples[None], sample_rate, conf.sampling_rate)
     pad = (conf.n_fft - conf.hop_size) // 2
-    if y.shape[-1] <= max(pad, conf.n_fft - 2 * pad - 1):
+    shortest = max(pad + 1, conf.n_fft - 2 * pad)
+    if y.shape[-1] < shortest:
         raise AudioError(
             f"a reference of {len(samples) / sample_rate:.3f} s is too short: "
-            f"give at least {(conf.n_fft + 1) / conf.sampling_rate:.2f} s"
+            f"give at least {math.ceil(100 * shortest / conf.sampling_rate) / 100} s"
         )
     y = F.pad(y[None], (pad, pad), mode="reflect")[0]
     window = torch.hann_window(conf.win_size, device=y.device)

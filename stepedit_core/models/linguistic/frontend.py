@@ -41,8 +41,9 @@ class FrontendConfig:
         chunk_samples: samples that the public system hands over at a time.
         dither: standard deviation in 16-bit steps; the public system's 1.0 makes its codes
             differ from run to run.
-        wav_rounding: the public system passes audio through an in-memory WAV file: as
-            ``pcm16`` in its 2026 code, ``pcm16`` or ``float32`` before, by environment.
+        wav_rounding: the public system passes audio through an in-memory WAV file, which is
+            ``pcm16`` in its 2026 code, and before that ``float32`` (soundfile) or ``pcm16``
+            (FFmpeg), by environment. ``float32`` leaves samples as they are.
     """
 
     sample_rate: int = 16_000
@@ -54,7 +55,7 @@ class FrontendConfig:
     lfr_n: int = 6
     chunk_samples: int = 3_840
     dither: float = 0.0
-    wav_rounding: WavRounding = "pcm16"
+    wav_rounding: WavRounding = "float32"
 
     @property
     def output_size(self) -> int:

@@ -76,7 +76,7 @@ class LinguisticTokenizer:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         *,
-        wav_rounding: WavRounding = "pcm16",
+        wav_rounding: WavRounding = "float32",
         dither: float = 0.0,
         seed: int = 0,
     ) -> LinguisticTokenizer:

@@ -38,6 +38,7 @@ class WindowPlan:
         key_mask: bool, shape ``(c, 1, 1, m + w)``: False for absent keys.
         outputs: int64, shape ``(n,)``: window slot that holds the output of each frame.
         positions: int64, shape ``(n,)``: place of each frame in its utterance, from 1.
+        ragged: whether any window is shorter than the longest.
     """
 
     inputs: Tensor
@@ -46,15 +47,19 @@ class WindowPlan:
     key_mask: Tensor
     outputs: Tensor
     positions: Tensor
-
-    @property
-    def ragged(self) -> bool:
-        """Whether any window is shorter than the longest."""
-        return not bool(self.inside.all())
+    ragged: bool
 
     def to(self, device: torch.device | str) -> WindowPlan:
         """Return the plan with its tensors on ``device``."""
-        return WindowPlan(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+        return WindowPlan(
+            inputs=self.inputs.to(device),
+            inside=self.inside.to(device),
+            keys=self.keys.to(device),
+            key_mask=self.key_mask.to(device),
+            outputs=self.outputs.to(device),
+            positions=self.positions.to(device),
+            ragged=self.ragged,
+        )
 
 
 def uniform_chunks(length: int, chunk_frames: int = CHUNK_FRAMES) -> list[int]:
@@ -118,5 +123,12 @@ def plan_windows(
     mask = np.concatenate([past >= 0, inside], axis=1)
     keys = np.concatenate([np.maximum(past, 0), own], axis=1)
     positions = np.concatenate([np.arange(1, n + 1, dtype=np.int64) for n in frames])
-    tables = (inputs, inside, keys, mask[:, None, None], outputs, positions)
-    return WindowPlan(*(torch.from_numpy(np.ascontiguousarray(table)) for table in tables))
+    return WindowPlan(
+        inputs=torch.from_numpy(inputs),
+        inside=torch.from_numpy(inside),
+        keys=torch.from_numpy(keys),
+        key_mask=torch.from_numpy(mask[:, None, None]),
+        outputs=torch.from_numpy(outputs),
+        positions=torch.from_numpy(positions),
+        ragged=not bool(inside.all()),
+    )
