@@ -84,6 +84,26 @@ def test_trim_finds_the_loud_part() -> None:
     assert trim_bounds(np.zeros(3_000, np.float32)) == (0, 3_000)
 
 
+@pytest.mark.parametrize(
+    ("level_db", "kept"), [(-12, True), (-19, True), (-21, False), (-40, False)]
+)
+def test_trim_keeps_what_is_within_20_db_in_steps_of_128_samples(
+    level_db: float, kept: bool
+) -> None:
+    rng = np.random.default_rng(1)
+    envelope = np.zeros(16_000)
+    envelope[2_000:5_000] = 10 ** (level_db / 20)
+    envelope[5_000:12_000] = 1.0
+    signal = (envelope * np.sign(rng.standard_normal(16_000))).astype(np.float32)
+    # Frames of 512 samples are centred on multiples of 128, with zeros before the signal.
+    padded = np.pad(signal.astype(np.float64), 256)
+    power = np.array([np.mean(padded[at : at + 512] ** 2) for at in range(0, 16_001, 128)])
+    loud = np.flatnonzero(10 * np.log10(np.maximum(power, 1e-10) / power.max()) > -20)
+    start, stop = trim_bounds(signal)
+    assert (start, stop) == (loud[0] * 128, (loud[-1] + 1) * 128)
+    assert (start < 4_000) == kept
+
+
 @pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000])
 def test_every_rate_gives_the_same_speech(rate: int) -> None:
     out = preprocess(speech_like(1.0, rate), rate)
