@@ -119,9 +119,7 @@ class Decoder:
         Raises:
             CheckpointError: if a file is missing, damaged, of another model, or refused.
         """
-        flow, vocoder, mel_config = read_decoder(Path(folder), device, dtype)
-        if fold:
-            vocoder.fold_weight_norm()
+        flow, vocoder, mel_config = read_decoder(Path(folder), device, dtype, fold)
         return cls(flow, vocoder, mel_config=mel_config, n_steps=n_steps, prompt_dtype=prompt_dtype)
 
     @property

@@ -45,7 +45,7 @@ BUILDERS: Mapping[str, Callable[..., Any]] = {
 
 
 def read_decoder(
-    folder: Path, device: torch.device | str, dtype: torch.dtype
+    folder: Path, device: torch.device | str, dtype: torch.dtype, fold: bool
 ) -> tuple[CausalMaskedDiffWithXvec, HiFTGenerator | BigVGAN, dict[str, Any]]:
     """Build both parts on the meta device and fill them from their files.
 
@@ -53,9 +53,10 @@ def read_decoder(
         folder: the ``CosyVoice-300M-25Hz`` folder, or the checkpoint folder around it.
         device: where the weights go.
         dtype: of the flow; the vocoder is always float32.
+        fold: multiply the vocoder's weight norms out.
 
     Returns:
-        The flow, the vocoder (weight norms as stored), both in evaluation mode, and the mel
+        The flow and the vocoder, both in evaluation mode, and the mel
         settings.
 
     Raises:
@@ -66,8 +67,11 @@ def read_decoder(
     with torch.device("meta"):
         flow = _part(config, "flow", CausalMaskedDiffWithXvec, folder)
         vocoder = _part(config, "hift", (HiFTGenerator, BigVGAN), folder)
-    _fill(flow, _weight_file(folder, "flow"), device, dtype)
+    # The small file first: folding replaces most of it before the large one comes.
     _fill(vocoder, _weight_file(folder, "hift"), device, torch.float32)
+    if fold:
+        vocoder.fold_weight_norm()
+    _fill(flow, _weight_file(folder, "flow"), device, dtype)
     mel_config = build(config.get("mel_conf") or {}, BUILDERS, config)
     return flow.eval(), vocoder.eval(), dict(mel_config)
 
@@ -107,8 +111,10 @@ def _weight_file(folder: Path, stem: str) -> Path:
 
 def _fill(module: nn.Module, file: Path, device: torch.device | str, dtype: torch.dtype) -> None:
     """Read a part's weights into a module that lives on the meta device."""
-    on_cpu = torch.device(device).type == "cpu"
-    state = read_state_dict(file, mmap=not on_cpu or dtype is torch.float32)
-    if isinstance(module, HiFTGenerator | BigVGAN) and "conv_pre.weight" in state:
-        module.fold_weight_norm()  # the file was saved for inference, with plain weights
+    vocoder = module if isinstance(module, HiFTGenerator | BigVGAN) else None
+    # Mapping saves memory only where the tensors are used as they are stored, or leave the host.
+    as_stored = dtype is torch.float32 and vocoder is None
+    state = read_state_dict(file, mmap=as_stored or torch.device(device).type != "cpu")
+    if vocoder is not None and "conv_pre.weight" in state:
+        vocoder.fold_weight_norm()  # the file was saved for inference, with plain weights
     load_into(module, state, file=file, dtype=dtype, device=device)
