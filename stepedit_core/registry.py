@@ -43,6 +43,12 @@ class Registry(PluginLoader):
         self._answers("stepedit_edits")
         return sorted(self._infos.values(), key=lambda info: info.name)
 
+    def hooks_of(self, name: str) -> list[str]:
+        """Return the names of the hooks that a plugin implements."""
+        plugin = self.manager.get_plugin(name)
+        callers = (self.manager.get_hookcallers(plugin) or []) if plugin is not None else []
+        return sorted(caller.name for caller in callers)
+
     def _all_edits(self) -> dict[str, list[EditInfo]]:
         """Return the edits of all plugins by name, clashes included."""
         found: dict[str, list[EditInfo]] = {}

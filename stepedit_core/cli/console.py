@@ -1,0 +1,111 @@
+"""What commands share: consoles, engine options, and files that appear when complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from stepedit_core.errors import AudioError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from stepedit_core.engines import SpeechEngine
+
+__all__ = [
+    "check_folder",
+    "console",
+    "echo_json",
+    "engine_options",
+    "load_named_engine",
+    "write_text",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a rich console on the current standard output or error."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+
+
+def echo_json(data: object) -> None:
+    """Print JSON for other programs."""
+    click.echo(json.dumps(data, ensure_ascii=False, indent=2))
+
+
+def engine_options(function: F) -> F:
+    """Add ``--engine`` and ``--device`` to a command."""
+    device = click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        help="auto, cpu, cuda, cuda:N or mps; needs --engine.",
+    )
+    engine = click.option(
+        "--engine",
+        metavar="NAME_OR_PATH",
+        help="Engine of the llm route: 'embedded', a folder, a hub id, or a plugin's name.",
+    )
+    return engine(device(function))
+
+
+def load_named_engine(name: str | None, device: str = "auto") -> SpeechEngine | None:
+    """Load an engine by name, or return None where none is asked for.
+
+    Raises:
+        StepeditError: if it cannot be loaded, or a device is named without an engine.
+    """
+    if name is None:
+        if device != "auto":
+            raise click.UsageError("--device chooses where an engine runs; give --engine too")
+        return None
+    from stepedit_core.config import EngineConfig
+    from stepedit_core.engines import load_engine
+
+    return load_engine(EngineConfig(name_or_path=name, device=device))
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that could not be written to, before any work is done.
+
+    Raises:
+        AudioError: naming the folder or the file that stands in its way.
+    """
+    place = folder.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise AudioError(f"{folder}: {place} is a file, not a folder; choose another -o")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise AudioError(f"{folder}: no permission to write in {place}; choose another -o")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file that appears under its name when complete.
+
+    Raises:
+        AudioError: if the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise AudioError(f"{path}: cannot write there ({error.strerror})") from error
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(partial, 0o644)
+        os.replace(partial, path)
+    except OSError as error:
+        raise AudioError(f"{path}: cannot write ({error.strerror})") from error
+    finally:
+        Path(partial).unlink(missing_ok=True)

@@ -1,0 +1,257 @@
+"""``stepedit edit``: edit recordings by a chain of edits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from stepedit_core.chain import Chain
+from stepedit_core.cli.console import (
+    check_folder,
+    console,
+    engine_options,
+    load_named_engine,
+    write_text,
+)
+from stepedit_core.cli.plan import Job, build_chain, plan_jobs
+from stepedit_core.errors import EditError, InvalidChainError, StepeditError
+from stepedit_core.result import SCHEMA_VERSION, Carry, ChainResult, RouteChoice, Step
+from stepedit_core.utterance import Utterance
+
+if TYPE_CHECKING:
+    from stepedit_core.engines import SpeechEngine
+
+__all__ = ["edit_command"]
+
+
+@dataclass
+class Run:
+    """How all recordings of one call are edited.
+
+    Attributes:
+        chain: what to do.
+        engine: for the llm route.
+        route: forced route, or ``auto``.
+        carry: what a step hands to the next.
+        seed: same seed, same result.
+        keep_steps: write every step's audio too.
+        rows: one JSON record per recording, for ``--report``.
+        failures: one line per recording that failed.
+    """
+
+    chain: Chain
+    engine: SpeechEngine | None
+    route: RouteChoice
+    carry: Carry
+    seed: int
+    keep_steps: bool
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def validate(self, jobs: Sequence[Job]) -> None:
+        """Check the chain against every recording before the first one is edited."""
+        for job in jobs:
+            try:
+                self.chain.validate(job.read(), self.engine, route=self.route)
+            except InvalidChainError as error:
+                raise InvalidChainError(f"{job.source}: {error}") from error
+
+    def one(self, job: Job, say: Callable[[str], None]) -> None:
+        """Edit one recording; a failing step keeps the finished ones and says so."""
+        source = job.read()
+        if source.channels > 1:
+            say(f"{job.source}: {source.channels} channels mixed down to mono")
+        if job.words_from not in (None, "--text"):
+            say(f"{job.source}: words from {job.words_from}")
+        finished: list[Step] = []
+
+        def on_step(step: Step) -> None:
+            before = finished[-1].utterance if finished else source
+            finished.append(step)
+            say(_step_line(len(finished), step, before))
+            if self.keep_steps:
+                step.utterance.write(job.step_target(len(finished), step.edit.name))
+
+        try:
+            result = self.chain(
+                source,
+                self.engine,
+                seed=self.seed,
+                route=self.route,
+                carry=self.carry,
+                on_step=on_step,
+            )
+        except EditError as error:
+            self._keep(job, source, error, say)
+            return
+        target = result.utterance.write(job.target)
+        say(f"wrote {target} ({result.utterance.seconds:.2f} s, {_how(result.utterance)})")
+        self.rows.append({"input": str(job.source), "output": str(target), **result.report()})
+
+    def _keep(
+        self, job: Job, source: Utterance, error: EditError, say: Callable[[str], None]
+    ) -> None:
+        """Write what was finished beside the target's name, and remember the failure."""
+        partial = ChainResult(source, error.steps, self.seed, self.engine)
+        kept = None
+        if error.steps:
+            kept = job.step_target(len(error.steps), error.steps[-1].edit.name)
+            partial.utterance.write(kept)
+        ending = f"kept the audio after step {len(error.steps)} in {kept}" if kept else ""
+        self.failures.append(f"{job.source}: {error}; {ending or 'nothing was written'}")
+        record = {"input": str(job.source), "output": None, "error": str(error)}
+        self.rows.append({**record, "kept": str(kept) if kept else None, **partial.report()})
+
+
+def _how(utterance: Utterance) -> str:
+    """Return rate and channels of an output."""
+    return f"{utterance.sample_rate} Hz mono"
+
+
+def _step_line(number: int, step: Step, before: Utterance) -> str:
+    """Say what a step did, by which route and engine, in one line."""
+    engine = f"engine {step.engine}" if step.engine else "no engine"
+    return (
+        f"step {number}: {step.edit} | route {step.route} ({engine}) | "
+        f"{step.plugin.distribution} {step.plugin.version} | "
+        f"{before.seconds:.2f} s -> {step.utterance.seconds:.2f} s | took {step.seconds:.2f} s"
+    )
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """Show a progress bar for several recordings; yield what moves it on."""
+    if total < 2:
+        yield lambda: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("editing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console(stderr=True)) as progress:
+        task = progress.add_task("editing", total=total)
+        yield lambda: progress.advance(task)
+
+
+def _finish(run: Run, jobs: Sequence[Job], report: Path | None) -> None:
+    """Write the report and end with the failures, if any."""
+    if report is not None:
+        data = {"schema_version": SCHEMA_VERSION, "chain": run.chain.to_data(), "runs": run.rows}
+        write_text(report, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
+        click.echo(f"wrote {report}")
+    for text in run.failures[:-1]:
+        click.echo(f"error: {text}", err=True)
+    if run.failures:
+        more = f" ({len(run.failures)} of {len(jobs)} recordings failed)" if len(jobs) > 1 else ""
+        raise EditError(f"{run.failures[-1]}{more}")
+
+
+_EXAMPLES = """\b
+Examples:
+  stepedit edit in.wav -o out.wav -e speed:rate=slower
+  stepedit edit in.wav -o out.wav --text "Hello there." -e emotion:to=happy -e denoise
+  stepedit edit in.wav -o out.wav -e "masked:inner=(speed:factor=1.2),spans=[[0.4,1.2]]"
+  stepedit edit a.wav b.wav -o folder/ --chain chain.json --report report.json
+"""
+
+
+@click.command("edit", epilog=_EXAMPLES)
+@click.argument("inputs", nargs=-1, required=True, metavar="IN...", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", required=True, metavar="OUT", help="A file, or a folder for several inputs."
+)
+@click.option(
+    "-e",
+    "--edit",
+    "edits",
+    multiple=True,
+    metavar="NAME[:param=value,...]",
+    help="An edit; may be repeated. Values are JSON or text; an edit inside an edit stands in "
+    "round brackets.",
+)
+@click.option(
+    "--chain",
+    "chain_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A chain as JSON.",
+)
+@click.option(
+    "--iterations", type=click.IntRange(min=1), default=1, help="Run it all N times over."
+)
+@click.option("--text", help="The words spoken in the input.")
+@click.option(
+    "--text-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A file with the words; IN.txt beside an input is found by itself.",
+)
+@click.option("--language", metavar="TAG", help="Language of the words, such as en or zh.")
+@engine_options
+@click.option(
+    "--route",
+    type=click.Choice(["auto", "llm", "dsp"]),
+    default="auto",
+    show_default=True,
+    help="Force one route for all steps.",
+)
+@click.option(
+    "--carry",
+    type=click.Choice(["audio", "codes"]),
+    default="audio",
+    show_default=True,
+    help="What one llm step hands to the next.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--keep-steps", is_flag=True, help="Write the audio of every step too.")
+@click.option(
+    "--report", metavar="FILE", type=click.Path(path_type=Path), help="Write a JSON report."
+)
+def edit_command(
+    inputs: tuple[Path, ...],
+    output: str,
+    edits: tuple[str, ...],
+    chain_file: Path | None,
+    iterations: int,
+    text: str | None,
+    text_file: Path | None,
+    language: str | None,
+    engine: str | None,
+    device: str,
+    report: Path | None,
+    **options: Any,
+) -> None:
+    """Edit recordings by one edit or a chain of them.
+
+    A chain file comes first, then each -e in order. Everything is checked before the first
+    step runs. The route and the engine of every step are printed.
+    """
+    chain = build_chain(edits, chain_file, iterations)
+    jobs = plan_jobs(inputs, output, text=text, text_file=text_file, language=language)
+    if report is not None:
+        check_folder(report.parent)
+    for job in jobs:
+        job.read()
+    loaded = load_named_engine(engine, device)
+    run = Run(
+        chain,
+        loaded,
+        cast(RouteChoice, options["route"]),
+        cast(Carry, options["carry"]),
+        options["seed"],
+        options["keep_steps"],
+    )
+    run.validate(jobs)
+    with _progress(len(jobs)) as advance:
+        for job in jobs:
+            try:
+                run.one(job, click.echo)
+            except StepeditError as error:
+                run.failures.append(f"{job.source}: {error}")
+            advance()
+    _finish(run, jobs, report)

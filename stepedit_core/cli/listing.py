@@ -1,0 +1,114 @@
+"""``stepedit edits`` and ``stepedit plugins``: what can be done, and by whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from stepedit_core.cli.console import console, echo_json
+from stepedit_core.provenance import EditInfo, PluginInfo
+from stepedit_core.registry import get_registry
+
+__all__ = ["describe_edit", "describe_plugin", "edits_command", "plugins_command"]
+
+
+def describe_plugin(info: PluginInfo) -> dict[str, Any]:
+    """Return a plugin as JSON data."""
+    found = [name for name, edit in get_registry().edits().items() if edit.plugin == info]
+    return {
+        "name": info.name,
+        "distribution": info.distribution,
+        "version": info.version,
+        "edits": found,
+        "hooks": get_registry().hooks_of(info.name),
+        "error": info.error,
+    }
+
+
+def describe_edit(info: EditInfo) -> dict[str, Any]:
+    """Return an edit as JSON data, its parameters as JSON Schema."""
+    edit_class, plugin = info.edit_class, info.plugin
+    return {
+        "name": edit_class.name,
+        "summary": edit_class.summary(),
+        "routes": list(edit_class.routes()),
+        "needs_transcript": sorted(edit_class.transcript_routes),
+        "plugin": {
+            "name": plugin.name,
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+        },
+        "parameters": edit_class.model_json_schema(),
+    }
+
+
+def _parameter_text(info: EditInfo) -> str:
+    """Return the parameters of an edit; required ones have no question mark."""
+    fields = info.edit_class.model_fields.items()
+    return ", ".join(name if field.is_required() else f"{name}?" for name, field in fields)
+
+
+@click.command("edits")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON with a JSON Schema per edit.")
+def edits_command(as_json: bool) -> None:
+    """List the edits: parameters (optional ones with a question mark), routes, origin."""
+    registry = get_registry()
+    edits = registry.edits()
+    if as_json:
+        echo_json([describe_edit(info) for info in edits.values()])
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        title="Edits", title_justify="left", box=None, header_style="bold", pad_edge=False
+    )
+    for heading in ("edit", "parameters", "routes", "what it does", "plugin"):
+        table.add_column(heading, overflow="fold")
+    for name, info in edits.items():
+        origin = f"{info.plugin.distribution} {info.plugin.version}"
+        table.add_row(
+            f"[bold cyan]{escape(name)}[/]",
+            escape(_parameter_text(info)),
+            " ".join(info.edit_class.routes()),
+            escape(info.edit_class.summary()),
+            f"[dim]{escape(origin)}[/]",
+        )
+    console().print(table)
+    for text in registry.clashes().values():
+        click.echo(f"left out: {text}", err=True)
+    if not edits:
+        click.echo("no edits: no plugin is loaded; see stepedit plugins", err=True)
+
+
+@click.command("plugins")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plugins_command(as_json: bool) -> None:
+    """List the plugins with distribution, version, edits, hooks and errors."""
+    registry = get_registry()
+    rows = [describe_plugin(info) for info in registry.plugins()]
+    if as_json:
+        echo_json(rows)
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        title="Plugins", title_justify="left", box=None, header_style="bold", pad_edge=False
+    )
+    for heading in ("plugin", "distribution", "edits", "hooks", "state"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        hooks = " ".join(hook.removeprefix("stepedit_") for hook in row["hooks"])
+        state = f"[bold red]{escape(row['error'])}[/]" if row["error"] else "[green]works[/]"
+        table.add_row(
+            f"[bold cyan]{escape(row['name'])}[/]",
+            escape(f"{row['distribution']} {row['version']}"),
+            " ".join(row["edits"]),
+            f"[dim]{hooks}[/]",
+            state,
+        )
+    console().print(table)
+    if registry.disabled:
+        click.echo(f"blocked by STEPEDIT_DISABLE: {', '.join(sorted(registry.disabled))}")

@@ -1,0 +1,173 @@
+"""The root of the command line: options of all commands, lazy commands, one line per error."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from stepedit_core.errors import EditError, StepeditError
+
+__all__ = ["Failure", "Root", "cli"]
+
+DONE, STEP_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+# Command to module, and the line that `stepedit --help` shows without importing the module.
+_COMMANDS = {
+    "demo": ("demo", "Edit a packaged recording through a chain; write WAVs and an HTML page."),
+    "edit": ("edit", "Edit recordings by one edit or a chain of them."),
+    "edits": ("listing", "List what can be done, by whom, and by which route."),
+    "plugins": ("listing", "List the plugins, the broken ones with their errors."),
+    "doctor": ("doctor", "Say what works on this machine, and what to install for the rest."),
+    "new": ("new", "Scaffold a plugin: package, tests, README."),
+    "check": ("check", "Run the contract kit on a plugin."),
+    "encode": ("codes", "Write the dual codes of a recording."),
+    "decode": ("codes", "Turn dual codes back into audio."),
+}
+
+
+class Failure(click.ClickException):
+    """An error that is shown as one line; its exit code says whose fault it is."""
+
+    def __init__(self, message: str, exit_code: int = WRONG_INPUT) -> None:
+        """Take the message and the exit code."""
+        super().__init__(" ".join(message.split()))
+        self.code = exit_code
+
+
+class Root(click.Group):
+    """The command group: core's commands are imported on use, plugins add theirs by hook."""
+
+    def __init__(self, **options: Any) -> None:
+        """Create the group; plugins are asked for commands when one of theirs is needed."""
+        super().__init__(**options)
+        self._asked_plugins = False
+
+    def _ask_plugins(self) -> None:
+        """Let plugins add their commands, once."""
+        if not self._asked_plugins:
+            self._asked_plugins = True
+            from stepedit_core.registry import get_registry
+
+            get_registry().add_commands(self)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return core's commands in their order, then those of plugins."""
+        self._ask_plugins()
+        return [*_COMMANDS, *sorted(set(self.commands) - set(_COMMANDS))]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import the command of a name, or ask the plugins for it."""
+        if name in _COMMANDS:
+            module = import_module(f"stepedit_core.cli.{_COMMANDS[name][0]}")
+            command = getattr(module, f"{name}_command", None) or getattr(module, name)
+            assert isinstance(command, click.Command)
+            return command
+        self._ask_plugins()
+        return self.commands.get(name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or fail with a near miss."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            from stepedit_core.registry import suggest
+
+            hint = suggest(name, self.list_commands(ctx)) or "; see stepedit --help"
+            raise click.UsageError(f"no command {name!r}{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands; core's lines are known without importing them."""
+        rows = []
+        for name in self.list_commands(ctx):
+            command = None if name in _COMMANDS else self.commands[name]
+            text = _COMMANDS[name][1] if command is None else command.get_short_help_str(limit=80)
+            rows.append((name, text))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def main(self, *args: Any, **options: Any) -> NoReturn:
+        """Run a command line and exit: 0 done, 2 wrong input, 1 a step failed."""
+        options["standalone_mode"] = False
+        try:
+            code = super().main(*args, **options)
+        except click.exceptions.Abort:
+            click.echo("interrupted", err=True)
+            sys.exit(INTERRUPTED)
+        except click.ClickException as error:
+            click.echo(f"error: {_one_line(error)}", err=True)
+            sys.exit(error.code if isinstance(error, Failure) else WRONG_INPUT)
+        sys.exit(code if isinstance(code, int) else DONE)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; turn stepedit's errors into one line, and show where with --debug."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.exceptions.Abort):
+            raise
+        except StepeditError as error:
+            _trace(ctx)
+            code = STEP_FAILED if isinstance(error, EditError) else WRONG_INPUT
+            raise Failure(str(error), code) from error
+        except BrokenPipeError:
+            raise click.exceptions.Exit(DONE) from None
+        except Exception as error:
+            _trace(ctx)
+            text = f"{type(error).__name__}: {error}; --debug shows where"
+            raise Failure(text, STEP_FAILED) from error
+
+
+def _trace(ctx: click.Context) -> None:
+    """Print the traceback of the current error where --debug asks for it."""
+    if ctx.params.get("debug"):
+        traceback.print_exc()
+
+
+def _one_line(error: click.ClickException) -> str:
+    """Return an error's text in one line; usage errors say where help is."""
+    text = " ".join(error.format_message().split())
+    context = getattr(error, "ctx", None)
+    if isinstance(error, click.UsageError) and context is not None and "--help" not in text:
+        text = f"{text.rstrip('.')}; see {context.command_path} --help"
+    return text
+
+
+def _load_files(ctx: click.Context, param: click.Parameter, files: tuple[Path, ...]) -> None:
+    """Register the plugin files before a command is looked up: they may bring it."""
+    if files:
+        from stepedit_core.registry import Registry, set_registry
+
+        registry = Registry().load()
+        try:
+            for file in files:
+                registry.register_file(file)
+        except StepeditError as error:
+            _trace(ctx)
+            raise Failure(str(error)) from error
+        set_registry(registry)
+
+
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, is_eager=True, help="Show tracebacks of errors.")
+@click.option(
+    "-p",
+    "--plugin",
+    multiple=True,
+    metavar="FILE.py",
+    type=click.Path(path_type=Path),
+    callback=_load_files,
+    expose_value=False,
+    help="Load a plugin from a Python file; may be repeated.",
+)
+@click.version_option(package_name="stepedit", message="stepedit %(version)s")
+def cli(debug: bool) -> None:
+    """Edit speech with language models and signal processing.
+
+    Edits come from plugins; `stepedit edits` lists them. STEPEDIT_DISABLE=a,b blocks plugins.
+    """
