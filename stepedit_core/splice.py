@@ -9,9 +9,11 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from stepedit_core.codes import DualCodes
+from stepedit_core.engines import FreeGroups
 from stepedit_core.utterance import Span, Utterance
 
-__all__ = ["FADE_SECONDS", "Patch", "span_problem", "splice"]
+__all__ = ["FADE_SECONDS", "Patch", "span_problem", "splice", "splice_codes"]
 
 FADE_SECONDS = 0.01
 """Length of the cross-fade at each edge of a patch, inside the span."""
@@ -39,7 +41,10 @@ def span_problem(spans: Sequence[Span], seconds: float) -> str | None:
     ordered = sorted(spans)
     for span in ordered:
         if not 0 <= span.start < span.end:
-            return f"span ({span.start:g}, {span.end:g}) is empty or starts before 0"
+            return (
+                f"span ({span.start:g}, {span.end:g}) is empty or starts before 0; "
+                "a span is (start, end) in seconds"
+            )
         if span.end > seconds + 1e-6:
             return f"span ({span.start:g}, {span.end:g}) ends after the utterance ({seconds:.3f} s)"
     for left, right in pairwise(ordered):
@@ -57,8 +62,9 @@ def _cross_faded(original: FloatArray, new: FloatArray, fade: int, rate: int) ->
     if n == 0:
         return mixed
     ramp = (0.5 - 0.5 * np.cos(np.pi * (np.arange(n) + 0.5) / n)).astype(np.float32)
-    mixed[:n] = original[:n] * (1 - ramp) + new[:n] * ramp
-    mixed[-n:] = new[-n:] * ramp[::-1] + original[-n:] * (1 - ramp[::-1])
+    # In this form equal samples stay equal to the bit, which nested masks rely on.
+    mixed[:n] = original[:n] + (new[:n] - original[:n]) * ramp
+    mixed[-n:] = original[-n:] + (new[-n:] - original[-n:]) * ramp[::-1]
     return mixed
 
 
@@ -90,3 +96,43 @@ def splice(
         at = end
     pieces.append(source.samples[at:])
     return source.replace(samples=np.concatenate(pieces)), placed
+
+
+def splice_codes(source: DualCodes, output: DualCodes, free: Sequence[FreeGroups]) -> DualCodes:
+    """Keep a source's groups outside the free ones and take an output's groups inside.
+
+    Audio outside a span may be identical and its codes still differ, because a tokenizer hears
+    context; this makes codes of a masked pair, or of a confined generation, exact.
+
+    Args:
+        source: codes before the edit.
+        output: codes after it, aligned so that each free part holds ``length`` groups.
+        free: parts that changed, in groups of the source; they do not overlap.
+
+    Returns:
+        Codes of whole groups that begin where the source's do. The output is looked at inside
+        the free parts alone.
+
+    Raises:
+        ValueError: if the output ends before the last free part does.
+    """
+    pieces: list[DualCodes] = []
+    at, shift = 0, 0
+    for part in sorted(free, key=lambda item: item.start):
+        begin = part.start + shift
+        if output.groups < begin + part.length:
+            raise ValueError(
+                f"groups {begin}..{begin + part.length} are wanted of an output of {output.groups}"
+            )
+        pieces += [
+            source.slice_groups(at, part.start),
+            output.slice_groups(begin, begin + part.length),
+        ]
+        shift += part.length - (part.stop - part.start)
+        at = part.stop
+    pieces.append(source.slice_groups(at, source.groups))
+    return DualCodes(
+        np.concatenate([piece.linguistic for piece in pieces]),
+        np.concatenate([piece.semantic for piece in pieces]),
+        source.start,
+    )

@@ -1,0 +1,155 @@
+"""Partial edits: any edit, confined to spans of the utterance."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import AfterValidator
+
+from stepedit_core import AnyEdit, Edit, Prompt, Rendered, Route, Span, Utterance
+from stepedit_core.errors import RouteError, StepeditError
+from stepedit_core.splice import FADE_SECONDS, Patch, span_problem, splice
+
+__all__ = ["MIN_SPAN_SECONDS", "Masked"]
+
+MIN_SPAN_SECONDS = 0.04
+"""Shortest span, in seconds: room for two cross-fades and as much again between them."""
+
+
+def _checked(spans: tuple[Span, ...]) -> tuple[Span, ...]:
+    """Sort spans; refuse overlaps, empty ones and those too short to cross-fade."""
+    problem = span_problem(spans, math.inf)
+    if problem:
+        raise ValueError(problem)
+    for span in spans:
+        if not math.isfinite(span.end):
+            raise ValueError(f"span ({span.start:g}, {span.end:g}) has no end")
+        if span.seconds < MIN_SPAN_SECONDS - 1e-9:
+            raise ValueError(
+                f"span ({span.start:g}, {span.end:g}) is shorter than "
+                f"{MIN_SPAN_SECONDS * 1000:.0f} ms; make it longer"
+            )
+    return tuple(sorted(spans))
+
+
+class _InnerRoutes:
+    """Routes that need the words: those of the inner edit, once there is one."""
+
+    def __get__(self, instance: Masked | None, owner: type[Masked]) -> frozenset[Route]:
+        """Return the inner edit's routes on an instance, none on the class."""
+        return frozenset() if instance is None else instance.inner.transcript_routes
+
+
+class Masked(Edit):
+    """Confine any edit to spans of the utterance and leave every sample outside as it was.
+
+    The inner edit may change the length of a span; what follows then moves as a whole. Edits
+    that change the words (``clone``, ``paralinguistic``) work on whole utterances and are
+    refused inside. Masked edits may be nested: the spans of an inner one count from the start
+    of each outer span, for that is what the inner edit receives.
+    """
+
+    transcript_routes: ClassVar[frozenset[Route]] = _InnerRoutes()  # type: ignore[assignment]
+
+    inner: AnyEdit
+    """The edit to carry out inside the spans."""
+    spans: Annotated[tuple[Span, ...], AfterValidator(_checked)]
+    """Where, as (start, end) in seconds of the utterance; at least 40 ms each, no overlap."""
+
+    def prompt(self, utterance: Utterance) -> Prompt:
+        """Return the inner edit's prompt; ``free_spans`` confines what is generated."""
+        from stepedit_masked.prompt import inner_prompt
+
+        return inner_prompt(self.inner, utterance)
+
+    def free_spans(self, utterance: Utterance) -> tuple[Span, ...]:
+        """Return the spans, or what an inner masked edit leaves free of each."""
+        free: list[Span] = []
+        for span in self.spans:
+            inner = self.inner.free_spans(utterance.slice(span))
+            within = (Span(0.0, span.seconds),) if inner is None else inner
+            free += [Span(span.start + part.start, span.start + part.end) for part in within]
+        return tuple(free)
+
+    def length_ratio(self, utterance: Utterance) -> float:
+        """Return 1 plus what the inner edit adds to the spans, over the whole duration."""
+        added = sum(
+            span.seconds * (self.inner.length_ratio(utterance.slice(span)) - 1)
+            for span in self.spans
+        )
+        return 1.0 + added / max(utterance.seconds, 1e-9)
+
+    def problem(self, utterance: Utterance) -> str | None:
+        """Refuse spans outside the utterance, edits of whole utterances, and what inner refuses."""
+        problem = span_problem(self.spans, utterance.seconds)
+        if problem:
+            return problem
+        if self.inner.transcript_after(utterance) != utterance.transcript:
+            return (
+                f"{self.inner.name} changes the words and so works on the whole utterance; "
+                "use it outside masked"
+            )
+        inner = self.inner
+        parts = [utterance.slice(span) for span in self.spans]
+        received = parts if isinstance(inner, Masked) else [utterance]
+        problem = next(filter(None, map(inner.problem, received)), None)
+        return f"{inner.name}: {problem}" if problem else None
+
+    def route_problem(self, route: Route) -> str | None:
+        """Pass on the inner edit's lack of a route, or of words by the dsp route."""
+        problem = super().route_problem(route) or self.inner.route_problem(route)
+        if problem:
+            return problem
+        if route == "dsp" and "dsp" in self.inner.transcript_routes:
+            return (
+                f"{self.inner.name} needs the words by the dsp route, and the words of a span "
+                "are not known; use the llm route"
+            )
+        return None
+
+    def render(self, utterance: Utterance, rng: np.random.Generator) -> Rendered:
+        """Carry out the inner edit on each span by itself and splice the results.
+
+        Each span has a generator of its own, seeded from ``rng`` in the order of the spans.
+
+        Raises:
+            RouteError: if the inner edit has no dsp route.
+            StepeditError: if it refuses a span, or leaves nothing of it.
+        """
+        problem = self.route_problem("dsp") or self.problem(utterance)
+        if problem:
+            raise RouteError(problem)
+        seeds = rng.integers(2**63, size=len(self.spans))
+        patches: list[Patch] = []
+        reports: list[dict[str, Any]] = []
+        for span, seed in zip(self.spans, seeds, strict=True):
+            rendered = self._render_span(utterance, span, np.random.default_rng(int(seed)))
+            patches.append(Patch(span, rendered.utterance.samples))
+            reports.append({"span": list(span), "inner": dict(rendered.details)})
+        edited, placed = splice(utterance, patches)
+        for report, where in zip(reports, placed, strict=True):
+            report["output_span"] = [round(edge, 6) for edge in where]
+        return Rendered(
+            edited,
+            {
+                "backend": self.inner.name,
+                "fade_seconds": FADE_SECONDS,
+                "spans": reports,
+                "output_spans": [report["output_span"] for report in reports],
+            },
+        )
+
+    def _render_span(self, utterance: Utterance, span: Span, rng: np.random.Generator) -> Rendered:
+        """Carry out the inner edit on one span, at the utterance's rate."""
+        part = utterance.slice(span)
+        where = f"span ({span.start:g}, {span.end:g}): {self.inner.name}"
+        problem = self.inner.problem(part)
+        if problem:
+            raise StepeditError(f"{where}: {problem}")
+        rendered = self.inner.render(part, rng)
+        edited = rendered.utterance.resample(utterance.sample_rate)
+        if len(edited.samples) == 0:
+            raise StepeditError(f"{where} leaves nothing of the span; choose another span")
+        return Rendered(edited, rendered.details)
