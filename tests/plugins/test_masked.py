@@ -5,9 +5,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
-
 import stepedit_masked
+from pydantic import ValidationError
+from stepedit_masked import Masked
+from stepedit_masked.pairs import MaskedPairs
+from stepedit_masked.scorer import MaskedScorer, compare_outside
+
 from stepedit_core.builtin import stepedit_apply
 from stepedit_core.edit import Edit, Rendered, Route
 from stepedit_core.errors import RouteError, StepeditError
@@ -20,9 +23,6 @@ from stepedit_core.speech import packaged_speech
 from stepedit_core.testing.fake_engine import FakeEngine
 from stepedit_core.testing.fake_measures import FakeMeasures
 from stepedit_core.utterance import Span, Utterance
-from stepedit_masked import Masked
-from stepedit_masked.pairs import MaskedPairs
-from stepedit_masked.scorer import MaskedScorer, compare_outside
 
 
 class Warp(Edit):
