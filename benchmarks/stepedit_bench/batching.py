@@ -1,0 +1,212 @@
+"""Run many chains at once so that their requests reach the engine in batches.
+
+Edits ask the engine one by one, through hooks that may wrap or nest them. Each chain runs in a
+thread of its own with a stand-in for the engine; once every live chain waits for an answer, the
+calling thread sends all requests of one kind as one batch. Which requests share a batch depends
+on the chains alone, not on timing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from stepedit_core.codes import DualCodes
+from stepedit_core.engines import GenerateRequest, SpeechEngine
+from stepedit_core.utterance import Utterance
+
+__all__ = ["PromptFixed", "Ran", "run_together"]
+
+T = TypeVar("T")
+_KINDS = ("encode", "generate", "decode")
+
+
+@dataclass
+class Ran(Generic[T]):
+    """What one task gave: a value, or the exception that ended it."""
+
+    value: T | None = None
+    error: Exception | None = None
+
+
+@dataclass
+class _Request:
+    """One chain's wait for the engine."""
+
+    kind: str
+    arguments: tuple[Sequence[Any], ...]
+    answered: threading.Event = field(default_factory=threading.Event)
+    answer: list[Any] = field(default_factory=list)
+    error: Exception | None = None
+
+
+class _Delegate:
+    """Behaves as an engine in all but what a subclass replaces."""
+
+    def __init__(self, engine: SpeechEngine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        """Return whatever else the engine has, such as ``preferred_route``."""
+        return getattr(self._engine, name)
+
+    @property
+    def name(self) -> str:
+        """Short name of the engine."""
+        return self._engine.name
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate of decoded audio, in Hz."""
+        return self._engine.sample_rate
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return the engine's own description."""
+        return self._engine.describe()
+
+    def encode(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
+        """Return the codes of each utterance."""
+        return self._engine.encode(utterances)
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> list[DualCodes]:
+        """Return the output codes of each request."""
+        return self._engine.generate(requests)
+
+    def decode(
+        self, codes: Sequence[DualCodes], references: Sequence[Utterance], seeds: Sequence[int]
+    ) -> list[Utterance]:
+        """Return audio for codes."""
+        return self._engine.decode(codes, references, seeds)
+
+
+class PromptFixed(_Delegate):
+    """An engine whose decoder always hears the same prompt: the voice of iteration 0."""
+
+    def __init__(self, engine: SpeechEngine, reference: Utterance) -> None:
+        """Wrap an engine with the prompt to keep."""
+        super().__init__(engine)
+        self._reference = reference
+
+    def decode(
+        self, codes: Sequence[DualCodes], references: Sequence[Utterance], seeds: Sequence[int]
+    ) -> list[Utterance]:
+        """Return audio for codes in the voice of the fixed prompt."""
+        return self._engine.decode(codes, [self._reference] * len(codes), seeds)
+
+
+class _Seat(_Delegate):
+    """The stand-in that one chain sees."""
+
+    def __init__(self, engine: SpeechEngine, table: _Table[Any], number: int) -> None:
+        super().__init__(engine)
+        self._table, self._number = table, number
+
+    def encode(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
+        """Wait for a batch that encodes these utterances."""
+        return self._table.ask(self._number, _Request("encode", (utterances,)))
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> list[DualCodes]:
+        """Wait for a batch that carries out these requests."""
+        return self._table.ask(self._number, _Request("generate", (requests,)))
+
+    def decode(
+        self, codes: Sequence[DualCodes], references: Sequence[Utterance], seeds: Sequence[int]
+    ) -> list[Utterance]:
+        """Wait for a batch that decodes these codes."""
+        return self._table.ask(self._number, _Request("decode", (codes, references, seeds)))
+
+
+class _Table(Generic[T]):
+    """Where chains wait for the engine, and the loop that serves them."""
+
+    def __init__(self, engine: SpeechEngine, tasks: Sequence[Callable[[SpeechEngine], T]]) -> None:
+        self._engine = engine
+        self._tasks = tasks
+        self._changed = threading.Condition()
+        self._waiting: dict[int, _Request] = {}
+        self._live = len(tasks)
+        self.results: list[Ran[T]] = [Ran() for _ in tasks]
+
+    def ask(self, number: int, request: _Request) -> list[Any]:
+        """Post a request and wait for its answer."""
+        with self._changed:
+            self._waiting[number] = request
+            self._changed.notify_all()
+        request.answered.wait()
+        if request.error is not None:
+            raise request.error
+        return request.answer
+
+    def _work(self, number: int) -> None:
+        try:
+            seat = _Seat(self._engine, self, number)
+            self.results[number].value = self._tasks[number](seat)
+        except Exception as error:
+            self.results[number].error = error
+        finally:
+            with self._changed:
+                self._live -= 1
+                self._changed.notify_all()
+
+    def run(self) -> None:
+        """Start the chains and serve them until all have ended."""
+        threads = [
+            threading.Thread(target=self._work, args=(number,), daemon=True)
+            for number in range(len(self._tasks))
+        ]
+        for thread in threads:
+            thread.start()
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: len(self._waiting) == self._live)
+                waiting, self._waiting = self._waiting, {}
+            if not waiting:
+                break
+            self._serve([waiting[number] for number in sorted(waiting)])
+        for thread in threads:
+            thread.join()
+
+    def _serve(self, requests: list[_Request]) -> None:
+        """Answer the requests, one batch for each kind."""
+        for kind in _KINDS:
+            batch = [request for request in requests if request.kind == kind]
+            if batch:
+                self._answer(kind, batch)
+        for request in requests:
+            request.answered.set()
+
+    def _answer(self, kind: str, batch: list[_Request]) -> None:
+        """Answer requests of one kind together; where that fails, one by one."""
+        call = getattr(self._engine, kind)
+        columns = zip(*(request.arguments for request in batch), strict=True)
+        try:
+            answers = call(*([item for part in column for item in part] for column in columns))
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0].error = error
+                return
+            for request in batch:
+                self._answer(kind, [request])
+            return
+        for request in batch:
+            size = len(request.arguments[0])
+            request.answer, answers = answers[:size], answers[size:]
+
+
+def run_together(
+    engine: SpeechEngine, tasks: Sequence[Callable[[SpeechEngine], T]]
+) -> list[Ran[T]]:
+    """Run tasks that use an engine, with their requests in common batches.
+
+    Args:
+        engine: who answers; called from this thread alone.
+        tasks: each receives a stand-in for the engine.
+
+    Returns:
+        One result per task, in order; an exception ends its own task alone.
+    """
+    table = _Table(engine, tasks)
+    table.run()
+    return table.results

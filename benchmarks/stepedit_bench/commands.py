@@ -1,0 +1,180 @@
+"""``stepedit bench``: run, report, compare."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stepedit_core.engines import SpeechEngine, load_engine
+from stepedit_core.errors import StepeditError
+
+__all__ = ["bench"]
+
+
+class _BenchGroup(click.Group):
+    """Takes ``bench EDIT... --out DIR`` for ``bench run EDIT... --out DIR``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put ``run`` in front unless a command or help is asked for."""
+        known = {*self.commands, "--help", "-h"}
+        if args and args[0] not in known:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_BenchGroup, no_args_is_help=True)
+def bench() -> None:
+    """Score edits on case sets: bench EDIT... --out DIR; then report DIR, compare DIR DIR."""
+
+
+def _options(texts: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Read ``JUDGE:NAME=VALUE`` settings."""
+    options: dict[str, dict[str, str]] = {}
+    for text in texts:
+        judge, colon, setting = text.partition(":")
+        name, equals, value = setting.partition("=")
+        if not (judge and colon and name and equals):
+            raise StepeditError(f"--judge-option {text!r}: write JUDGE:NAME=VALUE")
+        options.setdefault(judge, {})[name] = value
+    return options
+
+
+def _load(engine: str, device: str) -> SpeechEngine | None:
+    """Load an engine by name or path; ``dsp`` is none."""
+    if engine == "dsp":
+        return None
+    from stepedit_core.config import EngineConfig
+
+    return load_engine(EngineConfig(name_or_path=engine, device=device))
+
+
+@bench.command("run")
+@click.argument("edits", nargs=-1, metavar="EDIT...")
+@click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder of the run.")
+@click.option("--suite", default="default", show_default=True, help="Case set.")
+@click.option("--suite-path", type=click.Path(exists=True), help="Folder of a public benchmark.")
+@click.option("--engine", default="dsp", show_default=True, help="Name, id, folder, or dsp.")
+@click.option("--device", default="auto", show_default=True, help="Where the engine runs.")
+@click.option("--route", type=click.Choice(["auto", "llm", "dsp"]), default="auto")
+@click.option("--iterations", type=click.IntRange(1, 20), default=1, show_default=True)
+@click.option("--prompt-fixed", is_flag=True, help="Ablation: keep iteration 0 as the voice.")
+@click.option("--source", type=click.Path(exists=True), help="Iteration 0 from these recordings.")
+@click.option("--judge", "judges", multiple=True, metavar="[TASK=]NAME", help="Who judges.")
+@click.option("--judge-option", "judge_options", multiple=True, metavar="JUDGE:NAME=VALUE")
+@click.option("--asr", default="auto", show_default=True, help="Recogniser for word error.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--limit", type=click.IntRange(1), help="At most this many cases per edit.")
+@click.option("--batch", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--report/--no-report", "with_report", default=True, help="Write report.html.")
+def run(**given: Any) -> None:
+    """Score EDIT... (all installed ones where none is named); goes on where it stopped."""
+    from stepedit_bench.judging import parse_judges
+    from stepedit_bench.measuring import MeasureConfig
+    from stepedit_bench.produce import Protocol
+    from stepedit_bench.runner import BenchConfig, check_engine_choice
+    from stepedit_bench.suites import SUITE_PATH_VARIABLE
+
+    if given["suite_path"]:
+        os.environ[SUITE_PATH_VARIABLE] = str(Path(given["suite_path"]).resolve())
+    engine_name = given["engine"]
+    protocol = Protocol(
+        route="dsp" if engine_name == "dsp" and given["route"] == "auto" else given["route"],
+        iterations=given["iterations"],
+        prompt_fixed=given["prompt_fixed"],
+        source=given["source"],
+    )
+    check_engine_choice(engine_name, protocol)
+    config = BenchConfig(
+        edits=given["edits"],
+        suite=given["suite"],
+        limit=given["limit"],
+        seed=given["seed"],
+        batch=given["batch"],
+        protocol=protocol,
+        measures=MeasureConfig(asr=given["asr"]),
+        judges=parse_judges(given["judges"]),
+        judge_options=_options(given["judge_options"]),
+        workers=given["workers"],
+    )
+    _run(config, given["out"], engine_name, given["device"], given["with_report"])
+
+
+def _run(config: Any, out: str, engine: str, device: str, with_report: bool) -> None:
+    """Run with a progress bar, print the table and write the report."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from stepedit_bench.estimate import judge_estimates
+    from stepedit_bench.runner import run_bench
+    from stepedit_bench.summary import print_table, summarise
+    from stepedit_bench.store import read_results
+
+    console = Console(stderr=True)
+    for line in judge_estimates(config):
+        console.print(line, highlight=False)
+    loaded = _load(engine, device)
+    columns = (
+        TextColumn("bench"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("bench", total=None)
+        run_bench(
+            config,
+            out,
+            engine=loaded,
+            on_unit=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    print_table(summarise(read_results(out), config.seed), Console())
+    if with_report:
+        from stepedit_bench.report import write_report
+
+        click.echo(str(write_report(out)))
+
+
+@bench.command("report")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False))
+@click.option("--players/--no-players", default=True, help="Put recordings into the page.")
+def report(folder: str, players: bool) -> None:
+    """Write report.html, summary.json and CSV files for the run in FOLDER."""
+    from stepedit_bench.report import write_report
+
+    click.echo(str(write_report(folder, players=players)))
+
+
+@bench.command("compare")
+@click.argument("first", type=click.Path(exists=True, file_okay=False))
+@click.argument("second", type=click.Path(exists=True, file_okay=False))
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare(first: str, second: str, seed: int, as_json: bool) -> None:
+    """Print paired differences SECOND minus FIRST with their significance."""
+    import json
+
+    from rich.console import Console
+
+    from stepedit_bench.compare import compare_runs, print_comparison
+
+    differences = compare_runs(first, second, seed)
+    if as_json:
+        json.dump([item.to_data() for item in differences], sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        print_comparison(differences, Console())

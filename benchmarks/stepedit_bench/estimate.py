@@ -1,0 +1,40 @@
+"""What asking the chosen judges will cost, before anything is asked."""
+
+from __future__ import annotations
+
+from stepedit_bench.judging import JudgeChoice
+from stepedit_bench.runner import BenchConfig
+from stepedit_bench.suites import read_audio, units
+from stepedit_core.errors import StepeditError
+
+__all__ = ["judge_estimates"]
+
+
+def judge_estimates(config: BenchConfig) -> list[str]:
+    """Return one line for each chosen judge that can estimate its cost.
+
+    A judge may bring ``estimate(calls, audio_seconds) -> str``. Calls are counted as one for
+    each recording of each case: source, iterations, and identity where there is an engine.
+    """
+    choice = JudgeChoice(config.judges, config.judge_options)
+    lines: list[str] = []
+    for task in sorted(set(config.judges)):
+        name = choice.names[task]
+        tasks = config.edits if task == "*" else (task,)
+        judge = next((found for each in tasks if (found := _judge(choice, each))), None)
+        estimate = getattr(judge, "estimate", None)
+        if not callable(estimate):
+            continue
+        wanted = [edit for edit in config.edits if task in {"*", edit}]
+        work = units(wanted, config.suite, config.limit, config.seed) if wanted else []
+        per_case = config.protocol.iterations + 2
+        seconds = sum(read_audio(unit.case).seconds for unit in work) * per_case
+        lines.append(f"judge {name}: {estimate(len(work) * per_case, seconds)}")
+    return lines
+
+
+def _judge(choice: JudgeChoice, task: str) -> object | None:
+    try:
+        return choice.for_task(task)
+    except StepeditError:
+        return None

@@ -1,0 +1,168 @@
+"""The measurements that the bench hands to scorers."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from stepedit_bench.judging import JudgeChoice, RecordingJudge
+from stepedit_bench.measuring import levels, quality, voices
+from stepedit_bench.measuring import phones as phone_backend
+from stepedit_bench.measuring.recognisers import Recogniser, load_recogniser
+from stepedit_bench.measuring.text_error import TextErrors, text_errors
+from stepedit_core.errors import StepeditError
+from stepedit_core.scoring import Judge, Verdict
+from stepedit_core.utterance import Utterance
+
+__all__ = ["MeasureConfig", "StandardMeasures"]
+
+T = TypeVar("T")
+_CACHED = 512
+
+
+class MeasureConfig(BaseModel):
+    """Which backends measure; part of a run's provenance."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    asr: str = "auto"
+    """Recogniser, as ``stepedit_bench.measuring.recognisers`` lists them."""
+    threads: int = 1
+    """Threads of the recogniser; more than one may change the last digit of a figure."""
+
+
+class StandardMeasures:
+    """Measurements with their backends, each loaded on first use and asked once per recording.
+
+    Besides the ``Measures`` protocol it offers what preservation needs: counted text and phone
+    errors, loudness and clipping.
+    """
+
+    def __init__(self, config: MeasureConfig | None = None, judges: JudgeChoice | None = None):
+        """Hold the choice of backends and judges; nothing is loaded yet."""
+        self.config = config or MeasureConfig()
+        self.judges = judges or JudgeChoice()
+        self.verdicts: list[dict[str, Any]] = []
+        self.labels: tuple[str, ...] | None = None
+        self._recogniser: Recogniser | None = None
+        self._cache: OrderedDict[tuple[str, ...], Any] = OrderedDict()
+
+    def _once(self, what: str, utterance: Utterance, make: Callable[[], T], *more: str) -> T:
+        """Return a measurement from the cache, or make it; a failure is not remembered."""
+        key = (what, utterance.digest, *more)
+        if key not in self._cache:
+            self._cache[key] = make()
+            if len(self._cache) > _CACHED:
+                self._cache.popitem(last=False)
+        return cast(T, self._cache[key])
+
+    # Words -------------------------------------------------------------------------------
+
+    def recogniser(self) -> Recogniser:
+        """Return the recogniser, loading it on first use."""
+        if self._recogniser is None:
+            self._recogniser = load_recogniser(self.config.asr, self.config.threads)
+        return self._recogniser
+
+    def hears(self, language: str | None) -> bool:
+        """Say whether the recogniser knows a language."""
+        return self.recogniser().hears(language)
+
+    def transcribe(self, utterance: Utterance) -> str:
+        """Return the words that the recogniser hears.
+
+        Raises:
+            StepeditError: if it does not know the utterance's language.
+        """
+        recogniser = self.recogniser()
+        if not recogniser.hears(utterance.language):
+            raise StepeditError(
+                f"{recogniser.name} does not know the language {utterance.language!r}; "
+                "name another with --asr, such as whisper:large-v3"
+            )
+        heard = str(utterance.language)
+        return self._once("text", utterance, lambda: recogniser.transcribe(utterance), heard)
+
+    def text_errors(self, expected: str, utterance: Utterance) -> TextErrors:
+        """Count the errors of what is heard against a text; raises as ``transcribe`` does."""
+        return text_errors(expected, self.transcribe(utterance), utterance.language)
+
+    def word_error(self, expected: str, utterance: Utterance) -> float:
+        """Return the word (or character) error rate of what is heard, 0..."""
+        return self.text_errors(expected, utterance).rate
+
+    def phone_errors(self, reference: Utterance, utterance: Utterance) -> TextErrors:
+        """Count the phones that are heard otherwise than in a recording of the same words."""
+        heard = [
+            self._once("phones", item, lambda item=item: phone_backend.phones(item))  # type: ignore[misc]
+            for item in (reference, utterance)
+        ]
+        return phone_backend.phone_errors(heard[0], heard[1])
+
+    # Voice and quality -------------------------------------------------------------------
+
+    def speaker_similarity(self, first: Utterance, second: Utterance) -> float:
+        """Return the cosine similarity of the speakers' embeddings, -1..1 (resemblyzer)."""
+        one, two = (
+            self._once("voice", item, lambda item=item: voices.embed_speaker(item))  # type: ignore[misc]
+            for item in (first, second)
+        )
+        return float(np.dot(one, two) / (np.linalg.norm(one) * np.linalg.norm(two)))
+
+    def dnsmos(self, utterance: Utterance) -> Mapping[str, float]:
+        """Return DNSMOS P.835: ``sig``, ``bak``, ``ovrl``, 1..5."""
+        return self._once("dnsmos", utterance, lambda: quality.dnsmos(utterance))
+
+    def loudness(self, utterance: Utterance) -> float:
+        """Return the integrated loudness in LUFS."""
+        return self._once("loudness", utterance, lambda: levels.loudness(utterance))
+
+    def clipped_share(self, utterance: Utterance) -> float:
+        """Return the share of clipped samples, 0..1."""
+        return levels.clipped_share(utterance)
+
+    # Time and pitch ----------------------------------------------------------------------
+
+    def speech_spans(self, utterance: Utterance) -> list[tuple[float, float]]:
+        """Return where speech is, in seconds (Silero VAD)."""
+        from stepedit_core.voice_activity import speech_spans
+
+        found = self._once("vad", utterance, lambda: speech_spans(utterance))
+        return [(float(start), float(end)) for start, end in found]
+
+    def median_f0(self, utterance: Utterance) -> float | None:
+        """Return the median fundamental frequency of voiced frames in Hz, or None."""
+        from stepedit_bench.measuring.pitch import median_f0
+
+        return self._once("f0", utterance, lambda: median_f0(utterance))
+
+    # Judges ------------------------------------------------------------------------------
+
+    def judge(self, task: str) -> Judge:
+        """Return the judge chosen for a task; what it answers is kept in ``verdicts``.
+
+        Raises:
+            StepeditError: if no judge is chosen, or none of the chosen name exists.
+        """
+        return RecordingJudge(self.judges.for_task(task), self._take_note, self.labels)
+
+    def _take_note(self, task: str, labels: tuple[str, ...], verdict: Verdict) -> None:
+        self.verdicts.append(
+            {
+                "task": task,
+                "labels": list(labels),
+                "label": verdict.label,
+                "score": verdict.score,
+                "scores": dict(verdict.scores),
+                "refused": verdict.refused,
+            }
+        )
+
+    def take_verdicts(self) -> list[dict[str, Any]]:
+        """Return the verdicts since the last call, in order, and forget them."""
+        taken, self.verdicts = self.verdicts, []
+        return taken

@@ -1,0 +1,83 @@
+"""Word and character error between an expected text and what was heard.
+
+Both texts pass through Whisper's normalisers (Radford et al. 2022, appendix C; package
+``whisper-normalizer``): the English one for English, the basic one for other languages. They
+lower the case, drop punctuation and text in brackets (so that a tag such as ``[Laughter]`` is
+not a word) and, for English, write numbers and spellings alike. Errors are counted in words, or
+in characters for languages written without spaces (Chinese, Japanese, Thai ...) and for Korean,
+as is usual there. Alignment is jiwer's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from stepedit_bench.measuring.extras import need
+from stepedit_core.errors import StepeditError
+
+__all__ = ["TextErrors", "counts_characters", "normalise", "text_errors"]
+
+CHARACTER_LANGUAGES = frozenset({"zh", "cmn", "yue", "ja", "ko", "th", "lo", "my", "km", "bo"})
+
+
+@dataclass(frozen=True)
+class TextErrors:
+    """Substitutions, deletions and insertions together, over the expected length.
+
+    Attributes:
+        errors: how many.
+        length: words or characters of the expected text, at least 1.
+        unit: ``word`` or ``character``.
+    """
+
+    errors: int
+    length: int
+    unit: str
+
+    @property
+    def rate(self) -> float:
+        """Errors over length, 0 or more; insertions can take it above 1."""
+        return self.errors / self.length
+
+
+def counts_characters(language: str | None) -> bool:
+    """Say whether a language (BCP 47 tag) is counted in characters."""
+    return (language or "").split("-")[0].lower() in CHARACTER_LANGUAGES
+
+
+@cache
+def _normaliser(english: bool) -> Any:
+    purpose = "word error"
+    if english:
+        module = need("whisper_normalizer.english", "whisper-normalizer", purpose)
+        return module.EnglishTextNormalizer()
+    module = need("whisper_normalizer.basic", "whisper-normalizer", purpose)
+    return module.BasicTextNormalizer()
+
+
+def normalise(text: str, language: str | None) -> str:
+    """Return a text as it is compared; no language is taken for English."""
+    english = (language or "en").split("-")[0].lower() == "en"
+    plain = " ".join(_normaliser(english)(text).split())
+    return plain.replace(" ", "") if counts_characters(language) else plain
+
+
+def text_errors(expected: str, heard: str, language: str | None) -> TextErrors:
+    """Count the errors of ``heard`` against ``expected``.
+
+    Raises:
+        StepeditError: if nothing is left of the expected text after normalising.
+    """
+    jiwer = need("jiwer", "jiwer", "word error")
+    reference, hypothesis = normalise(expected, language), normalise(heard, language)
+    if not reference:
+        raise StepeditError(f"the expected text {expected!r} holds no words to compare with")
+    by_character = counts_characters(language)
+    output = (jiwer.process_characters if by_character else jiwer.process_words)(
+        reference, hypothesis
+    )
+    length = len(reference) if by_character else len(reference.split())
+    errors = output.substitutions + output.deletions + output.insertions
+    return TextErrors(int(errors), length, "character" if by_character else "word")

@@ -1,0 +1,41 @@
+"""Hook implementations of the bench: its commands and the public benchmark as a suite."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from stepedit_core.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    import click
+
+    from stepedit_core.edit import Edit
+    from stepedit_core.scoring import Case
+
+
+@hookimpl
+def stepedit_commands(cli: click.Group) -> None:
+    """Add ``stepedit bench``."""
+    from stepedit_bench.commands import bench
+
+    cli.add_command(bench)
+
+
+@hookimpl
+def stepedit_cases(edit: type[Edit], suite: str) -> Iterable[Case] | None:
+    """Return the public benchmark's rows for an edit class."""
+    from stepedit_bench.step_audio_edit import SUITE, read_suite
+    from stepedit_bench.suites import SUITE_PATH_VARIABLE
+    from stepedit_core.errors import StepeditError
+
+    if suite != SUITE:
+        return None
+    folder = os.environ.get(SUITE_PATH_VARIABLE)
+    if not folder:
+        raise StepeditError(
+            f"suite {SUITE!r} reads a folder: give --suite-path, a copy of "
+            "stepfun-ai/Step-Audio-Edit-Benchmark"
+        )
+    return read_suite(edit, folder)

