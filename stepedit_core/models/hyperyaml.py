@@ -22,7 +22,7 @@ import yaml
 
 from stepedit_core.errors import CheckpointError
 
-__all__ = ["Component", "Reference", "build", "read_hyperyaml"]
+__all__ = ["Component", "NodeReference", "build", "read_hyperyaml"]
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
@@ -59,7 +59,7 @@ class Component:
 
 
 @dataclass(frozen=True)
-class Reference:
+class NodeReference:
     """A ``!ref <key>`` to another node of the same file."""
 
     keys: tuple[str, ...]
@@ -125,7 +125,7 @@ class _Loader(yaml.SafeLoader):
             )
         return Component(verb, path, positional, arguments, self.where(node))
 
-    def construct_reference(self, node: yaml.Node) -> Reference:
+    def construct_reference(self, node: yaml.Node) -> NodeReference:
         """Record one ``!ref``; only a plain path is allowed, no arithmetic."""
         found = _REFERENCE.fullmatch(str(node.value).strip())
         if found is None:
@@ -134,7 +134,7 @@ class _Loader(yaml.SafeLoader):
                 f"<key[inner]>; expressions are not evaluated; {CURE}"
             )
         inner = re.findall(r"\[(\w+)\]", found.group(2))
-        return Reference((found.group(1), *inner), self.where(node))
+        return NodeReference((found.group(1), *inner), self.where(node))
 
     def construct_tuple(self, node: yaml.SequenceNode) -> tuple[Any, ...]:
         """Construct a ``!tuple`` list."""
@@ -170,7 +170,7 @@ _register()
 
 
 def read_hyperyaml(path: Path) -> dict[str, Any]:
-    """Read a HyperPyYAML file into plain values, `Component` and `Reference` records.
+    """Read a HyperPyYAML file into plain values, `Component` and `NodeReference` records.
 
     Args:
         path: the YAML file.
@@ -216,7 +216,7 @@ def build(
         root: the whole file, for references. A referenced node is built once and shared.
 
     Returns:
-        The value with every `Component` built and every `Reference` followed.
+        The value with every `Component` built and every `NodeReference` followed.
 
     Raises:
         CheckpointError: if a class path is not in the table, an argument is not known to its
@@ -239,7 +239,7 @@ class _Builder:
         """Build one value of any kind."""
         if isinstance(value, Component):
             return self.component(value)
-        if isinstance(value, Reference):
+        if isinstance(value, NodeReference):
             return self.reference(value)
         if isinstance(value, dict):
             return {key: self.build(item) for key, item in value.items()}
@@ -247,7 +247,7 @@ class _Builder:
             return type(value)(self.build(item) for item in value)
         return value
 
-    def reference(self, reference: Reference) -> Any:
+    def reference(self, reference: NodeReference) -> Any:
         """Build what a reference points at, once."""
         keys = reference.keys
         if keys in self.built:
@@ -282,7 +282,7 @@ class _Builder:
             raise CheckpointError(f"{component.where}: {written}: {error}; {CURE}") from error
 
 
-def _follow(reference: Reference, root: Mapping[str, Any]) -> Any:
+def _follow(reference: NodeReference, root: Mapping[str, Any]) -> Any:
     """Return what a reference points at."""
     target: Any = root
     for key in reference.keys:

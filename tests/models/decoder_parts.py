@@ -25,19 +25,21 @@ SPEAKER_SIZE = 12
 
 
 def randomise(module: nn.Module, seed: int) -> None:
-    """Give every parameter a seeded value of a sensible size, zero-initialised ones too."""
-    generator = torch.Generator().manual_seed(seed)
+    """Give every parameter a value of a sensible size that no library version changes."""
+    rng = np.random.RandomState(seed)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            if name.endswith(("original0", "norm.weight", "norm_mha.weight", "norm_ff.weight")):
+            noise = torch.from_numpy(rng.standard_normal(tuple(parameter.shape))).float()
+            is_gain = name.endswith("original0") or (name.endswith("weight") and noise.ndim == 1)
+            if is_gain or (name.endswith("alpha") and ".act." not in name):
                 parameter.copy_((0.1 if "conv_post" in name else 1) * (1 + 0.1 * noise))
+            elif noise.ndim > 1:
+                parameter.copy_(noise / (noise.numel() / noise.shape[0]) ** 0.5)
             else:
-                parameter.add_(0.1 * noise)
+                parameter.copy_(0.1 * noise)
 
 
 def tiny_flow(seed: int = 0, key_bias: bool = True) -> CausalMaskedDiffWithXvec:
-    torch.manual_seed(seed)
     encoder = UpsampleConformerEncoderV2(
         input_size=12,
         output_size=24,
@@ -58,12 +60,11 @@ def tiny_flow(seed: int = 0, key_bias: bool = True) -> CausalMaskedDiffWithXvec:
         input_size=12,
         spk_embed_dim=SPEAKER_SIZE,
     )
-    randomise(flow, seed + 1)
+    randomise(flow, seed)
     return flow.eval()
 
 
 def tiny_hift(seed: int = 0) -> HiFTGenerator:
-    torch.manual_seed(seed)
     vocoder = HiFTGenerator(
         ConvRNNF0Predictor(cond_channels=8),
         base_channels=16,
@@ -72,14 +73,13 @@ def tiny_hift(seed: int = 0) -> HiFTGenerator:
         source_resblock_kernel_sizes=(3, 3, 3),
         source_resblock_dilation_sizes=((1, 3), (1, 3), (1, 3)),
     )
-    randomise(vocoder, seed + 1)
+    randomise(vocoder, seed)
     with torch.no_grad():
         vocoder.f0_predictor.classifier.bias.fill_(150.0)
     return vocoder.eval()
 
 
 def tiny_bigvgan(seed: int = 0) -> BigVGAN:
-    torch.manual_seed(seed)
     vocoder = BigVGAN(
         upsample_initial_channel=16,
         upsample_rates=(8, 5, 4, 3),
@@ -87,18 +87,18 @@ def tiny_bigvgan(seed: int = 0) -> BigVGAN:
         resblock_kernel_sizes=(3,),
         resblock_dilation_sizes=((1, 3),),
     )
-    randomise(vocoder, seed + 1)
+    randomise(vocoder, seed)
     return vocoder.eval()
 
 
 def tokens(groups: int, seed: int = 0) -> npt.NDArray[np.int64]:
-    rng = np.random.default_rng(seed)
-    rows = [np.r_[rng.integers(0, 1024, 2), rng.integers(1024, 5120, 3)] for _ in range(groups)]
+    rng = np.random.RandomState(seed)
+    rows = [np.r_[rng.randint(0, 1024, 2), rng.randint(1024, 5120, 3)] for _ in range(groups)]
     return np.concatenate(rows) if rows else np.empty(0, np.int64)
 
 
 def reference(groups: int = 6, seed: int = 0) -> Reference:
-    rng = np.random.default_rng(seed)
+    rng = np.random.RandomState(seed)
     return Reference(
         tokens(groups, seed + 1),
         rng.standard_normal((groups * 6 + 3, 80)).astype(np.float32),
@@ -168,6 +168,22 @@ def write_checkpoint(folder: Path, vocoder: HiFTGenerator | BigVGAN | None = Non
             state = {k.replace(f"parametrizations.weight.{new}", old): v for k, v in state.items()}
     torch.save(state, folder / "hift.pt")
     return Decoder(flow, vocoder)
+
+
+class FixedSource:
+    """Source noise that no library version changes."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.random = np.random.RandomState(seed)
+
+    def __call__(self, samples: int, harmonics: int) -> Tensor:
+        return torch.from_numpy(self.random.standard_normal((samples, harmonics))).float()
+
+
+def fixed_noise(frames: int, seed: int = 0) -> FlowNoise:
+    """Flow noise that no library version changes."""
+    drawn = np.random.RandomState(seed).standard_normal((80, frames))
+    return FlowNoise(values=torch.from_numpy(drawn))
 
 
 class GoldenSource:

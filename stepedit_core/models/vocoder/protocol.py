@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -65,7 +66,7 @@ class Vocoder(Protocol):
     sample_rate: int
     hop: int
 
-    def synthesize(self, mel: Tensor, noise: list[SourceNoise]) -> Tensor:
+    def synthesize(self, mel: Tensor, noise: Sequence[SourceNoise]) -> Tensor:
         """Turn ``(batch, bins, frames)`` into float32 ``(batch, hop * frames)``.
 
         Args:
