@@ -14,6 +14,7 @@ __all__ = [
     "SILENCE_DB",
     "STEP",
     "VOICING",
+    "WHISPERED",
     "Array",
     "Mask",
     "cut",
@@ -32,6 +33,8 @@ STEP = 0.005
 F0_FLOOR, F0_CEIL = 60.0, 700.0
 VOICING = 0.45
 """Least normalised autocorrelation of a voiced frame (Praat's voicing threshold)."""
+WHISPERED = 0.08
+"""Share of voiced frames below which speech counts as whispered."""
 ACTIVE_DB = 25.0
 """Frames this far below the loudest are pauses (de Jong & Wempe 2009)."""
 SILENCE_DB = -70.0

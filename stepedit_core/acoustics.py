@@ -150,6 +150,9 @@ def measure(utterance: Utterance) -> Acoustics:
     active = levels > max(loudest - signal.ACTIVE_DB, signal.SILENCE_DB)
     f0, periodicity = signal.pitch(samples, len(levels))
     voiced = (f0 > 0) & (periodicity > signal.VOICING) & active
+    share = float(voiced.sum() / active.sum())
+    if share < signal.WHISPERED:
+        voiced = np.zeros_like(voiced)  # chance hits in noise, no voice
     tilt, hammarberg = signal.spectrum(
         samples, voiced if voiced.sum() >= 10 else active, utterance.sample_rate
     )
@@ -159,7 +162,7 @@ def measure(utterance: Utterance) -> Acoustics:
         level_range=float(np.subtract(*np.percentile(levels[active], [90, 10]))),
         tilt=tilt,
         hammarberg=hammarberg,
-        voiced=float(voiced.sum() / active.sum()),
+        voiced=share,
         hnr=signal.hnr(periodicity[voiced]),
         **signal.melody(f0, voiced),
         **signal.timing(samples, active, voiced),
