@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stepedit_core.codes import GROUP_SECONDS, DualCodes
+from stepedit_core.codes import DualCodes
 from stepedit_core.edit import Edit, Outcome, Route
-from stepedit_core.engines import FreeGroups, GenerateRequest, SpeechEngine
-from stepedit_core.errors import EngineError, RouteError
+from stepedit_core.engines import SpeechEngine
+from stepedit_core.errors import RouteError
 from stepedit_core.hookspecs import hookimpl
-from stepedit_core.splice import Patch, splice, splice_codes
-from stepedit_core.utterance import Span, Utterance
+from stepedit_core.llm_route import apply_by_llm
+from stepedit_core.utterance import Utterance
 
 if TYPE_CHECKING:
     from stepedit_core.config import EngineConfig
 
-__all__ = ["free_groups", "span_ratio", "stepedit_apply", "stepedit_load_engine"]
+__all__ = ["stepedit_apply", "stepedit_load_engine"]
 
 
 @hookimpl(trylast=True)
@@ -44,149 +43,5 @@ def stepedit_apply(
         return Outcome(rendered.utterance, "dsp", details=rendered.details)
     if engine is None:
         raise RouteError(f"{edit.name}: the llm route needs an engine")
-    return _apply_llm(edit, utterance, engine, int(rng.integers(2**63)), codes)
-
-
-def span_ratio(spans: tuple[Span, ...], utterance: Utterance, ratio: float) -> float:
-    """Return how much the spans grow, where the whole utterance grows by ``ratio``.
-
-    What lies outside the spans keeps its length, so all growth happens inside.
-    """
-    inside = sum(span.seconds for span in spans)
-    return max(0.0, 1 + (ratio - 1) * utterance.seconds / max(inside, GROUP_SECONDS))
-
-
-def free_groups(spans: tuple[Span, ...], codes: DualCodes, ratio: float) -> tuple[FreeGroups, ...]:
-    """Return the 120 ms groups that lie wholly inside the spans.
-
-    Args:
-        spans: in seconds of the utterance that ``codes`` encode.
-        codes: its codes; they may begin later than the utterance.
-        ratio: expected length of the spans after the edit over before.
-
-    Raises:
-        EngineError: if a span holds no whole group, so that nothing could be generated for it.
-    """
-    free = []
-    for span in sorted(spans):
-        start = max(0, int(np.ceil((span.start - codes.start) / GROUP_SECONDS - 1e-6)))
-        stop = min(codes.groups, int(np.floor((span.end - codes.start) / GROUP_SECONDS + 1e-6)))
-        if stop <= start:
-            raise EngineError(
-                f"span ({span.start:g}, {span.end:g}) holds no whole group of "
-                f"{GROUP_SECONDS * 1000:.0f} ms of coded speech; make it longer"
-            )
-        free.append(FreeGroups(start, stop, max(1, round((stop - start) * ratio))))
-    return tuple(free)
-
-
-def _apply_llm(
-    edit: Edit,
-    utterance: Utterance,
-    engine: SpeechEngine,
-    seed: int,
-    codes: DualCodes | None,
-) -> Outcome:
-    """Encode, generate and decode; outside an edit's free spans the source stays as it is."""
-    source = engine.encode([utterance])[0] if codes is None else codes
-    spans = edit.free_spans(utterance)
-    ratio = edit.length_ratio(utterance)
-    free = None
-    if spans is not None:
-        free = free_groups(spans, source, span_ratio(spans, utterance, ratio))
-        ratio = 1 + _growth(free) / source.groups
-    request = GenerateRequest(edit.prompt(utterance), source, utterance, seed, ratio, free)
-    output = engine.generate([request])[0]
-    if free is not None:
-        output = _confined(output, source, free, engine)
-    audio = engine.decode([output], [utterance], [seed])[0]
-    after = edit.transcript_after(utterance)
-    if free is None:
-        edited = audio.replace(transcript=after, language=utterance.language)
-        return Outcome(edited, "llm", output, {"groups": output.groups})
-    edited, details = _splice_groups(utterance, audio, source, free)
-    return Outcome(edited.replace(transcript=after), "llm", output, details)
-
-
-def _growth(free: tuple[FreeGroups, ...]) -> int:
-    """Return by how many groups the free parts grow together."""
-    return sum(part.length - (part.stop - part.start) for part in free)
-
-
-def _confined(
-    output: DualCodes, source: DualCodes, free: tuple[FreeGroups, ...], engine: SpeechEngine
-) -> DualCodes:
-    """Return an output whose groups outside the free ones are the source's, and begin there.
-
-    Raises:
-        EngineError: if the engine changed what it was told to copy, or gave another length.
-    """
-    expected = source.groups + _growth(free)
-    if output.groups != expected:
-        raise EngineError(
-            f"engine {engine.name!r} returned {output.groups} groups for a confined generation "
-            f"of {expected}; it cannot carry out partial edits, use another engine or route dsp"
-        )
-    confined = splice_codes(source, output, free)
-    if not np.array_equal(confined.interleave(), output.interleave()):
-        raise EngineError(
-            f"engine {engine.name!r} changed codes outside the spans; it cannot carry out "
-            "partial edits, use another engine or route dsp"
-        )
-    return confined
-
-
-def _splice_groups(
-    source: Utterance, audio: Utterance, codes: DualCodes, free: tuple[FreeGroups, ...]
-) -> tuple[Utterance, dict[str, Any]]:
-    """Put the generated groups' audio into the source's own samples, at the source's level.
-
-    Raises:
-        EngineError: if the decoded audio ends before a free part does.
-    """
-    decoded = audio.resample(source.sample_rate)
-    gain = _level_gain(source, decoded, codes, free)
-    patches, shift = [], 0
-    for part in free:
-        start = part.start + shift
-        new = decoded.slice(Span(start * GROUP_SECONDS, (start + part.length) * GROUP_SECONDS))
-        if new.seconds < (part.length - 1) * GROUP_SECONDS or len(new.samples) == 0:
-            raise EngineError(
-                f"the decoded audio lasts {decoded.seconds:.2f} s and ends before the edited "
-                f"part, which begins at {start * GROUP_SECONDS:.2f} s"
-            )
-        begin = max(0.0, codes.start + part.start * GROUP_SECONDS)
-        end = min(source.seconds, codes.start + part.stop * GROUP_SECONDS)
-        patches.append(Patch(Span(begin, end), new.samples * np.float32(gain)))
-        shift += part.length - (part.stop - part.start)
-    edited, placed = splice(source, patches)
-    return edited, {
-        "free_groups": [dataclasses.asdict(part) for part in free],
-        "output_spans": [list(span) for span in placed],
-        "gain_db": round(float(20 * np.log10(gain)), 2),
-    }
-
-
-def _level_gain(
-    source: Utterance, decoded: Utterance, codes: DualCodes, free: tuple[FreeGroups, ...]
-) -> float:
-    """Return the gain that brings decoded audio to the source's level, at most 12 dB.
-
-    Both are compared where codes were copied: there, any difference in level comes from the
-    engine (which may have limited the peak of what it encoded), not from the edit.
-    """
-    before, after = [], []
-    at, shift = 0, 0
-    for part in (*free, FreeGroups(codes.groups, codes.groups, 0)):
-        begin, end = at * GROUP_SECONDS, part.start * GROUP_SECONDS
-        moved = shift * GROUP_SECONDS
-        before.append(source.slice(Span(codes.start + begin, codes.start + end)).samples)
-        after.append(decoded.slice(Span(begin + moved, end + moved)).samples)
-        shift += part.length - (part.stop - part.start)
-        at = part.stop
-    powers = [
-        float(np.mean(np.concatenate(x) ** 2)) if any(map(len, x)) else 0.0 for x in (before, after)
-    ]
-    if min(powers) <= 1e-10:
-        return 1.0
-    return float(np.clip(np.sqrt(powers[0] / powers[1]), 10**-0.6, 10**0.6))
+    seed = int(rng.integers(2**63))
+    return apply_by_llm([edit], [utterance], engine, [seed], [codes])[0]

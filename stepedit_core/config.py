@@ -29,6 +29,8 @@ class SamplingConfig(BaseModel):
     """Hold the 2:3 phase and the valid id range; False samples freely as upstream does."""
     max_length: int = Field(default=8192, ge=16)
     """Budget of prompt and output together, in tokens."""
+    max_growth: float = Field(default=4.0, ge=1.0)
+    """Output is cut at this many times its expected length, and six seconds more."""
 
 
 class EngineConfig(BaseModel):
@@ -52,5 +54,10 @@ class EngineConfig(BaseModel):
     """Folder or id of the audio tokenizer; None takes the one beside the model."""
     compile: bool = True
     """Use CUDA graphs or torch.compile where the device has them."""
+    wav_rounding: Literal["float32", "pcm16"] = "float32"
+    """Precision of what the linguistic tokenizer hears: the public system writes a WAV in
+    between, of 32-bit floats or of 16-bit integers depending on release and machine."""
+    cache_size: int = Field(default=64, ge=0)
+    """Utterances whose codes and reference features are kept."""
     sampling: SamplingConfig = SamplingConfig()
     """How codes are drawn."""

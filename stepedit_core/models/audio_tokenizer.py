@@ -17,7 +17,7 @@ from stepedit_core.models.features import MelConfig, prompt_mel
 from stepedit_core.models.linguistic import LinguisticTokenizer
 from stepedit_core.models.linguistic.frontend import WavRounding
 from stepedit_core.models.onnx import Provider
-from stepedit_core.models.preprocess import check_samples, limit_peak, preprocess
+from stepedit_core.models.preprocess import check_samples, limit_peak, preprocess_timed
 from stepedit_core.models.semantic import OnnxSemanticTokenizer, SemanticTokenizer
 from stepedit_core.models.speaker import SpeakerEncoder
 
@@ -95,12 +95,16 @@ class AudioTokenizer:
         Raises:
             AudioError: if a recording is empty or holds NaN or infinite samples.
         """
-        signals = [
-            preprocess(limit_peak(check_samples(samples, rate)), rate)
+        prepared = [
+            preprocess_timed(limit_peak(check_samples(samples, rate)), rate)
             for samples, rate in recordings
         ]
-        pairs = zip(self.linguistic.encode(signals), self.semantic.encode(signals), strict=True)
-        return [DualCodes(linguistic, semantic) for linguistic, semantic in pairs]
+        signals = [signal for signal, _ in prepared]
+        streams = zip(self.linguistic.encode(signals), self.semantic.encode(signals), strict=True)
+        return [
+            DualCodes(linguistic, semantic, start)
+            for (linguistic, semantic), (_, start) in zip(streams, prepared, strict=True)
+        ]
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ __all__ = [
     "normalise_energy",
     "pad_trimmed",
     "preprocess",
+    "preprocess_timed",
     "trim_bounds",
 ]
 
@@ -124,7 +125,12 @@ def pad_trimmed(samples: FloatArray, start: int, stop: int) -> FloatArray:
 
 
 def preprocess(samples: FloatArray, sample_rate: int) -> FloatArray:
-    """Turn a peak-limited recording into what the audio tokenizers read.
+    """Turn a peak-limited recording into what the audio tokenizers read; see `preprocess_timed`."""
+    return preprocess_timed(samples, sample_rate)[0]
+
+
+def preprocess_timed(samples: FloatArray, sample_rate: int) -> tuple[FloatArray, float]:
+    """Turn a peak-limited recording into what the audio tokenizers read, and say where it begins.
 
     Unlike the public system, rates below 16 kHz are resampled too.
 
@@ -133,9 +139,11 @@ def preprocess(samples: FloatArray, sample_rate: int) -> FloatArray:
         sample_rate: Hz.
 
     Returns:
-        float32 at 16 kHz, shape ``(m,)``; ``m`` is a multiple of 240 and at least 4560.
+        float32 at 16 kHz, shape ``(m,)``; ``m`` is a multiple of 240 and at least 4560. Then
+        the second of the recording at which this signal begins, -0.05 s or later.
     """
     waveform = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))[None]
     resampled = resample_precise(waveform, sample_rate, TOKENIZER_RATE)[0].numpy()
     normal = normalise_energy(cast(FloatArray, resampled))
-    return pad_trimmed(normal, *trim_bounds(normal))
+    start, stop = trim_bounds(normal)
+    return pad_trimmed(normal, start, stop), (start - LEAD_SAMPLES) / TOKENIZER_RATE

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from stepedit_core.builtin import free_groups, span_ratio, stepedit_apply
+from stepedit_core.builtin import stepedit_apply
 from stepedit_core.codes import DualCodes
 from stepedit_core.edit import Edit, Rendered
 from stepedit_core.engines import GenerateRequest
 from stepedit_core.errors import EngineError, RouteError
+from stepedit_core.llm_route import free_groups, span_ratio
 from stepedit_core.prompt import Prompt
 from stepedit_core.testing.fake_engine import FakeEngine
 from stepedit_core.testing.signals import speech_like

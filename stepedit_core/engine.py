@@ -1,0 +1,294 @@
+"""The engine: a loaded audio tokenizer, language model and decoder on one device."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from stepedit_core.codes import GROUP_SECONDS, GROUP_SIZE, DualCodes
+from stepedit_core.config import EngineConfig
+from stepedit_core.edit import Edit, Outcome
+from stepedit_core.engines import GenerateRequest
+from stepedit_core.errors import EngineError
+from stepedit_core.models.cache import LruCache
+from stepedit_core.models.decoder import DecodeInput, Reference
+from stepedit_core.models.parts import EngineParts, load_parts
+from stepedit_core.models.requests import (
+    codes_of,
+    constraint_of,
+    most_groups,
+    prompt_ids,
+    sampling_of,
+)
+from stepedit_core.models.stages import StageClock, StageTimes
+from stepedit_core.utterance import Utterance
+
+__all__ = ["Engine"]
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class Engine:
+    """Encodes speech to codes, generates codes, and decodes them to speech.
+
+    One engine may be used from several threads; the model's work is done one call at a time.
+    Codes and reference features of recent utterances are kept, so that a chain of edits never
+    encodes the same audio twice.
+    """
+
+    def __init__(self, parts: EngineParts, config: EngineConfig) -> None:
+        """Join loaded parts; ``Engine.load`` is the usual way to get here."""
+        self.parts = parts
+        self.config = config
+        self._lock = threading.RLock()
+        self._codes: LruCache[DualCodes] = LruCache(config.cache_size)
+        self._features: LruCache[Any] = LruCache(config.cache_size)
+        self._clock = StageClock()
+
+    # Loading -----------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, name_or_path: str | None = None, **options: Any) -> Engine:
+        """Load an engine by folder, hub id or name.
+
+        Args:
+            name_or_path: a folder with the public layout, a Hugging Face or ModelScope id, or
+                a shipped engine's name; None takes the embedded model.
+            options: fields of ``EngineConfig``: ``device``, ``dtype``, ``quantize``,
+                ``sampling`` ...
+
+        Raises:
+            CheckpointError: if a file is missing, damaged or foreign; the text names it.
+            EngineError: if the name or the device does not exist.
+        """
+        if name_or_path is not None:
+            options["name_or_path"] = str(name_or_path)
+        return cls.from_config(EngineConfig(**options))
+
+    @classmethod
+    def from_config(cls, config: EngineConfig) -> Engine:
+        """Load what a configuration names; raises as ``load`` does."""
+        return cls(load_parts(config), config)
+
+    # Facts -------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """Name of the model's folder or id."""
+        return self.parts.name
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate of decoded audio, in Hz."""
+        return self.parts.decoder.sample_rate
+
+    @property
+    def times(self) -> StageTimes:
+        """Seconds of work and of audio per stage since loading."""
+        return self._clock.times()
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return name, device, dtype, quantisation, encoding and a fingerprint of the weights."""
+        return {
+            "name": self.name,
+            "device": str(self.parts.device),
+            "dtype": str(self.parts.model.lm_head.weight.dtype).removeprefix("torch."),
+            "quantize": self.config.quantize,
+            "prompt_encoding": self.parts.encoding,
+            "weights": self.parts.fingerprint,
+            "sampling": self.config.sampling.model_dump(),
+        }
+
+    # Encode, generate, decode ------------------------------------------------------------
+
+    def encode(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
+        """Return the codes of each utterance; those seen recently are not encoded again.
+
+        Raises:
+            AudioError: if an utterance is too short for one group of codes, or empty.
+        """
+        with self._lock:
+            keyed = [(utterance.digest, utterance) for utterance in utterances]
+            known = {key: self._codes.get(key) for key, _ in keyed}
+            new = {key: utterance for key, utterance in keyed if known[key] is None}
+            if new:
+                with self._clock.stage("encode", sum(u.seconds for u in new.values())):
+                    recordings = [(u.samples, u.sample_rate) for u in new.values()]
+                    fresh = self.parts.tokenizer.encode(recordings)
+                known.update(zip(new, fresh, strict=True))
+            found = {key: codes for key, codes in known.items() if codes is not None}
+            for key, codes in found.items():
+                self._codes.put(key, codes)
+            return [found[key] for key, _ in keyed]
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> list[DualCodes]:
+        """Return the output codes of each request, all in one batch.
+
+        Each item gives what it would give alone with the same seed.
+
+        Raises:
+            BudgetError: if a prompt and its output do not fit the context.
+            EngineError: if the model ends its turn without a single group.
+        """
+        from stepedit_core.models.generation import generate
+
+        parts, sampling = self.parts, self.config.sampling
+        prompts = [prompt_ids(request, parts.text, parts.encoding) for request in requests]
+        budgets = [parts.budget(len(ids), sampling.max_length) for ids in prompts]
+        constraints = [
+            constraint_of(request, ids, budget, sampling)
+            for request, ids, budget in zip(requests, prompts, budgets, strict=True)
+        ]
+        longest = [
+            GROUP_SIZE * most_groups(request, budget, sampling)
+            for request, budget in zip(requests, budgets, strict=True)
+        ]
+        with self._lock, self._clock.stage("generate") as note:
+            outputs = generate(
+                parts.model,
+                prompts,
+                layout=parts.layout,
+                sampling=sampling_of(sampling),
+                constraints=constraints if sampling.grammar else None,
+                seeds=[request.seed for request in requests],
+                max_new_tokens=budgets if sampling.grammar else longest,
+                graphs=None if self.config.compile else False,
+            )
+            codes = [
+                codes_of(out, request, parts)
+                for out, request in zip(outputs, requests, strict=True)
+            ]
+            note.audio_seconds = sum(item.seconds for item in codes)
+        return codes
+
+    def decode(
+        self, codes: Sequence[DualCodes], references: Sequence[Utterance], seeds: Sequence[int]
+    ) -> list[Utterance]:
+        """Return audio for codes, in the voice of the reference beside each.
+
+        Args:
+            codes: what to speak.
+            references: whose voice; their codes are taken from the cache where they are known.
+            seeds: of the flow's noise and the vocoder's source, one for each.
+        """
+        with self._lock:
+            voices = self._references(references)
+            with self._clock.stage("decode", sum(item.seconds for item in codes)):
+                waves = self.parts.decoder.decode_batch(
+                    [
+                        DecodeInput(item.interleave(), voice, seed % 2**63)
+                        for item, voice, seed in zip(codes, voices, seeds, strict=True)
+                    ]
+                )
+        return [Utterance(wave, self.sample_rate) for wave in waves]
+
+    def _references(self, references: Sequence[Utterance]) -> list[Reference]:
+        """Return what the decoder needs of each reference, from the caches where it is known."""
+        known = self.encode(references)
+        voices = []
+        for utterance, codes in zip(references, known, strict=True):
+            features = self._features.get(utterance.digest)
+            if features is None:
+                with self._clock.stage("reference", utterance.seconds):
+                    features = self.parts.reference.encode(utterance.samples, utterance.sample_rate)
+                self._features.put(utterance.digest, features)
+            mel, voice = features.mel[0].numpy(), features.embedding[0].numpy()
+            voices.append(Reference(codes.interleave(), mel, voice))
+        return voices
+
+    # Edits -------------------------------------------------------------------------------
+
+    def edit(
+        self,
+        utterances: Utterance | Sequence[Utterance],
+        edit: Edit | Sequence[Edit],
+        *,
+        seed: int = 0,
+    ) -> list[Outcome]:
+        """Carry out edits by the llm route, one or many in one batch.
+
+        Args:
+            utterances: what to edit.
+            edit: one edit for all utterances, or one for each.
+            seed: item ``i`` is drawn from ``seed + i``.
+
+        Raises:
+            RouteError: if an edit has no prompt, or lacks the transcript that it needs.
+        """
+        from stepedit_core.llm_route import apply_by_llm
+
+        speech = [utterances] if isinstance(utterances, Utterance) else list(utterances)
+        edits = [edit] * len(speech) if isinstance(edit, Edit) else list(edit)
+        seeds = [seed + place for place in range(len(speech))]
+        return apply_by_llm(edits, speech, self, seeds)
+
+    def stream(self, utterance: Utterance, edit: Edit, *, seed: int = 0) -> Iterator[FloatArray]:
+        """Yield edited audio while the model is still generating.
+
+        Chunks are float32 at ``sample_rate``; the first comes after about one second's worth of
+        tokens. Edits that are confined to spans cannot be streamed.
+
+        Raises:
+            RouteError: if the edit has no prompt, or is confined to spans.
+            EngineError: if the model ends its turn without a single group.
+        """
+        from stepedit_core.llm_route import request_for
+        from stepedit_core.models.streamed import stream_request
+
+        request = request_for(edit, utterance, self.encode([utterance])[0], seed)
+        with self._lock:
+            voice = self._references([utterance])[0]
+            yield from stream_request(self.parts, self.config.sampling, request, voice)
+
+    def seconds_to_first_chunk(self) -> float:
+        """Return how much generated audio the first streamed chunk waits for, in seconds."""
+        from stepedit_core.models.streamed import FIRST_CHUNK_GROUPS
+
+        return FIRST_CHUNK_GROUPS * GROUP_SECONDS
+
+    # End ---------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Give up caches, graphs and weights; the engine cannot be used afterwards."""
+        from stepedit_core.models.generation import release_graphs
+
+        with self._lock:
+            release_graphs(self.parts.model)
+            self._codes.clear()
+            self._features.clear()
+            self.parts = _Closed()  # type: ignore[assignment]
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def __enter__(self) -> Engine:
+        """Return the engine."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the engine."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """Show name and device."""
+        return f"Engine({self.name!r} on {self.parts.device})"
+
+
+class _Closed:
+    """Stands for the parts of a closed engine; any use says so."""
+
+    device = "closed"
+    name = "closed"
+
+    def __getattr__(self, name: str) -> Any:
+        raise EngineError("the engine is closed; load it again")

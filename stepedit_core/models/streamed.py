@@ -1,0 +1,65 @@
+"""Audio while tokens arrive: one request through generation and streaming decode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from stepedit_core.codes import GROUP_SIZE
+from stepedit_core.config import SamplingConfig
+from stepedit_core.engines import GenerateRequest
+from stepedit_core.errors import EngineError
+from stepedit_core.models.decoder import Reference
+from stepedit_core.models.generation import stream
+from stepedit_core.models.parts import EngineParts
+from stepedit_core.models.requests import constraint_of, prompt_ids, sampling_of
+from stepedit_core.models.streaming import CHUNK_STEPS, StreamDecoder
+
+__all__ = ["FIRST_CHUNK_GROUPS", "stream_request"]
+
+FIRST_CHUNK_GROUPS = CHUNK_STEPS[0] // 3 + 1
+"""Groups (120 ms each) that the first chunk waits for: the chunk and one of look-ahead."""
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def stream_request(
+    parts: EngineParts, sampling: SamplingConfig, request: GenerateRequest, voice: Reference
+) -> Iterator[FloatArray]:
+    """Yield audio of one request, float32 at the decoder's rate.
+
+    Raises:
+        BudgetError: if prompt and output do not fit the context.
+        EngineError: if the model ends its turn without a single group.
+    """
+    ids = prompt_ids(request, parts.text, parts.encoding)
+    budget = parts.budget(len(ids), sampling.max_length)
+    tokens = stream(
+        parts.model,
+        ids,
+        layout=parts.layout,
+        sampling=sampling_of(sampling),
+        constraint=constraint_of(request, ids, budget, sampling),
+        seed=request.seed,
+        max_new_tokens=budget,
+    )
+    base = parts.layout.audio_base
+    with StreamDecoder(parts.decoder, voice, request.seed) as session:
+        group: list[int] = []
+        spoken = False
+        for token in tokens:
+            group.append(token - base)
+            if len(group) < GROUP_SIZE:
+                continue
+            spoken = True
+            chunk = session.push(group)
+            group = []
+            if chunk is not None:
+                yield chunk
+        if not spoken:
+            raise EngineError("the language model ended its turn without any speech")
+        rest = session.push(last=True)
+        if rest is not None and len(rest):
+            yield rest
