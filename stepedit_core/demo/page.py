@@ -1,0 +1,173 @@
+"""The demo's page: one self-contained HTML file with players, pictures and what was done."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from string import Template
+
+import numpy as np
+import soundfile as sf
+
+from stepedit_core.demo.picture import spectrogram_png, waveform_path
+from stepedit_core.demo.running import Column, Demo, Planned
+from stepedit_core.result import Step
+from stepedit_core.utterance import Utterance
+
+__all__ = ["level_db", "render_page"]
+
+_WIDE, _NARROW = 1080, 640
+_WAVE_HEIGHT, _PICTURE_HEIGHT = 44, 150
+
+
+def level_db(utterance: Utterance) -> float:
+    """Return the root-mean-square level in dB relative to full scale."""
+    power = float(np.mean(utterance.samples.astype(np.float64) ** 2)) if utterance.seconds else 0.0
+    return 10 * float(np.log10(power + 1e-12))
+
+
+def _wav(utterance: Utterance) -> bytes:
+    """Return the utterance as a 16-bit WAV file."""
+    file = io.BytesIO()
+    sf.write(file, utterance.samples, utterance.sample_rate, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    """Return content as a data URI."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _player(utterance: Utterance, longest: float, width: int) -> str:
+    """Return waveform, spectrogram, time axis and player; ``longest`` fills the whole width."""
+    share = 100 * utterance.seconds / longest
+    pixels = max(16, round(width * utterance.seconds / longest))
+    png = spectrogram_png(utterance, width=pixels, height=_PICTURE_HEIGHT)
+    path = waveform_path(utterance, width=pixels, height=_WAVE_HEIGHT)
+    ticks = "".join(
+        f'<span style="left:{100 * second / longest:.2f}%">{second} s</span>'
+        for second in range(int(utterance.seconds) + 1)
+    )
+    return (
+        f'<div data-audio><div class="picture" data-width="{share:.3f}" '
+        f'data-seconds="{utterance.seconds:.4f}">'
+        f'<svg class="wave" viewBox="0 0 {pixels} {_WAVE_HEIGHT}" preserveAspectRatio="none" '
+        f'style="width:{share:.3f}%;height:{_WAVE_HEIGHT}px" aria-hidden="true">'
+        f'<path d="{path}"/></svg>'
+        f'<img src="{_data_uri("image/png", png)}" alt="spectrogram, 60 Hz to 8 kHz" '
+        f'style="width:{share:.3f}%;height:{_PICTURE_HEIGHT}px"><div class="head"></div></div>'
+        f'<div class="axis">{ticks}</div>'
+        f'<audio controls preload="metadata" src="{_data_uri("audio/wav", _wav(utterance))}">'
+        "</audio></div>"
+    )
+
+
+def _run_html(step: Step, before: Utterance, longest: float, width: int) -> str:
+    """Return what one step gave in one column."""
+    engine = f" by {escape(step.engine)}" if step.engine else ""
+    plugin = f"{step.plugin.distribution} {step.plugin.version}"
+    facts = json.dumps(dict(step.details), ensure_ascii=False, indent=2)
+    return (
+        f'<div class="run"><p><span class="badge {step.route}">{step.route}</span>'
+        f'<span class="meta">{engine} {before.seconds:.2f} s to {step.utterance.seconds:.2f} s, '
+        f"{level_db(before):.1f} to {level_db(step.utterance):.1f} dB, computed in "
+        f"{step.seconds:.2f} s; plugin {escape(step.plugin.name)}, {escape(plugin)}</span></p>"
+        f"{_player(step.utterance, longest, width)}"
+        f"<details><summary>What the route reports</summary><pre>{escape(facts)}</pre></details>"
+        "</div>"
+    )
+
+
+def _column_steps(column: Column) -> dict[str, tuple[Step, Utterance]]:
+    """Return each finished step of a column and its input, by the planned title."""
+    inputs = [column.result.source, *(step.utterance for step in column.result.steps)]
+    rows = zip(column.plan, column.result.steps, inputs, strict=False)
+    return {planned.title: (step, before) for planned, step, before in rows}
+
+
+def _card(
+    number: int, planned: Planned, columns: Sequence[Column], longest: float, width: int
+) -> str:
+    """Return the card of one step, a column for each run."""
+    cells = []
+    for column in columns:
+        found = _column_steps(column).get(planned.title)
+        if found is not None:
+            cells.append(_run_html(*found, longest, width))
+            continue
+        reason = escape(column.problems.get(planned.title, "not run"))
+        heading = f"{escape(column.title)}: " if len(columns) > 1 else ""
+        cells.append(f'<div class="run"><p class="problem">{heading}{reason}</p></div>')
+    return (
+        f'<section class="card"><header><span class="number">{number}</span>'
+        f"<h2>{escape(planned.title)}</h2><code>{escape(str(planned.edit))}</code></header>"
+        f'<p class="listen">{escape(planned.listen)}</p>'
+        f'<div class="columns">{"".join(cells)}</div></section>'
+    )
+
+
+def _table(columns: Sequence[Column]) -> str:
+    """Return the summary of all runs."""
+    rows = []
+    for column in columns:
+        for planned, (step, before) in zip(
+            column.plan, _column_steps(column).values(), strict=True
+        ):
+            cells = (
+                escape(planned.title),
+                f"<code>{escape(str(step.edit))}</code>",
+                f"{step.route}{' / ' + escape(step.engine) if step.engine else ''}",
+            )
+            figures = (
+                f"{before.seconds:.2f} s → {step.utterance.seconds:.2f} s",
+                f"{level_db(step.utterance):.1f} dB",
+                f"{step.seconds:.2f} s",
+            )
+            text = "".join(f"<td>{cell}</td>" for cell in cells)
+            rows.append(text + "".join(f'<td class="figure">{cell}</td>' for cell in figures))
+    headings = ("step", "edit", "route", "length", "level", "time")
+    head = "".join(f"<th>{heading}</th>" for heading in headings)
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _source_card(demo: Demo, longest: float, width: int) -> str:
+    """Return the card of the recording that goes in."""
+    about = demo.recording
+    return (
+        '<section class="card"><header><span class="number">0</span><h2>What goes in</h2></header>'
+        f'<p class="words">“{escape(about.transcript)}”</p>'
+        f'<p class="listen">{escape(about.credit)}; licence: {escape(about.licence)}. '
+        f"To this recording, {escape(demo.added)}, for the first steps to take away.</p>"
+        f"{_player(demo.source, longest, width)}</section>"
+    )
+
+
+def render_page(demo: Demo, columns: Sequence[Column], version: str) -> str:
+    """Return the page as HTML text; audio and pictures are inside it.
+
+    Args:
+        demo: what was planned.
+        columns: the runs to show beside each other.
+        version: version of stepedit, for the foot of the page.
+    """
+    heard = [demo.source, *(step.utterance for column in columns for step in column.result.steps)]
+    longest = max(utterance.seconds for utterance in heard)
+    width = _WIDE if len(columns) == 1 else _NARROW
+    cards = [_source_card(demo, longest, _WIDE)]
+    for number, planned in enumerate(demo.steps, start=1):
+        cards.append(_card(number, planned, columns, longest, width))
+    left_out = "".join(f"<br>Left out: {escape(text)}" for text in demo.left_out)
+    page = files("stepedit_core.demo").joinpath("page.html").read_text(encoding="utf-8")
+    return Template(page).substitute(
+        page_width=_WIDE + 80 if len(columns) == 1 else 2 * _NARROW + 120,
+        columns=len(columns),
+        count=len(demo.steps),
+        cards="".join(cards),
+        table=_table(columns),
+        footer=f"Made by stepedit {escape(version)}, seed {columns[0].result.seed}.{left_out}",
+    )
