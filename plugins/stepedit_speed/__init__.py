@@ -1,1 +1,52 @@
 """The speed edit: hook implementations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from stepedit_core import Edit, hookimpl
+from stepedit_speed.edit import Speed
+
+if TYPE_CHECKING:
+    from stepedit_core import Case, PairBuilder, Scorer
+
+__all__ = ["Speed"]
+
+
+@hookimpl
+def stepedit_edits() -> Sequence[type[Edit]]:
+    """Bring the edit class."""
+    return [Speed]
+
+
+@hookimpl
+def stepedit_pair_builder(edit: type[Edit]) -> PairBuilder | None:
+    """Bring the builder of faster and slower pairs."""
+    if edit is not Speed:
+        return None
+    from stepedit_speed.pairs import SpeedPairs
+
+    return SpeedPairs()
+
+
+@hookimpl
+def stepedit_scorer(edit: type[Edit]) -> Scorer | None:
+    """Bring the scorer of achieved speed."""
+    if edit is not Speed:
+        return None
+    from stepedit_speed.scorer import SpeedScorer
+
+    return SpeedScorer()
+
+
+@hookimpl
+def stepedit_cases(edit: type[Edit], suite: str) -> Iterable[Case] | None:
+    """Bring the built-in cases."""
+    if edit is not Speed or suite != "default":
+        return None
+    from importlib.resources import files
+
+    from stepedit_core.scoring import read_cases
+
+    return read_cases(files(__package__).joinpath("cases.jsonl").read_text(encoding="utf-8"))

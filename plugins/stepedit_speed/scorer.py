@@ -1,0 +1,87 @@
+"""Scorer of the speed edit: achieved tempo against the one asked for, pitch kept."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from stepedit_core import Case, Measures, Prepared, Score, Scorer, StepeditError, Utterance
+from stepedit_core.voice_activity import total_seconds
+from stepedit_speed.edit import FACTORS, Speed
+
+__all__ = ["SpeedScorer", "nearest_rate"]
+
+TOTAL_TOLERANCE = 0.05
+"""Relative error of the total duration that an exact factor may have: one noticeable step."""
+SPEECH_TOLERANCE = 0.10
+"""The same for speech time, which is only known to about two VAD frames on either side."""
+F0_TOLERANCE = 2 ** (1 / 12) - 1
+"""Relative change of the median F0 that counts as kept: one semitone."""
+_LIMIT = 2.2
+
+
+def nearest_rate(factor: float) -> str:
+    """Return the rate word nearest to a factor on a log scale, or ``unchanged`` around 1.
+
+    Factors beyond 2.2 either way are ``out of range``.
+    """
+    if not 1 / _LIMIT <= factor <= _LIMIT:
+        return "out of range"
+    places = {"unchanged": 1.0} | {str(word): place for word, place in FACTORS.items()}
+    return min(places, key=lambda word: abs(math.log(factor / places[word])))
+
+
+class SpeedScorer(Scorer):
+    """Compare total duration and speech time (VAD) before and after.
+
+    A rate word is reached where it is the nearest one to the factor achieved in total, and
+    speech itself went at least half of the way on a log scale, so that longer pauses alone do
+    not pass. An exact factor is reached within 5 % in total and 10 % in speech. Either way the
+    median F0 stays within a semitone.
+    """
+
+    version: ClassVar[int] = 1
+
+    def score(self, case: Case, prepared: Prepared, output: Utterance, measures: Measures) -> Score:
+        """Measure the achieved factors and the change of F0."""
+        edit = case.edit
+        if not isinstance(edit, Speed):
+            return Score.failed(f"the speed scorer was given the edit {edit.name}")
+        source = prepared.source
+        total = source.seconds / output.seconds
+        values: dict[str, float | None] = {
+            "factor_asked": edit.tempo,
+            "factor_total": total,
+            "factor_error": abs(total / edit.tempo - 1),
+        }
+        try:
+            before, after = (
+                total_seconds(measures.speech_spans(sound)) for sound in (source, output)
+            )
+            f0_before, f0_after = measures.median_f0(source), measures.median_f0(output)
+        except StepeditError as error:
+            return Score.failed(f"speech or pitch could not be measured: {error}", **values)
+        if before == 0:
+            return Score.failed("no speech was found in the input", **values)
+        speech = before / after if after > 0 else None
+        values["factor_speech"] = speech
+        values["f0_ratio"] = f0_after / f0_before if f0_before and f0_after else None
+        kept = f0_before is None or _f0_kept(values["f0_ratio"])
+        reached = kept and speech is not None and _tempo_reached(edit, total, speech)
+        return Score(reached, values)
+
+
+def _f0_kept(ratio: float | None) -> bool:
+    """Say whether the median F0 moved by less than a semitone either way."""
+    return ratio is not None and abs(math.log2(ratio)) <= math.log2(1 + F0_TOLERANCE)
+
+
+def _tempo_reached(edit: Speed, total: float, speech: float) -> bool:
+    """Say whether total duration and speech time changed as asked."""
+    if edit.rate is None:
+        return (
+            abs(total / edit.tempo - 1) <= TOTAL_TOLERANCE
+            and abs(speech / edit.tempo - 1) <= SPEECH_TOLERANCE
+        )
+    progress = math.log(speech) / math.log(edit.tempo)
+    return nearest_rate(total) == edit.rate and progress >= 0.5
