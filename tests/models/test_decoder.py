@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from stepedit_core.models.flow import (
     FlowNoise,
     UpsampleConformerEncoderV2,
 )
+from stepedit_core.models.streaming import StreamDecoder
 from stepedit_core.models.vocoder import BigVGAN
 from tests.models.decoder_parts import (
     Golden,
@@ -112,6 +114,34 @@ def test_nothing_to_decode_is_refused(decoder: Decoder) -> None:
 def test_a_voice_without_recording_still_speaks(decoder: Decoder) -> None:
     empty = Reference(tokens(0), np.zeros((0, 80), np.float32), reference().embedding)
     assert decoder.decode(tokens(2), empty).shape == (2 * 2880,)
+
+
+def test_threads_may_share_a_decoder(decoder: Decoder) -> None:
+    want = [decoder.decode(tokens(3, k), reference(2 + k, k), seed=k) for k in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        got = pool.map(
+            lambda k: decoder.decode(tokens(3, k), reference(2 + k, k), seed=k), range(4)
+        )
+        for mine, alone in zip(got, want, strict=True):
+            np.testing.assert_allclose(mine, alone, rtol=0, atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("compiled", [False, True])
+def test_cuda_equals_the_cpu(tmp_path: Path, compiled: bool) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    write_checkpoint(tmp_path, tiny_bigvgan())
+    host, device = Decoder.load(tmp_path, n_steps=3), Decoder.load(tmp_path, "cuda", n_steps=3)
+    if compiled:
+        device.compile()
+    items = [DecodeInput(tokens(n, n), reference(n, n), seed=n) for n in (3, 5, 4)]
+    for got, want in zip(device.decode_batch(items), host.decode_batch(items), strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=2e-2)
+    stream, ids = StreamDecoder(device, reference()), tokens(12)
+    stream.push(ids[:5])
+    outs = [stream.push(ids[5:]), stream.push(last=True)]
+    assert sum(len(out) for out in outs if out is not None) == 12 * 2880
 
 
 # ---- loading ----------------------------------------------------------------------------------
