@@ -13,7 +13,7 @@ from string import Template
 import numpy as np
 import soundfile as sf
 
-from stepedit_core.demo.picture import spectrogram_png, waveform_path
+from stepedit_core.demo.picture import frequency_place, spectrogram_png, waveform_path
 from stepedit_core.demo.running import Column, Demo, Planned
 from stepedit_core.result import Step
 from stepedit_core.utterance import Utterance
@@ -52,6 +52,11 @@ def _player(utterance: Utterance, longest: float, width: int) -> str:
         f'<span style="left:{100 * second / longest:.2f}%">{second} s</span>'
         for second in range(int(utterance.seconds) + 1)
     )
+    pitches = "".join(
+        f'<span class="pitch" style="bottom:{frequency_place(hertz) * _PICTURE_HEIGHT:.0f}px">'
+        f"{label}</span>"
+        for hertz, label in ((300, "300 Hz"), (1000, "1 kHz"), (4000, "4 kHz"))
+    )
     return (
         f'<div data-audio><div class="picture" data-width="{share:.3f}" '
         f'data-seconds="{utterance.seconds:.4f}">'
@@ -59,7 +64,8 @@ def _player(utterance: Utterance, longest: float, width: int) -> str:
         f'style="width:{share:.3f}%;height:{_WAVE_HEIGHT}px" aria-hidden="true">'
         f'<path d="{path}"/></svg>'
         f'<img src="{_data_uri("image/png", png)}" alt="spectrogram, 60 Hz to 8 kHz" '
-        f'style="width:{share:.3f}%;height:{_PICTURE_HEIGHT}px"><div class="head"></div></div>'
+        f'style="width:{share:.3f}%;height:{_PICTURE_HEIGHT}px">{pitches}'
+        '<div class="head"></div></div>'
         f'<div class="axis">{ticks}</div>'
         f'<audio controls preload="metadata" src="{_data_uri("audio/wav", _wav(utterance))}">'
         "</audio></div>"

@@ -13,7 +13,7 @@ from stepedit_core.utterance import Utterance
 __all__ = ["HIGHEST_HZ", "LOWEST_HZ", "frequency_place", "spectrogram_png", "waveform_path"]
 
 LOWEST_HZ, HIGHEST_HZ = 60.0, 8000.0
-RANGE_DB = 70.0
+RANGE_DB = 64.0
 _WINDOW_SECONDS = 0.03
 # Colours from quiet to loud: a dark-to-light map whose lightness rises evenly.
 _COLOURS = (
@@ -76,7 +76,7 @@ def _png(indices: npt.NDArray[np.uint8]) -> bytes:
 
 
 def spectrogram_png(
-    utterance: Utterance, *, width: int, height: int = 150, top_db: float = -35.0
+    utterance: Utterance, *, width: int, height: int = 150, top_db: float = -32.0
 ) -> bytes:
     """Return a spectrogram as PNG: time to the right, mel frequency 60..8000 Hz upwards.
 
