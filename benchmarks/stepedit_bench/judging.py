@@ -86,16 +86,22 @@ class JudgeChoice:
         return judge
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        """Return name and version of every judge that was chosen or is a default; JSON data."""
+        """Return name, version and model of every judge that may be asked; JSON data.
+
+        A judge that asks a model by name states its default as ``default_model``.
+        """
         classes = judge_classes()
-        wanted = {**DEFAULT_JUDGES, **self.names}
-        described = {}
-        for task, name in sorted(wanted.items()):
-            found = classes.get(name)
+        tasks = sorted({*DEFAULT_JUDGES, *self.names})
+        described: dict[str, dict[str, Any]] = {}
+        for task in tasks:
+            name = self.name_for(task)
+            found = classes.get(name or "")
+            options = self.options.get(name or "", {})
             described[task] = {
                 "name": name,
                 "version": None if found is None else found.version,
-                "options": self.options.get(name, {}),
+                "model": options.get("model", getattr(found, "default_model", None)),
+                "options": options,
             }
         return described
 

@@ -11,11 +11,11 @@ from typing import Any
 from stepedit_bench import preservation
 from stepedit_bench.preservation import BenchMeasures, Kept, Thresholds
 from stepedit_bench.produce import Produced, Protocol
-from stepedit_bench.suites import Unit
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
 from stepedit_core.registry import get_registry
 from stepedit_core.scoring import Case, Prepared, Score, Scorer
+from stepedit_core.speech import packaged
 from stepedit_core.utterance import Utterance
 
 __all__ = ["class_of", "joint", "measure_unit"]
@@ -61,16 +61,17 @@ def _clean(value: Any) -> Any:
     return round(number, 4) if math.isfinite(number) else None
 
 
-def _common(unit: Unit) -> dict[str, Any]:
+def _common(produced: Produced) -> dict[str, Any]:
     """Return what all rows of a unit share."""
-    case, registry = unit.case, get_registry()
+    unit, case, registry = produced.unit, produced.unit.case, get_registry()
+    source = produced.prepared.source if produced.prepared else None
     scorer = registry.scorer(type(case.edit))
     return {
         "edit": unit.edit,
         "case": case.id,
         "class": class_of(case),
-        "language": case.language,
-        "speaker": case.meta.get("speaker"),
+        "language": case.language or (source.language if source else None),
+        "speaker": case.meta.get("speaker") or _packaged_speaker(case),
         "row": case.meta.get("row"),
         "request": case.edit.to_data(),
         "seed": unit.seed,
@@ -78,6 +79,13 @@ def _common(unit: Unit) -> dict[str, Any]:
         "scorer": f"{type(scorer).__module__}.{type(scorer).__name__}",
         "scorer_version": scorer.version,
     }
+
+
+def _packaged_speaker(case: Case) -> str | None:
+    """Return who speaks a shipped recording, or None for others."""
+    kind, _, name = case.audio.partition(":")
+    known = packaged().get(name) if kind == "speech" else None
+    return None if known is None else known.speaker
 
 
 def _score(bench: _Bench, output: Utterance) -> tuple[Score, list[dict[str, Any]]]:
@@ -115,7 +123,7 @@ def _scored(bench: _Bench, output: Utterance) -> dict[str, Any]:
 def _plain(bench: _Bench, condition: str, audio: Utterance, kept: Kept) -> dict[str, Any]:
     """Return the row of a recording that no edit has touched: source or identity."""
     return {
-        **_common(bench.produced.unit),
+        **_common(bench.produced),
         "condition": condition,
         "iteration": 0,
         "status": "ok",
@@ -132,7 +140,10 @@ def _edited(
     """Return the row of one iteration."""
     step = bench.produced.steps[iteration - 1]
     edit, source = bench.produced.unit.case.edit, bench.prepared.source
-    output = step.utterance.replace(language=source.language)
+    said_in = bench.produced.unit.case.meta.get("text_language")
+    output = step.utterance.replace(
+        language=said_in or step.utterance.language or source.language
+    )
     kept = preservation.measure(output, source, output.transcript, bench.measures)
     checks = preservation.check(
         kept,
@@ -146,7 +157,7 @@ def _edited(
     preserved = preservation.verdict(checks)
     scored = _scored(bench, output)
     return {
-        **_common(bench.produced.unit),
+        **_common(bench.produced),
         "condition": "edit",
         "iteration": iteration,
         "status": "ok",
@@ -182,7 +193,7 @@ def _waived(scorer: Scorer, case: Case) -> frozenset[str]:
 def _missing(produced: Produced, iteration: int) -> dict[str, Any]:
     """Return the row of an iteration that was not made: it did not reach its target."""
     return {
-        **_common(produced.unit),
+        **_common(produced),
         "condition": "edit",
         "iteration": iteration,
         "status": produced.status,

@@ -11,6 +11,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -252,6 +253,11 @@ def _in_pool(
                     futures -= ready
                     yield from (future.result() for future in ready)
             yield from (future.result() for future in as_completed(futures))
+        except BrokenProcessPool as error:
+            raise StepeditError(
+                "a worker process died, for want of memory perhaps; run the command again: "
+                "it goes on where it stopped"
+            ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

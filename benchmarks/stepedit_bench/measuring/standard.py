@@ -136,9 +136,9 @@ class StandardMeasures:
 
     def median_f0(self, utterance: Utterance) -> float | None:
         """Return the median fundamental frequency of voiced frames in Hz, or None."""
-        from stepedit_bench.measuring.pitch import median_f0
+        from stepedit_core import acoustics
 
-        return self._once("f0", utterance, lambda: median_f0(utterance))
+        return self._once("f0", utterance, lambda: acoustics.measure(utterance).f0)
 
     # Judges ------------------------------------------------------------------------------
 

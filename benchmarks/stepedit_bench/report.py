@@ -1,0 +1,188 @@
+"""The report of a run: one self-contained HTML page, with JSON and CSV beside it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from stepedit_bench import plots
+from stepedit_bench.judging import judge_classes
+from stepedit_bench.measuring.extras import need
+from stepedit_bench.peers import Peer, peers_for
+from stepedit_bench.players import Listening, listen
+from stepedit_bench.public_counting import Cell, count, last_verdict
+from stepedit_bench.step_audio_edit import SUITE
+from stepedit_bench.store import read_results, read_run, write_text
+from stepedit_bench.summary import Group, percent, summarise
+from stepedit_core.errors import StepeditError
+
+__all__ = ["confusion", "write_report"]
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Section:
+    """All that the page says about one edit."""
+
+    edit: str
+    groups: Sequence[Group]
+    by_language: Sequence[Group]
+    by_class: Sequence[Group]
+    figures: Sequence[str]
+    ours: Sequence[Cell]
+    public: Sequence[Cell]
+    public_problem: str | None
+    peers: Sequence[Peer]
+    judge: str
+    listening: Sequence[Listening]
+
+
+def confusion(rows: Sequence[Row], iteration: int) -> dict[tuple[str, str], int]:
+    """Count (class, judged label) at an iteration; refusals are a label of their own.
+
+    Iteration 0 is the source; rows whose judge gives no labels are left out.
+    """
+    table: dict[tuple[str, str], int] = {}
+    for row in rows:
+        wanted = "source" if iteration == 0 else "edit"
+        verdict = last_verdict(row)
+        if row["condition"] != wanted or row["iteration"] != iteration or verdict is None:
+            continue
+        if verdict.get("refused"):
+            label = "(no answer)"
+        elif verdict.get("label") is None and verdict.get("score") is not None:
+            continue
+        else:
+            label = str(verdict.get("label"))
+        key = (str(row["class"]), label)
+        table[key] = table.get(key, 0) + 1
+    return table
+
+
+def _counted(rows: Sequence[Row]) -> tuple[list[Cell], list[Cell], str | None]:
+    """Return the tables of the public benchmark: our count, the public one, or why not."""
+    try:
+        public = count(rows, "public")
+    except StepeditError as error:
+        return count(rows), [], str(error)
+    return count(rows), public, None
+
+
+def _judge(settings: Mapping[str, Any], edit: str) -> str:
+    """Return the judge of an edit with how it was validated."""
+    judge = settings["judges"].get(edit)
+    if judge is None:
+        return ""
+    found = judge_classes().get(judge["name"])
+    told = found.validation if found is not None else "not installed here"
+    model = f", {judge['model']}" if judge.get("model") else ""
+    return f"{judge['name']} version {judge['version']}{model}: {told}"
+
+
+def _section(
+    edit: str, rows: Sequence[Row], settings: Mapping[str, Any], folder: Path, players: bool
+) -> _Section:
+    """Gather what the page says about one edit."""
+    seed = int(settings["seed"])
+    own = [row for row in rows if row["edit"] == edit]
+    groups = summarise(own, seed)
+    last = max(group.iteration for group in groups)
+    figures = [plots.iterations_svg(edit, groups), plots.kept_svg(edit, own)]
+    for iteration in dict.fromkeys((0, last)):
+        table = confusion(own, iteration)
+        if table:
+            name = "untouched" if iteration == 0 else f"iteration {iteration}"
+            figures.append(plots.confusion_svg(f"{edit}, {name}", table))
+    suited = settings["suite"] == SUITE
+    ours, public, problem = _counted(own) if suited else ([], [], None)
+    return _Section(
+        edit=edit,
+        groups=groups,
+        by_language=summarise(own, seed, lambda row: str(row["language"] or "unknown")),
+        by_class=summarise(own, seed, lambda row: str(row["class"])),
+        figures=figures,
+        ours=ours,
+        public=public,
+        public_problem=problem,
+        peers=peers_for(settings, edit),
+        judge=_judge(settings, edit),
+        listening=listen(own, folder, seed) if players else [],
+    )
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    """Return a row as columns of a table."""
+    plain = {key: value for key, value in row.items() if not isinstance(value, dict | list)}
+    for name in ("values", "kept", "checks"):
+        for key, value in (row.get(name) or {}).items():
+            if isinstance(value, Mapping):
+                plain.update({f"{key}_{part}": item for part, item in value.items()})
+            else:
+                plain[f"{name}.{key}"] = value
+    plain["request"] = json.dumps(row["request"], ensure_ascii=False, sort_keys=True)
+    return plain
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as CSV text with all their columns."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _flat_group(group: Group) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    for key, value in group.to_data().items():
+        if key == "reasons":
+            continue
+        if isinstance(value, dict):
+            plain.update({f"{key}.{part}": item for part, item in value.items()})
+        elif isinstance(value, list | tuple):
+            plain.update({f"{key}.{place}": item for place, item in zip(("low", "high"), value, strict=True)})
+        else:
+            plain[key] = value
+    return plain
+
+
+def write_report(folder: str | os.PathLike[str], *, players: bool = True) -> Path:
+    """Write ``report.html``, ``summary.json``, ``summary.csv`` and ``results.csv``.
+
+    Args:
+        folder: of a run, finished or not.
+        players: whether to put recordings into the page.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        StepeditError: if there are no results yet.
+    """
+    root = Path(folder)
+    settings, rows = read_run(root), read_results(root)
+    edits = list(dict.fromkeys(row["edit"] for row in rows))
+    sections = [_section(edit, rows, settings, root, players) for edit in edits]
+    groups = [group for section in sections for group in section.groups]
+    summary = {"settings": settings, "groups": [group.to_data() for group in groups]}
+    write_text(root / "summary.json", json.dumps(summary, ensure_ascii=False, indent=1) + "\n")
+    write_text(root / "summary.csv", _csv([_flat_group(group) for group in groups]))
+    write_text(root / "results.csv", _csv([_flat(row) for row in rows]))
+    jinja = need("jinja2", "jinja2", "the report")
+    environment = jinja.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["percent"] = percent
+    source = files("stepedit_bench").joinpath("templates/report.html").read_text(encoding="utf-8")
+    page = environment.from_string(source).render(
+        settings=settings, sections=sections, groups=groups, finished=(root / "results.jsonl").exists()
+    )
+    write_text(root / "report.html", page)
+    return root / "report.html"
