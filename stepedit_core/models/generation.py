@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from stepedit_core.models.constraints import Segment
-from stepedit_core.models.generation_session import (
-    Generated,
-    Ids,
-    Session,
-    TokenLayout,
-    release_graphs,
-)
+from stepedit_core.models.generation_request import Ids, TokenLayout
+from stepedit_core.models.generation_session import Generated, Session, release_graphs
 from stepedit_core.models.sampling import Sampling
 from stepedit_core.models.step1.modeling import Step1ForCausalLM
 

@@ -10,40 +10,26 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from stepedit_core.models.chat import MAX_TOKENS, check_budget
 from stepedit_core.models.constraint_state import ConstraintState
 from stepedit_core.models.constraints import CODE_COUNT, Plan, Segment, plan
+from stepedit_core.models.generation_request import (
+    Ids,
+    TokenLayout,
+    allowances,
+    as_list,
+    check_layout,
+    checked_seeds,
+)
 from stepedit_core.models.sampling import Sampling, pick, repeated_id, uniforms
 from stepedit_core.models.step1.decoding import Decoder, GraphDecoder, audio_head, full_head
 from stepedit_core.models.step1.modeling import Step1ForCausalLM
-from stepedit_core.models.text import TextTokenizer
 
-__all__ = ["Generated", "Ids", "Session", "TokenLayout", "release_graphs"]
-
-Ids = Sequence[int] | Tensor
+__all__ = ["Generated", "Session", "release_graphs"]
 
 # Steps between two questions of the host to an accelerator ("are all done?"): a late answer
 # costs at most this many steps, an early one stalls the queue.
 _CHECK_EVERY = 16
 _FIRST_CAPACITY = 1024
-
-
-@dataclass(frozen=True)
-class TokenLayout:
-    """Where audio ids lie in the vocabulary.
-
-    Attributes:
-        audio_base: id of ``<audio_0>``.
-        eot: id that ends a turn.
-    """
-
-    audio_base: int = 65536
-    eot: int = 3
-
-    @classmethod
-    def of(cls, tokenizer: TextTokenizer) -> TokenLayout:
-        """Return the layout of a text tokenizer."""
-        return cls(tokenizer.audio_base_id, tokenizer.eot_id)
 
 
 @dataclass(frozen=True)
@@ -88,13 +74,13 @@ class Session:
         self.sampling = sampling = sampling or Sampling()
         self.device = model.model.embed_tokens.weight.device
         self.graphs = self.device.type == "cuda" if graphs is None else graphs
-        rows = [_as_list(prompt) for prompt in prompts]
+        rows = [as_list(prompt) for prompt in prompts]
         size = len(rows)
-        seeds = _checked_seeds(seeds, size, sampling)
-        allowed = _allowances(rows, max_new_tokens, model.config.max_seq_len)
+        seeds = checked_seeds(seeds, size, sampling)
+        allowed = allowances(rows, max_new_tokens, model.config.max_seq_len)
         self.plans: list[Plan] | None = None
         if constraints is not None:
-            _check_layout(layout, model.config.vocab_size)
+            check_layout(layout, model.config.vocab_size)
             if len(constraints) != size:
                 raise ValueError(f"{size} prompts but {len(constraints)} constraints")
             self.plans = [plan(c, most) for c, most in zip(constraints, allowed, strict=True)]
@@ -265,48 +251,3 @@ class Session:
             yield from (i for i in self.out[0, given:steps].tolist() if i >= 0)
             given = steps
         yield from tail
-
-
-def _as_list(prompt: Ids) -> list[int]:
-    ids = prompt.tolist() if isinstance(prompt, Tensor) else [int(i) for i in prompt]
-    if not ids:
-        raise ValueError("a prompt is empty")
-    return ids
-
-
-def _checked_seeds(seeds: Sequence[int] | None, size: int, sampling: Sampling) -> Sequence[int]:
-    if seeds is None and sampling.greedy:
-        return [0] * size
-    if seeds is None:
-        raise ValueError("sampling needs one seed per prompt")
-    if len(seeds) != size:
-        raise ValueError(f"{size} prompts but {len(seeds)} seeds")
-    return seeds
-
-
-def _allowances(
-    rows: Sequence[list[int]], wanted: int | Sequence[int] | None, max_seq_len: int
-) -> list[int]:
-    """Return how many new ids each item may have.
-
-    Raises:
-        BudgetError: if a prompt with its wanted output does not fit.
-        ValueError: if the counts differ.
-    """
-    limit = min(MAX_TOKENS, max_seq_len)
-    each = [wanted] * len(rows) if wanted is None or isinstance(wanted, int) else list(wanted)
-    if len(each) != len(rows):
-        raise ValueError(f"{len(rows)} prompts but {len(each)} output lengths")
-    allowed = []
-    for row, most in zip(rows, each, strict=True):
-        check_budget(len(row), 1 if most is None else most, limit)
-        allowed.append(limit - len(row) if most is None else most)
-    return allowed
-
-
-def _check_layout(layout: TokenLayout, vocab_size: int) -> None:
-    if layout.audio_base + CODE_COUNT > vocab_size:
-        raise ValueError(
-            f"audio ids {layout.audio_base}..{layout.audio_base + CODE_COUNT - 1} do not fit the "
-            f"model's vocabulary of {vocab_size}: the tokenizer is of another model"
-        )

@@ -9,7 +9,7 @@ from transformers import PretrainedConfig
 __all__ = ["Step1Config"]
 
 
-class Step1Config(PretrainedConfig):  # type: ignore[misc,unused-ignore]
+class Step1Config(PretrainedConfig):  # type: ignore[misc,no-untyped-call,unused-ignore]
     """Describe a Step1 model; the defaults are the sizes of the public 3B checkpoint.
 
     Args:
@@ -81,7 +81,7 @@ class Step1Config(PretrainedConfig):  # type: ignore[misc,unused-ignore]
         self.rms_norm_eps = rms_norm_eps
         self.initializer_range = initializer_range
         self.use_cache = use_cache
-        super().__init__(
+        super().__init__(  # type: ignore[call-arg,unused-ignore]
             bos_token_id=bos_token_id,
             eos_token_id=eos_token_id,
             pad_token_id=pad_token_id,

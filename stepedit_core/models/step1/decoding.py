@@ -85,9 +85,9 @@ class Decoder:
 
     def _chunks(self, ids: Tensor) -> Tensor:
         self.kv.reserve(ids.shape[1])
-        for part in ids.split(_PREFILL_ROWS, dim=1):
+        for part in torch.split(ids, _PREFILL_ROWS, dim=1):
             bias = self.model.bias(part.shape[1], self.kv.used, self.valid)
-            hidden = self.model.run(part, bias, self.kv)
+            hidden: Tensor = self.model.run(part, bias, self.kv)
             self.kv.used += part.shape[1]
         return hidden
 
@@ -158,7 +158,7 @@ class GraphDecoder(Decoder):
     def _capture(self, limit: int) -> tuple[torch.cuda.CUDAGraph, Tensor]:
         # Warm up on a side stream, as capture forbids lazy initialisation. The step only
         # writes its own cache slot, so repeating it does no harm.
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(2):

@@ -21,14 +21,14 @@ from stepedit_core.models.step1.layers import Step1DecoderLayer, Step1RMSNorm
 __all__ = ["Step1ForCausalLM", "Step1Model"]
 
 
-class Step1PreTrainedModel(PreTrainedModel):  # type: ignore[misc,unused-ignore]
+class Step1PreTrainedModel(PreTrainedModel):  # type: ignore[misc,no-untyped-call,unused-ignore]
     """What transformers must know of the architecture."""
 
     config_class = Step1Config
     base_model_prefix = "model"
     supports_gradient_checkpointing = True
-    _no_split_modules: ClassVar[list[str]] = ["Step1DecoderLayer"]
-    _skip_keys_device_placement: ClassVar[list[str]] = ["past_key_values"]
+    _no_split_modules: ClassVar[list[str]] = ["Step1DecoderLayer"]  # type: ignore[misc,unused-ignore]
+    _skip_keys_device_placement: ClassVar[list[str]] = ["past_key_values"]  # type: ignore[misc,unused-ignore]
     # The bias is part of the model, so the attention is always our own call of torch's
     # scaled_dot_product_attention; "eager" would be the same arithmetic, only slower.
     _supports_sdpa = True
@@ -57,7 +57,7 @@ def _key_validity(mask: Tensor | None) -> Tensor | None:
     return valid
 
 
-class Step1Model(Step1PreTrainedModel):
+class Step1Model(Step1PreTrainedModel):  # type: ignore[no-untyped-call,unused-ignore]
     """The decoder stack without the output head."""
 
     def __init__(self, config: Step1Config) -> None:
@@ -69,7 +69,7 @@ class Step1Model(Step1PreTrainedModel):
         )
         self.norm = Step1RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.gradient_checkpointing = False
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call,unused-ignore]
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the embedding table."""
@@ -153,7 +153,17 @@ class Step1Model(Step1PreTrainedModel):
         return output.to_tuple() if return_dict is False else output
 
 
-class Step1ForCausalLM(Step1PreTrainedModel, GenerationMixin):  # type: ignore[misc,unused-ignore]
+def _next_token_loss(logits: Tensor, labels: Tensor, items: Tensor | int | None) -> Tensor:
+    """Return the cross entropy of each row's next label, in float32."""
+    flat = logits[:, :-1].flatten(0, 1).float()
+    target = labels[:, 1:].flatten().to(flat.device)
+    if items is None:
+        return nn.functional.cross_entropy(flat, target)
+    items = items.to(flat.device) if isinstance(items, Tensor) else items
+    return nn.functional.cross_entropy(flat, target, reduction="sum") / items
+
+
+class Step1ForCausalLM(Step1PreTrainedModel, GenerationMixin):  # type: ignore[misc,no-untyped-call,unused-ignore]
     """Step1 with its own (untied) output head."""
 
     def __init__(self, config: Step1Config) -> None:
@@ -161,15 +171,17 @@ class Step1ForCausalLM(Step1PreTrainedModel, GenerationMixin):  # type: ignore[m
         super().__init__(config)
         self.model = Step1Model(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call,unused-ignore]
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the embedding table."""
-        return self.model.embed_tokens
+        table: nn.Module = self.model.embed_tokens
+        return table
 
     def get_output_embeddings(self) -> nn.Module:
         """Return the output head."""
-        return self.lm_head
+        head: nn.Module = self.lm_head
+        return head
 
     def forward(
         self,
@@ -196,7 +208,8 @@ class Step1ForCausalLM(Step1PreTrainedModel, GenerationMixin):  # type: ignore[m
             output_hidden_states: see ``Step1Model.forward``.
             logits_to_keep: number of last rows (0: all), or their indices.
             return_dict: False returns a tuple.
-            **kwargs: passed to the loss, such as ``num_items_in_batch`` of the Trainer.
+            **kwargs: ``num_items_in_batch``, given by the Trainer when it accumulates gradients:
+                the loss is then the sum over all kept labels divided by it.
         """
         outputs = self.model(
             input_ids=input_ids,
@@ -210,9 +223,7 @@ class Step1ForCausalLM(Step1PreTrainedModel, GenerationMixin):  # type: ignore[m
         logits = self.lm_head(outputs.last_hidden_state[:, kept])
         loss = None
         if labels is not None:
-            loss = self.loss_function(
-                logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs
-            )
+            loss = _next_token_loss(logits, labels, kwargs.get("num_items_in_batch"))
         output = CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
