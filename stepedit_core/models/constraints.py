@@ -88,17 +88,20 @@ def mask(
     Raises:
         ValueError: if spans are out of order or outside the source, or counts differ.
     """
+    done = 0
+    for start, stop in spans:
+        if not done <= start <= stop <= source.groups:
+            raise ValueError(
+                f"span {start}..{stop} overlaps the one before or is outside the source's "
+                f"{source.groups} groups"
+            )
+        done = stop
     frees = [Free(stop - start, stop - start) for start, stop in spans] if frees is None else frees
     if len(frees) != len(spans):
         raise ValueError(f"{len(spans)} spans but {len(frees)} free segments")
     segments: list[Segment] = []
     done = 0
     for (start, stop), free in zip(spans, frees, strict=True):
-        if not done <= start <= stop <= source.groups:
-            raise ValueError(
-                f"span {start}..{stop} overlaps the one before or is outside the source's "
-                f"{source.groups} groups"
-            )
         segments += [_copied(source, done, start), free]
         done = stop
     return (*segments, _copied(source, done, source.groups))
