@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem, PairBuilder, PairJob
+from stepedit_pairs.corpora.stored import item_of
 from stepedit_pairs.files import write_atomically
 from stepedit_pairs.settings import RunSettings
 
@@ -52,7 +54,7 @@ def _job_data(job: PairJob) -> dict[str, Any]:
 
 
 def _job_from(data: dict[str, Any]) -> PairJob:
-    items = tuple(CorpusItem(**item) for item in data["items"])
+    items = tuple(item_of(item) for item in data["items"])
     return PairJob(data["key"], items, data["params"])
 
 
@@ -82,7 +84,7 @@ def write_plan(
     """Write the jobs of a run in blocks, unless that was done before.
 
     Raises:
-        ValueError: if two jobs have one key.
+        StepeditError: if two jobs have one key, or there is no job.
     """
     done = folder / "plan" / "plan.json"
     if done.exists():
@@ -96,7 +98,9 @@ def write_plan(
         for job in block:
             mark = hash(job.key)
             if mark in keys:
-                raise ValueError(f"two jobs have the key {job.key!r}")
+                raise StepeditError(
+                    f"two jobs have the key {job.key!r}: ids must differ within a corpus"
+                )
             keys.add(mark)
         lines = "".join(json.dumps(_job_data(job), ensure_ascii=False) + "\n" for job in block)
         write_atomically(_block_path(folder, blocks), lines.encode())
@@ -117,4 +121,4 @@ def read_block(folder: Path, index: int) -> list[PairJob]:
 def read_sample(folder: Path) -> list[CorpusItem]:
     """Return the even sample of the corpus that jobs may draw from."""
     data = json.loads((folder / "plan" / "sample.json").read_text(encoding="utf-8"))
-    return [CorpusItem(**item) for item in data]
+    return [item_of(item) for item in data]

@@ -1,0 +1,93 @@
+"""What the columns of a table mean, whatever they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from stepedit_core.pairs import CorpusItem
+from stepedit_pairs.corpora.labels import NEUTRAL, attribute_of, emotion_label, style_label
+from stepedit_pairs.corpora.walking import same_words
+
+__all__ = ["NOT_SPEECH", "PATH_COLUMNS", "item_from_row"]
+
+PATH_COLUMNS = (
+    "path", "audio_path", "audio_filepath", "file_name", "filename", "file", "wav", "wav_path",
+    "audio",
+)  # fmt: skip
+"""Names of the column with the recording, in order of preference."""
+_ID = ("id", "utt_id", "utterance_id", "key")
+_TEXT = ("text", "transcript", "transcription", "normalized_text", "text_normalized", "sentence")
+_SPEAKER = ("speaker", "speaker_id", "spk", "spk_id", "client_id", "voice")
+_LANGUAGE = ("language", "lang", "locale")
+_SPLIT = ("split", "suggested_split", "subset")
+_LICENCE = ("licence", "license")
+_GROUP = ("group", "parallel_group")
+_CORPUS = ("corpus", "set", "dataset")
+_EVENT = ("event", "events")
+NOT_SPEECH = frozenset({"noise", "rir", "music", "impulse_response"})
+"""Values of a column ``kind`` whose rows are no recordings of speech; they are left out."""
+
+
+def _first(row: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    """Return the first named value that holds anything, as text."""
+    for name in names:
+        value = row.get(name)
+        if isinstance(value, str | int | float) and str(value).strip():
+            return str(value).strip()
+    return None
+
+
+def item_from_row(row: Mapping[str, Any], path: str, number: int, corpus: str) -> CorpusItem | None:
+    """Return a row of a table as an item, or None where it is no recording of speech.
+
+    Args:
+        row: values by column name, in lower case.
+        path: the recording.
+        number: the row's number, its id where it has none.
+        corpus: name of the corpus for rows that name none.
+    """
+    kind = (_first(row, ("kind",)) or "").lower()
+    if kind in NOT_SPEECH:
+        return None
+    text, speaker = _first(row, _TEXT), _first(row, _SPEAKER)
+    return CorpusItem(
+        _first(row, _ID) or _first(row, PATH_COLUMNS) or f"row-{number:09d}",
+        path,
+        text,
+        speaker,
+        _first(row, _LANGUAGE),
+        _labels(row, kind),
+        _first(row, _GROUP) or same_words(speaker, text),
+        _first(row, _SPLIT),
+        _first(row, _LICENCE),
+        _first(row, _CORPUS) or corpus,
+    )
+
+
+def _labels(row: Mapping[str, Any], kind: str) -> dict[str, str]:
+    """Return the labels of a row; a bare ``label`` belongs to what its kind or itself says."""
+    found = {"kind": kind} if kind else {}
+    emotion, style = _first(row, ("emotion",)), _first(row, ("style", "speaking_style"))
+    label, event = _first(row, ("label",)), _first(row, _EVENT)
+    if label:
+        attribute = attribute_of(label)
+        if kind == "style" or attribute == "style":
+            style = style or label
+        elif kind.startswith("emotion") or attribute == "emotion":
+            emotion = emotion or label
+        elif kind in ("nonverbal", "event"):
+            event = event or label
+        else:
+            found["label"] = label
+    if emotion or style:
+        # Who gives one of the two speaks neutrally otherwise.
+        found["emotion"] = emotion_label(emotion or NEUTRAL)
+        found["style"] = style_label(style or NEUTRAL)
+    if event:
+        found["event"] = event.partition(" (")[0]  # "laughter (mostly)" is still laughter
+    for name in ("intensity", "dialect", "gender", "age"):
+        value = _first(row, (name,))
+        if value:
+            found[name] = value
+    return found
