@@ -1,1 +1,52 @@
 """The style edit: hook implementations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from stepedit_core import Edit, hookimpl
+from stepedit_style.edit import Style
+
+if TYPE_CHECKING:
+    from stepedit_core import Case, PairBuilder, Scorer
+
+__all__ = ["Style"]
+
+
+@hookimpl
+def stepedit_edits() -> Sequence[type[Edit]]:
+    """Bring the edit class."""
+    return [Style]
+
+
+@hookimpl
+def stepedit_pair_builder(edit: type[Edit]) -> PairBuilder | None:
+    """Bring the builder of neutral and labelled pairs."""
+    if edit is not Style:
+        return None
+    from stepedit_style.pairs import StylePairs
+
+    return StylePairs()
+
+
+@hookimpl
+def stepedit_scorer(edit: type[Edit]) -> Scorer | None:
+    """Bring the scorer that asks a judge."""
+    if edit is not Style:
+        return None
+    from stepedit_style.scorer import StyleScorer
+
+    return StyleScorer()
+
+
+@hookimpl
+def stepedit_cases(edit: type[Edit], suite: str) -> Iterable[Case] | None:
+    """Bring the built-in cases."""
+    if edit is not Style or suite != "default":
+        return None
+    from importlib.resources import files
+
+    from stepedit_core.scoring import read_cases
+
+    return read_cases(files(__package__).joinpath("cases.jsonl").read_text(encoding="utf-8"))

@@ -1,0 +1,41 @@
+"""Pairs for the emotion edit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from stepedit_core.acoustics_profiles import EMOTIONS as PROFILES
+from stepedit_core.acoustics_profiles import Profile
+from stepedit_core.labelled_pairs import LabelledPairs
+from stepedit_emotion.edit import EMOTIONS, Emotion
+
+__all__ = ["EmotionPairs"]
+
+
+class EmotionPairs(LabelledPairs):
+    """Pair neutral speech with emotional speech by one speaker."""
+
+    version: ClassVar[int] = 1
+    attribute: ClassVar[str] = "emotion"
+    known: ClassVar[tuple[str, ...]] = EMOTIONS
+    profiles: ClassVar[Mapping[str, Profile]] = PROFILES
+    aliases: ClassVar[Mapping[str, str]] = {
+        "anger": "angry",
+        "happiness": "happy",
+        "joy": "happy",
+        "sadness": "sad",
+        "fearful": "fear",
+        "afraid": "fear",
+        "anxious": "fear",
+        "surprise": "surprised",
+        "pleasant_surprise": "surprised",
+        "disgust": "disgusted",
+        "excitement": "excited",
+        "embarrassment": "embarrass",
+        "confused": "confusion",
+    }
+
+    def edit_to(self, label: str) -> Emotion:
+        """Return the request for an emotion, or for ``remove``."""
+        return Emotion.model_validate({"to": label})

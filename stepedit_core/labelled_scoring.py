@@ -1,0 +1,91 @@
+"""Scoring edits towards a label, such as an emotion or a style, by asking a judge."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import numpy as np
+
+from stepedit_core.edit import Edit
+from stepedit_core.errors import StepeditError
+from stepedit_core.scoring import Case, Judge, Measures, Prepared, Score, Scorer, Verdict
+from stepedit_core.utterance import Utterance
+
+__all__ = ["LabelScorer"]
+
+NEUTRAL = "neutral"
+
+
+class LabelScorer(Scorer):
+    """Reached where the judge hears the label asked for, and something was changed.
+
+    For ``remove`` the judge must hear ``neutral``; where a case's ``prepare`` has
+    ``{"from": label}``, the input is first given that label by the edit's dsp route and the
+    recording itself becomes the reference.
+
+    Values: ``label_correct`` (0 or 1), ``intensity`` (the judge's rating of the label in the
+    output, where it gives ratings) and ``intensity_gain`` (the same less that of the input).
+    A judge that refuses or fails leaves the case unscored.
+    """
+
+    attribute: ClassVar[str]
+    """Task that the judge is asked, and name of the edit."""
+    labels: ClassVar[tuple[str, ...]]
+    """Labels to choose from besides ``neutral``, unless a case has ``meta.labels``."""
+
+    @abstractmethod
+    def edit_to(self, label: str) -> Edit:
+        """Return the request for a label."""
+
+    def prepare(self, case: Case, clean: Utterance, rng: np.random.Generator) -> Prepared:
+        """Give the input the label that is to be removed, where the case says which."""
+        label = case.prepare.get("from")
+        if label is None:
+            return Prepared(clean)
+        made = self.edit_to(str(label)).render(clean, rng).utterance
+        return Prepared(made, reference=clean, facts={"from": label})
+
+    def score(self, case: Case, prepared: Prepared, output: Utterance, measures: Measures) -> Score:
+        """Ask the judge about output and input."""
+        to = getattr(case.edit, "to", None)
+        if case.edit.name != self.attribute or not isinstance(to, str):
+            return Score.failed(f"the {self.attribute} scorer was given the edit {case.edit.name}")
+        wanted = NEUTRAL if to == "remove" else to
+        labels = tuple(case.meta.get("labels", self.labels))
+        choices = tuple(dict.fromkeys((*labels, wanted, NEUTRAL)))
+        try:
+            judge = measures.judge(self.attribute)
+            reference = prepared.reference or prepared.source
+            verdict = self._ask(judge, output, reference, choices, to)
+            before = None
+            if wanted in verdict.scores:
+                before = self._ask(judge, prepared.source, reference, choices, to)
+        except StepeditError as error:
+            return Score.failed(f"the judge failed: {error}")
+        if verdict.refused is not None or verdict.label is None:
+            return Score.failed(f"the judge gave no label: {verdict.refused or 'no reason'}")
+        correct = verdict.label == wanted
+        values: dict[str, float | None] = {"label_correct": float(correct)}
+        values["intensity"] = verdict.scores.get(wanted, verdict.score)
+        if before is not None and wanted in before.scores:
+            values["intensity_gain"] = verdict.scores[wanted] - before.scores[wanted]
+        untouched = np.array_equal(output.samples, prepared.source.samples)
+        return Score(correct and not untouched, values)
+
+    def _ask(
+        self,
+        judge: Judge,
+        utterance: Utterance,
+        reference: Utterance,
+        choices: tuple[str, ...],
+        to: str,
+    ) -> Verdict:
+        """Put one utterance to the judge."""
+        return judge.judge(
+            self.attribute,
+            utterance,
+            reference=reference,
+            labels=choices,
+            question={"to": to, "transcript": utterance.transcript},
+        )
