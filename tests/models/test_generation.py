@@ -8,9 +8,10 @@ from stepedit_core.codes import DualCodes
 from stepedit_core.errors import BudgetError
 from stepedit_core.models import generation_session
 from stepedit_core.models.constraints import Free, Segment, grammar, mask
-from stepedit_core.models.generation import TokenLayout, generate, stream
+from stepedit_core.models.generation import TokenLayout, generate, release_graphs, stream
 from stepedit_core.models.sampling import GREEDY, Sampling
-from stepedit_core.models.step1 import Step1ForCausalLM
+from stepedit_core.models.step1 import Step1ForCausalLM, decoding
+from stepedit_core.models.step1.decoding import GraphDecoder
 from tests.models.tiny_step1 import LAYOUT, golden_model, prompts, tiny_model
 from tests.shared_data import need_shared
 
@@ -172,6 +173,71 @@ def test_the_cache_grows(model: Step1ForCausalLM, monkeypatch: pytest.MonkeyPatc
     whole = generate(model, prompts(1), **request)  # type: ignore[arg-type]
     monkeypatch.setattr(generation_session, "_FIRST_CAPACITY", 3)
     assert generate(model, prompts(1), **request) == whole  # type: ignore[arg-type]
+
+
+def test_prompts_read_in_parts_give_the_same(
+    model: Step1ForCausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = {"layout": LAYOUT, "constraints": [grammar(3, 3)] * 3, "seeds": [1, 2, 3]}
+    whole = generate(model, prompts(), **request)  # type: ignore[arg-type]
+    monkeypatch.setattr(decoding, "_PREFILL_ROWS", 4)
+    assert generate(model, prompts(), **request) == whole  # type: ignore[arg-type]
+
+
+class ReplayedStep:
+    """Stands in for a CUDA graph: replaying runs the step again into the same tensor."""
+
+    def __init__(self, decoder: GraphDecoder, limit: int) -> None:
+        self.decoder, self.limit = decoder, limit
+        self.logits = decoder._forward(limit).clone()
+
+    def replay(self) -> None:
+        self.logits.copy_(self.decoder._forward(self.limit))
+
+
+@pytest.mark.parametrize("kind", CONSTRAINTS)
+def test_static_shapes_give_what_growing_ones_give(
+    model: Step1ForCausalLM, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captured = []
+
+    def capture(self: GraphDecoder, limit: int) -> tuple[ReplayedStep, torch.Tensor]:
+        captured.append(limit)
+        step = ReplayedStep(self, limit)
+        return step, step.logits
+
+    monkeypatch.setattr(GraphDecoder, "_capture", capture)
+    monkeypatch.setattr(decoding, "_BUCKET", 16)
+    monkeypatch.setattr(generation_session, "_FIRST_CAPACITY", 8)
+    request = {
+        "layout": LAYOUT,
+        "sampling": Sampling(temperature=1.2),
+        "constraints": CONSTRAINTS[kind],
+        "max_new_tokens": [60, 80, 70],
+    }
+    try:
+        for seed in (1, 2):  # the second call reuses what the first one captured
+            seeds = [seed, seed + 1, seed + 2]
+            plain = generate(model, prompts(), seeds=seeds, **request)  # type: ignore[arg-type]
+            static = generate(model, prompts(), seeds=seeds, graphs=True, **request)  # type: ignore[arg-type]
+            assert static == plain
+        assert len(set(captured)) > 1
+    finally:
+        release_graphs(model)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_cuda_graphs_give_what_eager_steps_give(dtype: torch.dtype) -> None:
+    model = tiny_model(hidden_size=96, num_attention_heads=12).to("cuda", dtype)
+    request = {"layout": LAYOUT, "sampling": GREEDY, "max_new_tokens": 300}
+    eager = generate(model, prompts(), graphs=False, **request)  # type: ignore[arg-type]
+    for _ in range(2):
+        assert generate(model, prompts(), graphs=True, **request) == eager  # type: ignore[arg-type]
+    if dtype == torch.float32:
+        cpu = model.float().cpu()
+        assert generate(cpu, prompts(), **request) == eager  # type: ignore[arg-type]
 
 
 def test_requests_that_do_not_fit_are_refused_before_running(model: Step1ForCausalLM) -> None:

@@ -201,4 +201,4 @@ def test_loading_holds_little_more_than_the_model(tmp_path: Path, dtype: str) ->
         [sys.executable, "-c", _PEAK, str(tmp_path), dtype],
         capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2],
     )  # fmt: skip
-    assert float(done.stdout) < 1.2
+    assert float(done.stdout) < 1.2, done.stdout

@@ -72,6 +72,7 @@ class Decoder:
             valid: bool, same shape, False at padding; None without padding.
         """
         self.kv.used = 0
+        self._reserve(ids.shape[1])
         self.valid = valid
         return self.head(self._chunks(ids)[:, -1])
 
@@ -83,8 +84,12 @@ class Decoder:
         """Read one id per row ``(batch, 1)`` and return the logits after it."""
         return self.head(self._chunks(token)[:, -1])
 
+    def _reserve(self, tokens: int) -> None:
+        """Make room for ``tokens`` more."""
+        self.kv.reserve(tokens)
+
     def _chunks(self, ids: Tensor) -> Tensor:
-        self.kv.reserve(ids.shape[1])
+        self._reserve(ids.shape[1])
         for part in torch.split(ids, _PREFILL_ROWS, dim=1):
             bias = self.model.bias(part.shape[1], self.kv.used, self.valid)
             hidden: Tensor = self.model.run(part, bias, self.kv)
@@ -126,17 +131,21 @@ class GraphDecoder(Decoder):
 
     def prefill(self, ids: Tensor, valid: Tensor | None = None) -> Tensor:
         """See ``Decoder.prefill``."""
+        logits = super().prefill(ids, valid)
         self._valid.fill_(True)
         if valid is not None:
             self._valid[:, : valid.shape[1]] = valid
-        return super().prefill(ids, valid)
+        return logits
 
-    def step(self, token: Tensor) -> Tensor:
-        """See ``Decoder.step``; the result is overwritten by the next step."""
-        if self.kv.reserve(1):
+    def _reserve(self, tokens: int) -> None:
+        if self.kv.reserve(tokens):  # graphs hold addresses of the old storage
             self._graphs.clear()
             grown = self.kv.length - self._valid.shape[1]
             self._valid = F.pad(self._valid, (0, grown), value=True)
+
+    def step(self, token: Tensor) -> Tensor:
+        """See ``Decoder.step``; the result is overwritten by the next step."""
+        self._reserve(1)
         self._token.copy_(token)
         self._slot.fill_(self.kv.used)
         limit = min(-(-(self.kv.used + 1) // _BUCKET) * _BUCKET, self.kv.length)
