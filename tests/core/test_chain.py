@@ -21,7 +21,7 @@ def test_a_chain_is_like_a_list() -> None:
     assert len(chain) == 2
     assert chain[0] == Gain(db=-1)
     assert chain[1:] == Chain([Hiss()])
-    assert list(chain + [Gain()]) == [Gain(db=-1), Hiss(), Gain()]
+    assert list(chain.__add__([Gain()])) == [Gain(db=-1), Hiss(), Gain()]
     assert chain + Chain([Gain()]) == Chain([Gain(db=-1), Hiss(), Gain()])
     assert hash(chain) == hash(Chain([Gain(db=-1), Hiss()]))
     assert chain != [Gain(db=-1), Hiss()]
@@ -189,7 +189,7 @@ def test_missing_words_are_refused_with_the_cure(speech: Utterance, engine: Fake
         chain(mute, engine)
     words_come_from_a_step = Chain([Recite(words="")])
     with pytest.raises(InvalidChainError, match=r"needs the transcript"):
-        (words_come_from_a_step + [Recite(words="c")])(speech, engine)
+        (words_come_from_a_step + Chain([Recite(words="c")]))(speech, engine)
 
 
 def test_what_no_edit_can_work_on_is_refused() -> None:

@@ -255,7 +255,7 @@ def test_exactly_one_answer_per_edit() -> None:
         registry.cases(Whisk, "hard")
     registry.register(Scoring("second"), "two")
     with pytest.raises(
-        PluginError, match=r"scorer for 'whisk' is brought by .*'one'.* and .*'two'"
+        PluginError, match=r"scorer for 'whisk' .*'one'.* and .*'two'"
     ):
         registry.scorer(Whisk)
     assert registry.scorer(Whisk, pick="two") == "second"

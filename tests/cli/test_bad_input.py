@@ -1,0 +1,209 @@
+"""Bad input: one clear line, exit code 2, nothing under the final name."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from stepedit_core.testing import speech_like
+from tests.cli.calls import call, refused
+from tests.conftest import TOYS
+
+pytestmark = pytest.mark.usefixtures("toys")
+
+
+def make(kind: str, path: Path) -> Path:
+    """Write a bad recording."""
+    if kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "zero samples":
+        sf.write(path, np.zeros(0, np.float32), 16_000)
+    elif kind == "nan":
+        sf.write(path, np.array([np.nan, 0.1] * 900, np.float32), 16_000, subtype="FLOAT")
+    elif kind == "inf":
+        sf.write(path, np.array([np.inf, 0.1] * 900, np.float32), 16_000, subtype="FLOAT")
+    elif kind == "text":
+        path.write_text("these are words, not sound\n")
+    elif kind == "truncated header":
+        path.write_bytes(speech_like(0.3).write(path).read_bytes()[:20])
+    elif kind == "ten minutes":
+        sf.write(path, np.full(600 * 8000, 0.1, np.float32), 8_000)
+    elif kind == "3 ms":
+        sf.write(path, np.full(48, 0.1, np.float32), 16_000)
+    elif kind == "all zero":
+        sf.write(path, np.zeros(16_000, np.float32), 16_000)
+    elif kind == "folder":
+        path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("absent", "no such file"),
+        ("empty", "the file is empty"),
+        ("zero samples", "holds no samples"),
+        ("nan", "NaN or infinite"),
+        ("inf", "NaN or infinite"),
+        ("text", "not a readable audio file"),
+        ("truncated header", "not a readable audio file"),
+        ("ten minutes", "lasts 600 s, more than the limit of 300 s; split it into utterances"),
+        ("3 ms", "lasts 3.0 ms; 20 ms is the least"),
+        ("all zero", "digital silence: there is nothing to edit"),
+        ("folder", "no such file"),
+    ],
+)
+def test_recordings(tmp_path: Path, kind: str, message: str) -> None:
+    source, out = make(kind, tmp_path / "bad.wav"), tmp_path / "o" / "out.wav"
+    line = refused(call("edit", source, "-o", out, "-e", "gain"))
+    assert str(source) in line
+    assert message in line
+    assert not out.parent.exists()
+
+
+def test_one_bad_recording_stops_a_batch_before_it_begins(wav: Path, tmp_path: Path) -> None:
+    bad = make("text", tmp_path / "bad.wav")
+    assert "bad.wav" in refused(call("edit", wav, bad, "-o", tmp_path / "out", "-e", "gain"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("edits", "message"),
+    [
+        (["nix"], "-e number 1: unknown edit 'nix'; `stepedit edits` lists"),
+        (["gain", "gian"], "-e number 2: unknown edit 'gian'; did you mean 'gain'?"),
+        (["gain:db=99"], "gain: db: Input should be less than or equal to 12, got 99"),
+        (["gain:dbs=1"], "gain: no parameter 'dbs'; did you mean 'db'?"),
+        (["gain:"], "parameters are missing after the colon"),
+        (["hiss:amount=some"], "hiss: amount: Input should be 'little' or 'much', got 'some'"),
+        (["within:inner=nix"], "unknown edit 'nix'"),
+        (["recite:words=a"], "the llm route needs an engine; give one with engine= or --engine"),
+        ([], "nothing to do: give -e NAME:param=value or --chain FILE"),
+    ],
+)
+def test_edits(wav: Path, tmp_path: Path, edits: list[str], message: str) -> None:
+    options = [part for edit in edits for part in ("-e", edit)]
+    assert message in refused(call("edit", wav, "-o", tmp_path / "out.wav", *options))
+    assert not (tmp_path / "out.wav").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read (No such file"),
+        ("this is not JSON", "the text is not JSON"),
+        (
+            '{"schema_version": 7, "edits": []}',
+            "schema version 7, this stepedit reads up to 1; upd",
+        ),
+        ('{"schema_version": 1, "edits": [{"edit": "gian"}]}', "step 1: unknown edit 'gian'; did"),
+        ('{"schema_version": 1, "edits": []}', "nothing to do"),
+        (b"\xff\xfe\x00", "not UTF-8 text"),
+    ],
+)
+def test_chain_files(wav: Path, tmp_path: Path, content: str | bytes | None, message: str) -> None:
+    chain = tmp_path / "chain.json"
+    if isinstance(content, bytes):
+        chain.write_bytes(content)
+    elif content is not None:
+        chain.write_text(content)
+    line = refused(call("edit", wav, "-o", tmp_path / "out.wav", "--chain", chain))
+    assert message in line
+
+
+def test_outputs_that_cannot_be_written(wav: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    base = ("edit", wav, "-e", "gain", "-o")
+    assert "is a file, not a folder" in refused(call(*base, tmp_path / "file" / "out.wav"))
+    assert "unknown audio format '.xyz'" in refused(call(*base, tmp_path / "out.xyz"))
+    assert "unknown audio format ''" in refused(call(*base, tmp_path / "out"))
+    assert "is the input itself" in refused(call(*base, wav))
+    report = tmp_path / "file" / "report.json"
+    line = refused(call(*base, tmp_path / "out.wav", "--report", report))
+    assert "is a file, not a folder" in line
+    assert not (tmp_path / "out.wav").exists()
+
+
+def test_a_folder_without_permission(
+    wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The superuser may write anywhere, so the answer of the system is stood in for."""
+    monkeypatch.setattr(
+        "stepedit_core.cli.console.os.access", lambda place, mode: not mode & os.W_OK
+    )
+    line = refused(call("edit", wav, "-o", tmp_path / "out.wav", "-e", "gain"))
+    assert "no permission to write" in line
+
+
+def test_outputs_that_clash(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    one, two = (speech_like(0.3).write(tmp_path / name / "x.wav") for name in "ab")
+    out = tmp_path / "out"
+    assert "would both be written to" in refused(call("edit", one, two, "-o", out, "-e", "gain"))
+    line = refused(call("edit", one, two, "-o", tmp_path / "out.wav", "-e", "gain"))
+    assert "several inputs make a folder" in line
+    line = refused(call("edit", one, two, "-o", out, "-e", "gain", "--text", "words"))
+    assert "--text is for one input" in line
+
+
+def test_transcripts(wav: Path, tmp_path: Path) -> None:
+    base = ("edit", wav, "-o", tmp_path / "out.wav", "-e", "gain", "--text-file")
+    words = tmp_path / "words.txt"
+    assert "cannot be read" in refused(call(*base, words))
+    words.write_bytes(b"\xff\xfe\xfa")
+    assert "a transcript is UTF-8 text, this is not" in refused(call(*base, words))
+    words.write_text(" \n ")
+    assert "the transcript is empty" in refused(call(*base, words))
+
+
+def test_engines(wav: Path, tmp_path: Path) -> None:
+    base = ("edit", wav, "-o", tmp_path / "out.wav", "-e", "hiss")
+    assert "give --engine too" in refused(call(*base, "--device", "cuda"))
+    missing = tmp_path / "no-such-engine"
+    assert "no-such-engine" in refused(call(*base, "--engine", missing))
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("edti", "x"), "no command 'edti'; did you mean 'edit'"),
+        (("edit",), "Missing argument 'IN...'; see stepedit edit --help"),
+        (("edit", "a.wav"), "Missing option '-o'"),
+        (("edit", "a.wav", "-o", "b.wav", "--seed", "-1"), "Invalid value for '--seed'"),
+        (("edit", "a.wav", "-o", "b.wav", "--route", "gpu"), "Invalid value for '--route'"),
+        (("--nonsense",), "No such option"),
+        (("-p", "absent.py", "edits"), "absent.py: no such plugin file"),
+    ],
+)
+def test_usage(args: tuple[str, ...], message: str) -> None:
+    assert message in refused(call(*args))
+
+
+def test_the_process_exits_with_one_line_and_code_2(tmp_path: Path) -> None:
+    """The same through the console script: no traceback, nothing on standard output."""
+    source = make("text", tmp_path / "bad.wav")
+    command = (sys.executable, "-c", "from stepedit_core.cli import main; main()")
+    args = ("-p", TOYS, "edit", source, "-o", tmp_path / "out.wav", "-e", "gain")
+    done = subprocess.run([*command, *map(str, args)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"error: {source}: not a readable audio file")
+
+
+def test_the_process_exits_with_1_where_a_step_fails(wav: Path, tmp_path: Path) -> None:
+    command = (sys.executable, "-c", "from stepedit_core.cli import main; main()")
+    args = ("-p", TOYS, "edit", wav, "-o", tmp_path / "o.wav", "-e", "gain", "-e", "burst")
+    done = subprocess.run([*command, *map(str, args)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "step 2, burst" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert (tmp_path / "o.step1-gain.wav").is_file()
+    assert not (tmp_path / "o.wav").exists()
