@@ -1,1 +1,52 @@
 """The denoise edit: hook implementations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from stepedit_core import Edit, hookimpl
+from stepedit_denoise.edit import Denoise
+
+if TYPE_CHECKING:
+    from stepedit_core import Case, PairBuilder, Scorer
+
+__all__ = ["Denoise"]
+
+
+@hookimpl
+def stepedit_edits() -> Sequence[type[Edit]]:
+    """Bring the edit class."""
+    return [Denoise]
+
+
+@hookimpl
+def stepedit_pair_builder(edit: type[Edit]) -> PairBuilder | None:
+    """Bring the builder of noisy and reverberant pairs."""
+    if edit is not Denoise:
+        return None
+    from stepedit_denoise.pairs import DenoisePairs
+
+    return DenoisePairs()
+
+
+@hookimpl
+def stepedit_scorer(edit: type[Edit]) -> Scorer | None:
+    """Bring the scorer of noise removed."""
+    if edit is not Denoise:
+        return None
+    from stepedit_denoise.scorer import DenoiseScorer
+
+    return DenoiseScorer()
+
+
+@hookimpl
+def stepedit_cases(edit: type[Edit], suite: str) -> Iterable[Case] | None:
+    """Bring the built-in cases."""
+    if edit is not Denoise or suite != "default":
+        return None
+    from importlib.resources import files
+
+    from stepedit_core.scoring import read_cases
+
+    return read_cases(files(__package__).joinpath("cases.jsonl").read_text(encoding="utf-8"))

@@ -1,0 +1,120 @@
+"""Noise to mix with speech: synthesised, from a folder, or the voices of others (babble)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from stepedit_core import StepeditError, Utterance
+
+__all__ = ["COLOURS", "SYNTHETIC", "babble", "mix", "noise_files", "snr_db", "synthesise", "tile"]
+
+FloatArray = npt.NDArray[np.float64]
+
+COLOURS = {"white": 0.0, "pink": 1.0, "brown": 2.0}
+"""Exponent of 1/f in the power spectrum."""
+SYNTHETIC = (*COLOURS, "hum", "clicks")
+_AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+
+
+def synthesise(kind: str, length: int, rate: int, rng: np.random.Generator) -> FloatArray:
+    """Return noise of any scale.
+
+    Args:
+        kind: ``white``, ``pink`` (1/f), ``brown`` (1/f squared, flat below 20 Hz), ``hum`` (50 or
+            60 Hz with harmonics that fall off) or ``clicks`` (five short bursts a second).
+        length: number of samples.
+        rate: in Hz.
+        rng: draws it.
+    """
+    if kind == "hum":
+        return _hum(length, rate, rng)
+    if kind == "clicks":
+        return _clicks(length, rate, rng)
+    frequencies = np.fft.rfftfreq(length, 1 / rate)
+    shape = np.maximum(frequencies, 20.0) ** (-COLOURS[kind] / 2)
+    shape[0] = 0.0
+    phases = rng.standard_normal((2, len(shape)))
+    return np.asarray(np.fft.irfft(shape * (phases[0] + 1j * phases[1]), length))
+
+
+def _hum(length: int, rate: int, rng: np.random.Generator) -> FloatArray:
+    """Return mains hum: odd harmonics stronger than even ones, and a little hiss."""
+    base = float(rng.choice([50.0, 60.0])) * (1 + 0.002 * rng.standard_normal())
+    time = np.arange(length) / rate
+    hum = 0.01 * rng.standard_normal(length)
+    for order in range(1, 21):
+        if order * base < 0.45 * rate:
+            strength = (1.0 if order % 2 else 0.3) * order**-1.2 * rng.uniform(0.5, 1.0)
+            hum += strength * np.sin(2 * np.pi * (order * base * time + rng.random()))
+    return hum
+
+
+def _clicks(length: int, rate: int, rng: np.random.Generator) -> FloatArray:
+    """Return decaying bursts at random times, at least one."""
+    out = np.zeros(length)
+    for _ in range(max(1, rng.poisson(5 * length / rate))):
+        at = int(rng.integers(length))
+        size = min(length - at, round(rate * rng.uniform(0.001, 0.008)))
+        decay = np.exp(-5 * np.arange(size) / max(1, size))
+        out[at : at + size] += rng.uniform(0.3, 1.0) * decay * rng.standard_normal(size)
+    return out
+
+
+def babble(
+    voices: Sequence[Utterance], length: int, rate: int, rng: np.random.Generator
+) -> FloatArray:
+    """Return the sum of other people's speech, all at one level, each from a random place."""
+    mixed = np.zeros(length)
+    for voice in voices:
+        samples = tile(voice.resample(rate).samples.astype(np.float64), length, rng)
+        power = float(np.sqrt(np.mean(samples**2)))
+        mixed += samples / power if power > 0 else 0.0
+    return mixed
+
+
+def tile(samples: FloatArray, length: int, rng: np.random.Generator) -> FloatArray:
+    """Return so many samples from a random place on, going round where they end."""
+    start = int(rng.integers(len(samples)))
+    return np.take(samples, np.arange(start, start + length), mode="wrap")
+
+
+def noise_files(folder: str) -> list[Path]:
+    """Return the audio files below a folder, in a stable order.
+
+    Raises:
+        StepeditError: if there are none.
+    """
+    found = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in _AUDIO)
+    if not found:
+        raise StepeditError(f"{folder}: no audio files ({', '.join(_AUDIO)}) below this folder")
+    return found
+
+
+def snr_db(speech: npt.NDArray[np.floating], noise: npt.NDArray[np.floating]) -> float:
+    """Return the power of speech over the power of noise, over the whole length, in dB."""
+    powers = (float(np.mean(np.square(part, dtype=np.float64))) for part in (speech, noise))
+    return 10 * float(np.log10(next(powers) / next(powers)))
+
+
+def mix(clean: Utterance, noise: FloatArray, level_db: float) -> tuple[Utterance, Utterance, float]:
+    """Add noise at a signal-to-noise ratio.
+
+    Returns:
+        The mixture, the clean utterance, both scaled down alike where the mixture would
+        clip, and the ratio measured on what is returned, in dB.
+
+    Raises:
+        StepeditError: if speech or noise is silent.
+    """
+    speech = clean.samples.astype(np.float64)
+    if not speech.any() or not np.any(noise):
+        raise StepeditError("speech and noise must not be silent to have a ratio")
+    scaled = noise * 10 ** ((snr_db(speech, noise) - level_db) / 20)
+    gain = min(1.0, 0.99 / float(np.abs(speech + scaled).max()))
+    noisy = clean.replace(samples=(gain * (speech + scaled)).astype(np.float32))
+    target = clean.replace(samples=(gain * speech).astype(np.float32))
+    return noisy, target, snr_db(target.samples, noisy.samples - target.samples)

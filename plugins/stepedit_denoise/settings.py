@@ -1,0 +1,105 @@
+"""Options of the denoise pair builder, parsed and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from stepedit_core import StepeditError
+from stepedit_core.errors import MissingDependencyError
+from stepedit_denoise.noises import SYNTHETIC
+from stepedit_denoise.rooms import can_simulate
+
+__all__ = ["OPTIONS", "Settings"]
+
+OPTIONS = {
+    "degradations": "noise, reverb, both (noise in a room), joined by +; default noise+reverb",
+    "noises": "white, pink, brown, hum, clicks, babble, joined by +; default all",
+    "noise_folder": "folder of noise recordings to use instead of synthesised noise",
+    "snr": "least and greatest signal-to-noise ratio in dB; default 0:10",
+    "rir_folder": "folder of measured room impulse responses to use instead of simulated rooms",
+    "rt60": "least and greatest reverberation time of simulated rooms in s; default 0.7:1.3",
+    "rooms": "how many different rooms to simulate; default 64",
+}
+_DEGRADATIONS = ("noise", "reverb", "both")
+_NOISES = (*SYNTHETIC, "babble")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user asked the builder for; fields are named as in ``OPTIONS``."""
+
+    degradations: tuple[str, ...]
+    noises: tuple[str, ...]
+    noise_folder: str | None
+    snr: tuple[float, float]
+    rir_folder: str | None
+    rt60: tuple[float, float]
+    rooms: int
+
+    @classmethod
+    def parse(cls, options: Mapping[str, str]) -> Settings:
+        """Read the options.
+
+        Raises:
+            StepeditError: naming the option that is wrong and what it may be.
+            MissingDependencyError: if reverberation is asked for by name and cannot be made.
+        """
+        settings = cls(
+            degradations=_choices(options, "degradations", _DEGRADATIONS, "noise+reverb"),
+            noises=_choices(options, "noises", _NOISES, "+".join(_NOISES)),
+            noise_folder=_folder(options, "noise_folder"),
+            snr=_range(options, "snr", "0:10"),
+            rir_folder=_folder(options, "rir_folder"),
+            rt60=_range(options, "rt60", "0.7:1.3"),
+            rooms=_count(options, "rooms", "64"),
+        )
+        if settings.rt60[0] <= 0:
+            raise StepeditError("rt60: reverberation times are above 0 s")
+        asked = {"reverb", "both"} & set(settings.degradations)
+        if "degradations" in options and asked and not settings.rir_folder and not can_simulate():
+            raise MissingDependencyError(
+                "degradations: reverberation needs pyroomacoustics (pip install pyroomacoustics) "
+                "or measured responses (rir_folder=DIR)"
+            )
+        return settings
+
+
+def _choices(
+    options: Mapping[str, str], name: str, known: tuple[str, ...], default: str
+) -> tuple[str, ...]:
+    """Split a list joined by + and refuse what is not known."""
+    chosen = tuple(options.get(name, default).split("+"))
+    unknown = [item for item in chosen if item not in known]
+    if unknown:
+        raise StepeditError(f"{name}: no {unknown[0]!r}; there are {', '.join(known)}")
+    return chosen
+
+
+def _folder(options: Mapping[str, str], name: str) -> str | None:
+    """Return a folder that exists, or None where none is given."""
+    folder = options.get(name)
+    if folder is not None and not Path(folder).is_dir():
+        raise StepeditError(f"{name}: {folder} is no folder")
+    return folder
+
+
+def _range(options: Mapping[str, str], name: str, default: str) -> tuple[float, float]:
+    """Parse ``low:high``."""
+    text = options.get(name, default)
+    try:
+        low, high = (float(part) for part in text.split(":"))
+    except ValueError:
+        raise StepeditError(f"{name}: give LOW:HIGH, such as {default}, got {text!r}") from None
+    if not low <= high:
+        raise StepeditError(f"{name}: the first number is the lower one, got {text!r}")
+    return low, high
+
+
+def _count(options: Mapping[str, str], name: str, default: str) -> int:
+    """Parse a whole number from 1."""
+    text = options.get(name, default)
+    if not text.isdecimal() or int(text) < 1:
+        raise StepeditError(f"{name}: a whole number from 1, got {text!r}")
+    return int(text)

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from stepedit_denoise import Denoise
+from stepedit_denoise.noises import COLOURS, mix, synthesise
+from stepedit_denoise.quality import si_sdr
+
+from stepedit_core import Utterance
+from stepedit_core.speech import packaged, packaged_speech
+
+
+def _noisy(name: str, kind: str, level_db: float = 5.0) -> tuple[Utterance, Utterance]:
+    clean = packaged_speech(name)
+    rng = np.random.default_rng(sum(map(ord, name + kind)))
+    noise = synthesise(kind, len(clean.samples), clean.sample_rate, rng)
+    noisy, target, measured = mix(clean, noise, level_db)
+    assert measured == pytest.approx(level_db, abs=0.01)
+    return noisy, target
+
+
+def _gain(noisy: Utterance, clean: Utterance, out: Utterance) -> float:
+    reference = clean.samples.astype(np.float64)
+    return si_sdr(reference, out.samples.astype(np.float64)) - si_sdr(
+        reference, noisy.samples.astype(np.float64)
+    )
+
+
+def _gains(kind: str, names: Iterable[str]) -> dict[str, float]:
+    gains = {}
+    for name in names:
+        noisy, clean = _noisy(name, kind)
+        out = Denoise().render(noisy, np.random.default_rng(0)).utterance
+        gains[name] = _gain(noisy, clean, out)
+    return gains
+
+
+@pytest.mark.parametrize("kind", list(COLOURS))
+def test_gains_4_db_on_stationary_noise_at_5_db(kind: str) -> None:
+    gains = _gains(kind, ("garden", "wind", "surpassed"))
+    assert min(gains.values()) >= 4.0, gains
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "mean"), [("white", 7.5), ("pink", 5.5), ("brown", 8.5)])
+def test_figures_on_every_packaged_recording(kind: str, mean: float) -> None:
+    gains = _gains(kind, packaged())
+    assert min(gains.values()) >= 4.0, gains
+    assert np.mean(list(gains.values())) >= mean
+
+
+def test_varying_mode_and_strength_work_too() -> None:
+    noisy, clean = _noisy("wind", "white")
+    render = {
+        key: Denoise(**params).render(noisy, np.random.default_rng(0)).utterance
+        for key, params in {
+            "varying": {"noise": "varying"},
+            "weak": {"strength": 0.3},
+            "full": {},
+        }.items()
+    }
+    gains = {key: _gain(noisy, clean, out) for key, out in render.items()}
+    assert gains["varying"] > 3
+    assert 0.5 < gains["weak"] < gains["full"]
+
+
+def test_clean_speech_is_left_alone() -> None:
+    for name in ("doctor", "typography"):
+        clean = packaged_speech(name)
+        out = Denoise().render(clean, np.random.default_rng(0)).utterance
+        assert si_sdr(clean.samples.astype(float), out.samples.astype(float)) > 20
+
+
+def test_says_where_the_noise_was_heard_and_repeats() -> None:
+    edit = Denoise()
+    wordy = packaged_speech("typography")  # what Silero takes for a pause in it holds a word
+    for noisy, origin in ((_noisy("garden", "white")[0], "pauses"), (wordy, "quiet frames")):
+        first, again = (edit.render(noisy, np.random.default_rng(3)) for _ in range(2))
+        assert first.utterance == again.utterance
+        assert first.details["noise_from"] == origin
+        assert first.details["backend"] == "noisereduce"
+        assert len(first.utterance.samples) == len(noisy.samples)
+        assert first.utterance.transcript == noisy.transcript
+
+
+@pytest.mark.parametrize("noise", ["stationary", "varying"])
+@pytest.mark.parametrize(
+    ("seconds", "rate"), [(0.02, 8_000), (0.1, 16_000), (0.5, 96_000), (3.0, 8_000)]
+)
+def test_odd_lengths_and_rates(noise: str, seconds: float, rate: int) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.3, round(seconds * rate)).clip(-1, 1)
+    sound = Utterance(samples.astype(np.float32), rate)
+    out = Denoise(noise=noise).render(sound, np.random.default_rng(0)).utterance
+    assert len(out.samples) == len(samples)
+    assert np.abs(out.samples).max() <= 1.0
+    silent = sound.replace(samples=np.zeros_like(samples))
+    assert Denoise(noise=noise).render(silent, np.random.default_rng(0)).utterance == silent
+
+
+def test_prompt_to_the_letter() -> None:
+    prompt = Denoise().prompt(packaged_speech("office").replace(transcript=None))
+    assert prompt.user[0] == (
+        "Remove any noise from the given audio while preserving the voice content clearly. "
+        "Ensure that the speech quality remains intact with minimal distortion, and eliminate "
+        "all noise from the audio.\n\n"
+    )
+    assert not Denoise.transcript_routes
+
+
+def test_parameters_have_no_words() -> None:
+    assert Denoise().route_problem("llm") is None
+    assert "no words" in str(Denoise(strength=0.5).route_problem("llm"))
+    assert Denoise(noise="varying").route_problem("dsp") is None
+
+
+@pytest.mark.parametrize("params", [{"strength": 0}, {"strength": 1.1}, {"noise": "loud"}])
+def test_bad_parameters(params: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Denoise(**params)

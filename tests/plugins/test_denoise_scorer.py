@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from stepedit_denoise import Denoise
+from stepedit_denoise.quality import aligned, pesq, si_sdr, stoi
+from stepedit_denoise.scorer import DenoiseScorer
+
+from stepedit_core import Case, Prepared, StepeditError, Utterance
+from stepedit_core.speech import packaged_speech
+from stepedit_core.testing import FakeMeasures
+
+
+def _prepared(level_db: float = 5.0, name: str = "doctor") -> tuple[Case, Prepared]:
+    case = Case(
+        id="a",
+        edit=Denoise(),
+        audio=f"speech:{name}",
+        prepare={"noise": "white", "snr_db": level_db},
+    )
+    return case, DenoiseScorer().prepare(case, packaged_speech(name), np.random.default_rng(0))
+
+
+def test_known_noise_is_measured_back() -> None:
+    for level in (0.0, 5.0, 10.0):
+        case, ready = _prepared(level)
+        assert ready.reference is not None
+        score = DenoiseScorer().score(case, ready, ready.source, FakeMeasures())
+        assert score.values["si_sdr"] == pytest.approx(level, abs=0.3)
+        assert score.values["si_sdr_gain"] == pytest.approx(0.0, abs=1e-6)
+        assert ready.facts["snr_db"] == pytest.approx(level, abs=0.05)
+
+
+def test_verdicts() -> None:
+    case, ready = _prepared()
+    assert ready.reference is not None
+    outputs = {
+        "untouched": ready.source,
+        "edited": Denoise().render(ready.source, np.random.default_rng(0)).utterance,
+        "ideal": ready.reference,
+        "late and quiet": ready.reference.replace(
+            samples=0.3 * np.pad(ready.reference.samples, (300, 0))
+        ),
+        "low-passed": ready.source.resample(8_000).resample(24_000),
+    }
+    scores = {
+        name: DenoiseScorer().score(case, ready, output, FakeMeasures())
+        for name, output in outputs.items()
+    }
+    reached = {name: score.reached for name, score in scores.items()}
+    assert reached["untouched"] is False
+    assert reached["edited"] is True
+    assert reached["ideal"] is True
+    assert reached["late and quiet"] is True
+    assert scores["ideal"].values["si_sdr"] == 100.0
+    assert all(v is None or np.isfinite(v) for s in scores.values() for v in s.values.values())
+
+
+class _Rated(FakeMeasures):
+    """Measures whose background rating is told for each digest."""
+
+    def __init__(self, ratings: dict[str, float]) -> None:
+        super().__init__()
+        self.ratings = ratings
+
+    def dnsmos(self, utterance: Utterance) -> dict[str, float]:
+        if utterance.digest not in self.ratings:
+            raise StepeditError("no rating")
+        return {"sig": 3.0, "bak": self.ratings[utterance.digest], "ovrl": 3.0}
+
+
+def test_spoken_anew_is_judged_by_background_rating() -> None:
+    case, ready = _prepared()
+    anew = packaged_speech("wind").slice((0.0, 4.0))
+    plain = DenoiseScorer().score(case, ready, anew, _Rated({}))
+    assert plain.reached is None
+    assert (plain.values["si_sdr"] or 0) < 0
+    for after, expected in ((2.2, False), (3.4, True)):
+        measures = _Rated({ready.source.digest: 2.0, anew.digest: after})
+        assert DenoiseScorer().score(case, ready, anew, measures).reached is expected
+
+
+def test_without_reference_dnsmos_decides_and_clean_input_is_unscored() -> None:
+    speech = packaged_speech("office")
+    case = Case(id="a", edit=Denoise(), audio="speech:office")
+    ready = DenoiseScorer().prepare(case, speech, np.random.default_rng(0))
+    assert ready.reference is None
+    clean = _Rated({speech.digest: 4.2})
+    assert DenoiseScorer().score(case, ready, speech, clean).reached is None
+    noisy = _Rated({speech.digest: 2.0})
+    assert DenoiseScorer().score(case, ready, speech, noisy).reached is False
+
+
+def test_unknown_noise_is_refused() -> None:
+    case = Case(id="a", edit=Denoise(), audio="x", prepare={"noise": "rain", "snr_db": 5})
+    with pytest.raises(StepeditError, match="no noise 'rain'"):
+        DenoiseScorer().prepare(case, packaged_speech("office"), np.random.default_rng(0))
+
+
+def test_si_sdr_of_a_known_mixture() -> None:
+    rng = np.random.default_rng(0)
+    clean, noise = rng.standard_normal((2, 50_000))
+    assert si_sdr(clean, 2 * (clean + 0.1 * noise)) == pytest.approx(20, abs=0.1)
+    assert si_sdr(clean, clean) == 100
+    assert si_sdr(clean, noise) < -20
+    assert si_sdr(np.zeros(10), np.ones(10)) == -100
+
+
+@pytest.mark.parametrize("shift", [-500, 0, 700])
+def test_delay_is_undone(shift: int) -> None:
+    speech = packaged_speech("surpassed")
+    moved = np.roll(np.pad(speech.samples, 1000), shift)[1000:-1000]
+    clean, back = aligned(speech, speech.replace(samples=moved))
+    assert len(clean) == len(back) == len(speech.samples)
+    inner = slice(1000, -1000)
+    np.testing.assert_allclose(back[inner], clean[inner], atol=1e-6)
+
+
+def test_stoi_and_pesq_fall_with_noise() -> None:
+    pytest.importorskip("pystoi")
+    pytest.importorskip("pesq")
+    _, ready = _prepared(0.0)
+    assert ready.reference is not None
+    clean, noisy = aligned(ready.reference, ready.source)
+    for measure, best in ((stoi, 1.0), (pesq, 4.64)):
+        ideal, worse = measure(clean, clean, 24_000), measure(clean, noisy, 24_000)
+        assert ideal == pytest.approx(best, abs=0.02)
+        assert worse is not None
+        assert worse < 0.9 * best
+    assert stoi(np.zeros(24_000), np.zeros(24_000), 24_000) is None
