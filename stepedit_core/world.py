@@ -29,7 +29,7 @@ UNVOICED_THRESHOLD = 0.85
 """D4C's threshold below which a frame counts as aperiodic (D4C LoveTrain)."""
 PEAK = 0.97
 TILT_PIVOT, TILT_BAND = 1000.0, (100.0, 8000.0)
-SPOKEN_DB = 30.0
+SPOKEN_DB = 20.0
 """Voiced frames this far below the loudest are no part of a phrase."""
 PHRASE_GAP = 0.2
 """Unvoiced time, in seconds, after which the next voiced stretch begins a phrase."""

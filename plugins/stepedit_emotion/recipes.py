@@ -82,7 +82,7 @@ RECIPES: Mapping[str, Sourced] = {
         "variability; vibrato and inflection: Ra18",
     ),
     "surprised": Sourced(
-        ProsodyRecipe(f0_ratio=semitones(5), f0_range=1.8, final_rise=8.0, rate=1.04, level=2.0),
+        ProsodyRecipe(f0_ratio=semitones(6), f0_range=1.8, final_rise=8.0, rate=1.04, level=2.0),
         "Ca90: range +8, rising contour +10, tempo +4, loudness +5 of 10; Pell et al. 2009, "
         "J. Phonetics 37: highest F0 and widest range",
     ),

@@ -1,0 +1,114 @@
+"""The scorer of emotion and style edits: what the judge says, and when it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from stepedit_emotion import Emotion, stepedit_cases
+from stepedit_emotion.scorer import EmotionScorer
+
+from stepedit_core import Case, Utterance, Verdict
+from stepedit_core.acoustics import agreement, difference
+from stepedit_core.acoustics_profiles import EMOTIONS as PROFILES
+from stepedit_core.scoring import Judge
+from stepedit_core.speech import packaged_speech
+from stepedit_core.testing.fake_measures import FailingMeasures, FakeJudge, FakeMeasures
+
+
+class ProfileJudge(Judge):
+    """Names the profile that the shift from the reference agrees with most."""
+
+    name = "profiles-of-tests"
+
+    def tasks(self) -> Sequence[str]:
+        return ("emotion",)
+
+    def judge(
+        self,
+        task: str,
+        utterance: Utterance,
+        *,
+        reference: Utterance | None = None,
+        labels: Sequence[str] = (),
+        question: Mapping[str, Any] | None = None,
+    ) -> Verdict:
+        shift = difference(reference, utterance)
+        scores = {label: agreement(shift, PROFILES[label]) for label in labels if label in PROFILES}
+        best = max(scores, key=scores.get)
+        label = best if scores[best] > 0.4 else "neutral"
+        return Verdict(label, scores=scores)
+
+
+def case(to: str, **more: Any) -> Case:
+    return Case(id="x", edit=Emotion(to=to), audio="speech:surpassed", **more)
+
+
+LABELS = {"labels": ["happy", "sad", "fear"]}
+
+
+def test_a_rendered_emotion_is_reached_and_its_input_is_not() -> None:
+    scorer, measures = EmotionScorer(), FakeMeasures(ProfileJudge())
+    row = case("happy", meta=LABELS)
+    ready = scorer.prepare(row, packaged_speech("surpassed"), np.random.default_rng(0))
+    happy = Emotion(to="happy").render(ready.source, np.random.default_rng(0)).utterance
+    good = scorer.score(row, ready, happy, measures)
+    assert good.reached is True
+    assert good.values["label_correct"] == 1.0
+    assert good.values["intensity"] == pytest.approx(1.0, abs=0.35)
+    assert good.values["intensity_gain"] == pytest.approx(good.values["intensity"])
+    idle = scorer.score(row, ready, ready.source, measures)
+    assert idle.reached is False
+    assert idle.values["intensity_gain"] == pytest.approx(0.0)
+    wrong = scorer.score(case("sad", meta=LABELS), ready, happy, measures)
+    assert wrong.reached is False and wrong.values["intensity"] < 0
+
+
+def test_remove_starts_from_a_labelled_input_and_asks_for_neutral() -> None:
+    scorer, measures = EmotionScorer(), FakeMeasures(ProfileJudge())
+    row = case("remove", prepare={"from": "happy"}, meta=LABELS)
+    clean = packaged_speech("surpassed")
+    ready = scorer.prepare(row, clean, np.random.default_rng(0))
+    assert ready.reference == clean and ready.source != clean
+    assert scorer.score(row, ready, clean, measures).reached is True
+    assert scorer.score(row, ready, ready.source, measures).reached is False
+
+
+def test_an_untouched_input_never_counts_whatever_the_judge_says() -> None:
+    speech = packaged_speech("surpassed")
+    ready = EmotionScorer().prepare(case("happy"), speech, np.random.default_rng(0))
+    score = EmotionScorer().score(case("happy"), ready, speech, FakeMeasures(FakeJudge("happy")))
+    assert score.reached is False and score.values["label_correct"] == 1.0
+
+
+def test_a_refusing_or_failing_judge_leaves_the_case_unscored() -> None:
+    speech = packaged_speech("surpassed")
+    ready = EmotionScorer().prepare(case("happy"), speech, np.random.default_rng(0))
+    for measures in (FakeMeasures(FakeJudge()), FailingMeasures()):
+        score = EmotionScorer().score(case("happy"), ready, speech, measures)
+        assert score.reached is None and score.unscored
+
+
+def test_the_judge_hears_the_labels_and_the_question() -> None:
+    judge = FakeJudge("happy", 7.0)
+    speech = packaged_speech("surpassed")
+    ready = EmotionScorer().prepare(case("happy"), speech, np.random.default_rng(0))
+    louder = speech.replace(samples=speech.samples * 0.5)
+    score = EmotionScorer().score(case("happy"), ready, louder, FakeMeasures(judge))
+    assert score.reached is True and score.values["intensity"] == 7.0
+    assert judge.questions == [("emotion", {"to": "happy", "transcript": speech.transcript})]
+
+
+def test_built_in_cases_are_sound() -> None:
+    cases = list(stepedit_cases(Emotion, "default"))
+    assert 10 <= len(cases) <= 24
+    for row in cases:
+        assert packaged_speech(row.audio.removeprefix("speech:")).transcript
+        if row.edit.to == "remove":
+            assert row.prepare["from"] in row.meta["labels"]
+        else:
+            assert row.edit.to in row.meta["labels"]
+            assert row.edit.route_problem("dsp") is None
+    assert stepedit_cases(Emotion, "other") is None
