@@ -1,0 +1,165 @@
+"""Non-verbal sounds at places marked in the text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from difflib import SequenceMatcher
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import field_validator, model_validator
+
+from stepedit_core import Edit, Prompt, Rendered, Route, Utterance
+from stepedit_core.words import normalised, split_words, without_tags
+from stepedit_paralinguistic.prompt import instruction
+from stepedit_paralinguistic.tags import Placed, canonical, read, tags_of, with_spelling
+
+__all__ = ["MIN_MATCH", "SYNTHESISED", "Paralinguistic"]
+
+MIN_MATCH = 0.8
+"""Least share of words that the text and the transcript must have in common."""
+
+SYNTHESISED: dict[str, float] = {
+    "sigh": 1.3,
+    "inhale": 0.45,
+    "laugh": 1.1,
+    "chuckle": 0.65,
+    "exhale": 0.6,
+    "giggle": 1.0,
+    "cough": 0.75,
+    "breath": 1.0,
+    "uhm": 0.5,
+    "Confirmation-en": 0.4,
+    "Surprise-oh": 0.5,
+    "Surprise-ah": 0.5,
+    "Surprise-wa": 0.5,
+    "Surprise-yo": 0.5,
+    "Question-ei": 0.4,
+    "Question-ah": 0.4,
+    "Question-en": 0.4,
+    "Question-yi": 0.4,
+    "Question-oh": 0.4,
+}
+"""Tags that the dsp route can synthesise, with their usual length in seconds."""
+_OTHER_SECONDS = 0.6
+
+
+class Paralinguistic(Edit):
+    """Add non-verbal sounds (laughs, breaths, interjections) at tags in the text.
+
+    The text is the utterance's own words with tags in square brackets where sounds belong,
+    such as ``You are late again [sigh], my friend.`` Tags that the transcript has already are
+    in the audio already and stay.
+    """
+
+    transcript_routes: ClassVar[frozenset[Route]] = frozenset({"llm"})
+
+    text: str
+    """The words spoken, with tags such as [laugh] where sounds belong."""
+    tags: Literal["2025", "2026"] = "2026"
+    """Model version whose tags go to the prompt: ten of 2025 or 22 of 2026. Spellings of
+    either are taken."""
+
+    @field_validator("text")
+    @classmethod
+    def _has_tags_and_words(cls, value: str) -> str:
+        """Refuse unknown tags, and a text without a tag or without words."""
+        words, placed = read(value)
+        if not placed:
+            raise ValueError("the text has no tag; put one such as [laugh] where the sound belongs")
+        if not words:
+            raise ValueError("the text has tags alone; give the words spoken with the tags in them")
+        return value.strip()
+
+    @model_validator(mode="after")
+    def _known_to_version(self) -> Paralinguistic:
+        """Refuse tags that the chosen model version does not know."""
+        for placed in self.placed:
+            canonical(placed.tag, self.tags)
+        return self
+
+    @property
+    def placed(self) -> list[Placed]:
+        """All tags of the text, in order."""
+        return read(self.text)[1]
+
+    def added(self, utterance: Utterance) -> list[Placed]:
+        """Return the tags that the utterance does not have yet at the same place."""
+        there = Counter((tag.tag, tag.word) for tag in tags_of(utterance.transcript or ""))
+        new = []
+        for placed in self.placed:
+            key = (placed.tag, placed.word)
+            if there[key]:
+                there[key] -= 1
+            else:
+                new.append(placed)
+        return new
+
+    def prompt(self, utterance: Utterance) -> Prompt:
+        """Return the prompt with the tagged text and the words as they are."""
+        spoken = utterance.transcript or ""
+        return Prompt.edit(instruction(with_spelling(self.text, self.tags), spoken))
+
+    def transcript_after(self, utterance: Utterance) -> str:
+        """Return the text with its tags, in the spelling of the model version.
+
+        Later prompts describe the audio, and the audio has the sounds.
+        """
+        return with_spelling(self.text, self.tags)
+
+    def length_ratio(self, utterance: Utterance) -> float:
+        """Return 1 plus the usual length of the added sounds over the duration."""
+        seconds = sum(SYNTHESISED.get(tag.tag, _OTHER_SECONDS) for tag in self.added(utterance))
+        return 1.0 + seconds / max(utterance.seconds, 0.1)
+
+    def problem(self, utterance: Utterance) -> str | None:
+        """Refuse a text whose words are not the utterance's, or that adds nothing."""
+        if utterance.transcript is None:
+            return None
+        ratio, first = word_match(self.text, utterance.transcript)
+        if ratio < MIN_MATCH:
+            return (
+                f"without its tags the text is not what is spoken ({ratio:.0%} of the words "
+                f"match; first difference at {first!r}, spoken: "
+                f"{_shortened(utterance.transcript)!r}); put tags into the words of the transcript"
+            )
+        if not self.added(utterance):
+            return "the transcript has all these tags already; add a new one"
+        return None
+
+    def route_problem(self, route: Route) -> str | None:
+        """Say which tags signal processing has no defensible recipe for."""
+        missing = sorted({tag.tag for tag in self.placed if tag.tag not in SYNTHESISED})
+        if route == "dsp" and missing:
+            names = ", ".join(f"[{tag}]" for tag in missing)
+            return (
+                f"no dsp route for {names}: no published recipe to synthesise it from; use the "
+                "llm route with an engine, or another tag"
+            )
+        return super().route_problem(route)
+
+    def render(self, utterance: Utterance, rng: np.random.Generator) -> Rendered:
+        """Synthesise the sounds in the speaker's voice and insert them; see the README.
+
+        Raises:
+            RouteError: if a tag has no dsp route or the words do not fit.
+        """
+        from stepedit_paralinguistic.insertion import insert_events
+
+        return insert_events(self, utterance, rng)
+
+
+def word_match(text: str, transcript: str) -> tuple[float, str]:
+    """Return how far two texts share their words, 0..1, and where they first differ."""
+    ours = [normalised(word.text) for word in split_words(without_tags(text))]
+    theirs = [normalised(word.text) for word in split_words(without_tags(transcript))]
+    matcher = SequenceMatcher(None, ours, theirs, autojunk=False)
+    blocks = matcher.get_matching_blocks()
+    at = blocks[0].size if blocks[0].a == blocks[0].b == 0 else 0
+    first = ours[at] if at < len(ours) else "end"
+    return matcher.ratio() if ours or theirs else 1.0, first
+
+
+def _shortened(text: str, limit: int = 60) -> str:
+    """Return a text cut to a length that fits into a message."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,172 @@
+"""Score events: a judge on the public scale of 1 to 3, and what was inserted where."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from stepedit_core import Case, Measures, Prepared, Score, Scorer, Utterance, Verdict
+from stepedit_core.errors import StepeditError
+from stepedit_core.words import split_words, without_tags
+from stepedit_paralinguistic.alignment import align
+from stepedit_paralinguistic.edit import Paralinguistic
+from stepedit_paralinguistic.insertion import moment
+from stepedit_paralinguistic.tags import with_spelling
+
+__all__ = ["ParalinguisticScorer", "insertions"]
+
+RATE, HOP = 16_000, 320
+MIN_INSERTED = 0.15
+"""Shortest insertion that counts as one, in seconds."""
+NEAR = 0.4
+"""An insertion belongs to a tag when it is this near to its place, in seconds."""
+MIN_SCORE = 2.0
+"""Rating from which the event is present at the right place (3 is perfect, 2 has a flaw)."""
+
+
+class ParalinguisticScorer(Scorer):
+    """Reached where the judge rates 2 or better and the audio grew by an event.
+
+    The judge is asked as the public benchmark asks: 1 missing or at a wrong place, 2 with a
+    flaw, 3 perfect. The acoustic values stand beside it and hold a lenient judge in check.
+    """
+
+    expects_same_duration: ClassVar[bool] = False
+
+    def score(self, case: Case, prepared: Prepared, output: Utterance, measures: Measures) -> Score:
+        """Ask the judge, and find the insertions."""
+        edit, source = case.edit, prepared.source
+        if not isinstance(edit, Paralinguistic):
+            return Score.failed(f"the case asks for {edit.name}, not for paralinguistic")
+        values = acoustic_values(edit, source, output)
+        try:
+            verdict = measures.judge("paralinguistic").judge(
+                "paralinguistic",
+                output,
+                reference=source,
+                labels=[tag.tag for tag in edit.added(source)],
+                question=question(edit, source),
+            )
+        except StepeditError as error:
+            return Score.failed(str(error), judge_score=None, **values)
+        rating = _rating(verdict, edit, source)
+        if rating is None:
+            return Score.failed(
+                verdict.refused or "the judge gave no rating", judge_score=None, **values
+            )
+        grew = (output.seconds - source.seconds) >= MIN_INSERTED
+        found = (values["found_in_place"] or 0.0) > 0
+        return Score(rating >= MIN_SCORE and (grew or found), {"judge_score": rating, **values})
+
+
+def question(edit: Paralinguistic, source: Utterance) -> dict[str, Any]:
+    """Return what a judge needs to know: the text, and each event with the words before it."""
+    words = split_words(edit.text)
+    return {
+        "text": with_spelling(edit.text, "2026"),
+        "source_text": source.transcript,
+        "events": [
+            {
+                "tag": tag.tag,
+                "after_words": [word.text for word in words[max(0, tag.word - 5) : tag.word]],
+                "before_words": [word.text for word in words[tag.word : tag.word + 5]],
+            }
+            for tag in edit.added(source)
+        ],
+        "scale": {"1": "missing or at a wrong place", "2": "present with a flaw", "3": "perfect"},
+    }
+
+
+def acoustic_values(
+    edit: Paralinguistic, source: Utterance, output: Utterance
+) -> dict[str, float | None]:
+    """Return what was inserted, and how near to the places of the tags.
+
+    Returns:
+        ``inserted_seconds`` (growth), ``found_in_place`` (share of tags with an insertion within
+        0.4 s of their place) and ``place_error_seconds`` (mean over those found, or None).
+    """
+    growth = output.seconds - source.seconds
+    values: dict[str, float | None] = {
+        "inserted_seconds": growth,
+        "found_in_place": None,
+        "place_error_seconds": None,
+    }
+    if output.problem() or source.problem():
+        return values
+    text = source.transcript or without_tags(edit.text)
+    alignment = align(source, split_words(text), text)
+    wanted = [moment(source, alignment, tag.word) for tag in edit.added(source)]
+    found = insertions(source, output)
+    errors = [min((abs(at - place) for at, _ in found), default=float("inf")) for place in wanted]
+    near = [error for error in errors if error <= NEAR]
+    if wanted:
+        values["found_in_place"] = len(near) / len(wanted)
+    if near:
+        values["place_error_seconds"] = float(np.mean(near))
+    return values
+
+
+def insertions(source: Utterance, output: Utterance) -> list[tuple[float, float]]:
+    """Return where an output has more than its source: (place in the source, length), seconds.
+
+    Both are aligned by dynamic time warping of mel cepstra; an insertion is a stretch of the
+    output that the path holds against 80 ms of the source or less.
+    """
+    import librosa
+
+    first, second = _cepstra(source), _cepstra(output)
+    # An output frame that finds no partner costs as much as a poor match, whatever it sounds
+    # like, so that events do not smear over their surroundings.
+    cost = np.minimum(_distances(first, second), 6.0)
+    _, path = librosa.sequence.dtw(C=cost)
+    here, there = path[::-1, 0], path[::-1, 1]
+    at_output = np.zeros(second.shape[1])
+    at_output[there] = here
+    slack, shortest = 4, round(MIN_INSERTED * RATE / HOP)
+    found: list[tuple[float, float]] = []
+    start = 0
+    while start < len(at_output):
+        stop = start
+        while stop + 1 < len(at_output) and at_output[stop + 1] - at_output[start] <= slack:
+            stop += 1
+        extra = stop - start - (at_output[stop] - at_output[start])
+        if extra >= shortest:
+            middle = (at_output[start] + at_output[stop]) / 2
+            found.append((float(middle * HOP / RATE), float(extra * HOP / RATE)))
+            start = stop
+        start += 1
+    return found
+
+
+def _cepstra(utterance: Utterance) -> npt.NDArray[np.float64]:
+    """Return level-free normalised mel cepstra, shape ``(13, frames)``."""
+    import librosa
+
+    samples = utterance.resample(RATE).samples
+    cepstra = librosa.feature.mfcc(
+        y=samples, sr=RATE, n_mfcc=13, hop_length=HOP, n_fft=512, n_mels=40
+    )
+    spread = np.maximum(cepstra.std(axis=1, keepdims=True), 1e-6)
+    return np.asarray((cepstra - cepstra.mean(axis=1, keepdims=True)) / spread, dtype=np.float64)
+
+
+def _distances(
+    first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return Euclidean distances between the columns of two matrices."""
+    squares = (first**2).sum(0)[:, None] + (second**2).sum(0)[None] - 2 * first.T @ second
+    return np.asarray(np.sqrt(np.maximum(squares, 0.0)))
+
+
+def _rating(verdict: Verdict, edit: Paralinguistic, source: Utterance) -> float | None:
+    """Return a rating of 1..3; a judge that only names the event gives 3 or 1."""
+    if verdict.refused is not None:
+        return None
+    if verdict.score is not None:
+        return float(verdict.score)
+    if verdict.label is None:
+        return None
+    return 3.0 if verdict.label in {tag.tag for tag in edit.added(source)} else 1.0

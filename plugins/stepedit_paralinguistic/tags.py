@@ -1,0 +1,151 @@
+"""The tags of the public Step-Audio-EditX, per model version, and how to read them in a text.
+
+The models of 2025 know ten tags, that of January 2026 knows 22 and spells some otherwise
+(README.md of stepfun-ai/Step-Audio-EditX, Apache-2.0).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from stepedit_core.words import Word, split_words
+
+__all__ = ["ALIASES", "TAGS", "Placed", "TagSet", "canonical", "read", "tags_of", "with_spelling"]
+
+TagSet = Literal["2025", "2026"]
+
+_SHARED = (
+    "Confirmation-en",
+    "Surprise-oh",
+    "Surprise-ah",
+    "Surprise-wa",
+    "Dissatisfaction-hnn",
+    "Question-ei",
+)
+TAGS: Mapping[TagSet, tuple[str, ...]] = {
+    "2025": ("Breathing", "Laughter", "Uhm", "Sigh", *_SHARED),
+    "2026": (
+        *("sigh", "inhale", "laugh", "chuckle", "exhale", "clears throat", "snort", "giggle"),
+        *("cough", "breath", "uhm", *_SHARED),
+        *("Surprise-yo", "Question-ah", "Question-en", "Question-yi", "Question-oh"),
+    ),
+}
+"""Canonical spellings, without brackets."""
+
+ALIASES: Mapping[str, str] = {
+    "breathing": "breath",
+    "laughter": "laugh",
+    "laughs": "laugh",
+    "laughing": "laugh",
+    "sighs": "sigh",
+    "um": "uhm",
+    "coughs": "cough",
+    "coughing": "cough",
+    "chuckles": "chuckle",
+    "giggles": "giggle",
+    "clear throat": "clears throat",
+    "throat clearing": "clears throat",
+    "inhales": "inhale",
+    "exhales": "exhale",
+}
+"""Other spellings of a tag of 2026, in lower case; those of 2025 are among them."""
+_TO_2025 = {"breath": "Breathing", "laugh": "Laughter", "uhm": "Uhm", "sigh": "Sigh"}
+_NEAREST_2025 = {
+    "chuckle": "Laughter",
+    "giggle": "Laughter",
+    "inhale": "Breathing",
+    "exhale": "Breathing",
+}
+_BRACKETS = re.compile(r"\[([^\[\]]*)\]")
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A tag in a text.
+
+    Attributes:
+        tag: canonical name in the spelling of 2026.
+        word: how many words stand before it.
+        start: place of its opening bracket in the text.
+        end: place after its closing bracket.
+    """
+
+    tag: str
+    word: int
+    start: int
+    end: int
+
+
+def canonical(name: str, tags: TagSet = "2026") -> str:
+    """Return a tag's spelling in a model version.
+
+    Raises:
+        ValueError: if the version does not know the tag; near misses are suggested.
+    """
+    folded = re.sub(r"[\s_]+", " ", name.strip()).casefold()
+    by_fold = {tag.casefold(): tag for tag in TAGS["2026"]}
+    found = by_fold.get(ALIASES.get(folded, folded))
+    if found is None:
+        options = {**{key: by_fold[value] for key, value in ALIASES.items()}, **by_fold}
+        near = difflib.get_close_matches(folded, options, n=1, cutoff=0.6)
+        names = ", ".join(f"[{tag}]" for tag in TAGS[tags])
+        hint = f"; did you mean [{_spelled(options[near[0]], tags)}]?" if near else ""
+        raise ValueError(f"unknown tag [{name}]{hint or f'; there is {names}'}")
+    if tags == "2025" and _spelled(found, tags) not in TAGS["2025"]:
+        near_by = _NEAREST_2025.get(found)
+        hint = f"; the nearest is [{near_by}]" if near_by else ""
+        raise ValueError(f"[{found}] is a tag of 2026, unknown to the models of 2025{hint}")
+    return _spelled(found, tags)
+
+
+def read(text: str) -> tuple[list[Word], list[Placed]]:
+    """Return the words of a text and its tags, in order.
+
+    Raises:
+        ValueError: if a tag is unknown or a bracket is not closed.
+    """
+    if _BRACKETS.sub("", text).count("[") or _BRACKETS.sub("", text).count("]"):
+        raise ValueError("a square bracket is not closed; a tag looks like [laugh]")
+    words = split_words(text)
+    placed = [
+        Placed(
+            canonical(match.group(1)),
+            sum(word.end <= match.start() for word in words),
+            match.start(),
+            match.end(),
+        )
+        for match in _BRACKETS.finditer(text)
+    ]
+    return words, placed
+
+
+def tags_of(text: str) -> list[Placed]:
+    """Return the tags of a text that a model may know, leaving out unknown brackets."""
+    words = split_words(text)
+    placed = []
+    for match in _BRACKETS.finditer(text):
+        try:
+            tag = canonical(match.group(1))
+        except ValueError:
+            continue
+        before = sum(word.end <= match.start() for word in words)
+        placed.append(Placed(tag, before, match.start(), match.end()))
+    return placed
+
+
+def with_spelling(text: str, tags: TagSet) -> str:
+    """Return a text with every tag in the spelling of a model version.
+
+    Raises:
+        ValueError: if the version does not know a tag.
+    """
+    return _BRACKETS.sub(lambda match: f"[{canonical(match.group(1), tags)}]", text)
+
+
+def _spelled(tag: str, tags: TagSet) -> str:
+    """Return a tag of 2026 in the spelling of a version, known there or not."""
+    return _TO_2025.get(tag, tag) if tags == "2025" else tag
