@@ -30,6 +30,18 @@ _KERNEL_ROWS = 32
 _CUDA_INNER_TILES = 8
 
 
+# Below it a half-precision scale would be zero.
+_LEAST_SCALE = 1e-7
+# Elements quantised at a time: bounds the float32 copies of a large weight.
+_BLOCK_ELEMENTS = 2**20
+
+
+def _row_blocks(weight: Tensor) -> list[slice]:
+    """Return slices over the rows of ``weight``, about ``_BLOCK_ELEMENTS`` elements each."""
+    rows = max(1, _BLOCK_ELEMENTS // weight.shape[1])
+    return [slice(start, start + rows) for start in range(0, weight.shape[0], rows)]
+
+
 class WeightOnlyLinear(nn.Module):
     """A bias-free linear layer whose weight is stored in few bits."""
 
@@ -75,11 +87,15 @@ class Int8Linear(WeightOnlyLinear):
 
     def load(self, weight: Tensor) -> None:
         """See ``WeightOnlyLinear.load``."""
-        wide = weight.float()
-        scale = (wide.abs().amax(dim=1) / 127).clamp(min=1e-12)
-        quantised = (wide / scale[:, None]).round().clamp(-127, 127).to(torch.int8)
+        quantised = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
+        scales = torch.empty(weight.shape[0], dtype=weight.dtype, device=weight.device)
+        for rows in _row_blocks(weight):
+            wide = weight[rows].float()
+            scales[rows] = (wide.abs().amax(dim=1) / 127).clamp(min=_LEAST_SCALE)
+            steps = wide / scales[rows].float()[:, None]
+            quantised[rows] = steps.round().clamp(-127, 127).to(torch.int8)
         self.register_buffer("weight", quantised)
-        self.register_buffer("scale", scale.to(weight.dtype))
+        self.register_buffer("scale", scales)
 
     def dense(self) -> Tensor:
         """See ``WeightOnlyLinear.dense``."""
@@ -130,16 +146,19 @@ class Int4Linear(WeightOnlyLinear):
 
     def load(self, weight: Tensor) -> None:
         """See ``WeightOnlyLinear.load``."""
-        grouped = weight.float().view(self.out_features, -1, self.group)
-        low, high = grouped.aminmax(dim=-1)
-        scale = ((high - low) / 15).clamp(min=1e-12)
-        # Round the stored constants first, so that the nibbles are chosen for what is kept.
-        scale = scale.to(weight.dtype).float()
-        zero = (low + 8 * scale).to(weight.dtype).float()
-        nibbles = ((grouped - zero[..., None]) / scale[..., None] + 8).round().clamp(0, 15)
-        nibbles = nibbles.to(torch.int32).view(self.out_features, self.in_features)
-        both = torch.stack([scale, zero], dim=-1).transpose(0, 1).contiguous()
-        self.register_buffer("scale_and_zero", both.to(weight.dtype))
+        groups = self.in_features // self.group
+        both = torch.empty(groups, self.out_features, 2, dtype=weight.dtype, device=weight.device)
+        nibbles = torch.empty(weight.shape, dtype=torch.int32, device=weight.device)
+        for rows in _row_blocks(weight):
+            grouped = weight[rows].float().view(-1, groups, self.group)
+            low, high = grouped.aminmax(dim=-1)
+            # Round the stored constants first, so the nibbles are chosen for what is kept.
+            scale = ((high - low) / 15).clamp(min=_LEAST_SCALE).to(weight.dtype).float()
+            zero = (low + 8 * scale).to(weight.dtype).float()
+            steps = (grouped - zero[..., None]) / scale[..., None] + 8
+            nibbles[rows] = steps.round().clamp(0, 15).flatten(1).to(torch.int32)
+            both[:, rows] = torch.stack([scale, zero], dim=-1).transpose(0, 1).to(weight.dtype)
+        self.register_buffer("scale_and_zero", both)
         self._device_type = weight.device.type
         self._layout, packed = self._pack(nibbles, weight.dtype)
         self.register_buffer("packed", packed)
