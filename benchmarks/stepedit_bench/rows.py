@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 from stepedit_bench import preservation
 from stepedit_bench.preservation import BenchMeasures, Kept, Thresholds
+from stepedit_bench.store import write_bytes
 from stepedit_bench.produce import Produced, Protocol
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
@@ -105,8 +107,13 @@ def _score(bench: _Bench, output: Utterance) -> tuple[Score, list[dict[str, Any]
 
 def _write(bench: _Bench, name: str, audio: Utterance) -> dict[str, str]:
     """Keep a recording as 32-bit float WAV and return its place and digest."""
+    from scipy.io import wavfile
+
     relative = f"{bench.produced.unit.folder}/{name}.wav"
-    audio.write(bench.folder / relative, subtype="FLOAT")
+    buffer = io.BytesIO()
+    # libsndfile stamps float files with the time of writing; these bytes must not change.
+    wavfile.write(buffer, audio.sample_rate, audio.samples)
+    write_bytes(bench.folder / relative, buffer.getvalue())
     return {"audio": relative, "audio_sha256": audio.digest}
 
 

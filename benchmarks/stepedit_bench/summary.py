@@ -71,9 +71,24 @@ class Group:
 
 
 def share(values: Iterable[bool | None], seed: int) -> Interval | None:
-    """Return the share of True among what is known, with a bootstrap interval."""
+    """Return the share of True among what is known, with a 95 % bootstrap interval.
+
+    Where all cases agree, resampling them has no spread, which is not certainty; the Wilson
+    score interval (Wilson 1927) takes its place there.
+    """
     known = [float(value) for value in values if value is not None]
-    return bootstrap_interval(known, np.random.default_rng(seed)) if known else None
+    if not known:
+        return None
+    if len(set(known)) == 1:
+        return _wilson(known[0], len(known))
+    return bootstrap_interval(known, np.random.default_rng(seed))
+
+
+def _wilson(mean: float, n: int) -> Interval:
+    """Return the 95 % Wilson score interval of a share that is 0 or 1."""
+    z2 = 1.959964**2
+    far = z2 / (n + z2)
+    return Interval(mean, 0.0, far, n) if mean == 0 else Interval(mean, 1.0 - far, 1.0, n)
 
 
 def _means(rows: Sequence[Row], field: str, names: Iterable[str] | None = None) -> dict[str, float]:
@@ -178,7 +193,7 @@ def print_table(groups: Sequence[Group], console: Console) -> None:
     """Print one line per group: shares in percent with 95 % intervals."""
     from rich.table import Table
 
-    table = Table(title="% of cases with 95 % bootstrap interval", title_justify="left")
+    table = Table(title="% of cases, 95 % interval", title_justify="left")
     for name in ("edit", "audio", "n", "reached", "preserved", "joint success", "not measured"):
         table.add_column(name, justify="left" if name in {"edit", "audio"} else "right")
     for group in groups:

@@ -1,0 +1,1 @@
+"""How fast the engine is: every stage against the plain way, in one run."""

@@ -1,0 +1,108 @@
+"""The ``stepedit bench-engine`` command."""
+
+from __future__ import annotations
+
+import json
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from stepedit_bench.speed.measure import Measurement, Settings
+
+__all__ = ["bench_engine"]
+
+
+@click.command("bench-engine", short_help="Time every stage of the engine against the plain way.")
+@click.option(
+    "--size",
+    type=click.Choice(["full", "small"]),
+    default="small",
+    show_default=True,
+    help="full: the published sizes (14 GB in float32); small: what a laptop runs.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+    default="auto",
+    show_default=True,
+    help="Arithmetic of the language model.",
+)
+@click.option("--seconds", default=10.0, show_default=True, help="Audio per utterance.")
+@click.option("--new-tokens", default=200, show_default=True, help="Tokens to generate.")
+@click.option("--prompt-tokens", default=600, show_default=True, help="Tokens of the prompt.")
+@click.option("--batch", default=8, show_default=True, help="Items of the batched stages.")
+@click.option("--repeats", default=2, show_default=True, help="Runs; the fastest counts.")
+@click.option("--threads", type=int, help="CPU threads of torch.")
+@click.option("--json", "out", type=click.Path(path_type=Path), help="Write the table as JSON.")
+def bench_engine(
+    size: str,
+    device: str,
+    dtype: str,
+    seconds: float,
+    new_tokens: int,
+    prompt_tokens: int,
+    batch: int,
+    repeats: int,
+    threads: int | None,
+    out: Path | None,
+) -> None:
+    """Time every stage of the engine against the plain way of doing the same work.
+
+    Builds the architecture with random weights, so nothing is downloaded. Ratios above 1 mean
+    that stepedit is faster. The semantic tokenizer and the speaker model are ONNX graphs that
+    ship with a checkpoint; they are not part of this table.
+    """
+    import torch
+
+    from stepedit_bench.speed.measure import Settings, measure_all
+    from stepedit_bench.speed.sizes import SIZES
+    from stepedit_core.models.parts import pick_device, pick_dtype
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    chosen = pick_device(device)
+    settings = Settings(
+        chosen, pick_dtype(dtype, chosen), seconds, prompt_tokens, new_tokens, batch, repeats
+    )
+    found = measure_all(SIZES[size], settings, lambda name: click.echo(f"... {name}", err=True))
+    facts = _facts(size, settings)
+    _print(found, facts)
+    if out is not None:
+        lines = [item.data() for item in found]
+        out.write_text(json.dumps({"machine": facts, "stages": lines}, indent=2) + "\n")
+
+
+def _facts(size: str, settings: Settings) -> dict[str, Any]:
+    """Return what the figures were measured on."""
+    import torch
+
+    name = platform.processor() or platform.machine()
+    if settings.device.type == "cuda":
+        name = torch.cuda.get_device_name(settings.device)
+    return {
+        "size": size,
+        "device": f"{settings.device} ({name})",
+        "dtype": str(settings.dtype).removeprefix("torch."),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _print(found: list[Measurement], facts: dict[str, Any]) -> None:
+    """Print the table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    title = ", ".join(f"{key} {value}" for key, value in facts.items())
+    table = Table("stage", "ours, s", "plain, s", "ratio", "x floor", "x real time", "plain way")
+    table.title = title
+    for item in found:
+        line = item.data()
+        numbers = (line["ours"], line["plain"], line["ratio"], line["times_floor"])
+        shown = ["" if number is None else f"{number:.3g}" for number in numbers]
+        table.add_row(item.stage, *shown, f"{line['times_real_time']:.3g}", item.note)
+    Console().print(table)
