@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from stepedit_core.edit import AnyEdit
+from stepedit_core.edit import AnyEdit, explain_validation
 from stepedit_core.utterance import Utterance
 
 __all__ = [
@@ -244,8 +244,8 @@ def read_cases(text: str) -> list[Case]:
             continue
         try:
             cases.append(Case.model_validate_json(line))
-        except ValueError as error:
-            raise ValueError(f"line {number}: {error}") from error
+        except ValidationError as error:
+            raise ValueError(f"line {number}: {explain_validation(error)}") from error
     ids = [case.id for case in cases]
     twice = {name for name in ids if ids.count(name) > 1}
     if twice:

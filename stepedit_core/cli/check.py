@@ -121,15 +121,18 @@ def _print(results: Iterable[CheckResult], *, verbose: bool) -> None:
     for heading in ("check", "of", "result", "why"):
         table.add_column(heading, overflow="fold")
     rows = list(results)
+    alike: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         if verbose or row.status != "passed":
-            check = row.check.replace("_", " ")
-            table.add_row(check, escape(row.about), marks[row.status], escape(row.text))
+            alike.setdefault((row.check, row.status, row.text), []).append(row.about)
+    for (check, status, text), about in alike.items():
+        more = f" and {len(about) - 1} more" if len(about) > 1 else ""
+        table.add_row(check.replace("_", " "), escape(about[0] + more), marks[status], escape(text))
     if table.row_count:
         console().print(table)
     counts = Counter(row.status for row in rows)
-    about = ", ".join(dict.fromkeys(row.about for row in rows if ":" not in row.about))
+    edits = ", ".join(dict.fromkeys(row.about for row in rows if ":" not in row.about))
     click.echo(
-        f"{about}: {counts['passed']} passed, {counts['skipped']} skipped, "
+        f"{edits}: {counts['passed']} passed, {counts['skipped']} skipped, "
         f"{counts['failed']} failed"
     )

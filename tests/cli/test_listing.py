@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+from importlib import metadata
+
+import pytest
+
+from stepedit_core.cli import doctor
+from stepedit_core.hookspecs import hookimpl
+from stepedit_core.registry import Registry
+from tests.cli.calls import call, refused
+from tests.conftest import TOYS
+from tests.toy_edits import Gain
+
+
+class Twice:
+    @hookimpl
+    def stepedit_edits(self) -> list[type[Gain]]:
+        return [Gain]
+
+
+class Broken:
+    @hookimpl
+    def stepedit_edits(self) -> list[type[Gain]]:
+        raise ImportError("no module named zilch")
+
+
+def test_edits_lists_parameters_routes_and_origin(toys: Registry) -> None:
+    result = call("edits")
+    assert result.exit_code == 0
+    row = next(line for line in result.stdout.splitlines() if line.startswith("within"))
+    assert "inner, spans?" in row
+    assert "llm" in row
+    assert "(local) 0" in row
+
+
+def test_edits_as_json_have_a_schema(toys: Registry) -> None:
+    rows = {row["name"]: row for row in json.loads(call("edits", "--json").stdout)}
+    gain = rows["gain"]
+    assert gain["routes"] == ["dsp"]
+    assert gain["parameters"]["properties"]["db"]["maximum"] == 12
+    assert gain["plugin"] == {"name": "toys", "distribution": "(local)", "version": "0"}
+    assert rows["recite"]["needs_transcript"] == ["llm"]
+
+
+def test_clashes_and_an_empty_registry_are_said(toys: Registry) -> None:
+    toys.register(Twice(), "twice")
+    result = call("edits")
+    assert "left out: edit 'gain' is brought by" in result.stderr
+    assert "\ngain" not in result.stdout
+    toys.unregister("twice")
+    toys.unregister("toys")
+    assert "no plugin is loaded" in call("edits").stderr
+
+
+def test_plugins_shows_errors(toys: Registry) -> None:
+    toys.register(Broken(), "broken")
+    result = call("plugins")
+    assert result.exit_code == 0
+    assert "ImportError: no module named zilch" in result.stdout
+    rows = {row["name"]: row for row in json.loads(call("plugins", "--json").stdout)}
+    assert rows["toys"]["error"] is None
+    assert rows["toys"]["edits"] == ["burst", "gain", "hiss", "recite", "vanish", "within"]
+    assert "stepedit_load_engine" in rows["toys"]["hooks"]
+    assert rows["broken"]["error"] == "ImportError: no module named zilch"
+
+
+def test_plugins_add_commands(toys: Registry) -> None:
+    from stepedit_core.cli import root
+
+    root.cli._asked_plugins = False
+    assert "toy-hello" in call("--help").stdout
+    assert call("toy-hello").stdout == "hello from a plugin\n"
+    root.cli.commands.pop("toy-hello")
+
+
+def test_a_plugin_that_cannot_add_its_command_does_not_stop_the_others(toys: Registry) -> None:
+    from stepedit_core.cli import root
+
+    class Failing:
+        @hookimpl
+        def stepedit_commands(self, cli: object) -> None:
+            raise RuntimeError("cannot")
+
+    toys.register(Failing(), "failing")
+    root.cli._asked_plugins = False
+    assert call("--help").exit_code == 0
+    assert [i.error for i in toys.plugins() if i.name == "failing"] == ["RuntimeError: cannot"]
+    root.cli.commands.pop("toy-hello")
+
+
+def test_a_plugin_file_is_loaded_before_the_command(toys: Registry) -> None:
+    rows = json.loads(call("-p", TOYS, "plugins", "--json").stdout)
+    assert "toy_edits" in {row["name"] for row in rows}
+
+
+def test_the_version_is_the_distributions() -> None:
+    assert call("--version").stdout == f"stepedit {metadata.version('stepedit')}\n"
+
+
+def test_doctor_finds_what_is_here(toys: Registry) -> None:
+    result = call("doctor", "--json")
+    rows = {row["name"]: row for row in json.loads(result.stdout)}
+    assert rows["python"]["state"] == "ok"
+    assert rows["numpy"]["found"] == metadata.version("numpy")
+    assert rows["toys"]["topic"] in ("engine", "plugin")
+    assert {"sox", "rubberband", "embedded", "torch"} <= set(rows)
+
+
+def test_doctor_names_the_cure(toys: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    monkeypatch.setattr(
+        doctor.metadata, "requires", lambda name: ["nosuch>=1", 'other; extra == "bench"']
+    )
+    toys.register(Broken(), "broken")
+    result = call("doctor")
+    assert result.exit_code == 1
+    assert "apt-get install sox" in result.stdout
+    assert "pip install 'nosuch'" in result.stdout
+    assert "pip install 'stepedit[bench]'" in result.stdout
+    assert "STEPEDIT_DISABLE=broken" in result.stdout
+    assert "2 needed things are missing or broken" in result.stdout
+
+
+def test_an_unexpected_error_is_one_line_too(
+    toys: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepedit_core.cli.listing.get_registry", lambda: 1 / 0)
+    line = refused(call("edits"), code=1)
+    assert "ZeroDivisionError: division by zero; --debug shows where" in line
