@@ -43,10 +43,18 @@ def build_pairs(
             lambda rng, n: [items[int(i)] for i in rng.integers(0, len(items), n)],
         )
         try:
-            built += list(builder.build(job, context))
+            built += [_known(subject, item) for item in builder.build(job, context)]
         except AudioError as error:
             built.append(Rejected(str(error)))
     return built
+
+
+def _known(subject: Subject, item: object) -> EditPair | Rejected:
+    """Return what a builder yielded if it is a pair or a rejection; fail otherwise."""
+    kind = type(item).__name__
+    require(isinstance(item, EditPair | Rejected), f"{subject.name}: build() yielded {kind}")
+    assert isinstance(item, EditPair | Rejected)
+    return item
 
 
 def _builder(subject: Subject) -> PairBuilder:
@@ -80,11 +88,6 @@ def builds_good_pairs(subject: Subject) -> None:
         require(
             _marks(built) == _marks(build_pairs(subject, builder, items)),
             f"{subject.name}: same corpus and seed, other pairs",
-        )
-    for item in built:
-        require(
-            isinstance(item, EditPair | Rejected),
-            f"{subject.name}: build() yielded {type(item).__name__}",
         )
     pairs = [item for item in built if isinstance(item, EditPair)]
     if not pairs:

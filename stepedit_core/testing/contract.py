@@ -108,7 +108,8 @@ class EditContract:
     def test_edit(self, edit_check: Callable[[Subject, Edit, Utterance], None], edit: Edit) -> None:
         """Run one check of one request."""
         subject = self.subject()
-        edit_check(subject, edit, dict(subject.samples)[edit])
+        utterance = next(sound for request, sound in subject.samples if request == edit)
+        edit_check(subject, edit, utterance)
 
 
 def _run(check: str, about: str, work: Callable[[], None]) -> CheckResult:

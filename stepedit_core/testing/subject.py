@@ -85,19 +85,19 @@ class Subject:
         """
         hooks = registry or get_registry()
         subject = cls(edit_class, (), registry=hooks)
-        seen: dict[Edit, Utterance] = {}
+        samples: list[tuple[Edit, Utterance]] = []
         for case in subject.cases():
-            if case.edit not in seen and len(seen) < 4:
-                seen[case.edit] = load_case_audio(case, subject.folder)
-        if not seen:
+            if len(samples) < 4 and case.edit not in [edit for edit, _ in samples]:
+                samples.append((case.edit, load_case_audio(case, subject.folder)))
+        if not samples:
             try:
-                seen[edit_class()] = speech_like()
+                samples.append((edit_class(), speech_like()))
             except ValueError as error:
                 raise ContractFailure(
                     f"{edit_class.name}: nothing to try; bring cases (stepedit_cases) so that "
                     "the checks know requests that make sense"
                 ) from error
-        subject.samples = tuple(seen.items())
+        subject.samples = samples
         return subject
 
     @property
