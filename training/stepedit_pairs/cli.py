@@ -18,22 +18,17 @@ if TYPE_CHECKING:
 __all__ = ["pairs"]
 
 
-def _options(given: tuple[str, ...]) -> dict[str, str]:
-    """Parse ``--set name=value`` texts."""
+def _named(given: tuple[str, ...], option: str) -> dict[str, str]:
+    """Parse ``name=value`` texts of an option."""
     from stepedit_core.errors import StepeditError
 
     parsed = {}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise StepeditError(f"--set takes name=value, got {text!r}")
+            raise StepeditError(f"{option} takes name=value, got {text!r}")
         parsed[name.strip()] = value
     return parsed
-
-
-def _wanted(items: Iterator[CorpusItem], split: str | None) -> Iterator[CorpusItem]:
-    """Keep the items of a split, or all."""
-    return (item for item in items if split is None or item.split == split)
 
 
 @click.command(short_help="Build large-margin pairs from a corpus, resumable.")
@@ -49,6 +44,8 @@ def _wanted(items: Iterator[CorpusItem], split: str | None) -> Iterator[CorpusIt
 @click.option("--margin", help="Margin scorer; the builder's own choice if not given.")
 @click.option("--min-margin", type=click.FloatRange(1, 10), help="Reject pairs below (1-10).")
 @click.option("--split", help="Only items of this split, such as train.")
+@click.option("--where", multiple=True, metavar="NAME=VALUE", help="Only items with this label.")
+@click.option("--licence", help="Licence of recordings whose corpus states none.")
 @click.option("--limit", type=click.IntRange(1), help="Only so many jobs.")
 @click.option("--block-size", default=32, show_default=True, help="Jobs in one shard.")
 @click.option("--engine", help="Engine for codes and for cloning; none by default.")
@@ -66,6 +63,8 @@ def pairs(
     margin: str | None,
     min_margin: float | None,
     split: str | None,
+    where: tuple[str, ...],
+    licence: str | None,
     limit: int | None,
     block_size: int,
     engine: str | None,
@@ -84,6 +83,7 @@ def pairs(
     from stepedit_core import __version__
     from stepedit_core.registry import get_registry
     from stepedit_pairs.corpora import find_reader
+    from stepedit_pairs.plan import wanted
     from stepedit_pairs.settings import RunSettings
 
     registry = get_registry()
@@ -94,12 +94,14 @@ def pairs(
         corpus=str(Path(corpus).resolve()),
         layout=reader.name,
         seed=seed,
-        options=_options(given),
+        options=_named(given, "--set"),
         builder=builder,
         builder_version=chosen.version,
         margin=margin or chosen.default_margin,
         min_margin=chosen.min_margin if min_margin is None else min_margin,
         split=split,
+        where=_named(where, "--where"),
+        licence=licence,
         limit=limit,
         block_size=block_size,
         engine=engine,
@@ -107,7 +109,7 @@ def pairs(
         plugin_files=tuple(str(file) for file in registry.files),
         stepedit=__version__,
     )
-    items = _wanted(reader.items(Path(corpus)), split)
+    items = wanted(reader.items(Path(corpus)), settings)
     totals = _run(out, settings, items, workers, ray_address)
     _summary(out, totals)
 
@@ -171,12 +173,15 @@ def _run(
 
 def _summary(out: Path, totals: RunTotals) -> None:
     """Write card and report, and say what there is and why pairs were rejected."""
-    from stepedit_pairs.report import reject_counts, write_card, write_report
+    from stepedit_pairs.report import reject_counts, write_card, write_rejects, write_report
 
     write_card(out)
+    table = write_rejects(out)
     page = write_report(out)
     hours = totals.audio_seconds / 3600
     click.echo(f"{totals.kept} pairs ({hours:.2f} h of source audio) in {out / 'shards'}")
     for reason, count in islice(reject_counts(out).items(), 20):
         click.echo(f"  rejected {count}: {reason}")
+    if totals.rejected:
+        click.echo(f"rejects: {table}")
     click.echo(f"report: {page}")

@@ -43,11 +43,13 @@ def process_on_ray(
     except ImportError as error:
         raise MissingDependencyError("--ray needs Ray Data: pip install 'stepedit[ray]'") from error
     if not ray.is_initialized():
-        local = {"num_cpus": max(2, workers)} if address == "local" else {}
-        ray.init(address=None if address == "local" else address, log_to_driver=False, **local)
+        if address == "local":
+            ray.init(num_cpus=max(2, workers), log_to_driver=False, include_dashboard=False)
+        else:
+            ray.init(address=address, log_to_driver=False)
     dataset = ray.data.from_items(todo, override_num_blocks=len(todo))
     done = dataset.map(
-        _Worker,
+        _Worker,  # type: ignore[arg-type]  # Ray takes a class and makes actors of it
         fn_constructor_args=(folder,),
         concurrency=max(2, workers),
         num_cpus=1,

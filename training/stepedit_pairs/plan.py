@@ -22,7 +22,7 @@ from stepedit_pairs.corpora.stored import item_of
 from stepedit_pairs.files import write_atomically
 from stepedit_pairs.settings import RunSettings
 
-__all__ = ["Plan", "read_block", "read_sample", "write_plan"]
+__all__ = ["Plan", "read_block", "read_sample", "wanted", "write_plan"]
 
 SAMPLE_SIZE = 256
 """Items kept for ``BuildContext.sample``, drawn evenly from the whole corpus."""
@@ -56,6 +56,19 @@ def _job_data(job: PairJob) -> dict[str, Any]:
 def _job_from(data: dict[str, Any]) -> PairJob:
     items = tuple(item_of(item) for item in data["items"])
     return PairJob(data["key"], items, data["params"])
+
+
+def wanted(items: Iterable[CorpusItem], settings: RunSettings) -> Iterator[CorpusItem]:
+    """Yield the items that a run asks for, with its licence where the corpus states none."""
+    for item in items:
+        if settings.split is not None and item.split != settings.split:
+            continue
+        facts = {**dataclasses.asdict(item), **item.labels}
+        if any(facts.get(name) != value for name, value in settings.where.items()):
+            continue
+        if item.licence is None and settings.licence is not None:
+            item = dataclasses.replace(item, licence=settings.licence)
+        yield item
 
 
 class _Reservoir:
@@ -105,6 +118,11 @@ def write_plan(
         lines = "".join(json.dumps(_job_data(job), ensure_ascii=False) + "\n" for job in block)
         write_atomically(_block_path(folder, blocks), lines.encode())
         blocks, total = blocks + 1, total + len(block)
+    if not total:
+        raise StepeditError(
+            f"{settings.corpus}: nothing to do; {reservoir.seen} recordings were found, and none "
+            f"fits {settings.edit} pairs with these settings"
+        )
     sample = [dataclasses.asdict(item) for item in reservoir.items]
     write_atomically(folder / "plan" / "sample.json", json.dumps(sample).encode())
     plan = Plan(blocks, total)

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 def stepedit_commands(cli: click.Group) -> None:
     """Add ``stepedit pairs`` and its companions."""
     from stepedit_pairs.cli import pairs
+    from stepedit_pairs.cli_export import pairs_export, pairs_import
+    from stepedit_pairs.cli_prefer import pairs_prefer
+    from stepedit_pairs.cli_validate import pairs_validate
 
-    cli.add_command(pairs)
+    for command in (pairs, pairs_export, pairs_import, pairs_prefer, pairs_validate):
+        cli.add_command(command)
 
 
 @hookimpl
@@ -32,6 +36,7 @@ def stepedit_corpora() -> Sequence[CorpusReader]:
 @hookimpl
 def stepedit_margin_scorers() -> Sequence[MarginScorer]:
     """Bring the acoustic and judge-based margin scorers."""
-    from stepedit_pairs.margins import MARGIN_SCORERS
+    from stepedit_core.registry import get_registry
+    from stepedit_pairs.margins import MARGIN_SCORERS, judge_margins
 
-    return MARGIN_SCORERS
+    return (*MARGIN_SCORERS, *judge_margins(get_registry()))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from stepedit_core.errors import StepeditError
-from stepedit_core.pairs import CorpusItem
+from stepedit_core.pairs import CorpusItem, PairBuilder
 from stepedit_core.registry import get_registry
 from stepedit_pairs.plan import Plan, write_plan
 from stepedit_pairs.settings import FILE, RunSettings
@@ -62,7 +63,7 @@ def _open(folder: Path, settings: RunSettings) -> None:
     settings.save(folder)
 
 
-def _check(settings: RunSettings) -> Any:
+def _check(settings: RunSettings) -> PairBuilder:
     """Return the run's builder after checking everything that a worker would need."""
     registry = get_registry()
     info = registry.edit_info(settings.edit)
@@ -116,7 +117,15 @@ def run_pairs(
         totals.add(report)
         if on_block is not None:
             on_block(report)
+    _sweep(folder)
     return totals
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the unfinished files of processes that were killed, once all blocks are done."""
+    for part in ("shards", "rejects", "blocks", "plan"):
+        for partial in (folder / part).glob(".*"):
+            partial.unlink(missing_ok=True)
 
 
 def _spread(
@@ -135,6 +144,18 @@ def _spread(
         yield from _process_locally(folder, todo, min(workers, len(todo)))
 
 
+def _follow_parent() -> None:
+    """End a worker with the process that started it, even if that was killed."""
+    parent = multiprocessing.parent_process()
+
+    def wait_and_end() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait_and_end, daemon=True).start()
+
+
 def _process_locally(folder: str, todo: list[int], workers: int) -> Iterator[BlockReport]:
     """Work in several processes with few blocks in flight, so that memory stays level."""
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
@@ -142,7 +163,7 @@ def _process_locally(folder: str, todo: list[int], workers: int) -> Iterator[Blo
     context = multiprocessing.get_context("spawn")
     queue = iter(todo)
     try:
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        with ProcessPoolExecutor(workers, context, _follow_parent) as pool:
             running: set[Future[BlockReport]] = {
                 pool.submit(process_block, folder, index)
                 for index in itertools.islice(queue, 2 * workers)
@@ -154,6 +175,11 @@ def _process_locally(folder: str, todo: list[int], workers: int) -> Iterator[Blo
                     if following is not None:
                         running.add(pool.submit(process_block, folder, following))
                     yield future.result()
+    except BrokenProcessPool as error:
+        raise StepeditError(
+            "a worker process ended by itself, perhaps for want of memory; call the same command "
+            "again to go on, with fewer --workers or a smaller --block-size"
+        ) from error
     finally:
         for name, value in before.items():
             if value is None:

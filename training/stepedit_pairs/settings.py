@@ -43,6 +43,10 @@ class RunSettings(BaseModel):
     """Pairs below are rejected."""
     split: str | None = None
     """Only items of this split."""
+    where: Mapping[str, str] = {}
+    """Only items with these labels or facts."""
+    licence: str | None = None
+    """Licence of items whose corpus states none."""
     limit: int | None = None
     """Only so many jobs."""
     block_size: int = 32

@@ -22,6 +22,7 @@ __all__ = [
     "flac_bytes",
     "read_rows",
     "read_shard",
+    "row_audio",
     "row_of",
     "shard_paths",
     "write_shard",
@@ -70,6 +71,16 @@ def flac_bytes(utterance: Utterance) -> bytes:
     buffer = io.BytesIO()
     sf.write(buffer, utterance.samples, utterance.sample_rate, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
+
+
+def row_audio(row: Mapping[str, Any], role: str) -> Utterance | None:
+    """Return the ``source``, ``target`` or ``rejected`` audio of a row, or None without one."""
+    audio = row[f"{role}_audio"]
+    if audio is None:
+        return None
+    samples, rate = sf.read(io.BytesIO(audio["bytes"]), dtype="float32")
+    text = row["source_text"] if role == "source" else row["target_text"]
+    return Utterance(samples, rate, text, row["language"])
 
 
 def _audio(utterance: Utterance | None, name: str) -> dict[str, Any] | None:
@@ -132,7 +143,7 @@ def write_shard(folder: Path, index: int, rows: list[dict[str, Any]]) -> None:
     buffer = io.BytesIO()
     # FLAC does not compress further, so the audio columns are stored as they are.
     plain = ["source_audio.bytes", "target_audio.bytes", "rejected_audio.bytes"]
-    columns = {name: "zstd" for name in _leaf_names() if name not in plain}
+    columns: dict[str, Any] = {name: "zstd" for name in _leaf_names() if name not in plain}
     pq.write_table(
         pa.Table.from_pylist(rows, schema=SCHEMA),
         buffer,

@@ -98,9 +98,11 @@ def _workshop(folder: str) -> Workshop:
     if settings.engine is not None:
         config = EngineConfig(name_or_path=settings.engine, device=settings.device)
         engine = load_engine(config)
+    builder = registry.pair_builder(edit.edit_class, settings.builder)
+    builder.min_margin = settings.min_margin
     return Workshop(
         settings=settings,
-        builder=registry.pair_builder(edit.edit_class, settings.builder),
+        builder=builder,
         plugin=f"{edit.plugin.distribution} {edit.plugin.version}",
         margin=margin_scorer(registry, settings.margin),
         engine=engine,

@@ -66,7 +66,7 @@ def find_reader(
         if layout not in known:
             raise StepeditError(f"no corpus layout {layout!r}; there is {', '.join(known)}")
         return known[layout]
-    found = {name: reader for name, reader in known.items() if reader.recognises(corpus)}
+    found = {name: reader for name, reader in known.items() if reader.recognises(Path(corpus))}
     if len(found) > 1:
         found.pop(FALLBACK, None)
     if len(found) == 1:

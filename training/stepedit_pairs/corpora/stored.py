@@ -109,8 +109,7 @@ def _items_of(root: Path, file: Path) -> Iterator[CorpusItem]:
     ]
     name = file.name if root.is_file() else file.relative_to(root).as_posix()
     split = _split_of(name)
-    number = 0
-    for row in _plain_rows(file, plain):
+    for number, row in enumerate(_plain_rows(file, plain)):
         facts = {key.lower(): _spelt(features.get(key), value) for key, value in row.items()}
         facts.setdefault("id", f"{name}{_MARK}{number}")
         facts.setdefault("split", split)
@@ -118,7 +117,6 @@ def _items_of(root: Path, file: Path) -> Iterator[CorpusItem]:
         item = item_from_row(facts, place, number, root.resolve().stem)
         if item is not None:
             yield item_of({field: getattr(item, field) for field in item.__dataclass_fields__})
-        number += 1
 
 
 def _split_of(name: str) -> str | None:
@@ -186,7 +184,8 @@ def _cell(file: str, column: str, row: int) -> bytes:
     if value.get("bytes") is not None:
         return bytes(value["bytes"])
     if value.get("path"):
-        return (Path(file).parent / value["path"]).read_bytes()
+        beside: bytes = (Path(file).parent / value["path"]).read_bytes()
+        return beside
     raise ValueError("the row holds no recording")
 
 

@@ -1,0 +1,126 @@
+"""Margin scorers: how strongly source and target differ along the attribute that was edited."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from stepedit_core import acoustics
+from stepedit_core.acoustics_profiles import EMOTIONS, STYLES, Profile
+from stepedit_core.edit import Edit
+from stepedit_core.pairs import MAX_MARGIN, MIN_MARGIN, MarginScorer
+from stepedit_core.registry import Registry
+from stepedit_core.scoring import Judge, Verdict
+from stepedit_core.utterance import Utterance
+
+__all__ = ["MARGIN_SCORERS", "AcousticMargin", "JudgeMargin", "judge_margins"]
+
+REMOVE = "remove"
+_TABLES: Mapping[str, Mapping[str, Profile]] = {"emotion": EMOTIONS, "style": STYLES}
+JUDGE = "judge:"
+"""Begins the name of a scorer that asks a judge: ``--margin judge:NAME``."""
+
+# A parallel group shares its neutral rendition, and a pair is measured in both directions.
+_measured = lru_cache(maxsize=48)(acoustics.measure)
+
+
+def _label(edit: Edit) -> str | None:
+    """Return the label that an edit asks for: the value of its parameter ``to``."""
+    label = getattr(edit, "to", None)
+    return str(label) if label is not None else None
+
+
+class AcousticMargin:
+    """The shift of pitch, level, rate and spectrum along the edited label's usual shift.
+
+    The shift from source to target is compared with how speakers usually shift for the label
+    (``stepedit_core.acoustics_profiles``): 1 is no shift or the opposite one, 8 the usual size
+    of a clear portrayal, 6 some 0.7 of it. For ``to=remove`` the source is measured against the
+    target along the profile that fits it best.
+    """
+
+    name = "acoustic"
+    validation = "not yet measured"
+
+    def margin(self, source: Utterance, target: Utterance, edit: Edit) -> float | None:
+        """Return the margin 1..10; None for other edits, labels without a profile, and silence."""
+        profiles, label = _TABLES.get(edit.name), _label(edit)
+        if profiles is None or label is None:
+            return None
+        if label == REMOVE:
+            shift = acoustics.difference(_measured(target), _measured(source))
+            found = [acoustics.margin(shift, profile) for profile in profiles.values()]
+            return max((value for value in found if value is not None), default=None)
+        if label not in profiles:
+            return None
+        shift = acoustics.difference(_measured(source), _measured(target))
+        return acoustics.margin(shift, profiles[label])
+
+
+class JudgeMargin:
+    """What a registered judge says of the target, with the source as its reference.
+
+    The judge is asked to rate, from 1 to 10, how clearly the target carries the label that the
+    source lacks. A judge that gives each label a probability instead is read as 1 plus nine
+    times the gain from source to target; one that only names a label as 10 where it names the
+    asked one for the target alone, and else 1.
+    """
+
+    def __init__(self, judge: type[Judge]) -> None:
+        """Take the judge's class; it is loaded when the first pair is scored."""
+        self._class = judge
+        self._judge: Judge | None = None
+
+    @property
+    def name(self) -> str:
+        """Name for ``--margin``: ``judge:`` and the judge's name."""
+        return f"{JUDGE}{self._class.name}"
+
+    @property
+    def validation(self) -> str:
+        """How the judge was validated, in its own words."""
+        return self._class.validation or f"the judge {self._class.name} states no validation"
+
+    def margin(self, source: Utterance, target: Utterance, edit: Edit) -> float | None:
+        """Return the margin 1..10; None where the judge refuses or cannot judge the edit."""
+        if self._judge is None:
+            self._judge = self._class()
+        label = _label(edit)
+        if edit.name not in self._judge.tasks() or label is None:
+            return None
+        question = {"scale": [MIN_MARGIN, MAX_MARGIN], "label": label, "edit": edit.to_data()}
+        labels = (label, "neutral") if label != REMOVE else ("neutral",)
+
+        def ask(utterance: Utterance, reference: Utterance | None) -> Verdict:
+            assert self._judge is not None
+            return self._judge.judge(
+                edit.name, utterance, reference=reference, labels=labels, question=question
+            )
+
+        verdict = ask(target, source)
+        if verdict.refused:
+            return None
+        if verdict.score is not None:
+            return _clamped(verdict.score)
+        before = ask(source, None)
+        if before.refused:
+            return None
+        wanted = labels[0]
+        if verdict.scores:
+            gain = verdict.scores.get(wanted, 0.0) - before.scores.get(wanted, 0.0)
+            return _clamped(MIN_MARGIN + (MAX_MARGIN - MIN_MARGIN) * gain)
+        return MAX_MARGIN if before.label != wanted == verdict.label else MIN_MARGIN
+
+
+def _clamped(value: float) -> float:
+    return min(max(float(value), MIN_MARGIN), MAX_MARGIN)
+
+
+MARGIN_SCORERS: tuple[MarginScorer, ...] = (AcousticMargin(),)
+"""The built-in scorers that need no judge."""
+
+
+def judge_margins(registry: Registry) -> tuple[MarginScorer, ...]:
+    """Return a scorer for each judge that a plugin brings."""
+    judges = registry.named("stepedit_judges", lambda judge: str(judge.name))
+    return tuple(JudgeMargin(judge) for judge in judges.values())

@@ -1,0 +1,253 @@
+"""Preference pairs: candidates from an engine for the rows of a run, the best against the worst.
+
+After Step-Audio-EditX (arXiv:2511.03601): people give 20 candidates 1 to 5 points and a gap
+above 3 makes a pair; or a judge gives 1 to 10 and the gap is to be above 8. Each shard of the
+run is a unit of work whose files appear when they are complete, so that a killed run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from stepedit_core import __version__
+from stepedit_core.edit import Edit, edit_from_data
+from stepedit_core.engines import SpeechEngine
+from stepedit_core.errors import StepeditError
+from stepedit_core.llm_route import apply_by_llm
+from stepedit_core.utterance import Utterance
+from stepedit_pairs.files import write_atomically
+from stepedit_pairs.jsonl import parse_codes
+from stepedit_pairs.settings import RunSettings, job_rng
+from stepedit_pairs.shards import flac_bytes, read_shard, row_audio, shard_paths, write_shard
+
+__all__ = ["Candidate", "PreferSettings", "candidates_of", "choose", "generate", "open_run"]
+
+FILE = "prefer.json"
+GAPS = {"people": 3.0, "judge": 8.0}
+"""Gap between best and worst that must be exceeded, on scales of 1 to 5 and 1 to 10."""
+
+
+class PreferSettings(BaseModel):
+    """What decides which preference pairs a run gives."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    run: str
+    """Folder of the pairs whose sources and edits are used."""
+    engine: str
+    """Engine that makes the candidates."""
+    judge: str | None = None
+    """Judge that scores them; None: people."""
+    candidates: int = 20
+    """Candidates for each row."""
+    gap: float = GAPS["people"]
+    """Best minus worst score must exceed this."""
+    seed: int = 0
+    """Seeds every candidate, together with its row's id."""
+    limit: int | None = None
+    """Only so many rows of each shard."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One answer of the engine to a row's request.
+
+    Attributes:
+        row: id of the row.
+        number: 0, 1, ... within the row.
+        path: FLAC file, relative to the run's folder.
+        codes: its codes as ``<audio_N>`` marks, or None.
+        seed: what it was drawn with.
+    """
+
+    row: str
+    number: int
+    path: str
+    codes: str | None
+    seed: int
+
+
+def open_run(out: Path, settings: PreferSettings) -> None:
+    """Start a folder of preference pairs, or check that the same one goes on.
+
+    Raises:
+        StepeditError: if the folder holds something else.
+    """
+    path = out / FILE
+    if path.exists():
+        try:
+            before = PreferSettings.model_validate_json(path.read_text(encoding="utf-8"))
+        except ValidationError as error:
+            raise StepeditError(f"{path}: not settings of pairs-prefer ({error})") from error
+        if before != settings:
+            raise StepeditError(f"{out} holds preference pairs made with other settings ({before})")
+        return
+    if out.exists() and any(out.iterdir()):
+        raise StepeditError(f"{out} is not empty and holds no preference pairs; choose another")
+    source = RunSettings.load(Path(settings.run))
+    write_atomically(path, settings.model_dump_json(indent=2).encode())
+    source.model_copy(
+        update={"engine": settings.engine, "seed": settings.seed, "stepedit": __version__}
+    ).save(out)
+
+
+def _index_path(out: Path, shard: Path) -> Path:
+    return out / "candidates" / f"{shard.stem}.json"
+
+
+def generate(out: Path, settings: PreferSettings, engine: SpeechEngine) -> Iterator[int]:
+    """Make the candidates of all rows, a batch for each row; yield how many after each shard.
+
+    A row that the engine cannot answer is listed in the shard's index with the reason.
+    """
+    for shard in shard_paths(Path(settings.run)):
+        path = _index_path(out, shard)
+        if not path.exists():
+            made: list[dict[str, Any]] = []
+            failed: dict[str, str] = {}
+            for number, row in enumerate(read_shard(shard)[: settings.limit]):
+                try:
+                    made += _candidates(out, settings, engine, row, f"{shard.stem}/{number:03d}")
+                except StepeditError as error:
+                    failed[row["id"]] = str(error)
+            index = {"candidates": made, "failed": failed}
+            write_atomically(path, json.dumps(index, ensure_ascii=False).encode())
+        yield len(json.loads(path.read_text(encoding="utf-8"))["candidates"])
+
+
+def _candidates(
+    out: Path, settings: PreferSettings, engine: SpeechEngine, row: Mapping[str, Any], place: str
+) -> list[dict[str, Any]]:
+    """Draw a row's candidates in one batch and write their audio."""
+    source = row_audio(row, "source")
+    if source is None:
+        raise StepeditError("the row has no source audio")
+    n = settings.candidates
+    edit = edit_from_data(json.loads(row["edit_json"]))
+    seeds = [int(seed) for seed in job_rng(settings.seed, row["id"]).integers(2**31, size=n)]
+    outcomes = apply_by_llm(
+        [edit] * n, [source] * n, engine, seeds, [parse_codes(row["source_codes"])] * n
+    )
+    made = []
+    for number, (outcome, seed) in enumerate(zip(outcomes, seeds, strict=True)):
+        path = f"candidates/{place}-{number:02d}.flac"
+        write_atomically(out / path, flac_bytes(outcome.utterance))
+        codes = outcome.codes.token_string() if outcome.codes is not None else None
+        made.append(
+            {"row": row["id"], "number": number, "path": path, "codes": codes, "seed": seed}
+        )
+    return made
+
+
+def candidates_of(out: Path, shard: Path) -> dict[str, list[Candidate]]:
+    """Return the candidates of a shard by row, in order."""
+    index = json.loads(_index_path(out, shard).read_text(encoding="utf-8"))
+    found: dict[str, list[Candidate]] = {}
+    for data in index["candidates"]:
+        found.setdefault(data["row"], []).append(Candidate(**data))
+    return found
+
+
+Scores = Mapping[tuple[str, int], float]
+"""Score by row and number of the candidate."""
+
+
+@dataclass
+class Chosen:
+    """What became of the rows: pairs kept, and the others by reason."""
+
+    kept: int = 0
+    rejected: int = 0
+    waiting: int = 0
+
+
+def choose(out: Path, settings: PreferSettings, scored: Iterable[tuple[Path, Scores]]) -> Chosen:
+    """Write the rows whose best candidate is far enough ahead of the worst, and the rejects.
+
+    The best becomes ``target``, the worst ``rejected``. Rows with fewer than two scores wait.
+
+    Args:
+        out: folder of the preference pairs.
+        settings: of this run.
+        scored: shards of the run of pairs with the scores of their candidates.
+    """
+    total = Chosen()
+    for index, (shard, scores) in enumerate(scored):
+        rows, rejects = [], []
+        by_row = candidates_of(out, shard)
+        for row in read_shard(shard)[: settings.limit]:
+            candidates = by_row.get(row["id"], [])
+            known = [c for c in candidates if (c.row, c.number) in scores]
+            if candidates and len(known) < 2 and settings.judge is None:
+                total.waiting += 1
+                continue
+            made = _preferred(out, settings, row, known, scores) if len(known) > 1 else None
+            if made is not None:
+                rows.append(made)
+                continue
+            rejects.append(_reject(settings, row, known, scores))
+        write_shard(out, index, rows)
+        lines = "".join(json.dumps(reject, ensure_ascii=False) + "\n" for reject in rejects)
+        write_atomically(out / "rejects" / f"block-{index:06d}.jsonl", lines.encode())
+        total.kept += len(rows)
+        total.rejected += len(rejects)
+    return total
+
+
+def _reject(
+    settings: PreferSettings, row: Mapping[str, Any], known: list[Candidate], scores: Scores
+) -> dict[str, Any]:
+    points = [scores[c.row, c.number] for c in known]
+    reason = f"gap not above {settings.gap:g}" if len(points) > 1 else "fewer than two scores"
+    return {"key": row["id"], "paths": [], "reason": reason, "details": {"scores": points}}
+
+
+def _preferred(
+    out: Path,
+    settings: PreferSettings,
+    row: Mapping[str, Any],
+    known: list[Candidate],
+    scores: Scores,
+) -> dict[str, Any] | None:
+    """Return a row with the best candidate as target and the worst as rejected, or None."""
+    # Among equals the first one counts, so that the same scores give the same rows.
+    best = max(known, key=lambda c: (scores[c.row, c.number], -c.number))
+    worst = min(known, key=lambda c: (scores[c.row, c.number], c.number))
+    high, low = scores[best.row, best.number], scores[worst.row, worst.number]
+    if high - low <= settings.gap:
+        return None
+    edit: Edit = edit_from_data(json.loads(row["edit_json"]))
+    chosen = Utterance.read(out / best.path)
+    source = row_audio(row, "source")
+    facts = {
+        "preference": {
+            "by": settings.judge or "people",
+            "best": {"candidate": best.number, "score": high, "seed": best.seed},
+            "worst": {"candidate": worst.number, "score": low, "seed": worst.seed},
+            "scored": len(known),
+            "engine": settings.engine,
+        },
+        "pair": json.loads(row["details"]),
+    }
+    return {
+        **row,
+        "target_audio": _sound(out, best),
+        "target_codes": best.codes,
+        "target_seconds": chosen.seconds,
+        "target_text": edit.transcript_after(source) if source else row["target_text"],
+        "rejected_audio": _sound(out, worst),
+        "rejected_codes": worst.codes,
+        "details": json.dumps(facts, ensure_ascii=False),
+        "seed": settings.seed,
+        "stepedit": __version__,
+    }
+
+
+def _sound(out: Path, candidate: Candidate) -> dict[str, Any]:
+    return {"bytes": (out / candidate.path).read_bytes(), "path": Path(candidate.path).name}

@@ -1,0 +1,152 @@
+"""Scores of candidates: from people through a CSV file, or from a judge."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from stepedit_core.edit import edit_from_data
+from stepedit_core.errors import StepeditError
+from stepedit_core.pairs import MAX_MARGIN, MIN_MARGIN
+from stepedit_core.registry import Registry
+from stepedit_core.scoring import Judge
+from stepedit_core.utterance import Utterance
+from stepedit_pairs.files import write_atomically
+from stepedit_pairs.preference import PreferSettings, Scores, candidates_of
+from stepedit_pairs.shards import read_shard, row_audio, shard_paths
+
+__all__ = ["SHEET", "judge_named", "judged", "read_sheet", "write_sheet"]
+
+SHEET = "scores.csv"
+POINTS = (1.0, 5.0)
+_HEAD = ["row", "candidate", "score", "edit", "text", "source_wav", "candidate_wav"]
+
+
+def write_sheet(out: Path, settings: PreferSettings) -> Path:
+    """Write the CSV that people fill in: 1 to 5 in ``score``, WAVs to listen to beside it.
+
+    A sheet that exists is left as it is, with the scores that it holds.
+    """
+    path = out / SHEET
+    if path.exists():
+        return path
+    buffer = io.StringIO()
+    table = csv.writer(buffer, lineterminator="\n")
+    table.writerow(_HEAD)
+    for shard in shard_paths(Path(settings.run)):
+        by_row = candidates_of(out, shard)
+        for number, row in enumerate(read_shard(shard)[: settings.limit]):
+            source = row_audio(row, "source")
+            if row["id"] not in by_row or source is None:
+                continue
+            heard = f"listen/{shard.stem}/{number:03d}-source.wav"
+            source.write(out / heard)
+            edit = str(edit_from_data(json.loads(row["edit_json"])))
+            for candidate in by_row[row["id"]]:
+                wav = f"listen/{shard.stem}/{number:03d}-{candidate.number:02d}.wav"
+                Utterance.read(out / candidate.path).write(out / wav)
+                text = row["target_text"] or ""
+                table.writerow([row["id"], candidate.number, "", edit, text, heard, wav])
+    write_atomically(path, buffer.getvalue().encode())
+    return path
+
+
+def read_sheet(out: Path, settings: PreferSettings) -> Iterator[tuple[Path, Scores]]:
+    """Yield each shard with the scores that people gave its candidates; empty ones are waiting.
+
+    Raises:
+        StepeditError: naming the line whose score is no number from 1 to 5.
+    """
+    path, scores = out / SHEET, {}
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        table = csv.DictReader(lines)
+        if not {"row", "candidate", "score"} <= set(table.fieldnames or ()):
+            raise StepeditError(f"{path}: the columns row, candidate and score are needed")
+        for row in table:
+            value = (row["score"] or "").strip()
+            if value:
+                scores[row["row"], int(row["candidate"])] = _points(value, path, table.line_num)
+    for shard in shard_paths(Path(settings.run)):
+        yield shard, scores
+
+
+def _points(value: str, path: Path, line: int) -> float:
+    try:
+        points = float(value.replace(",", "."))
+    except ValueError:
+        points = -1.0
+    if not POINTS[0] <= points <= POINTS[1]:
+        raise StepeditError(f"{path}, line {line}: score {value!r}; give 1 to 5, or leave it empty")
+    return points
+
+
+def judge_named(registry: Registry, name: str) -> Judge:
+    """Return a judge by name.
+
+    Raises:
+        StepeditError: if no plugin brings it; the text lists those that exist.
+    """
+    known = registry.named("stepedit_judges", lambda judge: str(judge.name))
+    if name not in known:
+        raise StepeditError(f"no judge {name!r}; there is {', '.join(known) or 'none'}")
+    judge: Judge = known[name]()
+    return judge
+
+
+def judged(out: Path, settings: PreferSettings, judge: Judge) -> Iterator[tuple[Path, Scores]]:
+    """Yield each shard with the scores, 1 to 10, that a judge gives its candidates.
+
+    A shard's scores are kept, so that a killed run asks nothing twice. Where the judge refuses,
+    the candidate has no score.
+    """
+    for shard in shard_paths(Path(settings.run)):
+        path = out / "scores" / f"{shard.stem}.json"
+        if not path.exists():
+            found = _ask_for_shard(out, settings, judge, shard)
+            write_atomically(path, json.dumps(found, ensure_ascii=False).encode())
+        data = json.loads(path.read_text(encoding="utf-8"))
+        yield shard, {(row, int(number)): float(score) for row, number, score in data["scores"]}
+
+
+def _ask_for_shard(
+    out: Path, settings: PreferSettings, judge: Judge, shard: Path
+) -> dict[str, Any]:
+    scores: list[tuple[str, int, float]] = []
+    refused: list[tuple[str, int, str]] = []
+    by_row = candidates_of(out, shard)
+    for row in read_shard(shard)[: settings.limit]:
+        for candidate in by_row.get(row["id"], []):
+            score = _ask(judge, row, Utterance.read(out / candidate.path))
+            if isinstance(score, str):
+                refused.append((row["id"], candidate.number, score))
+            else:
+                scores.append((row["id"], candidate.number, score))
+    return {"judge": judge.name, "version": judge.version, "scores": scores, "refused": refused}
+
+
+def _ask(judge: Judge, row: Mapping[str, Any], answer: Utterance) -> float | str:
+    """Return a judge's score 1..10 for an answer, or why there is none."""
+    edit = edit_from_data(json.loads(row["edit_json"]))
+    if edit.name not in judge.tasks():
+        raise StepeditError(
+            f"the judge {judge.name!r} judges {', '.join(judge.tasks())}, not {edit.name}"
+        )
+    label = getattr(edit, "to", None)
+    verdict = judge.judge(
+        edit.name,
+        answer,
+        reference=row_audio(row, "source"),
+        labels=(str(label),) if label is not None else (),
+        question={"scale": [MIN_MARGIN, MAX_MARGIN], "edit": edit.to_data()},
+    )
+    if verdict.refused:
+        return verdict.refused
+    if verdict.score is not None:
+        return min(max(float(verdict.score), MIN_MARGIN), MAX_MARGIN)
+    if label is not None and str(label) in verdict.scores:
+        return MIN_MARGIN + (MAX_MARGIN - MIN_MARGIN) * float(verdict.scores[str(label)])
+    return "the judge gave no score"
