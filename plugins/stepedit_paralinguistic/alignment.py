@@ -21,8 +21,8 @@ __all__ = ["Alignment", "align"]
 FloatArray = npt.NDArray[np.float64]
 
 # A pause may lie this far (in seconds of speech) from where syllables expect a word to end at
-# the cost of one; punctuation is worth two of that; a pause inside a word costs three.
-_DRIFT, _PUNCTUATION, _INSIDE = 0.25, 2.0, 3.0
+# the cost of one; punctuation is worth four of that; a pause inside a word costs five.
+_DRIFT, _PUNCTUATION, _INSIDE = 0.3, 4.0, 5.0
 
 
 @dataclass(frozen=True)

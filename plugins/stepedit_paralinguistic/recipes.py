@@ -178,7 +178,7 @@ RECIPES: Mapping[str, Recipe] = {
         (0.2, "uh", "uh", 0.95, 0.9), (0.06, "uh", "m", 0.9, 0.88), (0.18, "m", "m", 0.88, 0.84)
     ),
     # Mandarin interjections: rising for questions, falling for confirmation, rise and fall for
-    # surprise (Chao 1968, section 8.6, on their tones); extents are ours.
+    # surprise (after Chao 1968 on their intonation); extents are ours.
     "Confirmation-en": _hum((0.1, "m", "m", 1.12, 1.05), (0.2, "m", "m", 1.05, 0.82)),
     "Question-en": _hum((0.12, "m", "m", 0.98, 0.95), (0.2, "m", "m", 0.95, 1.4)),
     "Question-ah": _hum((0.1, "a", "a", 0.98, 0.96), (0.22, "a", "a", 0.96, 1.45)),
