@@ -1,1 +1,52 @@
-"""The trim_silence edit: hook implementations."""
+"""The silence trimming edit: hook implementations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from stepedit_core import Edit, hookimpl
+from stepedit_trim_silence.edit import TrimSilence
+
+if TYPE_CHECKING:
+    from stepedit_core import Case, PairBuilder, Scorer
+
+__all__ = ["TrimSilence"]
+
+
+@hookimpl
+def stepedit_edits() -> Sequence[type[Edit]]:
+    """Bring the edit class."""
+    return [TrimSilence]
+
+
+@hookimpl
+def stepedit_pair_builder(edit: type[Edit]) -> PairBuilder | None:
+    """Bring the builder of pairs with and without silence."""
+    if edit is not TrimSilence:
+        return None
+    from stepedit_trim_silence.pairs import TrimSilencePairs
+
+    return TrimSilencePairs()
+
+
+@hookimpl
+def stepedit_scorer(edit: type[Edit]) -> Scorer | None:
+    """Bring the scorer of silence removed and speech kept."""
+    if edit is not TrimSilence:
+        return None
+    from stepedit_trim_silence.scorer import TrimSilenceScorer
+
+    return TrimSilenceScorer()
+
+
+@hookimpl
+def stepedit_cases(edit: type[Edit], suite: str) -> Iterable[Case] | None:
+    """Bring the built-in cases."""
+    if edit is not TrimSilence or suite != "default":
+        return None
+    from importlib.resources import files
+
+    from stepedit_core.scoring import read_cases
+
+    return read_cases(files(__package__).joinpath("cases.jsonl").read_text(encoding="utf-8"))
