@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from stepedit_pairs.shards import read_rows, row_audio, shard_paths
+from stepedit_pairs.work import block_report, read_rejects
+
+from stepedit_core.errors import StepeditError
+from stepedit_core.registry import Registry
+from tests.pairs.making import TOY, content, make_corpus, registry, run_toy
+
+__all__ = ["registry"]
+
+
+def test_rows_hold_audio_text_parameters_margin_and_origin(
+    registry: Registry, tmp_path: Path
+) -> None:
+    manifest, _ = make_corpus(tmp_path / "c", 5)
+    totals = run_toy(tmp_path / "out", manifest)
+    rows = list(read_rows(tmp_path / "out"))
+    assert totals.jobs == 5 and totals.kept == len(rows)
+    assert totals.kept + totals.rejected == 10
+    row = rows[0]
+    source, target = row_audio(row, "source"), row_audio(row, "target")
+    assert source is not None and target is not None and source.sample_rate == 8000
+    assert abs(target.samples).max() < abs(source.samples).max()
+    assert row["source_text"] == row["target_text"] == "words 0"
+    assert row["licence"] == "CC0-1.0" and row["corpus"] == "speech" and row["seed"] == 0
+    assert row["builder"] == "QuieterPairs" and row["builder_version"] == 1
+    assert 6 <= row["margin"] <= 10 and '"edit": "quieter"' in row["edit_json"]
+    assert len({row["id"] for row in rows}) == len(rows)
+    metadata = pq.read_schema(shard_paths(tmp_path / "out")[0]).metadata
+    assert b'"_type": "Audio"' in metadata[b"huggingface"]
+
+
+def test_small_margins_are_rejects_with_a_reason(registry: Registry, tmp_path: Path) -> None:
+    manifest, _ = make_corpus(tmp_path / "c", 6)
+    totals = run_toy(tmp_path / "out", manifest, min_margin=9.0)
+    rejects = list(read_rejects(tmp_path / "out"))
+    assert totals.rejected == len(rejects) > 0 and totals.kept + totals.rejected == 12
+    assert {reject["reason"] for reject in rejects} == {"margin below 9"}
+    assert all(reject["details"]["margin"] < 9 for reject in rejects)
+
+
+def test_rows_are_the_same_bytes_whatever_the_workers(registry: Registry, tmp_path: Path) -> None:
+    manifest, _ = make_corpus(tmp_path / "c", 14, broken=2)
+    run_toy(tmp_path / "one", manifest)
+    run_toy(tmp_path / "two", manifest, workers=2)
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+    run_toy(tmp_path / "other", manifest, seed=1)
+    assert content(tmp_path / "one") != content(tmp_path / "other")
+
+
+def test_unfinished_blocks_alone_are_done_again(registry: Registry, tmp_path: Path) -> None:
+    manifest, _ = make_corpus(tmp_path / "c", 12)
+    out = tmp_path / "out"
+    run_toy(out, manifest)
+    before, stamp = content(out), (out / "shards/part-000000.parquet").stat().st_mtime_ns
+    # As a kill leaves it: a shard without its report, a block with nothing, a partial file.
+    (out / "blocks/block-000001.json").unlink()
+    (out / "blocks/block-000002.json").unlink()
+    (out / "shards/part-000002.parquet").unlink()
+    (out / "shards/.part-000002.parquet.x").write_bytes(b"half")
+    totals = run_toy(out, manifest)
+    assert content(out) == before and totals.jobs == 12
+    assert (out / "shards/part-000000.parquet").stat().st_mtime_ns == stamp
+
+
+def _finished(out: Path) -> int:
+    return len(list((out / "blocks").glob("block-*.json")))
+
+
+def _run_until(command: list[str], env: dict[str, str], out: Path, blocks: int) -> None:
+    """Start a run, and kill it once so many blocks are done."""
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while _finished(out) < blocks and time.monotonic() < deadline:
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+
+
+def test_killed_twice_with_broken_files_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
+    manifest, bad = make_corpus(tmp_path / "c", 100, broken=5)
+    out = tmp_path / "out"
+    run = "from stepedit_core.cli import main; main()"
+    given = ["-p", str(TOY), "pairs", "quieter", "--corpus", str(manifest), "--out", str(out)]
+    command = [sys.executable, "-c", run, *given, "--block-size", "4", "--min-margin", "1"]
+    env = {**os.environ, "TOY_PAUSE": "0.02"}
+    _run_until(command, env, out, 3)
+    _run_until(command, env, out, _finished(out) + 5)
+    assert 8 <= _finished(out) < 25
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    ids = [row["id"] for row in read_rows(out, ["id"])]
+    assert len(ids) == len(set(ids)) == 2 * (100 - len(bad))
+    rejects = list(read_rejects(out))
+    assert sorted(path for reject in rejects for path in reject["paths"]) == sorted(bad)
+    assert {reject["reason"] for reject in rejects} == {"bad file"}
+    assert "190 pairs" in done.stdout and "rejected 5: bad file" in done.stdout
+    assert not list(out.glob("*/.*"))
+    with (out / "rejects.csv").open() as table:
+        assert len(table.readlines()) == 6
+
+
+def test_other_settings_or_a_foreign_folder_are_refused(registry: Registry, tmp_path: Path) -> None:
+    manifest, _ = make_corpus(tmp_path / "c", 3)
+    out = tmp_path / "out"
+    run_toy(out, manifest)
+    with pytest.raises(StepeditError, match=r"other settings \(seed: 5, before 0\)"):
+        run_toy(out, manifest, seed=5)
+    run_toy(out, manifest, device="cuda")  # where it runs decides nothing
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "letter.txt").write_text("mine")
+    with pytest.raises(StepeditError, match="not empty and holds no run"):
+        run_toy(foreign, manifest)
+
+
+def test_unknown_options_and_margins_are_refused_before_the_run(
+    registry: Registry, tmp_path: Path
+) -> None:
+    manifest, _ = make_corpus(tmp_path / "c", 1)
+    with pytest.raises(StepeditError, match="no option 'copys'; there is copies"):
+        run_toy(tmp_path / "a", manifest, options={"copys": "3"})
+    with pytest.raises(StepeditError, match="no margin scorer 'taste'; there is acoustic"):
+        run_toy(tmp_path / "b", manifest, margin="taste")
+    assert not (tmp_path / "a").exists() and not (tmp_path / "b").exists()
+
+
+def test_two_items_of_one_id_and_an_empty_corpus_are_errors(
+    registry: Registry, tmp_path: Path
+) -> None:
+    manifest, _ = make_corpus(tmp_path / "c", 2)
+    text = manifest.read_text().splitlines()
+    manifest.write_text("\n".join([*text, text[-1]]) + "\n")
+    with pytest.raises(StepeditError, match=r"two jobs have the key '0001\.wav'"):
+        run_toy(tmp_path / "out", manifest)
+    manifest.write_text(text[0] + "\n")
+    with pytest.raises(StepeditError, match="nothing to do; 0 recordings"):
+        run_toy(tmp_path / "none", manifest)
+
+
+def test_codes_are_written_where_an_engine_is_given(registry: Registry, tmp_path: Path) -> None:
+    manifest, _ = make_corpus(tmp_path / "c", 2)
+    run_toy(tmp_path / "out", manifest, engine="fake", min_margin=1.0)
+    rows = list(read_rows(tmp_path / "out"))
+    assert rows and all(row["source_codes"].startswith("<audio_") for row in rows)
+    assert all(row["target_codes"] and row["rejected_codes"] is None for row in rows)
+
+
+def test_block_reports_add_up(registry: Registry, tmp_path: Path) -> None:
+    manifest, _ = make_corpus(tmp_path / "c", 9)
+    totals = run_toy(tmp_path / "out", manifest, limit=6)
+    reports = [block_report(tmp_path / "out", index) for index in range(3)]
+    assert [report.jobs if report else 0 for report in reports] == [4, 2, 0]
+    assert totals.jobs == 6
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_ray_with_two_workers_gives_the_same_bytes(registry: Registry, tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray")
+    pytest.importorskip("ray.data")
+    manifest, _ = make_corpus(tmp_path / "c", 16, broken=2)
+    run_toy(tmp_path / "local", manifest)
+    try:
+        run_toy(tmp_path / "ray", manifest, workers=2, ray_address="local")
+    finally:
+        ray.shutdown()
+    assert content(tmp_path / "local") == content(tmp_path / "ray")
