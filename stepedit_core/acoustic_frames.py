@@ -142,6 +142,7 @@ def timing(samples: Array, active: Mask, voiced: Mask) -> dict[str, Any]:
     return {
         "syllable_rate": nuclei / total if nuclei and total > 0.3 else None,
         "articulation_rate": nuclei / speaking if nuclei and speaking > 0.3 else None,
+        "speech_seconds": total,
         "pauses": len(gaps),
         "pause_share": float(gaps.sum()) / total,
     }

@@ -55,6 +55,7 @@ class Acoustics:
         syllable_rate: syllable nuclei per second of the utterance, pauses included, leading
             and trailing silence left out (after de Jong & Wempe 2009).
         articulation_rate: syllable nuclei per second of active time.
+        speech_seconds: time from the first to the last active frame.
         pauses: number of inner pauses of at least 0.15 s.
         pause_share: their share of the time between first and last active frame, 0..1.
     """
@@ -72,6 +73,7 @@ class Acoustics:
     voiced: float | None = None
     syllable_rate: float | None = None
     articulation_rate: float | None = None
+    speech_seconds: float | None = None
     pauses: int | None = None
     pause_share: float | None = None
 
@@ -93,6 +95,9 @@ class AcousticShift:
         voiced: difference of shares.
         syllable_rate: ratio; above 1 is faster.
         articulation_rate: ratio.
+        tempo: ratio of the source's time from first to last active frame to the target's;
+            above 1 is faster. It means tempo where both say the same words, as source and
+            target of an edit do, and is far steadier than counted syllables.
         pause_share: difference of shares.
         seconds: ratio of durations.
     """
@@ -109,6 +114,7 @@ class AcousticShift:
     voiced: float | None = None
     syllable_rate: float | None = None
     articulation_rate: float | None = None
+    tempo: float | None = None
     pause_share: float | None = None
     seconds: float | None = None
 
@@ -129,7 +135,9 @@ class AcousticShift:
 
 FEATURES = tuple(field.name for field in fields(AcousticShift))
 """Names of the features of a shift."""
-RATIOS = frozenset({"f0_range", "f0_variability", "syllable_rate", "articulation_rate", "seconds"})
+RATIOS = frozenset(
+    {"f0_range", "f0_variability", "syllable_rate", "articulation_rate", "tempo", "seconds"}
+)
 """Features whose shift is a ratio; all others are differences."""
 
 
@@ -174,8 +182,10 @@ def difference(source: Acoustics | Utterance, target: Acoustics | Utterance) -> 
     before = measure(source) if isinstance(source, Utterance) else source
     after = measure(target) if isinstance(target, Utterance) else target
     shift: dict[str, float | None] = {}
+    if before.speech_seconds and after.speech_seconds:
+        shift["tempo"] = before.speech_seconds / after.speech_seconds
     for name in FEATURES:
-        old, new = getattr(before, name), getattr(after, name)
+        old, new = getattr(before, name, None), getattr(after, name, None)
         if old is None or new is None:
             continue
         if name == "f0":

@@ -67,7 +67,7 @@ EMOTIONS: Mapping[str, Profile] = _table(
             "f0_range": Cue(1.6),
             "level": Cue(3.0, 0.5),
             "tilt": Cue(0.6, 0.5),
-            "syllable_rate": Cue(1.15, 0.5),
+            "tempo": Cue(1.15, 0.5),
         },
         "BS00: F0 +50 %, range +100 %, tempo +30 %; KT92: +30 Hz, range x1.4; "
         "Mo98: range x2, duration 83 %; JL03: fast, medium to high intensity",
@@ -79,7 +79,7 @@ EMOTIONS: Mapping[str, Profile] = _table(
             "f0_range": Cue(1.6),
             "level": Cue(6.0),
             "tilt": Cue(1.2),
-            "syllable_rate": Cue(1.15, 0.5),
+            "tempo": Cue(1.15, 0.5),
         },
         "BS96: hot anger F0 +1.1 z; KT92: +30 Hz; Mo98: range x2, duration 79 %; "
         "MA95: +6 dB; JL03: high intensity, much high-frequency energy",
@@ -91,14 +91,14 @@ EMOTIONS: Mapping[str, Profile] = _table(
             "f0_range": Cue(0.65),
             "level": Cue(-5.0),
             "tilt": Cue(-1.0),
-            "syllable_rate": Cue(0.8),
+            "tempo": Cue(0.8),
         },
         "BS96: F0 -0.3 z, low energy; KT92: range x0.6; Mo98: duration 129 %; Ca90: loudness "
         "-5, brilliance -9 of 10; JL03: slow, low intensity, little high-frequency energy",
     ),
     Profile(
         "fear",
-        {"f0": Cue(6.0), "f0_range": Cue(0.9, 0.5), "syllable_rate": Cue(1.12, 0.5)},
+        {"f0": Cue(6.0), "f0_range": Cue(0.9, 0.5), "tempo": Cue(1.12, 0.5)},
         "BS96: panic F0 +1.2 z; BS00: F0 +150 %, tempo +30 %; Mo98: duration 89 %; "
         "JL03: high F0, little variability, fast",
     ),
@@ -118,7 +118,7 @@ EMOTIONS: Mapping[str, Profile] = _table(
             "f0": Cue(-2.0),
             "f0_range": Cue(1.1, 0.5),
             "level": Cue(-2.0, 0.5),
-            "syllable_rate": Cue(0.8),
+            "tempo": Cue(0.8),
         },
         "MA93: much slower, much lower, slightly wider, softer; BS96: F0 -0.5 z",
     ),
@@ -129,7 +129,7 @@ EMOTIONS: Mapping[str, Profile] = _table(
             "f0_range": Cue(1.6),
             "level": Cue(5.0),
             "tilt": Cue(1.0, 0.5),
-            "syllable_rate": Cue(1.25),
+            "tempo": Cue(1.25),
         },
         "BS96: elation F0 +1.2 z, energy up; BS00: joy, tempo +30 %",
     ),
@@ -140,7 +140,7 @@ EMOTIONS: Mapping[str, Profile] = _table(
             "f0_range": Cue(0.6),
             "level": Cue(-4.0),
             "tilt": Cue(-0.8, 0.5),
-            "syllable_rate": Cue(0.75),
+            "tempo": Cue(0.75),
         },
         "Cu15: narrower range, slower, more pauses, softer; as sad otherwise",
     ),
@@ -161,7 +161,7 @@ STYLES: Mapping[str, Profile] = _table(
     Profile("girl", {"f0": Cue(4.0)}, "LPN99: F0 of girls of 12 about 240 Hz"),
     Profile(
         "older",
-        {"syllable_rate": Cue(0.83), "hnr": Cue(-3.0), "f0_variability": Cue(1.2, 0.5)},
+        {"tempo": Cue(0.83), "hnr": Cue(-3.0), "f0_variability": Cue(1.2, 0.5)},
         "Li01: slower by 15 to 20 %, hoarser, less steady F0",
     ),
     Profile(
@@ -184,7 +184,7 @@ STYLES: Mapping[str, Profile] = _table(
         {
             "level": Cue(-4.0),
             "tilt": Cue(-0.8),
-            "syllable_rate": Cue(0.88),
+            "tempo": Cue(0.88),
             "f0_range": Cue(0.8, 0.5),
             "f0": Cue(-1.0, 0.5),
         },

@@ -131,6 +131,15 @@ def test_difference_of_the_same_is_nothing() -> None:
     assert set(difference(speech, speech).steps().values()) == {0.0}
 
 
+def test_tempo_of_the_same_words_ignores_silence_around() -> None:
+    slow, fast = syllables(8, 0.3), syllables(8, 0.2)
+    silence = np.zeros(RATE, np.float32)
+    padded = Utterance(np.concatenate([silence, fast, silence]), RATE)
+    found = difference(Utterance(slow, RATE), padded)
+    assert found.tempo == pytest.approx(1.5, rel=0.03)
+    assert found.syllable_rate == pytest.approx(1.5, rel=0.15)
+
+
 def test_level_of_a_clipped_recording_stays_finite() -> None:
     found = measure(Utterance(np.sign(voice()).astype(np.float32), RATE))
     assert found.level == pytest.approx(0.0, abs=0.1)
