@@ -105,6 +105,10 @@ class Engine:
             "sampling": self.config.sampling.model_dump(),
         }
 
+    def token_ids(self, codes: DualCodes) -> list[int]:
+        """Return whole groups of codes as the interleaved ids that the language model reads."""
+        return [int(token) + self.parts.layout.audio_base for token in codes.interleave()]
+
     # Encode, generate, decode ------------------------------------------------------------
 
     def encode(self, utterances: Sequence[Utterance]) -> list[DualCodes]:

@@ -152,5 +152,5 @@ class ReferenceEncoder:
             AudioError: if the reference is empty, not finite, or too short for one frame.
         """
         limited = limit_peak(check_samples(samples, sample_rate))
-        mel = prompt_mel(torch.from_numpy(limited), sample_rate, self.mel)
+        mel = prompt_mel(torch.tensor(limited), sample_rate, self.mel)
         return PromptFeatures(mel, self.speaker.embed(limited, sample_rate))

@@ -20,7 +20,7 @@ from stepedit_core.models.generation_request import (
     check_layout,
     checked_seeds,
 )
-from stepedit_core.models.sampling import Sampling, pick, repeated_id, uniforms
+from stepedit_core.models.sampling import Sampling, noise_keys, pick, repeated_id
 from stepedit_core.models.step1.decoding import Decoder, GraphDecoder, audio_head, full_head
 from stepedit_core.models.step1.modeling import Step1ForCausalLM
 
@@ -100,9 +100,9 @@ class Session:
         window = max(1, self.sampling.repetition_window)
         recent = [([-1] * window + row)[-window:] for row in self.rows]
         self.recent = torch.tensor(recent, dtype=torch.int64, device=device)
-        noise_type = torch.float32 if device.type == "mps" else torch.float64
-        noise = torch.zeros(size, 1) if self.sampling.greedy else uniforms(seeds, self.steps)
-        self.noise = noise.to(noise_type).to(device)
+        greedy = self.sampling.greedy
+        keys = torch.zeros(size, 1, dtype=torch.int64) if greedy else noise_keys(seeds, self.steps)
+        self.keys = keys.to(device)
         self.token = torch.zeros(size, 1, dtype=torch.int64, device=device)
         self.out = torch.full((size, self.steps), -1, dtype=torch.int64, device=device)
         self.limits = torch.tensor(allowed, dtype=torch.int64, device=device)
@@ -172,9 +172,9 @@ class Session:
 
     def _emit(self, logits: Tensor) -> None:
         """Pick, constrain and store one id per item; no question to the host."""
-        noise = self.noise[:, min(self.done_steps, self.noise.shape[1] - 1)]
+        keys = self.keys[:, min(self.done_steps, self.keys.shape[1] - 1)]
         if self.constraint is None:
-            sampled = pick(self._without_repeat(logits, 0), self.sampling, noise)
+            sampled = pick(self._without_repeat(logits, 0), self.sampling, keys)
             over = sampled == self.layout.eot
             ids = torch.where(self.done | over, -1, sampled)
             full = ~self.done & ~over & (self.limits <= self.done_steps + 1)
@@ -184,7 +184,7 @@ class Session:
             base = self.layout.audio_base
             scores = self._without_repeat(logits, base)
             scores = scores.masked_fill(~self.constraint.allowed(), -torch.inf)
-            tokens = self.constraint.advance(pick(scores, self.sampling, noise))
+            tokens = self.constraint.advance(pick(scores, self.sampling, keys))
             ids = torch.where(tokens >= 0, tokens + base, -1)
             self.done = self.constraint.ended
         self._store(ids[:, None])

@@ -142,7 +142,7 @@ def preprocess_timed(samples: FloatArray, sample_rate: int) -> tuple[FloatArray,
         float32 at 16 kHz, shape ``(m,)``; ``m`` is a multiple of 240 and at least 4560. Then
         the second of the recording at which this signal begins, -0.05 s or later.
     """
-    waveform = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))[None]
+    waveform = torch.tensor(samples, dtype=torch.float32)[None]
     resampled = resample_precise(waveform, sample_rate, TOKENIZER_RATE)[0].numpy()
     normal = normalise_energy(cast(FloatArray, resampled))
     start, stop = trim_bounds(normal)

@@ -123,7 +123,9 @@ def _whole_groups(tokens: list[int]) -> list[int]:
     for token in tokens:
         linguistic = token < 1024
         if linguistic != (len(group) < 2):
-            group = [token] if linguistic else []
+            # Of three linguistic tokens in a row, the last two may begin a group.
+            group = [*group[len(group) - 1 :], token] if len(group) == 2 else [token]
+            group = group if linguistic else []
             continue
         group.append(token)
         if len(group) == GROUP_SIZE:

@@ -1,8 +1,10 @@
 """Pick the next token: the public sampling rules, vectorised over a batch.
 
-Randomness is one uniform number per item and step, drawn beforehand from a counter-based
-generator (Philox) keyed by the item's seed alone. An item therefore gets the same numbers
-alone or in a batch, and on every device; nothing is drawn while tokens are made.
+Randomness is one 32-bit key per item and step, drawn beforehand from a counter-based generator
+(Philox) keyed by the item's seed alone; a hash of key and token index gives the Gumbel noise of
+every token. An item therefore gets the same noise alone or in a batch, and on every device.
+Gumbel-max picks differ between two runs only where rounding of the logits swaps the two best;
+an inverse cumulative sum would move with the rounding of thousands of tokens before the picked.
 """
 
 from __future__ import annotations
@@ -14,11 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["GREEDY", "Sampling", "pick", "repeated_id", "uniforms"]
+__all__ = ["GREEDY", "Sampling", "gumbel_noise", "noise_keys", "pick", "repeated_id"]
 
-# The largest uniform number: below one by more than float64 rounding of a sum of
-# probabilities, so the picked place is always inside the distribution.
-_BELOW_ONE = 1.0 - 1e-9
+_WORD = 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
@@ -65,18 +65,41 @@ GREEDY = Sampling(temperature=0.0, repetition_window=0)
 """Take the largest logit, without the repetition rule."""
 
 
-def uniforms(seeds: Sequence[int], steps: int) -> Tensor:
-    """Return float64 numbers in ``[0, 1)``, shape ``(len(seeds), steps)``, on the CPU.
+def noise_keys(seeds: Sequence[int], steps: int) -> Tensor:
+    """Return int64 keys in ``[0, 2^32)``, shape ``(len(seeds), steps)``, on the CPU.
 
-    A row depends on its seed only, and its first numbers do not depend on ``steps``.
+    A row depends on its seed only, and its first keys do not depend on ``steps``.
 
     Raises:
         ValueError: if a seed is negative.
     """
     if any(seed < 0 for seed in seeds):
         raise ValueError("seeds must not be negative")
-    rows = [np.random.Generator(np.random.Philox(seed)).random(steps) for seed in seeds]
-    return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0, steps)
+    rows = [
+        np.random.Generator(np.random.Philox(seed)).integers(2**32, size=steps, dtype=np.int64)
+        for seed in seeds
+    ]
+    return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0, steps, dtype=torch.int64)
+
+
+def gumbel_noise(keys: Tensor, tokens: int) -> Tensor:
+    """Return standard Gumbel noise, float32 ``(batch, tokens)``, from a key per row.
+
+    The hash is MurmurHash3's 32-bit finaliser (Appleby, public domain) of key and token index,
+    in integer arithmetic that is exact on every device.
+
+    Args:
+        keys: int64 ``(batch,)``, values in ``[0, 2^32)``.
+        tokens: number of columns.
+    """
+    index = torch.arange(tokens, dtype=torch.int64, device=keys.device)
+    word = keys[:, None] ^ ((index * 0x9E3779B1) & _WORD)[None]
+    word = ((word ^ (word >> 16)) * 0x85EBCA6B) & _WORD
+    word = ((word ^ (word >> 13)) * 0xC2B2AE35) & _WORD
+    word = word ^ (word >> 16)
+    # 24 bits are what float32 holds exactly; the half keeps both logarithms finite.
+    uniform = ((word >> 8).float() + 0.5) * 2**-24
+    return -torch.log(-torch.log(uniform))
 
 
 def repeated_id(recent: Tensor, count: int = 2) -> Tensor:
@@ -92,15 +115,15 @@ def repeated_id(recent: Tensor, count: int = 2) -> Tensor:
     return torch.where(often & (recent[:, 0] >= 0), newest, -1)
 
 
-def pick(logits: Tensor, sampling: Sampling, uniform: Tensor) -> Tensor:
+def pick(logits: Tensor, sampling: Sampling, keys: Tensor) -> Tensor:
     """Return one index per row, int64 ``(batch,)``.
 
-    Inverse-CDF sampling in float64 (float32 on devices without it).
+    Gumbel-max sampling (Gumbel 1954; Maddison et al. 2014).
 
     Args:
         logits: ``(batch, tokens)``; -inf where forbidden.
         sampling: the rules; the repetition rule is not applied here.
-        uniform: ``(batch,)``, the noise of this step; unused when greedy.
+        keys: int64 ``(batch,)``, the noise keys of this step; unused when greedy.
     """
     if sampling.greedy:
         return logits.argmax(dim=-1)
@@ -110,10 +133,7 @@ def pick(logits: Tensor, sampling: Sampling, uniform: Tensor) -> Tensor:
         scores = scores.masked_fill(scores < least, -torch.inf)
     if sampling.top_p is not None and sampling.top_p < 1:
         scores = _nucleus(scores, sampling.top_p)
-    exact = torch.float32 if scores.device.type == "mps" else torch.float64
-    cumulative = scores.softmax(dim=-1).to(exact).cumsum(dim=-1)
-    target = uniform.to(exact).clamp(max=_BELOW_ONE)[:, None] * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, target, right=True).squeeze(1)
+    return (scores + gumbel_noise(keys, scores.shape[-1])).argmax(dim=-1)
 
 
 def _nucleus(scores: Tensor, top_p: float) -> Tensor:

@@ -79,7 +79,7 @@ class OnnxSpeakerEncoder:
             AudioError: if the reference is shorter than one 25 ms frame.
             CheckpointError: if the embedding is not finite.
         """
-        fbank = speaker_fbank(torch.from_numpy(samples), sample_rate, self.bins)
+        fbank = speaker_fbank(torch.tensor(samples), sample_rate, self.bins)
         embedding = self.graph(fbank[None].numpy()).astype(np.float32).reshape(1, -1)
         if not np.isfinite(embedding).all():
             raise CheckpointError(

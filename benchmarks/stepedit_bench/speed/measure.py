@@ -116,7 +116,7 @@ def _encoder(sizes: Sizes, settings: Settings) -> Iterator[Measurement]:
 
 def _plain_generate(model: Step1ForCausalLM, ids: torch.Tensor, new_tokens: int) -> object:
     """Generate with transformers: eager mode, dynamic cache, sampling."""
-    return model.generate(
+    return model.generate(  # type: ignore[misc]
         ids,
         attention_mask=torch.ones_like(ids),
         max_new_tokens=new_tokens,
@@ -194,13 +194,14 @@ def _codes(seconds: float) -> np.ndarray[Any, np.dtype[np.int64]]:
 def _decoder(sizes: Sizes, settings: Settings) -> Iterator[Measurement]:
     """Flow and vocoder: folded and, on CUDA, compiled, against eager with weight norms."""
     reference, codes = _reference(settings), _codes(settings.seconds)
-    plain = build_decoder(sizes, settings.device, fold=False)
-    slow = _seconds(lambda: plain.decode(codes, reference, seed=0), settings)
-    del plain
-    ours = build_decoder(sizes, settings.device, fold=True)
-    if settings.device.type == "cuda":
-        ours.compile()
-    fast = _seconds(lambda: ours.decode(codes, reference, seed=0), settings)
+
+    def decode_seconds(*, fold: bool) -> float:
+        decoder = build_decoder(sizes, settings.device, fold=fold)
+        if fold and settings.device.type == "cuda":
+            decoder.compile()
+        return _seconds(lambda: decoder.decode(codes, reference, seed=0), settings)
+
+    slow, fast = decode_seconds(fold=False), decode_seconds(fold=True)
     note = "not compiled, weight norms computed at every call"
     yield Measurement("flow and vocoder", fast, slow, None, settings.seconds, note)
 

@@ -69,15 +69,18 @@ def build_model(
     from stepedit_core.models.step1 import Step1Config, Step1ForCausalLM
 
     with torch.device("meta"):
-        model = Step1ForCausalLM(Step1Config(**sizes.model))
-    model = model.to(dtype).to_empty(device=device)
+        model = Step1ForCausalLM(Step1Config(**sizes.model, torch_dtype=dtype))
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    model.to_empty(device=device)
     generator = torch.Generator(device).manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0, 0.02, generator=generator)
             if parameter.ndim == 1:
                 parameter.add_(1)
-    return model.eval().requires_grad_(False)
+    model.eval().requires_grad_(False)
+    return model
 
 
 def build_encoder(sizes: Sizes, device: torch.device) -> SANMEncoder:

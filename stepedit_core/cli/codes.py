@@ -1,0 +1,134 @@
+"""``stepedit encode`` and ``stepedit decode``: dual codes out of audio and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stepedit_core.cli.console import echo_json, engine_options
+from stepedit_core.errors import StepeditError
+
+if TYPE_CHECKING:
+    from stepedit_core.codes import DualCodes
+    from stepedit_core.engines import SpeechEngine
+
+__all__ = ["codes_data", "codes_from_data", "decode", "encode"]
+
+
+def codes_data(codes: DualCodes, engine: SpeechEngine) -> dict[str, Any]:
+    """Return codes as JSON data: both streams, and the ids as the language model reads them."""
+    token_ids = getattr(engine, "token_ids", None)
+    ids = token_ids(codes) if callable(token_ids) else codes.interleave().tolist()
+    return {
+        "linguistic": codes.linguistic.tolist(),
+        "semantic": codes.semantic.tolist(),
+        "ids": list(ids),
+        "start_seconds": codes.start,
+        "engine": engine.name,
+    }
+
+
+def _numbers(data: Mapping[str, Any], key: str) -> list[int]:
+    """Return a list of whole numbers from JSON data.
+
+    Raises:
+        StepeditError: if it is anything else.
+    """
+    values = data.get(key)
+    if not isinstance(values, list) or not all(type(value) is int for value in values):
+        raise StepeditError(f"codes: {key!r} must be a list of whole numbers")
+    return values
+
+
+def codes_from_data(data: object) -> DualCodes:
+    """Return codes from what ``encode --json`` writes; both streams count, ids are not read.
+
+    Raises:
+        StepeditError: if a stream is missing or a code is out of range.
+    """
+    from stepedit_core.codes import DualCodes
+
+    if not isinstance(data, Mapping):
+        raise StepeditError("codes: expected a JSON object with 'linguistic' and 'semantic'")
+    try:
+        codes = DualCodes(_numbers(data, "linguistic"), _numbers(data, "semantic"))
+    except ValueError as error:
+        raise StepeditError(f"codes: {error}") from error
+    if codes.groups == 0:
+        raise StepeditError("codes: there is not one whole group (2 linguistic, 3 semantic)")
+    return codes
+
+
+def _engine(name: str | None, device: str) -> SpeechEngine:
+    """Load the named engine, or the embedded one."""
+    from stepedit_core.config import EMBEDDED, EngineConfig
+    from stepedit_core.engines import load_engine
+
+    return load_engine(EngineConfig(name_or_path=name or EMBEDDED, device=device))
+
+
+@click.command(short_help="Write the dual codes of a recording.")
+@click.argument("recording", metavar="IN", type=click.Path(path_type=Path))
+@engine_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the JSON to a file.")
+def encode(
+    recording: Path, engine: str | None, device: str, as_json: bool, out: Path | None
+) -> None:
+    """Write the dual codes of the recording IN.
+
+    The JSON has "linguistic" (16.67 per second), "semantic" (25 per second) and "ids", the
+    interleaved ids as the language model reads them.
+
+    Example: stepedit encode in.wav --engine models/Step-Audio-EditX --json > codes.json
+    """
+    from stepedit_core.cli.console import write_text
+    from stepedit_core.utterance import Utterance
+
+    speech = Utterance.read(recording)
+    loaded = _engine(engine, device)
+    codes = loaded.encode([speech])[0]
+    data = codes_data(codes, loaded)
+    if out is not None:
+        write_text(out, json.dumps(data))
+    if as_json:
+        echo_json(data)
+    else:
+        click.echo(
+            f"{recording}: {len(codes.linguistic)} linguistic and {len(codes.semantic)} semantic "
+            f"codes, {codes.groups} groups of 120 ms from {codes.start:.3f} s, by {loaded.name}"
+        )
+
+
+@click.command(short_help="Turn dual codes back into audio.")
+@click.argument("codes", type=click.Path(path_type=Path))
+@click.option(
+    "--reference", required=True, type=click.Path(path_type=Path), help="Whose voice to use."
+)
+@engine_options
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path), help="Audio file to write."
+)
+@click.option("--seed", default=0, show_default=True, help="Same seed, same audio.")
+def decode(
+    codes: Path, reference: Path, engine: str | None, device: str, out: Path, seed: int
+) -> None:
+    """Turn the codes file CODES (from `encode --json`) into audio in the reference's voice.
+
+    Example: stepedit decode codes.json --reference in.wav --engine models/EditX -o out.wav
+    """
+    from stepedit_core.utterance import Utterance
+
+    try:
+        parsed = codes_from_data(json.loads(codes.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise StepeditError(f"{codes}: not a readable codes file ({error})") from error
+    voice = Utterance.read(reference)
+    loaded = _engine(engine, device)
+    speech = loaded.decode([parsed], [voice], [seed])[0]
+    speech.write(out)
+    click.echo(f"{out}: {speech.seconds:.2f} s at {speech.sample_rate} Hz, by {loaded.name}")
