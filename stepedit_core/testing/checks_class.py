@@ -77,7 +77,9 @@ def has_a_readme(subject: Subject) -> None:
     """Check that the package's README names the edit and every parameter."""
     if subject.folder is None:
         skip("a plugin of one file has no README")
-    places = [subject.folder / "README.md", subject.folder.parent / "README.md"]
+    places = [subject.folder / "README.md"]
+    if (subject.folder.parent / "pyproject.toml").is_file():
+        places.append(subject.folder.parent / "README.md")
     found = [place for place in places if place.is_file()]
     require(found, f"{subject.package} has no README.md beside its __init__.py")
     text = found[0].read_text(encoding="utf-8")

@@ -1,0 +1,79 @@
+"""The contract that third parties keep, run over every edit that ships: no privileged path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+
+from stepedit_core.edit import Edit
+from stepedit_core.registry import Registry, set_registry
+from stepedit_core.testing.checks_bundle import BUNDLE_CHECKS
+from stepedit_core.testing.checks_class import CLASS_CHECKS
+from stepedit_core.testing.checks_edit import EDIT_CHECKS
+from stepedit_core.testing.subject import Subject
+from stepedit_core.utterance import Utterance
+
+BUILTIN = (
+    "clone",
+    "denoise",
+    "emotion",
+    "masked",
+    "paralinguistic",
+    "speed",
+    "style",
+    "trim_silence",
+)
+
+
+@cache
+def registry() -> Registry:
+    """Every installed plugin of this distribution, and no other."""
+    found = Registry(disabled=()).load()
+    for info in found.plugins():
+        if info.distribution != "stepedit":
+            found.unregister(info.name)
+    return found
+
+
+@cache
+def subject(name: str) -> Subject:
+    """The edit of a name, with the requests of its own cases."""
+    set_registry(registry())
+    return Subject.of(registry().edit_class(name), registry())
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> Any:
+    set_registry(registry())
+    yield
+    set_registry(None)
+
+
+def test_the_eight_edits_are_there() -> None:
+    assert tuple(registry().edits()) == BUILTIN
+    assert [info.error for info in registry().plugins() if info.error] == []
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+@pytest.mark.parametrize("check", CLASS_CHECKS, ids=lambda check: check.__name__)
+def test_class(name: str, check: Callable[[Subject], None]) -> None:
+    check(subject(name))
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+@pytest.mark.parametrize("check", BUNDLE_CHECKS, ids=lambda check: check.__name__)
+def test_bundle(name: str, check: Callable[[Subject], None]) -> None:
+    check(subject(name))
+
+
+@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("name", BUILTIN)
+@pytest.mark.parametrize("check", EDIT_CHECKS, ids=lambda check: check.__name__)
+def test_request(name: str, check: Callable[[Subject, Edit, Utterance], None], place: int) -> None:
+    samples = subject(name).samples
+    if place >= len(samples):
+        pytest.skip(f"{name} has {len(samples)} sample requests")
+    check(subject(name), *samples[place])

@@ -1,0 +1,109 @@
+"""What the READMEs say is run: Python blocks on the fake engine, command lines through click."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from stepedit_core import hookspecs
+from stepedit_core.cli.root import cli
+from stepedit_core.notation import parse_edit
+from stepedit_core.registry import Registry, set_registry
+from stepedit_core.speech import packaged_speech
+from stepedit_core.testing import FakeEngine
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    page
+    for page in [ROOT / "README.md", *sorted((ROOT / "plugins").rglob("README.md"))]
+    if page.is_file()
+]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    """Return the fenced blocks of a page in some languages."""
+    found = BLOCK.findall(page.read_text(encoding="utf-8"))
+    return [text for language, text in found if language in languages]
+
+
+def command_lines(page: Path) -> Iterator[list[str]]:
+    """Yield the stepedit command lines of a page's shell blocks, comments and prompts left out."""
+    for text in blocks(page, "", "sh", "bash", "console", "shell"):
+        for line in text.replace("\\\n", " ").splitlines():
+            bare = line.strip().removeprefix("$ ")
+            if bare.startswith("stepedit ") and "..." not in bare:
+                words = shlex.split(bare, comments=True)
+                cut = [at for at, word in enumerate(words) if word in ("&&", "|", ">", ";")]
+                yield words[1 : cut[0] if cut else None]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with the recording that the pages speak of; engines are the fake one."""
+    from stepedit_core import engine as engines
+
+    speech = packaged_speech("garden")
+    speech.write(tmp_path / "in.wav")
+    (tmp_path / "in.txt").write_text(speech.transcript or "")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(engines.Engine, "load", lambda *args, **options: FakeEngine())
+    set_registry(Registry(disabled=()).load())
+    yield tmp_path
+    set_registry(None)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_blocks_run(page: Path, workplace: Path) -> None:
+    for text in blocks(page, "python"):
+        exec(compile(text, str(page), "exec"), {"__name__": "readme"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_json_blocks_are_json(page: Path) -> None:
+    for text in blocks(page, "json"):
+        try:
+            json.loads(text)
+        except ValueError:
+            for line in text.splitlines():
+                json.loads(line)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_command_lines_are_valid(page: Path, workplace: Path) -> None:
+    for words in command_lines(page):
+        context = click.Context(cli, info_name="stepedit")
+        while words and words[0].startswith("-"):
+            words = words[2:] if words[0] in ("-p", "--plugin") else words[1:]
+        if not words:
+            continue
+        name, command, rest = cli.resolve_command(context, words)
+        assert command is not None
+        if "--help" in rest or isinstance(command, click.Group):
+            continue
+        parsed = command.make_context(name, list(rest), parent=context)
+        for text in parsed.params.get("edits") or ():
+            if isinstance(text, str):
+                parse_edit(text)
+
+
+def test_every_hook_is_documented_with_its_arguments() -> None:
+    text = (ROOT / "plugins" / "README.md").read_text(encoding="utf-8")
+    hooks = [name for name in vars(hookspecs) if name.startswith("stepedit_")]
+    assert len(hooks) >= 11
+    for name in hooks:
+        arguments = ", ".join(inspect.signature(getattr(hookspecs, name)).parameters)
+        assert f"`{name}({arguments})`" in text
+
+
+def test_the_eight_plugins_have_a_page() -> None:
+    folders = [path for path in (ROOT / "plugins").iterdir() if (path / "__init__.py").is_file()]
+    assert len(folders) == 8
+    assert [path.name for path in folders if not (path / "README.md").is_file()] == []

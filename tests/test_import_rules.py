@@ -1,0 +1,177 @@
+"""Who may import whom, held by walking syntax trees, and what importing costs."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CORE = ROOT / "stepedit_core"
+PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if path.name.startswith("stepedit_"))
+RUNNERS = ("stepedit_bench", "stepedit_train", "stepedit_pairs")
+HEAVY = ("torch", "torchaudio", "transformers", "safetensors", "onnxruntime")
+# Core without the engine and the models: what a laptop without torch could use.
+LIGHT_ALLOWED = {"numpy", "pydantic", "pydantic_core", "pluggy", "soundfile", "click", "rich"}
+ENGINE_FILES = {"engine.py"}
+ENGINE_FOLDERS = {"models", "embedded"}
+# Libraries of one function each, imported inside its body.
+LAZY_ALLOWED = {
+    "utterance.py": {"soxr"},
+    "voice_activity.py": {"silero_vad", "onnxruntime", "torch"},
+    "acoustic_frames.py": {"pyworld", "scipy"},
+    "world.py": {"pyworld"},
+    "doctor.py": {"torch", "huggingface_hub"},
+    "__init__.py": {"pytest"},
+}
+
+
+def imports(path: Path, *, top_level: bool = False) -> Iterator[tuple[str, int]]:
+    """Yield the modules that a file imports, and the lines; type-checking blocks are no imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
+    }
+    if top_level:
+        lazy = (ast.FunctionDef, ast.AsyncFunctionDef)
+        skipped |= {
+            id(inner)
+            for node in ast.walk(tree)
+            if isinstance(node, lazy)
+            for inner in ast.walk(node)
+        }
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module, node.lineno
+
+
+def light_files() -> Iterator[Path]:
+    """Yield core's files outside the engine and the models."""
+    for path in sorted(CORE.rglob("*.py")):
+        parts = path.relative_to(CORE).parts
+        if parts[0] not in ENGINE_FOLDERS and path.name not in ENGINE_FILES:
+            yield path
+
+
+def outside(module: str) -> bool:
+    """Say whether a module is neither of the standard library nor of stepedit's core."""
+    top = module.partition(".")[0]
+    return top not in sys.stdlib_module_names and top != "stepedit_core"
+
+
+def test_light_core_imports_light_libraries() -> None:
+    wrong = []
+    for path in light_files():
+        allowed = LIGHT_ALLOWED | LAZY_ALLOWED.get(path.name, set())
+        for module, line in imports(path):
+            if outside(module) and module.partition(".")[0] not in allowed:
+                wrong.append(f"{path.relative_to(ROOT)}:{line} imports {module}")
+    assert not wrong, wrong
+
+
+def test_light_core_imports_the_engine_only_inside_bodies() -> None:
+    wrong = []
+    for path in light_files():
+        for module, line in imports(path, top_level=True):
+            is_heavy = module.partition(".")[0] in HEAVY
+            is_engine = module == "stepedit_core.engine"
+            if is_heavy or is_engine or module.startswith("stepedit_core.models"):
+                wrong.append(f"{path.relative_to(ROOT)}:{line} imports {module}")
+    assert not wrong, wrong
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
+def test_a_plugin_imports_core_and_itself(plugin: Path) -> None:
+    wrong = []
+    for path in plugin.rglob("*.py"):
+        for module, line in imports(path):
+            top = module.partition(".")[0]
+            if top.startswith("stepedit_") and top not in ("stepedit_core", plugin.name):
+                wrong.append(f"{path.relative_to(ROOT)}:{line} imports {module}")
+            if module.startswith(("stepedit_core.models", "stepedit_core.cli")):
+                wrong.append(f"{path.relative_to(ROOT)}:{line} imports {module}, not public")
+    assert not wrong, wrong
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_runners_reach_plugins_by_hook_alone(runner: str) -> None:
+    plugins = {plugin.name for plugin in PLUGINS}
+    wrong = []
+    for folder in ("benchmarks", "training"):
+        for path in (ROOT / folder / runner).rglob("*.py"):
+            for module, line in imports(path):
+                top = module.partition(".")[0]
+                if top in plugins or (top in RUNNERS and top != runner):
+                    wrong.append(f"{path.relative_to(ROOT)}:{line} imports {module}")
+    assert not wrong, wrong
+
+
+def test_core_names_no_plugin() -> None:
+    names = {plugin.name for plugin in PLUGINS} | set(RUNNERS)
+    wrong = [
+        f"{path.relative_to(ROOT)} names {name}"
+        for path in sorted(CORE.rglob("*.py"))
+        for name in names
+        if name in path.read_text(encoding="utf-8")
+    ]
+    assert not wrong, wrong
+
+
+def test_nobody_imports_private_names_of_another_package() -> None:
+    wrong = []
+    for root in (CORE, ROOT / "plugins", ROOT / "benchmarks", ROOT / "training"):
+        for path in sorted(root.rglob("*.py")):
+            own = path.relative_to(root if root is not CORE else ROOT).parts[0]
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if not isinstance(node, ast.ImportFrom) or not node.module:
+                    continue
+                top = node.module.partition(".")[0]
+                private = [item.name for item in node.names if item.name.startswith("_")]
+                private = [name for name in private if not name.endswith("__")]
+                if top.startswith("stepedit_") and top != own and private:
+                    wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} imports {private}")
+    assert not wrong, wrong
+
+
+def test_importing_core_and_all_plugins_loads_nothing_heavy() -> None:
+    heavy = (*HEAVY, "scipy", "librosa", "pyworld", "rich", "silero_vad")
+    lines = [
+        "import sys, stepedit_core",
+        "from stepedit_core import Chain, Utterance",
+        "from stepedit_core.registry import get_registry",
+        "registry = get_registry()",
+        "assert registry.edits(), 'no edits'",
+        "errors = [info for info in registry.plugins() if info.error]",
+        "assert not errors, errors",
+        f"print(*[name for name in {heavy!r} if name in sys.modules])",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from stepedit_core.cli import main\n"
+        "sys.argv = ['stepedit', '--help']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(*[n for n in ('torch', 'rich', 'scipy', 'librosa') if n in sys.modules], "
+        "file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Commands:" in done.stdout
+    assert done.stderr.split() == []
