@@ -65,7 +65,7 @@ def split_of(root: Path, path: Path) -> str | None:
     """Return the split that a folder name such as ``train-clean-100`` gives, or None."""
     for part in reversed((root.name, *path.relative_to(root).parts[:-1])):
         for start, split in _SPLITS.items():
-            if re.match(rf"{start}(?![a-z])", part.lower()):
+            if re.match(rf"{start}(?=-|$)", part.lower()):
                 return split
     return None
 
