@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from stepedit_bench.speed.measure import Measurement, Settings
 
-__all__ = ["bench_engine"]
+__all__ = ["bench_engine", "bench_memory"]
 
 
 @click.command("bench-engine", short_help="Time every stage of the engine against the plain way.")
@@ -74,6 +74,27 @@ def bench_engine(
     if out is not None:
         lines = [item.data() for item in found]
         out.write_text(json.dumps({"machine": facts, "stages": lines}, indent=2) + "\n")
+
+
+@click.command("bench-memory", short_help="Watch an engine's memory over many edits.")
+@click.option("--engine", required=True, help="Folder, hub id or name.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--edits", default=200, show_default=True, type=click.IntRange(30), help="How many.")
+def bench_memory(engine: str, device: str, edits: int) -> None:
+    """Carry out many edits with one engine and print how the process's memory grows."""
+    from rich.progress import Progress
+
+    from stepedit_bench.speed.memory import measure_memory
+
+    with Progress() as progress:
+        task = progress.add_task("edits", total=edits)
+        found = measure_memory(
+            engine, device, edits, lambda done: progress.update(task, completed=done)
+        )
+    click.echo(
+        f"loaded {found.loaded:.0f} MB, after 20 edits {found.warm:.0f} MB, after {edits} "
+        f"{found.end:.0f} MB: growth {found.growth:+.1f} MB over {edits - 20} edits"
+    )
 
 
 def _facts(size: str, settings: Settings) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def build_model(
             parameter.normal_(0, 0.02, generator=generator)
             if parameter.ndim == 1:
                 parameter.add_(1)
-    model.eval().requires_grad_(False)
+    model.train(False).requires_grad_(False)
     return model
 
 
