@@ -40,7 +40,14 @@ class AcousticMargin:
     """
 
     name = "acoustic"
-    validation = "not yet measured"
+    validation = (
+        "Acted emotion, neutral to label against neutral to other labels, by `stepedit "
+        "pairs-validate emotion`. RAVDESS (24 speakers, 48 groups, 1,150 pairs): AUC angry 0.72, "
+        "disgusted 0.64, fear 0.77, happy 0.69, sad 0.66, surprised 0.80; nEMO (Polish, 60 of 315 "
+        "groups): angry 0.53, fear 0.86, happy 0.73, sad 0.90, surprised 0.73. It tells strong "
+        "portrayals from neutral ones, and is a weak guard against the wrong emotion; styles are "
+        "not validated."
+    )
 
     def margin(self, source: Utterance, target: Utterance, edit: Edit) -> float | None:
         """Return the margin 1..10; None for other edits, labels without a profile, and silence."""
