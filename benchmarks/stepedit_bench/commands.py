@@ -119,8 +119,8 @@ def _run(config: Any, out: str, engine: str, device: str, with_report: bool) -> 
 
     from stepedit_bench.estimate import judge_estimates
     from stepedit_bench.runner import run_bench
-    from stepedit_bench.summary import print_table, summarise
     from stepedit_bench.store import read_results
+    from stepedit_bench.summary import print_table, summarise
 
     console = Console(stderr=True)
     for line in judge_estimates(config):
@@ -178,3 +178,25 @@ def compare(first: str, second: str, seed: int, as_json: bool) -> None:
         sys.stdout.write("\n")
     else:
         print_comparison(differences, Console())
+
+
+@bench.command("calibrate")
+@click.option("--corpus", type=click.Path(exists=True), help="Clean recordings of known words.")
+@click.option("--limit", type=click.IntRange(1), default=200, show_default=True)
+@click.option("--asr", default="auto", show_default=True, help="Recogniser to calibrate.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def calibrate(corpus: str | None, limit: int, asr: str, seed: int) -> None:
+    """Measure the errors of the measurements on clean speech; packaged speech by default."""
+    import json
+
+    from stepedit_bench import calibrate as instruments
+    from stepedit_bench.measuring import MeasureConfig, StandardMeasures
+
+    recordings = (
+        instruments.packaged_recordings()
+        if corpus is None
+        else instruments.corpus_recordings(corpus, limit, seed)
+    )
+    measures = StandardMeasures(MeasureConfig(asr=asr))
+    found = instruments.calibrate(recordings, measures, seed)
+    click.echo(json.dumps(found.to_data(), indent=2))

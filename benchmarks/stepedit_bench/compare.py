@@ -102,7 +102,7 @@ def _metrics(row: Row) -> dict[str, float | None]:
     found: dict[str, float | None] = {
         name: None if row.get(name) is None else float(row[name]) for name in _VERDICTS
     }
-    found.update({name: value for name, value in row.get("values", {}).items()})
+    found.update(row.get("values", {}))
     kept = dict(row.get("kept") or {})
     text = kept.pop("text", None)
     if text:
@@ -151,7 +151,9 @@ def compare_runs(
 
 
 def _refuse_other_scorer(one: Mapping[str, Row], two: Mapping[str, Row], edit: str) -> None:
-    scorers = {(row["scorer"], row["scorer_version"]) for rows in (one, two) for row in rows.values()}
+    scorers = {
+        (row["scorer"], row["scorer_version"]) for rows in (one, two) for row in rows.values()
+    }
     if len(scorers) > 1:
         names = " and ".join(f"{name} version {version}" for name, version in sorted(scorers))
         raise StepeditError(f"{edit}: scored by {names}; run one of them again")

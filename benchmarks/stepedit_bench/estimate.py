@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stepedit_bench.judging import JudgeChoice
 from stepedit_bench.runner import BenchConfig
-from stepedit_bench.suites import read_audio, units
+from stepedit_bench.suites import read_audio, scorable_edits, units
 from stepedit_core.errors import StepeditError
 
 __all__ = ["judge_estimates"]
@@ -17,15 +17,16 @@ def judge_estimates(config: BenchConfig) -> list[str]:
     each recording of each case: source, iterations, and identity where there is an engine.
     """
     choice = JudgeChoice(config.judges, config.judge_options)
+    edits = [found.name for found in scorable_edits(config.edits, config.suite)]
     lines: list[str] = []
     for task in sorted(set(config.judges)):
         name = choice.names[task]
-        tasks = config.edits if task == "*" else (task,)
+        tasks = edits if task == "*" else [task]
         judge = next((found for each in tasks if (found := _judge(choice, each))), None)
         estimate = getattr(judge, "estimate", None)
         if not callable(estimate):
             continue
-        wanted = [edit for edit in config.edits if task in {"*", edit}]
+        wanted = [edit for edit in edits if task in {"*", edit}]
         work = units(wanted, config.suite, config.limit, config.seed) if wanted else []
         per_case = config.protocol.iterations + 2
         seconds = sum(read_audio(unit.case).seconds for unit in work) * per_case

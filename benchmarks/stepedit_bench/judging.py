@@ -109,7 +109,7 @@ class JudgeChoice:
 class RecordingJudge(Judge):
     """Passes questions on to a judge and notes the answers."""
 
-    def __init__(self, judge: Judge, note: TakeNote, labels: tuple[str, ...] | None = None):
+    def __init__(self, judge: Judge, note: TakeNote, labels: tuple[str, ...] | None = None) -> None:
         """Wrap a judge.
 
         Args:

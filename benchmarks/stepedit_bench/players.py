@@ -42,7 +42,9 @@ def embed(path: Path) -> str:
     """Return a recording as a ``data:`` address: MP3, mono, at most 24 kHz."""
     speech = Utterance.read(path)
     speech = speech.resample(min(speech.sample_rate, 24_000))
-    rate = min((8_000, 11_025, 12_000, 16_000, 22_050, 24_000), key=lambda r: abs(r - speech.sample_rate))
+    rate = min(
+        (8_000, 11_025, 12_000, 16_000, 22_050, 24_000), key=lambda r: abs(r - speech.sample_rate)
+    )
     buffer = io.BytesIO()
     samples = np.clip(speech.resample(rate).samples, -1, 1)
     sf.write(buffer, samples, rate, format="MP3", subtype="MPEG_LAYER_III")
@@ -75,7 +77,7 @@ def choose(rows: Sequence[Row], seed: int, *, each: int = 2) -> list[tuple[str, 
     worst = rest[-each:][::-1]
     middle = rest[: len(rest) - len(worst)]
     rng = np.random.default_rng(seed)
-    picked = rng.permutation(len(middle))[:each] if middle else []
+    picked = [int(place) for place in rng.permutation(len(middle))[:each]]
     return [
         *(("best", row) for row in best),
         *(("worst", row) for row in worst),

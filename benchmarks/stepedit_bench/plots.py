@@ -108,8 +108,7 @@ def confusion_svg(title: str, table: Mapping[tuple[str, str], int]) -> str:
     figure, axes = _figure(size, max(2.0, 0.36 * len(classes) + 1.4))
     totals = {name: sum(n for key, n in table.items() if key[0] == name) for name in classes}
     shares = [
-        [table.get((name, label), 0) / max(totals[name], 1) for label in labels]
-        for name in classes
+        [table.get((name, label), 0) / max(totals[name], 1) for label in labels] for name in classes
     ]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for y, name in enumerate(classes):

@@ -147,14 +147,14 @@ def measure(
     """
     attempt = _Attempts()
     text = attempt("text", lambda: _text(output, source, expected, measures))
-    rating = attempt("dnsmos", lambda: measures.dnsmos(output))
+    rating = attempt("dnsmos", lambda: dict(measures.dnsmos(output))) or {}
     values: dict[str, float | None] = {
         "speaker_similarity": attempt(
             "speaker_similarity", lambda: measures.speaker_similarity(source, output)
         ),
-        "dnsmos_ovrl": rating and rating["ovrl"],
-        "dnsmos_sig": rating and rating["sig"],
-        "dnsmos_bak": rating and rating["bak"],
+        "dnsmos_ovrl": rating.get("ovrl"),
+        "dnsmos_sig": rating.get("sig"),
+        "dnsmos_bak": rating.get("bak"),
         "loudness_lufs": attempt("loudness_lufs", lambda: measures.loudness(output)),
         "clipped_share": attempt("clipped_share", lambda: measures.clipped_share(output)),
         "seconds": output.seconds,
@@ -212,7 +212,10 @@ def check(
             output, yardsticks, "dnsmos_ovrl", lambda new, old: new >= old - limits.quality_drop
         ),
         "loudness": _compare(
-            output, yardsticks, "loudness_lufs", lambda new, old: abs(new - old) <= limits.loudness_lu
+            output,
+            yardsticks,
+            "loudness_lufs",
+            lambda new, old: abs(new - old) <= limits.loudness_lu,
         ),
         "clipping": _compare(
             output, yardsticks, "clipped_share", lambda new, old: new <= old + limits.clipped_share

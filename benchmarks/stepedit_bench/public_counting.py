@@ -113,7 +113,9 @@ def count(rows: Iterable[Row], counting: Counting = "ours") -> list[Cell]:
     return _cells(groups, dropped, percent=not rated)
 
 
-def _need_complete(groups: Mapping[tuple[str, int, str, str], list[float]], classes: list[str]) -> None:
+def _need_complete(
+    groups: Mapping[tuple[str, int, str, str], list[float]], classes: list[str]
+) -> None:
     """Refuse sets that the public scripts end with a KeyError on."""
     iterations = sorted({key[1] for key in groups})
     speakers = sorted({(key[0], key[2]) for key in groups})

@@ -149,7 +149,9 @@ def _flat_group(group: Group) -> dict[str, Any]:
         if isinstance(value, dict):
             plain.update({f"{key}.{part}": item for part, item in value.items()})
         elif isinstance(value, list | tuple):
-            plain.update({f"{key}.{place}": item for place, item in zip(("low", "high"), value, strict=True)})
+            plain.update(
+                {f"{key}.{place}": item for place, item in zip(("low", "high"), value, strict=True)}
+            )
         else:
             plain[key] = value
     return plain
@@ -180,9 +182,12 @@ def write_report(folder: str | os.PathLike[str], *, players: bool = True) -> Pat
     jinja = need("jinja2", "jinja2", "the report")
     environment = jinja.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["percent"] = percent
-    source = files("stepedit_bench").joinpath("templates/report.html").read_text(encoding="utf-8")
+    source = files("stepedit_bench").joinpath("report.html").read_text(encoding="utf-8")
     page = environment.from_string(source).render(
-        settings=settings, sections=sections, groups=groups, finished=(root / "results.jsonl").exists()
+        settings=settings,
+        sections=sections,
+        groups=groups,
+        finished=(root / "results.jsonl").exists(),
     )
     write_text(root / "report.html", page)
     return root / "report.html"

@@ -11,8 +11,8 @@ from typing import Any
 
 from stepedit_bench import preservation
 from stepedit_bench.preservation import BenchMeasures, Kept, Thresholds
-from stepedit_bench.store import write_bytes
 from stepedit_bench.produce import Produced, Protocol
+from stepedit_bench.store import write_bytes
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
 from stepedit_core.registry import get_registry
@@ -148,9 +148,7 @@ def _edited(
     step = bench.produced.steps[iteration - 1]
     edit, source = bench.produced.unit.case.edit, bench.prepared.source
     said_in = bench.produced.unit.case.meta.get("text_language")
-    output = step.utterance.replace(
-        language=said_in or step.utterance.language or source.language
-    )
+    output = step.utterance.replace(language=said_in or step.utterance.language or source.language)
     kept = preservation.measure(output, source, output.transcript, bench.measures)
     checks = preservation.check(
         kept,

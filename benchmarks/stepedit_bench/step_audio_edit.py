@@ -77,7 +77,7 @@ def _case(edit: type[Edit], row: Mapping[str, Any], number: int, root: Path, pat
     text = str(row["gen_text"])
     said = _TAG.sub("", text) if edit.name == "paralinguistic" else text
     try:
-        request = edit(**_parameters(edit.name, row, text))
+        request = edit(**_parameters(edit, row, text))
     except ValueError as error:
         raise StepeditError(f"{path}: line {number + 1}: {edit.name}: {error}") from error
     meta: dict[str, Any] = {
@@ -98,8 +98,10 @@ def _case(edit: type[Edit], row: Mapping[str, Any], number: int, root: Path, pat
     )
 
 
-def _parameters(name: str, row: Mapping[str, Any], text: str) -> dict[str, Any]:
+def _parameters(edit: type[Edit], row: Mapping[str, Any], text: str) -> dict[str, Any]:
     """Return the edit's parameters for a row."""
-    if name == "paralinguistic":
-        return {"text": text}
+    if edit.name == "paralinguistic":
+        # The rows spell tags as models of 2025 do; an edit may know several spellings.
+        spelling = {"tags": "2025"} if "tags" in edit.model_fields else {}
+        return {"text": text, **spelling}
     return {"to": row["task_sub"]}

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-
 from stepedit_bench.judging import JudgeChoice
 from stepedit_bench.measuring import StandardMeasures
+
 from stepedit_core import Case, Edit, Prepared, Prompt, Rendered, Score, Scorer, Utterance
 from stepedit_core.errors import AudioError, StepeditError
 from stepedit_core.hookspecs import hookimpl
@@ -31,7 +31,9 @@ class Gain(Edit):
     def render(self, utterance: Utterance, rng: np.random.Generator) -> Rendered:
         if self.db == 99:
             raise AudioError("the gain breaks on purpose")
-        samples = utterance.samples * 10 ** (self.db / 20) + rng.normal(0, 1e-5, len(utterance.samples))
+        samples = utterance.samples * 10 ** (self.db / 20) + rng.normal(
+            0, 1e-5, len(utterance.samples)
+        )
         return Rendered(utterance.replace(samples=samples), {"noise": True})
 
     def route_problem(self, route: str) -> str | None:
@@ -155,6 +157,7 @@ def main(folder: str, engine: str, delay: str) -> None:
     """Run the bench in a process of its own, to be killed."""
     from stepedit_bench.produce import Protocol
     from stepedit_bench.runner import BenchConfig, run_bench
+
     from stepedit_core.testing.fake_engine import FakeEngine
 
     install(cases(8))

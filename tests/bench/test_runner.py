@@ -7,15 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
-
 from stepedit_bench.judging import JudgeChoice
 from stepedit_bench.produce import Protocol
 from stepedit_bench.runner import BenchConfig, run_bench
 from stepedit_bench.store import JOURNAL, RESULTS, read_results
-from stepedit_core import Utterance
+
+from stepedit_core import DualCodes, GenerateRequest, Utterance
 from stepedit_core.errors import StepeditError
 from stepedit_core.registry import Registry, set_registry
 from stepedit_core.testing.fake_engine import FakeEngine
@@ -24,7 +26,7 @@ from tests.bench.bench_kit import Gain, LightMeasures, cases, install
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _rows(folder: Path, condition: str = "edit") -> list[dict]:
+def _rows(folder: Path, condition: str = "edit") -> list[dict[str, Any]]:
     return [row for row in read_results(folder) if row["condition"] == condition]
 
 
@@ -103,7 +105,7 @@ def test_the_engine_gets_batches_and_the_identity_edit_is_measured(tmp_path: Pat
     sizes: list[int] = []
 
     class Counting(FakeEngine):
-        def generate(self, requests):  # type: ignore[no-untyped-def]
+        def generate(self, requests: Sequence[GenerateRequest]) -> list[DualCodes]:
             sizes.append(len(requests))
             return super().generate(requests)
 
@@ -124,7 +126,7 @@ def test_the_engine_gets_batches_and_the_identity_edit_is_measured(tmp_path: Pat
 
 def test_one_failing_request_does_not_take_its_batch_down(tmp_path: Path) -> None:
     class Picky(FakeEngine):
-        def generate(self, requests):  # type: ignore[no-untyped-def]
+        def generate(self, requests: Sequence[GenerateRequest]) -> list[DualCodes]:
             if any(request.utterance.seconds < 2 for request in requests):
                 raise StepeditError("too short for me")
             return super().generate(requests)
@@ -138,7 +140,9 @@ def test_prompt_fixed_decodes_in_the_first_voice(tmp_path: Path) -> None:
     heard: list[str] = []
 
     class Listening(FakeEngine):
-        def decode(self, codes, references, seeds):  # type: ignore[no-untyped-def]
+        def decode(
+            self, codes: Sequence[DualCodes], references: Sequence[Utterance], seeds: Sequence[int]
+        ) -> list[Utterance]:
             heard.extend(reference.digest for reference in references)
             return super().decode(codes, references, seeds)
 

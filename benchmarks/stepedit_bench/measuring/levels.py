@@ -12,7 +12,7 @@ from stepedit_core.utterance import Utterance
 
 __all__ = ["CLIP_LEVEL", "clipped_share", "loudness"]
 
-CLIP_LEVEL = 0.999
+CLIP_LEVEL = 0.9999
 """Fraction of full scale from which a sample may be clipped."""
 _BLOCK_SECONDS = 0.4
 

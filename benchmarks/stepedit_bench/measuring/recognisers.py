@@ -53,7 +53,9 @@ class Recogniser(ABC):
 class FasterWhisper(Recogniser):
     """Whisper through CTranslate2: int8, beam 5, temperature 0, nothing drawn at random."""
 
-    def __init__(self, name: str, path: str, languages: frozenset[str] | None, threads: int):
+    def __init__(
+        self, name: str, path: str, languages: frozenset[str] | None, threads: int
+    ) -> None:
         """Load weights by size, hub id or folder."""
         version = importlib.metadata.version
         library = need("faster_whisper", "faster-whisper", "speech recognition")

@@ -42,7 +42,9 @@ class StandardMeasures:
     errors, loudness and clipping.
     """
 
-    def __init__(self, config: MeasureConfig | None = None, judges: JudgeChoice | None = None):
+    def __init__(
+        self, config: MeasureConfig | None = None, judges: JudgeChoice | None = None
+    ) -> None:
         """Hold the choice of backends and judges; nothing is loaded yet."""
         self.config = config or MeasureConfig()
         self.judges = judges or JudgeChoice()

