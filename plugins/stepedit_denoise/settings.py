@@ -20,7 +20,7 @@ OPTIONS = {
     "snr": "least and greatest signal-to-noise ratio in dB; default 0:10",
     "rir_folder": "folder of measured room impulse responses to use instead of simulated rooms",
     "rt60": "least and greatest reverberation time of simulated rooms in s; default 0.7:1.3",
-    "rooms": "how many different rooms to simulate; default 64",
+    "rooms": "how many different rooms to simulate; default 32",
 }
 _DEGRADATIONS = ("noise", "reverb", "both")
 _NOISES = (*SYNTHETIC, "babble")
@@ -53,7 +53,7 @@ class Settings:
             snr=_range(options, "snr", "0:10"),
             rir_folder=_folder(options, "rir_folder"),
             rt60=_range(options, "rt60", "0.7:1.3"),
-            rooms=_count(options, "rooms", "64"),
+            rooms=_count(options, "rooms", "32"),
         )
         if settings.rt60[0] <= 0:
             raise StepeditError("rt60: reverberation times are above 0 s")

@@ -13,8 +13,9 @@ __all__ = ["SpeedScorer", "nearest_rate"]
 
 TOTAL_TOLERANCE = 0.05
 """Relative error of the total duration that an exact factor may have: one noticeable step."""
-SPEECH_TOLERANCE = 0.10
-"""The same for speech time, which is only known to about two VAD frames on either side."""
+SPEECH_SHARE, SPEECH_TOLERANCE = 0.5, 0.10
+"""Speech time may miss the tempo by half of the way to it, or by 10 % where that is more: VAD
+places each edge to about a frame, and bridges pauses that have become short."""
 F0_TOLERANCE = 2 ** (1 / 12) - 1
 """Relative change of the median F0 that counts as kept: one semitone."""
 _LIMIT = 2.2
@@ -34,10 +35,9 @@ def nearest_rate(factor: float) -> str:
 class SpeedScorer(Scorer):
     """Compare total duration and speech time (VAD) before and after.
 
-    A rate word is reached where it is the nearest one to the factor achieved in total, and
-    speech itself went at least half of the way on a log scale, so that longer pauses alone do
-    not pass. An exact factor is reached within 5 % in total and 10 % in speech. Either way the
-    median F0 stays within a semitone.
+    A rate word is reached where it is the nearest one to the factor achieved in total, an exact
+    factor within 5 %. Either way speech itself has gone at least half of the way on a log
+    scale, so that longer pauses alone do not pass, and the median F0 stays within a semitone.
     """
 
     version: ClassVar[int] = 1
@@ -78,10 +78,10 @@ def _f0_kept(ratio: float | None) -> bool:
 
 def _tempo_reached(edit: Speed, total: float, speech: float) -> bool:
     """Say whether total duration and speech time changed as asked."""
-    if edit.rate is None:
-        return (
-            abs(total / edit.tempo - 1) <= TOTAL_TOLERANCE
-            and abs(speech / edit.tempo - 1) <= SPEECH_TOLERANCE
-        )
-    progress = math.log(speech) / math.log(edit.tempo)
-    return nearest_rate(total) == edit.rate and progress >= 0.5
+    asked = math.log(edit.tempo)
+    allowed = max(SPEECH_SHARE * abs(asked), math.log(1 + SPEECH_TOLERANCE))
+    if abs(math.log(speech) - asked) > allowed:
+        return False
+    if edit.rate is not None:
+        return nearest_rate(total) == edit.rate
+    return abs(total / edit.tempo - 1) <= TOTAL_TOLERANCE
