@@ -165,8 +165,15 @@ class Chain(Sequence["Edit | Chain"]):
         engine: SpeechEngine | None = None,
         *,
         route: RouteChoice = "auto",
+        first: int = 1,
     ) -> list[Route]:
         """Check the whole chain against an utterance without running anything.
+
+        Args:
+            utterance: what the chain will receive.
+            engine: what it will run on.
+            route: as for calling the chain.
+            first: number of the first step, for messages.
 
         Returns:
             The route that each unrolled edit will take.
@@ -179,12 +186,12 @@ class Chain(Sequence["Edit | Chain"]):
             raise InvalidChainError(trouble)
         routes: list[Route] = []
         state = utterance
-        for number, edit in enumerate(self.flat(), start=1):
+        for number, edit in enumerate(self.flat(), start=first):
             try:
                 routes.append(choose_route(edit, engine, route))
                 problem = _text_problem(edit, state, routes[-1])
                 # Later steps receive an utterance whose length is not known yet.
-                problem = problem or (edit.problem(state) if number == 1 else None)
+                problem = problem or (edit.problem(state) if number == first else None)
             except StepeditError as error:
                 problem = str(error)
             if problem:
@@ -239,7 +246,8 @@ class Chain(Sequence["Edit | Chain"]):
         from stepedit_core.running import run_step
 
         hooks = registry or get_registry()
-        routes = self.validate(start.utterance, engine, route=route)
+        following = len(start.steps) + 1
+        routes = self.validate(start.utterance, engine, route=route, first=following)
         steps = list(start.steps)
         utterance = start.utterance
         for edit, chosen in zip(self.flat(), routes, strict=True):

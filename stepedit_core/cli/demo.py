@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["demo_command"]
 
+SOURCE = "0-source.wav"
+
 
 @click.command("demo")
 @click.option(
@@ -58,7 +60,7 @@ def demo_command(out: Path, engine: str | None, device: str, seed: int) -> None:
                     on_step=lambda planned, step: status.update(f"{planned.title}: done"),
                 )
             )
-    demo.source.write(out / "0-source.wav")
+    demo.source.write(out / SOURCE)
     for column in columns:
         _write_steps(column, out)
     reports = [column.result.report() for column in columns]
@@ -87,16 +89,14 @@ def _print(demo: Demo, columns: list[Column], out: Path) -> None:
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("step", "edit", "route", "length", "time", "file"):
-        table.add_column(heading, overflow="fold")
-    table.add_row("source", "", "", f"{demo.source.seconds:.2f} s", "", "0-source.wav")
+    for heading in ("", "edit", "route", "length", "time", "file"):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "file")
+    table.add_row("", "[dim]the recording[/]", "", f"{demo.source.seconds:.2f} s", "", SOURCE)
     for column in columns:
-        for number, (planned, step) in enumerate(
-            zip(column.plan, column.result.steps, strict=True)
-        ):
+        for number, step in enumerate(column.result.steps):
             route = f"[magenta]llm[/] {escape(step.engine)}" if step.engine else "[cyan]dsp[/]"
             table.add_row(
-                escape(planned.title),
+                str(number + 1),
                 escape(str(step.edit)),
                 route,
                 f"{step.utterance.seconds:.2f} s",

@@ -239,6 +239,8 @@ def test_then_goes_on_branches_and_undoes(speech: Utterance, engine: FakeEngine)
     assert [step.edit.name for step in branch.steps] == ["hiss", "gain"]
     undone = start.then(Gain(db=0), after=0)
     assert len(undone.steps) == 1
+    with pytest.raises(InvalidChainError, match=r"step 3, recite: recite has no dsp route"):
+        start.then(Recite(words="a"), route="dsp")
     for after in (3, -1):
         with pytest.raises(InvalidChainError, match=f"after step {after} of 2"):
             start.then(Gain(), after=after)

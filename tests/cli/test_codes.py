@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stepedit_core.codes import DualCodes
+from stepedit_core.testing import FakeEngine
+from stepedit_core.utterance import Utterance
+from tests.cli.calls import call, refused
+
+pytestmark = pytest.mark.usefixtures("toys")
+
+
+def test_codes_come_out_as_json_and_go_back_in(wav: Path, tmp_path: Path) -> None:
+    result = call("encode", wav, "--engine", "fake", "--json")
+    assert result.exit_code == 0, result.output
+    data = json.loads(result.stdout)
+    codes = DualCodes(data["linguistic"], data["semantic"])
+    assert codes == FakeEngine().encode([Utterance.read(wav)])[0]
+    assert len(data["ids"]) == 5 * codes.groups
+    file, out = tmp_path / "codes.json", tmp_path / "out.wav"
+    file.write_text(result.stdout)
+    decoded = call("decode", file, "--reference", wav, "--engine", "fake", "-o", out)
+    assert decoded.exit_code == 0, decoded.output
+    assert FakeEngine().encode([Utterance.read(out)])[0] == codes
+
+
+def test_codes_can_be_written_to_a_file(wav: Path, tmp_path: Path) -> None:
+    out = tmp_path / "codes.json"
+    result = call("encode", wav, "--engine", "fake", "-o", out)
+    assert "groups of 120 ms" in result.stdout
+    assert set(json.loads(out.read_text())) >= {"linguistic", "semantic", "ids"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "not a readable codes file"),
+        ("no json", "not a readable codes file"),
+        ("[]", "expected a JSON object"),
+        ('{"linguistic": [1, 2]}', "'semantic' must be a list of whole numbers"),
+        ('{"linguistic": [1, 2.5], "semantic": [1, 2, 3]}', "'linguistic' must be a list"),
+        ('{"linguistic": [1, 9999], "semantic": [1, 2, 3]}', "linguistic code 9999 is outside"),
+        ('{"linguistic": [1], "semantic": [1, 2, 3]}', "not one whole group"),
+    ],
+)
+def test_bad_code_files(wav: Path, tmp_path: Path, content: str | None, message: str) -> None:
+    file, out = tmp_path / "codes.json", tmp_path / "out.wav"
+    if content is not None:
+        file.write_text(content)
+    line = refused(call("decode", file, "--reference", wav, "--engine", "fake", "-o", out))
+    assert message in line
+    assert not out.exists()
