@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -150,11 +151,15 @@ def _level(samples: FloatArray) -> float:
 
 def smooth(logs: FloatArray) -> FloatArray:
     """Return the broad tilt of log envelopes: their first four cepstral coefficients."""
-    from scipy.fft import dct, idct
+    basis = _cosines()
+    return np.asarray((logs @ basis) @ basis.T)
 
-    cepstra = dct(logs, axis=1, norm="ortho")
-    cepstra[:, 4:] = 0
-    return np.asarray(idct(cepstra, axis=1, norm="ortho"))
+
+@cache
+def _cosines() -> FloatArray:
+    """Return the first four vectors of the orthonormal cosine transform, shape ``(513, 4)``."""
+    basis = np.cos(np.pi * np.outer(np.arange(BINS) + 0.5, np.arange(4)) / BINS)
+    return np.asarray(basis / np.linalg.norm(basis, axis=0))
 
 
 def _formant_curve(formants: FloatArray) -> FloatArray:

@@ -1,0 +1,55 @@
+"""Masked around the edits that ship with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from stepedit_masked import Masked
+from stepedit_masked.scorer import MaskedScorer, compare_outside
+
+from stepedit_core.errors import StepeditError
+from stepedit_core.registry import get_registry
+from stepedit_core.speech import packaged_speech
+from stepedit_core.testing.fake_measures import FakeMeasures
+
+INNER = [
+    {"edit": "speed", "rate": "slower"},
+    {"edit": "speed", "factor": 1.6},
+    {"edit": "denoise"},
+    {"edit": "trim_silence"},
+    {"edit": "emotion", "to": "happy"},
+    {"edit": "style", "to": "whisper"},
+]
+
+
+@pytest.mark.parametrize("inner", INNER, ids=lambda inner: "-".join(map(str, inner.values())))
+@pytest.mark.parametrize(("name", "rate"), [("garden", 8_000), ("books", 22_050)])
+def test_difference_outside_is_exactly_zero(inner: dict[str, object], name: str, rate: int) -> None:
+    source = packaged_speech(name).resample(rate)
+    edit = Masked(inner=inner, spans=[(0.25, 0.9), (1.3, 2.45)])  # type: ignore[arg-type]
+    output = edit.render(source, np.random.default_rng(1)).utterance
+    assert compare_outside(source, output, edit.spans).difference == 0.0
+
+
+@pytest.mark.parametrize("inner", ["clone", "paralinguistic"])
+def test_edits_of_whole_utterances_are_refused(inner: str) -> None:
+    source = packaged_speech("garden")
+    text = "You love your home [laugh] and want it to be beautiful."
+    edit = Masked(inner={"edit": inner, "text": text}, spans=[(0.2, 0.9)])  # type: ignore[arg-type]
+    assert f"{inner} changes the words" in str(edit.problem(source))
+    with pytest.raises(StepeditError):
+        edit.render(source, np.random.default_rng(0))
+
+
+def test_shipped_cases_are_reached_by_signal_processing() -> None:
+    scorer, reached = MaskedScorer(), []
+    for case in get_registry().cases(Masked):
+        clean = packaged_speech(case.audio.removeprefix("speech:"))
+        prepared = scorer.prepare(case, clean, np.random.default_rng(0))
+        assert case.edit.problem(prepared.source) is None
+        output = case.edit.render(prepared.source, np.random.default_rng(0)).utterance
+        score = scorer.score(case, prepared, output, FakeMeasures())
+        assert score.values["outside_max_difference"] == 0.0
+        reached.append(score.reached)
+    assert len(reached) == 14
+    assert all(reached)
