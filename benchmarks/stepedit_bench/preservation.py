@@ -3,7 +3,8 @@
 An edit answers only for its own delta. Each check therefore compares the output with the
 source *and* with the engine's identity edit (tokenize, decode), and takes the laxer of both: what
 coding alone destroys is not the edit's fault, and is printed beside. Without an engine the
-source alone is the yardstick.
+source alone is the yardstick. Where the ideal output is known, such as the clean recording
+under added noise, it is a yardstick too, and the voice is compared with it.
 
 ==========  ============================================================================
 check       passes where
@@ -135,7 +136,11 @@ class _Attempts:
 
 
 def measure(
-    output: Utterance, source: Utterance, expected: str | None, measures: BenchMeasures
+    output: Utterance,
+    source: Utterance,
+    expected: str | None,
+    measures: BenchMeasures,
+    voice: Utterance | None = None,
 ) -> Kept:
     """Measure a recording against its source.
 
@@ -144,13 +149,14 @@ def measure(
         source: what the first edit received.
         expected: the words that ``output`` ought to say, or None where they are not known.
         measures: the backends.
+        voice: whose voice is to be kept; the source's by default.
     """
     attempt = _Attempts()
     text = attempt("text", lambda: _text(output, source, expected, measures))
     rating = attempt("dnsmos", lambda: dict(measures.dnsmos(output))) or {}
     values: dict[str, float | None] = {
         "speaker_similarity": attempt(
-            "speaker_similarity", lambda: measures.speaker_similarity(source, output)
+            "speaker_similarity", lambda: measures.speaker_similarity(voice or source, output)
         ),
         "dnsmos_ovrl": rating.get("ovrl"),
         "dnsmos_sig": rating.get("sig"),
@@ -184,6 +190,7 @@ def check(
     source: Kept,
     identity: Kept | None,
     *,
+    reference: Kept | None = None,
     length_ratio: float = 1.0,
     same_duration: bool = False,
     waived: frozenset[str] = frozenset(),
@@ -195,6 +202,7 @@ def check(
         output: measured on the output.
         source: measured on the source.
         identity: measured on the identity edit, or None where there is no engine.
+        reference: measured on the ideal output, where one exists.
         length_ratio: duration after over duration before, as the edit announces it.
         same_duration: whether a changed duration counts as damage.
         waived: checks that the scorer does not ask for.
@@ -204,7 +212,7 @@ def check(
         Check to True, False, or None where it could not be measured; waived checks are absent.
     """
     limits = thresholds or Thresholds()
-    yardsticks = [source] if identity is None else [source, identity]
+    yardsticks = [item for item in (source, identity, reference) if item is not None]
     checks: dict[str, bool | None] = {
         "words": _words(output, yardsticks, limits),
         "speaker": _speaker(output, identity, limits),

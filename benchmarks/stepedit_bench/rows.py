@@ -149,11 +149,13 @@ def _edited(
     edit, source = bench.produced.unit.case.edit, bench.prepared.source
     said_in = bench.produced.unit.case.meta.get("text_language")
     output = step.utterance.replace(language=said_in or step.utterance.language or source.language)
-    kept = preservation.measure(output, source, output.transcript, bench.measures)
+    ideal = bench.prepared.reference
+    kept = preservation.measure(output, source, output.transcript, bench.measures, ideal)
     checks = preservation.check(
         kept,
         bench.source,
         identity,
+        reference=_ideal(bench),
         length_ratio=_length_ratio(edit, source, iteration),
         same_duration=bench.scorer.expects_same_duration,
         waived=_waived(bench.scorer, bench.produced.unit.case),
@@ -177,6 +179,14 @@ def _edited(
         "details": _clean(dict(step.details)),
         **_write(bench, f"iteration-{iteration}", output),
     }
+
+
+def _ideal(bench: _Bench) -> Kept | None:
+    """Measure the ideal output, where one exists."""
+    ideal = bench.prepared.reference
+    if ideal is None:
+        return None
+    return preservation.measure(ideal, ideal, ideal.transcript, bench.measures)
 
 
 def _length_ratio(edit: Edit, source: Utterance, iteration: int) -> float:
@@ -244,7 +254,8 @@ def measure_unit(
     identity: Kept | None = None
     if produced.identity is not None:
         coded = produced.identity
-        identity = preservation.measure(coded, source, source.transcript, measures)
+        ideal = produced.prepared.reference
+        identity = preservation.measure(coded, source, source.transcript, measures, ideal)
         rows.append(_plain(bench, "identity", coded, identity))
     limits = thresholds or Thresholds()
     for iteration in asked:

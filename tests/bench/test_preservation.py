@@ -113,3 +113,11 @@ def test_unknown_languages_fall_back_on_phones_of_the_same_words() -> None:
     assert same.text is not None and same.text.unit == "phone" and same.text.errors == 0
     other = measure(speech, speech, "再见", measures)
     assert other.text is None and "--asr" in other.failures["text"]
+
+
+def test_the_ideal_output_is_a_yardstick_where_it_is_known() -> None:
+    # Speech at -23 LUFS under louder noise: taking the noise away is no damage to the level.
+    noisy, clean = kept(loudness_lufs=-14.0, dnsmos_ovrl=1.5), kept(loudness_lufs=-23.0)
+    output = kept(loudness_lufs=-22.0, dnsmos_ovrl=2.5)
+    assert check(output, noisy, None)["loudness"] is False
+    assert check(output, noisy, None, reference=clean)["loudness"] is True
