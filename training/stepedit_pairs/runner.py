@@ -35,6 +35,7 @@ class RunTotals:
     kept: int = 0
     rejected: int = 0
     audio_seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
     def add(self, report: BlockReport) -> None:
         """Count a finished block."""
@@ -43,6 +44,7 @@ class RunTotals:
         self.kept += report.kept
         self.rejected += report.rejected
         self.audio_seconds += report.audio_seconds
+        self.cpu_seconds += report.cpu_seconds
 
 
 def _open(folder: Path, settings: RunSettings) -> None:

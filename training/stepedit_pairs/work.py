@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -43,6 +44,7 @@ class BlockReport:
         kept: pairs kept.
         rejected: pairs and files rejected.
         audio_seconds: source audio of the kept pairs.
+        cpu_seconds: processor time that the block took, helper programs included.
     """
 
     index: int
@@ -50,6 +52,7 @@ class BlockReport:
     kept: int
     rejected: int
     audio_seconds: float
+    cpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,12 @@ def _report_path(folder: Path, index: int) -> Path:
     return folder / "blocks" / f"block-{index:06d}.json"
 
 
+def _cpu_seconds() -> float:
+    """Return the processor time of this process and of the programs that it has waited for."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
 def process_block(folder: str, index: int) -> BlockReport:
     """Build the pairs of one block and write its shard, its rejects and, last, its report.
 
@@ -177,6 +186,7 @@ def process_block(folder: str, index: int) -> BlockReport:
     """
     root = Path(folder)
     shop = _workshop(folder)
+    begun = _cpu_seconds()
     rows: list[dict[str, Any]] = []
     rejects: list[dict[str, Any]] = []
     jobs = read_block(root, index)
@@ -191,7 +201,8 @@ def process_block(folder: str, index: int) -> BlockReport:
     lines = "".join(json.dumps(row, ensure_ascii=False, default=float) + "\n" for row in rejects)
     write_atomically(root / "rejects" / f"block-{index:06d}.jsonl", lines.encode())
     seconds = float(sum(row["source_seconds"] for row in rows))
-    report = BlockReport(index, len(jobs), len(rows), len(rejects), seconds)
+    spent = _cpu_seconds() - begun
+    report = BlockReport(index, len(jobs), len(rows), len(rejects), seconds, spent)
     write_atomically(_report_path(root, index), json.dumps(asdict(report)).encode())
     return report
 
