@@ -1,4 +1,4 @@
-"""Measure what the dsp route of a labelled edit does: ``python -m stepedit_core.recipe_table NAME``.
+"""Measure the dsp route of a labelled edit: ``python -m stepedit_core.recipe_table NAME``.
 
 Prints, for each label with a dsp route, the median shift over all packaged recordings of the
 features that the label's studies speak of, and the margin along them.

@@ -35,7 +35,7 @@ class Sourced:
 
 
 _GLIDE = (-200.0, 140.0, 0.0)
-"""Inflection that opens a phrase, in cents, as DAVID has it for happy and afraid (Ra18)."""
+"""Inflection that opens a phrase, in cents, after the inflection effect of DAVID for happy and afraid (Ra18)."""
 
 RECIPES: Mapping[str, Sourced] = {
     "happy": Sourced(
@@ -49,7 +49,7 @@ RECIPES: Mapping[str, Sourced] = {
             level=3.0,
         ),
         "BS00: F0 +50 %, range +100 %, tempo +30 %, F1 and F2 +10 %; KT92: +30 Hz, range x1.4; "
-        "Mo98: duration 83 %; inflection: Ra18",
+        "Mo98: duration 83 %; inflection after Ra18",
     ),
     "angry": Sourced(
         ProsodyRecipe(
@@ -63,7 +63,7 @@ RECIPES: Mapping[str, Sourced] = {
             f0_ratio=semitones(-1.5),
             f0_range=0.6,
             tilt=-1.2,
-            aperiodicity=0.1,
+            aperiodicity=0.25,
             rate=0.8,
             level=-5.0,
         ),
@@ -79,7 +79,7 @@ RECIPES: Mapping[str, Sourced] = {
             rate=1.12,
         ),
         "BS96: panic F0 +1.2 z; BS00: F0 +150 %, tempo +30 %; Mo98: duration 89 %; JL03: little "
-        "variability; vibrato and inflection: Ra18",
+        "variability; vibrato and inflection after Ra18",
     ),
     "surprised": Sourced(
         ProsodyRecipe(f0_ratio=semitones(6), f0_range=1.8, final_rise=8.0, rate=1.04, level=2.0),
@@ -95,7 +95,7 @@ RECIPES: Mapping[str, Sourced] = {
             f0_ratio=semitones(-1.5),
             f0_range=0.55,
             tilt=-1.0,
-            aperiodicity=0.12,
+            aperiodicity=0.25,
             rate=0.76,
             level=-4.0,
         ),

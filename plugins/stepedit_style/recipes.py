@@ -119,10 +119,10 @@ RECIPES: Mapping[str, Sourced] = {
     "murmur": Sourced(
         _fixed(
             ProsodyRecipe(
-                f0_ratio=semitones(-2), f0_range=0.7, tilt=-1.6, aperiodicity=0.1, level=-8.0
+                f0_ratio=semitones(-2), f0_range=0.7, tilt=-1.6, aperiodicity=0.25, level=-8.0
             )
         ),
-        "8 dB less vocal effort: GS88, NS04, TE00; breathiness by ear",
+        "8 dB less vocal effort: GS88, NS04, TE00; breathiness: our choice",
     ),
     "gentle": Sourced(
         _fixed(
