@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,25 +29,39 @@ _SYLLABLE_SECONDS = 0.2
 _WORDS_PER_PHRASE = 4
 
 
+def _resonance(hertz: npt.NDArray[np.floating[Any]], formants: tuple[float, ...]) -> FloatArray:
+    """Return the gain of formant resonances at frequencies in Hz."""
+    gains = np.full(len(hertz), 0.01)
+    for centre, bandwidth in zip(formants, _BANDWIDTHS, strict=True):
+        gains += 1.0 / (1.0 + ((hertz - centre) / bandwidth) ** 2)
+    return gains
+
+
 def _vowel(f0: FloatArray, rate: int, formants: tuple[float, ...]) -> FloatArray:
     """Return a voiced sound: harmonics of a gliding f0 (Hz), shaped by formant resonances."""
     phase = 2 * np.pi * np.cumsum(f0) / rate
     count = max(1, int(min(5000.0, 0.45 * rate) / f0.max()))
     order = np.arange(1, count + 1)
-    frequencies = order * float(f0.mean())
-    gains = np.zeros(count)
-    for centre, bandwidth in zip(formants, _BANDWIDTHS, strict=True):
-        gains += 1.0 / (1.0 + ((frequencies - centre) / bandwidth) ** 2)
-    gains = (gains + 0.01) / np.sqrt(order)
+    gains = _resonance(order * float(f0.mean()), formants) / np.sqrt(order)
     return np.asarray(gains @ np.sin(order[:, None] * phase[None, :]))
 
 
-def _syllable(n: int, rate: int, f0: float, rng: np.random.Generator) -> FloatArray:
+def _breath(n: int, rate: int, formants: tuple[float, ...], rng: np.random.Generator) -> FloatArray:
+    """Return a whispered vowel of ``n`` samples: noise, shaped by formant resonances."""
+    spectrum = np.fft.rfft(rng.standard_normal(n))
+    gains = _resonance(np.fft.rfftfreq(n, 1 / rate), formants)
+    return np.asarray(np.fft.irfft(spectrum * gains, n))
+
+
+def _syllable(
+    n: int, rate: int, f0: float, rng: np.random.Generator, *, voiced: bool
+) -> FloatArray:
     """Return one syllable of ``n`` samples: a short fricative, then a vowel."""
     onset = n // 5
     fricative = np.diff(rng.standard_normal(onset + 1)) * 0.05
     glide = f0 * np.linspace(1.04, 0.96, n - onset) * (1 + 0.01 * rng.standard_normal())
-    vowel = _vowel(glide, rate, _VOWELS[int(rng.integers(len(_VOWELS)))])
+    formants = _VOWELS[int(rng.integers(len(_VOWELS)))]
+    vowel = _vowel(glide, rate, formants) if voiced else _breath(n - onset, rate, formants, rng)
     vowel *= np.hanning(len(vowel)) ** 0.5 / max(1e-9, float(np.abs(vowel).max()))
     return np.concatenate([fricative, vowel])
 
@@ -59,6 +74,10 @@ def speech_like(
     seed: int = 0,
     f0: float = 120.0,
     pause_seconds: float = 0.25,
+    tempo: float = 1.0,
+    melody: float = 1.0,
+    peak: float = 0.5,
+    voiced: bool = True,
     transcript: str | None = DEFAULT_TRANSCRIPT,
     language: str | None = "en",
 ) -> Utterance:
@@ -68,8 +87,12 @@ def speech_like(
         seconds: duration.
         sample_rate: in Hz.
         seed: same seed, same samples.
-        f0: mean fundamental frequency in Hz; it falls by a fifth over each phrase.
-        pause_seconds: silence after every four syllables and at both ends.
+        f0: mean fundamental frequency in Hz; it falls over each phrase of four syllables.
+        pause_seconds: silence after every phrase and at both ends.
+        tempo: syllables are 0.2 s long at 1 and shorter above.
+        melody: how far f0 falls over a phrase: by a fifth of the mean at 1.
+        peak: largest absolute sample.
+        voiced: False whispers.
         transcript: words to claim; the sound does not say them.
         language: BCP 47 tag to claim.
     """
@@ -77,14 +100,15 @@ def speech_like(
     total = max(1, round(seconds * sample_rate))
     pause = min(round(pause_seconds * sample_rate), total // 6)
     samples = rng.standard_normal(total) * 1e-4
-    length = max(8, min(round(_SYLLABLE_SECONDS * sample_rate), total - 2 * pause))
+    length = max(8, min(round(_SYLLABLE_SECONDS / tempo * sample_rate), total - 2 * pause))
     at, count = pause, 0
     while at + length <= total - pause:
         place = count % _WORDS_PER_PHRASE
-        samples[at : at + length] += _syllable(length, sample_rate, f0 * (1.1 - 0.06 * place), rng)
+        pitch = f0 * (1 + melody * (0.1 - 0.06 * place))
+        samples[at : at + length] += _syllable(length, sample_rate, pitch, rng, voiced=voiced)
         count += 1
         at += length + (pause if count % _WORDS_PER_PHRASE == 0 else 0)
-    samples *= 0.5 / max(1e-9, float(np.abs(samples).max()))
+    samples *= peak / max(1e-9, float(np.abs(samples).max()))
     return Utterance(samples.astype(np.float32), sample_rate, transcript, language)
 
 
