@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from stepedit_core.registry import Registry, get_edit, get_registry, register
     from stepedit_core.result import ChainResult, Step
     from stepedit_core.scoring import Case, Judge, Measures, Prepared, Score, Scorer, Verdict
-    from stepedit_core.splice import Patch, splice
+    from stepedit_core.splicing import Patch, splice
     from stepedit_core.utterance import Span, Utterance
 
 __all__ = [
@@ -107,7 +107,7 @@ _HOMES = {
     "registry": ("Registry", "get_edit", "get_registry", "register"),
     "result": ("ChainResult", "Step"),
     "scoring": ("Case", "Judge", "Measures", "Prepared", "Score", "Scorer", "Verdict"),
-    "splice": ("Patch", "splice"),
+    "splicing": ("Patch", "splice"),
     "utterance": ("Span", "Utterance"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

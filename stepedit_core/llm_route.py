@@ -12,7 +12,7 @@ from stepedit_core.codes import GROUP_SECONDS, DualCodes
 from stepedit_core.edit import Edit, Outcome
 from stepedit_core.engines import FreeGroups, GenerateRequest, SpeechEngine
 from stepedit_core.errors import EngineError, RouteError
-from stepedit_core.splice import Patch, splice, splice_codes
+from stepedit_core.splicing import Patch, splice, splice_codes
 from stepedit_core.utterance import Span, Utterance
 
 __all__ = ["apply_by_llm", "free_groups", "request_for", "span_ratio"]

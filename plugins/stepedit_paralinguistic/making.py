@@ -17,7 +17,7 @@ from stepedit_core import (
     Span,
     Utterance,
 )
-from stepedit_core.splice import Patch, splice
+from stepedit_core.splicing import Patch, splice
 from stepedit_core.words import nominal_seconds, split_words, without_tags
 from stepedit_paralinguistic.alignment import Alignment, align
 from stepedit_paralinguistic.edit import SYNTHESISED, Paralinguistic

@@ -289,7 +289,7 @@ def test_pairs_differ_inside_one_span_alone(tmp_path: object, factor: str) -> No
 
 def test_codes_of_pairs_can_be_made_identical_outside(tmp_path: object) -> None:
     from stepedit_core.engines import FreeGroups
-    from stepedit_core.splice import splice_codes
+    from stepedit_core.splicing import splice_codes
 
     engine = FakeEngine()
     options = {"inner": "warp", "inner_options": "factor=1.5"}

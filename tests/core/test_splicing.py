@@ -5,7 +5,7 @@ import pytest
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.engines import FreeGroups
-from stepedit_core.splice import Patch, span_problem, splice, splice_codes
+from stepedit_core.splicing import Patch, span_problem, splice, splice_codes
 from stepedit_core.utterance import Span, Utterance
 
 RATE = 8_000
