@@ -47,7 +47,9 @@ def process_on_ray(
             ray.init(num_cpus=max(2, workers), log_to_driver=False, include_dashboard=False)
         else:
             ray.init(address=address, log_to_driver=False)
-    dataset = ray.data.from_items(todo, override_num_blocks=len(todo))
+    # Enough Ray blocks to keep all actors busy; each holds only the numbers of our blocks.
+    parts = min(len(todo), max(1000, 4 * workers))
+    dataset = ray.data.from_items(todo, override_num_blocks=parts)
     done = dataset.map(
         _Worker,  # type: ignore[arg-type]  # Ray takes a class and makes actors of it
         fn_constructor_args=(folder,),

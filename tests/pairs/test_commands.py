@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import stepedit_emotion
+from click.testing import CliRunner
+from stepedit_pairs.cli import pairs
+from stepedit_pairs.cli_prefer import pairs_prefer
+from stepedit_pairs.cli_validate import pairs_validate
+from stepedit_pairs.shards import read_rows
+
+from stepedit_core.errors import StepeditError
+from stepedit_core.registry import Registry
+from stepedit_core.testing import speech_like
+from tests.pairs.making import make_corpus, registry, run_toy
+
+__all__ = ["registry"]
+
+
+def _call(command: object, *given: object) -> str:
+    done = CliRunner().invoke(command, [str(item) for item in given])  # type: ignore[arg-type]
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_pairs_chooses_by_label_and_says_what_it_did(registry: Registry, tmp_path: Path) -> None:
+    manifest, _ = make_corpus(tmp_path / "c", 9)
+    out = tmp_path / "out"
+    given = [pairs, "quieter", "--corpus", manifest, "--out", out, "--min-margin", "1"]
+    given += ["--where", "speaker=s1", "--set", "copies=1", "--licence", "mine"]
+    said = _call(*given)
+    assert "3 pairs" in said and "report.html" in said
+    rows = list(read_rows(out))
+    assert {row["speaker"] for row in rows} == {"s1"} and {row["licence"] for row in rows} == {
+        "CC0-1.0"
+    }
+    assert "3 pairs" in _call(
+        *given, "--where", "speaker=s1", "--set", "copies=1", "--licence", "mine"
+    )
+    with pytest.raises(StepeditError, match="--set takes name=value, got 'copies'"):
+        _call(*given, "--set", "copies")
+    with pytest.raises(StepeditError, match="nothing to do; 0 recordings"):
+        _call(pairs, "quieter", "--corpus", manifest, "--out", tmp_path / "x", "--split", "dev")
+
+
+def test_prefer_waits_for_people_and_goes_on(registry: Registry, tmp_path: Path) -> None:
+    manifest, _ = make_corpus(tmp_path / "c", 1)
+    run_toy(tmp_path / "run", manifest, min_margin=1.0, options={"copies": "1"})
+    given = (pairs_prefer, tmp_path / "run", "--out", tmp_path / "out", "--engine", "fake")
+    said = _call(*given, "--candidates", "3")
+    assert "1 rows wait for scores: fill in" in said and "0 preference pairs kept" in said
+    sheet = tmp_path / "out" / "scores.csv"
+    with sheet.open(newline="") as file:
+        rows = list(csv.reader(file))
+    for row, score in zip(rows[1:], ("1", "5", "2"), strict=True):
+        row[2] = score
+    with sheet.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    assert "1 preference pairs kept, 0 rows rejected" in _call(*given, "--candidates", "3")
+    judged = (pairs_prefer, tmp_path / "run", "--out", tmp_path / "judged", "--engine", "fake")
+    said = _call(*judged, "--candidates", "8", "--judge", "loudness")
+    assert "1 preference pairs kept" in said
+
+
+def test_validate_prints_a_row_for_each_label(registry: Registry, tmp_path: Path) -> None:
+    registry.register(stepedit_emotion, "emotion")
+    with (tmp_path / "set.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "text", "speaker", "emotion"])
+        for emotion, f0 in (("neutral", 120.0), ("happy", 170.0), ("sad", 95.0)):
+            speech_like(1.5, 16_000, f0=f0).write(tmp_path / f"{emotion}.wav")
+            table.writerow([f"{emotion}.wav", "hi", "s", emotion])
+    said = _call(pairs_validate, "emotion", "--corpus", tmp_path / "set.csv")
+    lines = said.splitlines()
+    assert lines[0].startswith("label") and [line.split()[0] for line in lines[1:]] == [
+        "happy", "sad",
+    ]  # fmt: skip
+    assert lines[1].split()[3] == "1.00"
+    as_json = _call(pairs_validate, "emotion", "--corpus", tmp_path / "set.csv", "--json")
+    assert '"auc": 1.0' in as_json
