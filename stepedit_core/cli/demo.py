@@ -18,7 +18,8 @@ from stepedit_core.cli.console import (
 from stepedit_core.errors import EditError
 
 if TYPE_CHECKING:
-    from stepedit_core.demo import Column, Demo
+    from stepedit_core.demo import Column, Demo, Planned
+    from stepedit_core.result import Step
 
 __all__ = ["demo_command"]
 
@@ -71,16 +72,15 @@ def demo_command(out: Path, engine: str | None, device: str, seed: int) -> None:
         raise EditError("no step of the demo could be carried out; see the reasons above")
 
 
-def _step_file(column: Column, number: int) -> str:
+def _step_file(planned: Planned, step: Step) -> str:
     """Return the name of a step's audio file."""
-    step = column.result.steps[number]
-    return f"{number + 1}-{step.edit.name}-{step.route}.wav"
+    return f"{planned.number}-{step.edit.name}-{step.route}.wav"
 
 
 def _write_steps(column: Column, out: Path) -> None:
     """Write the audio of every finished step as 16-bit WAV."""
-    for number, step in enumerate(column.result.steps):
-        step.utterance.write(out / _step_file(column, number), subtype="PCM_16")
+    for planned, step in zip(column.plan, column.result.steps, strict=True):
+        step.utterance.write(out / _step_file(planned, step), subtype="PCM_16")
 
 
 def _print(demo: Demo, columns: list[Column], out: Path) -> None:
@@ -93,15 +93,15 @@ def _print(demo: Demo, columns: list[Column], out: Path) -> None:
         table.add_column(heading, overflow="fold", no_wrap=heading == "file")
     table.add_row("", "[dim]the recording[/]", "", f"{demo.source.seconds:.2f} s", "", SOURCE)
     for column in columns:
-        for number, step in enumerate(column.result.steps):
+        for planned, step in zip(column.plan, column.result.steps, strict=True):
             route = f"[magenta]llm[/] {escape(step.engine)}" if step.engine else "[cyan]dsp[/]"
             table.add_row(
-                str(number + 1),
+                str(planned.number),
                 escape(str(step.edit)),
                 route,
                 f"{step.utterance.seconds:.2f} s",
                 f"{step.seconds:.2f} s",
-                _step_file(column, number),
+                _step_file(planned, step),
             )
     console().print(table)
     for column in columns:

@@ -95,9 +95,7 @@ def _column_steps(column: Column) -> dict[str, tuple[Step, Utterance]]:
     return {planned.title: (step, before) for planned, step, before in rows}
 
 
-def _card(
-    number: int, planned: Planned, columns: Sequence[Column], longest: float, width: int
-) -> str:
+def _card(planned: Planned, columns: Sequence[Column], longest: float, width: int) -> str:
     """Return the card of one step, a column for each run."""
     cells = []
     for column in columns:
@@ -109,7 +107,7 @@ def _card(
         heading = f"{escape(column.title)}: " if len(columns) > 1 else ""
         cells.append(f'<div class="run"><p class="problem">{heading}{reason}</p></div>')
     return (
-        f'<section class="card"><header><span class="number">{number}</span>'
+        f'<section class="card"><header><span class="number">{planned.number}</span>'
         f"<h2>{escape(planned.title)}</h2><code>{escape(str(planned.edit))}</code></header>"
         f'<p class="listen">{escape(planned.listen)}</p>'
         f'<div class="columns">{"".join(cells)}</div></section>'
@@ -165,8 +163,7 @@ def render_page(demo: Demo, columns: Sequence[Column], version: str) -> str:
     longest = max(utterance.seconds for utterance in heard)
     width = _WIDE if len(columns) == 1 else _NARROW
     cards = [_source_card(demo, longest, _WIDE)]
-    for number, planned in enumerate(demo.steps, start=1):
-        cards.append(_card(number, planned, columns, longest, width))
+    cards += [_card(planned, columns, longest, width) for planned in demo.steps]
     left_out = "".join(f"<br>Left out: {escape(text)}" for text in demo.left_out)
     page = files("stepedit_core.demo").joinpath("page.html").read_text(encoding="utf-8")
     return Template(page).substitute(

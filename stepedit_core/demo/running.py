@@ -25,11 +25,13 @@ class Planned:
     """One step of the demo.
 
     Attributes:
+        number: its place in the demo, from 1.
         title: what it does, in a few words.
         listen: what to listen for.
         edit: the request.
     """
 
+    number: int
     title: str
     listen: str
     edit: Edit
@@ -97,7 +99,7 @@ def load_demo() -> Demo:
         except StepeditError as error:
             left_out.append(f"{row['title']}: {error}")
             continue
-        steps.append(Planned(row["title"], row["listen"], edit))
+        steps.append(Planned(len(steps) + 1, row["title"], row["listen"], edit))
     if not steps:
         raise PluginError("the demo needs edits, and no plugin is loaded; see stepedit plugins")
     added = (

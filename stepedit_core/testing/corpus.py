@@ -43,7 +43,8 @@ class _Rendition:
 
 
 # Coarse, exaggerated forms of what studies of vocal emotion report (Juslin & Laukka 2003,
-# Psychological Bulletin 129): happy is higher, wider in pitch, louder and faster than neutral, sad the reverse.
+# Psychological Bulletin 129): happy is higher, wider in pitch, louder and
+# faster than neutral, sad the reverse.
 _RENDITIONS = (
     _Rendition("neutral"),
     _Rendition("happy", emotion="happy", seconds=1.3, f0=200, tempo=1.4, melody=3.0, peak=0.9),
