@@ -35,7 +35,7 @@ class Sourced:
 
 
 _GLIDE = (-200.0, 140.0, 0.0)
-"""Inflection that opens a phrase, in cents, after the inflection effect of DAVID for happy and afraid (Ra18)."""
+"""Cents of the glide that opens a phrase, after DAVID's inflection (Ra18)."""
 
 RECIPES: Mapping[str, Sourced] = {
     "happy": Sourced(
