@@ -13,7 +13,15 @@ import numpy.typing as npt
 
 from stepedit_core.utterance import Utterance
 
-__all__ = ["FRAME_STEP", "RATE", "VERSION", "WINDOW_NAMES", "frame_features", "window_features"]
+__all__ = [
+    "FRAME_STEP",
+    "RATE",
+    "VERSION",
+    "WINDOW_NAMES",
+    "frame_features",
+    "levels",
+    "window_features",
+]
 
 VERSION = 1
 """Raised whenever the same audio may get other features; models state the one they expect."""
@@ -23,7 +31,7 @@ FRAME_STEP = 0.01
 _SIZE, _HOP, _MELS, _CEPSTRA = 512, 160, 40, 20
 _F0_FLOOR, _F0_CEIL = 70.0, 700.0
 _VOICED = 0.5
-_FLOOR_DB = -60.0
+_FLOOR_DB, _ACTIVE_DB = -60.0, 30.0
 _RHYTHM = (1.5, 3.0, 4.5, 6.5, 9.0, 14.0)
 """Edges of the bands of level modulation, in Hz: laughter has four to five notes a second."""
 
@@ -37,6 +45,7 @@ FRAME_NAMES = (
     "periodicity",
     "semitones",
 )
+_LEVEL = FRAME_NAMES.index("level")
 _SHAPES = ("mean", "std", "p10", "p90", "movement")
 WINDOW_NAMES = (
     *(f"{name}_{shape}" for name in FRAME_NAMES for shape in _SHAPES),
@@ -83,20 +92,18 @@ def frame_features(utterance: Utterance) -> FloatArray:
     frames = cut * np.hanning(_SIZE)
     power = np.abs(np.fft.rfft(frames, axis=1)) ** 2
     energy = power.sum(axis=1) + 1e-12
-    loudest = float(np.percentile(energy, 98))
-    level = np.maximum(10 * np.log10(energy / max(loudest, 1e-9)), _FLOOR_DB)
-    mels = np.log(power @ _mel_filters().T + 1e-6 * max(loudest, 1e-9))
+    loudest = max(float(np.percentile(energy, 98)), 1e-6)
+    level = np.maximum(10 * np.log10(energy / loudest), _FLOOR_DB)
+    mels = np.log(power @ _mel_filters().T + 1e-8 * loudest)
     cepstra = (mels @ _cosines().T)[:, 1:]
     periodicity, semitones = _voicing(cut)
-    return np.column_stack(
-        [cepstra, level, *_spectral(power, loudest), periodicity, semitones]
-    )
+    return np.column_stack([cepstra, level, *_spectral(power, loudest), periodicity, semitones])
 
 
 def _spectral(power: FloatArray, loudest: float) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return flatness (log), centroid (octaves over 1 kHz) and the share above 3 kHz."""
     hertz = np.arange(power.shape[1]) * RATE / _SIZE
-    kept = power[:, 3:] + 1e-7 * max(loudest, 1e-9)
+    kept = power[:, 3:] + 1e-9 * loudest
     hertz = hertz[3:]
     total = kept.sum(axis=1)
     flatness = np.log(kept).mean(axis=1) - np.log(kept.mean(axis=1))
@@ -126,7 +133,7 @@ def _voicing(frames: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def window_features(frames: FloatArray) -> FloatArray:
-    """Return statistics of a window of frames.
+    """Return statistics of a window of frames; levels count from the window's loudest frame.
 
     Args:
         frames: rows of ``frame_features``, at least one.
@@ -134,10 +141,11 @@ def window_features(frames: FloatArray) -> FloatArray:
     Returns:
         float64, shape ``(len(WINDOW_NAMES),)``, finite.
     """
-    level = frames[:, FRAME_NAMES.index("level")]
-    active = level > max(float(level.max()) - 30.0, _FLOOR_DB)
-    weights = active / active.sum() if active.any() else np.full(len(frames), 1 / len(frames))
-    used = frames[active] if active.any() else frames
+    frames = frames.copy()
+    frames[:, _LEVEL] -= frames[:, _LEVEL].max()
+    level = frames[:, _LEVEL]
+    active = level > -_ACTIVE_DB
+    used = frames[active]
     pitch = used[:, -1]
     voiced = ~np.isnan(pitch)
     filled = used.copy()
@@ -146,7 +154,7 @@ def window_features(frames: FloatArray) -> FloatArray:
     low, high = np.percentile(filled, [10, 90], axis=0)
     moves = np.abs(np.diff(filled, axis=0)).mean(axis=0) if len(filled) > 1 else 0.0 * mean
     shapes = np.stack([mean, filled.std(axis=0), low, high, moves], axis=1)
-    share = [float(voiced.mean()), float((weights > 0).mean())]
+    share = [float(voiced.mean()), float(active.mean())]
     return np.concatenate([shapes.ravel(), _rhythm(level), share])
 
 
@@ -160,3 +168,8 @@ def _rhythm(level: FloatArray) -> FloatArray:
     return np.array(
         [spectrum[(hertz >= low) & (hertz < high)].sum() / total for low, high in bands]
     )
+
+
+def levels(frames: FloatArray) -> FloatArray:
+    """Return the level of each frame in dB relative to the loudest part of the utterance."""
+    return frames[:, _LEVEL]

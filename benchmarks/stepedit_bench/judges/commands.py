@@ -1,0 +1,101 @@
+"""``stepedit bench judges``: list, validate and train judges."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import click
+
+from stepedit_core.errors import StepeditError
+
+__all__ = ["judges"]
+
+_EMOTIONS = ("happy", "angry", "sad", "fear", "surprised", "disgusted")
+
+
+@click.group(no_args_is_help=True)
+def judges() -> None:
+    """List, validate and train judges."""
+
+
+@judges.command("list")
+def show() -> None:
+    """Print the installed judges with how they were validated."""
+    from stepedit_bench.judging import judge_classes
+
+    for name, judge in judge_classes().items():
+        validation = " ".join(judge.validation.split()) or "not validated"
+        click.echo(f"{name} (version {judge.version}): {validation}")
+
+
+@judges.command("validate")
+@click.argument("name", default="acoustic")
+@click.option("--corpus", "corpora", multiple=True, required=True, type=click.Path(exists=True))
+@click.option("--layout", help="Corpus reader, where several know the folder.")
+@click.option("--only", multiple=True, help="Corpora to keep within a manifest.")
+@click.option("--label", "labels", multiple=True, default=_EMOTIONS, help="Labels beside neutral.")
+def check(
+    name: str,
+    corpora: Sequence[str],
+    layout: str | None,
+    only: Sequence[str],
+    labels: Sequence[str],
+) -> None:
+    """Compare the judge NAME with the labels of acted parallel corpora, on all speakers."""
+    from stepedit_bench.judges.validation import validate
+    from stepedit_bench.judging import JudgeChoice
+
+    judge = JudgeChoice({"emotion": name}).for_task("emotion")
+    found = validate(judge, corpora, tuple(labels), only=only, layout=layout)
+    for corpus, agreed in found.items():
+        click.echo("\n  ".join([f"{corpus}:", *agreed.lines()]))
+
+
+@judges.command("train-emotion")
+@click.argument("folder", type=click.Path(exists=True))
+@click.option("--out", required=True, type=click.Path(file_okay=False), help="Where it is saved.")
+@click.option("--layout", help="Corpus reader, where several know the folder.")
+@click.option("--only", multiple=True, help="Corpora to keep within a manifest.")
+@click.option("--folds", type=click.IntRange(2), default=5, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def train_emotion(
+    folder: str, out: str, layout: str | None, only: Sequence[str], folds: int, seed: int
+) -> None:
+    """Train an emotion judge on FOLDER; use it with --judge emotion=trained."""
+    from stepedit_bench.judges.train_emotion import train_emotion_judge
+
+    with click.progressbar(length=1, label="measuring") as bar:
+
+        def tell(done: int, total: int) -> None:
+            bar.length = total
+            bar.update(1)
+
+        model = train_emotion_judge(
+            folder, out, layout, only=only, folds=folds, seed=seed, on_item=tell
+        )
+    figures = model.card["speaker_disjoint"]
+    click.echo(json.dumps({key: figures[key] for key in figures if key != "confusion"}, indent=1))
+    click.echo(f"saved to {out}; use it with --judge emotion=trained "
+               f"--judge-option trained:folder={out}")  # fmt: skip
+
+
+@judges.command("train-events")
+@click.argument("manifest", type=click.Path(exists=True, dir_okay=False))
+@click.option("--out", required=True, type=click.Path(file_okay=False), help="Where it is saved.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def train_events(manifest: str, out: str, seed: int) -> None:
+    """Train the classifier of the judge events on the free sounds of MANIFEST."""
+    from stepedit_bench.judges.train_events import train_events as train
+
+    model = train(manifest, out, seed)
+    keys = ("held_out_recordings", "thresholds", "held_out_insertions")
+    click.echo(json.dumps({key: model.card[key] for key in keys}, indent=1))
+
+
+def main() -> None:
+    """Run the group as a program; an error of ours is one line."""
+    try:
+        judges(standalone_mode=True)
+    except StepeditError as error:
+        raise SystemExit(f"error: {error}") from None

@@ -1,0 +1,207 @@
+"""The judge ``events``: is a non-verbal sound where it should be?
+
+A small classifier hears windows of 0.6 s, every 0.1 s. It knows laughs, breaths (sighs, gasps,
+in- and out-breaths), other voiced sounds (hums, groans, interjections), speech and noise; its
+card beside the weights tells what it was trained on and how often it is wrong.
+
+=====  ==================================================================================
+score  meaning, on the scale of Step-Audio-Edit-Benchmark
+=====  ==================================================================================
+1      nothing like the sound is heard at its place
+2      some sound is heard there, but its kind is unclear or another one, or a further
+       sound is heard where none was asked for
+3      the sound asked for is heard clearly at its place, and no other elsewhere
+=====  ==================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import as_file, files
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from stepedit_bench.judges.features import FRAME_STEP, frame_features, levels, window_features
+from stepedit_bench.judges.model import Classifier
+from stepedit_bench.judges.places import entries_of, place
+from stepedit_core.scoring import Judge, Verdict
+from stepedit_core.utterance import Utterance
+
+__all__ = ["EVENTS", "EventsJudge", "Heard", "listen", "load_classifier", "sound_of"]
+
+EVENTS = ("laugh", "breath", "voice")
+"""Classes of the classifier that are sounds one may ask for."""
+WINDOW, HOP = 0.6, 0.1
+REACH = 0.25
+"""A sound counts as at its place up to this many seconds outside it."""
+QUIET_DB = -32.0
+FloatArray = npt.NDArray[np.float64]
+
+_SOUNDS: Mapping[str, tuple[str, ...]] = {
+    "laugh": ("laugh", "laughter", "chuckle", "giggle"),
+    "breath": ("breath", "breathing", "inhale", "exhale", "sigh", "gasp"),
+    "voice": ("uhm", "um", "hmm", "huh", "groan", "ugh", "confirmation", "question", "surprise",
+              "dissatisfaction"),
+}  # fmt: skip
+_CLASS = {word: name for name, words in _SOUNDS.items() for word in words}
+
+
+def sound_of(tag: str) -> str | None:
+    """Return the class that a tag such as ``[laugh]`` or ``Surprise-oh`` is heard as.
+
+    Coughs, throat clearing and snorts have no freely licensed training data and no class.
+    """
+    plain = tag.strip("[] ").casefold()
+    return _CLASS.get(plain) or _CLASS.get(plain.partition("-")[0])
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the classifier hears along an utterance.
+
+    Attributes:
+        times: centre of each window in seconds, shape ``(n,)``.
+        probabilities: of each event class, shape ``(n, len(EVENTS))``; 0 in pauses.
+    """
+
+    times: FloatArray
+    probabilities: FloatArray
+
+    def at(self, start: float, end: float) -> FloatArray:
+        """Return the highest probability of each event within a span; zeros where none fits."""
+        inside = (self.times >= start - REACH) & (self.times <= end + REACH)
+        return self._best(inside)
+
+    def outside(self, spans: Sequence[tuple[float, float]]) -> FloatArray:
+        """Return the highest probability of each event away from some spans."""
+        away = np.ones(len(self.times), dtype=bool)
+        for start, end in spans:
+            away &= (self.times < start - REACH - WINDOW / 2) | (
+                self.times > end + REACH + WINDOW / 2
+            )
+        return self._best(away)
+
+    def _best(self, which: npt.NDArray[np.bool_]) -> FloatArray:
+        chosen = self.probabilities[which]
+        return chosen.max(axis=0) if len(chosen) else np.zeros(len(EVENTS))
+
+
+def listen(utterance: Utterance, model: Classifier) -> Heard:
+    """Slide the classifier's window over an utterance.
+
+    Neighbouring windows are averaged by threes, for a sound lasts longer than one hop.
+    """
+    frames = frame_features(utterance)
+    size, hop = round(WINDOW / FRAME_STEP), round(HOP / FRAME_STEP)
+    starts = np.arange(0, max(1, len(frames) - size + 1), hop)
+    rows = np.array([window_features(frames[start : start + size]) for start in starts])
+    columns = [model.labels.index(name) for name in EVENTS]
+    found = model.probabilities(rows)[:, columns]
+    level = levels(frames)
+    loud = np.array([level[start : start + size].max() for start in starts])
+    found[loud < QUIET_DB] = 0.0
+    padded = np.pad(found, ((1, 1), (0, 0)), mode="edge")
+    smooth = (padded[:-2] + padded[1:-1] + padded[2:]) / 3
+    return Heard(starts * FRAME_STEP + min(WINDOW, utterance.seconds) / 2, smooth)
+
+
+@cache
+def load_classifier() -> Classifier:
+    """Load the classifier that ships with the package."""
+    with as_file(files("stepedit_bench.judges").joinpath("event_classifier")) as folder:
+        return Classifier.load(folder)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A sound that was asked for and where."""
+
+    sound: str
+    start: float
+    end: float
+
+
+class EventsJudge(Judge):
+    """Finds laughs, breaths and voiced sounds at a place; rates 1 to 3."""
+
+    name: ClassVar[str] = "events"
+    version: ClassVar[int] = 1
+    validation: ClassVar[str] = ""
+
+    def tasks(self) -> Sequence[str]:
+        """Return paralinguistic."""
+        return ("paralinguistic",)
+
+    def judge(
+        self,
+        task: str,
+        utterance: Utterance,
+        *,
+        reference: Utterance | None = None,
+        labels: Sequence[str] = (),
+        question: Mapping[str, Any] | None = None,
+    ) -> Verdict:
+        """Rate one or several sounds; several get the worst of their ratings.
+
+        Args:
+            task: ``paralinguistic``.
+            utterance: the edited speech.
+            reference: speech before the edit: what is heard in it already is no new sound.
+            labels: not used.
+            question: ``{"events": [{"tag": "laugh", "start": 1.2, "end": 1.9}, ...]}``, or one
+                such entry itself; ``places.place`` tells where a sound is looked for that has
+                no times.
+
+        Returns:
+            ``score`` 1, 2 or 3, ``label`` the sound heard at the (worst) place or ``none``,
+            ``scores`` the probabilities there; refused for sounds that it does not know.
+        """
+        entries = entries_of(question)
+        if not entries:
+            return Verdict(refused="no event was asked for")
+        wanted = []
+        for number, entry in enumerate(entries):
+            sound = sound_of(str(entry["tag"]))
+            if sound is None:
+                return Verdict(refused=f"the event classifier does not know [{entry['tag']}]")
+            start, end = place(entry, number, question or {}, utterance, reference)
+            wanted.append(_Wanted(sound, start, end))
+        return self._rate(wanted, utterance, reference)
+
+    def _rate(
+        self, wanted: Sequence[_Wanted], utterance: Utterance, reference: Utterance | None
+    ) -> Verdict:
+        model = load_classifier()
+        limits = model.card["thresholds"]
+        heard = listen(utterance, model)
+        extra = heard.outside([(each.start, each.end) for each in wanted]).max()
+        before = 0.0 if reference is None else listen(reference, model).probabilities.max()
+        disturbed = bool(extra >= max(float(limits["clear"]), float(before) + 0.1))
+        rated = []
+        for each in wanted:
+            there = heard.at(each.start, each.end)
+            score = grade(there, each.sound, limits)
+            label = EVENTS[int(there.argmax())] if score > 1 else "none"
+            rated.append((2 if score == 3 and disturbed else score, label, there))
+        score, label, there = min(rated, key=lambda item: item[0])
+        scores = {name: round(float(p), 4) for name, p in zip(EVENTS, there, strict=True)}
+        return Verdict(label, float(score), scores)
+
+
+def grade(there: FloatArray, sound: str, limits: Mapping[str, float]) -> int:
+    """Return 1, 2 or 3 from the probabilities of the events at a place.
+
+    Args:
+        there: highest probability of each of ``EVENTS``.
+        sound: the one asked for.
+        limits: ``present``, from which on any sound counts as heard, and ``clear``, from which
+            on the sound asked for is clear; both from the classifier's card.
+    """
+    own = there[EVENTS.index(sound)]
+    if own >= limits["clear"] and own == there.max():
+        return 3
+    return 2 if there.max() >= limits["present"] else 1
