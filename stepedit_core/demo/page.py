@@ -74,12 +74,12 @@ def _player(utterance: Utterance, longest: float, width: int) -> str:
 
 def _run_html(step: Step, before: Utterance, longest: float, width: int) -> str:
     """Return what one step gave in one column."""
-    engine = f" by {escape(step.engine)}" if step.engine else ""
+    engine = f"engine {escape(step.engine)}, " if step.engine else ""
     plugin = f"{step.plugin.distribution} {step.plugin.version}"
     facts = json.dumps(dict(step.details), ensure_ascii=False, indent=2)
     return (
         f'<div class="run"><p><span class="badge {step.route}">{step.route}</span>'
-        f'<span class="meta">{engine} {before.seconds:.2f} s to {step.utterance.seconds:.2f} s, '
+        f'<span class="meta">{engine}{before.seconds:.2f} s to {step.utterance.seconds:.2f} s, '
         f"{level_db(before):.1f} to {level_db(step.utterance):.1f} dB, computed in "
         f"{step.seconds:.2f} s; plugin {escape(step.plugin.name)}, {escape(plugin)}</span></p>"
         f"{_player(step.utterance, longest, width)}"

@@ -92,7 +92,8 @@ def load_demo() -> Demo:
     data = json.loads(files("stepedit_core.demo").joinpath("demo.json").read_text("utf-8"))
     pause, snr_db = data["pause"], data["noise_snr_db"]
     source = _degraded(packaged_speech(data["recording"]), snr_db, pause["at"], pause["seconds"])
-    steps, left_out = [], []
+    steps: list[Planned] = []
+    left_out: list[str] = []
     for row in data["steps"]:
         try:
             edit = edit_from_data(row["edit"])

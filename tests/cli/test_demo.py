@@ -59,7 +59,7 @@ def test_an_engine_gets_a_column_of_its_own(builtin: Registry) -> None:
     assert "repeat(2, " in page
     assert '<span class="badge llm">' in page
     assert '<span class="badge dsp">' in page
-    assert "by fake" in page
+    assert "engine fake" in page
     assert "one: no plugin" in page
 
 
