@@ -254,9 +254,7 @@ def test_exactly_one_answer_per_edit() -> None:
     with pytest.raises(PluginError, match=r"no plugin brings a case set 'hard' for 'whisk'"):
         registry.cases(Whisk, "hard")
     registry.register(Scoring("second"), "two")
-    with pytest.raises(
-        PluginError, match=r"scorer for 'whisk' .*'one'.* and .*'two'"
-    ):
+    with pytest.raises(PluginError, match=r"scorer for 'whisk' .*'one'.* and .*'two'"):
         registry.scorer(Whisk)
     assert registry.scorer(Whisk, pick="two") == "second"
     with pytest.raises(PluginError, match=r"plugin 'three' brings no scorer"):
