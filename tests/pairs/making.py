@@ -6,9 +6,11 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from stepedit_pairs import plugin as pairs_plugin
 from stepedit_pairs.corpora.manifest import Manifest
+from stepedit_pairs.endurance import spoil
 from stepedit_pairs.runner import RunTotals, run_pairs
 from stepedit_pairs.settings import RunSettings
 
@@ -46,25 +48,13 @@ def make_corpus(folder: Path, count: int, *, broken: int = 0) -> tuple[Path, lis
             path = folder / f"{number:04d}.wav"
             speech_like(0.15 + 0.01 * (number % 7), 8000, seed=number % 11).write(path)
             if broken and number % every == every - 1 and len(bad) < broken:
-                spoil(path, len(bad))
+                if len(bad) == 4:
+                    speech_like(0.2, 8000).replace(samples=np.zeros(1600, np.float32)).write(path)
+                else:
+                    spoil(path, len(bad))
                 bad.append(str(path))
             table.writerow([path.name, f"words {number}", f"s{number % 3}", "CC0-1.0"])
     return folder / "speech.csv", bad
-
-
-def spoil(path: Path, how: int) -> None:
-    """Make a recording unreadable in one of five ways."""
-    whole = path.read_bytes()
-    if how % 5 == 0:
-        path.write_bytes(b"")
-    elif how % 5 == 1:
-        path.write_bytes(whole[:30])
-    elif how % 5 == 2:
-        path.unlink()
-    elif how % 5 == 3:
-        path.write_bytes(b"this is no recording" * 40)
-    else:
-        path.write_bytes(whole[:44] + bytes(len(whole) - 44))  # digital silence
 
 
 def run_toy(out: Path, manifest: Path, *, workers: int = 1, **changes: object) -> RunTotals:

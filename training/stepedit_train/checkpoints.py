@@ -1,0 +1,153 @@
+"""Checkpoints of a training run: everything that the next step depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from stepedit_core.errors import CheckpointError
+from stepedit_train.batching import Position
+from stepedit_train.files import replace_file
+
+__all__ = ["Progress", "latest_checkpoint",
+    "load_checkpoint",
+    "read_checkpoint",
+    "save_checkpoint",
+    "seed_everything",
+]
+
+KEPT = 2
+SUFFIX = ".pt"
+
+
+@dataclass
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        step: optimiser steps done.
+        position: the next batch.
+        seconds: wall-clock seconds spent training, over all runs.
+        seen: cost of the batches seen, in the unit of the batch budget.
+        sums: figures added up since the last entry of the log.
+        summed: steps that they are from.
+    """
+
+    step: int = 0
+    position: Position = Position()
+    seconds: float = 0.0
+    seen: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)
+    summed: int = 0
+
+
+def _random_states() -> dict[str, Any]:
+    states: dict[str, Any] = {"torch": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    return states
+
+
+def _restore_random(states: dict[str, Any]) -> None:
+    torch.set_rng_state(states["torch"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def save_checkpoint(
+    folder: Path,
+    progress: Progress,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    settings: str,
+) -> Path:
+    """Write a checkpoint and remove all but the newest two.
+
+    Args:
+        folder: of the run's checkpoints.
+        progress: how far the run is.
+        model: its weights are kept.
+        optimizer: its state is kept.
+        settings: JSON of the settings that the curve depends on.
+    """
+    content = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "random": _random_states(),
+        "step": progress.step,
+        "epoch": progress.position.epoch,
+        "batch": progress.position.batch,
+        "seconds": progress.seconds,
+        "seen": progress.seen,
+        "sums": progress.sums,
+        "summed": progress.summed,
+        "settings": settings,
+    }
+    path = folder / f"step-{progress.step:08d}{SUFFIX}"
+    replace_file(path, lambda partial: torch.save(content, partial))
+    for old in _all(folder)[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def _all(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"step-*{SUFFIX}"))
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """Return the newest checkpoint of a folder, or None."""
+    found = _all(folder)
+    return found[-1] if found else None
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint's tensors and plain values; no code is run.
+
+    Raises:
+        CheckpointError: if the file is damaged.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for damaged files
+        raise CheckpointError(
+            f"{path}: cannot be read ({error}); remove it to go on from the one before"
+        ) from error
+    if not isinstance(content, dict) or "model" not in content:
+        raise CheckpointError(f"{path}: is not a training checkpoint")
+    return content
+
+
+def load_checkpoint(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, settings: str
+) -> Progress:
+    """Put a checkpoint into model, optimizer and random states, and return the progress.
+
+    Raises:
+        CheckpointError: if the file is damaged, or was made with other settings.
+    """
+    content = read_checkpoint(path)
+    if content["settings"] != settings:
+        raise CheckpointError(
+            f"{path}: was made with other settings; go on with those, or choose another out folder"
+        )
+    model.load_state_dict(content["model"])
+    optimizer.load_state_dict(content["optimizer"])
+    _restore_random(content["random"])
+    return Progress(
+        int(content["step"]),
+        Position(int(content["epoch"]), int(content["batch"])),
+        float(content["seconds"]),
+        float(content["seen"]),
+        dict(content["sums"]),
+        int(content["summed"]),
+    )
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch's global generators, which initialisers and dropout draw from."""
+    torch.manual_seed(int(np.uint32(seed)))

@@ -1,0 +1,36 @@
+"""The ``stepedit train`` command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["train"]
+
+STAGES = ("data", "linguistic", "linguistic-codebook", "sft")
+
+
+@click.command(short_help="Train one stage of a model, resumable.")
+@click.argument("stage", type=click.Choice(STAGES))
+@click.option(
+    "--config",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Settings of the stage, as TOML.",
+)
+@click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="Change a setting.")
+def train(stage: str, config: Path, given: tuple[str, ...]) -> None:
+    """Train STAGE with the settings of a file.
+
+    Calling it again with the same settings goes on from the last checkpoint, onto the same
+    loss curve; a run that has finished says so and does nothing.
+
+    \b
+    stepedit train data --config training/configs/embedded/data.toml
+    stepedit train sft --config training/configs/sft.toml --set steps=500
+    """  # noqa: D301 -- click reads the backspace as "keep these lines"
+    from stepedit_train.stages import run_stage
+
+    for line in run_stage(stage, config, given):
+        click.echo(line)

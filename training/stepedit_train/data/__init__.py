@@ -1,0 +1,1 @@
+"""The data stage: corpora to a cache of signals, phones and prosody."""

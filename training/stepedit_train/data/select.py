@@ -1,0 +1,127 @@
+"""Which recordings of which corpora go into the cache, and into which split."""
+
+from __future__ import annotations
+
+import csv
+import fnmatch
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stepedit_core.errors import StepeditError
+from stepedit_core.pairs import CorpusItem, CorpusReader
+from stepedit_core.registry import get_registry
+from stepedit_train.seeds import share_of
+from stepedit_train.settings import Settings
+
+__all__ = ["CorpusSettings", "Selected", "refusal", "select_items", "split_of"]
+
+_NON_COMMERCIAL = re.compile(r"\bNC\b|non.?commercial", re.IGNORECASE)
+
+
+class CorpusSettings(Settings):
+    """One corpus of the cache."""
+
+    path: Path
+    """Manifest or folder."""
+    layout: str | None = None
+    """Corpus reader; found from the look of the path if not given."""
+    name: str | None = None
+    """Name of the corpus; that of its items if not given."""
+    include: tuple[str, ...] = ("*",)
+    """Patterns of item ids, one of which must match."""
+    licence: str | None = None
+    """Licence of items that state none."""
+    phonemes_column: str | None = None
+    """Column of a manifest that holds phoneme symbols."""
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A recording to cache.
+
+    Attributes:
+        item: of the corpus, with licence and corpus filled in.
+        split: ``train``, ``dev`` or ``test``.
+        phonemes: symbols, where the corpus has them.
+    """
+
+    item: CorpusItem
+    split: str
+    phonemes: str | None
+
+
+def refusal(item: CorpusItem, *, allow_non_commercial: bool = False) -> str | None:
+    """Say why a recording may not be trained on, or return None."""
+    if not item.licence:
+        return "no licence is stated"
+    if _NON_COMMERCIAL.search(item.licence) and not allow_non_commercial:
+        return f"non-commercial licence ({item.licence})"
+    return None
+
+
+def split_of(item: CorpusItem, dev_share: float) -> str:
+    """Return the split of a recording's speaker: the corpus's own test split stays the test.
+
+    Args:
+        item: of a corpus.
+        dev_share: part of the other speakers that is kept for validation.
+    """
+    if item.split not in (None, "train"):
+        return "test"
+    who = item.speaker or item.id
+    return "dev" if share_of("dev", item.corpus, who) < dev_share else "train"
+
+
+def _reader(settings: CorpusSettings, path: Path) -> CorpusReader:
+    known = get_registry().named("stepedit_corpora", lambda reader: str(reader.name))
+    if settings.layout is not None:
+        if settings.layout not in known:
+            raise StepeditError(f"no corpus layout {settings.layout!r}; there is {sorted(known)}")
+        chosen: CorpusReader = known[settings.layout]
+        return chosen
+    found = [reader for reader in known.values() if reader.recognises(path)]
+    if len(found) != 1:
+        raise StepeditError(
+            f"{path}: {len(found)} corpus readers recognise it; set layout to one of "
+            f"{', '.join(sorted(known))}"
+        )
+    only: CorpusReader = found[0]
+    return only
+
+
+def _phonemes(path: Path, column: str) -> dict[str, str]:
+    """Return the phonemes of a manifest's recordings, by their path in it."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".jsonl":
+        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+    else:
+        rows = list(csv.DictReader(text.splitlines()))
+    return {str(row["path"]): str(row[column]) for row in rows if row.get(column)}
+
+
+def select_items(settings: CorpusSettings, path: Path, dev_share: float) -> Iterator[Selected]:
+    """Yield the recordings of a corpus that its settings include, in order.
+
+    Args:
+        settings: of the corpus.
+        path: where it is.
+        dev_share: see :func:`split_of`.
+
+    Raises:
+        StepeditError: if the corpus is absent, or no reader or several recognise it.
+    """
+    if not path.exists():
+        raise StepeditError(f"{path}: no such corpus")
+    known = _phonemes(path, settings.phonemes_column) if settings.phonemes_column else {}
+    for item in _reader(settings, path).items(path):
+        if not any(fnmatch.fnmatch(item.id, pattern) for pattern in settings.include):
+            continue
+        item = replace(
+            item,
+            licence=item.licence or settings.licence,
+            corpus=settings.name or item.corpus,
+        )
+        yield Selected(item, split_of(item, dev_share), known.get(item.id))

@@ -1,0 +1,220 @@
+"""The data stage: decode, label and measure corpora once, block by block, resumable."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from stepedit_core.errors import AudioError, StepeditError
+from stepedit_core.models.preprocess import limit_peak, preprocess_timed
+from stepedit_train.data.cache import (
+    AUDIO_RATE,
+    SPEECH_RATE,
+    Array,
+    Cache,
+    CachedItem,
+    block_path,
+    write_block,
+)
+from stepedit_train.data.select import CorpusSettings, Selected, refusal, select_items
+from stepedit_train.files import write_atomically
+from stepedit_train.seeds import rng_of
+from stepedit_train.settings import Settings, resolve_path
+
+__all__ = ["DataSettings", "make_cache"]
+
+Layer = Literal["audio", "phones", "prosody"]
+PLAN = "plan.json"
+
+
+class DataSettings(Settings):
+    """Settings of the data stage."""
+
+    out: Path
+    """Folder of the cache."""
+    corpora: tuple[CorpusSettings, ...]
+    """Where the recordings come from."""
+    layers: tuple[Layer, ...] = ("audio", "phones", "prosody")
+    """What to make; layers that a block has already are left alone."""
+    block_size: int = Field(default=64, ge=1)
+    """Recordings in a block."""
+    dev_share: float = Field(default=0.05, ge=0, lt=1)
+    """Part of the training speakers kept for validation."""
+    max_seconds: float = Field(default=20.0, gt=0)
+    """Longer recordings are left out."""
+    min_seconds: float = Field(default=0.4, gt=0)
+    """Shorter recordings are left out."""
+    phone_languages: tuple[str, ...] = ("en", "ko")
+    """Languages that the phone recogniser was made for; others get no phone labels."""
+    seed: int = 0
+    """Of the order of the recordings, so that every block is a sample of all corpora."""
+    allow_non_commercial: bool = False
+    """Also take recordings whose licence forbids commercial use; never for weights that ship."""
+
+
+def make_cache(settings: DataSettings) -> Iterator[str]:
+    """Make all layers of all blocks that are not there yet; yield lines that say what was done.
+
+    Raises:
+        StepeditError: if a corpus cannot be read, or the folder holds another cache.
+    """
+    out = resolve_path(settings, settings.out)
+    chosen, refused = _choose(settings)
+    for reason, count in sorted(refused.items()):
+        yield f"left out {count}: {reason}"
+    _check_plan(out, chosen, settings)
+    blocks = -(-len(chosen) // settings.block_size)
+    for layer in settings.layers:
+        make = {"audio": _audio, "phones": _phones, "prosody": _prosody}[layer]
+        begun = time.monotonic()
+        made = 0
+        for number in range(blocks):
+            path = block_path(out, number, layer)
+            if not path.is_file():
+                part = chosen[number * settings.block_size : (number + 1) * settings.block_size]
+                make(out, number, part, settings)
+                made += 1
+        yield f"{layer}: {made} of {blocks} blocks made in {time.monotonic() - begun:.0f} s"
+    yield _summary(out)
+
+
+def _choose(settings: DataSettings) -> tuple[list[Selected], Counter[str]]:
+    """Return the recordings to cache in a seeded order, and what was refused."""
+    chosen: list[Selected] = []
+    refused: Counter[str] = Counter()
+    for corpus in settings.corpora:
+        path = (settings.base / corpus.path.expanduser()).resolve()
+        for selected in select_items(corpus, path, settings.dev_share):
+            reason = refusal(
+                selected.item, allow_non_commercial=settings.allow_non_commercial
+            )
+            if reason:
+                refused[reason] += 1
+            else:
+                chosen.append(selected)
+    if not chosen:
+        raise StepeditError("no recording was selected; look at corpora and their include")
+    order = rng_of(settings.seed, "cache").permutation(len(chosen))
+    return [chosen[index] for index in order], refused
+
+
+def _check_plan(out: Path, chosen: list[Selected], settings: DataSettings) -> None:
+    """Refuse to go on with other recordings than the cache was begun with."""
+    names = [f"{one.item.corpus}/{one.item.id}" for one in chosen]
+    plan = json.dumps({"block_size": settings.block_size, "items": names}, ensure_ascii=False)
+    path = out / PLAN
+    if path.is_file() and path.read_text(encoding="utf-8") != plan:
+        raise StepeditError(
+            f"{out}: was made from other recordings or with another block_size; choose another out"
+        )
+    write_atomically(path, plan.encode())
+
+
+def _pcm(samples: Array) -> Array:
+    return np.round(np.clip(samples, -1, 1) * 32_767).astype(np.int16)
+
+
+def _audio(out: Path, number: int, part: list[Selected], settings: DataSettings) -> None:
+    """Decode the recordings of a block; those that cannot be used are noted and left out."""
+    tensors: dict[str, Array] = {}
+    items: list[CachedItem] = []
+    for selected in part:
+        try:
+            made = _decode(selected, settings)
+        except AudioError as error:
+            _note(out, f"{error}")
+            continue
+        item, speech, audio = made
+        tensors[f"{len(items)}.speech"] = _pcm(speech)
+        tensors[f"{len(items)}.audio"] = _pcm(audio)
+        items.append(item)
+    write_block(block_path(out, number, "audio"), tensors, items)
+
+
+def _note(out: Path, line: str) -> None:
+    with (out / "rejected.txt").open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def _decode(selected: Selected, settings: DataSettings) -> tuple[CachedItem, Array, Array]:
+    """Return a recording's facts, the tokenizers' signal and the 24 kHz audio.
+
+    Raises:
+        AudioError: if it cannot be read or its length is outside the limits.
+    """
+    item = selected.item
+    utterance = item.read()
+    if not settings.min_seconds <= utterance.seconds <= settings.max_seconds:
+        raise AudioError(f"{item.path}: {utterance.seconds:.2f} s is outside the limits")
+    samples = limit_peak(utterance.samples)
+    speech, start = preprocess_timed(samples, utterance.sample_rate)
+    audio = utterance.resample(AUDIO_RATE).samples
+    facts = CachedItem(
+        id=f"{item.corpus}/{item.id}",
+        corpus=item.corpus,
+        speaker=item.speaker or item.id,
+        language=item.language,
+        split=selected.split,
+        transcript=item.transcript,
+        phonemes=selected.phonemes,
+        licence=item.licence or "",
+        source_rate=utterance.sample_rate,
+        start=start,
+        speech_seconds=len(speech) / SPEECH_RATE,
+        audio_seconds=len(audio) / AUDIO_RATE,
+    )
+    return facts, speech, audio
+
+
+def _block_of(out: Path, number: int) -> Iterator[tuple[int, CachedItem, Callable[[], Array]]]:
+    """Yield row, facts and a way to read the tokenizers' signal of a block's recordings."""
+    from safetensors import safe_open
+
+    with safe_open(block_path(out, number, "audio"), framework="numpy") as file:  # type: ignore[no-untyped-call]
+        for row, facts in enumerate(json.loads(file.metadata()["items"])):
+            yield (
+                row,
+                CachedItem(**facts),
+                lambda row=row: file.get_tensor(f"{row}.speech").astype(np.float32) / 32_767,
+            )
+
+
+def _phones(out: Path, number: int, part: list[Selected], settings: DataSettings) -> None:
+    """Label a block with the phone recogniser, where it knows the language."""
+    from stepedit_train.data.phones import recognise_phones
+
+    tensors: dict[str, Array] = {}
+    for row, item, speech in _block_of(out, number):
+        is_known = (item.language or "").split("-")[0] in settings.phone_languages
+        spikes = recognise_phones(speech()) if is_known else np.zeros((0, 2), np.int32)
+        tensors[f"{row}.spikes"] = spikes
+    write_block(block_path(out, number, "phones"), tensors)
+
+
+def _prosody(out: Path, number: int, part: list[Selected], settings: DataSettings) -> None:
+    """Measure a block's pitch and energy."""
+    from stepedit_train.data.prosody import measure_prosody
+
+    tensors: dict[str, Array] = {}
+    for row, _, speech in _block_of(out, number):
+        tensors[f"{row}.prosody"] = measure_prosody(speech())
+    write_block(block_path(out, number, "prosody"), tensors)
+
+
+def _summary(out: Path) -> str:
+    """Return how many recordings, speakers and hours each split has."""
+    cache = Cache(out, splits=("train", "dev", "test"))
+    parts = []
+    for split in ("train", "dev", "test"):
+        items = [item for item in cache.items if item.split == split]
+        hours = sum(item.audio_seconds for item in items) / 3600
+        speakers: Mapping[str, int] = Counter(item.speaker for item in items)
+        parts.append(f"{split} {len(items)} recordings, {len(speakers)} speakers, {hours:.2f} h")
+    return "; ".join(parts)

@@ -1,0 +1,99 @@
+"""The record of a run: a JSON line per entry, TensorBoard beside it, sample recordings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import soundfile as sf
+
+from stepedit_core.errors import MissingDependencyError
+from stepedit_train.files import write_atomically
+
+__all__ = ["Journal", "read_journal"]
+
+FILE = "log.jsonl"
+
+
+def read_journal(folder: Path) -> list[dict[str, Any]]:
+    """Return the entries of a run's log; a line cut off by a crash is left out."""
+    path = folder / FILE
+    entries: list[dict[str, Any]] = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            entries.append(json.loads(line))
+        except ValueError:
+            break
+    return entries
+
+
+class Journal:
+    """Write figures by step; entering an older step again removes what came after it.
+
+    Args:
+        folder: of the run.
+        step: step that the run stands at; later entries of the log are dropped, so that a
+            resumed run leaves one curve.
+        tensorboard: also write TensorBoard events.
+
+    Raises:
+        MissingDependencyError: if TensorBoard is asked for and absent.
+    """
+
+    def __init__(self, folder: Path, step: int = 0, *, tensorboard: bool = True) -> None:
+        self.folder = folder
+        kept = [entry for entry in read_journal(folder) if entry["step"] <= step]
+        lines = "".join(json.dumps(entry) + "\n" for entry in kept)
+        write_atomically(folder / FILE, lines.encode())
+        self._file = (folder / FILE).open("a", encoding="utf-8")
+        self._board = self._open_board(step) if tensorboard else None
+
+    def _open_board(self, step: int) -> Any:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise MissingDependencyError(
+                "TensorBoard is not installed: pip install 'stepedit[train]', or set "
+                "tensorboard = false"
+            ) from error
+        return SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1)  # type: ignore[no-untyped-call]
+
+    def __enter__(self) -> Self:
+        """Return the journal."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the files."""
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+    def write(self, step: int, part: str, figures: Mapping[str, float]) -> None:
+        """Add figures of a part (``train``, ``dev``) at a step."""
+        entry = {"step": step, "part": part} | {
+            name: round(float(value), 6) for name, value in figures.items()
+        }
+        self._file.write(json.dumps(entry) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for name, value in figures.items():
+                self._board.add_scalar(f"{part}/{name}", value, step)
+
+    def audio(self, step: int, name: str, samples: npt.NDArray[np.float32], rate: int) -> Path:
+        """Write a sample recording, float32 of shape ``(n,)`` at ``rate`` Hz, as 16-bit WAV."""
+        path = self.folder / "samples" / f"step-{step:08d}" / f"{name}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sf.write(path, np.clip(samples, -1, 1), rate, subtype="PCM_16")
+        if self._board is not None:
+            self._board.add_audio(name, samples[None], step, sample_rate=rate)
+        return path

@@ -1,0 +1,226 @@
+"""The training loop of the stages that are not language models."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from stepedit_train.batching import BatchPlan
+from stepedit_train.checkpoints import (
+    Progress,
+    latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from stepedit_train.journal import Journal
+from stepedit_train.settings import Settings
+
+__all__ = ["LoopSettings", "Losses", "Task", "learning_rate", "run_loop"]
+
+
+class LoopSettings(Settings):
+    """Settings of the loop itself."""
+
+    steps: int = Field(ge=1)
+    """Optimiser steps."""
+    budget: float = Field(gt=0)
+    """Padded cost of a batch, in the unit of the stage: seconds of audio, or tokens."""
+    learning_rate: float = Field(gt=0)
+    """Peak of the schedule."""
+    final_learning_rate: float = Field(default=0.0, ge=0)
+    """End of the cosine."""
+    warmup: int = Field(default=200, ge=0)
+    """Steps of linear rise."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """Of AdamW."""
+    clip: float = Field(default=1.0, gt=0)
+    """Largest norm of the gradient."""
+    seed: int = 0
+    """Of the weights, the order of the data and the augmentation."""
+    checkpoint_minutes: float = Field(default=10.0, ge=0)
+    """A checkpoint is written this often, and at the end."""
+    log_every: int = Field(default=20, ge=1)
+    """Steps between entries of the log."""
+    validate_every: int = Field(default=500, ge=1)
+    """Steps between validations."""
+    tensorboard: bool = True
+    """Write TensorBoard events beside the JSON lines."""
+
+
+# What may differ between a run and its continuation without changing the curve.
+_FREE = {"base", "checkpoint_minutes", "tensorboard", "validate_every", "log_every", "out", "cache"}
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Loss of one batch.
+
+    Attributes:
+        total: what is minimised, a scalar.
+        parts: figures for the log.
+    """
+
+    total: Tensor
+    parts: Mapping[str, float]
+
+
+class Task(ABC):
+    """What a stage brings: a model, its batches and its loss.
+
+    Attributes:
+        model: what is trained.
+    """
+
+    model: nn.Module
+
+    @abstractmethod
+    def batch(self, indices: Sequence[int], step: int) -> Any:
+        """Return the batch of these items; all randomness comes from the seed and ``step``."""
+
+    @abstractmethod
+    def loss(self, batch: Any) -> Losses:
+        """Return the loss of a batch."""
+
+    @abstractmethod
+    def validate(self) -> Mapping[str, float]:
+        """Return figures on data that is not trained on; the model is in evaluation mode."""
+
+
+def learning_rate(step: int, settings: LoopSettings) -> float:
+    """Return the rate of a step: linear warm-up, then a cosine to the final rate."""
+    peak, last = settings.learning_rate, settings.final_learning_rate
+    if step < settings.warmup:
+        return peak * (step + 1) / settings.warmup
+    done = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
+    return last + (peak - last) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+@contextmanager
+def _stopping() -> Iterator[list[int]]:
+    """Collect requests to stop, so that a run ends with a checkpoint."""
+    asked: list[int] = []
+    try:
+        before = signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    except ValueError:  # not in the main thread: nobody can ask
+        yield asked
+        return
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _add_figures(progress: Progress, parts: Mapping[str, float]) -> None:
+    progress.summed += 1
+    for name, value in parts.items():
+        progress.sums[name] = progress.sums.get(name, 0.0) + value
+
+
+def _take_means(progress: Progress) -> dict[str, float]:
+    """Return the means of the figures since the last call, and begin anew."""
+    means = {name: value / progress.summed for name, value in progress.sums.items()}
+    progress.sums, progress.summed = {}, 0
+    return means
+
+
+def _update(task: Task, optimizer: torch.optim.Optimizer, batch: Any, clip: float) -> Losses:
+    """Take one step and return the losses before it."""
+    task.model.train()
+    losses = task.loss(batch)
+    optimizer.zero_grad(set_to_none=True)
+    losses.total.backward()  # type: ignore[no-untyped-call]
+    norm = nn.utils.clip_grad_norm_(task.model.parameters(), clip)
+    is_finite = bool(torch.isfinite(norm))
+    if is_finite:
+        optimizer.step()
+    parts = {**losses.parts, "skipped": float(not is_finite)}
+    if is_finite:
+        parts |= {"loss": losses.total.item(), "gradient": norm.item()}
+    return Losses(losses.total.detach(), parts)
+
+
+def curve_settings(settings: LoopSettings) -> str:
+    """Return as JSON the settings that the loss curve depends on."""
+    return settings.model_dump_json(exclude=_FREE)
+
+
+def run_loop(task: Task, plan: BatchPlan, settings: LoopSettings, out: Path) -> Progress:
+    """Train until the steps are done, from the last checkpoint where there is one.
+
+    A run that was killed and is started again passes through the same losses as one that was
+    not: the checkpoint holds weights, optimiser, random states and the place in the data, and
+    whatever is random about a batch depends on the seed and the step alone.
+
+    Args:
+        task: model, batches and loss.
+        plan: order of the data.
+        settings: of the loop.
+        out: folder of the run: ``checkpoints/``, ``log.jsonl``, ``tensorboard/``.
+    """
+    optimizer = torch.optim.AdamW(
+        task.model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    frozen = curve_settings(settings)
+    found = latest_checkpoint(out / "checkpoints")
+    progress = load_checkpoint(found, task.model, optimizer, frozen) if found else Progress()
+    with (
+        Journal(out, progress.step, tensorboard=settings.tensorboard) as journal,
+        _stopping() as asked,
+    ):
+        _steps(task, plan, settings, out, progress, optimizer, journal, asked)
+        if progress.step >= settings.steps or asked:
+            save_checkpoint(out / "checkpoints", progress, task.model, optimizer, frozen)
+    return progress
+
+
+def _steps(
+    task: Task,
+    plan: BatchPlan,
+    settings: LoopSettings,
+    out: Path,
+    progress: Progress,
+    optimizer: torch.optim.Optimizer,
+    journal: Journal,
+    asked: Sequence[int],
+) -> None:
+    began = saved = time.monotonic()
+    before = progress.seconds
+    for indices, after in plan.start_at(progress.position):
+        if progress.step >= settings.steps or asked:
+            return
+        rate = learning_rate(progress.step, settings)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        losses = _update(task, optimizer, task.batch(indices, progress.step), settings.clip)
+        _add_figures(progress, losses.parts)
+        progress.step += 1
+        progress.position = after
+        progress.seen += sum(plan.costs[index] for index in indices)
+        now = time.monotonic()
+        progress.seconds = before + now - began
+        if progress.step % settings.log_every == 0:
+            facts = {"rate": rate, "seconds": progress.seconds, "seen": progress.seen}
+            journal.write(progress.step, "train", _take_means(progress) | facts)
+        if progress.step % settings.validate_every == 0 or progress.step == settings.steps:
+            journal.write(progress.step, "dev", _validate(task))
+        if now - saved >= settings.checkpoint_minutes * 60:
+            frozen = curve_settings(settings)
+            save_checkpoint(out / "checkpoints", progress, task.model, optimizer, frozen)
+            saved = now
+
+
+def _validate(task: Task) -> Mapping[str, float]:
+    task.model.eval()
+    with torch.inference_mode():
+        return task.validate()
