@@ -23,6 +23,9 @@ __all__ = ["stepedit_apply", "stepedit_load_engine"]
 @hookimpl(trylast=True)
 def stepedit_load_engine(config: EngineConfig) -> SpeechEngine | None:
     """Load a Step-Audio-EditX style checkpoint with core's own engine."""
+    from stepedit_core.models.layout import check_name
+
+    check_name(config.name_or_path)
     from stepedit_core.engine import Engine
 
     return Engine.from_config(config)

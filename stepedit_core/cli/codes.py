@@ -50,12 +50,17 @@ def codes_from_data(data: object) -> DualCodes:
     Raises:
         StepeditError: if a stream is missing or a code is out of range.
     """
+    import numpy as np
+
     from stepedit_core.codes import DualCodes
 
     if not isinstance(data, Mapping):
         raise StepeditError("codes: expected a JSON object with 'linguistic' and 'semantic'")
     try:
-        codes = DualCodes(_numbers(data, "linguistic"), _numbers(data, "semantic"))
+        linguistic, semantic = (
+            np.array(_numbers(data, key), np.int64) for key in ("linguistic", "semantic")
+        )
+        codes = DualCodes(linguistic, semantic)
     except ValueError as error:
         raise StepeditError(f"codes: {error}") from error
     if codes.groups == 0:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from stepedit_core.config import EngineConfig
+from stepedit_core.config import EMBEDDED, EngineConfig
 from stepedit_core.errors import CheckpointError, EngineError
 
-__all__ = ["DECODER_FOLDER", "CheckpointFolders", "find_folders"]
+__all__ = ["DECODER_FOLDER", "CheckpointFolders", "check_name", "find_folders"]
 
 DECODER_FOLDER = "CosyVoice-300M-25Hz"
 TOKENIZER_NAME = "Step-Audio-Tokenizer"
@@ -80,6 +80,26 @@ def _tokenizer_folder(model: Path) -> Path:
     )
 
 
+def check_name(name_or_path: str) -> None:
+    """Refuse, before anything heavy is imported, what can be neither a folder nor an id.
+
+    Raises:
+        EngineError: saying what can be given.
+    """
+    path = Path(name_or_path).expanduser()
+    if name_or_path == EMBEDDED:
+        raise EngineError(
+            "this version ships no embedded model yet: give the folder or the hub id of a "
+            "Step-Audio-EditX checkpoint, or take the dsp route, which needs none"
+        )
+    is_id = name_or_path.count("/") == 1 and not path.is_absolute()
+    if not path.is_dir() and (not is_id or name_or_path.startswith(".")):
+        raise EngineError(
+            f"no engine {name_or_path!r}: it is neither a folder nor a hub id such as "
+            "stepfun-ai/Step-Audio-EditX"
+        )
+
+
 def find_folders(config: EngineConfig) -> CheckpointFolders:
     """Find the folders that a configuration names, downloading what is a hub id.
 
@@ -89,16 +109,12 @@ def find_folders(config: EngineConfig) -> CheckpointFolders:
     """
     from stepedit_core.models.hub import fetch_model, fetch_tokenizer
 
+    check_name(config.name_or_path)
     path = Path(config.name_or_path).expanduser()
     if path.is_dir():
         model = _model_folder(path)
-    elif config.name_or_path.count("/") == 1 and not path.is_absolute():
-        model = _model_folder(fetch_model(config.name_or_path, config.hub))
     else:
-        raise EngineError(
-            f"no engine {config.name_or_path!r}: it is neither a folder nor a hub id such as "
-            "stepfun-ai/Step-Audio-EditX"
-        )
+        model = _model_folder(fetch_model(config.name_or_path, config.hub))
     if config.tokenizer is not None:
         named = Path(config.tokenizer).expanduser()
         tokenizer = named if named.is_dir() else fetch_tokenizer(config.tokenizer, config.hub)
