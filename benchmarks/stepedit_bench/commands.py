@@ -21,10 +21,22 @@ class _BenchGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put ``run`` in front unless a command or help is asked for."""
-        known = {*self.commands, "--help", "-h"}
+        known = {*self.list_commands(ctx), "--help", "-h"}
         if args and args[0] not in known:
             args = ["run", *args]
         return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted([*self.commands, "judges"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; the judges' own are imported when they are needed."""
+        if cmd_name == "judges":
+            from stepedit_bench.judges.commands import judges
+
+            return judges
+        return super().get_command(ctx, cmd_name)
 
 
 @click.group(cls=_BenchGroup, no_args_is_help=True)
@@ -64,7 +76,7 @@ def _load(engine: str, device: str) -> SpeechEngine | None:
 @click.option("--iterations", type=click.IntRange(1, 20), default=1, show_default=True)
 @click.option("--prompt-fixed", is_flag=True, help="Ablation: keep iteration 0 as the voice.")
 @click.option("--source", type=click.Path(exists=True), help="Iteration 0 from these recordings.")
-@click.option("--judge", "judges", multiple=True, metavar="[TASK=]NAME", help="Who judges.")
+@click.option("--judge", "chosen_judges", multiple=True, metavar="[TASK=]NAME", help="Who judges.")
 @click.option("--judge-option", "judge_options", multiple=True, metavar="JUDGE:NAME=VALUE")
 @click.option("--asr", default="auto", show_default=True, help="Recogniser for word error.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
@@ -98,7 +110,7 @@ def run(**given: Any) -> None:
         batch=given["batch"],
         protocol=protocol,
         measures=MeasureConfig(asr=given["asr"]),
-        judges=parse_judges(given["judges"]),
+        judges=parse_judges(given["chosen_judges"]),
         judge_options=_options(given["judge_options"]),
         workers=given["workers"],
     )

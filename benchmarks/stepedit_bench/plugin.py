@@ -1,9 +1,9 @@
-"""Hook implementations of the bench: its commands and the public benchmark as a suite."""
+"""Hook implementations of the bench: commands, judges, the public benchmark as a suite."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from stepedit_core.hookspecs import hookimpl
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import click
 
     from stepedit_core.edit import Edit
-    from stepedit_core.scoring import Case
+    from stepedit_core.scoring import Case, Judge
 
 
 @hookimpl
@@ -21,6 +21,14 @@ def stepedit_commands(cli: click.Group) -> None:
     from stepedit_bench.commands import bench
 
     cli.add_command(bench)
+
+
+@hookimpl
+def stepedit_judges() -> Sequence[type[Judge]]:
+    """Return the judges that come with the bench."""
+    from stepedit_bench.judges import JUDGES
+
+    return JUDGES
 
 
 @hookimpl
