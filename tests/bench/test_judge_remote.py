@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from stepedit_bench.judges.gemini import GeminiJudge
 from stepedit_bench.judges.openai_chat import OpenAIJudge
 from stepedit_bench.judges.remote import RemoteJudge
+
 from stepedit_core.errors import StepeditError
 from stepedit_core.scoring import Verdict
 from stepedit_core.utterance import Utterance

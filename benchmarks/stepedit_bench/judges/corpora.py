@@ -63,7 +63,7 @@ def labelled(
     """
     items = [
         item
-        for item in reader_for(path, layout).items(path)
+        for item in reader_for(path, layout).items(Path(path))
         if item.labels.get(attribute) and item.speaker and (not only or item.corpus in only)
     ]
     if not items:

@@ -38,6 +38,8 @@ EVENTS = ("laugh", "breath", "voice")
 WINDOW, HOP = 0.6, 0.1
 REACH = 0.25
 """A sound counts as at its place up to this many seconds outside it."""
+NEW = 0.1
+"""A sound is new where its probability is this much higher than in the speech before the edit."""
 QUIET_DB = -32.0
 FloatArray = npt.NDArray[np.float64]
 
@@ -105,8 +107,9 @@ def listen(utterance: Utterance, model: Classifier) -> Heard:
     loud = np.array([level[start : start + size].max() for start in starts])
     found[loud < QUIET_DB] = 0.0
     padded = np.pad(found, ((1, 1), (0, 0)), mode="edge")
-    smooth = (padded[:-2] + padded[1:-1] + padded[2:]) / 3
-    return Heard(starts * FRAME_STEP + min(WINDOW, utterance.seconds) / 2, smooth)
+    smooth = np.asarray((padded[:-2] + padded[1:-1] + padded[2:]) / 3, dtype=np.float64)
+    centres = np.asarray(starts * FRAME_STEP + min(WINDOW, utterance.seconds) / 2, np.float64)
+    return Heard(centres, smooth)
 
 
 @cache
@@ -178,12 +181,17 @@ class EventsJudge(Judge):
         model = load_classifier()
         limits = model.card["thresholds"]
         heard = listen(utterance, model)
+        before = None if reference is None else listen(reference, model)
+        grown = 0.0 if reference is None else max(0.0, utterance.seconds - reference.seconds)
         extra = heard.outside([(each.start, each.end) for each in wanted]).max()
-        before = 0.0 if reference is None else listen(reference, model).probabilities.max()
-        disturbed = bool(extra >= max(float(limits["clear"]), float(before) + 0.1))
+        loudest = 0.0 if before is None else float(before.probabilities.max())
+        disturbed = bool(extra >= max(float(limits["clear"]), loudest + NEW))
         rated = []
         for each in wanted:
             there = heard.at(each.start, each.end)
+            if before is not None:
+                old = before.at(each.start, max(each.start, each.end - grown))
+                there = np.where(there - old < NEW, 0.0, there)
             score = grade(there, each.sound, limits)
             label = EVENTS[int(there.argmax())] if score > 1 else "none"
             rated.append((2 if score == 3 and disturbed else score, label, there))

@@ -6,6 +6,7 @@ statistics of its frames, so that windows of any length, from a cough to a sente
 
 from __future__ import annotations
 
+import itertools
 from functools import cache
 
 import numpy as np
@@ -49,7 +50,7 @@ _LEVEL = FRAME_NAMES.index("level")
 _SHAPES = ("mean", "std", "p10", "p90", "movement")
 WINDOW_NAMES = (
     *(f"{name}_{shape}" for name in FRAME_NAMES for shape in _SHAPES),
-    *(f"rhythm_{low:g}_{high:g}" for low, high in zip(_RHYTHM, _RHYTHM[1:], strict=False)),
+    *(f"rhythm_{low:g}_{high:g}" for low, high in itertools.pairwise(_RHYTHM)),
     "voiced",
     "active",
 )
@@ -164,7 +165,7 @@ def _rhythm(level: FloatArray) -> FloatArray:
     spectrum = np.abs(np.fft.rfft(moving, 512)) ** 2
     hertz = np.arange(len(spectrum)) / 512 / FRAME_STEP
     total = spectrum[(hertz >= _RHYTHM[0]) & (hertz < _RHYTHM[-1])].sum() + 1e-9
-    bands = zip(_RHYTHM, _RHYTHM[1:], strict=False)
+    bands = itertools.pairwise(_RHYTHM)
     return np.array(
         [spectrum[(hertz >= low) & (hertz < high)].sum() / total for low, high in bands]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -119,7 +120,7 @@ class Classifier:
         labels = tuple(str(label) for label in card["labels"])
         sizes = [len(features.WINDOW_NAMES), *(len(bias) for _, bias in layers)]
         shapes = [weights.shape for weights, _ in layers]
-        if shapes != list(zip(sizes, sizes[1:], strict=False)) or sizes[-1] != len(labels):
+        if shapes != list(itertools.pairwise(sizes)) or sizes[-1] != len(labels):
             raise ValueError(f"layers of {shapes} for {sizes[0]} features and {len(labels)} labels")
         if not all(np.isfinite(part).all() for part in parts.values()):
             raise ValueError("weights that are not finite")
