@@ -8,6 +8,7 @@ import stepedit_emotion
 from click.testing import CliRunner
 from stepedit_pairs.cli import pairs
 from stepedit_pairs.cli_prefer import pairs_prefer
+from stepedit_pairs.cli_settings import pairs_settings
 from stepedit_pairs.cli_validate import pairs_validate
 from stepedit_pairs.shards import read_rows
 
@@ -45,6 +46,19 @@ def test_pairs_chooses_by_label_and_says_what_it_did(registry: Registry, tmp_pat
         _call(*given, "--set", "copies")
     with pytest.raises(StepeditError, match="nothing to do; 0 recordings"):
         _call(pairs, "quieter", "--corpus", manifest, "--out", tmp_path / "x", "--split", "dev")
+
+
+def test_settings_are_listed_and_a_failed_plan_can_be_corrected(
+    registry: Registry, tmp_path: Path
+) -> None:
+    said = _call(pairs_settings, "quieter")
+    assert "QuieterPairs version 1" in said and "--set copies=...  pairs of each" in said
+    assert "--margin judge:loudness" in said and "crema_d" in said
+    manifest, _ = make_corpus(tmp_path / "c", 2)
+    given = [pairs, "quieter", "--corpus", manifest, "--out", tmp_path / "out"]
+    with pytest.raises(StepeditError, match="nothing to do"):
+        _call(*given, "--split", "dev")
+    assert "pairs (" in _call(*given)
 
 
 def test_prefer_waits_for_people_and_goes_on(registry: Registry, tmp_path: Path) -> None:

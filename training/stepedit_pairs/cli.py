@@ -36,7 +36,9 @@ def _named(given: tuple[str, ...], option: str) -> dict[str, str]:
 @click.option("--corpus", required=True, help="Manifest (csv, tsv, jsonl), folder or dataset.")
 @click.option("--layout", help="Corpus reader; found from the folder's look if not given.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
-@click.option("--workers", default=1, show_default=True, help="Local processes.")
+@click.option(
+    "--workers", default=1, show_default=True, type=click.IntRange(1), help="Local processes."
+)
 @click.option("--ray", "ray_address", help="Ray cluster to use: an address, auto, or local.")
 @click.option("--seed", default=0, show_default=True, help="Same seed, same rows.")
 @click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="Builder setting.")
@@ -47,7 +49,9 @@ def _named(given: tuple[str, ...], option: str) -> dict[str, str]:
 @click.option("--where", multiple=True, metavar="NAME=VALUE", help="Only items with this label.")
 @click.option("--licence", help="Licence of recordings whose corpus states none.")
 @click.option("--limit", type=click.IntRange(1), help="Only so many jobs.")
-@click.option("--block-size", default=32, show_default=True, help="Jobs in one shard.")
+@click.option(
+    "--block-size", default=32, show_default=True, type=click.IntRange(1), help="Jobs in a shard."
+)
 @click.option("--engine", help="Engine for codes and for cloning; none by default.")
 @click.option("--device", default="auto", show_default=True, help="Device of the engine.")
 def pairs(
@@ -74,7 +78,8 @@ def pairs(
 
     Writes Parquet shards with FLAC audio, a table of rejects, a dataset card and a report page
     into --out. Calling it again with the same settings goes on where it stopped; the rows depend
-    on the settings alone, not on the workers.
+    on the settings alone, not on the workers. `stepedit pairs-settings EDIT` lists what --set
+    takes.
 
     \b
     stepedit pairs speed --corpus speech.csv --out pairs/speed --workers 4

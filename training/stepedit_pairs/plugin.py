@@ -19,9 +19,11 @@ def stepedit_commands(cli: click.Group) -> None:
     from stepedit_pairs.cli import pairs
     from stepedit_pairs.cli_export import pairs_export, pairs_import
     from stepedit_pairs.cli_prefer import pairs_prefer
+    from stepedit_pairs.cli_settings import pairs_settings
     from stepedit_pairs.cli_validate import pairs_validate
 
-    for command in (pairs, pairs_export, pairs_import, pairs_prefer, pairs_validate):
+    exchange = (pairs_export, pairs_import)
+    for command in (pairs, pairs_settings, *exchange, pairs_prefer, pairs_validate):
         cli.add_command(command)
 
 

@@ -53,14 +53,16 @@ def _open(folder: Path, settings: RunSettings) -> None:
     Raises:
         StepeditError: if the folder holds a run with other settings, or other files.
     """
-    if (folder / FILE).exists():
+    planned = (folder / "plan" / "plan.json").exists()
+    if planned and (folder / FILE).exists():
         changed = settings.difference(RunSettings.load(folder))
         if changed:
             raise StepeditError(
                 f"{folder} holds a run with other settings ({changed}); choose another --out"
             )
         return
-    if folder.exists() and any(folder.iterdir()):
+    # A run that failed while it was planned has given no rows: its settings may be corrected.
+    if folder.exists() and any(item.name not in (FILE, "plan") for item in folder.iterdir()):
         raise StepeditError(f"{folder} is not empty and holds no run; choose another --out")
     settings.save(folder)
 

@@ -14,7 +14,9 @@ from stepedit_core.errors import CheckpointError
 from stepedit_train.batching import Position
 from stepedit_train.files import replace_file
 
-__all__ = ["Progress", "latest_checkpoint",
+__all__ = [
+    "Progress",
+    "latest_checkpoint",
     "load_checkpoint",
     "read_checkpoint",
     "save_checkpoint",

@@ -78,7 +78,9 @@ class Tagged:
         root = Path(path)
         for number, (row, file) in enumerate(_rows(root), start=1):
             text, events = tagged(str(row.get("text") or ""))
-            facts = {**row, "text": text, "event": "+".join(events)}
+            facts = {**row, "text": text}
+            if events:
+                facts["event"] = "+".join(events)
             item = item_from_row(facts, str(file), number, root.resolve().name)
             if item is not None:
                 yield item

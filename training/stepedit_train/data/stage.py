@@ -92,9 +92,7 @@ def _choose(settings: DataSettings) -> tuple[list[Selected], Counter[str]]:
     for corpus in settings.corpora:
         path = (settings.base / corpus.path.expanduser()).resolve()
         for selected in select_items(corpus, path, settings.dev_share):
-            reason = refusal(
-                selected.item, allow_non_commercial=settings.allow_non_commercial
-            )
+            reason = refusal(selected.item, allow_non_commercial=settings.allow_non_commercial)
             if reason:
                 refused[reason] += 1
             else:

@@ -1,0 +1,1 @@
+"""The linguistic tokenizer: an encoder taught to hear phones, and k-means on its output."""

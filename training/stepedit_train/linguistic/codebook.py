@@ -1,0 +1,162 @@
+"""The codebook stage: k-means on the encoder's output, figures on it, and the export."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field
+
+from stepedit_core.codes import LINGUISTIC_SIZE
+from stepedit_core.errors import StepeditError
+from stepedit_core.models.linguistic import Frontend, FrontendConfig, LinguisticTokenizer
+from stepedit_train.batching import pack_batches
+from stepedit_train.checkpoints import latest_checkpoint, read_checkpoint
+from stepedit_train.data.cache import Cache
+from stepedit_train.files import write_atomically
+from stepedit_train.linguistic.export import WeightFormat, export_tokenizer
+from stepedit_train.linguistic.model import encoder_of
+from stepedit_train.linguistic.stage import EncoderSizes, read_teacher
+from stepedit_train.linguistic.supervision import IGNORED, frame_labels
+from stepedit_train.seeds import rng_of
+from stepedit_train.settings import Settings, resolve_path
+
+__all__ = ["CodebookSettings", "codebook_figures", "make_codebook"]
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+
+class CodebookSettings(Settings):
+    """Settings of the codebook stage."""
+
+    cache: Path
+    """Folder that the data stage made."""
+    run: Path
+    """Folder of the linguistic stage's run; its newest checkpoint is used."""
+    out: Path
+    """Folder of the tokenizer, in the layout of Step-Audio-Tokenizer."""
+    encoder: EncoderSizes = EncoderSizes()
+    """Sizes of the run's encoder."""
+    clusters: int = Field(default=LINGUISTIC_SIZE, ge=2, le=LINGUISTIC_SIZE)
+    """Centroids."""
+    hours: float = Field(default=5.0, gt=0)
+    """Audio that the centroids are fitted to, at most."""
+    seed: int = 0
+    """Of the choice of recordings and of k-means."""
+    weights: WeightFormat = "pt"
+    """File of the encoder: ``pt`` as published, or ``safetensors``."""
+
+
+def _fit(frames: FloatArray, clusters: int, seed: int) -> FloatArray:
+    """Return the centroids, float32, shape ``(clusters, d)``."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    if len(frames) < clusters:
+        raise StepeditError(
+            f"{len(frames)} frames cannot make {clusters} clusters; take more audio"
+        )
+    fitted = MiniBatchKMeans(
+        clusters, batch_size=8 * clusters, n_init=1, random_state=seed, max_iter=30
+    ).fit(frames)
+    return np.asarray(fitted.cluster_centers_, dtype=np.float32)
+
+
+def _hidden(tokenizer: LinguisticTokenizer, cache: Cache, indices: list[int]) -> list[FloatArray]:
+    """Return the encoder output of recordings, float32, shape ``(n, d)`` each."""
+    costs = [item.speech_seconds for item in cache.items]
+    found: list[FloatArray] = []
+    for batch in pack_batches(costs, indices, budget=60.0):
+        outputs = tokenizer.hidden([cache.speech(index) for index in batch])
+        found += [output.float().cpu().numpy() for output in outputs]
+    return found
+
+
+def codebook_figures(codes: list[IntArray], labels: list[IntArray]) -> dict[str, float]:
+    """Return how the codes are used and how well they tell the phones.
+
+    Args:
+        codes: of every recording, shape ``(n,)``.
+        labels: 20 ms phone labels of the same recordings, shape ``(n, 3)``.
+
+    Returns:
+        ``used`` codes, ``perplexity`` of their distribution, and ``phone_purity``: the part of
+        known labels that the most frequent label of their code and place gets right.
+    """
+    flat, target = np.concatenate(codes), np.concatenate(labels)
+    share = np.bincount(flat) / len(flat)
+    share = share[share > 0]
+    right = known = 0
+    for place in range(target.shape[1]):
+        is_known = target[:, place] != IGNORED
+        table = np.zeros((int(flat.max()) + 1, max(int(target.max()), 0) + 1), dtype=np.int64)
+        np.add.at(table, (flat[is_known], target[is_known, place]), 1)
+        right += int(table.max(axis=1).sum())
+        known += int(is_known.sum())
+    return {
+        "frames": float(len(flat)),
+        "used": float(len(share)),
+        "perplexity": float(np.exp(-(share * np.log(share)).sum())),
+        "phone_purity": right / max(known, 1),
+    }
+
+
+def _load(settings: CodebookSettings, cache: Cache) -> tuple[LinguisticTokenizer, int]:
+    """Return the run's encoder as a tokenizer without a codebook yet, and its step."""
+    run = resolve_path(settings, settings.run)
+    path = latest_checkpoint(run / "checkpoints")
+    if path is None:
+        raise StepeditError(f"{run}: no checkpoint yet; run `stepedit train linguistic` first")
+    content = read_checkpoint(path)
+    encoder = encoder_of(content["model"], settings.encoder.config(), path)
+    cmvn = read_teacher(run, cache).cmvn()
+    empty = np.zeros((1, settings.encoder.output_size), dtype=np.float32)
+    return LinguisticTokenizer(Frontend(FrontendConfig(), cmvn), encoder, empty), int(
+        content["step"]
+    )
+
+
+def make_codebook(settings: CodebookSettings) -> Iterator[str]:
+    """Fit the centroids, write the tokenizer's folder and its figures.
+
+    Raises:
+        StepeditError: if there is no checkpoint or too little audio.
+    """
+    out = resolve_path(settings, settings.out)
+    folder = resolve_path(settings, settings.cache)
+    cache = Cache(folder, ("audio", "phones"))
+    tokenizer, step = _load(settings, cache)
+    order = rng_of(settings.seed, "codebook").permutation(len(cache)).tolist()
+    taken, seconds = [], 0.0
+    for index in order:
+        if seconds >= settings.hours * 3600:
+            break
+        taken.append(index)
+        seconds += cache.items[index].speech_seconds
+    hidden = _hidden(tokenizer, cache, taken)
+    centroids = _fit(np.concatenate(hidden), settings.clusters, settings.seed)
+    export_tokenizer(out, tokenizer, centroids, settings.weights)
+    done = LinguisticTokenizer.load(out)
+    figures: dict[str, object] = {"step": step, "hours": round(seconds / 3600, 3)}
+    figures["train"] = _figures(done, cache, taken[:400])
+    splits = {item.split for item in Cache(folder, splits=("train", "dev", "test")).items}
+    for split in sorted(splits & {"dev", "test"}):
+        other = Cache(folder, ("audio", "phones"), (split,))
+        figures[split] = _figures(done, other, list(range(len(other))))
+    write_atomically(out / "figures.json", json.dumps(figures, indent=2).encode())
+    yield f"{settings.clusters} centroids of step {step} in {out}: {json.dumps(figures)}"
+
+
+def _figures(tokenizer: LinguisticTokenizer, cache: Cache, indices: list[int]) -> dict[str, float]:
+    codes = [
+        tokenizer.quantise(torch.from_numpy(rows)) for rows in _hidden(tokenizer, cache, indices)
+    ]
+    labels = [
+        frame_labels(cache.read(index, "phones", "spikes"), len(code))
+        for index, code in zip(indices, codes, strict=True)
+    ]
+    return {name: round(value, 4) for name, value in codebook_figures(codes, labels).items()}

@@ -1,0 +1,101 @@
+"""The encoder with the heads that teach it; only the encoder is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stepedit_core.errors import CheckpointError
+from stepedit_core.models.linguistic import SANMConfig, SANMEncoder
+from stepedit_core.models.linguistic.windows import WindowPlan
+from stepedit_train.linguistic.supervision import IGNORED, LABELS_PER_FRAME
+
+__all__ = ["TaughtEncoder", "ctc_loss", "encoder_of", "phone_loss"]
+
+
+class TaughtEncoder(nn.Module):
+    """SANM encoder, and on each 60 ms frame three 20 ms outputs for phones and phonemes.
+
+    Args:
+        config: sizes of the encoder.
+        phones: classes of the frame labels.
+        phonemes: classes of CTC, blank included.
+        width: of each 20 ms output.
+    """
+
+    def __init__(self, config: SANMConfig, phones: int, phonemes: int, width: int = 96) -> None:
+        super().__init__()
+        self.encoder = SANMEncoder(config)
+        self.spread = nn.Linear(config.output_size, LABELS_PER_FRAME * width)
+        self.phones = nn.Linear(width, phones)
+        self.phonemes = nn.Linear(width, phonemes)
+
+    def forward(self, frames: Tensor, plan: WindowPlan) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode packed frames.
+
+        Returns:
+            Encoder output ``(n, d)``, phone logits ``(n, 3, phones)`` and phoneme logits
+            ``(n, 3, phonemes)``.
+        """
+        hidden = self.encoder.forward_packed(frames, plan)
+        fine = F.gelu(self.spread(hidden)).unflatten(-1, (LABELS_PER_FRAME, -1))
+        return hidden, self.phones(fine), self.phonemes(fine)
+
+
+def phone_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """Return the cross entropy of known labels; 0 where none is known.
+
+    Args:
+        logits: shape ``(n, 3, phones)``.
+        labels: int64, shape ``(n, 3)``, ``IGNORED`` where unknown.
+        smoothing: label smoothing.
+    """
+    known = int((labels != IGNORED).sum())
+    total = F.cross_entropy(
+        logits.flatten(0, 1),
+        labels.flatten(),
+        ignore_index=IGNORED,
+        label_smoothing=smoothing,
+        reduction="sum",
+    )
+    return total / max(known, 1)
+
+
+def ctc_loss(logits: list[Tensor], targets: list[list[int]]) -> Tensor:
+    """Return the CTC loss per target symbol over the recordings with targets; 0 without any.
+
+    Args:
+        logits: shape ``(20 ms frames, phonemes)`` each.
+        targets: symbol ids of each recording; empty where not known.
+    """
+    known = [i for i, target in enumerate(targets) if target]
+    if not known:
+        return logits[0].sum() * 0.0
+    padded = nn.utils.rnn.pad_sequence([logits[i] for i in known]).log_softmax(-1)
+    lengths = torch.tensor([len(logits[i]) for i in known])
+    flat = torch.tensor([symbol for i in known for symbol in targets[i]])
+    sizes = torch.tensor([len(targets[i]) for i in known])
+    total = F.ctc_loss(padded, flat, lengths, sizes, reduction="sum", zero_infinity=True)
+    return total / int(sizes.sum())
+
+
+def encoder_of(state: Mapping[str, Tensor], config: SANMConfig, source: Path) -> SANMEncoder:
+    """Return the encoder alone of a taught encoder's weights, in evaluation mode.
+
+    Raises:
+        CheckpointError: if the sizes are not those of the weights; ``source`` is named.
+    """
+    encoder = SANMEncoder(config)
+    prefix = "encoder."
+    own = {name[len(prefix) :]: w for name, w in state.items() if name.startswith(prefix)}
+    try:
+        encoder.load_state_dict(own)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{source}: its encoder has other sizes than the settings ({error})"
+        ) from error
+    return encoder.eval().requires_grad_(False)
