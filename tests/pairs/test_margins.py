@@ -67,17 +67,21 @@ class _Told(Judge):
         labels: Sequence[str] = (),
         question: Mapping[str, Any] | None = None,
     ) -> Verdict:
-        return self.answers[0 if reference is not None else 1]
+        assert labels[:2] == ("sad", "neutral") and question and question["to"] == "sad"
+        assert reference is not None
+        return self.answers[0 if utterance != reference else 1]
 
 
 @pytest.mark.parametrize(
     ("answers", "margin"),
     [
-        ([Verdict(score=7.5)], 7.5),
-        ([Verdict(score=70.0)], 10.0),
-        ([Verdict(refused="no")], None),
-        ([Verdict(scores={"sad": 0.9}), Verdict(scores={"sad": 0.1})], 8.2),
-        ([Verdict(scores={"sad": 0.9}), Verdict(refused="no")], None),
+        ([Verdict(score=8.5), Verdict(score=2.0)], 7.5),
+        ([Verdict(score=70.0), Verdict(score=-3.0)], 10.0),
+        ([Verdict(refused="no"), Verdict(score=1.0)], None),
+        ([Verdict(score=9.0), Verdict(refused="no")], None),
+        ([Verdict(), Verdict()], None),
+        ([Verdict("sad", 0.9, {"sad": 0.9}), Verdict("neutral", 0.9, {"sad": 0.1})], 8.2),
+        ([Verdict("sad", 1.4, {"sad": 1.4}), Verdict("neutral", 0, {"sad": -0.5})], 10.0),
         ([Verdict(label="sad"), Verdict(label="neutral")], 10.0),
         ([Verdict(label="sad"), Verdict(label="sad")], 1.0),
         ([Verdict(label="happy"), Verdict(label="neutral")], 1.0),
@@ -86,7 +90,7 @@ class _Told(Judge):
 def test_a_judge_as_margin(answers: Sequence[Verdict], margin: float | None) -> None:
     voice = _voice(120)
     scorer = JudgeMargin(type("_Case", (_Told,), {"answers": answers}))
-    got = scorer.margin(voice, voice, Emotion(to="sad"))
+    got = scorer.margin(voice, _voice(130), Emotion(to="sad"))
     assert got == (None if margin is None else pytest.approx(margin))
     assert scorer.name == "judge:told" and "no validation" in scorer.validation
     assert scorer.margin(voice, voice, Quieter()) is None

@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
+from stepedit_pairs.judging import judge_named
 from stepedit_pairs.preference import PreferSettings, choose, generate, open_run
-from stepedit_pairs.scoring_sheet import SHEET, judge_named, judged, read_sheet, write_sheet
+from stepedit_pairs.scoring_sheet import SHEET, judged, read_sheet, write_sheet
 from stepedit_pairs.shards import read_rows, row_audio
 
 from stepedit_core.errors import StepeditError

@@ -74,9 +74,10 @@ def _generate(out: Path, settings: PreferSettings, device: str) -> None:
 def _score(out: Path, settings: PreferSettings) -> None:
     """Get the scores, write the pairs that they decide, and say what there is."""
     from stepedit_core.registry import get_registry
+    from stepedit_pairs.judging import judge_named
     from stepedit_pairs.preference import choose
     from stepedit_pairs.report import write_card, write_rejects, write_report
-    from stepedit_pairs.scoring_sheet import judge_named, judged, read_sheet, write_sheet
+    from stepedit_pairs.scoring_sheet import judged, read_sheet, write_sheet
 
     if settings.judge is not None:
         scored = judged(out, settings, judge_named(get_registry(), settings.judge))

@@ -8,14 +8,14 @@ from functools import lru_cache
 from stepedit_core import acoustics
 from stepedit_core.acoustics_profiles import EMOTIONS, STYLES, Profile
 from stepedit_core.edit import Edit
-from stepedit_core.pairs import MAX_MARGIN, MIN_MARGIN, MarginScorer
+from stepedit_core.pairs import MIN_MARGIN, MarginScorer
 from stepedit_core.registry import Registry
-from stepedit_core.scoring import Judge, Verdict
+from stepedit_core.scoring import Judge
 from stepedit_core.utterance import Utterance
+from stepedit_pairs.judging import REMOVE, ask, clamped
 
 __all__ = ["MARGIN_SCORERS", "AcousticMargin", "JudgeMargin", "judge_margins"]
 
-REMOVE = "remove"
 _TABLES: Mapping[str, Mapping[str, Profile]] = {"emotion": EMOTIONS, "style": STYLES}
 JUDGE = "judge:"
 """Begins the name of a scorer that asks a judge: ``--margin judge:NAME``."""
@@ -65,16 +65,14 @@ class AcousticMargin:
 
 
 class JudgeMargin:
-    """What a registered judge says of the target, with the source as its reference.
+    """How much better a registered judge finds the target than the source, for the request.
 
-    The judge is asked to rate, from 1 to 10, how clearly the target carries the label that the
-    source lacks. A judge that gives each label a probability instead is read as 1 plus nine
-    times the gain from source to target; one that only names a label as 10 where it names the
-    asked one for the target alone, and else 1.
+    One more than the difference of the two ratings, each 1..10 (``stepedit_pairs.judging``): 10
+    where the target carries out the edit wholly and the source does not at all.
     """
 
     def __init__(self, judge: type[Judge]) -> None:
-        """Take the judge's class; it is loaded when the first pair is scored."""
+        """Take the judge's class; it is loaded by ``ready`` or the first pair."""
         self._class = judge
         self._judge: Judge | None = None
 
@@ -88,39 +86,25 @@ class JudgeMargin:
         """How the judge was validated, in its own words."""
         return self._class.validation or f"the judge {self._class.name} states no validation"
 
-    def margin(self, source: Utterance, target: Utterance, edit: Edit) -> float | None:
-        """Return the margin 1..10; None where the judge refuses or cannot judge the edit."""
+    def ready(self) -> Judge:
+        """Load the judge.
+
+        Raises:
+            StepeditError: if it cannot be loaded.
+        """
         if self._judge is None:
             self._judge = self._class()
-        label = _label(edit)
-        if edit.name not in self._judge.tasks() or label is None:
+        return self._judge
+
+    def margin(self, source: Utterance, target: Utterance, edit: Edit) -> float | None:
+        """Return the margin 1..10; None where the judge refuses or does not judge such edits."""
+        judge = self.ready()
+        if edit.name not in judge.tasks():
             return None
-        question = {"scale": [MIN_MARGIN, MAX_MARGIN], "label": label, "edit": edit.to_data()}
-        labels = (label, "neutral") if label != REMOVE else ("neutral",)
-
-        def ask(utterance: Utterance, reference: Utterance | None) -> Verdict:
-            assert self._judge is not None
-            return self._judge.judge(
-                edit.name, utterance, reference=reference, labels=labels, question=question
-            )
-
-        verdict = ask(target, source)
-        if verdict.refused:
+        after, before = ask(judge, edit, target, source), ask(judge, edit, source, source)
+        if isinstance(after, str) or isinstance(before, str):
             return None
-        if verdict.score is not None:
-            return _clamped(verdict.score)
-        before = ask(source, None)
-        if before.refused:
-            return None
-        wanted = labels[0]
-        if verdict.scores:
-            gain = verdict.scores.get(wanted, 0.0) - before.scores.get(wanted, 0.0)
-            return _clamped(MIN_MARGIN + (MAX_MARGIN - MIN_MARGIN) * gain)
-        return MAX_MARGIN if before.label != wanted == verdict.label else MIN_MARGIN
-
-
-def _clamped(value: float) -> float:
-    return min(max(float(value), MIN_MARGIN), MAX_MARGIN)
+        return clamped(MIN_MARGIN + after - before)
 
 
 MARGIN_SCORERS: tuple[MarginScorer, ...] = (AcousticMargin(),)

@@ -5,21 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from stepedit_core.edit import edit_from_data
 from stepedit_core.errors import StepeditError
-from stepedit_core.pairs import MAX_MARGIN, MIN_MARGIN
-from stepedit_core.registry import Registry
 from stepedit_core.scoring import Judge
 from stepedit_core.utterance import Utterance
 from stepedit_pairs.files import write_atomically
+from stepedit_pairs.judging import ask
 from stepedit_pairs.preference import PreferSettings, Scores, candidates_of
 from stepedit_pairs.shards import read_shard, row_audio, shard_paths
 
-__all__ = ["SHEET", "judge_named", "judged", "read_sheet", "write_sheet"]
+__all__ = ["SHEET", "judged", "read_sheet", "write_sheet"]
 
 SHEET = "scores.csv"
 POINTS = (1.0, 5.0)
@@ -84,19 +83,6 @@ def _points(value: str, path: Path, line: int) -> float:
     return points
 
 
-def judge_named(registry: Registry, name: str) -> Judge:
-    """Return a judge by name.
-
-    Raises:
-        StepeditError: if no plugin brings it; the text lists those that exist.
-    """
-    known = registry.named("stepedit_judges", lambda judge: str(judge.name))
-    if name not in known:
-        raise StepeditError(f"no judge {name!r}; there is {', '.join(known) or 'none'}")
-    judge: Judge = known[name]()
-    return judge
-
-
 def judged(out: Path, settings: PreferSettings, judge: Judge) -> Iterator[tuple[Path, Scores]]:
     """Yield each shard with the scores, 1 to 10, that a judge gives its candidates.
 
@@ -119,34 +105,12 @@ def _ask_for_shard(
     refused: list[tuple[str, int, str]] = []
     by_row = candidates_of(out, shard)
     for row in read_shard(shard)[: settings.limit]:
-        for candidate in by_row.get(row["id"], []):
-            score = _ask(judge, row, Utterance.read(out / candidate.path))
+        edit, source = edit_from_data(json.loads(row["edit_json"])), row_audio(row, "source")
+        for candidate in by_row.get(row["id"], []) if source is not None else []:
+            assert source is not None
+            score = ask(judge, edit, Utterance.read(out / candidate.path), source)
             if isinstance(score, str):
                 refused.append((row["id"], candidate.number, score))
             else:
                 scores.append((row["id"], candidate.number, score))
     return {"judge": judge.name, "version": judge.version, "scores": scores, "refused": refused}
-
-
-def _ask(judge: Judge, row: Mapping[str, Any], answer: Utterance) -> float | str:
-    """Return a judge's score 1..10 for an answer, or why there is none."""
-    edit = edit_from_data(json.loads(row["edit_json"]))
-    if edit.name not in judge.tasks():
-        raise StepeditError(
-            f"the judge {judge.name!r} judges {', '.join(judge.tasks())}, not {edit.name}"
-        )
-    label = getattr(edit, "to", None)
-    verdict = judge.judge(
-        edit.name,
-        answer,
-        reference=row_audio(row, "source"),
-        labels=(str(label),) if label is not None else (),
-        question={"scale": [MIN_MARGIN, MAX_MARGIN], "edit": edit.to_data()},
-    )
-    if verdict.refused:
-        return verdict.refused
-    if verdict.score is not None:
-        return min(max(float(verdict.score), MIN_MARGIN), MAX_MARGIN)
-    if label is not None and str(label) in verdict.scores:
-        return MIN_MARGIN + (MAX_MARGIN - MIN_MARGIN) * float(verdict.scores[str(label)])
-    return "the judge gave no score"

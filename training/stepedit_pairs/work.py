@@ -27,6 +27,7 @@ from stepedit_core.pairs import (
 )
 from stepedit_core.registry import Registry, get_registry
 from stepedit_pairs.files import write_atomically
+from stepedit_pairs.margins import JudgeMargin
 from stepedit_pairs.plan import read_block, read_sample
 from stepedit_pairs.settings import RunSettings, job_rng
 from stepedit_pairs.shards import row_of, write_shard
@@ -76,14 +77,17 @@ def margin_scorer(registry: Registry, name: str | None) -> MarginScorer | None:
     """Return a margin scorer by name.
 
     Raises:
-        StepeditError: if no plugin brings it; the text lists those that exist.
+        StepeditError: if no plugin brings it, or its judge cannot be loaded.
     """
     if name is None:
         return None
     known = registry.named("stepedit_margin_scorers", lambda scorer: str(scorer.name))
     if name not in known:
         raise StepeditError(f"no margin scorer {name!r}; there is {', '.join(known) or 'none'}")
-    return known[name]  # type: ignore[no-any-return]
+    scorer: MarginScorer = known[name]
+    if isinstance(scorer, JudgeMargin):
+        scorer.ready()
+    return scorer
 
 
 @cache

@@ -41,7 +41,7 @@ class Progress:
     """
 
     step: int = 0
-    position: Position = Position()
+    position: Position = field(default_factory=Position)
     seconds: float = 0.0
     seen: float = 0.0
     sums: dict[str, float] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Supervised fine-tuning of the language model on large-margin pairs."""

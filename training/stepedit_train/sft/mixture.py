@@ -1,0 +1,136 @@
+"""The mixture of pair folders, held-out speakers, and batches of about equal size."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from stepedit_core.errors import StepeditError
+from stepedit_core.models.chat import MAX_TOKENS, PromptEncoding
+from stepedit_core.models.text import TextTokenizer
+from stepedit_train.batching import BatchPlan
+from stepedit_train.seeds import rng_of, share_of
+from stepedit_train.settings import Settings
+from stepedit_train.sft.rows import IGNORED, Example, read_examples
+
+__all__ = ["Mixture", "PackedBatches", "Source", "collate", "read_mixture"]
+
+
+class Source(Settings):
+    """One folder of `stepedit pairs`."""
+
+    path: Path
+    """The folder."""
+    share: float = Field(default=1.0, gt=0)
+    """How often its rows are seen in an epoch: 0.5 takes half of them, 2 takes each twice."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Examples to train on and to validate on.
+
+    Attributes:
+        train: with repetitions, as the shares ask.
+        dev: of speakers that are not in ``train``.
+        skipped: rows left out, by reason.
+    """
+
+    train: list[Example]
+    dev: list[Example]
+    skipped: Counter[str]
+
+
+def _repeated(examples: list[Example], share: float, seed: int, name: str) -> list[Example]:
+    """Take every example ``floor(share)`` times and a seeded part of them once more."""
+    whole = int(share)
+    order = rng_of(seed, "share", name).permutation(len(examples))
+    extra = order[: round((share - whole) * len(examples))]
+    return examples * whole + [examples[index] for index in sorted(extra.tolist())]
+
+
+def read_mixture(
+    sources: Sequence[tuple[Path, float]],
+    tokenizer: TextTokenizer,
+    encoding: PromptEncoding,
+    *,
+    max_tokens: int = MAX_TOKENS,
+    dev_share: float = 0.02,
+    seed: int = 0,
+) -> Mixture:
+    """Read pair folders, keep some speakers for validation, and mix.
+
+    Args:
+        sources: folder and share of each.
+        tokenizer: the language model's.
+        encoding: prompt encoding of the model.
+        max_tokens: longer examples are left out.
+        dev_share: part of the speakers that is kept for validation.
+        seed: of the rows that a fractional share takes.
+
+    Raises:
+        StepeditError: if no row is left.
+    """
+    train: list[Example] = []
+    dev: list[Example] = []
+    skipped: Counter[str] = Counter()
+    for path, share in sources:
+        examples, left_out = read_examples(path, tokenizer, encoding, max_tokens=max_tokens)
+        skipped += left_out
+        kept = [one for one in examples if share_of("sft", one.speaker) >= dev_share]
+        dev += [one for one in examples if share_of("sft", one.speaker) < dev_share]
+        train += _repeated(kept, share, seed, path.name)
+    if not train:
+        reasons = "; ".join(f"{count}: {reason}" for reason, count in skipped.items())
+        raise StepeditError(f"no row is left to train on ({reasons or 'the folders are empty'})")
+    return Mixture(train, dev, skipped)
+
+
+class PackedBatches(Dataset[list[Example]]):
+    """Batches within a token budget, each of which is one item for the Trainer.
+
+    The Trainer then shuffles, shards over processes and resumes by whole batches.
+
+    Args:
+        examples: what to batch.
+        tokens: budget, padding included.
+        seed: of the grouping.
+    """
+
+    def __init__(self, examples: Sequence[Example], tokens: int, seed: int) -> None:
+        self.examples = list(examples)
+        plan = BatchPlan([len(one.ids) for one in self.examples], tokens, seed)
+        self.batches = plan.epoch(0)
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> list[Example]:
+        """Return a batch."""
+        return [self.examples[i] for i in self.batches[index]]
+
+
+def collate(batches: Sequence[Sequence[Example]]) -> dict[str, Tensor]:
+    """Pad the examples of batches on the right.
+
+    Returns:
+        ``input_ids``, ``attention_mask`` and ``labels``, int64, shape ``(examples, longest)``.
+    """
+    examples = [example for batch in batches for example in batch]
+    longest = max(len(example.ids) for example in examples)
+
+    def padded(values: list[int], fill: int) -> list[int]:
+        return values + [fill] * (longest - len(values))
+
+    return {
+        "input_ids": torch.tensor([padded(one.ids, 0) for one in examples]),
+        "attention_mask": torch.tensor([padded([1] * len(one.ids), 0) for one in examples]),
+        "labels": torch.tensor([padded(one.labels, IGNORED) for one in examples]),
+    }

@@ -1,0 +1,141 @@
+"""From pair rows to ids: the chat format, with the loss on the answer alone."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import soundfile as sf
+
+from stepedit_core.codes import DualCodes
+from stepedit_core.edit import Edit, edit_from_data
+from stepedit_core.engines import GenerateRequest
+from stepedit_core.errors import StepeditError
+from stepedit_core.models.chat import PromptEncoding, parse_audio_string
+from stepedit_core.models.requests import prompt_ids
+from stepedit_core.models.text import TextTokenizer
+from stepedit_core.utterance import Utterance
+
+__all__ = ["IGNORED", "Example", "example_of", "read_examples"]
+
+IGNORED = -100
+"""Label of ids that no loss is taken of."""
+COLUMNS = [
+    "id", "edit_json", "source_audio", "source_text", "source_codes", "target_codes", "speaker",
+    "language", "split",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Example:
+    """One pre-tokenised pair.
+
+    Attributes:
+        name: the row's id.
+        edit: registered name of the edit.
+        speaker: identity of the speaker, or the row's id.
+        ids: prompt and answer.
+        prompt: number of prompt ids, of which no loss is taken.
+    """
+
+    name: str
+    edit: str
+    speaker: str
+    ids: list[int]
+    prompt: int
+
+    @property
+    def labels(self) -> list[int]:
+        """The ids with the prompt's hidden."""
+        return [IGNORED] * self.prompt + self.ids[self.prompt :]
+
+
+def _utterance(row: Mapping[str, Any]) -> Utterance:
+    samples, rate = sf.read(io.BytesIO(row["source_audio"]["bytes"]), dtype="float32")
+    return Utterance(samples, rate, row["source_text"], row["language"])
+
+
+def _problem(row: Mapping[str, Any], edit: Edit) -> str | None:
+    """Say why a row cannot be trained on, or return None."""
+    if edit.route_problem("llm"):
+        return f"{edit.name} has no llm route for these parameters"
+    if not row["source_codes"] or not row["target_codes"]:
+        return "the row has no codes (build the pairs with --engine)"
+    return None
+
+
+def example_of(
+    row: Mapping[str, Any], tokenizer: TextTokenizer, encoding: PromptEncoding
+) -> Example | str:
+    """Return a row as ids, or why it is left out.
+
+    The prompt is made by the code that inference uses, from the edit's own ``prompt``.
+
+    Args:
+        row: with the columns of a pair shard.
+        tokenizer: the language model's.
+        encoding: prompt encoding of the model.
+
+    Raises:
+        StepeditError: if the row names an unknown edit or a parameter that it does not take.
+    """
+    edit = edit_from_data(json.loads(row["edit_json"]))
+    problem = _problem(row, edit)
+    if problem:
+        return problem
+    speech = _utterance(row)
+    codes = DualCodes.from_interleaved(parse_audio_string(row["source_codes"]))
+    request = GenerateRequest(edit.prompt(speech), codes, speech)
+    prompt = prompt_ids(request, tokenizer, encoding)
+    answer = tokenizer.audio_ids(parse_audio_string(row["target_codes"]))
+    ids = [*prompt, *answer, tokenizer.eot_id]
+    return Example(row["id"], edit.name, row["speaker"] or row["id"], ids, len(prompt))
+
+
+def _rows(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the finished shards of `stepedit pairs`, in order."""
+    paths = sorted((folder / "shards").glob("part-*.parquet"))
+    if not paths:
+        raise StepeditError(f"{folder}: no shards of `stepedit pairs` in it")
+    for path in paths:
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=64, columns=COLUMNS):
+            yield from batch.to_pylist()
+
+
+def read_examples(
+    folder: Path,
+    tokenizer: TextTokenizer,
+    encoding: PromptEncoding,
+    *,
+    max_tokens: int,
+    splits: tuple[str, ...] = ("train",),
+) -> tuple[list[Example], Counter[str]]:
+    """Return the rows of a run of `stepedit pairs` as ids, and why others were left out.
+
+    Args:
+        folder: of the run.
+        tokenizer: the language model's.
+        encoding: prompt encoding of the model.
+        max_tokens: longer examples are left out.
+        splits: rows of other splits are left out; rows that name none are taken.
+    """
+    examples: list[Example] = []
+    skipped: Counter[str] = Counter()
+    for row in _rows(folder):
+        if row["split"] is not None and row["split"] not in splits:
+            skipped[f"split {row['split']}"] += 1
+            continue
+        made = example_of(row, tokenizer, encoding)
+        if isinstance(made, str):
+            skipped[made] += 1
+        elif len(made.ids) > max_tokens:
+            skipped[f"longer than {max_tokens} tokens"] += 1
+        else:
+            examples.append(made)
+    return examples, skipped

@@ -1,0 +1,238 @@
+"""The ``sft`` stage: fine-tune the language model on pairs with the transformers Trainer."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+
+# Must come before transformers.Trainer, which imports torchaudio.
+import stepedit_core.models.torchaudio_compat  # noqa: F401
+from stepedit_core.errors import MissingDependencyError, StepeditError
+from stepedit_core.models.chat import MAX_TOKENS, preferred_encoding
+from stepedit_core.models.step1 import load_step1
+from stepedit_core.models.text import TextTokenizer
+from stepedit_train.settings import Settings, resolve_path
+from stepedit_train.sft.mixture import Mixture, PackedBatches, Source, collate, read_mixture
+
+__all__ = ["LoraSettings", "SftSettings", "complete_checkpoint", "train_sft"]
+
+TOKENIZER_FILES = ("tokenizer_config.json", "tokenizer.model", "special_tokens_map.json")
+
+
+class LoraSettings(Settings):
+    """Low-rank adapters (Hu et al. 2021) on all linear layers of the stack."""
+
+    rank: int = Field(default=32, ge=1)
+    """Rank."""
+    alpha: float = Field(default=64.0, gt=0)
+    """Scale; the adapter's output is multiplied by alpha / rank."""
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+    """Before the adapter."""
+
+
+class SftSettings(Settings):
+    """Settings of the sft stage; the defaults are for the 3B model."""
+
+    model: Path
+    """Folder of the language model to start from."""
+    out: Path
+    """Folder of the run; the result is ``model`` in it."""
+    data: tuple[Source, ...]
+    """Folders of `stepedit pairs`."""
+    epochs: float = Field(default=1.0, gt=0)
+    """Passes over the mixture."""
+    steps: int | None = Field(default=None, ge=1)
+    """Optimiser steps, instead of epochs."""
+    tokens: int = Field(default=16_384, ge=1)
+    """Tokens in a batch on one device, padding included."""
+    accumulate: int = Field(default=1, ge=1)
+    """Batches in an optimiser step."""
+    max_tokens: int = Field(default=MAX_TOKENS, ge=16)
+    """Longer rows are left out."""
+    learning_rate: float = Field(default=1e-5, gt=0)
+    """Start of the cosine."""
+    final_learning_rate: float = Field(default=1e-6, ge=0)
+    """End of the cosine."""
+    warmup: int = Field(default=0, ge=0)
+    """Steps of linear rise."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Of AdamW."""
+    clip: float = Field(default=1.0, gt=0)
+    """Largest norm of the gradient."""
+    gradient_checkpointing: bool = True
+    """Compute activations again in the backward pass, to save memory."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the arithmetic; weights stay float32. ``auto`` is bfloat16 where an accelerator has it."""
+    lora: LoraSettings | None = None
+    """Train adapters instead of all weights."""
+    dev_share: float = Field(default=0.02, ge=0, lt=1)
+    """Part of the speakers that is kept for validation."""
+    seed: int = 0
+    """Of the batches, their order and dropout."""
+    log_every: int = Field(default=10, ge=1)
+    """Steps between entries of the log."""
+    save_every: int = Field(default=200, ge=1)
+    """Steps between checkpoints and validations."""
+    kept: int = Field(default=2, ge=1)
+    """Checkpoints kept."""
+    device: Literal["auto", "cpu"] = "auto"
+    """``auto`` takes accelerators where there are any."""
+    tensorboard: bool = True
+    """Write TensorBoard events."""
+
+
+def complete_checkpoint(folder: Path) -> Path | None:
+    """Return the newest checkpoint that was written to its end, or None.
+
+    The Trainer writes ``trainer_state.json`` last; a folder without a readable one was being
+    written when the run was killed.
+    """
+    found = [path for path in folder.glob("checkpoint-*") if path.name[11:].isdigit()]
+    for path in sorted(found, key=lambda path: int(path.name[11:]), reverse=True):
+        try:
+            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(path)
+            continue
+        return path
+    return None
+
+
+def _has_bfloat16(settings: SftSettings) -> bool:
+    if settings.precision != "auto":
+        return settings.precision == "bfloat16"
+    is_accelerated = settings.device == "auto" and torch.cuda.is_available()
+    return is_accelerated and torch.cuda.is_bf16_supported()
+
+
+def _arguments(settings: SftSettings, out: Path, *, has_dev: bool) -> Any:
+    """Return the Trainer's settings."""
+    from transformers import TrainingArguments
+
+    return TrainingArguments(
+        output_dir=str(out),
+        per_device_train_batch_size=1,  # one item of the dataset is one batch
+        per_device_eval_batch_size=1,
+        gradient_accumulation_steps=settings.accumulate,
+        num_train_epochs=settings.epochs,
+        max_steps=settings.steps or -1,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr": settings.final_learning_rate},
+        warmup_steps=settings.warmup,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.clip,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        bf16=_has_bfloat16(settings),
+        use_cpu=settings.device == "cpu",
+        seed=settings.seed,
+        data_seed=settings.seed,
+        logging_steps=settings.log_every,
+        save_steps=settings.save_every,
+        save_total_limit=settings.kept,
+        eval_strategy="steps" if has_dev else "no",
+        eval_steps=settings.save_every,
+        remove_unused_columns=False,
+        prediction_loss_only=True,
+        report_to="tensorboard" if settings.tensorboard else "none",
+        disable_tqdm=True,
+    )
+
+
+def _with_adapters(model: Any, lora: LoraSettings, seed: int) -> Any:
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise MissingDependencyError(
+            "lora needs the peft package: pip install 'stepedit[train]'"
+        ) from error
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=[
+            "q_proj",
+            "k_proj",
+            "v_proj",
+            "o_proj",
+            "gate_proj",
+            "up_proj",
+            "down_proj",
+        ],
+        task_type="CAUSAL_LM",
+    )
+    torch.manual_seed(seed)
+    return get_peft_model(model, config)
+
+
+def _save(trainer: Any, settings: SftSettings, base: Path, out: Path, dtype: torch.dtype) -> None:
+    """Write the result as a language-model folder, adapters merged in."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if settings.lora is not None:
+        model.save_pretrained(str(out / "adapter"))
+        model = model.merge_and_unload()
+    model.to(dtype).save_pretrained(str(out / "model"))
+    for name in TOKENIZER_FILES:
+        if (base / name).is_file():
+            shutil.copyfile(base / name, out / "model" / name)
+
+
+def _mixture(settings: SftSettings, base: Path) -> Mixture:
+    sources = [
+        ((settings.base / source.path.expanduser()).resolve(), source.share)
+        for source in settings.data
+    ]
+    return read_mixture(
+        sources,
+        TextTokenizer.load(base),
+        preferred_encoding(base),
+        max_tokens=settings.max_tokens,
+        dev_share=settings.dev_share,
+        seed=settings.seed,
+    )
+
+
+def train_sft(settings: SftSettings) -> Iterator[str]:
+    """Fine-tune, or go on from the last checkpoint; yield lines that say what was done.
+
+    Raises:
+        StepeditError: if there is nothing to train on, or a file is missing or damaged.
+    """
+    from transformers import Trainer
+
+    base, out = resolve_path(settings, settings.model), resolve_path(settings, settings.out)
+    if out == base or base.is_relative_to(out / "model"):
+        raise StepeditError(f"{out}: the result would overwrite the model that it starts from")
+    mixture = _mixture(settings, base)
+    yield f"{len(mixture.train)} examples to train on, {len(mixture.dev)} to validate on"
+    for reason, count in sorted(mixture.skipped.items()):
+        yield f"left out {count}: {reason}"
+    dtype = next(load_step1(base, device="meta").parameters()).dtype
+    model: Any = load_step1(base, dtype=torch.float32).train()
+    model.requires_grad_(True)
+    model.config.use_cache = False
+    if settings.lora is not None:
+        model = _with_adapters(model, settings.lora, settings.seed)
+        if settings.gradient_checkpointing:
+            model.enable_input_require_grads()
+    dev = PackedBatches(mixture.dev, settings.tokens, settings.seed) if mixture.dev else None
+    trainer = Trainer(
+        model=model,
+        args=_arguments(settings, out, has_dev=dev is not None),
+        train_dataset=PackedBatches(mixture.train, settings.tokens, settings.seed),
+        eval_dataset=dev,
+        data_collator=collate,
+    )
+    found = complete_checkpoint(out)
+    done = trainer.train(resume_from_checkpoint=str(found) if found else None)
+    trainer.save_state()
+    if trainer.is_world_process_zero():
+        _save(trainer, settings, base, out, dtype)
+    yield f"{done.global_step} steps, mean loss {done.training_loss:.4f}; model in {out / 'model'}"
