@@ -61,7 +61,7 @@ class Journal:
                 "TensorBoard is not installed: pip install 'stepedit[train]', or set "
                 "tensorboard = false"
             ) from error
-        return SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1)  # type: ignore[no-untyped-call]
+        return SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1)  # type: ignore[no-untyped-call,unused-ignore]
 
     def __enter__(self) -> Self:
         """Return the journal."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,12 +151,14 @@ def _update(task: Task, optimizer: torch.optim.Optimizer, batch: Any, clip: floa
     return Losses(losses.total.detach(), parts)
 
 
-def curve_settings(settings: LoopSettings) -> str:
-    """Return as JSON the settings that the loss curve depends on."""
-    return settings.model_dump_json(exclude=_FREE)
+def curve_settings(settings: LoopSettings, data: str = "") -> str:
+    """Return as JSON what the loss curve depends on: settings, and a hash of the data."""
+    return json.dumps(settings.model_dump(mode="json", exclude=_FREE) | {"data": data})
 
 
-def run_loop(task: Task, plan: BatchPlan, settings: LoopSettings, out: Path) -> Progress:
+def run_loop(
+    task: Task, plan: BatchPlan, settings: LoopSettings, out: Path, data: str = ""
+) -> Progress:
     """Train until the steps are done, from the last checkpoint where there is one.
 
     A run that was killed and is started again passes through the same losses as one that was
@@ -167,20 +170,26 @@ def run_loop(task: Task, plan: BatchPlan, settings: LoopSettings, out: Path) -> 
         plan: order of the data.
         settings: of the loop.
         out: folder of the run: ``checkpoints/``, ``log.jsonl``, ``tensorboard/``.
+        data: hash of the data, so that a run does not go on with other recordings.
     """
     optimizer = torch.optim.AdamW(
         task.model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
     )
-    frozen = curve_settings(settings)
+    frozen = curve_settings(settings, data)
     found = latest_checkpoint(out / "checkpoints")
     progress = load_checkpoint(found, task.model, optimizer, frozen) if found else Progress()
     with (
         Journal(out, progress.step, tensorboard=settings.tensorboard) as journal,
         _stopping() as asked,
     ):
-        _steps(task, plan, settings, out, progress, optimizer, journal, asked)
-        if progress.step >= settings.steps or asked:
+        before = progress.step
+
+        def save() -> None:
             save_checkpoint(out / "checkpoints", progress, task.model, optimizer, frozen)
+
+        _steps(task, plan, settings, progress, optimizer, journal, asked, save)
+        if progress.step > before:
+            save()
     return progress
 
 
@@ -188,12 +197,13 @@ def _steps(
     task: Task,
     plan: BatchPlan,
     settings: LoopSettings,
-    out: Path,
     progress: Progress,
     optimizer: torch.optim.Optimizer,
     journal: Journal,
     asked: Sequence[int],
+    save: Callable[[], None],
 ) -> None:
+    """Take the steps that are left, or as many as there are before a stop is asked for."""
     began = saved = time.monotonic()
     before = progress.seconds
     for indices, after in plan.start_at(progress.position):
@@ -215,8 +225,7 @@ def _steps(
         if progress.step % settings.validate_every == 0 or progress.step == settings.steps:
             journal.write(progress.step, "dev", _validate(task))
         if now - saved >= settings.checkpoint_minutes * 60:
-            frozen = curve_settings(settings)
-            save_checkpoint(out / "checkpoints", progress, task.model, optimizer, frozen)
+            save()
             saved = now
 
 

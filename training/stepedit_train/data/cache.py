@@ -7,6 +7,7 @@ made, or made anew, without touching the others, and a block is the unit of resu
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,10 +22,20 @@ from safetensors.numpy import save_file
 from stepedit_core.errors import StepeditError
 from stepedit_train.files import replace_file
 
-__all__ = ["AUDIO_RATE", "SPEECH_RATE", "Cache", "CachedItem", "block_path", "write_block"]
+__all__ = [
+    "AUDIO_RATE",
+    "PHONES",
+    "SPEECH_RATE",
+    "Cache",
+    "CachedItem",
+    "block_path",
+    "write_block",
+]
 
 AUDIO_RATE = 24_000
 """Hz of the recordings as the decoder is to give them."""
+PHONES = "phones.json"
+"""File with the names of the phone labels, silence first."""
 SPEECH_RATE = 16_000
 """Hz of the signals as the audio tokenizers read them: trimmed, padded, peak 1."""
 
@@ -116,7 +127,7 @@ class Cache:
         """Return a memory-mapped file, opened once."""
         if path not in self._open:
             try:
-                self._open[path] = safe_open(path, framework="numpy")  # type: ignore[no-untyped-call]
+                self._open[path] = safe_open(path, framework="numpy")
             except (SafetensorError, OSError) as error:
                 raise StepeditError(
                     f"{path}: is damaged ({error}); remove it and run `stepedit train data` again"
@@ -126,6 +137,17 @@ class Cache:
     def __len__(self) -> int:
         """Return the number of recordings."""
         return len(self.items)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of which recordings there are: training must not go on with others."""
+        names = "\n".join(item.id for item in self.items)
+        return hashlib.sha256(names.encode()).hexdigest()[:16]
+
+    def phone_names(self) -> list[str]:
+        """Return the names of the phone labels, silence first."""
+        names: list[str] = json.loads((self.folder / PHONES).read_text(encoding="utf-8"))
+        return names
 
     def read(self, index: int, layer: str, name: str) -> Array:
         """Return one array of a recording, as stored."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
+from safetensors import safe_open
 
 from stepedit_core.errors import AudioError, StepeditError
 from stepedit_core.models.preprocess import limit_peak, preprocess_timed
 from stepedit_train.data.cache import (
     AUDIO_RATE,
+    PHONES,
     SPEECH_RATE,
     Array,
     Cache,
@@ -81,6 +83,8 @@ def make_cache(settings: DataSettings) -> Iterator[str]:
                 part = chosen[number * settings.block_size : (number + 1) * settings.block_size]
                 make(out, number, part, settings)
                 made += 1
+        if layer == "phones" and not (out / PHONES).is_file():
+            _name_phones(out)
         yield f"{layer}: {made} of {blocks} blocks made in {time.monotonic() - begun:.0f} s"
     yield _summary(out)
 
@@ -171,17 +175,12 @@ def _decode(selected: Selected, settings: DataSettings) -> tuple[CachedItem, Arr
     return facts, speech, audio
 
 
-def _block_of(out: Path, number: int) -> Iterator[tuple[int, CachedItem, Callable[[], Array]]]:
-    """Yield row, facts and a way to read the tokenizers' signal of a block's recordings."""
-    from safetensors import safe_open
-
-    with safe_open(block_path(out, number, "audio"), framework="numpy") as file:  # type: ignore[no-untyped-call]
+def _signals(out: Path, number: int) -> Iterator[tuple[int, CachedItem, Array]]:
+    """Yield row, facts and the tokenizers' signal of a block's recordings."""
+    with safe_open(block_path(out, number, "audio"), framework="numpy") as file:
         for row, facts in enumerate(json.loads(file.metadata()["items"])):
-            yield (
-                row,
-                CachedItem(**facts),
-                lambda row=row: file.get_tensor(f"{row}.speech").astype(np.float32) / 32_767,
-            )
+            speech = file.get_tensor(f"{row}.speech").astype(np.float32) / np.float32(32_767)
+            yield row, CachedItem(**facts), speech
 
 
 def _phones(out: Path, number: int, part: list[Selected], settings: DataSettings) -> None:
@@ -189,11 +188,19 @@ def _phones(out: Path, number: int, part: list[Selected], settings: DataSettings
     from stepedit_train.data.phones import recognise_phones
 
     tensors: dict[str, Array] = {}
-    for row, item, speech in _block_of(out, number):
+    for row, item, speech in _signals(out, number):
         is_known = (item.language or "").split("-")[0] in settings.phone_languages
-        spikes = recognise_phones(speech()) if is_known else np.zeros((0, 2), np.int32)
+        spikes = recognise_phones(speech) if is_known else np.zeros((0, 2), np.int32)
         tensors[f"{row}.spikes"] = spikes
     write_block(block_path(out, number, "phones"), tensors)
+
+
+def _name_phones(out: Path) -> None:
+    """Write the names of the labels, so that training needs no recogniser."""
+    from stepedit_train.data.phones import phone_names
+
+    names = json.dumps(phone_names(), ensure_ascii=False)
+    write_atomically(out / PHONES, names.encode())
 
 
 def _prosody(out: Path, number: int, part: list[Selected], settings: DataSettings) -> None:
@@ -201,8 +208,8 @@ def _prosody(out: Path, number: int, part: list[Selected], settings: DataSetting
     from stepedit_train.data.prosody import measure_prosody
 
     tensors: dict[str, Array] = {}
-    for row, _, speech in _block_of(out, number):
-        tensors[f"{row}.prosody"] = measure_prosody(speech())
+    for row, _, speech in _signals(out, number):
+        tensors[f"{row}.prosody"] = measure_prosody(speech)
     write_block(block_path(out, number, "prosody"), tensors)
 
 

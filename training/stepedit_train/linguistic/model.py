@@ -42,7 +42,7 @@ class TaughtEncoder(nn.Module):
             ``(n, 3, phonemes)``.
         """
         hidden = self.encoder.forward_packed(frames, plan)
-        fine = F.gelu(self.spread(hidden)).unflatten(-1, (LABELS_PER_FRAME, -1))
+        fine = F.gelu(self.spread(hidden)).view(len(hidden), LABELS_PER_FRAME, -1)
         return hidden, self.phones(fine), self.phonemes(fine)
 
 

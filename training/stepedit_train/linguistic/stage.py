@@ -17,7 +17,6 @@ from stepedit_core.models.linguistic.windows import WindowPlan, plan_windows
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import seed_everything
 from stepedit_train.data.cache import Cache
-from stepedit_train.data.phones import phone_names
 from stepedit_train.files import write_atomically
 from stepedit_train.linguistic.augment import AugmentSettings, WarpedFrontend, augment
 from stepedit_train.linguistic.model import TaughtEncoder, ctc_loss, phone_loss
@@ -134,6 +133,8 @@ class Teacher:
 class LinguisticTask(Task):
     """Batches of the cache and the loss of the taught encoder."""
 
+    model: TaughtEncoder
+
     def __init__(
         self, settings: LinguisticSettings, cache: Cache, dev: Cache | None, teacher: Teacher
     ) -> None:
@@ -219,7 +220,7 @@ def read_teacher(out: Path, cache: Cache) -> Teacher:
         return Teacher(**json.loads(path.read_text(encoding="utf-8")))
     cmvn = measure_cmvn(cache, FrontendConfig())
     symbols = PhonemeSet.of(item.phonemes for item in cache.items).symbols
-    teacher = Teacher(phone_names(), symbols, cmvn.shift.tolist(), cmvn.scale.tolist())
+    teacher = Teacher(cache.phone_names(), symbols, cmvn.shift.tolist(), cmvn.scale.tolist())
     write_atomically(path, json.dumps(vars(teacher), ensure_ascii=False).encode())
     return teacher
 
@@ -234,7 +235,7 @@ def train_linguistic(settings: LinguisticSettings) -> Iterator[str]:
     task = LinguisticTask(settings, cache, dev, read_teacher(out, cache))
     plan = BatchPlan([item.speech_seconds for item in cache.items], settings.budget, settings.seed)
     hours = sum(plan.costs) / 3600
-    size = sum(weight.numel() for weight in task.model.encoder.parameters())  # type: ignore[union-attr]
+    size = sum(weight.numel() for weight in task.model.encoder.parameters())
     yield f"{len(cache)} recordings, {hours:.2f} h; encoder of {size / 1e6:.2f} M parameters"
-    progress = run_loop(task, plan, settings, out)
+    progress = run_loop(task, plan, settings, out, cache.fingerprint)
     yield f"{progress.step} of {settings.steps} steps done; log in {out}"
