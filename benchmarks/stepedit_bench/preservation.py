@@ -12,12 +12,14 @@ check       passes where
 words       at most ``max(1 word, 10 %)`` more errors than source and identity have
             (characters: ``max(2, 10 %)``; phones, for languages that the recogniser does not
             know: ``max(3, 25 %)``)
-speaker     cosine similarity to the source is 0.70 or more, or at most 0.05 below identity's
+speaker     cosine similarity is 0.70 or more, or at most 0.05 below that of the identity edit
+            (with an ideal output: of the source, which may be buried in noise)
 quality     DNSMOS OVRL falls by at most 0.5
 loudness    changes by at most 6 LU
 clipping    the clipped share grows by at most 0.1 %
 duration    within 5 % or 0.12 s of the source where the scorer expects the same duration;
-            otherwise between half and double of what the edit itself announces
+            otherwise at most double of what the edit itself announces: what is too short
+            lacks words, unless it was silence
 ==========  ============================================================================
 
 A measurement that fails leaves its check open, and an open check leaves ``preserved`` open
@@ -212,10 +214,11 @@ def check(
         Check to True, False, or None where it could not be measured; waived checks are absent.
     """
     limits = thresholds or Thresholds()
-    yardsticks = [item for item in (source, identity, reference) if item is not None]
+    unedited = [source] if identity is None else [source, identity]
+    yardsticks = unedited if reference is None else [*unedited, reference]
     checks: dict[str, bool | None] = {
         "words": _words(output, yardsticks, limits),
-        "speaker": _speaker(output, identity, limits),
+        "speaker": _speaker(output, unedited, limits),
         "quality": _compare(
             output, yardsticks, "dnsmos_ovrl", lambda new, old: new >= old - limits.quality_drop
         ),
@@ -255,13 +258,13 @@ def _words(output: Kept, yardsticks: list[Kept], limits: Thresholds) -> bool | N
     return new.errors - max(known) <= limits.extra_errors(new.length, new.unit)
 
 
-def _speaker(output: Kept, identity: Kept | None, limits: Thresholds) -> bool | None:
+def _speaker(output: Kept, unedited: list[Kept], limits: Thresholds) -> bool | None:
+    """Compare with the limit, or with what the voice had lost before the edit."""
     value = output.values["speaker_similarity"]
     if value is None:
         return None
-    coded = None if identity is None else identity.values["speaker_similarity"]
-    limit = limits.speaker if coded is None else min(limits.speaker, coded - limits.speaker_slack)
-    return value >= limit
+    known = [old for item in unedited if (old := item.values["speaker_similarity"]) is not None]
+    return value >= min([limits.speaker, *(old - limits.speaker_slack for old in known)])
 
 
 def _compare(
@@ -278,5 +281,4 @@ def _compare(
 def _duration(new: float, old: float, ratio: float, same: bool, limits: Thresholds) -> bool:
     if same:
         return abs(new - old) <= max(limits.duration_share * old, limits.duration_seconds)
-    announced = old * ratio
-    return announced / limits.runaway <= new <= announced * limits.runaway
+    return new <= old * ratio * limits.runaway

@@ -247,14 +247,14 @@ def measure_unit(
     if produced.prepared is None:
         return [_missing(produced, iteration) for iteration in asked]
     source = produced.prepared.source
-    floor = preservation.measure(source, source, source.transcript, measures)
+    ideal = produced.prepared.reference
+    floor = preservation.measure(source, source, source.transcript, measures, ideal)
     scorer = get_registry().scorer(type(produced.unit.case.edit))
     bench = _Bench(produced, produced.prepared, scorer, measures, folder, floor)
     rows = [_plain(bench, "source", source, floor)]
     identity: Kept | None = None
     if produced.identity is not None:
         coded = produced.identity
-        ideal = produced.prepared.reference
         identity = preservation.measure(coded, source, source.transcript, measures, ideal)
         rows.append(_plain(bench, "identity", coded, identity))
     limits = thresholds or Thresholds()

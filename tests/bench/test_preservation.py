@@ -39,7 +39,7 @@ def kept(errors: int = 0, length: int = 10, unit: str = "word", **changes: float
         (kept(clipped_share=0.002), "clipping", False),
         (kept(seconds=7.9), "duration", True),
         (kept(seconds=8.1), "duration", False),
-        (kept(seconds=1.9), "duration", False),
+        (kept(seconds=1.9), "duration", True),
     ],
 )
 def test_each_check_fails_alone(output: Kept, name: str, passes: bool) -> None:
@@ -121,3 +121,6 @@ def test_the_ideal_output_is_a_yardstick_where_it_is_known() -> None:
     output = kept(loudness_lufs=-22.0, dnsmos_ovrl=2.5)
     assert check(output, noisy, None)["loudness"] is False
     assert check(output, noisy, None, reference=clean)["loudness"] is True
+    buried = kept(speaker_similarity=0.5)
+    assert check(kept(speaker_similarity=0.46), buried, None, reference=clean)["speaker"] is True
+    assert check(kept(speaker_similarity=0.44), buried, None, reference=clean)["speaker"] is False

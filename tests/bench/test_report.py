@@ -120,6 +120,7 @@ def test_options_that_need_an_engine_are_refused(tmp_path: Path) -> None:
 
 def test_costs_are_estimated_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     from stepedit_bench.estimate import judge_estimates
+
     from tests.bench.bench_kit import LoudJudge
 
     install(cases(3, ask=True))
