@@ -22,7 +22,10 @@ from stepedit_core.utterance import Utterance
 if TYPE_CHECKING:
     from stepedit_core.engines import SpeechEngine
 
-__all__ = ["Chain"]
+__all__ = ["MAX_STEPS", "Chain"]
+
+MAX_STEPS = 10_000
+"""Most steps that a chain may unroll to; more is taken for a slip of the pen."""
 
 
 class Chain(Sequence["Edit | Chain"]):
@@ -91,6 +94,11 @@ class Chain(Sequence["Edit | Chain"]):
                 else:
                     yield item
 
+    def _count(self) -> int:
+        """Return how many edits ``flat`` yields, without unrolling."""
+        each = sum(item._count() if isinstance(item, Chain) else 1 for item in self._items)
+        return each * self.iterations
+
     # Data --------------------------------------------------------------------------------
 
     def to_data(self) -> dict[str, Any]:
@@ -116,8 +124,8 @@ class Chain(Sequence["Edit | Chain"]):
         if not isinstance(data, Mapping):
             raise InvalidChainError(f"a chain is a JSON object, got {type(data).__name__}")
         version = data.get("schema_version")
-        if isinstance(version, bool) or not isinstance(version, int):
-            raise InvalidChainError("a chain file has a number under 'schema_version'")
+        if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+            raise InvalidChainError("a chain file has a whole number from 1 under 'schema_version'")
         if version > SCHEMA_VERSION:
             raise InvalidChainError(
                 f"the chain has schema version {version}, this stepedit reads up to "
@@ -153,9 +161,9 @@ class Chain(Sequence["Edit | Chain"]):
         """Build a chain from JSON text; raises InvalidChainError as ``from_data`` does."""
         try:
             data = json.loads(text)
-        except ValueError as error:
+            return cls.from_data(data)
+        except (ValueError, RecursionError) as error:
             raise InvalidChainError(f"not a chain: the text is not JSON ({error})") from error
-        return cls.from_data(data)
 
     # Running -----------------------------------------------------------------------------
 
@@ -184,6 +192,8 @@ class Chain(Sequence["Edit | Chain"]):
         trouble = utterance.problem()
         if trouble:
             raise InvalidChainError(trouble)
+        if (steps := self._count()) > MAX_STEPS:
+            raise InvalidChainError(f"the chain has {steps} steps; {MAX_STEPS} is the most")
         routes: list[Route] = []
         state = utterance
         for number, edit in enumerate(self.flat(), start=first):

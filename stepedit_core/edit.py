@@ -180,7 +180,7 @@ def explain_validation(error: ValidationError, known: Iterable[str] = ()) -> str
             continue
         given = item.get("input")
         shown = f", got {given!r}" if isinstance(given, str | int | float) else ""
-        parts.append(f"{where}: {item['msg']}{shown}")
+        parts.append(f"{where}: {item['msg'].removeprefix('Value error, ')}{shown}")
     return "; ".join(parts)
 
 

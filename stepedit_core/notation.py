@@ -51,7 +51,7 @@ def _value_end(text: str, start: int) -> int:
     if text.startswith(_JSON_START, start):
         try:
             stop = json.JSONDecoder().raw_decode(text, start)[1]
-        except ValueError:
+        except (ValueError, RecursionError):
             stop = -1
         if stop == len(text) or (stop > 0 and text[stop] == ","):
             return stop
@@ -95,7 +95,7 @@ def _value(raw: str, annotation: object) -> Any:
         return raw
     try:
         return json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return raw
 
 
@@ -111,9 +111,10 @@ def parse_edit(text: str) -> Edit:
 
     if text.lstrip().startswith("{"):
         try:
-            return edit_from_data(json.loads(text))
-        except ValueError as error:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
             raise StepeditError(f"an edit in JSON form is not JSON: {error}") from error
+        return edit_from_data(data)
     name, colon, rest = text.strip().partition(":")
     fields = get_registry().edit_class(name).model_fields
     try:
@@ -123,6 +124,8 @@ def parse_edit(text: str) -> Edit:
             key: _value(raw, fields[key].annotation if key in fields else None)
             for key, raw in split_params(rest).items()
         }
+        if "edit" in params:
+            raise StepeditError("'edit' is no parameter; the name stands before the colon")
     except StepeditError as error:
         raise type(error)(f"{name}: {error}") from error
     return edit_from_data({"edit": name, **params})

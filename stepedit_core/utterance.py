@@ -22,6 +22,12 @@ MIN_RATE, MAX_RATE = 4_000, 192_000
 MIN_SECONDS = 0.02
 MAX_SECONDS = 300.0
 """Longest file that ``Utterance.read`` takes by default, in seconds."""
+_KEPT_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
+# A codec's own rates, in Hz; other formats take any rate.
+_RATES = {
+    "MP3": (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
+    "OPUS": (8_000, 12_000, 16_000, 24_000, 48_000),
+}
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -65,7 +71,8 @@ class Utterance:
             raise AudioError(f"an utterance is mono, got an array of shape {samples.shape}")
         if not MIN_RATE <= self.sample_rate <= MAX_RATE:
             raise AudioError(
-                f"sample rate {self.sample_rate} Hz is outside {MIN_RATE}..{MAX_RATE} Hz"
+                f"sample rate {self.sample_rate} Hz is outside {MIN_RATE}..{MAX_RATE} Hz; "
+                "resample the recording"
             )
         if not np.isfinite(samples).all():
             raise AudioError("the samples contain NaN or infinite values; repair the recording")
@@ -154,6 +161,8 @@ class Utterance:
             AudioError: if the file is absent, unreadable, empty, too long or not finite.
         """
         name = os.fspath(path)
+        if Path(name).is_dir():
+            raise AudioError(f"{name}: is a folder, not a recording")
         if not Path(name).is_file():
             raise AudioError(f"{name}: no such file")
         if Path(name).stat().st_size == 0:
@@ -183,20 +192,15 @@ class Utterance:
 
         Args:
             path: target such as ``out.wav`` or ``out.flac``.
-            subtype: soundfile subtype; the one that the utterance was read with if the format
-                has it, otherwise the format's default.
+            subtype: soundfile subtype; the one that the utterance was read with if that is
+                not a codec's and the format has it, otherwise the format's default.
 
         Raises:
-            AudioError: if the folder cannot be written or the suffix is unknown.
+            AudioError: if the folder cannot be written, the suffix is unknown, or the format
+                does not take the sample rate.
         """
         target = Path(path)
-        kind = target.suffix.lstrip(".").upper()
-        kind = "OGG" if kind == "OPUS" else kind
-        if kind not in sf.available_formats():
-            raise AudioError(f"{target}: unknown audio format {target.suffix!r}; use .wav or .flac")
-        chosen = subtype or self.subtype
-        if chosen is None or not sf.check_format(kind, chosen):
-            chosen = "OPUS" if target.suffix == ".opus" else sf.default_subtype(kind)
+        kind, chosen = self._format_for(target, subtype)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             handle, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
@@ -207,8 +211,28 @@ class Utterance:
             sf.write(partial, self.samples, self.sample_rate, subtype=chosen, format=kind)
             os.chmod(partial, 0o644)
             os.replace(partial, target)
-        except (sf.LibsndfileError, OSError) as error:
-            raise AudioError(f"{target}: cannot write ({error})") from error
+        except sf.LibsndfileError as error:
+            raise AudioError(f"{target}: cannot write ({error.error_string})") from error
+        except OSError as error:
+            raise AudioError(f"{target}: cannot write ({error.strerror})") from error
         finally:
             Path(partial).unlink(missing_ok=True)
         return target
+
+    def _format_for(self, target: Path, subtype: str | None) -> tuple[str, str]:
+        """Return soundfile's format and subtype for a target; raises as ``write`` does."""
+        suffix = target.suffix.lstrip(".").upper()
+        kind = "OGG" if suffix == "OPUS" else suffix
+        if kind not in sf.available_formats():
+            raise AudioError(f"{target}: unknown audio format {target.suffix!r}; use .wav or .flac")
+        rates = _RATES.get(suffix)
+        if rates is not None and self.sample_rate not in rates:
+            raise AudioError(
+                f"{target}: {suffix} takes {', '.join(map(str, rates))} Hz, "
+                f"not {self.sample_rate} Hz; choose .wav or .flac"
+            )
+        kept = (self.subtype or "").startswith(_KEPT_SUBTYPES)
+        chosen = subtype or (self.subtype if kept else None)
+        if chosen is None or not sf.check_format(kind, chosen):
+            chosen = "OPUS" if suffix == "OPUS" else sf.default_subtype(kind)
+        return kind, chosen

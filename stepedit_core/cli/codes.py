@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stepedit_core.cli.console import echo_json, engine_options
+from stepedit_core.cli.console import check_folder, check_format, echo_json, engine_options
 from stepedit_core.errors import StepeditError
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from stepedit_core.engines import SpeechEngine
 
 __all__ = ["codes_data", "codes_from_data", "decode", "encode"]
+
+# Tokenizers pad each stream by themselves; more groups apart than this is another recording's.
+MOST_GROUPS_APART = 2
 
 
 def codes_data(codes: DualCodes, engine: SpeechEngine) -> dict[str, Any]:
@@ -48,11 +51,12 @@ def codes_from_data(data: object) -> DualCodes:
     """Return codes from what ``encode --json`` writes; both streams count, ids are not read.
 
     Raises:
-        StepeditError: if a stream is missing or a code is out of range.
+        StepeditError: if a stream is missing, a code is out of range, or the streams do not
+            belong together.
     """
     import numpy as np
 
-    from stepedit_core.codes import DualCodes
+    from stepedit_core.codes import LINGUISTIC_PER_GROUP, SEMANTIC_PER_GROUP, DualCodes
 
     if not isinstance(data, Mapping):
         raise StepeditError("codes: expected a JSON object with 'linguistic' and 'semantic'")
@@ -61,11 +65,30 @@ def codes_from_data(data: object) -> DualCodes:
             np.array(_numbers(data, key), np.int64) for key in ("linguistic", "semantic")
         )
         codes = DualCodes(linguistic, semantic)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise StepeditError(f"codes: {error}") from error
     if codes.groups == 0:
         raise StepeditError("codes: there is not one whole group (2 linguistic, 3 semantic)")
+    lengths = (
+        len(codes.linguistic) // LINGUISTIC_PER_GROUP,
+        len(codes.semantic) // SEMANTIC_PER_GROUP,
+    )
+    if max(lengths) - min(lengths) > MOST_GROUPS_APART:
+        raise StepeditError(
+            f"codes: the linguistic stream has {lengths[0]} groups, the semantic one {lengths[1]}; "
+            "both come from one recording"
+        )
     return codes
+
+
+def _read_codes(file: Path) -> DualCodes:
+    """Read a codes file; errors name it."""
+    try:
+        return codes_from_data(json.loads(file.read_text(encoding="utf-8-sig")))
+    except (OSError, ValueError, RecursionError) as error:
+        raise StepeditError(f"{file}: not a readable codes file ({error})") from error
+    except StepeditError as error:
+        raise StepeditError(f"{file}: {error}") from error
 
 
 def _engine(name: str | None, device: str) -> SpeechEngine:
@@ -95,6 +118,8 @@ def encode(
     from stepedit_core.utterance import Utterance
 
     speech = Utterance.read(recording)
+    if out is not None:
+        check_folder(out.parent)
     loaded = _engine(engine, device)
     codes = loaded.encode([speech])[0]
     data = codes_data(codes, loaded)
@@ -128,11 +153,10 @@ def decode(
     """
     from stepedit_core.utterance import Utterance
 
-    try:
-        parsed = codes_from_data(json.loads(codes.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise StepeditError(f"{codes}: not a readable codes file ({error})") from error
+    parsed = _read_codes(codes)
     voice = Utterance.read(reference)
+    check_format(out)
+    check_folder(out.parent)
     loaded = _engine(engine, device)
     speech = loaded.decode([parsed], [voice], [seed])[0]
     speech.write(out)

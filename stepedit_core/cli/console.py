@@ -19,13 +19,18 @@ if TYPE_CHECKING:
     from stepedit_core.engines import SpeechEngine
 
 __all__ = [
+    "WRITABLE",
     "check_folder",
+    "check_format",
     "console",
     "echo_json",
     "engine_options",
     "load_named_engine",
     "write_text",
 ]
+
+WRITABLE = (".wav", ".flac", ".ogg", ".mp3", ".opus")
+"""Suffixes of the audio files that commands write."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -72,6 +77,18 @@ def load_named_engine(name: str | None, device: str = "auto") -> SpeechEngine | 
     from stepedit_core.engines import load_engine
 
     return load_engine(EngineConfig(name_or_path=name, device=device))
+
+
+def check_format(target: Path) -> None:
+    """Refuse an audio file's suffix before any work is done.
+
+    Raises:
+        AudioError: naming the target and the suffixes that can be written.
+    """
+    if target.suffix.lower() not in WRITABLE:
+        raise AudioError(
+            f"{target}: unknown audio format {target.suffix!r}; use one of {' '.join(WRITABLE)}"
+        )
 
 
 def check_folder(folder: Path) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
+import numpy as np
+import soundfile as sf
 
 from stepedit_core.chain import Chain
 from stepedit_core.cli.console import (
@@ -91,7 +93,8 @@ class Run:
             self._keep(job, source, error, say)
             return
         target = result.utterance.write(job.target)
-        say(f"wrote {target} ({result.utterance.seconds:.2f} s, {_how(result.utterance)})")
+        how = _how(result.utterance, target)
+        say(f"wrote {target} ({result.utterance.seconds:.2f} s, {how})")
         self.rows.append({"input": str(job.source), "output": str(target), **result.report()})
 
     def _keep(
@@ -109,9 +112,12 @@ class Run:
         self.rows.append({**record, "kept": str(kept) if kept else None, **partial.report()})
 
 
-def _how(utterance: Utterance) -> str:
-    """Return rate and channels of an output."""
-    return f"{utterance.sample_rate} Hz mono"
+def _how(utterance: Utterance, target: Path) -> str:
+    """Return rate and channels of a written output, and what its format had to clip."""
+    over = int(np.sum(np.abs(utterance.samples) > 1.0))
+    whole_numbers = over and not sf.info(str(target)).subtype.startswith(("FLOAT", "DOUBLE"))
+    clipped = f", {over} samples above full scale were clipped" if whole_numbers else ""
+    return f"{utterance.sample_rate} Hz mono{clipped}"
 
 
 def _step_line(number: int, step: Step, before: Utterance) -> str:

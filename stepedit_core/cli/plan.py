@@ -9,14 +9,12 @@ from pathlib import Path
 import click
 
 from stepedit_core.chain import Chain
-from stepedit_core.cli.console import check_folder
+from stepedit_core.cli.console import WRITABLE, check_folder, check_format
 from stepedit_core.errors import AudioError, InvalidChainError, StepeditError
 from stepedit_core.notation import parse_edit
 from stepedit_core.utterance import Utterance
 
 __all__ = ["Job", "build_chain", "plan_jobs"]
-
-_WRITABLE = (".wav", ".flac", ".ogg", ".mp3", ".opus")
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,8 @@ def build_chain(edits: Sequence[str], file: Path | None, iterations: int) -> Cha
             parsed.append(parse_edit(text))
         except StepeditError as error:
             raise InvalidChainError(f"-e number {number}: {error}") from error
+        except RecursionError as error:
+            raise InvalidChainError(f"-e number {number}: edits are nested too deeply") from error
     chain += Chain(parsed)
     if not len(chain):
         raise click.UsageError("nothing to do: give -e NAME:param=value or --chain FILE")
@@ -74,7 +74,7 @@ def build_chain(edits: Sequence[str], file: Path | None, iterations: int) -> Cha
 def _read_chain(file: Path) -> Chain:
     """Read a chain file; errors name it."""
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InvalidChainError(f"{file}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
@@ -114,7 +114,7 @@ def _target(source: Path, output: Path, into_folder: bool) -> Path:
     """Return where the result of a recording goes."""
     if not into_folder:
         return output
-    suffix = source.suffix.lower() if source.suffix.lower() in _WRITABLE else ".wav"
+    suffix = source.suffix.lower() if source.suffix.lower() in WRITABLE else ".wav"
     return output / f"{source.stem}{suffix}"
 
 
@@ -134,7 +134,7 @@ def plan_jobs(
     """
     place = Path(output)
     into_folder = len(sources) > 1 or output.endswith(("/", "\\")) or place.is_dir()
-    if into_folder and place.suffix.lower() in _WRITABLE and not place.is_dir():
+    if into_folder and place.suffix.lower() in WRITABLE and not place.is_dir():
         raise click.UsageError(f"several inputs make a folder of outputs; {output} is a file name")
     if len(sources) > 1 and (text is not None or text_file is not None):
         raise click.UsageError("--text is for one input; give several inputs a .txt file each")
@@ -147,11 +147,7 @@ def plan_jobs(
             )
         if target.exists() and source.exists() and target.samefile(source):
             raise AudioError(f"{target} is the input itself; choose another -o")
-        if target.suffix.lower() not in _WRITABLE:
-            raise AudioError(
-                f"{target}: unknown audio format {target.suffix!r}; "
-                f"use one of {' '.join(_WRITABLE)}"
-            )
+        check_format(target)
         words, words_from = _words(source, text, text_file)
         jobs[target] = Job(source, target, words, words_from, language)
     check_folder(place if into_folder else place.parent)

@@ -93,7 +93,7 @@ def check_name(name_or_path: str) -> None:
             "Step-Audio-EditX checkpoint, or take the dsp route, which needs none"
         )
     is_id = name_or_path.count("/") == 1 and not path.is_absolute()
-    if not path.is_dir() and (not is_id or name_or_path.startswith(".")):
+    if not name_or_path or (not path.is_dir() and (not is_id or name_or_path.startswith("."))):
         raise EngineError(
             f"no engine {name_or_path!r}: it is neither a folder nor a hub id such as "
             "stepfun-ai/Step-Audio-EditX"

@@ -24,6 +24,9 @@ from stepedit_core.models.text import TextTokenizer
 __all__ = ["EngineParts", "fingerprint", "load_parts", "pick_device", "pick_dtype"]
 
 
+_DEVICES = ("cpu", "cuda", "mps")
+
+
 @dataclass(frozen=True)
 class EngineParts:
     """Everything that an engine needs, loaded.
@@ -79,10 +82,15 @@ def pick_device(wanted: str) -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    kind = wanted.partition(":")[0]
+    if kind not in _DEVICES:
+        raise EngineError(f"no device {wanted!r}: take one of auto, {', '.join(_DEVICES)}")
     try:
         device = torch.device(wanted)
+        if kind == "mps" and not torch.backends.mps.is_available():
+            raise RuntimeError("this machine has no Metal device")
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise EngineError(
             f"device {wanted!r} cannot be used ({reason}); try cpu or auto"

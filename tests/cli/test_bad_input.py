@@ -56,7 +56,7 @@ def make(kind: str, path: Path) -> Path:
         ("ten minutes", "lasts 600 s, more than the limit of 300 s; split it into utterances"),
         ("3 ms", "lasts 3.0 ms; 20 ms is the least"),
         ("all zero", "digital silence: there is nothing to edit"),
-        ("folder", "no such file"),
+        ("folder", "is a folder, not a recording"),
     ],
 )
 def test_recordings(tmp_path: Path, kind: str, message: str) -> None:
@@ -83,6 +83,10 @@ def test_one_bad_recording_stops_a_batch_before_it_begins(wav: Path, tmp_path: P
         (["gain:"], "parameters are missing after the colon"),
         (["hiss:amount=some"], "hiss: amount: Input should be 'little' or 'much', got 'some'"),
         (["within:inner=nix"], "unknown edit 'nix'"),
+        (['within:inner={"edit":"nix"}'], "within: inner: unknown edit 'nix'"),
+        (["gain:edit=hiss"], "gain: 'edit' is no parameter"),
+        (['{"edit": "gain", "db": ' + "[" * 9000], "not JSON: maximum recursion depth"),
+        (["within:inner=(" * 900 + "gain" + ")" * 900], "edits are nested too deeply"),
         (["recite:words=a"], "the llm route needs an engine; give one with engine= or --engine"),
         ([], "nothing to do: give -e NAME:param=value or --chain FILE"),
     ],
@@ -104,6 +108,11 @@ def test_edits(wav: Path, tmp_path: Path, edits: list[str], message: str) -> Non
         ),
         ('{"schema_version": 1, "edits": [{"edit": "gian"}]}', "step 1: unknown edit 'gian'; did"),
         ('{"schema_version": 1, "edits": []}', "nothing to do"),
+        ('{"schema_version": 0, "edits": []}', "a whole number from 1 under 'schema_version'"),
+        (
+            '{"schema_version": 1, "iterations": 1000000000, "edits": [{"edit": "gain"}]}',
+            "the chain has 1000000000 steps; 10000 is the most",
+        ),
         (b"\xff\xfe\x00", "not UTF-8 text"),
     ],
 )

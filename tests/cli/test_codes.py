@@ -44,6 +44,9 @@ def test_codes_can_be_written_to_a_file(wav: Path, tmp_path: Path) -> None:
         ('{"linguistic": [1, 2.5], "semantic": [1, 2, 3]}', "'linguistic' must be a list"),
         ('{"linguistic": [1, 9999], "semantic": [1, 2, 3]}', "linguistic code 9999 is outside"),
         ('{"linguistic": [1], "semantic": [1, 2, 3]}', "not one whole group"),
+        ('{"linguistic": [1, 1' + "0" * 30 + '], "semantic": [1, 2, 3]}', "too large"),
+        (json.dumps({"linguistic": [1] * 90, "semantic": [1, 2, 3]}), "has 45 groups, the sem"),
+        ("[" * 9000, "not a readable codes file"),
     ],
 )
 def test_bad_code_files(wav: Path, tmp_path: Path, content: str | None, message: str) -> None:
@@ -52,4 +55,17 @@ def test_bad_code_files(wav: Path, tmp_path: Path, content: str | None, message:
         file.write_text(content)
     line = refused(call("decode", file, "--reference", wav, "--engine", "fake", "-o", out))
     assert message in line
+    assert str(file) in line
     assert not out.exists()
+
+
+def test_a_target_that_cannot_be_written_is_refused_before_the_engine_is_loaded(
+    wav: Path, tmp_path: Path
+) -> None:
+    codes = tmp_path / "codes.json"
+    codes.write_text('{"linguistic": [1, 2], "semantic": [1, 2, 3]}')
+    base = ("decode", codes, "--reference", wav, "--engine", "no-such-engine", "-o")
+    assert "unknown audio format '.xyz'" in refused(call(*base, tmp_path / "out.xyz"))
+    assert "is a file, not a folder" in refused(call(*base, codes / "out.wav"))
+    line = refused(call("encode", wav, "--engine", "no-such-engine", "-o", codes / "c.json"))
+    assert "is a file, not a folder" in line

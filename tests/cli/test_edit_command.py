@@ -160,3 +160,22 @@ def test_debug_shows_where(wav: Path, tmp_path: Path) -> None:
     args = ("edit", wav, "-o", tmp_path / "out.wav", "-e", "nix")
     assert "Traceback" not in call(*args).stderr
     assert "Traceback" in call("--debug", *args).stderr
+
+
+def test_a_chain_file_may_begin_with_a_byte_order_mark(wav: Path, tmp_path: Path) -> None:
+    chain = tmp_path / "chain.json"
+    chain.write_text('{"schema_version": 1, "edits": [{"edit": "gain"}]}', encoding="utf-8-sig")
+    assert call("edit", wav, "-o", tmp_path / "out.wav", "--chain", chain).exit_code == 0
+
+
+def test_clipping_is_said(tmp_path: Path) -> None:
+    loud = speech_like(0.3)
+    peak = np.abs(loud.samples).max()
+    loud = loud.replace(samples=loud.samples / peak * 3.9)
+    source = loud.write(tmp_path / "in.wav", subtype="FLOAT")
+    over = int(np.sum(np.abs(loud.samples) > 10 ** (6 / 20)))
+    result = call("edit", source, "-o", tmp_path / "out.flac", "-e", "gain:db=-6")
+    assert result.exit_code == 0
+    assert f"{over} samples above full scale were clipped" in result.output
+    kept = call("edit", source, "-o", tmp_path / "out.wav", "-e", "gain:db=-6")
+    assert "clipped" not in kept.output

@@ -44,6 +44,18 @@ def test_iterations_are_a_whole_number(iterations: int) -> None:
         Chain([Gain()], iterations=iterations)
 
 
+def test_a_chain_that_never_ends_is_refused_at_once(speech: Utterance) -> None:
+    with pytest.raises(InvalidChainError, match=r"has 2000000000 steps; 10000 is the most"):
+        Chain([Chain([Gain(), Hiss()], iterations=10**6)], iterations=1000).validate(speech)
+
+
+def test_json_that_is_nested_without_end_is_refused() -> None:
+    for opening, closing in (("[", "]"), ('{"edits": [', "]}")):
+        text = '{"schema_version": 1, "edits": [' + opening * 9000 + closing * 9000 + "]}"
+        with pytest.raises(InvalidChainError, match=r"not a chain: .*recursion"):
+            Chain.from_json(text)
+
+
 def test_items_are_edits() -> None:
     with pytest.raises(InvalidChainError, match=r"item 2 is str"):
         Chain([Gain(), "hiss"])  # type: ignore[list-item]

@@ -177,9 +177,29 @@ def test_writing_leaves_nothing_behind_when_it_fails(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match=r"cannot write there"):
         speech_like(0.1).write(tmp_path / "file" / "a.wav")
     with pytest.raises(AudioError, match=r"cannot write"):
-        speech_like(0.1, 96_000).write(tmp_path / "a.mp3")
+        speech_like(0.1).write(tmp_path / "a.wav", subtype="MPEG_LAYER_III")
     assert os.listdir(tmp_path) == ["file"]
 
 
 def test_folders_are_made(tmp_path: Path) -> None:
     assert speech_like(0.1).write(tmp_path / "new" / "folder" / "a.wav").is_file()
+
+
+@pytest.mark.parametrize(("suffix", "subtype"), [(".wav", "PCM_16"), (".flac", "PCM_16")])
+def test_a_codec_does_not_choose_the_subtype_of_another_format(
+    tmp_path: Path, suffix: str, subtype: str
+) -> None:
+    """libsndfile says that WAV may hold MP3 frames, and then cannot write them."""
+    heard = Utterance.read(speech_like(0.3).resample(24_000).write(tmp_path / "in.mp3"))
+    written = heard.write(tmp_path / f"out{suffix}")
+    assert sf.info(str(written)).subtype == subtype
+    assert np.abs(Utterance.read(written).samples - heard.samples).max() < 2**-14
+
+
+@pytest.mark.parametrize(("suffix", "rate"), [(".mp3", 96_000), (".mp3", 4_000), (".opus", 44_100)])
+def test_a_rate_that_a_codec_lacks_is_refused_by_name(
+    tmp_path: Path, suffix: str, rate: int
+) -> None:
+    with pytest.raises(AudioError, match=rf"not {rate} Hz; choose \.wav or \.flac"):
+        speech_like(0.2).resample(rate).write(tmp_path / f"out{suffix}")
+    assert not list(tmp_path.iterdir())

@@ -73,6 +73,11 @@ def test_names_that_are_neither_folder_nor_id_are_refused() -> None:
         Engine.load("no-such-engine")
     with pytest.raises(EngineError, match="cuda:99"):
         Engine.load("anything", device="cuda:99")
+    for name in ("meta", "gpu", "cpu:x", ""):
+        with pytest.raises(EngineError, match=f"device '{name}'"):
+            Engine.load("anything", device=name)
+    with pytest.raises(EngineError, match="no engine ''"):
+        Engine.load("")
 
 
 def test_several_models_in_one_folder_are_refused(folder: Path, tmp_path: Path) -> None:
