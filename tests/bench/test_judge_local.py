@@ -388,3 +388,16 @@ def test_trials_hold_the_sound_where_they_say(tmp_path: Path) -> None:
     assert touched.utterance.seconds == pytest.approx(3.0 + end - start, abs=0.01)
     inside = window_features(frame_features(touched.utterance.slice((start + 0.1, end - 0.1))))
     assert inside[WINDOW_NAMES.index("voiced")] < 0.1
+
+
+def test_stated_figures_are_those_of_the_card() -> None:
+    card = load_classifier().card
+    held, placed = card["held_out_recordings"], card["held_out_insertions"]
+    shares = {
+        kind: round(100 * (row["2"] + row["3"]) / sum(row.values())) for kind, row in placed.items()
+    }
+    told = EventsJudge.validation
+    assert f"{100 * held['balanced_accuracy']:.1f} % balanced" in told
+    assert f"({held['n']} recordings" in told
+    assert f"in {shares['present']} % of {sum(placed['present'].values())}" in told
+    assert f"in {shares['absent']} % of {sum(placed['absent'].values())}" in told

@@ -59,7 +59,12 @@ class AcousticJudge(Judge):
 
     name: ClassVar[str] = "acoustic"
     version: ClassVar[int] = 1
-    validation: ClassVar[str] = ""
+    validation: ClassVar[str] = (
+        "names the acted emotion against a neutral recording of the same speaker and words in "
+        "33.9 % of 1199 RAVDESS recordings (24 speakers, 7 labels, chance 14.3 %, majority 16.0 %) "
+        "and 35.0 % of 1434 of nEMO (9 speakers, 6 labels, chance 16.7 %, majority 21.1 %); "
+        "nothing was fitted to them; styles were not validated"
+    )
 
     def tasks(self) -> Sequence[str]:
         """Return emotion and style."""

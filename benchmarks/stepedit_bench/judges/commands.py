@@ -35,19 +35,21 @@ def show() -> None:
 @click.option("--layout", help="Corpus reader, where several know the folder.")
 @click.option("--only", multiple=True, help="Corpora to keep within a manifest.")
 @click.option("--label", "labels", multiple=True, default=_EMOTIONS, help="Labels beside neutral.")
+@click.option("--offer", multiple=True, help="Labels to offer though no recording has them.")
 def check(
     name: str,
     corpora: Sequence[str],
     layout: str | None,
     only: Sequence[str],
     labels: Sequence[str],
+    offer: Sequence[str],
 ) -> None:
     """Compare the judge NAME with the labels of acted parallel corpora, on all speakers."""
     from stepedit_bench.judges.validation import validate
     from stepedit_bench.judging import JudgeChoice
 
     judge = JudgeChoice({"emotion": name}).for_task("emotion")
-    found = validate(judge, corpora, tuple(labels), only=only, layout=layout)
+    found = validate(judge, corpora, tuple(labels), offer=offer, only=only, layout=layout)
     for corpus, agreed in found.items():
         click.echo("\n  ".join([f"{corpus}:", *agreed.lines()]))
 

@@ -39,8 +39,8 @@ LENGTHS = (0.45, 1.1)
 """Seconds of a window."""
 QUIET_DB = -30.0
 """Windows of speech whose loudest frame lies this far below the recording's are pauses."""
-COPIES: Mapping[str, int] = {"speech": 5, "noise": 6}
-EVENT_COPIES = 12
+COPIES: Mapping[str, int] = {"speech": 3, "noise": 3}
+EVENT_COPIES = 6
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -133,7 +133,11 @@ class EventsJudge(Judge):
 
     name: ClassVar[str] = "events"
     version: ClassVar[int] = 1
-    validation: ClassVar[str] = ""
+    validation: ClassVar[str] = (
+        "on speakers never trained on: 63.5 % balanced accuracy over 5 classes (138 recordings, "
+        "chance 20 %) against weak labels; a sound put into speech is rated 2 or 3 in 77 % of 66 "
+        "trials, untouched speech in 18 % of 198"
+    )
 
     def tasks(self) -> Sequence[str]:
         """Return paralinguistic."""

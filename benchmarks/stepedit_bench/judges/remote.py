@@ -167,15 +167,23 @@ class RemoteJudge(Judge):
             return Verdict(refused=asked)
         wav = wave_of(utterance)
         key = self.cache_key(asked, wav)
-        kept = self.cache.get(key) if self.cache else None
+        kept = self._kept(asked, key)
         if kept is not None:
             self.counts["cached"] += 1
-            return read_answer(asked, kept)
+            return kept
         verdict, text = self._ask(asked, wav)
         if self.cache and text is not None:
             about = {"judge": self.name, "version": self.version, "model": self.model, "task": task}
             self.cache.put(key, text, about)
         return verdict
+
+    def _kept(self, asked: Question, key: str) -> Verdict | None:
+        """Return the verdict of a kept answer; one that cannot be read is asked for again."""
+        text = self.cache.get(key) if self.cache else None
+        try:
+            return None if text is None else read_answer(asked, text)
+        except MalformedAnswer:
+            return None
 
     def cache_key(self, asked: Question, wav: bytes) -> str:
         """Return the SHA-256 of everything that decides an answer."""

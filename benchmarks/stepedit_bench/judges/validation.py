@@ -94,6 +94,7 @@ def validate(
     corpora: Sequence[str | os.PathLike[str]],
     labels: Sequence[str],
     *,
+    offer: Sequence[str] = (),
     only: Sequence[str] = (),
     layout: str | None = None,
 ) -> Mapping[str, Agreement]:
@@ -103,6 +104,8 @@ def validate(
         judge: asked with ``task="emotion"``.
         corpora: folders or manifests.
         labels: classes to judge between, besides neutral; other recordings are left out.
+        offer: further labels that the judge may name though no recording carries them, as a
+            scorer offers all labels of its edit.
         only: names of corpora within a manifest to use.
         layout: corpus reader.
 
@@ -118,7 +121,9 @@ def validate(
                 parts[_corpus(item)].append(item)
         for name, items in parts.items():
             there = {item.labels["emotion"] for item in items}
-            offered = tuple(label for label in (*labels, NEUTRAL) if label in there)
+            offered = tuple(
+                label for label in (*labels, *offer, NEUTRAL) if label in {*there, *offer}
+            )
             agreed = found.setdefault(name, Agreement(offered))
             for neutral, item in comparisons(items):
                 _compare(judge, neutral, item, agreed)
