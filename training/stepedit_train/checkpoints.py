@@ -135,7 +135,7 @@ def load_checkpoint(
     content = read_checkpoint(path)
     if content["settings"] != settings:
         raise CheckpointError(
-            f"{path}: was made with other settings; go on with those, or choose another out folder"
+            f"{path}: was made with other settings or other recordings; go on with those, or choose another out folder"
         )
     model.load_state_dict(content["model"])
     optimizer.load_state_dict(content["optimizer"])

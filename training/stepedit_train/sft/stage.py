@@ -16,12 +16,14 @@ import stepedit_core.models.torchaudio_compat  # noqa: F401
 from stepedit_core.errors import MissingDependencyError, StepeditError
 from stepedit_core.models.chat import MAX_TOKENS, preferred_encoding
 from stepedit_core.models.step1 import load_step1
+from stepedit_core.models.step1.loading import read_config
 from stepedit_core.models.text import TextTokenizer
 from stepedit_train.settings import Settings, resolve_path
 from stepedit_train.sft.mixture import Mixture, PackedBatches, Source, collate, read_mixture
 
 __all__ = ["LoraSettings", "SftSettings", "complete_checkpoint", "train_sft"]
 
+ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 TOKENIZER_FILES = ("tokenizer_config.json", "tokenizer.model", "special_tokens_map.json")
 
 
@@ -30,7 +32,7 @@ class LoraSettings(Settings):
 
     rank: int = Field(default=32, ge=1)
     """Rank."""
-    alpha: float = Field(default=64.0, gt=0)
+    alpha: int = Field(default=64, ge=1)
     """Scale; the adapter's output is multiplied by alpha / rank."""
     dropout: float = Field(default=0.05, ge=0, lt=1)
     """Before the adapter."""
@@ -157,15 +159,7 @@ def _with_adapters(model: Any, lora: LoraSettings, seed: int) -> Any:
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=[
-            "q_proj",
-            "k_proj",
-            "v_proj",
-            "o_proj",
-            "gate_proj",
-            "up_proj",
-            "down_proj",
-        ],
+        target_modules=list(ADAPTED),
         task_type="CAUSAL_LM",
     )
     torch.manual_seed(seed)
@@ -214,7 +208,7 @@ def train_sft(settings: SftSettings) -> Iterator[str]:
     yield f"{len(mixture.train)} examples to train on, {len(mixture.dev)} to validate on"
     for reason, count in sorted(mixture.skipped.items()):
         yield f"left out {count}: {reason}"
-    dtype = next(load_step1(base, device="meta").parameters()).dtype
+    dtype = getattr(read_config(base)[0], "dtype", None) or torch.bfloat16
     model: Any = load_step1(base, dtype=torch.float32).train()
     model.requires_grad_(True)
     model.config.use_cache = False
