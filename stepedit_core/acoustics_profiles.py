@@ -7,15 +7,27 @@ Scherer count 4 semitones for one standard deviation. Spectral tilt follows leve
 octave for each dB, after the loudness gains of Nordenberg & Sundberg (2004).
 
 Studies:
-    BS96: Banse & Scherer 1996, J. Pers. Soc. Psychol. 70, table 6.
-    BS00: Burkhardt & Sendlmeier 2000, ISCA Workshop Speech and Emotion (in Sch01, table 1).
-    Ca90: Cahn 1990, MIT (in Sch01, table 1). JL03: Juslin & Laukka 2003, Psychol. Bull. 129.
-    KT92: Kitahara & Tohkura 1992 (in Mo98). MA93, MA95: Murray & Arnott 1993, JASA 93; 1995
-    (in Sch01, table 1). Mo98: Mozziconacci 1998, thesis, Eindhoven. Pe09: Pell et al. 2009,
-    J. Phonetics 37. Sch01: Schroeder 2001, Eurospeech. TE00: Traunmueller & Eriksson 2000,
-    JASA 107. LPN99: Lee, Potamianos & Narayanan 1999, JASA 105. Li01: Linville 2001, Vocal
-    Aging. Cu15: Cummins et al. 2015, Speech Comm. 71. GS88: Gramming et al. 1988, J. Voice 2.
-    NS04: Nordenberg & Sundberg 2004, Logoped. Phoniatr. Vocol. 29.
+    AET96: Andersson, Eriksson & Traunmueller 1996, TMH-QPSR 2/1996. BS96: Banse & Scherer 1996,
+    J. Pers. Soc. Psychol. 70, table 6. BS00: Burkhardt & Sendlmeier 2000, ISCA Workshop Speech
+    and Emotion (in Sch01, table 1). Ca90: Cahn 1990, MIT (in Sch01, table 1). Cu15: Cummins et
+    al. 2015, Speech Comm. 71. ES96: Ellgring & Scherer 1996, J. Nonverbal Behav. 20. Fe05:
+    Feinberg et al. 2005, Anim. Behav. 69. GS88: Gramming et al. 1988, J. Voice 2. Hi95:
+    Hillenbrand et al. 1995, JASA 97. JL03: Juslin & Laukka 2003, Psychol. Bull. 129. Ka20:
+    Kamiloglu et al. 2020, Psychon. Bull. Rev. 27. KS21: Kamiloglu & Sauter 2021, Oxford Research
+    Encyclopedia of Psychology. KT92: Kitahara & Tohkura 1992 (in Mo98). Li01: Linville 2001,
+    Vocal Aging. MA93, MA95: Murray & Arnott 1993, JASA 93; 1995 (in Sch01, table 1). Mo98:
+    Mozziconacci 1998, thesis, Eindhoven. NS04: Nordenberg & Sundberg 2004, Logoped. Phoniatr.
+    Vocol. 29. PB52: Peterson & Barney 1952, JASA 24. Pe09: Pell et al. 2009, J. Phonetics 37.
+    Sch01: Schroeder 2001, Eurospeech. SWP87: Smith, Wasowicz & Preston 1987, J. Speech Hear. Res.
+    30. St11: Stathopoulos et al. 2011, J. Speech Lang. Hear. Res. 54. TE00: Traunmueller &
+    Eriksson 2000, JASA 107.
+
+How far each was checked:
+    at the abstract: AET96, ES96, Fe05, GS88, Ka20, NS04, SWP87, TE00;
+    at others' reading notes (repository ctoth/Qlatt, folder papers): Hi95, KS21, KT92, Mo98,
+        PB52, St11; of BS96 the F0 of hot anger and disgust and the recognition rates;
+    not checked, cited from general knowledge of the literature: BS00, Ca90, Cu15, Li01, MA93,
+        MA95, Pe09, Sch01, the cues that JL03 lists, other figures of BS96, the 20 Hz of Fe05.
 """
 
 from __future__ import annotations
@@ -70,7 +82,7 @@ EMOTIONS: Mapping[str, Profile] = _table(
             "tempo": Cue(1.15, 0.5),
         },
         "BS00: F0 +50 %, range +100 %, tempo +30 %; KT92: +30 Hz, range x1.4; "
-        "Mo98: range x2, duration 83 %; JL03: fast, medium to high intensity",
+        "Mo98: range x2, duration 83 %; Ka20: loud; JL03: fast, medium to high intensity",
     ),
     Profile(
         "angry",
@@ -94,7 +106,8 @@ EMOTIONS: Mapping[str, Profile] = _table(
             "tempo": Cue(0.8),
         },
         "BS96: F0 -0.3 z, low energy; KT92: range x0.6; Mo98: duration 129 %; Ca90: loudness "
-        "-5, brilliance -9 of 10; JL03: slow, low intensity, little high-frequency energy",
+        "-5, brilliance -9 of 10; JL03: slow, low intensity, little high-frequency energy; but "
+        "Mo98: range x1.4, higher F0",
     ),
     Profile(
         "fear",
@@ -142,7 +155,7 @@ EMOTIONS: Mapping[str, Profile] = _table(
             "tilt": Cue(-0.8, 0.5),
             "tempo": Cue(0.75),
         },
-        "Cu15: narrower range, slower, more pauses, softer; as sad otherwise",
+        "KS21: softer, narrower range, slower; ES96: slower, longer pauses; Cu15; as sad otherwise",
     ),
 )
 """Profiles by emotion; labels of Step-Audio-EditX without usable studies are absent."""
@@ -151,18 +164,22 @@ STYLES: Mapping[str, Profile] = _table(
     Profile(
         "whisper",
         {"voiced": Cue(-0.6, 2.0), "tilt": Cue(3.0, 0.5), "level": Cue(-10.0, 0.5)},
-        "TE00: whispered beside phonated speech; no voicing, flatter spectrum, softer",
+        "TE00: whispered beside phonated speech, its spectrum as with more effort; no voicing",
     ),
     Profile(
         "child",
         {"f0": Cue(6.0)},
-        "LPN99: F0 of 7-year-olds about 265 Hz, of women 200 to 220 Hz, of men 120 to 130 Hz",
+        "PB52: F0 of children 264 Hz, of women 223 Hz, of men 132 Hz",
     ),
-    Profile("girl", {"f0": Cue(4.0)}, "LPN99: F0 of girls of 12 about 240 Hz"),
+    Profile(
+        "girl",
+        {"f0": Cue(4.0)},
+        "Hi95: F0 of children of 10 to 12 236 Hz, of women 220 Hz, of men 130 Hz",
+    ),
     Profile(
         "older",
-        {"tempo": Cue(0.83), "hnr": Cue(-3.0), "f0_variability": Cue(1.2, 0.5)},
-        "Li01: slower by 15 to 20 %, hoarser, less steady F0",
+        {"tempo": Cue(0.83), "hnr": Cue(-3.0, 0.5), "f0_variability": Cue(1.2, 0.5)},
+        "SWP87: durations 20 to 25 % longer; St11: F0 less steady, men not noisier; Li01: hoarser",
     ),
     Profile(
         "loudly",
@@ -172,7 +189,7 @@ STYLES: Mapping[str, Profile] = _table(
     Profile(
         "shout",
         {"level": Cue(12.0, 0.5), "f0": Cue(7.0), "tilt": Cue(2.4)},
-        "TE00: over 30 dB of vocal effort F0 doubles and the spectrum flattens",
+        "AET96: over 30 dB of vocal effort F0 doubles and the spectrum flattens; TE00",
     ),
     Profile(
         "murmur",
@@ -193,7 +210,7 @@ STYLES: Mapping[str, Profile] = _table(
     Profile(
         "deeply",
         {"f0": Cue(-3.0)},
-        "Feinberg et al. 2005, Anim. Behav. 69: lowered by 20 Hz sounds larger and deeper",
+        "Fe05: lowered by 20 Hz, men sound larger",
     ),
 )
 """Profiles by style."""

@@ -1,7 +1,8 @@
 """Recipes of non-verbal sounds, from published descriptions.
 
 A sound is a list of segments; each has a pitch glide, a voiced and a breathy level, and glides
-between vowels. Sources stand at each recipe; what they leave open is stated there too.
+between vowels. Sources stand at each recipe and were read as abstracts, other ones where it says
+so; what they leave open is ours.
 """
 
 from __future__ import annotations
@@ -44,10 +45,11 @@ def _laughter(
 ) -> Recipe:
     """Return a bout of /h/-vowel notes.
 
-    Notes of about 75 ms every 210 ms, falling in level over the bout (Provine & Yong 1991);
-    4 to 5 calls a second, pitch well above speech and falling over the bout, central vowels,
-    little articulation (Bachorowski, Smoski & Owren 2001). Their mean pitch is about twice that
-    of speech; here it stays lower, within reach of the speaker's own speech.
+    Notes of 75 ms every 210 to 218 ms, falling in level over the bout (Provine & Yong 1991; here
+    they last about 0.1 s); no articulation, very variable pitch (Bachorowski, Smoski & Owren
+    2001), on average twice that of speech in women (news release on that paper); here it stays
+    lower, within reach of the speaker's own speech. Falling pitch and central vowels are cited
+    from general knowledge of the literature.
     """
 
     def make(rng: np.random.Generator) -> list[Segment]:
@@ -73,9 +75,9 @@ def _laughter(
 
 
 def _inhale(rng: np.random.Generator) -> list[Segment]:
-    """Return an audible in-breath: noise that swells and stops early, 20 dB below speech.
+    """Return an audible in-breath: noise that swells and stops early, 18 dB below speech.
 
-    About 0.4 s, weak resonances near a central vowel (Werner, Fuchs, Trouvain & Mobius 2021).
+    Weak resonances, most like a central vowel (Werner et al. 2023, JSLHR); length and level ours.
     """
     length = rng.uniform(0.38, 0.46)
     neutral = ("uh", "uh")
@@ -98,9 +100,10 @@ def _exhale(rng: np.random.Generator) -> list[Segment]:
 def _sigh(rng: np.random.Generator) -> list[Segment]:
     """Return an in-breath and a long breathy fall of pitch.
 
-    A sigh is a deep breath of at least twice the usual volume (Vlemincx et al. 2013), so both
-    halves are longer and louder than in ``breath``; that its voicing falls in pitch and fades
-    is our reading of labelled sighs, not a published measurement.
+    A sigh is a breath of at least twice the mean volume (Wilhelm, Trabert & Roth 2001, as quoted
+    in a thesis on sighs, scriptiebank.be 2016), so both halves are longer and louder than in
+    ``breath``; that its voicing falls and fades is our reading of labelled sighs, not a
+    published measurement.
     """
     return [
         Segment(0.3, ("uh", "uh"), breath=(-36, -17)),
@@ -113,7 +116,7 @@ def _sigh(rng: np.random.Generator) -> list[Segment]:
 
 
 def _cough(rng: np.random.Generator) -> list[Segment]:
-    """Return two coughs: burst, noisy outflow, short voiced end (Korpas et al. 1996)."""
+    """Return two coughs: burst, noisy phase, voiced end (three phases: Van Hirtum 2002)."""
     out = []
     for loud in (1.0, -3.0):
         out += [
@@ -172,13 +175,13 @@ RECIPES: Mapping[str, Recipe] = {
     "breath": _breath,
     "sigh": _sigh,
     "cough": _cough,
-    # Filled pauses: a central vowel, then a nasal; low, level or gently falling pitch
-    # (Shriberg & Lickley 1993; Clark & Fox Tree 2002 on length).
+    # Filled pauses: a central vowel, then a nasal; pitch between the last peak and the speaker's
+    # baseline (Shriberg & Lickley 1993); the gentle fall is ours.
     "uhm": _hum(
         (0.2, "uh", "uh", 0.95, 0.9), (0.06, "uh", "m", 0.9, 0.88), (0.18, "m", "m", 0.88, 0.84)
     ),
     # Mandarin interjections: rising for questions, falling for confirmation, rise and fall for
-    # surprise (after Chao 1968 on their intonation); extents are ours.
+    # surprise (after Chao 1968, cited from general knowledge); extents are ours.
     "Confirmation-en": _hum((0.1, "m", "m", 1.12, 1.05), (0.2, "m", "m", 1.05, 0.82)),
     "Question-en": _hum((0.12, "m", "m", 0.98, 0.95), (0.2, "m", "m", 0.95, 1.4)),
     "Question-ah": _hum((0.1, "a", "a", 0.98, 0.96), (0.22, "a", "a", 0.96, 1.45)),

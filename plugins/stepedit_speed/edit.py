@@ -24,9 +24,10 @@ FACTORS: dict[Rate, float] = {
 """What each word stands for: the number that divides the duration.
 
 The authors of the checkpoint publish none, so these are ours. 1.35 lies six just noticeable
-differences of speech tempo (5 %: Quené 2007, J. Phonetics 35) from the original, the customary
-threshold of a large margin. 1.6 takes a reader at 170 words a minute to 275, beyond which
-comprehension declines (Foulke & Sticht 1969, Psychological Bulletin 72).
+differences of speech tempo (5 %: Quené 2007, J. Phonetics 35, abstract) from the original, the
+customary threshold of a large margin. 1.6 takes a reader at 170 words a minute to about 275;
+comprehension declines slowly up to there and faster beyond (Foulke & Sticht 1969, Psychological
+Bulletin 72, as summed up at en.copian.ca/library/research/sticht/aar/page99.htm).
 """
 _TEMPO_STEP = np.log(1.05)
 

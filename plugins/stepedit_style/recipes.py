@@ -3,11 +3,20 @@
 Some styles depend on the voice: a man needs more to sound like a child than a woman does. A
 recipe is therefore a function of the median F0 in Hz, or None where there is no voice.
 
-FG99: Fitch & Giedd 1999, JASA 106 (vocal tract length by age and sex). GS88: Gramming et al.
-1988, J. Voice 2. JL03: Juslin & Laukka 2003, Psychol. Bull. 129. LPN99: Lee, Potamianos &
-Narayanan 1999, JASA 105 (F0 and formants of children). Li01: Linville 2001, Vocal Aging. NS04:
-Nordenberg & Sundberg 2004, Logoped. Phoniatr. Vocol. 29. TE00: Traunmueller & Eriksson 2000,
-JASA 107.
+AET96: Andersson, Eriksson & Traunmueller 1996, TMH-QPSR 2/1996. Fe05: Feinberg et al. 2005, Anim.
+Behav. 69. FG99: Fitch & Giedd 1999, JASA 106 (vocal tract length by age and sex). GS88: Gramming
+et al. 1988, J. Voice 2. Hi95: Hillenbrand et al. 1995, JASA 97. JL03: Juslin & Laukka 2003,
+Psychol. Bull. 129. Li01: Linville 2001, Vocal Aging. NS04: Nordenberg & Sundberg 2004, Logoped.
+Phoniatr. Vocol. 29. PB52: Peterson & Barney 1952, JASA 24. SWP87: Smith, Wasowicz & Preston 1987,
+J. Speech Hear. Res. 30. St11: Stathopoulos et al. 2011, J. Speech Lang. Hear. Res. 54. TE00:
+Traunmueller & Eriksson 2000, JASA 107.
+
+How far each was checked:
+    at the abstract: AET96, Fe05, GS88 (as STL-QPSR 1/1987), NS04, SWP87, TE00;
+    at others' reading notes (repository ctoth/Qlatt, folder papers): FG99, Hi95, PB52 (their
+        tables), St11;
+    not checked, cited from general knowledge of the literature: Li01, the cues that JL03 lists,
+        the 20 Hz of Fe05.
 """
 
 from __future__ import annotations
@@ -82,26 +91,27 @@ RATES: Mapping[str, float] = {"older": 0.83, "gentle": 0.88, "loudly": 0.96, "sh
 RECIPES: Mapping[str, Sourced] = {
     "whisper": Sourced(
         _fixed(ProsodyRecipe(aperiodicity=1.0, tilt=3.0, level=-10.0)),
-        "no voicing at all; TE00: flatter spectrum and lower level than phonated speech",
+        "no voicing at all; TE00: spectrum as with more vocal effort; level: our choice",
     ),
     "child": Sourced(
-        _younger(265.0, {120.0: 1.25, 210.0: 1.16, 265.0: 1.0}),
-        "LPN99: F0 of 7-year-olds about 265 Hz; FG99: vocal tract of men 15.0 cm, of women "
-        "13.9 cm, of children of 7 about 12 cm",
+        _younger(264.0, {120.0: 1.34, 210.0: 1.18, 264.0: 1.0}),
+        "PB52: F0 of children 264 Hz, formants x1.35 of men's, x1.16 of women's; FG99: vocal tract "
+        "of men 155 mm, of women 139 mm, of children of 7 and 8 116 mm",
     ),
     "girl": Sourced(
-        _younger(240.0, {120.0: 1.17, 210.0: 1.05, 240.0: 1.0}),
-        "LPN99: F0 of girls of 12 about 240 Hz, formants 5 % above women's and 17 % above men's",
+        _younger(236.0, {120.0: 1.22, 210.0: 1.07, 236.0: 1.0}),
+        "Hi95: F0 of children of 10 to 12 236 Hz, formants x1.25 of men's, x1.08 of women's; FG99: "
+        "vocal tract at 11 and 12 130 mm, x1.20 and x1.07 shorter",
     ),
     "older": Sourced(
         _older,
-        "Li01: F0 of men up and of women down by about 2 semitones, jitter, tremor of 5 Hz, "
-        "breathiness, tempo down by 15 to 20 %",
+        "St11: F0 of men up by about 2 semitones from 50 to 80 years, of women down, F0 less "
+        "steady; SWP87: durations 20 to 25 % longer; Li01: jitter, tremor of 5 Hz, breathiness",
     ),
     "loudly": Sourced(
         _fixed(ProsodyRecipe(f0_ratio=semitones(3), tilt=1.6, rate=RATES["loudly"], level=8.0)),
-        "8 dB of vocal effort; GS88: 0.2 to 0.6 semitones per dB; NS04: 0.2 dB per octave and "
-        "dB; TE00: longer vowels",
+        "8 dB of vocal effort; GS88: 0.2 to 0.6 semitones per dB; NS04: about 0.2 dB per octave "
+        "and dB; AET96, TE00: longer vowels",
     ),
     "shout": Sourced(
         _fixed(
@@ -113,8 +123,8 @@ RECIPES: Mapping[str, Sourced] = {
                 level=14.0,
             )
         ),
-        "14 dB of vocal effort by the same; TE00: F0 doubles over 30 dB, F1 rises, range in "
-        "semitones stays",
+        "14 dB of vocal effort by the same; AET96: F0 doubles over 30 dB, range in semitones "
+        "stays; TE00: F1 rises",
     ),
     "murmur": Sourced(
         _fixed(
@@ -134,7 +144,8 @@ RECIPES: Mapping[str, Sourced] = {
     ),
     "deeply": Sourced(
         _fixed(ProsodyRecipe(f0_ratio=semitones(-3), formant_ratio=0.95)),
-        "Feinberg et al. 2005, Anim. Behav. 69: F0 lowered by 20 Hz and a longer vocal tract",
+        "Fe05: a lower F0 (by 20 Hz, 3 semitones for a man of 125 Hz) and a longer vocal tract "
+        "make men sound larger",
     ),
 }
 """Style to its recipe."""
