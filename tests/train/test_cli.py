@@ -1,0 +1,73 @@
+"""The command and its settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from stepedit_train import plugin
+from stepedit_train.data.stage import DataSettings
+from stepedit_train.linguistic.codebook import CodebookSettings
+from stepedit_train.linguistic.stage import LinguisticSettings
+from stepedit_train.settings import Settings, load_settings, resolve_path
+from stepedit_train.sft.stage import SftSettings
+
+from stepedit_core.errors import StepeditError
+from stepedit_core.registry import Registry
+
+CONFIGS = Path(__file__).parents[2] / "training" / "configs"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (DataSettings, "embedded/data.toml"),
+        (LinguisticSettings, "embedded/linguistic.toml"),
+        (CodebookSettings, "embedded/linguistic-codebook.toml"),
+        (SftSettings, "sft.toml"),
+    ],
+)
+def test_the_shipped_configs_are_valid(kind: type[Settings], name: str) -> None:
+    load_settings(kind, CONFIGS / name)
+
+
+def test_settings_can_be_changed_and_paths_start_at_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text('cache = "c"\nout = "o"\nsteps = 5\nbudget = 1.0\nlearning_rate = 0.1\n')
+    made = load_settings(LinguisticSettings, file, ["steps=7", "encoder.num_blocks=2", "out=x"])
+    assert made.steps == 7 and made.encoder.num_blocks == 2
+    assert resolve_path(made, made.out) == tmp_path / "x"
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "message"),
+    [
+        ("steps = ", [], "is not TOML"),
+        ("stepz = 3", [], "no parameter 'stepz'"),
+        ("steps = 0", [], "steps: Input should be greater than or equal to 1, got 0"),
+        ("", ["steps"], "--set takes name=value"),
+        ("steps = 1", ["steps.more=1"], "steps is not a table"),
+    ],
+)
+def test_wrong_settings_are_one_line(
+    tmp_path: Path, text: str, given: list[str], message: str
+) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text(text)
+    with pytest.raises(StepeditError, match=r"^[^\n]*$") as caught:
+        load_settings(LinguisticSettings, file, given)
+    assert message in str(caught.value)
+
+
+def test_the_command_is_added_by_the_hook(tmp_path: Path) -> None:
+    registry = Registry(disabled=())
+    registry.register(plugin, "train")
+    group = click.Group()
+    registry.add_commands(group)
+    run = CliRunner().invoke(group, ["train", "--help"])
+    assert run.exit_code == 0 and "loss curve" in run.output
+    missing = CliRunner().invoke(group, ["train", "sft", "--config", str(tmp_path / "no.toml")])
+    assert isinstance(missing.exception, StepeditError)
+    assert "cannot be read" in str(missing.exception)
