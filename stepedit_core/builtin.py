@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stepedit_core.codes import DualCodes
-from stepedit_core.edit import Edit, Outcome, Route
+from stepedit_core.edit import Edit, Outcome, Rendered, Route
 from stepedit_core.engines import SpeechEngine
 from stepedit_core.errors import RouteError
 from stepedit_core.hookspecs import hookimpl
@@ -43,6 +43,8 @@ def stepedit_apply(
     """Carry out an edit by the prompt and the engine, or by its own signal processing."""
     if route == "dsp":
         rendered = edit.render(utterance, rng)
+        if not isinstance(rendered, Rendered):
+            raise RouteError(f"render() returned {type(rendered).__name__}, not Rendered")
         return Outcome(rendered.utterance, "dsp", details=rendered.details)
     if engine is None:
         raise RouteError(f"{edit.name}: the llm route needs an engine")

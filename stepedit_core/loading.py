@@ -18,6 +18,7 @@ from stepedit_core.provenance import (
     PluginInfo,
     distribution_of,
     module_of_file,
+    refuse_other_than_edits,
     refuse_unmarked,
 )
 
@@ -76,17 +77,17 @@ class PluginLoader:
                     f"two distributions bring a plugin named {name!r}: {both}; uninstall one"
                 )
             self._register(found[0].load(), info)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._set_aside(info, error)
 
-    def _set_aside(self, info: PluginInfo, error: Exception) -> None:
+    def _set_aside(self, info: PluginInfo, error: BaseException) -> None:
         """Remember why a plugin does not work."""
         text = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
         self._infos[info.name] = PluginInfo(info.name, info.distribution, info.version, text)
 
     def _register(self, plugin: object, info: PluginInfo) -> None:
         """Register a plugin after checking that each of its hooks exists and is marked."""
-        refuse_unmarked(plugin, self.manager)
+        refuse_unmarked(plugin, self.manager, info)
         try:
             self.manager.register(plugin, name=info.name)
             self.manager.check_pending()
@@ -139,6 +140,8 @@ class PluginLoader:
                 answer = implementation.function(
                     *(arguments[name] for name in implementation.argnames)
                 )
+                if hook == "stepedit_edits":
+                    refuse_other_than_edits(answer)
             except Exception as error:
                 if hook != "stepedit_edits":
                     raise PluginError(f"{info}: {hook} failed: {error}") from error

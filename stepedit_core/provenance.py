@@ -25,6 +25,7 @@ __all__ = [
     "clash",
     "distribution_of",
     "module_of_file",
+    "refuse_other_than_edits",
     "refuse_unmarked",
     "suggest",
 ]
@@ -93,18 +94,30 @@ def module_of_file(file: Path) -> ModuleType:
     is_new = sys.modules.setdefault(file.stem, module) is module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if is_new:
             sys.modules.pop(file.stem, None)
         raise PluginError(f"{file}: {type(error).__name__}: {error}") from error
     return module
 
 
-def refuse_unmarked(plugin: object, manager: pluggy.PluginManager) -> None:
+def refuse_other_than_edits(answer: object) -> None:
+    """Refuse an answer to ``stepedit_edits`` that is no list of edit classes."""
+    if answer is None:
+        return
+    if not isinstance(answer, list | tuple | set | frozenset):
+        kind = type(answer).__name__
+        raise PluginError(f"stepedit_edits() returned {kind}, not a list of edit classes")
+    for item in answer:
+        if not (isinstance(item, type) and issubclass(item, Edit)):
+            raise PluginError(f"stepedit_edits() brings {item!r}, which is not an edit class")
+
+
+def refuse_unmarked(plugin: object, manager: pluggy.PluginManager, info: PluginInfo) -> None:
     """Refuse functions that look like hooks but lack the ``hookimpl`` mark."""
     for name, member in inspect.getmembers(plugin, inspect.isroutine):
         home = getattr(member, "__module__", None)
         is_own = home == getattr(plugin, "__name__", home) or not inspect.ismodule(plugin)
         unmarked = manager.parse_hookimpl_opts(plugin, name) is None
         if name.startswith(f"{PROJECT}_") and is_own and unmarked:
-            raise PluginError(f"{name} lacks the @hookimpl mark and would never be called")
+            raise PluginError(f"{info}: {name} lacks the @hookimpl mark and would never be called")

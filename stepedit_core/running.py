@@ -69,7 +69,7 @@ def run_step(
         )
     except StepeditError as error:
         raise EditError(f"{where}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise EditError(f"{where}: {type(error).__name__}: {error}") from error
     seconds = time.perf_counter() - begin
     if not isinstance(outcome, Outcome):

@@ -45,15 +45,16 @@ class Root(click.Group):
     def __init__(self, **options: Any) -> None:
         """Create the group; plugins are asked for commands when one of theirs is needed."""
         super().__init__(**options)
-        self._asked_plugins = False
+        self._asked: object = None
 
     def _ask_plugins(self) -> None:
-        """Let plugins add their commands, once."""
-        if not self._asked_plugins:
-            self._asked_plugins = True
-            from stepedit_core.registry import get_registry
+        """Let plugins add their commands, once for each registry."""
+        from stepedit_core.registry import get_registry
 
-            get_registry().add_commands(self)
+        registry = get_registry()
+        if self._asked is not registry:
+            self._asked = registry
+            registry.add_commands(self)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return core's commands in their order, then those of plugins."""

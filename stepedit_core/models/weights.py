@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
@@ -85,9 +86,11 @@ def _read_torch(path: Path, mmap: bool) -> dict[str, Tensor]:
             mmap=mmap and magic[:4] == ZIP_MAGIC,
         )
     except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()[0]
+        # torch's own text advises to run it all the same.
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f" ({named.group(1)})" if named else ""
         raise CheckpointError(
-            f"{path}: holds something else than tensors, which is not run ({reason}); use the "
+            f"{path}: holds something else than tensors{reason}, which is not run; use the "
             f"published file"
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError) as error:

@@ -317,3 +317,25 @@ def test_no_route_at_all_names_both_reasons() -> None:
 
     with pytest.raises(StepeditError, match=r"no route: .*llm route.*; .*dsp route"):
         choose_route(Nothing(), None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (None, r"render\(\) returned NoneType, not Rendered"),
+        (SystemExit(7), r"SystemExit: 7"),
+        (MemoryError(), r"MemoryError"),
+    ],
+)
+def test_an_edit_that_misbehaves_is_named(
+    speech: Utterance, monkeypatch: pytest.MonkeyPatch, answer: object, message: str
+) -> None:
+    def render(self: Gain, utterance: Utterance, rng: np.random.Generator) -> object:
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(Gain, "render", render)
+    with pytest.raises(EditError, match=rf"step 2, gain .*{message}") as caught:
+        Chain([Hiss(), Gain()])(speech)
+    assert len(caught.value.steps) == 1

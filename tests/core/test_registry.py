@@ -206,6 +206,7 @@ def test_a_plugin_file_needs_no_packaging(tmp_path: Path) -> None:
         ("plugin.txt", "x = 1", "ends in .py"),
         ("fails_on_import.py", "import zilch", "ModuleNotFoundError"),
         ("not_python.py", "this is no python", "SyntaxError"),
+        ("quitter.py", "raise SystemExit(3)", "SystemExit: 3"),
     ],
 )
 def test_bad_plugin_files(tmp_path: Path, name: str, content: str | None, message: str) -> None:
@@ -330,3 +331,19 @@ def test_load_order_does_not_matter(installed: Installed) -> None:
 def test_real_entry_points_have_the_shape_that_loading_expects() -> None:
     entry = EntryPoint("x", "tests.toy_edits", "stepedit")
     assert loading.distribution_of(entry) == ("(local)", "0")
+
+
+@pytest.mark.parametrize("answer", [5, [int], ["gain"], [Gain()], [None]])
+def test_what_is_no_edit_class_sets_its_plugin_aside_alone(answer: object) -> None:
+    class Nonsense:
+        @hookimpl
+        def stepedit_edits(self) -> object:
+            return answer
+
+    registry = empty()
+    registry.register(toy_edits, "toys")
+    registry.register(Nonsense(), "nonsense")
+    assert registry.edit_class("gain") is Gain
+    by_name = {info.name: info for info in registry.plugins()}
+    assert by_name["toys"].error is None
+    assert "edit class" in (by_name["nonsense"].error or "")

@@ -105,6 +105,18 @@ def test_other_layouts_are_found(tmp_path: Path) -> None:
     assert len(LinguisticTokenizer.load(tmp_path / "b").encode([speech_like(1, 16_000)])[0]) == 16
 
 
+def test_links_into_a_hub_cache_are_followed(tmp_path: Path) -> None:
+    """The cache of huggingface_hub holds links to blobs that lie elsewhere."""
+    write_checkpoint(tmp_path / "blobs")
+    for file in (tmp_path / "blobs").rglob("*"):
+        link = tmp_path / "snapshot" / file.relative_to(tmp_path / "blobs")
+        if file.is_file():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(file)
+    tokenizer = LinguisticTokenizer.load(tmp_path / "snapshot")
+    assert len(tokenizer.encode([speech_like(1, 16_000)])[0]) == 16
+
+
 def edit_yaml(change: Callable[[dict[str, dict[str, object]]], object]) -> Callable[[Path], None]:
     def damage(model: Path) -> None:
         path = model / "config.yaml"
@@ -161,6 +173,12 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "json escapes": (
         lambda m: (m / "configuration.json").write_text(
             '{"file_path_metas": {"init_param": "../../../../secret.pt"}}'
+        ),
+        "not a file beside it",
+    ),
+    "json leaves by an absolute name": (
+        lambda m: (m / "configuration.json").write_text(
+            '{"file_path_metas": {"init_param": "/etc/passwd"}}'
         ),
         "not a file beside it",
     ),
