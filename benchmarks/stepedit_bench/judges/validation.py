@@ -26,12 +26,16 @@ class Agreement:
         table: (label of the corpus, judged label) to count.
         refused: how many were refused.
         speakers: who was judged.
+        rated: how many verdicts rate the label of the corpus, other than neutral.
+        towards: how many of those rate it above 0: speech moved the label's way.
     """
 
     labels: tuple[str, ...]
     table: Counter[tuple[str, str]] = field(default_factory=Counter)
     refused: int = 0
     speakers: set[str] = field(default_factory=set)
+    rated: int = 0
+    towards: int = 0
 
     @property
     def n(self) -> int:
@@ -68,6 +72,7 @@ class Agreement:
             f"accuracy {self.accuracy:.1%}, chance {1 / len(self.labels):.1%} of "
             f"{len(self.labels)} labels, majority {self.majority:.1%}",
             f"recall: {recalls}",
+            f"rated above 0 for the acted label: {self.towards} of {self.rated}",
         ]
 
 
@@ -140,8 +145,12 @@ def _corpus(item: CorpusItem) -> str:
 
 def _compare(judge: Judge, neutral: CorpusItem, item: CorpusItem, agreed: Agreement) -> None:
     verdict = judge.judge("emotion", item.read(), reference=neutral.read(), labels=agreed.labels)
+    truth = item.labels["emotion"]
+    if truth != NEUTRAL and truth in verdict.scores:
+        agreed.rated += 1
+        agreed.towards += verdict.scores[truth] > 0
     agreed.speakers.add(item.speaker or "?")
     if verdict.label is None:
         agreed.refused += 1
     else:
-        agreed.table[item.labels["emotion"], verdict.label] += 1
+        agreed.table[truth, verdict.label] += 1
