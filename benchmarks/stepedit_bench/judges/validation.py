@@ -127,7 +127,9 @@ def validate(
         for name, items in parts.items():
             there = {item.labels["emotion"] for item in items}
             offered = tuple(
-                label for label in (*labels, *offer, NEUTRAL) if label in {*there, *offer}
+                label
+                for label in dict.fromkeys((*labels, *offer, NEUTRAL))
+                if label in {*there, *offer}
             )
             agreed = found.setdefault(name, Agreement(offered))
             for neutral, item in comparisons(items):
