@@ -37,7 +37,7 @@ class Progress:
         seconds: wall-clock seconds spent training, over all runs.
         seen: cost of the batches seen, in the unit of the batch budget.
         sums: figures added up since the last entry of the log.
-        summed: steps that they are from.
+        counts: steps that each of them is from.
     """
 
     step: int = 0
@@ -45,7 +45,7 @@ class Progress:
     seconds: float = 0.0
     seen: float = 0.0
     sums: dict[str, float] = field(default_factory=dict)
-    summed: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 def _random_states() -> dict[str, Any]:
@@ -87,7 +87,7 @@ def save_checkpoint(
         "seconds": progress.seconds,
         "seen": progress.seen,
         "sums": progress.sums,
-        "summed": progress.summed,
+        "counts": progress.counts,
         "settings": settings,
     }
     path = folder / f"step-{progress.step:08d}{SUFFIX}"
@@ -135,7 +135,8 @@ def load_checkpoint(
     content = read_checkpoint(path)
     if content["settings"] != settings:
         raise CheckpointError(
-            f"{path}: was made with other settings or other recordings; go on with those, or choose another out folder"
+            f"{path}: was made with other settings or other recordings; go on with those, or "
+            "choose another out folder"
         )
     model.load_state_dict(content["model"])
     optimizer.load_state_dict(content["optimizer"])
@@ -146,7 +147,7 @@ def load_checkpoint(
         float(content["seconds"]),
         float(content["seen"]),
         dict(content["sums"]),
-        int(content["summed"]),
+        dict(content["counts"]),
     )
 
 

@@ -69,7 +69,7 @@ class Losses:
 
     Attributes:
         total: what is minimised, a scalar.
-        parts: figures for the log.
+        parts: figures for the log; one that a batch says nothing about is left out.
     """
 
     total: Tensor
@@ -123,15 +123,15 @@ def _stopping() -> Iterator[list[int]]:
 
 
 def _add_figures(progress: Progress, parts: Mapping[str, float]) -> None:
-    progress.summed += 1
     for name, value in parts.items():
+        progress.counts[name] = progress.counts.get(name, 0) + 1
         progress.sums[name] = progress.sums.get(name, 0.0) + value
 
 
 def _take_means(progress: Progress) -> dict[str, float]:
     """Return the means of the figures since the last call, and begin anew."""
-    means = {name: value / progress.summed for name, value in progress.sums.items()}
-    progress.sums, progress.summed = {}, 0
+    means = {name: value / progress.counts[name] for name, value in progress.sums.items()}
+    progress.sums, progress.counts = {}, {}
     return means
 
 

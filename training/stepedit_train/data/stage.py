@@ -43,6 +43,8 @@ class DataSettings(Settings):
     """Folder of the cache."""
     corpora: tuple[CorpusSettings, ...]
     """Where the recordings come from."""
+    corpora_folder: Path = Path()
+    """Folder that the paths of the corpora start from."""
     layers: tuple[Layer, ...] = ("audio", "phones", "prosody")
     """What to make; layers that a block has already are left alone."""
     block_size: int = Field(default=64, ge=1)
@@ -94,7 +96,7 @@ def _choose(settings: DataSettings) -> tuple[list[Selected], Counter[str]]:
     chosen: list[Selected] = []
     refused: Counter[str] = Counter()
     for corpus in settings.corpora:
-        path = (settings.base / corpus.path.expanduser()).resolve()
+        path = resolve_path(settings, settings.corpora_folder / corpus.path.expanduser())
         for selected in select_items(corpus, path, settings.dev_share):
             reason = refusal(selected.item, allow_non_commercial=settings.allow_non_commercial)
             if reason:

@@ -192,7 +192,12 @@ class LinguisticTask(Task):
             [part.flatten(0, 1) for part in phonemes.split(batch.lengths)], batch.targets
         )
         total = frame + self.settings.ctc_weight * sequence
-        return Losses(total, {"phone": frame.item(), "ctc": sequence.item()})
+        parts: dict[str, float] = {}
+        if bool((batch.labels != IGNORED).any()):
+            parts["phone"] = frame.item()
+        if any(batch.targets):
+            parts["ctc"] = sequence.item()
+        return Losses(total, parts)
 
     def validate(self) -> Mapping[str, float]:
         """Return 20 ms phone accuracy and phoneme error rate on speakers not trained on."""
