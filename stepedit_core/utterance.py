@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
-from stepedit_core.errors import AudioError
+from stepedit_core.atomic import replace_file
+from stepedit_core.errors import AudioError, StepeditError
 
 __all__ = ["MAX_SECONDS", "MIN_SECONDS", "Span", "Utterance"]
 
@@ -201,22 +201,16 @@ class Utterance:
         """
         target = Path(path)
         kind, chosen = self._format_for(target, subtype)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            handle, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-            os.close(handle)
-        except OSError as error:
-            raise AudioError(f"{target}: cannot write there ({error.strerror})") from error
-        try:
+
+        def fill(partial: Path) -> None:
             sf.write(partial, self.samples, self.sample_rate, subtype=chosen, format=kind)
-            os.chmod(partial, 0o644)
-            os.replace(partial, target)
+
+        try:
+            replace_file(target, fill)
         except sf.LibsndfileError as error:
             raise AudioError(f"{target}: cannot write ({error.error_string})") from error
-        except OSError as error:
-            raise AudioError(f"{target}: cannot write ({error.strerror})") from error
-        finally:
-            Path(partial).unlink(missing_ok=True)
+        except StepeditError as error:
+            raise AudioError(str(error)) from error
         return target
 
     def _format_for(self, target: Path, subtype: str | None) -> tuple[str, str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import AudioError
 
 if TYPE_CHECKING:
@@ -110,19 +110,6 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file that appears under its name when complete.
 
     Raises:
-        AudioError: if the folder cannot be written.
+        StepeditError: if the folder cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise AudioError(f"{path}: cannot write there ({error.strerror})") from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    except OSError as error:
-        raise AudioError(f"{path}: cannot write ({error.strerror})") from error
-    finally:
-        Path(partial).unlink(missing_ok=True)
+    write_atomically(path, text.encode())

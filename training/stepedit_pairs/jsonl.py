@@ -17,10 +17,10 @@ from typing import Any
 import soundfile as sf
 
 from stepedit_core import __version__
+from stepedit_core.atomic import write_atomically
 from stepedit_core.codes import GROUP_SECONDS, DualCodes
 from stepedit_core.edit import edit_from_data
 from stepedit_core.errors import StepeditError
-from stepedit_pairs.files import write_atomically
 from stepedit_pairs.public_names import edit_data, public_names
 from stepedit_pairs.settings import RunSettings
 from stepedit_pairs.shards import SCHEMA, read_rows, write_shard

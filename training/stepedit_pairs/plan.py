@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem, PairBuilder, PairJob
 from stepedit_pairs.corpora.stored import item_of
-from stepedit_pairs.files import write_atomically
 from stepedit_pairs.settings import RunSettings
 
 __all__ = ["Plan", "read_block", "read_sample", "wanted", "write_plan"]

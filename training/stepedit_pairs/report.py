@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from stepedit_core.atomic import write_atomically
 from stepedit_core.pairs import MAX_MARGIN, MIN_MARGIN
 from stepedit_pairs.card import write_card
-from stepedit_pairs.files import write_atomically
 from stepedit_pairs.settings import RunSettings
 from stepedit_pairs.shards import read_shard
 from stepedit_pairs.summary import RunSummary, reject_counts, summarise

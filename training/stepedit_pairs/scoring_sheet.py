@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from stepedit_core.atomic import write_atomically
 from stepedit_core.edit import edit_from_data
 from stepedit_core.errors import StepeditError
 from stepedit_core.scoring import Judge
 from stepedit_core.utterance import Utterance
-from stepedit_pairs.files import write_atomically
 from stepedit_pairs.judging import ask
 from stepedit_pairs.preference import PreferSettings, Scores, candidates_of
 from stepedit_pairs.shards import read_shard, row_audio, shard_paths

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError
-from stepedit_pairs.files import write_atomically
 
 __all__ = ["RunSettings", "job_rng"]
 

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile as sf
 
+from stepedit_core.atomic import write_atomically
 from stepedit_core.codes import DualCodes
 from stepedit_core.pairs import EditPair, PairJob
 from stepedit_core.utterance import Utterance
-from stepedit_pairs.files import write_atomically
 
 __all__ = [
     "SCHEMA",

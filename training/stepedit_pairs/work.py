@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from stepedit_core import __version__
+from stepedit_core.atomic import write_atomically
 from stepedit_core.config import EngineConfig
 from stepedit_core.engines import SpeechEngine, load_engine
 from stepedit_core.errors import AudioError, StepeditError
@@ -26,7 +27,7 @@ from stepedit_core.pairs import (
     Rejected,
 )
 from stepedit_core.registry import Registry, get_registry
-from stepedit_pairs.files import write_atomically
+from stepedit_pairs.encoding import encode_pair
 from stepedit_pairs.margins import JudgeMargin
 from stepedit_pairs.plan import read_block, read_sample
 from stepedit_pairs.settings import RunSettings, job_rng
@@ -142,15 +143,6 @@ def _build(shop: Workshop, job: PairJob) -> Iterator[EditPair | Rejected]:
         yield Rejected("builder error", {"error": f"{type(error).__name__}: {error}"})
 
 
-def _encode(engine: SpeechEngine | None, pair: EditPair) -> dict[str, Any]:
-    """Return codes by role, or none without an engine."""
-    if engine is None:
-        return {}
-    roles = {"source": pair.source, "target": pair.target, "rejected": pair.rejected}
-    given = {role: utterance for role, utterance in roles.items() if utterance is not None}
-    return dict(zip(given, engine.encode(list(given.values())), strict=True))
-
-
 def _rows(
     shop: Workshop, job: PairJob, made: Iterable[EditPair | Rejected]
 ) -> Iterator[dict[str, Any] | Rejected]:
@@ -167,7 +159,7 @@ def _rows(
             yield item
             continue
         try:
-            yield row_of(item, job, number, _encode(shop.engine, item), provenance)
+            yield row_of(item, job, number, encode_pair(shop.engine, item), provenance)
         except StepeditError as error:
             yield Rejected("cannot encode", {"error": str(error)})
 
