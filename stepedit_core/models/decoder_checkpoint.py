@@ -65,15 +65,17 @@ def read_decoder(
     folder = _decoder_folder(folder)
     config = read_hyperyaml(folder / "cosyvoice.yaml")
     with torch.device("meta"):
-        flow = _part(config, "flow", CausalMaskedDiffWithXvec, folder)
-        vocoder = _part(config, "hift", (HiFTGenerator, BigVGAN), folder)
+        # All of it, so that a foreign tag is refused wherever it stands.
+        parts = build(config, BUILDERS, config)
+    flow = _part(parts, "flow", CausalMaskedDiffWithXvec, folder)
+    vocoder = _part(parts, "hift", (HiFTGenerator, BigVGAN), folder)
+    mel_config = _part({"mel_conf": {}, **parts}, "mel_conf", dict, folder)
     # The small file first: folding replaces most of it before the large one comes.
     _fill(vocoder, _weight_file(folder, "hift"), device, torch.float32)
     if fold:
         vocoder.fold_weight_norm()
     _fill(flow, _weight_file(folder, "flow"), device, dtype)
-    mel_config = build(config.get("mel_conf") or {}, BUILDERS, config)
-    return flow.eval(), vocoder.eval(), dict(mel_config)
+    return flow.eval(), vocoder.eval(), mel_config
 
 
 def _decoder_folder(folder: Path) -> Path:
@@ -88,13 +90,13 @@ def _decoder_folder(folder: Path) -> Path:
 
 
 def _part(
-    config: Mapping[str, Any],
+    parts: Mapping[str, Any],
     key: str,
-    kind: type[nn.Module] | tuple[type[nn.Module], ...],
+    kind: type | tuple[type, ...],
     folder: Path,
 ) -> Any:
-    """Build one top-level entry of the configuration."""
-    part = build(config.get(key), BUILDERS, config)
+    """Return one top-level entry of the configuration after checking what it is."""
+    part = parts.get(key)
     if not isinstance(part, kind):
         raise CheckpointError(
             f"{folder / 'cosyvoice.yaml'}: entry {key!r} does not describe the {key} part; "

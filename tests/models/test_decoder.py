@@ -224,6 +224,11 @@ def test_another_configuration_is_refused(tmp_path: Path) -> None:
         ("linear_units: 20", "linear_units: 20\n        input_layer: conv2d", "input_layer"),
         ("hift:", "other:", "'hift'"),
         ("flow:", "flow: !!python/object/apply:os.system [id]\nx:", "os.system"),
+        ("flow:", "unused: !new:os.system\n  command: id\nflow:", "!new:os.system is not a known"),
+        ("flow:", "unused: [{deep: !apply:os.system [id]}]\nflow:", "!apply:os.system"),
+        ("flow:", "unused: !name:os.system\nflow:", "!name:os.system"),
+        ("flow:", "unused: !ref <gone>\nflow:", "gone"),
+        ("flow:", "mel_conf: 5\nflow:", "'mel_conf'"),
     ):
         assert old in text
         file.write_text(text.replace(old, new))

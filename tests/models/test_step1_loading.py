@@ -202,3 +202,14 @@ def test_loading_holds_little_more_than_the_model(tmp_path: Path, dtype: str) ->
         capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert float(done.stdout) < 1.2, done.stdout
+
+
+@pytest.mark.parametrize("key", ["hidden_size", "num_attention_groups", "num_hidden_layers"])
+@pytest.mark.parametrize("value", [0, -4, "x", 2.5, None, True, 10**6])
+def test_impossible_sizes_are_refused_before_anything_is_built(
+    folder: Path, key: str, value: object
+) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, key: value}))
+    with pytest.raises(CheckpointError, match=rf"config\.json.*{key}.*download"):
+        load_step1(folder)

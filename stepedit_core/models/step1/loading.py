@@ -25,6 +25,16 @@ __all__ = ["load_step1", "load_weights", "read_config", "read_safetensors"]
 
 _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
+_SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_attention_groups",
+    "max_seq_len",
+)
+_MOST_LAYERS = 1000
 
 
 def load_step1(
@@ -77,10 +87,26 @@ def read_config(folder: Path) -> tuple[Step1Config, dict[str, Any] | None]:
         )
     packed = raw.pop("quantization_config", None)
     raw.pop("auto_map", None)
+    _check_sizes(raw, path)
     try:
         return Step1Config.from_dict(raw), packed
     except (ValueError, TypeError, ZeroDivisionError) as error:
         raise CheckpointError(f"{path}: {error}: download it again") from error
+
+
+def _check_sizes(raw: dict[str, Any], path: Path) -> None:
+    """Refuse sizes that are no positive whole numbers, or more layers than any model has."""
+    for key in _SIZES:
+        value = raw.get(key, 1)
+        if type(value) is not int or value < 1:
+            raise CheckpointError(
+                f"{path}: {key} is {value!r}, not a positive whole number: download it again"
+            )
+    if raw.get("num_hidden_layers", 1) > _MOST_LAYERS:
+        raise CheckpointError(
+            f"{path}: num_hidden_layers {raw['num_hidden_layers']} is more than {_MOST_LAYERS}: "
+            "download it again"
+        )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
