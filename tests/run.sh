@@ -8,9 +8,11 @@ cd "$(dirname "$0")/.."
 # Optional programs, for the tests of the routes that use them; tests skip what is absent.
 if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
     need=()
-    for package in sox rubberband-cli libsndfile1; do
+    for package in sox rubberband-cli libsndfile1 python3-venv; do
         dpkg -s "$package" >/dev/null 2>&1 || need+=("$package")
     done
+    # Two of the libraries that the tests compare with come as sources alone.
+    command -v cc >/dev/null || need+=(gcc g++ python3-dev)
     if [ ${#need[@]} -gt 0 ]; then
         apt-get update -qq && apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
     fi

@@ -62,8 +62,13 @@ class ParalinguisticScorer(Scorer):
 
 
 def question(edit: Paralinguistic, source: Utterance) -> dict[str, Any]:
-    """Return what a judge needs to know: the text, and each event with the words before it."""
+    """Return what a judge needs to know: the text, and where in it each event belongs.
+
+    An event has its tag, the words around it, and ``at``: its place in the source, in seconds.
+    """
     words = split_words(edit.text)
+    added = edit.added(source)
+    at = places(edit, source) or [None] * len(added)
     return {
         "text": with_spelling(edit.text, "2026"),
         "source_text": source.transcript,
@@ -72,11 +77,21 @@ def question(edit: Paralinguistic, source: Utterance) -> dict[str, Any]:
                 "tag": tag.tag,
                 "after_words": [word.text for word in words[max(0, tag.word - 5) : tag.word]],
                 "before_words": [word.text for word in words[tag.word : tag.word + 5]],
+                **({} if place is None else {"at": round(place, 3)}),
             }
-            for tag in edit.added(source)
+            for tag, place in zip(added, at, strict=True)
         ],
         "scale": {"1": "missing or at a wrong place", "2": "present with a flaw", "3": "perfect"},
     }
+
+
+def places(edit: Paralinguistic, source: Utterance) -> list[float]:
+    """Return where in the source each added tag belongs, in seconds; empty without speech."""
+    if source.problem():
+        return []
+    text = source.transcript or without_tags(edit.text)
+    alignment = align(source, split_words(text), text)
+    return [moment(source, alignment, tag.word) for tag in edit.added(source)]
 
 
 def acoustic_values(
@@ -96,9 +111,7 @@ def acoustic_values(
     }
     if output.problem() or source.problem():
         return values
-    text = source.transcript or without_tags(edit.text)
-    alignment = align(source, split_words(text), text)
-    wanted = [moment(source, alignment, tag.word) for tag in edit.added(source)]
+    wanted = places(edit, source)
     found = insertions(source, output)
     errors = [min((abs(at - place) for at, _ in found), default=float("inf")) for place in wanted]
     near = [error for error in errors if error <= NEAR]
