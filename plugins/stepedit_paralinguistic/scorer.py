@@ -68,7 +68,7 @@ def question(edit: Paralinguistic, source: Utterance) -> dict[str, Any]:
     """
     words = split_words(edit.text)
     added = edit.added(source)
-    at = places(edit, source) or [None] * len(added)
+    at: list[float | None] = [*places(edit, source)] or [None] * len(added)
     return {
         "text": with_spelling(edit.text, "2026"),
         "source_text": source.transcript,
