@@ -16,7 +16,7 @@ from string import Template
 import click
 
 from stepedit_core.cli.console import check_folder
-from stepedit_core.registry import get_registry, suggest
+from stepedit_core.registry import get_registry
 
 __all__ = ["new_command", "scaffold"]
 
@@ -37,6 +37,12 @@ def _names(name: str) -> dict[str, str]:
     return {"name": name, "class_name": "".join(part.title() for part in name.split("_"))}
 
 
+def _is_name(name: str) -> bool:
+    """Say whether an edit and its package can be called by a name."""
+    snake_case = re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) is not None
+    return snake_case and not keyword.iskeyword(name)
+
+
 def scaffold(name: str, into: Path) -> Path:
     """Write a plugin project for an edit of a name and return its folder.
 
@@ -47,8 +53,9 @@ def scaffold(name: str, into: Path) -> Path:
     Raises:
         click.UsageError: if the name is not snake_case or taken, or the folder exists.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or keyword.iskeyword(name):
-        example = suggest(re.sub(r"\W+", "_", name).lower(), [re.sub(r"\W+", "_", name).lower()])
+    if not _is_name(name):
+        near = re.sub(r"[\W_]+", "_", name, flags=re.ASCII).strip("_").lower()
+        example = f"; did you mean {near!r}?" if _is_name(near) else ""
         raise click.UsageError(f"{name!r} is not a snake_case name such as 'vocal_fry'{example}")
     if name in get_registry().edits():
         raise click.UsageError(f"there is an edit {name!r} already; choose another name")
@@ -56,8 +63,11 @@ def scaffold(name: str, into: Path) -> Path:
     if target.exists():
         raise click.UsageError(f"{target} exists already; choose another name or --into")
     check_folder(into)
-    into.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=into, prefix=".stepedit-new-"))
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=into, prefix=".stepedit-new-"))
+    except OSError as error:
+        raise click.UsageError(f"{into}: cannot write there ({error.strerror})") from error
     try:
         for place, text in _walk(files("stepedit_core").joinpath("template"), PurePosixPath()):
             file = partial / str(place).replace("__name__", name)

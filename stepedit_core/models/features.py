@@ -55,7 +55,7 @@ class MelConfig:
         """Read the ``mel_conf`` section of a ``cosyvoice.yaml``.
 
         Raises:
-            CheckpointError: if a key is unknown.
+            CheckpointError: if a key is unknown, or a value is no number.
         """
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
@@ -63,6 +63,12 @@ class MelConfig:
                 f"mel_conf has unknown keys {', '.join(sorted(unknown))}: "
                 "the checkpoint needs a newer stepedit"
             )
+        for key, value in values.items():
+            if value is not None and not isinstance(value, int | float):
+                raise CheckpointError(
+                    f"mel_conf has {key}: {value!r}, which is not a number: download the "
+                    "checkpoint again"
+                )
         return cls(**values)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unittest
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from stepedit_core.edit import Edit
 from stepedit_core.pairs import CorpusItem
-from stepedit_core.registry import Registry
+from stepedit_core.registry import Registry, get_registry
 from stepedit_core.scoring import Measures
 from stepedit_core.testing.checks_bundle import BUNDLE_CHECKS
 from stepedit_core.testing.checks_class import CLASS_CHECKS
@@ -83,6 +84,7 @@ class EditContract:
         chosen = cls.edit_class or (type(cls.edits[0]) if cls.edits else None)
         if chosen is None:
             raise TypeError(f"{cls.__name__} sets neither edits nor edit_class")
+        _register_source(chosen)
         if cls.edits:
             subject = Subject(chosen, [(edit, cls.utterance()) for edit in cls.edits])
         else:
@@ -110,6 +112,19 @@ class EditContract:
         subject = self.subject()
         utterance = next(sound for request, sound in subject.samples if request == edit)
         edit_check(subject, edit, utterance)
+
+
+def _register_source(edit_class: type[Edit]) -> None:
+    """Register the package of a class that is not installed, as ``stepedit check`` does."""
+    registry = get_registry()
+    if any(row.edit_class is edit_class for row in registry.edits().values()):
+        return
+    package = sys.modules.get(edit_class.__module__.partition(".")[0])
+    if package is None or not hasattr(package, "stepedit_edits"):
+        return
+    name = package.__name__.removeprefix("stepedit_")
+    if name not in {info.name for info in registry.plugins()}:
+        registry.register(package, name)
 
 
 def _run(check: str, about: str, work: Callable[[], None]) -> CheckResult:

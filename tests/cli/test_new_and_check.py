@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from stepedit_core.registry import Registry, set_registry
+from stepedit_core.testing import EditContract
 from tests.cli.calls import call, refused
 from tests.conftest import TOYS
 
@@ -50,6 +52,33 @@ def test_what_new_makes_passes_check_at_once(tmp_path: Path) -> None:
     checked = call("check", project)
     assert checked.exit_code == 0, checked.output
     assert "0 failed" in checked.stdout
+
+
+def test_the_tests_that_new_makes_need_no_installation(tmp_path: Path, fresh: Registry) -> None:
+    call("new", "vocal_fry", "--into", tmp_path)
+    sys.path.insert(0, str(tmp_path / "stepedit-vocal-fry"))
+    module = import_module("stepedit_vocal_fry")
+
+    class Contract(EditContract):
+        edits = (module.VocalFry(to="more"),)
+
+    for _ in range(2):
+        Contract.subject()
+        assert fresh.edit_class("vocal_fry") is module.VocalFry
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("Vocal Fry", "; did you mean 'vocal_fry'?"), ("a__b", "; did you mean 'a_b'?")],
+)
+def test_new_suggests_a_name_only_where_it_would_do(tmp_path: Path, name: str, hint: str) -> None:
+    assert hint in refused(call("new", name, "--into", tmp_path))
+    for hopeless in ("", "class", "1x", "é"):
+        assert "did you mean" not in refused(call("new", hopeless, "--into", tmp_path))
+
+
+def test_new_says_where_it_cannot_write() -> None:
+    assert "/proc/x" in refused(call("new", "vocal_fry", "--into", "/proc/x"))
 
 
 def test_what_new_makes_is_formatted_and_typed_as_our_own(tmp_path: Path) -> None:

@@ -102,6 +102,10 @@ def _check_sizes(raw: dict[str, Any], path: Path) -> None:
             raise CheckpointError(
                 f"{path}: {key} is {value!r}, not a positive whole number: download it again"
             )
+    if not isinstance(raw.get("rms_norm_eps", 1e-5), int | float):
+        raise CheckpointError(
+            f"{path}: rms_norm_eps is {raw['rms_norm_eps']!r}, not a number: download it again"
+        )
     if raw.get("num_hidden_layers", 1) > _MOST_LAYERS:
         raise CheckpointError(
             f"{path}: num_hidden_layers {raw['num_hidden_layers']} is more than {_MOST_LAYERS}: "
