@@ -32,6 +32,7 @@ def make_cache(folder: Path, count: int = 12, blocks: int = 2) -> Path:
     for number in range(blocks):
         audio: dict[str, Array] = {}
         phones: dict[str, Array] = {}
+        prosody: dict[str, Array] = {}
         items = []
         for row in range(count // blocks):
             said = rng.integers(0, 5, 10)
@@ -39,6 +40,10 @@ def make_cache(folder: Path, count: int = 12, blocks: int = 2) -> Path:
             audio[f"{row}.audio"] = np.zeros(24, np.int16)
             phones[f"{row}.spikes"] = np.stack([said, 2 + 5 * np.arange(10)], 1).astype(np.int32)
             split = "dev" if row == 0 else "train"
+            pitch = np.full(102, 120.0 + 20 * row)
+            pitch[:20] = 0
+            level = np.full(102, -10.0)
+            prosody[f"{row}.prosody"] = np.stack([pitch, level]).astype(np.float16)
             text = "".join(NAMES[1 + phone] for phone in said)
             speaker = f"s{row}"
             items.append(
@@ -49,6 +54,7 @@ def make_cache(folder: Path, count: int = 12, blocks: int = 2) -> Path:
             )  # fmt: skip
         write_block(block_path(folder, number, "audio"), audio, items)
         write_block(block_path(folder, number, "phones"), phones)
+        write_block(block_path(folder, number, "prosody"), prosody)
     (folder / PHONES).write_text(json.dumps(NAMES))
     return folder
 

@@ -11,6 +11,8 @@ from stepedit_train import plugin
 from stepedit_train.data.stage import DataSettings
 from stepedit_train.linguistic.codebook import CodebookSettings
 from stepedit_train.linguistic.stage import LinguisticSettings
+from stepedit_train.semantic.export import SemanticExportSettings
+from stepedit_train.semantic.stage import SemanticSettings
 from stepedit_train.settings import Settings, load_settings, resolve_path
 from stepedit_train.sft.stage import SftSettings
 
@@ -26,6 +28,8 @@ CONFIGS = Path(__file__).parents[2] / "training" / "configs"
         (DataSettings, "embedded/data.toml"),
         (LinguisticSettings, "embedded/linguistic.toml"),
         (CodebookSettings, "embedded/linguistic-codebook.toml"),
+        (SemanticSettings, "embedded/semantic.toml"),
+        (SemanticExportSettings, "embedded/semantic-export.toml"),
         (SftSettings, "sft.toml"),
     ],
 )

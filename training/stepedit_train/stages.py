@@ -34,6 +34,14 @@ def run_stage(stage: str, config: Path, given: Iterable[str] = ()) -> Iterator[s
         from stepedit_train.linguistic.codebook import CodebookSettings, make_codebook
 
         yield from make_codebook(load_settings(CodebookSettings, config, given))
+    elif stage == "semantic":
+        from stepedit_train.semantic.stage import SemanticSettings, train_semantic
+
+        yield from train_semantic(load_settings(SemanticSettings, config, given))
+    elif stage == "semantic-export":
+        from stepedit_train.semantic.export import SemanticExportSettings, export_semantic
+
+        yield from export_semantic(load_settings(SemanticExportSettings, config, given))
     elif stage == "sft":
         from stepedit_train.sft.stage import SftSettings, train_sft
 

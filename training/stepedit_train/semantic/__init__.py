@@ -1,0 +1,1 @@
+"""The semantic tokenizer: 25 codes per second that carry prosody and sound."""

@@ -1,0 +1,163 @@
+"""Encoder of the semantic tokenizer, and the decoder that teaches it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from stepedit_core.codes import SEMANTIC_SIZE
+from stepedit_train.semantic.quantiser import FiniteScalarQuantiser
+from stepedit_train.settings import Settings
+
+__all__ = ["MEL_PER_CODE", "Predicted", "SemanticEncoder", "SemanticSizes", "TaughtSemantic"]
+
+LEVELS = (8, 8, 8, 8)
+MEL_PER_CODE = 4
+"""10 ms mel frames in one code of 40 ms."""
+PHONES_PER_CODE = 2
+
+
+class SemanticSizes(Settings):
+    """Sizes of encoder and teaching decoder."""
+
+    bins: int = Field(default=128, ge=16)
+    """Mel bands."""
+    width: int = Field(default=192, ge=8)
+    """Channels."""
+    blocks: int = Field(default=4, ge=1)
+    """Blocks of the encoder."""
+    decoder_blocks: int = Field(default=2, ge=1)
+    """Blocks of the teaching decoder."""
+    kernel: int = Field(default=7, ge=3)
+    """Taps of a block's convolution; odd."""
+
+
+class Block(nn.Module):
+    """ConvNeXt block (Liu et al. 2022) over time."""
+
+    def __init__(self, width: int, kernel: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.inner = nn.Linear(width, 3 * width)
+        self.outer = nn.Linear(3 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map shape ``(b, width, t)`` to the same."""
+        hidden = self.norm(self.conv(x).transpose(1, 2))
+        out: Tensor = x + self.outer(F.gelu(self.inner(hidden))).transpose(1, 2)
+        return out
+
+
+class SemanticEncoder(nn.Module):
+    """Log-mel spectrogram to 25 codes per second.
+
+    Args:
+        sizes: of the network.
+    """
+
+    def __init__(self, sizes: SemanticSizes) -> None:
+        super().__init__()
+        width = sizes.width
+        self.stem = nn.ModuleList(
+            [
+                nn.Conv1d(sizes.bins, width, 3, padding=1),
+                nn.Conv1d(width, width, 3, stride=2, padding=1),
+                nn.Conv1d(width, width, 3, stride=2, padding=1),
+            ]
+        )
+        self.blocks = nn.ModuleList(Block(width, sizes.kernel) for _ in range(sizes.blocks))
+        self.norm = nn.LayerNorm(width)
+        self.project = nn.Linear(width, len(LEVELS))
+        # Without it the early steps push every frame into one code: what is common to all
+        # frames is learned first, and saturates the rounding.
+        self.centre = nn.BatchNorm1d(len(LEVELS), affine=False)
+        self.quantiser = FiniteScalarQuantiser(LEVELS)
+        for conv in self.stem:
+            # With torch's default, biases outweigh the signal after three layers, and every frame
+            # begins with the same code.
+            assert isinstance(conv, nn.Conv1d) and conv.bias is not None
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            nn.init.zeros_(conv.bias)
+
+    def hidden(self, mel: Tensor) -> Tensor:
+        """Return what is quantised, shape ``(b, t / 4, 4)``, of mels ``(b, bins, t)``."""
+        x = mel
+        for conv in self.stem:
+            x = F.gelu(conv(x))
+        for block in self.blocks:
+            x = block(x)
+        projected = self.project(self.norm(x.transpose(1, 2)))
+        out: Tensor = self.centre(projected.transpose(1, 2)).transpose(1, 2)
+        return out
+
+    def forward(self, mel: Tensor, lengths: Tensor) -> Tensor:
+        """Return codes, int64, shape ``(b, ceil(t / 4))``: the exported graph.
+
+        Args:
+            mel: float32, shape ``(b, bins, t)``.
+            lengths: int32, shape ``(b,)``: frames of each; later ones count as silence.
+        """
+        inside = torch.arange(mel.shape[2], device=mel.device) < lengths[:, None]
+        return self.quantiser.codes(self.hidden(mel * inside[:, None]))
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What the teaching decoder says of every code.
+
+    Attributes:
+        mel: shape ``(b, n, 4 * bins)``.
+        phones: logits, shape ``(b, n, 2, phones)``.
+        pitch: octaves above the recording's median, shape ``(b, n)``.
+        voiced: logits, shape ``(b, n, 4)``.
+        level: shape ``(b, n, 4)``, in units of 20 dB.
+    """
+
+    mel: Tensor
+    phones: Tensor
+    pitch: Tensor
+    voiced: Tensor
+    level: Tensor
+
+
+class TaughtSemantic(nn.Module):
+    """Encoder, and a decoder that must tell sound, phones and prosody from the codes alone.
+
+    The decoder is given each recording's mean and deviation per mel band, so that codes need not
+    spend themselves on voice and channel.
+
+    Args:
+        sizes: of both.
+        phones: classes of the phone labels.
+    """
+
+    def __init__(self, sizes: SemanticSizes, phones: int) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.phones = phones
+        self.encoder = SemanticEncoder(sizes)
+        assert self.encoder.quantiser.size == SEMANTIC_SIZE
+        width = sizes.width
+        self.enter = nn.Linear(len(LEVELS), width)
+        self.voice = nn.Linear(2 * sizes.bins, width)
+        self.blocks = nn.ModuleList(Block(width, sizes.kernel) for _ in range(sizes.decoder_blocks))
+        self.norm = nn.LayerNorm(width)
+        self._parts = (MEL_PER_CODE * sizes.bins, PHONES_PER_CODE * phones, 1, 4, 4)
+        self.heads = nn.Linear(width, sum(self._parts))
+
+    def forward(self, mel: Tensor) -> Predicted:
+        """Encode, quantise and decode mels, shape ``(b, bins, t)`` with ``t`` a multiple of 4."""
+        quantised = self.encoder.quantiser(self.encoder.hidden(mel))
+        voice = torch.cat([mel.mean(2), mel.std(2)], dim=1)
+        x = (self.enter(quantised) + self.voice(voice)[:, None]).transpose(1, 2)
+        for block in self.blocks:
+            x = block(x)
+        out = self.heads(self.norm(x.transpose(1, 2)))
+        sound, phones, pitch, voiced, level = out.split(self._parts, dim=-1)
+        phones = phones.reshape(*phones.shape[:2], PHONES_PER_CODE, self.phones)
+        return Predicted(sound, phones, pitch[..., 0], voiced, level)
