@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import signal
@@ -11,12 +12,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from stepedit_core.models.parts import pick_device
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import (
     Progress,
@@ -28,6 +30,12 @@ from stepedit_train.journal import Journal
 from stepedit_train.settings import Settings
 
 __all__ = ["LoopSettings", "Losses", "Task", "learning_rate", "run_loop"]
+
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+B = TypeVar("B", bound="DataclassInstance")
 
 
 class LoopSettings(Settings):
@@ -57,10 +65,21 @@ class LoopSettings(Settings):
     """Steps between validations."""
     tensorboard: bool = True
     """Write TensorBoard events beside the JSON lines."""
+    device: str = "auto"
+    """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
 
 
 # What may differ between a run and its continuation without changing the curve.
-_FREE = {"base", "checkpoint_minutes", "tensorboard", "validate_every", "log_every", "out", "cache"}
+_FREE = {
+    "base",
+    "cache",
+    "checkpoint_minutes",
+    "device",
+    "log_every",
+    "out",
+    "tensorboard",
+    "validate_every",
+}
 
 
 @dataclass(frozen=True)
@@ -76,14 +95,28 @@ class Losses:
     parts: Mapping[str, float]
 
 
+def _movable(value: object) -> bool:
+    return hasattr(value, "to")
+
+
 class Task(ABC):
     """What a stage brings: a model, its batches and its loss.
 
     Attributes:
         model: what is trained.
+        device: where it is trained; the loop sets it.
     """
 
     model: nn.Module
+    device: torch.device = torch.device("cpu")
+
+    def moved(self, batch: B) -> B:
+        """Return a dataclass of a batch with everything that has a ``to`` on the device."""
+        if self.device.type == "cpu":
+            return batch
+        values = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
+        found = {name: value.to(self.device) for name, value in values.items() if _movable(value)}
+        return dataclasses.replace(batch, **found)
 
     @abstractmethod
     def batch(self, indices: Sequence[int], step: int) -> Any:
@@ -172,6 +205,8 @@ def run_loop(
         out: folder of the run: ``checkpoints/``, ``log.jsonl``, ``tensorboard/``.
         data: hash of the data, so that a run does not go on with other recordings.
     """
+    task.device = pick_device(settings.device)
+    task.model.to(task.device)
     optimizer = torch.optim.AdamW(
         task.model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
     )

@@ -75,12 +75,13 @@ def ctc_loss(logits: list[Tensor], targets: list[list[int]]) -> Tensor:
     known = [i for i, target in enumerate(targets) if target]
     if not known:
         return logits[0].sum() * 0.0
-    padded = nn.utils.rnn.pad_sequence([logits[i] for i in known]).log_softmax(-1)
+    # In float32 on the CPU: CTC there is deterministic, on CUDA it is not.
+    padded = nn.utils.rnn.pad_sequence([logits[i] for i in known]).float().cpu().log_softmax(-1)
     lengths = torch.tensor([len(logits[i]) for i in known])
     flat = torch.tensor([symbol for i in known for symbol in targets[i]])
     sizes = torch.tensor([len(targets[i]) for i in known])
     total = F.ctc_loss(padded, flat, lengths, sizes, reduction="sum", zero_infinity=True)
-    return total / int(sizes.sum())
+    return total.to(logits[0].device) / int(sizes.sum())
 
 
 def encoder_of(state: Mapping[str, Tensor], config: SANMConfig, source: Path) -> SANMEncoder:

@@ -31,8 +31,8 @@ class Tally:
         self._known += int(is_known.sum())
         self._agreed += int(((made.voiced > 0) == (voiced > 0.5)).sum())
         self._frames += voiced.numel()
-        self._cents.append(1200 * (made.pitch - pitch)[voiced.amax(-1) > 0])
-        self._used += torch.bincount(codes.flatten(), minlength=SEMANTIC_SIZE)
+        self._cents.append(1200 * (made.pitch - pitch)[voiced.amax(-1) > 0].cpu())
+        self._used += torch.bincount(codes.flatten().cpu(), minlength=SEMANTIC_SIZE)
 
     def figures(self) -> dict[str, float]:
         """Return phone accuracy, voicing accuracy, pitch error in cents, and use of the codes."""

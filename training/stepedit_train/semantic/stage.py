@@ -133,6 +133,7 @@ class SemanticTask(Task):
 
     def loss(self, batch: SemanticBatch) -> Losses:
         """Return the weighted sum of all targets' losses."""
+        batch = self.moved(batch)
         made: Predicted = self.model(batch.mel)
         items, bins, frames = batch.mel.shape
         parted = batch.mel.view(items, bins, frames // MEL_PER_CODE, MEL_PER_CODE)
@@ -165,8 +166,9 @@ class SemanticTask(Task):
         tally = Tally()
         for index in range(min(self.settings.dev_items, len(self.dev))):
             count = max(len(self.dev.speech(index)) // CODE_SAMPLES, 1)
-            batch = self._stack([self._item(self.dev, index, 0, count, np.float32(1))])
-            codes = self.model.encoder(batch.mel, torch.tensor([batch.mel.shape[2]]))
+            batch = self.moved(self._stack([self._item(self.dev, index, 0, count, np.float32(1))]))
+            frames = torch.tensor([batch.mel.shape[2]], device=self.device)
+            codes = self.model.encoder(batch.mel, frames)
             tally.add(self.model(batch.mel), batch.phones, batch.pitch, batch.voiced, codes)
         return tally.figures()
 
