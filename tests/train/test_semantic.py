@@ -11,9 +11,11 @@ from stepedit_train.journal import read_journal
 from stepedit_train.semantic.figures import Tally
 from stepedit_train.semantic.model import Predicted, SemanticEncoder, SemanticSizes
 from stepedit_train.semantic.quantiser import FiniteScalarQuantiser
+from stepedit_train.semantic.sound import griffin_lim
 from stepedit_train.semantic.stage import SemanticSettings, train_semantic
 from stepedit_train.semantic.targets import targets_of
 
+from stepedit_core.models.features import whisper_log_mel
 from stepedit_core.models.semantic import OnnxSemanticTokenizer
 from tests.train.making import make_cache
 
@@ -48,6 +50,8 @@ def test_the_encoder_learns(tmp_path: Path) -> None:
     dev = log[-1]
     assert dev["part"] == "dev" and dev["voicing_accuracy"] > 0.7
     assert 1 < dev["perplexity"] <= dev["codes_used"] <= 50
+    written = sorted(path.name for path in (tmp_path / "run" / "samples").glob("*/*.wav"))
+    assert written == ["from-codes.wav", "own-mel.wav"]
 
 
 def test_the_graph_gives_the_codes_of_torch(tmp_path: Path) -> None:
@@ -132,3 +136,13 @@ def test_figures_count() -> None:
     assert figures["voicing_accuracy"] == pytest.approx(6 / 8)
     assert figures["pitch_cents_median"] == pytest.approx(120, abs=0.01)
     assert figures["codes_used"] == 2 and figures["perplexity"] == pytest.approx(2)
+
+
+def test_sound_from_a_mel_has_its_pitch() -> None:
+    samples = (0.3 * np.sin(2 * np.pi * 1000 * np.arange(8000) / 16_000)).astype(np.float32)
+    mel = whisper_log_mel(torch.from_numpy(samples), 80).numpy()
+    sound = griffin_lim(mel)
+    assert len(sound) == 8000 and np.abs(sound).max() == pytest.approx(0.6)
+    peak = np.abs(np.fft.rfft(sound)).argmax() * 2  # Hz
+    assert abs(peak - 1000) < 30
+    assert np.array_equal(sound, griffin_lim(mel))

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -129,6 +131,10 @@ class Task(ABC):
     @abstractmethod
     def validate(self) -> Mapping[str, float]:
         """Return figures on data that is not trained on; the model is in evaluation mode."""
+
+    def samples(self) -> Mapping[str, tuple[npt.NDArray[np.float32], int]]:
+        """Return recordings to listen to, by name, with their rate in Hz; none by default."""
+        return {}
 
 
 def learning_rate(step: int, settings: LoopSettings) -> float:
@@ -258,13 +264,18 @@ def _steps(
             facts = {"rate": rate, "seconds": progress.seconds, "seen": progress.seen}
             journal.write(progress.step, "train", _take_means(progress) | facts)
         if progress.step % settings.validate_every == 0 or progress.step == settings.steps:
-            journal.write(progress.step, "dev", _validate(task))
+            _validate(task, journal, progress.step)
         if now - saved >= settings.checkpoint_minutes * 60:
             save()
             saved = now
 
 
-def _validate(task: Task) -> Mapping[str, float]:
+def _validate(task: Task, journal: Journal, step: int) -> None:
+    """Write figures and sample recordings of a step."""
     task.model.eval()
     with torch.inference_mode():
-        return task.validate()
+        figures, recordings = task.validate(), task.samples()
+    if figures:
+        journal.write(step, "dev", figures)
+    for name, (samples, rate) in recordings.items():
+        journal.audio(step, name, samples, rate)

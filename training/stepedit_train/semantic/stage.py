@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -20,6 +21,7 @@ from stepedit_train.loop import LoopSettings, Losses, Task, run_loop
 from stepedit_train.seeds import rng_of
 from stepedit_train.semantic.figures import Tally
 from stepedit_train.semantic.model import MEL_PER_CODE, Predicted, SemanticSizes, TaughtSemantic
+from stepedit_train.semantic.sound import griffin_lim
 from stepedit_train.semantic.targets import CODE_SAMPLES, IGNORED, Targets, targets_of
 from stepedit_train.settings import resolve_path
 
@@ -171,6 +173,21 @@ class SemanticTask(Task):
             codes = self.model.encoder(batch.mel, frames)
             tally.add(self.model(batch.mel), batch.phones, batch.pitch, batch.voiced, codes)
         return tally.figures()
+
+    def samples(self) -> Mapping[str, tuple[npt.NDArray[np.float32], int]]:
+        """Return a validation recording by Griffin-Lim from its own mel and from the codes'."""
+        if self.dev is None:
+            return {}
+        count = max(len(self.dev.speech(0)) // CODE_SAMPLES, 1)
+        batch = self.moved(self._stack([self._item(self.dev, 0, 0, count, np.float32(1))]))
+        made = self.model(batch.mel).mel[0].cpu()
+        bins = self.settings.sizes.bins
+        decoded = made.view(count, MEL_PER_CODE, bins).permute(2, 0, 1).flatten(1)
+        rate = SPEECH_RATE
+        return {
+            "own-mel": (griffin_lim(batch.mel[0].cpu().numpy()), rate),
+            "from-codes": (griffin_lim(decoded.numpy()), rate),
+        }
 
 
 def train_semantic(settings: SemanticSettings) -> Iterator[str]:
