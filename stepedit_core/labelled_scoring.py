@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -33,6 +34,13 @@ class LabelScorer(Scorer):
     """Task that the judge is asked, and name of the edit."""
     labels: ClassVar[tuple[str, ...]]
     """Labels to choose from besides ``neutral``, unless a case has ``meta.labels``."""
+
+    contradicts: ClassVar[Mapping[str, frozenset[str]]] = {}
+    """Preservation checks that a label contradicts by itself, such as loudness for a shout."""
+
+    def waives(self, case: Case) -> frozenset[str]:
+        """Return the checks that the case's label contradicts."""
+        return self.contradicts.get(str(getattr(case.edit, "to", "")), frozenset())
 
     @abstractmethod
     def edit_to(self, label: str) -> Edit:

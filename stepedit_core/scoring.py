@@ -183,6 +183,14 @@ class Scorer(ABC):
         """Make the edit's input from the case's recording; by default it is used as it is."""
         return Prepared(clean)
 
+    def waives(self, case: Case) -> frozenset[str]:
+        """Return the preservation checks that the target itself contradicts.
+
+        Names are those of the benchmark: ``words``, ``speaker``, ``quality``, ``loudness``,
+        ``clipping``, ``duration``. A whisper, for one, cannot keep the loudness of speech.
+        """
+        return frozenset()
+
     @abstractmethod
     def score(self, case: Case, prepared: Prepared, output: Utterance, measures: Measures) -> Score:
         """Measure one output.

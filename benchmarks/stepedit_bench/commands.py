@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,13 @@ from stepedit_core.engines import SpeechEngine, load_engine
 from stepedit_core.errors import StepeditError
 
 __all__ = ["bench"]
+
+
+_LATE = {
+    "engine": "stepedit_bench.speed.cli",
+    "judges": "stepedit_bench.judges.commands",
+    "memory": "stepedit_bench.speed.cli",
+}
 
 
 class _BenchGroup(click.Group):
@@ -28,14 +36,14 @@ class _BenchGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
-        return sorted([*self.commands, "judges"])
+        return sorted([*self.commands, *_LATE])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command; the judges' own are imported when they are needed."""
-        if cmd_name == "judges":
-            from stepedit_bench.judges.commands import judges
-
-            return judges
+        """Return a command; the judges' and the engine's are imported when they are needed."""
+        if cmd_name in _LATE:
+            command = getattr(import_module(_LATE[cmd_name]), cmd_name)
+            assert isinstance(command, click.Command)
+            return command
         return super().get_command(ctx, cmd_name)
 
 

@@ -195,13 +195,8 @@ def _length_ratio(edit: Edit, source: Utterance, iteration: int) -> float:
 
 
 def _waived(scorer: Scorer, case: Case) -> frozenset[str]:
-    """Return the checks that do not count for a case.
-
-    A scorer may bring ``waives(case)``, the names of checks that its target contradicts, such as
-    ``quality`` for a whisper.
-    """
-    waives = getattr(scorer, "waives", None)
-    named = frozenset(waives(case)) if callable(waives) else frozenset()
+    """Return the checks that do not count for a case, because its target contradicts them."""
+    named = scorer.waives(case)
     return named if scorer.expects_same_speaker else named | {"speaker"}
 
 

@@ -1,4 +1,4 @@
-"""The ``stepedit bench-engine`` command."""
+"""``stepedit bench engine`` and ``stepedit bench memory``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import click
 if TYPE_CHECKING:
     from stepedit_bench.speed.measure import Measurement, Settings
 
-__all__ = ["bench_engine", "bench_memory"]
+__all__ = ["engine", "memory"]
 
 
-@click.command("bench-engine", short_help="Time every stage of the engine against the plain way.")
+@click.command("engine", short_help="Time every stage of the engine against the plain way.")
 @click.option(
     "--size",
     type=click.Choice(["full", "small"]),
@@ -38,7 +38,7 @@ __all__ = ["bench_engine", "bench_memory"]
 @click.option("--repeats", default=2, show_default=True, help="Runs; the fastest counts.")
 @click.option("--threads", type=int, help="CPU threads of torch.")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write the table as JSON.")
-def bench_engine(
+def engine(
     size: str,
     device: str,
     dtype: str,
@@ -76,11 +76,11 @@ def bench_engine(
         out.write_text(json.dumps({"machine": facts, "stages": lines}, indent=2) + "\n")
 
 
-@click.command("bench-memory", short_help="Watch an engine's memory over many edits.")
-@click.option("--engine", required=True, help="Folder, hub id or name.")
+@click.command("memory", short_help="Watch an engine's memory over many edits.")
+@click.option("--engine", "name", required=True, help="Folder, hub id or name.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--edits", default=200, show_default=True, type=click.IntRange(30), help="How many.")
-def bench_memory(engine: str, device: str, edits: int) -> None:
+def memory(name: str, device: str, edits: int) -> None:
     """Carry out many edits with one engine and print how the process's memory grows."""
     from rich.progress import Progress
 
@@ -89,7 +89,7 @@ def bench_memory(engine: str, device: str, edits: int) -> None:
     with Progress() as progress:
         task = progress.add_task("edits", total=edits)
         found = measure_memory(
-            engine, device, edits, lambda done: progress.update(task, completed=done)
+            name, device, edits, lambda done: progress.update(task, completed=done)
         )
     click.echo(
         f"loaded {found.loaded:.0f} MB, after 20 edits {found.warm:.0f} MB, after {edits} "
