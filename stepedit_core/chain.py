@@ -15,6 +15,7 @@ from stepedit_core.result import (
     ChainResult,
     RouteChoice,
     Step,
+    check_arguments,
     choose_route,
 )
 from stepedit_core.utterance import Utterance
@@ -189,6 +190,7 @@ class Chain(Sequence["Edit | Chain"]):
         Raises:
             InvalidChainError: naming the first step that cannot work, why, and the cure.
         """
+        check_arguments(utterance, engine, route)
         trouble = utterance.problem()
         if trouble:
             raise InvalidChainError(trouble)
@@ -255,6 +257,7 @@ class Chain(Sequence["Edit | Chain"]):
         """Run the edits after the steps that ``start`` has; raises as calling a chain does."""
         from stepedit_core.running import run_step
 
+        check_arguments(start.utterance, engine, route, carry)
         hooks = registry or get_registry()
         following = len(start.steps) + 1
         routes = self.validate(start.utterance, engine, route=route, first=following)

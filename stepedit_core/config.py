@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-__all__ = ["EMBEDDED", "EngineConfig", "SamplingConfig"]
+from stepedit_core.errors import EngineError
+
+__all__ = ["EMBEDDED", "EngineConfig", "SamplingConfig", "engine_config"]
 
 EMBEDDED = "embedded"
 """Name of the small model that ships with the package."""
@@ -61,3 +63,18 @@ class EngineConfig(BaseModel):
     """Utterances whose codes and reference features are kept."""
     sampling: SamplingConfig = SamplingConfig()
     """How codes are drawn."""
+
+
+def engine_config(**options: Any) -> EngineConfig:
+    """Return a configuration from keyword arguments.
+
+    Raises:
+        EngineError: in one line, if an option is unknown or has a wrong value.
+    """
+    from stepedit_core.edit import explain_validation
+
+    try:
+        return EngineConfig(**options)
+    except ValidationError as error:
+        reason = explain_validation(error, EngineConfig.model_fields)
+        raise EngineError(f"engine options: {reason}") from error

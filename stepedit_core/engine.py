@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from stepedit_core.codes import GROUP_SECONDS, GROUP_SIZE, DualCodes
-from stepedit_core.config import EngineConfig
+from stepedit_core.config import EngineConfig, engine_config
 from stepedit_core.edit import Edit, Outcome
 from stepedit_core.engines import GenerateRequest
 from stepedit_core.errors import EngineError
@@ -65,11 +65,11 @@ class Engine:
 
         Raises:
             CheckpointError: if a file is missing, damaged or foreign; the text names it.
-            EngineError: if the name or the device does not exist.
+            EngineError: if the name, the device or an option does not exist.
         """
         if name_or_path is not None:
             options["name_or_path"] = str(name_or_path)
-        return cls.from_config(EngineConfig(**options))
+        return cls.from_config(engine_config(**options))
 
     @classmethod
     def from_config(cls, config: EngineConfig) -> Engine:

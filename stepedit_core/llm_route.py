@@ -55,12 +55,17 @@ def request_for(edit: Edit, utterance: Utterance, codes: DualCodes, seed: int) -
     """Return what an engine is asked to generate for an edit.
 
     Raises:
-        RouteError: if the edit has no prompt.
+        RouteError: if the edit has no prompt, or lacks the transcript that it needs.
         EngineError: if a span holds no whole group of codes.
     """
     problem = edit.route_problem("llm")
     if problem:
         raise RouteError(problem)
+    if "llm" in edit.transcript_routes and not (utterance.transcript or "").strip():
+        raise RouteError(
+            f"{edit.name}: the llm route needs the transcript; give the utterance one with "
+            "transcript="
+        )
     spans = edit.free_spans(utterance)
     ratio = edit.length_ratio(utterance)
     free = None
@@ -92,6 +97,8 @@ def apply_by_llm(
         RouteError: if an edit has no prompt.
         EngineError: if the engine cannot do what is asked.
     """
+    if len(edits) != len(utterances):
+        raise EngineError(f"{len(edits)} edits for {len(utterances)} utterances: give one for each")
     given = [None] * len(utterances) if codes is None else codes
     unknown = [u for u, known in zip(utterances, given, strict=True) if known is None]
     encoded = iter(engine.encode(unknown)) if unknown else iter(())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from stepedit_core.edit import Edit, Route
 from stepedit_core.errors import InvalidChainError, StepeditError
@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from stepedit_core.codes import DualCodes
     from stepedit_core.engines import SpeechEngine
 
-__all__ = ["SCHEMA_VERSION", "Carry", "ChainResult", "RouteChoice", "Step", "choose_route"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "Carry",
+    "ChainResult",
+    "RouteChoice",
+    "Step",
+    "check_arguments",
+    "choose_route",
+]
 
 SCHEMA_VERSION = 1
 RouteChoice = Literal["auto", "llm", "dsp"]
@@ -127,6 +135,26 @@ class ChainResult:
             },
             "steps": [step.report() for step in self.steps],
         }
+
+
+def check_arguments(
+    utterance: object, engine: object, route: object, carry: object = "audio"
+) -> None:
+    """Refuse what a chain cannot be called with.
+
+    Raises:
+        InvalidChainError: naming the argument and what it takes.
+    """
+    if not isinstance(utterance, Utterance):
+        kind = type(utterance).__name__
+        raise InvalidChainError(f"a chain edits an Utterance, got {kind}; use Utterance.read")
+    if engine is not None and not hasattr(engine, "generate"):
+        kind = type(engine).__name__
+        raise InvalidChainError(f"engine is a loaded engine, got {kind}; use Engine.load")
+    if route not in get_args(RouteChoice):
+        raise InvalidChainError(f"route is one of {get_args(RouteChoice)}, got {route!r}")
+    if carry not in get_args(Carry):
+        raise InvalidChainError(f"carry is one of {get_args(Carry)}, got {carry!r}")
 
 
 def choose_route(edit: Edit, engine: SpeechEngine | None, choice: RouteChoice = "auto") -> Route:

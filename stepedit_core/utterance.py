@@ -66,9 +66,17 @@ class Utterance:
 
     def __post_init__(self) -> None:
         """Freeze a float32 copy of the samples; refuse what is not mono, finite speech."""
-        samples = np.array(self.samples, dtype=np.float32)
+        raw = np.asarray(self.samples)
+        if raw.dtype.kind != "f":
+            raise AudioError(
+                f"samples are floating point numbers in -1..1, got {raw.dtype}; "
+                "divide integers by their full scale"
+            )
+        samples = np.array(raw, dtype=np.float32)
         if samples.ndim != 1:
             raise AudioError(f"an utterance is mono, got an array of shape {samples.shape}")
+        if isinstance(self.sample_rate, bool) or not isinstance(self.sample_rate, int | np.integer):
+            raise AudioError(f"a sample rate is a whole number of Hz, got {self.sample_rate!r}")
         if not MIN_RATE <= self.sample_rate <= MAX_RATE:
             raise AudioError(
                 f"sample rate {self.sample_rate} Hz is outside {MIN_RATE}..{MAX_RATE} Hz; "
@@ -76,9 +84,11 @@ class Utterance:
             )
         if not np.isfinite(samples).all():
             raise AudioError("the samples contain NaN or infinite values; repair the recording")
-        if self.transcript is not None and not isinstance(self.transcript, str):
-            kind = type(self.transcript).__name__
-            raise AudioError(f"a transcript is text, got {kind}; pass a string or None")
+        for what in ("transcript", "language"):
+            value = getattr(self, what)
+            if value is not None and not isinstance(value, str):
+                kind = type(value).__name__
+                raise AudioError(f"a {what} is text, got {kind}; pass a string or None")
         samples.setflags(write=False)
         object.__setattr__(self, "samples", samples)
 

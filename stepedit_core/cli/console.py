@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -104,6 +105,13 @@ def check_folder(folder: Path) -> None:
         raise AudioError(f"{folder}: {place} is a file, not a folder; choose another -o")
     if not os.access(place, os.W_OK | os.X_OK):
         raise AudioError(f"{folder}: no permission to write in {place}; choose another -o")
+    try:  # the superuser has every permission, and still cannot write everywhere
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise AudioError(
+            f"{folder}: cannot write in {place} ({error.strerror}); choose another -o"
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -241,6 +241,8 @@ def edit_command(
     jobs = plan_jobs(inputs, output, text=text, text_file=text_file, language=language)
     if report is not None:
         check_folder(report.parent)
+        if report.is_dir():
+            raise click.UsageError(f"--report {report} is a folder; name a file")
     for job in jobs:
         job.read()
     loaded = load_named_engine(engine, device)

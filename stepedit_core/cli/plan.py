@@ -132,7 +132,13 @@ def plan_jobs(
         StepeditError: if names clash, an input would be overwritten, or the target cannot be
             written to.
     """
+    if text is not None and text_file is not None:
+        raise click.UsageError("give --text or --text-file, not both")
     place = Path(output)
+    try:
+        place.exists()
+    except OSError as error:
+        raise AudioError(f"-o {output!r} cannot be a file name ({error.strerror})") from error
     into_folder = len(sources) > 1 or output.endswith(("/", "\\")) or place.is_dir()
     if into_folder and place.suffix.lower() in WRITABLE and not place.is_dir():
         raise click.UsageError(f"several inputs make a folder of outputs; {output} is a file name")

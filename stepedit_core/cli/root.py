@@ -16,6 +16,9 @@ __all__ = ["Failure", "Root", "cli"]
 
 DONE, STEP_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
+# Newer releases of click raise it for `stepedit` alone, whose answer is the help page.
+_NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())
+
 # Command to module, and the line that `stepedit --help` shows without importing the module.
 _COMMANDS = {
     "demo": ("demo", "Edit a packaged recording through a chain; write WAVs and an HTML page."),
@@ -102,6 +105,9 @@ class Root(click.Group):
             click.echo("interrupted", err=True)
             sys.exit(INTERRUPTED)
         except click.ClickException as error:
+            if isinstance(error, _NO_ARGUMENTS):
+                click.echo(error.format_message())
+                sys.exit(WRONG_INPUT)
             click.echo(f"error: {_one_line(error)}", err=True)
             sys.exit(error.code if isinstance(error, Failure) else WRONG_INPUT)
         sys.exit(code if isinstance(code, int) else DONE)

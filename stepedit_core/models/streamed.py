@@ -10,7 +10,7 @@ import numpy.typing as npt
 from stepedit_core.codes import GROUP_SIZE
 from stepedit_core.config import SamplingConfig
 from stepedit_core.engines import GenerateRequest
-from stepedit_core.errors import EngineError
+from stepedit_core.errors import EngineError, RouteError
 from stepedit_core.models.decoder import Reference
 from stepedit_core.models.generation import stream
 from stepedit_core.models.parts import EngineParts
@@ -31,9 +31,12 @@ def stream_request(
     """Yield audio of one request, float32 at the decoder's rate.
 
     Raises:
+        RouteError: if the request is confined to spans, whose joins need all of the audio.
         BudgetError: if prompt and output do not fit the context.
         EngineError: if the model ends its turn without a single group.
     """
+    if request.free is not None:
+        raise RouteError("an edit that is confined to spans cannot be streamed; use edit()")
     ids = prompt_ids(request, parts.text, parts.encoding)
     budget = parts.budget(len(ids), sampling.max_length)
     tokens = stream(

@@ -139,6 +139,30 @@ def test_outputs_that_cannot_be_written(wav: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out.wav").exists()
 
 
+def test_targets_are_refused_before_any_work(wav: Path, tmp_path: Path) -> None:
+    base = ("edit", wav, "-e", "gain", "-o")
+    assert "cannot be a file name" in refused(call(*base, tmp_path / ("x" * 300 + ".wav")))
+    line = refused(call(*base, tmp_path / "out.wav", "--report", tmp_path))
+    assert "is a folder; name a file" in line
+    line = refused(call(*base, tmp_path / "out.wav", "--text", "a", "--text-file", wav))
+    assert "give --text or --text-file, not both" in line
+    assert not (tmp_path / "out.wav").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs Linux's /proc")
+def test_a_folder_where_nobody_can_write(wav: Path) -> None:
+    line = refused(call("edit", wav, "-e", "gain", "-o", "/proc/out.wav"))
+    assert "/proc" in line
+    assert "write in /proc" in line
+
+
+def test_the_bare_command_shows_help() -> None:
+    result = call()
+    assert result.exit_code == 2
+    assert "error: " not in result.output
+    assert "Commands:" in result.output
+
+
 def test_a_folder_without_permission(
     wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

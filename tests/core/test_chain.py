@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from stepedit_core.chain import Chain
-from stepedit_core.errors import EditError, InvalidChainError, StepeditError
+from stepedit_core.errors import (
+    EditError,
+    EngineError,
+    InvalidChainError,
+    RouteError,
+    StepeditError,
+)
+from stepedit_core.llm_route import apply_by_llm
 from stepedit_core.registry import Registry
 from stepedit_core.result import choose_route
 from stepedit_core.testing import FakeEngine, silence
@@ -339,3 +346,28 @@ def test_an_edit_that_misbehaves_is_named(
     with pytest.raises(EditError, match=rf"step 2, gain .*{message}") as caught:
         Chain([Hiss(), Gain()])(speech)
     assert len(caught.value.steps) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"utterance": "in.wav"}, "edits an Utterance, got str; use Utterance.read"),
+        ({"engine": "folder"}, "a loaded engine, got str; use Engine.load"),
+        ({"route": "magic"}, "route is one of .* got 'magic'"),
+        ({"carry": "mel"}, "carry is one of .* got 'mel'"),
+    ],
+)
+def test_wrong_arguments_are_named(
+    speech: Utterance, arguments: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InvalidChainError, match=message):
+        Chain([Gain()])(**{"utterance": speech, **arguments})  # type: ignore[arg-type]
+
+
+def test_an_engine_is_not_asked_to_edit_without_the_words(
+    speech: Utterance, engine: FakeEngine
+) -> None:
+    with pytest.raises(RouteError, match=r"recite: the llm route needs the transcript"):
+        apply_by_llm([Recite(words="a")], [speech.replace(transcript=None)], engine, [0])
+    with pytest.raises(EngineError, match=r"2 edits for 1 utterances"):
+        apply_by_llm([Hiss(), Hiss()], [speech], engine, [0])

@@ -30,6 +30,11 @@ def test_samples_are_a_frozen_float32_copy() -> None:
         (np.array([0.0, np.inf]), 16_000, "NaN or infinite"),
         (np.zeros(10), 3_999, "sample rate 3999 Hz is outside"),
         (np.zeros(10), 192_001, "outside"),
+        (np.zeros(10), 16_000.5, "a whole number of Hz"),
+        (np.zeros(10), "16000", "a whole number of Hz"),
+        (np.full(10, 3000, np.int16), 16_000, "got int16; divide"),
+        (np.zeros(10, complex), 16_000, "floating point"),
+        (None, 16_000, "floating point"),
     ],
 )
 def test_what_is_not_mono_finite_speech_is_refused(
@@ -42,6 +47,11 @@ def test_what_is_not_mono_finite_speech_is_refused(
 def test_a_transcript_is_text() -> None:
     with pytest.raises(AudioError, match=r"a transcript is text, got int"):
         Utterance(np.zeros(10, np.float32), 16_000, 5)  # type: ignore[arg-type]
+
+
+def test_a_language_is_text() -> None:
+    with pytest.raises(AudioError, match=r"a language is text, got int"):
+        Utterance(np.zeros(10), 16_000, None, 5)  # type: ignore[arg-type]
 
 
 def test_equality_hash_and_repr() -> None:

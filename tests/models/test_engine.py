@@ -247,3 +247,8 @@ def test_the_recorded_ids_come_out_of_the_whole_engine(name: str) -> None:
     assert loaded.token_ids(loaded.encode([speech])[0]) == golden["s3_vq0206"].tolist()
     texts = json.loads((root / "goldens" / "10_prompts.json").read_text())
     assert texts
+
+
+def test_what_is_confined_to_spans_is_not_streamed(engine: Engine, speech: Utterance) -> None:
+    with pytest.raises(RouteError, match=r"confined to spans cannot be streamed"):
+        next(engine.stream(speech, BrighterInside(start=0.3, end=0.9)))

@@ -97,3 +97,17 @@ def test_nan_weights_are_refused(tmp_path: Path) -> None:
     torch.save(state, path)
     with pytest.raises(CheckpointError, match=r"flow\.pt"):
         Engine.load(broken)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": "float8"}, "dtype: .* got 'float8'"),
+        ({"devise": "cpu"}, "no parameter 'devise'; did you mean 'device'"),
+        ({"sampling": {"temperature": -1}}, "sampling.temperature: .* got -1"),
+    ],
+)
+def test_wrong_options_are_one_line(options: dict[str, object], message: str) -> None:
+    with pytest.raises(EngineError, match=f"engine options: {message}") as caught:
+        Engine.load("anything", **options)
+    assert "\n" not in str(caught.value)

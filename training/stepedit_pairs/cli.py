@@ -35,7 +35,12 @@ def _named(given: tuple[str, ...], option: str) -> dict[str, str]:
 @click.argument("edit")
 @click.option("--corpus", required=True, help="Manifest (csv, tsv, jsonl), folder or dataset.")
 @click.option("--layout", help="Corpus reader; found from the folder's look if not given.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the run.",
+)
 @click.option(
     "--workers", default=1, show_default=True, type=click.IntRange(1), help="Local processes."
 )
