@@ -170,3 +170,12 @@ def test_figures_of_a_codebook() -> None:
     figures = codebook_figures(codes, labels)
     assert figures["used"] == 3 and figures["perplexity"] == pytest.approx(3.0)
     assert figures["phone_purity"] == pytest.approx(4 / 5)
+
+
+@pytest.mark.gpu
+def test_it_trains_on_an_accelerator(tmp_path: Path) -> None:
+    make_cache(tmp_path / "cache")
+    list(train_linguistic(settings(tmp_path, device="cuda")))
+    log = read_journal(tmp_path / "run")
+    losses = [entry["phone"] for entry in log if entry["part"] == "train"]
+    assert losses[-1] < 0.7 * losses[0]

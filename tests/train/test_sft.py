@@ -16,6 +16,7 @@ from stepedit_train.sft.stage import SftSettings, complete_checkpoint, train_sft
 
 from stepedit_core.engines import GenerateRequest
 from stepedit_core.errors import StepeditError
+from stepedit_core.models.layout import DECODER_FOLDER, TOKENIZER_NAME
 from stepedit_core.models.requests import prompt_ids
 from stepedit_core.models.step1 import Step1Config, Step1ForCausalLM, load_step1
 from stepedit_core.models.text import ByteTokenizer, TextTokenizer
@@ -134,12 +135,21 @@ def test_padding_changes_no_loss(tmp_path: Path) -> None:
 
 def test_it_learns_and_a_resumed_run_is_the_same(tmp_path: Path) -> None:
     make_model(tmp_path / "base")
+    for part, content in (
+        (tmp_path / TOKENIZER_NAME, "codes"),
+        (tmp_path / "base" / DECODER_FOLDER, "sound"),
+    ):
+        part.mkdir()
+        (part / "part").write_text(content)
     make_pairs(tmp_path / "pairs", [Hiss()] + [Hiss(amount="much")] * 6)
     lines = list(train_sft(settings(tmp_path)))
     assert lines[0].startswith("6 examples") and "left out 1: split test" in lines
     whole = losses(tmp_path / "run")
     assert len(whole) == 6 and whole[-1] < 0.9 * whole[0]
     trained = load_step1(tmp_path / "run" / "model", dtype=torch.float32)
+    assert trained.config.use_cache
+    assert (tmp_path / "run" / "model" / TOKENIZER_NAME / "part").read_text() == "codes"
+    assert (tmp_path / "run" / "model" / DECODER_FOLDER / "part").read_text() == "sound"
     assert TextTokenizer.load(tmp_path / "run" / "model").vocab_size == 324 + 5120
 
     # As after kill -9 between two checkpoints, and in the middle of writing the second.

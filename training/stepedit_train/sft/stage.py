@@ -15,6 +15,7 @@ from pydantic import Field
 import stepedit_core.models.torchaudio_compat  # noqa: F401
 from stepedit_core.errors import MissingDependencyError, StepeditError
 from stepedit_core.models.chat import MAX_TOKENS, preferred_encoding
+from stepedit_core.models.layout import DECODER_FOLDER, TOKENIZER_NAME
 from stepedit_core.models.step1 import load_step1
 from stepedit_core.models.step1.loading import read_config
 from stepedit_core.models.text import TextTokenizer
@@ -130,8 +131,6 @@ def _arguments(settings: SftSettings, out: Path, *, has_dev: bool) -> Any:
         warmup_steps=settings.warmup,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.clip,
-        gradient_checkpointing=settings.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False},
         bf16=_has_bfloat16(settings),
         use_cpu=settings.device == "cpu",
         seed=settings.seed,
@@ -167,15 +166,21 @@ def _with_adapters(model: Any, lora: LoraSettings, seed: int) -> Any:
 
 
 def _save(trainer: Any, settings: SftSettings, base: Path, out: Path, dtype: torch.dtype) -> None:
-    """Write the result as a language-model folder, adapters merged in."""
+    """Write the result as a model folder, adapters merged in, the base's other parts linked."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     if settings.lora is not None:
         model.save_pretrained(str(out / "adapter"))
         model = model.merge_and_unload()
+    model.config.use_cache = True
     model.to(dtype).save_pretrained(str(out / "model"))
     for name in TOKENIZER_FILES:
         if (base / name).is_file():
             shutil.copyfile(base / name, out / "model" / name)
+    for name in (DECODER_FOLDER, TOKENIZER_NAME):
+        places = [place for place in (base / name, base.parent / name) if place.is_dir()]
+        link = out / "model" / name
+        if places and not link.exists():
+            link.symlink_to(places[0].resolve(), target_is_directory=True)
 
 
 def _mixture(settings: SftSettings, base: Path) -> Mixture:
@@ -212,10 +217,10 @@ def train_sft(settings: SftSettings) -> Iterator[str]:
     model: Any = load_step1(base, dtype=torch.float32).train()
     model.requires_grad_(True)
     model.config.use_cache = False
+    if settings.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
     if settings.lora is not None:
         model = _with_adapters(model, settings.lora, settings.seed)
-        if settings.gradient_checkpointing:
-            model.enable_input_require_grads()
     dev = PackedBatches(mixture.dev, settings.tokens, settings.seed) if mixture.dev else None
     trainer = Trainer(
         model=model,
