@@ -65,6 +65,8 @@ def find_edits(name_or_path: str, registry: Registry) -> list[type[Edit]]:
         wanted = [name_or_path]
     elif place.is_dir():
         wanted = _load_project(place.resolve(), registry)
+    elif place.suffix == ".py" and place.resolve() in registry.files:
+        wanted = [place.stem]
     elif place.suffix == ".py":
         wanted = [registry.register_file(place).name]
     else:

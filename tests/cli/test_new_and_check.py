@@ -162,3 +162,8 @@ def test_check_refuses_unknown_names_and_empty_plugins(tmp_path: Path) -> None:
     assert "unknown edit 'nix'" in refused(call("check", "nix"))
     (tmp_path / "idle.py").write_text("x = 1\n")
     assert "plugin idle brings no edit" in refused(call("check", tmp_path / "idle.py"))
+
+
+def test_a_file_that_is_loaded_already_can_be_checked(fresh: Registry) -> None:
+    fresh.register_file(TOYS)
+    assert "has the name of" not in call("check", TOYS).output
