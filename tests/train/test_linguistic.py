@@ -10,7 +10,12 @@ import torch
 from stepedit_train.data.cache import Cache
 from stepedit_train.journal import read_journal
 from stepedit_train.linguistic.augment import AugmentSettings, WarpedFrontend, augment
-from stepedit_train.linguistic.codebook import CodebookSettings, codebook_figures, make_codebook
+from stepedit_train.linguistic.codebook import (
+    CodebookSettings,
+    codebook_figures,
+    likeliest_labels,
+    make_codebook,
+)
 from stepedit_train.linguistic.model import ctc_loss, phone_loss
 from stepedit_train.linguistic.stage import LinguisticSettings, train_linguistic
 from stepedit_train.linguistic.supervision import PhonemeSet, edit_distance, frame_labels
@@ -167,9 +172,13 @@ def test_augmentation_is_seeded_and_stays_in_its_ranges() -> None:
 def test_figures_of_a_codebook() -> None:
     codes = [np.array([0, 0, 1, 1]), np.array([2, 2])]
     labels = [np.array([[1], [1], [2], [3]]), np.array([[-100], [4]])]
-    figures = codebook_figures(codes, labels)
+    likeliest = likeliest_labels(codes, labels, 4)
+    assert likeliest[:, 0].tolist() == [1, 2, 4, -100]
+    figures = codebook_figures(codes, labels, likeliest)
     assert figures["used"] == 3 and figures["perplexity"] == pytest.approx(3.0)
-    assert figures["phone_purity"] == pytest.approx(4 / 5)
+    assert figures["phone_accuracy"] == pytest.approx(4 / 5)
+    others = codebook_figures([np.array([0, 3])], [np.array([[1], [2]])], likeliest)
+    assert others["phone_accuracy"] == 0.5
 
 
 @pytest.mark.gpu

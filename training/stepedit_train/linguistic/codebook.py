@@ -25,7 +25,7 @@ from stepedit_train.linguistic.supervision import IGNORED, frame_labels
 from stepedit_train.seeds import rng_of
 from stepedit_train.settings import Settings, resolve_path
 
-__all__ = ["CodebookSettings", "codebook_figures", "make_codebook"]
+__all__ = ["CodebookSettings", "codebook_figures", "likeliest_labels", "make_codebook"]
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -76,32 +76,49 @@ def _hidden(tokenizer: LinguisticTokenizer, cache: Cache, indices: list[int]) ->
     return found
 
 
-def codebook_figures(codes: list[IntArray], labels: list[IntArray]) -> dict[str, float]:
+def likeliest_labels(codes: list[IntArray], labels: list[IntArray], size: int) -> IntArray:
+    """Return the most frequent label of every code and place, int64, shape ``(size, 3)``.
+
+    Args:
+        codes: of every recording, shape ``(n,)``.
+        labels: 20 ms phone labels of the same recordings, shape ``(n, 3)``.
+        size: codes that there are; those never seen get ``IGNORED``.
+    """
+    flat, target = np.concatenate(codes), np.concatenate(labels)
+    best = np.full((size, target.shape[1]), IGNORED, dtype=np.int64)
+    for place in range(target.shape[1]):
+        is_known = target[:, place] != IGNORED
+        table = np.zeros((size, max(int(target.max()), 0) + 1), dtype=np.int64)
+        np.add.at(table, (flat[is_known], target[is_known, place]), 1)
+        seen = table.any(axis=1)
+        best[seen, place] = table[seen].argmax(axis=1)
+    return best
+
+
+def codebook_figures(
+    codes: list[IntArray], labels: list[IntArray], likeliest: IntArray
+) -> dict[str, float]:
     """Return how the codes are used and how well they tell the phones.
 
     Args:
         codes: of every recording, shape ``(n,)``.
         labels: 20 ms phone labels of the same recordings, shape ``(n, 3)``.
+        likeliest: label of every code and place, from recordings that were trained on.
 
     Returns:
-        ``used`` codes, ``perplexity`` of their distribution, and ``phone_purity``: the part of
-        known labels that the most frequent label of their code and place gets right.
+        ``frames``, ``used`` codes, ``perplexity`` of their distribution, and ``phone_accuracy``:
+        the part of known labels that ``likeliest`` gets right.
     """
     flat, target = np.concatenate(codes), np.concatenate(labels)
     share = np.bincount(flat) / len(flat)
     share = share[share > 0]
-    right = known = 0
-    for place in range(target.shape[1]):
-        is_known = target[:, place] != IGNORED
-        table = np.zeros((int(flat.max()) + 1, max(int(target.max()), 0) + 1), dtype=np.int64)
-        np.add.at(table, (flat[is_known], target[is_known, place]), 1)
-        right += int(table.max(axis=1).sum())
-        known += int(is_known.sum())
+    is_known = target != IGNORED
+    right = (likeliest[flat] == target)[is_known]
     return {
         "frames": float(len(flat)),
         "used": float(len(share)),
         "perplexity": float(np.exp(-(share * np.log(share)).sum())),
-        "phone_purity": right / max(known, 1),
+        "phone_accuracy": float(right.mean()) if len(right) else 0.0,
     }
 
 
@@ -142,21 +159,30 @@ def make_codebook(settings: CodebookSettings) -> Iterator[str]:
     export_tokenizer(out, tokenizer, centroids, settings.weights)
     done = LinguisticTokenizer.load(out)
     figures: dict[str, object] = {"step": step, "hours": round(seconds / 3600, 3)}
-    figures["train"] = _figures(done, cache, taken[:400])
+    codes, labels = _coded(done, cache, taken)
+    likeliest = likeliest_labels(codes, labels, settings.clusters)
+    figures["train"] = _rounded(codebook_figures(codes, labels, likeliest))
     splits = {item.split for item in Cache(folder, splits=("train", "dev", "test")).items}
     for split in sorted(splits & {"dev", "test"}):
         other = Cache(folder, ("audio", "phones"), (split,))
-        figures[split] = _figures(done, other, list(range(len(other))))
+        found = _coded(done, other, list(range(len(other))))
+        figures[split] = _rounded(codebook_figures(*found, likeliest))
     write_atomically(out / "figures.json", json.dumps(figures, indent=2).encode())
     yield f"{settings.clusters} centroids of step {step} in {out}: {json.dumps(figures)}"
 
 
-def _figures(tokenizer: LinguisticTokenizer, cache: Cache, indices: list[int]) -> dict[str, float]:
-    codes = [
-        tokenizer.quantise(torch.from_numpy(rows)) for rows in _hidden(tokenizer, cache, indices)
-    ]
+def _rounded(figures: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in figures.items()}
+
+
+def _coded(
+    tokenizer: LinguisticTokenizer, cache: Cache, indices: list[int]
+) -> tuple[list[IntArray], list[IntArray]]:
+    """Return the codes and the phone labels of recordings."""
+    hidden = _hidden(tokenizer, cache, indices)
+    codes = [tokenizer.quantise(torch.from_numpy(rows)) for rows in hidden]
     labels = [
         frame_labels(cache.read(index, "phones", "spikes"), len(code))
         for index, code in zip(indices, codes, strict=True)
     ]
-    return {name: round(value, 4) for name, value in codebook_figures(codes, labels).items()}
+    return codes, labels
