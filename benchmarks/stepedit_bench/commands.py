@@ -144,7 +144,7 @@ def _run(config: Any, out: str, engine: str, device: str, with_report: bool) -> 
 
     console = Console(stderr=True)
     for line in judge_estimates(config):
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, markup=False)
     loaded = _load(engine, device)
     columns = (
         TextColumn("bench"),

@@ -220,4 +220,4 @@ def print_table(groups: Sequence[Group], console: Console) -> None:
     console.print(table)
     for group in groups:
         for reason, count in list(group.reasons.items())[:3]:
-            console.print(f"{group.edit}: {count} x {reason}", highlight=False, style="dim")
+            console.print(f"{group.edit}: {count} x {reason}", highlight=False, markup=False, style="dim")
