@@ -220,4 +220,5 @@ def print_table(groups: Sequence[Group], console: Console) -> None:
     console.print(table)
     for group in groups:
         for reason, count in list(group.reasons.items())[:3]:
-            console.print(f"{group.edit}: {count} x {reason}", highlight=False, markup=False, style="dim")
+            line = f"{group.edit}: {count} x {reason}"
+            console.print(line, highlight=False, markup=False, style="dim")
