@@ -79,7 +79,7 @@ def engine(
 @click.command("memory", short_help="Watch an engine's memory over many edits.")
 @click.option("--engine", "name", required=True, help="Folder, hub id or name.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
-@click.option("--edits", default=200, show_default=True, type=click.IntRange(30), help="How many.")
+@click.option("--edits", default=200, show_default=True, type=click.IntRange(80), help="How many.")
 def memory(name: str, device: str, edits: int) -> None:
     """Carry out many edits with one engine and print how the process's memory grows."""
     from rich.progress import Progress
@@ -92,8 +92,8 @@ def memory(name: str, device: str, edits: int) -> None:
             name, device, edits, lambda done: progress.update(task, completed=done)
         )
     click.echo(
-        f"loaded {found.loaded:.0f} MB, after 20 edits {found.warm:.0f} MB, after {edits} "
-        f"{found.end:.0f} MB: growth {found.growth:+.1f} MB over {edits - 20} edits"
+        f"loaded {found.loaded:.0f} MB, after 70 edits {found.warm:.0f} MB, after {edits} "
+        f"{found.end:.0f} MB: growth {found.growth:+.1f} MB over {edits - 70} edits"
     )
 
 
