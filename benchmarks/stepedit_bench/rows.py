@@ -12,7 +12,7 @@ from typing import Any
 from stepedit_bench import preservation
 from stepedit_bench.preservation import BenchMeasures, Kept, Thresholds
 from stepedit_bench.produce import Produced, Protocol
-from stepedit_bench.store import write_bytes
+from stepedit_core.atomic import write_atomically
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
 from stepedit_core.registry import get_registry
@@ -113,7 +113,7 @@ def _write(bench: _Bench, name: str, audio: Utterance) -> dict[str, str]:
     buffer = io.BytesIO()
     # libsndfile stamps float files with the time of writing; these bytes must not change.
     wavfile.write(buffer, audio.sample_rate, audio.samples)
-    write_bytes(bench.folder / relative, buffer.getvalue())
+    write_atomically(bench.folder / relative, buffer.getvalue())
     return {"audio": relative, "audio_sha256": audio.digest}
 
 

@@ -11,36 +11,21 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError
 
-__all__ = ["RunStore", "read_results", "read_run", "write_bytes", "write_text"]
+__all__ = ["RunStore", "read_results", "read_run", "write_text"]
 
 RUN, JOURNAL, RESULTS, TIMINGS = "run.json", "journal.jsonl", "results.jsonl", "timings.jsonl"
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole: its name appears when it is complete."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole: its name appears when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+    write_atomically(path, text.encode())
 
 
 def _line(data: Mapping[str, Any]) -> str:

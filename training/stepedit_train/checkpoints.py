@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from stepedit_core.atomic import replace_file
 from stepedit_core.errors import CheckpointError
 from stepedit_train.batching import Position
-from stepedit_train.files import replace_file
 
 __all__ = [
     "Progress",

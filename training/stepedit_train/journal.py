@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
+from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import MissingDependencyError
-from stepedit_train.files import write_atomically
 
 __all__ = ["Journal", "read_journal"]
 

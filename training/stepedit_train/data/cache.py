@@ -19,8 +19,8 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from stepedit_core.atomic import replace_file
 from stepedit_core.errors import StepeditError
-from stepedit_train.files import replace_file
 
 __all__ = [
     "AUDIO_RATE",

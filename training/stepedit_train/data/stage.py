@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field
 from safetensors import safe_open
 
+from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import AudioError, StepeditError
 from stepedit_core.models.preprocess import limit_peak, preprocess_timed
 from stepedit_train.data.cache import (
@@ -26,7 +27,6 @@ from stepedit_train.data.cache import (
     write_block,
 )
 from stepedit_train.data.select import CorpusSettings, Selected, refusal, select_items
-from stepedit_train.files import write_atomically
 from stepedit_train.seeds import rng_of
 from stepedit_train.settings import Settings, resolve_path
 

@@ -11,13 +11,13 @@ import numpy.typing as npt
 import torch
 from pydantic import Field
 
+from stepedit_core.atomic import write_atomically
 from stepedit_core.codes import LINGUISTIC_SIZE
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.linguistic import Frontend, FrontendConfig, LinguisticTokenizer
 from stepedit_train.batching import pack_batches
 from stepedit_train.checkpoints import latest_checkpoint, read_checkpoint
 from stepedit_train.data.cache import Cache
-from stepedit_train.files import write_atomically
 from stepedit_train.linguistic.export import WeightFormat, export_tokenizer
 from stepedit_train.linguistic.model import encoder_of
 from stepedit_train.linguistic.stage import EncoderSizes, read_teacher

@@ -13,12 +13,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from stepedit_core.atomic import write_atomically
 from stepedit_core.models.linguistic import Cmvn, Frontend, FrontendConfig, SANMConfig
 from stepedit_core.models.linguistic.windows import WindowPlan, plan_windows
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import seed_everything
 from stepedit_train.data.cache import Cache
-from stepedit_train.files import write_atomically
 from stepedit_train.linguistic.augment import AugmentSettings, WarpedFrontend, augment
 from stepedit_train.linguistic.model import TaughtEncoder, ctc_loss, phone_loss
 from stepedit_train.linguistic.supervision import (

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
+from stepedit_core.atomic import replace_file
 from stepedit_core.errors import MissingDependencyError, StepeditError
 from stepedit_core.models.features import whisper_log_mel
 from stepedit_core.models.semantic import GRAPH, OnnxSemanticTokenizer
 from stepedit_train.checkpoints import latest_checkpoint, read_checkpoint
 from stepedit_train.data.cache import Cache
-from stepedit_train.files import replace_file
 from stepedit_train.semantic.model import SemanticEncoder, SemanticSizes
 from stepedit_train.settings import Settings, resolve_path
 
