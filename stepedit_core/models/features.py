@@ -16,7 +16,14 @@ from torch import Tensor
 from stepedit_core.errors import AudioError, CheckpointError
 from stepedit_core.models.torchaudio_compat import kaldi_fbank, resample
 
-__all__ = ["MelConfig", "kaldi_frames", "prompt_mel", "speaker_fbank", "whisper_log_mel"]
+__all__ = [
+    "MelConfig",
+    "kaldi_frames",
+    "power_mel",
+    "prompt_mel",
+    "speaker_fbank",
+    "whisper_log_mel",
+]
 
 WHISPER_N_FFT = 400
 WHISPER_HOP = 160
@@ -159,6 +166,26 @@ def speaker_fbank(samples: Tensor, sample_rate: int, n_mels: int = 80) -> Tensor
         )
     energies = kaldi_fbank(y, num_mel_bins=n_mels, sample_frequency=SPEAKER_RATE)
     return energies - energies.mean(dim=0, keepdim=True)
+
+
+def power_mel(samples: Tensor, n_mels: int = 40) -> Tensor:
+    """Return the power mel spectrogram that Resemblyzer's voice encoder reads: no logarithm.
+
+    25 ms Hann windows every 10 ms, centred on zero-padded samples, as librosa makes them.
+
+    Args:
+        samples: float32 at 16 kHz, shape ``(n,)``.
+        n_mels: bins, 0..8000 Hz.
+
+    Returns:
+        float32, shape ``(n_mels, 1 + n // 160)``.
+    """
+    window = torch.hann_window(SPEAKER_WINDOW, device=samples.device)
+    spectrum = torch.stft(
+        samples, SPEAKER_WINDOW, 160, window=window, pad_mode="constant", return_complex=True
+    )
+    filters = _mel_filters(SPEAKER_RATE, SPEAKER_WINDOW, n_mels, 0.0, None).to(samples.device)
+    return filters @ spectrum.abs().square()
 
 
 def kaldi_frames(

@@ -33,6 +33,7 @@ TOKENIZER_FILES = (
     "dengcunqin/*/config.yaml",
     "dengcunqin/*/configuration.json",
     "dengcunqin/*/model.pt",
+    "dengcunqin/*/model.safetensors",
 )
 """Files of Step-Audio-Tokenizer that inference reads."""
 

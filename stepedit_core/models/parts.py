@@ -16,7 +16,7 @@ from stepedit_core.models.decoder import Decoder
 from stepedit_core.models.features import MelConfig
 from stepedit_core.models.generation import TokenLayout
 from stepedit_core.models.layout import CheckpointFolders, find_folders
-from stepedit_core.models.speaker import OnnxSpeakerEncoder
+from stepedit_core.models.speaker import load_speaker
 from stepedit_core.models.step1.loading import load_step1
 from stepedit_core.models.step1.modeling import Step1ForCausalLM
 from stepedit_core.models.text import TextTokenizer
@@ -145,7 +145,7 @@ def load_parts(config: EngineConfig) -> EngineParts:
     if config.compile and device.type == "cuda":
         decoder.compile()
     # ONNX graphs run on CUDA where onnxruntime can, otherwise on the CPU; MPS has no provider.
-    speaker = OnnxSpeakerEncoder.load(folders.decoder, where)
+    speaker = load_speaker(folders.decoder, where)
     return EngineParts(
         name=_name(config, folders.model),
         device=device,

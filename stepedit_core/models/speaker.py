@@ -13,8 +13,9 @@ from torch import Tensor
 from stepedit_core.errors import CheckpointError
 from stepedit_core.models.features import speaker_fbank
 from stepedit_core.models.onnx import OnnxGraph, Provider
+from stepedit_core.models.speaker_ge2e import RESEMBLYZER_FILE, ResemblyzerEncoder
 
-__all__ = ["OnnxSpeakerEncoder", "SpeakerEncoder"]
+__all__ = ["OnnxSpeakerEncoder", "SpeakerEncoder", "load_speaker"]
 
 FloatArray = npt.NDArray[np.float32]
 GRAPH = "campplus.onnx"
@@ -31,6 +32,31 @@ class SpeakerEncoder(Protocol):
             sample_rate: Hz.
         """
         ...
+
+
+def load_speaker(folder: Path | str, device: str = "cpu") -> SpeakerEncoder:
+    """Load the speaker encoder that a decoder folder brings.
+
+    ``campplus.onnx`` is the published one; a folder with ``resemblyzer.safetensors`` in its
+    place has Resemblyzer's encoder. Flow and speaker encoder belong together, so a folder
+    holds one of them.
+
+    Args:
+        folder: such as ``CosyVoice-300M-25Hz``.
+        device: torch device of the rest of the engine.
+
+    Raises:
+        CheckpointError: if there is none or two, or the file is damaged.
+    """
+    folder = Path(folder)
+    if not (folder / RESEMBLYZER_FILE).is_file():
+        return OnnxSpeakerEncoder.load(folder, device)
+    if (folder / GRAPH).is_file():
+        raise CheckpointError(
+            f"{folder} holds two speaker encoders, {GRAPH} and {RESEMBLYZER_FILE}; remove the "
+            "one that the flow was not trained with"
+        )
+    return ResemblyzerEncoder.load(folder, device)
 
 
 class OnnxSpeakerEncoder:
