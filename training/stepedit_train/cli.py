@@ -8,7 +8,15 @@ import click
 
 __all__ = ["train"]
 
-STAGES = ("data", "linguistic", "linguistic-codebook", "semantic", "semantic-export", "sft")
+STAGES = (
+    "data",
+    "pieces",
+    "linguistic",
+    "linguistic-codebook",
+    "semantic",
+    "semantic-export",
+    "sft",
+)
 
 
 @click.command(short_help="Train one stage of a model, resumable.")

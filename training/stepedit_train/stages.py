@@ -26,6 +26,10 @@ def run_stage(stage: str, config: Path, given: Iterable[str] = ()) -> Iterator[s
         from stepedit_train.data.stage import DataSettings, make_cache
 
         yield from make_cache(load_settings(DataSettings, config, given))
+    elif stage == "pieces":
+        from stepedit_train.data.pieces import PiecesSettings, make_pieces
+
+        yield from make_pieces(load_settings(PiecesSettings, config, given))
     elif stage == "linguistic":
         from stepedit_train.linguistic.stage import LinguisticSettings, train_linguistic
 
