@@ -200,7 +200,10 @@ class Engine:
             features = self._features.get(utterance.digest)
             if features is None:
                 with self._clock.stage("reference", utterance.seconds):
-                    features = self.parts.reference.encode(utterance.samples, utterance.sample_rate)
+                    start = codes.start if self.parts.decoder.flow.aligned_reference else 0.0
+                    features = self.parts.reference.encode(
+                        utterance.samples, utterance.sample_rate, start
+                    )
                 self._features.put(utterance.digest, features)
             mel, voice = features.mel[0].numpy(), features.embedding[0].numpy()
             voices.append(Reference(codes.interleave(), mel, voice))
@@ -252,9 +255,9 @@ class Engine:
 
     def seconds_to_first_chunk(self) -> float:
         """Return how much generated audio the first streamed chunk waits for, in seconds."""
-        from stepedit_core.models.streamed import FIRST_CHUNK_GROUPS
+        from stepedit_core.models.streamed import first_chunk_groups
 
-        return FIRST_CHUNK_GROUPS * GROUP_SECONDS
+        return first_chunk_groups(self.parts) * GROUP_SECONDS
 
     # End ---------------------------------------------------------------------------------
 

@@ -141,16 +141,20 @@ class ReferenceEncoder:
         self.speaker = speaker
         self.mel = mel or MelConfig()
 
-    def encode(self, samples: FloatArray, sample_rate: int) -> PromptFeatures:
+    def encode(self, samples: FloatArray, sample_rate: int, start: float = 0.0) -> PromptFeatures:
         """Return the features of one reference, on the CPU.
 
         Args:
             samples: float32, shape ``(n,)`` or ``(channels, n)``; peak limited here.
             sample_rate: Hz.
+            start: second at which the mel begins, for decoders whose reference must lie on its
+                tokens' time grid; before 0 there is silence.
 
         Raises:
             AudioError: if the reference is empty, not finite, or too short for one frame.
         """
         limited = limit_peak(check_samples(samples, sample_rate))
-        mel = prompt_mel(torch.tensor(limited), sample_rate, self.mel)
+        first = round(start * sample_rate)
+        heard = np.pad(limited, (max(-first, 0), 0))[max(first, 0) :]
+        mel = prompt_mel(torch.tensor(heard), sample_rate, self.mel)
         return PromptFeatures(mel, self.speaker.embed(limited, sample_rate))

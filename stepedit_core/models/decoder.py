@@ -15,10 +15,11 @@ from torch import Tensor
 from stepedit_core.errors import EngineError
 from stepedit_core.models.decoder_checkpoint import read_decoder
 from stepedit_core.models.flow import (
-    CausalMaskedDiffWithXvec,
+    Flow,
     FlowInput,
     FlowNoise,
     align_mel,
+    pad_mel,
     token_rows,
 )
 from stepedit_core.models.vocoder import SeededSourceNoise, SourceNoise, Vocoder
@@ -73,7 +74,7 @@ class Decoder:
 
     def __init__(
         self,
-        flow: CausalMaskedDiffWithXvec,
+        flow: Flow,
         vocoder: Vocoder,
         *,
         mel_config: Mapping[str, Any] | None = None,
@@ -133,11 +134,11 @@ class Decoder:
         return self.vocoder.sample_rate
 
     def compile(self, backend: str = "inductor") -> None:
-        """Compile the velocity estimator for variable lengths; meant for CUDA.
+        """Compile the flow's solver for variable lengths; meant for CUDA.
 
         The first calls after this are slow. Streams keep using the eager form.
         """
-        self.flow.decoder.estimator.compile(dynamic=True, backend=backend)
+        self.flow.compile_solver(backend)
 
     def decode(
         self,
@@ -234,4 +235,6 @@ class Decoder:
             raise EngineError("decoder: the reference's mel or speaker vector is not finite")
         if self.prompt_dtype == "bf16":
             mel, speaker = mel.bfloat16().float(), speaker.bfloat16().float()
-        return rows, align_mel(mel, len(rows) * self.flow.encoder.factor), speaker
+        frames = len(rows) * self.flow.factor
+        fit = pad_mel if self.flow.aligned_reference else align_mel
+        return rows, fit(mel, frames), speaker

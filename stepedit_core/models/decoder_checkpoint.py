@@ -15,6 +15,8 @@ from stepedit_core.models.flow import (
     CausalMaskedDiffWithXvec,
     DiT,
     DualCodebookEmbedding,
+    Flow,
+    ReferencedMelDecoder,
     UpsampleConformerEncoderV2,
 )
 from stepedit_core.models.hyperyaml import build, read_hyperyaml
@@ -36,17 +38,20 @@ _CLASSES: Mapping[str, Callable[..., Any]] = {
     "hifigan.f0_predictor.ConvRNNF0Predictor": ConvRNNF0Predictor,
     "bigvgan.bigvgan.BigVGAN": BigVGAN,
 }
+_OWN: Mapping[str, Callable[..., Any]] = {
+    "stepedit.flow.ReferencedMelDecoder": ReferencedMelDecoder,
+}
 BUILDERS: Mapping[str, Callable[..., Any]] = {
     f"{package}.{name}": builder
     for package in ("stepvocoder.cosyvoice2", "cosyvoice2")
     for name, builder in _CLASSES.items()
-}
+} | _OWN
 """Every class path that a configuration may name, and what builds it here."""
 
 
 def read_decoder(
     folder: Path, device: torch.device | str, dtype: torch.dtype, fold: bool
-) -> tuple[CausalMaskedDiffWithXvec, HiFTGenerator | BigVGAN, dict[str, Any]]:
+) -> tuple[Flow, HiFTGenerator | BigVGAN, dict[str, Any]]:
     """Build both parts on the meta device and fill them from their files.
 
     Args:
@@ -67,7 +72,7 @@ def read_decoder(
     with torch.device("meta"):
         # All of it, so that a foreign tag is refused wherever it stands.
         parts = build(config, BUILDERS, config)
-    flow = _part(parts, "flow", CausalMaskedDiffWithXvec, folder)
+    flow = _part(parts, "flow", (CausalMaskedDiffWithXvec, ReferencedMelDecoder), folder)
     vocoder = _part(parts, "hift", (HiFTGenerator, BigVGAN), folder)
     mel_config = _part({"mel_conf": {}, **parts}, "mel_conf", dict, folder)
     # The small file first: folding replaces most of it before the large one comes.

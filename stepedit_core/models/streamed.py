@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from stepedit_core.codes import GROUP_SIZE
+from stepedit_core.codes import GROUP_SIZE, SEMANTIC_PER_GROUP
 from stepedit_core.config import SamplingConfig
 from stepedit_core.engines import GenerateRequest
 from stepedit_core.errors import EngineError, RouteError
@@ -17,12 +17,14 @@ from stepedit_core.models.parts import EngineParts
 from stepedit_core.models.requests import constraint_of, prompt_ids, sampling_of
 from stepedit_core.models.streaming import CHUNK_STEPS, StreamDecoder
 
-__all__ = ["FIRST_CHUNK_GROUPS", "stream_request"]
-
-FIRST_CHUNK_GROUPS = CHUNK_STEPS[0] // 3 + 1
-"""Groups (120 ms each) that the first chunk waits for: the chunk and one of look-ahead."""
+__all__ = ["first_chunk_groups", "stream_request"]
 
 FloatArray = npt.NDArray[np.float32]
+
+
+def first_chunk_groups(parts: EngineParts) -> int:
+    """Return the groups (120 ms each) that the first chunk waits for, its look-ahead included."""
+    return (CHUNK_STEPS[0] + parts.decoder.flow.lookahead) // SEMANTIC_PER_GROUP
 
 
 def stream_request(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from stepedit_core.codes import GROUP_SIZE, SEMANTIC_PER_GROUP
 from stepedit_core.errors import EngineError
 from stepedit_core.models.decoder import Decoder, FloatArray, Reference
-from stepedit_core.models.flow import FlowNoise, FlowStreamCache, token_rows
+from stepedit_core.models.flow import FlowNoise, token_rows
 from stepedit_core.models.vocoder import SeededSourceNoise, SourceNoise, VocoderStream
 
 __all__ = ["CHUNK_STEPS", "StreamDecoder"]
@@ -68,9 +69,9 @@ class StreamDecoder:
         """
         if not chunk_steps or any(s <= 0 or s % SEMANTIC_PER_GROUP for s in chunk_steps):
             raise ValueError(f"chunk_steps must be positive multiples of 3, not {chunk_steps}")
-        if decoder.flow.encoder.lookahead % SEMANTIC_PER_GROUP:
+        if decoder.flow.lookahead % SEMANTIC_PER_GROUP:
             raise EngineError(
-                f"stream: this checkpoint looks {decoder.flow.encoder.lookahead} steps ahead, "
+                f"stream: this checkpoint looks {decoder.flow.lookahead} steps ahead, "
                 f"which is not a whole number of token groups; decode without streaming"
             )
         self._decoder = decoder
@@ -78,10 +79,10 @@ class StreamDecoder:
         self._n_steps = decoder.n_steps if n_steps is None else n_steps
         self._noise = flow_noise or FlowNoise(seed, decoder.flow.bins)
         self._chunks = [_tokens_in(steps) for steps in chunk_steps]
-        self._lookahead = _tokens_in(decoder.flow.encoder.lookahead)
+        self._lookahead = _tokens_in(decoder.flow.lookahead)
         self._encoder_steps = encoder_steps
         self._waiting: list[int] = []
-        self._cache: FlowStreamCache | None = None
+        self._cache: Any = None
         source = source_noise or SeededSourceNoise(seed)
         self._voice: VocoderStream | None = decoder.vocoder.stream(source)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,8 +13,9 @@ from torch import Tensor, nn
 
 from stepedit_core.codes import GROUP_SIZE, LINGUISTIC_PER_GROUP, LINGUISTIC_SIZE, SEMANTIC_SIZE
 from stepedit_core.errors import EngineError
+from stepedit_core.models.features import MEL_FLOOR
 
-__all__ = ["PAD_ROW", "DualCodebookEmbedding", "align_mel", "token_rows"]
+__all__ = ["PAD_ROW", "DualCodebookEmbedding", "align_mel", "pad_mel", "token_rows"]
 
 PAD_ROW = LINGUISTIC_SIZE
 """Row of the embedding that stands for "no linguistic code at this time step"."""
@@ -66,6 +68,22 @@ def align_mel(mel: Tensor, frames: int) -> Tensor:
     if frames == 0 or len(mel) == 0:
         return mel.new_zeros(frames, mel.shape[1])
     return F.interpolate(mel.t().unsqueeze(0), size=frames, mode="nearest").squeeze(0).t()
+
+
+def pad_mel(mel: Tensor, frames: int) -> Tensor:
+    """Cut a mel spectrogram, or lengthen it by silence, to a number of frames.
+
+    For decoders that look the reference up: resizing would move its sounds off their tokens.
+
+    Args:
+        mel: natural-log values, float, shape ``(t, bins)``.
+        frames: wanted length.
+
+    Returns:
+        Same dtype, shape ``(frames, bins)``.
+    """
+    missing = max(0, frames - len(mel))
+    return F.pad(mel[:frames], (0, 0, 0, missing), value=math.log(MEL_FLOOR))
 
 
 class DualCodebookEmbedding(nn.Module):

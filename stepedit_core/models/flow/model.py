@@ -95,6 +95,19 @@ class CausalMaskedDiffWithXvec(nn.Module):
         self.encoder_proj = nn.Linear(encoder.width, output_size)
         self.decoder = decoder
 
+    aligned_reference = False
+    """The reference's mel is resized to its tokens' length, as in the public system."""
+
+    @property
+    def factor(self) -> int:
+        """Mel frames per token row."""
+        return self.encoder.factor
+
+    @property
+    def lookahead(self) -> int:
+        """Token rows that a stream's chunk needs beyond its own."""
+        return self.encoder.lookahead
+
     @property
     def device(self) -> torch.device:
         """Device of the weights."""
@@ -123,6 +136,10 @@ class CausalMaskedDiffWithXvec(nn.Module):
         """Return where the solver starts: the noise, or the noise around the predicted mean."""
         noise = noise.to(mu.device)
         return noise + mu.to(noise.dtype) if self.start_from_mean else noise
+
+    def compile_solver(self, backend: str) -> None:
+        """Compile the velocity estimator for variable lengths."""
+        self.decoder.estimator.compile(dynamic=True, backend=backend)
 
     @torch.inference_mode()
     def generate(self, inputs: Sequence[FlowInput], n_steps: int = 10) -> list[Tensor]:

@@ -113,7 +113,7 @@ class Predicted:
     Attributes:
         mel: shape ``(b, n, 4 * bins)``.
         phones: logits, shape ``(b, n, 2, phones)``.
-        pitch: octaves above the recording's median, shape ``(b, n)``.
+        pitch: octaves above 160 Hz, shape ``(b, n)``.
         voiced: logits, shape ``(b, n, 4)``.
         level: shape ``(b, n, 4)``, in units of 20 dB.
     """

@@ -17,6 +17,8 @@ Array = npt.NDArray[Any]
 CODE_SAMPLES = 640
 """Samples of 16 kHz in one code."""
 IGNORED = -100
+PITCH_ORIGIN = 160.0
+"""Hz."""
 PROSODY_PER_CODE = 4
 FLOOR_DB = -60.0
 
@@ -27,7 +29,8 @@ class Targets:
 
     Attributes:
         phones: int64, shape ``(n, 2)``, ``IGNORED`` where not known.
-        pitch: octaves above the recording's median, float32, shape ``(n,)``; 0 where unvoiced.
+        pitch: octaves above `PITCH_ORIGIN`, float32, shape ``(n,)``; 0 where unvoiced. Not relative
+            to the recording: an edit that raises a whole voice has to show in the codes.
         voiced: float32, shape ``(n, 4)``, 0 or 1.
         level: float32, shape ``(n, 4)``, below the loudest frame, in units of 20 dB.
     """
@@ -71,8 +74,7 @@ def targets_of(
         phones[:] = IGNORED
     f0, level = _fitted(prosody.astype(np.float32), PROSODY_PER_CODE * count)
     voiced = (f0 > 0).astype(np.float32)
-    median = float(np.median(f0[f0 > 0])) if voiced.any() else 1.0
-    octaves = np.where(f0 > 0, np.log2(np.maximum(f0, 1.0) / median), 0.0).reshape(count, -1)
+    octaves = np.where(f0 > 0, np.log2(np.maximum(f0, 1.0) / PITCH_ORIGIN), 0.0).reshape(count, -1)
     rows = voiced.reshape(count, -1)
     pitch = octaves.sum(1) / np.maximum(rows.sum(1), 1.0)
     relative = np.maximum(level - level.max(initial=FLOOR_DB), FLOOR_DB) / 20
