@@ -46,6 +46,10 @@ def run_stage(stage: str, config: Path, given: Iterable[str] = ()) -> Iterator[s
         from stepedit_train.semantic.export import SemanticExportSettings, export_semantic
 
         yield from export_semantic(load_settings(SemanticExportSettings, config, given))
+    elif stage == "vocoder":
+        from stepedit_train.vocoder.stage import VocoderSettings, train_vocoder
+
+        yield from train_vocoder(load_settings(VocoderSettings, config, given))
     elif stage == "sft":
         from stepedit_train.sft.stage import SftSettings, train_sft
 

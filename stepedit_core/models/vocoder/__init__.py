@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stepedit_core.models.vocoder.bigvgan import BigVGAN
+from stepedit_core.models.vocoder.harmonic_noise import HarmonicNoiseVocoder
 from stepedit_core.models.vocoder.hift import HiFTGenerator
 from stepedit_core.models.vocoder.protocol import (
     SeededSourceNoise,
@@ -15,6 +16,7 @@ from stepedit_core.models.vocoder.source import ConvRNNF0Predictor
 __all__ = [
     "BigVGAN",
     "ConvRNNF0Predictor",
+    "HarmonicNoiseVocoder",
     "HiFTGenerator",
     "SeededSourceNoise",
     "SourceNoise",

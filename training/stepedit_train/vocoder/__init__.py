@@ -1,0 +1,1 @@
+"""The vocoder: mel frames to a waveform, learned without an adversary."""

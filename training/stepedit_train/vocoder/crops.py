@@ -1,0 +1,94 @@
+"""Crops of recordings with what a vocoder is given and must give back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from stepedit_core.models.features import MelConfig, prompt_mel
+from stepedit_train.data.cache import Cache
+from stepedit_train.data.prosody import FRAME_SECONDS
+
+__all__ = ["VocoderBatch", "cut", "stack_crops"]
+
+MARGIN = 2
+"""Mel frames on each side that see the reflected ends of a signal; cut away."""
+
+
+@dataclass(frozen=True)
+class VocoderBatch:
+    """Crops of equal length.
+
+    Attributes:
+        wave: float32 at 24 kHz, ``(b, hop * t)``.
+        mel: natural log, float32 ``(b, bins, t)``.
+        hz: fundamental frequency every 10 ms, interpolated where unvoiced, ``(b, 2 * t + 1)``.
+        voicing: 0 to 1, ``(b, 2 * t + 1)``.
+        source_rate: Hz of the files, ``(b,)``.
+    """
+
+    wave: Tensor
+    mel: Tensor
+    hz: Tensor
+    voicing: Tensor
+    source_rate: Tensor
+
+
+def _pitch_at(
+    prosody: npt.NDArray[np.float16], times: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return Hz and voicing at times in seconds of the tokenizers' signal."""
+    f0 = prosody[0].astype(np.float64)
+    own = np.arange(len(f0)) * FRAME_SECONDS
+    is_voiced = f0 > 0
+    voicing = np.interp(times, own, is_voiced.astype(np.float64), left=0.0, right=0.0)
+    if not is_voiced.any():
+        return np.full(len(times), 160.0, np.float32), voicing.astype(np.float32)
+    # On the log scale; unvoiced frames are interpolated over.
+    octaves = np.interp(times, own[is_voiced], np.log2(f0[is_voiced]))
+    return np.exp2(octaves).astype(np.float32), voicing.astype(np.float32)
+
+
+def cut(
+    cache: Cache, index: int, start: int, frames: int, gain: float, config: MelConfig
+) -> VocoderBatch:
+    """Return a crop of one recording, as a batch of one.
+
+    Args:
+        cache: with audio and prosody.
+        index: of the recording.
+        start: first sample; whatever lies outside the recording is silent.
+        frames: mel frames.
+        gain: factor of the signal.
+        config: of the mel.
+    """
+    hop, rate = config.hop_size, config.sampling_rate
+    item = cache.items[index]
+    audio = cache.audio(index)
+    length = (frames + 2 * MARGIN) * hop
+    first = start - MARGIN * hop
+    part = np.zeros(length, np.float32)
+    low, high = max(first, 0), min(first + length, len(audio))
+    part[low - first : high - first] = audio[low:high] * np.float32(gain)
+    signal = torch.from_numpy(part)
+    mel = prompt_mel(signal, rate, config)[:, MARGIN:-MARGIN].transpose(1, 2)
+    times = start / rate + np.arange(2 * frames + 1) * (hop / 2 / rate) - item.start
+    hz, voicing = _pitch_at(cache.read(index, "prosody", "prosody"), times)
+    return VocoderBatch(
+        signal[None, MARGIN * hop : -MARGIN * hop],
+        mel,
+        torch.from_numpy(hz)[None],
+        torch.from_numpy(voicing)[None],
+        torch.tensor([float(item.source_rate)]),
+    )
+
+
+def stack_crops(crops: Sequence[VocoderBatch]) -> VocoderBatch:
+    """Join batches of crops of equal length."""
+    names = ("wave", "mel", "hz", "voicing", "source_rate")
+    return VocoderBatch(*(torch.cat([getattr(crop, name) for crop in crops]) for name in names))
