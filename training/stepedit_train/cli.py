@@ -6,21 +6,13 @@ from pathlib import Path
 
 import click
 
-__all__ = ["train"]
+from stepedit_train.stages import STAGES, run_stage
 
-STAGES = (
-    "data",
-    "pieces",
-    "linguistic",
-    "linguistic-codebook",
-    "semantic",
-    "semantic-export",
-    "sft",
-)
+__all__ = ["train"]
 
 
 @click.command(short_help="Train one stage of a model, resumable.")
-@click.argument("stage", type=click.Choice(STAGES))
+@click.argument("stage", type=click.Choice(tuple(STAGES)))
 @click.option(
     "--config",
     required=True,
@@ -38,7 +30,5 @@ def train(stage: str, config: Path, given: tuple[str, ...]) -> None:
     stepedit train data --config training/configs/embedded/data.toml
     stepedit train sft --config training/configs/sft.toml --set steps=500
     """  # noqa: D301 -- click reads the backspace as "keep these lines"
-    from stepedit_train.stages import run_stage
-
     for line in run_stage(stage, config, given):
         click.echo(line)

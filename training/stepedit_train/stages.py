@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from stepedit_core.errors import StepeditError
 from stepedit_train.settings import load_settings
 
-__all__ = ["run_stage"]
+__all__ = ["STAGES", "run_stage"]
+
+# Modules are named, not imported: most of them need torch, and one of them runs.
+STAGES: dict[str, tuple[str, str, str]] = {
+    "data": ("data.stage", "DataSettings", "make_cache"),
+    "pieces": ("data.pieces", "PiecesSettings", "make_pieces"),
+    "linguistic": ("linguistic.stage", "LinguisticSettings", "train_linguistic"),
+    "linguistic-codebook": ("linguistic.codebook", "CodebookSettings", "make_codebook"),
+    "semantic": ("semantic.stage", "SemanticSettings", "train_semantic"),
+    "semantic-export": ("semantic.export", "SemanticExportSettings", "export_semantic"),
+    "mel-data": ("mel.data", "MelDataSettings", "make_mel_data"),
+    "mel": ("mel.stage", "MelSettings", "train_mel"),
+    "mel-export": ("mel.export", "MelExportSettings", "export_mel"),
+    "sft": ("sft.stage", "SftSettings", "train_sft"),
+}
+"""Module below this package, class of the settings, and function, by stage."""
 
 
 def run_stage(stage: str, config: Path, given: Iterable[str] = ()) -> Iterator[str]:
@@ -22,37 +38,8 @@ def run_stage(stage: str, config: Path, given: Iterable[str] = ()) -> Iterator[s
     Raises:
         StepeditError: if a setting is wrong or the stage cannot be run.
     """
-    if stage == "data":
-        from stepedit_train.data.stage import DataSettings, make_cache
-
-        yield from make_cache(load_settings(DataSettings, config, given))
-    elif stage == "pieces":
-        from stepedit_train.data.pieces import PiecesSettings, make_pieces
-
-        yield from make_pieces(load_settings(PiecesSettings, config, given))
-    elif stage == "linguistic":
-        from stepedit_train.linguistic.stage import LinguisticSettings, train_linguistic
-
-        yield from train_linguistic(load_settings(LinguisticSettings, config, given))
-    elif stage == "linguistic-codebook":
-        from stepedit_train.linguistic.codebook import CodebookSettings, make_codebook
-
-        yield from make_codebook(load_settings(CodebookSettings, config, given))
-    elif stage == "semantic":
-        from stepedit_train.semantic.stage import SemanticSettings, train_semantic
-
-        yield from train_semantic(load_settings(SemanticSettings, config, given))
-    elif stage == "semantic-export":
-        from stepedit_train.semantic.export import SemanticExportSettings, export_semantic
-
-        yield from export_semantic(load_settings(SemanticExportSettings, config, given))
-    elif stage == "vocoder":
-        from stepedit_train.vocoder.stage import VocoderSettings, train_vocoder
-
-        yield from train_vocoder(load_settings(VocoderSettings, config, given))
-    elif stage == "sft":
-        from stepedit_train.sft.stage import SftSettings, train_sft
-
-        yield from train_sft(load_settings(SftSettings, config, given))
-    else:
+    if stage not in STAGES:
         raise StepeditError(f"there is no training stage {stage!r}")
+    name, settings, function = STAGES[stage]
+    module = importlib.import_module(f"stepedit_train.{name}")
+    yield from getattr(module, function)(load_settings(getattr(module, settings), config, given))

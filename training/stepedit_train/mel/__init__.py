@@ -1,0 +1,1 @@
+"""The mel decoder: tokens and a reference to mel spectrograms."""

@@ -1,0 +1,301 @@
+"""The ``mel`` stage: teach the mel decoder to find and to make the sound of codes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from stepedit_core.models.flow.convnext import time_mask
+from stepedit_core.models.flow.referenced import FACTOR, MelBatch, ReferencedMelDecoder
+from stepedit_train.batching import BatchPlan
+from stepedit_train.checkpoints import seed_everything
+from stepedit_train.loop import LoopSettings, Losses, Task, run_loop
+from stepedit_train.mel.noise import disturb_rows
+from stepedit_train.mel.store import MelStore
+from stepedit_train.seeds import rng_of
+from stepedit_train.settings import Settings, resolve_path
+
+__all__ = ["MelSettings", "MelSizes", "train_mel"]
+
+ROW_SECONDS = 0.04
+FLOOR = -11.5
+LEVELS = (8, 8, 8, 8)
+
+
+class MelSizes(Settings):
+    """Sizes of the decoder; see `ReferencedMelDecoder`."""
+
+    width: int = Field(default=192, ge=8)
+    """Channels."""
+    token_blocks: int = Field(default=4, ge=1)
+    """Blocks over tokens."""
+    reference_blocks: int = Field(default=2, ge=0)
+    """Blocks over the reference's mel."""
+    mel_blocks: int = Field(default=6, ge=2)
+    """Blocks over the target's frames."""
+    heads: int = Field(default=4, ge=1)
+    """Of the attention."""
+    spk_embed_dim: int = Field(default=256, ge=1)
+    """Size of the speaker vector."""
+
+    def build(self) -> ReferencedMelDecoder:
+        """Return a fresh decoder."""
+        return ReferencedMelDecoder(**self.model_dump(exclude={"base"}))
+
+
+class MelSettings(LoopSettings):
+    """Settings of the mel stage; the budget is in seconds of target and reference together."""
+
+    data: Path
+    """Folder that the mel-data stage made."""
+    out: Path
+    """Folder of the run."""
+    sizes: MelSizes = MelSizes()
+    """Of the network."""
+    self_share: float = Field(default=1.0, ge=0)
+    """Examples whose reference is the recording itself, for each recording."""
+    other_share: float = Field(default=1.0, ge=0)
+    """Examples whose reference is another recording of the speaker, for each recording."""
+    reverse: float = Field(default=0.3, ge=0, le=1)
+    """Part of the pairs that are learned from target to source."""
+    one_way: tuple[str, ...] = ("denoise",)
+    """Families whose source is nothing that anyone should want to make."""
+    max_rows: int = Field(default=100, ge=12)
+    """Longest target, rows of 40 ms."""
+    max_reference_rows: int = Field(default=150, ge=12)
+    """Longest reference."""
+    gap: float = Field(default=0.5, ge=0, le=1)
+    """How often a stretch of the reference is taken away, so that not everything is found."""
+    disturb: float = Field(default=0.5, ge=0, le=1)
+    """How often codes of the target are disturbed, as a language model's are wrong at times."""
+    gain_db: float = Field(default=6.0, ge=0)
+    """Levels of reference and target are changed together by up to this much."""
+    voice_noise: float = Field(default=0.05, ge=0)
+    """Deviation of the noise on the speaker vector, whose norm is 1."""
+    delta_weight: float = Field(default=0.5, ge=0)
+    """Of the absolute error of the frames' differences."""
+    dev_items: int = Field(default=24, ge=1)
+    """Examples of each kind that validation looks at."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """Indices of a target and its reference; None takes another recording of the speaker."""
+
+    target: int
+    reference: int | None
+    kind: str
+
+
+@dataclass(frozen=True)
+class MelTrainBatch:
+    """Input, and what should come of it.
+
+    Attributes:
+        rows: see `MelBatch`.
+        lengths: see `MelBatch`.
+        prompt_rows: see `MelBatch`.
+        prompt_lengths: see `MelBatch`.
+        prompt_mel: see `MelBatch`.
+        speaker: see `MelBatch`.
+        mel: wanted, float32, shape ``(batch, 2 * n, bins)``.
+    """
+
+    rows: Tensor
+    lengths: Tensor
+    prompt_rows: Tensor
+    prompt_lengths: Tensor
+    prompt_mel: Tensor
+    speaker: Tensor
+    mel: Tensor
+
+    @property
+    def given(self) -> MelBatch:
+        """What the decoder is given."""
+        return MelBatch(
+            self.rows,
+            self.lengths,
+            self.prompt_rows,
+            self.prompt_lengths,
+            self.prompt_mel,
+            self.speaker,
+        )
+
+
+def examples_of(store: MelStore, settings: MelSettings, split: str) -> list[Example]:
+    """Return the examples of a split, a seeded part of the pairs turned round."""
+    examples: list[Example] = []
+    rng = rng_of(settings.seed, "examples", split)
+    source: dict[tuple[str, str], int] = {}
+    for index, item in enumerate(store.items):
+        if item.split != split:
+            continue
+        if item.role == "source":
+            source[item.family, item.id] = index
+        elif item.role == "target":
+            a, b = source[item.family, item.id], index
+            if split == "train" and item.family not in settings.one_way:
+                a, b = (b, a) if rng.random() < settings.reverse else (a, b)
+            examples.append(Example(b, a, item.family))
+        else:
+            count = int(settings.self_share + rng.random()) if split == "train" else 1
+            examples += [Example(index, index, "self")] * count
+            count = int(settings.other_share + rng.random()) if split == "train" else 1
+            examples += [Example(index, None, "other")] * count
+    return examples
+
+
+class MelTask(Task):
+    """Examples of a store, and the loss of the decoder.
+
+    Args:
+        settings: of the stage.
+        store: utterances.
+    """
+
+    model: ReferencedMelDecoder
+
+    def __init__(self, settings: MelSettings, store: MelStore) -> None:
+        self.settings, self.store = settings, store
+        seed_everything(settings.seed)
+        self.model = settings.sizes.build()
+        self.examples = examples_of(store, settings, "train")
+        self.dev = examples_of(store, settings, "dev")
+        self.by_speaker: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for index, item in enumerate(store.items):
+            if item.role == "plain":
+                self.by_speaker[item.split, item.speaker].append(index)
+
+    def costs(self) -> list[float]:
+        """Return the seconds of each example, target and reference together."""
+        own, items = self.settings, self.store.items
+
+        def rows(index: int | None, most: int) -> int:
+            return most // 2 if index is None else min(items[index].rows, most)
+
+        return [
+            ROW_SECONDS * (rows(e.target, own.max_rows) + rows(e.reference, own.max_reference_rows))
+            for e in self.examples
+        ]
+
+    def batch(self, indices: Sequence[int], step: int) -> MelTrainBatch:
+        """Return crops with their references, disturbed."""
+        rng = rng_of(self.settings.seed, "batch", step)
+        return _stack([self._example(self.examples[i], rng, disturbed=True) for i in indices])
+
+    def _reference(self, example: Example, rng: np.random.Generator) -> int:
+        if example.reference is not None:
+            return example.reference
+        item = self.store.items[example.target]
+        found = [i for i in self.by_speaker[item.split, item.speaker] if i != example.target]
+        return int(rng.choice(found)) if found else example.target
+
+    def _example(self, example: Example, rng: np.random.Generator, *, disturbed: bool) -> _Parts:
+        own, store = self.settings, self.store
+        chosen = self._reference(example, rng)
+        rows, mel = store.rows(example.target), store.mel(example.target)
+        prompt, prompt_mel = store.rows(chosen), store.mel(chosen)
+        start = 3 * int(rng.integers(0, max(0, len(rows) - own.max_rows) // 3 + 1))
+        near = start if chosen == example.target else 0
+        rows = rows[start : start + own.max_rows]
+        mel = mel[FACTOR * start :][: FACTOR * len(rows)]
+        spare = max(0, len(prompt) - own.max_reference_rows)
+        first = 3 * (min(near, spare) // 3) if near else 3 * int(rng.integers(0, spare // 3 + 1))
+        prompt = prompt[first : first + own.max_reference_rows]
+        prompt_mel = prompt_mel[FACTOR * first :][: FACTOR * len(prompt)]
+        voices = store.speakers(store.items[chosen].speaker)
+        voice = voices[int(rng.integers(len(voices)))]
+        if disturbed:
+            if rng.random() < own.gap:
+                prompt, prompt_mel = _with_gap(prompt, prompt_mel, rng)
+            if rng.random() < own.disturb:
+                rows = disturb_rows(rows, rng, LEVELS)
+            gain = np.float32(rng.uniform(-own.gain_db, own.gain_db) * np.log(10) / 20)
+            mel, prompt_mel = np.maximum(mel + gain, FLOOR), np.maximum(prompt_mel + gain, FLOOR)
+            voice = voice + rng.normal(0, own.voice_noise / 16, voice.shape).astype(np.float32)
+        return _Parts(rows, mel, prompt, prompt_mel, voice)
+
+    def loss(self, batch: MelTrainBatch) -> Losses:
+        """Return the absolute errors of frames and of their differences."""
+        batch = self.moved(batch)
+        made = self.model(batch.given)
+        mask = time_mask(FACTOR * batch.lengths, made.shape[1])
+        count = mask.sum() * made.shape[2]
+        error = made - batch.mel
+        mel = (error.abs() * mask).sum() / count
+        delta = ((error[:, 1:] - error[:, :-1]).abs() * mask[:, 1:]).sum() / count
+        total = mel + self.settings.delta_weight * delta
+        return Losses(total, {"mel": mel.item(), "delta": delta.item()})
+
+    def validate(self) -> Mapping[str, float]:
+        """Return the mel error on speakers not trained on, by kind of reference."""
+        sums: dict[str, list[float]] = defaultdict(list)
+        for number, example in enumerate(self.dev):
+            if len(sums[example.kind]) >= self.settings.dev_items:
+                continue
+            rng = rng_of(self.settings.seed, "dev", number)
+            batch = self.moved(_stack([self._example(example, rng, disturbed=False)]))
+            error = (self.model(batch.given) - batch.mel).abs().mean().item()
+            sums[example.kind].append(error)
+        return {f"mel/{kind}": float(np.mean(values)) for kind, values in sums.items() if values}
+
+
+@dataclass(frozen=True)
+class _Parts:
+    rows: npt.NDArray[np.int64]
+    mel: npt.NDArray[np.float32]
+    prompt: npt.NDArray[np.int64]
+    prompt_mel: npt.NDArray[np.float32]
+    voice: npt.NDArray[np.float32]
+
+
+def _with_gap(
+    rows: npt.NDArray[np.int64], mel: npt.NDArray[np.float32], rng: np.random.Generator
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Take a stretch of whole groups away, from a fifth to four fifths of all."""
+    groups = len(rows) // 3
+    if groups < 5:
+        return rows, mel
+    size = int(groups * rng.uniform(0.2, 0.8))
+    start = int(rng.integers(0, groups - size + 1))
+    kept = np.r_[0 : 3 * start, 3 * (start + size) : len(rows)]
+    frames = (FACTOR * kept[:, None] + np.arange(FACTOR)).ravel()
+    return rows[kept], mel[frames]
+
+
+def _stack(parts: Sequence[_Parts]) -> MelTrainBatch:
+    def padded(arrays: Sequence[npt.NDArray[np.generic]]) -> Tensor:
+        return pad_sequence([torch.from_numpy(array) for array in arrays], batch_first=True)
+
+    return MelTrainBatch(
+        padded([one.rows for one in parts]),
+        torch.tensor([len(one.rows) for one in parts]),
+        padded([one.prompt for one in parts]),
+        torch.tensor([len(one.prompt) for one in parts]),
+        padded([one.prompt_mel for one in parts]),
+        torch.from_numpy(np.stack([one.voice for one in parts])),
+        padded([one.mel for one in parts]),
+    )
+
+
+def train_mel(settings: MelSettings) -> Iterator[str]:
+    """Train the mel decoder, or go on; yield lines that say what was done."""
+    store = MelStore(resolve_path(settings, settings.data))
+    task = MelTask(settings, store)
+    plan = BatchPlan(task.costs(), settings.budget, settings.seed)
+    size = sum(weight.numel() for weight in task.model.parameters())
+    yield f"{len(task.examples)} examples, {len(task.dev)} to validate on; {size / 1e6:.2f} M"
+    names = hashlib.sha256("\n".join(store.names).encode()).hexdigest()[:16]
+    out = resolve_path(settings, settings.out)
+    progress = run_loop(task, plan, settings, out, names)
+    yield f"{progress.step} of {settings.steps} steps done; log in {out}"
