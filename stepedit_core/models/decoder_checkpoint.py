@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
@@ -20,7 +20,12 @@ from stepedit_core.models.flow import (
     UpsampleConformerEncoderV2,
 )
 from stepedit_core.models.hyperyaml import build, read_hyperyaml
-from stepedit_core.models.vocoder import BigVGAN, ConvRNNF0Predictor, HiFTGenerator
+from stepedit_core.models.vocoder import (
+    BigVGAN,
+    ConvRNNF0Predictor,
+    HarmonicNoiseVocoder,
+    HiFTGenerator,
+)
 from stepedit_core.models.weights import load_into, read_state_dict
 
 __all__ = ["BUILDERS", "COSYVOICE_FOLDER", "read_decoder"]
@@ -40,6 +45,7 @@ _CLASSES: Mapping[str, Callable[..., Any]] = {
 }
 _OWN: Mapping[str, Callable[..., Any]] = {
     "stepedit.flow.ReferencedMelDecoder": ReferencedMelDecoder,
+    "stepedit.vocoder.HarmonicNoiseVocoder": HarmonicNoiseVocoder,
 }
 BUILDERS: Mapping[str, Callable[..., Any]] = {
     f"{package}.{name}": builder
@@ -48,10 +54,12 @@ BUILDERS: Mapping[str, Callable[..., Any]] = {
 } | _OWN
 """Every class path that a configuration may name, and what builds it here."""
 
+AnyVocoder = HiFTGenerator | BigVGAN | HarmonicNoiseVocoder
+
 
 def read_decoder(
     folder: Path, device: torch.device | str, dtype: torch.dtype, fold: bool
-) -> tuple[Flow, HiFTGenerator | BigVGAN, dict[str, Any]]:
+) -> tuple[Flow, AnyVocoder, dict[str, Any]]:
     """Build both parts on the meta device and fill them from their files.
 
     Args:
@@ -73,7 +81,7 @@ def read_decoder(
         # All of it, so that a foreign tag is refused wherever it stands.
         parts = build(config, BUILDERS, config)
     flow = _part(parts, "flow", (CausalMaskedDiffWithXvec, ReferencedMelDecoder), folder)
-    vocoder = _part(parts, "hift", (HiFTGenerator, BigVGAN), folder)
+    vocoder = _part(parts, "hift", get_args(AnyVocoder), folder)
     mel_config = _part({"mel_conf": {}, **parts}, "mel_conf", dict, folder)
     # The small file first: folding replaces most of it before the large one comes.
     _fill(vocoder, _weight_file(folder, "hift"), device, torch.float32)
@@ -118,7 +126,7 @@ def _weight_file(folder: Path, stem: str) -> Path:
 
 def _fill(module: nn.Module, file: Path, device: torch.device | str, dtype: torch.dtype) -> None:
     """Read a part's weights into a module that lives on the meta device."""
-    vocoder = module if isinstance(module, HiFTGenerator | BigVGAN) else None
+    vocoder = module if isinstance(module, AnyVocoder) else None
     # Mapping saves memory only where the tensors are used as they are stored, or leave the host.
     as_stored = dtype is torch.float32 and vocoder is None
     state = read_state_dict(file, mmap=as_stored or torch.device(device).type != "cpu")
