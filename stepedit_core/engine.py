@@ -20,10 +20,10 @@ from stepedit_core.models.cache import LruCache
 from stepedit_core.models.decoder import DecodeInput, Reference
 from stepedit_core.models.parts import EngineParts, load_parts
 from stepedit_core.models.requests import (
+    aligned_prompt,
     codes_of,
     constraint_of,
     most_groups,
-    prompt_ids,
     sampling_of,
 )
 from stepedit_core.models.stages import StageClock, StageTimes
@@ -143,26 +143,22 @@ class Engine:
         from stepedit_core.models.generation import generate
 
         parts, sampling = self.parts, self.config.sampling
-        prompts = [prompt_ids(request, parts.text, parts.encoding) for request in requests]
-        budgets = [parts.budget(len(ids), sampling.max_length) for ids in prompts]
-        constraints = [
-            constraint_of(request, ids, budget, sampling)
-            for request, ids, budget in zip(requests, prompts, budgets, strict=True)
-        ]
-        longest = [
-            GROUP_SIZE * most_groups(request, budget, sampling)
-            for request, budget in zip(requests, budgets, strict=True)
-        ]
+        prompts = [aligned_prompt(request, parts.text, parts.encoding) for request in requests]
+        budgets = [parts.budget(len(prompt.ids), sampling.max_length) for prompt in prompts]
+        asked = list(zip(requests, prompts, budgets, strict=True))
+        constraints = [constraint_of(r, prompt.ids, most, sampling) for r, prompt, most in asked]
+        longest = [GROUP_SIZE * most_groups(r, most, sampling) for r, _, most in asked]
         with self._lock, self._clock.stage("generate") as note:
             outputs = generate(
                 parts.model,
-                prompts,
+                [prompt.ids for prompt in prompts],
                 layout=parts.layout,
                 sampling=sampling_of(sampling),
                 constraints=constraints if sampling.grammar else None,
                 seeds=[request.seed for request in requests],
                 max_new_tokens=budgets if sampling.grammar else longest,
                 graphs=None if self.config.compile else False,
+                alignments=[prompt.alignment for prompt in prompts],
             )
             codes = [
                 codes_of(out, request, parts)

@@ -27,11 +27,13 @@ from stepedit_core.models.text import TextTokenizer, read_tokenizer_config
 
 __all__ = [
     "MAX_TOKENS",
+    "FramedPrompt",
     "PromptEncoding",
     "Turn",
     "check_budget",
     "clone_speaker_name",
     "encode_prompt",
+    "frame_prompt",
     "parse_audio_string",
     "preferred_encoding",
 ]
@@ -71,6 +73,39 @@ class Turn:
             raise ValueError(f"the text has {text.count(slot)} audio slots {slot!r}, not one")
         before, found, after = text.partition(slot)
         return cls(before, [int(token) for token in audio] if found else None, after)
+
+
+@dataclass(frozen=True)
+class FramedPrompt:
+    """The ids of a prompt, and where its parts lie.
+
+    Attributes:
+        ids: all ids.
+        audio: (start, stop) of the audio.
+        text: (start, stop) of the user turn's text where that turn has no audio (a clone's
+            words to speak); otherwise None.
+    """
+
+    ids: list[int]
+    audio: tuple[int, int]
+    text: tuple[int, int] | None
+
+
+def frame_prompt(
+    tokenizer: TextTokenizer, system: Turn, user: Turn, encoding: PromptEncoding = "r1"
+) -> FramedPrompt:
+    """Return ``encode_prompt``'s ids, and where audio and the words to speak lie in them."""
+    ids = encode_prompt(tokenizer, system, user, encoding)
+    first, count = tokenizer.audio_base_id, tokenizer.audio_count
+    places = [at for at, i in enumerate(ids) if first <= i < first + count]
+    audio = (places[0], places[-1] + 1) if places else (0, 0)
+    if user.audio is not None:
+        return FramedPrompt(ids, audio, None)
+    # The last turn mark before the assistant's ends the words. They are counted from there, as
+    # a head that is encoded together with them has no fixed length in every vocabulary.
+    stop = max(at for at, i in enumerate(ids) if i == tokenizer.eot_id)
+    words = len(tokenizer.encode(user.before, first=False))
+    return FramedPrompt(ids, audio, (stop - words, stop))
 
 
 def encode_prompt(

@@ -8,6 +8,7 @@ from stepedit_core.models.constraints import Segment
 from stepedit_core.models.generation_request import Ids, TokenLayout
 from stepedit_core.models.generation_session import Generated, Session, release_graphs
 from stepedit_core.models.sampling import Sampling
+from stepedit_core.models.step1.alignment import Alignment
 from stepedit_core.models.step1.modeling import Step1ForCausalLM
 
 __all__ = ["Generated", "TokenLayout", "generate", "release_graphs", "stream"]
@@ -24,6 +25,7 @@ def generate(
     max_new_tokens: int | Sequence[int] | None = None,
     check_every: int | None = None,
     graphs: bool | None = None,
+    alignments: Sequence[Alignment | None] | None = None,
 ) -> list[Generated]:
     """Generate for a batch of prompts; each item gives what it would give alone.
 
@@ -39,6 +41,8 @@ def generate(
             None is what the context leaves.
         check_every: steps between two looks at whether all are done; None: 1 on CPU, else 16.
         graphs: replay decode steps as CUDA graphs; None: on CUDA devices.
+        alignments: one per item, needed by models with a ``source_alignment`` and not looked
+            at by others.
 
     Raises:
         BudgetError: if a prompt and its output do not fit the context.
@@ -47,7 +51,9 @@ def generate(
     """
     if not prompts:
         return []
-    session = Session(model, prompts, layout, sampling, constraints, seeds, max_new_tokens, graphs)
+    session = Session(
+        model, prompts, layout, sampling, constraints, seeds, max_new_tokens, graphs, alignments
+    )
     for _ in session.run(check_every):
         pass
     return session.results()
@@ -64,6 +70,7 @@ def stream(
     max_new_tokens: int | None = None,
     check_every: int | None = None,
     graphs: bool | None = None,
+    alignment: Alignment | None = None,
 ) -> Iterator[int]:
     """Yield the new ids of one prompt as they come: those that ``generate`` returns.
 
@@ -79,5 +86,6 @@ def stream(
         None if seed is None else [seed],
         max_new_tokens,
         graphs,
+        None if alignment is None else [alignment],
     )
     return session.stream(check_every)

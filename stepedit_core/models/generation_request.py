@@ -10,9 +10,18 @@ from torch import Tensor
 from stepedit_core.models.chat import MAX_TOKENS, check_budget
 from stepedit_core.models.constraints import CODE_COUNT
 from stepedit_core.models.sampling import Sampling
+from stepedit_core.models.step1.alignment import Alignment
 from stepedit_core.models.text import TextTokenizer
 
-__all__ = ["Ids", "TokenLayout", "allowances", "as_list", "check_layout", "checked_seeds"]
+__all__ = [
+    "Ids",
+    "TokenLayout",
+    "allowances",
+    "as_list",
+    "check_layout",
+    "checked_alignments",
+    "checked_seeds",
+]
 
 Ids = Sequence[int] | Tensor
 
@@ -60,6 +69,23 @@ def checked_seeds(seeds: Sequence[int] | None, size: int, sampling: Sampling) ->
     if len(seeds) != size:
         raise ValueError(f"{size} prompts but {len(seeds)} seeds")
     return seeds
+
+
+def checked_alignments(
+    alignments: Sequence[Alignment | None] | None, size: int, setting: object
+) -> Sequence[Alignment | None] | None:
+    """Return one alignment per prompt, or None for a model whose ``setting`` is None.
+
+    Raises:
+        ValueError: if the model needs alignments and none are given, or their number differs.
+    """
+    if alignments is not None and len(alignments) != size:
+        raise ValueError(f"{size} prompts but {len(alignments)} alignments")
+    if setting is None:
+        return None
+    if alignments is None:
+        raise ValueError("the model has a source_alignment: give one alignment per prompt")
+    return alignments
 
 
 def allowances(

@@ -18,9 +18,11 @@ from stepedit_core.models.generation_request import (
     allowances,
     as_list,
     check_layout,
+    checked_alignments,
     checked_seeds,
 )
 from stepedit_core.models.sampling import Sampling, noise_keys, pick, repeated_id
+from stepedit_core.models.step1.alignment import Alignment, alignment_tensor
 from stepedit_core.models.step1.decoding import Decoder, GraphDecoder, audio_head, full_head
 from stepedit_core.models.step1.modeling import Step1ForCausalLM
 
@@ -69,6 +71,7 @@ class Session:
         seeds: Sequence[int] | None,
         max_new_tokens: int | Sequence[int] | None,
         graphs: bool | None,
+        alignments: Sequence[Alignment | None] | None = None,
     ) -> None:
         self.model, self.layout = model, layout
         self.sampling = sampling = sampling or Sampling()
@@ -76,6 +79,7 @@ class Session:
         self.graphs = self.device.type == "cuda" if graphs is None else graphs
         rows = [as_list(prompt) for prompt in prompts]
         size = len(rows)
+        self.alignments = checked_alignments(alignments, size, model.config.source_alignment)
         seeds = checked_seeds(seeds, size, sampling)
         allowed = allowances(rows, max_new_tokens, model.config.max_seq_len)
         self.plans: list[Plan] | None = None
@@ -159,16 +163,19 @@ class Session:
             self._emit(decoder.step(self.token))
         yield self.done_steps
 
-    def _padded(self) -> tuple[Tensor, Tensor | None]:
-        """Return the prompts padded on the left, and which of their ids are real."""
+    def _padded(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return the prompts padded on the left, which ids are real, and the alignments."""
         longest = max(map(len, self.rows))
         pad = self.model.config.pad_token_id or 0
-        ids = torch.tensor([[pad] * (longest - len(row)) + row for row in self.rows])
-        if all(len(row) == longest for row in self.rows):
-            return ids.to(self.device), None
-        lengths = torch.tensor([len(row) for row in self.rows])
-        valid = torch.arange(longest)[None] >= (longest - lengths)[:, None]
-        return ids.to(self.device), valid.to(self.device)
+        padding = [longest - len(row) for row in self.rows]
+        ids = torch.tensor([[pad] * n + row for n, row in zip(padding, self.rows, strict=True)])
+        records = None
+        if self.alignments is not None:
+            records = alignment_tensor(self.alignments, padding).to(self.device)
+        if not any(padding):
+            return ids.to(self.device), None, records
+        valid = torch.arange(longest)[None] >= torch.tensor(padding)[:, None]
+        return ids.to(self.device), valid.to(self.device), records
 
     def _emit(self, logits: Tensor) -> None:
         """Pick, constrain and store one id per item; no question to the host."""

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stepedit_core.codes import GROUP_SIZE, DualCodes
 from stepedit_core.config import SamplingConfig
-from stepedit_core.engines import GenerateRequest
+from stepedit_core.engines import FreeGroups, GenerateRequest
 from stepedit_core.errors import BudgetError, EngineError
-from stepedit_core.models.chat import PromptEncoding, Turn, clone_speaker_name, encode_prompt
+from stepedit_core.models.chat import (
+    FramedPrompt,
+    PromptEncoding,
+    Turn,
+    clone_speaker_name,
+    frame_prompt,
+)
 from stepedit_core.models.constraints import CODE_COUNT, Free, Segment, grammar, mask
 from stepedit_core.models.sampling import Sampling
+from stepedit_core.models.step1.alignment import Alignment
 from stepedit_core.models.text import TextTokenizer
 from stepedit_core.prompt import Part, Slot
 
@@ -19,7 +27,15 @@ if TYPE_CHECKING:
     from stepedit_core.models.generation import Generated
     from stepedit_core.models.parts import EngineParts
 
-__all__ = ["codes_of", "constraint_of", "most_groups", "prompt_ids", "sampling_of"]
+__all__ = [
+    "AlignedPrompt",
+    "aligned_prompt",
+    "codes_of",
+    "constraint_of",
+    "most_groups",
+    "prompt_ids",
+    "sampling_of",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -47,15 +63,64 @@ def _turn(parts: tuple[Part, ...], speaker: str, audio: DualCodes) -> Turn:
     return Turn(before, audio.interleave(), after)
 
 
+@dataclass(frozen=True)
+class AlignedPrompt:
+    """What a model is given of a request.
+
+    Attributes:
+        ids: the prompt's ids.
+        alignment: where the answer is expected to stand in the source (or, for a clone, in
+            the text), for models with a time-aligned prior.
+    """
+
+    ids: list[int]
+    alignment: Alignment
+
+
 def prompt_ids(
     request: GenerateRequest, tokenizer: TextTokenizer, encoding: PromptEncoding
 ) -> list[int]:
     """Return the ids of a request's prompt, its audio slot filled with the codes."""
+    return aligned_prompt(request, tokenizer, encoding).ids
+
+
+def aligned_prompt(
+    request: GenerateRequest, tokenizer: TextTokenizer, encoding: PromptEncoding
+) -> AlignedPrompt:
+    """Return the ids of a request's prompt, and the answer's expected place in its source."""
     speech = request.utterance
     speaker = clone_speaker_name(speech.transcript or "", speech.samples, encoding)
     system = _turn(request.prompt.system, speaker, request.codes)
     user = _turn(request.prompt.user, speaker, request.codes)
-    return encode_prompt(tokenizer, system, user, encoding)
+    framed = frame_prompt(tokenizer, system, user, encoding)
+    return AlignedPrompt(framed.ids, _alignment(request, framed))
+
+
+def _alignment(request: GenerateRequest, framed: FramedPrompt) -> Alignment:
+    """Return the expected alignment: even pace, or the joins of a confined generation."""
+    answer = len(framed.ids)
+    if framed.text is not None:
+        start, stop = framed.text
+        expected = max(1.0, request.codes.groups * request.length_ratio)
+        return Alignment(start, stop, answer, "text", ((0.0, (stop - start) / expected),))
+    if request.free is None:
+        bends: tuple[tuple[float, float], ...] = ((0.0, 1 / max(request.length_ratio, 0.01)),)
+    else:
+        bends = _bends(request.free)
+    return Alignment(*framed.audio, answer, "audio", bends)
+
+
+def _bends(free: tuple[FreeGroups, ...]) -> tuple[tuple[float, float], ...]:
+    """Return the changes of pace where copied parts (pace 1) meet the free ones."""
+    bends, shift = [(0.0, 1.0)], 0.0
+    for part in free:
+        # What is left out whole is passed over within half a group of what follows.
+        width = part.length or 0.5
+        extra = 0.0 if part.length else 0.5
+        change = (part.stop - part.start + extra) / width - 1
+        bends += [(part.start + shift, change), (part.start + shift + width, -change)]
+        shift += part.length - (part.stop - part.start)
+    return tuple(bends)
 
 
 def constraint_of(

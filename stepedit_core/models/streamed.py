@@ -14,7 +14,7 @@ from stepedit_core.errors import EngineError, RouteError
 from stepedit_core.models.decoder import Reference
 from stepedit_core.models.generation import stream
 from stepedit_core.models.parts import EngineParts
-from stepedit_core.models.requests import constraint_of, prompt_ids, sampling_of
+from stepedit_core.models.requests import aligned_prompt, constraint_of, sampling_of
 from stepedit_core.models.streaming import CHUNK_STEPS, StreamDecoder
 
 __all__ = ["first_chunk_groups", "stream_request"]
@@ -39,7 +39,8 @@ def stream_request(
     """
     if request.free is not None:
         raise RouteError("an edit that is confined to spans cannot be streamed; use edit()")
-    ids = prompt_ids(request, parts.text, parts.encoding)
+    prompt = aligned_prompt(request, parts.text, parts.encoding)
+    ids = prompt.ids
     budget = parts.budget(len(ids), sampling.max_length)
     tokens = stream(
         parts.model,
@@ -49,6 +50,7 @@ def stream_request(
         constraint=constraint_of(request, ids, budget, sampling),
         seed=request.seed,
         max_new_tokens=budget,
+        alignment=prompt.alignment,
     )
     base = parts.layout.audio_base
     with StreamDecoder(parts.decoder, voice, request.seed) as session:

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
+from stepedit_core.models.step1.alignment import DEFAULT_ALIGNMENT, Alignment, alignment_tensor
 from stepedit_core.models.step1.configuration import Step1Config
 from stepedit_core.models.step1.loading import load_step1, load_weights, read_safetensors
 from stepedit_core.models.step1.modeling import Step1ForCausalLM, Step1Model
 
 __all__ = [
+    "DEFAULT_ALIGNMENT",
+    "Alignment",
     "Step1Config",
     "Step1ForCausalLM",
     "Step1Model",
+    "alignment_tensor",
     "load_step1",
     "load_weights",
     "read_safetensors",

@@ -13,6 +13,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from stepedit_core.models.step1.alignment import AlignmentRule
+
 __all__ = ["AlibiBias", "alibi_slopes"]
 
 # Elements of one bias block. 2**25 float32 values are 128 MiB: large enough that prompts of
@@ -55,6 +57,8 @@ class AlibiBias:
         dtype: torch.dtype,
         device: torch.device,
         key_valid: Tensor | None = None,
+        rule: AlignmentRule | None = None,
+        records: Tensor | None = None,
     ) -> None:
         """Describe the bias of ``rows`` queries whose first one stands at slot ``start``.
 
@@ -67,6 +71,8 @@ class AlibiBias:
             device: where queries live.
             key_valid: bool, shape ``(batch, keys)``, False at padding. Shorter than the keys
                 is allowed: later slots count as valid.
+            rule: slopes and offsets of the time-aligned heads; None: there are none.
+            records: float32 ``(batch, columns)`` of ``alignment_tensor``, given with ``rule``.
         """
         self._slopes = _slopes_on(heads, device).view(1, groups, heads // groups, 1, 1)
         self._heads = heads
@@ -75,11 +81,13 @@ class AlibiBias:
         self._dtype = dtype
         self._device = device
         self._key_valid = key_valid
+        self._rule, self._records = rule, records
         self._whole: Tensor | None = None
 
     def block_rows(self, keys: int) -> int:
         """Return how many query rows one block may hold for ``keys`` keys."""
-        batch = 1 if self._key_valid is None else self._key_valid.shape[0]
+        sized = self._records if self._key_valid is None else self._key_valid
+        batch = 1 if sized is None else sized.shape[0]
         return max(1, _BLOCK_ELEMENTS // (batch * self._heads * keys))
 
     def whole(self, keys: int) -> Tensor:
@@ -93,6 +101,10 @@ class AlibiBias:
         row = torch.arange(first, last, device=self._device) + self.start
         distance = row[:, None] - torch.arange(keys, device=self._device)[None, :]
         bias = -self._slopes * distance.clamp(min=0).to(torch.float32).sqrt()
+        if self._rule is not None and self._records is not None:
+            cost, holds = self._rule.cost(self._records, row, keys)
+            heads = bias.shape[1:3]
+            bias = torch.where(holds.unflatten(1, heads), -cost.unflatten(1, heads), bias)
         hidden = (distance < 0)[None, None, None]
         if self._key_valid is not None:
             hidden = hidden | ~self._padded_valid(keys)[:, None, None, None, :]

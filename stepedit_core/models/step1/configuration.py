@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 
 from transformers import PretrainedConfig
 
+from stepedit_core.models.step1.alignment import check_rule
+
 __all__ = ["Step1Config"]
 
 
@@ -27,6 +29,8 @@ class Step1Config(PretrainedConfig):  # type: ignore[misc,no-untyped-call,unused
         eos_token_id: id that ends a turn (``<|EOT|>``).
         pad_token_id: id that fills batches.
         tie_word_embeddings: always False in public checkpoints, whose config lacks the key.
+        source_alignment: ``{"slopes": [...], "offsets": [...]}``, one of each for every head:
+            a time-aligned prior (see ``alignment``); None, as in public checkpoints, for none.
         **kwargs: fields of ``PretrainedConfig``; ``auto_map`` is dropped, as no remote code
             is ever run.
 
@@ -57,6 +61,7 @@ class Step1Config(PretrainedConfig):  # type: ignore[misc,no-untyped-call,unused
         eos_token_id: int | None = 3,
         pad_token_id: int | None = 0,
         tie_word_embeddings: bool = False,
+        source_alignment: dict[str, list[float | None]] | None = None,
         **kwargs: Any,
     ) -> None:
         """Check that the sizes fit each other and keep them."""
@@ -70,7 +75,10 @@ class Step1Config(PretrainedConfig):  # type: ignore[misc,no-untyped-call,unused
                 f"num_attention_heads {num_attention_heads} is not a multiple of "
                 f"num_attention_groups {num_attention_groups}"
             )
+        if source_alignment is not None:
+            check_rule(source_alignment, num_attention_heads)
         kwargs.pop("auto_map", None)
+        self.source_alignment = source_alignment
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
         self.intermediate_size = intermediate_size

@@ -54,6 +54,7 @@ class Decoder:
         self.model = model.model
         self.head = head
         self.valid: Tensor | None = None
+        self.alignment: Tensor | None = None
         self.kv = StaticKV(
             config.num_hidden_layers,
             batch,
@@ -64,16 +65,20 @@ class Decoder:
             device=weight.device,
         )
 
-    def prefill(self, ids: Tensor, valid: Tensor | None = None) -> Tensor:
+    def prefill(
+        self, ids: Tensor, valid: Tensor | None = None, alignment: Tensor | None = None
+    ) -> Tensor:
         """Read the prompts and return the logits after them.
 
         Args:
             ids: int64 ``(batch, length)``, padded on the left.
             valid: bool, same shape, False at padding; None without padding.
+            alignment: float32 ``(batch, columns)``, for models with a ``source_alignment``.
         """
         self.kv.used = 0
         self._reserve(ids.shape[1])
         self.valid = valid
+        self.alignment = alignment
         return self.head(self._chunks(ids)[:, -1])
 
     def feed(self, ids: Tensor) -> None:
@@ -91,7 +96,7 @@ class Decoder:
     def _chunks(self, ids: Tensor) -> Tensor:
         self._reserve(ids.shape[1])
         for part in torch.split(ids, _PREFILL_ROWS, dim=1):
-            bias = self.model.bias(part.shape[1], self.kv.used, self.valid)
+            bias = self.model.bias(part.shape[1], self.kv.used, self.valid, self.alignment)
             hidden: Tensor = self.model.run(part, bias, self.kv)
             self.kv.used += part.shape[1]
         return hidden
@@ -128,10 +133,18 @@ class GraphDecoder(Decoder):
         self._slot = torch.zeros(1, dtype=torch.int64, device=device)
         self._valid = torch.ones(batch, self.kv.length, dtype=torch.bool, device=device)
         self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
+        self._records: Tensor | None = None
 
-    def prefill(self, ids: Tensor, valid: Tensor | None = None) -> Tensor:
+    def prefill(
+        self, ids: Tensor, valid: Tensor | None = None, alignment: Tensor | None = None
+    ) -> Tensor:
         """See ``Decoder.prefill``."""
-        logits = super().prefill(ids, valid)
+        logits = super().prefill(ids, valid, alignment)
+        if alignment is not None:
+            if self._records is None or self._records.shape != alignment.shape:
+                self._records = torch.empty_like(alignment)
+                self._graphs.clear()
+            self._records.copy_(alignment)
         self._valid.fill_(True)
         if valid is not None:
             self._valid[:, : valid.shape[1]] = valid
@@ -159,7 +172,7 @@ class GraphDecoder(Decoder):
     def _forward(self, limit: int) -> Tensor:
         self.kv.slot, self.kv.limit = self._slot, limit
         try:
-            bias = self.model.bias(1, self._slot, self._valid[:, :limit])
+            bias = self.model.bias(1, self._slot, self._valid[:, :limit], self._records)
             return self.head(self.model.run(self._token, bias, self.kv)[:, -1])
         finally:
             self.kv.slot = None

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from transformers import DynamicCache, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
-from stepedit_core.models.step1.alibi import AlibiBias
+from stepedit_core.models.step1.alibi import AlibiBias, alibi_slopes
+from stepedit_core.models.step1.alignment import AlignmentRule
 from stepedit_core.models.step1.configuration import Step1Config
 from stepedit_core.models.step1.layers import Step1DecoderLayer, Step1RMSNorm
 
@@ -75,17 +76,40 @@ class Step1Model(Step1PreTrainedModel):  # type: ignore[no-untyped-call,unused-i
         """Return the embedding table."""
         return self.embed_tokens
 
-    def bias(self, rows: int, start: int | Tensor, key_valid: Tensor | None = None) -> AlibiBias:
-        """Return the attention bias of ``rows`` queries, the first one at slot ``start``."""
+    def bias(
+        self,
+        rows: int,
+        start: int | Tensor,
+        key_valid: Tensor | None = None,
+        alignment: Tensor | None = None,
+    ) -> AlibiBias:
+        """Return the attention bias of ``rows`` queries, the first one at slot ``start``.
+
+        Raises:
+            ValueError: if ``alignment`` is given to a model without the prior, or the reverse.
+        """
         weight = self.embed_tokens.weight
+        heads = self.config.num_attention_heads
+        setting = self.config.source_alignment
+        if (setting is None) != (alignment is None):
+            raise ValueError(
+                "the model has no source_alignment: leave alignment out"
+                if setting is None
+                else "the model has a source_alignment: give alignment (see alignment_tensor)"
+            )
+        rule = None
+        if setting is not None:
+            rule = AlignmentRule.of(setting, alibi_slopes(heads), weight.device)
         return AlibiBias(
-            self.config.num_attention_heads,
+            heads,
             self.config.num_attention_groups,
             start=start,
             rows=rows,
             dtype=weight.dtype,
             device=weight.device,
             key_valid=key_valid,
+            rule=rule,
+            records=alignment,
         )
 
     def run(self, ids: Tensor, bias: AlibiBias, past_key_values: Any = None) -> Tensor:
@@ -105,6 +129,7 @@ class Step1Model(Step1PreTrainedModel):  # type: ignore[no-untyped-call,unused-i
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        alignment: Tensor | None = None,
         **_: Any,
     ) -> Any:
         """Return the hidden states of all rows.
@@ -121,6 +146,8 @@ class Step1Model(Step1PreTrainedModel):  # type: ignore[no-untyped-call,unused-i
             output_hidden_states: also return the embedding output and every layer's output,
                 the last one after the final norm.
             return_dict: False returns a tuple.
+            alignment: float32 ``(batch, columns)`` of ``alignment_tensor``, for models with a
+                ``source_alignment`` and no others.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give either input_ids or inputs_embeds")
@@ -134,7 +161,7 @@ class Step1Model(Step1PreTrainedModel):  # type: ignore[no-untyped-call,unused-i
         start = 0 if past_key_values is None else past_key_values.get_seq_length()
         if isinstance(start, Tensor):
             start = start.clone()  # static caches count in place while layers run
-        bias = self.bias(x.shape[1], start, _key_validity(attention_mask))
+        bias = self.bias(x.shape[1], start, _key_validity(attention_mask), alignment)
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         states = [x]
@@ -153,14 +180,18 @@ class Step1Model(Step1PreTrainedModel):  # type: ignore[no-untyped-call,unused-i
         return output.to_tuple() if return_dict is False else output
 
 
-def _next_token_loss(logits: Tensor, labels: Tensor, items: Tensor | int | None) -> Tensor:
-    """Return the cross entropy of each row's next label, in float32."""
-    flat = logits[:, :-1].flatten(0, 1).float()
-    target = labels[:, 1:].flatten().to(flat.device)
+def _next_token_loss(
+    logits: Tensor, target: Tensor, items: Tensor | int | None, smoothing: float
+) -> Tensor:
+    """Return the cross entropy of ``(n, vocab)`` logits, in float32."""
+    target = target.to(logits.device)
     if items is None:
-        return nn.functional.cross_entropy(flat, target)
-    items = items.to(flat.device) if isinstance(items, Tensor) else items
-    return nn.functional.cross_entropy(flat, target, reduction="sum") / items
+        return nn.functional.cross_entropy(logits.float(), target, label_smoothing=smoothing)
+    items = items.to(logits.device) if isinstance(items, Tensor) else items
+    total = nn.functional.cross_entropy(
+        logits.float(), target, reduction="sum", label_smoothing=smoothing
+    )
+    return total / items
 
 
 class Step1ForCausalLM(Step1PreTrainedModel, GenerationMixin):  # type: ignore[misc,no-untyped-call,unused-ignore]
@@ -194,6 +225,7 @@ class Step1ForCausalLM(Step1PreTrainedModel, GenerationMixin):  # type: ignore[m
         output_hidden_states: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         return_dict: bool | None = None,
+        alignment: Tensor | None = None,
         **kwargs: Any,
     ) -> Any:
         """Return logits ``(batch, kept rows, vocab)`` and, with ``labels``, the loss.
@@ -208,8 +240,11 @@ class Step1ForCausalLM(Step1PreTrainedModel, GenerationMixin):  # type: ignore[m
             output_hidden_states: see ``Step1Model.forward``.
             logits_to_keep: number of last rows (0: all), or their indices.
             return_dict: False returns a tuple.
+            alignment: see ``Step1Model.forward``.
             **kwargs: ``num_items_in_batch``, given by the Trainer when it accumulates gradients:
-                the loss is then the sum over all kept labels divided by it.
+                the loss is then the sum over all kept labels divided by it; ``label_smoothing``
+                of the loss; ``skip_logits=True`` returns the loss alone, for which the head is
+                applied to the rows that have a label.
         """
         outputs = self.model(
             input_ids=input_ids,
@@ -218,12 +253,22 @@ class Step1ForCausalLM(Step1PreTrainedModel, GenerationMixin):  # type: ignore[m
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
             output_hidden_states=output_hidden_states,
+            alignment=alignment,
         )
+        smoothing = kwargs.get("label_smoothing", 0.0)
+        items = kwargs.get("num_items_in_batch")
+        if labels is not None and kwargs.get("skip_logits"):
+            target = labels[:, 1:]
+            counted = target != -100
+            logits = self.lm_head(outputs.last_hidden_state[:, :-1][counted])
+            loss = _next_token_loss(logits, target[counted], items, smoothing)
+            return CausalLMOutputWithPast(loss=loss)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(outputs.last_hidden_state[:, kept])
         loss = None
         if labels is not None:
-            loss = _next_token_loss(logits, labels, kwargs.get("num_items_in_batch"))
+            flat = logits[:, :-1].flatten(0, 1)
+            loss = _next_token_loss(flat, labels[:, 1:].flatten(), items, smoothing)
         output = CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
