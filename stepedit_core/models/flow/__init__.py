@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from stepedit_core.models.flow.dit import DiT
-from stepedit_core.models.flow.embedding import DualCodebookEmbedding, align_mel, pad_mel, token_rows
+from stepedit_core.models.flow.embedding import (
+    DualCodebookEmbedding,
+    align_mel,
+    pad_mel,
+    token_rows,
+)
 from stepedit_core.models.flow.encoder import UpsampleConformerEncoderV2
 from stepedit_core.models.flow.matching import CausalConditionalCFM
 from stepedit_core.models.flow.model import CausalMaskedDiffWithXvec, FlowInput, FlowStreamCache

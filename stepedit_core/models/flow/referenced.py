@@ -114,7 +114,8 @@ class ReferenceAttention(nn.Module):
         self.heads = heads
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
-        self.nothing = nn.Parameter(torch.zeros(1, heads, 1, width // heads))
+        # Not zeros: normalising them has no finite gradient.
+        self.nothing = nn.Parameter(torch.randn(1, heads, 1, width // heads))
         self.sharpness = nn.Parameter(torch.full((1, heads, 1, 1), 10.0))
         self.nothing_value = nn.Parameter(torch.zeros(1, heads, 1, values // heads))
 
@@ -289,9 +290,7 @@ class ReferencedMelDecoder(nn.Module):
             For each utterance float32 ``(bins, 2 * g)``.
         """
         mels = self(self._batch(inputs)).float()
-        return [
-            mel[: FACTOR * len(item.rows)].t() for mel, item in zip(mels, inputs, strict=True)
-        ]
+        return [mel[: FACTOR * len(item.rows)].t() for mel, item in zip(mels, inputs, strict=True)]
 
     def _batch(self, inputs: Sequence[FlowInput]) -> MelBatch:
         """Pad and move; an utterance without a reference gets one silent row."""
