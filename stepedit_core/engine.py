@@ -13,7 +13,8 @@ import torch
 
 from stepedit_core.codes import GROUP_SECONDS, GROUP_SIZE, DualCodes
 from stepedit_core.config import EngineConfig, engine_config
-from stepedit_core.edit import Edit, Outcome
+from stepedit_core.edit import Edit, Route
+from stepedit_core.editing import Editing
 from stepedit_core.engines import GenerateRequest
 from stepedit_core.errors import EngineError
 from stepedit_core.models.cache import LruCache
@@ -34,7 +35,7 @@ __all__ = ["Engine"]
 FloatArray = npt.NDArray[np.float32]
 
 
-class Engine:
+class Engine(Editing):
     """Encodes speech to codes, generates codes, and decodes them to speech.
 
     One engine may be used from several threads; the model's work is done one call at a time.
@@ -207,29 +208,12 @@ class Engine:
 
     # Edits -------------------------------------------------------------------------------
 
-    def edit(
-        self,
-        utterances: Utterance | Sequence[Utterance],
-        edit: Edit | Sequence[Edit],
-        *,
-        seed: int = 0,
-    ) -> list[Outcome]:
-        """Carry out edits by the llm route, one or many in one batch.
+    def preferred_route(self, edit: Edit) -> Route | None:
+        """Return the route that ``auto`` should take: what was measured for these weights.
 
-        Args:
-            utterances: what to edit.
-            edit: one edit for all utterances, or one for each.
-            seed: item ``i`` is drawn from ``seed + i``.
-
-        Raises:
-            RouteError: if an edit has no prompt, or lacks the transcript that it needs.
+        None, for edits that the model's ``routes.json`` does not list, leaves it to the rule.
         """
-        from stepedit_core.llm_route import apply_by_llm
-
-        speech = [utterances] if isinstance(utterances, Utterance) else list(utterances)
-        edits = [edit] * len(speech) if isinstance(edit, Edit) else list(edit)
-        seeds = [seed + place for place in range(len(speech))]
-        return apply_by_llm(edits, speech, self, seeds)
+        return self.parts.routes.preferred(edit)
 
     def stream(self, utterance: Utterance, edit: Edit, *, seed: int = 0) -> Iterator[FloatArray]:
         """Yield edited audio while the model is still generating.

@@ -18,7 +18,7 @@ HEAVY = ("torch", "torchaudio", "transformers", "safetensors", "onnxruntime")
 # Core without the engine and the models: what a laptop without torch could use.
 LIGHT_ALLOWED = {"numpy", "pydantic", "pydantic_core", "pluggy", "soundfile", "click", "rich"}
 ENGINE_FILES = {"engine.py"}
-ENGINE_FOLDERS = {"models", "embedded"}
+ENGINE_FOLDERS = {"models"}
 # Libraries of one function each, imported inside its body.
 LAZY_ALLOWED = {
     "utterance.py": {"soxr"},

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import stepedit_core
+from stepedit_core import embedded
 
 ROOT = Path(__file__).parents[1]
 SHOUT = Path(__file__).parent / "fixtures" / "stepedit_shout"
@@ -52,6 +53,10 @@ def test_data_files_are_there() -> None:
         assert core.joinpath(place).is_file(), place
     names = [item.name for item in core.joinpath("template").iterdir()]
     assert "pyproject.toml.tmpl" in names
+
+
+def test_the_embedded_model_is_small() -> None:
+    assert embedded.shipped_bytes() <= embedded.MAX_BYTES
 
 
 def run(*command: object, **environment: str) -> str:
@@ -111,6 +116,9 @@ def test_a_wheel_holds_code_and_data(tmp_path: Path) -> None:
     )  # fmt: skip
     (wheel,) = tmp_path.glob("stepedit-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
+    for path in embedded.FOLDER.rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            assert path.relative_to(ROOT).as_posix() in names
     for place in (
         "stepedit_core/hookspecs.py",
         "stepedit_core/demo/page.html",

@@ -9,13 +9,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from importlib.resources import files
 from importlib.util import find_spec
 from typing import Literal
 
 import click
 
 from stepedit_core.cli.console import console, echo_json
+from stepedit_core.embedded import shipped_bytes
 from stepedit_core.registry import get_registry
 
 __all__ = ["Finding", "doctor_command", "findings"]
@@ -109,9 +109,8 @@ def _programs() -> Iterator[Finding]:
 
 def _engines() -> Iterator[Finding]:
     """Report the embedded model, downloaded checkpoints, and engines that plugins bring."""
-    weights = [item for item in _embedded_files() if item.endswith(".safetensors")]
-    if weights:
-        yield Finding("engine", "embedded", "ok", f"{len(weights)} weight files in the package")
+    if size := shipped_bytes():
+        yield Finding("engine", "embedded", "ok", f"{size / 1e6:.1f} MB in the package")
     else:
         yield Finding("engine", "embedded", "optional", "no weights in this installation")
     registry = get_registry()
@@ -120,12 +119,6 @@ def _engines() -> Iterator[Finding]:
             yield Finding("engine", info.name, "ok", f"by {info.distribution} {info.version}")
     for name in _downloaded():
         yield Finding("engine", name, "ok", "in the Hugging Face cache")
-
-
-def _embedded_files() -> list[str]:
-    """Return the names of the files that ship beside the embedded model."""
-    folder = files("stepedit_core").joinpath("embedded")
-    return sorted(item.name for item in folder.iterdir()) if folder.is_dir() else []
 
 
 def _downloaded() -> list[str]:

@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from stepedit_core import embedded
 from stepedit_core.config import EMBEDDED, EngineConfig
 from stepedit_core.errors import CheckpointError, EngineError
 
-__all__ = ["DECODER_FOLDER", "CheckpointFolders", "check_name", "find_folders"]
+__all__ = [
+    "DECODER_FOLDER",
+    "TOKENIZER_NAME",
+    "CheckpointFolders",
+    "check_name",
+    "find_folders",
+]
 
 DECODER_FOLDER = "CosyVoice-300M-25Hz"
 TOKENIZER_NAME = "Step-Audio-Tokenizer"
@@ -86,12 +93,14 @@ def check_name(name_or_path: str) -> None:
     Raises:
         EngineError: saying what can be given.
     """
-    path = Path(name_or_path).expanduser()
     if name_or_path == EMBEDDED:
-        raise EngineError(
-            "this version ships no embedded model yet: give the folder or the hub id of a "
-            "Step-Audio-EditX checkpoint, or take the dsp route, which needs none"
-        )
+        if not embedded.is_shipped():
+            raise EngineError(
+                "this installation ships no embedded model: give the folder or the hub id of a "
+                "Step-Audio-EditX checkpoint, or take the dsp route, which needs none"
+            )
+        return
+    path = Path(name_or_path).expanduser()
     is_id = name_or_path.count("/") == 1 and not path.is_absolute()
     if not name_or_path or (not path.is_dir() and (not is_id or name_or_path.startswith("."))):
         raise EngineError(
@@ -110,7 +119,8 @@ def find_folders(config: EngineConfig) -> CheckpointFolders:
     from stepedit_core.models.hub import fetch_model, fetch_tokenizer
 
     check_name(config.name_or_path)
-    path = Path(config.name_or_path).expanduser()
+    is_embedded = config.name_or_path == EMBEDDED
+    path = embedded.FOLDER if is_embedded else Path(config.name_or_path).expanduser()
     if path.is_dir():
         model = _model_folder(path)
     else:

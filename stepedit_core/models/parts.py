@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from stepedit_core.config import EngineConfig
+from stepedit_core.config import EMBEDDED, EngineConfig
 from stepedit_core.errors import BudgetError, EngineError
 from stepedit_core.models.audio_tokenizer import AudioTokenizer, ReferenceEncoder
 from stepedit_core.models.chat import PromptEncoding, preferred_encoding
@@ -20,6 +20,7 @@ from stepedit_core.models.speaker import load_speaker
 from stepedit_core.models.step1.loading import load_step1
 from stepedit_core.models.step1.modeling import Step1ForCausalLM
 from stepedit_core.models.text import TextTokenizer
+from stepedit_core.route_table import RouteTable
 
 __all__ = ["EngineParts", "fingerprint", "load_parts", "pick_device", "pick_dtype"]
 
@@ -42,6 +43,7 @@ class EngineParts:
         model: the language model.
         decoder: codes to audio.
         fingerprint: identifies the weights.
+        routes: the better route of each edit that was measured with these weights.
     """
 
     name: str
@@ -54,6 +56,7 @@ class EngineParts:
     model: Step1ForCausalLM
     decoder: Decoder
     fingerprint: str
+    routes: RouteTable
 
     def budget(self, prompt_tokens: int, max_length: int) -> int:
         """Return how many new tokens a prompt leaves room for.
@@ -162,9 +165,11 @@ def load_parts(config: EngineConfig) -> EngineParts:
         ),
         decoder=decoder,
         fingerprint=fingerprint(folders),
+        routes=RouteTable.load(folders.model),
     )
 
 
 def _name(config: EngineConfig, folder: Path) -> str:
-    """Return the hub id as it was given, or the name of a local folder."""
-    return folder.name if Path(config.name_or_path).expanduser().is_dir() else config.name_or_path
+    """Return a hub id or ``embedded`` as it was given, or the name of a local folder."""
+    name = config.name_or_path
+    return folder.name if name != EMBEDDED and Path(name).expanduser().is_dir() else name

@@ -39,4 +39,11 @@ def write_engine(folder: Path, encoding: str = "r2") -> Path:
     return folder
 
 
-__all__ = ["MODEL", "SPEAKER_SIZE", "TOKENIZER", "write_engine"]
+def write_single(folder: Path) -> Path:
+    """Write an engine as one folder, the audio tokenizer inside, as the embedded model lies."""
+    parts = write_engine(folder)
+    (parts / TOKENIZER).rename(parts / MODEL / TOKENIZER)
+    return parts / MODEL
+
+
+__all__ = ["MODEL", "SPEAKER_SIZE", "TOKENIZER", "write_engine", "write_single"]

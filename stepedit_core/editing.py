@@ -1,0 +1,62 @@
+"""What every engine can do with encode, generate and decode: edit, and the identity edit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stepedit_core.edit import Edit, Outcome
+from stepedit_core.engines import SpeechEngine
+from stepedit_core.utterance import Utterance
+
+__all__ = ["Editing"]
+
+
+class Editing:
+    """Methods that an engine gets by inheriting; they need nothing but ``SpeechEngine``."""
+
+    def edit(
+        self: SpeechEngine,
+        utterances: Utterance | Sequence[Utterance],
+        edit: Edit | Sequence[Edit],
+        *,
+        seed: int = 0,
+    ) -> list[Outcome]:
+        """Carry out edits by the llm route, one or many in one batch.
+
+        Args:
+            utterances: what to edit.
+            edit: one edit for all utterances, or one for each.
+            seed: item ``i`` is drawn from ``seed + i``.
+
+        Raises:
+            RouteError: if an edit has no prompt, or lacks the transcript that it needs.
+        """
+        from stepedit_core.llm_route import apply_by_llm
+
+        speech = [utterances] if isinstance(utterances, Utterance) else list(utterances)
+        edits = [edit] * len(speech) if isinstance(edit, Edit) else list(edit)
+        seeds = [seed + place for place in range(len(speech))]
+        return apply_by_llm(edits, speech, self, seeds)
+
+    def reconstruct(
+        self: SpeechEngine, utterances: Utterance | Sequence[Utterance], *, seed: int = 0
+    ) -> list[Utterance]:
+        """Return utterances encoded and decoded again, each in its own voice: the identity edit.
+
+        What an edit by the llm route does to speech is to be judged against this. The language
+        model takes no part in it.
+
+        Args:
+            utterances: what to take there and back.
+            seed: item ``i`` is decoded with ``seed + i``.
+
+        Raises:
+            AudioError: if an utterance is empty or too short.
+        """
+        speech = [utterances] if isinstance(utterances, Utterance) else list(utterances)
+        seeds = [seed + place for place in range(len(speech))]
+        audio = self.decode(self.encode(speech), speech, seeds)
+        return [
+            new.replace(transcript=old.transcript, language=old.language)
+            for new, old in zip(audio, speech, strict=True)
+        ]

@@ -1,0 +1,29 @@
+"""The embedded model: a small Step-Audio-EditX in the public layout, as package data.
+
+``config.json`` and the other files beside this one are there where the installation ships the
+model; ``MODEL_CARD.md`` says what it is. ``Engine.load()`` finds them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["FOLDER", "MAX_BYTES", "is_shipped", "shipped_bytes"]
+
+FOLDER = Path(__file__).resolve().parent
+"""Where the model's files lie."""
+MAX_BYTES = 45_000_000
+"""What all of its files together may weigh."""
+
+
+def is_shipped() -> bool:
+    """Say whether this installation brings the embedded model."""
+    return (FOLDER / "config.json").is_file()
+
+
+def shipped_bytes() -> int:
+    """Return the size of the model's files together, in bytes; 0 where there is no model."""
+    files = (
+        path for path in FOLDER.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    )
+    return sum(path.stat().st_size for path in files) if is_shipped() else 0
