@@ -15,6 +15,7 @@ __all__ = ["STAGES", "run_stage"]
 STAGES: dict[str, tuple[str, str, str]] = {
     "data": ("data.stage", "DataSettings", "make_cache"),
     "pieces": ("data.pieces", "PiecesSettings", "make_pieces"),
+    "synthesise": ("synthesis.stage", "SynthesisSettings", "synthesise"),
     "linguistic": ("linguistic.stage", "LinguisticSettings", "train_linguistic"),
     "linguistic-codebook": ("linguistic.codebook", "CodebookSettings", "make_codebook"),
     "semantic": ("semantic.stage", "SemanticSettings", "train_semantic"),

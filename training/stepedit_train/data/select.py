@@ -63,12 +63,17 @@ def refusal(item: CorpusItem, *, allow_non_commercial: bool = False) -> str | No
 
 
 def split_of(item: CorpusItem, dev_share: float) -> str:
-    """Return the split of a recording's speaker: the corpus's own test split stays the test.
+    """Return the split of a recording's speaker: the corpus's own dev split stays dev.
+
+    Any other split of a corpus than ``train`` is the test.
+
 
     Args:
         item: of a corpus.
         dev_share: part of the other speakers that is kept for validation.
     """
+    if item.split == "dev":
+        return "dev"
     if item.split not in (None, "train"):
         return "test"
     who = item.speaker or item.id
