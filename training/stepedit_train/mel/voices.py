@@ -10,11 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core.errors import MissingDependencyError
-from stepedit_core.models.torchaudio_compat import resample
+from stepedit_core.models.speaker_ge2e import prepare_voice
 
 __all__ = ["embed_voices"]
-
-RATE = 16_000
 
 
 @lru_cache(maxsize=1)
@@ -34,15 +32,8 @@ def embed_voices(
     """Return unit vectors, float32, shape ``(recordings, 256)``.
 
     Source: Wan et al. 2018, "Generalized End-to-End Loss for Speaker Verification", by the
-    Resemblyzer package; level normalised, silence not removed.
+    Resemblyzer package; brought to one level, silence not removed, as core's encoder does.
     """
-    import torch
-    from resemblyzer.audio import normalize_volume
-    from resemblyzer.hparams import audio_norm_target_dBFS
-
-    vectors = []
-    for samples, rate in recordings:
-        heard = resample(torch.from_numpy(samples)[None], rate, RATE)[0].numpy()
-        loud = normalize_volume(heard, audio_norm_target_dBFS, increase_only=True)
-        vectors.append(_encoder().embed_utterance(loud))
+    heard = [prepare_voice(samples, rate) for samples, rate in recordings]
+    vectors = [_encoder().embed_utterance(signal) for signal in heard]
     return np.stack(vectors).astype(np.float32)
