@@ -20,6 +20,8 @@ STAGES: dict[str, tuple[str, str, str]] = {
     "linguistic-codebook": ("linguistic.codebook", "CodebookSettings", "make_codebook"),
     "semantic": ("semantic.stage", "SemanticSettings", "train_semantic"),
     "semantic-export": ("semantic.export", "SemanticExportSettings", "export_semantic"),
+    "vocoder": ("vocoder.stage", "VocoderSettings", "train_vocoder"),
+    "vocoder-export": ("vocoder.export", "VocoderExportSettings", "export_vocoder"),
     "mel-data": ("mel.data", "MelDataSettings", "make_mel_data"),
     "mel": ("mel.stage", "MelSettings", "train_mel"),
     "mel-export": ("mel.export", "MelExportSettings", "export_mel"),
