@@ -51,7 +51,7 @@ BUILDERS: Mapping[str, Callable[..., Any]] = {
     f"{package}.{name}": builder
     for package in ("stepvocoder.cosyvoice2", "cosyvoice2")
     for name, builder in _CLASSES.items()
-} | _OWN
+} | dict(_OWN)
 """Every class path that a configuration may name, and what builds it here."""
 
 AnyVocoder = HiFTGenerator | BigVGAN | HarmonicNoiseVocoder

@@ -120,7 +120,8 @@ class ReferenceAttention(nn.Module):
         self.nothing_value = nn.Parameter(torch.zeros(1, heads, 1, values // heads))
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        batch, frames, width = x.shape
+        return x.reshape(batch, frames, self.heads, width // self.heads).transpose(1, 2)
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         """Return what each target frame finds.
@@ -228,8 +229,8 @@ class ReferencedMelDecoder(nn.Module):
         x = masked(self.embed(rows), mask)
         for block in self.token_blocks:
             x = block(x, mask)
-        wide = self.token_norm(x)[:, :, None] + self.parity
-        return wide.flatten(1, 2)
+        wide: Tensor = (self.token_norm(x)[:, :, None] + self.parity).flatten(1, 2)
+        return wide
 
     def _statistics(self, mel: Tensor, mask: Tensor | None) -> Tensor:
         """Return mean and deviation per bin, ``(batch, 2 * bins)``."""

@@ -70,13 +70,13 @@ class MelStore:
         self.items: list[Spoken] = []
         self._places: list[tuple[Any, int]] = []
         for path in sorted((folder / "blocks").glob("*.safetensors")):
-            file = safe_open(path, framework="numpy")
+            file: Any = safe_open(path, framework="numpy")
             for row, facts in enumerate(json.loads(file.metadata()["items"])):
                 self.items.append(Spoken(**facts))
                 self._places.append((file, row))
         if not self.items or not (folder / SPEAKERS).is_file():
             raise StepeditError(f"{folder}: is not complete; run `stepedit train mel-data` first")
-        self._speakers = safe_open(folder / SPEAKERS, framework="numpy")
+        self._speakers: Any = safe_open(folder / SPEAKERS, framework="numpy")
 
     @property
     def names(self) -> list[str]:
