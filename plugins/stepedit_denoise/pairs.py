@@ -20,6 +20,7 @@ from stepedit_core import (
     Utterance,
 )
 from stepedit_core.errors import AudioError
+from stepedit_core.pairs import MIN_MARGIN
 from stepedit_denoise import noises, rooms
 from stepedit_denoise.edit import Denoise
 from stepedit_denoise.settings import OPTIONS, Settings
@@ -47,7 +48,7 @@ def margin_of_rt60(seconds: float) -> float:
 
 
 class DenoisePairs(PairBuilder):
-    """Degrade each recording by noise, by reverberation, or by both."""
+    """Degrade each recording by noise, by reverberation, or by both; leave some as they are."""
 
     version: ClassVar[int] = 1
     options: ClassVar[Mapping[str, str]] = OPTIONS
@@ -76,6 +77,9 @@ class DenoisePairs(PairBuilder):
             except StepeditError as error:
                 built = Rejected(f"{degradation}: {error}")
             yield built
+        if context.rng.random() < settings.clean_share:
+            details = {"degradation": "none", "unchanged": True}
+            yield EditPair(clean, clean, Denoise(), MIN_MARGIN, details)
 
     def _pair(
         self,

@@ -21,6 +21,7 @@ OPTIONS = {
     "rir_folder": "folder of measured room impulse responses to use instead of simulated rooms",
     "rt60": "least and greatest reverberation time of simulated rooms in s; default 0.7:1.3",
     "rooms": "how many different rooms to simulate; default 32",
+    "clean_share": "share of recordings that are also paired with themselves, clean; default 0",
 }
 _DEGRADATIONS = ("noise", "reverb", "both")
 _NOISES = (*SYNTHETIC, "babble")
@@ -37,6 +38,7 @@ class Settings:
     rir_folder: str | None
     rt60: tuple[float, float]
     rooms: int
+    clean_share: float
 
     @classmethod
     def parse(cls, options: Mapping[str, str]) -> Settings:
@@ -54,6 +56,7 @@ class Settings:
             rir_folder=_folder(options, "rir_folder"),
             rt60=_range(options, "rt60", "0.7:1.3"),
             rooms=_count(options, "rooms", "32"),
+            clean_share=_share(options, "clean_share"),
         )
         if settings.rt60[0] <= 0:
             raise StepeditError("rt60: reverberation times are above 0 s")
@@ -103,3 +106,15 @@ def _count(options: Mapping[str, str], name: str, default: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise StepeditError(f"{name}: a whole number from 1, got {text!r}")
     return int(text)
+
+
+def _share(options: Mapping[str, str], name: str) -> float:
+    """Parse a share, 0 to 1; 0 where none is given."""
+    text = options.get(name, "0")
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise StepeditError(f"{name}: a number from 0 to 1, got {text!r}")
+    return share

@@ -18,6 +18,7 @@ from stepedit_core import (
     Utterance,
 )
 from stepedit_core.errors import AudioError
+from stepedit_core.pairs import MIN_MARGIN
 from stepedit_core.voice_activity import total_seconds
 from stepedit_trim_silence.dsp import trim
 from stepedit_trim_silence.edit import TrimSilence
@@ -47,6 +48,7 @@ class TrimSilencePairs(PairBuilder):
     options: ClassVar[Mapping[str, str]] = {
         "kinds": "inserted, natural, joined by +; default inserted+natural",
         "share": "least and greatest silence inserted over duration; default 0.25:0.6",
+        "clean_share": "share of recordings also paired with themselves, pauses cut; default 0",
     }
 
     def jobs(self, items: Iterable[CorpusItem], options: Mapping[str, str]) -> Iterator[PairJob]:
@@ -57,7 +59,7 @@ class TrimSilencePairs(PairBuilder):
 
     def build(self, job: PairJob, context: BuildContext) -> Iterator[EditPair | Rejected]:
         """Yield one pair for each kind of silence."""
-        kinds, shares = _settings(context.options)
+        kinds, shares, clean_share = _settings(context.options)
         recording = job.items[0].read()
         try:
             target, trimmed = trim(recording)
@@ -73,6 +75,9 @@ class TrimSilencePairs(PairBuilder):
                     yield Rejected(f"inserted: {error}")
                     continue
             yield self._checked(source, target, {"kind": kind, **facts})
+        if context.rng.random() < clean_share:
+            details = {"kind": "none", "unchanged": True}
+            yield EditPair(target, target, TrimSilence(), MIN_MARGIN, details)
 
     def _checked(
         self, source: Utterance, target: Utterance, facts: Mapping[str, Any]
@@ -102,7 +107,7 @@ def _inserted(
     }
 
 
-def _settings(options: Mapping[str, str]) -> tuple[list[str], tuple[float, float]]:
+def _settings(options: Mapping[str, str]) -> tuple[list[str], tuple[float, float], float]:
     """Parse the user's options.
 
     Raises:
@@ -118,4 +123,11 @@ def _settings(options: Mapping[str, str]) -> tuple[list[str], tuple[float, float
         raise StepeditError(f"share: give LOW:HIGH, such as 0.25:0.6, got {text!r}") from None
     if not 0 < low <= high <= 3:
         raise StepeditError(f"share: LOW:HIGH above 0 and up to 3, got {text!r}")
-    return kinds, (low, high)
+    clean = options.get("clean_share", "0")
+    try:
+        clean_share = float(clean)
+    except ValueError:
+        clean_share = -1.0
+    if not 0 <= clean_share <= 1:
+        raise StepeditError(f"clean_share: a number from 0 to 1, got {clean!r}")
+    return kinds, (low, high), clean_share

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,13 @@ def _named(given: tuple[str, ...], option: str) -> dict[str, str]:
 
 @click.command(short_help="Build large-margin pairs from a corpus, resumable.")
 @click.argument("edit")
-@click.option("--corpus", required=True, help="Manifest (csv, tsv, jsonl), folder or dataset.")
+@click.option(
+    "--corpus",
+    "corpora",
+    required=True,
+    multiple=True,
+    help="Manifest (csv, tsv, jsonl), folder or dataset; several are read one after another.",
+)
 @click.option("--layout", help="Corpus reader; found from the folder's look if not given.")
 @click.option(
     "--out",
@@ -52,16 +58,26 @@ def _named(given: tuple[str, ...], option: str) -> dict[str, str]:
 @click.option("--min-margin", type=click.FloatRange(1, 10), help="Reject pairs below (1-10).")
 @click.option("--split", help="Only items of this split, such as train.")
 @click.option("--where", multiple=True, metavar="NAME=VALUE", help="Only items with this label.")
+@click.option(
+    "--include", multiple=True, metavar="PATTERN", help="Only items whose id matches, such as a/*."
+)
 @click.option("--licence", help="Licence of recordings whose corpus states none.")
-@click.option("--limit", type=click.IntRange(1), help="Only so many jobs.")
+@click.option("--limit", type=click.IntRange(1), help="Only so many jobs, the first ones.")
+@click.option("--sample", type=click.IntRange(1), help="Only so many jobs, drawn evenly.")
+@click.option("--per-job", type=click.IntRange(1), help="Only so many pairs of each job, drawn.")
 @click.option(
     "--block-size", default=32, show_default=True, type=click.IntRange(1), help="Jobs in a shard."
 )
 @click.option("--engine", help="Engine for codes and for cloning; none by default.")
+@click.option(
+    "--tokenizer",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Step-Audio-Tokenizer folder for codes, where no engine is given.",
+)
 @click.option("--device", default="auto", show_default=True, help="Device of the engine.")
 def pairs(
     edit: str,
-    corpus: str,
+    corpora: tuple[str, ...],
     layout: str | None,
     out: Path,
     workers: int,
@@ -73,10 +89,14 @@ def pairs(
     min_margin: float | None,
     split: str | None,
     where: tuple[str, ...],
+    include: tuple[str, ...],
     licence: str | None,
     limit: int | None,
+    sample: int | None,
+    per_job: int | None,
     block_size: int,
     engine: str | None,
+    tokenizer: Path | None,
     device: str,
 ) -> None:
     """Build large-margin pairs for EDIT from a corpus.
@@ -98,11 +118,11 @@ def pairs(
 
     registry = get_registry()
     chosen = registry.pair_builder(registry.edit_class(edit), builder)
-    reader = find_reader(registry, corpus, layout)
+    readers = [find_reader(registry, corpus, layout) for corpus in corpora]
     settings = RunSettings(
         edit=edit,
-        corpus=str(Path(corpus).resolve()),
-        layout=reader.name,
+        corpus=" + ".join(str(Path(corpus).resolve()) for corpus in corpora),
+        layout=" + ".join(dict.fromkeys(reader.name for reader in readers)),
         seed=seed,
         options=_named(given, "--set"),
         builder=builder,
@@ -112,14 +132,19 @@ def pairs(
         split=split,
         where=_named(where, "--where"),
         licence=licence,
+        include=include,
         limit=limit,
+        sample=sample,
+        per_job=per_job,
         block_size=block_size,
         engine=engine,
+        tokenizer=None if tokenizer is None else str(tokenizer.resolve()),
         device=device,
         plugin_files=tuple(str(file) for file in registry.files),
         stepedit=__version__,
     )
-    items = wanted(reader.items(Path(corpus)), settings)
+    whole = (reader.items(Path(corpus)) for reader, corpus in zip(readers, corpora, strict=True))
+    items = wanted(chain.from_iterable(whole), settings)
     totals = _run(out, settings, items, workers, ray_address)
     _summary(out, totals)
 

@@ -1,21 +1,31 @@
-"""Codes of a pair; those of a masked pair are exact outside its free groups."""
+"""Codes of pairs, many in a batch; those of a masked pair are exact outside its free groups."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 from stepedit_core.codes import GROUP_SECONDS, DualCodes
-from stepedit_core.engines import FreeGroups, SpeechEngine
+from stepedit_core.engines import FreeGroups
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import EditPair
 from stepedit_core.splicing import splice_codes
+from stepedit_core.utterance import Utterance
 
-__all__ = ["encode_pair"]
+__all__ = ["Encoder", "encode_pair", "encode_pairs"]
 
 _ALIGNED_SECONDS = 0.005
 """Codes that begin this far apart in source and target do not stand for the same samples."""
+_BATCH_SECONDS = 120.0
+"""Audio in one call of the encoder, which bounds its memory."""
+
+
+class Encoder(Protocol):
+    """What gives codes: an engine, or its audio tokenizer alone."""
+
+    def encode(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
+        """Return the codes of each utterance."""
 
 
 def _on_code_grid(parts: Iterable[Mapping[str, int]], codes: DualCodes) -> list[FreeGroups]:
@@ -35,8 +45,32 @@ def _on_code_grid(parts: Iterable[Mapping[str, int]], codes: DualCodes) -> list[
     return moved
 
 
-def encode_pair(engine: SpeechEngine | None, pair: EditPair) -> dict[str, DualCodes]:
-    """Return codes by role (``source``, ``target``, ``rejected``), or none without an engine.
+def _utterances(pair: EditPair) -> dict[str, Utterance]:
+    """Return the utterances of a pair by role."""
+    roles = {"source": pair.source, "target": pair.target, "rejected": pair.rejected}
+    return {role: utterance for role, utterance in roles.items() if utterance is not None}
+
+
+def _spliced(pair: EditPair, codes: Mapping[str, DualCodes]) -> dict[str, DualCodes]:
+    """Return codes by role, with the source's own outside the free groups of a masked pair."""
+    parts: Any = pair.details.get("free_groups")
+    if not parts:
+        return dict(codes)
+    source, target = codes["source"], codes["target"]
+    if abs(source.start - target.start) > _ALIGNED_SECONDS:
+        raise StepeditError(
+            f"codes of a masked pair begin {abs(source.start - target.start):.3f} s apart; "
+            "what was trimmed at the beginning differs"
+        )
+    try:
+        exact = splice_codes(source, target, _on_code_grid(parts, source))
+    except ValueError as error:
+        raise StepeditError(f"codes of a masked pair do not align: {error}") from error
+    return {**codes, "target": exact}
+
+
+def encode_pair(encoder: Encoder | None, pair: EditPair) -> dict[str, DualCodes]:
+    """Return codes by role (``source``, ``target``, ``rejected``), or none without an encoder.
 
     Where ``pair.details["free_groups"]`` names the only groups that changed, the target's other
     codes are the source's own: a tokenizer hears context, so equal samples near a join may
@@ -46,21 +80,69 @@ def encode_pair(engine: SpeechEngine | None, pair: EditPair) -> dict[str, DualCo
         StepeditError: if an utterance cannot be encoded, or the codes of a masked pair do not
             lie on one grid.
     """
-    if engine is None:
+    if encoder is None:
         return {}
-    roles = {"source": pair.source, "target": pair.target, "rejected": pair.rejected}
-    given = {role: utterance for role, utterance in roles.items() if utterance is not None}
-    codes = dict(zip(given, engine.encode(list(given.values())), strict=True))
-    parts: Any = pair.details.get("free_groups")
-    if parts:
-        source, target = codes["source"], codes["target"]
-        if abs(source.start - target.start) > _ALIGNED_SECONDS:
-            raise StepeditError(
-                f"codes of a masked pair begin {abs(source.start - target.start):.3f} s apart; "
-                "what was trimmed at the beginning differs"
-            )
+    given = _utterances(pair)
+    codes = dict(zip(given, encoder.encode(list(given.values())), strict=True))
+    return _spliced(pair, codes)
+
+
+def encode_pairs(
+    encoder: Encoder | None, pairs: Sequence[EditPair]
+) -> list[dict[str, DualCodes] | StepeditError]:
+    """Return the codes of each pair by role, or why it has none.
+
+    Equal utterances are encoded once, and utterances of like length share a call.
+
+    Args:
+        encoder: an engine or a tokenizer; every pair gets no codes where it is None.
+        pairs: any number.
+    """
+    if encoder is None:
+        return [{} for _ in pairs]
+    known = _encode_all(encoder, [u for pair in pairs for u in _utterances(pair).values()])
+    results: list[dict[str, DualCodes] | StepeditError] = []
+    for pair in pairs:
+        found = {role: known[u.digest] for role, u in _utterances(pair).items()}
+        failed = next((code for code in found.values() if isinstance(code, StepeditError)), None)
+        if failed is not None:
+            results.append(failed)
+            continue
+        codes = {role: code for role, code in found.items() if isinstance(code, DualCodes)}
         try:
-            codes["target"] = splice_codes(source, target, _on_code_grid(parts, source))
-        except ValueError as error:
-            raise StepeditError(f"codes of a masked pair do not align: {error}") from error
-    return codes
+            results.append(_spliced(pair, codes))
+        except StepeditError as error:
+            results.append(error)
+    return results
+
+
+def _encode_all(
+    encoder: Encoder, utterances: Iterable[Utterance]
+) -> dict[str, DualCodes | StepeditError]:
+    """Return codes by the utterances' digests; one that cannot be encoded spoils no other."""
+    different = {utterance.digest: utterance for utterance in utterances}
+    known: dict[str, DualCodes | StepeditError] = {}
+    batch: list[str] = []
+    for name in sorted(different, key=lambda name: different[name].seconds):
+        seconds = different[name].seconds
+        if batch and (len(batch) + 1) * seconds > _BATCH_SECONDS:
+            known.update(_encode_batch(encoder, {key: different[key] for key in batch}))
+            batch = []
+        batch.append(name)
+    known.update(_encode_batch(encoder, {key: different[key] for key in batch}))
+    return known
+
+
+def _encode_batch(
+    encoder: Encoder, batch: Mapping[str, Utterance]
+) -> dict[str, DualCodes | StepeditError]:
+    """Encode a batch; if it fails, each alone, so that the culprit is known."""
+    if not batch:
+        return {}
+    try:
+        return dict(zip(batch, encoder.encode(list(batch.values())), strict=True))
+    except StepeditError as error:
+        if len(batch) == 1:
+            return dict.fromkeys(batch, error)
+    parts = [_encode_batch(encoder, {name: utterance}) for name, utterance in batch.items()]
+    return {name: codes for part in parts for name, codes in part.items()}

@@ -12,6 +12,7 @@ import itertools
 import json
 from array import array
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,8 @@ def wanted(items: Iterable[CorpusItem], settings: RunSettings) -> Iterator[Corpu
     for item in items:
         if settings.split is not None and item.split != settings.split:
             continue
+        if settings.include and not any(fnmatchcase(item.id, p) for p in settings.include):
+            continue
         facts = {**dataclasses.asdict(item), **item.labels}
         if any(facts.get(name) != value for name, value in settings.where.items()):
             continue
@@ -108,6 +111,8 @@ def write_plan(
     keys = array("q")
     blocks = total = 0
     limited = itertools.islice(jobs, settings.limit)
+    if settings.sample is not None:
+        limited = iter(_drawn(limited, settings.sample, settings.seed))
     while block := list(itertools.islice(limited, settings.block_size)):
         keys.extend(hash(job.key) for job in block)
         lines = "".join(json.dumps(_job_data(job), ensure_ascii=False) + "\n" for job in block)
@@ -124,6 +129,18 @@ def write_plan(
     plan = Plan(blocks, total)
     write_atomically(done, json.dumps(dataclasses.asdict(plan)).encode())
     return plan
+
+
+def _drawn(jobs: Iterable[PairJob], count: int, seed: int) -> list[PairJob]:
+    """Return an even sample of jobs in their order; only the sample is held in memory."""
+    rng = np.random.default_rng([abs(seed), 2])
+    kept: list[tuple[int, PairJob]] = []
+    for number, job in enumerate(jobs):
+        if len(kept) < count:
+            kept.append((number, job))
+        elif (place := int(rng.integers(number + 1))) < count:
+            kept[place] = (number, job)
+    return [job for _, job in sorted(kept, key=lambda pair: pair[0])]
 
 
 def _refuse_doubles(folder: Path, blocks: int, keys: array[int]) -> None:

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 def stepedit_commands(cli: click.Group) -> None:
     """Add ``stepedit pairs`` and its companions."""
     from stepedit_pairs.cli import pairs
+    from stepedit_pairs.cli_encode import pairs_encode
     from stepedit_pairs.cli_export import pairs_export, pairs_import
     from stepedit_pairs.cli_prefer import pairs_prefer
     from stepedit_pairs.cli_settings import pairs_settings
     from stepedit_pairs.cli_validate import pairs_validate
 
     exchange = (pairs_export, pairs_import)
-    for command in (pairs, pairs_settings, *exchange, pairs_prefer, pairs_validate):
+    for command in (pairs, pairs_encode, pairs_settings, *exchange, pairs_prefer, pairs_validate):
         cli.add_command(command)
 
 

@@ -26,7 +26,7 @@ class RunSettings(BaseModel):
     edit: str
     """Registered name of the edit."""
     corpus: str
-    """Manifest, folder or dataset."""
+    """Manifest, folder or dataset; several are joined by blanks around a plus."""
     layout: str
     """Name of the corpus reader."""
     seed: int = 0
@@ -47,14 +47,22 @@ class RunSettings(BaseModel):
     """Only items with these labels or facts."""
     licence: str | None = None
     """Licence of items whose corpus states none."""
+    include: tuple[str, ...] = ()
+    """Only items whose id matches one of these patterns."""
     limit: int | None = None
-    """Only so many jobs."""
+    """Only so many jobs, the first ones."""
+    sample: int | None = None
+    """Only so many jobs, drawn evenly from all."""
+    per_job: int | None = None
+    """Only so many of the pairs of a job, drawn evenly from those that are good enough."""
     block_size: int = 32
     """Jobs in a block; a block is one shard, and the unit of work and of resuming."""
     engine: str | None = None
     """Engine for codes and cloning."""
+    tokenizer: str | None = None
+    """Step-Audio-Tokenizer folder for codes, where no engine is given."""
     device: str = "auto"
-    """Device of the engine."""
+    """Device of the engine or the tokenizer."""
     plugin_files: tuple[str, ...] = ()
     """Plugins given as files."""
     stepedit: str = ""

@@ -18,6 +18,7 @@ from stepedit_core.pairs import EditPair, PairJob
 from stepedit_core.utterance import Utterance
 
 __all__ = [
+    "CODED_BY",
     "SCHEMA",
     "flac_bytes",
     "read_rows",
@@ -26,8 +27,11 @@ __all__ = [
     "row_of",
     "shard_paths",
     "write_shard",
+    "write_table",
 ]
 
+CODED_BY = b"stepedit_codes"
+"""Metadata of a shard: the tokenizer whose codes it holds."""
 _AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _TEXT = [
     "id", "edit", "edit_json", "source_text", "target_text", "source_codes", "target_codes",
@@ -140,17 +144,22 @@ def _shard_path(folder: Path, index: int) -> Path:
 
 def write_shard(folder: Path, index: int, rows: list[dict[str, Any]]) -> None:
     """Write the rows of a block; the name appears when the shard is complete."""
+    write_table(_shard_path(folder, index), pa.Table.from_pylist(rows, schema=SCHEMA))
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a shard; the name appears when it is complete."""
     buffer = io.BytesIO()
     # FLAC does not compress further, so the audio columns are stored as they are.
     plain = ["source_audio.bytes", "target_audio.bytes", "rejected_audio.bytes"]
     columns: dict[str, Any] = {name: "zstd" for name in _leaf_names() if name not in plain}
     pq.write_table(
-        pa.Table.from_pylist(rows, schema=SCHEMA),
+        table,
         buffer,
         compression={**columns, **dict.fromkeys(plain, "none")},
         use_dictionary=False,
     )
-    write_atomically(_shard_path(folder, index), buffer.getvalue())
+    write_atomically(path, buffer.getvalue())
 
 
 def _leaf_names() -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -27,11 +27,12 @@ from stepedit_core.pairs import (
     Rejected,
 )
 from stepedit_core.registry import Registry, get_registry
-from stepedit_pairs.encoding import encode_pair
+from stepedit_pairs.encoding import encode_pairs
 from stepedit_pairs.margins import JudgeMargin
 from stepedit_pairs.plan import read_block, read_sample
 from stepedit_pairs.settings import RunSettings, job_rng
 from stepedit_pairs.shards import row_of, write_shard
+from stepedit_pairs.tokenizing import TokenizerEngine
 
 __all__ = ["BlockReport", "Workshop", "block_report", "process_block", "read_rejects"]
 
@@ -102,10 +103,12 @@ def _workshop(folder: str) -> Workshop:
         if Path(file).stem not in known:
             registry.register_file(file)
     edit = registry.edit_info(settings.edit)
-    engine = None
+    engine: SpeechEngine | None = None
     if settings.engine is not None:
         config = EngineConfig(name_or_path=settings.engine, device=settings.device)
         engine = load_engine(config)
+    elif settings.tokenizer is not None:
+        engine = TokenizerEngine(settings.tokenizer, settings.device)
     builder = registry.pair_builder(edit.edit_class, settings.builder)
     builder.min_margin = settings.min_margin
     return Workshop(
@@ -130,7 +133,7 @@ def _build(shop: Workshop, job: PairJob) -> Iterator[EditPair | Rejected]:
     )
     try:
         for made in shop.builder.build(job, context):
-            if isinstance(made, EditPair) and made.margin < settings.min_margin:
+            if isinstance(made, EditPair) and _too_small(made, settings):
                 reason = f"margin below {settings.min_margin:g}"
                 yield Rejected(reason, {"margin": round(made.margin, 3), **made.details})
             else:
@@ -143,10 +146,35 @@ def _build(shop: Workshop, job: PairJob) -> Iterator[EditPair | Rejected]:
         yield Rejected("builder error", {"error": f"{type(error).__name__}: {error}"})
 
 
+def _too_small(pair: EditPair, settings: RunSettings) -> bool:
+    """Say whether a pair is below the least margin; one that is meant to be unchanged never is."""
+    return pair.margin < settings.min_margin and not pair.details.get("unchanged")
+
+
+def _drawn(
+    made: Iterable[EditPair | Rejected], settings: RunSettings, job: PairJob
+) -> Iterator[EditPair | Rejected]:
+    """Draw ``per_job`` of the pairs of a job; the others are rejects that say so."""
+    if settings.per_job is None:
+        yield from made
+        return
+    whole = list(made)
+    places = [place for place, item in enumerate(whole) if isinstance(item, EditPair)]
+    rng = job_rng(settings.seed, f"{job.key}/per_job")
+    kept = {places[int(p)] for p in rng.permutation(len(places))[: settings.per_job]}
+    for place, item in enumerate(whole):
+        if isinstance(item, Rejected) or place in kept:
+            yield item
+        else:
+            yield Rejected(
+                f"not drawn, {settings.per_job} of each job are", {"edit": item.edit.name}
+            )
+
+
 def _rows(
-    shop: Workshop, job: PairJob, made: Iterable[EditPair | Rejected]
-) -> Iterator[dict[str, Any] | Rejected]:
-    """Turn a job's pairs into rows; a pair that cannot be encoded is a reject."""
+    shop: Workshop, made: Sequence[tuple[PairJob, int, EditPair]]
+) -> Iterator[tuple[PairJob, dict[str, Any] | Rejected]]:
+    """Turn a block's pairs into rows; a pair that cannot be encoded is a reject."""
     provenance = {
         "builder": type(shop.builder).__qualname__,
         "builder_version": shop.builder.version,
@@ -154,14 +182,12 @@ def _rows(
         "seed": shop.settings.seed,
         "stepedit": __version__,
     }
-    for number, item in enumerate(made):
-        if isinstance(item, Rejected):
-            yield item
-            continue
-        try:
-            yield row_of(item, job, number, encode_pair(shop.engine, item), provenance)
-        except StepeditError as error:
-            yield Rejected("cannot encode", {"error": str(error)})
+    encoded = encode_pairs(shop.engine, [pair for _, _, pair in made])
+    for (job, number, pair), codes in zip(made, encoded, strict=True):
+        if isinstance(codes, StepeditError):
+            yield job, Rejected("cannot encode", {"error": str(codes)})
+        else:
+            yield job, row_of(pair, job, number, codes, provenance)
 
 
 def _report_path(folder: Path, index: int) -> Path:
@@ -185,14 +211,24 @@ def process_block(folder: str, index: int) -> BlockReport:
     begun = _cpu_seconds()
     rows: list[dict[str, Any]] = []
     rejects: list[dict[str, Any]] = []
+
+    def reject(job: PairJob, why: Rejected) -> None:
+        paths = [item.path for item in job.items]
+        rejects.append({"key": job.key, "paths": paths, **asdict(why)})
+
     jobs = read_block(root, index)
+    pairs: list[tuple[PairJob, int, EditPair]] = []
     for job in jobs:
-        for made in _rows(shop, job, _build(shop, job)):
+        for number, made in enumerate(_drawn(_build(shop, job), shop.settings, job)):
             if isinstance(made, Rejected):
-                paths = [item.path for item in job.items]
-                rejects.append({"key": job.key, "paths": paths, **asdict(made)})
+                reject(job, made)
             else:
-                rows.append(made)
+                pairs.append((job, number, made))
+    for job, row in _rows(shop, pairs):
+        if isinstance(row, Rejected):
+            reject(job, row)
+        else:
+            rows.append(row)
     write_shard(root, index, rows)
     lines = "".join(json.dumps(row, ensure_ascii=False, default=float) + "\n" for row in rejects)
     write_atomically(root / "rejects" / f"block-{index:06d}.jsonl", lines.encode())

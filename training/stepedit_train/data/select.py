@@ -67,7 +67,6 @@ def split_of(item: CorpusItem, dev_share: float) -> str:
 
     Any other split of a corpus than ``train`` is the test.
 
-
     Args:
         item: of a corpus.
         dev_share: part of the other speakers that is kept for validation.

@@ -1,0 +1,102 @@
+"""Codes from an audio tokenizer alone, where there is no whole engine yet."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stepedit_core.codes import DualCodes
+from stepedit_core.engines import GenerateRequest
+from stepedit_core.errors import EngineError, StepeditError
+from stepedit_core.utterance import Utterance
+
+__all__ = ["TokenizerEngine", "tokenizer_fingerprint"]
+
+
+class TokenizerEngine:
+    """A Step-Audio-Tokenizer folder in the place of an engine: it encodes and does no more.
+
+    Args:
+        folder: the folder.
+        device: ``cpu``, ``auto`` or another torch device.
+        threads: CPU threads of the semantic graph; one gives every worker the same speed.
+
+    Raises:
+        CheckpointError: if a file is missing, damaged or foreign.
+    """
+
+    name = "tokenizer"
+    sample_rate = 24_000
+
+    def __init__(
+        self, folder: Path | str, device: str = "auto", *, threads: int | None = 1
+    ) -> None:
+        from stepedit_core.models.audio_tokenizer import AudioTokenizer
+
+        self.folder = Path(folder)
+        chosen = _device(device)
+        self._tokenizer = AudioTokenizer.load(self.folder, chosen, threads=threads)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return the name and a hash of the files."""
+        return {"name": self.name, "weights": tokenizer_fingerprint(self.folder)}
+
+    def encode(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
+        """Return the codes of each utterance.
+
+        Raises:
+            AudioError: if an utterance is empty.
+        """
+        return self._tokenizer.encode([(u.samples, u.sample_rate) for u in utterances])
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> list[DualCodes]:
+        """Refuse: there is no language model.
+
+        Raises:
+            EngineError: always.
+        """
+        raise EngineError(_ALONE)
+
+    def decode(
+        self, codes: Sequence[DualCodes], references: Sequence[Utterance], seeds: Sequence[int]
+    ) -> list[Utterance]:
+        """Refuse: there is no decoder.
+
+        Raises:
+            EngineError: always.
+        """
+        raise EngineError(_ALONE)
+
+
+_ALONE = "an audio tokenizer alone cannot speak; give a whole engine with --engine"
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+
+def tokenizer_fingerprint(folder: Path | str) -> str:
+    """Return a hash of the files of a tokenizer: 16 hexadecimal digits.
+
+    Text, such as figures measured afterwards, does not count.
+
+    Raises:
+        StepeditError: if there is no such folder, or nothing in it.
+    """
+    root = Path(folder)
+    kinds = {".npy", ".onnx", ".pt", ".safetensors", ".mvn", ".yaml"}
+    files = sorted(path for path in root.rglob("*") if path.suffix in kinds)
+    if not files:
+        raise StepeditError(f"{root}: no Step-Audio-Tokenizer folder")
+    total = hashlib.sha256()
+    for path in files:
+        total.update(path.relative_to(root).as_posix().encode())
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()[:16]
