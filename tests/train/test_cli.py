@@ -8,6 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 from stepedit_train import plugin
+from stepedit_train.assembly.settings import AssembleSettings
 from stepedit_train.data.stage import DataSettings
 from stepedit_train.linguistic.codebook import CodebookSettings
 from stepedit_train.linguistic.stage import LinguisticSettings
@@ -30,6 +31,7 @@ CONFIGS = Path(__file__).parents[2] / "training" / "configs"
         (CodebookSettings, "embedded/linguistic-codebook.toml"),
         (SemanticSettings, "embedded/semantic.toml"),
         (SemanticExportSettings, "embedded/semantic-export.toml"),
+        (AssembleSettings, "embedded/assemble.toml"),
         (SftSettings, "sft.toml"),
     ],
 )

@@ -26,6 +26,8 @@ STAGES: dict[str, tuple[str, str, str]] = {
     "mel": ("mel.stage", "MelSettings", "train_mel"),
     "mel-export": ("mel.export", "MelExportSettings", "export_mel"),
     "sft": ("sft.stage", "SftSettings", "train_sft"),
+    "assemble": ("assembly.stage", "AssembleSettings", "assemble"),
+    "card": ("assembly.stage", "AssembleSettings", "make_card"),
 }
 """Module below this package, class of the settings, and function, by stage."""
 

@@ -1,0 +1,194 @@
+"""One engine folder from trained parts: what is stored, what is refused, what the card says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from stepedit_train.assembly.facts import run_facts
+from stepedit_train.assembly.settings import AssembleSettings, Run
+from stepedit_train.assembly.shrink import halve_tensors, save_graph
+from stepedit_train.assembly.stage import assemble, make_card
+
+from stepedit_core import Engine
+from stepedit_core.errors import StepeditError
+from stepedit_core.models.layout import DECODER_FOLDER
+from stepedit_core.models.speaker_ge2e import RESEMBLYZER_FILE, ResemblyzerEncoder
+from tests.models.audio_cases import write_semantic_graph
+from tests.models.decoder_parts import HIFT_YAML, SPEAKER_SIZE, YAML
+from tests.models.tiny_checkpoint import MODEL, TOKENIZER, write_engine
+from tests.train.making import make_cache
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Parts as the stages leave them: a decoder with two pieces of configuration."""
+    folder = write_engine(tmp_path_factory.mktemp("parts"))
+    decoder = shutil.copytree(folder / MODEL / DECODER_FOLDER, folder / "decoder")
+    (decoder / "cosyvoice.yaml").unlink()
+    (decoder / "flow.yaml").write_text(YAML)
+    (decoder / "hift.yaml").write_text(HIFT_YAML)
+    speaker = ResemblyzerEncoder(bins=8, hidden=8, layers=1, size=SPEAKER_SIZE)
+    save_file(speaker.state_dict(), folder / RESEMBLYZER_FILE)
+    log = folder / "run" / "log.jsonl"
+    log.parent.mkdir()
+    rows = [{"step": 40, "part": "train", "seconds": 1800.0}, {"step": 40, "part": "dev"}]
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    make_cache(folder / "cache", count=4)
+    return folder
+
+
+def settings(parts: Path, out: Path, **more: object) -> AssembleSettings:
+    """Return settings for the parts; the runs keep two threads busy."""
+    given = {
+        "base": parts,
+        "out": out,
+        "language_model": MODEL,
+        "tokenizer": TOKENIZER,
+        "decoder": "decoder",
+        "speaker": RESEMBLYZER_FILE,
+        "cache": "cache",
+        "runs": (Run(name="everything", folder=Path("run"), threads=2),),
+        **more,
+    }
+    return AssembleSettings.model_validate(given)
+
+
+@pytest.fixture(scope="module")
+def made(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("made") / "embedded"
+    out.mkdir()
+    (out / "__init__.py").write_text("")
+    lines = list(assemble(settings(parts, out)))
+    assert any(line.startswith("codes as before storing: ") for line in lines), lines
+    assert lines[-1] == f"made {out}"
+    return out
+
+
+def test_weights_are_stored_small_and_computed_with_in_float32(parts: Path, made: Path) -> None:
+    stored = [load_file(path) for path in made.rglob("*.safetensors")]
+    assert len(stored) == 5  # language model, encoder, flow, vocoder, speaker
+    kinds = {tensor.dtype for state in stored for tensor in state.values()}
+    assert torch.float16 in kinds and torch.float32 not in kinds
+    assert json.loads((made / "config.json").read_text())["dtype"] == "float16"
+    engine = Engine.load(str(made))
+    assert isinstance(engine.parts.reference.speaker, ResemblyzerEncoder)
+    assert {p.dtype for p in engine.parts.model.parameters()} == {torch.float32}
+    before = Engine.load(str(parts)).parts.model.state_dict()
+    for name, tensor in engine.parts.model.state_dict().items():
+        torch.testing.assert_close(tensor, before[name], atol=1e-3, rtol=1e-3)
+    assert (made / "__init__.py").is_file()
+
+
+def test_a_second_call_replaces_the_model(parts: Path, made: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(made, tmp_path / "embedded")
+    (out / "old.json").write_text("{}")
+    list(assemble(settings(parts, out, half=("speaker",))))
+    assert not (out / "old.json").exists() and (out / "__init__.py").is_file()
+    weights = load_file(out / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+
+
+def test_what_is_too_large_or_foreign_is_refused_and_nothing_is_lost(
+    parts: Path, made: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(made, tmp_path / "embedded")
+    before = sorted(path.name for path in out.rglob("*"))
+    with pytest.raises(StepeditError, match=r"are more than 0\.0 MB"):
+        list(assemble(settings(parts, out, max_bytes=1000)))
+    assert sorted(path.name for path in out.rglob("*")) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["embedded"]
+    other = tmp_path / "thesis"
+    other.mkdir()
+    (other / "chapter.txt").write_text("precious")
+    with pytest.raises(StepeditError, match="holds other files"):
+        list(assemble(settings(parts, other)))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (f"{MODEL}/config.json", r"config\.json is missing"),
+        ("decoder/flow.pt", r"flow\.safetensors is missing"),
+        ("decoder/hift.yaml", r"hift\.yaml is missing"),
+        (f"{TOKENIZER}/speech_tokenizer_v1.onnx", r"speech_tokenizer_v1\.onnx is missing"),
+        (RESEMBLYZER_FILE, "no such file"),
+    ],
+)
+def test_a_missing_part_is_named(parts: Path, tmp_path: Path, name: str, message: str) -> None:
+    broken = shutil.copytree(parts, tmp_path / "parts")
+    (broken / name).unlink()
+    with pytest.raises(StepeditError, match=message):
+        list(assemble(settings(broken, tmp_path / "out")))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_card_says_what_it_is_made_of(made: Path) -> None:
+    card = (made / "MODEL_CARD.md").read_text()
+    assert "$" not in card
+    assert "**Experimental**: its figures have not been measured yet." in card
+    assert "| tones | CC0 | 2 |" in card
+    assert "| everything | 40 | 1.00 |" in card
+    assert "Resemblyzer (GE2E)" in card and "HiFTGenerator" in card
+
+
+def figures(value: float, weights: str | None = None) -> str:
+    row = {"name": "word error, points", "value": value, "gate": 20, "goal": 8, "better": "lower"}
+    return json.dumps({"weights": weights, "figures": [row]})
+
+
+def test_figures_decide_whether_it_is_experimental(parts: Path, made: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(made, tmp_path / "embedded")
+    readme = tmp_path / "README.md"
+    mark = "<!-- figures of the embedded model -->\n<!-- end of the figures -->"
+    readme.write_text(f"before\n{mark}\nafter\n")
+    more = {"figures": tmp_path / "f.json", "routes": tmp_path / "r.json", "readme": readme}
+    (tmp_path / "r.json").write_text(json.dumps({"speed": {"llm": 0.1, "dsp": 0.9}}))
+    (tmp_path / "f.json").write_text(figures(30.0))
+    list(make_card(settings(parts, out, **more)))
+    assert "misses 1 of the gates below (word error, points" in (out / "MODEL_CARD.md").read_text()
+    assert "| `speed` | dsp |" in (out / "MODEL_CARD.md").read_text()
+    (tmp_path / "f.json").write_text(figures(12.0))
+    list(make_card(settings(parts, out, **more)))
+    text = readme.read_text()
+    assert "It passes every gate" in text and "Experimental" not in text
+    assert "| word error, points | all |  | 12 | 20 | 8 | gate passed |" in text
+    assert text.startswith("before\n<!--") and text.endswith("-->\nafter\n")
+    (tmp_path / "f.json").write_text(figures(12.0, weights="0" * 16))
+    lines = list(make_card(settings(parts, out, **more)))
+    assert "is of other weights" in lines[0]
+    assert "have not been measured yet" in (out / "MODEL_CARD.md").read_text()
+
+
+def test_a_graph_of_half_precision_gives_the_same_codes(tmp_path: Path) -> None:
+    from stepedit_core.models.semantic import GRAPH, OnnxSemanticTokenizer
+
+    (tmp_path / "before").mkdir()
+    write_semantic_graph(tmp_path / "before" / GRAPH)
+    save_graph(tmp_path / "before" / GRAPH, tmp_path / "after" / GRAPH, half=True)
+    mel = np.random.default_rng(0).standard_normal((1, 128, 40)).astype(np.float32)
+    one, other = (
+        OnnxSemanticTokenizer.load(tmp_path / name, threads=1).encode_log_mel(mel)
+        for name in ("before", "after")
+    )
+    np.testing.assert_array_equal(one, other)
+
+
+def test_values_that_half_precision_cannot_hold_are_refused() -> None:
+    with pytest.raises(StepeditError, match="float16 cannot hold"):
+        halve_tensors({"a": torch.tensor([1e5])}, "b")
+
+
+def test_a_trainers_state_tells_steps_and_time(tmp_path: Path) -> None:
+    assert run_facts(tmp_path, 1).core_hours is None
+    folder = tmp_path / "checkpoint-20"
+    folder.mkdir()
+    state = {"global_step": 20, "log_history": [{"train_runtime": 3600.0}]}
+    (folder / "trainer_state.json").write_text(json.dumps(state))
+    facts = run_facts(tmp_path, 2)
+    assert (facts.steps, facts.core_hours) == (20, 2.0)

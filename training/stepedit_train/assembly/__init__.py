@@ -1,0 +1,1 @@
+"""Trained parts become one engine folder in the public layout, with a model card."""

@@ -1,0 +1,265 @@
+"""The model card: a template, filled from the model's files, its figures and the runs' logs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+import yaml
+from safetensors import safe_open
+
+from stepedit_core.atomic import write_atomically
+from stepedit_core.errors import StepeditError
+from stepedit_core.figures import FIGURES_FILE, Figure, missed_gates, read_figures
+from stepedit_core.models.layout import DECODER_FOLDER, TOKENIZER_NAME, CheckpointFolders
+from stepedit_core.models.parts import fingerprint
+from stepedit_core.models.semantic import GRAPH
+from stepedit_core.models.speaker_ge2e import RESEMBLYZER_FILE
+from stepedit_core.models.step1.loading import read_config
+from stepedit_core.route_table import ROUTES_FILE, RouteTable
+from stepedit_train.assembly.facts import (
+    corpus_facts,
+    licences_of,
+    machine,
+    pair_facts,
+    run_facts,
+)
+from stepedit_train.assembly.settings import AssembleSettings
+from stepedit_train.settings import resolve_path
+
+__all__ = ["CARD", "figure_table", "render_card", "write_card"]
+
+CARD = "MODEL_CARD.md"
+MARKS = ("<!-- figures of the embedded model -->", "<!-- end of the figures -->")
+NOT_MEASURED = "The figures of these weights have not been measured yet."
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _value(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def _verdict(figure: Figure) -> str:
+    if figure.passes is None:
+        return "reported only"
+    if not figure.passes:
+        return "**missed**"
+    return "goal reached" if figure.reaches_goal else "gate passed"
+
+
+def figure_table(figures: Sequence[Figure]) -> str:
+    """Return the figures as a Markdown table, or a line that says there are none."""
+    if not figures:
+        return NOT_MEASURED
+    heads = ("figure", "speech", "n", "value", "gate", "goal", "")
+    rows = [
+        (
+            figure.name + (f" ({figure.note})" if figure.note else ""),
+            figure.kind,
+            "" if figure.n is None else str(figure.n),
+            _value(figure.value),
+            "" if figure.gate is None else _value(figure.gate),
+            "" if figure.goal is None else _value(figure.goal),
+            _verdict(figure),
+        )
+        for figure in figures
+    ]
+    return _table(heads, rows)
+
+
+def _state(folder: Path) -> str:
+    """Return in a sentence whether the model is experimental."""
+    missed = missed_gates(folder)
+    if missed is None:
+        return "**Experimental**: its figures have not been measured yet."
+    if not missed:
+        return "It passes every gate below."
+    names = "; ".join(dict.fromkeys(f"{figure.name} ({figure.kind})" for figure in missed))
+    return f"**Experimental**: it misses {len(missed)} of the gates below ({names})."
+
+
+def _parameters(path: Path) -> int:
+    """Return how many numbers a safetensors file holds."""
+    with safe_open(path, framework="numpy") as file:
+        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
+    total = 0
+    for shape in shapes:
+        count = 1
+        for length in shape:
+            count *= int(length)
+        total += count
+    return total
+
+
+def _classes(folder: Path) -> dict[str, str]:
+    """Return the class that the configuration names for flow and vocoder."""
+    text = (folder / "cosyvoice.yaml").read_text(encoding="utf-8")
+    found = re.findall(r"(?m)^(\w+): !new:(\S+)", text)
+    return {key: name.rpartition(".")[2] for key, name in found}
+
+
+def _parts(folder: Path) -> str:
+    """Return the table of parts: what each is, its parameters and its size."""
+    config, _ = read_config(folder)
+    decoder, tokenizer = folder / DECODER_FOLDER, folder / TOKENIZER_NAME
+    classes = _classes(decoder)
+    stack = f"Step1, {config.num_hidden_layers} layers of {config.hidden_size}"
+    linguistic = next(tokenizer.glob("**/model.safetensors"))
+    encoder = yaml.safe_load((linguistic.parent / "config.yaml").read_text(encoding="utf-8"))
+    blocks = encoder["encoder_conf"]["num_blocks"]
+    speaker = decoder / RESEMBLYZER_FILE
+    rows = [
+        ("language model", stack, folder / "model.safetensors"),
+        ("linguistic encoder", f"SANM, {blocks} blocks, and k-means", linguistic),
+        ("semantic encoder", "ONNX graph, 4096 codes", tokenizer / GRAPH),
+        ("mel decoder", classes.get("flow", "flow"), decoder / "flow.safetensors"),
+        ("vocoder", classes.get("hift", "vocoder"), decoder / "hift.safetensors"),
+        ("speaker encoder", "Resemblyzer (GE2E)", speaker)
+        if speaker.is_file()
+        else ("speaker encoder", "CAM++", decoder / "campplus.onnx"),
+    ]
+    cells = [
+        (
+            name,
+            what,
+            f"{_parameters(path) / 1e6:.2f} M" if path.suffix == ".safetensors" else "",
+            f"{path.stat().st_size / 1e6:.2f} MB",
+        )
+        for name, what, path in rows
+    ]
+    return _table(("part", "what it is", "parameters", "stored"), cells)
+
+
+def _data(settings: AssembleSettings) -> tuple[str, str]:
+    """Return the tables of recordings and pairs, and the licences in words."""
+    if settings.cache is None:
+        return "Not stated.", "not stated"
+    corpora = corpus_facts(resolve_path(settings, settings.cache))
+    rows = [
+        (c.name, ", ".join(c.licences), str(c.speakers), *map(_hours, (c.hours, c.dev_hours)))
+        for c in corpora
+    ]
+    rows.append(("together", "", "", *map(_hours, _sums(corpora))))
+    text = _table(("corpus", "licence", "speakers", "trained on, h", "validation, h"), rows)
+    unseen = sum(c.test_hours for c in corpora)
+    text += f"\n\n{_hours(unseen)} h of other speakers were kept for tests and never trained on."
+    pairs = pair_facts(resolve_path(settings, path) for path in settings.pairs)
+    if pairs:
+        table = [(p.name, str(p.pairs), _hours(p.hours)) for p in pairs]
+        text += "\n\n" + _table(("pairs of", "rows", "source and target, h"), table)
+    return text, ", ".join(licences_of(corpora))
+
+
+def _sums(corpora: Sequence[object]) -> tuple[float, float]:
+    hours = [(getattr(c, "hours"), getattr(c, "dev_hours")) for c in corpora]  # noqa: B009
+    return sum(h for h, _ in hours), sum(d for _, d in hours)
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.2f}"
+
+
+def _training(settings: AssembleSettings) -> str:
+    """Return the table of runs."""
+    rows, total = [], 0.0
+    for run in settings.runs:
+        facts = run_facts(resolve_path(settings, run.folder), run.threads)
+        spent = "not logged" if facts.core_hours is None else f"{facts.core_hours:.2f}"
+        total += facts.core_hours or 0.0
+        rows.append((run.name, f"{facts.steps:,}", spent))
+    if not rows:
+        return "Not stated."
+    rows.append(("together", "", f"{total:.2f}"))
+    return _table(("run", "steps", "core-hours"), rows)
+
+
+def _routes(folder: Path) -> str:
+    """Return which route ``auto`` takes for which edit."""
+    table = RouteTable.load(folder).routes
+    if not table:
+        return "There is no table of routes yet: `auto` takes the llm route wherever there is one."
+    return _table(("edit", "better route"), [(f"`{n}`", r) for n, r in sorted(table.items())])
+
+
+def render_card(settings: AssembleSettings, folder: Path) -> str:
+    """Return the card of an engine folder as Markdown."""
+    template = files("stepedit_train.assembly").joinpath("card.md").read_text(encoding="utf-8")
+    data, licences = _data(settings)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return Template(template).substitute(
+        name=settings.name,
+        state=_state(folder),
+        size=f"{size / 1e6:.1f} MB",
+        parts=_parts(folder),
+        data=data,
+        licences=licences,
+        training=_training(settings),
+        machine=settings.machine or machine(),
+        figures=figure_table(read_figures(folder)),
+        routes=_routes(folder),
+        notes="\n\n".join(settings.notes),
+    )
+
+
+def write_card(settings: AssembleSettings, folder: Path) -> Iterator[str]:
+    """Copy figures and routes into an engine folder, write its card and the README's table.
+
+    Figures that say which weights they were measured with are copied for those alone.
+
+    Raises:
+        StepeditError: if a named file is damaged, or the README has no place for the table.
+    """
+    if settings.figures is not None:
+        yield from _copy_figures(resolve_path(settings, settings.figures), folder)
+    if settings.routes is not None:
+        yield from _copy(resolve_path(settings, settings.routes), folder / ROUTES_FILE)
+    figures = read_figures(folder)
+    write_atomically(folder / CARD, render_card(settings, folder).encode())
+    if settings.readme is not None:
+        readme = resolve_path(settings, settings.readme)
+        _fill_readme(readme, f"{_state(folder)}\n\n{figure_table(figures)}")
+        yield f"wrote the figures into {readme}"
+
+
+def _copy(source: Path, target: Path) -> Iterator[str]:
+    if not source.is_file():
+        yield f"{source} is not there yet; the model goes without {target.name}"
+    elif source != target:
+        shutil.copyfile(source, target)
+
+
+def _copy_figures(source: Path, folder: Path) -> Iterator[str]:
+    """Copy figures unless they say that they are of other weights."""
+    places = CheckpointFolders(folder, folder / DECODER_FOLDER, folder / TOKENIZER_NAME)
+    content = json.loads(source.read_text(encoding="utf-8")) if source.is_file() else {}
+    measured = content.get("weights")
+    if measured not in (None, fingerprint(places)):
+        yield f"{source} is of other weights ({measured}); measure these and run the card stage"
+        (folder / FIGURES_FILE).unlink(missing_ok=True)
+        return
+    yield from _copy(source, folder / FIGURES_FILE)
+
+
+def _fill_readme(path: Path, text: str) -> None:
+    """Replace what lies between the marks of a file.
+
+    Raises:
+        StepeditError: if the marks are not there, once each and in order.
+    """
+    content = path.read_text(encoding="utf-8")
+    begin, end = MARKS
+    if content.count(begin) != 1 or content.count(end) != 1:
+        raise StepeditError(f"{path} needs the marks {begin} and {end}, once each")
+    before, rest = content.split(begin)
+    _, after = rest.split(end)
+    write_atomically(path, f"{before}{begin}\n{text}\n{end}{after}".encode())

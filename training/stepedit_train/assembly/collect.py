@@ -1,0 +1,168 @@
+"""Collect trained parts into one engine folder in the public layout."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from stepedit_core.atomic import write_atomically
+from stepedit_core.errors import MissingDependencyError, StepeditError
+from stepedit_core.models.layout import DECODER_FOLDER, TOKENIZER_NAME
+from stepedit_core.models.linguistic.checkpoint import find_funasr
+from stepedit_core.models.semantic import GRAPH as SEMANTIC_GRAPH
+from stepedit_core.models.speaker import GRAPH as SPEAKER_GRAPH
+from stepedit_core.models.speaker_ge2e import RESEMBLYZER_FILE
+from stepedit_core.models.step1.loading import read_safetensors
+from stepedit_core.models.weights import read_state_dict
+from stepedit_train.assembly.settings import AssembleSettings
+from stepedit_train.assembly.shrink import save_centroids, save_graph, save_tensors
+from stepedit_train.linguistic.export import MODEL_FOLDER
+from stepedit_train.settings import resolve_path
+
+__all__ = ["collect", "read_resemblyzer"]
+
+TEXT_FILES = (
+    "generation_config.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+)
+CENTROIDS = "linguistic_tokenizer.npy"
+
+
+def collect(settings: AssembleSettings, folder: Path) -> None:
+    """Write all parts into a folder.
+
+    Raises:
+        StepeditError: if a part is missing or damaged; the text names it.
+    """
+    half = frozenset(settings.half)
+    _language_model(
+        resolve_path(settings, settings.language_model), folder, "language_model" in half
+    )
+    tokenizer = resolve_path(settings, settings.tokenizer)
+    _linguistic(tokenizer, folder / TOKENIZER_NAME, "linguistic" in half)
+    graph = tokenizer / SEMANTIC_GRAPH
+    if not graph.is_file():
+        raise StepeditError(f"{graph} is missing; run `stepedit train semantic-export` first")
+    save_graph(graph, folder / TOKENIZER_NAME / SEMANTIC_GRAPH, half="semantic" in half)
+    decoder = resolve_path(settings, settings.decoder)
+    _decoder(decoder, folder / DECODER_FOLDER, "flow" in half, "vocoder" in half)
+    _speaker(settings, folder / DECODER_FOLDER, "speaker" in half)
+
+
+def _language_model(source: Path, folder: Path, half: bool) -> None:
+    """Write configuration, text tokenizer and weights; shards become one file."""
+    config = source / "config.json"
+    if not config.is_file():
+        raise StepeditError(f"{config} is missing: the language model has not been trained yet")
+    content = json.loads(config.read_text(encoding="utf-8"))
+    # Tensors are valid until the next one is read.
+    state = {name: tensor.clone() for name, tensor in read_safetensors(source)}
+    save_tensors(state, folder / "model.safetensors", half=half)
+    if half:
+        content["dtype"] = "float16"
+        content.pop("torch_dtype", None)
+    write_atomically(folder / "config.json", (json.dumps(content, indent=2) + "\n").encode())
+    for name in TEXT_FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+
+
+def _linguistic(source: Path, folder: Path, half: bool) -> None:
+    """Write encoder and centroids; the encoder's weights become safetensors."""
+    files = find_funasr(source)
+    target = folder / MODEL_FOLDER
+    target.mkdir(parents=True, exist_ok=True)
+    state = read_state_dict(files.weights)
+    encoder = {name: tensor for name, tensor in state.items() if name.startswith("encoder.")}
+    save_tensors(encoder, target / "model.safetensors", half=half)
+    shutil.copyfile(files.config, target / "config.yaml")
+    shutil.copyfile(files.cmvn, target / "am.mvn")
+    metas = {
+        "config": "config.yaml",
+        "init_param": "model.safetensors",
+        "frontend_conf": {"cmvn_file": "am.mvn"},
+    }
+    text = json.dumps({"file_path_metas": metas}, indent=2) + "\n"
+    write_atomically(target / "configuration.json", text.encode())
+    save_centroids(source / CENTROIDS, folder / CENTROIDS, half=half)
+
+
+def _weights(folder: Path, stem: str) -> dict[str, Tensor]:
+    """Read the weights of a part of the decoder: safetensors if there is one."""
+    safe = folder / f"{stem}.safetensors"
+    path = safe if safe.is_file() else folder / f"{stem}.pt"
+    if not path.is_file():
+        raise StepeditError(f"{safe} is missing; export that part of the decoder first")
+    return read_state_dict(path)
+
+
+def _decoder(source: Path, folder: Path, half_flow: bool, half_vocoder: bool) -> None:
+    """Write flow and vocoder, and the configuration of both."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_tensors(_weights(source, "flow"), folder / "flow.safetensors", half=half_flow)
+    save_tensors(_weights(source, "hift"), folder / "hift.safetensors", half=half_vocoder)
+    write_atomically(folder / "cosyvoice.yaml", _configuration(source).encode())
+    version = source / "FLOW_VERSION"
+    if version.is_file():
+        shutil.copyfile(version, folder / version.name)
+
+
+def _configuration(source: Path) -> str:
+    """Return ``cosyvoice.yaml``: the folder's own, or its parts joined."""
+    parts = [source / "flow.yaml", source / "hift.yaml"]
+    if not any(part.is_file() for part in parts):
+        parts = [source / "cosyvoice.yaml"]
+    for part in parts:
+        if not part.is_file():
+            raise StepeditError(f"{part} is missing; export that part of the decoder first")
+    text = "".join(part.read_text(encoding="utf-8").rstrip() + "\n" for part in parts)
+    keys = re.findall(r"(?m)^(\w+):", text)
+    if len(keys) != len(set(keys)):
+        raise StepeditError(f"{source}: its parts of the configuration say the same twice: {keys}")
+    return text
+
+
+def read_resemblyzer() -> dict[str, Tensor]:
+    """Return the weights of the installed Resemblyzer package, without importing it.
+
+    Raises:
+        MissingDependencyError: if it is not installed.
+        StepeditError: if its file is not the one of version 0.1.4.
+    """
+    spec = find_spec("resemblyzer")
+    if spec is None or spec.origin is None:
+        raise MissingDependencyError(
+            "the speaker encoder's weights come with resemblyzer: pip install 'resemblyzer>=0.1.4'"
+        )
+    path = Path(spec.origin).parent / "pretrained.pt"
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    state = content.get("model_state") if isinstance(content, dict) else None
+    if not isinstance(state, dict):
+        raise StepeditError(f"{path} does not hold the weights of Resemblyzer 0.1.4")
+    return {name: t for name, t in state.items() if name.startswith(("lstm.", "linear."))}
+
+
+def _speaker(settings: AssembleSettings, folder: Path, half: bool) -> None:
+    """Write the speaker encoder."""
+    if settings.speaker == Path("resemblyzer"):
+        save_tensors(read_resemblyzer(), folder / RESEMBLYZER_FILE, half=half)
+        return
+    source = resolve_path(settings, settings.speaker)
+    if source.name == RESEMBLYZER_FILE:
+        save_tensors(read_state_dict(source), folder / RESEMBLYZER_FILE, half=half)
+    elif source.name == SPEAKER_GRAPH and source.is_file():
+        save_graph(source, folder / SPEAKER_GRAPH, half=half)
+    else:
+        raise StepeditError(
+            f"{source} is no speaker encoder: give {SPEAKER_GRAPH}, {RESEMBLYZER_FILE}, or "
+            "the word resemblyzer"
+        )

@@ -1,0 +1,72 @@
+"""Settings of the assemble and card stages; one file serves both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from stepedit_core.embedded import MAX_BYTES
+from stepedit_train.settings import Settings
+
+__all__ = ["AssembleSettings", "Part", "Run"]
+
+Part = Literal["language_model", "linguistic", "semantic", "flow", "vocoder", "speaker"]
+
+
+class Run(Settings):
+    """One run that the card tells of."""
+
+    name: str
+    """What was trained, in a few words."""
+    folder: Path
+    """Folder of the run, with ``log.jsonl`` or a Trainer's ``trainer_state.json``."""
+    threads: int = Field(default=1, ge=1)
+    """Processor threads that it kept busy, for core-hours."""
+
+
+class AssembleSettings(Settings):
+    """Settings of the assemble and card stages."""
+
+    out: Path
+    """Engine folder to make."""
+    name: str = "stepedit embedded"
+    """Name of the model, for the card."""
+    language_model: Path
+    """Folder with ``config.json``, weights and text tokenizer."""
+    tokenizer: Path
+    """Step-Audio-Tokenizer folder."""
+    decoder: Path
+    """Folder with the weights ``flow.*`` and ``hift.*``, and with ``cosyvoice.yaml``, or with
+    ``flow.yaml`` and ``hift.yaml`` that it is joined from."""
+    speaker: Path = Path("resemblyzer")
+    """File of a speaker encoder (``campplus.onnx`` or ``resemblyzer.safetensors``), or
+    ``resemblyzer`` for the weights in the installed package of that name."""
+    half: tuple[Part, ...] = (
+        "language_model",
+        "linguistic",
+        "semantic",
+        "flow",
+        "vocoder",
+        "speaker",
+    )
+    """Parts whose weights are stored as float16; they are float32 again when loaded on a CPU."""
+    max_bytes: int = Field(default=MAX_BYTES, ge=1)
+    """A larger folder is refused."""
+    figures: Path | None = None
+    """Figures that a benchmark measured with this model (``figures.json``), to be shipped."""
+    routes: Path | None = None
+    """Table of the better route for each edit (``routes.json``), to be shipped."""
+    readme: Path | None = None
+    """File whose table between figure marks is filled in from the figures."""
+    cache: Path | None = None
+    """Cache of the recordings that were trained on, for hours and licences."""
+    pairs: tuple[Path, ...] = ()
+    """Folders of `stepedit pairs` that the language model was trained on."""
+    runs: tuple[Run, ...] = ()
+    """Runs that the parts come from, for steps and core-hours."""
+    machine: str = ""
+    """Where it was trained; empty describes the machine that assembles."""
+    notes: tuple[str, ...] = ()
+    """Further paragraphs for the card: what is known to be missing."""
