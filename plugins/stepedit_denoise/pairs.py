@@ -69,7 +69,11 @@ class DenoisePairs(PairBuilder):
         """Yield one pair for each degradation of one recording."""
         settings = Settings.parse(context.options)
         clean = job.items[0].read()
-        for degradation in settings.degradations:
+        chosen = settings.degradations
+        if settings.draw is not None:
+            drawn = context.rng.permutation(len(chosen))[: settings.draw]
+            chosen = tuple(chosen[int(place)] for place in drawn)
+        for degradation in chosen:
             try:
                 built = self._pair(degradation, clean, job.items[0], settings, context)
             except AudioError:

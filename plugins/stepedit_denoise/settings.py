@@ -15,6 +15,7 @@ __all__ = ["OPTIONS", "Settings"]
 
 OPTIONS = {
     "degradations": "noise, reverb, both (noise in a room), joined by +; default noise+reverb",
+    "draw": "how many of the degradations to draw for each recording; default all",
     "noises": "white, pink, brown, hum, clicks, babble, joined by +; default all",
     "noise_folder": "folder of noise recordings to use instead of synthesised noise",
     "snr": "least and greatest signal-to-noise ratio in dB; default 0:10",
@@ -32,6 +33,7 @@ class Settings:
     """What the user asked the builder for; fields are named as in ``OPTIONS``."""
 
     degradations: tuple[str, ...]
+    draw: int | None
     noises: tuple[str, ...]
     noise_folder: str | None
     snr: tuple[float, float]
@@ -50,6 +52,7 @@ class Settings:
         """
         settings = cls(
             degradations=_choices(options, "degradations", _DEGRADATIONS, "noise+reverb"),
+            draw=_count(options, "draw", "") if "draw" in options else None,
             noises=_choices(options, "noises", _NOISES, "+".join(_NOISES)),
             noise_folder=_folder(options, "noise_folder"),
             snr=_range(options, "snr", "0:10"),

@@ -18,7 +18,7 @@ from stepedit_core import (
     Utterance,
 )
 from stepedit_speed.dsp import BACKENDS, installed_backends, stretch
-from stepedit_speed.edit import FACTORS, Speed, tempo_steps
+from stepedit_speed.edit import FACTORS, Rate, Speed, tempo_steps
 
 __all__ = ["SpeedPairs", "margin_of"]
 
@@ -50,6 +50,7 @@ class SpeedPairs(PairBuilder):
     version: ClassVar[int] = 1
     options: ClassVar[Mapping[str, str]] = {
         "rates": "rate words, joined by +; default faster+slower+more_faster+more_slower",
+        "draw": "how many of the rates to draw for each recording; default all",
         "exact": "how many exact factors to draw for each recording; default 1",
         "directions": "both (default), forward (recording to stretched) or backward",
         "backend": "sox, rubberband or signalsmith; default sox where it is installed",
@@ -69,7 +70,7 @@ class SpeedPairs(PairBuilder):
         if natural.seconds < _MIN_SECONDS:
             yield Rejected(f"shorter than {_MIN_SECONDS:g} s", {"seconds": natural.seconds})
             return
-        edits = [Speed(rate=rate) for rate in settings["rates"]]
+        edits = [Speed(rate=rate) for rate in _drawn(settings, context.rng)]
         edits += [Speed(factor=_draw(context.rng)) for _ in range(settings["exact"])]
         for edit in edits:
             seed = int(context.rng.integers(2**31))
@@ -109,6 +110,14 @@ def _draw(rng: np.random.Generator) -> float:
     return round(size if rng.random() < 0.5 else 1 / size, 3)
 
 
+def _drawn(settings: Mapping[str, Any], rng: np.random.Generator) -> list[Rate]:
+    """Return the rates of one recording."""
+    rates: list[Rate] = settings["rates"]
+    if settings["draw"] is None:
+        return rates
+    return [rates[int(place)] for place in rng.permutation(len(rates))[: settings["draw"]]]
+
+
 def _settings(options: Mapping[str, str]) -> dict[str, Any]:
     """Parse the user's options.
 
@@ -116,15 +125,23 @@ def _settings(options: Mapping[str, str]) -> dict[str, Any]:
         StepeditError: naming the option that is wrong and what it may be.
     """
     rates = options.get("rates", "+".join(FACTORS)).split("+")
-    exact = options.get("exact", "1")
+    draw, exact = options.get("draw"), options.get("exact", "1")
     directions = options.get("directions", "both")
     backend = options.get("backend") or installed_backends()[0]
     if not set(rates) <= set(FACTORS):
         raise StepeditError(f"rates: there are {', '.join(FACTORS)}; got {'+'.join(rates)!r}")
+    if draw is not None and not (draw.isdecimal() and int(draw)):
+        raise StepeditError(f"draw: a number from 1, got {draw!r}")
     if not exact.isdecimal():
         raise StepeditError(f"exact: a number from 0, got {exact!r}")
     if directions not in ("both", "forward", "backward"):
         raise StepeditError(f"directions: both, forward or backward, got {directions!r}")
     if backend not in BACKENDS:
         raise StepeditError(f"backend: {', '.join(BACKENDS)}, got {backend!r}")
-    return {"rates": rates, "exact": int(exact), "directions": directions, "backend": backend}
+    return {
+        "rates": rates,
+        "draw": None if draw is None else int(draw),
+        "exact": int(exact),
+        "directions": directions,
+        "backend": backend,
+    }

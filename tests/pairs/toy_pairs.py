@@ -36,7 +36,10 @@ class Quieter(Edit):
 
 
 class QuieterPairs(PairBuilder):
-    options: ClassVar[Mapping[str, str]] = {"copies": "pairs of each recording"}
+    options: ClassVar[Mapping[str, str]] = {
+        "copies": "pairs of each recording",
+        "unchanged": "yes: call the pairs unchanged",
+    }
 
     def build(self, job: PairJob, context: BuildContext) -> Iterator[EditPair | Rejected]:
         source = job.items[0].read()
@@ -45,7 +48,10 @@ class QuieterPairs(PairBuilder):
             edit = Quieter(db=round(float(context.rng.uniform(3, 12)), 3))
             target = edit.render(source, context.rng).utterance
             drawn = [item.id for item in context.sample(context.rng, 2)]
-            yield EditPair(source, target, edit, min(edit.db, 10.0), {"drawn": drawn})
+            details: dict[str, Any] = {"drawn": drawn}
+            if context.options.get("unchanged"):
+                details["unchanged"] = True
+            yield EditPair(source, target, edit, min(edit.db, 10.0), details)
 
 
 class Loudness(Judge):

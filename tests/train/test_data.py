@@ -16,10 +16,13 @@ from stepedit_train.data.select import split_of
 from stepedit_train.data.stage import DataSettings, make_cache
 
 from stepedit_core.errors import StepeditError
+from stepedit_core.models.audio_tokenizer import AudioTokenizer
 from stepedit_core.models.preprocess import limit_peak, preprocess
 from stepedit_core.pairs import CorpusItem
 from stepedit_core.registry import Registry, set_registry
 from stepedit_core.testing import speech_like, tone
+from tests.models.audio_cases import write_semantic_graph
+from tests.models.test_linguistic_checkpoint import write_checkpoint
 from tests.train.making import make_corpus
 
 
@@ -132,3 +135,41 @@ def test_prosody_of_a_harmonic_sound() -> None:
     assert np.abs(level[middle] - expected).max() < 0.5
     quiet, _ = measure_prosody(np.zeros(8000, np.float32))
     assert (quiet == 0).all()
+
+
+def test_codes_are_those_of_the_tokenizer_and_of_no_other(
+    registry: Registry, tmp_path: Path
+) -> None:
+    corpus = make_corpus(tmp_path / "c", ["CC0"] * 3)
+    folder = tmp_path / "Step-Audio-Tokenizer"
+    folder.mkdir()
+    write_checkpoint(folder)
+    write_semantic_graph(folder / "speech_tokenizer_v1.onnx")
+    with pytest.raises(StepeditError, match="needs a tokenizer"):
+        list(make_cache(settings(tmp_path, corpus, layers=["audio", "codes"])))
+    coded = settings(tmp_path, corpus, layers=["audio", "codes"], tokenizer=folder)
+    list(make_cache(coded))
+    cache = Cache(tmp_path / "cache", ("audio", "codes"))
+    expected = AudioTokenizer.load(folder).encode([(cache.audio(0), 24_000)])[0]
+    linguistic, semantic = (cache.read(0, "codes", name) for name in ("linguistic", "semantic"))
+    assert linguistic.dtype == semantic.dtype == np.int16 and 3 * len(linguistic) == 2 * len(
+        semantic
+    )
+    assert linguistic.tolist() == expected.linguistic[: len(linguistic)].tolist()
+    assert semantic.tolist() == expected.semantic[: len(semantic)].tolist()
+    assert cache.read(0, "codes", "start")[0] == pytest.approx(expected.start)
+    (folder / "linguistic_tokenizer.npy").write_bytes(b"other")
+    with pytest.raises(StepeditError, match="codes of another tokenizer"):
+        list(make_cache(coded))
+
+
+def test_voices_are_layers_too(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stepedit_train.mel import voices
+
+    monkeypatch.setattr(voices, "embed_voices", lambda heard: np.ones((len(heard), 256)))
+    corpus = make_corpus(tmp_path / "c", ["CC0"] * 3)
+    list(make_cache(settings(tmp_path, corpus, layers=["audio", "speaker"])))
+    vector = Cache(tmp_path / "cache", ("speaker",)).read(0, "speaker", "speaker")
+    assert vector.shape == (256,) and vector.dtype == np.float16

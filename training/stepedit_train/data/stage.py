@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -32,7 +32,7 @@ from stepedit_train.settings import Settings, resolve_path
 
 __all__ = ["DataSettings", "make_cache"]
 
-Layer = Literal["audio", "phones", "prosody"]
+Layer = Literal["audio", "phones", "prosody", "codes", "speaker"]
 PLAN = "plan.json"
 
 
@@ -47,6 +47,8 @@ class DataSettings(Settings):
     """Folder that the paths of the corpora start from."""
     layers: tuple[Layer, ...] = ("audio", "phones", "prosody")
     """What to make; layers that a block has already are left alone."""
+    tokenizer: Path | None = None
+    """Step-Audio-Tokenizer folder, for the layer of codes."""
     block_size: int = Field(default=64, ge=1)
     """Recordings in a block."""
     dev_share: float = Field(default=0.05, ge=0, lt=1)
@@ -76,7 +78,7 @@ def make_cache(settings: DataSettings) -> Iterator[str]:
     _check_plan(out, chosen, settings)
     blocks = -(-len(chosen) // settings.block_size)
     for layer in settings.layers:
-        make = {"audio": _audio, "phones": _phones, "prosody": _prosody}[layer]
+        make = _maker(layer, out, settings)
         begun = time.monotonic()
         made = 0
         for number in range(blocks):
@@ -89,6 +91,16 @@ def make_cache(settings: DataSettings) -> Iterator[str]:
             _name_phones(out)
         yield f"{layer}: {made} of {blocks} blocks made in {time.monotonic() - begun:.0f} s"
     yield _summary(out)
+
+
+def _maker(
+    layer: Layer, out: Path, settings: DataSettings
+) -> Callable[[Path, int, list[Selected], DataSettings], None]:
+    """Return what makes a layer of a block."""
+    if layer == "codes":
+        return _codes(out, settings)
+    makers = {"audio": _audio, "phones": _phones, "prosody": _prosody, "speaker": _speaker}
+    return makers[layer]
 
 
 def _choose(settings: DataSettings) -> tuple[list[Selected], Counter[str]]:
@@ -213,6 +225,40 @@ def _prosody(out: Path, number: int, part: list[Selected], settings: DataSetting
     for row, _, speech in _signals(out, number):
         tensors[f"{row}.prosody"] = measure_prosody(speech)
     write_block(block_path(out, number, "prosody"), tensors)
+
+
+def _recordings(out: Path, number: int) -> list[tuple[Array, int]]:
+    """Return the 24 kHz audio of a block's recordings."""
+    with safe_open(block_path(out, number, "audio"), framework="numpy") as file:
+        count = len(json.loads(file.metadata()["items"]))
+        stored = [file.get_tensor(f"{row}.audio") for row in range(count)]
+    return [(audio.astype(np.float32) / np.float32(32_767), AUDIO_RATE) for audio in stored]
+
+
+def _codes(
+    out: Path, settings: DataSettings
+) -> Callable[[Path, int, list[Selected], DataSettings], None]:
+    """Return what encodes a block, with the tokenizer loaded once."""
+    from stepedit_train.data.codes import CodeMaker
+
+    if settings.tokenizer is None:
+        raise StepeditError("the layer of codes needs a tokenizer; set tokenizer")
+    maker = CodeMaker(out, resolve_path(settings, settings.tokenizer))
+
+    def make(out: Path, number: int, part: list[Selected], settings: DataSettings) -> None:
+        recordings = _recordings(out, number)
+        write_block(block_path(out, number, "codes"), maker.encode(recordings))
+
+    return make
+
+
+def _speaker(out: Path, number: int, part: list[Selected], settings: DataSettings) -> None:
+    """Describe the voices of a block by vectors."""
+    from stepedit_train.mel.voices import embed_voices
+
+    vectors = embed_voices(_recordings(out, number)).astype(np.float16)
+    tensors = {f"{row}.speaker": vector for row, vector in enumerate(vectors)}
+    write_block(block_path(out, number, "speaker"), tensors)
 
 
 def _summary(out: Path) -> str:

@@ -1,0 +1,82 @@
+"""Codes and speaker vectors of cached recordings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stepedit_core.atomic import write_atomically
+from stepedit_core.errors import StepeditError
+from stepedit_core.models.audio_tokenizer import AudioTokenizer
+
+__all__ = ["CodeMaker", "tokenizer_hash"]
+
+FILE = "codes.json"
+"""Says which tokenizer's codes a cache holds."""
+
+Array = npt.NDArray[Any]
+
+
+def tokenizer_hash(folder: Path) -> str:
+    """Return a hash of a tokenizer's weights: 16 hexadecimal digits.
+
+    Raises:
+        StepeditError: if the folder holds none.
+    """
+    kinds = {".npy", ".onnx", ".pt", ".safetensors", ".mvn"}
+    files = sorted(path for path in folder.rglob("*") if path.suffix in kinds)
+    if not files:
+        raise StepeditError(f"{folder}: no Step-Audio-Tokenizer folder; set tokenizer")
+    total = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()[:16]
+
+
+class CodeMaker:
+    """Encodes recordings of a cache with one tokenizer.
+
+    Args:
+        cache: folder of the cache; it remembers the tokenizer.
+        tokenizer: Step-Audio-Tokenizer folder.
+
+    Raises:
+        StepeditError: if the cache holds codes of another tokenizer.
+        CheckpointError: if a file of the tokenizer is missing, damaged or foreign.
+    """
+
+    def __init__(self, cache: Path, tokenizer: Path) -> None:
+        name = tokenizer_hash(tokenizer)
+        known = cache / FILE
+        if known.is_file() and json.loads(known.read_text(encoding="utf-8"))["tokenizer"] != name:
+            raise StepeditError(
+                f"{cache}: holds codes of another tokenizer; remove {FILE} and "
+                "blocks/*.codes.safetensors to make them anew"
+            )
+        self._tokenizer = AudioTokenizer.load(tokenizer, "cpu", threads=1)
+        write_atomically(known, json.dumps({"tokenizer": name}).encode())
+
+    def encode(self, recordings: list[tuple[npt.NDArray[np.float32], int]]) -> dict[str, Array]:
+        """Return the arrays of a block's layer by name.
+
+        Args:
+            recordings: samples, float32, and Hz.
+
+        Returns:
+            For row ``n``: ``n.linguistic`` int16 ``(2 g,)``, ``n.semantic`` int16 ``(3 g,)`` with
+            one ``g`` for both, and ``n.start`` float32 ``(1,)``, the second of the recording at
+            which they begin.
+        """
+        tensors: dict[str, Array] = {}
+        for row, codes in enumerate(self._tokenizer.encode(recordings)):
+            whole = codes.groups
+            tensors[f"{row}.linguistic"] = codes.linguistic[: 2 * whole].astype(np.int16)
+            tensors[f"{row}.semantic"] = codes.semantic[: 3 * whole].astype(np.int16)
+            tensors[f"{row}.start"] = np.array([codes.start], np.float32)
+        return tensors
