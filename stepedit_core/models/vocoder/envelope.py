@@ -7,6 +7,7 @@ import math
 
 import librosa
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,20 +16,21 @@ from stepedit_core.models.features import MelConfig
 
 __all__ = ["band_places", "envelope_of_mel", "minimum_phase", "to_bins"]
 
-RISE_ABOVE = 1.0
+FALL_ABOVE = 1.0
 """Nepers that the envelope is taken to fall from the last mel band to half the sample rate."""
 
 
-def _interpolation(places: np.ndarray, n_fft: int, sample_rate: int) -> Tensor:
+def _interpolation(places: npt.NDArray[np.float64], n_fft: int, sample_rate: int) -> Tensor:
     """Return ``(bins, places)``: linear interpolation, held at the ends."""
     hz = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)
     rows = [np.interp(hz, places, unit) for unit in np.eye(len(places))]
     return torch.from_numpy(np.stack(rows, axis=1)).float()
 
 
-def band_places(bands: int, sample_rate: int) -> np.ndarray:
+def band_places(bands: int, sample_rate: int) -> npt.NDArray[np.float64]:
     """Return the frequencies of coarse bands, Hz, evenly on the mel scale."""
-    return np.asarray(librosa.mel_frequencies(n_mels=bands, fmin=0.0, fmax=sample_rate / 2))
+    places = librosa.mel_frequencies(n_mels=bands, fmin=0.0, fmax=sample_rate / 2)
+    return np.asarray(places, dtype=np.float64)
 
 
 @functools.lru_cache(maxsize=8)
@@ -50,7 +52,7 @@ def _mel_to_bins(config: MelConfig, n_fft: int, device: torch.device) -> tuple[T
     gain = np.log(np.maximum(filters.sum(1), 1e-6) * mean)
     matrix = _interpolation(edges[1:-1], n_fft, rate)
     hz = np.linspace(0, rate / 2, n_fft // 2 + 1)
-    fall = RISE_ABOVE * np.clip((hz - edges[-2]) / (rate / 2 - edges[-2]), 0, 1)
+    fall = FALL_ABOVE * np.clip((hz - edges[-2]) / (rate / 2 - edges[-2]), 0, 1)
     offset = -(matrix.numpy() @ gain) - fall
     return matrix.to(device), torch.from_numpy(offset).float()[:, None].to(device)
 

@@ -46,7 +46,7 @@ def pulse_train(phase: Tensor, hz: Tensor, hop: int, sample_rate: int) -> Tensor
         float32, shape of ``phase``.
     """
     per_sample = hz[:, :-1].double().repeat_interleave(hop, dim=1)
-    harmonics = torch.floor(0.5 * sample_rate / per_sample)
+    harmonics = torch.ceil(0.5 * sample_rate / per_sample) - 1
     half = math.pi * (phase - phase.round())
     below = torch.sin(half)
     is_peak = below.abs() < 1e-7
