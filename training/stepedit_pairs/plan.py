@@ -110,7 +110,7 @@ def write_plan(
     jobs = iter(builder.jobs(reservoir.watch(items), settings.options))
     keys = array("q")
     blocks = total = 0
-    limited = itertools.islice(jobs, settings.limit)
+    limited: Iterator[PairJob] = itertools.islice(jobs, settings.limit)
     if settings.sample is not None:
         limited = iter(_drawn(limited, settings.sample, settings.seed))
     while block := list(itertools.islice(limited, settings.block_size)):
