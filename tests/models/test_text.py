@@ -154,3 +154,26 @@ def test_ids_of_the_true_vocabulary() -> None:
     assert tokenizer.encode("<audio_5>x", parse_special=True) == [65541, 489]
     marks = "<s><|BOT|> assistant\n<audio_1><|EOT|>"
     assert tokenizer.encode(marks, parse_special=True) == [1, 4, 15886, 78, 65537, 3]
+
+
+def test_phrases_are_single_ids_and_the_longest_wins() -> None:
+    tokenizer = ByteTokenizer(phrases=["Make it ", "Make it loud", " [laugh]", "é"])
+    first = 324 + 5120
+    text = "Make it Make it loud é [laugh]x"
+    ids = tokenizer.encode(text)
+    assert ids == [first, first + 1, 68 + ord(" "), first + 3, first + 2, 68 + ord("x")]
+    assert tokenizer.decode(ids) == text
+    assert tokenizer.vocab_size == first + 4
+    assert tokenizer.encode("Make if") == ByteTokenizer().encode("Make if")
+    marked = tokenizer.encode("Make it <audio_7>", parse_special=True)
+    assert marked == [first, 324 + 7]
+    assert tokenizer.decode(marked) == "Make it <audio_7>"
+    assert max(tokenizer.audio_ids([5119])) < first
+
+
+@pytest.mark.parametrize("phrases", ["abc", [1], ["a", "a"], [""]])
+def test_phrases_that_are_no_list_of_texts_are_refused(tmp_path: Path, phrases: object) -> None:
+    config = {"tokenizer_class": "ByteTokenizer", "phrases": phrases}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="phrase"):
+        TextTokenizer.load(tmp_path)

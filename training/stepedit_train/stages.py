@@ -25,6 +25,7 @@ STAGES: dict[str, tuple[str, str, str]] = {
     "mel-data": ("mel.data", "MelDataSettings", "make_mel_data"),
     "mel": ("mel.stage", "MelSettings", "train_mel"),
     "mel-export": ("mel.export", "MelExportSettings", "export_mel"),
+    "llm-base": ("sft.base", "BaseSettings", "make_base"),
     "sft": ("sft.stage", "SftSettings", "train_sft"),
     "assemble": ("assembly.stage", "AssembleSettings", "assemble"),
     "card": ("assembly.stage", "AssembleSettings", "make_card"),

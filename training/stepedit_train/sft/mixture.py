@@ -14,20 +14,23 @@ from torch.utils.data import Dataset
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.chat import MAX_TOKENS, PromptEncoding
+from stepedit_core.models.step1 import alignment_tensor
 from stepedit_core.models.text import TextTokenizer
 from stepedit_train.batching import BatchPlan
 from stepedit_train.seeds import rng_of, share_of
 from stepedit_train.settings import Settings
-from stepedit_train.sft.rows import IGNORED, Example, read_examples
+from stepedit_train.sft.noise import NoiseSettings, with_noise
+from stepedit_train.sft.packing import load_examples, read_cached
+from stepedit_train.sft.rows import IGNORED, Example
 
 __all__ = ["Mixture", "PackedBatches", "Source", "collate", "read_mixture"]
 
 
 class Source(Settings):
-    """One folder of `stepedit pairs`."""
+    """One folder of `stepedit pairs`, or one file of pre-tokenised examples (``.npz``)."""
 
     path: Path
-    """The folder."""
+    """The folder or file."""
     share: float = Field(default=1.0, gt=0)
     """How often its rows are seen in an epoch: 0.5 takes half of them, 2 takes each twice."""
 
@@ -63,16 +66,18 @@ def read_mixture(
     max_tokens: int = MAX_TOKENS,
     dev_share: float = 0.02,
     seed: int = 0,
+    cache: Path | None = None,
 ) -> Mixture:
     """Read pair folders, keep some speakers for validation, and mix.
 
     Args:
-        sources: folder and share of each.
+        sources: folder (or file of examples) and share of each.
         tokenizer: the language model's.
         encoding: prompt encoding of the model.
         max_tokens: longer examples are left out.
         dev_share: part of the speakers that is kept for validation.
         seed: of the rows that a fractional share takes.
+        cache: folder for pre-tokenised rows; None reads the shards every time.
 
     Raises:
         StepeditError: if no row is left.
@@ -81,7 +86,12 @@ def read_mixture(
     dev: list[Example] = []
     skipped: Counter[str] = Counter()
     for path, share in sources:
-        examples, left_out = read_examples(path, tokenizer, encoding, max_tokens=max_tokens)
+        if path.suffix == ".npz":
+            examples, left_out = load_examples(path)
+        else:
+            examples, left_out = read_cached(
+                path, tokenizer, encoding, max_tokens=max_tokens, cache=cache
+            )
         skipped += left_out
         kept = [one for one in examples if share_of("sft", one.speaker) >= dev_share]
         dev += [one for one in examples if share_of("sft", one.speaker) < dev_share]
@@ -93,20 +103,37 @@ def read_mixture(
 
 
 class PackedBatches(Dataset[list[Example]]):
-    """Batches within a token budget, each of which is one item for the Trainer.
+    """The batches of a whole run, each within a token budget and one item for the Trainer.
 
-    The Trainer then shuffles, shards over processes and resumes by whole batches.
+    Every pass over the examples is packed anew. An index stands for one batch of the run, and
+    what is random about it depends on seed and index alone, so a run may be resumed anywhere.
 
     Args:
         examples: what to batch.
         tokens: budget, padding included.
-        seed: of the grouping.
+        seed: of the grouping and the noise.
+        count: number of batches; None is one pass.
+        noise: what is changed, and the id of ``<audio_0>``; None changes nothing.
     """
 
-    def __init__(self, examples: Sequence[Example], tokens: int, seed: int) -> None:
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        tokens: int,
+        seed: int,
+        count: int | None = None,
+        noise: tuple[NoiseSettings, int] | None = None,
+    ) -> None:
         self.examples = list(examples)
+        self.seed, self.noise = seed, noise
         plan = BatchPlan([len(one.ids) for one in self.examples], tokens, seed)
         self.batches = plan.epoch(0)
+        self.per_pass = len(self.batches)
+        passes = 1
+        while count is not None and len(self.batches) < count:
+            self.batches += plan.epoch(passes)
+            passes += 1
+        self.batches = self.batches[:count]
 
     def __len__(self) -> int:
         """Return the number of batches."""
@@ -114,14 +141,23 @@ class PackedBatches(Dataset[list[Example]]):
 
     def __getitem__(self, index: int) -> list[Example]:
         """Return a batch."""
-        return [self.examples[i] for i in self.batches[index]]
+        batch = [self.examples[i] for i in self.batches[index]]
+        if self.noise is None:
+            return batch
+        rng = rng_of(self.seed, "noise", index)
+        return [with_noise(one, *self.noise, rng) for one in batch]
 
 
-def collate(batches: Sequence[Sequence[Example]]) -> dict[str, Tensor]:
+def collate(batches: Sequence[Sequence[Example]], aligned: bool = False) -> dict[str, Tensor]:
     """Pad the examples of batches on the right.
 
+    Args:
+        batches: lists of examples.
+        aligned: add ``alignment``, for models with a ``source_alignment``.
+
     Returns:
-        ``input_ids``, ``attention_mask`` and ``labels``, int64, shape ``(examples, longest)``.
+        ``input_ids``, ``attention_mask`` and ``labels``, int64, shape ``(examples, longest)``;
+        ``alignment``, float32, shape ``(examples, columns)``.
     """
     examples = [example for batch in batches for example in batch]
     longest = max(len(example.ids) for example in examples)
@@ -129,8 +165,11 @@ def collate(batches: Sequence[Sequence[Example]]) -> dict[str, Tensor]:
     def padded(values: list[int], fill: int) -> list[int]:
         return values + [fill] * (longest - len(values))
 
-    return {
-        "input_ids": torch.tensor([padded(one.ids, 0) for one in examples]),
+    tensors = {
+        "input_ids": torch.tensor([padded(one.shown or one.ids, 0) for one in examples]),
         "attention_mask": torch.tensor([padded([1] * len(one.ids), 0) for one in examples]),
         "labels": torch.tensor([padded(one.labels, IGNORED) for one in examples]),
     }
+    if aligned:
+        tensors["alignment"] = alignment_tensor([one.alignment for one in examples])
+    return tensors

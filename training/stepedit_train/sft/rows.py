@@ -6,7 +6,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,15 @@ import soundfile as sf
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.edit import Edit, edit_from_data
-from stepedit_core.engines import GenerateRequest
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import EngineError, StepeditError
+from stepedit_core.llm_route import request_for
 from stepedit_core.models.chat import PromptEncoding, parse_audio_string
-from stepedit_core.models.requests import prompt_ids
+from stepedit_core.models.requests import aligned_prompt
+from stepedit_core.models.step1 import Alignment
 from stepedit_core.models.text import TextTokenizer
 from stepedit_core.utterance import Utterance
 
-__all__ = ["IGNORED", "Example", "example_of", "read_examples"]
+__all__ = ["IGNORED", "Example", "example_of", "read_examples", "shard_paths"]
 
 IGNORED = -100
 """Label of ids that no loss is taken of."""
@@ -42,6 +43,8 @@ class Example:
         speaker: identity of the speaker, or the row's id.
         ids: prompt and answer.
         prompt: number of prompt ids, of which no loss is taken.
+        alignment: expected place of the answer in its source.
+        shown: what the model is given in place of ``ids``, where noise was put on them.
     """
 
     name: str
@@ -49,6 +52,8 @@ class Example:
     speaker: str
     ids: list[int]
     prompt: int
+    alignment: Alignment | None = None
+    shown: list[int] | None = field(default=None, compare=False)
 
     @property
     def labels(self) -> list[int]:
@@ -67,6 +72,8 @@ def _problem(row: Mapping[str, Any], edit: Edit) -> str | None:
         return f"{edit.name} has no llm route for these parameters"
     if not row["source_codes"] or not row["target_codes"]:
         return "the row has no codes (build the pairs with --engine)"
+    if "llm" in edit.transcript_routes and not (row["source_text"] or "").strip():
+        return f"{edit.name} needs a transcript"
     return None
 
 
@@ -75,7 +82,8 @@ def example_of(
 ) -> Example | str:
     """Return a row as ids, or why it is left out.
 
-    The prompt is made by the code that inference uses, from the edit's own ``prompt``.
+    The prompt and its alignment are made by the code that inference uses, from the edit's own
+    ``prompt``, ``length_ratio`` and ``free_spans``.
 
     Args:
         row: with the columns of a pair shard.
@@ -91,19 +99,31 @@ def example_of(
         return problem
     speech = _utterance(row)
     codes = DualCodes.from_interleaved(parse_audio_string(row["source_codes"]))
-    request = GenerateRequest(edit.prompt(speech), codes, speech)
-    prompt = prompt_ids(request, tokenizer, encoding)
+    try:
+        prompt = aligned_prompt(request_for(edit, speech, codes, 0), tokenizer, encoding)
+    except EngineError as error:
+        return str(error)
     answer = tokenizer.audio_ids(parse_audio_string(row["target_codes"]))
-    ids = [*prompt, *answer, tokenizer.eot_id]
-    return Example(row["id"], edit.name, row["speaker"] or row["id"], ids, len(prompt))
+    ids = [*prompt.ids, *answer, tokenizer.eot_id]
+    speaker = row["speaker"] or row["id"]
+    return Example(row["id"], edit.name, speaker, ids, len(prompt.ids), prompt.alignment)
 
 
-def _rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of the finished shards of `stepedit pairs`, in order."""
+def shard_paths(folder: Path) -> list[Path]:
+    """Return the finished shards of a run of `stepedit pairs`.
+
+    Raises:
+        StepeditError: if there are none.
+    """
     paths = sorted((folder / "shards").glob("part-*.parquet"))
     if not paths:
         raise StepeditError(f"{folder}: no shards of `stepedit pairs` in it")
-    for path in paths:
+    return paths
+
+
+def _rows(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the finished shards, in order."""
+    for path in shard_paths(folder):
         for batch in pq.ParquetFile(path).iter_batches(batch_size=64, columns=COLUMNS):
             yield from batch.to_pylist()
 

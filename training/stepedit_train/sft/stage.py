@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
 
-# Must come before transformers.Trainer, which imports torchaudio.
-import stepedit_core.models.torchaudio_compat  # noqa: F401
 from stepedit_core.errors import MissingDependencyError, StepeditError
 from stepedit_core.models.chat import MAX_TOKENS, preferred_encoding
+from stepedit_core.models.generation import TokenLayout
 from stepedit_core.models.layout import DECODER_FOLDER, TOKENIZER_NAME
 from stepedit_core.models.step1 import load_step1
 from stepedit_core.models.step1.loading import read_config
 from stepedit_core.models.text import TextTokenizer
 from stepedit_train.settings import Settings, resolve_path
 from stepedit_train.sft.mixture import Mixture, PackedBatches, Source, collate, read_mixture
+from stepedit_train.sft.noise import NoiseSettings
+from stepedit_train.sft.rows import Example
+from stepedit_train.sft.trainer import SftTrainer
+from stepedit_train.sft.watching import FreeRuns, FreeRunSettings, SaveByClock
 
 __all__ = ["LoraSettings", "SftSettings", "complete_checkpoint", "train_sft"]
 
@@ -47,7 +53,9 @@ class SftSettings(Settings):
     out: Path
     """Folder of the run; the result is ``model`` in it."""
     data: tuple[Source, ...]
-    """Folders of `stepedit pairs`."""
+    """Folders of `stepedit pairs`, or files of pre-tokenised examples."""
+    cached: bool = True
+    """Keep pre-tokenised rows in ``out``, so that a resumed run need not read them again."""
     epochs: float = Field(default=1.0, gt=0)
     """Passes over the mixture."""
     steps: int | None = Field(default=None, ge=1)
@@ -66,8 +74,14 @@ class SftSettings(Settings):
     """Steps of linear rise."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Of AdamW."""
+    beta2: float = Field(default=0.999, gt=0, lt=1)
+    """Of AdamW; 0.95 to 0.99 for short runs from random weights."""
     clip: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Part of the target's probability that is spread over the vocabulary."""
+    noise: NoiseSettings = NoiseSettings()
+    """What is changed about source and answer as the model reads them."""
     gradient_checkpointing: bool = True
     """Compute activations again in the backward pass, to save memory."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -82,6 +96,10 @@ class SftSettings(Settings):
     """Steps between entries of the log."""
     save_every: int = Field(default=200, ge=1)
     """Steps between checkpoints and validations."""
+    save_minutes: float | None = Field(default=None, gt=0)
+    """Save a checkpoint after so many minutes without one, too."""
+    free_runs: FreeRunSettings | None = None
+    """Let the model answer validation rows by itself now and then; needs ``dev_share``."""
     kept: int = Field(default=2, ge=1)
     """Checkpoints kept."""
     device: Literal["auto", "cpu"] = "auto"
@@ -114,7 +132,7 @@ def _has_bfloat16(settings: SftSettings) -> bool:
     return is_accelerated and torch.cuda.is_bf16_supported()
 
 
-def _arguments(settings: SftSettings, out: Path, *, has_dev: bool) -> Any:
+def _arguments(settings: SftSettings, out: Path, steps: int, *, has_dev: bool) -> Any:
     """Return the Trainer's settings."""
     from transformers import TrainingArguments
 
@@ -123,13 +141,13 @@ def _arguments(settings: SftSettings, out: Path, *, has_dev: bool) -> Any:
         per_device_train_batch_size=1,  # one item of the dataset is one batch
         per_device_eval_batch_size=1,
         gradient_accumulation_steps=settings.accumulate,
-        num_train_epochs=settings.epochs,
-        max_steps=settings.steps or -1,
+        max_steps=steps,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine_with_min_lr",
         lr_scheduler_kwargs={"min_lr": settings.final_learning_rate},
         warmup_steps=settings.warmup,
         weight_decay=settings.weight_decay,
+        adam_beta2=settings.beta2,
         max_grad_norm=settings.clip,
         bf16=_has_bfloat16(settings),
         use_cpu=settings.device == "cpu",
@@ -195,7 +213,50 @@ def _mixture(settings: SftSettings, base: Path) -> Mixture:
         max_tokens=settings.max_tokens,
         dev_share=settings.dev_share,
         seed=settings.seed,
+        cache=resolve_path(settings, settings.out) / "examples" if settings.cached else None,
     )
+
+
+def _steps(settings: SftSettings, mixture: Mixture) -> int:
+    """Return the optimiser steps of the run over all devices."""
+    if settings.steps is not None:
+        return settings.steps
+    one_pass = PackedBatches(mixture.train, settings.tokens, settings.seed).per_pass
+    together = settings.accumulate * int(os.environ.get("WORLD_SIZE", "1"))
+    return max(1, math.ceil(settings.epochs * one_pass / together))
+
+
+def _trainer(settings: SftSettings, model: Any, mixture: Mixture, tokenizer: TextTokenizer) -> Any:
+    """Return the Trainer, with data, noise and what is looked at on the way."""
+    steps = _steps(settings, mixture)
+    out = resolve_path(settings, settings.out)
+    arguments = _arguments(settings, out, steps, has_dev=bool(mixture.dev))
+    count = steps * settings.accumulate * arguments.world_size
+    noise = (settings.noise, tokenizer.audio_base_id) if settings.noise.is_on else None
+    by_edit: dict[str, list[Example]] = {}
+    for one in mixture.dev:
+        by_edit.setdefault(one.edit, []).append(one)
+    dev = {
+        edit: PackedBatches(rows, settings.tokens, settings.seed)
+        for edit, rows in sorted(by_edit.items())
+    }
+    watchers: list[Any] = []
+    if settings.save_minutes is not None:
+        watchers.append(SaveByClock(settings.save_minutes))
+    if settings.free_runs is not None:
+        watchers.append(FreeRuns(mixture.dev, settings.free_runs, TokenLayout.of(tokenizer)))
+    trainer = SftTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=PackedBatches(mixture.train, settings.tokens, settings.seed, count, noise),
+        eval_dataset=dev or None,
+        data_collator=partial(collate, aligned=model.config.source_alignment is not None),
+        callbacks=watchers,
+        smoothing=settings.label_smoothing,
+    )
+    for watcher in watchers:
+        watcher.trainer = trainer
+    return trainer
 
 
 def train_sft(settings: SftSettings) -> Iterator[str]:
@@ -204,8 +265,6 @@ def train_sft(settings: SftSettings) -> Iterator[str]:
     Raises:
         StepeditError: if there is nothing to train on, or a file is missing or damaged.
     """
-    from transformers import Trainer
-
     base, out = resolve_path(settings, settings.model), resolve_path(settings, settings.out)
     if out == base or base.is_relative_to(out / "model"):
         raise StepeditError(f"{out}: the result would overwrite the model that it starts from")
@@ -221,14 +280,7 @@ def train_sft(settings: SftSettings) -> Iterator[str]:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     if settings.lora is not None:
         model = _with_adapters(model, settings.lora, settings.seed)
-    dev = PackedBatches(mixture.dev, settings.tokens, settings.seed) if mixture.dev else None
-    trainer = Trainer(
-        model=model,
-        args=_arguments(settings, out, has_dev=dev is not None),
-        train_dataset=PackedBatches(mixture.train, settings.tokens, settings.seed),
-        eval_dataset=dev,
-        data_collator=collate,
-    )
+    trainer = _trainer(settings, model, mixture, TextTokenizer.load(base))
     found = complete_checkpoint(out)
     done = trainer.train(resume_from_checkpoint=str(found) if found else None)
     trainer.save_state()

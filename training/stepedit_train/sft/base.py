@@ -1,0 +1,184 @@
+"""The ``llm-base`` stage: a language model of random weights, and its phrase vocabulary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from stepedit_core.atomic import write_atomically
+from stepedit_core.codes import LINGUISTIC_SIZE, SEMANTIC_SIZE
+from stepedit_core.errors import StepeditError
+from stepedit_core.models.chat import MAX_TOKENS, PromptEncoding
+from stepedit_core.models.step1 import DEFAULT_ALIGNMENT, Step1Config, Step1ForCausalLM
+from stepedit_core.models.text import ByteTokenizer
+from stepedit_core.registry import get_registry
+from stepedit_train.seeds import generator_of
+from stepedit_train.settings import Settings, resolve_path
+from stepedit_train.sft.phrases import prompt_phrases
+
+__all__ = ["AlignmentSettings", "BaseSettings", "make_base"]
+
+_LEVELS, _DIGITS = 8, 4
+
+
+class AlignmentSettings(Settings):
+    """The time-aligned prior (``stepedit_core/models/step1/alignment.py``)."""
+
+    slopes: tuple[float | Literal["ordinary"], ...] = tuple(
+        "ordinary" if slope is None else slope for slope in DEFAULT_ALIGNMENT["slopes"]
+    )
+    """Of each head; ``ordinary`` leaves a head its ALiBi slope."""
+    offsets: tuple[float, ...] = tuple(x or 0.0 for x in DEFAULT_ALIGNMENT["offsets"])
+    """Of each head, in tokens: where it looks from the aligned place."""
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """The prior as ``config.json`` holds it."""
+        slopes = [None if slope == "ordinary" else slope for slope in self.slopes]
+        return {"slopes": slopes, "offsets": list(self.offsets)}
+
+
+class BaseSettings(Settings):
+    """Settings of the llm-base stage; the defaults are those of the embedded model."""
+
+    out: Path
+    """Folder of the model."""
+    hidden_size: int = Field(default=256, ge=8)
+    """Width."""
+    layers: int = Field(default=6, ge=1)
+    """Decoder layers."""
+    heads: int = Field(default=8, ge=1)
+    """Query heads."""
+    groups: int = Field(default=8, ge=1)
+    """Key/value heads."""
+    intermediate_size: int = Field(default=688, ge=8)
+    """Inner width of the feed-forward layers."""
+    max_seq_len: int = Field(default=MAX_TOKENS, ge=64)
+    """Largest context."""
+    initializer_range: float = Field(default=0.04, gt=0)
+    """Standard deviation of all weights."""
+    alignment: AlignmentSettings | None = AlignmentSettings()
+    """The time-aligned prior; needs one entry for each head."""
+    prompt_encoding: PromptEncoding = "r2"
+    """Which of the public chat framings the model is to read."""
+    phrases: tuple[str, ...] = ()
+    """Phrases besides those of the registered edits' prompts."""
+    spare: int = Field(default=64, ge=0)
+    """Rows of the embedding that are kept free for further phrases."""
+    codebook: Path | None = None
+    """``linguistic_tokenizer.npy`` (1024, any): similar clusters begin with similar vectors."""
+    seed: int = 0
+    """Of the weights."""
+
+
+def _standardised(table: Tensor) -> Tensor:
+    return (table - table.mean()) / table.std().clamp(min=1e-6)
+
+
+def _code_vectors(settings: BaseSettings, generator: torch.Generator) -> Tensor:
+    """Return start vectors of all audio ids, ``(5120, hidden)``, standard deviation about 1.
+
+    Half of the variance is each code's own. The other half is shared: semantic codes share a
+    random walk over the levels of each of their four digits, linguistic codes a random
+    projection of their cluster centres.
+    """
+    width = settings.hidden_size
+    own = torch.randn(LINGUISTIC_SIZE + SEMANTIC_SIZE, width, generator=generator)
+    walk = torch.randn(_DIGITS, _LEVELS, width, generator=generator).cumsum(1)
+    walk = walk - walk.mean(1, keepdim=True)
+    code = torch.arange(SEMANTIC_SIZE)
+    digits = torch.stack([code // _LEVELS**d % _LEVELS for d in range(_DIGITS)])
+    semantic = sum(walk[d][digits[d]] for d in range(_DIGITS))
+    assert isinstance(semantic, Tensor)
+    own[LINGUISTIC_SIZE:] = (own[LINGUISTIC_SIZE:] + _standardised(semantic)) / 2**0.5
+    if settings.codebook is not None:
+        path = resolve_path(settings, settings.codebook)
+        try:
+            centres = torch.from_numpy(np.load(path, allow_pickle=False)).float()
+        except (OSError, ValueError) as error:
+            raise StepeditError(f"{path}: no readable codebook ({error})") from error
+        if centres.dim() != 2 or len(centres) != LINGUISTIC_SIZE:
+            raise StepeditError(
+                f"{path}: shape {tuple(centres.shape)}, expected ({LINGUISTIC_SIZE}, any)"
+            )
+        centred = centres - centres.mean(0)
+        project = torch.randn(centres.shape[1], width, generator=generator)
+        shared = _standardised(centred @ project)
+        own[:LINGUISTIC_SIZE] = (own[:LINGUISTIC_SIZE] + shared) / 2**0.5
+    return own
+
+
+def _fill(model: Step1ForCausalLM, settings: BaseSettings, audio_base: int) -> None:
+    """Draw all weights; the head begins as a copy of the embedding.
+
+    A token that attention has fetched is then the likeliest output from the first step on:
+    copying need not be learned for each of the 5120 codes by itself.
+    """
+    generator = generator_of(settings.seed, "llm-base")
+    deviation = settings.initializer_range
+    depth = (2 * settings.layers) ** -0.5
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.dim() < 2:
+                continue
+            weight.normal_(0.0, deviation, generator=generator)
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                weight.mul_(depth)
+        table = model.model.embed_tokens.weight
+        codes = _code_vectors(settings, generator) * deviation
+        table[audio_base : audio_base + len(codes)] = codes
+        model.lm_head.weight.copy_(table)
+
+
+def make_base(settings: BaseSettings) -> Iterator[str]:
+    """Write the model folder; yield lines that say what was done.
+
+    Raises:
+        StepeditError: if the folder holds a model already, or the sizes do not fit.
+    """
+    out = resolve_path(settings, settings.out)
+    if (out / "config.json").exists():
+        raise StepeditError(f"{out} holds a model already: remove it or choose another out")
+    phrases = prompt_phrases(get_registry(), settings.prompt_encoding, settings.phrases)
+    tokenizer = ByteTokenizer(phrases=phrases)
+    rows = -(-(tokenizer.vocab_size + settings.spare) // 64) * 64
+    prior = settings.alignment
+    try:
+        config = Step1Config(
+            vocab_size=rows,
+            hidden_size=settings.hidden_size,
+            intermediate_size=settings.intermediate_size,
+            num_hidden_layers=settings.layers,
+            num_attention_heads=settings.heads,
+            num_attention_groups=settings.groups,
+            max_seq_len=settings.max_seq_len,
+            initializer_range=settings.initializer_range,
+            source_alignment=None if prior is None else prior.setting,
+            dtype="float32",
+        )
+    except ValueError as error:
+        raise StepeditError(f"llm-base: {error}") from error
+    model: Any = Step1ForCausalLM(config)
+    _fill(model, settings, tokenizer.audio_base_id)
+    model.save_pretrained(str(out))
+    described = {
+        "tokenizer_class": "ByteTokenizer",
+        "audio_base_id": tokenizer.audio_base_id,
+        "audio_count": tokenizer.audio_count,
+        "prompt_encoding": settings.prompt_encoding,
+        "phrases": phrases,
+    }
+    text = json.dumps(described, indent=1, ensure_ascii=False)
+    write_atomically(out / "tokenizer_config.json", text.encode())
+    count = sum(weight.numel() for weight in model.parameters())
+    yield (
+        f"{count / 1e6:.2f} million weights, vocabulary of {rows} with {len(phrases)} phrases; "
+        f"model in {out}"
+    )

@@ -1,0 +1,127 @@
+"""Pre-tokenised examples in one compressed file: the cache of a run, and replay data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from stepedit_core.atomic import replace_file
+from stepedit_core.errors import StepeditError
+from stepedit_core.models.chat import PromptEncoding
+from stepedit_core.models.step1 import Alignment, alignment_tensor
+from stepedit_core.models.text import TextTokenizer
+from stepedit_train.sft.rows import Example, read_examples, shard_paths
+
+__all__ = ["load_examples", "read_cached", "save_examples"]
+
+_FORMAT = 1
+
+
+def save_examples(path: Path, examples: Sequence[Example], skipped: Counter[str]) -> None:
+    """Write examples, as integers of 16 bits where the ids fit them.
+
+    Args:
+        path: the file, ``.npz``.
+        examples: at least one.
+        skipped: rows left out, by reason.
+    """
+    flat = np.concatenate([np.asarray(one.ids, np.int32) for one in examples])
+    records = alignment_tensor([one.alignment for one in examples]).numpy()
+    arrays = {
+        "ids": flat.astype(np.uint16) if flat.max() < 2**16 else flat,
+        "lengths": np.array([len(one.ids) for one in examples], np.int32),
+        "prompts": np.array([one.prompt for one in examples], np.int32),
+        "records": records,
+        "aligned": np.array([one.alignment is not None for one in examples]),
+        "names": np.array([one.name for one in examples]),
+        "edits": np.array([one.edit for one in examples]),
+        "speakers": np.array([one.speaker for one in examples]),
+        "reasons": np.array(list(skipped), dtype=np.str_),
+        "counts": np.array(list(skipped.values()), np.int64),
+    }
+
+    def write(partial: Path) -> None:
+        with partial.open("wb") as file:  # a name without .npz would get one
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
+    replace_file(path, write)
+
+
+def load_examples(path: Path) -> tuple[list[Example], Counter[str]]:
+    """Read what ``save_examples`` wrote.
+
+    Raises:
+        StepeditError: if the file is missing, damaged or of another kind.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            data = {name: file[name] for name in file.files}
+        ends = np.cumsum(data["lengths"])
+        ids = np.split(data["ids"].astype(np.int64), ends[:-1])
+        examples = [
+            Example(
+                str(data["names"][at]),
+                str(data["edits"][at]),
+                str(data["speakers"][at]),
+                row.tolist(),
+                int(data["prompts"][at]),
+                _alignment(data["records"][at].tolist()) if data["aligned"][at] else None,
+            )
+            for at, row in enumerate(ids)
+        ]
+        counts = dict(zip(data["reasons"].tolist(), data["counts"].tolist(), strict=True))
+        return examples, Counter(counts)
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise StepeditError(f"{path}: no readable file of examples ({error})") from error
+
+
+def _alignment(record: list[float]) -> Alignment:
+    start, stop, answer, audio, *rest = record
+    bends = tuple(zip(rest[::2], rest[1::2], strict=True))
+    used = tuple(bend for place, bend in enumerate(bends) if place == 0 or bend != (0.0, 0.0))
+    return Alignment(int(start), int(stop), int(answer), "audio" if audio else "text", used)
+
+
+def _key(folder: Path, tokenizer: TextTokenizer, encoding: str, max_tokens: int) -> str:
+    digest = hashlib.sha256(f"{_FORMAT} {encoding} {max_tokens} {folder}".encode())
+    for path in shard_paths(folder):
+        state = path.stat()
+        digest.update(f"{path.name} {state.st_size} {state.st_mtime_ns}\n".encode())
+    digest.update(f"{tokenizer.vocab_size} {tokenizer.audio_base_id}".encode())
+    digest.update("\n".join(getattr(tokenizer, "phrases", ())).encode())
+    return digest.hexdigest()[:16]
+
+
+def read_cached(
+    folder: Path,
+    tokenizer: TextTokenizer,
+    encoding: PromptEncoding,
+    *,
+    max_tokens: int,
+    cache: Path | None,
+) -> tuple[list[Example], Counter[str]]:
+    """Return ``read_examples`` of a pair folder, from the cache where it still holds.
+
+    The key holds shards, vocabulary, encoding and ``max_tokens``, but not the plugins' words:
+    clear the cache folder after changing a prompt.
+
+    Args:
+        folder: of a run of `stepedit pairs`.
+        tokenizer: the language model's.
+        encoding: prompt encoding of the model.
+        max_tokens: longer examples are left out.
+        cache: folder of the cache; None reads the shards.
+    """
+    if cache is None:
+        return read_examples(folder, tokenizer, encoding, max_tokens=max_tokens)
+    path = cache / f"{folder.name}-{_key(folder, tokenizer, encoding, max_tokens)}.npz"
+    if path.is_file():
+        return load_examples(path)
+    examples, skipped = read_examples(folder, tokenizer, encoding, max_tokens=max_tokens)
+    if examples:
+        save_examples(path, examples, skipped)
+    return examples, skipped

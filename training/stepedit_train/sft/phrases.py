@@ -1,0 +1,134 @@
+"""The constant words of all prompts: what a phrase vocabulary is made of."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+import numpy as np
+from pydantic import ValidationError
+
+from stepedit_core.edit import Edit
+from stepedit_core.errors import StepeditError
+from stepedit_core.models.chat import PromptEncoding, clone_speaker_name
+from stepedit_core.prompt import Slot
+from stepedit_core.registry import Registry
+from stepedit_core.utterance import Utterance
+
+__all__ = ["TURN_HEADS", "constant_pieces", "example_edits", "prompt_phrases"]
+
+TURN_HEADS: dict[PromptEncoding, tuple[str, ...]] = {
+    "r1": ("system\n", "human\n", "assistant\n"),
+    "r2": (" system\n", " human\n", " assistant\n"),
+}
+"""What the chat format puts before each turn."""
+
+# Stand for the words of a user: what lies between them in a prompt is constant.
+_SPOKEN, _GIVEN = "Zqxj", "Zqxk"
+_SHORTEST = 4
+_SHARED = 8
+_TAG = re.compile(r"\[[^\[\]\n]+\]")
+
+
+def _choices(annotation: Any) -> list[Any]:
+    """Return the values of a Literal, also inside a union."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    if get_origin(annotation) in (Union, UnionType):
+        return [value for part in get_args(annotation) for value in _choices(part)]
+    return []
+
+
+def example_edits(kind: type[Edit], tags: Iterable[str] = ()) -> Iterator[Edit]:
+    """Yield the edits of a class that its annotations let one guess.
+
+    Every value of every Literal field, with the other required fields filled by a word (in
+    fields of text also by each tag and a word); what the class refuses is left out.
+
+    Args:
+        kind: the class.
+        tags: marks in brackets that texts may hold.
+    """
+    required = {name: f for name, f in kind.model_fields.items() if f.is_required()}
+    fills = [_GIVEN, *(f"{tag} {_GIVEN}" for tag in tags)]
+    for fill in fills:
+        base = {name: fill for name, f in required.items() if f.annotation is str}
+        tried = [base] if len(base) == len(required) else []
+        for name, info in kind.model_fields.items():
+            tried += [{**base, name: value} for value in _choices(info.annotation)]
+        for fields in tried:
+            try:
+                yield kind(**fields)
+            except ValidationError:
+                continue
+
+
+def constant_pieces(edit: Edit, encoding: PromptEncoding) -> list[str]:
+    """Return the parts of an edit's prompt that do not depend on what anyone says.
+
+    Tags in brackets in the user turn are parts of their own.
+    """
+    speech = Utterance(np.zeros(16_000, np.float32), 16_000, _SPOKEN)
+    prompt = edit.prompt(speech)
+    name = clone_speaker_name(_SPOKEN, speech.samples, encoding)
+    if encoding == "r1":  # there the name is a hash of the recording
+        name = _SPOKEN
+    system, user = (
+        "".join(
+            _SPOKEN if part is Slot.AUDIO else name if part is Slot.SPEAKER else str(part)
+            for part in turn
+        )
+        for turn in (prompt.system, prompt.user)
+    )
+    words = f"{_SPOKEN}|{_GIVEN}"
+    pieces = [*re.split(words, system), *re.split(f"{words}|{_TAG.pattern}", user)]
+    return [piece for piece in pieces if len(piece) >= _SHORTEST] + _TAG.findall(user)
+
+
+def _shared(pieces: Iterable[str]) -> list[str]:
+    """Return what pieces that begin alike have in common at their begin and end."""
+    alike: dict[str, list[str]] = {}
+    for piece in set(pieces):
+        alike.setdefault(piece[:_SHARED], []).append(piece)
+    found = []
+    for group in alike.values():
+        head = os.path.commonprefix(group)
+        tail = os.path.commonprefix([piece[::-1] for piece in group])[::-1]
+        found += [part for part in (head, tail) if len(part) >= _SHARED]
+    return found
+
+
+def _tags(registry: Registry, kind: type[Edit]) -> list[str]:
+    """Return the tags in brackets that the texts of an edit's benchmark cases hold."""
+    try:
+        cases = registry.cases(kind)
+    except StepeditError:
+        return []
+    return sorted({tag for case in cases for tag in _TAG.findall(str(case.edit.to_data()))})
+
+
+def prompt_phrases(
+    registry: Registry, encoding: PromptEncoding, extra: Sequence[str] = ()
+) -> list[str]:
+    """Return the phrases of all registered edits' prompts, sorted, without repetition.
+
+    Whole runs of constant words with their label are phrases, and so is what such runs of one
+    edit share, so that a new label costs its own bytes alone.
+
+    Args:
+        registry: knows the edits.
+        encoding: prompt encoding of the model.
+        extra: further phrases, such as tags that no benchmark case holds.
+    """
+    phrases = {*TURN_HEADS[encoding], *extra}
+    for info in registry.edits().values():
+        tags = _tags(registry, info.edit_class)
+        pieces: list[str] = []
+        for edit in example_edits(info.edit_class, [*tags, *filter(_TAG.fullmatch, extra)]):
+            if not edit.route_problem("llm"):
+                pieces += constant_pieces(edit, encoding)
+        phrases.update(pieces, _shared(p for p in pieces if not _TAG.fullmatch(p)))
+    return sorted(phrases)
