@@ -18,8 +18,8 @@ from stepedit_core.cli.console import (
 from stepedit_core.errors import EditError
 
 if TYPE_CHECKING:
-    from stepedit_core.demo import Column, Demo, Planned
-    from stepedit_core.result import Step
+    from stepedit_core.demo import Column, Demo, Take
+    from stepedit_core.engines import SpeechEngine
 
 __all__ = ["demo_command"]
 
@@ -36,73 +36,98 @@ SOURCE = "0-source.wav"
     help="Folder for the WAVs and the page.",
 )
 @engine_options
+@click.option("--dsp", is_flag=True, help="Signal processing alone; load no engine.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-def demo_command(out: Path, engine: str | None, device: str, seed: int) -> None:
+def demo_command(out: Path, engine: str | None, device: str, dsp: bool, seed: int) -> None:
     """Edit a packaged recording through a chain of edits.
 
-    Writes the audio of every step, a page with players and spectrograms, and a report. Runs by
-    signal processing; with --engine also by its language model, in a second column.
+    Writes the audio of every step, a page with players and spectrograms, and a report. Every
+    step is done by signal processing, by an engine's language model (the embedded one, unless
+    --engine names another), and by that engine's codes alone, side by side.
     """
     from importlib.metadata import version
 
-    from stepedit_core.demo import load_demo, render_page, run_column
+    from stepedit_core.demo import load_demo, render_page, run_demo
 
     check_folder(out)
     demo = load_demo()
-    loaded = load_named_engine(engine, device)
-    columns = []
+    loaded, notes = _engine(engine, device, dsp)
+    for note in notes:
+        click.echo(note)
     with console(stderr=True).status("editing ...") as status:
-        for runner in (None, loaded) if loaded is not None else (None,):
-            columns.append(
-                run_column(
-                    demo,
-                    runner,
-                    seed=seed,
-                    on_step=lambda planned, step: status.update(f"{planned.title}: done"),
-                )
-            )
+        columns = run_demo(
+            demo,
+            loaded,
+            seed=seed,
+            on_take=lambda take: status.update(f"{take.planned.title}, {take.way}: done"),
+        )
     demo.source.write(out / SOURCE)
-    for column in columns:
-        _write_steps(column, out)
-    reports = [column.result.report() for column in columns]
-    write_text(out / "report.json", json.dumps(reports, ensure_ascii=False, indent=2) + "\n")
-    write_text(out / "index.html", render_page(demo, columns, version("stepedit")))
+    for take in (take for column in columns for take in column.takes.values()):
+        take.utterance.write(out / _take_file(take), subtype="PCM_16")
+    report = {
+        "seed": seed,
+        "engine": None if loaded is None else dict(loaded.describe()),
+        "notes": notes,
+        "columns": [column.report() for column in columns],
+    }
+    write_text(out / "report.json", json.dumps(report, ensure_ascii=False, indent=2) + "\n")
+    page = render_page(demo, columns, version("stepedit"), seed=seed, notes=notes)
+    write_text(out / "index.html", page)
     _print(demo, columns, out)
-    if not any(column.result.steps for column in columns):
+    if not any(column.takes for column in columns):
         raise EditError("no step of the demo could be carried out; see the reasons above")
 
 
-def _step_file(planned: Planned, step: Step) -> str:
-    """Return the name of a step's audio file."""
-    return f"{planned.number}-{step.edit.name}-{step.route}.wav"
+def _engine(
+    name: str | None, device: str, is_dsp_only: bool
+) -> tuple[SpeechEngine | None, list[str]]:
+    """Load the engine to show, and say what is to be known about it.
+
+    Raises:
+        StepeditError: if a named engine cannot be loaded.
+    """
+    from stepedit_core import embedded
+    from stepedit_core.config import EMBEDDED
+
+    if is_dsp_only:
+        if name is not None:
+            raise click.UsageError("--dsp loads no engine; leave out --engine")
+        return None, []
+    if name is None and not embedded.is_shipped():
+        note = "dsp only: this installation ships no embedded model; --engine shows another one"
+        return load_named_engine(None, device), [note]
+    loaded = load_named_engine(name or EMBEDDED, device)
+    notes = [embedded.state()] if (name or EMBEDDED) == EMBEDDED else []
+    return loaded, [note for note in notes if note]
 
 
-def _write_steps(column: Column, out: Path) -> None:
-    """Write the audio of every finished step as 16-bit WAV."""
-    for planned, step in zip(column.plan, column.result.steps, strict=True):
-        step.utterance.write(out / _step_file(planned, step), subtype="PCM_16")
+def _take_file(take: Take) -> str:
+    """Return the name of a take's audio file."""
+    return f"{take.planned.number}-{take.planned.edit.name}-{take.way}.wav"
+
+
+_COLOURS = {"dsp": "cyan", "llm": "magenta", "identity": "dim"}
 
 
 def _print(demo: Demo, columns: list[Column], out: Path) -> None:
-    """Print what was done by which route, what was not, and where it all is."""
+    """Print what was done by which way, what was not, and where it all is."""
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("", "edit", "route", "length", "time", "file"):
+    for heading in ("", "edit", "by", "length", "time", "file"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "file")
     table.add_row("", "[dim]the recording[/]", "", f"{demo.source.seconds:.2f} s", "", SOURCE)
-    for column in columns:
-        for planned, step in zip(column.plan, column.result.steps, strict=True):
-            route = f"[magenta]llm[/] {escape(step.engine)}" if step.engine else "[cyan]dsp[/]"
-            table.add_row(
-                str(planned.number),
-                escape(str(step.edit)),
-                route,
-                f"{step.utterance.seconds:.2f} s",
-                f"{step.seconds:.2f} s",
-                _step_file(planned, step),
-            )
+    found = [column.takes.get(planned.title) for planned in demo.steps for column in columns]
+    for take in (take for take in found if take is not None):
+        table.add_row(
+            str(take.planned.number),
+            escape(str(take.planned.edit)),
+            f"[{_COLOURS[take.way]}]{take.way}[/] {escape(take.engine or '')}",
+            f"{take.utterance.seconds:.2f} s",
+            f"{take.seconds:.2f} s",
+            _take_file(take),
+        )
     console().print(table)
     for column in columns:
         for title, reason in column.problems.items():

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from stepedit_core.demo.page import render_page
-from stepedit_core.demo.running import Column, Demo, Planned, load_demo, run_column
+from stepedit_core.demo.running import Column, Demo, Planned, Take, load_demo, run_demo
 
-__all__ = ["Column", "Demo", "Planned", "load_demo", "render_page", "run_column"]
+__all__ = ["Column", "Demo", "Planned", "Take", "load_demo", "render_page", "run_demo"]

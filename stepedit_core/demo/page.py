@@ -14,13 +14,12 @@ import numpy as np
 import soundfile as sf
 
 from stepedit_core.demo.picture import frequency_place, spectrogram_png, waveform_path
-from stepedit_core.demo.running import Column, Demo, Planned
-from stepedit_core.result import Step
+from stepedit_core.demo.running import Column, Demo, Planned, Take
 from stepedit_core.utterance import Utterance
 
 __all__ = ["level_db", "render_page"]
 
-_WIDE, _NARROW = 1080, 640
+_WIDE, _NARROW = 1080, 560
 _WAVE_HEIGHT, _PICTURE_HEIGHT = 44, 150
 
 
@@ -72,36 +71,39 @@ def _player(utterance: Utterance, longest: float, width: int) -> str:
     )
 
 
-def _run_html(step: Step, before: Utterance, longest: float, width: int) -> str:
-    """Return what one step gave in one column."""
-    engine = f"engine {escape(step.engine)}, " if step.engine else ""
-    plugin = f"{step.plugin.distribution} {step.plugin.version}"
-    facts = json.dumps(dict(step.details), ensure_ascii=False, indent=2)
+def _details(take: Take) -> str:
+    """Return what a route reports of itself, folded."""
+    if take.step is None:
+        return ""
+    facts = json.dumps(dict(take.step.details), ensure_ascii=False, indent=2)
+    plugin = take.step.plugin
+    origin = f"plugin {plugin.name}, {plugin.distribution} {plugin.version}"
     return (
-        f'<div class="run"><p><span class="badge {step.route}">{step.route}</span>'
-        f'<span class="meta">{engine}{before.seconds:.2f} s to {step.utterance.seconds:.2f} s, '
-        f"{level_db(before):.1f} to {level_db(step.utterance):.1f} dB, computed in "
-        f"{step.seconds:.2f} s; plugin {escape(step.plugin.name)}, {escape(plugin)}</span></p>"
-        f"{_player(step.utterance, longest, width)}"
-        f"<details><summary>What the route reports</summary><pre>{escape(facts)}</pre></details>"
-        "</div>"
+        f"<details><summary>What the route reports; {escape(origin)}</summary>"
+        f"<pre>{escape(facts)}</pre></details>"
     )
 
 
-def _column_steps(column: Column) -> dict[str, tuple[Step, Utterance]]:
-    """Return each finished step of a column and its input, by the planned title."""
-    inputs = [column.result.source, *(step.utterance for step in column.result.steps)]
-    rows = zip(column.plan, column.result.steps, inputs, strict=False)
-    return {planned.title: (step, before) for planned, step, before in rows}
+def _take_html(take: Take, longest: float, width: int) -> str:
+    """Return what one way of a step gave."""
+    engine = f"engine {escape(take.engine)}, " if take.engine else ""
+    before, after = take.before, take.utterance
+    return (
+        f'<div class="run"><p><span class="badge {take.way}">{take.way}</span>'
+        f'<span class="meta">{engine}{before.seconds:.2f} s to {after.seconds:.2f} s, '
+        f"{level_db(before):.1f} to {level_db(after):.1f} dB, computed in "
+        f"{take.seconds:.2f} s</span></p>"
+        f"{_player(take.utterance, longest, width)}{_details(take)}</div>"
+    )
 
 
 def _card(planned: Planned, columns: Sequence[Column], longest: float, width: int) -> str:
-    """Return the card of one step, a column for each run."""
+    """Return the card of one step, a column for each way."""
     cells = []
     for column in columns:
-        found = _column_steps(column).get(planned.title)
-        if found is not None:
-            cells.append(_run_html(*found, longest, width))
+        take = column.takes.get(planned.title)
+        if take is not None:
+            cells.append(_take_html(take, longest, width))
             continue
         reason = escape(column.problems.get(planned.title, "not run"))
         heading = f"{escape(column.title)}: " if len(columns) > 1 else ""
@@ -114,26 +116,24 @@ def _card(planned: Planned, columns: Sequence[Column], longest: float, width: in
     )
 
 
-def _table(columns: Sequence[Column]) -> str:
-    """Return the summary of all runs."""
+def _table(demo: Demo, columns: Sequence[Column]) -> str:
+    """Return the summary of all takes, step by step."""
     rows = []
-    for column in columns:
-        for planned, (step, before) in zip(
-            column.plan, _column_steps(column).values(), strict=True
-        ):
-            cells = (
-                escape(planned.title),
-                f"<code>{escape(str(step.edit))}</code>",
-                f"{step.route}{' / ' + escape(step.engine) if step.engine else ''}",
-            )
-            figures = (
-                f"{before.seconds:.2f} s → {step.utterance.seconds:.2f} s",
-                f"{level_db(step.utterance):.1f} dB",
-                f"{step.seconds:.2f} s",
-            )
-            text = "".join(f"<td>{cell}</td>" for cell in cells)
-            rows.append(text + "".join(f'<td class="figure">{cell}</td>' for cell in figures))
-    headings = ("step", "edit", "route", "length", "level", "time")
+    found = [column.takes.get(planned.title) for planned in demo.steps for column in columns]
+    for take in (take for take in found if take is not None):
+        cells = (
+            escape(take.planned.title),
+            f"<code>{escape(str(take.planned.edit))}</code>",
+            f"{take.way}{' / ' + escape(take.engine) if take.engine else ''}",
+        )
+        figures = (
+            f"{take.before.seconds:.2f} s → {take.utterance.seconds:.2f} s",
+            f"{level_db(take.utterance):.1f} dB",
+            f"{take.seconds:.2f} s",
+        )
+        text = "".join(f"<td>{cell}</td>" for cell in cells)
+        rows.append(text + "".join(f'<td class="figure">{cell}</td>' for cell in figures))
+    headings = ("step", "edit", "by", "length", "level", "time")
     head = "".join(f"<th>{heading}</th>" for heading in headings)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -151,26 +151,31 @@ def _source_card(demo: Demo, longest: float, width: int) -> str:
     )
 
 
-def render_page(demo: Demo, columns: Sequence[Column], version: str) -> str:
+def render_page(
+    demo: Demo, columns: Sequence[Column], version: str, *, seed: int = 0, notes: Sequence[str] = ()
+) -> str:
     """Return the page as HTML text; audio and pictures are inside it.
 
     Args:
         demo: what was planned.
-        columns: the runs to show beside each other.
+        columns: the ways to show beside each other.
         version: version of stepedit, for the foot of the page.
+        seed: that it was made with.
+        notes: what is to be said of the engine above everything else.
     """
-    heard = [demo.source, *(step.utterance for column in columns for step in column.result.steps)]
-    longest = max(utterance.seconds for utterance in heard)
+    takes = [take for column in columns for take in column.takes.values()]
+    longest = max(u.seconds for u in (demo.source, *(take.utterance for take in takes)))
     width = _WIDE if len(columns) == 1 else _NARROW
     cards = [_source_card(demo, longest, _WIDE)]
     cards += [_card(planned, columns, longest, width) for planned in demo.steps]
     left_out = "".join(f"<br>Left out: {escape(text)}" for text in demo.left_out)
     page = files("stepedit_core.demo").joinpath("page.html").read_text(encoding="utf-8")
     return Template(page).substitute(
-        page_width=_WIDE + 80 if len(columns) == 1 else 2 * _NARROW + 120,
+        page_width=_WIDE + 80 if len(columns) == 1 else len(columns) * _NARROW + 120,
         columns=len(columns),
         count=len(demo.steps),
+        notes="".join(f'<p class="note">{escape(note)}</p>' for note in notes),
         cards="".join(cards),
-        table=_table(columns),
-        footer=f"Made by stepedit {escape(version)}, seed {columns[0].result.seed}.{left_out}",
+        table=_table(demo, columns),
+        footer=f"Made by stepedit {escape(version)}, seed {seed}.{left_out}",
     )

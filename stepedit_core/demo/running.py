@@ -1,23 +1,30 @@
-"""Run the demo's chain over a packaged recording, by one route or by an engine."""
+"""Run the demo's chain over a packaged recording, by dsp, by an engine, and by the codes alone.
+
+The chain goes on from what dsp gave, or from the engine where there is no dsp route. An engine's
+edit and the identity edit start from the same input as the dsp step beside them, so that three
+ways of doing one thing are compared, and what the codes cost is not added up along the chain.
+"""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.resources import files
+from typing import Any, Literal
 
 import numpy as np
 
 from stepedit_core.chain import Chain
 from stepedit_core.edit import Edit, edit_from_data
 from stepedit_core.engines import SpeechEngine
-from stepedit_core.errors import EditError, PluginError, StepeditError
-from stepedit_core.result import ChainResult, Step, choose_route
+from stepedit_core.errors import PluginError, StepeditError
+from stepedit_core.result import Step, choose_route
 from stepedit_core.speech import Packaged, packaged, packaged_speech
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Column", "Demo", "Planned", "load_demo", "run_column"]
+__all__ = ["Column", "Demo", "Planned", "Take", "Way", "load_demo", "run_demo"]
 
 
 @dataclass(frozen=True)
@@ -56,21 +63,69 @@ class Demo:
     left_out: tuple[str, ...] = ()
 
 
-@dataclass
-class Column:
-    """One run of the chain: by signal processing, or by an engine.
+Way = Literal["dsp", "llm", "identity"]
+
+
+@dataclass(frozen=True)
+class Take:
+    """One way of carrying out a step.
 
     Attributes:
+        planned: the step.
+        way: by signal processing, by an engine's language model, or encoded and decoded with
+            nothing changed.
+        before: what went in.
+        utterance: what came out.
+        seconds: wall-clock time.
+        engine: name of the engine that ran, or None.
+        step: the finished edit; None for the identity edit.
+    """
+
+    planned: Planned
+    way: Way
+    before: Utterance
+    utterance: Utterance
+    seconds: float
+    engine: str | None = None
+    step: Step | None = None
+
+    def report(self) -> dict[str, Any]:
+        """Return the take as JSON data, without samples."""
+        facts = {} if self.step is None else self.step.report()
+        return {
+            "title": self.planned.title,
+            "way": self.way,
+            "before": {
+                "sha256": self.before.digest,
+                "audio_seconds": round(self.before.seconds, 4),
+            },
+            "engine": self.engine,
+            "wall_seconds": round(self.seconds, 4),
+            "audio_seconds": round(self.utterance.seconds, 4),
+            **facts,
+        }
+
+
+@dataclass
+class Column:
+    """All steps by one way.
+
+    Attributes:
+        way: which.
         title: heading.
-        result: the finished steps.
-        plan: the planned step that each finished step carries out.
+        takes: finished steps, by title.
         problems: planned steps that were passed over or failed, with the reason.
     """
 
+    way: Way
     title: str
-    result: ChainResult
-    plan: list[Planned] = field(default_factory=list)
+    takes: dict[str, Take] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
+
+    def report(self) -> dict[str, Any]:
+        """Return the column as JSON data, without samples."""
+        takes = [take.report() for take in self.takes.values()]
+        return {"way": self.way, "title": self.title, "takes": takes, "problems": self.problems}
 
 
 def _degraded(clean: Utterance, snr_db: float, pause_at: float, pause_seconds: float) -> Utterance:
@@ -110,28 +165,57 @@ def load_demo() -> Demo:
     return Demo(packaged()[data["recording"]], source, added, tuple(steps), tuple(left_out))
 
 
-def run_column(
+def run_demo(
     demo: Demo,
     engine: SpeechEngine | None,
     *,
     seed: int = 0,
-    on_step: Callable[[Planned, Step], None] = lambda planned, step: None,
-) -> Column:
-    """Run the demo's steps one after the other, by an engine's llm route or by dsp.
+    on_take: Callable[[Take], None] = lambda take: None,
+) -> list[Column]:
+    """Run the demo's steps one after the other, each by every way that there is.
 
-    A step that has no such route, or fails, is passed over and the reason is kept: the others
-    go on from the last finished step.
+    A way that does not exist for a step, or fails, is passed over and the reason is kept.
+
+    Args:
+        demo: what is planned.
+        engine: for the llm and the identity column, or None for dsp alone.
+        seed: of all steps.
+        on_take: called after each way of each step.
     """
-    route = "dsp" if engine is None else "llm"
-    title = "Signal processing" if engine is None else f"Engine {engine.name}"
-    column = Column(title, ChainResult(demo.source, (), seed, engine))
+    columns = [Column("dsp", "Signal processing")]
+    if engine is not None:
+        columns.append(Column("llm", f"Engine {engine.name}"))
+        columns.append(Column("identity", "Identity edit (the codes alone)"))
+    state = demo.source
     for planned in demo.steps:
-        try:
-            choose_route(planned.edit, engine, route)  # type: ignore[arg-type]
-            column.result = column.result.then(Chain([planned.edit]), route=route)
-        except (StepeditError, EditError) as error:
-            column.problems[planned.title] = str(error)
-            continue
-        column.plan.append(planned)
-        on_step(planned, column.result.steps[-1])
-    return column
+        for column in columns:
+            try:
+                take = _take(planned, column.way, state, engine, seed)
+            except StepeditError as error:
+                column.problems[planned.title] = str(error)
+                continue
+            column.takes[planned.title] = take
+            on_take(take)
+        done = [column.takes.get(planned.title) for column in columns if column.way != "identity"]
+        state = next((take.utterance for take in done if take is not None), state)
+    return columns
+
+
+def _take(
+    planned: Planned, way: Way, before: Utterance, engine: SpeechEngine | None, seed: int
+) -> Take:
+    """Carry out a step one way.
+
+    Raises:
+        StepeditError: if it has no such route, or fails.
+    """
+    if way == "identity":
+        assert engine is not None
+        begin = time.perf_counter()
+        (audio,) = engine.decode(engine.encode([before]), [before], [seed])
+        seconds = time.perf_counter() - begin
+        return Take(planned, way, before, audio, seconds, engine.name)
+    runner = engine if way == "llm" else None
+    choose_route(planned.edit, runner, way)
+    (step,) = Chain([planned.edit])(before, runner, seed=seed, route=way).steps
+    return Take(planned, way, before, step.utterance, step.seconds, step.engine, step)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["FOLDER", "MAX_BYTES", "is_shipped", "shipped_bytes"]
+from stepedit_core.figures import missed_gates
+
+__all__ = ["FOLDER", "MAX_BYTES", "is_shipped", "shipped_bytes", "state"]
 
 FOLDER = Path(__file__).resolve().parent
 """Where the model's files lie."""
@@ -27,3 +29,20 @@ def shipped_bytes() -> int:
         path for path in FOLDER.rglob("*") if path.is_file() and "__pycache__" not in path.parts
     )
     return sum(path.stat().st_size for path in files) if is_shipped() else 0
+
+
+def state() -> str | None:
+    """Return in a sentence why the shipped model is experimental, or None where it is not.
+
+    Raises:
+        CheckpointError: if its ``figures.json`` is damaged.
+    """
+    if not is_shipped():
+        return None
+    missed = missed_gates(FOLDER)
+    if missed is None:
+        return "The embedded model is experimental: its figures have not been measured yet."
+    if not missed:
+        return None
+    names = "; ".join(dict.fromkeys(figure.name for figure in missed))
+    return f"The embedded model is experimental: it misses {len(missed)} of its gates ({names})."

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import zlib
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stepedit_core.demo import load_demo, picture, run_column
+from stepedit_core import embedded
+from stepedit_core.config import EngineConfig
+from stepedit_core.demo import load_demo, picture, render_page, run_demo
 from stepedit_core.demo.running import Demo
 from stepedit_core.errors import PluginError
 from stepedit_core.registry import Registry, set_registry
@@ -23,10 +26,14 @@ def builtin() -> Registry:
     return registry
 
 
-def test_the_demo_writes_every_step_and_a_page(builtin: Registry, tmp_path: Path) -> None:
+def test_the_demo_writes_every_step_and_a_page(
+    builtin: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "FOLDER", tmp_path / "nothing")
     out = tmp_path / "demo"
     result = call("demo", "--out", out)
     assert result.exit_code == 0, result.output
+    assert "dsp only: this installation ships no embedded model" in result.stdout
     steps = sorted(out.glob("[1-9]*.wav"))
     assert len(steps) >= 4
     assert all(Utterance.read(path).problem() is None for path in steps)
@@ -34,7 +41,9 @@ def test_the_demo_writes_every_step_and_a_page(builtin: Registry, tmp_path: Path
     assert page.count("<audio") == page.count("data:image/png") == len(steps) + 1
     assert not re.search(r"(src|href)=\"(?!data:)", page)
     assert "${" not in page
-    assert (out / "report.json").is_file()
+    assert "dsp only" in page
+    report = json.loads((out / "report.json").read_text())
+    assert [take["title"] for take in report["columns"][0]["takes"]]
     assert "index.html in a browser" in result.stdout
     for path in steps:
         assert path.name in result.stdout
@@ -42,33 +51,71 @@ def test_the_demo_writes_every_step_and_a_page(builtin: Registry, tmp_path: Path
 
 def test_the_steps_are_of_different_families_by_dsp(builtin: Registry) -> None:
     demo = load_demo()
-    column = run_column(demo, None)
-    names = [step.edit.name for step in column.result.steps]
+    (column,) = run_demo(demo, None)
+    names = [take.planned.edit.name for take in column.takes.values()]
     assert len(set(names)) == len(names) >= 4
-    assert {step.route for step in column.result.steps} == {"dsp"}
+    assert {take.way for take in column.takes.values()} == {"dsp"}
     assert not column.problems
 
 
-def test_an_engine_gets_a_column_of_its_own(builtin: Registry) -> None:
-    from stepedit_core.demo import render_page
-
+def short_demo(count: int) -> Demo:
     demo = load_demo()
-    short = Demo(demo.recording, demo.source, demo.added, demo.steps[:2], ("one: no plugin",))
-    columns = [run_column(short, None), run_column(short, FakeEngine())]
-    page = render_page(short, columns, "0")
-    assert "repeat(2, " in page
-    assert '<span class="badge llm">' in page
-    assert '<span class="badge dsp">' in page
+    return Demo(demo.recording, demo.source, demo.added, demo.steps[:count], ("one: no plugin",))
+
+
+def test_an_engine_and_its_codes_stand_beside_dsp_on_the_same_input(builtin: Registry) -> None:
+    short = short_demo(2)
+    columns = run_demo(short, FakeEngine())
+    assert [column.way for column in columns] == ["dsp", "llm", "identity"]
+    first, second = (planned.title for planned in short.steps)
+    assert {column.takes[first].before for column in columns} == {short.source}
+    assert {c.takes[second].before for c in columns} == {columns[0].takes[first].utterance}
+    identity = columns[2].takes[first]
+    assert identity.step is None and identity.engine == "fake"
+    assert identity.utterance.seconds == pytest.approx(short.source.seconds, abs=0.12)
+    page = render_page(short, columns, "0", notes=["Handle <with> care."])
+    assert "repeat(3, " in page
+    for way in ("llm", "dsp", "identity"):
+        assert page.count(f'<span class="badge {way}">') == 2
     assert "engine fake" in page
     assert "one: no plugin" in page
+    assert "Handle &lt;with&gt; care." in page
 
 
 def test_a_failing_engine_is_said_and_the_rest_goes_on(builtin: Registry) -> None:
-    demo = load_demo()
-    column = run_column(demo, FakeEngine(fail_after=1))
-    assert len(column.plan) == len(column.result.steps) == 1
-    assert len(column.problems) == len(demo.steps) - 1
-    assert any("as asked" in text for text in column.problems.values())
+    demo = short_demo(3)
+    dsp, llm, _ = run_demo(demo, FakeEngine(fail_after=1))
+    assert len(dsp.takes) == 3
+    assert len(llm.takes) == 1 and len(llm.problems) == 2
+    assert any("as asked" in text for text in llm.problems.values())
+
+
+def test_the_embedded_model_is_taken_by_itself_and_its_state_is_said(
+    builtin: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    rows = [{"name": "word error", "value": 50, "gate": 20, "better": "lower"}]
+    monkeypatch.setattr(embedded, "FOLDER", tmp_path)
+    assert "have not been measured" in str(embedded.state())
+    (tmp_path / "figures.json").write_text(json.dumps({"figures": rows}))
+    asked = []
+
+    def load(config: EngineConfig) -> FakeEngine:
+        asked.append(config.name_or_path)
+        return FakeEngine()
+
+    monkeypatch.setattr("stepedit_core.engines.load_engine", load)
+    monkeypatch.setattr("stepedit_core.demo.load_demo", lambda: short_demo(1))
+    result = call("demo", "--out", tmp_path / "demo")
+    assert result.exit_code == 0, result.output
+    assert asked == ["embedded"]
+    assert "experimental: it misses 1 of its gates (word error)" in result.stdout
+    assert "experimental" in (tmp_path / "demo" / "index.html").read_text()
+    names = sorted(path.name for path in (tmp_path / "demo").glob("1-*.wav"))
+    assert names == ["1-denoise-dsp.wav", "1-denoise-identity.wav", "1-denoise-llm.wav"]
+    assert call("demo", "--dsp", "--out", tmp_path / "plain").exit_code == 0
+    assert asked == ["embedded"]
+    assert "leave out --engine" in refused(call("demo", "--dsp", "--engine", "embedded"))
 
 
 def test_without_plugins_the_demo_says_so(tmp_path: Path) -> None:
