@@ -90,4 +90,5 @@ def minimum_phase(log_magnitude: Tensor) -> Tensor:
     fold = torch.zeros(size, 1, device=cepstrum.device)
     fold[0] = fold[size // 2] = 1.0
     fold[1 : size // 2] = 2.0
-    return torch.fft.rfft(cepstrum * fold, dim=1).imag
+    phase: Tensor = torch.fft.rfft(cepstrum * fold, dim=1).imag
+    return phase

@@ -40,7 +40,7 @@ class VocoderBatch:
 
 
 def _pitch_at(
-    prosody: npt.NDArray[np.float16], times: npt.NDArray[np.float64]
+    prosody: npt.NDArray[np.float16], times: npt.NDArray[np.floating]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Return Hz and voicing at times in seconds of the tokenizers' signal."""
     f0 = prosody[0].astype(np.float64)

@@ -13,7 +13,7 @@ from stepedit_core.atomic import replace_file, write_atomically
 from stepedit_core.errors import StepeditError
 from stepedit_train.checkpoints import latest_checkpoint, read_checkpoint
 from stepedit_train.settings import Settings, resolve_path
-from stepedit_train.vocoder.stage import VocoderSizes
+from stepedit_train.vocoder.sizes import VocoderSizes
 
 __all__ = ["VocoderExportSettings", "export_vocoder"]
 

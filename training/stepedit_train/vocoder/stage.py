@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor
 
 from stepedit_core.models.vocoder import HarmonicNoiseVocoder
@@ -17,91 +15,19 @@ from stepedit_core.models.vocoder.pitch import Pitch, decode_pitch, pitch_place
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import seed_everything
 from stepedit_train.data.cache import AUDIO_RATE, Cache
-from stepedit_train.loop import LoopSettings, Losses, Task, run_loop
+from stepedit_train.loop import Losses, Task, run_loop
 from stepedit_train.seeds import rng_of
-from stepedit_train.settings import Settings, resolve_path
+from stepedit_train.settings import resolve_path
+from stepedit_train.vocoder.augment import blurred
 from stepedit_train.vocoder.crops import VocoderBatch, cut, stack_crops
 from stepedit_train.vocoder.distance import energy_distance, spectra_of
+from stepedit_train.vocoder.sizes import VocoderSettings
 
-__all__ = ["LAYERS", "VocoderSettings", "VocoderSizes", "VocoderTask", "train_vocoder"]
+__all__ = ["LAYERS", "VocoderSettings", "VocoderTask", "train_vocoder"]
 
 LAYERS = ("audio", "prosody")
 SPREAD = 1.25
 """Deviation of the pitch target, in classes."""
-
-
-class VocoderSizes(Settings):
-    """Sizes of the networks; the rest of the vocoder's configuration keeps its defaults."""
-
-    width: int = Field(default=256, ge=8)
-    """Channels of the filter network."""
-    mel_blocks: int = Field(default=3, ge=1)
-    """Blocks at 50 Hz."""
-    blocks: int = Field(default=4, ge=1)
-    """Blocks at 100 Hz."""
-    bands: int = Field(default=128, ge=8)
-    """Coarse bands of the filters."""
-    pitch_width: int = Field(default=128, ge=8)
-    """Channels of the pitch predictor."""
-    pitch_blocks: int = Field(default=4, ge=1)
-    """Blocks of the pitch predictor."""
-    pitch_classes: int = Field(default=240, ge=24)
-    """Classes of pitch over four octaves."""
-
-    def build(self) -> HarmonicNoiseVocoder:
-        """Return a vocoder of these sizes."""
-        return HarmonicNoiseVocoder(**self.model_dump(exclude={"base"}))
-
-
-class VocoderSettings(LoopSettings):
-    """Settings of the vocoder stage; the budget is in seconds of audio."""
-
-    cache: Path
-    """Folder that the data stage made, with the layers audio and prosody."""
-    out: Path
-    """Folder of the run."""
-    sizes: VocoderSizes = VocoderSizes()
-    """Of the networks."""
-    crop_frames: int = Field(default=50, ge=10)
-    """Mel frames (20 ms each) in a training crop."""
-    stft_sizes: tuple[int, ...] = (128, 256, 512, 1024, 2048)
-    """Samples of the transforms that are compared."""
-    linear_weight: float = Field(default=0.5, ge=0)
-    """Of the distance of linear magnitudes, beside 1 for that of log magnitudes."""
-    mel_weight: float = Field(default=1.0, ge=0)
-    """Of the mel's distance."""
-    pitch_weight: float = Field(default=0.3, ge=0)
-    """Of the cross entropy of pitch classes, where voiced."""
-    voicing_weight: float = Field(default=0.3, ge=0)
-    """Of the cross entropy of voicing."""
-    predicted_share: float = Field(default=0.25, ge=0, le=1)
-    """Items that are spoken with predicted pitch, once warmed up."""
-    predicted_from: int = Field(default=1000, ge=0)
-    """Step from which that happens."""
-    blur_share: float = Field(default=0.5, ge=0, le=1)
-    """Items whose mel is blurred and made noisy, as that of a decoder is, late in training."""
-    blur_from: float = Field(default=0.6, ge=0, le=1)
-    """Share of the steps after which that happens."""
-    mel_noise: float = Field(default=0.2, ge=0)
-    """Largest deviation of the noise on such mels, nepers."""
-    dev_items: int = Field(default=32, ge=1)
-    """Recordings that validation looks at."""
-    dev_frames: int = Field(default=150, ge=10)
-    """Mel frames of each."""
-
-
-def blurred(mel: Tensor, rng: np.random.Generator, noise: float) -> Tensor:
-    """Return mels ``(b, bins, t)`` smoothed over time and bands, with noise up to a deviation."""
-    amount = torch.from_numpy(rng.uniform(0, 0.25, (2, len(mel), 1, 1)).astype(np.float32))
-    for axis, share in ((2, amount[0]), (1, amount[1])):
-        edges = (1, 1, 0, 0) if axis == 2 else (0, 0, 1, 1)
-        padded = F.pad(mel[:, None], edges, mode="replicate")[:, 0]
-        size = mel.shape[axis]
-        sides = padded.narrow(axis, 0, size) + padded.narrow(axis, 2, size)
-        mel = (1 - 2 * share) * mel + share * sides
-    drawn = torch.from_numpy(rng.standard_normal(mel.shape).astype(np.float32))
-    level = torch.from_numpy(rng.uniform(0, noise, (len(mel), 1, 1)).astype(np.float32))
-    return mel + level * drawn
 
 
 class VocoderTask(Task):
@@ -161,6 +87,14 @@ class VocoderTask(Task):
             ]
         )
 
+    def _distance(self, batch: VocoderBatch, first: Tensor, second: Tensor) -> dict[str, Tensor]:
+        """Return the energy distance of two draws ``(b, n)`` from the recordings."""
+        wanted, one, two = (
+            spectra_of(wave, self.settings.stft_sizes, self.config)
+            for wave in (batch.wave, first, second)
+        )
+        return energy_distance(wanted, one, two, batch.source_rate, AUDIO_RATE)
+
     def _inputs(
         self, batch: VocoderBatch, step: int, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
@@ -189,10 +123,7 @@ class VocoderTask(Task):
             torch.where(uses_predicted, guess.voicing, crops.voicing),
         )
         first, second = self._spoken(mel, pitch, rng)
-        spectra = [
-            spectra_of(wave, own.stft_sizes, self.config) for wave in (crops.wave, first, second)
-        ]
-        far = energy_distance(*spectra, crops.source_rate, AUDIO_RATE)
+        far = self._distance(crops, first, second)
         total = far["log"] + own.linear_weight * far["linear"] + own.mel_weight * far["mel"]
         total = total + own.pitch_weight * pitch_loss + own.voicing_weight * voicing_loss
         parts = {name: value.item() for name, value in far.items()}
@@ -211,11 +142,7 @@ class VocoderTask(Task):
         rng = rng_of(self.settings.seed, "dev", index)
         pitch = self.model.predict_pitch(batch.mel)
         first, second = self._spoken(batch.mel, pitch, rng)
-        spectra = [
-            spectra_of(wave, self.settings.stft_sizes, self.config)
-            for wave in (batch.wave, first, second)
-        ]
-        figures = energy_distance(*spectra, batch.source_rate, AUDIO_RATE)
+        figures = self._distance(batch, first, second)
         out = {name: float(value) for name, value in figures.items()}
         out["voicing_accuracy"] = float(
             ((pitch.voicing > 0.5) == (batch.voicing > 0.5)).float().mean()
