@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from stepedit_pairs.cli_encode import pairs_encode
 from stepedit_pairs.reencoding import encode_run
-from stepedit_pairs.shards import CODED_BY, read_rows, shard_paths
+from stepedit_pairs.shards import CODED_BY, read_rows, row_audio, shard_paths
 from stepedit_pairs.tokenizing import TokenizerEngine, tokenizer_fingerprint
 
 from stepedit_core import DualCodes, Utterance
@@ -52,7 +52,7 @@ def codes_of(folder: Path) -> dict[str, tuple[str | None, str | None]]:
 
 def without_codes(folder: Path) -> list[dict[str, object]]:
     return [
-        {name: value for name, value in row.items() if not name.endswith("_codes")}
+        {name: value for name, value in row.items() if not name.endswith(("_codes", "_start"))}
         for row in read_rows(folder)
     ]
 
@@ -71,8 +71,6 @@ def test_codes_are_added_and_nothing_else_changes(run: Path) -> None:
 def test_codes_are_those_that_a_run_with_the_engine_has(run: Path) -> None:
     row = next(read_rows(run))
     encode_run(run, FakeEngine(), "one")
-    from stepedit_pairs.shards import row_audio
-
     source = row_audio(row, "source")
     assert source is not None
     alone = FakeEngine().encode([source])[0].token_string()
@@ -154,6 +152,12 @@ def test_the_command_encodes_with_a_tokenizer_folder(run: Path, tokenizer: Path)
     done = CliRunner().invoke(pairs_encode, command, catch_exceptions=False)
     assert done.exit_code == 0 and "0 failed" in done.output
     assert all(source for source, _ in codes_of(run).values())
+    # Where the codes begin is what the tokenizer's own preprocessing says.
+    row = next(read_rows(run))
+    source = row_audio(row, "source")
+    assert source is not None
+    expected = TokenizerEngine(tokenizer, "cpu").encode([source])[0].start
+    assert row["source_start"] == pytest.approx(expected) and row["target_start"] is not None
 
 
 def test_a_run_is_built_with_a_tokenizer_folder(

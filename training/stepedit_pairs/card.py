@@ -34,6 +34,8 @@ _COLUMN_HELP = {
     "source_text": "words of the source",
     "target_text": "words of the target",
     "source_codes": "codes as <audio_N> marks, where an engine was given",
+    "source_start": "second of the source at which its codes begin",
+    "target_start": "second of the target at which its codes begin",
     "details": "what the builder did and measured, as JSON",
     "margin": "how strongly the two differ along the edited attribute, 1 to 10",
     "items": "ids of the recordings used",

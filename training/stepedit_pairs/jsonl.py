@@ -37,7 +37,7 @@ _MARK = re.compile(r"<audio_(\d+)>")
 _OWN = (
     "id", "margin", "details", "speaker", "language", "corpus", "split", "licence", "items",
     "builder", "builder_version", "plugin", "seed", "stepedit", "source_seconds",
-    "target_seconds", "sample_rate",
+    "target_seconds", "sample_rate", "source_start", "target_start",
 )  # fmt: skip
 
 
@@ -110,7 +110,7 @@ def _public(row: Mapping[str, Any], number: int, sounds: Path, as_ids: bool) -> 
         "edit_info": info,
         "emotion": info or "",
         "edit": data,
-        **{name: row[name] for name in _OWN},
+        **{name: row.get(name) for name in _OWN},
     }
 
 

@@ -18,7 +18,7 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import EditPair
 from stepedit_pairs.encoding import Encoder, encode_pairs
 from stepedit_pairs.settings import RunSettings
-from stepedit_pairs.shards import CODED_BY, read_shard, row_audio, shard_paths, write_table
+from stepedit_pairs.shards import CODED_BY, SCHEMA, read_shard, row_audio, shard_paths, write_table
 
 __all__ = ["Reencoded", "encode_run"]
 
@@ -139,7 +139,8 @@ def _encode_shard(
             done.seconds += pair.source.seconds + pair.target.seconds
         for role in ROLES:
             row[f"{role}_codes"] = codes[role].token_string() if role in codes else None
-    schema = pq.read_schema(path)
-    metadata = {**(schema.metadata or {}), CODED_BY: fingerprint.encode()}
-    write_table(place, pa.Table.from_pylist(rows, schema=schema.with_metadata(metadata)))
+        for role in ROLES[:2]:
+            row[f"{role}_start"] = codes[role].start if role in codes else None
+    metadata = {**SCHEMA.metadata, CODED_BY: fingerprint.encode()}
+    write_table(place, pa.Table.from_pylist(rows, schema=SCHEMA.with_metadata(metadata)))
     done.fresh += 1

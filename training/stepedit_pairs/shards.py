@@ -44,6 +44,8 @@ _FIELDS: list[tuple[str, pa.DataType]] = [
     ("rejected_audio", _AUDIO),
     *((name, pa.string()) for name in _TEXT),
     ("items", pa.list_(pa.string())),
+    ("source_start", pa.float32()),
+    ("target_start", pa.float32()),
     ("margin", pa.float32()),
     ("source_seconds", pa.float32()),
     ("target_seconds", pa.float32()),
@@ -122,6 +124,10 @@ def row_of(
         **{
             f"{role}_codes": codes[role].token_string() if role in codes else None
             for role in ("source", "target", "rejected")
+        },
+        **{
+            f"{role}_start": codes[role].start if role in codes else None
+            for role in ("source", "target")
         },
         "details": json.dumps(dict(pair.details), ensure_ascii=False, default=float),
         "speaker": first.speaker,
