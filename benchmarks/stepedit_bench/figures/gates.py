@@ -1,0 +1,230 @@
+"""The rows of the figures: what is counted, its gate and its goal.
+
+An engine that misses a gate is experimental; a goal is what good engines reach. Failed edits
+count: as missed targets, lost words, early stops. What a scorer could not judge is left out and
+counted in the report. ``identity`` is the identity edit (tokenize, decode).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stepedit_bench.figures.families import Item
+from stepedit_bench.figures.joint import joint_success
+from stepedit_bench.figures.running import Run
+
+__all__ = ["GATES", "SHORT", "Gate", "Numbers"]
+
+SHORT = 0.75
+"""An output below this share of the duration asked for has stopped early."""
+
+Line = Mapping[str, Any]
+FloatArray = npt.NDArray[np.float64]
+Numbers = tuple[float, ...] | None
+"""What one item adds to a figure; None where it could not be measured."""
+Measure = Callable[[Run, Item, Mapping[str, Line], str], Numbers]
+Statistic = Callable[..., float]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One figure.
+
+    Attributes:
+        name: ``row.figure``.
+        unit: of value, gate and goal.
+        gate: the engine is experimental on the wrong side of it.
+        goal: what is aimed at.
+        measure: what one item adds, in a condition.
+        statistic: columns of what items add to the figure.
+        beside: conditions to show beside.
+        higher: whether more is better.
+        share: whether it is a share of cases, which has Wilson's interval where all agree.
+    """
+
+    name: str
+    unit: str
+    gate: float
+    goal: float
+    measure: Measure
+    statistic: Statistic
+    beside: Sequence[str] = field(default=("original", "dsp", "world", "identity"))
+    higher: bool = False
+    share: bool = False
+
+    @property
+    def row(self) -> str:
+        """The row of items that it is taken from."""
+        return self.name.partition(".")[0]
+
+    @property
+    def condition(self) -> str:
+        """The condition that is judged."""
+        return "identity" if self.row == "identity" else "llm"
+
+    def meets(self, value: float, limit: float) -> bool:
+        """Say whether a value is on the right side of a limit."""
+        return value >= limit if self.higher else value <= limit
+
+
+def pooled(part: FloatArray, whole: FloatArray) -> float:
+    """Return a ratio of sums, in percent: long utterances weigh more."""
+    return 100 * float(part.sum() / whole.sum())
+
+
+def mean(values: FloatArray) -> float:
+    """Return the mean."""
+    return float(values.mean())
+
+
+def median(values: FloatArray) -> float:
+    """Return the median."""
+    return float(np.median(values))
+
+
+def percent(values: FloatArray) -> float:
+    """Return a share in percent."""
+    return 100 * float(values.mean())
+
+
+def _counts(line: Line | None, ear: str, what: str, place: int = -1) -> tuple[int, int] | None:
+    """Return a recogniser's count and the number of words expected."""
+    words = (line or {}).get("words")
+    counts = words[place].get(ear) if words else None
+    return None if counts is None else (counts[what], counts["length"])
+
+
+def _added(ear: str, base: str, what: str = "errors") -> Measure:
+    """Count errors beyond those of another condition; of dsp and the like, beyond the original."""
+
+    def measure(run: Run, item: Item, lines: Mapping[str, Line], condition: str) -> Numbers:
+        yardstick = base if condition in ("llm", "identity") and base != condition else "original"
+        before = _counts(lines.get(yardstick), ear, what)
+        if before is None or condition not in lines:
+            return None
+        if lines[condition].get("problem"):
+            return float(before[1] - before[0]), float(before[1])
+        after = _counts(lines[condition], ear, what)
+        return None if after is None else (float(after[0] - before[0]), float(before[1]))
+
+    return measure
+
+
+def _plain_error(ear: str) -> Measure:
+    """Count errors against the words that ought to be heard."""
+
+    def measure(run: Run, item: Item, lines: Mapping[str, Line], condition: str) -> Numbers:
+        if lines.get(condition, {}).get("problem"):
+            return 1.0, 1.0
+        found = _counts(lines.get(condition), ear, "errors")
+        return None if found is None else (float(found[0]), float(found[1]))
+
+    return measure
+
+
+def _growth(ear: str) -> Measure:
+    """Count errors that each edit after the first one adds along a chain."""
+
+    def measure(run: Run, item: Item, lines: Mapping[str, Line], condition: str) -> Numbers:
+        first = _counts(lines.get(condition), ear, "errors", 0)
+        last = _counts(lines.get(condition), ear, "errors", -1)
+        if first is None or last is None:
+            return None
+        return float(last[0] - first[0]), float(first[1] * (len(item.edits) - 1))
+
+    return measure
+
+
+def _kept(name: str, base: str | None = None, sign: float = 1.0) -> Measure:
+    """Take a measurement of the recording, or its difference to another condition."""
+
+    def measure(run: Run, item: Item, lines: Mapping[str, Line], condition: str) -> Numbers:
+        names = [condition, *([base] if base else [])]
+        values = [lines.get(each, {}).get("kept", {}).get(name) for each in names]
+        if any(value is None for value in values):
+            return None
+        return (sign * float(values[0] - (values[1] if base else 0.0)),)
+
+    return measure
+
+
+def _scored(name: str, failed: float, change: Callable[[float], float] = float) -> Measure:
+    """Take a value of the plugin's scorer; ``failed`` stands for an edit that gave nothing."""
+
+    def measure(run: Run, item: Item, lines: Mapping[str, Line], condition: str) -> Numbers:
+        line = lines.get(condition)
+        if line is None:
+            return None
+        if line.get("problem"):
+            return (failed,)
+        value = line.get("score", {}).get("values", {}).get(name)
+        return None if value is None else (change(float(value)),)
+
+    return measure
+
+
+def _early(run: Run, item: Item, lines: Mapping[str, Line], condition: str) -> Numbers:
+    """Say whether an output is much shorter than asked for."""
+    total = _scored("factor_total", float("inf"))(run, item, lines, condition)
+    asked = _scored("factor_asked", 1.0)(run, item, lines, condition)
+    if total is None or asked is None:
+        return None
+    return (float(asked[0] / total[0] < SHORT),)
+
+
+def _reached(run: Run, item: Item, lines: Mapping[str, Line], condition: str) -> Numbers:
+    """Say whether the scorer found the target reached."""
+    line = lines.get(condition)
+    if line is None:
+        return None
+    reached = False if line.get("problem") else line.get("score", {}).get("reached")
+    return None if reached is None else (float(reached),)
+
+
+def _joint(run: Run, item: Item, lines: Mapping[str, Line], condition: str) -> Numbers:
+    """Say whether the target was reached and all else kept."""
+    both = joint_success(run.maker, item, lines, condition)
+    return None if both is None else (float(both),)
+
+
+def _same(difference: float) -> float:
+    return float(difference == 0.0)
+
+
+def _both_ears(name: str, gate: float, goal: float, make: Callable[[str], Measure]) -> list[Gate]:
+    """Return a word error row for each recogniser: neither passes for the other."""
+    return [
+        Gate(f"{name}{suffix}", "points", gate, goal, make(ear), pooled)
+        for ear, suffix in (("whisper", ""), ("pocketsphinx", "_pocketsphinx"))
+    ]
+
+
+_TWO = ("original", "dsp")
+GATES: Sequence[Gate] = (
+    *_both_ears("identity.added_wer", 20, 8, lambda ear: _added(ear, "original")),
+    Gate("identity.speaker_similarity", "cosine", 0.75, 0.83, _kept("speaker_similarity"), mean,
+         higher=True),
+    Gate("identity.ovrl_drop", "DNSMOS", 0.35, 0.15, _kept("dnsmos_ovrl", "original", -1.0), mean),
+    Gate("speed.ratio_error", "%", 7, 3, _scored("factor_error", 100.0, lambda x: 100 * x), median),
+    Gate("speed.early_stops", "%", 3, 0, _early, percent, share=True),
+    *_both_ears("speed.added_wer", 10, 3, lambda ear: _added(ear, "identity")),
+    Gate("denoise.bak_gain", "DNSMOS", 0.8, 1.2, _kept("dnsmos_bak", "original"), mean,
+         ("original", "dsp", "identity"), higher=True),
+    Gate("denoise.joint", "%", 50, 75, _joint, percent, ("original", "dsp", "identity"),
+         higher=True, share=True),
+    Gate("trim_silence.pauses_gone", "%", 80, 92,
+         _scored("silence_removed", 0.0, lambda x: 100 * min(max(x, 0.0), 1.0)), mean, _TWO,
+         higher=True),
+    Gate("trim_silence.words_lost", "%", 5, 1, _added("whisper", "identity", "deletions"), pooled),
+    Gate("masked.outside_identical", "%", 100, 100, _scored("outside_max_difference", 0.0, _same),
+         percent, _TWO, higher=True, share=True),
+    Gate("emotion_style.reached", "%", 50, 75, _reached, percent, higher=True, share=True),
+    Gate("paralinguistic.in_place", "%", 50, 75, _reached, percent, higher=True, share=True),
+    *_both_ears("clone.wer", 35, 15, _plain_error),
+    *_both_ears("chain.wer_growth", 5, 2, _growth),
+)  # fmt: skip
