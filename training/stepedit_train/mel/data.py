@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from stepedit_pairs.shards import row_audio
 from stepedit_core.atomic import replace_file
 from stepedit_core.codes import DualCodes
 from stepedit_core.models.audio_tokenizer import AudioTokenizer
+from stepedit_core.models.chat import parse_audio_string
 from stepedit_core.models.features import prompt_mel
 from stepedit_core.models.flow import pad_mel, token_rows
 from stepedit_core.models.flow.referenced import FACTOR
@@ -60,6 +61,7 @@ class _Heard:
     facts: tuple[str, str, str, str, str]
     samples: npt.NDArray[np.float32]
     rate: int
+    codes: DualCodes | None = None
 
 
 def grid_mel(samples: npt.NDArray[np.float32], rate: int, codes: DualCodes) -> torch.Tensor:
@@ -83,9 +85,10 @@ def _block(tokenizer: AudioTokenizer, heard: Sequence[_Heard], path: Path) -> No
     tensors: dict[str, npt.NDArray[Any]] = {}
     for begin in range(0, len(heard), BATCH):
         part = heard[begin : begin + BATCH]
-        for one, codes in zip(
-            part, tokenizer.encode([(h.samples, h.rate) for h in part]), strict=True
-        ):
+        missing = [(one.samples, one.rate) for one in part if one.codes is None]
+        encoded = iter(tokenizer.encode(missing) if missing else ())
+        for one in part:
+            codes = next(encoded) if one.codes is None else one.codes
             rows = token_rows(codes.interleave())
             tensors[f"{len(items)}.rows"] = rows.numpy().astype(np.int16)
             mel = grid_mel(one.samples, one.rate, codes)
@@ -120,10 +123,18 @@ def _pairs(folder: Path, settings: MelDataSettings) -> Iterator[tuple[str, list[
                 continue
             left -= 1
             facts = (row["id"], row["speaker"] or "", row["split"] or "train", folder.name)
-            heard.append(_Heard((*facts, "source"), *_mono(source)))
-            heard.append(_Heard((*facts, "target"), *_mono(target)))
+            heard.append(_Heard((*facts, "source"), *_mono(source), _known(row, "source")))
+            heard.append(_Heard((*facts, "target"), *_mono(target), _known(row, "target")))
         if heard:
             yield f"{folder.name}-{path.stem}", heard
+
+
+def _known(row: Mapping[str, Any], role: str) -> DualCodes | None:
+    """Return the codes that a row holds already, which must be of the same tokenizer."""
+    if not row[f"{role}_codes"] or row[f"{role}_start"] is None:
+        return None
+    codes = DualCodes.from_interleaved(parse_audio_string(row[f"{role}_codes"]))
+    return replace(codes, start=float(row[f"{role}_start"]))
 
 
 def _mono(utterance: Utterance) -> tuple[npt.NDArray[np.float32], int]:
