@@ -26,7 +26,7 @@ from stepedit_trim_silence.room_tone import lengthen
 
 __all__ = ["TrimSilencePairs", "margin_of"]
 
-_KINDS = ("inserted", "natural")
+_KINDS = ("inserted", "inside", "natural")
 
 
 def margin_of(share: float) -> float:
@@ -40,13 +40,16 @@ def margin_of(share: float) -> float:
 class TrimSilencePairs(PairBuilder):
     """Insert room tone into each recording, and use the silence that it has anyway.
 
+    ``inserted`` goes to the recording's pauses, its start and its end; ``inside`` to quiet moments
+    inside the speech, where no pause need be; ``natural`` is what the recording has.
+
     Either way the target is the recording cut by the timestamps of Silero VAD, so that
     it holds neither the silence inserted nor the recording's own.
     """
 
     version: ClassVar[int] = 1
     options: ClassVar[Mapping[str, str]] = {
-        "kinds": "inserted, natural, joined by +; default inserted+natural",
+        "kinds": "inserted, inside, natural, joined by +; default inserted+natural",
         "share": "least and greatest silence inserted over duration; default 0.25:0.6",
         "clean_share": "share of recordings also paired with themselves, pauses cut; default 0",
     }
@@ -68,11 +71,11 @@ class TrimSilencePairs(PairBuilder):
             return
         for kind in kinds:
             source, facts = recording, dict(trimmed)
-            if kind == "inserted":
+            if kind != "natural":
                 try:
-                    source, facts = _inserted(recording, trimmed, shares, context.rng)
+                    source, facts = _inserted(recording, kind, trimmed, shares, context.rng)
                 except StepeditError as error:
-                    yield Rejected(f"inserted: {error}")
+                    yield Rejected(f"{kind}: {error}")
                     continue
             yield self._checked(source, target, {"kind": kind, **facts})
         if context.rng.random() < clean_share:
@@ -93,13 +96,14 @@ class TrimSilencePairs(PairBuilder):
 
 def _inserted(
     recording: Utterance,
+    kind: str,
     trimmed: Mapping[str, Any],
     shares: tuple[float, float],
     rng: np.random.Generator,
 ) -> tuple[Utterance, dict[str, Any]]:
     """Lengthen pauses; the target is made from the recording, so nothing inserted is in it."""
     share = float(rng.uniform(*shares))
-    source, spans = lengthen(recording, share, rng)
+    source, spans = lengthen(recording, share, rng, inside=kind == "inside")
     return source, {
         "natural_seconds": trimmed["removed_seconds"],
         "inserted_spans": [[round(start, 6), round(end, 6)] for start, end in spans],
@@ -113,7 +117,7 @@ def _settings(options: Mapping[str, str]) -> tuple[list[str], tuple[float, float
     Raises:
         StepeditError: naming the option that is wrong and what it may be.
     """
-    kinds = options.get("kinds", "+".join(_KINDS)).split("+")
+    kinds = options.get("kinds", "inserted+natural").split("+")
     if not set(kinds) <= set(_KINDS):
         raise StepeditError(f"kinds: there are {', '.join(_KINDS)}; got {'+'.join(kinds)!r}")
     text = options.get("share", "0.25:0.6")

@@ -16,7 +16,7 @@ from stepedit_trim_silence.dsp import (
     frame_levels,
 )
 
-__all__ = ["extend", "insert", "lengthen", "pauses", "quietest_stretch"]
+__all__ = ["dips", "extend", "insert", "lengthen", "pauses", "quietest_stretch"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -25,6 +25,7 @@ _LEAST_STRETCH = 0.06
 _GRAIN_SECONDS = 0.04
 _MIN_BELOW_SPEECH_DB = 20.0
 _MIN_PAUSE = 0.06
+_DIP_BELOW_SPEECH_DB, _DIP_SPACING, _MOST_INSIDE = 15.0, 0.35, 3
 
 
 def quietest_stretch(utterance: Utterance) -> FloatArray:
@@ -92,6 +93,27 @@ def pauses(utterance: Utterance) -> list[float]:
     return [0.0, *inner, utterance.seconds]
 
 
+def dips(utterance: Utterance) -> list[float]:
+    """Return quiet moments inside speech in seconds: between words or in a closed consonant.
+
+    They lie 15 dB below the loud part of the speech, 0.35 s from each other and from its ends.
+    """
+    speech = find_speech(utterance)
+    levels = frame_levels(utterance.samples, utterance.sample_rate)
+    if not speech or len(levels) < 3:
+        return []
+    smooth = np.convolve(levels, np.full(3, 1 / 3), mode="same")
+    limit = float(np.percentile(levels, 95)) - _DIP_BELOW_SPEECH_DB
+    edge = round(_DIP_SPACING / FRAME_SECONDS)
+    first = round(speech[0].start / FRAME_SECONDS) + edge
+    last = round(speech[-1].end / FRAME_SECONDS) - edge
+    chosen: list[int] = []
+    for frame in sorted(range(first, min(last, len(smooth))), key=lambda f: smooth[f]):
+        if smooth[frame] <= limit and all(abs(frame - other) >= edge for other in chosen):
+            chosen.append(frame)
+    return sorted((frame + 0.5) * FRAME_SECONDS for frame in chosen)
+
+
 def insert(
     utterance: Utterance, places: Sequence[float], tones: Sequence[FloatArray]
 ) -> tuple[Utterance, list[Span]]:
@@ -122,7 +144,7 @@ def insert(
 
 
 def lengthen(
-    utterance: Utterance, share: float, rng: np.random.Generator
+    utterance: Utterance, share: float, rng: np.random.Generator, *, inside: bool = False
 ) -> tuple[Utterance, list[Span]]:
     """Lengthen the pauses, the start and the end of an utterance by its own room tone.
 
@@ -130,15 +152,22 @@ def lengthen(
         utterance: speech with a pause to take the tone from.
         share: silence to put in over the duration of the utterance.
         rng: divides it among the pauses and draws the tone.
+        inside: put it at one to three quiet moments inside the speech instead.
 
     Returns:
         The longer utterance, and where the inserted silence lies in it.
 
     Raises:
-        StepeditError: if there is no room tone to be had.
+        StepeditError: if there is no room tone to be had, or no quiet moment inside.
     """
     tone = quietest_stretch(utterance)
     places, rate = pauses(utterance), utterance.sample_rate
+    if inside:
+        places = dips(utterance)
+        if not places:
+            raise StepeditError("no quiet moment inside the speech")
+        count = int(rng.integers(1, min(_MOST_INSIDE, len(places)) + 1))
+        places = sorted(places[int(place)] for place in rng.permutation(len(places))[:count])
     parts = rng.dirichlet(np.full(len(places), 4.0)) * share * utterance.seconds
     return insert(
         utterance, places, [extend(tone, round(part * rate), rate, rng) for part in parts]

@@ -7,6 +7,7 @@ import pytest
 from stepedit_trim_silence import TrimSilence
 from stepedit_trim_silence.dsp import trim
 from stepedit_trim_silence.pairs import TrimSilencePairs, margin_of
+from stepedit_trim_silence.room_tone import dips
 from stepedit_trim_silence.scorer import TrimSilenceScorer, long_silence
 
 from stepedit_core import (
@@ -137,3 +138,22 @@ def test_input_without_silence_is_unscored() -> None:
     score = TrimSilenceScorer().score(case, ready, speech, _Vad())
     assert score.reached is None
     assert "no long silence" in str(score.unscored)
+
+
+def test_inside_goes_into_speech_and_not_around_it(tmp_path: Path) -> None:
+    speech = packaged_speech("typography")
+    (pair,) = _build(tmp_path, speech, kinds="inside")
+    assert isinstance(pair, EditPair)
+    spans = pair.details["inserted_spans"]
+    assert 1 <= len(spans) <= 3
+    spoken = speech_spans(pair.source)
+    for start, end in spans:
+        assert spoken[0].start + 0.2 < start and end < spoken[-1].end - 0.2
+    rate = speech.sample_rate
+    keep = np.ones(len(pair.source.samples), bool)
+    for start, end in spans:
+        keep[round(start * rate) : round(end * rate)] = False
+    np.testing.assert_array_equal(pair.source.samples[keep], speech.samples)
+    assert pair.target.digest == trim(speech)[0].digest
+    silent = speech.replace(samples=np.full(16_000, 1e-6, np.float32), sample_rate=16_000)
+    assert dips(silent) == []
