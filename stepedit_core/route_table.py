@@ -1,8 +1,9 @@
 """Which route is better for an engine, edit by edit: a table that lies beside its weights.
 
-``routes.json`` in the model's folder maps the names of edits to what a benchmark measured::
+``routes.json`` in the model's folder holds what a benchmark measured::
 
-    {"speed": {"llm": 0.61, "dsp": 0.94, "n": 48, "route": "dsp"}, ...}
+    {"model": "fingerprint of the weights",
+     "edits": {"speed": {"llm": 0.61, "dsp": 0.94, "n": 48, "route": "dsp"}, ...}}
 
 ``llm`` and ``dsp`` are joint success (0..1) or null where the route does not exist, ``n`` is the
 number of cases. ``route`` may be left out: then the better score decides, and ``llm`` a tie.
@@ -48,9 +49,10 @@ class RouteTable:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} is not readable JSON ({error})") from error
-        if not isinstance(content, dict):
-            raise CheckpointError(f"{path} does not hold a JSON object")
-        return cls({name: _better(row, f"{path}, {name!r}") for name, row in content.items()})
+        edits = content.get("edits") if isinstance(content, dict) else None
+        if not isinstance(edits, dict):
+            raise CheckpointError(f"{path} has no object under 'edits'")
+        return cls({name: _better(row, f"{path}, {name!r}") for name, row in edits.items()})
 
     def preferred(self, edit: Edit) -> Route | None:
         """Return the better route of an edit's type, or None where none was measured."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stepedit_core.figures import missed_gates
+from stepedit_core.figures import experimental, read_figures
 
 __all__ = ["FOLDER", "MAX_BYTES", "is_shipped", "shipped_bytes", "state"]
 
@@ -37,12 +37,5 @@ def state() -> str | None:
     Raises:
         CheckpointError: if its ``figures.json`` is damaged.
     """
-    if not is_shipped():
-        return None
-    missed = missed_gates(FOLDER)
-    if missed is None:
-        return "The embedded model is experimental: its figures have not been measured yet."
-    if not missed:
-        return None
-    names = "; ".join(dict.fromkeys(figure.name for figure in missed))
-    return f"The embedded model is experimental: it misses {len(missed)} of its gates ({names})."
+    reason = experimental(read_figures(FOLDER)) if is_shipped() else None
+    return f"The embedded model is experimental: {reason}." if reason else None

@@ -94,10 +94,10 @@ def test_the_embedded_model_is_taken_by_itself_and_its_state_is_said(
     builtin: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "config.json").write_text("{}")
-    rows = [{"name": "word error", "value": 50, "gate": 20, "better": "lower"}]
+    rows = [{"row": "identity.added_wer", "value": 50, "gate": 20, "higher_is_better": False}]
     monkeypatch.setattr(embedded, "FOLDER", tmp_path)
     assert "have not been measured" in str(embedded.state())
-    (tmp_path / "figures.json").write_text(json.dumps({"figures": rows}))
+    (tmp_path / "figures.json").write_text(json.dumps({"rows": rows}))
     asked = []
 
     def load(config: EngineConfig) -> FakeEngine:
@@ -109,7 +109,7 @@ def test_the_embedded_model_is_taken_by_itself_and_its_state_is_said(
     result = call("demo", "--out", tmp_path / "demo")
     assert result.exit_code == 0, result.output
     assert asked == ["embedded"]
-    assert "experimental: it misses 1 of its gates (word error)" in result.stdout
+    assert "experimental: it misses 1 of 1 gates (identity.added_wer)" in result.stdout
     assert "experimental" in (tmp_path / "demo" / "index.html").read_text()
     names = sorted(path.name for path in (tmp_path / "demo").glob("1-*.wav"))
     assert names == ["1-denoise-dsp.wav", "1-denoise-identity.wav", "1-denoise-llm.wav"]

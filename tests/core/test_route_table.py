@@ -11,7 +11,7 @@ from tests.toy_edits import Gain, Hiss
 
 
 def load(folder: Path, content: object) -> RouteTable:
-    (folder / ROUTES_FILE).write_text(json.dumps(content))
+    (folder / ROUTES_FILE).write_text(json.dumps({"model": "0", "edits": content}))
     return RouteTable.load(folder)
 
 
@@ -43,4 +43,7 @@ def test_rows_that_name_no_route_are_refused(tmp_path: Path, row: object) -> Non
 def test_damaged_tables_are_refused(tmp_path: Path) -> None:
     (tmp_path / ROUTES_FILE).write_text("{")
     with pytest.raises(CheckpointError, match="not readable JSON"):
+        RouteTable.load(tmp_path)
+    (tmp_path / ROUTES_FILE).write_text('{"speed": {}}')
+    with pytest.raises(CheckpointError, match="no object under 'edits'"):
         RouteTable.load(tmp_path)

@@ -33,7 +33,7 @@ class Darker(Brighter):
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = write_single(tmp_path_factory.mktemp("engine"))
     rows = {"brighter": {"llm": 0.4, "dsp": 0.9, "n": 40}}
-    (found / "routes.json").write_text(json.dumps(rows))
+    (found / "routes.json").write_text(json.dumps({"edits": rows}))
     return found
 
 

@@ -52,7 +52,7 @@ def settings(parts: Path, out: Path, **more: object) -> AssembleSettings:
         "tokenizer": TOKENIZER,
         "decoder": "decoder",
         "speaker": RESEMBLYZER_FILE,
-        "cache": "cache",
+        "caches": ("cache",),
         "runs": (Run(name="everything", folder=Path("run"), threads=2),),
         **more,
     }
@@ -137,9 +137,15 @@ def test_the_card_says_what_it_is_made_of(made: Path) -> None:
     assert "Resemblyzer (GE2E)" in card and "HiFTGenerator" in card
 
 
-def figures(value: float, weights: str | None = None) -> str:
-    row = {"name": "word error, points", "value": value, "gate": 20, "goal": 8, "better": "lower"}
-    return json.dumps({"weights": weights, "figures": [row]})
+def measured(made: Path, value: float, **more: object) -> dict[str, object]:
+    """Return a benchmark's figures of a model: real and synthetic speech, and a cost."""
+    rows = [
+        {"row": "added_wer", "unit": "points", "kind": kind, "value": value + extra, "n": 40,
+         "low": 1.0, "high": 50.0, "gate": 20, "goal": 8, "higher_is_better": False,
+         "beside": {"world": 1.5}}
+        for kind, extra in (("real", 2), ("synthetic", 0))
+    ]  # fmt: skip
+    return {"model": Engine.load(str(made)).describe()["weights"], "rows": rows, **more}
 
 
 def test_figures_decide_whether_it_is_experimental(parts: Path, made: Path, tmp_path: Path) -> None:
@@ -147,22 +153,53 @@ def test_figures_decide_whether_it_is_experimental(parts: Path, made: Path, tmp_
     readme = tmp_path / "README.md"
     mark = "<!-- figures of the embedded model -->\n<!-- end of the figures -->"
     readme.write_text(f"before\n{mark}\nafter\n")
-    more = {"figures": tmp_path / "f.json", "routes": tmp_path / "r.json", "readme": readme}
-    (tmp_path / "r.json").write_text(json.dumps({"speed": {"llm": 0.1, "dsp": 0.9}}))
-    (tmp_path / "f.json").write_text(figures(30.0))
-    list(make_card(settings(parts, out, **more)))
-    assert "misses 1 of the gates below (word error, points" in (out / "MODEL_CARD.md").read_text()
-    assert "| `speed` | dsp |" in (out / "MODEL_CARD.md").read_text()
-    (tmp_path / "f.json").write_text(figures(12.0))
-    list(make_card(settings(parts, out, **more)))
+    files = {"figures": tmp_path / "f.json", "routes": tmp_path / "r.json"}
+    routes = {"speed": {"llm": 0.1, "dsp": 0.9}}
+    found = measured(made, 19.0)
+    files["routes"].write_text(json.dumps({"model": found["model"], "edits": routes}))
+    given = settings(parts, out, readme=readme, **files)
+
+    def card(**content: object) -> list[str]:
+        files["figures"].write_text(json.dumps(content))
+        return list(make_card(given))
+
+    card(**found)
+    text = (out / "MODEL_CARD.md").read_text()
+    assert "**Experimental**: it misses 1 of 1 gates (added_wer)." in text
+    assert "| `speed` | dsp |" in text
+    row = "| added_wer (points) | real | 21 [1, 50] n=40 | 20 | 8 | **missed** |  |  | 1.5 |  |"
+    assert row in text
+    card(**measured(made, 12.0))
     text = readme.read_text()
     assert "It passes every gate" in text and "Experimental" not in text
-    assert "| word error, points | all |  | 12 | 20 | 8 | gate passed |" in text
+    values = "14 [1, 50] n=40 | 12 [1, 50] n=40 |  | 20 | 8 | gate |"
+    assert f"| added_wer (points) | {values}" in text
     assert text.startswith("before\n<!--") and text.endswith("-->\nafter\n")
-    (tmp_path / "f.json").write_text(figures(12.0, weights="0" * 16))
-    lines = list(make_card(settings(parts, out, **more)))
+    lines = card(**(measured(made, 12.0) | {"model": "0" * 16}))
     assert "is of other weights" in lines[0]
     assert "have not been measured yet" in (out / "MODEL_CARD.md").read_text()
+    with pytest.raises(StepeditError, match="does not say which model"):
+        card(rows=[])
+
+
+def test_the_newest_checkpoint_of_an_unfinished_run_can_be_taken(
+    parts: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "llm"
+    for step in (5, 20, 100):
+        shutil.copytree(parts / MODEL, run / f"checkpoint-{step}")
+        (run / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+    (run / "checkpoint-100" / "trainer_state.json").unlink()  # still being written
+    weights = run / "checkpoint-20" / "model.safetensors"
+    state = load_file(weights)
+    save_file({name: tensor + 1 for name, tensor in state.items()}, weights)
+    out = tmp_path / "out"
+    (run / "checkpoint-20" / "tokenizer_config.json").unlink()
+    with pytest.raises(StepeditError, match="set text_tokenizer"):
+        list(assemble(settings(parts, out, language_model=run)))
+    list(assemble(settings(parts, out, language_model=run, text_tokenizer=MODEL)))
+    for name, tensor in load_file(out / "model.safetensors").items():
+        torch.testing.assert_close(tensor.float(), state[name] + 1, atol=1e-3, rtol=1e-3)
 
 
 def test_a_graph_of_half_precision_gives_the_same_codes(tmp_path: Path) -> None:

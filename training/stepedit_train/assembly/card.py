@@ -15,7 +15,7 @@ from safetensors import safe_open
 
 from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError
-from stepedit_core.figures import FIGURES_FILE, Figure, missed_gates, read_figures
+from stepedit_core.figures import FIGURES_FILE, Figure, experimental, read_figures
 from stepedit_core.models.layout import DECODER_FOLDER, TOKENIZER_NAME, CheckpointFolders
 from stepedit_core.models.parts import fingerprint
 from stepedit_core.models.semantic import GRAPH
@@ -36,6 +36,8 @@ __all__ = ["CARD", "figure_table", "render_card", "write_card"]
 
 CARD = "MODEL_CARD.md"
 MARKS = ("<!-- figures of the embedded model -->", "<!-- end of the figures -->")
+BESIDE = ("original", "dsp", "world", "identity")
+KINDS = ("real", "synthetic", "all")
 NOT_MEASURED = "The figures of these weights have not been measured yet."
 
 
@@ -46,46 +48,69 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _value(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.3g}" if value < 100 else f"{value:.0f}"
+    return "" if value is None else f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
 
 
-def _verdict(figure: Figure) -> str:
-    if figure.passes is None:
+def _measured(figure: Figure) -> str:
+    """Return value, interval and number of cases."""
+    if figure.value is None:
+        return "not measured"
+    between = "" if figure.low is None else f" [{_value(figure.low)}, {_value(figure.high)}]"
+    return f"{_value(figure.value)}{between}" + (f" n={figure.n}" if figure.n else "")
+
+
+def _verdict(figures: Sequence[Figure]) -> str:
+    """Return what figures of one name reach together."""
+    if any(figure.passes is None for figure in figures):
         return "reported only"
-    if not figure.passes:
+    if not all(figure.passes for figure in figures):
         return "**missed**"
-    return "goal reached" if figure.reaches_goal else "gate passed"
+    return "goal" if all(figure.reaches_goal for figure in figures) else "gate"
 
 
 def figure_table(figures: Sequence[Figure]) -> str:
-    """Return the figures as a Markdown table, or a line that says there are none."""
+    """Return the figures as a Markdown table, a row for each kind of speech, with all beside."""
     if not figures:
         return NOT_MEASURED
-    heads = ("figure", "speech", "n", "value", "gate", "goal", "")
+    heads = ("figure", "speech", "value", "gate", "goal", "met", *BESIDE)
     rows = [
         (
-            figure.name + (f" ({figure.note})" if figure.note else ""),
+            f"{figure.name} ({figure.unit})" if figure.unit else figure.name,
             figure.kind,
-            "" if figure.n is None else str(figure.n),
-            _value(figure.value),
-            "" if figure.gate is None else _value(figure.gate),
-            "" if figure.goal is None else _value(figure.goal),
-            _verdict(figure),
+            _measured(figure),
+            _value(figure.gate),
+            _value(figure.goal),
+            _verdict([figure]),
+            *(_value(figure.beside.get(name)) for name in BESIDE),
         )
         for figure in figures
     ]
     return _table(heads, rows)
 
 
-def _state(folder: Path) -> str:
+def short_table(figures: Sequence[Figure]) -> str:
+    """Return the figures as a Markdown table with one row for each, for a README."""
+    if not figures:
+        return NOT_MEASURED
+    named: dict[str, dict[str, Figure]] = {}
+    for figure in figures:
+        named.setdefault(figure.name, {})[figure.kind] = figure
+    rows = []
+    for name, by_kind in named.items():
+        kinds = [by_kind[kind] for kind in ("real", "synthetic") if kind in by_kind]
+        kinds = kinds or list(by_kind.values())
+        values = [_measured(by_kind[kind]) if kind in by_kind else "" for kind in KINDS]
+        first = kinds[0]
+        unit = f" ({first.unit})" if first.unit else ""
+        limits = (_value(first.gate), _value(first.goal))
+        rows.append((f"{name}{unit}", *values, *limits, _verdict(kinds)))
+    return _table(("figure", *KINDS, "gate", "goal", "met"), rows)
+
+
+def _state(figures: Sequence[Figure]) -> str:
     """Return in a sentence whether the model is experimental."""
-    missed = missed_gates(folder)
-    if missed is None:
-        return "**Experimental**: its figures have not been measured yet."
-    if not missed:
-        return "It passes every gate below."
-    names = "; ".join(dict.fromkeys(f"{figure.name} ({figure.kind})" for figure in missed))
-    return f"**Experimental**: it misses {len(missed)} of the gates below ({names})."
+    reason = experimental(figures)
+    return f"**Experimental**: {reason}." if reason else "It passes every gate."
 
 
 def _parameters(path: Path) -> int:
@@ -142,14 +167,15 @@ def _parts(folder: Path) -> str:
 
 def _data(settings: AssembleSettings) -> tuple[str, str]:
     """Return the tables of recordings and pairs, and the licences in words."""
-    if settings.cache is None:
+    if not settings.caches:
         return "Not stated.", "not stated"
-    corpora = corpus_facts(resolve_path(settings, settings.cache))
+    corpora = corpus_facts(resolve_path(settings, path) for path in settings.caches)
     rows = [
         (c.name, ", ".join(c.licences), str(c.speakers), *map(_hours, (c.hours, c.dev_hours)))
         for c in corpora
     ]
-    rows.append(("together", "", "", *map(_hours, _sums(corpora))))
+    sums = sum(c.hours for c in corpora), sum(c.dev_hours for c in corpora)
+    rows.append(("together", "", "", *map(_hours, sums)))
     text = _table(("corpus", "licence", "speakers", "trained on, h", "validation, h"), rows)
     unseen = sum(c.test_hours for c in corpora)
     text += f"\n\n{_hours(unseen)} h of other speakers were kept for tests and never trained on."
@@ -158,11 +184,6 @@ def _data(settings: AssembleSettings) -> tuple[str, str]:
         table = [(p.name, str(p.pairs), _hours(p.hours)) for p in pairs]
         text += "\n\n" + _table(("pairs of", "rows", "source and target, h"), table)
     return text, ", ".join(licences_of(corpora))
-
-
-def _sums(corpora: Sequence[object]) -> tuple[float, float]:
-    hours = [(getattr(c, "hours"), getattr(c, "dev_hours")) for c in corpora]  # noqa: B009
-    return sum(h for h, _ in hours), sum(d for _, d in hours)
 
 
 def _hours(hours: float) -> str:
@@ -174,8 +195,9 @@ def _training(settings: AssembleSettings) -> str:
     rows, total = [], 0.0
     for run in settings.runs:
         facts = run_facts(resolve_path(settings, run.folder), run.threads)
-        spent = "not logged" if facts.core_hours is None else f"{facts.core_hours:.2f}"
-        total += facts.core_hours or 0.0
+        hours = facts.core_hours if run.core_hours is None else run.core_hours
+        spent = "not logged" if hours is None else f"{hours:.2f}"
+        total += hours or 0.0
         rows.append((run.name, f"{facts.steps:,}", spent))
     if not rows:
         return "Not stated."
@@ -196,16 +218,17 @@ def render_card(settings: AssembleSettings, folder: Path) -> str:
     template = files("stepedit_train.assembly").joinpath("card.md").read_text(encoding="utf-8")
     data, licences = _data(settings)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    figures = read_figures(folder)
     return Template(template).substitute(
         name=settings.name,
-        state=_state(folder),
+        state=_state(figures),
         size=f"{size / 1e6:.1f} MB",
         parts=_parts(folder),
         data=data,
         licences=licences,
         training=_training(settings),
         machine=settings.machine or machine(),
-        figures=figure_table(read_figures(folder)),
+        figures=figure_table(figures),
         routes=_routes(folder),
         notes="\n\n".join(settings.notes),
     )
@@ -214,40 +237,42 @@ def render_card(settings: AssembleSettings, folder: Path) -> str:
 def write_card(settings: AssembleSettings, folder: Path) -> Iterator[str]:
     """Copy figures and routes into an engine folder, write its card and the README's table.
 
-    Figures that say which weights they were measured with are copied for those alone.
+    Both are copied for the weights alone that they say they were measured with.
 
     Raises:
         StepeditError: if a named file is damaged, or the README has no place for the table.
     """
-    if settings.figures is not None:
-        yield from _copy_figures(resolve_path(settings, settings.figures), folder)
-    if settings.routes is not None:
-        yield from _copy(resolve_path(settings, settings.routes), folder / ROUTES_FILE)
+    for given, name in ((settings.figures, FIGURES_FILE), (settings.routes, ROUTES_FILE)):
+        if given is not None:
+            yield from _copy(resolve_path(settings, given), folder / name)
     figures = read_figures(folder)
     write_atomically(folder / CARD, render_card(settings, folder).encode())
     if settings.readme is not None:
         readme = resolve_path(settings, settings.readme)
-        _fill_readme(readme, f"{_state(folder)}\n\n{figure_table(figures)}")
+        _fill_readme(readme, f"{_state(figures)}\n\n{short_table(figures)}")
         yield f"wrote the figures into {readme}"
 
 
 def _copy(source: Path, target: Path) -> Iterator[str]:
+    """Copy what was measured, unless it is not there or of other weights: say which."""
     if not source.is_file():
         yield f"{source} is not there yet; the model goes without {target.name}"
-    elif source != target:
-        shutil.copyfile(source, target)
-
-
-def _copy_figures(source: Path, folder: Path) -> Iterator[str]:
-    """Copy figures unless they say that they are of other weights."""
-    places = CheckpointFolders(folder, folder / DECODER_FOLDER, folder / TOKENIZER_NAME)
-    content = json.loads(source.read_text(encoding="utf-8")) if source.is_file() else {}
-    measured = content.get("weights")
-    if measured not in (None, fingerprint(places)):
-        yield f"{source} is of other weights ({measured}); measure these and run the card stage"
-        (folder / FIGURES_FILE).unlink(missing_ok=True)
         return
-    yield from _copy(source, folder / FIGURES_FILE)
+    folder = target.parent
+    places = CheckpointFolders(folder, folder / DECODER_FOLDER, folder / TOKENIZER_NAME)
+    try:
+        measured = json.loads(source.read_text(encoding="utf-8"))["model"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StepeditError(f"{source} does not say which model it is of") from error
+    if measured == fingerprint(places):
+        if source != target:
+            shutil.copyfile(source, target)
+        return
+    target.unlink(missing_ok=True)
+    yield (
+        f"{source} is of other weights ({measured}); the model goes without {target.name}: "
+        "measure it, then run the card stage"
+    )
 
 
 def _fill_readme(path: Path, text: str) -> None:

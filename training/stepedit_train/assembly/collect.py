@@ -35,6 +35,7 @@ TEXT_FILES = (
     "tokenizer_config.json",
 )
 CENTROIDS = "linguistic_tokenizer.npy"
+FLOW_VERSION = "FLOW_VERSION"
 
 
 def collect(settings: AssembleSettings, folder: Path) -> None:
@@ -44,21 +45,37 @@ def collect(settings: AssembleSettings, folder: Path) -> None:
         StepeditError: if a part is missing or damaged; the text names it.
     """
     half = frozenset(settings.half)
-    _language_model(
-        resolve_path(settings, settings.language_model), folder, "language_model" in half
-    )
+    model = _newest(resolve_path(settings, settings.language_model))
+    text = settings.text_tokenizer
+    words = model if text is None else resolve_path(settings, text)
+    _language_model(model, words, folder, "language_model" in half)
     tokenizer = resolve_path(settings, settings.tokenizer)
     _linguistic(tokenizer, folder / TOKENIZER_NAME, "linguistic" in half)
     graph = tokenizer / SEMANTIC_GRAPH
     if not graph.is_file():
         raise StepeditError(f"{graph} is missing; run `stepedit train semantic-export` first")
     save_graph(graph, folder / TOKENIZER_NAME / SEMANTIC_GRAPH, half="semantic" in half)
-    decoder = resolve_path(settings, settings.decoder)
-    _decoder(decoder, folder / DECODER_FOLDER, "flow" in half, "vocoder" in half)
+    flow = resolve_path(settings, settings.decoder)
+    vocoder = flow if settings.vocoder is None else resolve_path(settings, settings.vocoder)
+    target = folder / DECODER_FOLDER
+    save_tensors(_weights(flow, "flow"), target / "flow.safetensors", half="flow" in half)
+    save_tensors(_weights(vocoder, "hift"), target / "hift.safetensors", half="vocoder" in half)
+    write_atomically(target / "cosyvoice.yaml", _configuration(flow, vocoder).encode())
+    if (flow / FLOW_VERSION).is_file():
+        shutil.copyfile(flow / FLOW_VERSION, target / FLOW_VERSION)
     _speaker(settings, folder / DECODER_FOLDER, "speaker" in half)
 
 
-def _language_model(source: Path, folder: Path, half: bool) -> None:
+def _newest(folder: Path) -> Path:
+    """Return a folder, or the newest complete checkpoint of a Trainer's run in it."""
+    if (folder / "config.json").is_file():
+        return folder
+    # The Trainer writes trainer_state.json last.
+    found = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    return max(found, key=lambda path: int(path.name.removeprefix("checkpoint-")), default=folder)
+
+
+def _language_model(source: Path, words: Path, folder: Path, half: bool) -> None:
     """Write configuration, text tokenizer and weights; shards become one file."""
     config = source / "config.json"
     if not config.is_file():
@@ -72,8 +89,11 @@ def _language_model(source: Path, folder: Path, half: bool) -> None:
         content.pop("torch_dtype", None)
     write_atomically(folder / "config.json", (json.dumps(content, indent=2) + "\n").encode())
     for name in TEXT_FILES:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, folder / name)
+        place = source if name == TEXT_FILES[0] else words
+        if (place / name).is_file():
+            shutil.copyfile(place / name, folder / name)
+    if not (folder / "tokenizer_config.json").is_file():
+        raise StepeditError(f"{words / 'tokenizer_config.json'} is missing; set text_tokenizer")
 
 
 def _linguistic(source: Path, folder: Path, half: bool) -> None:
@@ -105,29 +125,18 @@ def _weights(folder: Path, stem: str) -> dict[str, Tensor]:
     return read_state_dict(path)
 
 
-def _decoder(source: Path, folder: Path, half_flow: bool, half_vocoder: bool) -> None:
-    """Write flow and vocoder, and the configuration of both."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_tensors(_weights(source, "flow"), folder / "flow.safetensors", half=half_flow)
-    save_tensors(_weights(source, "hift"), folder / "hift.safetensors", half=half_vocoder)
-    write_atomically(folder / "cosyvoice.yaml", _configuration(source).encode())
-    version = source / "FLOW_VERSION"
-    if version.is_file():
-        shutil.copyfile(version, folder / version.name)
-
-
-def _configuration(source: Path) -> str:
+def _configuration(flow: Path, vocoder: Path) -> str:
     """Return ``cosyvoice.yaml``: the folder's own, or its parts joined."""
-    parts = [source / "flow.yaml", source / "hift.yaml"]
+    parts = [flow / "flow.yaml", vocoder / "hift.yaml"]
     if not any(part.is_file() for part in parts):
-        parts = [source / "cosyvoice.yaml"]
+        parts = [flow / "cosyvoice.yaml"]
     for part in parts:
         if not part.is_file():
             raise StepeditError(f"{part} is missing; export that part of the decoder first")
     text = "".join(part.read_text(encoding="utf-8").rstrip() + "\n" for part in parts)
     keys = re.findall(r"(?m)^(\w+):", text)
     if len(keys) != len(set(keys)):
-        raise StepeditError(f"{source}: its parts of the configuration say the same twice: {keys}")
+        raise StepeditError(f"{parts[0]} and {parts[-1].name} say the same twice: {keys}")
     return text
 
 

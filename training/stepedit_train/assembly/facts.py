@@ -75,9 +75,10 @@ class RunFacts:
     core_hours: float | None
 
 
-def corpus_facts(folder: Path) -> list[CorpusFacts]:
-    """Return what a cache holds, corpus by corpus, the largest first."""
-    items = Cache(folder, ("audio",), ("train", "dev", "test")).items
+def corpus_facts(folders: Iterable[Path]) -> list[CorpusFacts]:
+    """Return what caches hold, corpus by corpus, the largest first."""
+    splits = ("train", "dev", "test")
+    items = [item for folder in folders for item in Cache(folder, ("audio",), splits).items]
     hours: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     licences: dict[str, set[str]] = defaultdict(set)
     speakers: dict[str, set[str]] = defaultdict(set)
@@ -90,7 +91,7 @@ def corpus_facts(folder: Path) -> list[CorpusFacts]:
             name,
             tuple(sorted(licences[name])),
             len(speakers[name]),
-            *(hours[name][split] for split in ("train", "dev", "test")),
+            *(hours[name][split] for split in splits),
         )
         for name in hours
     ]

@@ -24,6 +24,8 @@ class Run(Settings):
     """Folder of the run, with ``log.jsonl`` or a Trainer's ``trainer_state.json``."""
     threads: int = Field(default=1, ge=1)
     """Processor threads that it kept busy, for core-hours."""
+    core_hours: float | None = None
+    """For runs whose log does not say, or says it of the last part alone."""
 
 
 class AssembleSettings(Settings):
@@ -34,12 +36,17 @@ class AssembleSettings(Settings):
     name: str = "stepedit embedded"
     """Name of the model, for the card."""
     language_model: Path
-    """Folder with ``config.json``, weights and text tokenizer."""
+    """Folder with ``config.json``, weights and text tokenizer; or a run of the sft stage that has
+    not ended, whose newest checkpoint is taken."""
+    text_tokenizer: Path | None = None
+    """Folder with the text tokenizer, where it is not beside the weights."""
     tokenizer: Path
     """Step-Audio-Tokenizer folder."""
     decoder: Path
     """Folder with the weights ``flow.*`` and ``hift.*``, and with ``cosyvoice.yaml``, or with
     ``flow.yaml`` and ``hift.yaml`` that it is joined from."""
+    vocoder: Path | None = None
+    """Folder with ``hift.*``, where it is not the decoder's."""
     speaker: Path = Path("resemblyzer")
     """File of a speaker encoder (``campplus.onnx`` or ``resemblyzer.safetensors``), or
     ``resemblyzer`` for the weights in the installed package of that name."""
@@ -60,8 +67,8 @@ class AssembleSettings(Settings):
     """Table of the better route for each edit (``routes.json``), to be shipped."""
     readme: Path | None = None
     """File whose table between figure marks is filled in from the figures."""
-    cache: Path | None = None
-    """Cache of the recordings that were trained on, for hours and licences."""
+    caches: tuple[Path, ...] = ()
+    """Caches of the recordings that were trained on, for hours and licences."""
     pairs: tuple[Path, ...] = ()
     """Folders of `stepedit pairs` that the language model was trained on."""
     runs: tuple[Run, ...] = ()
