@@ -49,14 +49,14 @@ def spectra_of(waves: Tensor, sizes: Sequence[int], config: MelConfig) -> Spectr
 
     Args:
         waves: ``(batch, n)``.
-        sizes: samples of the transforms; each moves on by a quarter.
+        sizes: samples of the transforms; each moves on by a half.
         config: of the mel.
     """
     magnitudes = []
     for size in sizes:
         window = torch.hann_window(size, device=waves.device)
         window = window / window.square().sum().sqrt()
-        spectrum = torch.stft(waves, size, size // 4, window=window, return_complex=True)
+        spectrum = torch.stft(waves, size, size // 2, window=window, return_complex=True)
         power = torch.view_as_real(spectrum).square().sum(-1)
         magnitudes.append((power + FLOOR**2).sqrt())
     logs = [magnitude.log() for magnitude in magnitudes]
