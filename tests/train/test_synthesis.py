@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from stepedit_train.data.cache import CachedItem, block_path, write_block
+from stepedit_train.data.pieces import PiecesSettings
 from stepedit_train.data.select import split_of
+from stepedit_train.data.stage import DataSettings
+from stepedit_train.settings import Settings, load_settings
 from stepedit_train.synthesis import stage
 from stepedit_train.synthesis.sentences import chains, grammatical, sentences_of, various
 from stepedit_train.synthesis.stage import SynthesisSettings, synthesise
@@ -138,3 +141,19 @@ def test_synthesis_goes_on_where_it_stopped(cache: Path, spoken: list[str]) -> N
     assert (out / "manifest.jsonl").read_bytes() == before and len(spoken) - count == 36
     with pytest.raises(StepeditError, match="other settings"):
         list(synthesise(settings(cache, seed=1)))
+
+
+CONFIGS = Path(__file__).parents[2] / "training" / "configs" / "embedded"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (SynthesisSettings, "synthesise"),
+        (DataSettings, "data-synthesised"),
+        (PiecesSettings, "pieces"),
+        (PiecesSettings, "pieces-synthesised"),
+    ],
+)
+def test_the_configs_can_be_read(kind: type[Settings], name: str) -> None:
+    load_settings(kind, CONFIGS / f"{name}.toml")
