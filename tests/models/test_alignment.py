@@ -34,7 +34,14 @@ from stepedit_core.testing import speech_like
 from tests.models.test_generation import ReplayedStep
 from tests.models.tiny_step1 import LAYOUT, tiny_config, tiny_model
 
-RULE = {"slopes": [8.0, 2.0, None, 4.0, 0.5, None], "offsets": [0, 0, 0, 5, -5, 0]}
+RULE: list[dict[str, Any] | None] = [
+    {"kind": "source", "slope": 8.0, "offset": 0},
+    {"kind": "recent", "slope": 2.0, "offset": -1},
+    None,
+    {"kind": "source", "slope": 4.0, "offset": 5},
+    {"kind": "source", "slope": 0.5, "offset": -5},
+    None,
+]
 LENGTHS = (9, 24, 17)
 
 
@@ -98,15 +105,17 @@ def by_hand(alignment: Alignment, length: int) -> torch.Tensor:
     ordinary = alibi_slopes(6).tolist()
     where = places(alignment, max(1, length + 1 - alignment.answer))
     bias = torch.full((6, length, length), -math.inf, dtype=torch.float64)
-    for head, (slope, offset) in enumerate(zip(RULE["slopes"], RULE["offsets"], strict=True)):
+    for head, own_rule in enumerate(RULE):
         for q in range(length):
             for k in range(q + 1):
                 said = q + 1 - alignment.answer
                 own, distance = ordinary[head], float(q - k)
-                if said >= 0 and slope is not None:
-                    own = slope
+                if own_rule is not None and own_rule["kind"] == "recent":
+                    own, distance = own_rule["slope"], abs(q + own_rule["offset"] - k)
+                elif own_rule is not None and said >= 0:
+                    own = own_rule["slope"]
                     if alignment.start - 1 <= k <= alignment.stop:
-                        place = alignment.start + where[said] + (offset or 0)
+                        place = alignment.start + where[said] + own_rule["offset"]
                         place = min(max(place, alignment.start - 1), alignment.stop)
                         distance = abs(place - k)
                 bias[head, q, k] = -own * math.sqrt(distance)
@@ -126,8 +135,9 @@ def test_the_bias_is_what_its_definition_says(model: Step1ForCausalLM, index: in
     assert made[~seen].max() == torch.finfo(torch.float32).min
 
 
-def test_a_row_without_alignment_keeps_the_ordinary_bias(model: Step1ForCausalLM) -> None:
-    plain = tiny_model()
+def test_a_row_without_alignment_keeps_the_ordinary_bias() -> None:
+    rule = [None if head and head["kind"] == "recent" else head for head in RULE]
+    model, plain = tiny_model(source_alignment=rule), tiny_model()
     ids = torch.tensor([prompts()[1]])
     with torch.no_grad():
         ours = model(ids, alignment=alignment_tensor([None])).logits
@@ -208,11 +218,16 @@ def test_what_lacks_an_alignment_or_has_no_use_for_it_is_refused(model: Step1For
         generate(model, prompts(), layout=LAYOUT, sampling=GREEDY)
     with pytest.raises(ValueError, match="3 prompts but 1 alignments"):
         generate(model, prompts(), layout=LAYOUT, sampling=GREEDY, alignments=[None])
-    for wrong in ({"slopes": [1.0] * 6}, RULE | {"offsets": [0] * 5}, RULE | {"slopes": [-1] * 6}):
-        with pytest.raises(ValueError, match="all 6 heads"):
+    head = {"kind": "recent", "slope": 1.0, "offset": 0.0}
+    changes: list[dict[str, Any]] = [
+        {"kind": "far"}, {"slope": -1.0}, {"slope": None}, {"offset": 1.0}, {"more": 1},
+    ]  # fmt: skip
+    for wrong in (RULE[:5], *([head | change] * 6 for change in changes)):
+        with pytest.raises(ValueError, match="each of 6 heads"):
             tiny_config(source_alignment=wrong)
     assert tiny_config(source_alignment=None).source_alignment is None
-    assert {len(values) for values in DEFAULT_ALIGNMENT.values()} == {8}
+    sizes = {"hidden_size": 32, "num_attention_heads": 8}
+    assert tiny_config(source_alignment=DEFAULT_ALIGNMENT, **sizes).source_alignment is not None
 
 
 def request_for(prompt: Prompt, groups: int, ratio: float, **more: Any) -> GenerateRequest:

@@ -1,14 +1,19 @@
-"""A time-aligned position prior for Step1: an option that the public checkpoints do not use.
+"""Head-wise position priors for Step1: an option that the public checkpoints do not use.
 
-Square-root ALiBi alone lets a model find its place in the source only by content. With the
-prior some heads measure, while they predict the answer, the distance to the place of the
-source that lies at the same time: the score of head ``h`` for query ``q`` and key ``k`` inside
-the aligned span is lowered by ``slope[h] * sqrt(|tau(q) + offset[h] - (k - start)|)``, and for
-all other keys by ``slope[h] * sqrt(q - k)``. Heads without a slope, and all rows before the
-answer, keep the ordinary bias. What moves time is the edit's own expected length ratio.
+Square-root ALiBi alone is nearly blind to exact places: a model finds its place in the source
+only by content. With ``source_alignment`` in its configuration, each head is one of three kinds:
 
-The ids right before and after the span belong to it as borders, and places are held within
-them: heads that look past the source's end see the mark that ends it.
+- ``source``: while the answer is predicted, the score of query ``q`` and key ``k`` inside the
+  aligned span of the prompt is lowered by ``slope * sqrt(|tau(q) + offset - (k - start)|)``,
+  where ``tau(q)`` is the place of the source that lies at the same time as the token that is
+  predicted, and by ``slope * sqrt(q - k)`` for other keys. Before the answer it is ordinary;
+- ``recent``: all scores are lowered by ``slope * sqrt(|q + offset - k|)``; an offset of -1 makes
+  a head that sees the token before, which search by content (induction) is built on;
+- ordinary heads keep square-root ALiBi.
+
+What moves ``tau`` is the edit's own expected length ratio. The ids right before and after the
+span belong to it as borders, and places are held within them: heads that look past the
+source's end see the mark that ends it.
 """
 
 from __future__ import annotations
@@ -32,13 +37,22 @@ __all__ = [
     "targets",
 ]
 
-DEFAULT_ALIGNMENT: Mapping[str, list[float | None]] = {
-    "slopes": [None, None, 8.0, 4.0, 4.0, 2.0, 0.5, None],
-    "offsets": [0.0, 0.0, 0.0, 5.0, -5.0, 0.0, 0.0, 0.0],
-}
-"""A rule for eight heads: one that sees the aligned token alone, one each a group (120 ms)
-ahead and behind, two that look around it, and three ordinary ones: two for what was just said
-and one without any notion of distance, for the instruction and for search by content."""
+_Heads = Sequence[Mapping[str, Any] | None]
+
+DEFAULT_ALIGNMENT: _Heads = (
+    {"kind": "recent", "slope": 8.0, "offset": -1.0},
+    {"kind": "recent", "slope": 1.0, "offset": 0.0},
+    {"kind": "source", "slope": 8.0, "offset": 0.0},
+    {"kind": "source", "slope": 4.0, "offset": 5.0},
+    {"kind": "source", "slope": 4.0, "offset": -5.0},
+    {"kind": "source", "slope": 2.0, "offset": 0.0},
+    {"kind": "source", "slope": 0.5, "offset": 0.0},
+    None,
+)
+"""A rule for eight heads: the token before, and what was just said; the aligned token alone, a
+group (120 ms) ahead and behind it, its surroundings, and a wide stretch around it, for answers
+that drift from the expected pace; and an ordinary head with hardly any notion of distance, for
+the instruction."""
 
 _FIXED = 4  # columns of a record before its bends
 _NEVER = 2.0**24  # an answer that no row reaches
@@ -129,27 +143,27 @@ def targets(records: Tensor, index: Tensor) -> Tensor:
 
 
 class AlignmentRule:
-    """Slopes and offsets of the heads, on one device.
+    """Kinds, slopes and offsets of the heads, on one device.
 
     Attributes:
-        slopes: float32 ``(heads,)``; where a head has none, its ordinary slope.
+        slopes: float32 ``(heads,)``.
         offsets: float32 ``(heads,)``.
-        aligned: bool ``(heads,)``.
+        source: bool ``(heads,)``.
+        recent: bool ``(heads,)``.
     """
 
-    def __init__(self, slopes: Tensor, offsets: Tensor, aligned: Tensor) -> None:
-        self.slopes, self.offsets, self.aligned = slopes, offsets, aligned
+    def __init__(self, slopes: Tensor, offsets: Tensor, source: Tensor, recent: Tensor) -> None:
+        self.slopes, self.offsets = slopes, offsets
+        self.source, self.recent = source, recent
 
     @classmethod
-    def of(
-        cls, setting: Mapping[str, Any], ordinary: Tensor, device: torch.device
-    ) -> AlignmentRule:
-        """Return the rule of a checked setting; ``ordinary`` are the ALiBi slopes."""
-        slopes = tuple(setting["slopes"])
-        return _rule(slopes, tuple(setting["offsets"]), tuple(ordinary.tolist()), device)
+    def of(cls, setting: _Heads, device: torch.device) -> AlignmentRule:
+        """Return the rule of a checked setting."""
+        heads = [head or {"kind": "ordinary", "slope": 0.0, "offset": 0.0} for head in setting]
+        return _rule(tuple((h["kind"], h["slope"], h["offset"]) for h in heads), device)
 
     def cost(self, records: Tensor, row: Tensor, keys: int) -> tuple[Tensor, Tensor]:
-        """Return what the aligned heads' scores are lowered by, and where that holds.
+        """Return what scores are lowered by in place of ALiBi, and where that holds.
 
         Args:
             records: float32 ``(batch, columns)``.
@@ -162,28 +176,25 @@ class AlignmentRule:
         key = torch.arange(keys, device=row.device)
         start, stop, answer = (records[:, column, None] for column in range(3))
         index = row[None] + 1 - answer.long()
-        inside = ((key >= start - 1) & (key <= stop))[:, None, None, :]
+        shift = torch.where(self.recent, self.offsets, 0.0)[:, None, None]
+        elsewhere = ((row[:, None] - key) + shift).abs()
         wanted = (targets(records, index) + start)[:, None] + self.offsets[:, None]
         wanted = wanted.clamp(start[:, None] - 1, stop[:, None])
         there = (wanted[..., None] - key).abs()
-        behind = (row[:, None] - key).clamp(min=0).to(torch.float32)
-        distance = torch.where(inside, there, behind)
-        holds = (index >= 0)[:, None, :, None] & self.aligned[:, None, None]
+        inside = ((key >= start - 1) & (key <= stop))[:, None, None, :]
+        distance = torch.where(inside & self.source[:, None, None], there, elsewhere)
+        answering = (index >= 0)[:, None, :, None]
+        holds = (answering & self.source[:, None, None]) | self.recent[:, None, None]
         return self.slopes[:, None, None] * distance.sqrt(), holds
 
 
 @lru_cache(maxsize=16)
-def _rule(
-    slopes: tuple[float | None, ...],
-    offsets: tuple[float, ...],
-    ordinary: tuple[float, ...],
-    device: torch.device,
-) -> AlignmentRule:
-    filled = [plain if own is None else own for own, plain in zip(slopes, ordinary, strict=True)]
+def _rule(heads: tuple[tuple[str, float, float], ...], device: torch.device) -> AlignmentRule:
     return AlignmentRule(
-        torch.tensor(filled, dtype=torch.float32, device=device),
-        torch.tensor(offsets, dtype=torch.float32, device=device),
-        torch.tensor([own is not None for own in slopes], device=device),
+        torch.tensor([slope for _, slope, _ in heads], dtype=torch.float32, device=device),
+        torch.tensor([offset for _, _, offset in heads], dtype=torch.float32, device=device),
+        torch.tensor([kind == "source" for kind, _, _ in heads], device=device),
+        torch.tensor([kind == "recent" for kind, _, _ in heads], device=device),
     )
 
 
@@ -191,22 +202,28 @@ def check_rule(setting: Any, heads: int) -> None:
     """Check the ``source_alignment`` of a configuration.
 
     Raises:
-        ValueError: if it is not ``{"slopes": [...], "offsets": [...]}`` with one number for
-            each head (a slope may be null, and is not negative).
+        ValueError: if it is not a list with ``{"kind": "source" or "recent", "slope": number,
+            "offset": number}`` or null for each head; slopes are not negative, and recent heads
+            do not look ahead.
     """
 
     def is_number(value: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
 
-    ok = (
-        isinstance(setting, Mapping)
-        and set(setting) == {"slopes", "offsets"}
-        and all(isinstance(v, list | tuple) and len(v) == heads for v in setting.values())
-        and all(s is None or (is_number(s) and s >= 0) for s in setting["slopes"])
-        and all(map(is_number, setting["offsets"]))
-    )
-    if not ok:
+    def is_head(head: Any) -> bool:
+        return head is None or (
+            isinstance(head, Mapping)
+            and set(head) == {"kind", "slope", "offset"}
+            and head["kind"] in ("source", "recent")
+            and is_number(head["slope"])
+            and is_number(head["offset"])
+            and head["slope"] >= 0
+            and (head["kind"] == "source" or head["offset"] <= 0)
+        )
+
+    listed = isinstance(setting, list | tuple)
+    if not listed or len(setting) != heads or not all(map(is_head, setting)):
         raise ValueError(
-            f"source_alignment must hold slopes and offsets, one of each for all {heads} heads "
-            f"(a slope of null leaves a head ordinary), not {setting!r}"
+            f"source_alignment must hold kind (source or recent), slope and offset, or null, for "
+            f"each of {heads} heads, not {setting!r}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from transformers import PretrainedConfig
@@ -29,8 +30,9 @@ class Step1Config(PretrainedConfig):  # type: ignore[misc,no-untyped-call,unused
         eos_token_id: id that ends a turn (``<|EOT|>``).
         pad_token_id: id that fills batches.
         tie_word_embeddings: always False in public checkpoints, whose config lacks the key.
-        source_alignment: ``{"slopes": [...], "offsets": [...]}``, one of each for every head:
-            a time-aligned prior (see ``alignment``); None, as in public checkpoints, for none.
+        source_alignment: position priors, one for each head (see ``alignment``): None, or a
+            mapping with ``kind``, ``slope`` and ``offset``. None, as in public checkpoints,
+            leaves all heads ordinary.
         **kwargs: fields of ``PretrainedConfig``; ``auto_map`` is dropped, as no remote code
             is ever run.
 
@@ -61,7 +63,7 @@ class Step1Config(PretrainedConfig):  # type: ignore[misc,no-untyped-call,unused
         eos_token_id: int | None = 3,
         pad_token_id: int | None = 0,
         tie_word_embeddings: bool = False,
-        source_alignment: dict[str, list[float | None]] | None = None,
+        source_alignment: Sequence[dict[str, Any] | None] | None = None,
         **kwargs: Any,
     ) -> None:
         """Check that the sizes fit each other and keep them."""
@@ -78,7 +80,7 @@ class Step1Config(PretrainedConfig):  # type: ignore[misc,no-untyped-call,unused
         if source_alignment is not None:
             check_rule(source_alignment, num_attention_heads)
         kwargs.pop("auto_map", None)
-        self.source_alignment = source_alignment
+        self.source_alignment = None if source_alignment is None else list(source_alignment)
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
         self.intermediate_size = intermediate_size

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
-from stepedit_core.models.step1.alibi import AlibiBias, alibi_slopes
+from stepedit_core.models.step1.alibi import AlibiBias
 from stepedit_core.models.step1.alignment import AlignmentRule
 from stepedit_core.models.step1.configuration import Step1Config
 from stepedit_core.models.step1.layers import Step1DecoderLayer, Step1RMSNorm
@@ -99,7 +99,7 @@ class Step1Model(Step1PreTrainedModel):  # type: ignore[no-untyped-call,unused-i
             )
         rule = None
         if setting is not None:
-            rule = AlignmentRule.of(setting, alibi_slopes(heads), weight.device)
+            rule = AlignmentRule.of(setting, weight.device)
         return AlibiBias(
             heads,
             self.config.num_attention_groups,

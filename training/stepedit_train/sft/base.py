@@ -23,26 +23,27 @@ from stepedit_train.seeds import generator_of
 from stepedit_train.settings import Settings, resolve_path
 from stepedit_train.sft.phrases import prompt_phrases
 
-__all__ = ["AlignmentSettings", "BaseSettings", "make_base"]
+__all__ = ["BaseSettings", "HeadSettings", "make_base"]
 
 _LEVELS, _DIGITS = 8, 4
 
 
-class AlignmentSettings(Settings):
-    """The time-aligned prior (``stepedit_core/models/step1/alignment.py``)."""
+class HeadSettings(Settings):
+    """Position prior of a head (``stepedit_core/models/step1/alignment.py``)."""
 
-    slopes: tuple[float | Literal["ordinary"], ...] = tuple(
-        "ordinary" if slope is None else slope for slope in DEFAULT_ALIGNMENT["slopes"]
-    )
-    """Of each head; ``ordinary`` leaves a head its ALiBi slope."""
-    offsets: tuple[float, ...] = tuple(x or 0.0 for x in DEFAULT_ALIGNMENT["offsets"])
-    """Of each head, in tokens: where it looks from the aligned place."""
+    kind: Literal["source", "recent", "ordinary"]
+    """What distances are counted from: the aligned place, the head's own, or ALiBi's."""
+    slope: float = Field(default=0.0, ge=0)
+    """Of the square root of the distance."""
+    offset: float = 0.0
+    """Where the head looks, in tokens from that place."""
 
     @property
-    def setting(self) -> dict[str, Any]:
+    def setting(self) -> dict[str, Any] | None:
         """The prior as ``config.json`` holds it."""
-        slopes = [None if slope == "ordinary" else slope for slope in self.slopes]
-        return {"slopes": slopes, "offsets": list(self.offsets)}
+        if self.kind == "ordinary":
+            return None
+        return {"kind": self.kind, "slope": self.slope, "offset": self.offset}
 
 
 class BaseSettings(Settings):
@@ -64,8 +65,10 @@ class BaseSettings(Settings):
     """Largest context."""
     initializer_range: float = Field(default=0.04, gt=0)
     """Standard deviation of all weights."""
-    alignment: AlignmentSettings | None = AlignmentSettings()
-    """The time-aligned prior; needs one entry for each head."""
+    alignment: tuple[HeadSettings, ...] = tuple(
+        HeadSettings.model_validate(head or {"kind": "ordinary"}) for head in DEFAULT_ALIGNMENT
+    )
+    """Position priors, one for each head; none at all leaves every head ordinary."""
     prompt_encoding: PromptEncoding = "r2"
     """Which of the public chat framings the model is to read."""
     phrases: tuple[str, ...] = ()
@@ -149,7 +152,7 @@ def make_base(settings: BaseSettings) -> Iterator[str]:
     phrases = prompt_phrases(get_registry(), settings.prompt_encoding, settings.phrases)
     tokenizer = ByteTokenizer(phrases=phrases)
     rows = -(-(tokenizer.vocab_size + settings.spare) // 64) * 64
-    prior = settings.alignment
+    prior = [head.setting for head in settings.alignment]
     try:
         config = Step1Config(
             vocab_size=rows,
@@ -160,7 +163,7 @@ def make_base(settings: BaseSettings) -> Iterator[str]:
             num_attention_groups=settings.groups,
             max_seq_len=settings.max_seq_len,
             initializer_range=settings.initializer_range,
-            source_alignment=None if prior is None else prior.setting,
+            source_alignment=prior or None,
             dtype="float32",
         )
     except ValueError as error:

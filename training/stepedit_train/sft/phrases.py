@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from types import UnionType
@@ -88,6 +87,12 @@ def constant_pieces(edit: Edit, encoding: PromptEncoding) -> list[str]:
     return [piece for piece in pieces if len(piece) >= _SHORTEST] + _TAG.findall(user)
 
 
+def _common_start(texts: list[str]) -> str:
+    first, last = min(texts), max(texts)
+    same = [a == b for a, b in zip(first, last, strict=False)]
+    return first[: [*same, False].index(False)]
+
+
 def _shared(pieces: Iterable[str]) -> list[str]:
     """Return what pieces that begin alike have in common at their begin and end."""
     alike: dict[str, list[str]] = {}
@@ -95,8 +100,8 @@ def _shared(pieces: Iterable[str]) -> list[str]:
         alike.setdefault(piece[:_SHARED], []).append(piece)
     found = []
     for group in alike.values():
-        head = os.path.commonprefix(group)
-        tail = os.path.commonprefix([piece[::-1] for piece in group])[::-1]
+        head = _common_start(group)
+        tail = _common_start([piece[::-1] for piece in group])[::-1]
         found += [part for part in (head, tail) if len(part) >= _SHARED]
     return found
 
