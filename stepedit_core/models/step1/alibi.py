@@ -103,8 +103,8 @@ class AlibiBias:
         bias = -self._slopes * distance.clamp(min=0).to(torch.float32).sqrt()
         if self._rule is not None and self._records is not None:
             cost, holds = self._rule.cost(self._records, row, keys)
-            heads = bias.shape[1:3]
-            bias = torch.where(holds.unflatten(1, heads), -cost.unflatten(1, heads), bias)
+            shape = (cost.shape[0], *bias.shape[1:])
+            bias = torch.where(holds.reshape(*shape[:4], 1), -cost.reshape(shape), bias)
         hidden = (distance < 0)[None, None, None]
         if self._key_valid is not None:
             hidden = hidden | ~self._padded_valid(keys)[:, None, None, None, :]

@@ -257,6 +257,7 @@ class Step1ForCausalLM(Step1PreTrainedModel, GenerationMixin):  # type: ignore[m
         )
         smoothing = kwargs.get("label_smoothing", 0.0)
         items = kwargs.get("num_items_in_batch")
+        loss: Tensor | None = None
         if labels is not None and kwargs.get("skip_logits"):
             target = labels[:, 1:]
             counted = target != -100
@@ -265,7 +266,6 @@ class Step1ForCausalLM(Step1PreTrainedModel, GenerationMixin):  # type: ignore[m
             return CausalLMOutputWithPast(loss=loss)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(outputs.last_hidden_state[:, kept])
-        loss = None
         if labels is not None:
             flat = logits[:, :-1].flatten(0, 1)
             loss = _next_token_loss(flat, labels[:, 1:].flatten(), items, smoothing)

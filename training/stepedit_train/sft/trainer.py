@@ -19,7 +19,8 @@ class SftTrainer(Trainer):  # type: ignore[misc,unused-ignore]
         self.smoothing = smoothing
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
+        data: Any = self.train_dataset if train_dataset is None else train_dataset
+        return SequentialSampler(data)
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Ask the model for the loss alone, so that its head need not see the prompts."""
