@@ -15,7 +15,7 @@ from typing import Literal
 import click
 
 from stepedit_core.cli.console import console, echo_json
-from stepedit_core.embedded import shipped_bytes
+from stepedit_core.embedded import shipped_bytes, state
 from stepedit_core.registry import get_registry
 
 __all__ = ["Finding", "doctor_command", "findings"]
@@ -110,7 +110,8 @@ def _programs() -> Iterator[Finding]:
 def _engines() -> Iterator[Finding]:
     """Report the embedded model, downloaded checkpoints, and engines that plugins bring."""
     if size := shipped_bytes():
-        yield Finding("engine", "embedded", "ok", f"{size / 1e6:.1f} MB in the package")
+        about = f"{size / 1e6:.1f} MB in the package. {state() or ''}".strip()
+        yield Finding("engine", "embedded", "ok", about)
     else:
         yield Finding("engine", "embedded", "optional", "no weights in this installation")
     registry = get_registry()

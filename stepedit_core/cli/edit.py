@@ -21,7 +21,7 @@ from stepedit_core.cli.console import (
     load_named_engine,
     write_text,
 )
-from stepedit_core.cli.plan import Job, build_chain, plan_jobs
+from stepedit_core.cli.plan import Job, build_chain, implied_engine, plan_jobs
 from stepedit_core.errors import EditError, InvalidChainError, StepeditError
 from stepedit_core.result import SCHEMA_VERSION, Carry, ChainResult, RouteChoice, Step
 from stepedit_core.utterance import Utterance
@@ -235,7 +235,8 @@ def edit_command(
     """Edit recordings by one edit or a chain of them.
 
     A chain file comes first, then each -e in order. Everything is checked before the first
-    step runs. The route and the engine of every step are printed.
+    step runs. The route and the engine of every step are printed. Without --engine, signal
+    processing does what it can; a step that only a model can carry out takes the embedded one.
     """
     chain = build_chain(edits, chain_file, iterations)
     jobs = plan_jobs(inputs, output, text=text, text_file=text_file, language=language)
@@ -245,11 +246,12 @@ def edit_command(
             raise click.UsageError(f"--report {report} is a folder; name a file")
     for job in jobs:
         job.read()
-    loaded = load_named_engine(engine, device)
+    route = cast(RouteChoice, options["route"])
+    loaded = load_named_engine(engine or implied_engine(chain, route), device)
     run = Run(
         chain,
         loaded,
-        cast(RouteChoice, options["route"]),
+        route,
         cast(Carry, options["carry"]),
         options["seed"],
         options["keep_steps"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +10,14 @@ import click
 
 from stepedit_core.chain import Chain
 from stepedit_core.cli.console import WRITABLE, check_folder, check_format
+from stepedit_core.config import EMBEDDED
+from stepedit_core.edit import Edit
 from stepedit_core.errors import AudioError, InvalidChainError, StepeditError
 from stepedit_core.notation import parse_edit
+from stepedit_core.result import RouteChoice
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Job", "build_chain", "plan_jobs"]
+__all__ = ["Job", "build_chain", "implied_engine", "plan_jobs"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,35 @@ class Job:
     def step_target(self, number: int, name: str) -> Path:
         """Return the file of a single step, beside the target."""
         return self.target.with_name(f"{self.target.stem}.step{number}-{name}{self.target.suffix}")
+
+
+def _kinds(chain: Chain) -> Iterator[Edit]:
+    """Yield the edits of a chain, those that repeat once."""
+    for item in chain:
+        if isinstance(item, Chain):
+            yield from _kinds(item)
+        else:
+            yield item
+
+
+def implied_engine(chain: Chain, route: RouteChoice) -> str | None:
+    """Return ``embedded`` where no engine is named, but a step can do without one by no route.
+
+    Steps that signal processing can carry out never load a model.
+
+    Args:
+        chain: what is to be done.
+        route: as asked for.
+    """
+    from stepedit_core import embedded
+
+    for edit in _kinds(chain) if embedded.is_shipped() and route != "dsp" else ():
+        has_dsp = route == "auto" and edit.route_problem("dsp") is None
+        if edit.route_problem("llm") is None and not has_dsp:
+            why = "--route llm is asked for" if route == "llm" else "it has no dsp route"
+            click.echo(f"{edit.name} needs an engine ({why}): taking --engine {EMBEDDED}")
+            return EMBEDDED
+    return None
 
 
 def build_chain(edits: Sequence[str], file: Path | None, iterations: int) -> Chain:

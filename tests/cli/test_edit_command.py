@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from stepedit_core import embedded
 from stepedit_core.chain import Chain
-from stepedit_core.testing import speech_like
+from stepedit_core.config import EngineConfig
+from stepedit_core.testing import FakeEngine, speech_like
 from stepedit_core.utterance import Utterance
 from tests.cli.calls import call, refused
 from tests.toy_edits import Gain, Hiss
@@ -40,6 +42,32 @@ def test_the_route_can_be_forced(wav: Path, tmp_path: Path) -> None:
     line = refused(call("edit", wav, "-o", tmp_path / "b.wav", "-e", "gain", "--route", "llm"))
     assert "gain has no llm route" in line
     assert not (tmp_path / "b.wav").exists()
+
+
+def test_the_embedded_model_is_taken_only_where_nothing_else_does(
+    wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def load(config: EngineConfig) -> FakeEngine:
+        asked.append(config.name_or_path)
+        return FakeEngine()
+
+    monkeypatch.setattr("stepedit_core.engines.load_engine", load)
+    words = ("--text", "a")
+    plain = ("edit", wav, "-o", tmp_path / "out.wav", "-e", "hiss", *words)
+    only_llm = ("-e", "recite:words=x")
+    monkeypatch.setattr(embedded, "FOLDER", tmp_path)
+    assert "needs an engine" in refused(call(*plain, *only_llm))
+    (tmp_path / "config.json").write_text("{}")
+    assert call(*plain).exit_code == 0
+    assert call(*plain, "--route", "dsp").exit_code == 0
+    assert asked == []
+    result = call(*plain, *only_llm)
+    assert "recite needs an engine (it has no dsp route): taking --engine embedded" in result.stdout
+    assert "step 2: recite" in result.stdout
+    assert "--route llm is asked for" in call(*plain, "--route", "llm").stdout
+    assert asked == ["embedded", "embedded"]
 
 
 def test_seeds_repeat(wav: Path, tmp_path: Path) -> None:

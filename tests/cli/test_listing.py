@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
+from stepedit_core import embedded
 from stepedit_core.cli import doctor
 from stepedit_core.hookspecs import hookimpl
 from stepedit_core.registry import Registry
@@ -105,6 +107,19 @@ def test_doctor_finds_what_is_here(toys: Registry) -> None:
     assert rows["numpy"]["found"] == metadata.version("numpy")
     assert rows["toys"]["topic"] in ("engine", "plugin")
     assert {"sox", "rubberband", "embedded", "torch"} <= set(rows)
+
+
+def test_doctor_says_what_the_embedded_model_is(
+    toys: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found() -> str:
+        rows = json.loads(call("doctor", "--json").stdout)
+        return next(str(row["found"]) for row in rows if row["name"] == "embedded")
+
+    assert found() == "no weights in this installation"
+    (tmp_path / "config.json").write_text("{}" * 150_000)
+    monkeypatch.setattr(embedded, "FOLDER", tmp_path)
+    assert found().startswith("0.3 MB in the package. The embedded model is experimental: ")
 
 
 def test_doctor_names_the_cure(toys: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
