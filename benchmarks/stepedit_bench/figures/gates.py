@@ -131,6 +131,9 @@ def _growth(ear: str) -> Measure:
     """Count errors that each edit after the first one adds along a chain."""
 
     def measure(run: Run, item: Item, lines: Mapping[str, Line], condition: str) -> Numbers:
+        before = _counts(lines.get("original"), ear, "errors")
+        if before is not None and lines.get(condition, {}).get("problem"):
+            return float(before[1]), float(before[1] * (len(item.edits) - 1))
         first = _counts(lines.get(condition), ear, "errors", 0)
         last = _counts(lines.get(condition), ear, "errors", -1)
         if first is None or last is None:

@@ -73,7 +73,7 @@ class KeptMeasures(StandardMeasures):
     def __init__(self, folder: Path) -> None:
         """Open the cache in a folder; another version of a backend gets another file."""
         super().__init__()
-        versions = json.dumps([importlib.metadata.version(name) for name in _DECIDING])
+        versions = json.dumps([_version(name) for name in _DECIDING])
         mark = hashlib.sha256(versions.encode()).hexdigest()[:8]
         self._lines = Lines(folder / f"measures-{mark}.jsonl")
         self._second: Recogniser | None = None
@@ -96,6 +96,13 @@ class KeptMeasures(StandardMeasures):
             self._second = load_recogniser("pocketsphinx")
         second = self._second
         return self._once("sphinx", utterance, lambda: second.transcribe(utterance))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _filled(utterance: Utterance) -> Utterance:
