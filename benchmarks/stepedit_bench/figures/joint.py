@@ -51,7 +51,7 @@ def joint_success(
         same_duration=scorer.expects_same_duration,
         waived=waived(scorer, item.case),
     )
-    return joint(line["score"]["reached"], preservation.verdict(checks))
+    return joint(line.get("score", {}).get("reached"), preservation.verdict(checks))
 
 
 def routes_of(run: Run) -> dict[str, dict[str, Any]]:

@@ -30,6 +30,15 @@ OnLine = Callable[[str, int, int], None]
 _HEARD_TWICE = ("identity", "speed", "clone", "chain")
 """Rows whose figure is word error: there the second recogniser listens too."""
 
+_SCORED = {
+    "speed": ("dsp", "identity", "llm"),
+    "denoise": ("dsp", "identity", "llm"),
+    "emotion_style": ("dsp", "world", "identity", "llm"),
+    "paralinguistic": ("dsp", "identity", "llm"),
+}
+"""Conditions that the plugins' scorers judge, by default dsp and llm: what nobody edited reaches
+a target only where the control says something."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -221,7 +230,7 @@ class _Worker:
             output, prepared.source, expected, self.measures, prepared.reference
         )
         line |= {"kept": clean(kept.to_data()), "failures": dict(kept.failures)}
-        if item.case is not None and condition != "ideal":
+        if condition in _SCORED.get(item.row, ("dsp", "llm")) and item.case is not None:
             line["score"] = self._score(item, output)
         return line
 
