@@ -1,0 +1,183 @@
+"""Noise, pre-tokenised files, batches of several passes, and figures of free runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from stepedit_train.seeds import rng_of
+from stepedit_train.sft import watching
+from stepedit_train.sft.mixture import PackedBatches, collate, read_mixture
+from stepedit_train.sft.noise import NoiseSettings, with_noise
+from stepedit_train.sft.packing import load_examples, read_cached, save_examples
+from stepedit_train.sft.rows import Example, read_examples
+from stepedit_train.sft.watching import SaveByClock, free_run_figures, spread
+
+from stepedit_core.errors import StepeditError
+from stepedit_core.models.generation import Generated, TokenLayout
+from stepedit_core.models.step1 import Alignment
+from stepedit_core.models.text import ByteTokenizer
+from stepedit_core.registry import Registry
+from tests.toy_edits import Hiss
+from tests.train.making import codes, make_pairs
+
+BASE = 324
+
+
+@pytest.fixture(autouse=True)
+def _toys(toys: Registry) -> Iterator[None]:
+    yield
+
+
+def example(groups: int = 200, name: str = "x", edit: str = "e", speaker: str = "s") -> Example:
+    tokens = (BASE + codes(1, groups).interleave()).tolist()
+    ids = [1, 70, *tokens, 71, *tokens, 3]
+    prompt = 3 + len(tokens)
+    place = Alignment(2, 2 + len(tokens), prompt, "audio", ((0.0, 1.0), (3.0, 0.5)))
+    return Example(name, edit, speaker, ids, prompt, place)
+
+
+@pytest.mark.parametrize("kind", ["replaced", "masked", "jittered", "history"])
+def test_noise_touches_its_share_of_its_tokens_and_no_label(kind: str) -> None:
+    clean = example()
+    noise = NoiseSettings.model_validate({kind: 0.25})
+    noisy = with_noise(clean, noise, BASE, rng_of(0))
+    assert noisy.shown is not None and noisy.labels == clean.labels and noisy.ids == clean.ids
+    before, after = np.array(clean.ids), np.array(noisy.shown)
+    changed = before != after
+    source, answer = slice(2, 1002), slice(1003, 2003)
+    assert not changed[[0, 1, 1002, 2003]].any()
+    where, other = (answer, source) if kind == "history" else (source, answer)
+    assert not changed[other].any()
+    codes_before, codes_after = before[where] - BASE, after[where] - BASE
+    if kind == "masked":
+        whole = changed[where].reshape(-1, 5)
+        assert (whole.all(1) | ~whole.any(1)).all()
+        assert set(after[where][changed[where]]) == {0}
+    else:
+        assert ((codes_before < 1024) == (codes_after < 1024)).all()
+        assert codes_after.min() >= 0 and codes_after.max() < 5120
+    if kind == "jittered":
+        moved = codes_before != codes_after
+        assert not moved[codes_before < 1024].any()
+        assert set(np.abs(codes_before - codes_after)[moved]) == {1, 8, 64, 512}
+        digits = [
+            np.stack([(c[moved] - 1024) // 8**d % 8 for d in range(4)])
+            for c in (codes_before, codes_after)
+        ]
+        assert (np.abs(digits[0] - digits[1]).sum(0) == 1).all()
+        assert 0.1 < moved[codes_before >= 1024].mean() < 0.25
+    else:
+        assert 0.15 < changed[where].mean() < 0.35
+    assert with_noise(clean, noise, BASE, rng_of(0)).shown == noisy.shown
+
+
+def test_a_file_of_examples_gives_them_back(tmp_path: Path) -> None:
+    text = Alignment(1, 9, 1003, "text", ((0.0, 0.5),))
+    rows = [
+        example(name="ä", edit="speed"),
+        dataclasses.replace(example(), alignment=text),
+        dataclasses.replace(example(3), alignment=None),
+    ]
+    save_examples(tmp_path / "rows.npz", rows, Counter({"too long": 2}))
+    assert load_examples(tmp_path / "rows.npz") == (rows, Counter({"too long": 2}))
+    (tmp_path / "bad.npz").write_bytes(b"PK half")
+    for name in ("bad.npz", "none.npz"):
+        with pytest.raises(StepeditError, match=name):
+            load_examples(tmp_path / name)
+
+
+def test_cached_rows_are_those_of_the_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_pairs(tmp_path / "pairs", [Hiss(), Hiss(amount="much"), Hiss()])
+    asked: dict[str, Any] = {"max_tokens": 4000, "cache": tmp_path / "cache"}
+    fresh = read_examples(folder, ByteTokenizer(), "r1", max_tokens=4000)
+    assert read_cached(folder, ByteTokenizer(), "r1", **asked) == fresh
+    with monkeypatch.context() as patch:
+        patch.setattr("stepedit_train.sft.packing.read_examples", None)
+        assert read_cached(folder, ByteTokenizer(), "r1", **asked) == fresh
+    phrased = ByteTokenizer(phrases=["Add much hiss.\n"])
+    shorter = read_cached(folder, phrased, "r1", **asked)[0]
+    assert len(shorter[0].ids) < len(fresh[0][0].ids)
+    assert len(read_cached(folder, ByteTokenizer(), "r2", **asked)[0][0].ids) != len(
+        fresh[0][0].ids
+    )
+    make_pairs(folder, [Hiss()] * 5)
+    assert len(read_cached(folder, ByteTokenizer(), "r1", **asked)[0]) == 4
+
+
+def test_files_of_examples_mix_with_folders(tmp_path: Path) -> None:
+    folder = make_pairs(tmp_path / "pairs", [Hiss(), Hiss(), Hiss()])
+    save_examples(tmp_path / "replay.npz", [example(2, name=str(n)) for n in range(4)], Counter())
+    sources = [(folder, 1.0), (tmp_path / "replay.npz", 0.5)]
+    mixed = read_mixture(sources, ByteTokenizer(), "r1", dev_share=0.0)
+    assert Counter(one.edit for one in mixed.train) == {"hiss": 2, "e": 2}
+
+
+def test_every_pass_is_packed_anew_and_an_index_is_always_the_same_batch() -> None:
+    rows = [example(n % 7 + 1, name=str(n)) for n in range(60)]
+    noise = (NoiseSettings(replaced=0.5), BASE)
+    one = PackedBatches(rows, 300, seed=0)
+    long = PackedBatches(rows, 300, seed=0, count=3 * len(one), noise=noise)
+    assert len(long) == 3 * len(one) and len(one) == one.per_pass
+    seen = [row.name for at in range(len(one)) for row in long[at]]
+    assert sorted(seen) == sorted(row.name for row in rows)
+    assert [r.name for r in long[0]] != [r.name for r in long[len(one)]]
+    batches = [[row.shown for row in long[at]] for at in (5, 6, 5)]
+    assert batches[0] == batches[2] != batches[1]
+    shown = collate([long[5]], aligned=True)
+    clean = collate([[dataclasses.replace(row, shown=None) for row in long[5]]])
+    assert torch.equal(shown["labels"], clean["labels"])
+    assert not torch.equal(shown["input_ids"], clean["input_ids"])
+    assert shown["alignment"].shape == (len(long[5]), 8) and "alignment" not in clean
+
+
+def test_free_runs_compare_answers_with_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [example(10, edit=edit) for edit in ("a", "a", "b")]
+    target = rows[0].ids[rows[0].prompt : -1]
+    wrong = [i if place % 5 < 2 else 330 for place, i in enumerate(target)]
+    answers = [target, wrong, target[:25]]
+
+    def answer(model: object, prompts: list[list[int]], **asked: Any) -> list[Generated]:
+        assert prompts[0] == rows[0].ids[: rows[0].prompt]
+        assert asked["alignments"] == [row.alignment for row in rows]
+        return [Generated(ids, "stop") for ids in answers]
+
+    monkeypatch.setattr(watching, "generate", answer)
+    figures = free_run_figures(None, rows, TokenLayout(BASE))
+    assert figures["a_linguistic"] == 1 and figures["a_semantic"] == 0.5
+    assert figures["a_length"] == figures["a_early"] == 0
+    assert figures["b_length"] == 0.5 and figures["b_early"] == 1
+    assert figures["b_semantic"] == 0.5
+
+
+def test_looks_are_spread_over_edits_and_short_rows() -> None:
+    rows = [example(4, str(n), "many", f"s{n}") for n in range(5)]
+    rows += [example(4, "r", "rare"), example(30, "l", "long")]
+    assert [one.edit for one in spread(rows, 4, 20)] == ["rare", "many", "many", "many"]
+    assert spread([], 4, 20) == []
+
+
+def test_the_clock_asks_for_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(watching, "time", SimpleNamespace(monotonic=lambda: now))
+    watcher = SaveByClock(2)
+
+    def asks() -> bool:
+        control = SimpleNamespace(should_save=False)
+        watcher.on_step_end(None, None, control)
+        return control.should_save
+
+    assert not asks()
+    now += 121
+    assert asks() and asks()
+    watcher.on_save(None, None, None)
+    assert not asks()
