@@ -61,3 +61,10 @@ def test_codes_on_two_grids_are_refused() -> None:
         encode_pair(engine, pair(free_groups=free))
     with pytest.raises(StepeditError, match="do not align"):
         encode_pair(Recorded(codes(8, 1), codes(1, 2)), pair(free_groups=free))
+
+
+def test_groups_counted_on_the_code_grid_stay_where_they_are() -> None:
+    free = [{"start": 4, "stop": 6, "length": 2}]
+    engine = Recorded(codes(8, 1, start=0.18), codes(8, 2, start=0.18))
+    target = encode_pair(engine, pair(free_groups=free, codes_start=0.18))["target"]
+    assert target.linguistic.tolist() == [1] * 8 + [2] * 4 + [1] * 4

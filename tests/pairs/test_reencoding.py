@@ -166,3 +166,5 @@ def test_a_run_is_built_with_a_tokenizer_folder(
     manifest, _ = make_corpus(tmp_path / "d", 3)
     run_toy(tmp_path / "coded", manifest, tokenizer=str(tokenizer), device="cpu")
     assert all(source and target for source, target in codes_of(tmp_path / "coded").values())
+    for path in shard_paths(tmp_path / "coded"):
+        assert pq.read_schema(path).metadata[CODED_BY].decode() == tokenizer_fingerprint(tokenizer)

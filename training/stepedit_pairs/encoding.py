@@ -17,6 +17,7 @@ __all__ = ["Encoder", "encode_pair", "encode_pairs"]
 
 _ALIGNED_SECONDS = 0.005
 """Codes that begin this far apart in source and target do not stand for the same samples."""
+_SLACK = _ALIGNED_SECONDS / GROUP_SECONDS
 _BATCH_SECONDS = 120.0
 """Audio in one call of the encoder, which bounds its memory."""
 
@@ -28,18 +29,25 @@ class Encoder(Protocol):
         """Return the codes of each utterance."""
 
 
-def _on_code_grid(parts: Iterable[Mapping[str, int]], codes: DualCodes) -> list[FreeGroups]:
-    """Move free groups from the utterance's grid to that of its codes, rounding outwards.
+def _on_code_grid(
+    parts: Iterable[Mapping[str, int]], codes: DualCodes, origin: float
+) -> list[FreeGroups]:
+    """Move free groups from the builder's grid to that of the codes, rounding outwards.
 
-    A builder counts groups from the first sample; a tokenizer trims leading silence, so its
-    groups begin elsewhere.
+    A builder without an engine counts groups from the first sample; a tokenizer trims leading
+    silence, so its groups begin elsewhere.
+
+    Args:
+        parts: groups as the builder counts them.
+        codes: of the source.
+        origin: second of the source at which the builder's group 0 begins.
     """
     moved = []
     for part in parts:
-        begin = part["start"] * GROUP_SECONDS - codes.start
-        end = part["stop"] * GROUP_SECONDS - codes.start
-        start = max(0, math.floor(begin / GROUP_SECONDS + 1e-6))
-        stop = min(codes.groups, math.ceil(end / GROUP_SECONDS - 1e-6))
+        begin = origin + part["start"] * GROUP_SECONDS - codes.start
+        end = origin + part["stop"] * GROUP_SECONDS - codes.start
+        start = max(0, math.floor(begin / GROUP_SECONDS + _SLACK))
+        stop = min(codes.groups, math.ceil(end / GROUP_SECONDS - _SLACK))
         growth = part["length"] - (part["stop"] - part["start"])
         moved.append(FreeGroups(start, stop, max(1, stop - start + growth)))
     return moved
@@ -56,6 +64,7 @@ def _spliced(pair: EditPair, codes: Mapping[str, DualCodes]) -> dict[str, DualCo
     parts: Any = pair.details.get("free_groups")
     if not parts:
         return dict(codes)
+    origin = float(pair.details.get("codes_start", 0.0))
     source, target = codes["source"], codes["target"]
     if abs(source.start - target.start) > _ALIGNED_SECONDS:
         raise StepeditError(
@@ -63,7 +72,7 @@ def _spliced(pair: EditPair, codes: Mapping[str, DualCodes]) -> dict[str, DualCo
             "what was trimmed at the beginning differs"
         )
     try:
-        exact = splice_codes(source, target, _on_code_grid(parts, source))
+        exact = splice_codes(source, target, _on_code_grid(parts, source, origin))
     except ValueError as error:
         raise StepeditError(f"codes of a masked pair do not align: {error}") from error
     return {**codes, "target": exact}

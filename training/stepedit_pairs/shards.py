@@ -148,9 +148,22 @@ def _shard_path(folder: Path, index: int) -> Path:
     return folder / "shards" / f"part-{index:06d}.parquet"
 
 
-def write_shard(folder: Path, index: int, rows: list[dict[str, Any]]) -> None:
-    """Write the rows of a block; the name appears when the shard is complete."""
-    write_table(_shard_path(folder, index), pa.Table.from_pylist(rows, schema=SCHEMA))
+def write_shard(
+    folder: Path, index: int, rows: list[dict[str, Any]], coded_by: str | None = None
+) -> None:
+    """Write the rows of a block; the name appears when the shard is complete.
+
+    Args:
+        folder: of the run.
+        index: the block's number.
+        rows: of the block.
+        coded_by: fingerprint of the tokenizer that gave the codes.
+    """
+    metadata = dict(SCHEMA.metadata)
+    if coded_by is not None:
+        metadata[CODED_BY] = coded_by.encode()
+    table = pa.Table.from_pylist(rows, schema=SCHEMA.with_metadata(metadata))
+    write_table(_shard_path(folder, index), table)
 
 
 def write_table(path: Path, table: pa.Table) -> None:

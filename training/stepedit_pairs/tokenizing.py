@@ -37,11 +37,12 @@ class TokenizerEngine:
 
         self.folder = Path(folder)
         chosen = _device(device)
+        self.fingerprint = tokenizer_fingerprint(self.folder)
         self._tokenizer = AudioTokenizer.load(self.folder, chosen, threads=threads)
 
     def describe(self) -> Mapping[str, Any]:
         """Return the name and a hash of the files."""
-        return {"name": self.name, "weights": tokenizer_fingerprint(self.folder)}
+        return {"name": self.name, "weights": self.fingerprint}
 
     def encode(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
         """Return the codes of each utterance.

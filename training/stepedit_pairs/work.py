@@ -229,7 +229,10 @@ def process_block(folder: str, index: int) -> BlockReport:
             reject(job, row)
         else:
             rows.append(row)
-    write_shard(root, index, rows)
+    engine = shop.engine
+    write_shard(
+        root, index, rows, engine.fingerprint if isinstance(engine, TokenizerEngine) else None
+    )
     lines = "".join(json.dumps(row, ensure_ascii=False, default=float) + "\n" for row in rejects)
     write_atomically(root / "rejects" / f"block-{index:06d}.jsonl", lines.encode())
     seconds = float(sum(row["source_seconds"] for row in rows))
