@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,10 @@ def test_a_run_measures_goes_on_and_shares_its_baselines(data: Path, tmp_path: P
     whole = lines.read_bytes()
 
     lines.write_bytes(whole[: len(whole) // 2])  # as a killed run leaves it
+    part = measure_all(replace(chosen, finished=True), engine, measures=LightKept(out))
+    counts = [len(lines) for lines in part.lines.values()]
+    assert 0 < sum(counts) < sum(len(lines) for lines in run.lines.values())
+    assert any(one["n"] for one in figure_rows(part, 0))
     again = measure_all(chosen, engine, measures=LightKept(out))
     assert len(engine.requests) == asked  # recordings were kept
     without = [

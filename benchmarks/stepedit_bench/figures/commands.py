@@ -39,6 +39,7 @@ __all__ = ["figures"]
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--quick", is_flag=True, help="One recogniser, no WORLD, no pictures, no timing.")
+@click.option("--finished", is_flag=True, help="Report what is finished; measure nothing.")
 @click.option(
     "--install", is_flag=True, help="Copy figures.json and routes.json into the engine's folder."
 )
@@ -51,6 +52,7 @@ def figures(
     seed: int,
     batch: int,
     quick: bool,
+    finished: bool,
     install: bool,
 ) -> None:
     """Measure an engine on held-out speakers: real and synthetic speech apart.
@@ -64,7 +66,7 @@ def figures(
     if install and not Path(engine).is_dir():
         raise StepeditError(f"--install: --engine {engine} is not a folder to copy into")
     chosen = tuple(name.strip() for name in rows.split(",")) if rows else tuple(ROWS)
-    settings = Settings(data, out, chosen, count, seed, batch, quick)
+    settings = Settings(data, out, chosen, count, seed, batch, quick, finished)
     settings.check()
     page = _measure(settings, engine)
     if install:
@@ -99,19 +101,19 @@ def _measure(settings: Settings, engine: str) -> Path:
             bar.update(task, description=what, completed=done, total=total)
 
         run = measure_all(settings, loaded, on_line=show)
-    cost = None if settings.quick or loaded is None else _cost(run, engine)
+    cost = None if settings.quick or loaded is None else _cost(run, engine, settings.finished)
     pictures = [] if settings.quick or loaded is None else draw_rows(run)
     command = shlex.join(["stepedit", *sys.argv[1:]])
     return write_figures(run, settings, loaded, cost, command, pictures)
 
 
-def _cost(run: Run, engine: str) -> dict[str, float]:
+def _cost(run: Run, engine: str, finished: bool) -> dict[str, float] | None:
     """Time whole edits of six of the utterances in a process of its own, once."""
     from stepedit_bench.figures.cost import measure_cost
     from stepedit_bench.figures.lines import Lines
 
     known = Lines(run.folder / "cost.jsonl")
-    if "cost" not in known.entries:
+    if "cost" not in known.entries and not finished:
         held = list({item.held.id: item.held for item in run.items}.values())
         step = max(1, len(held) // 6)
         speech = run.maker.baseline.parent.parent / "speech"
@@ -119,5 +121,4 @@ def _cost(run: Run, engine: str) -> dict[str, float]:
             (speech / f"{one.id}.flac", one.speech.transcript or "") for one in held[::step][:6]
         ]
         known.add("cost", measure_cost(engine, chosen))
-    found: dict[str, float] = known.entries["cost"]
-    return found
+    return known.entries.get("cost")
