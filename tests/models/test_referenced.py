@@ -13,7 +13,7 @@ from torch import Tensor
 from stepedit_core.codes import DualCodes
 from stepedit_core.models.decoder import Decoder, Reference
 from stepedit_core.models.flow import FlowInput, FlowNoise, ReferencedMelDecoder, pad_mel
-from stepedit_core.models.flow.referenced import RowEmbedding
+from stepedit_core.models.flow.lookup import RowEmbedding
 from stepedit_core.models.streaming import StreamDecoder
 from tests.models.decoder_parts import randomise, tiny_hift
 

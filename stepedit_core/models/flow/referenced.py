@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from stepedit_core.codes import LINGUISTIC_SIZE
 from stepedit_core.models.flow.convnext import ConvNeXtBlock, masked, time_mask
+from stepedit_core.models.flow.lookup import ReferenceAttention, RowEmbedding
 from stepedit_core.models.flow.model import FlowInput
 from stepedit_core.models.flow.noise import FlowNoise
 
@@ -63,86 +63,6 @@ class ReferencedStreamCache:
     prompt_mel: Tensor
     speaker: Tensor
     past: Tensor = field(default_factory=lambda: torch.zeros(0, 2, dtype=torch.int64))
-
-
-class RowEmbedding(nn.Module):
-    """Token rows to vectors; a semantic code of a scalar quantiser is read as its numbers."""
-
-    def __init__(self, width: int, levels: Sequence[int]) -> None:
-        """Make the tables.
-
-        Args:
-            width: of the vectors.
-            levels: levels of the quantiser's numbers, lowest place first, as in FSQ (Mentzer et
-                al. 2023); their product is the size of the semantic codebook.
-        """
-        super().__init__()
-        self.levels = tuple(levels)
-        self.linguistic = nn.Embedding(LINGUISTIC_SIZE + 1, width)
-        self.places = nn.ModuleList(nn.Embedding(count, width) for count in levels)
-        self.numbers = nn.Linear(len(levels), width)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Embed int64 ``(batch, n, 2)`` to ``(batch, n, width)``."""
-        x: Tensor = self.linguistic(rows[..., 0])
-        # Rows count semantic codes from LINGUISTIC_SIZE + 1; padding (0) is masked later.
-        rest = (rows[..., 1] - LINGUISTIC_SIZE - 1).clamp(min=0)
-        numbers = []
-        for count, table in zip(self.levels, self.places, strict=True):
-            digit, rest = rest % count, rest // count
-            x = x + table(digit)
-            numbers.append(digit.to(x.dtype) * (2 / (count - 1)) - 1)
-        out: Tensor = x + self.numbers(torch.stack(numbers, dim=-1))
-        return out
-
-
-class ReferenceAttention(nn.Module):
-    """Attention from target frames to reference frames, without positions.
-
-    A learned frame that is always there is what a query takes that finds nothing.
-    """
-
-    def __init__(self, width: int, heads: int, values: int) -> None:
-        """Make the projections.
-
-        Args:
-            width: of queries and keys.
-            heads: number of heads.
-            values: width of the values, split over the heads.
-        """
-        super().__init__()
-        self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width)
-        # Not zeros: normalising them has no finite gradient.
-        self.nothing = nn.Parameter(torch.randn(1, heads, 1, width // heads))
-        self.sharpness = nn.Parameter(torch.full((1, heads, 1, 1), 10.0))
-        self.nothing_value = nn.Parameter(torch.zeros(1, heads, 1, values // heads))
-
-    def _split(self, x: Tensor) -> Tensor:
-        batch, frames, width = x.shape
-        return x.reshape(batch, frames, self.heads, width // self.heads).transpose(1, 2)
-
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-        """Return what each target frame finds.
-
-        Args:
-            x: ``(batch, frames, width)``.
-            keys: ``(batch, r, width)``.
-            values: ``(batch, r, values)``.
-            mask: of the reference, `time_mask`; None where nothing is padded.
-        """
-        batch = len(x)
-        # Cosine similarity: what counts is what is said, not how loudly the features say it.
-        q = F.normalize(self._split(self.query(x)), dim=-1) * self.sharpness
-        k = F.normalize(self._split(self.key(keys)), dim=-1)
-        k = torch.cat([k, F.normalize(self.nothing, dim=-1).expand(batch, -1, -1, -1)], dim=2)
-        v = torch.cat([self._split(values), self.nothing_value.expand(batch, -1, -1, -1)], dim=2)
-        allowed = None
-        if mask is not None:
-            allowed = F.pad(mask[:, None, None, :, 0] > 0, (0, 1), value=True)
-        found = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, scale=1.0)
-        return found.transpose(1, 2).flatten(2)
 
 
 class ReferencedMelDecoder(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
+import soundfile as sf
 import torch
 from pydantic import Field
 from safetensors.numpy import save_file
-from stepedit_pairs.shards import row_audio
 
 from stepedit_core.atomic import replace_file
 from stepedit_core.codes import DualCodes
@@ -25,7 +26,6 @@ from stepedit_core.models.features import prompt_mel
 from stepedit_core.models.flow import pad_mel, token_rows
 from stepedit_core.models.flow.referenced import FACTOR
 from stepedit_core.models.preprocess import limit_peak
-from stepedit_core.utterance import Utterance
 from stepedit_train.data.cache import AUDIO_RATE, Cache
 from stepedit_train.mel.store import SPEAKERS, Spoken, store_path, write_store
 from stepedit_train.mel.voices import embed_voices
@@ -116,15 +116,13 @@ def _pairs(folder: Path, settings: MelDataSettings) -> Iterator[tuple[str, list[
     for path in sorted((folder / "shards").glob("part-*.parquet")):
         heard: list[_Heard] = []
         for row in (r for b in pq.ParquetFile(path).iter_batches(64) for r in b.to_pylist()):
-            source, target = row_audio(row, "source"), row_audio(row, "target")
-            if left < 1 or source is None or target is None or row["split"] == "test":
-                continue
-            if max(source.seconds, target.seconds) > settings.max_seconds:
+            longest = max(row["source_seconds"], row["target_seconds"])
+            if left < 1 or row["split"] == "test" or longest > settings.max_seconds:
                 continue
             left -= 1
             facts = (row["id"], row["speaker"] or "", row["split"] or "train", folder.name)
-            heard.append(_Heard((*facts, "source"), *_mono(source), _known(row, "source")))
-            heard.append(_Heard((*facts, "target"), *_mono(target), _known(row, "target")))
+            for role in ("source", "target"):
+                heard.append(_Heard((*facts, role), *_decoded(row, role), _known(row, role)))
         if heard:
             yield f"{folder.name}-{path.stem}", heard
 
@@ -137,16 +135,16 @@ def _known(row: Mapping[str, Any], role: str) -> DualCodes | None:
     return replace(codes, start=float(row[f"{role}_start"]))
 
 
-def _mono(utterance: Utterance) -> tuple[npt.NDArray[np.float32], int]:
-    samples = utterance.samples
-    return (samples if samples.ndim == 1 else samples.mean(axis=0)), utterance.sample_rate
+def _decoded(row: Mapping[str, Any], role: str) -> tuple[npt.NDArray[np.float32], int]:
+    samples, rate = sf.read(io.BytesIO(row[f"{role}_audio"]["bytes"]), dtype="float32")
+    return (samples if samples.ndim == 1 else samples.mean(axis=1)), rate
 
 
 def _voices(heard: Sequence[_Heard], known: dict[str, list[_Heard]], count: int) -> None:
     """Keep a few recordings of each speaker: unedited ones."""
     for one in heard:
         _, speaker, _, family, role = one.facts
-        is_clean = role == "plain" or (role == "source" and family != "denoise")
+        is_clean = role == "plain" or (role == "source" and "denoise" not in family)
         if is_clean and len(known[speaker]) < count:
             known[speaker].append(one)
 

@@ -9,17 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import torch
 from pydantic import Field
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from stepedit_core.models.flow.convnext import time_mask
-from stepedit_core.models.flow.referenced import FACTOR, MelBatch, ReferencedMelDecoder
+from stepedit_core.models.flow.referenced import FACTOR, ReferencedMelDecoder
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import seed_everything
 from stepedit_train.loop import LoopSettings, Losses, Task, run_loop
+from stepedit_train.mel.batches import MelTrainBatch, Parts, stack_parts, with_gap
 from stepedit_train.mel.noise import disturb_rows
 from stepedit_train.mel.store import MelStore
 from stepedit_train.seeds import rng_of
@@ -97,41 +94,6 @@ class Example:
     kind: str
 
 
-@dataclass(frozen=True)
-class MelTrainBatch:
-    """Input, and what should come of it.
-
-    Attributes:
-        rows: see `MelBatch`.
-        lengths: see `MelBatch`.
-        prompt_rows: see `MelBatch`.
-        prompt_lengths: see `MelBatch`.
-        prompt_mel: see `MelBatch`.
-        speaker: see `MelBatch`.
-        mel: wanted, float32, shape ``(batch, 2 * n, bins)``.
-    """
-
-    rows: Tensor
-    lengths: Tensor
-    prompt_rows: Tensor
-    prompt_lengths: Tensor
-    prompt_mel: Tensor
-    speaker: Tensor
-    mel: Tensor
-
-    @property
-    def given(self) -> MelBatch:
-        """What the decoder is given."""
-        return MelBatch(
-            self.rows,
-            self.lengths,
-            self.prompt_rows,
-            self.prompt_lengths,
-            self.prompt_mel,
-            self.speaker,
-        )
-
-
 def examples_of(store: MelStore, settings: MelSettings, split: str) -> list[Example]:
     """Return the examples of a split, a seeded part of the pairs turned round."""
     examples: list[Example] = []
@@ -191,7 +153,7 @@ class MelTask(Task):
     def batch(self, indices: Sequence[int], step: int) -> MelTrainBatch:
         """Return crops with their references, disturbed."""
         rng = rng_of(self.settings.seed, "batch", step)
-        return _stack([self._example(self.examples[i], rng, disturbed=True) for i in indices])
+        return stack_parts([self._example(self.examples[i], rng, disturbed=True) for i in indices])
 
     def _reference(self, example: Example, rng: np.random.Generator) -> int:
         if example.reference is not None:
@@ -200,7 +162,7 @@ class MelTask(Task):
         found = [i for i in self.by_speaker[item.split, item.speaker] if i != example.target]
         return int(rng.choice(found)) if found else example.target
 
-    def _example(self, example: Example, rng: np.random.Generator, *, disturbed: bool) -> _Parts:
+    def _example(self, example: Example, rng: np.random.Generator, *, disturbed: bool) -> Parts:
         own, store = self.settings, self.store
         chosen = self._reference(example, rng)
         rows, mel = store.rows(example.target), store.mel(example.target)
@@ -217,13 +179,13 @@ class MelTask(Task):
         voice = voices[int(rng.integers(len(voices)))]
         if disturbed:
             if rng.random() < own.gap:
-                prompt, prompt_mel = _with_gap(prompt, prompt_mel, rng)
+                prompt, prompt_mel = with_gap(prompt, prompt_mel, rng)
             if rng.random() < own.disturb:
                 rows = disturb_rows(rows, rng, LEVELS)
             gain = np.float32(rng.uniform(-own.gain_db, own.gain_db) * np.log(10) / 20)
             mel, prompt_mel = np.maximum(mel + gain, FLOOR), np.maximum(prompt_mel + gain, FLOOR)
             voice = voice + rng.normal(0, own.voice_noise / 16, voice.shape).astype(np.float32)
-        return _Parts(rows, mel, prompt, prompt_mel, voice)
+        return Parts(rows, mel, prompt, prompt_mel, voice)
 
     def loss(self, batch: MelTrainBatch) -> Losses:
         """Return the absolute errors of frames and of their differences."""
@@ -244,48 +206,10 @@ class MelTask(Task):
             if len(sums[example.kind]) >= self.settings.dev_items:
                 continue
             rng = rng_of(self.settings.seed, "dev", number)
-            batch = self.moved(_stack([self._example(example, rng, disturbed=False)]))
+            batch = self.moved(stack_parts([self._example(example, rng, disturbed=False)]))
             error = (self.model(batch.given) - batch.mel).abs().mean().item()
             sums[example.kind].append(error)
         return {f"mel/{kind}": float(np.mean(values)) for kind, values in sums.items() if values}
-
-
-@dataclass(frozen=True)
-class _Parts:
-    rows: npt.NDArray[np.int64]
-    mel: npt.NDArray[np.float32]
-    prompt: npt.NDArray[np.int64]
-    prompt_mel: npt.NDArray[np.float32]
-    voice: npt.NDArray[np.float32]
-
-
-def _with_gap(
-    rows: npt.NDArray[np.int64], mel: npt.NDArray[np.float32], rng: np.random.Generator
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Take a stretch of whole groups away, from a fifth to four fifths of all."""
-    groups = len(rows) // 3
-    if groups < 5:
-        return rows, mel
-    size = int(groups * rng.uniform(0.2, 0.8))
-    start = int(rng.integers(0, groups - size + 1))
-    kept = np.r_[0 : 3 * start, 3 * (start + size) : len(rows)]
-    frames = (FACTOR * kept[:, None] + np.arange(FACTOR)).ravel()
-    return rows[kept], mel[frames]
-
-
-def _stack(parts: Sequence[_Parts]) -> MelTrainBatch:
-    def padded(arrays: Sequence[npt.NDArray[np.generic]]) -> Tensor:
-        return pad_sequence([torch.from_numpy(array) for array in arrays], batch_first=True)
-
-    return MelTrainBatch(
-        padded([one.rows for one in parts]),
-        torch.tensor([len(one.rows) for one in parts]),
-        padded([one.prompt for one in parts]),
-        torch.tensor([len(one.prompt) for one in parts]),
-        padded([one.prompt_mel for one in parts]),
-        torch.from_numpy(np.stack([one.voice for one in parts])),
-        padded([one.mel for one in parts]),
-    )
 
 
 def train_mel(settings: MelSettings) -> Iterator[str]:

@@ -6,7 +6,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from stepedit_core.models.requests import aligned_prompt
 from stepedit_core.models.step1 import Alignment
 from stepedit_core.models.text import TextTokenizer
 from stepedit_core.utterance import Utterance
+from stepedit_train.sft.timing import on_the_sources_clock
 
 __all__ = ["IGNORED", "Example", "example_of", "read_examples", "shard_paths"]
 
@@ -29,7 +30,7 @@ IGNORED = -100
 """Label of ids that no loss is taken of."""
 COLUMNS = [
     "id", "edit_json", "source_audio", "source_text", "source_codes", "target_codes", "speaker",
-    "language", "split",
+    "language", "split", "source_start",
 ]  # fmt: skip
 
 
@@ -99,14 +100,17 @@ def example_of(
         return problem
     speech = _utterance(row)
     codes = DualCodes.from_interleaved(parse_audio_string(row["source_codes"]))
+    # Spans of an edit are in seconds of the recording: they need to know where its codes begin.
+    codes = replace(codes, start=row["source_start"] or 0.0)
     try:
         prompt = aligned_prompt(request_for(edit, speech, codes, 0), tokenizer, encoding)
     except EngineError as error:
         return str(error)
     answer = tokenizer.audio_ids(parse_audio_string(row["target_codes"]))
+    answer, alignment = on_the_sources_clock(row, answer, prompt.alignment)
     ids = [*prompt.ids, *answer, tokenizer.eot_id]
     speaker = row["speaker"] or row["id"]
-    return Example(row["id"], edit.name, speaker, ids, len(prompt.ids), prompt.alignment)
+    return Example(row["id"], edit.name, speaker, ids, len(prompt.ids), alignment)
 
 
 def shard_paths(folder: Path) -> list[Path]:
