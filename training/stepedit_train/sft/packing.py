@@ -18,7 +18,7 @@ from stepedit_train.sft.rows import Example, read_examples, shard_paths
 
 __all__ = ["load_examples", "read_cached", "save_examples"]
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 def save_examples(path: Path, examples: Sequence[Example], skipped: Counter[str]) -> None:

@@ -30,7 +30,7 @@ IGNORED = -100
 """Label of ids that no loss is taken of."""
 COLUMNS = [
     "id", "edit_json", "source_audio", "source_text", "source_codes", "target_codes", "speaker",
-    "language", "split", "source_start",
+    "language", "split", "source_start", "target_start", "source_seconds", "target_seconds",
 ]  # fmt: skip
 
 
