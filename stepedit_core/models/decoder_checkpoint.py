@@ -26,7 +26,7 @@ from stepedit_core.models.vocoder import (
     HarmonicNoiseVocoder,
     HiFTGenerator,
 )
-from stepedit_core.models.weights import load_into, read_state_dict
+from stepedit_core.models.weights import load_into, read_state_dict, without_weights
 
 __all__ = ["BUILDERS", "COSYVOICE_FOLDER", "read_decoder"]
 
@@ -77,7 +77,7 @@ def read_decoder(
     """
     folder = _decoder_folder(folder)
     config = read_hyperyaml(folder / "cosyvoice.yaml")
-    with torch.device("meta"):
+    with without_weights():
         # All of it, so that a foreign tag is refused wherever it stands.
         parts = build(config, BUILDERS, config)
     flow = _part(parts, "flow", (CausalMaskedDiffWithXvec, ReferencedMelDecoder), folder)

@@ -9,13 +9,13 @@ from stepedit_core.models.generation_request import Ids, TokenLayout
 from stepedit_core.models.generation_session import Generated, Session, release_graphs
 from stepedit_core.models.sampling import Sampling
 from stepedit_core.models.step1.alignment import Alignment
-from stepedit_core.models.step1.modeling import Step1ForCausalLM
+from stepedit_core.models.step1.network import CausalLM
 
 __all__ = ["Generated", "TokenLayout", "generate", "release_graphs", "stream"]
 
 
 def generate(
-    model: Step1ForCausalLM,
+    model: CausalLM,
     prompts: Sequence[Ids],
     *,
     layout: TokenLayout,
@@ -60,7 +60,7 @@ def generate(
 
 
 def stream(
-    model: Step1ForCausalLM,
+    model: CausalLM,
     prompt: Ids,
     *,
     layout: TokenLayout,

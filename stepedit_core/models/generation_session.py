@@ -24,7 +24,7 @@ from stepedit_core.models.generation_request import (
 from stepedit_core.models.sampling import Sampling, noise_keys, pick, repeated_id
 from stepedit_core.models.step1.alignment import Alignment, alignment_tensor
 from stepedit_core.models.step1.decoding import Decoder, GraphDecoder, audio_head, full_head
-from stepedit_core.models.step1.modeling import Step1ForCausalLM
+from stepedit_core.models.step1.network import CausalLM
 
 __all__ = ["Generated", "Session", "release_graphs"]
 
@@ -48,12 +48,10 @@ class Generated:
     finish: Literal["stop", "length"]
 
 
-_decoders: WeakKeyDictionary[Step1ForCausalLM, dict[tuple[object, ...], GraphDecoder]] = (
-    WeakKeyDictionary()
-)
+_decoders: WeakKeyDictionary[CausalLM, dict[tuple[object, ...], GraphDecoder]] = WeakKeyDictionary()
 
 
-def release_graphs(model: Step1ForCausalLM) -> None:
+def release_graphs(model: CausalLM) -> None:
     """Free the CUDA graphs and caches that earlier calls kept for ``model``."""
     _decoders.pop(model, None)
 
@@ -63,7 +61,7 @@ class Session:
 
     def __init__(
         self,
-        model: Step1ForCausalLM,
+        model: CausalLM,
         prompts: Sequence[Ids],
         layout: TokenLayout,
         sampling: Sampling | None,

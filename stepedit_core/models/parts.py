@@ -17,8 +17,8 @@ from stepedit_core.models.features import MelConfig
 from stepedit_core.models.generation import TokenLayout
 from stepedit_core.models.layout import CheckpointFolders, find_folders
 from stepedit_core.models.speaker import load_speaker
-from stepedit_core.models.step1.loading import load_step1
-from stepedit_core.models.step1.modeling import Step1ForCausalLM
+from stepedit_core.models.step1.loading import load_network
+from stepedit_core.models.step1.network import Step1Network
 from stepedit_core.models.text import TextTokenizer
 from stepedit_core.route_table import RouteTable
 
@@ -53,7 +53,7 @@ class EngineParts:
     text: TextTokenizer
     encoding: PromptEncoding
     layout: TokenLayout
-    model: Step1ForCausalLM
+    model: Step1Network
     decoder: Decoder
     fingerprint: str
     routes: RouteTable
@@ -157,7 +157,7 @@ def load_parts(config: EngineConfig) -> EngineParts:
         text=text,
         encoding=chosen,
         layout=TokenLayout.of(text),
-        model=load_step1(
+        model=load_network(
             folders.model,
             dtype=pick_dtype(config.dtype, device),
             device=device,

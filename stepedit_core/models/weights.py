@@ -5,7 +5,8 @@ from __future__ import annotations
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,44 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from stepedit_core.errors import CheckpointError
 
-__all__ = ["load_into", "read_state_dict"]
+__all__ = ["load_into", "read_state_dict", "without_weights"]
 
 CURE = "download the file again"
 NESTING_KEYS = ("state_dict", "model_state_dict", "model", "module", "generator")
 BOOKKEEPING_KEYS = frozenset({"epoch", "step", "global_step"})
 ZIP_MAGIC = b"PK\x03\x04"
 SHOWN = 3
+
+
+class _NoDraws(TorchFunctionMode):
+    """Leave out the drawing of first weights: on the meta device it is slow and for nothing."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Return the tensor of an initialiser as it is; call everything else."""
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Build modules on the meta device inside this, to be filled by ``load_into``.
+
+    Weights are not drawn: torch would import its compiler for that, which takes longer than
+    to load a small model.
+    """
+    with torch.device("meta"), _NoDraws():
+        yield
 
 
 def read_state_dict(

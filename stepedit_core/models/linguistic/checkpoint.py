@@ -24,7 +24,7 @@ from stepedit_core.codes import LINGUISTIC_SIZE
 from stepedit_core.errors import CheckpointError
 from stepedit_core.models.linguistic.encoder import SANMConfig, SANMEncoder
 from stepedit_core.models.linguistic.frontend import Cmvn, FrontendConfig
-from stepedit_core.models.weights import load_into, read_state_dict
+from stepedit_core.models.weights import load_into, read_state_dict, without_weights
 
 __all__ = ["FunasrFiles", "find_funasr", "read_centroids", "read_cmvn", "read_encoder"]
 
@@ -214,7 +214,7 @@ def read_encoder(
     """
     sizes, frontend = _configs(files.config)
     state = read_state_dict(files.weights, check_finite=False)
-    with torch.device("meta"):
+    with without_weights():
         encoder = SANMEncoder(sizes)
     load_into(encoder, state, "encoder.", files.weights, dtype=dtype, device=device)
     for name, weight in encoder.named_parameters():

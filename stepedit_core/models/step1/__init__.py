@@ -1,17 +1,25 @@
-"""Step1: the causal language model of Step-Audio-EditX, as a transformers model.
+"""Step1: the causal language model of Step-Audio-EditX.
 
-Importing this package registers ``model_type`` ``step1`` with ``AutoConfig``, ``AutoModel``
-and ``AutoModelForCausalLM``, so no remote code is ever needed to load a checkpoint.
+``Step1ForCausalLM`` and ``Step1Model`` are transformers models; they are imported, and
+registered with transformers' auto classes, on first use, because that takes seconds.
 """
 
 from __future__ import annotations
 
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+from typing import TYPE_CHECKING, Any
 
 from stepedit_core.models.step1.alignment import DEFAULT_ALIGNMENT, Alignment, alignment_tensor
 from stepedit_core.models.step1.configuration import Step1Config
-from stepedit_core.models.step1.loading import load_step1, load_weights, read_safetensors
-from stepedit_core.models.step1.modeling import Step1ForCausalLM, Step1Model
+from stepedit_core.models.step1.loading import (
+    load_network,
+    load_step1,
+    load_weights,
+    read_safetensors,
+)
+from stepedit_core.models.step1.network import Step1Network
+
+if TYPE_CHECKING:
+    from stepedit_core.models.step1.modeling import Step1ForCausalLM, Step1Model
 
 __all__ = [
     "DEFAULT_ALIGNMENT",
@@ -19,12 +27,19 @@ __all__ = [
     "Step1Config",
     "Step1ForCausalLM",
     "Step1Model",
+    "Step1Network",
     "alignment_tensor",
+    "load_network",
     "load_step1",
     "load_weights",
     "read_safetensors",
 ]
 
-AutoConfig.register("step1", Step1Config, exist_ok=True)
-AutoModel.register(Step1Config, Step1Model, exist_ok=True)
-AutoModelForCausalLM.register(Step1Config, Step1ForCausalLM, exist_ok=True)
+
+def __getattr__(name: str) -> Any:
+    """Import the transformers models on first use."""
+    if name not in ("Step1ForCausalLM", "Step1Model"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from stepedit_core.models.step1 import modeling
+
+    return getattr(modeling, name)

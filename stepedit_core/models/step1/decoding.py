@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stepedit_core.models.step1.cache import StaticKV
-from stepedit_core.models.step1.modeling import Step1ForCausalLM
+from stepedit_core.models.step1.network import CausalLM
 
 __all__ = ["Decoder", "GraphDecoder", "audio_head", "full_head"]
 
@@ -21,13 +21,13 @@ _PREFILL_ROWS = 2048
 _BUCKET = 256
 
 
-def full_head(model: Step1ForCausalLM) -> Head:
+def full_head(model: CausalLM) -> Head:
     """Return the output head over the whole vocabulary."""
     head: Head = model.lm_head
     return head
 
 
-def audio_head(model: Step1ForCausalLM, audio_base: int, count: int, eot: int) -> Head:
+def audio_head(model: CausalLM, audio_base: int, count: int, eot: int) -> Head:
     """Return the output head over ``count`` audio ids and, last, the end of turn.
 
     Only these rows of the matrix are read: in the public vocabulary 7 percent of it.
@@ -47,7 +47,7 @@ def _select(logits: Tensor, audio_base: int, count: int, eot: int) -> Tensor:
 class Decoder:
     """The plain path: every step reads exactly the cache slots in use."""
 
-    def __init__(self, model: Step1ForCausalLM, batch: int, capacity: int, head: Head) -> None:
+    def __init__(self, model: CausalLM, batch: int, capacity: int, head: Head) -> None:
         """Allocate a cache for ``batch`` rows of ``capacity`` tokens; it grows if needed."""
         weight = model.model.embed_tokens.weight
         config = model.config
@@ -111,7 +111,7 @@ class GraphDecoder(Decoder):
 
     def __init__(
         self,
-        model: Step1ForCausalLM,
+        model: CausalLM,
         batch: int,
         capacity: int,
         head: Head,

@@ -7,9 +7,9 @@ and device, so the host never holds much more than the model itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,10 +18,14 @@ from torch import Tensor, nn
 from stepedit_core.errors import CheckpointError
 from stepedit_core.models.quantize import Quantization, WeightOnlyLinear, quantize_linears
 from stepedit_core.models.step1.configuration import Step1Config
-from stepedit_core.models.step1.modeling import Step1ForCausalLM
+from stepedit_core.models.step1.network import Step1Network
 from stepedit_core.models.step1.packed import check_packed_config, read_packed_int4
+from stepedit_core.models.weights import without_weights
 
-__all__ = ["load_step1", "load_weights", "read_config", "read_safetensors"]
+if TYPE_CHECKING:
+    from stepedit_core.models.step1.modeling import Step1ForCausalLM
+
+__all__ = ["load_network", "load_step1", "load_weights", "read_config", "read_safetensors"]
 
 _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
@@ -37,6 +41,9 @@ _SIZES = (
 _MOST_LAYERS = 1000
 
 
+M = TypeVar("M", bound=nn.Module)
+
+
 def load_step1(
     folder: str | Path,
     *,
@@ -44,7 +51,7 @@ def load_step1(
     device: torch.device | str = "cpu",
     quantize: Quantization | None = None,
 ) -> Step1ForCausalLM:
-    """Load the language model of a checkpoint folder, in evaluation mode.
+    """Load the language model of a checkpoint folder as a transformers model.
 
     Args:
         folder: holds ``config.json`` and safetensors files, single or sharded.
@@ -52,14 +59,40 @@ def load_step1(
         device: where the weights go.
         quantize: weight-only quantisation of the decoder stack while loading.
 
+    Returns:
+        The model in evaluation mode.
+
     Raises:
         CheckpointError: if a file is missing, damaged, or of another model.
     """
+    from stepedit_core.models.step1.modeling import Step1ForCausalLM
+
+    return _load(Step1ForCausalLM, folder, dtype, device, quantize)
+
+
+def load_network(
+    folder: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+    quantize: Quantization | None = None,
+) -> Step1Network:
+    """Load the language model for inference alone; arguments and errors as of ``load_step1``."""
+    return _load(Step1Network, folder, dtype, device, quantize)
+
+
+def _load(
+    kind: Callable[[Step1Config], M],
+    folder: str | Path,
+    dtype: torch.dtype | None,
+    device: torch.device | str,
+    quantize: Quantization | None,
+) -> M:
     folder = Path(folder)
     config, packed = read_config(folder)
     dtype = dtype or getattr(config, "dtype", None) or torch.bfloat16
-    with torch.device("meta"):
-        model = Step1ForCausalLM(config)
+    with without_weights():
+        model = kind(config)
     config.dtype = model.config.dtype = dtype
     if quantize is not None:
         quantize_linears(model, quantize)

@@ -1,8 +1,9 @@
-"""Step1: a pre-norm decoder with grouped-query attention and square-root ALiBi.
+"""Step1 as a transformers model: a pre-norm decoder, grouped-query attention, square-root ALiBi.
 
 Layer layout and parameter names are those of the public checkpoint, so its files load
 without renaming. There are no biases and no rotary or learned positions; the output head is
-separate from the embedding.
+separate from the embedding. Importing this module registers ``model_type`` ``step1`` with
+``AutoConfig``, ``AutoModel`` and ``AutoModelForCausalLM``, so no remote code is ever needed.
 """
 
 from __future__ import annotations
@@ -11,13 +12,19 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache, GenerationMixin, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    DynamicCache,
+    GenerationMixin,
+    PreTrainedModel,
+)
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
-from stepedit_core.models.step1.alibi import AlibiBias
-from stepedit_core.models.step1.alignment import AlignmentRule
 from stepedit_core.models.step1.configuration import Step1Config
-from stepedit_core.models.step1.layers import Step1DecoderLayer, Step1RMSNorm
+from stepedit_core.models.step1.layers import Step1RMSNorm
+from stepedit_core.models.step1.network import StackParts, make_head
 
 __all__ = ["Step1ForCausalLM", "Step1Model"]
 
@@ -58,67 +65,19 @@ def _key_validity(mask: Tensor | None) -> Tensor | None:
     return valid
 
 
-class Step1Model(Step1PreTrainedModel):  # type: ignore[no-untyped-call,unused-ignore]
+class Step1Model(Step1PreTrainedModel, StackParts):  # type: ignore[misc,no-untyped-call,unused-ignore]
     """The decoder stack without the output head."""
 
     def __init__(self, config: Step1Config) -> None:
         """Make embedding, layers and the last norm."""
         super().__init__(config)
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.layers = nn.ModuleList(
-            Step1DecoderLayer(config, index) for index in range(config.num_hidden_layers)
-        )
-        self.norm = Step1RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.make_parts(config)
         self.gradient_checkpointing = False
         self.post_init()  # type: ignore[no-untyped-call,unused-ignore]
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the embedding table."""
         return self.embed_tokens
-
-    def bias(
-        self,
-        rows: int,
-        start: int | Tensor,
-        key_valid: Tensor | None = None,
-        alignment: Tensor | None = None,
-    ) -> AlibiBias:
-        """Return the attention bias of ``rows`` queries, the first one at slot ``start``.
-
-        Raises:
-            ValueError: if ``alignment`` is given to a model without the prior, or the reverse.
-        """
-        weight = self.embed_tokens.weight
-        heads = self.config.num_attention_heads
-        setting = self.config.source_alignment
-        if (setting is None) != (alignment is None):
-            raise ValueError(
-                "the model has no source_alignment: leave alignment out"
-                if setting is None
-                else "the model has a source_alignment: give alignment (see alignment_tensor)"
-            )
-        rule = None
-        if setting is not None:
-            rule = AlignmentRule.of(setting, weight.device)
-        return AlibiBias(
-            heads,
-            self.config.num_attention_groups,
-            start=start,
-            rows=rows,
-            dtype=weight.dtype,
-            device=weight.device,
-            key_valid=key_valid,
-            rule=rule,
-            records=alignment,
-        )
-
-    def run(self, ids: Tensor, bias: AlibiBias, past_key_values: Any = None) -> Tensor:
-        """Return the normed hidden states of ``ids``: the plain path for generation loops."""
-        x: Tensor = self.embed_tokens(ids)
-        for layer in self.layers:
-            x = layer(x, bias, past_key_values)
-        normed: Tensor = self.norm(x)
-        return normed
 
     def forward(
         self,
@@ -201,7 +160,7 @@ class Step1ForCausalLM(Step1PreTrainedModel, GenerationMixin):  # type: ignore[m
         """Make the stack and the head."""
         super().__init__(config)
         self.model = Step1Model(config)
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.lm_head = make_head(config)
         self.post_init()  # type: ignore[no-untyped-call,unused-ignore]
 
     def get_input_embeddings(self) -> nn.Module:
@@ -276,3 +235,8 @@ class Step1ForCausalLM(Step1PreTrainedModel, GenerationMixin):  # type: ignore[m
             hidden_states=outputs.hidden_states,
         )
         return output.to_tuple() if return_dict is False else output
+
+
+AutoConfig.register("step1", Step1Config, exist_ok=True)
+AutoModel.register(Step1Config, Step1Model, exist_ok=True)
+AutoModelForCausalLM.register(Step1Config, Step1ForCausalLM, exist_ok=True)
