@@ -20,6 +20,8 @@ OCTAVES = 4.0
 REACH = 4
 """Classes on each side of the likeliest one that its mean is taken over."""
 FILL_REACH = 40
+SMOOTH_REACH = 3
+"""Pitch is averaged over 30 ms to either side: what changes faster is error, heard as roughness."""
 FILL_SHARE = 1e-3
 """Unvoiced frames take their pitch from voiced ones up to 0.4 s away, by this weak weight."""
 LEAST_CONFIDENCE = 1e-4
@@ -84,12 +86,13 @@ def pitch_place(hz: Tensor, classes: int) -> Tensor:
 def _fill_kernel(device: torch.device) -> Tensor:
     away = torch.arange(-FILL_REACH, FILL_REACH + 1, device=device).abs()
     kernel = FILL_SHARE * torch.exp(-away / (FILL_REACH / 6))
-    kernel[FILL_REACH] = 1.0
+    smooth = torch.hann_window(2 * SMOOTH_REACH + 3, periodic=False, device=device)[1:-1]
+    kernel[FILL_REACH - SMOOTH_REACH : FILL_REACH + SMOOTH_REACH + 1] = smooth
     return kernel.view(1, 1, -1)
 
 
 def decode_pitch(classes: Tensor, voicing: Tensor) -> Pitch:
-    """Turn logits into pitch: the mean around the likeliest class, filled where unvoiced.
+    """Turn logits into pitch: the mean around the likeliest class, smoothed, filled where unvoiced.
 
     Args:
         classes: logits ``(batch, frames, classes)``.
@@ -104,6 +107,7 @@ def decode_pitch(classes: Tensor, voicing: Tensor) -> Pitch:
     confidence = torch.sigmoid(voicing)
     weight = confidence.square().clamp_min(LEAST_CONFIDENCE)
     kernel = _fill_kernel(classes.device)
-    spread = F.conv1d(torch.cat([octaves * weight, weight])[:, None], kernel, padding=FILL_REACH)
+    given = torch.cat([octaves * weight, weight])[:, None].double()
+    spread = F.conv1d(given, kernel.double(), padding=FILL_REACH)
     total, norm = spread[:, 0].chunk(2)
-    return Pitch(LOWEST_HZ * torch.exp2(total / norm), confidence)
+    return Pitch(LOWEST_HZ * torch.exp2((total / norm).float()), confidence)
