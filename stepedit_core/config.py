@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -33,6 +34,14 @@ class SamplingConfig(BaseModel):
     """Budget of prompt and output together, in tokens."""
     max_growth: float = Field(default=4.0, ge=1.0)
     """Output is cut at this many times its expected length, and six seconds more."""
+    hold_length: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Where an edit asks for a definite duration, the model may not end before this share of it;
+    0 leaves the end to the model, as the public system does."""
+
+    def filled(self, defaults: Mapping[str, Any]) -> SamplingConfig:
+        """Return the same with a model's own defaults where nothing was set."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return SamplingConfig.model_validate({**defaults, **given})
 
 
 class EngineConfig(BaseModel):

@@ -89,6 +89,8 @@ class Edit(BaseModel):
     """Registered name, snake_case."""
     transcript_routes: ClassVar[frozenset[Route]] = frozenset()
     """Routes that need to know the words spoken."""
+    known_duration: ClassVar[bool] = False
+    """Whether ``length_ratio`` is the duration that is asked for, and not a guess."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

@@ -46,7 +46,8 @@ class Engine(Editing):
     def __init__(self, parts: EngineParts, config: EngineConfig) -> None:
         """Join loaded parts; ``Engine.load`` is the usual way to get here."""
         self.parts = parts
-        self.config = config
+        own = config.sampling.filled(parts.sampling)
+        self.config = config.model_copy(update={"sampling": own})
         self._lock = threading.RLock()
         self._codes: LruCache[DualCodes] = LruCache(config.cache_size)
         self._features: LruCache[Any] = LruCache(config.cache_size)

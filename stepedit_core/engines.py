@@ -42,6 +42,7 @@ class GenerateRequest:
         seed: makes the draw repeatable, alone or in a batch.
         length_ratio: expected output duration over input duration, for budgets.
         free: where generation is confined to, in order; None leaves all free.
+        known_length: whether the ratio is what was asked for, and not a guess.
     """
 
     prompt: Prompt
@@ -50,6 +51,7 @@ class GenerateRequest:
     seed: int = 0
     length_ratio: float = 1.0
     free: tuple[FreeGroups, ...] | None = None
+    known_length: bool = False
 
 
 @runtime_checkable

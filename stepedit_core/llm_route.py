@@ -72,7 +72,9 @@ def request_for(edit: Edit, utterance: Utterance, codes: DualCodes, seed: int) -
     if spans is not None:
         free = free_groups(spans, codes, span_ratio(spans, utterance, ratio))
         ratio = 1 + _growth(free) / codes.groups
-    return GenerateRequest(edit.prompt(utterance), codes, utterance, seed, ratio, free)
+    return GenerateRequest(
+        edit.prompt(utterance), codes, utterance, seed, ratio, free, edit.known_duration
+    )
 
 
 def apply_by_llm(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,6 +16,7 @@ from stepedit_core.models.audio_tokenizer import AudioTokenizer, ReferenceEncode
 from stepedit_core.models.chat import PromptEncoding, preferred_encoding
 from stepedit_core.models.decoder import Decoder
 from stepedit_core.models.features import MelConfig
+from stepedit_core.models.folder_sampling import folder_sampling
 from stepedit_core.models.generation import TokenLayout
 from stepedit_core.models.layout import CheckpointFolders, find_folders
 from stepedit_core.models.speaker import load_speaker
@@ -44,6 +47,7 @@ class EngineParts:
         decoder: codes to audio.
         fingerprint: identifies the weights.
         routes: the better route of each edit that was measured with these weights.
+        sampling: fields of ``SamplingConfig`` that the model sets where the user does not.
     """
 
     name: str
@@ -57,6 +61,7 @@ class EngineParts:
     decoder: Decoder
     fingerprint: str
     routes: RouteTable
+    sampling: Mapping[str, Any] = field(default_factory=dict)
 
     def budget(self, prompt_tokens: int, max_length: int) -> int:
         """Return how many new tokens a prompt leaves room for.
@@ -166,6 +171,7 @@ def load_parts(config: EngineConfig) -> EngineParts:
         decoder=decoder,
         fingerprint=fingerprint(folders),
         routes=RouteTable.load(folders.model),
+        sampling=folder_sampling(folders.model),
     )
 
 

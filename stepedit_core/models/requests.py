@@ -140,7 +140,8 @@ def constraint_of(
             f"shorten the recording by about {over / (1 + request.length_ratio):.1f} s"
         )
     if request.free is None:
-        return grammar(1, most_groups(request, budget, sampling))
+        least = int(sampling.hold_length * expected) if request.known_length else 1
+        return grammar(max(1, least), most_groups(request, budget, sampling))
     spans = [(part.start, part.stop) for part in request.free]
     frees = [Free(part.length, part.length) for part in request.free]
     return mask(request.codes, spans, frees)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -30,81 +30,18 @@ from stepedit_train.assembly.facts import (
     run_facts,
 )
 from stepedit_train.assembly.settings import AssembleSettings
+from stepedit_train.assembly.tables import figure_table, markdown_table, short_table
 from stepedit_train.settings import resolve_path
 
-__all__ = ["CARD", "figure_table", "render_card", "write_card"]
+__all__ = ["CARD", "render_card", "write_card"]
 
 CARD = "MODEL_CARD.md"
 MARKS = ("<!-- figures of the embedded model -->", "<!-- end of the figures -->")
-BESIDE = ("original", "dsp", "world", "identity")
-KINDS = ("real", "synthetic", "all")
-NOT_MEASURED = "The figures of these weights have not been measured yet."
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _value(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
-
-
-def _measured(figure: Figure) -> str:
-    """Return value, interval and number of cases."""
-    if figure.value is None:
-        return "not measured"
-    between = "" if figure.low is None else f" [{_value(figure.low)}, {_value(figure.high)}]"
-    return f"{_value(figure.value)}{between}" + (f" n={figure.n}" if figure.n else "")
-
-
-def _verdict(figures: Sequence[Figure]) -> str:
-    """Return what figures of one name reach together."""
-    if any(figure.passes is None for figure in figures):
-        return "reported only"
-    if not all(figure.passes for figure in figures):
-        return "**missed**"
-    return "goal" if all(figure.reaches_goal for figure in figures) else "gate"
-
-
-def figure_table(figures: Sequence[Figure]) -> str:
-    """Return the figures as a Markdown table, a row for each kind of speech, with all beside."""
-    if not figures:
-        return NOT_MEASURED
-    heads = ("figure", "speech", "value", "gate", "goal", "met", *BESIDE)
-    rows = [
-        (
-            f"{figure.name} ({figure.unit})" if figure.unit else figure.name,
-            figure.kind,
-            _measured(figure),
-            _value(figure.gate),
-            _value(figure.goal),
-            _verdict([figure]),
-            *(_value(figure.beside.get(name)) for name in BESIDE),
-        )
-        for figure in figures
-    ]
-    return _table(heads, rows)
-
-
-def short_table(figures: Sequence[Figure]) -> str:
-    """Return the figures as a Markdown table with one row for each, for a README."""
-    if not figures:
-        return NOT_MEASURED
-    named: dict[str, dict[str, Figure]] = {}
-    for figure in figures:
-        named.setdefault(figure.name, {})[figure.kind] = figure
-    rows = []
-    for name, by_kind in named.items():
-        kinds = [by_kind[kind] for kind in ("real", "synthetic") if kind in by_kind]
-        kinds = kinds or list(by_kind.values())
-        values = [_measured(by_kind[kind]) if kind in by_kind else "" for kind in KINDS]
-        first = kinds[0]
-        unit = f" ({first.unit})" if first.unit else ""
-        limits = (_value(first.gate), _value(first.goal))
-        rows.append((f"{name}{unit}", *values, *limits, _verdict(kinds)))
-    return _table(("figure", *KINDS, "gate", "goal", "met"), rows)
+_KINDS = {
+    "ReferencedMelDecoder": "the mel decoder predicts the mel spectrogram itself, without flow "
+    "matching, and looks the voice up in the reference by attention",
+    "HarmonicNoiseVocoder": "the vocoder sums harmonics and shaped noise",
+}
 
 
 def _state(figures: Sequence[Figure]) -> str:
@@ -162,7 +99,23 @@ def _parts(folder: Path) -> str:
         )
         for name, what, path in rows
     ]
-    return _table(("part", "what it is", "parameters", "stored"), cells)
+    return markdown_table(("part", "what it is", "parameters", "stored"), cells)
+
+
+def _differences(folder: Path) -> str:
+    """Return the parts that differ in kind from the public model, as sentences."""
+    decoder = folder / DECODER_FOLDER
+    classes, config = _classes(decoder), read_config(folder)[0]
+    found = [text for name, text in _KINDS.items() if name in classes.values()]
+    if (decoder / RESEMBLYZER_FILE).is_file():
+        found.insert(0, "the speaker encoder is Resemblyzer's (GE2E) instead of CAM++")
+    if getattr(config, "source_alignment", None) is not None:
+        found.append(
+            "some attention heads of the language model begin with a prior on where in the source "
+            "an answer's token comes from, which knows the rate of the edit: speed is in part "
+            "given, not learned"
+        )
+    return "; ".join(found) or "none"
 
 
 def _data(settings: AssembleSettings) -> tuple[str, str]:
@@ -176,13 +129,13 @@ def _data(settings: AssembleSettings) -> tuple[str, str]:
     ]
     sums = sum(c.hours for c in corpora), sum(c.dev_hours for c in corpora)
     rows.append(("together", "", "", *map(_hours, sums)))
-    text = _table(("corpus", "licence", "speakers", "trained on, h", "validation, h"), rows)
+    text = markdown_table(("corpus", "licence", "speakers", "trained on, h", "validation, h"), rows)
     unseen = sum(c.test_hours for c in corpora)
     text += f"\n\n{_hours(unseen)} h of other speakers were kept for tests and never trained on."
     pairs = pair_facts(resolve_path(settings, path) for path in settings.pairs)
     if pairs:
         table = [(p.name, str(p.pairs), _hours(p.hours)) for p in pairs]
-        text += "\n\n" + _table(("pairs of", "rows", "source and target, h"), table)
+        text += "\n\n" + markdown_table(("pairs of", "rows", "source and target, h"), table)
     return text, ", ".join(licences_of(corpora))
 
 
@@ -202,7 +155,7 @@ def _training(settings: AssembleSettings) -> str:
     if not rows:
         return "Not stated."
     rows.append(("together", "", f"{total:.2f}"))
-    return _table(("run", "steps", "core-hours"), rows)
+    return markdown_table(("run", "steps", "core-hours"), rows)
 
 
 def _routes(folder: Path) -> str:
@@ -210,7 +163,9 @@ def _routes(folder: Path) -> str:
     table = RouteTable.load(folder).routes
     if not table:
         return "There is no table of routes yet: `auto` takes the llm route wherever there is one."
-    return _table(("edit", "better route"), [(f"`{n}`", r) for n, r in sorted(table.items())])
+    return markdown_table(
+        ("edit", "better route"), [(f"`{n}`", r) for n, r in sorted(table.items())]
+    )
 
 
 def render_card(settings: AssembleSettings, folder: Path) -> str:
@@ -224,6 +179,7 @@ def render_card(settings: AssembleSettings, folder: Path) -> str:
         state=_state(figures),
         size=f"{size / 1e6:.1f} MB",
         parts=_parts(folder),
+        differences=_differences(folder),
         data=data,
         licences=licences,
         training=_training(settings),

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import MissingDependencyError, StepeditError
+from stepedit_core.models.folder_sampling import SAMPLING
 from stepedit_core.models.layout import DECODER_FOLDER, TOKENIZER_NAME
 from stepedit_core.models.linguistic.checkpoint import find_funasr
 from stepedit_core.models.semantic import GRAPH as SEMANTIC_GRAPH
@@ -64,6 +65,9 @@ def collect(settings: AssembleSettings, folder: Path) -> None:
     if (flow / FLOW_VERSION).is_file():
         shutil.copyfile(flow / FLOW_VERSION, target / FLOW_VERSION)
     _speaker(settings, folder / DECODER_FOLDER, "speaker" in half)
+    if settings.sampling:
+        content = json.dumps(settings.sampling, indent=2)
+        write_atomically(folder / SAMPLING, f"{content}\n".encode())
 
 
 def _newest(folder: Path) -> Path:

@@ -59,6 +59,8 @@ class AssembleSettings(Settings):
         "speaker",
     )
     """Parts whose weights are stored as float16; they are float32 again when loaded on a CPU."""
+    sampling: dict[str, float | int | bool] = Field(default_factory=dict)
+    """Fields of ``SamplingConfig`` that the model sets where its user does not."""
     max_bytes: int = Field(default=MAX_BYTES, ge=1)
     """A larger folder is refused."""
     figures: Path | None = None

@@ -1,0 +1,47 @@
+"""Rules of picking that come with a model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stepedit_core.codes import DualCodes
+from stepedit_core.config import SamplingConfig
+from stepedit_core.engines import GenerateRequest
+from stepedit_core.errors import CheckpointError
+from stepedit_core.models.constraints import Free
+from stepedit_core.models.folder_sampling import SAMPLING, folder_sampling
+from stepedit_core.models.requests import constraint_of
+from stepedit_core.prompt import Prompt
+from stepedit_core.testing import speech_like
+
+
+def test_a_model_sets_what_its_user_does_not(tmp_path: Path) -> None:
+    assert folder_sampling(tmp_path) == {}
+    (tmp_path / SAMPLING).write_text(json.dumps({"temperature": 0.2, "hold_length": 0.9}))
+    defaults = folder_sampling(tmp_path)
+    chosen = SamplingConfig(temperature=1.0, top_k=5).filled(defaults)
+    assert chosen == SamplingConfig(temperature=1.0, top_k=5, hold_length=0.9)
+    assert SamplingConfig().filled({}) == SamplingConfig()
+
+
+@pytest.mark.parametrize("content", ["{", '{"temprature": 1}', '{"temperature": -1}'])
+def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / SAMPLING).write_text(content)
+    with pytest.raises(CheckpointError, match=r"sampling\.json"):
+        folder_sampling(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("known", "hold", "least"), [(True, 0.9, 18), (True, 0, 1), (False, 0.9, 1)]
+)
+def test_only_a_definite_duration_is_held(known: bool, hold: float, least: int) -> None:
+    codes = DualCodes.from_interleaved([0, 0, 1024, 1024, 1024] * 10)
+    request = GenerateRequest(
+        Prompt.edit("Slower."), codes, speech_like(1.2), length_ratio=2.0, known_length=known
+    )
+    made = constraint_of(request, [1, 2], 5000, SamplingConfig(hold_length=hold))
+    assert len(made) == 1 and isinstance(made[0], Free)
+    assert made[0].min_groups == least
