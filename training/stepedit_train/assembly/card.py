@@ -160,8 +160,8 @@ def _training(settings: AssembleSettings) -> str:
 
 def _routes(folder: Path) -> str:
     """Return which route ``auto`` takes for which edit."""
-    table = RouteTable.load(folder).routes
-    if not table:
+    routes = RouteTable.load(folder).routes
+    if not routes:
         return "There is no table of routes yet: `auto` takes the llm route wherever there is one."
     return markdown_table(
         ("edit", "better route"), [(f"`{n}`", r) for n, r in sorted(table.items())]
