@@ -163,9 +163,8 @@ def _routes(folder: Path) -> str:
     routes = RouteTable.load(folder).routes
     if not routes:
         return "There is no table of routes yet: `auto` takes the llm route wherever there is one."
-    return markdown_table(
-        ("edit", "better route"), [(f"`{n}`", r) for n, r in sorted(table.items())]
-    )
+    rows = [(f"`{name}`", route) for name, route in sorted(routes.items())]
+    return markdown_table(("edit", "better route"), rows)
 
 
 def render_card(settings: AssembleSettings, folder: Path) -> str:
