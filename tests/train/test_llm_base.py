@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from stepedit_train.settings import load_settings
 from stepedit_train.sft.base import BaseSettings, make_base
 from stepedit_train.sft.packing import save_examples
 from stepedit_train.sft.phrases import TURN_HEADS, constant_pieces, example_edits, prompt_phrases
+from stepedit_train.sft.replay import ReplaySettings
 from stepedit_train.sft.rows import Example
 from stepedit_train.sft.stage import SftSettings, train_sft
 from stepedit_train.sft.watching import free_run_figures
@@ -21,7 +24,7 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.models.chat import preferred_encoding
 from stepedit_core.models.generation import TokenLayout
 from stepedit_core.models.requests import aligned_prompt
-from stepedit_core.models.step1 import load_step1
+from stepedit_core.models.step1 import DEFAULT_ALIGNMENT, load_step1
 from stepedit_core.models.text import ByteTokenizer, TextTokenizer
 from stepedit_core.registry import get_registry
 from stepedit_core.testing import speech_like
@@ -135,8 +138,6 @@ def test_copying_is_learned_within_some_steps(tmp_path: Path) -> None:
         examples.append(
             Example(str(number), "denoise", f"s{number}", ids, len(made.ids), made.alignment)
         )
-    from collections import Counter
-
     save_examples(tmp_path / "rows.npz", examples, Counter())
     settings = SftSettings.model_validate(
         {
@@ -151,3 +152,11 @@ def test_copying_is_learned_within_some_steps(tmp_path: Path) -> None:
     assert figures["denoise_linguistic"] > 0.8 and figures["denoise_semantic"] > 0.8
     assert figures["denoise_length"] < 0.1
     assert json.loads((tmp_path / "run" / "model" / "config.json").read_text())["source_alignment"]
+
+
+def test_the_shipped_configs_are_valid() -> None:
+    configs = Path(__file__).parents[2] / "training" / "configs" / "embedded"
+    made = load_settings(BaseSettings, configs / "llm-base.toml")
+    assert [head.setting for head in made.alignment] == list(DEFAULT_ALIGNMENT)
+    assert load_settings(SftSettings, configs / "llm.toml").noise.is_on
+    load_settings(ReplaySettings, configs / "replay.toml")

@@ -18,6 +18,7 @@ from stepedit_train.sft.mixture import PackedBatches, collate, read_mixture
 from stepedit_train.sft.noise import NoiseSettings, with_noise
 from stepedit_train.sft.packing import load_examples, read_cached, save_examples
 from stepedit_train.sft.rows import Example, read_examples
+from stepedit_train.sft.timing import on_the_sources_clock
 from stepedit_train.sft.watching import SaveByClock, free_run_figures, spread
 
 from stepedit_core.errors import StepeditError
@@ -181,3 +182,38 @@ def test_the_clock_asks_for_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None
     assert asks() and asks()
     watcher.on_save(None, None, None)
     assert not asks()
+
+
+def clocked(pace: float = 1.0, **changes: float | None) -> tuple[list[int], Alignment]:
+    """A target of four groups whose source has ten; both last 1.2 s."""
+    answer = (BASE + codes(2, 4).interleave()).tolist()
+    row: dict[str, Any] = {
+        "source_start": -0.05, "target_start": 0.3, "source_seconds": 1.2, "target_seconds": 1.2,
+    }  # fmt: skip
+    place = Alignment(5, 55, 60, "audio", ((0.0, pace),))
+    return on_the_sources_clock(row | changes, answer, place)
+
+
+def test_cut_silence_is_put_back_and_the_rest_is_moved() -> None:
+    answer, place = clocked()
+    assert len(answer) == 50
+    tail = answer[30:35]
+    assert answer[:15] == tail * 3 and answer[35:] == tail * 3
+    assert answer[15:35] == (BASE + codes(2, 4).interleave()).tolist()
+    # 0.35 s are 2.92 groups: three were put back, so the target now runs 0.08 of one behind.
+    assert place.bends == ((pytest.approx(3 - 0.35 / 0.12), 1.0),)
+    faster, place = clocked(2.0, target_start=0.1, target_seconds=0.6)
+    assert faster[5:25] == answer[15:35] and len(faster) == 25
+    assert place.bends == ((pytest.approx(1 - (0.1 + 0.05 / 2) / 0.12), 2.0),)
+    early, place = clocked(target_start=-0.41)
+    assert early[:20] == answer[15:35] and place.bends == ((pytest.approx(3.0), 1.0),)
+
+
+def test_targets_with_another_clock_stay_as_they_are() -> None:
+    plain = (BASE + codes(2, 4).interleave()).tolist()
+    unknown: list[dict[str, float | None]] = [
+        {"target_seconds": 1.0}, {"source_start": None}, {"target_start": None},
+    ]  # fmt: skip
+    for changes in unknown:
+        answer, place = clocked(**changes)
+        assert answer == plain and place.bends == ((0.0, 1.0),)

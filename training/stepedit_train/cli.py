@@ -13,15 +13,34 @@ __all__ = ["train"]
 
 @click.command(short_help="Train one stage of a model, resumable.")
 @click.argument("stage", type=click.Choice(tuple(STAGES)))
-@click.option(
-    "--config",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Settings of the stage, as TOML.",
-)
+@click.option("--config", type=click.Path(path_type=Path), help="Settings of the stage, as TOML.")
 @click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="Change a setting.")
-def train(stage: str, config: Path, given: tuple[str, ...]) -> None:
-    """Train STAGE with the settings of a file.
+@click.option("--edits", metavar="NAME[,NAME]", help="sft: add these edits to a trained model.")
+@click.option("--base", default="embedded", help="With --edits: the model, a folder or a name.")
+@click.option(
+    "--pairs",
+    default=Path("pairs"),
+    type=click.Path(path_type=Path),
+    help="With --edits: folder around the folders of `stepedit pairs`, one named as each edit.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="With --edits: folder of the run.")
+@click.option(
+    "--replay",
+    default=1.0,
+    type=click.FloatRange(min=0),
+    help="With --edits: rows of the old edits for each row of the new ones.",
+)
+def train(
+    stage: str,
+    config: Path | None,
+    given: tuple[str, ...],
+    edits: str | None,
+    base: str,
+    pairs: Path,
+    out: Path | None,
+    replay: float,
+) -> None:
+    """Train STAGE with the settings of a file, or add edits to a trained model.
 
     Calling it again with the same settings goes on from the last checkpoint, onto the same
     loss curve; a run that has finished says so and does nothing.
@@ -29,6 +48,19 @@ def train(stage: str, config: Path, given: tuple[str, ...]) -> None:
     \b
     stepedit train data --config training/configs/embedded/data.toml
     stepedit train sft --config training/configs/sft.toml --set steps=500
+    stepedit train sft --edits my_edit --base embedded --pairs pairs --out my-model
     """  # noqa: D301 -- click reads the backspace as "keep these lines"
-    for line in run_stage(stage, config, given):
+    if edits is None:
+        if config is None:
+            raise click.UsageError("give --config FILE (or, for sft, --edits NAME)")
+        lines = run_stage(stage, config, given)
+    elif stage != "sft" or config is not None or out is None:
+        raise click.UsageError("--edits goes with the stage sft and --out DIR, without --config")
+    else:
+        from stepedit_train.sft.adding import adding_settings
+        from stepedit_train.sft.stage import train_sft
+
+        names = [name.strip() for name in edits.split(",")]
+        lines = train_sft(adding_settings(names, base, pairs, out, given, replay))
+    for line in lines:
         click.echo(line)

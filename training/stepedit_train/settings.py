@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from stepedit_core.edit import explain_validation
 from stepedit_core.errors import StepeditError
 
-__all__ = ["Settings", "load_settings", "resolve_path"]
+__all__ = ["Settings", "apply_changes", "check_settings", "load_settings", "resolve_path"]
 
 S = TypeVar("S", bound="Settings")
 
@@ -50,6 +50,16 @@ def _change(data: dict[str, Any], text: str) -> None:
     table[last] = parsed
 
 
+def apply_changes(data: dict[str, Any], given: Iterable[str]) -> None:
+    """Carry out changes, ``name=value`` with dots for tables, on the data of settings.
+
+    Raises:
+        StepeditError: if one is not of that form.
+    """
+    for text in given:
+        _change(data, text)
+
+
 def load_settings(kind: type[S], path: Path, given: Iterable[str] = ()) -> S:
     """Read the settings of a stage.
 
@@ -67,8 +77,7 @@ def load_settings(kind: type[S], path: Path, given: Iterable[str] = ()) -> S:
         raise StepeditError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StepeditError(f"{path}: is not TOML ({error})") from error
-    for text in given:
-        _change(data, text)
+    apply_changes(data, given)
     folder = path.resolve().parent
     data["base"] = folder / str(data.get("base", ""))
     return check_settings(kind, data, str(path))

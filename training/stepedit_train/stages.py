@@ -26,6 +26,7 @@ STAGES: dict[str, tuple[str, str, str]] = {
     "mel": ("mel.stage", "MelSettings", "train_mel"),
     "mel-export": ("mel.export", "MelExportSettings", "export_mel"),
     "llm-base": ("sft.base", "BaseSettings", "make_base"),
+    "replay": ("sft.replay", "ReplaySettings", "make_replay"),
     "sft": ("sft.stage", "SftSettings", "train_sft"),
     "assemble": ("assembly.stage", "AssembleSettings", "assemble"),
     "card": ("assembly.stage", "AssembleSettings", "make_card"),

@@ -31,7 +31,9 @@ from stepedit_train.sft.watching import FreeRuns, FreeRunSettings, SaveByClock
 __all__ = ["LoraSettings", "SftSettings", "complete_checkpoint", "train_sft"]
 
 ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-TOKENIZER_FILES = ("tokenizer_config.json", "tokenizer.model", "special_tokens_map.json")
+KEPT_FILES = (
+    "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "replay.npz",
+)  # fmt: skip
 
 
 class LoraSettings(Settings):
@@ -191,7 +193,7 @@ def _save(trainer: Any, settings: SftSettings, base: Path, out: Path, dtype: tor
         model = model.merge_and_unload()
     model.config.use_cache = True
     model.to(dtype).save_pretrained(str(out / "model"))
-    for name in TOKENIZER_FILES:
+    for name in KEPT_FILES:
         if (base / name).is_file():
             shutil.copyfile(base / name, out / "model" / name)
     for name in (DECODER_FOLDER, TOKENIZER_NAME):

@@ -36,8 +36,8 @@ def on_the_sources_clock(
         answer: interleaved ids of the target.
         alignment: the expected one.
     """
-    times = [row.get(name) for name in ("source_start", "target_start")]
-    lengths = [row.get(name) for name in ("source_seconds", "target_seconds")]
+    times: list[Any] = [row.get(name) for name in ("source_start", "target_start")]
+    lengths: list[Any] = [row.get(name) for name in ("source_seconds", "target_seconds")]
     if None in times + lengths or alignment.kind != "audio" or len(alignment.bends) != 1:
         return answer, alignment
     pace = alignment.bends[0][1]
