@@ -158,5 +158,6 @@ def test_the_shipped_configs_are_valid() -> None:
     configs = Path(__file__).parents[2] / "training" / "configs" / "embedded"
     made = load_settings(BaseSettings, configs / "llm-base.toml")
     assert [head.setting for head in made.alignment] == list(DEFAULT_ALIGNMENT)
-    assert load_settings(SftSettings, configs / "llm.toml").noise.is_on
+    for name in ("llm-1.toml", "llm.toml"):
+        assert load_settings(SftSettings, configs / name).noise.is_on
     load_settings(ReplaySettings, configs / "replay.toml")

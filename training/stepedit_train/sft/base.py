@@ -53,7 +53,7 @@ class BaseSettings(Settings):
     """Folder of the model."""
     hidden_size: int = Field(default=256, ge=8)
     """Width."""
-    layers: int = Field(default=6, ge=1)
+    layers: int = Field(default=4, ge=1)
     """Decoder layers."""
     heads: int = Field(default=8, ge=1)
     """Query heads."""
