@@ -96,7 +96,7 @@ def test_the_command_adds_an_edit(tmp_path: Path, model: Path) -> None:
     asked += ["--set", "device=cpu", "--set", "tensorboard=false", "--set", "dev_share=0.0"]
     result = CliRunner().invoke(group, asked)
     assert result.exit_code == 0, result.output
-    assert "8 examples to train on" in result.output
+    assert "9 examples to train on" in result.output
     assert load_step1(tmp_path / "out" / "model").config.source_alignment is not None
     assert (tmp_path / "out" / "model" / REPLAY).is_file()
     for wrong in (["train", "sft"], [*asked[:1], "semantic", *asked[2:]], asked[:-8][:6]):

@@ -105,6 +105,8 @@ def test_cached_rows_are_those_of_the_shards(
     with monkeypatch.context() as patch:
         patch.setattr("stepedit_train.sft.packing.read_examples", None)
         assert read_cached(folder, ByteTokenizer(), "r1", **asked) == fresh
+    none, why = read_cached(folder, ByteTokenizer(), "r1", max_tokens=50, cache=asked["cache"])
+    assert not none and why["longer than 50 tokens"] == 2
     phrased = ByteTokenizer(phrases=["Add much hiss.\n"])
     shorter = read_cached(folder, phrased, "r1", **asked)[0]
     assert len(shorter[0].ids) < len(fresh[0][0].ids)

@@ -11,14 +11,14 @@ import numpy as np
 
 from stepedit_core.atomic import replace_file
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.chat import PromptEncoding
+from stepedit_core.models.chat import MAX_TOKENS, PromptEncoding
 from stepedit_core.models.step1 import Alignment, alignment_tensor
 from stepedit_core.models.text import TextTokenizer
 from stepedit_train.sft.rows import Example, read_examples, shard_paths
 
 __all__ = ["load_examples", "read_cached", "save_examples"]
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 def save_examples(path: Path, examples: Sequence[Example], skipped: Counter[str]) -> None:
@@ -86,8 +86,8 @@ def _alignment(record: list[float]) -> Alignment:
     return Alignment(int(start), int(stop), int(answer), "audio" if audio else "text", used)
 
 
-def _key(folder: Path, tokenizer: TextTokenizer, encoding: str, max_tokens: int) -> str:
-    digest = hashlib.sha256(f"{_FORMAT} {encoding} {max_tokens} {folder}".encode())
+def _key(folder: Path, tokenizer: TextTokenizer, encoding: str) -> str:
+    digest = hashlib.sha256(f"{_FORMAT} {encoding} {folder}".encode())
     for path in shard_paths(folder):
         state = path.stat()
         digest.update(f"{path.name} {state.st_size} {state.st_mtime_ns}\n".encode())
@@ -106,8 +106,8 @@ def read_cached(
 ) -> tuple[list[Example], Counter[str]]:
     """Return ``read_examples`` of a pair folder, from the cache where it still holds.
 
-    The key holds shards, vocabulary, encoding and ``max_tokens``, but not the plugins' words:
-    clear the cache folder after changing a prompt.
+    The key holds shards, vocabulary and encoding, but not the plugins' words: clear the cache
+    folder after changing a prompt.
 
     Args:
         folder: of a run of `stepedit pairs`.
@@ -118,10 +118,14 @@ def read_cached(
     """
     if cache is None:
         return read_examples(folder, tokenizer, encoding, max_tokens=max_tokens)
-    path = cache / f"{folder.name}-{_key(folder, tokenizer, encoding, max_tokens)}.npz"
+    path = cache / f"{folder.name}-{_key(folder, tokenizer, encoding)}.npz"
     if path.is_file():
-        return load_examples(path)
-    examples, skipped = read_examples(folder, tokenizer, encoding, max_tokens=max_tokens)
-    if examples:
-        save_examples(path, examples, skipped)
-    return examples, skipped
+        examples, skipped = load_examples(path)
+    else:
+        examples, skipped = read_examples(folder, tokenizer, encoding, max_tokens=MAX_TOKENS)
+        if examples:
+            save_examples(path, examples, skipped)
+    short = [one for one in examples if len(one.ids) <= max_tokens]
+    if len(short) < len(examples):
+        skipped[f"longer than {max_tokens} tokens"] += len(examples) - len(short)
+    return short, skipped

@@ -32,6 +32,8 @@ class ReplaySettings(Settings):
     """What the model was trained on; shares are not looked at."""
     out: Path | None = None
     """The file; None is ``replay.npz`` in the model's folder."""
+    cache: Path | None = None
+    """``examples`` folder of the training run, so that rows need not be tokenised again."""
     rows: int = Field(default=2000, ge=1)
     """Rows, the same number of every edit as far as there are so many."""
     max_tokens: int = Field(default=450, ge=16)
@@ -70,6 +72,7 @@ def make_replay(settings: ReplaySettings) -> Iterator[str]:
         max_tokens=settings.max_tokens,
         dev_share=settings.dev_share,
         seed=settings.seed,
+        cache=None if settings.cache is None else resolve_path(settings, settings.cache),
     )
     chosen = chosen_rows(mixture.train, settings.rows, settings.seed)
     # Names are long and not needed; speakers keep validation apart.
