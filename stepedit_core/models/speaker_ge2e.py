@@ -44,7 +44,7 @@ def prepare_voice(samples: FloatArray, sample_rate: int) -> FloatArray:
     Returns:
         float32, shape ``(m,)``; digital silence stays as it is.
     """
-    signal = torch.as_tensor(np.asarray(samples, np.float32))
+    signal = torch.tensor(np.asarray(samples, np.float32))
     wave = resample(signal[None], sample_rate, SPEAKER_RATE)[0].numpy()
     rms = float(np.sqrt(np.mean(wave.astype(np.float64) ** 2))) if len(wave) else 0.0
     gain = 10 ** (LEVEL_DBFS / 20) / rms if rms > 0 else 1.0
