@@ -36,6 +36,7 @@ TEXT_FILES = (
     "tokenizer_config.json",
 )
 CENTROIDS = "linguistic_tokenizer.npy"
+REPLAY = "replay.npz"
 FLOW_VERSION = "FLOW_VERSION"
 
 
@@ -65,6 +66,8 @@ def collect(settings: AssembleSettings, folder: Path) -> None:
     if (flow / FLOW_VERSION).is_file():
         shutil.copyfile(flow / FLOW_VERSION, target / FLOW_VERSION)
     _speaker(settings, folder / DECODER_FOLDER, "speaker" in half)
+    if settings.replay is not None:
+        shutil.copyfile(resolve_path(settings, settings.replay), folder / REPLAY)
     if settings.sampling:
         content = json.dumps(settings.sampling, indent=2)
         write_atomically(folder / SAMPLING, f"{content}\n".encode())

@@ -61,6 +61,8 @@ class AssembleSettings(Settings):
     """Parts whose weights are stored as float16; they are float32 again when loaded on a CPU."""
     sampling: dict[str, float | int | bool] = Field(default_factory=dict)
     """Fields of ``SamplingConfig`` that the model sets where its user does not."""
+    replay: Path | None = None
+    """Rows against forgetting that the replay stage wrote, to be shipped."""
     max_bytes: int = Field(default=MAX_BYTES, ge=1)
     """A larger folder is refused."""
     figures: Path | None = None
