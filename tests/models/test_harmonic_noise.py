@@ -214,6 +214,16 @@ def test_a_checkpoint_with_half_weights_loads(tmp_path: Path) -> None:
     )
 
 
+def test_synthesis_does_not_spoil_later_training() -> None:
+    vocoder, mel = HarmonicNoiseVocoder(**SIZES | {"bands": 23}), torch.full((1, 80, 10), -4.0)
+    vocoder.synthesize(mel, [SeededSourceNoise(0)])  # fills the caches, in inference mode
+    pitch = constant(150.0, 10)
+    filters = vocoder.filters(mel, pitch)
+    wave = vocoder.render(filters, vocoder.pulses(pitch.hz), torch.zeros(1, 4800))
+    wave.sum().backward()
+    assert vocoder.enter.weight.grad is not None
+
+
 def test_an_odd_hop_is_refused() -> None:
     with pytest.raises(ValueError, match="hop_size 481"):
         HarmonicNoiseVocoder(hop_size=481)

@@ -92,7 +92,9 @@ def test_the_vocoder_learns_and_core_reads_it(tmp_path: Path) -> None:
     assert written == [f"{a}-{b}.wav" for a in ("first", "last") for b in ("recording", "spoken")]
 
     out = tmp_path / "decoder"
-    wanted = VocoderExportSettings(run=tmp_path / "run", out=out, sizes=VocoderSizes.model_validate(SIZES))
+    wanted = VocoderExportSettings(
+        run=tmp_path / "run", out=out, sizes=VocoderSizes.model_validate(SIZES)
+    )
     assert "step 20" in next(iter(export_vocoder(wanted)))
     (out / "cosyvoice.yaml").write_text(YAML + (out / "hift.yaml").read_text())
     torch.save(tiny_flow().state_dict(), out / "flow.pt")

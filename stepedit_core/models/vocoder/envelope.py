@@ -33,13 +33,16 @@ def band_places(bands: int, sample_rate: int) -> npt.NDArray[np.float64]:
     return np.asarray(places, dtype=np.float64)
 
 
+# What is cached must not be an inference tensor: training may ask for it later.
 @functools.lru_cache(maxsize=8)
+@torch.inference_mode(False)
 def to_bins(bands: int, n_fft: int, sample_rate: int, device: torch.device) -> Tensor:
     """Return the matrix ``(bins, bands)`` that spreads coarse bands over a transform's bins."""
     return _interpolation(band_places(bands, sample_rate), n_fft, sample_rate).to(device)
 
 
 @functools.lru_cache(maxsize=8)
+@torch.inference_mode(False)
 def _mel_to_bins(config: MelConfig, n_fft: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return matrix ``(bins, mels)`` and offset ``(bins, 1)`` from log mel to log envelope."""
     rate, top = config.sampling_rate, config.fmax or config.sampling_rate / 2

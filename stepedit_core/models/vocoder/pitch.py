@@ -83,6 +83,7 @@ def pitch_place(hz: Tensor, classes: int) -> Tensor:
 
 
 @functools.lru_cache(maxsize=4)
+@torch.inference_mode(False)
 def _fill_kernel(device: torch.device) -> Tensor:
     away = torch.arange(-FILL_REACH, FILL_REACH + 1, device=device).abs()
     kernel = FILL_SHARE * torch.exp(-away / (FILL_REACH / 6))
