@@ -97,8 +97,9 @@ def gumbel_noise(keys: Tensor, tokens: int) -> Tensor:
     word = ((word ^ (word >> 16)) * 0x85EBCA6B) & _WORD
     word = ((word ^ (word >> 13)) * 0xC2B2AE35) & _WORD
     word = word ^ (word >> 16)
-    # 24 bits are what float32 holds exactly; the half keeps both logarithms finite.
-    uniform = ((word >> 8).float() + 0.5) * 2**-24
+    # 24 bits are what float32 holds exactly; the half keeps the logarithm of the smallest finite.
+    # The largest would round to 1, whose noise is infinite and would beat what is forbidden.
+    uniform = (((word >> 8).float() + 0.5) * 2**-24).clamp(max=1 - 2**-24)
     return -torch.log(-torch.log(uniform))
 
 

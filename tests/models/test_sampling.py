@@ -24,6 +24,15 @@ def draws(logits: torch.Tensor, sampling: Sampling, count: int = 40_000) -> torc
     return torch.bincount(picked, minlength=logits.shape[-1]) / count
 
 
+def test_the_largest_noise_is_finite_and_never_picks_what_is_forbidden() -> None:
+    key, place = torch.tensor([4370]), 2853  # where the hash's upper 24 bits are all ones
+    noise = gumbel_noise(key, 5121)[0]
+    assert torch.isfinite(noise).all() and int(noise.argmax()) == place
+    logits = torch.full((1, 5121), -torch.inf)
+    logits[0, 7] = 0.0
+    assert pick(logits, Sampling(), key).tolist() == [7]
+
+
 def test_keys_depend_on_the_seed_alone() -> None:
     batch = noise_keys([3, 9], 50)
     assert torch.equal(batch[1], noise_keys([9], 50)[0])
