@@ -175,9 +175,11 @@ def _tempo(run: Run, item: Item, lines: Mapping[str, Line], condition: str) -> N
     """Return the speech time of an output over the speech time asked for.
 
     Speech time, not duration: tokenizers of this family cut the silence at both ends, which a
-    duration would count as tempo.
+    duration would count as tempo. Where no speech was found it is the duration after all.
     """
     speech = _scored("factor_speech", float("inf"))(run, item, lines, condition)
+    if speech is None:
+        speech = _scored("factor_total", float("inf"))(run, item, lines, condition)
     asked = _scored("factor_asked", 1.0)(run, item, lines, condition)
     return None if speech is None or asked is None else (float(asked[0] / speech[0]),)
 
