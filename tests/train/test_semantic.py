@@ -69,6 +69,9 @@ def test_the_graph_gives_the_codes_of_torch(tmp_path: Path) -> None:
     )
     lines = list(export_semantic(wanted))
     assert "100.0% of" in lines[0]
+    # The exporter notes where every node comes from: nothing of this machine may travel with it.
+    graph = (tmp_path / "tokenizer" / "speech_tokenizer_v1.onnx").read_bytes()
+    assert b"stepedit_train" not in graph and b"site-packages" not in graph
     tokenizer = OnnxSemanticTokenizer.load(tmp_path / "tokenizer", threads=1)
     rng = np.random.default_rng(0)
     signals = [rng.standard_normal(n).astype(np.float32) * 0.1 for n in (8000, 8000, 16_000)]

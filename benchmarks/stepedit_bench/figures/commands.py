@@ -103,7 +103,9 @@ def _measure(settings: Settings, engine: str) -> Path:
         run = measure_all(settings, loaded, on_line=show)
     cost = None if settings.quick or loaded is None else _cost(run, engine, settings.finished)
     pictures = [] if settings.quick or loaded is None else draw_rows(run)
-    command = shlex.join(["stepedit", *sys.argv[1:]])
+    # Whole paths tell of the machine, not of the measurement, and figures travel.
+    given = [Path(word).name if word.startswith("/") else word for word in sys.argv[1:]]
+    command = shlex.join(["stepedit", *given])
     return write_figures(run, settings, loaded, cost, command, pictures)
 
 

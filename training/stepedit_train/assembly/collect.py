@@ -25,6 +25,7 @@ from stepedit_train.assembly.settings import AssembleSettings
 from stepedit_train.assembly.shrink import save_centroids, save_graph, save_tensors
 from stepedit_train.linguistic.export import MODEL_FOLDER
 from stepedit_train.settings import resolve_path
+from stepedit_train.sft.replay import REPLAY
 
 __all__ = ["collect", "read_resemblyzer"]
 
@@ -36,7 +37,6 @@ TEXT_FILES = (
     "tokenizer_config.json",
 )
 CENTROIDS = "linguistic_tokenizer.npy"
-REPLAY = "replay.npz"
 FLOW_VERSION = "FLOW_VERSION"
 
 

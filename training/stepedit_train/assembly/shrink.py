@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from stepedit_core.atomic import replace_file, write_atomically
 from stepedit_core.errors import MissingDependencyError, StepeditError
 
-__all__ = ["halve_tensors", "save_centroids", "save_graph", "save_tensors"]
+__all__ = ["halve_tensors", "save_centroids", "save_graph", "save_tensors", "without_traces"]
 
 LEAST_VALUES = 1024
 """Smaller tensors of a graph stay as they are: they weigh nothing."""
@@ -52,6 +53,19 @@ def save_centroids(source: Path, path: Path, *, half: bool) -> None:
     replace_file(path, write)
 
 
+def without_traces(model: Any) -> Any:
+    """Take out of an ONNX model where each node comes from: stack traces, with folders in them."""
+    graph = model.graph
+    parts = [model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info]
+    parts += graph.initializer
+    for function in model.functions:
+        parts += [function, *function.node]
+    for part in parts:
+        del part.metadata_props[:]
+        part.doc_string = ""
+    return model
+
+
 def save_graph(source: Path, path: Path, *, half: bool) -> None:
     """Copy an ONNX graph; where asked, its large weights are float16 and cast when it is opened.
 
@@ -70,7 +84,7 @@ def save_graph(source: Path, path: Path, *, half: bool) -> None:
         raise MissingDependencyError(
             "changing a graph needs onnx: pip install 'stepedit[train]'"
         ) from error
-    model = onnx.load(str(source))
+    model = without_traces(onnx.load(str(source)))
     casts = []
     for tensor in model.graph.initializer:
         if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < LEAST_VALUES:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 
-from stepedit_core.atomic import replace_file
+from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import MissingDependencyError, StepeditError
 from stepedit_core.models.features import whisper_log_mel
 from stepedit_core.models.semantic import GRAPH, OnnxSemanticTokenizer
+from stepedit_train.assembly.shrink import without_traces
 from stepedit_train.checkpoints import latest_checkpoint, read_checkpoint
 from stepedit_train.data.cache import Cache
 from stepedit_train.semantic.model import SemanticEncoder, SemanticSizes
@@ -67,7 +68,8 @@ def _write(encoder: SemanticEncoder, bins: int, path: Path) -> None:
         )
     if program is None:
         raise StepeditError(f"{path}: torch gave no graph")
-    replace_file(path, lambda partial: program.save(str(partial), external_data=False))
+    model = without_traces(program.model_proto)
+    write_atomically(path, model.SerializeToString())
 
 
 def export_semantic(settings: SemanticExportSettings) -> Iterator[str]:
