@@ -40,8 +40,7 @@ class SamplingConfig(BaseModel):
 
     def filled(self, defaults: Mapping[str, Any]) -> SamplingConfig:
         """Return the same with a model's own defaults where nothing was set."""
-        given = {name: getattr(self, name) for name in self.model_fields_set}
-        return SamplingConfig.model_validate({**defaults, **given})
+        return SamplingConfig.model_validate({**defaults, **self.model_dump(exclude_unset=True)})
 
 
 class EngineConfig(BaseModel):

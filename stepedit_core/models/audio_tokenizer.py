@@ -154,7 +154,5 @@ class ReferenceEncoder:
             AudioError: if the reference is empty, not finite, or too short for one frame.
         """
         limited = limit_peak(check_samples(samples, sample_rate))
-        first = round(start * sample_rate)
-        heard = np.pad(limited, (max(-first, 0), 0))[max(first, 0) :]
-        mel = prompt_mel(torch.tensor(heard), sample_rate, self.mel)
+        mel = prompt_mel(torch.tensor(limited), sample_rate, self.mel, start)
         return PromptFeatures(mel, self.speaker.embed(limited, sample_rate))

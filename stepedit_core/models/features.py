@@ -105,13 +105,16 @@ def whisper_log_mel(samples: Tensor, n_mels: int = 128) -> Tensor:
     return (log_mel + 4.0) / 4.0
 
 
-def prompt_mel(samples: Tensor, sample_rate: int, config: MelConfig | None = None) -> Tensor:
+def prompt_mel(
+    samples: Tensor, sample_rate: int, config: MelConfig | None = None, start: float = 0.0
+) -> Tensor:
     """Return the natural-log mel spectrogram of a reference, as the decoder was trained on.
 
     Args:
         samples: float32, shape ``(n,)``, peak limited, untrimmed.
         sample_rate: Hz; resampled to ``config.sampling_rate`` where it differs.
         config: published settings if None.
+        start: second at which the first frame begins; before 0 there is silence.
 
     Returns:
         float32, shape ``(1, frames, config.num_mels)``.
@@ -120,6 +123,8 @@ def prompt_mel(samples: Tensor, sample_rate: int, config: MelConfig | None = Non
         AudioError: if the reference is shorter than half a window.
     """
     conf = config or MelConfig()
+    first = round(start * sample_rate)
+    samples = F.pad(samples, (max(-first, 0), 0))[max(first, 0) :]
     y = resample(samples[None], sample_rate, conf.sampling_rate)
     pad = (conf.n_fft - conf.hop_size) // 2
     shortest = max(pad + 1, conf.n_fft - 2 * pad)

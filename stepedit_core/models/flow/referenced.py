@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from stepedit_core.models.flow.convnext import ConvNeXtBlock, masked, time_mask
+from stepedit_core.models.convnext import ConvNeXtBlock, masked, time_mask
 from stepedit_core.models.flow.lookup import ReferenceAttention, RowEmbedding
 from stepedit_core.models.flow.model import FlowInput
 from stepedit_core.models.flow.noise import FlowNoise

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stepedit_core.models.convnext import ConvNeXtBlock
 from stepedit_core.models.features import MelConfig
-from stepedit_core.models.vocoder.convnext import ConvNeXtBlock
 from stepedit_core.models.vocoder.envelope import envelope_of_mel, minimum_phase, to_bins
 from stepedit_core.models.vocoder.excitation import phase_of, pulse_train
 from stepedit_core.models.vocoder.pitch import Pitch, PitchPredictor, decode_pitch

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stepedit_core.models.vocoder.convnext import ConvNeXtBlock
+from stepedit_core.models.convnext import ConvNeXtBlock
 
 __all__ = ["LOWEST_HZ", "Pitch", "PitchPredictor", "decode_pitch", "pitch_place"]
 

@@ -75,9 +75,8 @@ def grid_mel(samples: npt.NDArray[np.float32], rate: int, codes: DualCodes) -> t
     Returns:
         float32, shape ``(6 * groups, bins)``.
     """
-    first = round(codes.start * rate)
-    heard = np.pad(limit_peak(samples), (max(-first, 0), 0))[max(first, 0) :]
-    return pad_mel(prompt_mel(torch.from_numpy(heard), rate)[0], 3 * FACTOR * codes.groups)
+    mel = prompt_mel(torch.from_numpy(limit_peak(samples)), rate, start=codes.start)[0]
+    return pad_mel(mel, 3 * FACTOR * codes.groups)
 
 
 def _block(tokenizer: AudioTokenizer, heard: Sequence[_Heard], path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from stepedit_core.models.flow.convnext import time_mask
+from stepedit_core.models.convnext import time_mask
 from stepedit_core.models.flow.referenced import FACTOR, ReferencedMelDecoder
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import seed_everything
@@ -20,13 +20,13 @@ from stepedit_train.mel.batches import MelTrainBatch, Parts, stack_parts, with_g
 from stepedit_train.mel.noise import disturb_rows
 from stepedit_train.mel.store import MelStore
 from stepedit_train.seeds import rng_of
+from stepedit_train.semantic.model import LEVELS
 from stepedit_train.settings import Settings, resolve_path
 
 __all__ = ["MelSettings", "MelSizes", "train_mel"]
 
 ROW_SECONDS = 0.04
 FLOOR = -11.5
-LEVELS = (8, 8, 8, 8)
 
 
 class MelSizes(Settings):

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from stepedit_core.codes import SEMANTIC_SIZE
+from stepedit_core.models.convnext import ConvNeXtBlock
 from stepedit_train.semantic.quantiser import FiniteScalarQuantiser
 from stepedit_train.settings import Settings
 
@@ -36,21 +37,14 @@ class SemanticSizes(Settings):
     """Taps of a block's convolution; odd."""
 
 
-class Block(nn.Module):
-    """ConvNeXt block (Liu et al. 2022) over time."""
+class Block(ConvNeXtBlock):
+    """The same block on channels first, ``(b, width, t)``, as convolutions read them."""
 
-    def __init__(self, width: int, kernel: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
-        self.norm = nn.LayerNorm(width)
-        self.inner = nn.Linear(width, 3 * width)
-        self.outer = nn.Linear(3 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map shape ``(b, width, t)`` to the same."""
-        hidden = self.norm(self.conv(x).transpose(1, 2))
-        out: Tensor = x + self.outer(F.gelu(self.inner(hidden))).transpose(1, 2)
-        return out
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, condition: Tensor | None = None
+    ) -> Tensor:
+        """Map shape ``(b, width, t)`` to the same; arguments as of the base, frames first."""
+        return super().forward(x.transpose(1, 2), mask, condition).transpose(1, 2)
 
 
 class SemanticEncoder(nn.Module):
