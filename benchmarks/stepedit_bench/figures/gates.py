@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from stepedit_bench.figures.families import Item
 from stepedit_bench.figures.joint import joint_success
+from stepedit_bench.figures.making import ENGINE
 from stepedit_bench.figures.running import Run
 
 __all__ = ["GATES", "SHORT", "Gate", "Numbers"]
@@ -53,7 +54,7 @@ class Gate:
     goal: float
     measure: Measure
     statistic: Statistic
-    beside: Sequence[str] = field(default=("original", "dsp", "world", "identity"))
+    beside: Sequence[str] = field(default=("original", "dsp", "world", "identity", "target"))
     higher: bool = False
     share: bool = False
 
@@ -103,7 +104,7 @@ def _added(ear: str, base: str, what: str = "errors") -> Measure:
     """Count errors beyond those of another condition; of dsp and the like, beyond the original."""
 
     def measure(run: Run, item: Item, lines: Mapping[str, Line], condition: str) -> Numbers:
-        yardstick = base if condition in ("llm", "identity") and base != condition else "original"
+        yardstick = base if condition in ENGINE and base != condition else "original"
         before = _counts(lines.get(yardstick), ear, what)
         if before is None or condition not in lines:
             return None
@@ -239,18 +240,19 @@ GATES: Sequence[Gate] = (
     Gate("speed.early_stops", "%", 3, 0, _early, percent, share=True),
     *_both_ears("speed.added_wer", 10, 3, lambda ear: _added(ear, "identity")),
     Gate("denoise.bak_gain", "DNSMOS", 0.8, 1.2, _kept("dnsmos_bak", "original"), mean,
-         ("dsp", "identity"), higher=True),
-    Gate("denoise.joint", "%", 50, 75, _joint, percent, ("dsp", "identity"), higher=True,
+         ("dsp", "identity", "target"), higher=True),
+    Gate("denoise.joint", "%", 50, 75, _joint, percent, ("dsp", "identity", "target"), higher=True,
          share=True),
     Gate("trim_silence.pauses_gone", "%", 80, 92,
-         _scored("silence_removed", 0.0, lambda x: 100 * min(max(x, 0.0), 1.0)), mean, ("dsp",),
+         _scored("silence_removed", 0.0, lambda x: 100 * min(max(x, 0.0), 1.0)), mean,
+         ("dsp", "target"),
          higher=True),
     Gate("trim_silence.words_lost", "%", 5, 1, _added("whisper", "identity", "deletions"), pooled),
     Gate("masked.outside_identical", "%", 100, 100, _outside, percent, ("dsp",), higher=True,
          share=True),
-    Gate("emotion_style.reached", "%", 50, 75, _reached, percent, ("dsp", "world", "identity"),
-         higher=True, share=True),
-    Gate("paralinguistic.in_place", "%", 50, 75, _reached, percent, ("dsp", "identity"),
+    Gate("emotion_style.reached", "%", 50, 75, _reached, percent,
+         ("dsp", "world", "identity", "target"), higher=True, share=True),
+    Gate("paralinguistic.in_place", "%", 50, 75, _reached, percent, ("dsp", "identity", "target"),
          higher=True, share=True),
     *_both_ears("clone.wer", 35, 15, _plain_error),
     *_both_ears("chain.wer_growth", 5, 2, _growth),

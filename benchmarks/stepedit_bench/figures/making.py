@@ -1,4 +1,4 @@
-"""Make the recordings of an item: original, dsp, WORLD, identity edit, llm; each made once."""
+"""Make the recordings of an item: original, dsp, WORLD, identity edit, target's codes, llm."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ __all__ = ["BASELINE", "ENGINE", "Made", "Maker"]
 
 BASELINE = ("original", "ideal", "dsp", "world")
 """Conditions that no engine is asked for; their recordings and figures serve all engines."""
-ENGINE = ("identity", "llm")
+ENGINE = ("identity", "target", "llm")
+"""``target`` is the ideal output coded, and decoded in the source's voice: what the tokenizers and
+the decoder would make of an answer without fault. It parts their share in a failure from the
+language model's."""
 
 
 @dataclass(frozen=True)
@@ -156,11 +159,26 @@ class Maker:
             route: Route = "dsp" if condition == "dsp" else "llm"
             result = Chain(item.edits)(source, engine, route=route, seed=seed)
             return tuple(step.utterance for step in result.steps)
+        if condition == "target":
+            assert engine is not None
+            codes = engine.encode([self._wanted(item)])
+            return (engine.decode(codes, [source], [seed])[0],)
         steps: list[Utterance] = []
         for _ in range(max(1, len(item.edits)) if item.row == "chain" else 1):
             before = steps[-1] if steps else source
             steps.append(_coded(engine, before, seed) if engine else _world(before))
         return tuple(steps)
+
+    def _wanted(self, item: Item) -> Utterance:
+        """Return the ideal output: recorded, the clean speech, or what signal processing gave."""
+        if item.target is not None:
+            return item.target
+        if item.case is not None and item.case.prepare:
+            return item.held.speech
+        made = self.make("dsp", [item])[0]
+        if made.problem is not None:
+            raise StepeditError(made.problem)
+        return made.steps[-1]
 
 
 def _shared(item: Item, condition: str) -> Item:
@@ -201,7 +219,9 @@ def _file(item: Item) -> str:
 def _texts(item: Item, condition: str, source: Utterance) -> list[str | None]:
     """Return the words that each recording ought to say."""
     texts, state = [], source
-    edits = item.edits if condition in ("dsp", "llm") else (None,) * max(1, len(item.edits))
+    edits = (
+        item.edits if condition in ("dsp", "target", "llm") else (None,) * max(1, len(item.edits))
+    )
     for edit in edits or (None,):
         if edit is not None:
             state = state.replace(transcript=edit.transcript_after(state))

@@ -91,7 +91,7 @@ def _verdict(row: Mapping[str, Any]) -> str:
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the table of figures."""
-    others = ("original", "dsp", "world", "identity")
+    others = ("original", "dsp", "world", "identity", "target")
     lines = [
         f"| figure | speech | value | 95 % | n | gate | goal | met | {' | '.join(others)} |",
         "| --- " * (8 + len(others)) + "|",
@@ -129,9 +129,11 @@ def _page(found: Mapping[str, Any], pictures: Sequence[Path]) -> str:
         *_table(found["rows"]),
         "",
         "`value` is the identity edit in the rows of `identity`, otherwise the llm route; beside "
-        "it the same figure for the recording itself, signal processing, WORLD copy-synthesis and "
-        "the identity edit (tokenize, decode). Intervals: bootstrap over utterances, Wilson where "
-        "all agree. `_pocketsphinx` rows repeat word error with a recogniser of another kind.",
+        "it the same figure for the recording itself, signal processing, WORLD copy-synthesis, "
+        "the identity edit (tokenize, decode), and the codes of an ideal output decoded in the "
+        "source's voice (`target`): what a faultless language model would reach. Intervals: "
+        "bootstrap over utterances, Wilson where all agree. `_pocketsphinx` rows repeat word error "
+        "with a recogniser of another kind.",
         "",
     ]
     if found["routes"]:

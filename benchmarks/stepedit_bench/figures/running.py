@@ -30,11 +30,14 @@ OnLine = Callable[[str, int, int], None]
 _HEARD_TWICE = ("identity", "speed", "clone", "chain")
 """Rows whose figure is word error: there the second recogniser listens too."""
 
+_NO_TARGET = ("identity", "masked", "chain")
+"""Rows without one ideal output whose codes could be decoded instead of the model's."""
+
 _SCORED = {
-    "speed": ("dsp", "identity", "llm"),
-    "denoise": ("dsp", "identity", "llm"),
-    "emotion_style": ("dsp", "world", "identity", "llm"),
-    "paralinguistic": ("dsp", "identity", "llm"),
+    "speed": ("dsp", "identity", "target", "llm"),
+    "denoise": ("dsp", "identity", "target", "llm"),
+    "emotion_style": ("dsp", "world", "identity", "target", "llm"),
+    "paralinguistic": ("dsp", "identity", "target", "llm"),
 }
 """Conditions that the plugins' scorers judge, by default dsp and llm: what nobody edited reaches
 a target only where the control says something."""
@@ -107,6 +110,8 @@ def conditions_of(item: Item, settings: Settings, names: Sequence[str]) -> list[
         skipped.add("world")
     if not item.edits:
         skipped |= {"dsp", "llm"}
+    if item.row in _NO_TARGET:
+        skipped.add("target")
     return [name for name in names if name not in skipped]
 
 

@@ -8,7 +8,7 @@ from stepedit_core.figures import Figure
 
 __all__ = ["figure_table", "markdown_table", "short_table"]
 
-BESIDE = ("original", "dsp", "world", "identity")
+BESIDE = ("original", "dsp", "world", "identity", "target")
 KINDS = ("real", "synthetic", "all")
 NOT_MEASURED = "The figures of these weights have not been measured yet."
 
