@@ -4,7 +4,8 @@
 Hugging Face fast tokenizer gives, without needing transformers. ``ByteTokenizer`` is its
 small sibling for models that were trained on UTF-8 bytes. ``TextTokenizer.load`` picks by
 ``tokenizer_config.json``: ``"tokenizer_class": "ByteTokenizer"`` (with ``audio_base_id``,
-``audio_count`` and ``phrases`` beside it) means bytes, anything else means SentencePiece.
+``audio_count``, ``phrases`` and ``pronunciations`` beside it) means bytes, anything else means
+SentencePiece.
 
 Words of a user never become control ids: ``parse_special=False`` spells ``<|EOT|>``, ``<s>``
 and ``<audio_5>`` out as ordinary text.

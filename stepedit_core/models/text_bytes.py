@@ -1,4 +1,4 @@
-"""The text tokenizer of small models: UTF-8 bytes and whole phrases."""
+"""The text tokenizer of small models: UTF-8 bytes, whole phrases, and words as phones."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from stepedit_core.errors import CheckpointError
+from stepedit_core.models.pronunciations import PHONES, WORD, Pronunciations
 from stepedit_core.models.text_base import AUDIO_MARK, TextTokenizer
 
 __all__ = ["ByteTokenizer"]
 
 
 class ByteTokenizer(TextTokenizer):
-    """UTF-8 bytes, laid out as in the large vocabulary, and whole phrases after them.
+    """UTF-8 bytes, laid out as in the large vocabulary; whole phrases and phones after them.
 
     Ids: 0 ``<unk>``, 1 ``<s>``, 2 ``</s>``, 3 ``<|EOT|>``, 4 ``<|BOT|>``, byte ``b`` is 68 + b,
-    ``<audio_N>`` is ``audio_base_id + N``, and phrase ``k`` is ``audio_base_id + audio_count + k``.
+    ``<audio_N>`` is ``audio_base_id + N``, and phrase ``k`` is ``audio_base_id + audio_count + k``;
+    with a pronouncing dictionary, phone ``k`` of ``PHONES`` has the ``k``-th id after them.
 
     Phrases are the constant words of prompts, which keeps prompts short. From left to right the
     longest that fits becomes one id, whoever wrote it: they are ordinary words, not control
-    marks. All other text stays bytes.
+    marks. In other text, words that the dictionary knows become their phones, so that a model need
+    not learn to spell. Everything else stays bytes.
     """
 
     bos_id, eot_id, bot_id = 1, 3, 4
@@ -28,9 +31,13 @@ class ByteTokenizer(TextTokenizer):
     _NAMES = ("<unk>", "<s>", "</s>", "<|EOT|>", "<|BOT|>")
 
     def __init__(
-        self, audio_base_id: int = 324, audio_count: int = 5120, phrases: Iterable[str] = ()
+        self,
+        audio_base_id: int = 324,
+        audio_count: int = 5120,
+        phrases: Iterable[str] = (),
+        pronunciations: Pronunciations | None = None,
     ) -> None:
-        """Place the audio ids and the phrases.
+        """Place the audio ids, the phrases and, with ``pronunciations``, the phones.
 
         Raises:
             ValueError: if audio ids would overlap the byte ids, or a phrase is empty or repeated.
@@ -43,7 +50,10 @@ class ByteTokenizer(TextTokenizer):
         if "" in self.phrases or len(set(self.phrases)) < len(self.phrases):
             raise ValueError("a phrase is empty or given twice")
         self._phrase_base = audio_base_id + audio_count
-        self.vocab_size = self._phrase_base + len(self.phrases)
+        self.pronunciations = pronunciations
+        self._phone_base = self._phrase_base + len(self.phrases)
+        self._phone_ids = {text: self._phone_base + k for k, text in enumerate(PHONES)}
+        self.vocab_size = self._phone_base + (len(PHONES) if pronunciations else 0)
         self._phrase_ids = {text: self._phrase_base + k for k, text in enumerate(self.phrases)}
         longest_first = sorted(self.phrases, key=len, reverse=True)
         self._phrase = re.compile("|".join(map(re.escape, longest_first))) if self.phrases else None
@@ -52,11 +62,15 @@ class ByteTokenizer(TextTokenizer):
 
     @classmethod
     def from_config(cls, config: dict[str, object], path: Path) -> ByteTokenizer:
-        """Read ``audio_base_id``, ``audio_count`` and ``phrases``; ``path`` is named in errors.
+        """Read ``audio_base_id``, ``audio_count``, ``phrases`` and ``pronunciations``.
+
+        Args:
+            config: what ``tokenizer_config.json`` holds.
+            path: of that file; ``pronunciations`` is the name of a file beside it.
 
         Raises:
-            CheckpointError: if a value is not a fitting integer, or phrases are no list of
-                different strings.
+            CheckpointError: if a value is not a fitting integer, phrases are no list of
+                different strings, or there is no such file.
         """
         base, count = config.get("audio_base_id", 324), config.get("audio_count", 5120)
         if not isinstance(base, int) or not isinstance(count, int) or base < 324 or count < 5120:
@@ -67,8 +81,12 @@ class ByteTokenizer(TextTokenizer):
         phrases = config.get("phrases", [])
         if not isinstance(phrases, list) or not all(isinstance(p, str) for p in phrases):
             raise CheckpointError(f"{path}: phrases must be a list of strings")
+        named = config.get("pronunciations")
+        if named is not None and (not isinstance(named, str) or Path(named).name != named):
+            raise CheckpointError(f"{path}: pronunciations must be the name of a file beside it")
+        spoken = None if named is None else Pronunciations(path.parent / named)
         try:
-            return cls(base, count, phrases)
+            return cls(base, count, phrases, spoken)
         except ValueError as error:
             raise CheckpointError(f"{path}: {error}") from error
 
@@ -88,6 +106,19 @@ class ByteTokenizer(TextTokenizer):
         return ids
 
     def _spelled(self, text: str) -> list[int]:
+        """Return text as phones where its words are known, as bytes elsewhere."""
+        if self.pronunciations is None:
+            return self._bytes(text)
+        ids, done = [], 0
+        for match in WORD.finditer(text):
+            phones = self.pronunciations.phones(match[0])
+            if phones is not None:
+                ids += self._bytes(text[done : match.start()])
+                ids += [self._phone_ids[phone] for phone in phones]
+                done = match.end()
+        return ids + self._bytes(text[done:])
+
+    def _bytes(self, text: str) -> list[int]:
         return [self.byte_base_id + byte for byte in text.encode("utf-8")]
 
     def _special_id(self, mark: str) -> int | None:
@@ -98,14 +129,19 @@ class ByteTokenizer(TextTokenizer):
         return self.audio_base_id + index if index < self.audio_count else None
 
     def decode(self, ids: Iterable[int]) -> str:
-        """See ``TextTokenizer.decode``; broken UTF-8 becomes replacement characters."""
+        """See ``TextTokenizer.decode``; broken UTF-8 becomes replacement characters.
+
+        Phones are not turned back into words: ``hello`` comes back as ``/HH//AH//L//OW/``.
+        """
         raw = b"".join(self._bytes_of(int(i)) for i in ids)
         return raw.decode("utf-8", errors="replace")
 
     def _bytes_of(self, i: int) -> bytes:
         if self.byte_base_id <= i < self.byte_base_id + 256:
             return bytes([i - self.byte_base_id])
-        if self._phrase_base <= i < self.vocab_size:
+        if self._phone_base <= i < self.vocab_size:
+            return f"/{PHONES[i - self._phone_base]}/".encode()
+        if self._phrase_base <= i < self._phone_base:
             return self.phrases[i - self._phrase_base].encode()
         if self.audio_base_id <= i < self._phrase_base:
             return f"<audio_{i - self.audio_base_id}>".encode()

@@ -26,6 +26,7 @@ from stepedit_train.assembly.shrink import save_centroids, save_graph, save_tens
 from stepedit_train.linguistic.export import MODEL_FOLDER
 from stepedit_train.settings import resolve_path
 from stepedit_train.sft.replay import REPLAY
+from stepedit_train.sft.spelling import DICTIONARY
 
 __all__ = ["collect", "read_resemblyzer"]
 
@@ -35,6 +36,7 @@ TEXT_FILES = (
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",
+    DICTIONARY,
 )
 CENTROIDS = "linguistic_tokenizer.npy"
 FLOW_VERSION = "FLOW_VERSION"

@@ -16,12 +16,14 @@ from stepedit_core.atomic import write_atomically
 from stepedit_core.codes import LINGUISTIC_SIZE, SEMANTIC_SIZE
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.chat import MAX_TOKENS, PromptEncoding
-from stepedit_core.models.step1 import DEFAULT_ALIGNMENT, Step1Config, Step1ForCausalLM
-from stepedit_core.models.text import ByteTokenizer
+from stepedit_core.models.pronunciations import PHONES
+from stepedit_core.models.step1 import DEFAULT_ALIGNMENT, Step1Config, Step1ForCausalLM, load_step1
+from stepedit_core.models.text import ByteTokenizer, read_tokenizer_config
 from stepedit_core.registry import get_registry
 from stepedit_train.seeds import generator_of
 from stepedit_train.settings import Settings, resolve_path
 from stepedit_train.sft.phrases import prompt_phrases
+from stepedit_train.sft.spelling import DICTIONARY, POCKETSPHINX, read_dictionary
 
 __all__ = ["BaseSettings", "HeadSettings", "make_base"]
 
@@ -75,6 +77,12 @@ class BaseSettings(Settings):
     """Phrases besides those of the registered edits' prompts."""
     spare: int = Field(default=64, ge=0)
     """Rows of the embedding that are kept free for further phrases."""
+    pronunciations: Literal["pocketsphinx"] | Path | None = None
+    """Dictionary in the CMU format by which words are spelled as phones: a file, or the one of
+    the pocketsphinx package (BSD licence); None leaves all words to bytes."""
+    weights: Path | None = None
+    """Model of the same sizes and phrases to go on from instead of random weights, for example to
+    change its spelling."""
     codebook: Path | None = None
     """``linguistic_tokenizer.npy`` (1024, any): similar clusters begin with similar vectors."""
     seed: int = 0
@@ -140,6 +148,28 @@ def _fill(model: Step1ForCausalLM, settings: BaseSettings, audio_base: int) -> N
         model.lm_head.weight.copy_(table)
 
 
+def _dictionary(settings: BaseSettings) -> bytes | None:
+    given = settings.pronunciations
+    return (
+        None
+        if given is None
+        else read_dictionary(
+            given if given == POCKETSPHINX else resolve_path(settings, Path(given))
+        )
+    )
+
+
+def _take(model: Any, folder: Path, phrases: list[str]) -> None:
+    """Copy the weights of another model, whose ids must mean the same."""
+    theirs = read_tokenizer_config(folder).get("phrases")
+    if theirs != phrases:
+        raise StepeditError(f"{folder}: its phrases differ from those of the registered edits")
+    try:
+        model.load_state_dict(load_step1(folder, dtype=torch.float32).state_dict())
+    except RuntimeError as error:
+        raise StepeditError(f"{folder}: {str(error).splitlines()[-1].strip()}") from error
+
+
 def make_base(settings: BaseSettings) -> Iterator[str]:
     """Write the model folder; yield lines that say what was done.
 
@@ -151,7 +181,9 @@ def make_base(settings: BaseSettings) -> Iterator[str]:
         raise StepeditError(f"{out} holds a model already: remove it or choose another out")
     phrases = prompt_phrases(get_registry(), settings.prompt_encoding, settings.phrases)
     tokenizer = ByteTokenizer(phrases=phrases)
-    rows = -(-(tokenizer.vocab_size + settings.spare) // 64) * 64
+    words = _dictionary(settings)
+    used = tokenizer.vocab_size + (len(PHONES) if words else 0)
+    rows = -(-(used + settings.spare) // 64) * 64
     prior = [head.setting for head in settings.alignment]
     try:
         config = Step1Config(
@@ -169,7 +201,10 @@ def make_base(settings: BaseSettings) -> Iterator[str]:
     except ValueError as error:
         raise StepeditError(f"llm-base: {error}") from error
     model: Any = Step1ForCausalLM(config)
-    _fill(model, settings, tokenizer.audio_base_id)
+    if settings.weights is None:
+        _fill(model, settings, tokenizer.audio_base_id)
+    else:
+        _take(model, resolve_path(settings, settings.weights), phrases)
     model.save_pretrained(str(out))
     described = {
         "tokenizer_class": "ByteTokenizer",
@@ -178,6 +213,9 @@ def make_base(settings: BaseSettings) -> Iterator[str]:
         "prompt_encoding": settings.prompt_encoding,
         "phrases": phrases,
     }
+    if words is not None:
+        described["pronunciations"] = DICTIONARY
+        write_atomically(out / DICTIONARY, words)
     text = json.dumps(described, indent=1, ensure_ascii=False)
     write_atomically(out / "tokenizer_config.json", text.encode())
     count = sum(weight.numel() for weight in model.parameters())

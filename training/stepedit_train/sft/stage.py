@@ -24,7 +24,9 @@ from stepedit_core.models.text import TextTokenizer
 from stepedit_train.settings import Settings, resolve_path
 from stepedit_train.sft.mixture import Mixture, PackedBatches, Source, collate, read_mixture
 from stepedit_train.sft.noise import NoiseSettings
+from stepedit_train.sft.replay import REPLAY
 from stepedit_train.sft.rows import Example
+from stepedit_train.sft.spelling import DICTIONARY
 from stepedit_train.sft.trainer import SftTrainer
 from stepedit_train.sft.watching import FreeRuns, FreeRunSettings, SaveByClock
 
@@ -32,7 +34,7 @@ __all__ = ["LoraSettings", "SftSettings", "complete_checkpoint", "train_sft"]
 
 ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 KEPT_FILES = (
-    "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "replay.npz",
+    "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", DICTIONARY, REPLAY,
 )  # fmt: skip
 
 

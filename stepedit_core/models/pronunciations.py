@@ -1,0 +1,62 @@
+"""Words as phones, for small models: nobody learns English spelling from a few hours of speech."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from stepedit_core.errors import CheckpointError
+
+__all__ = ["PHONES", "WORD", "Pronunciations"]
+
+PHONES = (
+    "AA", "AE", "AH", "AO", "AW", "AY", "B", "CH", "D", "DH", "EH", "ER", "EY", "F", "G", "HH",
+    "IH", "IY", "JH", "K", "L", "M", "N", "NG", "OW", "OY", "P", "R", "S", "SH", "T", "TH", "UH",
+    "UW", "V", "W", "Y", "Z", "ZH",
+)  # fmt: skip
+"""ARPAbet without stress, as in the CMU Pronouncing Dictionary."""
+WORD = re.compile(r"[A-Za-z]+(?:['’][A-Za-z]+)*")
+"""What is looked up: a run of letters, with apostrophes inside."""
+
+
+class Pronunciations:
+    """A pronouncing dictionary: word to phones.
+
+    The file is gzip-compressed UTF-8 text with a word and its phones in each line, parted by
+    spaces. It is read when the first word is looked up.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Name the file.
+
+        Raises:
+            CheckpointError: if it is missing.
+        """
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise CheckpointError(f"{self.path} is missing: the text tokenizer spells words by it")
+        self._words: Mapping[str, str] | None = None
+
+    def phones(self, word: str) -> tuple[str, ...] | None:
+        """Return the phones of a word in any case, or None if it is not known.
+
+        Raises:
+            CheckpointError: if the file is damaged.
+        """
+        if self._words is None:
+            self._words = self._read()
+        found = self._words.get(word.lower().replace("’", "'"))
+        return None if found is None else tuple(found.split())
+
+    def _read(self) -> Mapping[str, str]:
+        try:
+            text = gzip.decompress(self.path.read_bytes()).decode()
+        except (OSError, EOFError, ValueError) as error:
+            raise CheckpointError(f"{self.path}: no pronouncing dictionary ({error})") from error
+        words = dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
+        strange = {phone for spelled in words.values() for phone in spelled.split()} - set(PHONES)
+        if strange or not words:
+            raise CheckpointError(f"{self.path}: no pronouncing dictionary, or of other phones")
+        return words

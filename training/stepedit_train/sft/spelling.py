@@ -1,0 +1,51 @@
+"""The pronouncing dictionary of a model's text tokenizer."""
+
+from __future__ import annotations
+
+import gzip
+from importlib.util import find_spec
+from pathlib import Path
+
+from stepedit_core.errors import StepeditError
+from stepedit_core.models.pronunciations import PHONES, WORD
+
+__all__ = ["DICTIONARY", "POCKETSPHINX", "read_dictionary"]
+
+DICTIONARY = "pronunciations.txt.gz"
+POCKETSPHINX = "pocketsphinx"
+_SHIPPED = Path("model", "en-us", "cmudict-en-us.dict")
+
+
+def read_dictionary(given: str | Path) -> bytes:
+    """Return a dictionary in the CMU format as the model folder keeps it, gzip-compressed.
+
+    Of several pronunciations the first is taken. Words that the tokenizer would not look up, such
+    as those with digits, are left out.
+
+    Args:
+        given: the file, or ``"pocketsphinx"`` for the one that this package ships (CMU
+            Pronouncing Dictionary, BSD licence).
+
+    Raises:
+        StepeditError: if there is no such file, or it holds no word with phones of ARPAbet.
+    """
+    path = Path(given)
+    if given == POCKETSPHINX:
+        found = find_spec(POCKETSPHINX)
+        if found is None or not found.submodule_search_locations:
+            raise StepeditError("pocketsphinx is not installed: pip install 'stepedit[train]'")
+        path = Path(found.submodule_search_locations[0]) / _SHIPPED
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise StepeditError(f"{path}: no readable dictionary ({error.strerror})") from error
+    words: dict[str, str] = {}
+    for line in lines:
+        word, _, rest = line.partition(" ")
+        spelled = [phone.rstrip("012") for phone in rest.split()]
+        if WORD.fullmatch(word) and spelled and set(spelled) <= set(PHONES):
+            words.setdefault(word.lower(), " ".join(spelled))
+    if not words:
+        raise StepeditError(f"{path} is no pronouncing dictionary in the CMU format")
+    text = "".join(f"{word} {spelled}\n" for word, spelled in sorted(words.items()))
+    return gzip.compress(text.encode(), compresslevel=9, mtime=0)
