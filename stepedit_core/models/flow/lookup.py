@@ -71,7 +71,20 @@ class ReferenceAttention(nn.Module):
         batch, frames, width = x.shape
         return x.reshape(batch, frames, self.heads, width // self.heads).transpose(1, 2)
 
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    def likeness(self, x: Tensor, keys: Tensor) -> Tensor:
+        """Return how alike frames and keys are, the heads' mean cosine, ``(batch, frames, r)``."""
+        q = F.normalize(self._split(self.query(x)), dim=-1)
+        k = F.normalize(self._split(self.key(keys)), dim=-1)
+        return (q @ k.transpose(-1, -2)).mean(1)
+
+    def forward(
+        self,
+        x: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        mask: Tensor | None,
+        bias: Tensor | None = None,
+    ) -> Tensor:
         """Return what each target frame finds.
 
         Args:
@@ -79,6 +92,7 @@ class ReferenceAttention(nn.Module):
             keys: ``(batch, r, width)``.
             values: ``(batch, r, values)``.
             mask: of the reference, `time_mask`; None where nothing is padded.
+            bias: added to the scores, ``(batch, heads, frames, r)``; None: nothing.
         """
         batch = len(x)
         # Cosine similarity: what counts is what is said, not how loudly the features say it.
@@ -89,5 +103,8 @@ class ReferenceAttention(nn.Module):
         allowed = None
         if mask is not None:
             allowed = F.pad(mask[:, None, None, :, 0] > 0, (0, 1), value=True)
+        if bias is not None:
+            bias = F.pad(bias, (0, 1))  # finding nothing is no further away than before
+            allowed = bias if allowed is None else bias.masked_fill(~allowed, -torch.inf)
         found = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, scale=1.0)
         return found.transpose(1, 2).flatten(2)

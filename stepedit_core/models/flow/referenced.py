@@ -3,8 +3,9 @@
 The public decoder lays reference and target out in one sequence and lets self-attention carry the
 voice over; that takes much training. Here every target frame asks the reference directly: the query
 is what the target's tokens say around it, the keys are what the reference's tokens say, the values
-its mel. Attention has no positions, so only content decides. Where an edit keeps what was said, the
-sound of the source is found again; where nothing fits, tokens and speaker vector have to do.
+its mel. Attention has no positions, so content decides; with ``lag``, what lies on the best
+monotonic path through the reference is preferred (`monotone`). Where an edit keeps what was said,
+the sound of the source is found again; where nothing fits, tokens and speaker vector have to do.
 
 It predicts the mel spectrogram itself (by least absolute error in training) and draws no noise: the
 "mean" of a flow that has not been trained yet. Same place and same calls as
@@ -24,6 +25,7 @@ from torch.nn.utils.rnn import pad_sequence
 from stepedit_core.models.convnext import ConvNeXtBlock, masked, time_mask
 from stepedit_core.models.flow.lookup import ReferenceAttention, RowEmbedding
 from stepedit_core.models.flow.model import FlowInput
+from stepedit_core.models.flow.monotone import Walk, Walked
 from stepedit_core.models.flow.noise import FlowNoise
 
 __all__ = ["MelBatch", "ReferencedMelDecoder", "ReferencedStreamCache"]
@@ -63,6 +65,7 @@ class ReferencedStreamCache:
     prompt_mel: Tensor
     speaker: Tensor
     past: Tensor = field(default_factory=lambda: torch.zeros(0, 2, dtype=torch.int64))
+    walked: Walked | None = None
 
 
 class ReferencedMelDecoder(nn.Module):
@@ -84,6 +87,7 @@ class ReferencedMelDecoder(nn.Module):
         output_size: int = 80,
         spk_embed_dim: int = 256,
         levels: Sequence[int] = (8, 8, 8, 8),
+        lag: int = 0,
     ) -> None:
         """Make the layers.
 
@@ -98,6 +102,8 @@ class ReferencedMelDecoder(nn.Module):
             output_size: mel bins.
             spk_embed_dim: size of the speaker vector.
             levels: of the semantic quantiser.
+            lag: groups (120 ms) after which a place on the path through the reference is
+                decided; 0 does without a path.
         """
         super().__init__()
         self.bins, self.speaker_size = output_size, spk_embed_dim
@@ -121,6 +127,7 @@ class ReferencedMelDecoder(nn.Module):
         self.voice = nn.Linear(spk_embed_dim + 2 * output_size, width)
         self.conditions = nn.ModuleList(nn.Linear(width, width) for _ in range(mel_blocks))
         self.mel_blocks = blocks(mel_blocks)
+        self.walk = Walk(lag, (1, heads, heads)) if lag else None
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, 2 * output_size)
 
@@ -139,7 +146,7 @@ class ReferencedMelDecoder(nn.Module):
         """Token rows after its own that a frame depends on, rounded up to whole groups."""
         mel = sum(block.reach for block in self.mel_blocks)  # type: ignore[misc]
         rows = sum(block.reach for block in self.token_blocks)  # type: ignore[misc]
-        reach = rows + -(-mel // FACTOR)
+        reach = rows + -(-mel // FACTOR) + (0 if self.walk is None else self.walk.lookahead)
         return -(-reach // 3) * 3
 
     # One pass ----------------------------------------------------------------------------
@@ -161,6 +168,10 @@ class ReferencedMelDecoder(nn.Module):
 
     def forward(self, batch: MelBatch) -> Tensor:
         """Return log-mel spectrograms ``(batch, 2 * n, bins)``; padding is not zeroed."""
+        return self._decode(batch, None)[0]
+
+    def _decode(self, batch: MelBatch, before: Walked | None) -> tuple[Tensor, Walked | None]:
+        """Return the mels, and the path, which goes on from that of earlier rows."""
         frames = batch.rows.shape[1]
         is_padded = bool((batch.lengths != frames).any())
         own = time_mask(batch.lengths, frames) if is_padded else None
@@ -179,19 +190,26 @@ class ReferencedMelDecoder(nn.Module):
 
         speaker = F.normalize(batch.speaker.to(self.dtype), dim=1)
         voice = self.voice(torch.cat([speaker, self._statistics(mel, other_mel)], dim=1))
-        copied = self.copy(target, reference, mel, other_mel)
+        pulls: Sequence[Tensor | None] = (None, None, None)
+        walked = None
+        if self.walk is not None:
+            likeness = self.copy.likeness(target, reference).detach()
+            walked = self.walk.follow(likeness, own_mel, other_mel, before)
+            pulls = self.walk.pulls(walked, *likeness.shape[1:])
+        copied = self.copy(target, reference, mel, other_mel, pulls[0])
         x = target + self.copy_in(copied)
-        x = x + self.early_out(self.early(target, reference, seen, other_mel)) + voice[:, None]
+        found = self.early(target, reference, seen, other_mel, pulls[1])
+        x = x + self.early_out(found) + voice[:, None]
         x = masked(x, own_mel)
         for index, block in enumerate(self.mel_blocks):
             if index == len(self.mel_blocks) // 2:
-                found = self.late(self.norm(x), reference, seen, other_mel)
+                found = self.late(self.norm(x), reference, seen, other_mel, pulls[2])
                 x = masked(x + self.late_out(found), own_mel)
             x = block(x, own_mel, self.conditions[index](F.gelu(voice)))
         made, gate = self.out(self.norm(x)).chunk(2, dim=-1)
         # Start near half copying: what is found is right before anything has been learned.
         out: Tensor = (made + torch.sigmoid(gate) * copied) * MEL_SCALE + MEL_CENTRE
-        return out
+        return out, walked
 
     # As a flow ---------------------------------------------------------------------------
 
@@ -257,6 +275,8 @@ class ReferencedMelDecoder(nn.Module):
         whole = torch.cat([cache.past, rows])
         item = FlowInput(cache.prompt_rows, whole, cache.prompt_mel, cache.speaker, noise)
         end = len(whole) if last else len(whole) - self.lookahead
-        mel = self.generate([item])[0][:, FACTOR * known : FACTOR * end]
-        cache.past = whole[max(0, end - self.lookahead) : end]
-        return mel
+        mels, walked = self._decode(self._batch([item]), cache.walked)
+        first = max(0, end - self.lookahead)
+        cache.past = whole[first:end]
+        cache.walked = None if walked is None else walked.part(first // 3, end // 3)
+        return mels[0, FACTOR * known : FACTOR * end].float().t()

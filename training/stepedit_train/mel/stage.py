@@ -44,6 +44,9 @@ class MelSizes(Settings):
     """Of the attention."""
     spk_embed_dim: int = Field(default=256, ge=1)
     """Size of the speaker vector."""
+    lag: int = Field(default=0, ge=0)
+    """Groups of 120 ms after which a place on the path through the reference is decided; 0 does
+    without a path."""
 
     def build(self) -> ReferencedMelDecoder:
         """Return a fresh decoder."""
