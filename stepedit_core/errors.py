@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from stepedit_core.result import Step
 
 __all__ = [
+    "AlignmentError",
     "AudioError",
     "BudgetError",
     "CheckpointError",
@@ -28,6 +29,10 @@ class StepeditError(Exception):
 
 class AudioError(StepeditError):
     """A recording is missing, unreadable, empty, or not what an edit can work on."""
+
+
+class AlignmentError(StepeditError):
+    """An aligner cannot tell when the words of a recording are spoken."""
 
 
 class PluginError(StepeditError):

@@ -24,6 +24,7 @@ LAZY_ALLOWED = {
     "utterance.py": {"soxr"},
     "voice_activity.py": {"silero_vad", "onnxruntime", "torch"},
     "acoustic_frames.py": {"pyworld", "scipy"},
+    "forced_alignment.py": {"pocketsphinx"},
     "world.py": {"pyworld"},
     "doctor.py": {"torch", "huggingface_hub"},
     "__init__.py": {"pytest"},

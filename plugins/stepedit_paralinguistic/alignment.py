@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from stepedit_core import Span, Utterance
+from stepedit_core.errors import AlignmentError, MissingDependencyError
+from stepedit_core.forced_alignment import align_words
 from stepedit_core.voice_activity import speech_spans
-from stepedit_core.words import Word, normalised
+from stepedit_core.words import Word
 
 __all__ = ["Alignment", "align"]
 
@@ -82,41 +82,9 @@ def _forced(
     if (utterance.language or "en").split("-")[0].lower() != "en":
         return None, f"forced alignment is for English, not for {utterance.language}"
     try:
-        decoder = _decoder()
-    except ImportError:
-        return None, "pocketsphinx is not installed (pip install pocketsphinx)"
-    spoken = [normalised(word.text) for word in words]
-    unknown = [word for word in spoken if decoder.lookup_word(word) is None]
-    if unknown:
-        return None, f"pocketsphinx does not know {unknown[0]!r}"
-    heard = utterance.resample(16_000).samples
-    pcm = (np.clip(heard, -1, 1) * 32767).astype("<i2").tobytes()
-    try:
-        decoder.set_align_text(" ".join(spoken))
-        decoder.start_utt()
-        try:
-            decoder.process_raw(pcm, full_utt=True)
-        finally:
-            decoder.end_utt()
-        found = [
-            Span(part.start_frame / 100, (part.end_frame + 1) / 100)
-            for part in decoder.seg() or ()
-            if not part.word.startswith(("<", "["))
-        ]
-    except RuntimeError as error:
-        return None, f"pocketsphinx failed: {error}"
-    if len(found) != len(spoken):
-        return None, "pocketsphinx could not align the words with the audio"
-    return tuple(found), None
-
-
-@cache
-def _decoder() -> Any:
-    """Load the English model that comes with pocketsphinx, once."""
-    import pocketsphinx
-
-    # Batch normalisation: the live kind would let one utterance change the times of the next.
-    return pocketsphinx.Decoder(samprate=16_000, lm=None, cmn="batch", loglevel="FATAL")
+        return tuple(align_words(utterance, words)), None
+    except (AlignmentError, MissingDependencyError) as error:
+        return None, str(error)
 
 
 def _by_pauses(spans: Sequence[Span], words: Sequence[Word], text: str) -> tuple[Span, ...]:

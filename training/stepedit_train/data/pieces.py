@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,12 +17,13 @@ import numpy as np
 import soundfile as sf
 from pydantic import Field
 
+from stepedit_core import forced_alignment
 from stepedit_core.atomic import replace_file, write_atomically
-from stepedit_core.utterance import Utterance
+from stepedit_core.errors import AlignmentError
+from stepedit_core.utterance import Span, Utterance
 from stepedit_core.voice_activity import speech_spans
-from stepedit_core.words import split_words
-from stepedit_train.data.cache import AUDIO_RATE, SPEECH_RATE, Array, Cache, CachedItem
-from stepedit_train.data.words import align_words
+from stepedit_core.words import Word, split_words
+from stepedit_train.data.cache import AUDIO_RATE, Array, Cache, CachedItem
 from stepedit_train.seeds import rng_of
 from stepedit_train.settings import Settings, resolve_path
 
@@ -138,12 +139,13 @@ def _pieces(item: CachedItem, audio: Array, settings: PiecesSettings) -> list[Pi
     whole = Utterance(audio, AUDIO_RATE, item.transcript, item.language)
     words = split_words(item.transcript or "")
     is_english = (item.language or "").split("-")[0].lower() == "en"
-    times = align_words(whole.resample(SPEECH_RATE).samples, words) if is_english else None
+    times = align_words(whole, words) if is_english else None
+    spans: list[tuple[float, float]]
     if times is None:
         heard = speech_spans(whole, min_speech=0.1, min_silence=settings.pause_seconds, pad=0.0)
         spans = [(span.start, span.end) for span in heard]
     else:
-        spans = times
+        spans = [*times]
     chosen = cut_places(spans, settings, rng_of(settings.seed, "pieces", item.id))
     found = []
     for first, last in chosen:
@@ -156,7 +158,19 @@ def _pieces(item: CachedItem, audio: Array, settings: PiecesSettings) -> list[Pi
     return found
 
 
-def _middle(spans: list[tuple[float, float]], place: int, seconds: float = 0.0) -> float:
+def align_words(whole: Utterance, words: list[Word]) -> list[Span] | None:
+    """Return when each word is spoken, or None where the aligner cannot tell.
+
+    Raises:
+        MissingDependencyError: if the aligner is not installed.
+    """
+    try:
+        return forced_alignment.align_words(whole, words)
+    except AlignmentError:
+        return None
+
+
+def _middle(spans: Sequence[tuple[float, float]], place: int, seconds: float = 0.0) -> float:
     """Return the middle of the pause before a span; at the ends, those of the recording."""
     if place == 0:
         return 0.0
@@ -166,7 +180,7 @@ def _middle(spans: list[tuple[float, float]], place: int, seconds: float = 0.0) 
 
 
 def cut_places(
-    spans: list[tuple[float, float]], settings: PiecesSettings, rng: np.random.Generator
+    spans: Sequence[tuple[float, float]], settings: PiecesSettings, rng: np.random.Generator
 ) -> list[tuple[int, int]]:
     """Return first and stop of runs of spans between pauses, drawn among those that fit in length.
 
