@@ -149,6 +149,10 @@ class Cache:
         names: list[str] = json.loads((self.folder / PHONES).read_text(encoding="utf-8"))
         return names
 
+    def has(self, index: int, layer: str) -> bool:
+        """Say whether the block of a recording has a layer."""
+        return block_path(self.folder, self._places[index][0], layer).is_file()
+
     def read(self, index: int, layer: str, name: str) -> Array:
         """Return one array of a recording, as stored."""
         number, row = self._places[index]

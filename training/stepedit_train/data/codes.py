@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core.atomic import write_atomically
+from stepedit_core.codes import DualCodes
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.audio_tokenizer import AudioTokenizer
+from stepedit_train.data.cache import SPEECH_RATE, Cache
 
-__all__ = ["CodeMaker", "tokenizer_hash"]
+__all__ = ["CodeMaker", "cached_tokenizer", "read_codes", "tokenizer_hash"]
 
 FILE = "codes.json"
 """Says which tokenizer's codes a cache holds."""
@@ -39,6 +41,25 @@ def tokenizer_hash(folder: Path) -> str:
     return total.hexdigest()[:16]
 
 
+def cached_tokenizer(cache: Path) -> str | None:
+    """Return the `tokenizer_hash` of the codes in a cache, or None where it holds none."""
+    path = cache / FILE
+    if not path.is_file():
+        return None
+    name: str = json.loads(path.read_text(encoding="utf-8"))["tokenizer"]
+    return name
+
+
+def read_codes(cache: Cache, index: int) -> DualCodes:
+    """Return the codes of a recording, as the tokenizer gave them, up to whole groups."""
+    linguistic, semantic, start = (
+        cache.read(index, "codes", name) for name in ("linguistic", "semantic", "start")
+    )
+    # Stored as float32, but it is a whole number of the tokenizers' samples.
+    seconds = round(float(start[0]) * SPEECH_RATE) / SPEECH_RATE
+    return DualCodes(linguistic, semantic, seconds)
+
+
 class CodeMaker:
     """Encodes recordings of a cache with one tokenizer.
 
@@ -53,14 +74,13 @@ class CodeMaker:
 
     def __init__(self, cache: Path, tokenizer: Path) -> None:
         name = tokenizer_hash(tokenizer)
-        known = cache / FILE
-        if known.is_file() and json.loads(known.read_text(encoding="utf-8"))["tokenizer"] != name:
+        if cached_tokenizer(cache) not in (None, name):
             raise StepeditError(
                 f"{cache}: holds codes of another tokenizer; remove {FILE} and "
                 "blocks/*.codes.safetensors to make them anew"
             )
         self._tokenizer = AudioTokenizer.load(tokenizer, "cpu", threads=1)
-        write_atomically(known, json.dumps({"tokenizer": name}).encode())
+        write_atomically(cache / FILE, json.dumps({"tokenizer": name}).encode())
 
     def encode(self, recordings: list[tuple[npt.NDArray[np.float32], int]]) -> dict[str, Array]:
         """Return the arrays of a block's layer by name.

@@ -1,0 +1,191 @@
+"""The mel-data stage: what it encodes, what it takes from the cache, and what it leaves unread."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from stepedit_train.data.cache import Cache, CachedItem, block_path, write_block
+from stepedit_train.data.codes import FILE, CodeMaker, read_codes
+from stepedit_train.mel import data, sources
+from stepedit_train.mel.data import MelDataSettings, grid_mel, make_mel_data
+from stepedit_train.mel.sources import Sound
+from stepedit_train.mel.store import SPEAKERS, MelStore
+
+from stepedit_core.models.audio_tokenizer import AudioTokenizer
+from stepedit_core.models.flow import token_rows
+from tests.models.audio_cases import speech_like, write_semantic_graph
+from tests.models.test_linguistic_checkpoint import write_checkpoint
+from tests.toy_edits import Gain
+from tests.train.making import make_pairs
+
+SPEAKERS_OF_BLOCKS = (("a", "b", "a"), ("b", "a"))
+
+
+def embed(heard: list[Sound]) -> np.ndarray[Any, Any]:
+    """Stand for the speaker encoder: numbers that only this recording has."""
+    return np.stack(
+        [np.array([len(samples), rate, samples.std()], np.float32) for samples, rate in heard]
+    )
+
+
+@pytest.fixture
+def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MelDataSettings:
+    """Settings of a run on five recordings and on pairs with and without codes."""
+    monkeypatch.setattr(data, "embed_voices", embed)
+    monkeypatch.setattr(data, "BATCH", 2)
+    monkeypatch.setattr(sources, "_CACHED", 3)
+    tokenizer = tmp_path / "tokenizer"
+    tokenizer.mkdir()
+    write_checkpoint(tokenizer)
+    write_semantic_graph(tokenizer / "speech_tokenizer_v1.onnx")
+    for number, speakers in enumerate(SPEAKERS_OF_BLOCKS):
+        write_cached(tmp_path / "cache", number, speakers)
+    for name, with_codes in (("coded", True), ("plain", False)):
+        make_pairs(tmp_path / name, [Gain(db=n) for n in range(5)], with_codes=with_codes)
+        (shard,) = (tmp_path / name / "shards").iterdir()
+        pq.write_table(pq.read_table(shard), shard, row_group_size=2)
+    return MelDataSettings(
+        cache=tmp_path / "cache",
+        tokenizer=tokenizer,
+        out=tmp_path / "store",
+        pairs=(tmp_path / "coded", tmp_path / "plain"),
+        max_pairs=3,
+        voices=2,
+    )
+
+
+def write_cached(folder: Path, number: int, speakers: tuple[str, ...]) -> None:
+    items, tensors = [], {}
+    for row, speaker in enumerate(speakers):
+        seed = 10 * number + row
+        lead = np.zeros(1001 + 777 * seed, np.float32)
+        sound = np.concatenate([lead, speech_like(0.7 + 0.1 * row, 24_000, seed)])
+        tensors[f"{row}.audio"] = np.round(sound * 32_767).astype(np.int16)
+        split = "test" if (number, row) == (0, 1) else "train"
+        facts = ("en", split, None, None, "CC0", 24_000, 0.0, 1.0, 1.0)
+        items.append(CachedItem(f"{number}/{row}", "made", speaker, *facts))
+    write_block(block_path(folder, number, "audio"), tensors, items)
+
+
+def write_codes(settings: MelDataSettings, *blocks: int) -> None:
+    """Make the codes layer of blocks of the cache."""
+    maker = CodeMaker(settings.cache, settings.tokenizer)
+    cache = Cache(settings.cache, ("audio",), ("train", "dev", "test"))
+    for block in blocks:
+        part = [i for i, item in enumerate(cache.items) if item.id.startswith(f"{block}/")]
+        layer = maker.encode([(cache.audio(i), 24_000) for i in part])
+        write_block(block_path(settings.cache, block, "codes"), layer)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*.safetensors"))}
+
+
+def made_anew(settings: MelDataSettings) -> dict[str, bytes]:
+    shutil.rmtree(settings.out, ignore_errors=True)
+    list(make_mel_data(settings))
+    return files(settings.out)
+
+
+class Counted:
+    """Counts the recordings that are encoded and the sounds that are read."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.encoded = self.cached = self.decoded = 0
+        encode, audio, read = AudioTokenizer.encode, Cache.audio, sources.sf.read
+
+        def encodes(tokenizer: AudioTokenizer, heard: list[Sound]) -> object:
+            self.encoded += len(heard)
+            return encode(tokenizer, heard)
+
+        def hears(cache: Cache, index: int) -> object:
+            self.cached += 1
+            return audio(cache, index)
+
+        def reads(*given: Any, **options: Any) -> object:
+            self.decoded += 1
+            return read(*given, **options)
+
+        monkeypatch.setattr(AudioTokenizer, "encode", encodes)
+        monkeypatch.setattr(Cache, "audio", hears)
+        monkeypatch.setattr(sources.sf, "read", reads)
+
+
+def test_the_store_holds_rows_and_mels_of_the_recordings(chosen: MelDataSettings) -> None:
+    lines = list(make_mel_data(chosen))
+    assert lines[-1] == "5 speakers" and len(lines) == 5
+    store, cache = MelStore(chosen.out), Cache(chosen.cache, ("audio",), ("train", "dev"))
+    assert len(store.items) == 4 + 6 + 6
+    tokenizer = AudioTokenizer.load(chosen.tokenizer, threads=1)
+    for index, item in enumerate(cache.items):
+        sound = (cache.audio(index), 24_000)
+        (codes,) = tokenizer.encode([sound])
+        place = next(n for n, one in enumerate(store.items) if one.id == item.id)
+        assert store.rows(place).tolist() == token_rows(codes.interleave()).tolist()
+        mel = grid_mel(*sound, codes).numpy().astype(np.float16)
+        assert np.array_equal(store.mel(place), mel.astype(np.float32))
+    # The rows of test speakers and those beyond max_pairs are left out.
+    assert [one.id for one in store.items if one.family == "plain"][::2] == [
+        one.id for one in store.items if one.family == "coded"
+    ][::2]
+    assert {one.split for one in store.items} == {"train"}
+    # The first recordings of each speaker, in order.
+    of_a = [index for index, item in enumerate(cache.items) if item.speaker == "a"][:2]
+    expected = embed([(cache.audio(index), 24_000) for index in of_a])
+    assert np.array_equal(store.speakers("a"), expected)
+
+
+def test_codes_of_the_cache_give_the_same_bytes(
+    chosen: MelDataSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = made_anew(chosen)
+    write_codes(chosen, 1)
+    count = Counted(monkeypatch)
+    assert made_anew(chosen) == before
+    assert count.encoded == 2 + 6  # of the block without the layer, and of the pairs without codes
+    write_codes(chosen, 0)
+    count.encoded = 0
+    assert made_anew(chosen) == before
+    assert count.encoded == 6
+
+
+def test_codes_begin_at_the_very_sample(chosen: MelDataSettings) -> None:
+    write_codes(chosen, 0, 1)
+    cache = Cache(chosen.cache, ("audio", "codes"))
+    tokenizer = AudioTokenizer.load(chosen.tokenizer, threads=1)
+    for index in range(len(cache)):
+        (codes,) = tokenizer.encode([(cache.audio(index), 24_000)])
+        assert read_codes(cache, index).start == codes.start
+        # As stored it would not do: at 24 kHz these beginnings lie between two samples.
+        assert float(cache.read(index, "codes", "start")[0]) != codes.start
+
+
+def test_codes_of_another_tokenizer_are_not_taken(chosen: MelDataSettings) -> None:
+    before = made_anew(chosen)
+    write_codes(chosen, 0, 1)
+    (chosen.cache / FILE).write_text('{"tokenizer": "another"}')
+    shutil.rmtree(chosen.out)
+    assert "another tokenizer" in next(make_mel_data(chosen))
+    assert made_anew(chosen) == before
+
+
+def test_finished_blocks_are_not_read_again(
+    chosen: MelDataSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = made_anew(chosen)
+    (chosen.out / SPEAKERS).unlink()
+    count = Counted(monkeypatch)
+    assert list(make_mel_data(chosen)) == ["5 speakers"]
+    assert files(chosen.out) == before
+    # Of the cache's speakers a has three recordings and b one, of which two at most are taken; the
+    # pairs' three speakers have a source in either run.
+    assert (count.encoded, count.cached, count.decoded) == (0, 3, 6)
+    next((chosen.out / "blocks").glob("plain-*")).unlink()
+    list(make_mel_data(chosen))
+    assert files(chosen.out) == before
+    assert (count.encoded, count.cached, count.decoded) == (6, 6, 6 + 6 + 6)

@@ -1,0 +1,150 @@
+"""What a mel store is made of: cached recordings and rows of pairs, read when they are needed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+import soundfile as sf
+
+from stepedit_core.codes import DualCodes
+from stepedit_core.models.chat import parse_audio_string
+from stepedit_train.data.cache import AUDIO_RATE, Cache
+from stepedit_train.data.codes import read_codes
+
+__all__ = ["Facts", "Heard", "PairRows", "Sound", "recordings"]
+
+Sound = tuple[npt.NDArray[np.float32], int]
+"""Samples, float32, shape ``(n,)``, and Hz."""
+
+_CACHED = 128
+_FACTS = ["id", "speaker", "split", "source_seconds", "target_seconds"]
+_CONTENT = [
+    f"{role}_{what}" for role in ("source", "target") for what in ("audio", "codes", "start")
+]
+
+
+class Facts(NamedTuple):
+    """What a store keeps of an utterance besides its arrays; see `Spoken`."""
+
+    id: str
+    speaker: str
+    split: str
+    family: str
+    role: str
+
+
+@dataclass(frozen=True)
+class Heard:
+    """An utterance that stays on disk until it is asked for.
+
+    Attributes:
+        facts: known without reading it.
+        sound: reads and decodes it.
+        codes: reads its codes; gives None where there are none yet.
+    """
+
+    facts: Facts
+    sound: Callable[[], Sound]
+    codes: Callable[[], DualCodes | None]
+
+
+def recordings(cache: Cache, *, coded: bool) -> Iterator[tuple[str, list[Heard]]]:
+    """Yield name and utterances of blocks of a cache.
+
+    Args:
+        cache: of the data stage.
+        coded: whether its layer of codes, where a block has one, is of the right tokenizer.
+    """
+
+    def sound(index: int) -> Sound:
+        return cache.audio(index), AUDIO_RATE
+
+    def codes(index: int) -> DualCodes | None:
+        return read_codes(cache, index) if coded and cache.has(index, "codes") else None
+
+    for begin in range(0, len(cache), _CACHED):
+        yield (
+            f"cache-{begin // _CACHED:06d}",
+            [
+                Heard(
+                    Facts(item.id, item.speaker, item.split, "", "plain"),
+                    partial(sound, index),
+                    partial(codes, index),
+                )
+                for index, item in enumerate(cache.items[begin : begin + _CACHED], begin)
+            ],
+        )
+
+
+class PairRows:
+    """Rows of a run of pairs; one row group's sounds and codes are held at a time.
+
+    Args:
+        folder: of `stepedit pairs`.
+        most: rows taken at most.
+        max_seconds: longer utterances are left out, and with them their row.
+    """
+
+    def __init__(self, folder: Path, most: int, max_seconds: float) -> None:
+        self.folder = folder
+        self._most, self._max_seconds = most, max_seconds
+        self._held: tuple[Path, int] | None = None
+        self._rows: list[dict[str, Any]] = []
+
+    def blocks(self) -> Iterator[tuple[str, list[Heard]]]:
+        """Yield name and utterances of each shard, sources and targets in turn."""
+        left = self._most
+        for path in sorted((self.folder / "shards").glob("part-*.parquet")):
+            heard: list[Heard] = []
+            with pq.ParquetFile(path) as file:
+                for group in range(file.num_row_groups):
+                    rows = file.read_row_group(group, columns=_FACTS).to_pylist()
+                    places = [n for n, row in enumerate(rows) if self._is_wanted(row)][:left]
+                    left -= len(places)
+                    for place in places:
+                        heard += self._pair(rows[place], (path, group), place)
+            if heard:
+                yield f"{self.folder.name}-{path.stem}", heard
+
+    def _is_wanted(self, row: Mapping[str, Any]) -> bool:
+        longest = max(row["source_seconds"], row["target_seconds"])
+        return bool(row["split"] != "test" and longest <= self._max_seconds)
+
+    def _pair(self, row: Mapping[str, Any], group: tuple[Path, int], place: int) -> list[Heard]:
+        facts = (row["id"], row["speaker"] or "", row["split"] or "train", self.folder.name)
+        return [
+            Heard(
+                Facts(*facts, role),
+                partial(self._sound, group, place, role),
+                partial(self._codes, group, place, role),
+            )
+            for role in ("source", "target")
+        ]
+
+    def _row(self, group: tuple[Path, int], place: int) -> dict[str, Any]:
+        if group != self._held:
+            with pq.ParquetFile(group[0]) as file:
+                self._rows = file.read_row_group(group[1], columns=_CONTENT).to_pylist()
+            self._held = group
+        return self._rows[place]
+
+    def _sound(self, group: tuple[Path, int], place: int, role: str) -> Sound:
+        audio = self._row(group, place)[f"{role}_audio"]
+        samples, rate = sf.read(io.BytesIO(audio["bytes"]), dtype="float32")
+        return (samples if samples.ndim == 1 else samples.mean(axis=1)), rate
+
+    def _codes(self, group: tuple[Path, int], place: int, role: str) -> DualCodes | None:
+        """Return the codes that a row holds already, which must be of the same tokenizer."""
+        row = self._row(group, place)
+        if not row[f"{role}_codes"] or row[f"{role}_start"] is None:
+            return None
+        codes = DualCodes.from_interleaved(parse_audio_string(row[f"{role}_codes"]))
+        return replace(codes, start=float(row[f"{role}_start"]))
