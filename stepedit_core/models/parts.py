@@ -120,11 +120,11 @@ def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
 def fingerprint(folders: CheckpointFolders) -> str:
     """Return 16 hexadecimal digits that identify the weights of a checkpoint.
 
-    Names and sizes of all weight files are hashed, with the first and last MiB of each: whole
-    hashes of several GB would take longer than loading.
+    Names and sizes of all weight files, and of what spells words, are hashed, with the first and
+    last MiB of each: whole hashes of several GB would take longer than loading.
     """
     digest = hashlib.sha256()
-    patterns = ("*.safetensors", "*.pt", "*.onnx", "*.npy", "tokenizer.model")
+    patterns = ("*.safetensors", "*.pt", "*.onnx", "*.npy", "*.txt.gz", "tokenizer.model")
     for folder in dict.fromkeys([folders.model, folders.decoder, folders.tokenizer]):
         for path in sorted(p for pattern in patterns for p in folder.rglob(pattern)):
             size = path.stat().st_size

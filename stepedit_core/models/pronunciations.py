@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,8 +18,9 @@ PHONES = (
     "UW", "V", "W", "Y", "Z", "ZH",
 )  # fmt: skip
 """ARPAbet without stress, as in the CMU Pronouncing Dictionary."""
-WORD = re.compile(r"[A-Za-z]+(?:['’][A-Za-z]+)*")
-"""What is looked up: a run of letters, with apostrophes inside."""
+WORD = re.compile(r"(?<![^\W_])[A-Za-z]+(?:['’][A-Za-z]+)*(?![^\W_])")
+"""What is looked up: a run of letters, with apostrophes inside. Parts of words with other letters
+or digits (``naïve``, ``7th``) are not."""
 
 
 class Pronunciations:
@@ -53,10 +55,12 @@ class Pronunciations:
     def _read(self) -> Mapping[str, str]:
         try:
             text = gzip.decompress(self.path.read_bytes()).decode()
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, zlib.error) as error:
             raise CheckpointError(f"{self.path}: no pronouncing dictionary ({error})") from error
-        words = dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
-        strange = {phone for spelled in words.values() for phone in spelled.split()} - set(PHONES)
-        if strange or not words:
+        parted = (line.partition(" ") for line in text.splitlines())
+        words = {word: spelled.strip() for word, _, spelled in parted}
+        # A word without phones would be left out of what is to be said.
+        strange = {phone for spelled in words.values() for phone in spelled.split() or [""]}
+        if not words or not strange <= set(PHONES):
             raise CheckpointError(f"{self.path}: no pronouncing dictionary, or of other phones")
         return words

@@ -53,7 +53,7 @@ class ByteTokenizer(TextTokenizer):
         self.pronunciations = pronunciations
         self._phone_base = self._phrase_base + len(self.phrases)
         self._phone_ids = {text: self._phone_base + k for k, text in enumerate(PHONES)}
-        self.vocab_size = self._phone_base + (len(PHONES) if pronunciations else 0)
+        self.vocab_size = self._phone_base + (0 if pronunciations is None else len(PHONES))
         self._phrase_ids = {text: self._phrase_base + k for k, text in enumerate(self.phrases)}
         longest_first = sorted(self.phrases, key=len, reverse=True)
         self._phrase = re.compile("|".join(map(re.escape, longest_first))) if self.phrases else None
