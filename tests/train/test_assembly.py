@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -14,11 +15,13 @@ from stepedit_train.assembly.facts import run_facts
 from stepedit_train.assembly.settings import AssembleSettings, Run
 from stepedit_train.assembly.shrink import halve_tensors, save_graph
 from stepedit_train.assembly.stage import assemble, make_card
+from stepedit_train.sft.spelling import DICTIONARY
 
 from stepedit_core import Engine
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.layout import DECODER_FOLDER
 from stepedit_core.models.speaker_ge2e import RESEMBLYZER_FILE, ResemblyzerEncoder
+from stepedit_core.models.text import TextTokenizer
 from tests.models.audio_cases import write_semantic_graph
 from tests.models.decoder_parts import HIFT_YAML, SPEAKER_SIZE, YAML
 from tests.models.tiny_checkpoint import MODEL, TOKENIZER, write_engine
@@ -142,7 +145,7 @@ def measured(made: Path, value: float, **more: object) -> dict[str, object]:
     rows = [
         {"row": "added_wer", "unit": "points", "kind": kind, "value": value + extra, "n": 40,
          "low": 1.0, "high": 50.0, "gate": 20, "goal": 8, "higher_is_better": False,
-         "beside": {"world": 1.5}}
+         "beside": {"world": 1.5, "target": 2.5}}
         for kind, extra in (("real", 2), ("synthetic", 0))
     ]  # fmt: skip
     return {"model": Engine.load(str(made)).describe()["weights"], "rows": rows, **more}
@@ -167,8 +170,11 @@ def test_figures_decide_whether_it_is_experimental(parts: Path, made: Path, tmp_
     text = (out / "MODEL_CARD.md").read_text()
     assert "**Experimental**: it misses 1 of 1 gates (added_wer)." in text
     assert "| `speed` | dsp |" in text
-    row = "| added_wer (points) | real | 21 [1, 50] n=40 | 20 | 8 | **missed** |  |  | 1.5 |  |"
+    row = (
+        "| added_wer (points) | real | 21 [1, 50] n=40 | 20 | 8 | **missed** |  |  | 1.5 |  | 2.5 |"
+    )
     assert row in text
+    assert "| met | original | dsp | world | identity | target |" in text
     card(**measured(made, 12.0))
     text = readme.read_text()
     assert "It passes every gate" in text and "Experimental" not in text
@@ -197,7 +203,14 @@ def test_the_newest_checkpoint_of_an_unfinished_run_can_be_taken(
     (run / "checkpoint-20" / "tokenizer_config.json").unlink()
     with pytest.raises(StepeditError, match="set text_tokenizer"):
         list(assemble(settings(parts, out, language_model=run)))
-    list(assemble(settings(parts, out, language_model=run, text_tokenizer=MODEL)))
+    words = tmp_path / "words"
+    words.mkdir()
+    config = json.loads((parts / MODEL / "tokenizer_config.json").read_text())
+    config["pronunciations"] = DICTIONARY
+    (words / "tokenizer_config.json").write_text(json.dumps(config))
+    (words / DICTIONARY).write_bytes(gzip.compress(b"words W ER D Z\n"))
+    list(assemble(settings(parts, out, language_model=run, text_tokenizer=words)))
+    assert len(TextTokenizer.load(out).encode("words")) == 4
     for name, tensor in load_file(out / "model.safetensors").items():
         torch.testing.assert_close(tensor.float(), state[name] + 1, atol=1e-3, rtol=1e-3)
 

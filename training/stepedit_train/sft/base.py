@@ -18,7 +18,8 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.models.chat import MAX_TOKENS, PromptEncoding
 from stepedit_core.models.pronunciations import PHONES
 from stepedit_core.models.step1 import DEFAULT_ALIGNMENT, Step1Config, Step1ForCausalLM, load_step1
-from stepedit_core.models.text import ByteTokenizer, read_tokenizer_config
+from stepedit_core.models.step1.loading import read_config
+from stepedit_core.models.text import ByteTokenizer, TextTokenizer
 from stepedit_core.registry import get_registry
 from stepedit_train.seeds import generator_of
 from stepedit_train.settings import Settings, resolve_path
@@ -28,6 +29,10 @@ from stepedit_train.sft.spelling import DICTIONARY, POCKETSPHINX, read_dictionar
 __all__ = ["BaseSettings", "HeadSettings", "make_base"]
 
 _LEVELS, _DIGITS = 8, 4
+_SIZES = (
+    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "num_attention_groups",
+)  # fmt: skip
 
 
 class HeadSettings(Settings):
@@ -150,24 +155,26 @@ def _fill(model: Step1ForCausalLM, settings: BaseSettings, audio_base: int) -> N
 
 def _dictionary(settings: BaseSettings) -> bytes | None:
     given = settings.pronunciations
-    return (
-        None
-        if given is None
-        else read_dictionary(
-            given if given == POCKETSPHINX else resolve_path(settings, Path(given))
-        )
-    )
+    if given is None or given == POCKETSPHINX:
+        return None if given is None else read_dictionary(given)
+    return read_dictionary(resolve_path(settings, Path(given)))
 
 
-def _take(model: Any, folder: Path, phrases: list[str]) -> None:
+def _take(model: Any, folder: Path, tokenizer: ByteTokenizer) -> None:
     """Copy the weights of another model, whose ids must mean the same."""
-    theirs = read_tokenizer_config(folder).get("phrases")
-    if theirs != phrases:
+    config, _ = read_config(folder)
+    theirs = TextTokenizer.load(folder)
+    if not isinstance(theirs, ByteTokenizer) or theirs.phrases != tokenizer.phrases:
         raise StepeditError(f"{folder}: its phrases differ from those of the registered edits")
-    try:
-        model.load_state_dict(load_step1(folder, dtype=torch.float32).state_dict())
-    except RuntimeError as error:
-        raise StepeditError(f"{folder}: {str(error).splitlines()[-1].strip()}") from error
+    if theirs.audio_ids([0]) != tokenizer.audio_ids([0]):
+        raise StepeditError(f"{folder}: its audio ids begin elsewhere")
+    for name in _SIZES:
+        # Weights of other heads may have the same shapes.
+        has, asked = getattr(config, name), getattr(model.config, name)
+        if has != asked:
+            hint = "; phones take rows, set spare to match" if name == "vocab_size" else ""
+            raise StepeditError(f"{folder}: its {name} is {has}, the settings give {asked}{hint}")
+    model.load_state_dict(load_step1(folder, dtype=torch.float32).state_dict())
 
 
 def make_base(settings: BaseSettings) -> Iterator[str]:
@@ -204,7 +211,7 @@ def make_base(settings: BaseSettings) -> Iterator[str]:
     if settings.weights is None:
         _fill(model, settings, tokenizer.audio_base_id)
     else:
-        _take(model, resolve_path(settings, settings.weights), phrases)
+        _take(model, resolve_path(settings, settings.weights), tokenizer)
     model.save_pretrained(str(out))
     described = {
         "tokenizer_class": "ByteTokenizer",

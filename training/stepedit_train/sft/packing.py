@@ -93,6 +93,9 @@ def _key(folder: Path, tokenizer: TextTokenizer, encoding: str) -> str:
         digest.update(f"{path.name} {state.st_size} {state.st_mtime_ns}\n".encode())
     digest.update(f"{tokenizer.vocab_size} {tokenizer.audio_base_id}".encode())
     digest.update("\n".join(getattr(tokenizer, "phrases", ())).encode())
+    dictionary = getattr(tokenizer, "pronunciations", None)
+    if dictionary is not None:
+        digest.update(dictionary.path.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -106,8 +109,8 @@ def read_cached(
 ) -> tuple[list[Example], Counter[str]]:
     """Return ``read_examples`` of a pair folder, from the cache where it still holds.
 
-    The key holds shards, vocabulary and encoding, but not the plugins' words: clear the cache
-    folder after changing a prompt.
+    The key holds shards, vocabulary, spelling and encoding, but not the plugins' words: clear the
+    cache folder after changing a prompt.
 
     Args:
         folder: of a run of `stepedit pairs`.

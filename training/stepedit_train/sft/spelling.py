@@ -6,7 +6,7 @@ import gzip
 from importlib.util import find_spec
 from pathlib import Path
 
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import MissingDependencyError, StepeditError
 from stepedit_core.models.pronunciations import PHONES, WORD
 
 __all__ = ["DICTIONARY", "POCKETSPHINX", "read_dictionary"]
@@ -27,13 +27,16 @@ def read_dictionary(given: str | Path) -> bytes:
             Pronouncing Dictionary, BSD licence).
 
     Raises:
+        MissingDependencyError: if pocketsphinx is not installed.
         StepeditError: if there is no such file, or it holds no word with phones of ARPAbet.
     """
     path = Path(given)
     if given == POCKETSPHINX:
         found = find_spec(POCKETSPHINX)
         if found is None or not found.submodule_search_locations:
-            raise StepeditError("pocketsphinx is not installed: pip install 'stepedit[train]'")
+            raise MissingDependencyError(
+                "the pronouncing dictionary comes with pocketsphinx: pip install 'stepedit[align]'"
+            )
         path = Path(found.submodule_search_locations[0]) / _SHIPPED
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -41,8 +44,8 @@ def read_dictionary(given: str | Path) -> bytes:
         raise StepeditError(f"{path}: no readable dictionary ({error.strerror})") from error
     words: dict[str, str] = {}
     for line in lines:
-        word, _, rest = line.partition(" ")
-        spelled = [phone.rstrip("012") for phone in rest.split()]
+        word, _, rest = line.replace("’", "'").partition(" ")
+        spelled = [phone.rstrip("012") for phone in rest.partition("#")[0].split()]
         if WORD.fullmatch(word) and spelled and set(spelled) <= set(PHONES):
             words.setdefault(word.lower(), " ".join(spelled))
     if not words:

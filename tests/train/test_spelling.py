@@ -1,0 +1,177 @@
+"""A pronouncing dictionary on its way from its source to the assembled model."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from stepedit_train.assembly.collect import TEXT_FILES
+from stepedit_train.sft import spelling
+from stepedit_train.sft.base import BaseSettings, make_base
+from stepedit_train.sft.packing import read_cached
+from stepedit_train.sft.spelling import DICTIONARY, POCKETSPHINX, read_dictionary
+from stepedit_train.sft.stage import KEPT_FILES, SftSettings, train_sft
+
+from stepedit_core.errors import MissingDependencyError, StepeditError
+from stepedit_core.models.pronunciations import PHONES, Pronunciations
+from stepedit_core.models.step1 import load_step1
+from stepedit_core.models.text import ByteTokenizer, TextTokenizer
+from stepedit_core.registry import Registry
+from tests.toy_edits import Hiss
+from tests.train.making import make_pairs
+
+CMU = """;;; a comment
+AH1 AH0
+Words  W ER1 D Z
+WORDS(2)  W AO1 R D Z
+don’t D OW1 N T # dialect
+'bout B AW1 T
+A&W EY1 AH0 N D AH0 B Y UW1
+strange Q X
+empty
+"""
+KEPT = "don't D OW N T\nwords W ER D Z\n"
+SMALL = {"hidden_size": 32, "layers": 1, "intermediate_size": 48, "max_seq_len": 2048}
+
+
+@pytest.fixture(autouse=True)
+def _toys(toys: Registry) -> Iterator[None]:
+    yield
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Path:
+    path = tmp_path / "words.dict"
+    path.write_text(CMU, encoding="utf-8")
+    return path
+
+
+def base(folder: Path, **changes: object) -> Path:
+    settings = {"base": folder.parent, "out": folder.name, **SMALL, **changes}
+    list(make_base(BaseSettings.model_validate(settings)))
+    return folder
+
+
+def rows(folder: Path) -> int:
+    return int(load_step1(folder).config.vocab_size)
+
+
+def refusal(folder: Path, **changes: object) -> str:
+    """Return the one line by which a base is refused, after which nothing is left."""
+    with pytest.raises(StepeditError) as caught:
+        base(folder, **changes)
+    assert not folder.exists()
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_the_first_pronunciation_of_each_word_is_kept_without_stress(words: Path) -> None:
+    content = read_dictionary(words)
+    assert gzip.decompress(content).decode() == KEPT
+    assert read_dictionary(words) == content  # no time stamp
+
+
+def test_what_is_no_dictionary_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StepeditError, match=r"words\.dict: no readable dictionary \(No such file"):
+        read_dictionary(tmp_path / "words.dict")
+    (tmp_path / "words.dict").write_bytes(b"\xff\x00 hello\nthese are words\n")
+    with pytest.raises(StepeditError, match=r"words\.dict is no pronouncing dictionary"):
+        read_dictionary(tmp_path / "words.dict")
+
+
+def test_the_dictionary_of_pocketsphinx_is_found(tmp_path: Path) -> None:
+    pytest.importorskip("pocketsphinx")
+    (tmp_path / DICTIONARY).write_bytes(read_dictionary(POCKETSPHINX))
+    known = Pronunciations(tmp_path / DICTIONARY)
+    assert known.phones("Hello") == ("HH", "AH", "L", "OW")
+    assert known.phones("don’t") == ("D", "OW", "N", "T")
+    assert known.phones("qqqq") is None
+
+
+def test_without_pocketsphinx_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spelling, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"stepedit\[align\]"):
+        read_dictionary(POCKETSPHINX)
+
+
+def test_the_dictionary_lies_beside_the_model_that_has_rows_for_phones(words: Path) -> None:
+    home = words.parent
+    folder = base(home / "phones", pronunciations=words.name)  # a relative path, as in a TOML file
+    tokenizer = TextTokenizer.load(folder)
+    assert gzip.decompress((folder / DICTIONARY).read_bytes()).decode() == KEPT
+    assert len(tokenizer.encode("Words, don't")) == 4 + 2 + 4
+    assert rows(folder) >= tokenizer.vocab_size + 64
+    plain = base(home / "plain")
+    assert not (plain / DICTIONARY).exists()
+    assert TextTokenizer.load(plain).vocab_size == tokenizer.vocab_size - len(PHONES)
+    assert "no readable dictionary" in refusal(home / "none", pronunciations="nothing.dict")
+
+
+def test_weights_are_taken_from_a_model_of_the_same_sizes_and_phrases(words: Path) -> None:
+    home = words.parent
+    plain = base(home / "plain", seed=3, spare=128)
+    spare = rows(plain) - TextTokenizer.load(plain).vocab_size - len(PHONES)
+    folder = base(home / "phones", pronunciations=words, weights="plain", spare=spare)
+    before, after = (load_step1(path).state_dict() for path in (plain, folder))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert TextTokenizer.load(folder).encode("words") != TextTokenizer.load(plain).encode("words")
+
+
+def test_weights_of_another_kind_are_refused_in_one_line(words: Path) -> None:
+    home = words.parent
+    base(home / "plain", spare=128)
+    given = {"weights": "plain", "spare": 128}
+    other = home / "other"
+    assert "phrases differ" in refusal(other, **given, phrases=["[snort]"])
+    assert "its num_hidden_layers is 1, the settings give 2" in refusal(other, **given, layers=2)
+    assert "its hidden_size is 32" in refusal(other, **given, hidden_size=64)
+    # The shapes of the weights are the same with other heads.
+    alone = {"heads": 4, "groups": 4, "alignment": []}
+    assert "its num_attention_heads is 8" in refusal(other, **given, **alone)
+    fewer = refusal(other, weights="plain", spare=0)
+    assert "its vocab_size is" in fewer and "set spare" in fewer
+    assert "config.json" in refusal(other, weights="nothing")
+    (home / "plain" / "tokenizer_config.json").unlink()
+    assert "tokenizer.model is missing" in refusal(other, **given)
+
+
+def test_a_run_and_an_assembled_model_keep_the_dictionary(words: Path) -> None:
+    home = words.parent
+    folder = base(home / "base", pronunciations=words)
+    make_pairs(home / "pairs", [Hiss(amount="much")] * 3)
+    settings = SftSettings.model_validate(
+        {
+            "model": folder, "out": home / "run", "data": [{"path": home / "pairs"}], "steps": 1,
+            "tokens": 1800, "learning_rate": 1e-3, "dev_share": 0.0, "device": "cpu",
+            "gradient_checkpointing": False, "tensorboard": False,
+        }
+    )  # fmt: skip
+    list(train_sft(settings))
+    model = home / "run" / "model"
+    assert (model / DICTIONARY).read_bytes() == (folder / DICTIONARY).read_bytes()
+    before, after = (TextTokenizer.load(path).encode("words") for path in (folder, model))
+    assert before == after and len(after) == 4
+    assert DICTIONARY in KEPT_FILES and DICTIONARY in TEXT_FILES
+
+
+def test_rows_are_tokenised_again_for_another_dictionary(words: Path) -> None:
+    home = words.parent
+    make_pairs(home / "pairs", [Hiss(amount="much")] * 2)
+
+    def ids(content: str) -> list[int]:
+        path = home / DICTIONARY
+        path.write_bytes(gzip.compress(content.encode()))
+        tokenizer = ByteTokenizer(pronunciations=Pronunciations(path))
+        found, _ = read_cached(
+            home / "pairs", tokenizer, "r1", max_tokens=4000, cache=home / "cache"
+        )
+        return found[0].ids
+
+    first = ids("hiss HH IH S\n")
+    assert ids("hiss HH IY S\n") != first
+    assert ids("hiss HH IH S\n") == first
+    assert len(list((home / "cache").iterdir())) == 2
