@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from stepedit_train.checkpoints import latest_checkpoint, read_checkpoint
 from stepedit_train.journal import Journal, read_journal
 from stepedit_train.loop import learning_rate
 
-from stepedit_core.errors import CheckpointError
+from stepedit_core.errors import CheckpointError, StepeditError
 from tests.train import small_run
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +60,76 @@ def test_a_run_does_not_go_on_with_other_settings(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="other settings"):
         small_run.run(tmp_path, steps=3, learning_rate=0.5)
     assert small_run.run(tmp_path, steps=3, log_every=1) == 3
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    """Return the newest weights of a run."""
+    found = latest_checkpoint(out / "checkpoints")
+    assert found is not None
+    return dict(read_checkpoint(found)["model"])
+
+
+def rewrite(out: Path, state: dict[str, torch.Tensor]) -> None:
+    """Put other weights into the newest checkpoint of a run."""
+    found = latest_checkpoint(out / "checkpoints")
+    assert found is not None
+    torch.save(read_checkpoint(found) | {"model": state}, found)
+
+
+def test_a_run_begins_with_the_newest_weights_of_another(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    small_run.run(first, steps=40)
+    # A rate near zero leaves the weights where they began; a path starts at ``base``.
+    small_run.run(second, steps=1, learning_rate=1e-12, base=tmp_path, start="first")
+    for name, tensor in weights(first).items():
+        torch.testing.assert_close(weights(second)[name], tensor, atol=1e-6, rtol=0)
+    found = latest_checkpoint(second / "checkpoints")
+    assert found is not None and found.name == "step-00000001.pt"  # steps are counted anew
+
+
+def test_weights_that_the_other_run_lacks_keep_their_first_values(tmp_path: Path) -> None:
+    for name in ("first", "fresh"):
+        small_run.run(tmp_path / name, steps=1, learning_rate=1e-12)
+    state = weights(tmp_path / "first")
+    rewrite(tmp_path / "first", {name: state[name] + 1 for name in ("0.weight", "0.bias")})
+    small_run.run(tmp_path / "out", steps=1, learning_rate=1e-12, start=tmp_path / "first")
+    made, fresh = weights(tmp_path / "out"), weights(tmp_path / "fresh")
+    torch.testing.assert_close(made["0.weight"], fresh["0.weight"] + 1, atol=1e-6, rtol=0)
+    torch.testing.assert_close(made["3.weight"], fresh["3.weight"], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("restart", ["elsewhere", None])
+def test_a_resumed_run_does_not_look_at_where_it_began(tmp_path: Path, restart: str | None) -> None:
+    first, whole, parted = (tmp_path / name for name in ("first", "whole", "parted"))
+    small_run.run(first, steps=10, learning_rate=0.1)
+    small_run.run(whole, start=first)
+    shutil.copytree(whole, parted)
+    (parted / "checkpoints" / "step-00000030.pt").unlink()
+    shutil.rmtree(first)
+    start = None if restart is None else tmp_path / restart
+    assert small_run.run(parted, start=start) == 30
+    assert curve(parted) == curve(whole)
+    assert all(torch.equal(weights(parted)[n], tensor) for n, tensor in weights(whole).items())
+
+
+def test_what_a_run_cannot_begin_with_is_said_in_one_line(tmp_path: Path) -> None:
+    first = tmp_path / "first"
+
+    def refusal() -> str:
+        with pytest.raises(StepeditError) as caught:
+            small_run.run(tmp_path / "out", steps=2, start=first)
+        assert latest_checkpoint(tmp_path / "out" / "checkpoints") is None
+        text = str(caught.value)
+        assert "\n" not in text and str(first) in text
+        return text
+
+    assert "no checkpoint to begin with" in refusal()
+    small_run.run(first, steps=2)
+    state = weights(first)
+    rewrite(first, state | {"0.weight": torch.zeros(16, 5)})
+    assert "step-00000002.pt: has other sizes than the settings" in refusal()
+    rewrite(first, state | {"walk.pull": torch.zeros(3)})
+    assert "has parts that the settings do not name" in refusal()
 
 
 def test_two_checkpoints_are_kept_and_damage_is_named(tmp_path: Path) -> None:

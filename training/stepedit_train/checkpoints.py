@@ -16,6 +16,7 @@ from stepedit_train.batching import Position
 
 __all__ = [
     "Progress",
+    "begin_with",
     "latest_checkpoint",
     "load_checkpoint",
     "read_checkpoint",
@@ -122,6 +123,27 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or "model" not in content:
         raise CheckpointError(f"{path}: is not a training checkpoint")
     return content
+
+
+def begin_with(folder: Path, model: nn.Module) -> None:
+    """Take the newest weights of another run; what that run had not keeps its first values.
+
+    Args:
+        folder: of the other run's checkpoints.
+        model: of the new run.
+
+    Raises:
+        CheckpointError: if there is no checkpoint, or its weights do not fit the model.
+    """
+    found = latest_checkpoint(folder)
+    if found is None:
+        raise CheckpointError(f"{folder}: no checkpoint to begin with")
+    try:
+        strange = model.load_state_dict(read_checkpoint(found)["model"], strict=False)
+    except RuntimeError as error:
+        raise CheckpointError(f"{found}: has other sizes than the settings") from error
+    if strange.unexpected_keys:
+        raise CheckpointError(f"{found}: has parts that the settings do not name")
 
 
 def load_checkpoint(

@@ -20,14 +20,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from stepedit_core.errors import StepeditError
 from stepedit_core.models.parts import pick_device
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import (
     Progress,
+    begin_with,
     latest_checkpoint,
     load_checkpoint,
-    read_checkpoint,
     save_checkpoint,
 )
 from stepedit_train.journal import Journal
@@ -200,19 +199,6 @@ def curve_settings(settings: LoopSettings, data: str = "") -> str:
     return json.dumps(settings.model_dump(mode="json", exclude=_FREE) | {"data": data})
 
 
-def _begin_with(model: nn.Module, run: Path) -> None:
-    """Take the newest weights of another run; what that run had not keeps its first values."""
-    found = latest_checkpoint(run / "checkpoints")
-    if found is None:
-        raise StepeditError(f"{run}: no checkpoint to begin with")
-    try:
-        strange = model.load_state_dict(read_checkpoint(found)["model"], strict=False)
-    except RuntimeError as error:
-        raise StepeditError(f"{found}: has other sizes than the settings") from error
-    if strange.unexpected_keys:
-        raise StepeditError(f"{found}: has parts that the settings do not name")
-
-
 def run_loop(
     task: Task, plan: BatchPlan, settings: LoopSettings, out: Path, data: str = ""
 ) -> Progress:
@@ -237,7 +223,7 @@ def run_loop(
     frozen = curve_settings(settings, data)
     found = latest_checkpoint(out / "checkpoints")
     if found is None and settings.start is not None:
-        _begin_with(task.model, resolve_path(settings, settings.start))
+        begin_with(resolve_path(settings, settings.start) / "checkpoints", task.model)
     progress = load_checkpoint(found, task.model, optimizer, frozen) if found else Progress()
     with (
         Journal(out, progress.step, tensorboard=settings.tensorboard) as journal,
