@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,65 +27,11 @@ from stepedit_core.registry import get_edit
 from stepedit_core.scoring import Case
 from stepedit_core.speech import packaged_speech
 from stepedit_core.testing import FakeEngine, speech_like
-from stepedit_core.testing.fake_measures import FakeMeasures
 from stepedit_core.voice_activity import speech_spans
+from tests.bench.figures_kit import LightKept
 from tests.models.tiny_checkpoint import MODEL, write_engine
 
 GATES = {gate.name: gate for gate in gates.GATES}
-
-
-class LightKept(KeptMeasures):
-    """Rules instead of models; every recogniser repeats the words that it should hear."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self._light = FakeMeasures()
-
-    def hears(self, language: str | None) -> bool:
-        return True
-
-    def transcribe(self, utterance: Utterance) -> str:
-        return utterance.transcript or "words that were heard here"
-
-    def second_text(self, utterance: Utterance) -> str:
-        return self.transcribe(utterance)
-
-    def speaker_similarity(self, first: Utterance, second: Utterance) -> float:
-        return self._light.speaker_similarity(first, second)
-
-    def dnsmos(self, utterance: Utterance) -> Mapping[str, float]:
-        return self._light.dnsmos(utterance)
-
-
-def row(path: Path, speaker: str, **more: Any) -> dict[str, Any]:
-    base = {
-        "path": path.name,
-        "speaker": speaker,
-        "language": "en",
-        "seconds": Utterance.read(path).seconds,
-        "suggested_split": "test",
-    }
-    return base | more
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """Two voices of synthetic and two of real speech that were held out, and one that was not."""
-    folder = tmp_path / "data"
-    synthetic, real = [], []
-    for number in range(4):
-        speech = speech_like(2.4, seed=number, f0=110 + 20 * (number % 2))
-        path = speech.write(folder / "made" / f"m{number}.wav")
-        text = f"We asked for the words of number {number}."
-        synthetic.append(row(path, f"made{number % 2}", text=text, voices=["a"]))
-        read = speech_like(2.2, seed=10 + number).write(folder / "made" / f"r{number}.wav")
-        real.append(row(read, f"read{number}", text="Not what it says", text_source="whisper"))
-    real[3] |= {"suggested_split": "train"}
-    real[2] |= {"language": "pl"}
-    real[1] |= {"text_source": "reference", "text": "These are the words spoken"}
-    text = "\n".join(json.dumps(one) for one in [*synthetic, *real])
-    (folder / "made" / "manifest.jsonl").write_text(text)
-    return folder
 
 
 def test_held_out_speakers_alone_are_drawn_in_turn(data: Path, tmp_path: Path) -> None:
