@@ -79,6 +79,23 @@ def test_a_stream_gives_the_frames_of_the_whole() -> None:
     assert len(cache.past) <= made.lookahead
 
 
+def test_a_stream_looks_at_its_reference_once() -> None:
+    made, one = decoder(), item(45, 90)
+    embedded, seen = [], []
+    made.embed.register_forward_hook(lambda _, given, made: embedded.append(given[0].shape[1]))
+    once = (made.mel_in, *made.reference_blocks, made.voice, made.copy.key, made.early.key)
+    for layer in (*once, made.late.key, *made.conditions):
+        layer.register_forward_hook(lambda *given: seen.append(given[0]))
+    cache = made.open_stream(one.prompt_rows, rows(0), one.prompt_mel, one.speaker, one.noise, 0, 9)
+    assert embedded == [45]
+    looked = len(seen)
+    for begin in (0, 24, 48):
+        chunk = one.rows[begin : begin + 24 + made.lookahead]
+        made.generate_chunk(chunk, cache, one.noise, last=False)
+    assert len(seen) == looked == len(set(seen))
+    assert len(embedded) == 4 and embedded[1] == 24 + made.lookahead
+
+
 def test_scalar_quantised_codes_are_read_by_their_numbers() -> None:
     embed = RowEmbedding(5, (8, 8, 8, 8))
     code = 3 + 8 * 5 + 64 * 0 + 512 * 7

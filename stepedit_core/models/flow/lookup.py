@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from stepedit_core.codes import LINGUISTIC_SIZE
 
-__all__ = ["ReferenceAttention", "RowEmbedding"]
+__all__ = ["ReferenceAttention", "Remembered", "RowEmbedding"]
 
 
 class RowEmbedding(nn.Module):
@@ -44,6 +45,23 @@ class RowEmbedding(nn.Module):
         return out
 
 
+@dataclass(frozen=True)
+class Remembered:
+    """What an attention keeps of a reference.
+
+    Attributes:
+        keys: unit vectors, ``(batch, heads, r, size)``.
+        offered: the keys, and that of finding nothing, ``(batch, heads, r + 1, size)``.
+        values: of what is offered, ``(batch, heads, r + 1, values / heads)``.
+        allowed: what is no padding, bool ``(batch, 1, 1, r + 1)``; None: all.
+    """
+
+    keys: Tensor
+    offered: Tensor
+    values: Tensor
+    allowed: Tensor | None
+
+
 class ReferenceAttention(nn.Module):
     """Attention from target frames to reference frames, without positions.
 
@@ -71,40 +89,47 @@ class ReferenceAttention(nn.Module):
         batch, frames, width = x.shape
         return x.reshape(batch, frames, self.heads, width // self.heads).transpose(1, 2)
 
-    def likeness(self, x: Tensor, keys: Tensor) -> Tensor:
-        """Return how alike frames and keys are, the heads' mean cosine, ``(batch, frames, r)``."""
-        q = F.normalize(self._split(self.query(x)), dim=-1)
-        k = F.normalize(self._split(self.key(keys)), dim=-1)
-        return (q @ k.transpose(-1, -2)).mean(1)
-
-    def forward(
-        self,
-        x: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        mask: Tensor | None,
-        bias: Tensor | None = None,
-    ) -> Tensor:
-        """Return what each target frame finds.
+    def remember(self, keys: Tensor, values: Tensor, mask: Tensor | None) -> Remembered:
+        """Return what is kept of a reference.
 
         Args:
-            x: ``(batch, frames, width)``.
             keys: ``(batch, r, width)``.
             values: ``(batch, r, values)``.
             mask: of the reference, `time_mask`; None where nothing is padded.
-            bias: added to the scores, ``(batch, heads, frames, r)``; None: nothing.
         """
-        batch = len(x)
+        batch = len(keys)
         # Cosine similarity: what counts is what is said, not how loudly the features say it.
-        q = F.normalize(self._split(self.query(x)), dim=-1) * self.sharpness
         k = F.normalize(self._split(self.key(keys)), dim=-1)
-        k = torch.cat([k, F.normalize(self.nothing, dim=-1).expand(batch, -1, -1, -1)], dim=2)
-        v = torch.cat([self._split(values), self.nothing_value.expand(batch, -1, -1, -1)], dim=2)
+        nothing = F.normalize(self.nothing, dim=-1).expand(batch, -1, -1, -1)
+        worth = self.nothing_value.expand(batch, -1, -1, -1)
         allowed = None
         if mask is not None:
             allowed = F.pad(mask[:, None, None, :, 0] > 0, (0, 1), value=True)
+        return Remembered(
+            k, torch.cat([k, nothing], dim=2), torch.cat([self._split(values), worth], 2), allowed
+        )
+
+    def _queries(self, x: Tensor) -> Tensor:
+        return F.normalize(self._split(self.query(x)), dim=-1)
+
+    def likeness(self, x: Tensor, known: Remembered) -> Tensor:
+        """Return how alike frames and keys are, the heads' mean cosine, ``(batch, frames, r)``."""
+        return (self._queries(x) @ known.keys.transpose(-1, -2)).mean(1)
+
+    def forward(self, x: Tensor, known: Remembered, bias: Tensor | None = None) -> Tensor:
+        """Return what each target frame finds, ``(batch, frames, values)``.
+
+        Args:
+            x: ``(batch, frames, width)``.
+            known: the reference.
+            bias: added to the scores, ``(batch, heads, frames, r)``; None: nothing.
+        """
+        q = self._queries(x) * self.sharpness
+        allowed = known.allowed
         if bias is not None:
             bias = F.pad(bias, (0, 1))  # finding nothing is no further away than before
             allowed = bias if allowed is None else bias.masked_fill(~allowed, -torch.inf)
-        found = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, scale=1.0)
+        found = F.scaled_dot_product_attention(
+            q, known.offered, known.values, attn_mask=allowed, scale=1.0
+        )
         return found.transpose(1, 2).flatten(2)

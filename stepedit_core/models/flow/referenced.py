@@ -15,18 +15,24 @@ It predicts the mel spectrogram itself (by least absolute error in training) and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from stepedit_core.models.convnext import ConvNeXtBlock, masked, time_mask
+from stepedit_core.models.convnext import ConvNeXtBlock, masked
 from stepedit_core.models.flow.lookup import ReferenceAttention, RowEmbedding
 from stepedit_core.models.flow.model import FlowInput
 from stepedit_core.models.flow.monotone import Walk, Walked
 from stepedit_core.models.flow.noise import FlowNoise
+from stepedit_core.models.flow.reference import (
+    KnownReference,
+    MelBatch,
+    ReferencedStreamCache,
+    mel_statistics,
+    padding_mask,
+)
 
 __all__ = ["MelBatch", "ReferencedMelDecoder", "ReferencedStreamCache"]
 
@@ -34,38 +40,6 @@ MEL_CENTRE, MEL_SCALE = -5.0, 3.0
 """Log-mel values are about -11.5 to 2; inside they are brought to about -2 to 2."""
 FACTOR = 2
 """Mel frames (20 ms) per token row (40 ms)."""
-
-
-@dataclass(frozen=True)
-class MelBatch:
-    """Padded input of one pass.
-
-    Attributes:
-        rows: int64 ``(batch, n, 2)``, what is to be spoken.
-        lengths: int64 ``(batch,)``, rows of each.
-        prompt_rows: int64 ``(batch, p, 2)``, the reference's token rows.
-        prompt_lengths: int64 ``(batch,)``.
-        prompt_mel: float ``(batch, 2 * p, bins)``, on the tokens' time grid.
-        speaker: float ``(batch, speaker_size)``.
-    """
-
-    rows: Tensor
-    lengths: Tensor
-    prompt_rows: Tensor
-    prompt_lengths: Tensor
-    prompt_mel: Tensor
-    speaker: Tensor
-
-
-@dataclass
-class ReferencedStreamCache:
-    """What a stream carries from chunk to chunk: the reference, and rows that convolutions need."""
-
-    prompt_rows: Tensor
-    prompt_mel: Tensor
-    speaker: Tensor
-    past: Tensor = field(default_factory=lambda: torch.zeros(0, 2, dtype=torch.int64))
-    walked: Walked | None = None
 
 
 class ReferencedMelDecoder(nn.Module):
@@ -159,53 +133,54 @@ class ReferencedMelDecoder(nn.Module):
         wide: Tensor = (self.token_norm(x)[:, :, None] + self.parity).flatten(1, 2)
         return wide
 
-    def _statistics(self, mel: Tensor, mask: Tensor | None) -> Tensor:
-        """Return mean and deviation per bin, ``(batch, 2 * bins)``."""
-        count = mel.shape[1] if mask is None else mask.sum(1).clamp_min(1.0).to(mel.dtype)
-        mean = masked(mel, mask).sum(1) / count
-        spread = masked((mel - mean[:, None]) ** 2, mask).sum(1) / count
-        return torch.cat([mean, (spread + 1e-4).sqrt()], dim=1)
+    def _look(self, rows: Tensor, lengths: Tensor, mel: Tensor, speaker: Tensor) -> KnownReference:
+        """Return what depends on references alone; arguments as of `MelBatch`."""
+        mask = padding_mask(rows, lengths)
+        wide = None if mask is None else mask.repeat_interleave(FACTOR, 1)
+        tokens = self._tokens(rows, mask)
+        mel = masked((mel.to(self.dtype) - MEL_CENTRE) / MEL_SCALE, wide)
+        seen = masked(tokens + self.mel_in(mel), wide)
+        for block in self.reference_blocks:
+            seen = block(seen, wide)
+        seen = self.reference_norm(seen)
+        speaker = F.normalize(speaker.to(self.dtype), dim=1)
+        voice = self.voice(torch.cat([speaker, mel_statistics(mel, wide)], dim=1))
+        return KnownReference(
+            self.copy.remember(tokens, mel, wide),
+            self.early.remember(tokens, seen, wide),
+            self.late.remember(tokens, seen, wide),
+            voice,
+            tuple(condition(F.gelu(voice)) for condition in self.conditions),
+            wide,
+        )
 
     def forward(self, batch: MelBatch) -> Tensor:
         """Return log-mel spectrograms ``(batch, 2 * n, bins)``; padding is not zeroed."""
-        return self._decode(batch, None)[0]
+        known = self._look(batch.prompt_rows, batch.prompt_lengths, batch.prompt_mel, batch.speaker)
+        return self._decode(batch.rows, padding_mask(batch.rows, batch.lengths), known, None)[0]
 
-    def _decode(self, batch: MelBatch, before: Walked | None) -> tuple[Tensor, Walked | None]:
+    def _decode(
+        self, rows: Tensor, mask: Tensor | None, known: KnownReference, before: Walked | None
+    ) -> tuple[Tensor, Walked | None]:
         """Return the mels, and the path, which goes on from that of earlier rows."""
-        frames = batch.rows.shape[1]
-        is_padded = bool((batch.lengths != frames).any())
-        own = time_mask(batch.lengths, frames) if is_padded else None
-        count = batch.prompt_rows.shape[1]
-        is_padded = bool((batch.prompt_lengths != count).any())
-        other = time_mask(batch.prompt_lengths, count) if is_padded else None
-        own_mel = None if own is None else own.repeat_interleave(FACTOR, 1)
-        other_mel = None if other is None else other.repeat_interleave(FACTOR, 1)
-
-        target, reference = self._tokens(batch.rows, own), self._tokens(batch.prompt_rows, other)
-        mel = masked((batch.prompt_mel.to(self.dtype) - MEL_CENTRE) / MEL_SCALE, other_mel)
-        seen = masked(reference + self.mel_in(mel), other_mel)
-        for block in self.reference_blocks:
-            seen = block(seen, other_mel)
-        seen = self.reference_norm(seen)
-
-        speaker = F.normalize(batch.speaker.to(self.dtype), dim=1)
-        voice = self.voice(torch.cat([speaker, self._statistics(mel, other_mel)], dim=1))
+        wide = None if mask is None else mask.repeat_interleave(FACTOR, 1)
+        target = self._tokens(rows, mask)
         pulls: Sequence[Tensor | None] = (None, None, None)
         walked = None
         if self.walk is not None:
-            likeness = self.copy.likeness(target, reference).detach()
-            walked = self.walk.follow(likeness, own_mel, other_mel, before)
+            likeness = self.copy.likeness(target, known.copy).detach()
+            walked = self.walk.follow(likeness, wide, known.mask, before)
             pulls = self.walk.pulls(walked, *likeness.shape[1:])
-        copied = self.copy(target, reference, mel, other_mel, pulls[0])
+        copied = self.copy(target, known.copy, pulls[0])
         x = target + self.copy_in(copied)
-        found = self.early(target, reference, seen, other_mel, pulls[1])
-        x = x + self.early_out(found) + voice[:, None]
-        x = masked(x, own_mel)
+        found = self.early(target, known.early, pulls[1])
+        x = x + self.early_out(found) + known.voice[:, None]
+        x = masked(x, wide)
         for index, block in enumerate(self.mel_blocks):
             if index == len(self.mel_blocks) // 2:
-                found = self.late(self.norm(x), reference, seen, other_mel, pulls[2])
-                x = masked(x + self.late_out(found), own_mel)
-            x = block(x, own_mel, self.conditions[index](F.gelu(voice)))
+                found = self.late(self.norm(x), known.late, pulls[2])
+                x = masked(x + self.late_out(found), wide)
+            x = block(x, wide, known.conditions[index])
         made, gate = self.out(self.norm(x)).chunk(2, dim=-1)
         # Start near half copying: what is found is right before anything has been learned.
         out: Tensor = (made + torch.sigmoid(gate) * copied) * MEL_SCALE + MEL_CENTRE
@@ -243,6 +218,7 @@ class ReferencedMelDecoder(nn.Module):
             torch.stack([item.speaker for item in inputs]).to(device),
         )
 
+    @torch.inference_mode()
     def open_stream(
         self,
         prompt_rows: Tensor,
@@ -253,8 +229,10 @@ class ReferencedMelDecoder(nn.Module):
         n_steps: int,
         encoder_limit: int | None,
     ) -> ReferencedStreamCache:
-        """Keep the reference; arguments as of `CausalMaskedDiffWithXvec.open_stream`."""
-        return ReferencedStreamCache(prompt_rows, prompt_mel, speaker)
+        """Look at the reference once; arguments as of `CausalMaskedDiffWithXvec.open_stream`."""
+        device, length = self.device, torch.tensor([len(prompt_rows)])
+        given = (prompt_rows[None], length, prompt_mel[None], speaker[None])
+        return ReferencedStreamCache(self._look(*(tensor.to(device) for tensor in given)))
 
     @torch.inference_mode()
     def generate_chunk(
@@ -273,9 +251,9 @@ class ReferencedMelDecoder(nn.Module):
         """
         known = len(cache.past)
         whole = torch.cat([cache.past, rows])
-        item = FlowInput(cache.prompt_rows, whole, cache.prompt_mel, cache.speaker, noise)
         end = len(whole) if last else len(whole) - self.lookahead
-        mels, walked = self._decode(self._batch([item]), cache.walked)
+        given = whole[None].to(self.device)
+        mels, walked = self._decode(given, None, cache.reference, cache.walked)
         first = max(0, end - self.lookahead)
         cache.past = whole[first:end]
         cache.walked = None if walked is None else walked.part(first // 3, end // 3)
