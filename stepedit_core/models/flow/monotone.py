@@ -153,10 +153,19 @@ def _decide(
     return place, total / passed.clamp_min(1)
 
 
-def frame_places(place: Tensor, frames: int) -> Tensor:
-    """Return the reference frame of each target frame, ``(batch, frames)``, from groups' places."""
+def frame_places(place: Tensor, frames: int, real: Tensor | None = None) -> Tensor:
+    """Return the reference frame of each target frame, ``(batch, frames)``, from groups' places.
+
+    Args:
+        place: reference group of each target group, ``(batch, t)``; padding stays at the last.
+        frames: of the target.
+        real: which target groups are no padding, bool ``(batch, t)``; None: all.
+    """
     ends = torch.cat([place[:, :1], place, place[:, -1:]], 1)
     smooth = 0.25 * ends[:, :-2] + 0.5 * ends[:, 1:-1] + 0.25 * ends[:, 2:]
+    if real is not None:  # smoothing ends with the utterance
+        index = torch.arange(place.shape[1], device=place.device)
+        smooth = smooth.gather(1, torch.minimum(index, real.sum(1, keepdim=True) - 1))
     middle = (GROUP_FRAMES - 1) / 2
     time = (torch.arange(frames, device=place.device) - middle) / GROUP_FRAMES
     low = time.floor().clamp(0, max(0, place.shape[1] - 2)).long()
@@ -164,6 +173,10 @@ def frame_places(place: Tensor, frames: int) -> Tensor:
     part = (time - low).clamp(0, 1).to(smooth.dtype)
     group = smooth[:, low] + part * (smooth[:, high] - smooth[:, low])
     return group * GROUP_FRAMES + middle
+
+
+def _real_groups(mask: Tensor | None) -> Tensor | None:
+    return None if mask is None else mask[:, ::GROUP_FRAMES, 0] > 0
 
 
 class Walk(nn.Module):
@@ -199,21 +212,22 @@ class Walk(nn.Module):
             before: path of the first groups, which is not looked for again.
         """
         scores = group_likeness(likeness, None if other is None else other[..., 0] > 0)
-        real = None if own is None else own[:, ::GROUP_FRAMES, 0] > 0
+        real = _real_groups(own)
         if before is None:
             return follow(scores, self.lag, real)
         known = before.place.shape[1]
         return before.join(follow(scores[:, known:], self.lag, real, before.best[:, -1]))
 
-    def pulls(self, walked: Walked, frames: int, keys: int) -> list[Tensor]:
+    def pulls(self, walked: Walked, frames: int, keys: int, own: Tensor | None) -> list[Tensor]:
         """Return the bias of each attention, ``(batch, heads, frames, keys)``.
 
         Args:
             walked: path of all groups.
             frames: of the target.
             keys: frames of the reference.
+            own: which target frames are real, `time_mask`; None: all.
         """
-        place = frame_places(walked.place, frames)
+        place = frame_places(walked.place, frames, _real_groups(own))
         fit = walked.fit.repeat_interleave(GROUP_FRAMES, 1)[:, :frames]
         away = torch.arange(keys, device=place.device) - place[..., None]
         cost = (0.5 * (away / REACH).square()).clamp(max=FARTHEST)
