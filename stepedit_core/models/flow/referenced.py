@@ -170,7 +170,7 @@ class ReferencedMelDecoder(nn.Module):
         if self.walk is not None:
             likeness = self.copy.likeness(target, known.copy).detach()
             walked = self.walk.follow(likeness, wide, known.mask, before)
-            pulls = self.walk.pulls(walked, *likeness.shape[1:], wide)
+            pulls = self.walk.pulls(walked, likeness.shape[1], likeness.shape[2], wide)
         copied = self.copy(target, known.copy, pulls[0])
         x = target + self.copy_in(copied)
         found = self.early(target, known.early, pulls[1])
