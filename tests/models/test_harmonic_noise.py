@@ -155,11 +155,13 @@ def test_loud_and_silent_mels_stay_finite() -> None:
     assert silent.abs().max() < 1e-3
 
 
+@pytest.mark.parametrize("voiced_noise", [1.0, 0.5])
 @pytest.mark.parametrize("chunks", [[90], [30, 20, 40], [15] * 6, [50, 40]])
 def test_a_stream_gives_what_one_call_gives(
-    chunks: list[int], monkeypatch: pytest.MonkeyPatch
+    chunks: list[int], voiced_noise: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vocoder = tiny()
+    vocoder.voiced_noise = voiced_noise
     glide = torch.linspace(120, 180, 2 * 90 + 1)[None]
     begun = [0]
 
@@ -227,3 +229,22 @@ def test_synthesis_does_not_spoil_later_training() -> None:
 def test_an_odd_hop_is_refused() -> None:
     with pytest.raises(ValueError, match="hop_size 481"):
         HarmonicNoiseVocoder(hop_size=481)
+
+
+def test_less_noise_in_voice_keeps_the_power_and_spares_what_is_unvoiced() -> None:
+    vocoder, mel = tiny(), torch.full((1, 80, 6), -4.0)
+    for voicing in (1.0, 0.0):
+        pitch = constant(120.0, 6, voicing)
+        with torch.inference_mode():
+            full = vocoder.filters(mel, pitch)
+            vocoder.voiced_noise = 0.3
+            less = vocoder.cleared(full, pitch)
+        power = full.harmonic.abs().square() + full.noise.square()
+        torch.testing.assert_close(less.harmonic.abs().square() + less.noise.square(), power)
+        torch.testing.assert_close(less.noise, full.noise * (0.3 if voicing else 1.0))
+        torch.testing.assert_close(less.harmonic.angle(), full.harmonic.angle())
+
+
+def test_voiced_noise_beyond_a_share_is_refused() -> None:
+    with pytest.raises(ValueError, match="voiced_noise 1.5"):
+        HarmonicNoiseVocoder(voiced_noise=1.5)

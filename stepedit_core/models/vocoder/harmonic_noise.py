@@ -31,6 +31,8 @@ VOICED_LOGIT, APERIODIC_FALL = 4.0, 4.0
 logits."""
 PAST_FRAMES = 3 * CACHED_FRAMES
 """Mel frames that a stream keeps: a third is heard twice, the rest is the network's past."""
+TINY, GROWTH = 1e-12, 1e4
+"""Least power that is divided by, and the most that harmonics grow by, where there are none."""
 LOUDEST = 6.0
 """Largest log gain of a filter; keeps an untrained or misled network from overflowing."""
 
@@ -66,9 +68,12 @@ class HarmonicNoiseVocoder(nn.Module):
         mel_n_fft: samples of the mel's transform and window.
         fmax: upper edge of the mel, Hz.
         audio_limit: samples are clipped to it.
+        voiced_noise: factor of the noise where speech is voiced; its power goes to the harmonics.
+            Training by spectra with pitch labels that are now and then wrong leaves more noise
+            than recordings have: compare the aperiodicity of both (D4C, Morise 2016) to set it.
 
     Raises:
-        ValueError: if the hop is not even.
+        ValueError: if the hop is not even, or the factor of the noise is not within 0 to 1.
     """
 
     def __init__(
@@ -87,10 +92,14 @@ class HarmonicNoiseVocoder(nn.Module):
         mel_n_fft: int = 1_920,
         fmax: float = 8_000.0,
         audio_limit: float = 0.99,
+        voiced_noise: float = 1.0,
     ) -> None:
         super().__init__()
         if hop_size % FRAMES_PER_MEL:
             raise ValueError(f"hop_size {hop_size} is not even")
+        if not 0 <= voiced_noise <= 1:
+            raise ValueError(f"voiced_noise {voiced_noise} is not within 0 to 1")
+        self.voiced_noise = voiced_noise
         self.sample_rate, self.hop, self.limit = sampling_rate, hop_size, audio_limit
         self.n_fft, self.stft_hop, self.bands = n_fft, hop_size // FRAMES_PER_MEL, bands
         self.mel_config = MelConfig(
@@ -140,6 +149,16 @@ class HarmonicNoiseVocoder(nn.Module):
         phase = minimum_phase(harmonic.detach()) + spread @ turn
         return Filters(torch.polar(harmonic.exp(), phase), noise.exp())
 
+    def cleared(self, filters: Filters, pitch: Pitch) -> Filters:
+        """Return filters with ``voiced_noise`` applied; training does without."""
+        if self.voiced_noise == 1.0:
+            return filters
+        voiced = (2 * pitch.voicing[:, None] - 1).clamp(min=0)
+        noise = filters.noise * (1 - voiced * (1 - self.voiced_noise))
+        power = filters.harmonic.abs().square()
+        grown = (power + filters.noise.square() - noise.square()) / power.clamp_min(TINY)
+        return Filters(filters.harmonic * grown.clamp(max=GROWTH).sqrt(), noise)
+
     def pulses(self, hz: Tensor, start: Tensor | float = 0.0) -> Tensor:
         """Return the harmonic excitation, ``(batch, hop * frames)``; start: phase in cycles."""
         phase = phase_of(hz, self.stft_hop, self.sample_rate, start)
@@ -173,7 +192,8 @@ class HarmonicNoiseVocoder(nn.Module):
     def forward(self, mel: Tensor, noise: Tensor) -> Tensor:
         """Turn mels ``(batch, bins, frames)`` and noise into ``(batch, hop * frames)``."""
         pitch = self.predict_pitch(mel)
-        wave = self.render(self.filters(mel, pitch), self.pulses(pitch.hz), noise)
+        filters = self.cleared(self.filters(mel, pitch), pitch)
+        wave = self.render(filters, self.pulses(pitch.hz), noise)
         return wave.clamp(-self.limit, self.limit)
 
     @torch.inference_mode()
@@ -231,7 +251,8 @@ class HarmonicNoiseStream:
         if past is not None:
             known = past.pitch.hz.shape[1]
             pitch.hz[:, :known], pitch.voicing[:, :known] = past.pitch.hz, past.pitch.voicing
-        wave = own.render(own.filters(mel, pitch), own.pulses(pitch.hz, start), noise)[0]
+        filters = own.cleared(own.filters(mel, pitch), pitch)
+        wave = own.render(filters, own.pulses(pitch.hz, start), noise)[0]
         wave = wave.clamp(-own.limit, own.limit)
         if past is not None:
             wave = cross_fade(wave[-len(past.tail) - self._fresh(mel, past) :], past.tail)

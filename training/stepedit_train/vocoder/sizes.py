@@ -30,6 +30,8 @@ class VocoderSizes(Settings):
     """Blocks of the pitch predictor."""
     pitch_classes: int = Field(default=240, ge=24)
     """Classes of pitch over four octaves."""
+    voiced_noise: float = Field(default=1.0, ge=0, le=1)
+    """Factor of the noise where speech is voiced, when it is used; training does without."""
 
     def build(self) -> HarmonicNoiseVocoder:
         """Return a vocoder of these sizes."""
