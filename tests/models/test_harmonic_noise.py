@@ -246,5 +246,5 @@ def test_less_noise_in_voice_keeps_the_power_and_spares_what_is_unvoiced() -> No
 
 
 def test_voiced_noise_beyond_a_share_is_refused() -> None:
-    with pytest.raises(ValueError, match="voiced_noise 1.5"):
+    with pytest.raises(ValueError, match=r"voiced_noise 1\.5"):
         HarmonicNoiseVocoder(voiced_noise=1.5)
