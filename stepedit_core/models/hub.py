@@ -19,6 +19,7 @@ MODEL_FILES = (
     "*.safetensors.index.json",
     "tokenizer.model",
     "tokenizer_config.json",
+    "pronunciations.txt.gz",
     "CosyVoice-300M-25Hz/FLOW_VERSION",
     "CosyVoice-300M-25Hz/campplus.onnx",
     "CosyVoice-300M-25Hz/cosyvoice.yaml",
