@@ -10,7 +10,7 @@ import torch
 from stepedit_train.data.cache import Array, Cache, CachedItem, block_path, write_block
 from stepedit_train.journal import read_journal
 from stepedit_train.vocoder.augment import blurred
-from stepedit_train.vocoder.crops import cut
+from stepedit_train.vocoder.crops import cut, steady_frames
 from stepedit_train.vocoder.distance import FLOOR, energy_distance, spectra_of
 from stepedit_train.vocoder.export import VocoderExportSettings, export_vocoder
 from stepedit_train.vocoder.sizes import VocoderSettings, VocoderSizes
@@ -194,3 +194,13 @@ def test_blur_keeps_the_level_and_smooths() -> None:
     out = blurred(mel, rng, 0.0)
     assert out.shape == mel.shape
     assert abs(float(out.mean() - mel.mean())) < 0.02 and out.std() < mel.std()
+
+
+def test_pitch_is_believed_in_runs_without_jumps() -> None:
+    f0 = np.array([0, 90, 180, 181, 183, 186, 190, 240, 0, 0, 150, 151, 152, 0], np.float64)
+    believed = np.flatnonzero(steady_frames(f0))
+    # The first voiced frames jump by an octave, the last by a third; three frames are no run.
+    np.testing.assert_array_equal(believed, [])
+    f0 = np.array([0, 90, 180, 181, 183, 186, 190, 195, 240, 0], np.float64)
+    np.testing.assert_array_equal(np.flatnonzero(steady_frames(f0)), [3, 4, 5, 6])
+    assert not steady_frames(np.zeros(5)).any()

@@ -70,8 +70,7 @@ class VocoderTask(Task):
             -0.5 * ((torch.arange(count, device=place.device) - place) / SPREAD).square(), dim=-1
         )
         entropy = -(target * classes.log_softmax(-1)).sum(-1)
-        is_voiced = (batch.voicing > 0.99).float()
-        pitch = (entropy * is_voiced).sum() / is_voiced.sum().clamp_min(1.0)
+        pitch = (entropy * batch.steady).sum() / batch.steady.sum().clamp_min(1.0)
         return [pitch, F.binary_cross_entropy_with_logits(voicing, batch.voicing)]
 
     def _spoken(self, mel: Tensor, pitch: Pitch, rng: np.random.Generator) -> Tensor:
@@ -147,9 +146,9 @@ class VocoderTask(Task):
         out["voicing_accuracy"] = float(
             ((pitch.voicing > 0.5) == (batch.voicing > 0.5)).float().mean()
         )
-        is_voiced = batch.voicing > 0.99
-        if bool(is_voiced.any()):
-            cents = 1200 * torch.log2(pitch.hz / batch.hz)[is_voiced].abs()
+        is_steady = batch.steady > 0
+        if bool(is_steady.any()):
+            cents = 1200 * torch.log2(pitch.hz / batch.hz)[is_steady].abs()
             out["pitch_cents_median"] = float(cents.median())
             out["pitch_off_by_half_tone"] = float((cents > 50).float().mean())
         return out
