@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stepedit_core.errors import CheckpointError
 
-__all__ = ["PHONES", "WORD", "Pronunciations"]
+__all__ = ["COMMENT", "PHONES", "WORD", "Pronunciations"]
 
 PHONES = (
     "AA", "AE", "AH", "AO", "AW", "AY", "B", "CH", "D", "DH", "EH", "ER", "EY", "F", "G", "HH",
@@ -18,6 +18,8 @@ PHONES = (
     "UW", "V", "W", "Y", "Z", "ZH",
 )  # fmt: skip
 """ARPAbet without stress, as in the CMU Pronouncing Dictionary."""
+COMMENT = "#"
+"""Begins a line of a dictionary that is no word."""
 WORD = re.compile(r"(?<![^\W_])[A-Za-z]+(?:['’][A-Za-z]+)*(?![^\W_])")
 """What is looked up: a run of letters, with apostrophes inside. Parts of words with other letters
 or digits (``naïve``, ``7th``) are not."""
@@ -27,7 +29,7 @@ class Pronunciations:
     """A pronouncing dictionary: word to phones.
 
     The file is gzip-compressed UTF-8 text with a word and its phones in each line, parted by
-    spaces. It is read when the first word is looked up.
+    spaces; lines that begin with ``#`` are remarks. It is read when the first word is looked up.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -57,7 +59,8 @@ class Pronunciations:
             text = gzip.decompress(self.path.read_bytes()).decode()
         except (OSError, EOFError, ValueError, zlib.error) as error:
             raise CheckpointError(f"{self.path}: no pronouncing dictionary ({error})") from error
-        parted = (line.partition(" ") for line in text.splitlines())
+        lines = (line for line in text.splitlines() if not line.startswith(COMMENT))
+        parted = (line.partition(" ") for line in lines)
         words = {word: spelled.strip() for word, _, spelled in parted}
         # A word without phones would be left out of what is to be said.
         strange = {phone for spelled in words.values() for phone in spelled.split() or [""]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ A&W EY1 AH0 N D AH0 B Y UW1
 strange Q X
 empty
 """
-KEPT = "don't D OW N T\nwords W ER D Z\n"
+KEPT = "# a comment\ndon't D OW N T\nwords W ER D Z\n"
 SMALL = {"hidden_size": 32, "layers": 1, "intermediate_size": 48, "max_seq_len": 2048}
 
 
@@ -85,7 +86,9 @@ def test_what_is_no_dictionary_is_refused(tmp_path: Path) -> None:
 
 def test_the_dictionary_of_pocketsphinx_is_found(tmp_path: Path) -> None:
     pytest.importorskip("pocketsphinx")
-    (tmp_path / DICTIONARY).write_bytes(read_dictionary(POCKETSPHINX))
+    content = read_dictionary(POCKETSPHINX)
+    assert gzip.decompress(content).decode().startswith("# Copyright (c) 1999")
+    (tmp_path / DICTIONARY).write_bytes(content)
     known = Pronunciations(tmp_path / DICTIONARY)
     assert known.phones("Hello") == ("HH", "AH", "L", "OW")
     assert known.phones("don’t") == ("D", "OW", "N", "T")
@@ -93,7 +96,10 @@ def test_the_dictionary_of_pocketsphinx_is_found(tmp_path: Path) -> None:
 
 
 def test_without_pocketsphinx_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spelling, "find_spec", lambda name: None)
+    def missing(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(spelling, "distribution", missing)
     with pytest.raises(MissingDependencyError, match=r"stepedit\[align\]"):
         read_dictionary(POCKETSPHINX)
 
