@@ -37,6 +37,8 @@ class SamplingConfig(BaseModel):
     hold_length: float = Field(default=0.0, ge=0.0, le=1.0)
     """Where an edit asks for a definite duration, the model may not end before this share of it;
     0 leaves the end to the model, as the public system does."""
+    hold_guess: float = Field(default=0.0, ge=0.0, le=1.0)
+    """The same where the duration is only guessed: other words, added sounds, pauses cut out."""
 
     def filled(self, defaults: Mapping[str, Any]) -> SamplingConfig:
         """Return the same with a model's own defaults where nothing was set."""

@@ -140,8 +140,8 @@ def constraint_of(
             f"shorten the recording by about {over / (1 + request.length_ratio):.1f} s"
         )
     if request.free is None:
-        least = int(sampling.hold_length * expected) if request.known_length else 1
-        return grammar(max(1, least), most_groups(request, budget, sampling))
+        held = sampling.hold_length if request.known_length else sampling.hold_guess
+        return grammar(max(1, int(held * expected)), most_groups(request, budget, sampling))
     spans = [(part.start, part.stop) for part in request.free]
     frees = [Free(part.length, part.length) for part in request.free]
     return mask(request.codes, spans, frees)

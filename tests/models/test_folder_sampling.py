@@ -35,13 +35,22 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "hold", "least"), [(True, 0.9, 18), (True, 0, 1), (False, 0.9, 1)]
+    ("known", "held", "least"),
+    [
+        (True, {"hold_length": 0.9}, 18),
+        (True, {"hold_guess": 0.9}, 1),
+        (True, {}, 1),
+        (False, {"hold_length": 0.9}, 1),
+        (False, {"hold_length": 0.9, "hold_guess": 0.5}, 10),
+    ],
 )
-def test_only_a_definite_duration_is_held(known: bool, hold: float, least: int) -> None:
+def test_definite_and_guessed_durations_are_held_apart(
+    known: bool, held: dict[str, float], least: int
+) -> None:
     codes = DualCodes.from_interleaved([0, 0, 1024, 1024, 1024] * 10)
     request = GenerateRequest(
         Prompt.edit("Slower."), codes, speech_like(1.2), length_ratio=2.0, known_length=known
     )
-    made = constraint_of(request, [1, 2], 5000, SamplingConfig(hold_length=hold))
+    made = constraint_of(request, [1, 2], 5000, SamplingConfig(**held))
     assert len(made) == 1 and isinstance(made[0], Free)
     assert made[0].min_groups == least
