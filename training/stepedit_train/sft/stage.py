@@ -16,6 +16,7 @@ from pydantic import Field
 
 from stepedit_core.errors import MissingDependencyError, StepeditError
 from stepedit_core.models.chat import MAX_TOKENS, preferred_encoding
+from stepedit_core.models.folder_sampling import SAMPLING
 from stepedit_core.models.generation import TokenLayout
 from stepedit_core.models.layout import DECODER_FOLDER, TOKENIZER_NAME
 from stepedit_core.models.step1 import load_step1
@@ -35,6 +36,7 @@ __all__ = ["LoraSettings", "SftSettings", "complete_checkpoint", "train_sft"]
 ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 KEPT_FILES = (
     "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", DICTIONARY, REPLAY,
+    SAMPLING,
 )  # fmt: skip
 
 
