@@ -45,7 +45,7 @@ def joint_success(
     checks = preservation.check(
         output,
         source,
-        _kept(lines.get("identity")) if condition in ("target", "llm") else None,
+        _kept(lines.get("identity")) if condition == "llm" else None,
         reference=_kept(lines.get("ideal")),
         length_ratio=float(item.case.edit.length_ratio(maker.prepared(item).source)),
         same_duration=scorer.expects_same_duration,
