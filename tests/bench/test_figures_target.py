@@ -131,7 +131,7 @@ def test_it_stands_beside_the_models_own_figure(data: Path, tmp_path: Path) -> N
     # The ideal tempo coded is off by the size of a group at most, the identity edit by the factor.
     assert beside["speed.ratio_error", "all"]["target"] < 6
     assert beside["speed.ratio_error", "all"]["identity"] > 20
-    assert {"denoise.joint", "denoise.bak_gain", "speed.added_wer"} <= {
+    assert {"denoise.bak_gain", "speed.added_wer"} <= {
         name for (name, _), values in beside.items() if "target" in values
     }
     assert all(
