@@ -17,38 +17,14 @@ __all__ = ["MelTrainBatch", "Parts", "stack_parts", "with_gap"]
 
 
 @dataclass(frozen=True)
-class MelTrainBatch:
+class MelTrainBatch(MelBatch):
     """Input, and what should come of it.
 
     Attributes:
-        rows: see `MelBatch`.
-        lengths: see `MelBatch`.
-        prompt_rows: see `MelBatch`.
-        prompt_lengths: see `MelBatch`.
-        prompt_mel: see `MelBatch`.
-        speaker: see `MelBatch`.
         mel: wanted, float32, shape ``(batch, 2 * n, bins)``.
     """
 
-    rows: Tensor
-    lengths: Tensor
-    prompt_rows: Tensor
-    prompt_lengths: Tensor
-    prompt_mel: Tensor
-    speaker: Tensor
     mel: Tensor
-
-    @property
-    def given(self) -> MelBatch:
-        """What the decoder is given."""
-        return MelBatch(
-            self.rows,
-            self.lengths,
-            self.prompt_rows,
-            self.prompt_lengths,
-            self.prompt_mel,
-            self.speaker,
-        )
 
 
 @dataclass(frozen=True)

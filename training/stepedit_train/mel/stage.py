@@ -193,7 +193,7 @@ class MelTask(Task):
     def loss(self, batch: MelTrainBatch) -> Losses:
         """Return the absolute errors of frames and of their differences."""
         batch = self.moved(batch)
-        made = self.model(batch.given)
+        made = self.model(batch)
         mask = time_mask(FACTOR * batch.lengths, made.shape[1])
         count = mask.sum() * made.shape[2]
         error = made - batch.mel
@@ -210,7 +210,7 @@ class MelTask(Task):
                 continue
             rng = rng_of(self.settings.seed, "dev", number)
             batch = self.moved(stack_parts([self._example(example, rng, disturbed=False)]))
-            error = (self.model(batch.given) - batch.mel).abs().mean().item()
+            error = (self.model(batch) - batch.mel).abs().mean().item()
             sums[example.kind].append(error)
         return {f"mel/{kind}": float(np.mean(values)) for kind, values in sums.items() if values}
 
