@@ -8,7 +8,7 @@ counted in the report. ``identity`` is the identity edit (tokenize, decode).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,10 @@ from stepedit_bench.figures.joint import joint_success
 from stepedit_bench.figures.making import ENGINE
 from stepedit_bench.figures.running import Run
 
-__all__ = ["GATES", "SHORT", "Gate", "Numbers"]
+__all__ = ["BESIDE", "GATES", "SHORT", "Gate", "Numbers"]
 
+BESIDE = ("original", "dsp", "world", "identity", "target")
+"""Conditions that can stand beside the one that is judged."""
 SHORT = 0.75
 """An output below this share of the speech time asked for has stopped early."""
 
@@ -54,7 +56,7 @@ class Gate:
     goal: float
     measure: Measure
     statistic: Statistic
-    beside: Sequence[str] = field(default=("original", "dsp", "world", "identity", "target"))
+    beside: Sequence[str] = BESIDE
     higher: bool = False
     share: bool = False
 

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from stepedit_bench.figures.gates import BESIDE
 from stepedit_bench.figures.joint import routes_of
 from stepedit_bench.figures.running import Run, Settings
 from stepedit_bench.figures.summing import cost_rows, figure_rows, unscored_reasons
@@ -91,15 +92,14 @@ def _verdict(row: Mapping[str, Any]) -> str:
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the table of figures."""
-    others = ("original", "dsp", "world", "identity", "target")
     lines = [
-        f"| figure | speech | value | 95 % | n | gate | goal | met | {' | '.join(others)} |",
-        "| --- " * (8 + len(others)) + "|",
+        f"| figure | speech | value | 95 % | n | gate | goal | met | {' | '.join(BESIDE)} |",
+        "| --- " * (8 + len(BESIDE)) + "|",
     ]
     for row in rows:
         known = row["low"] is not None
         interval = f"{_number(row['low'])} .. {_number(row['high'])}" if known else "-"
-        beside = " | ".join(_number(row["beside"].get(name)) for name in others)
+        beside = " | ".join(_number(row["beside"].get(name)) for name in BESIDE)
         sign = ">=" if row["higher_is_better"] else "<="
         lines.append(
             f"| {row['row']} ({row['unit']}) | {row['kind']} | {_number(row['value'])} | "
