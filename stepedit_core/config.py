@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stepedit_core.errors import EngineError
 
@@ -40,9 +40,34 @@ class SamplingConfig(BaseModel):
     hold_guess: float = Field(default=0.0, ge=0.0, le=1.0)
     """The same where the duration is only guessed: other words, added sounds, pauses cut out."""
 
+    guidance: float = Field(default=1.0, ge=0.0, le=10.0)
+    """Classifier-free guidance (Ho and Salimans 2022): logits move by this factor away from those
+    of the same prompt without its words; 1 is off. For models trained with such prompts."""
+    edits: Mapping[str, Mapping[str, float | int | bool | None]] = {}
+    """Other values of these fields for single edits, by the edit's name."""
+
+    @model_validator(mode="after")
+    def _edits_are_sampling(self) -> SamplingConfig:
+        for name in self.edits:
+            self.for_edit(name)
+        return self
+
     def filled(self, defaults: Mapping[str, Any]) -> SamplingConfig:
-        """Return the same with a model's own defaults where nothing was set."""
-        return SamplingConfig.model_validate({**defaults, **self.model_dump(exclude_unset=True)})
+        """Return the same with a model's own defaults where nothing was set.
+
+        What was set holds for all edits, whatever the model has for single ones.
+        """
+        chosen = self.model_dump(exclude_unset=True)
+        edits = {
+            name: {field: value for field, value in fields.items() if field not in chosen}
+            for name, fields in defaults.get("edits", {}).items()
+        }
+        return SamplingConfig.model_validate({**defaults, "edits": edits, **chosen})
+
+    def for_edit(self, name: str) -> SamplingConfig:
+        """Return the values that hold for one edit."""
+        shared = self.model_dump(exclude={"edits"})
+        return SamplingConfig.model_validate({**shared, **self.edits.get(name, {})})
 
 
 class EngineConfig(BaseModel):

@@ -73,7 +73,7 @@ def request_for(edit: Edit, utterance: Utterance, codes: DualCodes, seed: int) -
         free = free_groups(spans, codes, span_ratio(spans, utterance, ratio))
         ratio = 1 + _growth(free) / codes.groups
     return GenerateRequest(
-        edit.prompt(utterance), codes, utterance, seed, ratio, free, edit.known_duration
+        edit.prompt(utterance), codes, utterance, seed, ratio, free, edit.known_duration, edit.name
     )
 
 

@@ -27,6 +27,7 @@ from stepedit_core.models.text import TextTokenizer, read_tokenizer_config
 
 __all__ = [
     "MAX_TOKENS",
+    "UNKNOWN",
     "FramedPrompt",
     "PromptEncoding",
     "Turn",
@@ -34,6 +35,7 @@ __all__ = [
     "clone_speaker_name",
     "encode_prompt",
     "frame_prompt",
+    "hide_words",
     "parse_audio_string",
     "preferred_encoding",
 ]
@@ -42,6 +44,9 @@ PromptEncoding = Literal["r1", "r2"]
 
 MAX_TOKENS = 8192
 """Tokens that prompt and output share in the public system."""
+
+UNKNOWN = 0
+"""Id of ``<unk>`` in the public vocabulary and in the small ones."""
 
 _TOKENS_PER_SECOND = 5 / 0.12
 _HASH_SAMPLES = 1000
@@ -142,6 +147,30 @@ def encode_prompt(
     else:
         ids += [bos, *_turn(tokenizer, "", user, first=True)]
     return [*ids, eot, bot, bos, *tokenizer.encode("assistant\n")]
+
+
+def hide_words(ids: Sequence[int], tokenizer: TextTokenizer) -> list[int]:
+    """Return a prompt whose user turn says nothing: its words are ``<unk>``, its audio is kept.
+
+    What a model answers to it is what it would do whatever it is asked: the other side of
+    classifier-free guidance. All ids keep their places.
+
+    Args:
+        ids: of ``encode_prompt``, an answer after them or not.
+        tokenizer: the one that made them.
+    """
+    hidden = list(ids)
+    turns = [at for at, i in enumerate(hidden) if i == tokenizer.bot_id]
+    if len(turns) < 2:
+        return hidden
+    first = tokenizer.audio_base_id
+    at = turns[1] + 1
+    while at < len(hidden) and hidden[at] != tokenizer.eot_id:
+        is_audio = first <= hidden[at] < first + tokenizer.audio_count
+        if not is_audio and hidden[at] != tokenizer.bos_id:
+            hidden[at] = UNKNOWN
+        at += 1
+    return hidden
 
 
 def _turn(tokenizer: TextTokenizer, head: str, turn: Turn, *, first: bool = False) -> list[int]:

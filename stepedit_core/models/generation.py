@@ -26,6 +26,7 @@ def generate(
     check_every: int | None = None,
     graphs: bool | None = None,
     alignments: Sequence[Alignment | None] | None = None,
+    against: Sequence[Ids] | None = None,
 ) -> list[Generated]:
     """Generate for a batch of prompts; each item gives what it would give alone.
 
@@ -43,6 +44,8 @@ def generate(
         graphs: replay decode steps as CUDA graphs; None: on CUDA devices.
         alignments: one per item, needed by models with a ``source_alignment`` and not looked
             at by others.
+        against: one per item and as long as its prompt, where ``sampling`` has guidance: the
+            logits after it are what guidance leads away from. Not looked at otherwise.
 
     Raises:
         BudgetError: if a prompt and its output do not fit the context.
@@ -52,8 +55,9 @@ def generate(
     if not prompts:
         return []
     session = Session(
-        model, prompts, layout, sampling, constraints, seeds, max_new_tokens, graphs, alignments
-    )
+        model, prompts, layout, sampling, constraints, seeds, max_new_tokens, graphs, alignments,
+        against,
+    )  # fmt: skip
     for _ in session.run(check_every):
         pass
     return session.results()
@@ -71,6 +75,7 @@ def stream(
     check_every: int | None = None,
     graphs: bool | None = None,
     alignment: Alignment | None = None,
+    against: Ids | None = None,
 ) -> Iterator[int]:
     """Yield the new ids of one prompt as they come: those that ``generate`` returns.
 
@@ -87,5 +92,6 @@ def stream(
         max_new_tokens,
         graphs,
         None if alignment is None else [alignment],
+        None if against is None else [against],
     )
     return session.stream(check_every)

@@ -70,6 +70,7 @@ class Session:
         max_new_tokens: int | Sequence[int] | None,
         graphs: bool | None,
         alignments: Sequence[Alignment | None] | None = None,
+        against: Sequence[Ids] | None = None,
     ) -> None:
         self.model, self.layout = model, layout
         self.sampling = sampling = sampling or Sampling()
@@ -92,9 +93,21 @@ class Session:
             ]
             allowed = [item.most_tokens for item in self.plans]
         self.rows = rows
+        self.against = self._other_rows(prompts, against)
         self.steps = max(allowed)
         self.done_steps = 0
         self._make_state(seeds, allowed)
+
+    def _other_rows(
+        self, prompts: Sequence[Ids], against: Sequence[Ids] | None
+    ) -> list[list[int]] | None:
+        """Return what guidance leads away from, with the copied prefixes; None without guidance."""
+        if self.sampling.guidance == 1:
+            return None
+        others = [] if against is None else [as_list(prompt) for prompt in against]
+        if list(map(len, others)) != list(map(len, prompts)):
+            raise ValueError("guidance needs a second prompt of the same length for every prompt")
+        return [other + row[len(other) :] for other, row in zip(others, self.rows, strict=True)]
 
     @torch.inference_mode()
     def _make_state(self, seeds: Sequence[int], allowed: Sequence[int]) -> None:
@@ -118,7 +131,7 @@ class Session:
             head = full_head(model)
         else:
             head = audio_head(model, layout.audio_base, CODE_COUNT, layout.eot)
-        size = len(self.rows)
+        size = len(self.rows) * (1 if self.against is None else 2)
         longest = max(map(len, self.rows))
         capacity = longest + min(self.steps, _FIRST_CAPACITY)
         if not self.graphs:
@@ -158,18 +171,22 @@ class Session:
                 self._copy_ahead(decoder)
                 if self.done_steps >= self.steps:
                     break
-            self._emit(decoder.step(self.token))
+            self._emit(decoder.step(self._for_both(self.token)))
         yield self.done_steps
 
     def _padded(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return the prompts padded on the left, which ids are real, and the alignments."""
         longest = max(map(len, self.rows))
         pad = self.model.config.pad_token_id or 0
-        padding = [longest - len(row) for row in self.rows]
-        ids = torch.tensor([[pad] * n + row for n, row in zip(padding, self.rows, strict=True)])
+        rows, alignments = self.rows, self.alignments
+        if self.against is not None:
+            rows = rows + self.against
+            alignments = None if alignments is None else [*alignments, *alignments]
+        padding = [longest - len(row) for row in rows]
+        ids = torch.tensor([[pad] * n + row for n, row in zip(padding, rows, strict=True)])
         records = None
-        if self.alignments is not None:
-            records = alignment_tensor(self.alignments, padding).to(self.device)
+        if alignments is not None:
+            records = alignment_tensor(alignments, padding).to(self.device)
         if not any(padding):
             return ids.to(self.device), None, records
         valid = torch.arange(longest)[None] >= torch.tensor(padding)[:, None]
@@ -177,6 +194,7 @@ class Session:
 
     def _emit(self, logits: Tensor) -> None:
         """Pick, constrain and store one id per item; no question to the host."""
+        logits = self._guided(logits)
         keys = self.keys[:, min(self.done_steps, self.keys.shape[1] - 1)]
         if self.constraint is None:
             sampled = pick(self._without_repeat(logits, 0), self.sampling, keys)
@@ -193,6 +211,17 @@ class Session:
             ids = torch.where(tokens >= 0, tokens + base, -1)
             self.done = self.constraint.ended
         self._store(ids[:, None])
+
+    def _for_both(self, ids: Tensor) -> Tensor:
+        """Return ids ``(batch, n)`` for every row that the decoder has."""
+        return ids if self.against is None else torch.cat([ids, ids])
+
+    def _guided(self, logits: Tensor) -> Tensor:
+        """Return the items' logits, moved away from those of the second prompts."""
+        if self.against is None:
+            return logits
+        asked, unasked = logits.float().chunk(2)
+        return unasked + self.sampling.guidance * (asked - unasked)
 
     def _without_repeat(self, logits: Tensor, first_id: int) -> Tensor:
         """Apply the repetition rule; column 0 of ``logits`` is the id ``first_id``."""
@@ -225,7 +254,7 @@ class Session:
             return
         tokens = state.skip(count)
         ids = torch.where(tokens >= 0, tokens + self.layout.audio_base, -1)
-        decoder.feed(torch.cat([self.token, ids[:, :-1].clamp(min=0)], dim=1))
+        decoder.feed(self._for_both(torch.cat([self.token, ids[:, :-1].clamp(min=0)], dim=1)))
         self._store(ids)
         self.done = state.ended
 

@@ -47,6 +47,7 @@ def sampling_of(config: SamplingConfig) -> Sampling:
         top_k=config.top_k,
         top_p=config.top_p,
         repetition_window=config.repetition_window,
+        guidance=config.guidance,
     )
 
 

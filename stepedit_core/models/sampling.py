@@ -25,7 +25,7 @@ _WORD = 0xFFFFFFFF
 class Sampling:
     """How to pick a token from logits; the defaults are the public system's.
 
-    The order is: repetition rule, temperature, top-k, top-p. With ``top_k=50`` and the
+    The order is: guidance, repetition rule, temperature, top-k, top-p. With ``top_k=50`` and the
     repetition rule this is the public first release (whose library defaulted to 50); with
     ``repetition_window=0`` it is the later one.
 
@@ -36,6 +36,7 @@ class Sampling:
         repetition_window: the newest id may not follow again at once if it occurs at least
             ``repetition_count`` times among this many last ids of prompt and output; 0 is off.
         repetition_count: see above.
+        guidance: factor by which logits move away from those of a second prompt; 1 is off.
     """
 
     temperature: float = 0.7
@@ -43,6 +44,7 @@ class Sampling:
     top_p: float | None = None
     repetition_window: int = 10
     repetition_count: int = 2
+    guidance: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse values that no distribution can have."""

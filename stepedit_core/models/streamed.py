@@ -11,6 +11,7 @@ from stepedit_core.codes import GROUP_SIZE, SEMANTIC_PER_GROUP
 from stepedit_core.config import SamplingConfig
 from stepedit_core.engines import GenerateRequest
 from stepedit_core.errors import EngineError, RouteError
+from stepedit_core.models.chat import hide_words
 from stepedit_core.models.decoder import Reference
 from stepedit_core.models.generation import stream
 from stepedit_core.models.parts import EngineParts
@@ -41,6 +42,7 @@ def stream_request(
         raise RouteError("an edit that is confined to spans cannot be streamed; use edit()")
     prompt = aligned_prompt(request, parts.text, parts.encoding)
     ids = prompt.ids
+    sampling = sampling.for_edit(request.edit)
     budget = parts.budget(len(ids), sampling.max_length)
     tokens = stream(
         parts.model,
@@ -51,6 +53,7 @@ def stream_request(
         seed=request.seed,
         max_new_tokens=budget,
         alignment=prompt.alignment,
+        against=hide_words(ids, parts.text),
     )
     base = parts.layout.audio_base
     with StreamDecoder(parts.decoder, voice, request.seed) as session:

@@ -14,6 +14,7 @@ from stepedit_core.models.chat import (
     check_budget,
     clone_speaker_name,
     encode_prompt,
+    hide_words,
     parse_audio_string,
     preferred_encoding,
 )
@@ -44,6 +45,23 @@ def test_clone_layouts() -> None:
     r1 += [*text("human\n"), *text("target"), 3, 4, 1, *text("assistant\n")]
     assert encode_prompt(BYTES, system, user, "r1") == r1
     assert encode_prompt(BYTES, system, user, "r2").count(1) == 1
+
+
+@pytest.mark.parametrize("encoding", ["r1", "r2"])
+def test_hidden_words_are_those_of_the_user_turn(encoding: PromptEncoding) -> None:
+    ids = encode_prompt(BYTES, Turn("S"), Turn("do", AUDIO, "it"), encoding)
+    other = encode_prompt(BYTES, Turn("S"), Turn("no", AUDIO, "at"), encoding)
+    hidden = hide_words([*ids, *AUDIO_IDS, 3], BYTES)
+    assert hidden[: len(ids)] == hide_words(other, BYTES) and hidden[len(ids) :] == [*AUDIO_IDS, 3]
+    changed = [at for at, (a, b) in enumerate(zip(ids, hidden, strict=False)) if a != b]
+    turns = [at for at, i in enumerate(ids) if i == 4]
+    assert all(turns[1] < at < turns[2] for at in changed)
+    assert {hidden[at] for at in changed} == {0} and set(AUDIO_IDS) <= set(hidden)
+    clone = encode_prompt(BYTES, Turn("S", AUDIO), Turn("target"), encoding)
+    assert hide_words(clone, BYTES).count(0) == len("target") + len(text("human\n")) + (
+        encoding == "r2"
+    )
+    assert hide_words([1, 4, 70], BYTES) == [1, 4, 70]
 
 
 @pytest.mark.parametrize("encoding", ["r1", "r2"])

@@ -90,6 +90,28 @@ def test_a_batch_gives_what_single_calls_give(engine: Engine) -> None:
         np.testing.assert_allclose(one.samples, alone.samples, atol=2e-3)
 
 
+def test_every_edit_is_drawn_by_its_own_rules(folder: Path, speech: Utterance) -> None:
+    own = {"greedy": {"temperature": 0.0}, "guided": {"guidance": 3.0}}
+    engine = Engine.load(folder, sampling=SamplingConfig(max_length=900, edits=own))
+    codes = engine.encode([speech])[0]
+
+    def asked(edit: str, seed: int) -> GenerateRequest:
+        prompt = Brighter().prompt(speech)
+        return GenerateRequest(prompt, codes, speech, seed, length_ratio=0.2, edit=edit)
+
+    batch = [asked("greedy", 1), asked("other", 1), asked("guided", 1), asked("greedy", 2)]
+    made = engine.generate(batch)
+    assert made == [engine.generate([request])[0] for request in batch]
+    greedy, other, guided, again = made
+    assert greedy == again and other != greedy and guided not in (greedy, other)
+    edit = Brighter()
+    rules = {edit.name: {"temperature": 0.0}}
+    drawn = Engine.load(folder, sampling=SamplingConfig(max_length=900, edits=rules))
+    spoken = [list(drawn.stream(speech, edit, seed=seed)) for seed in (1, 2)]
+    outputs = [drawn.edit(speech, edit, seed=seed)[0].codes for seed in (1, 2)]
+    assert outputs[0] == outputs[1] and len(spoken[0]) == len(spoken[1])
+
+
 def test_words_of_a_user_never_become_control_or_audio_ids(
     engine: Engine, speech: Utterance
 ) -> None:

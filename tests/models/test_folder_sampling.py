@@ -27,7 +27,26 @@ def test_a_model_sets_what_its_user_does_not(tmp_path: Path) -> None:
     assert SamplingConfig().filled({}) == SamplingConfig()
 
 
-@pytest.mark.parametrize("content", ["{", '{"temprature": 1}', '{"temperature": -1}'])
+def test_single_edits_have_rules_of_their_own_unless_the_user_sets_them(tmp_path: Path) -> None:
+    own = {"denoise": {"temperature": 0.9, "guidance": 2.0}}
+    (tmp_path / SAMPLING).write_text(json.dumps({"temperature": 0.2, "edits": own}))
+    model = SamplingConfig().filled(folder_sampling(tmp_path))
+    assert model.for_edit("denoise") == SamplingConfig(temperature=0.9, guidance=2.0)
+    assert model.for_edit("speed") == SamplingConfig(temperature=0.2)
+    chosen = SamplingConfig(temperature=1.5).filled(folder_sampling(tmp_path))
+    assert chosen.for_edit("denoise") == SamplingConfig(temperature=1.5, guidance=2.0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        '{"edits": {"speed": {"temprature": 1}}}',
+        '{"edits": {"speed": {"edits": 1}}}',
+        '{"temprature": 1}',
+        '{"temperature": -1}',
+    ],
+)
 def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / SAMPLING).write_text(content)
     with pytest.raises(CheckpointError, match=r"sampling\.json"):

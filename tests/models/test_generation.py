@@ -96,6 +96,48 @@ def test_a_batch_gives_what_single_calls_and_streams_give(
         assert list(streamed) == single.ids
 
 
+def other_prompts() -> list[list[int]]:
+    return [[7, *ids[1:-1], 7] for ids in prompts()]
+
+
+def test_guidance_moves_logits_away_from_the_second_prompt(model: Step1ForCausalLM) -> None:
+    no_end = TokenLayout(LAYOUT.audio_base, eot=10**6)
+    guided = Sampling(temperature=0, repetition_window=0, guidance=2.5)
+    given = generate(
+        model, prompts(), layout=no_end, sampling=guided, max_new_tokens=9, against=other_prompts()
+    )
+    for ids, other, item in zip(prompts(), other_prompts(), given, strict=True):
+        out: list[int] = []
+        for _ in range(9):
+            with torch.no_grad():
+                asked, unasked = (
+                    model(torch.tensor([x + out])).logits[0, -1] for x in (ids, other)
+                )
+            out.append(int((unasked + 2.5 * (asked - unasked)).argmax()))
+        assert item.ids == out != slow_greedy(model, ids, 9, rule=False)
+
+
+@pytest.mark.parametrize("kind", CONSTRAINTS)
+def test_guided_batches_give_what_single_streams_give(model: Step1ForCausalLM, kind: str) -> None:
+    constraints, sampling = CONSTRAINTS[kind], Sampling(guidance=1.7)
+    batch = generate(
+        model, prompts(), layout=LAYOUT, sampling=sampling, constraints=constraints,
+        seeds=[1, 2, 3], max_new_tokens=60, against=other_prompts(),
+    )  # fmt: skip
+    for index, (ids, other) in enumerate(zip(prompts(), other_prompts(), strict=True)):
+        streamed = stream(
+            model, ids, layout=LAYOUT, sampling=sampling, seed=index + 1, max_new_tokens=60,
+            constraint=None if constraints is None else constraints[index], against=other,
+        )  # fmt: skip
+        assert list(streamed) == batch[index].ids
+    for against in (None, other_prompts()[:2], [[1]] * 3):
+        with pytest.raises(ValueError, match="second prompt"):
+            generate(
+                model, prompts(), layout=LAYOUT, sampling=sampling, seeds=[1, 2, 3],
+                against=against,
+            )  # fmt: skip
+
+
 def test_seeds_matter(model: Step1ForCausalLM) -> None:
     same = [prompts(1)[0]] * 3
     free = [grammar(4, 4)] * 3

@@ -49,7 +49,7 @@ def example(groups: int = 200, name: str = "x", edit: str = "e", speaker: str = 
 def test_noise_touches_its_share_of_its_tokens_and_no_label(kind: str) -> None:
     clean = example()
     noise = NoiseSettings.model_validate({kind: 0.25})
-    noisy = with_noise(clean, noise, BASE, rng_of(0))
+    noisy = with_noise(clean, noise, ByteTokenizer(), rng_of(0))
     assert noisy.shown is not None and noisy.labels == clean.labels and noisy.ids == clean.ids
     before, after = np.array(clean.ids), np.array(noisy.shown)
     changed = before != after
@@ -77,7 +77,20 @@ def test_noise_touches_its_share_of_its_tokens_and_no_label(kind: str) -> None:
         assert 0.1 < moved[codes_before >= 1024].mean() < 0.25
     else:
         assert 0.15 < changed[where].mean() < 0.35
-    assert with_noise(clean, noise, BASE, rng_of(0)).shown == noisy.shown
+    assert with_noise(clean, noise, ByteTokenizer(), rng_of(0)).shown == noisy.shown
+
+
+def test_some_rows_lose_the_words_of_their_prompt_and_nothing_else() -> None:
+    tokens = (BASE + codes(1, 3).interleave()).tolist()
+    ids = [1, 4, 70, 3, 4, 71, 72, *tokens, 73, 3, 4, 74, *tokens, 3]
+    row = dataclasses.replace(example(), ids=ids, prompt=len(ids) - len(tokens) - 1)
+    noise = NoiseSettings(wordless=0.3)
+    made = [with_noise(row, noise, ByteTokenizer(), rng_of(n)) for n in range(200)]
+    wordless = [1, 4, 70, 3, 4, 0, 0, *tokens, 0, 3, 4, 74, *tokens, 3]
+    shown = [one.shown for one in made]
+    assert all(one in (ids, wordless) for one in shown)
+    assert 0.2 < shown.count(wordless) / 200 < 0.4
+    assert all(one.labels == row.labels for one in made)
 
 
 def test_a_file_of_examples_gives_them_back(tmp_path: Path) -> None:
@@ -127,7 +140,7 @@ def test_files_of_examples_mix_with_folders(tmp_path: Path) -> None:
 
 def test_every_pass_is_packed_anew_and_an_index_is_always_the_same_batch() -> None:
     rows = [example(n % 7 + 1, name=str(n)) for n in range(60)]
-    noise = (NoiseSettings(replaced=0.5), BASE)
+    noise = (NoiseSettings(replaced=0.5), ByteTokenizer())
     one = PackedBatches(rows, 300, seed=0)
     long = PackedBatches(rows, 300, seed=0, count=3 * len(one), noise=noise)
     assert len(long) == 3 * len(one) and len(one) == one.per_pass

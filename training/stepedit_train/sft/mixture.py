@@ -113,7 +113,7 @@ class PackedBatches(Dataset[list[Example]]):
         tokens: budget, padding included.
         seed: of the grouping and the noise.
         count: number of batches; None is one pass.
-        noise: what is changed, and the id of ``<audio_0>``; None changes nothing.
+        noise: what is changed, and the vocabulary; None changes nothing.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class PackedBatches(Dataset[list[Example]]):
         tokens: int,
         seed: int,
         count: int | None = None,
-        noise: tuple[NoiseSettings, int] | None = None,
+        noise: tuple[NoiseSettings, TextTokenizer] | None = None,
     ) -> None:
         self.examples = list(examples)
         self.seed, self.noise = seed, noise

@@ -9,12 +9,13 @@ import numpy.typing as npt
 from pydantic import Field
 
 from stepedit_core.codes import GROUP_SIZE, LINGUISTIC_SIZE, SEMANTIC_SIZE
+from stepedit_core.models.chat import UNKNOWN, hide_words
+from stepedit_core.models.text import TextTokenizer
 from stepedit_train.settings import Settings
 from stepedit_train.sft.rows import Example
 
 __all__ = ["NoiseSettings", "with_noise"]
 
-_UNKNOWN = 0
 _LEVELS, _DIGITS = 8, 4
 """Semantic codes of the finite scalar quantiser are four digits of eight levels each."""
 
@@ -34,23 +35,28 @@ class NoiseSettings(Settings):
     history: float = Field(default=0.0, ge=0, lt=1)
     """Answer tokens that are replaced by a random one of their kind where they are read."""
 
+    wordless: float = Field(default=0.0, ge=0, lt=1)
+    """Rows whose user turn has its words replaced by ``<unk>``: what guidance needs (Ho and
+    Salimans 2022)."""
+
     @property
     def is_on(self) -> bool:
         """Whether anything is changed at all."""
-        return any((self.replaced, self.masked, self.jittered, self.history))
+        return any((self.replaced, self.masked, self.jittered, self.history, self.wordless))
 
 
 def with_noise(
-    example: Example, noise: NoiseSettings, audio_base: int, rng: np.random.Generator
+    example: Example, noise: NoiseSettings, tokenizer: TextTokenizer, rng: np.random.Generator
 ) -> Example:
-    """Return the example with noise on its source codes and on its answer as it is read.
+    """Return the example with noise on its prompt and on its answer as it is read.
 
     Args:
         example: prompt and answer.
         noise: the shares.
-        audio_base: id of ``<audio_0>``.
+        tokenizer: the language model's.
         rng: the only source of randomness.
     """
+    audio_base = tokenizer.audio_base_id
     shown = np.array(example.ids, np.int64)
     codes = shown - audio_base
     audio = (codes >= 0) & (codes < LINGUISTIC_SIZE + SEMANTIC_SIZE)
@@ -61,8 +67,11 @@ def with_noise(
     codes[answer] = _replaced(codes[answer], noise.history, rng)
     shown[audio] = codes[audio] + audio_base
     hidden = rng.random(-(-len(source) // GROUP_SIZE)) < noise.masked
-    shown[source[np.repeat(hidden, GROUP_SIZE)[: len(source)]]] = _UNKNOWN
-    return dataclasses.replace(example, shown=shown.tolist())
+    shown[source[np.repeat(hidden, GROUP_SIZE)[: len(source)]]] = UNKNOWN
+    read = shown.tolist()
+    if rng.random() < noise.wordless:
+        read = hide_words(read, tokenizer)
+    return dataclasses.replace(example, shown=read)
 
 
 def _replaced(codes: Ids, share: float, rng: np.random.Generator) -> Ids:

@@ -238,7 +238,7 @@ def _trainer(settings: SftSettings, model: Any, mixture: Mixture, tokenizer: Tex
     out = resolve_path(settings, settings.out)
     arguments = _arguments(settings, out, steps, has_dev=bool(mixture.dev))
     count = steps * settings.accumulate * arguments.world_size
-    noise = (settings.noise, tokenizer.audio_base_id) if settings.noise.is_on else None
+    noise = (settings.noise, tokenizer) if settings.noise.is_on else None
     by_edit: dict[str, list[Example]] = {}
     for one in mixture.dev:
         by_edit.setdefault(one.edit, []).append(one)
