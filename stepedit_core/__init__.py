@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from stepedit_core.chain import Chain
     from stepedit_core.codes import DualCodes
     from stepedit_core.config import EngineConfig, SamplingConfig
-    from stepedit_core.edit import AnyEdit, Edit, Outcome, Rendered, Route, edit_from_data
+    from stepedit_core.edit import (
+        AnyEdit,
+        Edit,
+        Insertion,
+        Outcome,
+        Rendered,
+        Route,
+        edit_from_data,
+    )
     from stepedit_core.engine import Engine
     from stepedit_core.engines import FreeGroups, GenerateRequest, SpeechEngine, load_engine
     from stepedit_core.errors import StepeditError
@@ -50,6 +58,7 @@ __all__ = [
     "EngineConfig",
     "FreeGroups",
     "GenerateRequest",
+    "Insertion",
     "Judge",
     "MarginScorer",
     "Measures",
@@ -88,7 +97,7 @@ _HOMES = {
     "chain": ("Chain",),
     "codes": ("DualCodes",),
     "config": ("EngineConfig", "SamplingConfig"),
-    "edit": ("AnyEdit", "Edit", "Outcome", "Rendered", "Route", "edit_from_data"),
+    "edit": ("AnyEdit", "Edit", "Insertion", "Outcome", "Rendered", "Route", "edit_from_data"),
     "engine": ("Engine",),
     "engines": ("FreeGroups", "GenerateRequest", "SpeechEngine", "load_engine"),
     "errors": ("StepeditError",),

@@ -43,6 +43,9 @@ class SamplingConfig(BaseModel):
     guidance: float = Field(default=1.0, ge=0.0, le=10.0)
     """Classifier-free guidance (Ho and Salimans 2022): logits move by this factor away from those
     of the same prompt without its words; 1 is off. For models trained with such prompts."""
+    keep_rest: bool = False
+    """Where an edit only puts sounds between the words (``Edit.insertions``), generate these and
+    copy all else, instead of having the whole utterance said again as the public system does."""
     edits: Mapping[str, Mapping[str, float | int | bool | None]] = {}
     """Other values of these fields for single edits, by the edit's name."""
 

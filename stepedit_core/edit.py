@@ -28,6 +28,7 @@ __all__ = [
     "ROUTES",
     "AnyEdit",
     "Edit",
+    "Insertion",
     "Outcome",
     "Rendered",
     "Route",
@@ -73,6 +74,19 @@ class Outcome:
     route: Route
     codes: DualCodes | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """A sound that an edit puts between the words and that leaves them alone.
+
+    Attributes:
+        at: where, in seconds of the source.
+        seconds: how long it usually is.
+    """
+
+    at: float
+    seconds: float
 
 
 class Edit(BaseModel):
@@ -122,6 +136,14 @@ class Edit(BaseModel):
     def free_spans(self, utterance: Utterance) -> tuple[Span, ...] | None:
         """Return the only spans that may change, or None where all may."""
         return None
+
+    def insertions(self, utterance: Utterance) -> tuple[Insertion, ...]:
+        """Return what is put between the words, where that is all that the edit does.
+
+        Engines with ``SamplingConfig.keep_rest`` generate these parts alone and copy the others.
+        Empty, as it is here, for edits that change what is there, or where places are not known.
+        """
+        return ()
 
     def problem(self, utterance: Utterance) -> str | None:
         """Say why these parameters do not fit this utterance, or return None."""

@@ -228,11 +228,16 @@ class Engine(Editing):
         """
         return self.parts.routes.preferred(edit)
 
+    def keeps_rest(self, edit: Edit) -> bool:
+        """Whether all but the insertions of this edit is copied: ``SamplingConfig.keep_rest``."""
+        return self.config.sampling.for_edit(edit.name).keep_rest
+
     def stream(self, utterance: Utterance, edit: Edit, *, seed: int = 0) -> Iterator[FloatArray]:
         """Yield edited audio while the model is still generating.
 
         Chunks are float32 at ``sample_rate``; the first comes after about one second's worth of
-        tokens. Edits that are confined to spans cannot be streamed.
+        tokens. Edits that are confined to spans cannot be streamed; others are said anew as a
+        whole, whatever ``keep_rest`` says.
 
         Raises:
             RouteError: if the edit has no prompt, or is confined to spans.

@@ -12,8 +12,15 @@ from stepedit_core.utterance import Utterance
 
 if TYPE_CHECKING:
     from stepedit_core.config import EngineConfig
+    from stepedit_core.edit import Edit
 
-__all__ = ["FreeGroups", "GenerateRequest", "SpeechEngine", "load_engine"]
+__all__ = [
+    "FreeGroups",
+    "GenerateRequest",
+    "KeepingEngine",
+    "SpeechEngine",
+    "load_engine",
+]
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,14 @@ class SpeechEngine(Protocol):
         self, codes: Sequence[DualCodes], references: Sequence[Utterance], seeds: Sequence[int]
     ) -> list[Utterance]:
         """Return audio for codes, in the voice of the reference beside each."""
+
+
+@runtime_checkable
+class KeepingEngine(Protocol):
+    """What an engine may offer besides: to generate insertions alone and copy the rest."""
+
+    def keeps_rest(self, edit: Edit) -> bool:
+        """Whether all but the insertions of this edit is to be copied."""
 
 
 def load_engine(config: EngineConfig) -> SpeechEngine:

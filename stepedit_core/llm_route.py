@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from stepedit_core.codes import GROUP_SECONDS, DualCodes
-from stepedit_core.edit import Edit, Outcome
-from stepedit_core.engines import FreeGroups, GenerateRequest, SpeechEngine
+from stepedit_core.edit import Edit, Insertion, Outcome
+from stepedit_core.engines import FreeGroups, GenerateRequest, KeepingEngine, SpeechEngine
 from stepedit_core.errors import EngineError, RouteError
 from stepedit_core.splicing import Patch, splice, splice_codes
 from stepedit_core.utterance import Span, Utterance
 
-__all__ = ["apply_by_llm", "free_groups", "request_for", "span_ratio"]
+__all__ = ["apply_by_llm", "free_groups", "inserted_groups", "request_for", "span_ratio"]
 
 
 def span_ratio(spans: tuple[Span, ...], utterance: Utterance, ratio: float) -> float:
@@ -51,8 +51,34 @@ def free_groups(spans: tuple[Span, ...], codes: DualCodes, ratio: float) -> tupl
     return tuple(free)
 
 
-def request_for(edit: Edit, utterance: Utterance, codes: DualCodes, seed: int) -> GenerateRequest:
+def inserted_groups(
+    insertions: Sequence[Insertion], codes: DualCodes
+) -> tuple[FreeGroups, ...] | None:
+    """Return the group that each insertion falls into with what it grows to; None without any."""
+    grown: dict[int, int] = {}
+    for part in insertions:
+        group = int(np.clip((part.at - codes.start) // GROUP_SECONDS, 0, codes.groups - 1))
+        grown[group] = grown.get(group, 0) + max(1, round(part.seconds / GROUP_SECONDS))
+    free = [FreeGroups(group, group + 1, 1 + more) for group, more in sorted(grown.items())]
+    return tuple(free) or None
+
+
+def request_for(
+    edit: Edit,
+    utterance: Utterance,
+    codes: DualCodes,
+    seed: int,
+    *,
+    keep_rest: bool = False,
+) -> GenerateRequest:
     """Return what an engine is asked to generate for an edit.
+
+    Args:
+        edit: what is asked.
+        utterance: what to edit.
+        codes: its codes.
+        seed: of the draw.
+        keep_rest: copy all but the edit's insertions, where it has any.
 
     Raises:
         RouteError: if the edit has no prompt, or lacks the transcript that it needs.
@@ -71,6 +97,9 @@ def request_for(edit: Edit, utterance: Utterance, codes: DualCodes, seed: int) -
     free = None
     if spans is not None:
         free = free_groups(spans, codes, span_ratio(spans, utterance, ratio))
+    elif keep_rest:
+        free = inserted_groups(edit.insertions(utterance), codes)
+    if free is not None:
         ratio = 1 + _growth(free) / codes.groups
     return GenerateRequest(
         edit.prompt(utterance), codes, utterance, seed, ratio, free, edit.known_duration, edit.name
@@ -86,7 +115,8 @@ def apply_by_llm(
 ) -> list[Outcome]:
     """Carry out edits in one batch: encode, generate, decode.
 
-    Outside an edit's free spans the codes and the samples stay the source's own.
+    Outside an edit's free spans the codes and the samples stay the source's own; outside its
+    insertions, too, where the engine keeps the rest.
 
     Args:
         edits: one for each utterance.
@@ -106,7 +136,7 @@ def apply_by_llm(
     encoded = iter(engine.encode(unknown)) if unknown else iter(())
     sources = [next(encoded) if known is None else known for known in given]
     requests = [
-        request_for(edit, utterance, source, seed)
+        request_for(edit, utterance, source, seed, keep_rest=_keeps_rest(engine, edit))
         for edit, utterance, source, seed in zip(edits, utterances, sources, seeds, strict=True)
     ]
     outputs = [
@@ -118,6 +148,10 @@ def apply_by_llm(
         _outcome(edit, request, output, audio)
         for edit, request, output, audio in zip(edits, requests, outputs, audios, strict=True)
     ]
+
+
+def _keeps_rest(engine: SpeechEngine, edit: Edit) -> bool:
+    return isinstance(engine, KeepingEngine) and engine.keeps_rest(edit)
 
 
 def _outcome(edit: Edit, request: GenerateRequest, output: DualCodes, audio: Utterance) -> Outcome:

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import field_validator, model_validator
 
-from stepedit_core import Edit, Prompt, Rendered, Route, Utterance
+from stepedit_core import Edit, Insertion, Prompt, Rendered, Route, Utterance
 from stepedit_core.words import normalised, split_words, without_tags
 from stepedit_paralinguistic.prompt import instruction
 from stepedit_paralinguistic.tags import Placed, canonical, read, tags_of, with_spelling
@@ -106,6 +106,17 @@ class Paralinguistic(Edit):
         Later prompts describe the audio, and the audio has the sounds.
         """
         return with_spelling(self.text, self.tags)
+
+    def insertions(self, utterance: Utterance) -> tuple[Insertion, ...]:
+        """Return the added sounds at their places, with the silence around them."""
+        from stepedit_paralinguistic.insertion import LEAD, TAIL
+        from stepedit_paralinguistic.places import places
+
+        lengths = [SYNTHESISED.get(tag.tag, _OTHER_SECONDS) for tag in self.added(utterance)]
+        return tuple(
+            Insertion(at, LEAD + length + TAIL)
+            for at, length in zip(places(self, utterance), lengths, strict=False)
+        )
 
     def length_ratio(self, utterance: Utterance) -> float:
         """Return 1 plus the usual length of the added sounds over the duration."""

@@ -9,10 +9,9 @@ import numpy.typing as npt
 
 from stepedit_core import Case, Measures, Prepared, Score, Scorer, Utterance, Verdict
 from stepedit_core.errors import StepeditError
-from stepedit_core.words import split_words, without_tags
-from stepedit_paralinguistic.alignment import align
+from stepedit_core.words import split_words
 from stepedit_paralinguistic.edit import Paralinguistic
-from stepedit_paralinguistic.insertion import moment
+from stepedit_paralinguistic.places import places
 from stepedit_paralinguistic.tags import with_spelling
 
 __all__ = ["ParalinguisticScorer", "insertions"]
@@ -83,15 +82,6 @@ def question(edit: Paralinguistic, source: Utterance) -> dict[str, Any]:
         ],
         "scale": {"1": "missing or at a wrong place", "2": "present with a flaw", "3": "perfect"},
     }
-
-
-def places(edit: Paralinguistic, source: Utterance) -> list[float]:
-    """Return where in the source each added tag belongs, in seconds; empty without speech."""
-    if source.problem():
-        return []
-    text = source.transcript or without_tags(edit.text)
-    alignment = align(source, split_words(text), text)
-    return [moment(source, alignment, tag.word) for tag in edit.added(source)]
 
 
 def acoustic_values(

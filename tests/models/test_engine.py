@@ -12,6 +12,7 @@ from stepedit_core import (
     Edit,
     Engine,
     GenerateRequest,
+    Insertion,
     Prompt,
     SamplingConfig,
     Span,
@@ -44,6 +45,16 @@ class BrighterInside(Brighter):
 
     def free_spans(self, utterance: Utterance) -> tuple[Span, ...]:
         return (Span(self.start, self.end),)
+
+
+class Bell(Brighter):
+    """Ring at a time."""
+
+    at: float
+    """When."""
+
+    def insertions(self, utterance: Utterance) -> tuple[Insertion, ...]:
+        return (Insertion(self.at, 0.5),)
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +161,27 @@ def test_confined_generation_copies_the_rest(engine: Engine, speech: Utterance) 
     assert out.slice_groups(0, 4) == codes.slice_groups(0, 4)
     assert out.slice_groups(9, out.groups) == codes.slice_groups(7, codes.groups)
     assert out.slice_groups(4, 7) != codes.slice_groups(4, 7)
+
+
+@pytest.mark.parametrize("at", [0.0, 0.7, 99.0])
+def test_what_is_put_in_leaves_all_other_samples(
+    folder: Path, speech: Utterance, at: float
+) -> None:
+    rules = {"bell": {"keep_rest": True}}
+    engine = Engine.load(folder, sampling=SamplingConfig(max_length=900, edits=rules))
+    edit = Bell(at=at)
+    outcome = engine.edit(speech, edit, seed=1)[0]
+    before, after, codes = speech.samples, outcome.utterance.samples, engine.encode([speech])[0]
+    group = int(np.clip((at - codes.start) // 0.12, 0, codes.groups - 1))
+    begin = max(0, round((codes.start + group * 0.12) * speech.sample_rate))
+    assert np.array_equal(after[:begin], before[:begin])
+    rest = round(speech.sample_rate * (codes.start + (group + 1) * 0.12))
+    rest = len(before) - min(rest, len(before))
+    assert np.array_equal(after[len(after) - rest :], before[len(before) - rest :])
+    assert (len(after) - len(before)) / speech.sample_rate == pytest.approx(0.48, abs=0.13)
+    assert outcome.codes is not None and outcome.codes.groups == codes.groups + 4
+    free = Engine.load(folder, sampling=SamplingConfig(max_length=900)).keeps_rest(edit)
+    assert not free and engine.keeps_rest(edit) and not engine.keeps_rest(Brighter())
 
 
 def test_an_edit_confined_to_a_span_leaves_all_other_samples(

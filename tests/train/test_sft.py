@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from stepedit_train.sft.mixture import PackedBatches, collate, read_mixture
+from stepedit_train.sft.mixture import PackedBatches, Source, collate, read_mixture
 from stepedit_train.sft.rows import IGNORED, Example, read_examples
 from stepedit_train.sft.stage import SftSettings, complete_checkpoint, train_sft
 
@@ -98,16 +98,16 @@ def test_rows_become_prompt_and_answer(tmp_path: Path) -> None:
 def test_rows_without_codes_say_so(tmp_path: Path) -> None:
     folder = make_pairs(tmp_path / "pairs", [Hiss(), Hiss()], with_codes=False)
     with pytest.raises(StepeditError, match=r"no row is left.*no codes"):
-        read_mixture([(folder, 1.0)], ByteTokenizer(), "r1")
+        read_mixture([Source(path=folder)], ByteTokenizer(), "r1")
     with pytest.raises(StepeditError, match="no shards"):
-        read_mixture([(tmp_path, 1.0)], ByteTokenizer(), "r1")
+        read_mixture([Source(path=tmp_path)], ByteTokenizer(), "r1")
 
 
 def test_shares_repeat_rows_and_speakers_are_held_out(tmp_path: Path) -> None:
     folder = make_pairs(tmp_path / "pairs", [Hiss()] * 41)
-    whole = read_mixture([(folder, 2.5)], ByteTokenizer(), "r1", dev_share=0.0)
+    whole = read_mixture([Source(path=folder, share=2.5)], ByteTokenizer(), "r1", dev_share=0.0)
     assert len(whole.train) == 100 and len({one.name for one in whole.train}) == 40
-    parted = read_mixture([(folder, 1.0)], ByteTokenizer(), "r1", dev_share=0.3)
+    parted = read_mixture([Source(path=folder)], ByteTokenizer(), "r1", dev_share=0.3)
     assert len(parted.train) + len(parted.dev) == 40 and len(parted.dev) >= 4
     assert not {one.speaker for one in parted.train} & {one.speaker for one in parted.dev}
 

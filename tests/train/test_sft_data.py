@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +15,14 @@ import pytest
 import torch
 from stepedit_train.seeds import rng_of
 from stepedit_train.sft import watching
-from stepedit_train.sft.mixture import PackedBatches, collate, read_mixture
+from stepedit_train.sft.mixture import PackedBatches, Source, collate, read_mixture
 from stepedit_train.sft.noise import NoiseSettings, with_noise
 from stepedit_train.sft.packing import load_examples, read_cached, save_examples
-from stepedit_train.sft.rows import Example, read_examples
+from stepedit_train.sft.rows import Example, put_in_part, read_examples
 from stepedit_train.sft.timing import on_the_sources_clock
 from stepedit_train.sft.watching import SaveByClock, free_run_figures, spread
 
+from stepedit_core.engines import FreeGroups
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.generation import Generated, TokenLayout
 from stepedit_core.models.step1 import Alignment
@@ -133,7 +135,7 @@ def test_cached_rows_are_those_of_the_shards(
 def test_files_of_examples_mix_with_folders(tmp_path: Path) -> None:
     folder = make_pairs(tmp_path / "pairs", [Hiss(), Hiss(), Hiss()])
     save_examples(tmp_path / "replay.npz", [example(2, name=str(n)) for n in range(4)], Counter())
-    sources = [(folder, 1.0), (tmp_path / "replay.npz", 0.5)]
+    sources = [Source(path=folder), Source(path=tmp_path / "replay.npz", share=0.5)]
     mixed = read_mixture(sources, ByteTokenizer(), "r1", dev_share=0.0)
     assert Counter(one.edit for one in mixed.train) == {"hiss": 2, "e": 2}
 
@@ -232,3 +234,24 @@ def test_targets_with_another_clock_stay_as_they_are() -> None:
     for changes in unknown:
         answer, place = clocked(**changes)
         assert answer == plain and place.bends == ((0.0, 1.0),)
+
+
+def test_confined_rows_copy_all_but_what_was_put_in() -> None:
+    source, target = codes(1, 10), codes(2, 14)
+    source, target = (dataclasses.replace(one, start=0.1) for one in (source, target))
+    row = {
+        "details": json.dumps({"at": 0.1 + 0.12 * 4.5}),
+        "target_start": 0.1,
+        "source_seconds": 1.4,
+        "target_seconds": 1.85,
+    }
+    part = put_in_part(row, source, target)
+    assert part == FreeGroups(4, 5, 5)
+    at_the_end = put_in_part({**row, "details": json.dumps({"at": 1.39})}, source, target)
+    assert at_the_end == FreeGroups(9, 10, 5)
+    for change, reason in (
+        ({"details": None}, "do not say where"),
+        ({"target_start": 0.5}, "begin together"),
+        ({"target_seconds": 1.4}, "does not hold"),
+    ):
+        assert reason in str(put_in_part({**row, **change}, source, target))

@@ -33,6 +33,9 @@ class Source(Settings):
     """The folder or file."""
     share: float = Field(default=1.0, gt=0)
     """How often its rows are seen in an epoch: 0.5 takes half of them, 2 takes each twice."""
+    confined: bool = False
+    """Copy all but what was put in (``details.at`` of the rows), as engines do that keep the
+    rest: ``SamplingConfig.keep_rest``."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def _repeated(examples: list[Example], share: float, seed: int, name: str) -> li
 
 
 def read_mixture(
-    sources: Sequence[tuple[Path, float]],
+    sources: Sequence[Source],
     tokenizer: TextTokenizer,
     encoding: PromptEncoding,
     *,
@@ -71,7 +74,7 @@ def read_mixture(
     """Read pair folders, keep some speakers for validation, and mix.
 
     Args:
-        sources: folder (or file of examples) and share of each.
+        sources: folders (or files of examples), their paths absolute.
         tokenizer: the language model's.
         encoding: prompt encoding of the model.
         max_tokens: longer examples are left out.
@@ -85,17 +88,23 @@ def read_mixture(
     train: list[Example] = []
     dev: list[Example] = []
     skipped: Counter[str] = Counter()
-    for path, share in sources:
+    for source in sources:
+        path = source.path
         if path.suffix == ".npz":
             examples, left_out = load_examples(path)
         else:
             examples, left_out = read_cached(
-                path, tokenizer, encoding, max_tokens=max_tokens, cache=cache
+                path,
+                tokenizer,
+                encoding,
+                max_tokens=max_tokens,
+                cache=cache,
+                confined=source.confined,
             )
         skipped += left_out
         kept = [one for one in examples if share_of("sft", one.speaker) >= dev_share]
         dev += [one for one in examples if share_of("sft", one.speaker) < dev_share]
-        train += _repeated(kept, share, seed, path.name)
+        train += _repeated(kept, source.share, seed, path.name)
     if not train:
         reasons = "; ".join(f"{count}: {reason}" for reason, count in skipped.items())
         raise StepeditError(f"no row is left to train on ({reasons or 'the folders are empty'})")

@@ -106,6 +106,7 @@ def read_cached(
     *,
     max_tokens: int,
     cache: Path | None,
+    confined: bool = False,
 ) -> tuple[list[Example], Counter[str]]:
     """Return ``read_examples`` of a pair folder, from the cache where it still holds.
 
@@ -118,14 +119,18 @@ def read_cached(
         encoding: prompt encoding of the model.
         max_tokens: longer examples are left out.
         cache: folder of the cache; None reads the shards.
+        confined: see ``example_of``.
     """
     if cache is None:
-        return read_examples(folder, tokenizer, encoding, max_tokens=max_tokens)
-    path = cache / f"{folder.name}-{_key(folder, tokenizer, encoding)}.npz"
+        return read_examples(folder, tokenizer, encoding, max_tokens=max_tokens, confined=confined)
+    kind = "confined-" if confined else ""
+    path = cache / f"{folder.name}-{kind}{_key(folder, tokenizer, encoding)}.npz"
     if path.is_file():
         examples, skipped = load_examples(path)
     else:
-        examples, skipped = read_examples(folder, tokenizer, encoding, max_tokens=MAX_TOKENS)
+        examples, skipped = read_examples(
+            folder, tokenizer, encoding, max_tokens=MAX_TOKENS, confined=confined
+        )
         if examples:
             save_examples(path, examples, skipped)
     short = [one for one in examples if len(one.ids) <= max_tokens]

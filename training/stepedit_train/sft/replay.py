@@ -64,7 +64,10 @@ def make_replay(settings: ReplaySettings) -> Iterator[str]:
         StepeditError: if there are no rows, or a file is missing or damaged.
     """
     model = resolve_path(settings, settings.model)
-    sources = [(resolve_path(settings, source.path), 1.0) for source in settings.data]
+    sources = [
+        source.model_copy(update={"path": resolve_path(settings, source.path), "share": 1.0})
+        for source in settings.data
+    ]
     mixture = read_mixture(
         sources,
         TextTokenizer.load(model),

@@ -13,24 +13,27 @@ from typing import Any
 import pyarrow.parquet as pq
 import soundfile as sf
 
-from stepedit_core.codes import DualCodes
+from stepedit_core.codes import GROUP_SECONDS, DualCodes
 from stepedit_core.edit import Edit, edit_from_data
+from stepedit_core.engines import FreeGroups
 from stepedit_core.errors import EngineError, StepeditError
 from stepedit_core.llm_route import request_for
 from stepedit_core.models.chat import PromptEncoding, parse_audio_string
 from stepedit_core.models.requests import aligned_prompt
 from stepedit_core.models.step1 import Alignment
 from stepedit_core.models.text import TextTokenizer
+from stepedit_core.splicing import splice_codes
 from stepedit_core.utterance import Utterance
 from stepedit_train.sft.timing import on_the_sources_clock
 
-__all__ = ["IGNORED", "Example", "example_of", "read_examples", "shard_paths"]
+__all__ = ["IGNORED", "Example", "example_of", "put_in_part", "read_examples", "shard_paths"]
 
 IGNORED = -100
 """Label of ids that no loss is taken of."""
 COLUMNS = [
     "id", "edit_json", "source_audio", "source_text", "source_codes", "target_codes", "speaker",
     "language", "split", "source_start", "target_start", "source_seconds", "target_seconds",
+    "details",
 ]  # fmt: skip
 
 
@@ -79,7 +82,11 @@ def _problem(row: Mapping[str, Any], edit: Edit) -> str | None:
 
 
 def example_of(
-    row: Mapping[str, Any], tokenizer: TextTokenizer, encoding: PromptEncoding
+    row: Mapping[str, Any],
+    tokenizer: TextTokenizer,
+    encoding: PromptEncoding,
+    *,
+    confined: bool = False,
 ) -> Example | str:
     """Return a row as ids, or why it is left out.
 
@@ -90,6 +97,7 @@ def example_of(
         row: with the columns of a pair shard.
         tokenizer: the language model's.
         encoding: prompt encoding of the model.
+        confined: copy all but what was put in, as an engine does that keeps the rest.
 
     Raises:
         StepeditError: if the row names an unknown edit or a parameter that it does not take.
@@ -102,15 +110,45 @@ def example_of(
     codes = DualCodes.from_interleaved(parse_audio_string(row["source_codes"]))
     # Spans of an edit are in seconds of the recording: they need to know where its codes begin.
     codes = replace(codes, start=row["source_start"] or 0.0)
+    target = DualCodes.from_interleaved(parse_audio_string(row["target_codes"]))
+    part = put_in_part(row, codes, target) if confined else None
+    if isinstance(part, str):
+        return part
     try:
-        prompt = aligned_prompt(request_for(edit, speech, codes, 0), tokenizer, encoding)
+        request = request_for(edit, speech, codes, 0)
+        if part is not None:
+            target = splice_codes(codes, target, (part,))
+            request = replace(request, free=(part,))
+        prompt = aligned_prompt(request, tokenizer, encoding)
     except EngineError as error:
         return str(error)
-    answer = tokenizer.audio_ids(parse_audio_string(row["target_codes"]))
+    answer = tokenizer.audio_ids(target.interleave().tolist())
     answer, alignment = on_the_sources_clock(row, answer, prompt.alignment)
     ids = [*prompt.ids, *answer, tokenizer.eot_id]
     speaker = row["speaker"] or row["id"]
     return Example(row["id"], edit.name, speaker, ids, len(prompt.ids), alignment)
+
+
+def put_in_part(row: Mapping[str, Any], source: DualCodes, target: DualCodes) -> FreeGroups | str:
+    """Return the source group that a sound was put into and what it grew to, or why there is none.
+
+    Args:
+        row: its ``details`` say ``at``, the place in the source in seconds.
+        source: codes before the edit.
+        target: codes after it.
+    """
+    at = json.loads(row["details"] or "{}").get("at")
+    if at is None:
+        return "the details do not say where a sound was put in"
+    if abs((row["target_start"] or 0.0) - source.start) > GROUP_SECONDS / 2:
+        return "source and target do not begin together"
+    group = max(0, min(source.groups - 1, int((at - source.start) / GROUP_SECONDS)))
+    grown = round((row["target_seconds"] - row["source_seconds"]) / GROUP_SECONDS)
+    # Codes end with the last sound; the silence after one that was put in last is not among them.
+    grown = min(grown, target.groups - group - 1)
+    if grown < 1:
+        return "the target does not hold what was put in"
+    return FreeGroups(group, group + 1, 1 + grown)
 
 
 def shard_paths(folder: Path) -> list[Path]:
@@ -139,6 +177,7 @@ def read_examples(
     *,
     max_tokens: int,
     splits: tuple[str, ...] = ("train",),
+    confined: bool = False,
 ) -> tuple[list[Example], Counter[str]]:
     """Return the rows of a run of `stepedit pairs` as ids, and why others were left out.
 
@@ -148,6 +187,7 @@ def read_examples(
         encoding: prompt encoding of the model.
         max_tokens: longer examples are left out.
         splits: rows of other splits are left out; rows that name none are taken.
+        confined: see ``example_of``.
     """
     examples: list[Example] = []
     skipped: Counter[str] = Counter()
@@ -155,7 +195,7 @@ def read_examples(
         if row["split"] is not None and row["split"] not in splits:
             skipped[f"split {row['split']}"] += 1
             continue
-        made = example_of(row, tokenizer, encoding)
+        made = example_of(row, tokenizer, encoding, confined=confined)
         if isinstance(made, str):
             skipped[made] += 1
         elif len(made.ids) > max_tokens:

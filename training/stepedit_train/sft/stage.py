@@ -209,7 +209,7 @@ def _save(trainer: Any, settings: SftSettings, base: Path, out: Path, dtype: tor
 
 def _mixture(settings: SftSettings, base: Path) -> Mixture:
     sources = [
-        ((settings.base / source.path.expanduser()).resolve(), source.share)
+        source.model_copy(update={"path": resolve_path(settings, source.path)})
         for source in settings.data
     ]
     return read_mixture(
