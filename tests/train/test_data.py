@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 from stepedit_pairs import plugin as pairs_plugin
 from stepedit_train.data import phones
 from stepedit_train.data.cache import Cache
+from stepedit_train.data.held import HeldSettings, write_manifest
 from stepedit_train.data.phones import recognise_phones, spread_phones
 from stepedit_train.data.prosody import measure_prosody
-from stepedit_train.data.select import split_of
+from stepedit_train.data.select import select_items, split_of
 from stepedit_train.data.stage import DataSettings, make_cache
 
 from stepedit_core.errors import StepeditError
@@ -90,6 +92,27 @@ def test_the_corpus_keeps_its_test_speakers(tmp_path: Path) -> None:
     assert 15 <= splits.count("dev") <= 50 and splits.count("test") == 0
     assert splits == [split_of(item, 0.1) for item in items]
     assert split_of(CorpusItem("1", "x", speaker="s", split="test"), 0.5) == "test"
+
+
+def test_validation_speakers_are_what_the_benchmark_takes_as_held_out(
+    registry: Registry, tmp_path: Path
+) -> None:
+    corpus = make_corpus(tmp_path / "c", ["CC0", "CC0", "CC BY-NC 4.0", "CC0", "MIT", "CC BY 4.0"])
+    fields = settings(tmp_path, corpus, dev_share=0.5).model_dump()
+    held = HeldSettings.model_validate({**fields, "manifests": tmp_path / "held"})
+    list(write_manifest(held))
+    text = (tmp_path / "held/manifest.jsonl").read_text()
+    rows = [json.loads(line) for line in text.splitlines()]
+    own = {
+        selected.item.speaker: selected.split
+        for selected in select_items(held.corpora[0], corpus, 0.5)
+    }
+    speakers = {row["speaker"] for row in rows}
+    assert speakers == {s for s, split in own.items() if split == "dev" and s != "s2"} != set()
+    assert all(Path(row["path"]).is_file() and row["suggested_split"] == "dev" for row in rows)
+    assert all(row["seconds"] == pytest.approx(0.8, abs=0.01) for row in rows)
+    with pytest.raises(StepeditError, match="kept for validation"):
+        list(write_manifest(held.model_copy(update={"dev_share": 0.0})))
 
 
 def test_an_absent_corpus_is_one_line(registry: Registry, tmp_path: Path) -> None:

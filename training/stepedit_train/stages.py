@@ -14,6 +14,7 @@ __all__ = ["STAGES", "run_stage"]
 # Modules are named, not imported: most of them need torch, and one of them runs.
 STAGES: dict[str, tuple[str, str, str]] = {
     "data": ("data.stage", "DataSettings", "make_cache"),
+    "validation-speech": ("data.held", "HeldSettings", "write_manifest"),
     "pieces": ("data.pieces", "PiecesSettings", "make_pieces"),
     "synthesise": ("synthesis.stage", "SynthesisSettings", "synthesise"),
     "linguistic": ("linguistic.stage", "LinguisticSettings", "train_linguistic"),

@@ -70,8 +70,8 @@ def collect(settings: AssembleSettings, folder: Path) -> None:
     _speaker(settings, folder / DECODER_FOLDER, "speaker" in half)
     if settings.replay is not None:
         shutil.copyfile(resolve_path(settings, settings.replay), folder / REPLAY)
-    if settings.sampling:
-        content = json.dumps(settings.sampling, indent=2)
+    if settings.sampling.model_fields_set:
+        content = json.dumps(settings.sampling.model_dump(exclude_unset=True), indent=2)
         write_atomically(folder / SAMPLING, f"{content}\n".encode())
 
 

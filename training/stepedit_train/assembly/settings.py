@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from stepedit_core.config import SamplingConfig
 from stepedit_core.embedded import MAX_BYTES
 from stepedit_train.settings import Settings
 
@@ -59,8 +60,8 @@ class AssembleSettings(Settings):
         "speaker",
     )
     """Parts whose weights are stored as float16; they are float32 again when loaded on a CPU."""
-    sampling: dict[str, float | int | bool] = Field(default_factory=dict)
-    """Fields of ``SamplingConfig`` that the model sets where its user does not."""
+    sampling: SamplingConfig = SamplingConfig()
+    """Rules of sampling that the model sets where its user does not: the fields given here."""
     replay: Path | None = None
     """Rows against forgetting that the replay stage wrote, to be shipped."""
     max_bytes: int = Field(default=MAX_BYTES, ge=1)
