@@ -11,23 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from stepedit_core.codes import GROUP_SECONDS, GROUP_SIZE, DualCodes
+from stepedit_core.codes import GROUP_SECONDS, DualCodes
 from stepedit_core.config import EngineConfig, SamplingConfig, engine_config
 from stepedit_core.edit import Edit, Route
 from stepedit_core.editing import Editing
 from stepedit_core.engines import GenerateRequest
 from stepedit_core.errors import EngineError
 from stepedit_core.models.cache import LruCache
-from stepedit_core.models.chat import hide_words
 from stepedit_core.models.decoder import DecodeInput, Reference
 from stepedit_core.models.parts import EngineParts, load_parts
-from stepedit_core.models.requests import (
-    aligned_prompt,
-    codes_of,
-    constraint_of,
-    most_groups,
-    sampling_of,
-)
 from stepedit_core.models.stages import StageClock, StageTimes
 from stepedit_core.utterance import Utterance
 
@@ -143,6 +135,8 @@ class Engine(Editing):
             BudgetError: if a prompt and its output do not fit the context.
             EngineError: if the model ends its turn without a single group.
         """
+        from stepedit_core.models.answering import answer_requests
+
         rules: dict[str, list[int]] = {}
         for at, request in enumerate(requests):
             rules.setdefault(self._rules(request).model_dump_json(), []).append(at)
@@ -150,36 +144,18 @@ class Engine(Editing):
         with self._lock, self._clock.stage("generate") as note:
             for together in rules.values():
                 asked = [requests[at] for at in together]
-                codes.update(zip(together, self._generated(asked), strict=True))
+                answers = answer_requests(
+                    self.parts,
+                    self._rules(asked[0]),
+                    asked,
+                    graphs=None if self.config.compile else False,
+                )
+                codes.update(zip(together, answers, strict=True))
             note.audio_seconds = sum(item.seconds for item in codes.values())
         return [codes[at] for at in range(len(requests))]
 
     def _rules(self, request: GenerateRequest) -> SamplingConfig:
         return self.config.sampling.for_edit(request.edit)
-
-    def _generated(self, requests: Sequence[GenerateRequest]) -> list[DualCodes]:
-        """Return the codes of requests that share their rules of sampling."""
-        from stepedit_core.models.generation import generate
-
-        parts, sampling = self.parts, self._rules(requests[0])
-        prompts = [aligned_prompt(request, parts.text, parts.encoding) for request in requests]
-        budgets = [parts.budget(len(prompt.ids), sampling.max_length) for prompt in prompts]
-        asked = list(zip(requests, prompts, budgets, strict=True))
-        constraints = [constraint_of(r, prompt.ids, most, sampling) for r, prompt, most in asked]
-        longest = [GROUP_SIZE * most_groups(r, most, sampling) for r, _, most in asked]
-        outputs = generate(
-            parts.model,
-            [prompt.ids for prompt in prompts],
-            layout=parts.layout,
-            sampling=sampling_of(sampling),
-            constraints=constraints if sampling.grammar else None,
-            seeds=[request.seed for request in requests],
-            max_new_tokens=budgets if sampling.grammar else longest,
-            graphs=None if self.config.compile else False,
-            alignments=[prompt.alignment for prompt in prompts],
-            against=[hide_words(prompt.ids, parts.text) for prompt in prompts],
-        )
-        return [codes_of(out, item, parts) for out, item in zip(outputs, requests, strict=True)]
 
     def decode(
         self, codes: Sequence[DualCodes], references: Sequence[Utterance], seeds: Sequence[int]

@@ -21,6 +21,7 @@ from stepedit_core.models.generation_request import (
     checked_alignments,
     checked_seeds,
 )
+from stepedit_core.models.guidance import compared_rows, guided
 from stepedit_core.models.sampling import Sampling, noise_keys, pick, repeated_id
 from stepedit_core.models.step1.alignment import Alignment, alignment_tensor
 from stepedit_core.models.step1.decoding import Decoder, GraphDecoder, audio_head, full_head
@@ -93,21 +94,10 @@ class Session:
             ]
             allowed = [item.most_tokens for item in self.plans]
         self.rows = rows
-        self.against = self._other_rows(prompts, against)
+        self.against = compared_rows(prompts, against, rows) if sampling.guided else None
         self.steps = max(allowed)
         self.done_steps = 0
         self._make_state(seeds, allowed)
-
-    def _other_rows(
-        self, prompts: Sequence[Ids], against: Sequence[Ids] | None
-    ) -> list[list[int]] | None:
-        """Return what guidance leads away from, with the copied prefixes; None without guidance."""
-        if self.sampling.guidance == 1:
-            return None
-        others = [] if against is None else [as_list(prompt) for prompt in against]
-        if list(map(len, others)) != list(map(len, prompts)):
-            raise ValueError("guidance needs a second prompt of the same length for every prompt")
-        return [other + row[len(other) :] for other, row in zip(others, self.rows, strict=True)]
 
     @torch.inference_mode()
     def _make_state(self, seeds: Sequence[int], allowed: Sequence[int]) -> None:
@@ -194,7 +184,8 @@ class Session:
 
     def _emit(self, logits: Tensor) -> None:
         """Pick, constrain and store one id per item; no question to the host."""
-        logits = self._guided(logits)
+        if self.against is not None:
+            logits = guided(logits, self.sampling.guidance)
         keys = self.keys[:, min(self.done_steps, self.keys.shape[1] - 1)]
         if self.constraint is None:
             sampled = pick(self._without_repeat(logits, 0), self.sampling, keys)
@@ -207,7 +198,8 @@ class Session:
             base = self.layout.audio_base
             scores = self._without_repeat(logits, base)
             scores = scores.masked_fill(~self.constraint.allowed(), -torch.inf)
-            tokens = self.constraint.advance(pick(scores, self.sampling, keys))
+            sampled = pick(scores, self.sampling, keys)
+            tokens = self.constraint.advance(sampled)
             ids = torch.where(tokens >= 0, tokens + base, -1)
             self.done = self.constraint.ended
         self._store(ids[:, None])
@@ -215,13 +207,6 @@ class Session:
     def _for_both(self, ids: Tensor) -> Tensor:
         """Return ids ``(batch, n)`` for every row that the decoder has."""
         return ids if self.against is None else torch.cat([ids, ids])
-
-    def _guided(self, logits: Tensor) -> Tensor:
-        """Return the items' logits, moved away from those of the second prompts."""
-        if self.against is None:
-            return logits
-        asked, unasked = logits.float().chunk(2)
-        return unasked + self.sampling.guidance * (asked - unasked)
 
     def _without_repeat(self, logits: Tensor, first_id: int) -> Tensor:
         """Apply the repetition rule; column 0 of ``logits`` is the id ``first_id``."""
@@ -265,7 +250,8 @@ class Session:
         for row, (ids, was_cut) in enumerate(zip(self.out.tolist(), cut.tolist(), strict=True)):
             head, tail = self._ends(row)
             kept = [i for i in ids if i >= 0]
-            results.append(Generated(head + kept + tail, "length" if was_cut else "stop"))
+            finish: Literal["stop", "length"] = "length" if was_cut else "stop"
+            results.append(Generated(head + kept + tail, finish))
         return results
 
     def _ends(self, row: int) -> tuple[list[int], list[int]]:

@@ -58,6 +58,11 @@ class Sampling:
             raise ValueError("repetition_window must be at least 0, repetition_count at least 2")
 
     @property
+    def guided(self) -> bool:
+        """Tell whether a second prompt is needed."""
+        return self.guidance != 1
+
+    @property
     def greedy(self) -> bool:
         """Tell whether the largest logit is taken."""
         return self.temperature == 0

@@ -1,0 +1,54 @@
+"""From requests to codes: prompts, constraints, generation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stepedit_core.codes import GROUP_SIZE, DualCodes
+from stepedit_core.config import SamplingConfig
+from stepedit_core.engines import GenerateRequest
+from stepedit_core.models.chat import hide_words
+from stepedit_core.models.generation import generate
+from stepedit_core.models.parts import EngineParts
+from stepedit_core.models.requests import (
+    aligned_prompt,
+    codes_of,
+    constraint_of,
+    most_groups,
+    sampling_of,
+)
+
+__all__ = ["answer_requests"]
+
+
+def answer_requests(
+    parts: EngineParts,
+    sampling: SamplingConfig,
+    requests: Sequence[GenerateRequest],
+    *,
+    graphs: bool | None = None,
+) -> list[DualCodes]:
+    """Return the codes of requests that share their rules of sampling, in one batch.
+
+    Raises:
+        BudgetError: if a prompt and its output do not fit the context.
+        EngineError: if the model ends its turn without a single group.
+    """
+    prompts = [aligned_prompt(request, parts.text, parts.encoding) for request in requests]
+    budgets = [parts.budget(len(prompt.ids), sampling.max_length) for prompt in prompts]
+    asked = list(zip(requests, prompts, budgets, strict=True))
+    constraints = [constraint_of(r, prompt.ids, most, sampling) for r, prompt, most in asked]
+    longest = [GROUP_SIZE * most_groups(r, most, sampling) for r, _, most in asked]
+    outputs = generate(
+        parts.model,
+        [prompt.ids for prompt in prompts],
+        layout=parts.layout,
+        sampling=sampling_of(sampling),
+        constraints=constraints if sampling.grammar else None,
+        seeds=[request.seed for request in requests],
+        max_new_tokens=budgets if sampling.grammar else longest,
+        graphs=graphs,
+        alignments=[prompt.alignment for prompt in prompts],
+        against=[hide_words(prompt.ids, parts.text) for prompt in prompts],
+    )
+    return [codes_of(out, item, parts) for out, item in zip(outputs, requests, strict=True)]
