@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -15,6 +16,8 @@ from stepedit_core.words import Word, normalised
 __all__ = ["align_words"]
 
 _RATE, _FRAMES_PER_SECOND = 16_000, 100
+_LOCK = threading.Lock()
+"""One decoder serves all threads, and two at a time would crash it."""
 
 
 def align_words(utterance: Utterance, words: Sequence[Word]) -> list[Span]:
@@ -32,15 +35,20 @@ def align_words(utterance: Utterance, words: Sequence[Word]) -> list[Span]:
             to lay them along the recording.
         MissingDependencyError: if pocketsphinx is not installed.
     """
-    decoder = _decoder()
     spoken = [normalised(word.text) for word in words]
     if not spoken:
         raise AlignmentError("there are no words to align")
+    heard = utterance.resample(_RATE).samples
+    pcm = (np.clip(heard, -1, 1) * 32_767).astype("<i2").tobytes()
+    with _LOCK:
+        return _aligned(_decoder(), spoken, pcm)
+
+
+def _aligned(decoder: Any, spoken: list[str], pcm: bytes) -> list[Span]:
+    """Lay words along 16-bit samples; raises as ``align_words`` does."""
     unknown = [word for word in spoken if decoder.lookup_word(word) is None]
     if unknown:
         raise AlignmentError(f"pocketsphinx does not know {unknown[0]!r}")
-    heard = utterance.resample(_RATE).samples
-    pcm = (np.clip(heard, -1, 1) * 32_767).astype("<i2").tobytes()
     # Its noise estimate would let one recording change the times of the next.
     decoder.reinit_feat()
     try:

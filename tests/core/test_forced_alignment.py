@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -32,6 +33,15 @@ def test_words_lie_in_order_within_the_recording() -> None:
     other = packaged_speech("surpassed")
     align_words(other, split_words(other.transcript or ""))
     assert align_words(SPEECH, words) == times
+
+
+def test_threads_take_turns_with_the_one_aligner() -> None:
+    pytest.importorskip("pocketsphinx")
+    voices = [SPEECH, packaged_speech("surpassed")] * 4
+    asked = [(voice, split_words(voice.transcript or "")) for voice in voices]
+    alone = [align_words(*one) for one in asked[:2]] * 4
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda one: align_words(*one), asked)) == alone
 
 
 def test_a_late_beginning_moves_all_words() -> None:
