@@ -52,7 +52,12 @@ class SamplingConfig(BaseModel):
     @model_validator(mode="after")
     def _edits_are_sampling(self) -> SamplingConfig:
         for name in self.edits:
-            self.for_edit(name)
+            try:
+                self.for_edit(name)
+            except ValidationError as error:
+                first = error.errors()[0]
+                field = ".".join(map(str, first["loc"]))
+                raise ValueError(f"edits.{name}.{field}: {first['msg']}") from None
         return self
 
     def filled(self, defaults: Mapping[str, Any]) -> SamplingConfig:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from stepedit_core.codes import DualCodes
-from stepedit_core.config import SamplingConfig
+from stepedit_core.config import SamplingConfig, engine_config
 from stepedit_core.engines import GenerateRequest
-from stepedit_core.errors import CheckpointError
+from stepedit_core.errors import CheckpointError, EngineError
 from stepedit_core.models.constraints import Free
 from stepedit_core.models.folder_sampling import SAMPLING, folder_sampling
 from stepedit_core.models.requests import constraint_of
@@ -73,3 +73,8 @@ def test_definite_and_guessed_durations_are_held_apart(
     made = constraint_of(request, [1, 2], 5000, SamplingConfig(**held))
     assert len(made) == 1 and isinstance(made[0], Free)
     assert made[0].min_groups == least
+
+
+def test_a_wrong_rule_names_the_edit() -> None:
+    with pytest.raises(EngineError, match=r"edits\.speed\.temprature: Extra inputs"):
+        engine_config(sampling={"edits": {"speed": {"temprature": 1}}})
