@@ -39,7 +39,6 @@ class SamplingConfig(BaseModel):
     0 leaves the end to the model, as the public system does."""
     hold_guess: float = Field(default=0.0, ge=0.0, le=1.0)
     """The same where the duration is only guessed: other words, added sounds, pauses cut out."""
-
     guidance: float = Field(default=1.0, ge=0.0, le=10.0)
     """Classifier-free guidance (Ho and Salimans 2022): logits move by this factor away from those
     of the same prompt without its words; 1 is off. For models trained with such prompts."""

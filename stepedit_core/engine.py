@@ -137,25 +137,22 @@ class Engine(Editing):
         """
         from stepedit_core.models.answering import answer_requests
 
-        rules: dict[str, list[int]] = {}
+        together: dict[str, list[int]] = {}
         for at, request in enumerate(requests):
-            rules.setdefault(self._rules(request).model_dump_json(), []).append(at)
+            rules = self.config.sampling.for_edit(request.edit)
+            together.setdefault(rules.model_dump_json(), []).append(at)
         codes: dict[int, DualCodes] = {}
         with self._lock, self._clock.stage("generate") as note:
-            for together in rules.values():
-                asked = [requests[at] for at in together]
+            for text, places in together.items():
                 answers = answer_requests(
                     self.parts,
-                    self._rules(asked[0]),
-                    asked,
+                    SamplingConfig.model_validate_json(text),
+                    [requests[at] for at in places],
                     graphs=None if self.config.compile else False,
                 )
-                codes.update(zip(together, answers, strict=True))
+                codes.update(zip(places, answers, strict=True))
             note.audio_seconds = sum(item.seconds for item in codes.values())
         return [codes[at] for at in range(len(requests))]
-
-    def _rules(self, request: GenerateRequest) -> SamplingConfig:
-        return self.config.sampling.for_edit(request.edit)
 
     def decode(
         self, codes: Sequence[DualCodes], references: Sequence[Utterance], seeds: Sequence[int]

@@ -51,16 +51,13 @@ def free_groups(spans: tuple[Span, ...], codes: DualCodes, ratio: float) -> tupl
     return tuple(free)
 
 
-def inserted_groups(
-    insertions: Sequence[Insertion], codes: DualCodes
-) -> tuple[FreeGroups, ...] | None:
-    """Return the group that each insertion falls into with what it grows to; None without any."""
+def inserted_groups(insertions: Sequence[Insertion], codes: DualCodes) -> tuple[FreeGroups, ...]:
+    """Return the group that each insertion falls into, with what it grows to."""
     grown: dict[int, int] = {}
     for part in insertions:
         group = int(np.clip((part.at - codes.start) // GROUP_SECONDS, 0, codes.groups - 1))
         grown[group] = grown.get(group, 0) + max(1, round(part.seconds / GROUP_SECONDS))
-    free = [FreeGroups(group, group + 1, 1 + more) for group, more in sorted(grown.items())]
-    return tuple(free) or None
+    return tuple(FreeGroups(group, group + 1, 1 + more) for group, more in sorted(grown.items()))
 
 
 def request_for(
@@ -98,7 +95,7 @@ def request_for(
     if spans is not None:
         free = free_groups(spans, codes, span_ratio(spans, utterance, ratio))
     elif keep_rest:
-        free = inserted_groups(edit.insertions(utterance), codes)
+        free = inserted_groups(edit.insertions(utterance), codes) or None
     if free is not None:
         ratio = 1 + _growth(free) / codes.groups
     return GenerateRequest(

@@ -112,16 +112,19 @@ class Paralinguistic(Edit):
         from stepedit_paralinguistic.insertion import LEAD, TAIL
         from stepedit_paralinguistic.places import places
 
-        lengths = [SYNTHESISED.get(tag.tag, _OTHER_SECONDS) for tag in self.added(utterance)]
+        lengths = self._usual_seconds(utterance)
+        # There are no places in an utterance without speech.
         return tuple(
             Insertion(at, LEAD + length + TAIL)
             for at, length in zip(places(self, utterance), lengths, strict=False)
         )
 
+    def _usual_seconds(self, utterance: Utterance) -> list[float]:
+        return [SYNTHESISED.get(tag.tag, _OTHER_SECONDS) for tag in self.added(utterance)]
+
     def length_ratio(self, utterance: Utterance) -> float:
         """Return 1 plus the usual length of the added sounds over the duration."""
-        seconds = sum(SYNTHESISED.get(tag.tag, _OTHER_SECONDS) for tag in self.added(utterance))
-        return 1.0 + seconds / max(utterance.seconds, 0.1)
+        return 1.0 + sum(self._usual_seconds(utterance)) / max(utterance.seconds, 0.1)
 
     def problem(self, utterance: Utterance) -> str | None:
         """Refuse a text whose words are not the utterance's, or that adds nothing."""

@@ -39,16 +39,18 @@ def answer_requests(
     asked = list(zip(requests, prompts, budgets, strict=True))
     constraints = [constraint_of(r, prompt.ids, most, sampling) for r, prompt, most in asked]
     longest = [GROUP_SIZE * most_groups(r, most, sampling) for r, _, most in asked]
+    rules = sampling_of(sampling)
+    against = [hide_words(prompt.ids, parts.text) for prompt in prompts] if rules.guided else None
     outputs = generate(
         parts.model,
         [prompt.ids for prompt in prompts],
         layout=parts.layout,
-        sampling=sampling_of(sampling),
+        sampling=rules,
         constraints=constraints if sampling.grammar else None,
         seeds=[request.seed for request in requests],
         max_new_tokens=budgets if sampling.grammar else longest,
         graphs=graphs,
         alignments=[prompt.alignment for prompt in prompts],
-        against=[hide_words(prompt.ids, parts.text) for prompt in prompts],
+        against=against,
     )
     return [codes_of(out, item, parts) for out, item in zip(outputs, requests, strict=True)]

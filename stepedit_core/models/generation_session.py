@@ -198,8 +198,7 @@ class Session:
             base = self.layout.audio_base
             scores = self._without_repeat(logits, base)
             scores = scores.masked_fill(~self.constraint.allowed(), -torch.inf)
-            sampled = pick(scores, self.sampling, keys)
-            tokens = self.constraint.advance(sampled)
+            tokens = self.constraint.advance(pick(scores, self.sampling, keys))
             ids = torch.where(tokens >= 0, tokens + base, -1)
             self.done = self.constraint.ended
         self._store(ids[:, None])
@@ -250,8 +249,7 @@ class Session:
         for row, (ids, was_cut) in enumerate(zip(self.out.tolist(), cut.tolist(), strict=True)):
             head, tail = self._ends(row)
             kept = [i for i in ids if i >= 0]
-            finish: Literal["stop", "length"] = "length" if was_cut else "stop"
-            results.append(Generated(head + kept + tail, finish))
+            results.append(Generated(head + kept + tail, "length" if was_cut else "stop"))
         return results
 
     def _ends(self, row: int) -> tuple[list[int], list[int]]:

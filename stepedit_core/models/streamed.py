@@ -44,16 +44,17 @@ def stream_request(
     ids = prompt.ids
     sampling = sampling.for_edit(request.edit)
     budget = parts.budget(len(ids), sampling.max_length)
+    rules = sampling_of(sampling)
     tokens = stream(
         parts.model,
         ids,
         layout=parts.layout,
-        sampling=sampling_of(sampling),
+        sampling=rules,
         constraint=constraint_of(request, ids, budget, sampling),
         seed=request.seed,
         max_new_tokens=budget,
         alignment=prompt.alignment,
-        against=hide_words(ids, parts.text),
+        against=hide_words(ids, parts.text) if rules.guided else None,
     )
     base = parts.layout.audio_base
     with StreamDecoder(parts.decoder, voice, request.seed) as session:

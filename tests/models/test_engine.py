@@ -121,6 +121,11 @@ def test_every_edit_is_drawn_by_its_own_rules(folder: Path, speech: Utterance) -
     spoken = [list(drawn.stream(speech, edit, seed=seed)) for seed in (1, 2)]
     outputs = [drawn.edit(speech, edit, seed=seed)[0].codes for seed in (1, 2)]
     assert outputs[0] == outputs[1] and len(spoken[0]) == len(spoken[1])
+    everywhere = Engine.load(folder, sampling=SamplingConfig(max_length=900, temperature=0.0))
+    nowhere = Engine.load(folder, sampling=SamplingConfig(max_length=900))
+    asked_of = [list(other.stream(speech, edit, seed=1)) for other in (everywhere, nowhere)]
+    alike = [np.array_equal(np.concatenate(spoken[0]), np.concatenate(x)) for x in asked_of]
+    assert alike == [True, False]
 
 
 def test_words_of_a_user_never_become_control_or_audio_ids(

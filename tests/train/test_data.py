@@ -98,17 +98,23 @@ def test_validation_speakers_are_what_the_benchmark_takes_as_held_out(
     registry: Registry, tmp_path: Path
 ) -> None:
     corpus = make_corpus(tmp_path / "c", ["CC0", "CC0", "CC BY-NC 4.0", "CC0", "MIT", "CC BY 4.0"])
-    fields = settings(tmp_path, corpus, dev_share=0.5).model_dump()
+    (corpus.parent / "5.wav").write_bytes(b"no audio")
+    fields = settings(tmp_path, corpus, dev_share=0.99).model_dump()
     held = HeldSettings.model_validate({**fields, "manifests": tmp_path / "held"})
-    list(write_manifest(held))
+    said = list(write_manifest(held))
+    assert len(said) == 2 and "5.wav" in said[0]
     text = (tmp_path / "held/manifest.jsonl").read_text()
     rows = [json.loads(line) for line in text.splitlines()]
     own = {
         selected.item.speaker: selected.split
-        for selected in select_items(held.corpora[0], corpus, 0.5)
+        for selected in select_items(held.corpora[0], corpus, 0.99)
     }
     speakers = {row["speaker"] for row in rows}
-    assert speakers == {s for s, split in own.items() if split == "dev" and s != "s2"} != set()
+    assert (
+        speakers
+        == {s for s, split in own.items() if split == "dev" and s not in ("s2", "s5")}
+        != set()
+    )
     assert all(Path(row["path"]).is_file() and row["suggested_split"] == "dev" for row in rows)
     assert all(row["seconds"] == pytest.approx(0.8, abs=0.01) for row in rows)
     with pytest.raises(StepeditError, match="kept for validation"):

@@ -11,12 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import soundfile as sf
-
 from stepedit_core.atomic import write_atomically
-from stepedit_core.errors import StepeditError
-from stepedit_train.data.select import Selected, refusal, select_items
-from stepedit_train.data.stage import DataSettings
+from stepedit_core.errors import AudioError, StepeditError
+from stepedit_core.pairs import CorpusItem
+from stepedit_train.data.stage import DataSettings, choose
 from stepedit_train.settings import resolve_path
 
 __all__ = ["HeldSettings", "write_manifest"]
@@ -34,7 +32,7 @@ class HeldSettings(DataSettings):
 
 
 def write_manifest(settings: HeldSettings) -> Iterator[str]:
-    """Write the manifest; yield a line that says what is in it.
+    """Write the manifest; yield lines that say what is in it and what could not be read.
 
     The words are left out: a recogniser may have made them, and the benchmark then asks its own.
 
@@ -43,13 +41,13 @@ def write_manifest(settings: HeldSettings) -> Iterator[str]:
     """
     folder = resolve_path(settings, settings.manifests)
     lines = []
-    for corpus in settings.corpora:
-        path = resolve_path(settings, settings.corpora_folder / corpus.path)
-        for selected in select_items(corpus, path, settings.dev_share):
-            item = selected.item
-            barred = refusal(item, allow_non_commercial=settings.allow_non_commercial)
-            if selected.split == "dev" and barred is None:
-                lines.append(_line(selected, settings))
+    for selected in choose(settings)[0]:
+        if selected.split != "dev":
+            continue
+        try:
+            lines.append(_line(selected.item, settings))
+        except AudioError as error:
+            yield f"left out: {error}"
     if not lines:
         raise StepeditError("no speaker of these corpora is kept for validation; set dev_share")
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
@@ -59,13 +57,12 @@ def write_manifest(settings: HeldSettings) -> Iterator[str]:
     yield f"{len(lines)} recordings of {speakers} speakers in {folder / MANIFEST}"
 
 
-def _line(selected: Selected, settings: HeldSettings) -> dict[str, Any]:
-    item = selected.item
+def _line(item: CorpusItem, settings: HeldSettings) -> dict[str, Any]:
     line: dict[str, Any] = {
         "path": str(Path(item.path).resolve()),
         "speaker": item.speaker or item.id,
         "language": item.language,
-        "seconds": round(sf.info(item.path).duration, 3),
+        "seconds": round(item.read().seconds, 3),
         "suggested_split": "dev",
         "licence": item.licence,
     }

@@ -30,7 +30,7 @@ from stepedit_train.data.select import CorpusSettings, Selected, refusal, select
 from stepedit_train.seeds import rng_of
 from stepedit_train.settings import Settings, resolve_path
 
-__all__ = ["DataSettings", "make_cache"]
+__all__ = ["DataSettings", "choose", "make_cache"]
 
 Layer = Literal["audio", "phones", "prosody", "codes", "speaker"]
 PLAN = "plan.json"
@@ -72,7 +72,7 @@ def make_cache(settings: DataSettings) -> Iterator[str]:
         StepeditError: if a corpus cannot be read, or the folder holds another cache.
     """
     out = resolve_path(settings, settings.out)
-    chosen, refused = _choose(settings)
+    chosen, refused = choose(settings)
     for reason, count in sorted(refused.items()):
         yield f"left out {count}: {reason}"
     _check_plan(out, chosen, settings)
@@ -103,7 +103,7 @@ def _maker(
     return makers[layer]
 
 
-def _choose(settings: DataSettings) -> tuple[list[Selected], Counter[str]]:
+def choose(settings: DataSettings) -> tuple[list[Selected], Counter[str]]:
     """Return the recordings to cache in a seeded order, and what was refused."""
     chosen: list[Selected] = []
     refused: Counter[str] = Counter()

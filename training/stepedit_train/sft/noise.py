@@ -34,7 +34,6 @@ class NoiseSettings(Settings):
     tokenizers with finite scalar quantisation."""
     history: float = Field(default=0.0, ge=0, lt=1)
     """Answer tokens that are replaced by a random one of their kind where they are read."""
-
     wordless: float = Field(default=0.0, ge=0, lt=1)
     """Rows whose user turn has its words replaced by ``<unk>``: what guidance needs (Ho and
     Salimans 2022)."""

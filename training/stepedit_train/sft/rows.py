@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import soundfile as sf
 
 from stepedit_core.codes import GROUP_SECONDS, DualCodes
-from stepedit_core.edit import Edit, edit_from_data
+from stepedit_core.edit import Edit, Insertion, edit_from_data
 from stepedit_core.engines import FreeGroups
 from stepedit_core.errors import EngineError, StepeditError
-from stepedit_core.llm_route import request_for
+from stepedit_core.llm_route import inserted_groups, request_for
 from stepedit_core.models.chat import PromptEncoding, parse_audio_string
 from stepedit_core.models.requests import aligned_prompt
 from stepedit_core.models.step1 import Alignment
@@ -142,13 +142,13 @@ def put_in_part(row: Mapping[str, Any], source: DualCodes, target: DualCodes) ->
         return "the details do not say where a sound was put in"
     if abs((row["target_start"] or 0.0) - source.start) > GROUP_SECONDS / 2:
         return "source and target do not begin together"
-    group = max(0, min(source.groups - 1, int((at - source.start) / GROUP_SECONDS)))
-    grown = round((row["target_seconds"] - row["source_seconds"]) / GROUP_SECONDS)
+    seconds = row["target_seconds"] - row["source_seconds"]
+    part = inserted_groups([Insertion(at, seconds)], source)[0]
     # Codes end with the last sound; the silence after one that was put in last is not among them.
-    grown = min(grown, target.groups - group - 1)
-    if grown < 1:
+    length = min(part.length, target.groups - part.start)
+    if seconds < GROUP_SECONDS / 2 or length < 2:
         return "the target does not hold what was put in"
-    return FreeGroups(group, group + 1, 1 + grown)
+    return replace(part, length=length)
 
 
 def shard_paths(folder: Path) -> list[Path]:
