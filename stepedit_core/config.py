@@ -62,14 +62,17 @@ class SamplingConfig(BaseModel):
     def filled(self, defaults: Mapping[str, Any]) -> SamplingConfig:
         """Return the same with a model's own defaults where nothing was set.
 
-        What was set holds for all edits, whatever the model has for single ones.
+        What was set holds for all edits, whatever the model has for single ones; what was set for
+        one edit changes nothing about the others.
         """
         chosen = self.model_dump(exclude_unset=True)
         edits = {
             name: {field: value for field, value in fields.items() if field not in chosen}
             for name, fields in defaults.get("edits", {}).items()
         }
-        return SamplingConfig.model_validate({**defaults, "edits": edits, **chosen})
+        for name, fields in chosen.pop("edits", {}).items():
+            edits[name] = {**edits.get(name, {}), **fields}
+        return SamplingConfig.model_validate({**defaults, **chosen, "edits": edits})
 
     def for_edit(self, name: str) -> SamplingConfig:
         """Return the values that hold for one edit."""

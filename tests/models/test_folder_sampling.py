@@ -35,6 +35,10 @@ def test_single_edits_have_rules_of_their_own_unless_the_user_sets_them(tmp_path
     assert model.for_edit("speed") == SamplingConfig(temperature=0.2)
     chosen = SamplingConfig(temperature=1.5).filled(folder_sampling(tmp_path))
     assert chosen.for_edit("denoise") == SamplingConfig(temperature=1.5, guidance=2.0)
+    single = SamplingConfig(edits={"speed": {"top_k": 5}, "denoise": {"temperature": 0.4}})
+    merged = single.filled(folder_sampling(tmp_path))
+    assert merged.for_edit("denoise") == SamplingConfig(temperature=0.4, guidance=2.0)
+    assert merged.for_edit("speed") == SamplingConfig(temperature=0.2, top_k=5)
 
 
 @pytest.mark.parametrize(
