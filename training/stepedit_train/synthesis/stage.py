@@ -36,6 +36,10 @@ class VoiceSettings(Settings):
     """Name of the voice in it."""
     sentences: int = Field(ge=1)
     """Sentences to speak for training and validation."""
+    speakers: int = Field(default=0, ge=0)
+    """Other speakers to make of the voice, by pitch and formants; 0 leaves it alone."""
+    shift: tuple[float, float] = (0.82, 1.2)
+    """Least and greatest factor on pitch and formants, which the speakers are spread over."""
 
 
 class SynthesisSettings(Settings):
@@ -98,6 +102,11 @@ def _plan(settings: SynthesisSettings) -> list[dict[str, Any]]:
         rng = rng_of(settings.seed, "speed", voice.system, voice.voice)
         for number, text in enumerate([*tests, *islice(sentences, voice.sentences)]):
             name = f"{voice.system}_{voice.voice}"
+            shift = 1.0
+            if voice.speakers:
+                turn = number % voice.speakers
+                shift = _shift(voice, turn)
+                name += f"_{turn:02d}"
             is_dev = share_of("dev", settings.seed, text) < settings.dev_share
             speed = float(np.exp(rng.uniform(*np.log(settings.speed))))
             rows.append(
@@ -107,12 +116,19 @@ def _plan(settings: SynthesisSettings) -> list[dict[str, Any]]:
                     "language": "en",
                     "text": text,
                     "speed": round(speed, 4),
+                    "shift": shift,
                     "split": "test" if number < len(tests) else "dev" if is_dev else "train",
                     "licence": LICENCES[voice.system],
                     "corpus": f"synthesised_{voice.system}",
                 }
             )
     return rows
+
+
+def _shift(voice: VoiceSettings, turn: int) -> float:
+    """Return the factor of one made speaker; equal steps on a logarithmic scale."""
+    low, high = np.log(voice.shift)
+    return round(float(np.exp(low + (high - low) * (turn + 0.5) / voice.speakers)), 2)
 
 
 def _check(out: Path, plan: list[dict[str, Any]]) -> None:
@@ -128,9 +144,11 @@ def _check(out: Path, plan: list[dict[str, Any]]) -> None:
 
 def _speak(out: Path, row: dict[str, Any], settings: SynthesisSettings) -> dict[str, Any] | None:
     """Write one recording and return its row, or None where its length is outside the limits."""
-    system, _, voice = row["speaker"].partition("_")
+    system, voice = row["speaker"].split("_")[:2]
     seed = int(rng_of(settings.seed, "noise", row["path"]).integers(2**31))
-    samples, rate = speak(system, voice, row["text"], speed=row["speed"], seed=seed)
+    samples, rate = speak(
+        system, voice, row["text"], speed=row["speed"], shift=row["shift"], seed=seed
+    )
     seconds = len(samples) / rate
     if not settings.min_seconds <= seconds <= settings.max_seconds:
         return None

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import soundfile as sf
 
 from stepedit_core.errors import MissingDependencyError, StepeditError
+from stepedit_core.utterance import Utterance
 
 __all__ = ["LICENCES", "System", "speak"]
 
@@ -67,15 +68,27 @@ _SYSTEMS: dict[System, Callable[[str, str, float, int], tuple[FloatArray, int]]]
 
 
 def speak(
-    system: System, voice: str, text: str, *, speed: float = 1.0, seed: int = 0
+    system: System,
+    voice: str,
+    text: str,
+    *,
+    speed: float = 1.0,
+    shift: float = 1.0,
+    seed: int = 0,
 ) -> tuple[FloatArray, int]:
     """Return a text spoken by a voice, and the sample rate in Hz.
+
+    Another speaker is made of a voice by playing it faster or slower: pitch and formants move by
+    one factor, as with a shorter or a longer vocal tract (Lee and Rose 1996, "Speaker
+    normalization using efficient frequency warping procedures"). The system speaks the slower or
+    the faster for it, so the pace stays what was asked for.
 
     Args:
         system: which text-to-speech system.
         voice: one of its voices, such as ``heart`` or ``slt``.
         text: a sentence in English.
         speed: 1 is the voice's own pace, 2 twice as fast.
+        shift: factor on pitch and formants, to the nearest hundredth.
         seed: of the noise in the voice, where the system draws any.
 
     Returns:
@@ -85,4 +98,9 @@ def speak(
         MissingDependencyError: if the system is not installed.
         StepeditError: if it fails.
     """
-    return _SYSTEMS[system](voice, text, speed, seed)
+    hundredths = round(100 * shift)
+    samples, rate = _SYSTEMS[system](voice, text, 100 * speed / hundredths, seed)
+    if hundredths == 100:
+        return samples, rate
+    played = Utterance(samples, rate * hundredths // 100).resample(rate)
+    return played.samples, rate
