@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 from safetensors.numpy import save_file as save_arrays
 from stepedit_train.journal import read_journal
+from stepedit_train.mel.critic import MelCritic
 from stepedit_train.mel.data import grid_mel
 from stepedit_train.mel.export import MelExportSettings, export_mel
 from stepedit_train.mel.noise import disturb_rows
@@ -147,3 +149,60 @@ def test_mels_begin_where_the_codes_do() -> None:
 def test_an_incomplete_store_is_named(tmp_path: Path) -> None:
     with pytest.raises(StepeditError, match="mel-data"):
         MelStore(tmp_path)
+
+
+def test_a_critic_learns_to_tell_and_keeps_its_weights_to_itself() -> None:
+    torch.manual_seed(0)
+    critic = MelCritic(4)
+    rough = torch.randn(2, 30, 80) - 5
+    smooth = torch.full((2, 30, 80), -5.0)
+    mask = torch.ones(2, 30, 1)
+    optimizer = torch.optim.Adam(critic.parameters(), 1e-2)
+    losses = []
+    for _ in range(30):
+        found = critic.judge(rough, smooth, mask)
+        optimizer.zero_grad()
+        found.critic.backward()
+        optimizer.step()
+        losses.append(found.critic.item())
+    assert losses[-1] < 0.3 * losses[0]
+    smooth.requires_grad_()
+    optimizer.zero_grad()
+    found = critic.judge(rough, smooth, mask)
+    (found.adversary + found.matching).backward()
+    assert smooth.grad is not None and smooth.grad.abs().sum() > 0
+    assert all(weight.grad is None for weight in critic.parameters())
+
+
+def test_a_critic_does_not_see_padding() -> None:
+    critic = MelCritic(4)
+    mel = torch.randn(1, 30, 80)
+    mask = (torch.arange(30) < 20).float()[None, :, None]
+    other = torch.where(mask > 0, mel, torch.randn(1, 30, 80))
+    assert torch.equal(critic(mel, mask)[-1], critic(other, mask)[-1])
+
+
+def test_a_run_with_a_critic_goes_on_and_is_exported_without_it(tmp_path: Path) -> None:
+    make_store(tmp_path / "store")
+    judged = {"critic_weight": 0.1, "critic_from": 2, "critic_width": 4, "critic_pace": 2.0}
+    chosen = settings(tmp_path, steps=6, log_every=1, checkpoint_minutes=0, **judged)
+    list(train_mel(chosen))
+    first = read_journal(tmp_path / "run")
+    assert {"critic", "adversary", "matching"} <= set(first[0])
+    sorted((tmp_path / "run" / "checkpoints").glob("step-*.pt"))[-1].unlink()
+    list(train_mel(chosen))
+    assert [e.get("loss") for e in read_journal(tmp_path / "run")] == [e.get("loss") for e in first]
+    export = MelExportSettings(run=tmp_path / "run", out=tmp_path / "out", sizes=chosen.sizes)
+    list(export_mel(export))
+    held = load_file(tmp_path / "out" / "flow.safetensors")
+    assert set(held) == set(chosen.sizes.build().state_dict())
+
+
+def test_the_critic_learns_at_a_pace_of_its_own(tmp_path: Path) -> None:
+    make_store(tmp_path / "store")
+    store = MelStore(tmp_path / "store")
+    task = MelTask(settings(tmp_path, critic_weight=0.1, critic_width=4, critic_pace=3.0), store)
+    decoder, critic = task.parameter_groups()
+    assert critic["pace"] == 3.0 and "pace" not in decoder
+    assert len(decoder["params"]) + len(critic["params"]) == len(list(task.model.parameters()))
+    assert len(critic["params"]) == len(list(MelCritic(4).parameters()))

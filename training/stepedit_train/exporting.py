@@ -35,6 +35,7 @@ def export_part(
     stage: str,
     part: str,
     kind: str,
+    left_out: str = "",
 ) -> Iterator[str]:
     """Write the newest weights, and the entry that names them.
 
@@ -45,6 +46,7 @@ def export_part(
         stage: that made the run.
         part: name of the entry and of both files, such as ``flow``.
         kind: class path of the entry.
+        left_out: part of the run's model that served its training alone; empty: none.
 
     Raises:
         StepeditError: if there is no checkpoint or it has other sizes.
@@ -55,13 +57,16 @@ def export_part(
         raise StepeditError(f"{run}: no checkpoint yet; run `stepedit train {stage}` first")
     content = read_checkpoint(found)
     try:
-        model.load_state_dict(content["model"])
+        weights = content["model"]
+        if left_out:
+            weights = {n: w for n, w in weights.items() if not n.startswith(f"{left_out}.")}
+        model.load_state_dict(weights)
     except RuntimeError as error:
         raise StepeditError(f"{found}: has other sizes than the settings") from error
-    weights = out / f"{part}.safetensors"
-    save_tensors(model.state_dict(), weights, half=settings.half)
+    file = out / f"{part}.safetensors"
+    save_tensors(model.state_dict(), file, half=settings.half)
     block = yaml.safe_dump(sizes.model_dump(exclude={"base"}), sort_keys=False)
     lines = "".join(f"  {line}\n" for line in block.splitlines())
     write_atomically(out / f"{part}.yaml", f"{part}: !new:{kind}\n{lines}".encode())
-    size = weights.stat().st_size / 1e6
-    yield f"{weights}: step {content['step']}, {size:.1f} MB"
+    size = file.stat().st_size / 1e6
+    yield f"{file}: step {content['step']}, {size:.1f} MB"

@@ -124,6 +124,10 @@ class Task(ABC):
         found = {name: value.to(self.device) for name, value in values.items() if _movable(value)}
         return dataclasses.replace(batch, **found)
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return what the optimiser trains; ``pace`` of a group is a factor of its rate."""
+        return [{"params": list(self.model.parameters())}]
+
     @abstractmethod
     def batch(self, indices: Sequence[int], step: int) -> Any:
         """Return the batch of these items; all randomness comes from the seed and ``step``."""
@@ -218,7 +222,7 @@ def run_loop(
     task.device = pick_device(settings.device)
     task.model.to(task.device)
     optimizer = torch.optim.AdamW(
-        task.model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        task.parameter_groups(), settings.learning_rate, weight_decay=settings.weight_decay
     )
     frozen = curve_settings(settings, data)
     found = latest_checkpoint(out / "checkpoints")
@@ -258,7 +262,7 @@ def _steps(
             return
         rate = learning_rate(progress.step, settings)
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("pace", 1.0)
         losses = _update(task, optimizer, task.batch(indices, progress.step), settings.clip)
         _add_figures(progress, losses.parts)
         progress.step += 1

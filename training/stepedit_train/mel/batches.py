@@ -22,9 +22,11 @@ class MelTrainBatch(MelBatch):
 
     Attributes:
         mel: wanted, float32, shape ``(batch, 2 * n, bins)``.
+        step: of the training.
     """
 
     mel: Tensor
+    step: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,8 @@ def with_gap(
     return rows[kept], mel[frames]
 
 
-def stack_parts(parts: Sequence[Parts]) -> MelTrainBatch:
-    """Pad examples to one batch."""
+def stack_parts(parts: Sequence[Parts], step: int = 0) -> MelTrainBatch:
+    """Pad examples to the batch of a step."""
 
     def padded(arrays: Sequence[npt.NDArray[np.generic]]) -> Tensor:
         return pad_sequence([torch.from_numpy(array) for array in arrays], batch_first=True)
@@ -74,4 +76,5 @@ def stack_parts(parts: Sequence[Parts]) -> MelTrainBatch:
         padded([one.prompt_mel for one in parts]),
         torch.from_numpy(np.stack([one.voice for one in parts])),
         padded([one.mel for one in parts]),
+        step,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stepedit_train.exporting import PartExportSettings, export_part
-from stepedit_train.mel.stage import MelSizes
+from stepedit_train.mel.stage import CRITIC, MelSizes
 
 __all__ = ["MelExportSettings", "export_mel"]
 
@@ -22,4 +22,4 @@ class MelExportSettings(PartExportSettings):
 def export_mel(settings: MelExportSettings) -> Iterator[str]:
     """Write ``flow.safetensors`` and ``flow.yaml``; raises as `export_part` does."""
     sizes = settings.sizes
-    yield from export_part(settings, sizes, sizes.build(), "mel", "flow", CLASS)
+    yield from export_part(settings, sizes, sizes.build(), "mel", "flow", CLASS, CRITIC)

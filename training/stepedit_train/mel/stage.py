@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -17,14 +18,17 @@ from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import seed_everything
 from stepedit_train.loop import LoopSettings, Losses, Task, run_loop
 from stepedit_train.mel.batches import MelTrainBatch, Parts, stack_parts, with_gap
+from stepedit_train.mel.critic import MelCritic
 from stepedit_train.mel.noise import disturb_rows
 from stepedit_train.mel.store import MelStore
 from stepedit_train.seeds import rng_of
 from stepedit_train.semantic.model import LEVELS
 from stepedit_train.settings import Settings, resolve_path
 
-__all__ = ["MelSettings", "MelSizes", "train_mel"]
+__all__ = ["CRITIC", "MelSettings", "MelSizes", "train_mel"]
 
+CRITIC = "critic"
+"""Name of the critic among the decoder's parts while it is trained; it is not exported."""
 ROW_SECONDS = 0.04
 FLOOR = -11.5
 
@@ -84,6 +88,14 @@ class MelSettings(LoopSettings):
     """Deviation of the noise on the speaker vector, whose norm is 1."""
     delta_weight: float = Field(default=0.5, ge=0)
     """Of the absolute error of the frames' differences."""
+    critic_weight: float = Field(default=0, ge=0)
+    """Of the adversarial loss and of feature matching; 0 trains without a critic."""
+    critic_from: int = Field(default=200, ge=0)
+    """Step from which the decoder listens to its critic, which learns from the first."""
+    critic_width: int = Field(default=24, ge=1)
+    """Channels of its first layer."""
+    critic_pace: float = Field(default=1.0, gt=0)
+    """Factor of its learning rate."""
     dev_items: int = Field(default=24, ge=1)
     """Examples of each kind that validation looks at."""
 
@@ -134,6 +146,9 @@ class MelTask(Task):
         self.settings, self.store = settings, store
         seed_everything(settings.seed)
         self.model = settings.sizes.build()
+        self.critic = MelCritic(settings.critic_width) if settings.critic_weight else None
+        # Under the model, so that checkpoints and the optimiser hold its weights too.
+        self.model.add_module(CRITIC, self.critic)
         self.examples = examples_of(store, settings, "train")
         self.dev = examples_of(store, settings, "dev")
         self.by_speaker: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -156,7 +171,8 @@ class MelTask(Task):
     def batch(self, indices: Sequence[int], step: int) -> MelTrainBatch:
         """Return crops with their references, disturbed."""
         rng = rng_of(self.settings.seed, "batch", step)
-        return stack_parts([self._example(self.examples[i], rng, disturbed=True) for i in indices])
+        parts = [self._example(self.examples[i], rng, disturbed=True) for i in indices]
+        return stack_parts(parts, step)
 
     def _reference(self, example: Example, rng: np.random.Generator) -> int:
         if example.reference is not None:
@@ -200,7 +216,27 @@ class MelTask(Task):
         mel = (error.abs() * mask).sum() / count
         delta = ((error[:, 1:] - error[:, :-1]).abs() * mask[:, 1:]).sum() / count
         total = mel + self.settings.delta_weight * delta
-        return Losses(total, {"mel": mel.item(), "delta": delta.item()})
+        parts = {"mel": mel.item(), "delta": delta.item()}
+        if self.critic is not None:
+            found = self.critic.judge(batch.mel, made, mask)
+            total = total + found.critic
+            if batch.step >= self.settings.critic_from:
+                heard = found.adversary + found.matching
+                total = total + self.settings.critic_weight * heard
+            parts |= {name: value.item() for name, value in vars(found).items()}
+        return Losses(total, parts)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the decoder's weights, and the critic's with a pace of their own."""
+        if self.critic is None:
+            return super().parameter_groups()
+        decoders = [
+            weight
+            for name, weight in self.model.named_parameters()
+            if not name.startswith(f"{CRITIC}.")
+        ]
+        judges = {"params": list(self.critic.parameters()), "pace": self.settings.critic_pace}
+        return [{"params": decoders}, judges]
 
     def validate(self) -> Mapping[str, float]:
         """Return the mel error on speakers not trained on, by kind of reference."""
