@@ -31,11 +31,14 @@ class FreeGroups:
         start: first group, inclusive.
         stop: last group, exclusive.
         length: how many groups to generate in their place.
+        new: whether they are put in: all but the first and the last half of a group is nothing
+            that the source holds.
     """
 
     start: int
     stop: int
     length: int
+    new: bool = False
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,9 @@ def inserted_groups(insertions: Sequence[Insertion], codes: DualCodes) -> tuple[
     for part in insertions:
         group = int(np.clip((part.at - codes.start) // GROUP_SECONDS, 0, codes.groups - 1))
         grown[group] = grown.get(group, 0) + max(1, round(part.seconds / GROUP_SECONDS))
-    return tuple(FreeGroups(group, group + 1, 1 + more) for group, more in sorted(grown.items()))
+    return tuple(
+        FreeGroups(group, group + 1, 1 + more, True) for group, more in sorted(grown.items())
+    )
 
 
 def request_for(

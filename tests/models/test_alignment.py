@@ -264,3 +264,29 @@ def test_confined_requests_bend_where_their_parts_meet(length: int) -> None:
     shift = 5 * (3 - length)
     assert found[joins:] == [index + shift for index in range(joins, len(found))]
     assert all(15 <= place < 35 for place in found[15:joins])
+
+
+def test_what_is_put_in_has_no_place_in_the_source() -> None:
+    free = (FreeGroups(3, 4, 5, new=True), FreeGroups(8, 9, 3, new=True))
+    request = request_for(Prompt.edit("Do\n"), 12, 1.5, free=free)
+    where = aligned_prompt(request, ByteTokenizer(), "r1").alignment
+    assert len(where.away) == 2
+    found = places(where, 5 * 18)
+    far = [index for index, place in enumerate(found) if place >= 60]
+    # Half of the group that a sound is put into is told before it, the other half after it.
+    first = [16, 18, 19, *range(20, 35), 35, 37]
+    second = [61, 63, 64, *range(65, 70), 70, 72]
+    assert far == first + second
+    assert found[:15] == list(range(15))
+    assert found[40:60] == list(range(20, 40)) and found[75:] == list(range(45, 60))
+
+
+def test_stretches_away_are_in_the_record_and_padded_as_bends_are() -> None:
+    plain = Alignment(2, 12, 20, "audio", ((0.0, 1.0),))
+    away = Alignment(2, 12, 20, "audio", ((0.0, 1.0),), ((1.0, 2.0),))
+    records = alignment_tensor([plain, away])
+    assert records.shape == (2, 8)
+    found = targets(records, torch.arange(20)[None].expand(2, -1))
+    assert found[0].tolist() == list(range(20))
+    assert found[1, :5].tolist() == list(range(5)) and found[1, 15:].tolist() == list(range(15, 20))
+    assert (found[1, 5:15] > 1000).all()

@@ -246,9 +246,9 @@ def test_confined_rows_copy_all_but_what_was_put_in() -> None:
         "target_seconds": 1.85,
     }
     part = put_in_part(row, source, target)
-    assert part == FreeGroups(4, 5, 5)
+    assert part == FreeGroups(4, 5, 5, new=True)
     at_the_end = put_in_part({**row, "details": json.dumps({"at": 1.39})}, source, target)
-    assert at_the_end == FreeGroups(9, 10, 5)
+    assert at_the_end == FreeGroups(9, 10, 5, new=True)
     for change, reason in (
         ({"details": None}, "do not say where"),
         ({"target_start": 0.5}, "begin together"),

@@ -11,6 +11,9 @@ only by content. With ``source_alignment`` in its configuration, each head is on
   a head that sees the token before, which search by content (induction) is built on;
 - ordinary heads keep square-root ALiBi.
 
+While something is told that the source does not hold, ``tau`` is past its end: those heads then
+see the mark that ends the source, and not the speech around the place.
+
 What moves ``tau`` is the edit's own expected length ratio. The ids right before and after the
 span belong to it as borders, and places are held within them: heads that look past the
 source's end see the mark that ends it.
@@ -56,6 +59,7 @@ the instruction."""
 
 _FIXED = 4  # columns of a record before its bends
 _NEVER = 2.0**24  # an answer that no row reaches
+_PAST = 2.0**18  # groups: beyond the end of any source
 _EARLY = 1e-4  # keeps exact ratios from falling into the frame before by rounding
 
 
@@ -70,6 +74,8 @@ class Alignment:
         kind: ``"audio"`` for interleaved codes, ``"text"`` for text ids.
         bends: (answer group, change of pace) pairs, the first at group 0. The pace is in
             source groups (audio) or text ids (text) per answer group of 120 ms.
+        away: (answer group, groups) of stretches that the source holds nothing of; none begins
+            at 0.
     """
 
     start: int
@@ -77,30 +83,36 @@ class Alignment:
     answer: int
     kind: Literal["audio", "text"]
     bends: tuple[tuple[float, float], ...]
+    away: tuple[tuple[float, float], ...] = ()
+
+    def columns(self) -> list[tuple[float, float]]:
+        """Return the pairs of the record: the bends; stretches away begin with a minus."""
+        return [*self.bends, *((-begin, groups) for begin, groups in self.away)]
 
     def record(self, bends: int | None = None, shift: int = 0) -> list[float]:
         """Return the numbers that the model reads, ``4 + 2 * bends`` of them.
 
         Args:
-            bends: pad to this many bends; None: as many as there are.
+            bends: pad to this many pairs; None: as many as there are.
             shift: slots of padding before the prompt.
         """
-        spare = 0 if bends is None else bends - len(self.bends)
+        pairs = self.columns()
+        spare = 0 if bends is None else bends - len(pairs)
         places = [self.start + shift, self.stop + shift, self.answer + shift]
-        padded = [*self.bends, *[(0.0, 0.0)] * spare]
+        padded = [*pairs, *[(0.0, 0.0)] * spare]
         return [*map(float, places), float(self.kind == "audio"), *(x for b in padded for x in b)]
 
 
 def alignment_tensor(
     items: Sequence[Alignment | None], shifts: Sequence[int] | None = None
 ) -> Tensor:
-    """Return the records of a batch, float32, shape ``(batch, 4 + 2 * most bends)``.
+    """Return the records of a batch, float32, shape ``(batch, 4 + 2 * most pairs)``.
 
     Args:
         items: one for each row; None keeps the ordinary bias for all of the row.
         shifts: slots of padding before each row's prompt; None: none.
     """
-    bends = max(1, *(len(item.bends) for item in items if item is not None), 1)
+    bends = max(1, *(len(item.columns()) for item in items if item is not None), 1)
     none = [0.0, 0.0, _NEVER, *[0.0] * (1 + 2 * bends)]
     shifts = [0] * len(items) if shifts is None else shifts
     rows = [
@@ -132,10 +144,13 @@ def targets(records: Tensor, index: Tensor) -> Tensor:
     audio = records[:, 3, None] > 0
     within = torch.where(audio, (number + 0.5) / rate, (place + 0.5) / GROUP_SIZE)
     time = group + within
-    moved = torch.zeros_like(time)
+    moved, away = torch.zeros_like(time), torch.zeros_like(time, dtype=torch.bool)
     for column in range(_FIXED, records.shape[1], 2):
         begin, change = records[:, column, None], records[:, column + 1, None]
-        moved = moved + change * (time - begin).clamp(min=0)
+        is_away = begin < 0
+        moved = moved + torch.where(is_away, 0.0, change * (time - begin).clamp(min=0))
+        away = away | (is_away & (time >= -begin) & (time < change - begin))
+    moved = torch.where(away, _PAST, moved)
     frame = torch.floor(moved * rate + _EARLY)
     source_group = torch.floor(frame / rate)
     slot = GROUP_SIZE * source_group + (frame - rate * source_group)

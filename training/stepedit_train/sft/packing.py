@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -35,6 +36,7 @@ def save_examples(path: Path, examples: Sequence[Example], skipped: Counter[str]
         "ids": flat.astype(np.uint16) if flat.max() < 2**16 else flat,
         "lengths": np.array([len(one.ids) for one in examples], np.int32),
         "prompts": np.array([one.prompt for one in examples], np.int32),
+        "judged": np.array([one.judged or (0, 0) for one in examples], np.int32),
         "records": records,
         "aligned": np.array([one.alignment is not None for one in examples]),
         "names": np.array([one.name for one in examples]),
@@ -70,6 +72,7 @@ def load_examples(path: Path) -> tuple[list[Example], Counter[str]]:
                 row.tolist(),
                 int(data["prompts"][at]),
                 _alignment(data["records"][at].tolist()) if data["aligned"][at] else None,
+                judged=_judged(data, at),
             )
             for at, row in enumerate(ids)
         ]
@@ -79,11 +82,25 @@ def load_examples(path: Path) -> tuple[list[Example], Counter[str]]:
         raise StepeditError(f"{path}: no readable file of examples ({error})") from error
 
 
+def _judged(data: Mapping[str, np.ndarray], at: int) -> tuple[int, int] | None:
+    """Return where the loss is taken; files of before that was stored take it everywhere."""
+    if "judged" not in data or not data["judged"][at].any():
+        return None
+    first, stop = data["judged"][at].tolist()
+    return first, stop
+
+
 def _alignment(record: list[float]) -> Alignment:
     start, stop, answer, audio, *rest = record
-    bends = tuple(zip(rest[::2], rest[1::2], strict=True))
-    used = tuple(bend for place, bend in enumerate(bends) if place == 0 or bend != (0.0, 0.0))
-    return Alignment(int(start), int(stop), int(answer), "audio" if audio else "text", used)
+    pairs = list(zip(rest[::2], rest[1::2], strict=True))
+    bends = tuple(
+        pair
+        for place, pair in enumerate(pairs)
+        if place == 0 or (pair != (0.0, 0.0) and pair[0] >= 0)
+    )
+    away = tuple((-begin, groups) for begin, groups in pairs if begin < 0)
+    kind: Literal["audio", "text"] = "audio" if audio else "text"
+    return Alignment(int(start), int(stop), int(answer), kind, bends, away)
 
 
 def _key(folder: Path, tokenizer: TextTokenizer, encoding: str) -> str:
@@ -123,7 +140,7 @@ def read_cached(
     """
     if cache is None:
         return read_examples(folder, tokenizer, encoding, max_tokens=max_tokens, confined=confined)
-    kind = "confined-" if confined else ""
+    kind = "put-in-" if confined else ""
     path = cache / f"{folder.name}-{kind}{_key(folder, tokenizer, encoding)}.npz"
     if path.is_file():
         examples, skipped = load_examples(path)

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import soundfile as sf
 
-from stepedit_core.codes import GROUP_SECONDS, DualCodes
+from stepedit_core.codes import GROUP_SECONDS, GROUP_SIZE, DualCodes
 from stepedit_core.edit import Edit, Insertion, edit_from_data
 from stepedit_core.engines import FreeGroups
 from stepedit_core.errors import EngineError, StepeditError
@@ -48,6 +48,7 @@ class Example:
         ids: prompt and answer.
         prompt: number of prompt ids, of which no loss is taken.
         alignment: expected place of the answer in its source.
+        judged: first slot and slot after the last that the loss is taken on; None: all answers.
         shown: what the model is given in place of ``ids``, where noise was put on them.
     """
 
@@ -57,12 +58,15 @@ class Example:
     ids: list[int]
     prompt: int
     alignment: Alignment | None = None
+    judged: tuple[int, int] | None = None
     shown: list[int] | None = field(default=None, compare=False)
 
     @property
     def labels(self) -> list[int]:
-        """The ids with the prompt's hidden."""
-        return [IGNORED] * self.prompt + self.ids[self.prompt :]
+        """The ids with the prompt's hidden, and what is copied."""
+        first, stop = self.judged or (self.prompt, len(self.ids))
+        after = [IGNORED] * (len(self.ids) - stop)
+        return [IGNORED] * first + self.ids[first:stop] + after
 
 
 def _utterance(row: Mapping[str, Any]) -> Utterance:
@@ -97,7 +101,8 @@ def example_of(
         row: with the columns of a pair shard.
         tokenizer: the language model's.
         encoding: prompt encoding of the model.
-        confined: copy all but what was put in, as an engine does that keeps the rest.
+        confined: copy all but what was put in, as an engine does that keeps the rest, and take
+            the loss on that alone.
 
     Raises:
         StepeditError: if the row names an unknown edit or a parameter that it does not take.
@@ -126,7 +131,11 @@ def example_of(
     answer, alignment = on_the_sources_clock(row, answer, prompt.alignment)
     ids = [*prompt.ids, *answer, tokenizer.eot_id]
     speaker = row["speaker"] or row["id"]
-    return Example(row["id"], edit.name, speaker, ids, len(prompt.ids), alignment)
+    judged = None
+    if part is not None:
+        first = len(prompt.ids) + GROUP_SIZE * part.start
+        judged = (first, first + GROUP_SIZE * part.length)
+    return Example(row["id"], edit.name, speaker, ids, len(prompt.ids), alignment, judged)
 
 
 def put_in_part(row: Mapping[str, Any], source: DualCodes, target: DualCodes) -> FreeGroups | str:
