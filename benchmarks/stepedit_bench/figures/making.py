@@ -1,4 +1,4 @@
-"""Make the recordings of an item: original, dsp, WORLD, identity edit, target's codes, llm."""
+"""Make an item's recordings: original, dsp, WORLD, identity edit and its yardstick, target, llm."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from stepedit_bench.batching import run_together
 from stepedit_bench.figures.families import Item
 from stepedit_bench.suites import case_seed, slug
 from stepedit_core.chain import Chain
+from stepedit_core.codes import GROUP_SECONDS
 from stepedit_core.edit import Route
 from stepedit_core.engines import SpeechEngine
 from stepedit_core.errors import StepeditError
@@ -25,10 +26,11 @@ __all__ = ["BASELINE", "ENGINE", "Made", "Maker"]
 
 BASELINE = ("original", "ideal", "dsp", "world")
 """Conditions that no engine is asked for; their recordings and figures serve all engines."""
-ENGINE = ("identity", "target", "llm")
-"""``target`` is the ideal output coded, and decoded in the source's voice: what the tokenizers and
-the decoder would make of an answer without fault. It parts their share in a failure from the
-language model's."""
+ENGINE = ("cut", "identity", "target", "llm")
+"""``cut`` is the stretch of the original that its codes cover: tokenizers of this family leave out
+the silence at both ends, and DNSMOS hears that it is missing. ``target`` is the ideal output coded,
+and decoded in the source's voice: what the tokenizers and the decoder would make of an answer
+without fault. It parts their share in a failure from the language model's."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,9 @@ class Maker:
             route: Route = "dsp" if condition == "dsp" else "llm"
             result = Chain(item.edits)(source, engine, route=route, seed=seed)
             return tuple(step.utterance for step in result.steps)
+        if condition == "cut":
+            assert engine is not None
+            return (_stretch(engine, source),)
         if condition == "target":
             assert engine is not None
             codes = engine.encode([self._wanted(item)])
@@ -195,6 +200,12 @@ def _shared(item: Item, condition: str) -> Item:
 def _world(speech: Utterance) -> Utterance:
     """Return speech taken apart and put together by the WORLD vocoder, nothing changed."""
     return transform(speech, ProsodyRecipe(), np.random.default_rng(0))
+
+
+def _stretch(engine: SpeechEngine, speech: Utterance) -> Utterance:
+    """Return the part of a recording that its codes cover, nothing changed in it."""
+    codes = engine.encode([speech])[0]
+    return speech.slice((codes.start, codes.start + codes.groups * GROUP_SECONDS))
 
 
 def _coded(engine: SpeechEngine, speech: Utterance, seed: int) -> Utterance:
