@@ -290,3 +290,12 @@ def test_stretches_away_are_in_the_record_and_padded_as_bends_are() -> None:
     assert found[0].tolist() == list(range(20))
     assert found[1, :5].tolist() == list(range(5)) and found[1, 15:].tolist() == list(range(15, 20))
     assert (found[1, 5:15] > 1000).all()
+
+
+def test_a_pace_may_begin_before_the_answer() -> None:
+    early = Alignment(2, 62, 70, "audio", ((-0.5, 2.0),), ((0.0, 1.0),))
+    plain = Alignment(2, 62, 70, "audio", ((0.0, 2.0), (0.0, 0.0)))
+    records = alignment_tensor([early, plain])
+    found, expected = targets(records, torch.arange(20)[None].expand(2, -1))
+    assert (found[:5] > 1000).all()  # a stretch away may begin at once
+    assert found[5:].tolist() == [place + 5 for place in expected[5:].tolist()]

@@ -18,7 +18,7 @@ from stepedit_train.sft import watching
 from stepedit_train.sft.mixture import PackedBatches, Source, collate, read_mixture
 from stepedit_train.sft.noise import NoiseSettings, with_noise
 from stepedit_train.sft.packing import load_examples, read_cached, save_examples
-from stepedit_train.sft.rows import Example, put_in_part, read_examples
+from stepedit_train.sft.rows import IGNORED, Example, put_in_part, read_examples
 from stepedit_train.sft.timing import on_the_sources_clock
 from stepedit_train.sft.watching import SaveByClock, free_run_figures, spread
 
@@ -101,6 +101,11 @@ def test_a_file_of_examples_gives_them_back(tmp_path: Path) -> None:
         example(name="ä", edit="speed"),
         dataclasses.replace(example(), alignment=text),
         dataclasses.replace(example(3), alignment=None),
+        dataclasses.replace(
+            example(4),
+            alignment=Alignment(2, 22, 24, "audio", ((-0.5, 1.0), (2.0, -0.5)), ((0.5, 2.0),)),
+            judged=(30, 40),
+        ),
     ]
     save_examples(tmp_path / "rows.npz", rows, Counter({"too long": 2}))
     assert load_examples(tmp_path / "rows.npz") == (rows, Counter({"too long": 2}))
@@ -234,6 +239,17 @@ def test_targets_with_another_clock_stay_as_they_are() -> None:
     for changes in unknown:
         answer, place = clocked(**changes)
         assert answer == plain and place.bends == ((0.0, 1.0),)
+
+
+def test_the_loss_is_taken_where_it_is_judged() -> None:
+    row = example(4)
+    assert row.labels == [IGNORED] * row.prompt + row.ids[row.prompt :]
+    part = dataclasses.replace(row, judged=(row.prompt + 5, row.prompt + 15))
+    labels = part.labels
+    assert len(labels) == len(part.ids)
+    kept = [place for place, label in enumerate(labels) if label != IGNORED]
+    assert kept == list(range(row.prompt + 5, row.prompt + 15))
+    assert all(labels[place] == row.ids[place] for place in kept)
 
 
 def test_confined_rows_copy_all_but_what_was_put_in() -> None:

@@ -32,6 +32,7 @@ from torch import Tensor
 from stepedit_core.codes import GROUP_SIZE, LINGUISTIC_PER_GROUP, SEMANTIC_PER_GROUP
 
 __all__ = [
+    "AWAY",
     "DEFAULT_ALIGNMENT",
     "Alignment",
     "AlignmentRule",
@@ -59,6 +60,9 @@ the instruction."""
 
 _FIXED = 4  # columns of a record before its bends
 _NEVER = 2.0**24  # an answer that no row reaches
+AWAY = 2.0**13
+"""What the beginnings of stretches away are lowered by in a record, to know them from bends, which
+may begin before the answer, too; no answer has so many groups."""
 _PAST = 2.0**18  # groups: beyond the end of any source
 _EARLY = 1e-4  # keeps exact ratios from falling into the frame before by rounding
 
@@ -74,8 +78,7 @@ class Alignment:
         kind: ``"audio"`` for interleaved codes, ``"text"`` for text ids.
         bends: (answer group, change of pace) pairs, the first at group 0. The pace is in
             source groups (audio) or text ids (text) per answer group of 120 ms.
-        away: (answer group, groups) of stretches that the source holds nothing of; none begins
-            at 0.
+        away: (answer group, groups) of stretches that the source holds nothing of.
     """
 
     start: int
@@ -86,8 +89,8 @@ class Alignment:
     away: tuple[tuple[float, float], ...] = ()
 
     def columns(self) -> list[tuple[float, float]]:
-        """Return the pairs of the record: the bends; stretches away begin with a minus."""
-        return [*self.bends, *((-begin, groups) for begin, groups in self.away)]
+        """Return the pairs of the record: the bends, and stretches away marked as such."""
+        return [*self.bends, *((begin - AWAY, groups) for begin, groups in self.away)]
 
     def record(self, bends: int | None = None, shift: int = 0) -> list[float]:
         """Return the numbers that the model reads, ``4 + 2 * bends`` of them.
@@ -147,9 +150,10 @@ def targets(records: Tensor, index: Tensor) -> Tensor:
     moved, away = torch.zeros_like(time), torch.zeros_like(time, dtype=torch.bool)
     for column in range(_FIXED, records.shape[1], 2):
         begin, change = records[:, column, None], records[:, column + 1, None]
-        is_away = begin < 0
+        is_away = begin < -AWAY / 2
         moved = moved + torch.where(is_away, 0.0, change * (time - begin).clamp(min=0))
-        away = away | (is_away & (time >= -begin) & (time < change - begin))
+        since = time - (begin + AWAY)
+        away = away | (is_away & (since >= 0) & (since < change))
     moved = torch.where(away, _PAST, moved)
     frame = torch.floor(moved * rate + _EARLY)
     source_group = torch.floor(frame / rate)

@@ -14,6 +14,7 @@ from stepedit_core.atomic import replace_file
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.chat import MAX_TOKENS, PromptEncoding
 from stepedit_core.models.step1 import Alignment, alignment_tensor
+from stepedit_core.models.step1.alignment import AWAY
 from stepedit_core.models.text import TextTokenizer
 from stepedit_train.sft.rows import Example, read_examples, shard_paths
 
@@ -96,9 +97,9 @@ def _alignment(record: list[float]) -> Alignment:
     bends = tuple(
         pair
         for place, pair in enumerate(pairs)
-        if place == 0 or (pair != (0.0, 0.0) and pair[0] >= 0)
+        if place == 0 or (pair != (0.0, 0.0) and pair[0] > -AWAY / 2)
     )
-    away = tuple((-begin, groups) for begin, groups in pairs if begin < 0)
+    away = tuple((begin + AWAY, groups) for begin, groups in pairs if begin < -AWAY / 2)
     kind: Literal["audio", "text"] = "audio" if audio else "text"
     return Alignment(int(start), int(stop), int(answer), kind, bends, away)
 
