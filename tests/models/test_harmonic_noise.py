@@ -15,6 +15,7 @@ from stepedit_core.models.features import MelConfig, prompt_mel
 from stepedit_core.models.vocoder import HarmonicNoiseVocoder, SeededSourceNoise, Vocoder
 from stepedit_core.models.vocoder.envelope import envelope_of_mel, minimum_phase
 from stepedit_core.models.vocoder.excitation import phase_of, pulse_train
+from stepedit_core.models.vocoder.harmonic_noise import Filters
 from stepedit_core.models.vocoder.pitch import Pitch, decode_pitch, pitch_place
 from tests.models.decoder_parts import YAML, tiny_flow
 
@@ -243,6 +244,18 @@ def test_less_noise_in_voice_keeps_the_power_and_spares_what_is_unvoiced() -> No
         torch.testing.assert_close(less.harmonic.abs().square() + less.noise.square(), power)
         torch.testing.assert_close(less.noise, full.noise * (0.3 if voicing else 1.0))
         torch.testing.assert_close(less.harmonic.angle(), full.harmonic.angle())
+
+
+def test_noise_is_lowered_where_voicing_is_believed_alone() -> None:
+    vocoder = HarmonicNoiseVocoder(voiced_noise=0.2, clear_from=0.9)
+    full = Filters(torch.ones(1, 5, 13, dtype=torch.complex64), torch.ones(1, 5, 13))
+    for voicing, kept in ((0.5, 1.0), (0.9, 1.0), (0.95, 0.6), (1.0, 0.2)):
+        less = vocoder.cleared(
+            full, Pitch(torch.full((1, 13), 120.0), torch.full((1, 13), voicing))
+        )
+        torch.testing.assert_close(less.noise, torch.full_like(less.noise, kept))
+    with pytest.raises(ValueError, match=r"clear_from 1\.0"):
+        HarmonicNoiseVocoder(clear_from=1.0)
 
 
 def test_voiced_noise_beyond_a_share_is_refused() -> None:

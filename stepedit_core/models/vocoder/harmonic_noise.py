@@ -72,6 +72,8 @@ class HarmonicNoiseVocoder(nn.Module):
             Training by spectra with pitch labels that are now and then wrong leaves more noise
             than recordings have. Aperiodicity (D4C, Morise 2016) says how much; PESQ and DNSMOS
             of copies go on rising somewhat below the share where it is equal.
+        clear_from: probability of voicing from which noise is lowered; fully at 1. Breath and
+            laughter are voiced with less confidence than speech, and live by their noise.
 
     Raises:
         ValueError: if the hop is not even, or the factor of the noise is not within 0 to 1.
@@ -94,13 +96,16 @@ class HarmonicNoiseVocoder(nn.Module):
         fmax: float = 8_000.0,
         audio_limit: float = 0.99,
         voiced_noise: float = 1.0,
+        clear_from: float = 0.5,
     ) -> None:
         super().__init__()
         if hop_size % FRAMES_PER_MEL:
             raise ValueError(f"hop_size {hop_size} is not even")
         if not 0 <= voiced_noise <= 1:
             raise ValueError(f"voiced_noise {voiced_noise} is not within 0 to 1")
-        self.voiced_noise = voiced_noise
+        if not 0 <= clear_from < 1:
+            raise ValueError(f"clear_from {clear_from} is not within 0 and 1")
+        self.voiced_noise, self.clear_from = voiced_noise, clear_from
         self.sample_rate, self.hop, self.limit = sampling_rate, hop_size, audio_limit
         self.n_fft, self.stft_hop, self.bands = n_fft, hop_size // FRAMES_PER_MEL, bands
         self.mel_config = MelConfig(
@@ -154,7 +159,8 @@ class HarmonicNoiseVocoder(nn.Module):
         """Return filters with ``voiced_noise`` applied; training does without."""
         if self.voiced_noise == 1.0:
             return filters
-        voiced = (2 * pitch.voicing[:, None] - 1).clamp(min=0)
+        least = self.clear_from
+        voiced = ((pitch.voicing[:, None] - least) / (1 - least)).clamp(min=0)
         noise = filters.noise * (1 - voiced * (1 - self.voiced_noise))
         power = filters.harmonic.abs().square()
         grown = (power + filters.noise.square() - noise.square()) / power.clamp_min(TINY)

@@ -32,6 +32,8 @@ class VocoderSizes(Settings):
     """Classes of pitch over four octaves."""
     voiced_noise: float = Field(default=1.0, ge=0, le=1)
     """Factor of the noise where speech is voiced, when it is used; training does without."""
+    clear_from: float = Field(default=0.5, ge=0, lt=1)
+    """Probability of voicing from which noise is lowered."""
 
     def build(self) -> HarmonicNoiseVocoder:
         """Return a vocoder of these sizes."""
