@@ -74,10 +74,12 @@ class SamplingConfig(BaseModel):
             edits[name] = {**edits.get(name, {}), **fields}
         return SamplingConfig.model_validate({**defaults, **chosen, "edits": edits})
 
-    def for_edit(self, name: str) -> SamplingConfig:
-        """Return the values that hold for one edit."""
-        shared = self.model_dump(exclude={"edits"})
-        return SamplingConfig.model_validate({**shared, **self.edits.get(name, {})})
+    def for_edit(self, *names: str) -> SamplingConfig:
+        """Return the values that hold for one edit; of several names, later ones go before."""
+        values = self.model_dump(exclude={"edits"})
+        for name in names:
+            values |= self.edits.get(name, {})
+        return SamplingConfig.model_validate(values)
 
 
 class EngineConfig(BaseModel):

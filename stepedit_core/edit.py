@@ -137,6 +137,13 @@ class Edit(BaseModel):
         """Return the only spans that may change, or None where all may."""
         return None
 
+    def sampled_as(self) -> tuple[str, ...]:
+        """Return the names of edits whose rules of sampling hold, later ones first.
+
+        An edit that wraps another one, whose words the model reads, begins with that one's names.
+        """
+        return (self.name,)
+
     def insertions(self, utterance: Utterance) -> tuple[Insertion, ...]:
         """Return what is put between the words, where that is all that the edit does.
 

@@ -139,7 +139,7 @@ class Engine(Editing):
 
         together: dict[str, list[int]] = {}
         for at, request in enumerate(requests):
-            rules = self.config.sampling.for_edit(request.edit)
+            rules = self.config.sampling.for_edit(*request.sampled_as)
             together.setdefault(rules.model_dump_json(), []).append(at)
         codes: dict[int, DualCodes] = {}
         with self._lock, self._clock.stage("generate") as note:
@@ -203,7 +203,7 @@ class Engine(Editing):
 
     def keeps_rest(self, edit: Edit) -> bool:
         """Whether all but the insertions of this edit is copied: ``SamplingConfig.keep_rest``."""
-        return self.config.sampling.for_edit(edit.name).keep_rest
+        return self.config.sampling.for_edit(*edit.sampled_as()).keep_rest
 
     def stream(self, utterance: Utterance, edit: Edit, *, seed: int = 0) -> Iterator[FloatArray]:
         """Yield edited audio while the model is still generating.

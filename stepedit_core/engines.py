@@ -53,7 +53,7 @@ class GenerateRequest:
         length_ratio: expected output duration over input duration, for budgets.
         free: where generation is confined to, in order; None leaves all free.
         known_length: whether the ratio is what was asked for, and not a guess.
-        edit: name of the edit, for rules of sampling of its own.
+        sampled_as: names of edits whose own rules of sampling hold, later ones first.
     """
 
     prompt: Prompt
@@ -63,7 +63,7 @@ class GenerateRequest:
     length_ratio: float = 1.0
     free: tuple[FreeGroups, ...] | None = None
     known_length: bool = False
-    edit: str = ""
+    sampled_as: tuple[str, ...] = ()
 
 
 @runtime_checkable

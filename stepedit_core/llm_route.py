@@ -101,7 +101,14 @@ def request_for(
     if free is not None:
         ratio = 1 + _growth(free) / codes.groups
     return GenerateRequest(
-        edit.prompt(utterance), codes, utterance, seed, ratio, free, edit.known_duration, edit.name
+        edit.prompt(utterance),
+        codes,
+        utterance,
+        seed,
+        ratio,
+        free,
+        edit.known_duration,
+        edit.sampled_as(),
     )
 
 

@@ -64,6 +64,10 @@ class Masked(Edit):
 
         return inner_prompt(self.inner, utterance)
 
+    def sampled_as(self) -> tuple[str, ...]:
+        """Return the inner edit's names before its own: the model reads the inner prompt."""
+        return (*self.inner.sampled_as(), self.name)
+
     def free_spans(self, utterance: Utterance) -> tuple[Span, ...]:
         """Return the spans, or what an inner masked edit leaves free of each."""
         free: list[Span] = []

@@ -42,7 +42,7 @@ def stream_request(
         raise RouteError("an edit that is confined to spans cannot be streamed; use edit()")
     prompt = aligned_prompt(request, parts.text, parts.encoding)
     ids = prompt.ids
-    sampling = sampling.for_edit(request.edit)
+    sampling = sampling.for_edit(*request.sampled_as)
     budget = parts.budget(len(ids), sampling.max_length)
     rules = sampling_of(sampling)
     tokens = stream(

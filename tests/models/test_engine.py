@@ -108,7 +108,7 @@ def test_every_edit_is_drawn_by_its_own_rules(folder: Path, speech: Utterance) -
 
     def asked(edit: str, seed: int) -> GenerateRequest:
         prompt = Brighter().prompt(speech)
-        return GenerateRequest(prompt, codes, speech, seed, length_ratio=0.2, edit=edit)
+        return GenerateRequest(prompt, codes, speech, seed, length_ratio=0.2, sampled_as=(edit,))
 
     batch = [asked("greedy", 1), asked("other", 1), asked("guided", 1), asked("greedy", 2)]
     made = engine.generate(batch)

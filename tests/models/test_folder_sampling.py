@@ -39,6 +39,9 @@ def test_single_edits_have_rules_of_their_own_unless_the_user_sets_them(tmp_path
     merged = single.filled(folder_sampling(tmp_path))
     assert merged.for_edit("denoise") == SamplingConfig(temperature=0.4, guidance=2.0)
     assert merged.for_edit("speed") == SamplingConfig(temperature=0.2, top_k=5)
+    both = SamplingConfig(edits={"speed": {"temperature": 0.2, "top_k": 5}, "masked": {"top_k": 7}})
+    assert both.for_edit("speed", "masked") == SamplingConfig(temperature=0.2, top_k=7)
+    assert both.for_edit("masked") == SamplingConfig(top_k=7)
 
 
 @pytest.mark.parametrize(

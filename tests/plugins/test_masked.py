@@ -222,6 +222,13 @@ def test_nested_spans_count_from_the_outer_span() -> None:
     assert "masked: span (0.2, 0.5) ends after" in str(deep.problem(source))
 
 
+def test_the_inner_edits_rules_of_sampling_hold_unless_masked_has_its_own() -> None:
+    inner = Masked(inner=Warp(factor=2.0), spans=((0.1, 0.5),))
+    outer = Masked(inner=inner, spans=((0.2, 0.9),))
+    assert inner.sampled_as() == (Warp.name, "masked")
+    assert outer.sampled_as() == (Warp.name, "masked", "masked")
+
+
 def test_json_round_trip() -> None:
     edit = Masked(inner=Warp(factor=2.0), spans=SPANS)
     assert Masked(**{k: v for k, v in edit.to_data().items() if k != "edit"}) == edit
