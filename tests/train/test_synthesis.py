@@ -185,3 +185,11 @@ def test_a_shift_moves_the_pitch_and_keeps_the_pace(monkeypatch: pytest.MonkeyPa
         spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
         peak = spectrum.argmax() * rate / len(samples)
         assert peak == pytest.approx(200 * shift, abs=2)
+
+
+def test_speeds_and_shifts_are_above_zero(cache: Path) -> None:
+    voice = {"system": "hibari", "voice": "heart", "sentences": 1, "shift": [0.0, 1.2]}
+    with pytest.raises(ValueError, match="greater than 0"):
+        settings(cache, voices=[voice])
+    with pytest.raises(ValueError, match="greater than 0"):
+        settings(cache, speed=[-1.0, 1.2])

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import soundfile as sf
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from stepedit_core.atomic import replace_file, write_atomically
 from stepedit_core.errors import StepeditError
@@ -38,7 +38,7 @@ class VoiceSettings(Settings):
     """Sentences to speak for training and validation."""
     speakers: int = Field(default=0, ge=0)
     """Other speakers to make of the voice, by pitch and formants; 0 leaves it alone."""
-    shift: tuple[float, float] = (0.82, 1.2)
+    shift: tuple[PositiveFloat, PositiveFloat] = (0.82, 1.2)
     """Least and greatest factor on pitch and formants, which the speakers are spread over."""
 
 
@@ -51,7 +51,7 @@ class SynthesisSettings(Settings):
     """Cache of the data stage, whose English training transcripts give words and sentences."""
     voices: tuple[VoiceSettings, ...]
     """Who speaks; each voice says sentences of its own."""
-    speed: tuple[float, float] = (0.85, 1.2)
+    speed: tuple[PositiveFloat, PositiveFloat] = (0.85, 1.2)
     """Least and greatest pace, drawn evenly on a logarithmic scale; 1 is the voice's own."""
     dev_share: float = Field(default=0.05, ge=0, lt=1)
     """Part of the sentences kept for validation."""
