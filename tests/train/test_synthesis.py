@@ -191,5 +191,15 @@ def test_speeds_and_shifts_are_above_zero(cache: Path) -> None:
     voice = {"system": "hibari", "voice": "heart", "sentences": 1, "shift": [0.0, 1.2]}
     with pytest.raises(ValueError, match="greater than 0"):
         settings(cache, voices=[voice])
+    with pytest.raises(ValueError, match=r"within 0\.25 and 4"):
+        settings(cache, voices=[{**voice, "shift": [0.001, 1.2]}])
     with pytest.raises(ValueError, match="greater than 0"):
         settings(cache, speed=[-1.0, 1.2])
+
+
+def test_a_corpus_of_plain_voices_goes_on_from_before_there_were_made_ones(
+    cache: Path, spoken: list[str]
+) -> None:
+    list(synthesise(settings(cache)))
+    plan = json.loads((cache.parent / "spoken" / "plan.json").read_text())
+    assert all("shift" not in row for row in plan)

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import soundfile as sf
-from pydantic import Field, PositiveFloat
+from pydantic import AfterValidator, Field, PositiveFloat
 
 from stepedit_core.atomic import replace_file, write_atomically
 from stepedit_core.errors import StepeditError
@@ -27,6 +27,15 @@ BATCH = 64
 """Sentences between two parts of the manifest."""
 
 
+def _within_two_octaves(shift: float) -> float:
+    if not 0.25 <= shift <= 4:
+        raise ValueError("a shift is within 0.25 and 4")
+    return shift
+
+
+_Shift = Annotated[PositiveFloat, AfterValidator(_within_two_octaves)]
+
+
 class VoiceSettings(Settings):
     """One voice of the corpus."""
 
@@ -38,7 +47,7 @@ class VoiceSettings(Settings):
     """Sentences to speak for training and validation."""
     speakers: int = Field(default=0, ge=0)
     """Other speakers to make of the voice, by pitch and formants; 0 leaves it alone."""
-    shift: tuple[PositiveFloat, PositiveFloat] = (0.82, 1.2)
+    shift: tuple[_Shift, _Shift] = (0.82, 1.2)
     """Least and greatest factor on pitch and formants, which the speakers are spread over."""
 
 
@@ -102,10 +111,11 @@ def _plan(settings: SynthesisSettings) -> list[dict[str, Any]]:
         rng = rng_of(settings.seed, "speed", voice.system, voice.voice)
         for number, text in enumerate([*tests, *islice(sentences, voice.sentences)]):
             name = f"{voice.system}_{voice.voice}"
-            shift = 1.0
+            # Rows of the voice itself stay as they were, so that old corpora go on.
+            made: dict[str, float] = {}
             if voice.speakers:
                 turn = number % voice.speakers
-                shift = _shift(voice, turn)
+                made = {"shift": _shift(voice, turn)}
                 name += f"_{turn:02d}"
             is_dev = share_of("dev", settings.seed, text) < settings.dev_share
             speed = float(np.exp(rng.uniform(*np.log(settings.speed))))
@@ -116,7 +126,7 @@ def _plan(settings: SynthesisSettings) -> list[dict[str, Any]]:
                     "language": "en",
                     "text": text,
                     "speed": round(speed, 4),
-                    "shift": shift,
+                    **made,
                     "split": "test" if number < len(tests) else "dev" if is_dev else "train",
                     "licence": LICENCES[voice.system],
                     "corpus": f"synthesised_{voice.system}",
@@ -146,9 +156,8 @@ def _speak(out: Path, row: dict[str, Any], settings: SynthesisSettings) -> dict[
     """Write one recording and return its row, or None where its length is outside the limits."""
     system, voice = row["speaker"].split("_")[:2]
     seed = int(rng_of(settings.seed, "noise", row["path"]).integers(2**31))
-    samples, rate = speak(
-        system, voice, row["text"], speed=row["speed"], shift=row["shift"], seed=seed
-    )
+    shift = row.get("shift", 1.0)
+    samples, rate = speak(system, voice, row["text"], speed=row["speed"], shift=shift, seed=seed)
     seconds = len(samples) / rate
     if not settings.min_seconds <= seconds <= settings.max_seconds:
         return None
