@@ -102,12 +102,16 @@ def _counts(line: Line | None, ear: str, what: str, place: int = -1) -> tuple[in
     return None if counts is None else (counts[what], counts["length"])
 
 
+def _yardstick(base: str, condition: str) -> str:
+    """Return what a condition is compared with: what no engine made, with the original."""
+    return base if condition in ENGINE and base != condition else "original"
+
+
 def _added(ear: str, base: str, what: str = "errors") -> Measure:
     """Count errors beyond those of another condition; of dsp and the like, beyond the original."""
 
     def measure(run: Run, item: Item, lines: Mapping[str, Line], condition: str) -> Numbers:
-        yardstick = base if condition in ENGINE and base != condition else "original"
-        before = _counts(lines.get(yardstick), ear, what)
+        before = _counts(lines.get(_yardstick(base, condition)), ear, what)
         if before is None or condition not in lines:
             return None
         if lines[condition].get("problem"):
@@ -150,8 +154,7 @@ def _kept(name: str, base: str | None = None, sign: float = 1.0) -> Measure:
     """Take a measurement of the recording, or its difference to another condition."""
 
     def measure(run: Run, item: Item, lines: Mapping[str, Line], condition: str) -> Numbers:
-        yardstick = base if base != "cut" or condition in ENGINE else "original"
-        names = [condition, *([yardstick] if yardstick else [])]
+        names = [condition, *([_yardstick(base, condition)] if base else [])]
         values = [lines.get(each, {}).get("kept", {}).get(name) for each in names]
         if any(value is None for value in values):
             return None

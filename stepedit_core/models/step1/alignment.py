@@ -32,7 +32,6 @@ from torch import Tensor
 from stepedit_core.codes import GROUP_SIZE, LINGUISTIC_PER_GROUP, SEMANTIC_PER_GROUP
 
 __all__ = [
-    "AWAY",
     "DEFAULT_ALIGNMENT",
     "Alignment",
     "AlignmentRule",
@@ -91,6 +90,21 @@ class Alignment:
     def columns(self) -> list[tuple[float, float]]:
         """Return the pairs of the record: the bends, and stretches away marked as such."""
         return [*self.bends, *((begin - AWAY, groups) for begin, groups in self.away)]
+
+    @classmethod
+    def of_record(cls, record: Sequence[float]) -> Alignment:
+        """Return the alignment that gave a record, padded or not, without a shift."""
+        start, stop, answer, audio, *rest = record
+        first, *others = zip(rest[::2], rest[1::2], strict=True)
+        pairs = [first, *(pair for pair in others if pair != (0.0, 0.0))]
+        return cls(
+            int(start),
+            int(stop),
+            int(answer),
+            "audio" if audio else "text",
+            tuple(pair for pair in pairs if pair[0] > -AWAY / 2),
+            tuple((begin + AWAY, groups) for begin, groups in pairs if begin < -AWAY / 2),
+        )
 
     def record(self, bends: int | None = None, shift: int = 0) -> list[float]:
         """Return the numbers that the model reads, ``4 + 2 * bends`` of them.

@@ -6,7 +6,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -14,7 +13,6 @@ from stepedit_core.atomic import replace_file
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.chat import MAX_TOKENS, PromptEncoding
 from stepedit_core.models.step1 import Alignment, alignment_tensor
-from stepedit_core.models.step1.alignment import AWAY
 from stepedit_core.models.text import TextTokenizer
 from stepedit_train.sft.rows import Example, read_examples, shard_paths
 
@@ -72,7 +70,7 @@ def load_examples(path: Path) -> tuple[list[Example], Counter[str]]:
                 str(data["speakers"][at]),
                 row.tolist(),
                 int(data["prompts"][at]),
-                _alignment(data["records"][at].tolist()) if data["aligned"][at] else None,
+                Alignment.of_record(data["records"][at].tolist()) if data["aligned"][at] else None,
                 judged=_judged(data, at),
             )
             for at, row in enumerate(ids)
@@ -89,19 +87,6 @@ def _judged(data: Mapping[str, np.ndarray], at: int) -> tuple[int, int] | None:
         return None
     first, stop = data["judged"][at].tolist()
     return first, stop
-
-
-def _alignment(record: list[float]) -> Alignment:
-    start, stop, answer, audio, *rest = record
-    pairs = list(zip(rest[::2], rest[1::2], strict=True))
-    bends = tuple(
-        pair
-        for place, pair in enumerate(pairs)
-        if place == 0 or (pair != (0.0, 0.0) and pair[0] > -AWAY / 2)
-    )
-    away = tuple((begin + AWAY, groups) for begin, groups in pairs if begin < -AWAY / 2)
-    kind: Literal["audio", "text"] = "audio" if audio else "text"
-    return Alignment(int(start), int(stop), int(answer), kind, bends, away)
 
 
 def _key(folder: Path, tokenizer: TextTokenizer, encoding: str) -> str:
