@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from stepedit_core.origin import Origin
 
 __all__ = [
     "GROUP_SECONDS",
@@ -53,11 +57,14 @@ class DualCodes:
         semantic: int64, shape ``(m,)``, values 0..4095, 25 per second.
         start: second of the encoded utterance at which the first code begins; tokenizers trim
             leading silence, so it need not be 0, and padding can make it negative.
+        origin: how they came from an utterance's codes, where an engine knows; a decoder that
+            has that utterance as its reference may use it.
     """
 
     linguistic: IntArray
     semantic: IntArray
     start: float = 0.0
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         """Copy, check and freeze both streams."""
@@ -67,7 +74,7 @@ class DualCodes:
         object.__setattr__(self, "semantic", _codes(self.semantic, SEMANTIC_SIZE, "semantic"))
 
     def __eq__(self, other: object) -> bool:
-        """Compare both streams value by value (``start`` is not compared)."""
+        """Compare both streams value by value (``start`` and ``origin`` are not compared)."""
         if not isinstance(other, DualCodes):
             return NotImplemented
         return np.array_equal(self.linguistic, other.linguistic) and np.array_equal(

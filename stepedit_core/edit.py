@@ -105,6 +105,8 @@ class Edit(BaseModel):
     """Routes that need to know the words spoken."""
     known_duration: ClassVar[bool] = False
     """Whether ``length_ratio`` is the duration that is asked for, and not a guess."""
+    even_pace: ClassVar[bool] = False
+    """Whether all of the source is told, at one pace: ``1 / length_ratio``."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -143,6 +145,10 @@ class Edit(BaseModel):
         An edit that wraps another one, whose words the model reads, begins with that one's names.
         """
         return (self.name,)
+
+    def decoded_as(self) -> str:
+        """Return what a decoder may know the edit by: its name, and its label where it has one."""
+        return self.name
 
     def insertions(self, utterance: Utterance) -> tuple[Insertion, ...]:
         """Return what is put between the words, where that is all that the edit does.

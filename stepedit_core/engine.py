@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +22,7 @@ from stepedit_core.models.cache import LruCache
 from stepedit_core.models.decoder import DecodeInput, Reference
 from stepedit_core.models.parts import EngineParts, load_parts
 from stepedit_core.models.stages import StageClock, StageTimes
+from stepedit_core.origin import Origin
 from stepedit_core.utterance import Utterance
 
 __all__ = ["Engine"]
@@ -120,7 +122,10 @@ class Engine(Editing):
                 with self._clock.stage("encode", sum(u.seconds for u in new.values())):
                     recordings = [(u.samples, u.sample_rate) for u in new.values()]
                     fresh = self.parts.tokenizer.encode(recordings)
-                known.update(zip(new, fresh, strict=True))
+                known |= {
+                    key: replace(codes, origin=Origin.same(key, codes.groups))
+                    for key, codes in zip(new, fresh, strict=True)
+                }
             found = {key: codes for key, codes in known.items() if codes is not None}
             for key, codes in found.items():
                 self._codes.put(key, codes)
@@ -163,14 +168,20 @@ class Engine(Editing):
             codes: what to speak.
             references: whose voice; their codes are taken from the cache where they are known.
             seeds: of the flow's noise and the vocoder's source, one for each.
+
+        Codes that know their origin are decoded with it where the reference is their source.
         """
         with self._lock:
             voices = self._references(references)
             with self._clock.stage("decode", sum(item.seconds for item in codes)):
                 waves = self.parts.decoder.decode_batch(
                     [
-                        DecodeInput(item.interleave(), voice, seed % 2**63)
-                        for item, voice, seed in zip(codes, voices, seeds, strict=True)
+                        DecodeInput(
+                            item.interleave(), voice, seed % 2**63, origin=_origin(item, reference)
+                        )
+                        for item, voice, reference, seed in zip(
+                            codes, voices, references, seeds, strict=True
+                        )
                     ]
                 )
         return [Utterance(wave, self.sample_rate) for wave in waves]
@@ -260,6 +271,12 @@ class Engine(Editing):
     def __repr__(self) -> str:
         """Show name and device."""
         return f"Engine({self.name!r} on {self.parts.device})"
+
+
+def _origin(codes: DualCodes, reference: Utterance) -> Origin | None:
+    """Return the origin of codes in a reference, or None where it is not their source."""
+    origin = codes.origin
+    return origin if origin is not None and origin.source == reference.digest else None
 
 
 class _Closed:

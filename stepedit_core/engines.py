@@ -54,6 +54,8 @@ class GenerateRequest:
         free: where generation is confined to, in order; None leaves all free.
         known_length: whether the ratio is what was asked for, and not a guess.
         sampled_as: names of edits whose own rules of sampling hold, later ones first.
+        decoded_as: what the decoder may know the edit by.
+        even_pace: whether the source is told at one pace from its beginning to its end.
     """
 
     prompt: Prompt
@@ -64,6 +66,8 @@ class GenerateRequest:
     free: tuple[FreeGroups, ...] | None = None
     known_length: bool = False
     sampled_as: tuple[str, ...] = ()
+    decoded_as: str = ""
+    even_pace: bool = False
 
 
 @runtime_checkable

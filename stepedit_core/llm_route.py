@@ -15,7 +15,14 @@ from stepedit_core.errors import EngineError, RouteError
 from stepedit_core.splicing import Patch, splice, splice_codes
 from stepedit_core.utterance import Span, Utterance
 
-__all__ = ["apply_by_llm", "free_groups", "inserted_groups", "request_for", "span_ratio"]
+__all__ = [
+    "apply_by_llm",
+    "free_groups",
+    "inserted_groups",
+    "keeps_rest",
+    "request_for",
+    "span_ratio",
+]
 
 
 def span_ratio(spans: tuple[Span, ...], utterance: Utterance, ratio: float) -> float:
@@ -109,6 +116,8 @@ def request_for(
         free,
         edit.known_duration,
         edit.sampled_as(),
+        edit.decoded_as(),
+        edit.even_pace,
     )
 
 
@@ -142,7 +151,7 @@ def apply_by_llm(
     encoded = iter(engine.encode(unknown)) if unknown else iter(())
     sources = [next(encoded) if known is None else known for known in given]
     requests = [
-        request_for(edit, utterance, source, seed, keep_rest=_keeps_rest(engine, edit))
+        request_for(edit, utterance, source, seed, keep_rest=keeps_rest(engine, edit))
         for edit, utterance, source, seed in zip(edits, utterances, sources, seeds, strict=True)
     ]
     outputs = [
@@ -156,7 +165,8 @@ def apply_by_llm(
     ]
 
 
-def _keeps_rest(engine: SpeechEngine, edit: Edit) -> bool:
+def keeps_rest(engine: SpeechEngine, edit: Edit) -> bool:
+    """Return whether an engine generates an edit's insertions alone and copies the rest."""
     return isinstance(engine, KeepingEngine) and engine.keeps_rest(edit)
 
 
@@ -190,7 +200,7 @@ def _confined(
             f"engine {engine.name!r} returned {output.groups} groups for a confined generation "
             f"of {expected}; it cannot carry out partial edits, use another engine or route dsp"
         )
-    confined = splice_codes(source, output, free)
+    confined = dataclasses.replace(splice_codes(source, output, free), origin=output.origin)
     if not np.array_equal(confined.interleave(), output.interleave()):
         raise EngineError(
             f"engine {engine.name!r} changed codes outside the spans; it cannot carry out "

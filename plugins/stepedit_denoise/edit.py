@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -19,6 +19,8 @@ class Denoise(Edit):
     The parameters steer the dsp route; the llm route's sentence has no words for them, so it
     is open to their defaults alone.
     """
+
+    even_pace: ClassVar[bool] = True
 
     noise: Literal["stationary", "varying"] = "stationary"
     """Kind of noise for the dsp route: stationary (fans, hiss, hum) or varying (streets, rain)."""

@@ -70,6 +70,10 @@ class Emotion(Edit):
         hint = f"did you mean {near!r}? " if near else ""
         raise ValueError(f"no such emotion; {hint}There are {', '.join(known)}")
 
+    def decoded_as(self) -> str:
+        """Return the name with its label: each moves level and pitch in its own way."""
+        return f"{self.name}:{self.to}"
+
     def route_problem(self, route: Route) -> str | None:
         """Say why an emotion has no dsp route."""
         if route == "dsp" and self.to not in RECIPES:

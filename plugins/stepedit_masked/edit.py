@@ -68,6 +68,10 @@ class Masked(Edit):
         """Return the inner edit's names before its own: the model reads the inner prompt."""
         return (*self.inner.sampled_as(), self.name)
 
+    def decoded_as(self) -> str:
+        """Return what the inner edit is known by."""
+        return self.inner.decoded_as()
+
     def free_spans(self, utterance: Utterance) -> tuple[Span, ...]:
         """Return the spans, or what an inner masked edit leaves free of each."""
         free: list[Span] = []

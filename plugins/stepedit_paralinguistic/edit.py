@@ -107,6 +107,11 @@ class Paralinguistic(Edit):
         """
         return with_spelling(self.text, self.tags)
 
+    def decoded_as(self) -> str:
+        """Return the name with the tag, where all tags are one."""
+        tags = {placed.tag for placed in self.placed}
+        return f"{self.name}:{tags.pop()}" if len(tags) == 1 else self.name
+
     def insertions(self, utterance: Utterance) -> tuple[Insertion, ...]:
         """Return the added sounds at their places, with the silence around them."""
         from stepedit_paralinguistic.insertion import LEAD, TAIL

@@ -46,6 +46,7 @@ class Speed(Edit):
 
     transcript_routes: ClassVar[frozenset[Route]] = frozenset({"llm"})
     known_duration: ClassVar[bool] = True
+    even_pace: ClassVar[bool] = True
 
     rate: Rate | None = None
     """How to change the tempo, in a word; 1.35 times for faster, 1.6 times for more_faster."""

@@ -89,6 +89,10 @@ class Style(Edit):
         hint = f"did you mean {near!r}? " if near else ""
         raise ValueError(f"no such style; {hint}There are {', '.join(known)}")
 
+    def decoded_as(self) -> str:
+        """Return the name with its label: each moves level and pitch in its own way."""
+        return f"{self.name}:{self.to}"
+
     def route_problem(self, route: Route) -> str | None:
         """Say why a style has no dsp route."""
         if route == "dsp" and self.to not in RECIPES:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from stepedit_core.codes import GROUP_SIZE, DualCodes
 from stepedit_core.config import SamplingConfig
 from stepedit_core.engines import GenerateRequest
+from stepedit_core.expected import origin_of
 from stepedit_core.models.chat import hide_words
 from stepedit_core.models.generation import generate
 from stepedit_core.models.parts import EngineParts
@@ -53,4 +55,8 @@ def answer_requests(
         alignments=[prompt.alignment for prompt in prompts],
         against=against,
     )
-    return [codes_of(out, item, parts) for out, item in zip(outputs, requests, strict=True)]
+    answers = [codes_of(out, item, parts) for out, item in zip(outputs, requests, strict=True)]
+    return [
+        replace(codes, origin=origin_of(item, codes.groups))
+        for codes, item in zip(answers, requests, strict=True)
+    ]

@@ -23,6 +23,7 @@ from stepedit_core.models.flow import (
     token_rows,
 )
 from stepedit_core.models.vocoder import SeededSourceNoise, SourceNoise, Vocoder
+from stepedit_core.origin import Origin
 
 __all__ = ["DecodeInput", "Decoder", "Reference"]
 
@@ -56,6 +57,7 @@ class DecodeInput:
         seed: seed of the flow's noise and of the vocoder's source.
         flow_noise: explicit flow noise instead of the seed.
         source_noise: explicit source noise instead of the seed.
+        origin: where the tokens come from in the reference, for flows that were taught to use it.
     """
 
     tokens: Tokens
@@ -63,6 +65,7 @@ class DecodeInput:
     seed: int = 0
     flow_noise: FlowNoise | None = None
     source_noise: SourceNoise | None = None
+    origin: Origin | None = None
 
 
 class Decoder:
@@ -206,7 +209,7 @@ class Decoder:
             raise EngineError("decoder: there are no audio tokens to decode; generate some first")
         prompt_rows, mel, speaker = self.prepare(item.reference)
         noise = item.flow_noise or FlowNoise(item.seed, self.flow.bins)
-        return FlowInput(prompt_rows, rows, mel, speaker, noise)
+        return FlowInput(prompt_rows, rows, mel, speaker, noise, item.origin)
 
     def prepare(self, reference: Reference) -> tuple[Tensor, Tensor, Tensor]:
         """Check a reference and bring it onto the flow's time grid.

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from stepedit_core.codes import GROUP_SIZE, DualCodes
 from stepedit_core.config import SamplingConfig
-from stepedit_core.engines import FreeGroups, GenerateRequest
+from stepedit_core.engines import GenerateRequest
 from stepedit_core.errors import BudgetError, EngineError
+from stepedit_core.expected import expected_paces
 from stepedit_core.models.chat import (
     FramedPrompt,
     PromptEncoding,
@@ -98,41 +99,13 @@ def aligned_prompt(
 
 
 def _alignment(request: GenerateRequest, framed: FramedPrompt) -> Alignment:
-    """Return the expected alignment: even pace, or the joins of a confined generation."""
+    """Return the expected alignment."""
     answer = len(framed.ids)
     if framed.text is not None:
         start, stop = framed.text
         expected = max(1.0, request.codes.groups * request.length_ratio)
         return Alignment(start, stop, answer, "text", ((0.0, (stop - start) / expected),))
-    if request.free is None:
-        pace = 1 / max(request.length_ratio, 0.01)
-        return Alignment(*framed.audio, answer, "audio", ((0.0, pace),))
-    return Alignment(*framed.audio, answer, "audio", *_bends(request.free))
-
-
-_Pairs = tuple[tuple[float, float], ...]
-
-
-def _bends(free: tuple[FreeGroups, ...]) -> tuple[_Pairs, _Pairs]:
-    """Return the changes of pace where copied parts (pace 1) meet the free ones, and what is new.
-
-    A sound is put in amid a group: half of that is told before it, half of it after.
-    """
-    bends, away, shift = [(0.0, 1.0)], [], 0.0
-    for part in free:
-        begin = part.start + shift
-        if part.new and part.length > 1:
-            bends += [(begin + 0.5, -1.0), (begin + part.length - 0.5, 1.0)]
-            away.append((begin + 0.5, part.length - 1.0))
-            shift += part.length - (part.stop - part.start)
-            continue
-        # What is left out whole is passed over within half a group of what follows.
-        width = part.length or 0.5
-        extra = 0.0 if part.length else 0.5
-        change = (part.stop - part.start + extra) / width - 1
-        bends += [(begin, change), (begin + width, -change)]
-        shift += part.length - (part.stop - part.start)
-    return tuple(bends), tuple(away)
+    return Alignment(*framed.audio, answer, "audio", *expected_paces(request))
 
 
 def constraint_of(

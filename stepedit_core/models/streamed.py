@@ -11,6 +11,7 @@ from stepedit_core.codes import GROUP_SIZE, SEMANTIC_PER_GROUP
 from stepedit_core.config import SamplingConfig
 from stepedit_core.engines import GenerateRequest
 from stepedit_core.errors import EngineError, RouteError
+from stepedit_core.expected import origin_of
 from stepedit_core.models.chat import hide_words
 from stepedit_core.models.decoder import Reference
 from stepedit_core.models.generation import stream
@@ -57,7 +58,8 @@ def stream_request(
         against=hide_words(ids, parts.text) if rules.guided else None,
     )
     base = parts.layout.audio_base
-    with StreamDecoder(parts.decoder, voice, request.seed) as session:
+    origin = origin_of(request, budget // GROUP_SIZE)
+    with StreamDecoder(parts.decoder, voice, request.seed, origin=origin) as session:
         group: list[int] = []
         spoken = False
         for token in tokens:

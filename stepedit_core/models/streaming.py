@@ -19,6 +19,7 @@ from stepedit_core.errors import EngineError
 from stepedit_core.models.decoder import Decoder, FloatArray, Reference
 from stepedit_core.models.flow import FlowNoise, token_rows
 from stepedit_core.models.vocoder import SeededSourceNoise, SourceNoise, VocoderStream
+from stepedit_core.origin import Origin
 
 __all__ = ["CHUNK_STEPS", "StreamDecoder"]
 
@@ -49,6 +50,7 @@ class StreamDecoder:
         source_noise: SourceNoise | None = None,
         chunk_steps: Sequence[int] = CHUNK_STEPS,
         encoder_steps: int | None = ENCODER_STEPS,
+        origin: Origin | None = None,
     ) -> None:
         """Open a session.
 
@@ -61,6 +63,7 @@ class StreamDecoder:
             source_noise: explicit source noise instead of the seed.
             chunk_steps: token steps of the chunks, multiples of 3; the last one repeats.
             encoder_steps: steps of past that the encoder keeps; None keeps all.
+            origin: where all tokens that may come lie in the reference.
 
         Raises:
             EngineError: if the reference does not fit the checkpoint, or the checkpoint's
@@ -80,7 +83,7 @@ class StreamDecoder:
         self._noise = flow_noise or FlowNoise(seed, decoder.flow.bins)
         self._chunks = [_tokens_in(steps) for steps in chunk_steps]
         self._lookahead = _tokens_in(decoder.flow.lookahead)
-        self._encoder_steps = encoder_steps
+        self._encoder_steps, self._origin = encoder_steps, origin
         self._waiting: list[int] = []
         self._cache: Any = None
         source = source_noise or SeededSourceNoise(seed)
@@ -146,6 +149,7 @@ class StreamDecoder:
             self._noise,
             self._n_steps,
             self._encoder_steps,
+            self._origin,
         )
 
     def _finish(self) -> FloatArray:

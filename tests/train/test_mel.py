@@ -12,9 +12,10 @@ from safetensors.numpy import save_file as save_arrays
 from stepedit_train.journal import read_journal
 from stepedit_train.mel.critic import MelCritic
 from stepedit_train.mel.data import grid_mel
+from stepedit_train.mel.examples import examples_of
 from stepedit_train.mel.export import MelExportSettings, export_mel
 from stepedit_train.mel.noise import disturb_rows
-from stepedit_train.mel.stage import MelSettings, MelTask, examples_of, train_mel
+from stepedit_train.mel.stage import MelSettings, MelTask, train_mel
 from stepedit_train.mel.store import MelStore, Spoken, store_path, write_store
 
 from stepedit_core.codes import DualCodes
@@ -102,7 +103,7 @@ def test_a_reference_of_another_recording_is_never_the_target(tmp_path: Path) ->
     rng = np.random.default_rng(0)
     for example in task.examples:
         if example.kind == "other":
-            chosen = task._reference(example, rng)
+            chosen = task.maker._reference(example, rng)
             items = task.store.items
             assert chosen != example.target
             assert items[chosen].speaker == items[example.target].speaker

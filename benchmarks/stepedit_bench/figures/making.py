@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,10 +13,12 @@ from stepedit_bench.batching import run_together
 from stepedit_bench.figures.families import Item
 from stepedit_bench.suites import case_seed, slug
 from stepedit_core.chain import Chain
-from stepedit_core.codes import GROUP_SECONDS
+from stepedit_core.codes import GROUP_SECONDS, DualCodes
 from stepedit_core.edit import Route
 from stepedit_core.engines import SpeechEngine
 from stepedit_core.errors import StepeditError
+from stepedit_core.expected import origin_of
+from stepedit_core.llm_route import keeps_rest, request_for
 from stepedit_core.registry import get_registry
 from stepedit_core.scoring import Prepared
 from stepedit_core.utterance import Utterance
@@ -166,8 +168,8 @@ class Maker:
             return (_stretch(engine, source),)
         if condition == "target":
             assert engine is not None
-            codes = engine.encode([self._wanted(item)])
-            return (engine.decode(codes, [source], [seed])[0],)
+            codes = _as_answered(engine, item, source, self._wanted(item))
+            return (engine.decode([codes], [source], [seed])[0],)
         steps: list[Utterance] = []
         for _ in range(max(1, len(item.edits)) if item.row == "chain" else 1):
             before = steps[-1] if steps else source
@@ -206,6 +208,18 @@ def _stretch(engine: SpeechEngine, speech: Utterance) -> Utterance:
     """Return the part of a recording that its codes cover, nothing changed in it."""
     codes = engine.encode([speech])[0]
     return speech.slice((codes.start, codes.start + codes.groups * GROUP_SECONDS))
+
+
+def _as_answered(
+    engine: SpeechEngine, item: Item, source: Utterance, wanted: Utterance
+) -> DualCodes:
+    """Return the codes of an ideal output, with the origin that they would have as an answer."""
+    (edit,) = item.edits
+    own, codes = engine.encode([source, wanted])
+    request = request_for(edit, source, own, 0, keep_rest=keeps_rest(engine, edit))
+    pace = 1 / request.length_ratio if request.even_pace else 1.0
+    late = (pace * codes.start - own.start) / GROUP_SECONDS
+    return replace(codes, origin=origin_of(request, codes.groups, late))
 
 
 def _coded(engine: SpeechEngine, speech: Utterance, seed: int) -> Utterance:

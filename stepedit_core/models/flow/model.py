@@ -14,6 +14,7 @@ from stepedit_core.models.flow.embedding import DualCodebookEmbedding
 from stepedit_core.models.flow.encoder import EncoderCache, UpsampleConformerEncoderV2
 from stepedit_core.models.flow.matching import CausalConditionalCFM, FlowCache
 from stepedit_core.models.flow.noise import FlowNoise
+from stepedit_core.origin import Origin
 
 __all__ = ["CausalMaskedDiffWithXvec", "FlowInput", "FlowStreamCache"]
 
@@ -31,6 +32,7 @@ class FlowInput:
         prompt_mel: float ``(2 * p, bins)``, the reference's mel on the tokens' time grid.
         speaker: float ``(speaker_size,)``.
         noise: the starting noise.
+        origin: where the rows come from in the reference; used by decoders that were taught to.
     """
 
     prompt_rows: Tensor
@@ -38,6 +40,7 @@ class FlowInput:
     prompt_mel: Tensor
     speaker: Tensor
     noise: FlowNoise
+    origin: Origin | None = None
 
 
 @dataclass
@@ -195,6 +198,7 @@ class CausalMaskedDiffWithXvec(nn.Module):
         noise: FlowNoise,
         n_steps: int,
         encoder_limit: int | None,
+        origin: Origin | None = None,
     ) -> FlowStreamCache:
         """Run the reference through the flow and keep its caches.
 
@@ -206,6 +210,7 @@ class CausalMaskedDiffWithXvec(nn.Module):
             noise: the starting noise.
             n_steps: Euler steps; the same for the whole stream.
             encoder_limit: steps of past that the encoder keeps; None keeps all.
+            origin: not used.
         """
         cache = FlowStreamCache(
             self.encoder.empty_cache(encoder_limit),

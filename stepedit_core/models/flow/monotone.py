@@ -218,7 +218,14 @@ class Walk(nn.Module):
         known = before.place.shape[1]
         return before.join(follow(scores[:, known:], self.lag, real, before.best[:, -1]))
 
-    def pulls(self, walked: Walked, frames: int, keys: int, own: Tensor | None) -> list[Tensor]:
+    def pulls(
+        self,
+        walked: Walked,
+        frames: int,
+        keys: int,
+        own: Tensor | None,
+        told: Tensor | None = None,
+    ) -> list[Tensor]:
         """Return the bias of each attention, ``(batch, heads, frames, keys)``.
 
         Args:
@@ -226,10 +233,16 @@ class Walk(nn.Module):
             frames: of the target.
             keys: frames of the reference.
             own: which target frames are real, `time_mask`; None: all.
+            told: reference frames that are known, ``(batch, frames)``; NaN takes the path's.
         """
         place = frame_places(walked.place, frames, _real_groups(own))
         fit = walked.fit.repeat_interleave(GROUP_FRAMES, 1)[:, :frames]
+        sure = torch.sigmoid(self.slope * (fit - self.least))
+        if told is not None:
+            known = told.isfinite()
+            place = torch.where(known, told.nan_to_num(0.0), place)
+            sure = torch.where(known, 1.0, sure)
         away = torch.arange(keys, device=place.device) - place[..., None]
         cost = (0.5 * (away / REACH).square()).clamp(max=FARTHEST)
-        cost = (torch.sigmoid(self.slope * (fit - self.least))[..., None] * cost)[:, None]
+        cost = (sure[..., None] * cost)[:, None]
         return [-F.softplus(pull)[:, None, None] * cost for pull in self.pull]

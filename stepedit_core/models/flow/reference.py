@@ -10,6 +10,7 @@ from torch import Tensor
 from stepedit_core.models.convnext import masked, time_mask
 from stepedit_core.models.flow.lookup import Remembered
 from stepedit_core.models.flow.monotone import Walked
+from stepedit_core.origin import Origin
 
 __all__ = ["KnownReference", "MelBatch", "ReferencedStreamCache", "mel_statistics", "padding_mask"]
 
@@ -25,6 +26,8 @@ class MelBatch:
         prompt_lengths: int64 ``(batch,)``.
         prompt_mel: float ``(batch, 2 * p, bins)``, on the tokens' time grid.
         speaker: float ``(batch, speaker_size)``.
+        places: of the rows in the reference, float ``(batch, n)``, NaN where not known.
+        labels: of the rows, int64 ``(batch, n)``.
     """
 
     rows: Tensor
@@ -33,6 +36,8 @@ class MelBatch:
     prompt_lengths: Tensor
     prompt_mel: Tensor
     speaker: Tensor
+    places: Tensor | None = None
+    labels: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -55,13 +60,28 @@ class KnownReference:
     conditions: tuple[Tensor, ...]
     mask: Tensor | None
 
+    @property
+    def mel(self) -> Tensor:
+        """The reference's mel, brought to small numbers, ``(batch, r, bins)``."""
+        return self.copy.values[:, 0, :-1]
+
 
 @dataclass
 class ReferencedStreamCache:
-    """What a stream carries from chunk to chunk: the reference, and rows that convolutions need."""
+    """What a stream carries from chunk to chunk: the reference, and rows that convolutions need.
+
+    Attributes:
+        reference: looked at once.
+        origin: of all that will be said.
+        past: rows that were given already and are needed still, ``(n, 2)``.
+        gone: rows before those.
+        walked: the path of ``past``.
+    """
 
     reference: KnownReference
+    origin: Origin | None = None
     past: Tensor = field(default_factory=lambda: torch.zeros(0, 2, dtype=torch.int64))
+    gone: int = 0
     walked: Walked | None = None
 
 

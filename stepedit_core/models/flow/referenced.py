@@ -6,6 +6,7 @@ is what the target's tokens say around it, the keys are what the reference's tok
 its mel. Attention has no positions, so content decides; with ``lag``, what lies on the best
 monotonic path through the reference is preferred (`monotone`). Where an edit keeps what was said,
 the sound of the source is found again; where nothing fits, tokens and speaker vector have to do.
+Places that an edit knows beforehand, and its name, it may be told (`told`).
 
 It predicts the mel spectrogram itself (by least absolute error in training) and draws no noise: the
 "mean" of a flow that has not been trained yet. Same place and same calls as
@@ -33,6 +34,15 @@ from stepedit_core.models.flow.reference import (
     mel_statistics,
     padding_mask,
 )
+from stepedit_core.models.flow.told import (
+    TaughtLabels,
+    Told,
+    ToldPlaces,
+    frames_told,
+    labels_told,
+    places_told,
+)
+from stepedit_core.origin import Origin
 
 __all__ = ["MelBatch", "ReferencedMelDecoder", "ReferencedStreamCache"]
 
@@ -62,6 +72,8 @@ class ReferencedMelDecoder(nn.Module):
         spk_embed_dim: int = 256,
         levels: Sequence[int] = (8, 8, 8, 8),
         lag: int = 0,
+        places: bool = False,
+        labels: Sequence[str] = (),
     ) -> None:
         """Make the layers.
 
@@ -76,8 +88,9 @@ class ReferencedMelDecoder(nn.Module):
             output_size: mel bins.
             spk_embed_dim: size of the speaker vector.
             levels: of the semantic quantiser.
-            lag: groups (120 ms) after which a place on the path through the reference is
-                decided; 0 does without a path.
+            lag: groups (120 ms) after which a place on the path is decided; 0: no path.
+            places: whether places in the reference are used where they are told.
+            labels: edits (`Edit.decoded_as`) that are told apart.
         """
         super().__init__()
         self.bins, self.speaker_size = output_size, spk_embed_dim
@@ -102,6 +115,8 @@ class ReferencedMelDecoder(nn.Module):
         self.conditions = nn.ModuleList(nn.Linear(width, width) for _ in range(mel_blocks))
         self.mel_blocks = blocks(mel_blocks)
         self.walk = Walk(lag, (1, heads, heads)) if lag else None
+        self.told = ToldPlaces(width, output_size) if places else None
+        self.labels = TaughtLabels(labels, width) if labels else None
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, 2 * output_size)
 
@@ -157,33 +172,50 @@ class ReferencedMelDecoder(nn.Module):
     def forward(self, batch: MelBatch) -> Tensor:
         """Return log-mel spectrograms ``(batch, 2 * n, bins)``; padding is not zeroed."""
         known = self._look(batch.prompt_rows, batch.prompt_lengths, batch.prompt_mel, batch.speaker)
-        return self._decode(batch.rows, padding_mask(batch.rows, batch.lengths), known, None)[0]
+        mask = padding_mask(batch.rows, batch.lengths)
+        return self._decode(batch.rows, mask, known, None, Told(batch.places, batch.labels))[0]
 
     def _decode(
-        self, rows: Tensor, mask: Tensor | None, known: KnownReference, before: Walked | None
+        self,
+        rows: Tensor,
+        mask: Tensor | None,
+        known: KnownReference,
+        before: Walked | None,
+        told: Told,
     ) -> tuple[Tensor, Walked | None]:
         """Return the mels, and the path, which goes on from that of earlier rows."""
         wide = None if mask is None else mask.repeat_interleave(FACTOR, 1)
         target = self._tokens(rows, mask)
+        frames = None if self.told is None or told.places is None else frames_told(told.places)
         pulls: Sequence[Tensor | None] = (None, None, None)
         walked = None
         if self.walk is not None:
             likeness = self.copy.likeness(target, known.copy).detach()
             walked = self.walk.follow(likeness, wide, known.mask, before)
-            pulls = self.walk.pulls(walked, likeness.shape[1], likeness.shape[2], wide)
+            pulls = self.walk.pulls(walked, likeness.shape[1], likeness.shape[2], wide, frames)
         copied = self.copy(target, known.copy, pulls[0])
         x = target + self.copy_in(copied)
         found = self.early(target, known.early, pulls[1])
         x = x + self.early_out(found) + known.voice[:, None]
+        placed = None
+        if self.told is not None and frames is not None:
+            placed, is_known = self.told.look(frames, known.mel, known.mask)
+            x = x + self.told.condition(placed, is_known)
+        if self.labels is not None and told.labels is not None:
+            x = x + self.labels(told.labels)
         x = masked(x, wide)
         for index, block in enumerate(self.mel_blocks):
             if index == len(self.mel_blocks) // 2:
                 found = self.late(self.norm(x), known.late, pulls[2])
                 x = masked(x + self.late_out(found), wide)
             x = block(x, wide, known.conditions[index])
-        made, gate = self.out(self.norm(x)).chunk(2, dim=-1)
+        x = self.norm(x)
+        made, gate = self.out(x).chunk(2, dim=-1)
         # Start near half copying: what is found is right before anything has been learned.
-        out: Tensor = (made + torch.sigmoid(gate) * copied) * MEL_SCALE + MEL_CENTRE
+        made = made + torch.sigmoid(gate) * copied
+        if self.told is not None and placed is not None:
+            made = made + self.told.share(x, placed)
+        out: Tensor = made * MEL_SCALE + MEL_CENTRE
         return out, walked
 
     # As a flow ---------------------------------------------------------------------------
@@ -209,6 +241,7 @@ class ReferencedMelDecoder(nn.Module):
     def _batch(self, inputs: Sequence[FlowInput]) -> MelBatch:
         """Pad and move; an utterance without a reference gets one silent row."""
         device = self.device
+        told = self._told([item.origin for item in inputs], [len(item.rows) for item in inputs])
         return MelBatch(
             pad_sequence([item.rows for item in inputs], batch_first=True).to(device),
             torch.tensor([len(item.rows) for item in inputs], device=device),
@@ -216,7 +249,14 @@ class ReferencedMelDecoder(nn.Module):
             torch.tensor([len(item.prompt_rows) for item in inputs], device=device),
             pad_sequence([item.prompt_mel for item in inputs], batch_first=True).to(device),
             torch.stack([item.speaker for item in inputs]).to(device),
+            *told,
         )
+
+    def _told(self, origins: Sequence[Origin | None], rows: Sequence[int]) -> Told:
+        """Return places and labels of rows, as far as they were taught."""
+        places = None if self.told is None else places_told(origins, rows)
+        labels = None if self.labels is None else labels_told(origins, rows, self.labels.names)
+        return Told(*(None if one is None else one.to(self.device) for one in (places, labels)))
 
     @torch.inference_mode()
     def open_stream(
@@ -228,11 +268,12 @@ class ReferencedMelDecoder(nn.Module):
         noise: FlowNoise,
         n_steps: int,
         encoder_limit: int | None,
+        origin: Origin | None = None,
     ) -> ReferencedStreamCache:
         """Look at the reference once; arguments as of `CausalMaskedDiffWithXvec.open_stream`."""
         device, length = self.device, torch.tensor([len(prompt_rows)])
         given = (prompt_rows[None], length, prompt_mel[None], speaker[None])
-        return ReferencedStreamCache(self._look(*(tensor.to(device) for tensor in given)))
+        return ReferencedStreamCache(self._look(*(tensor.to(device) for tensor in given)), origin)
 
     @torch.inference_mode()
     def generate_chunk(
@@ -240,11 +281,7 @@ class ReferencedMelDecoder(nn.Module):
     ) -> Tensor:
         """Decode the next chunk of a stream: the frames that decoding the whole would give.
 
-        Args:
-            rows: int64 ``(steps + lookahead, 2)``; on the last chunk all rows are spoken.
-            cache: from `open_stream`; extended in place.
-            noise: not used.
-            last: whether nothing follows.
+        Arguments as of `CausalMaskedDiffWithXvec.generate_chunk`; ``noise`` is not used.
 
         Returns:
             float32 ``(bins, 2 * steps)``.
@@ -253,8 +290,9 @@ class ReferencedMelDecoder(nn.Module):
         whole = torch.cat([cache.past, rows])
         end = len(whole) if last else len(whole) - self.lookahead
         given = whole[None].to(self.device)
-        mels, walked = self._decode(given, None, cache.reference, cache.walked)
+        told = self._told([cache.origin], [cache.gone + len(whole)]).after(cache.gone)
+        mels, walked = self._decode(given, None, cache.reference, cache.walked, told)
         first = max(0, end - self.lookahead)
-        cache.past = whole[first:end]
+        cache.past, cache.gone = whole[first:end], cache.gone + first
         cache.walked = None if walked is None else walked.part(first // 3, end // 3)
         return mels[0, FACTOR * known : FACTOR * end].float().t()

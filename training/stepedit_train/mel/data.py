@@ -24,6 +24,7 @@ from stepedit_core.models.flow.referenced import FACTOR
 from stepedit_core.models.preprocess import limit_peak
 from stepedit_train.data.cache import Cache
 from stepedit_train.data.codes import cached_tokenizer, tokenizer_hash
+from stepedit_train.mel.origins import write_origins
 from stepedit_train.mel.sources import Heard, PairRows, recordings
 from stepedit_train.mel.store import SPEAKERS, Spoken, store_path, write_store
 from stepedit_train.mel.voices import embed_voices
@@ -139,6 +140,8 @@ def make_mel_data(settings: MelDataSettings) -> Iterator[str]:
         begun = time.monotonic()
         _block(tokenizer, heard, path)
         yield f"{name}: {len(heard)} utterances in {time.monotonic() - begun:.0f} s"
+    for pairs in settings.pairs:
+        write_origins(out, resolve_path(settings, pairs))
     vectors = voices.embed()
     replace_file(out / SPEAKERS, lambda partial: save_file(vectors, partial))
     yield f"{len(vectors)} speakers"

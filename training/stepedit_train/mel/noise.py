@@ -1,4 +1,4 @@
-"""Disturb token rows as a language model's are wrong: now and then, and mostly by a little."""
+"""Disturb what the decoder is given as it is wrong in use: codes at times, places by a little."""
 
 from __future__ import annotations
 
@@ -9,10 +9,51 @@ import numpy.typing as npt
 
 from stepedit_core.codes import LINGUISTIC_SIZE
 
-__all__ = ["disturb_rows"]
+__all__ = ["disturb_places", "disturb_rows", "keep_source"]
 
 ANY_LINGUISTIC, ANY_SEMANTIC, NEAR_SEMANTIC = 0.05, 0.03, 0.1
 """Shares of codes that become any other, and of semantic codes that move by one level."""
+
+SHIFT, DRIFT = 0.4, 1.5
+"""Deviation of a shift of all places, in rows of 40 ms; and the largest one that it grows to."""
+RUN = 6.0
+"""Mean length of stretches, in groups, that are the source's or the target's."""
+
+
+def disturb_places(
+    places: npt.NDArray[np.float32], rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """Return places that are off by a little, as an answer's are that is told not quite evenly."""
+    shift = rng.normal(0, SHIFT) + rng.uniform(-DRIFT, DRIFT) * np.linspace(-1, 1, len(places))
+    return (places + shift).astype(np.float32)
+
+
+def keep_source(
+    rows: npt.NDArray[np.int64],
+    source: npt.NDArray[np.int64],
+    places: npt.NDArray[np.float32],
+    rng: np.random.Generator,
+) -> npt.NDArray[np.int64]:
+    """Return rows of which stretches are the source's, as a model leaves them that copies too much.
+
+    Args:
+        rows: of the target, whole groups, ``(n, 2)``.
+        source: rows of the source.
+        places: of the target's rows in the source; where they are not known nothing is kept.
+        rng: source of the choice.
+    """
+    groups = len(rows) // 3
+    share = rng.uniform(0.1, 0.95)
+    # A chain of two states with this share of the one, and runs of about this mean length.
+    leave, enter = min(1.0, 1 / (RUN * share)), min(1.0, 1 / (RUN * (1 - share)))
+    kept, changed = bool(rng.random() < share), rows.copy()
+    for group in range(groups):
+        middle = places[3 * group + 1]
+        at = -1 if np.isnan(middle) else 3 * round((float(middle) - 1) / 3)
+        if kept and 0 <= at <= len(source) - 3:
+            changed[3 * group : 3 * group + 3] = source[at : at + 3]
+        kept = bool(rng.random() >= leave) if kept else bool(rng.random() < enter)
+    return changed
 
 
 def disturb_rows(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,17 @@ from stepedit_core.models.flow.referenced import FACTOR, ReferencedMelDecoder
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import seed_everything
 from stepedit_train.loop import LoopSettings, Losses, Task, run_loop
-from stepedit_train.mel.batches import MelTrainBatch, Parts, stack_parts, with_gap
+from stepedit_train.mel.batches import MelTrainBatch, stack_parts
 from stepedit_train.mel.critic import MelCritic
-from stepedit_train.mel.noise import disturb_rows
+from stepedit_train.mel.examples import ExampleMaker, examples_of
 from stepedit_train.mel.store import MelStore
 from stepedit_train.seeds import rng_of
-from stepedit_train.semantic.model import LEVELS
 from stepedit_train.settings import Settings, resolve_path
 
 __all__ = ["CRITIC", "MelSettings", "MelSizes", "train_mel"]
 
 CRITIC = "critic"
 """Name of the critic among the decoder's parts while it is trained; it is not exported."""
-ROW_SECONDS = 0.04
-FLOOR = -11.5
 
 
 class MelSizes(Settings):
@@ -51,6 +47,10 @@ class MelSizes(Settings):
     lag: int = Field(default=0, ge=0)
     """Groups of 120 ms after which a place on the path through the reference is decided; 0 does
     without a path."""
+    places: bool = False
+    """Whether places in the reference are used where an edit knows them."""
+    labels: tuple[str, ...] = ()
+    """Edits that are told apart, as `Edit.decoded_as` names them."""
 
     def build(self) -> ReferencedMelDecoder:
         """Return a fresh decoder."""
@@ -72,7 +72,9 @@ class MelSettings(LoopSettings):
     """Examples whose reference is another recording of the speaker, for each recording."""
     reverse: float = Field(default=0.3, ge=0, le=1)
     """Part of the pairs that are learned from target to source."""
-    one_way: tuple[str, ...] = ("denoise",)
+    shares: dict[str, float] = Field(default_factory=dict)
+    """Examples for each pair of a family, where it is not one."""
+    one_way: tuple[str, ...] = ("denoise", "denoise_synthesised")
     """Families whose source is nothing that anyone should want to make."""
     max_rows: int = Field(default=100, ge=12)
     """Longest target, rows of 40 ms."""
@@ -82,6 +84,14 @@ class MelSettings(LoopSettings):
     """How often a stretch of the reference is taken away, so that not everything is found."""
     disturb: float = Field(default=0.5, ge=0, le=1)
     """How often codes of the target are disturbed, as a language model's are wrong at times."""
+    spoilt: tuple[str, ...] = ("denoise", "denoise_synthesised")
+    """Families whose targets' codes are in part left as the source's, as models do."""
+    spoil: float = Field(default=0.0, ge=0, le=1)
+    """How often."""
+    clean: float = Field(default=0.0, ge=0, le=1)
+    """Part of the examples with themselves as reference that are told to be denoised."""
+    untold: float = Field(default=0.15, ge=0, le=1)
+    """How often places are not told."""
     gain_db: float = Field(default=6.0, ge=0)
     """Levels of reference and target are changed together by up to this much."""
     voice_noise: float = Field(default=0.05, ge=0)
@@ -98,38 +108,6 @@ class MelSettings(LoopSettings):
     """Factor of its learning rate."""
     dev_items: int = Field(default=24, ge=1)
     """Examples of each kind that validation looks at."""
-
-
-@dataclass(frozen=True)
-class Example:
-    """Indices of a target and its reference; None takes another recording of the speaker."""
-
-    target: int
-    reference: int | None
-    kind: str
-
-
-def examples_of(store: MelStore, settings: MelSettings, split: str) -> list[Example]:
-    """Return the examples of a split, a seeded part of the pairs turned round."""
-    examples: list[Example] = []
-    rng = rng_of(settings.seed, "examples", split)
-    source: dict[tuple[str, str], int] = {}
-    for index, item in enumerate(store.items):
-        if item.split != split:
-            continue
-        if item.role == "source":
-            source[item.family, item.id] = index
-        elif item.role == "target":
-            a, b = source[item.family, item.id], index
-            if split == "train" and item.family not in settings.one_way:
-                a, b = (b, a) if rng.random() < settings.reverse else (a, b)
-            examples.append(Example(b, a, item.family))
-        else:
-            count = int(settings.self_share + rng.random()) if split == "train" else 1
-            examples += [Example(index, index, "self")] * count
-            count = int(settings.other_share + rng.random()) if split == "train" else 1
-            examples += [Example(index, None, "other")] * count
-    return examples
 
 
 class MelTask(Task):
@@ -151,60 +129,17 @@ class MelTask(Task):
         self.model.add_module(CRITIC, self.critic)
         self.examples = examples_of(store, settings, "train")
         self.dev = examples_of(store, settings, "dev")
-        self.by_speaker: dict[tuple[str, str], list[int]] = defaultdict(list)
-        for index, item in enumerate(store.items):
-            if item.role == "plain":
-                self.by_speaker[item.split, item.speaker].append(index)
+        self.maker = ExampleMaker(settings, store)
 
     def costs(self) -> list[float]:
         """Return the seconds of each example, target and reference together."""
-        own, items = self.settings, self.store.items
-
-        def rows(index: int | None, most: int) -> int:
-            return most // 2 if index is None else min(items[index].rows, most)
-
-        return [
-            ROW_SECONDS * (rows(e.target, own.max_rows) + rows(e.reference, own.max_reference_rows))
-            for e in self.examples
-        ]
+        return [self.maker.seconds(example) for example in self.examples]
 
     def batch(self, indices: Sequence[int], step: int) -> MelTrainBatch:
         """Return crops with their references, disturbed."""
         rng = rng_of(self.settings.seed, "batch", step)
-        parts = [self._example(self.examples[i], rng, disturbed=True) for i in indices]
+        parts = [self.maker.make(self.examples[i], rng, disturbed=True) for i in indices]
         return stack_parts(parts, step)
-
-    def _reference(self, example: Example, rng: np.random.Generator) -> int:
-        if example.reference is not None:
-            return example.reference
-        item = self.store.items[example.target]
-        found = [i for i in self.by_speaker[item.split, item.speaker] if i != example.target]
-        return int(rng.choice(found)) if found else example.target
-
-    def _example(self, example: Example, rng: np.random.Generator, *, disturbed: bool) -> Parts:
-        own, store = self.settings, self.store
-        chosen = self._reference(example, rng)
-        rows, mel = store.rows(example.target), store.mel(example.target)
-        prompt, prompt_mel = store.rows(chosen), store.mel(chosen)
-        start = 3 * int(rng.integers(0, max(0, len(rows) - own.max_rows) // 3 + 1))
-        near = start if chosen == example.target else 0
-        rows = rows[start : start + own.max_rows]
-        mel = mel[FACTOR * start :][: FACTOR * len(rows)]
-        spare = max(0, len(prompt) - own.max_reference_rows)
-        first = 3 * (min(near, spare) // 3) if near else 3 * int(rng.integers(0, spare // 3 + 1))
-        prompt = prompt[first : first + own.max_reference_rows]
-        prompt_mel = prompt_mel[FACTOR * first :][: FACTOR * len(prompt)]
-        voices = store.speakers(store.items[chosen].speaker)
-        voice = voices[int(rng.integers(len(voices)))]
-        if disturbed:
-            if rng.random() < own.gap:
-                prompt, prompt_mel = with_gap(prompt, prompt_mel, rng)
-            if rng.random() < own.disturb:
-                rows = disturb_rows(rows, rng, LEVELS)
-            gain = np.float32(rng.uniform(-own.gain_db, own.gain_db) * np.log(10) / 20)
-            mel, prompt_mel = np.maximum(mel + gain, FLOOR), np.maximum(prompt_mel + gain, FLOOR)
-            voice = voice + rng.normal(0, own.voice_noise / 16, voice.shape).astype(np.float32)
-        return Parts(rows, mel, prompt, prompt_mel, voice)
 
     def loss(self, batch: MelTrainBatch) -> Losses:
         """Return the absolute errors of frames and of their differences."""
@@ -245,7 +180,7 @@ class MelTask(Task):
             if len(sums[example.kind]) >= self.settings.dev_items:
                 continue
             rng = rng_of(self.settings.seed, "dev", number)
-            batch = self.moved(stack_parts([self._example(example, rng, disturbed=False)]))
+            batch = self.moved(stack_parts([self.maker.make(example, rng, disturbed=False)]))
             error = (self.model(batch) - batch.mel).abs().mean().item()
             sums[example.kind].append(error)
         return {f"mel/{kind}": float(np.mean(values)) for kind, values in sums.items() if values}

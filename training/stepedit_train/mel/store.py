@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 
 from stepedit_core.atomic import replace_file
 from stepedit_core.errors import StepeditError
+from stepedit_train.mel.origins import Told, read_origins
 
 __all__ = ["MelStore", "Spoken", "store_path", "write_store"]
 
@@ -76,6 +77,7 @@ class MelStore:
                 self._places.append((file, row))
         if not self.items or not (folder / SPEAKERS).is_file():
             raise StepeditError(f"{folder}: is not complete; run `stepedit train mel-data` first")
+        self._origins = read_origins(folder)
         self._speakers: Any = safe_open(folder / SPEAKERS, framework="numpy")
 
     @property
@@ -95,6 +97,11 @@ class MelStore:
     def mel(self, index: int) -> npt.NDArray[np.float32]:
         """Return the log-mel spectrogram on the rows' grid, float32, shape ``(2 * n, bins)``."""
         return self._read(index, "mel").astype(np.float32)
+
+    def told(self, index: int) -> Told | None:
+        """Return what is known of a target's places in its source; None of other utterances."""
+        item = self.items[index]
+        return self._origins.get((item.family, item.id)) if item.role == "target" else None
 
     def speakers(self, speaker: str) -> npt.NDArray[np.float32]:
         """Return the vectors of a speaker's recordings, float32, shape ``(k, size)``."""

@@ -1,0 +1,61 @@
+"""Where the answer to a request is expected in its source, before or after it is generated."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stepedit_core.codes import SEMANTIC_PER_GROUP
+from stepedit_core.engines import FreeGroups, GenerateRequest
+from stepedit_core.origin import Origin, Pairs, paced_places
+
+__all__ = ["expected_paces", "origin_of"]
+
+
+def origin_of(request: GenerateRequest, groups: int, late: float = 0.0) -> Origin:
+    """Return where the codes of an answer are expected in their source, as far as is known.
+
+    Args:
+        request: that was answered.
+        groups: of the answer.
+        late: source groups by which they begin late.
+    """
+    places, made = None, None
+    if request.free is not None or request.even_pace:
+        bends, away = expected_paces(request)
+        places = paced_places(SEMANTIC_PER_GROUP * groups, bends, away, late)
+    if request.free is not None:
+        made = np.zeros(groups, dtype=bool)
+        shift = 0
+        for part in request.free:
+            made[part.start + shift : part.start + shift + part.length] = True
+            shift += part.length - (part.stop - part.start)
+    return Origin(request.utterance.digest, places, request.decoded_as, made)
+
+
+def expected_paces(request: GenerateRequest) -> tuple[Pairs, Pairs]:
+    """Return the changes of pace, and what is new: one pace, or joins of what is confined."""
+    if request.free is None:
+        return ((0.0, 1 / max(request.length_ratio, 0.01)),), ()
+    return _bends(request.free)
+
+
+def _bends(free: tuple[FreeGroups, ...]) -> tuple[Pairs, Pairs]:
+    """Return the changes of pace where copied parts (pace 1) meet the free ones, and what is new.
+
+    A sound is put in amid a group: half of that is told before it, half of it after.
+    """
+    bends, away, shift = [(0.0, 1.0)], [], 0.0
+    for part in free:
+        begin = part.start + shift
+        if part.new and part.length > 1:
+            bends += [(begin + 0.5, -1.0), (begin + part.length - 0.5, 1.0)]
+            away.append((begin + 0.5, part.length - 1.0))
+            shift += part.length - (part.stop - part.start)
+            continue
+        # What is left out whole is passed over within half a group of what follows.
+        width = part.length or 0.5
+        extra = 0.0 if part.length else 0.5
+        change = (part.stop - part.start + extra) / width - 1
+        bends += [(begin, change), (begin + width, -change)]
+        shift += part.length - (part.stop - part.start)
+    return tuple(bends), tuple(away)
