@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from stepedit_train.mel.batches import after_gap, gap_of
 from stepedit_train.mel.examples import Example, ExampleMaker, examples_of
-from stepedit_train.mel.noise import keep_source
+from stepedit_train.mel.noise import keep_source, mislead_rows
 from stepedit_train.mel.origins import read_origins, write_origins
 from stepedit_train.mel.store import MelStore
 
@@ -117,6 +117,20 @@ def test_a_model_that_copies_leaves_stretches_of_the_source() -> None:
         assert not copied[-300:].any()
         shares.append(copied[:-300].mean())
     assert min(shares) < 0.25 and max(shares) > 0.8
+
+
+def test_a_model_that_misunderstands_says_other_parts() -> None:
+    rng = np.random.default_rng(0)
+    rows = np.arange(1800).reshape(900, 2)
+    shares = []
+    for _ in range(40):
+        changed = mislead_rows(rows, rng)
+        wrong = (changed != rows).any(axis=1)
+        shifts = (changed[wrong] - rows[wrong])[:, 0] % 1800
+        assert len(set(shifts.tolist())) == 1 and shifts[0] % 6 == 0
+        shares.append(wrong.mean())
+    assert min(shares) < 0.2 and 0.5 < max(shares) < 0.9
+    assert (mislead_rows(rows[:21], rng) == rows[:21]).all()
 
 
 def test_shares_repeat_pairs_in_training_alone(tmp_path: Path) -> None:

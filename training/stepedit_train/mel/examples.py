@@ -10,7 +10,7 @@ import numpy as np
 
 from stepedit_core.models.flow.referenced import FACTOR
 from stepedit_train.mel.batches import FloatArray, Parts, RowArray, after_gap, gap_of
-from stepedit_train.mel.noise import disturb_places, disturb_rows, keep_source
+from stepedit_train.mel.noise import disturb_places, disturb_rows, keep_source, mislead_rows
 from stepedit_train.mel.store import MelStore
 from stepedit_train.seeds import rng_of
 from stepedit_train.semantic.model import LEVELS
@@ -110,6 +110,8 @@ class ExampleMaker:
         places, labels = self._told(example, chosen, len(rows), rng if disturbed else None)
         if disturbed and example.kind in own.spoilt and rng.random() < own.spoil:
             rows = keep_source(rows, prompt, places, rng)
+        if disturbed and chosen != example.target and np.isfinite(places).any():
+            rows = mislead_rows(rows, rng) if rng.random() < own.mislead else rows
         start = 3 * int(rng.integers(0, max(0, len(rows) - own.max_rows) // 3 + 1))
         stop = start + own.max_rows
         rows, places, labels = rows[start:stop], places[start:stop], labels[start:stop]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from stepedit_core.codes import LINGUISTIC_SIZE
 
-__all__ = ["disturb_places", "disturb_rows", "keep_source"]
+__all__ = ["disturb_places", "disturb_rows", "keep_source", "mislead_rows"]
 
 ANY_LINGUISTIC, ANY_SEMANTIC, NEAR_SEMANTIC = 0.05, 0.03, 0.1
 """Shares of codes that become any other, and of semantic codes that move by one level."""
@@ -42,18 +42,43 @@ def keep_source(
         places: of the target's rows in the source; where they are not known nothing is kept.
         rng: source of the choice.
     """
-    groups = len(rows) // 3
-    share = rng.uniform(0.1, 0.95)
-    # A chain of two states with this share of the one, and runs of about this mean length.
-    leave, enter = min(1.0, 1 / (RUN * share)), min(1.0, 1 / (RUN * (1 - share)))
-    kept, changed = bool(rng.random() < share), rows.copy()
-    for group in range(groups):
+    changed = rows.copy()
+    for group in np.flatnonzero(_stretches(len(rows) // 3, rng.uniform(0.1, 0.95), rng)):
         middle = places[3 * group + 1]
         at = -1 if np.isnan(middle) else 3 * round((float(middle) - 1) / 3)
-        if kept and 0 <= at <= len(source) - 3:
+        if 0 <= at <= len(source) - 3:
             changed[3 * group : 3 * group + 3] = source[at : at + 3]
-        kept = bool(rng.random() >= leave) if kept else bool(rng.random() < enter)
     return changed
+
+
+def mislead_rows(rows: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Return rows of which stretches are of other places of the utterance.
+
+    So a model is wrong that did not understand its source: what it says sounds like speech, by
+    the right voice, and is something else.
+
+    Args:
+        rows: int64, shape ``(n, 2)``.
+        rng: source of the choice.
+    """
+    groups = len(rows) // 3
+    if groups < 8:
+        return rows
+    wrong = np.repeat(_stretches(groups, rng.uniform(0.05, 0.7), rng), 3)
+    changed = rows.copy()
+    other = np.roll(rows[: 3 * groups], 3 * int(rng.integers(4, groups - 3)), axis=0)
+    changed[: 3 * groups][wrong] = other[wrong]
+    return changed
+
+
+def _stretches(groups: int, share: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """Return groups in stretches, about a share of all: a chain of two states."""
+    leave, enter = min(1.0, 1 / (RUN * share)), min(1.0, 1 / (RUN * (1 - share)))
+    inside, found = bool(rng.random() < share), np.zeros(groups, dtype=bool)
+    for group in range(groups):
+        found[group] = inside
+        inside = bool(rng.random() >= leave) if inside else bool(rng.random() < enter)
+    return found
 
 
 def disturb_rows(

@@ -88,6 +88,8 @@ class MelSettings(LoopSettings):
     """Families whose targets' codes are in part left as the source's, as models do."""
     spoil: float = Field(default=0.0, ge=0, le=1)
     """How often."""
+    mislead: float = Field(default=0.0, ge=0, le=1)
+    """How often stretches of pairs whose places are told get codes of other places."""
     clean: float = Field(default=0.0, ge=0, le=1)
     """Part of the examples with themselves as reference that are told to be denoised."""
     untold: float = Field(default=0.15, ge=0, le=1)
