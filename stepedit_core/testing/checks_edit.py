@@ -19,6 +19,8 @@ from stepedit_core.utterance import Utterance
 
 __all__ = ["EDIT_CHECKS"]
 
+_UNEVEN = 0.05
+"""Largest relative difference of an even pace from the one that is announced."""
 _TEXTS = ("", "Plain words.", "你好，世界！", "Zażółć gęślą jaźń", 'with {braces} and "quotes"')
 
 
@@ -80,6 +82,13 @@ def renders_well(subject: Subject, edit: Edit, utterance: Utterance) -> None:
         f"{edit}: transcript_after() says {edit.transcript_after(utterance)!r}, render() gave "
         f"{first.utterance.transcript!r}",
     )
+    if edit.even_pace:
+        grown = first.utterance.seconds / utterance.seconds
+        require(
+            abs(grown / edit.length_ratio(utterance) - 1) < _UNEVEN,
+            f"{edit}: render() gave {grown:.2f} times the duration, length_ratio() says "
+            f"{edit.length_ratio(utterance):.2f}; an edit of even_pace keeps to it",
+        )
 
 
 def _rendered(edit: Edit, utterance: Utterance, seed: int = 0) -> Rendered:

@@ -278,6 +278,15 @@ def test_faults_of_the_dsp_route_are_found(change: Any, text: str) -> None:
     assert text in failures(rendering(change))["renders_well"]
 
 
+def test_an_uneven_pace_is_found() -> None:
+    def shorten(self: Edit, u: Utterance, rng: np.random.Generator) -> Rendered:
+        return Rendered(u.replace(samples=u.samples[: len(u.samples) // 2]))
+
+    assert failures(faulty(render=shorten)) == {}
+    found = failures(faulty(render=shorten, even_pace=True))["renders_well"]
+    assert "0.50 times the duration, length_ratio() says 1.00" in found
+
+
 def test_faults_on_odd_input_are_found() -> None:
     def refuse_short(u: Utterance, rng: np.random.Generator) -> Rendered:
         if u.seconds < 0.5:

@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+import torch
 
 from stepedit_core import (
     Chain,
@@ -23,6 +25,7 @@ from stepedit_core.engines import FreeGroups
 from stepedit_core.errors import AudioError, BudgetError, EngineError, RouteError
 from stepedit_core.models.generation import Generated
 from stepedit_core.models.requests import codes_of, prompt_ids
+from stepedit_core.origin import Origin
 from stepedit_core.speech import packaged_speech
 from tests.models.tiny_checkpoint import MODEL, write_engine
 from tests.shared_data import need_shared
@@ -99,6 +102,31 @@ def test_a_batch_gives_what_single_calls_give(engine: Engine) -> None:
         alone = engine.decode([item], [voice], [seed])[0]
         assert one.sample_rate == 24_000 and len(one.samples) == item.groups * 2880
         np.testing.assert_allclose(one.samples, alone.samples, atol=2e-3)
+
+
+def test_codes_say_where_they_come_from(engine: Engine, speech: Utterance) -> None:
+    codes = engine.encode([speech])[0]
+    assert codes.origin is not None and codes.origin.places is not None
+    assert codes.origin.places.tolist() == list(range(3 * codes.groups))
+    plain = GenerateRequest(Brighter().prompt(speech), codes, speech, 0, 0.2, decoded_as="brighter")
+    known = GenerateRequest(**{**vars(plain), "even_pace": True})
+    origins = [made.origin for made in engine.generate([plain, known])]
+    assert [one is not None and one.label for one in origins] == ["brighter"] * 2
+    assert [one is not None and one.places is not None for one in origins] == [False, True]
+    told: list[Origin | None] = []
+    flow = engine.parts.decoder.flow
+    made = engine.generate([known])[0]
+    with patch.object(
+        type(flow),
+        "generate",
+        lambda self, inputs, steps: (
+            told.extend(one.origin for one in inputs)
+            or [torch.zeros(self.bins, self.factor * len(one.rows)) for one in inputs]
+        ),
+    ):
+        engine.decode([made, codes], [speech, speech], [0, 0])
+        engine.decode([made], [packaged_speech("office")], [0])
+    assert told == [made.origin, codes.origin, None]
 
 
 def test_every_edit_is_drawn_by_its_own_rules(folder: Path, speech: Utterance) -> None:
