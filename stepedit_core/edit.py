@@ -106,7 +106,7 @@ class Edit(BaseModel):
     known_duration: ClassVar[bool] = False
     """Whether ``length_ratio`` is the duration that is asked for, and not a guess."""
     even_pace: ClassVar[bool] = False
-    """Whether all of the source is told, at one pace: ``1 / length_ratio``."""
+    """Whether all of the source is told, at one pace: ``1 / length_ratio``, which then is known."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

@@ -114,7 +114,7 @@ def request_for(
         seed,
         ratio,
         free,
-        edit.known_duration,
+        edit.known_duration or edit.even_pace,
         edit.sampled_as(),
         edit.decoded_as(),
         edit.even_pace,

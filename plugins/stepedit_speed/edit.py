@@ -45,7 +45,6 @@ class Speed(Edit):
     """
 
     transcript_routes: ClassVar[frozenset[Route]] = frozenset({"llm"})
-    known_duration: ClassVar[bool] = True
     even_pace: ClassVar[bool] = True
 
     rate: Rate | None = None

@@ -115,6 +115,13 @@ def _differences(folder: Path) -> str:
             "an answer's token comes from, which knows the rate of the edit: speed is in part "
             "given, not learned"
         )
+    if re.search(r"(?m)^  places: true$", (decoder / "cosyvoice.yaml").read_text("utf-8")):
+        found.append(
+            "the mel decoder is told what the engine knows of an edit beside the codes: its name, "
+            "and where in the source each moment lies, if the edit goes through it at an even pace "
+            "(speed, denoise) or is confined to a part; what is said there is in large part taken "
+            "from the source, whatever the language model says"
+        )
     return "; ".join(found) or "none"
 
 
