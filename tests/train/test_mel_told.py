@@ -129,7 +129,7 @@ def test_a_model_that_misunderstands_says_other_parts() -> None:
         shifts = (changed[wrong] - rows[wrong])[:, 0] % 1800
         assert len(set(shifts.tolist())) == 1 and shifts[0] % 6 == 0
         shares.append(wrong.mean())
-    assert min(shares) < 0.2 and 0.5 < max(shares) < 0.9
+    assert min(shares) < 0.2 and max(shares) > 0.8
     assert (mislead_rows(rows[:21], rng) == rows[:21]).all()
 
 

@@ -64,7 +64,7 @@ def mislead_rows(rows: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.N
     groups = len(rows) // 3
     if groups < 8:
         return rows
-    wrong = np.repeat(_stretches(groups, rng.uniform(0.05, 0.7), rng), 3)
+    wrong = np.repeat(_stretches(groups, rng.uniform(0.05, 0.99), rng), 3)
     changed = rows.copy()
     other = np.roll(rows[: 3 * groups], 3 * int(rng.integers(4, groups - 3)), axis=0)
     changed[: 3 * groups][wrong] = other[wrong]
