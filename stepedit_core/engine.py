@@ -123,7 +123,7 @@ class Engine(Editing):
                     recordings = [(u.samples, u.sample_rate) for u in new.values()]
                     fresh = self.parts.tokenizer.encode(recordings)
                 known |= {
-                    key: replace(codes, origin=Origin.same(key, codes.groups))
+                    key: replace(codes, origin=Origin.same(key, codes))
                     for key, codes in zip(new, fresh, strict=True)
                 }
             found = {key: codes for key, codes in known.items() if codes is not None}
@@ -173,14 +173,18 @@ class Engine(Editing):
         """
         with self._lock:
             voices = self._references(references)
+            origins = [
+                _origin(item, reference, own)
+                for item, reference, own in zip(
+                    codes, references, self.encode(references), strict=True
+                )
+            ]
             with self._clock.stage("decode", sum(item.seconds for item in codes)):
                 waves = self.parts.decoder.decode_batch(
                     [
-                        DecodeInput(
-                            item.interleave(), voice, seed % 2**63, origin=_origin(item, reference)
-                        )
-                        for item, voice, reference, seed in zip(
-                            codes, voices, references, seeds, strict=True
+                        DecodeInput(item.interleave(), voice, seed % 2**63, origin=origin)
+                        for item, voice, origin, seed in zip(
+                            codes, voices, origins, seeds, strict=True
                         )
                     ]
                 )
@@ -273,10 +277,12 @@ class Engine(Editing):
         return f"Engine({self.name!r} on {self.parts.device})"
 
 
-def _origin(codes: DualCodes, reference: Utterance) -> Origin | None:
-    """Return the origin of codes in a reference, or None where it is not their source."""
+def _origin(codes: DualCodes, reference: Utterance, own: DualCodes) -> Origin | None:
+    """Return the origin of codes in a reference's own, or None where it is not their source."""
     origin = codes.origin
-    return origin if origin is not None and origin.source == reference.digest else None
+    if origin is None or origin.source != reference.digest:
+        return None
+    return origin.counted_from(own.start)
 
 
 class _Closed:

@@ -29,7 +29,8 @@ def origin_of(request: GenerateRequest, groups: int, late: float = 0.0) -> Origi
         for part in request.free:
             made[part.start + shift : part.start + shift + part.length] = True
             shift += part.length - (part.stop - part.start)
-    return Origin(request.utterance.digest, places, request.decoded_as, made)
+    source = request.utterance.digest
+    return Origin(source, places, request.decoded_as, made, request.codes.start)
 
 
 def expected_paces(request: GenerateRequest) -> tuple[Pairs, Pairs]:

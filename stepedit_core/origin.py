@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from stepedit_core.codes import SEMANTIC_PER_GROUP
+from stepedit_core.codes import GROUP_SECONDS, SEMANTIC_PER_GROUP, DualCodes
 
 __all__ = ["Origin", "Pairs", "paced_places"]
 
+SEMANTIC_SECONDS = GROUP_SECONDS / SEMANTIC_PER_GROUP
 Pairs = tuple[tuple[float, float], ...]
 
 
@@ -28,17 +29,30 @@ class Origin:
             knows, or where the source holds nothing of it. None: nothing is known.
         label: what was done, as `Edit.decoded_as` names it; empty: nothing, or unknown.
         made: groups that the edit may have changed, bool ``(groups,)``; None: all.
+        start: second of the source at which the codes begin that places are counted in.
     """
 
     source: str
     places: npt.NDArray[np.float32] | None = None
     label: str = ""
     made: npt.NDArray[np.bool_] | None = None
+    start: float = 0.0
 
     @classmethod
-    def same(cls, source: str, groups: int) -> Origin:
+    def same(cls, source: str, codes: DualCodes) -> Origin:
         """Return the origin of an utterance's own codes, for the identity edit."""
-        return cls(source, np.arange(SEMANTIC_PER_GROUP * groups, dtype=np.float32))
+        places = np.arange(SEMANTIC_PER_GROUP * codes.groups, dtype=np.float32)
+        return cls(source, places, start=codes.start)
+
+    def counted_from(self, start: float) -> Origin:
+        """Return the places in codes of the same source that begin at another second of it.
+
+        Codes that a chain carries on and those of the audio that came of them begin apart.
+        """
+        if self.places is None or start == self.start:
+            return self
+        shift = np.float32((self.start - start) / SEMANTIC_SECONDS)
+        return replace(self, places=self.places + shift, start=start)
 
 
 def paced_places(

@@ -8,6 +8,7 @@ import pytest
 from stepedit_core.codes import DualCodes
 from stepedit_core.engines import FreeGroups, GenerateRequest
 from stepedit_core.expected import origin_of
+from stepedit_core.origin import Origin
 from stepedit_core.prompt import Prompt
 from stepedit_core.utterance import Utterance
 
@@ -24,6 +25,14 @@ def test_places_are_told_where_the_pace_is_known() -> None:
     assert origin.source == asked.utterance.digest and origin.label == "speed"
     assert origin.places is not None and origin.made is None
     assert origin.places.tolist() == pytest.approx([2 * (n + 0.5) - 0.5 for n in range(15)])
+
+
+def test_places_follow_the_codes_that_they_are_counted_in() -> None:
+    origin = Origin("x", np.arange(3, dtype=np.float32), start=0.2)
+    assert origin.counted_from(0.2) is origin
+    moved = origin.counted_from(0.12)
+    assert moved.places is not None and moved.start == 0.12
+    assert moved.places.tolist() == pytest.approx([2.0, 3.0, 4.0], abs=1e-5)
 
 
 def test_nothing_is_known_of_a_guess() -> None:
