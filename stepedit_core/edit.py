@@ -184,6 +184,11 @@ class Edit(BaseModel):
         return tuple(route for route in ROUTES if offered[route])
 
     @classmethod
+    def inserts(cls) -> bool:
+        """Return whether the class knows `insertions`."""
+        return cls.insertions is not Edit.insertions
+
+    @classmethod
     def summary(cls) -> str:
         """Return the first line of the class's docstring."""
         return (cls.__doc__ or "").strip().split("\n")[0]

@@ -116,9 +116,15 @@ def request_for(
         free,
         edit.known_duration or edit.even_pace,
         edit.sampled_as(),
-        edit.decoded_as(),
+        _label(edit, free),
         edit.even_pace,
     )
+
+
+def _label(edit: Edit, free: tuple[FreeGroups, ...] | None) -> str:
+    """Return what the decoder is told; a sound's name does not hold for speech around it."""
+    alone = any(part.new for part in free or ())
+    return edit.decoded_as() if alone or not edit.inserts() else ""
 
 
 def apply_by_llm(

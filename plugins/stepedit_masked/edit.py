@@ -69,8 +69,8 @@ class Masked(Edit):
         return (*self.inner.sampled_as(), self.name)
 
     def decoded_as(self) -> str:
-        """Return what the inner edit is known by."""
-        return self.inner.decoded_as()
+        """Return what the inner edit is known by; spans hold more than what one puts in."""
+        return self.name if self.inner.inserts() else self.inner.decoded_as()
 
     def free_spans(self, utterance: Utterance) -> tuple[Span, ...]:
         """Return the spans, or what an inner masked edit leaves free of each."""

@@ -23,6 +23,7 @@ from stepedit_core import (
 from stepedit_core.codes import DualCodes
 from stepedit_core.engines import FreeGroups
 from stepedit_core.errors import AudioError, BudgetError, EngineError, RouteError
+from stepedit_core.llm_route import request_for
 from stepedit_core.models.generation import Generated
 from stepedit_core.models.requests import codes_of, prompt_ids
 from stepedit_core.origin import Origin
@@ -215,6 +216,15 @@ def test_what_is_put_in_leaves_all_other_samples(
     assert outcome.codes is not None and outcome.codes.groups == codes.groups + 4
     free = Engine.load(folder, sampling=SamplingConfig(max_length=900)).keeps_rest(edit)
     assert not free and engine.keeps_rest(edit) and not engine.keeps_rest(Brighter())
+
+
+def test_a_sounds_name_is_told_of_the_sound_alone(engine: Engine, speech: Utterance) -> None:
+    codes = engine.encode([speech])[0]
+    told = [
+        request_for(edit, speech, codes, 0, keep_rest=keep).decoded_as
+        for edit, keep in ((Bell(at=0.5), True), (Bell(at=0.5), False), (Brighter(), False))
+    ]
+    assert told == ["bell", "", "brighter"]
 
 
 def test_an_edit_confined_to_a_span_leaves_all_other_samples(

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import stepedit_masked
 from pydantic import ValidationError
+from stepedit_emotion import Emotion
 from stepedit_masked import Masked
 from stepedit_masked.pairs import MaskedPairs
 from stepedit_masked.scorer import MaskedScorer, compare_outside
+from stepedit_paralinguistic import Paralinguistic
 
 from stepedit_core.builtin import stepedit_apply
 from stepedit_core.edit import Edit, Rendered, Route
@@ -227,6 +229,14 @@ def test_the_inner_edits_rules_of_sampling_hold_unless_masked_has_its_own() -> N
     outer = Masked(inner=inner, spans=((0.2, 0.9),))
     assert inner.sampled_as() == (Warp.name, "masked")
     assert outer.sampled_as() == (Warp.name, "masked", "masked")
+
+
+def test_a_decoder_knows_it_by_the_inner_edit_unless_that_puts_sounds_in() -> None:
+    sad = Masked(inner=Emotion(to="sad"), spans=((0.1, 0.5),))
+    assert Masked(inner=sad, spans=((0.2, 0.9),)).decoded_as() == "emotion:sad"
+    laugh = Paralinguistic(text="so [laugh] it is")
+    assert laugh.decoded_as() == "paralinguistic:laugh"
+    assert Masked(inner=laugh, spans=((0.1, 0.5),)).decoded_as() == "masked"
 
 
 def test_json_round_trip() -> None:
