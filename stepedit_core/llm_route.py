@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from stepedit_core.clock import on_clock
 from stepedit_core.codes import GROUP_SECONDS, DualCodes
 from stepedit_core.edit import Edit, Insertion, Outcome
 from stepedit_core.engines import FreeGroups, GenerateRequest, KeepingEngine, SpeechEngine
@@ -177,10 +178,14 @@ def keeps_rest(engine: SpeechEngine, edit: Edit) -> bool:
 
 
 def _outcome(edit: Edit, request: GenerateRequest, output: DualCodes, audio: Utterance) -> Outcome:
-    """Join decoded audio with the source where the edit was confined to spans."""
+    """Lay decoded audio on the source's clock, or join it with the source where it is confined."""
     utterance = request.utterance
     after = edit.transcript_after(utterance)
     if request.free is None:
+        if request.even_pace:
+            ratio = request.length_ratio
+            audio, start = on_clock(audio, request.codes.start * ratio, utterance.seconds * ratio)
+            output = dataclasses.replace(output, start=start)
         edited = audio.replace(transcript=after, language=utterance.language)
         return Outcome(edited, "llm", output, {"groups": output.groups})
     edited, details = _splice_groups(utterance, audio, request.codes, request.free)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from stepedit_core.models.flow import FlowInput, ReferencedMelDecoder
-from stepedit_core.models.flow.told import ToldPlaces, frames_told
+from stepedit_core.models.flow.told import NEPER_DB, TaughtLabels, ToldPlaces, frames_told
 from stepedit_core.models.step1 import Alignment, alignment_tensor
 from stepedit_core.models.step1.alignment import targets
 from stepedit_core.origin import Origin, paced_places
@@ -80,6 +80,26 @@ def test_a_stream_gives_the_frames_of_the_whole() -> None:
     parts.append(made.generate_chunk(one.rows[begin:], cache, one.noise, last=True))
     assert torch.allclose(torch.cat(parts, dim=1), whole, atol=2e-5)
     assert cache.gone > 0
+
+
+def test_bounds_keep_the_mel_near_the_reference() -> None:
+    labels = TaughtLabels(("denoise", "x"), 4, {"denoise": (6.0, 20.0, 3.0)})
+    db = 1 / NEPER_DB
+    placed = torch.zeros(1, 80, 5)
+    made = torch.full((1, 80, 5), -1.0 * db)
+    made[:, 40:] = -60.0 * db  # a pause
+    made[:, 10, 0], made[:, 10, 1] = -60.0 * db, 30.0 * db
+    asked = torch.ones(1, 40, dtype=torch.int64)
+    known = torch.ones(1, 80, dtype=torch.bool)
+    out = labels.bounded(made, asked, placed, known) * NEPER_DB
+    assert out[0, 10].tolist() == pytest.approx([-6, 3, -1, -1, -1], abs=0.3)
+    assert out[0, 60].tolist() == pytest.approx([-20] * 5, abs=0.1)
+    for untouched in ((2 * asked, known), (asked, ~known)):
+        assert torch.equal(labels.bounded(made, untouched[0], placed, untouched[1]), made)
+    with pytest.raises(ValueError, match="three levels"):
+        TaughtLabels(("denoise",), 4, {"denoise": (6.0, -1.0, 3.0)})
+    with pytest.raises(ValueError, match="not in tuple"):
+        TaughtLabels(("denoise",), 4, {"speed": (6.0, 1.0, 3.0)})
 
 
 def test_the_mel_is_taken_between_frames() -> None:

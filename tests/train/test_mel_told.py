@@ -133,6 +133,17 @@ def test_a_model_that_misunderstands_says_other_parts() -> None:
     assert (mislead_rows(rows[:21], rng) == rows[:21]).all()
 
 
+def test_noise_stays_where_nobody_asked_to_take_it_away(tmp_path: Path) -> None:
+    sizes = settings(tmp_path).sizes.model_copy(update={"labels": ("denoise",)})
+    made = maker(tmp_path, sizes=sizes, spoilt=("speed",), noisy=1.0, clean=1.0, self_share=1.0)
+    items, rng = made.store.items, np.random.default_rng(0)
+    own = [e for e in examples_of(made.store, made.settings, "train") if e.kind == "self"]
+    assert [items[e.target].role for e in own].count("source") == 6
+    for example in own:
+        labels = made.make(example, rng, disturbed=True).labels
+        assert labels.any() == (items[example.target].role == "plain")
+
+
 def test_shares_repeat_pairs_in_training_alone(tmp_path: Path) -> None:
     make_store(tmp_path / "store")
     store, own = MelStore(tmp_path / "store"), settings(tmp_path, shares={"speed": 3.0})

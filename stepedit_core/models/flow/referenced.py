@@ -15,7 +15,7 @@ It predicts the mel spectrogram itself (by least absolute error in training) and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -74,6 +74,7 @@ class ReferencedMelDecoder(nn.Module):
         lag: int = 0,
         places: bool = False,
         labels: Sequence[str] = (),
+        bounds: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         """Make the layers.
 
@@ -91,6 +92,7 @@ class ReferencedMelDecoder(nn.Module):
             lag: groups (120 ms) after which a place on the path is decided; 0: no path.
             places: whether places in the reference are used where they are told.
             labels: edits (`Edit.decoded_as`) that are told apart.
+            bounds: of labels, see `TaughtLabels`.
         """
         super().__init__()
         self.bins, self.speaker_size = output_size, spk_embed_dim
@@ -116,7 +118,7 @@ class ReferencedMelDecoder(nn.Module):
         self.mel_blocks = blocks(mel_blocks)
         self.walk = Walk(lag, (1, heads, heads)) if lag else None
         self.told = ToldPlaces(width, output_size) if places else None
-        self.labels = TaughtLabels(labels, width) if labels else None
+        self.labels = TaughtLabels(labels, width, bounds or {}) if labels else None
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, 2 * output_size)
 
@@ -216,6 +218,8 @@ class ReferencedMelDecoder(nn.Module):
         if self.told is not None and placed is not None:
             made = made + self.told.share(x, placed)
         out: Tensor = made * MEL_SCALE + MEL_CENTRE
+        if self.labels is not None and told.labels is not None and placed is not None:
+            out = self.labels.bounded(out, told.labels, placed * MEL_SCALE + MEL_CENTRE, is_known)
         return out, walked
 
     # As a flow ---------------------------------------------------------------------------
@@ -226,14 +230,9 @@ class ReferencedMelDecoder(nn.Module):
 
     @torch.inference_mode()
     def generate(self, inputs: Sequence[FlowInput], n_steps: int = 0) -> list[Tensor]:
-        """Decode one or many utterances in one pass; each equals that of the utterance alone.
+        """Decode utterances in one pass; each equals that of the utterance alone.
 
-        Args:
-            inputs: the utterances; their noise is not used.
-            n_steps: not used: there is no solver.
-
-        Returns:
-            For each utterance float32 ``(bins, 2 * g)``.
+        Their noise and ``n_steps`` are not used. Each gives float32 ``(bins, 2 * g)``.
         """
         mels = self(self._batch(inputs)).float()
         return [mel[: FACTOR * len(item.rows)].t() for mel, item in zip(mels, inputs, strict=True)]

@@ -9,11 +9,12 @@ wanted, the decoder learns of the edit's name. Both begin without effect.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
@@ -29,6 +30,10 @@ __all__ = [
     "places_told",
 ]
 
+NEPER_DB = 8.685889638
+"""dB in one unit of a natural logarithm of amplitudes."""
+_AROUND, _PAUSE, _SOFT = 9, -8.0, 1.5
+"""Frames (20 ms) over which a level is taken; dB that are left in a pause, and how sharply."""
 _QUARTER = 0.25
 """Of a row: the middles of a row's two frames lie this far from its own."""
 
@@ -159,15 +164,25 @@ class ToldPlaces(nn.Module):
 class TaughtLabels(nn.Module):
     """A vector for each kind of edit that the decoder was taught."""
 
-    def __init__(self, labels: Sequence[str], width: int) -> None:
+    def __init__(
+        self, labels: Sequence[str], width: int, bounds: Mapping[str, Sequence[float]]
+    ) -> None:
         """Make the table, of zeros.
 
         Args:
             labels: names, as `Edit.decoded_as` gives them.
             width: channels of the decoder.
+            bounds: of some labels: dB that the mel may be below the reference's where there is
+                speech, in pauses, and that it may be above it; see `bounded`.
+
+        Raises:
+            ValueError: if bounds are of no label, or are not three numbers from 0 up.
         """
         super().__init__()
         self.names = tuple(labels)
+        self.bounds = {self.names.index(name) + 1: tuple(dbs) for name, dbs in bounds.items()}
+        if any(len(dbs) != 3 or min(dbs) < 0 for dbs in self.bounds.values()):
+            raise ValueError(f"bounds must be three levels in dB from 0 up, not {dict(bounds)}")
         self.table = nn.Embedding(len(self.names) + 1, width, padding_idx=0)
         nn.init.zeros_(self.table.weight)
 
@@ -175,3 +190,34 @@ class TaughtLabels(nn.Module):
         """Return vectors of frames ``(batch, 2 * n, width)`` of rows' labels ``(batch, n)``."""
         found: Tensor = self.table(labels) * (labels > 0)[..., None]
         return found.repeat_interleave(2, dim=1)
+
+    def bounded(self, mel: Tensor, labels: Tensor, placed: Tensor, known: Tensor) -> Tensor:
+        """Keep what is made near the reference's mel at its place, for labels with bounds.
+
+        An edit that takes something away may not add, and what it takes away by mistake stays
+        audible: the spectral floor of speech enhancement (Berouti et al. 1979).
+
+        Args:
+            mel: log-mel that was made, ``(batch, t, bins)``.
+            labels: of rows, ``(batch, t / 2)``.
+            placed: the reference's log-mel at the places, ``(batch, t, bins)``.
+            known: where places are known, bool ``(batch, t)``.
+        """
+        wide = labels.repeat_interleave(2, dim=1)
+        for number, (speech, pause, up) in self.bounds.items():
+            down = _floor(mel, placed, speech, pause)
+            low, high = placed - down / NEPER_DB, placed + up / NEPER_DB
+            inside = torch.minimum(torch.maximum(mel, low), high)
+            mel = torch.where(((wide == number) & known)[..., None], inside, mel)
+        return mel
+
+
+def _floor(mel: Tensor, placed: Tensor, speech: float, pause: float) -> Tensor:
+    """Return how far below the reference frames may be, in dB, ``(batch, t, 1)``.
+
+    What is left of the reference's level, as a mean over 180 ms, tells speech from pauses.
+    """
+    left = NEPER_DB * (mel.logsumexp(2) - placed.logsumexp(2))
+    left = F.avg_pool1d(left[:, None], _AROUND, 1, _AROUND // 2, count_include_pad=False)[:, 0]
+    is_pause = torch.sigmoid((_PAUSE - left) / _SOFT)[..., None]
+    return speech + (pause - speech) * is_pause

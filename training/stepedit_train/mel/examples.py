@@ -45,6 +45,9 @@ def examples_of(store: MelStore, settings: MelSettings, split: str) -> list[Exam
             continue
         if item.role == "source":
             source[item.family, item.id] = index
+            is_noisy = item.family in settings.spoilt and split == "train"
+            if is_noisy and rng.random() < settings.noisy:
+                examples.append(Example(index, index, "self"))
         elif item.role == "target":
             a, b = source[item.family, item.id], index
             if split == "train" and item.family not in settings.one_way:
@@ -162,7 +165,8 @@ class ExampleMaker:
         if reference == target:
             places = np.arange(rows, dtype=np.float32)
             # What has no noise is to be left as it is.
-            if rng is not None and rng.random() < self.settings.clean:
+            is_clean = store.items[target].role == "plain"
+            if is_clean and rng is not None and rng.random() < self.settings.clean:
                 labels += self.numbers.get("denoise", 0)
         elif told is not None and example.reference is not None:
             places = told.places(rows)

@@ -51,6 +51,9 @@ class MelSizes(Settings):
     """Whether places in the reference are used where an edit knows them."""
     labels: tuple[str, ...] = ()
     """Edits that are told apart, as `Edit.decoded_as` names them."""
+    bounds: dict[str, tuple[float, float, float]] = Field(default_factory=dict)
+    """Of labels: dB that a made mel may be below the reference's in speech and in pauses, and above
+    it. Training does not need them."""
 
     def build(self) -> ReferencedMelDecoder:
         """Return a fresh decoder."""
@@ -88,6 +91,9 @@ class MelSettings(LoopSettings):
     """Families whose targets' codes are in part left as the source's, as models do."""
     spoil: float = Field(default=0.0, ge=0, le=1)
     """How often."""
+    noisy: float = Field(default=0.0, ge=0, le=1)
+    """Part of the sources of those families that are also their own target: not every edit
+    is to take noise away."""
     mislead: float = Field(default=0.0, ge=0, le=1)
     """How often stretches of pairs whose places are told get codes of other places."""
     clean: float = Field(default=0.0, ge=0, le=1)
