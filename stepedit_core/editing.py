@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stepedit_core.clock import on_clock
 from stepedit_core.edit import Edit, Outcome
 from stepedit_core.engines import SpeechEngine
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Editing"]
+__all__ = ["Editing", "reconstructed"]
+
+
+def reconstructed(
+    engine: SpeechEngine, speech: Sequence[Utterance], seeds: Sequence[int]
+) -> list[Utterance]:
+    """Return utterances encoded and decoded again, each in its own voice and on its own clock.
+
+    Args:
+        engine: does both.
+        speech: what to take there and back.
+        seeds: of the decoder, one for each.
+    """
+    codes = engine.encode(speech)
+    made = []
+    for audio, one, own in zip(engine.decode(codes, speech, seeds), codes, speech, strict=True):
+        new, _ = on_clock(audio, one.start, own.seconds)
+        made.append(new.replace(transcript=own.transcript, language=own.language))
+    return made
 
 
 class Editing:
@@ -44,7 +63,8 @@ class Editing:
         """Return utterances encoded and decoded again, each in its own voice: the identity edit.
 
         What an edit by the llm route does to speech is to be judged against this. The language
-        model takes no part in it.
+        model takes no part in it. Silence that the tokenizer cuts off both ends is put back, as
+        silence: each output lasts as long as what it was made of.
 
         Args:
             utterances: what to take there and back.
@@ -55,8 +75,4 @@ class Editing:
         """
         speech = [utterances] if isinstance(utterances, Utterance) else list(utterances)
         seeds = [seed + place for place in range(len(speech))]
-        audio = self.decode(self.encode(speech), speech, seeds)
-        return [
-            new.replace(transcript=old.transcript, language=old.language)
-            for new, old in zip(audio, speech, strict=True)
-        ]
+        return reconstructed(self, speech, seeds)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from stepedit_bench.batching import PromptFixed, run_together
 from stepedit_bench.suites import Unit, clone_text, find_external, read_audio
 from stepedit_core.chain import Chain
+from stepedit_core.editing import reconstructed
 from stepedit_core.engines import SpeechEngine
 from stepedit_core.errors import StepeditError
 from stepedit_core.registry import get_registry
@@ -81,9 +82,7 @@ def _start(unit: Unit, engine: SpeechEngine | None, protocol: Protocol) -> Utter
 
 def _identity(engine: SpeechEngine, source: Utterance, seed: int) -> Utterance:
     """Return the source coded and decoded, which no edit can be better than."""
-    codes = engine.encode([source])
-    audio = engine.decode(codes, [source], [seed])[0]
-    return audio.replace(transcript=source.transcript, language=source.language)
+    return reconstructed(engine, [source], [seed])[0]
 
 
 def _iterate(

@@ -18,6 +18,7 @@ import numpy as np
 
 from stepedit_core.chain import Chain
 from stepedit_core.edit import Edit, edit_from_data
+from stepedit_core.editing import reconstructed
 from stepedit_core.engines import SpeechEngine
 from stepedit_core.errors import PluginError, StepeditError
 from stepedit_core.result import Step, choose_route
@@ -212,7 +213,7 @@ def _take(
     if way == "identity":
         assert engine is not None
         begin = time.perf_counter()
-        (audio,) = engine.decode(engine.encode([before]), [before], [seed])
+        (audio,) = reconstructed(engine, [before], [seed])
         seconds = time.perf_counter() - begin
         return Take(planned, way, before, audio, seconds, engine.name)
     runner = engine if way == "llm" else None

@@ -237,17 +237,13 @@ def _both_ears(name: str, gate: float, goal: float, make: Callable[[str], Measur
     ]
 
 
-# What coding costs is heard beside the stretch that was coded; beside the whole recording, the
-# silence that tokenizers cut off its ends would count as damage. Both are shown.
 # An ideal output is coded without the silence at its ends, which tokenizers cut: rows that look at
 # durations or pauses do not show it.
 GATES: Sequence[Gate] = (
     *_both_ears("identity.added_wer", 20, 8, lambda ear: _added(ear, "original")),
     Gate("identity.speaker_similarity", "cosine", 0.75, 0.83, _kept("speaker_similarity"), mean,
          higher=True),
-    Gate("identity.ovrl_drop", "DNSMOS", 0.35, 0.15, _kept("dnsmos_ovrl", "cut", -1.0), mean),
-    Gate("identity.ovrl_drop_uncut", "DNSMOS", 0.35, 0.15,
-         _kept("dnsmos_ovrl", "original", -1.0), mean),
+    Gate("identity.ovrl_drop", "DNSMOS", 0.35, 0.15, _kept("dnsmos_ovrl", "original", -1.0), mean),
     Gate("speed.ratio_error", "%", 7, 3, _off_tempo, median),
     Gate("speed.early_stops", "%", 3, 0, _early, percent, share=True),
     *_both_ears("speed.added_wer", 10, 3, lambda ear: _added(ear, "identity")),

@@ -15,6 +15,7 @@ from stepedit_bench.suites import case_seed, slug
 from stepedit_core.chain import Chain
 from stepedit_core.codes import GROUP_SECONDS, DualCodes
 from stepedit_core.edit import Route
+from stepedit_core.editing import reconstructed
 from stepedit_core.engines import SpeechEngine
 from stepedit_core.errors import StepeditError
 from stepedit_core.expected import origin_of
@@ -28,7 +29,7 @@ __all__ = ["BASELINE", "ENGINE", "Made", "Maker"]
 
 BASELINE = ("original", "ideal", "dsp", "world")
 """Conditions that no engine is asked for; their recordings and figures serve all engines."""
-ENGINE = ("cut", "identity", "target", "llm")
+ENGINE = ("identity", "target", "llm")
 """``cut`` is the stretch of the original that its codes cover: tokenizers of this family leave out
 the silence at both ends, and DNSMOS hears that it is missing. ``target`` is the ideal output coded,
 and decoded in the source's voice: what the tokenizers and the decoder would make of an answer
@@ -163,9 +164,6 @@ class Maker:
             route: Route = "dsp" if condition == "dsp" else "llm"
             result = Chain(item.edits)(source, engine, route=route, seed=seed)
             return tuple(step.utterance for step in result.steps)
-        if condition == "cut":
-            assert engine is not None
-            return (_stretch(engine, source),)
         if condition == "target":
             assert engine is not None
             codes = _as_answered(engine, item, source, self._wanted(item))
@@ -204,12 +202,6 @@ def _world(speech: Utterance) -> Utterance:
     return transform(speech, ProsodyRecipe(), np.random.default_rng(0))
 
 
-def _stretch(engine: SpeechEngine, speech: Utterance) -> Utterance:
-    """Return the part of a recording that its codes cover, nothing changed in it."""
-    codes = engine.encode([speech])[0]
-    return speech.slice((codes.start, codes.start + codes.groups * GROUP_SECONDS))
-
-
 def _as_answered(
     engine: SpeechEngine, item: Item, source: Utterance, wanted: Utterance
 ) -> DualCodes:
@@ -224,7 +216,7 @@ def _as_answered(
 
 def _coded(engine: SpeechEngine, speech: Utterance, seed: int) -> Utterance:
     """Return speech coded and decoded in its own voice."""
-    return engine.decode(engine.encode([speech]), [speech], [seed])[0]
+    return reconstructed(engine, [speech], [seed])[0]
 
 
 def _try(

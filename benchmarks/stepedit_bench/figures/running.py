@@ -112,8 +112,6 @@ def conditions_of(item: Item, settings: Settings, names: Sequence[str]) -> list[
         skipped |= {"dsp", "llm"}
     if item.row in _NO_TARGET:
         skipped.add("target")
-    if item.row != "identity":
-        skipped.add("cut")
     return [name for name in names if name not in skipped]
 
 
