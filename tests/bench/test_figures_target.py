@@ -86,18 +86,23 @@ def test_the_ideal_output_is_coded_and_decoded_in_the_sources_voice(
         "trim_silence": [item.held.speech for item in asked],
     }.get(row) or [made.steps[-1] for made in maker.make("dsp", asked)]
     made = maker.make("target", asked)
-    assert len(engine.encoded) == len(asked) == 2 and not engine.requests
+    assert len(engine.encoded) == 4 and len(asked) == 2 and not engine.requests
     for item, wanted, (codes, voice), got in zip(asked, ideal, engine.decoded, made, strict=True):
         assert wanted is not None
         expected = FakeEngine().encode([wanted])[0]
         np.testing.assert_array_equal(codes.semantic, expected.semantic)
         source = maker.prepared(item).source
+        assert codes.origin is not None and codes.origin.source == source.digest
+        assert codes.origin.label == item.edits[0].decoded_as()
+        if row in ("speed", "denoise"):
+            assert codes.origin.places is not None
+            assert got.steps[0].seconds == pytest.approx(wanted.seconds, abs=1e-3)
         np.testing.assert_array_equal(voice.samples, source.samples)
         assert got.problem is None and len(got.steps) == 1
         assert got.steps[0].transcript == item.edits[0].transcript_after(source)
         assert maker.path(item, "target").is_relative_to(tmp_path / "engine")
     maker.make("target", asked)
-    assert len(engine.encoded) == 2  # recordings are kept
+    assert len(engine.encoded) == 4  # recordings are kept
 
 
 def test_where_signal_processing_fails_a_line_says_so(

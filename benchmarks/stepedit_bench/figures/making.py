@@ -13,6 +13,7 @@ from stepedit_bench.batching import run_together
 from stepedit_bench.figures.families import Item
 from stepedit_bench.suites import case_seed, slug
 from stepedit_core.chain import Chain
+from stepedit_core.clock import on_clock
 from stepedit_core.codes import GROUP_SECONDS, DualCodes
 from stepedit_core.edit import Route
 from stepedit_core.editing import reconstructed
@@ -166,8 +167,11 @@ class Maker:
             return tuple(step.utterance for step in result.steps)
         if condition == "target":
             assert engine is not None
-            codes = _as_answered(engine, item, source, self._wanted(item))
-            return (engine.decode([codes], [source], [seed])[0],)
+            wanted = self._wanted(item)
+            codes = _as_answered(engine, item, source, wanted)
+            audio = engine.decode([codes], [source], [seed])[0]
+            is_timed = item.edits[0].even_pace
+            return (on_clock(audio, codes.start, wanted.seconds)[0] if is_timed else audio,)
         steps: list[Utterance] = []
         for _ in range(max(1, len(item.edits)) if item.row == "chain" else 1):
             before = steps[-1] if steps else source
