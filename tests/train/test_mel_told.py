@@ -45,6 +45,9 @@ def test_places_of_pairs_follow_from_starts_and_durations(tmp_path: Path) -> Non
             "target_seconds": 1.6,
         },
     )
+    write_pairs(tmp_path / "strange", {"edit_json": {"edit": "nobody_brings_it"}})
+    assert write_origins(tmp_path, tmp_path / "strange") == 1
+    assert read_origins(tmp_path)["strange", "e0"].places(9) is None
     assert write_origins(tmp_path, tmp_path / "speed") == 4
     told = read_origins(tmp_path)
     faster, denoised, sad, laugh = (told["speed", f"e{n}"] for n in range(4))

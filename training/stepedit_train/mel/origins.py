@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from stepedit_core.atomic import write_atomically
 from stepedit_core.codes import GROUP_SECONDS
-from stepedit_core.edit import Edit, edit_from_data
+from stepedit_core.edit import edit_from_data
+from stepedit_core.errors import UnknownEditError
 from stepedit_core.origin import Pairs, paced_places
 
 __all__ = ["Told", "origins_path", "read_origins", "write_origins"]
@@ -59,7 +60,11 @@ class Told(NamedTuple):
         return np.ones(rows, dtype=bool) if places is None else np.isnan(places)
 
 
-def _told(row: Mapping[str, Any], edit: Edit) -> Told:
+def _told(row: Mapping[str, Any]) -> Told:
+    try:
+        edit = edit_from_data(json.loads(row["edit_json"]))
+    except UnknownEditError:  # its plugin is not at hand: nothing is known of it
+        return Told("")
     label, starts = edit.decoded_as(), (row["source_start"], row["target_start"])
     source, target = row["source_seconds"], row["target_seconds"]
     if None in starts or not source or not target:
@@ -86,7 +91,7 @@ def write_origins(folder: Path, pairs: Path) -> int:
     told: dict[str, Told] = {}
     for path in sorted((pairs / "shards").glob("part-*.parquet")):
         for row in pq.read_table(path, columns=_COLUMNS).to_pylist():
-            told[row["id"]] = _told(row, edit_from_data(json.loads(row["edit_json"])))
+            told[row["id"]] = _told(row)
     content = json.dumps({key: list(value) for key, value in told.items()})
     write_atomically(origins_path(folder, pairs.name), content.encode())
     return len(told)
