@@ -14,6 +14,7 @@ from stepedit_core.codes import DualCodes
 from stepedit_core.models.decoder import Decoder, Reference
 from stepedit_core.models.flow import FlowInput, FlowNoise, ReferencedMelDecoder, pad_mel
 from stepedit_core.models.flow.lookup import RowEmbedding
+from stepedit_core.models.flow.reference import ReferencedStreamCache
 from stepedit_core.models.streaming import StreamDecoder
 from tests.models.decoder_parts import randomise, tiny_hift
 
@@ -65,17 +66,23 @@ def test_only_the_content_of_the_reference_counts() -> None:
     assert not torch.allclose(joined(first, first), joined(second, second), atol=1e-2)
 
 
-def test_a_stream_gives_the_frames_of_the_whole() -> None:
-    made, one = decoder(), item(45, 90)
-    whole = made.generate([one])[0]
-    cache = made.open_stream(one.prompt_rows, rows(0), one.prompt_mel, one.speaker, one.noise, 0, 9)
+def streamed(made: ReferencedMelDecoder, one: FlowInput) -> tuple[Tensor, ReferencedStreamCache]:
+    """Return the frames of a stream of three chunks, and its cache."""
+    known = (one.prompt_mel, one.speaker, one.noise, 0, 9)
+    cache = made.open_stream(one.prompt_rows, rows(0), *known, one.origin)
     parts, begin = [], 0
     for steps in (15, 24):
         chunk = one.rows[begin : begin + steps + made.lookahead]
         parts.append(made.generate_chunk(chunk, cache, one.noise, last=False))
         begin += steps
     parts.append(made.generate_chunk(one.rows[begin:], cache, one.noise, last=True))
-    assert torch.allclose(torch.cat(parts, dim=1), whole, atol=2e-5)
+    return torch.cat(parts, dim=1), cache
+
+
+def test_a_stream_gives_the_frames_of_the_whole() -> None:
+    made, one = decoder(), item(45, 90)
+    frames, cache = streamed(made, one)
+    assert torch.allclose(frames, made.generate([one])[0], atol=2e-5)
     assert len(cache.past) <= made.lookahead
 
 

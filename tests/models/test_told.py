@@ -14,7 +14,7 @@ from stepedit_core.models.step1 import Alignment, alignment_tensor
 from stepedit_core.models.step1.alignment import targets
 from stepedit_core.origin import Origin, paced_places
 from tests.models.decoder_parts import randomise
-from tests.models.test_referenced import SIZES, item, rows
+from tests.models.test_referenced import SIZES, item, streamed
 
 LABELS = ("denoise", "style:shout")
 
@@ -69,16 +69,8 @@ def test_a_batch_gives_what_each_gives_alone() -> None:
 
 def test_a_stream_gives_the_frames_of_the_whole() -> None:
     made, one = decoder(), told(item(45, 90), 0.8, "denoise", first=4)
-    whole = made.generate([one])[0]
-    known = (one.prompt_mel, one.speaker, one.noise, 0, 9)
-    cache = made.open_stream(one.prompt_rows, rows(0), *known, one.origin)
-    parts, begin = [], 0
-    for steps in (15, 24):
-        chunk = one.rows[begin : begin + steps + made.lookahead]
-        parts.append(made.generate_chunk(chunk, cache, one.noise, last=False))
-        begin += steps
-    parts.append(made.generate_chunk(one.rows[begin:], cache, one.noise, last=True))
-    assert torch.allclose(torch.cat(parts, dim=1), whole, atol=2e-5)
+    frames, cache = streamed(made, one)
+    assert torch.allclose(frames, made.generate([one])[0], atol=2e-5)
     assert cache.gone > 0
 
 

@@ -31,8 +31,7 @@ __all__ = ["BASELINE", "ENGINE", "Made", "Maker"]
 BASELINE = ("original", "ideal", "dsp", "world")
 """Conditions that no engine is asked for; their recordings and figures serve all engines."""
 ENGINE = ("identity", "target", "llm")
-"""``cut`` is the stretch of the original that its codes cover: tokenizers of this family leave out
-the silence at both ends, and DNSMOS hears that it is missing. ``target`` is the ideal output coded,
+"""``target`` is the ideal output coded,
 and decoded in the source's voice: what the tokenizers and the decoder would make of an answer
 without fault. It parts their share in a failure from the language model's."""
 

@@ -4,7 +4,7 @@ Content alone finds a place badly where the codes differ much from the source's:
 another pace. Where the edit says at which pace it goes through its source, the place is known:
 the reference's mel is then taken from there as well, by interpolation, and attention is pulled
 there. And what the codes cannot carry, such as a recording's level or that its noise is not
-wanted, the decoder learns of the edit's name. Both begin without effect.
+wanted, the decoder learns of the edit's name. Both begin with hardly any effect.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class ToldPlaces(nn.Module):
     """The reference's mel at the places that are told."""
 
     def __init__(self, width: int, bins: int) -> None:
-        """Make the layers; at first they take nothing.
+        """Make the layers; at first they take a twentieth of what is found.
 
         Args:
             width: channels of the decoder.

@@ -28,7 +28,7 @@ class MelTrainBatch(MelBatch):
         step: of the training.
     """
 
-    mel: Tensor = field(default_factory=lambda: torch.zeros(0))
+    mel: Tensor = field(kw_only=True)
     step: int = 0
 
 
@@ -100,6 +100,6 @@ def stack_parts(parts: Sequence[Parts], step: int = 0) -> MelTrainBatch:
         torch.from_numpy(np.stack([one.voice for one in parts])),
         padded([one.places for one in parts], np.nan),
         padded([one.labels for one in parts]),
-        padded([one.mel for one in parts]),
         step,
+        mel=padded([one.mel for one in parts]),
     )
