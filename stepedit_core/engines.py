@@ -19,6 +19,7 @@ __all__ = [
     "GenerateRequest",
     "KeepingEngine",
     "SpeechEngine",
+    "answer_starts",
     "load_engine",
 ]
 
@@ -39,6 +40,15 @@ class FreeGroups:
     stop: int
     length: int
     new: bool = False
+
+
+def answer_starts(free: Sequence[FreeGroups]) -> list[int]:
+    """Return the group at which each free part begins in the answer; parts are in order."""
+    starts, shift = [], 0
+    for part in free:
+        starts.append(part.start + shift)
+        shift += part.length - (part.stop - part.start)
+    return starts
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stepedit_core.codes import SEMANTIC_PER_GROUP
-from stepedit_core.engines import FreeGroups, GenerateRequest
+from stepedit_core.engines import FreeGroups, GenerateRequest, answer_starts
 from stepedit_core.origin import Origin, Pairs, paced_places
 
 __all__ = ["expected_paces", "origin_of"]
@@ -25,10 +25,8 @@ def origin_of(request: GenerateRequest, groups: int, late: float = 0.0) -> Origi
         places = paced_places(SEMANTIC_PER_GROUP * groups, bends, away, late)
     if request.free is not None:
         made = np.zeros(groups, dtype=bool)
-        shift = 0
-        for part in request.free:
-            made[part.start + shift : part.start + shift + part.length] = True
-            shift += part.length - (part.stop - part.start)
+        for part, begin in zip(request.free, answer_starts(request.free), strict=True):
+            made[begin : begin + part.length] = True
     source = request.utterance.digest
     return Origin(source, places, request.decoded_as, made, request.codes.start)
 
@@ -45,18 +43,15 @@ def _bends(free: tuple[FreeGroups, ...]) -> tuple[Pairs, Pairs]:
 
     A sound is put in amid a group: half of that is told before it, half of it after.
     """
-    bends, away, shift = [(0.0, 1.0)], [], 0.0
-    for part in free:
-        begin = part.start + shift
+    bends, away = [(0.0, 1.0)], []
+    for part, begin in zip(free, answer_starts(free), strict=True):
         if part.new and part.length > 1:
             bends += [(begin + 0.5, -1.0), (begin + part.length - 0.5, 1.0)]
             away.append((begin + 0.5, part.length - 1.0))
-            shift += part.length - (part.stop - part.start)
             continue
         # What is left out whole is passed over within half a group of what follows.
         width = part.length or 0.5
         extra = 0.0 if part.length else 0.5
         change = (part.stop - part.start + extra) / width - 1
         bends += [(begin, change), (begin + width, -change)]
-        shift += part.length - (part.stop - part.start)
     return tuple(bends), tuple(away)

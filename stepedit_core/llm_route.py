@@ -11,7 +11,13 @@ import numpy as np
 from stepedit_core.clock import on_clock
 from stepedit_core.codes import GROUP_SECONDS, DualCodes
 from stepedit_core.edit import Edit, Insertion, Outcome
-from stepedit_core.engines import FreeGroups, GenerateRequest, KeepingEngine, SpeechEngine
+from stepedit_core.engines import (
+    FreeGroups,
+    GenerateRequest,
+    KeepingEngine,
+    SpeechEngine,
+    answer_starts,
+)
 from stepedit_core.errors import EngineError, RouteError
 from stepedit_core.splicing import Patch, splice, splice_codes
 from stepedit_core.utterance import Span, Utterance
@@ -230,9 +236,8 @@ def _splice_groups(
     """
     decoded = audio.resample(source.sample_rate)
     gain = _level_gain(source, decoded, codes, free)
-    patches, shift = [], 0
-    for part in free:
-        start = part.start + shift
+    patches = []
+    for part, start in zip(free, answer_starts(free), strict=True):
         new = decoded.slice(Span(start * GROUP_SECONDS, (start + part.length) * GROUP_SECONDS))
         if new.seconds < (part.length - 1) * GROUP_SECONDS or len(new.samples) == 0:
             raise EngineError(
@@ -242,7 +247,6 @@ def _splice_groups(
         begin = max(0.0, codes.start + part.start * GROUP_SECONDS)
         end = min(source.seconds, codes.start + part.stop * GROUP_SECONDS)
         patches.append(Patch(Span(begin, end), new.samples * np.float32(gain)))
-        shift += part.length - (part.stop - part.start)
     edited, placed = splice(source, patches)
     return edited, {
         "free_groups": [dataclasses.asdict(part) for part in free],

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core.codes import DualCodes
-from stepedit_core.engines import FreeGroups
+from stepedit_core.engines import FreeGroups, answer_starts
 from stepedit_core.utterance import Span, Utterance
 
 __all__ = ["FADE_SECONDS", "Patch", "span_problem", "splice", "splice_codes"]
@@ -117,9 +117,9 @@ def splice_codes(source: DualCodes, output: DualCodes, free: Sequence[FreeGroups
         ValueError: if the output ends before the last free part does.
     """
     pieces: list[DualCodes] = []
-    at, shift = 0, 0
-    for part in sorted(free, key=lambda item: item.start):
-        begin = part.start + shift
+    at = 0
+    parts = sorted(free, key=lambda item: item.start)
+    for part, begin in zip(parts, answer_starts(parts), strict=True):
         if output.groups < begin + part.length:
             raise ValueError(
                 f"groups {begin}..{begin + part.length} are wanted of an output of {output.groups}"
@@ -128,7 +128,6 @@ def splice_codes(source: DualCodes, output: DualCodes, free: Sequence[FreeGroups
             source.slice_groups(at, part.start),
             output.slice_groups(begin, begin + part.length),
         ]
-        shift += part.length - (part.stop - part.start)
         at = part.stop
     pieces.append(source.slice_groups(at, source.groups))
     return DualCodes(
