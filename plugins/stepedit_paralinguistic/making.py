@@ -17,6 +17,7 @@ from stepedit_core import (
     Span,
     Utterance,
 )
+from stepedit_core.errors import StepeditError
 from stepedit_core.splicing import Patch, splice
 from stepedit_core.words import nominal_seconds, split_words, without_tags
 from stepedit_paralinguistic.alignment import Alignment, align
@@ -137,7 +138,7 @@ def insert(job: PairJob, context: BuildContext, tags: TagSet) -> EditPair | Reje
 def render(job: PairJob, context: BuildContext, tags: TagSet) -> EditPair | Rejected:
     """Let the dsp route synthesise an event of a random kind at a random place."""
     source = job.items[0].read()
-    known = [tag for tag in SYNTHESISED if in_version(tag, tags)]
+    known = _drawn(context.options.get("only", ""), tags)
     tag = known[int(context.rng.integers(len(known)))]
     words = without_tags(source.transcript or "")
     source = source.replace(transcript=words)
@@ -148,6 +149,16 @@ def render(job: PairJob, context: BuildContext, tags: TagSet) -> EditPair | Reje
     details = {"method": "render", "aligner": alignment.aligner, **report}
     target, span = rendered.utterance, Span(*report["output_span"])
     return _pair(source, target, text, tags, span, details)
+
+
+def _drawn(only: str, tags: TagSet) -> list[str]:
+    """Return the tags to draw from; raises StepeditError for one that cannot be synthesised."""
+    known = [tag for tag in SYNTHESISED if in_version(tag, tags)]
+    wanted = [name.strip() for name in only.split("+") if name.strip()]
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise StepeditError(f"only={only}: cannot synthesise {unknown[0]}; {', '.join(known)}")
+    return wanted or known
 
 
 def _pair(

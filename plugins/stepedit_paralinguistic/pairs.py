@@ -34,6 +34,7 @@ class ParalinguisticPairs(PairBuilder):
         "method": "auto (default: clone, remove or insert, as each item allows), "
         "or one of clone, remove, insert, render",
         "tags": "spelling of tags in the texts, 2025 or 2026 (default)",
+        "only": "tags that render draws from, joined by + (default: all that can be synthesised)",
     }
 
     def jobs(self, items: Iterable[CorpusItem], options: Mapping[str, str]) -> Iterator[PairJob]:

@@ -143,6 +143,15 @@ def test_render_synthesises_where_asked(tmp_path: Path) -> None:
     assert len(pairs(made)) >= 2
 
 
+def test_render_draws_from_the_tags_that_are_asked_for(tmp_path: Path) -> None:
+    corpus = speech_items(tmp_path, ["garden", "books", "wind"])
+    made = pairs(build(corpus, {"method": "render", "only": "uhm+Question-ei"}))
+    asked = {pair.edit.placed[0].tag for pair in made if isinstance(pair.edit, Paralinguistic)}
+    assert asked and asked <= {"uhm", "Question-ei"}
+    with pytest.raises(StepeditError, match=r"only=uhm.snort: cannot synthesise snort"):
+        build(corpus, {"method": "render", "only": "uhm+snort"})
+
+
 def test_what_fits_no_method_is_counted(tmp_path: Path) -> None:
     speech = packaged_speech("garden")
     corpus = [
