@@ -19,10 +19,9 @@ from tests.models.test_referenced import SIZES, item, streamed
 LABELS = ("denoise", "style:shout")
 
 
-def decoder(*, random: bool = True, lag: int = 2) -> ReferencedMelDecoder:
-    made = ReferencedMelDecoder(
-        **SIZES, spk_embed_dim=6, kernel=5, lag=lag, places=True, labels=LABELS
-    )  # type: ignore[arg-type]
+def decoder(*, random: bool = True, lag: int = 2, again: bool = False) -> ReferencedMelDecoder:
+    told = {"places": True, "labels": LABELS, "labels_again": again}
+    made = ReferencedMelDecoder(**SIZES, spk_embed_dim=6, kernel=5, lag=lag, **told)  # type: ignore[arg-type]
     if random:
         randomise(made, 0)
     return made.eval()
@@ -42,12 +41,27 @@ def test_what_is_told_counts_and_other_labels_do_not() -> None:
     assert torch.allclose(made.generate([told(one, 1.0, "clone")])[0], placed, atol=2e-5)
 
 
-def test_a_label_belongs_to_what_was_made() -> None:
-    made, one = decoder(lag=0), item(45, 120)
+@pytest.mark.parametrize("again", [False, True])
+def test_a_label_belongs_to_what_was_made(*, again: bool) -> None:
+    made, one = decoder(lag=0, again=again), item(45, 120)
     plain, late = made.generate([told(one, 1.0), told(one, 1.0, "denoise", first=30)])
     reach = 2 * made.lookahead
     assert torch.allclose(plain[:, : 180 - reach], late[:, : 180 - reach], atol=2e-5)
     assert not torch.allclose(plain[:, 180:], late[:, 180:], atol=1e-3)
+
+
+def test_labels_told_again_change_nothing_before_they_are_taught_and_reach_each_block() -> None:
+    made, one = decoder(random=False, again=True), item(45, 60)
+    once = decoder(random=False)
+    once.load_state_dict(made.state_dict(), strict=False)
+    given = told(one, 1.0, "denoise")
+    assert torch.equal(made.generate([given])[0], once.generate([given])[0])
+    plain = made.generate([given])[0]
+    assert made.labels is not None
+    for table in made.labels.again:
+        torch.nn.init.normal_(table.weight)
+        assert not torch.allclose(made.generate([given])[0], plain, atol=1e-3)
+        torch.nn.init.zeros_(table.weight)
 
 
 def test_before_training_a_small_share_is_taken_as_found() -> None:
@@ -67,8 +81,9 @@ def test_a_batch_gives_what_each_gives_alone() -> None:
         assert torch.allclose(together, made.generate([one])[0], atol=2e-5)
 
 
-def test_a_stream_gives_the_frames_of_the_whole() -> None:
-    made, one = decoder(), told(item(45, 90), 0.8, "denoise", first=4)
+@pytest.mark.parametrize("again", [False, True])
+def test_a_stream_gives_the_frames_of_the_whole(*, again: bool) -> None:
+    made, one = decoder(again=again), told(item(45, 90), 0.8, "denoise", first=4)
     frames, cache = streamed(made, one)
     assert torch.allclose(frames, made.generate([one])[0], atol=2e-5)
     assert cache.gone > 0

@@ -75,6 +75,7 @@ class ReferencedMelDecoder(nn.Module):
         places: bool = False,
         labels: Sequence[str] = (),
         bounds: Mapping[str, Sequence[float]] | None = None,
+        labels_again: bool = False,
     ) -> None:
         """Make the layers.
 
@@ -93,6 +94,7 @@ class ReferencedMelDecoder(nn.Module):
             places: whether places in the reference are used where they are told.
             labels: edits (`Edit.decoded_as`) that are told apart.
             bounds: of labels, see `TaughtLabels`.
+            labels_again: whether each mel block is told the label too.
         """
         super().__init__()
         self.bins, self.speaker_size = output_size, spk_embed_dim
@@ -118,7 +120,8 @@ class ReferencedMelDecoder(nn.Module):
         self.mel_blocks = blocks(mel_blocks)
         self.walk = Walk(lag, (1, heads, heads)) if lag else None
         self.told = ToldPlaces(width, output_size) if places else None
-        self.labels = TaughtLabels(labels, width, bounds or {}) if labels else None
+        again = mel_blocks * labels_again
+        self.labels = TaughtLabels(labels, width, bounds or {}, again) if labels else None
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, 2 * output_size)
 
@@ -190,7 +193,7 @@ class ReferencedMelDecoder(nn.Module):
         target = self._tokens(rows, mask)
         frames = None if self.told is None or told.places is None else frames_told(told.places)
         pulls: Sequence[Tensor | None] = (None, None, None)
-        walked = None
+        walked = placed = None
         if self.walk is not None:
             likeness = self.copy.likeness(target, known.copy).detach()
             walked = self.walk.follow(likeness, wide, known.mask, before)
@@ -199,17 +202,17 @@ class ReferencedMelDecoder(nn.Module):
         x = target + self.copy_in(copied)
         found = self.early(target, known.early, pulls[1])
         x = x + self.early_out(found) + known.voice[:, None]
-        placed = None
         if self.told is not None and frames is not None:
             placed, is_known = self.told.look(frames, known.mel, known.mask)
             x = x + self.told.condition(placed, is_known)
-        if self.labels is not None and told.labels is not None:
-            x = x + self.labels(told.labels)
+        if self.labels is not None:
+            x = self.labels.put_in(x, told.labels)
         x = masked(x, wide)
         for index, block in enumerate(self.mel_blocks):
             if index == len(self.mel_blocks) // 2:
-                found = self.late(self.norm(x), known.late, pulls[2])
-                x = masked(x + self.late_out(found), wide)
+                x = masked(x + self.late_out(self.late(self.norm(x), known.late, pulls[2])), wide)
+            if self.labels is not None:
+                x = self.labels.put_in(x, told.labels, index)
             x = block(x, wide, known.conditions[index])
         x = self.norm(x)
         made, gate = self.out(x).chunk(2, dim=-1)
@@ -272,7 +275,7 @@ class ReferencedMelDecoder(nn.Module):
         """Look at the reference once; arguments as of `CausalMaskedDiffWithXvec.open_stream`."""
         device, length = self.device, torch.tensor([len(prompt_rows)])
         given = (prompt_rows[None], length, prompt_mel[None], speaker[None])
-        return ReferencedStreamCache(self._look(*(tensor.to(device) for tensor in given)), origin)
+        return ReferencedStreamCache(self._look(*(one.to(device) for one in given)), origin)
 
     @torch.inference_mode()
     def generate_chunk(

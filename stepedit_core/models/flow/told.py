@@ -165,15 +165,20 @@ class TaughtLabels(nn.Module):
     """A vector for each kind of edit that the decoder was taught."""
 
     def __init__(
-        self, labels: Sequence[str], width: int, bounds: Mapping[str, Sequence[float]]
+        self,
+        labels: Sequence[str],
+        width: int,
+        bounds: Mapping[str, Sequence[float]],
+        blocks: int = 0,
     ) -> None:
-        """Make the table, of zeros.
+        """Make the tables, of zeros.
 
         Args:
             labels: names, as `Edit.decoded_as` gives them.
             width: channels of the decoder.
             bounds: of some labels: dB that the mel may be below the reference's where there is
                 speech, in pauses, and that it may be above it; see `bounded`.
+            blocks: of the decoder that are told again, each with a vector of its own; 0: none.
 
         Raises:
             ValueError: if bounds are of no label, or are not three numbers from 0 up.
@@ -184,12 +189,25 @@ class TaughtLabels(nn.Module):
         if any(len(dbs) != 3 or min(dbs) < 0 for dbs in self.bounds.values()):
             raise ValueError(f"bounds must be three levels in dB from 0 up, not {dict(bounds)}")
         self.table = nn.Embedding(len(self.names) + 1, width, padding_idx=0)
-        nn.init.zeros_(self.table.weight)
+        self.again = nn.ModuleList(
+            nn.Embedding(len(self.names) + 1, width, padding_idx=0) for _ in range(blocks)
+        )
+        for table in (self.table, *self.again):
+            nn.init.zeros_(table.weight)
 
-    def forward(self, labels: Tensor) -> Tensor:
-        """Return vectors of frames ``(batch, 2 * n, width)`` of rows' labels ``(batch, n)``."""
-        found: Tensor = self.table(labels) * (labels > 0)[..., None]
-        return found.repeat_interleave(2, dim=1)
+    def put_in(self, x: Tensor, labels: Tensor | None, block: int | None = None) -> Tensor:
+        """Return what goes into the decoder's blocks, or into one of them, told of the labels.
+
+        Args:
+            x: frames, ``(batch, 2 * n, width)``.
+            labels: of rows, ``(batch, n)``; None tells nothing.
+            block: number of a block; None: before all of them.
+        """
+        if labels is None or (block is not None and not self.again):
+            return x
+        table = self.table if block is None else self.again[block]
+        found: Tensor = table(labels) * (labels > 0)[..., None]
+        return x + found.repeat_interleave(2, dim=1)
 
     def bounded(self, mel: Tensor, labels: Tensor, placed: Tensor, known: Tensor) -> Tensor:
         """Keep what is made near the reference's mel at its place, for labels with bounds.
