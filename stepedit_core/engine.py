@@ -224,8 +224,8 @@ class Engine(Editing):
         """Yield edited audio while the model is still generating.
 
         Chunks are float32 at ``sample_rate``; the first comes after about one second's worth of
-        tokens. Edits that are confined to spans cannot be streamed; others are said anew as a
-        whole, whatever ``keep_rest`` says.
+        tokens. Edits that are confined to spans cannot be streamed. Where `keeps_rest` holds, the
+        codes around what is put in are the source's, though their sound is decoded, too.
 
         Raises:
             RouteError: if the edit has no prompt, or is confined to spans.
@@ -234,7 +234,8 @@ class Engine(Editing):
         from stepedit_core.llm_route import request_for
         from stepedit_core.models.streamed import stream_request
 
-        request = request_for(edit, utterance, self.encode([utterance])[0], seed)
+        codes = self.encode([utterance])[0]
+        request = request_for(edit, utterance, codes, seed, keep_rest=self.keeps_rest(edit))
         with self._lock:
             voice = self._references([utterance])[0]
             yield from stream_request(self.parts, self.config.sampling, request, voice)

@@ -39,7 +39,7 @@ def stream_request(
         BudgetError: if prompt and output do not fit the context.
         EngineError: if the model ends its turn without a single group.
     """
-    if request.free is not None:
+    if any(not part.new for part in request.free or ()):
         raise RouteError("an edit that is confined to spans cannot be streamed; use edit()")
     prompt = aligned_prompt(request, parts.text, parts.encoding)
     ids = prompt.ids

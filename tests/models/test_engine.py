@@ -26,6 +26,7 @@ from stepedit_core.errors import AudioError, BudgetError, EngineError, RouteErro
 from stepedit_core.llm_route import request_for
 from stepedit_core.models.generation import Generated
 from stepedit_core.models.requests import codes_of, prompt_ids
+from stepedit_core.models.streaming import StreamDecoder
 from stepedit_core.origin import Origin
 from stepedit_core.speech import packaged_speech
 from tests.models.tiny_checkpoint import MODEL, write_engine
@@ -273,6 +274,24 @@ def test_a_stream_speaks_what_generation_gives(engine: Engine, speech: Utterance
     assert sum(map(len, chunks)) == codes.groups * 2880
     assert engine.seconds_to_first_chunk() <= 1.5
     assert all(chunk.dtype == np.float32 and np.isfinite(chunk).all() for chunk in chunks)
+
+
+def test_a_stream_puts_in_what_an_edit_of_the_whole_does(
+    folder: Path, speech: Utterance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = {"bell": {"keep_rest": True}}
+    keeping, edit = Engine.load(folder, sampling=SamplingConfig(edits=rules)), Bell(at=0.7)
+    whole = keeping.edit(speech, edit, seed=3)[0].codes
+    spoken, push = [], StreamDecoder.push
+
+    def heard(self: StreamDecoder, tokens: list[int] | None = None, last: bool = False) -> object:
+        spoken.extend(tokens or ())
+        return push(self, tokens or (), last)
+
+    monkeypatch.setattr(StreamDecoder, "push", heard)
+    chunks = list(keeping.stream(speech, edit, seed=3))
+    assert whole is not None and spoken == whole.interleave().tolist()
+    assert sum(map(len, chunks)) == whole.groups * 2880
 
 
 @pytest.mark.parametrize("seconds", [0.05, 45.0])
