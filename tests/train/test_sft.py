@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from stepedit_train.language_model import complete_checkpoint
+from stepedit_train.sft import stage
 from stepedit_train.sft.mixture import PackedBatches, Source, collate, read_mixture
 from stepedit_train.sft.rows import IGNORED, Example, read_examples
-from stepedit_train.sft.stage import SftSettings, complete_checkpoint, train_sft
+from stepedit_train.sft.stage import SftSettings, train_sft
 
 from stepedit_core.engines import GenerateRequest
 from stepedit_core.errors import StepeditError
@@ -162,6 +166,28 @@ def test_it_learns_and_a_resumed_run_is_the_same(tmp_path: Path) -> None:
     resumed = load_step1(out / "model", dtype=torch.float32)
     for ours, theirs in zip(trained.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_sigterm_ends_a_run_with_a_checkpoint_to_go_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_model(tmp_path / "base")
+    make_pairs(tmp_path / "pairs", [Hiss(amount="much")] * 3)
+    list(train_sft(settings(tmp_path)))
+    out, plain, taken = tmp_path / "stopped", stage.collate, []
+
+    def asking(*args: Any, **kwargs: Any) -> Any:
+        taken.append(1)
+        if len(taken) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "collate", asking)
+        lines = list(train_sft(settings(tmp_path, out=out)))
+    assert "as asked" in lines[-1] and not (out / "model").exists()
+    list(train_sft(settings(tmp_path, out=out)))
+    assert losses(out) == losses(tmp_path / "run")
 
 
 def test_adapters_leave_the_base_and_are_merged_at_the_end(tmp_path: Path) -> None:

@@ -123,6 +123,7 @@ class PackedBatches(Dataset[list[Example]]):
         seed: of the grouping and the noise.
         count: number of batches; None is one pass.
         noise: what is changed, and the vocabulary; None changes nothing.
+        lengths: ids of each example, for sequences that make examples when they are asked.
     """
 
     def __init__(
@@ -132,10 +133,12 @@ class PackedBatches(Dataset[list[Example]]):
         seed: int,
         count: int | None = None,
         noise: tuple[NoiseSettings, TextTokenizer] | None = None,
+        lengths: Sequence[int] | None = None,
     ) -> None:
-        self.examples = list(examples)
+        self.examples = examples
         self.seed, self.noise = seed, noise
-        plan = BatchPlan([len(one.ids) for one in self.examples], tokens, seed)
+        costs = [len(one.ids) for one in examples] if lengths is None else lengths
+        plan = BatchPlan(costs, tokens, seed)
         self.batches = plan.epoch(0)
         self.per_pass = len(self.batches)
         passes = 1

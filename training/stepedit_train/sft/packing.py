@@ -16,7 +16,7 @@ from stepedit_core.models.step1 import Alignment, alignment_tensor
 from stepedit_core.models.text import TextTokenizer
 from stepedit_train.sft.rows import Example, read_examples, shard_paths
 
-__all__ = ["load_examples", "read_cached", "save_examples"]
+__all__ = ["load_examples", "read_cached", "save_examples", "vocabulary_bytes"]
 
 _FORMAT = 3
 
@@ -94,12 +94,16 @@ def _key(folder: Path, tokenizer: TextTokenizer, encoding: str) -> str:
     for path in shard_paths(folder):
         state = path.stat()
         digest.update(f"{path.name} {state.st_size} {state.st_mtime_ns}\n".encode())
-    digest.update(f"{tokenizer.vocab_size} {tokenizer.audio_base_id}".encode())
-    digest.update("\n".join(getattr(tokenizer, "phrases", ())).encode())
-    dictionary = getattr(tokenizer, "pronunciations", None)
-    if dictionary is not None:
-        digest.update(dictionary.path.read_bytes())
+    digest.update(vocabulary_bytes(tokenizer))
     return digest.hexdigest()[:16]
+
+
+def vocabulary_bytes(tokenizer: TextTokenizer) -> bytes:
+    """Return what rows in a vocabulary depend on: its size, audio ids, phrases and spelling."""
+    sizes = f"{tokenizer.vocab_size} {tokenizer.audio_base_id}".encode()
+    phrases = "\n".join(getattr(tokenizer, "phrases", ())).encode()
+    dictionary = getattr(tokenizer, "pronunciations", None)
+    return sizes + phrases + (b"" if dictionary is None else dictionary.path.read_bytes())
 
 
 def read_cached(
