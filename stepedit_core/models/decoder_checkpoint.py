@@ -28,7 +28,7 @@ from stepedit_core.models.vocoder import (
 )
 from stepedit_core.models.weights import load_into, read_state_dict, without_weights
 
-__all__ = ["BUILDERS", "COSYVOICE_FOLDER", "read_decoder"]
+__all__ = ["BUILDERS", "COSYVOICE_FOLDER", "read_decoder", "read_flow"]
 
 COSYVOICE_FOLDER = "CosyVoice-300M-25Hz"
 """Folder of the decoder inside a Step-Audio-EditX checkpoint."""
@@ -76,11 +76,8 @@ def read_decoder(
         CheckpointError: if a file is missing, damaged, of another model, or refused.
     """
     folder = _decoder_folder(folder)
-    config = read_hyperyaml(folder / "cosyvoice.yaml")
-    with without_weights():
-        # All of it, so that a foreign tag is refused wherever it stands.
-        parts = build(config, BUILDERS, config)
-    flow = _part(parts, "flow", (CausalMaskedDiffWithXvec, ReferencedMelDecoder), folder)
+    parts = _parts(folder)
+    flow = _part(parts, "flow", get_args(Flow), folder)
     vocoder = _part(parts, "hift", get_args(AnyVocoder), folder)
     mel_config = _part({"mel_conf": {}, **parts}, "mel_conf", dict, folder)
     # The small file first: folding replaces most of it before the large one comes.
@@ -89,6 +86,25 @@ def read_decoder(
         vocoder.fold_weight_norm()
     _fill(flow, _weight_file(folder, "flow"), device, dtype)
     return flow.eval(), vocoder.eval(), mel_config
+
+
+def read_flow(folder: Path, device: torch.device | str, dtype: torch.dtype) -> Flow:
+    """Build the flow of a decoder alone and fill it from its file; no vocoder is needed.
+
+    Arguments and errors are those of `read_decoder`.
+    """
+    folder = _decoder_folder(folder)
+    flow: Flow = _part(_parts(folder), "flow", get_args(Flow), folder)
+    _fill(flow, _weight_file(folder, "flow"), device, dtype)
+    return flow.eval()
+
+
+def _parts(folder: Path) -> Mapping[str, Any]:
+    """Build all of a configuration, so that a foreign tag is refused wherever it stands."""
+    config = read_hyperyaml(folder / "cosyvoice.yaml")
+    with without_weights():
+        parts: Mapping[str, Any] = build(config, BUILDERS, config)
+    return parts
 
 
 def _decoder_folder(folder: Path) -> Path:

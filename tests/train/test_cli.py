@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from stepedit_train import plugin
 from stepedit_train.assembly.settings import AssembleSettings
 from stepedit_train.data.stage import DataSettings
+from stepedit_train.flow.stage import FlowSettings
 from stepedit_train.linguistic.codebook import CodebookSettings
 from stepedit_train.linguistic.stage import LinguisticSettings
 from stepedit_train.semantic.export import SemanticExportSettings
@@ -32,6 +33,8 @@ CONFIGS = Path(__file__).parents[2] / "training" / "configs"
         (SemanticSettings, "embedded/semantic.toml"),
         (SemanticExportSettings, "embedded/semantic-export.toml"),
         (AssembleSettings, "embedded/assemble.toml"),
+        (FlowSettings, "flow.toml"),
+        (FlowSettings, "embedded/flow.toml"),
         (SftSettings, "sft.toml"),
     ],
 )

@@ -36,7 +36,7 @@ def make_store(folder: Path) -> None:
 
     def add(name: str, speaker: str, split: str, family: str, role: str) -> None:
         said = rng.integers(0, 8, 30)
-        rows = np.stack([np.where(np.arange(30) % 3 == 2, 1024, said), 1025 + 600 * said], axis=1)
+        rows = np.stack([np.where(np.arange(30) % 3 == 2, 1024, said), 1025 + 580 * said], axis=1)
         mel = np.repeat(table[said], 2, axis=0) + (1 if speaker == "a" else -1)
         tensors[f"{len(items)}.rows"] = rows.astype(np.int16)
         tensors[f"{len(items)}.mel"] = mel.astype(np.float16)

@@ -18,7 +18,9 @@ from stepedit_train.mel.store import SPEAKERS, MelStore
 
 from stepedit_core.models.audio_tokenizer import AudioTokenizer
 from stepedit_core.models.flow import token_rows
-from tests.models.audio_cases import speech_like, write_semantic_graph
+from stepedit_core.models.preprocess import limit_peak
+from stepedit_core.models.speaker import load_speaker
+from tests.models.audio_cases import speech_like, write_semantic_graph, write_speaker_graph
 from tests.models.test_linguistic_checkpoint import write_checkpoint
 from tests.toy_edits import Gain
 from tests.train.making import make_pairs
@@ -138,6 +140,19 @@ def test_the_store_holds_rows_and_mels_of_the_recordings(chosen: MelDataSettings
     of_a = [index for index, item in enumerate(cache.items) if item.speaker == "a"][:2]
     expected = embed([(cache.audio(index), 24_000) for index in of_a])
     assert np.array_equal(store.speakers("a"), expected)
+
+
+def test_the_speaker_encoder_of_a_decoder_folder_can_be_chosen(
+    chosen: MelDataSettings, tmp_path: Path
+) -> None:
+    write_speaker_graph(tmp_path / "campplus.onnx")
+    list(make_mel_data(chosen.model_copy(update={"speaker": tmp_path})))
+    cache = Cache(chosen.cache, ("audio",), ("train", "dev"))
+    first = next(index for index, item in enumerate(cache.items) if item.speaker == "a")
+    encoder = load_speaker(tmp_path)
+    vector = encoder.embed(limit_peak(cache.audio(first)), 24_000)[0].numpy()
+    expected = vector / np.linalg.norm(vector)
+    np.testing.assert_allclose(MelStore(chosen.out).speakers("a")[0], expected, atol=1e-6)
 
 
 def test_codes_of_the_cache_give_the_same_bytes(

@@ -140,11 +140,31 @@ def test_noise_stays_where_nobody_asked_to_take_it_away(tmp_path: Path) -> None:
     sizes = settings(tmp_path).sizes.model_copy(update={"labels": ("denoise",)})
     made = maker(tmp_path, sizes=sizes, spoilt=("speed",), noisy=1.0, clean=1.0, self_share=1.0)
     items, rng = made.store.items, np.random.default_rng(0)
-    own = [e for e in examples_of(made.store, made.settings, "train") if e.kind == "self"]
-    assert [items[e.target].role for e in own].count("source") == 6
-    for example in own:
-        labels = made.make(example, rng, disturbed=True).labels
-        assert labels.any() == (items[example.target].role == "plain")
+    examples = examples_of(made.store, made.settings, "train")
+    kinds = [example.kind for example in examples]
+    assert kinds.count("noisy") == 6 and kinds.count("self") > 0
+    for example in examples:
+        if example.kind in ("self", "noisy"):
+            labels = made.make(example, rng, disturbed=True).labels
+            assert labels.any() == (items[example.target].role == "plain")
+            assert (example.kind == "noisy") == (items[example.target].role == "source")
+
+
+def test_an_answer_about_a_clean_recording_may_be_wrong_and_its_own_codes_are_not(
+    tmp_path: Path,
+) -> None:
+    sizes = settings(tmp_path).sizes.model_copy(update={"labels": ("denoise",)})
+    for clean, kept in ((0.0, True), (1.0, False)):
+        changes = {"mislead": 1.0, "disturb": 0.0, "clean": clean, "self_share": 1.0}
+        made = maker(tmp_path / f"{kept}", sizes=sizes, **changes)
+        rng = np.random.default_rng(0)
+        own = [e for e in examples_of(made.store, made.settings, "train") if e.kind == "self"]
+        same = [
+            (part.rows == made.store.rows(e.target)[: len(part.rows)]).all()
+            for e in own
+            for part in [made.make(e, rng, disturbed=True)]
+        ]
+        assert all(same) if kept else not all(same)
 
 
 def test_shares_repeat_pairs_in_training_alone(tmp_path: Path) -> None:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from torch import nn
 
 from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError
+from stepedit_core.models.hyperyaml import Component, NodeReference
 from stepedit_train.assembly.shrink import save_tensors
 from stepedit_train.checkpoints import latest_checkpoint, read_checkpoint
 from stepedit_train.settings import Settings, resolve_path
 
-__all__ = ["PartExportSettings", "export_part"]
+__all__ = [
+    "PartExportSettings",
+    "configuration",
+    "entry_of",
+    "export_part",
+    "export_weights",
+    "newest_run",
+]
 
 
 class PartExportSettings(Settings):
@@ -28,34 +37,106 @@ class PartExportSettings(Settings):
     """Store the weights as float16; they are loaded as float32."""
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes the tags that `read_hyperyaml` reads."""
+
+
+def _component(dumper: yaml.SafeDumper, made: Component) -> yaml.Node:
+    tag = f"!{made.verb}:{made.path}"
+    if made.positional:
+        return dumper.represent_sequence(tag, list(made.positional))
+    return dumper.represent_mapping(tag, dict(made.arguments))
+
+
+def _reference(dumper: yaml.SafeDumper, named: NodeReference) -> yaml.Node:
+    first, *rest = named.keys
+    return dumper.represent_scalar("!ref", f"<{first}{''.join(f'[{key}]' for key in rest)}>")
+
+
+_Dumper.add_representer(Component, _component)
+_Dumper.add_representer(NodeReference, _reference)
+
+
+def entry_of(kind: str, arguments: Settings | Mapping[str, Any]) -> Component:
+    """Return an entry of a configuration.
+
+    Args:
+        kind: class path.
+        arguments: of the class, by name; sizes of a stage count as such.
+    """
+    given = arguments
+    if isinstance(given, Settings):
+        given = given.model_dump(exclude={"base"})
+    return Component("new", kind, (), given, "")
+
+
+def configuration(entries: Mapping[str, Any]) -> str:
+    """Return the text of a configuration; `read_hyperyaml` gives the entries again."""
+    return yaml.dump(dict(entries), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def newest_run(settings: PartExportSettings, stage: str) -> tuple[Path, dict[str, Any]]:
+    """Return the file and the content of a run's newest checkpoint.
+
+    Raises:
+        StepeditError: if there is none, or it is damaged.
+    """
+    run = resolve_path(settings, settings.run)
+    found = latest_checkpoint(run / "checkpoints")
+    if found is None:
+        raise StepeditError(f"{run}: no checkpoint yet; run `stepedit train {stage}` first")
+    return found, read_checkpoint(found)
+
+
 def export_part(
     settings: PartExportSettings,
-    sizes: Settings,
+    entry: Component,
     model: nn.Module,
     stage: str,
     part: str,
-    kind: str,
     left_out: str = "",
 ) -> Iterator[str]:
     """Write the newest weights, and the entry that names them.
 
     Args:
         settings: of the stage.
-        sizes: of the run's network; they become the entry's arguments.
-        model: a fresh network of these sizes.
+        entry: what the configuration says of the network.
+        model: a fresh network of the same sizes.
         stage: that made the run.
         part: name of the entry and of both files, such as ``flow``.
-        kind: class path of the entry.
         left_out: part of the run's model that served its training alone; empty: none.
 
     Raises:
         StepeditError: if there is no checkpoint or it has other sizes.
     """
-    run, out = resolve_path(settings, settings.run), resolve_path(settings, settings.out)
-    found = latest_checkpoint(run / "checkpoints")
-    if found is None:
-        raise StepeditError(f"{run}: no checkpoint yet; run `stepedit train {stage}` first")
-    content = read_checkpoint(found)
+    found, content = newest_run(settings, stage)
+    line = export_weights(settings, found, content, model, part, left_out)
+    out = resolve_path(settings, settings.out)
+    write_atomically(out / f"{part}.yaml", configuration({part: entry}).encode())
+    yield line
+
+
+def export_weights(
+    settings: PartExportSettings,
+    found: Path,
+    content: Mapping[str, Any],
+    model: nn.Module,
+    part: str,
+    left_out: str = "",
+) -> str:
+    """Write the weights of a checkpoint alone, and return what was done.
+
+    Args:
+        settings: of the stage.
+        found: file of the checkpoint, for errors.
+        content: of the checkpoint.
+        model: a fresh network of the same sizes.
+        part: name of the file, such as ``flow``.
+        left_out: part of the run's model that served its training alone; empty: none.
+
+    Raises:
+        StepeditError: if the checkpoint has other sizes.
+    """
     try:
         weights = content["model"]
         if left_out:
@@ -63,10 +144,7 @@ def export_part(
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise StepeditError(f"{found}: has other sizes than the settings") from error
-    file = out / f"{part}.safetensors"
+    file = resolve_path(settings, settings.out) / f"{part}.safetensors"
     save_tensors(model.state_dict(), file, half=settings.half)
-    block = yaml.safe_dump(sizes.model_dump(exclude={"base"}), sort_keys=False)
-    lines = "".join(f"  {line}\n" for line in block.splitlines())
-    write_atomically(out / f"{part}.yaml", f"{part}: !new:{kind}\n{lines}".encode())
     size = file.stat().st_size / 1e6
-    yield f"{file}: step {content['step']}, {size:.1f} MB"
+    return f"{file}: step {content['step']}, {size:.1f} MB"

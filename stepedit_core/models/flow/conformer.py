@@ -60,7 +60,8 @@ class RelativePositions:
         reach = max(queries, keys)
         table = self._tables.get((like.device, like.dtype))
         if table is None or len(table) < 2 * reach - 1:
-            table = self._make(max(reach, 1024)).to(device=like.device, dtype=like.dtype)
+            with torch.inference_mode(False):  # training may use what generating has made
+                table = self._make(max(reach, 1024)).to(device=like.device, dtype=like.dtype)
             self._tables[like.device, like.dtype] = table
         zero = len(table) // 2
         return table[zero - (keys - 1) : zero + queries]

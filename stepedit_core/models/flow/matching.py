@@ -12,16 +12,25 @@ from torch import Tensor, nn
 from stepedit_core.errors import EngineError
 from stepedit_core.models.flow.dit import DiT, DiTCache
 
-__all__ = ["CausalConditionalCFM", "FlowCache", "euler_steps"]
+__all__ = ["CausalConditionalCFM", "FlowCache", "cosine_times", "euler_steps"]
 
 FlowCache = list[DiTCache]
 """A stream's past, one entry per solver step."""
 
 
+def cosine_times(progress: Tensor) -> Tensor:
+    """Return the solver's times ``1 - cos(pi/2 * progress)``: steps are small where it begins.
+
+    Args:
+        progress: float, 0 to 1, any shape.
+    """
+    return 1 - torch.cos(progress * 0.5 * torch.pi)
+
+
 def euler_steps(count: int) -> list[tuple[float, float]]:
     """Return (time, step length) of every Euler step on the cosine schedule.
 
-    Times are ``1 - cos(pi/2 * k / count)``. The time is summed up in float32 and each step ends
+    Times are `cosine_times` of ``k / count``. The time is summed up in float32 and each step ends
     where the schedule says, as the public solver does it.
 
     Raises:
@@ -29,7 +38,7 @@ def euler_steps(count: int) -> list[tuple[float, float]]:
     """
     if count < 1:
         raise EngineError(f"decoder: n_steps must be at least 1, not {count}")
-    grid = 1 - torch.cos(torch.linspace(0, 1, count + 1) * 0.5 * torch.pi)
+    grid = cosine_times(torch.linspace(0, 1, count + 1))
     steps: list[tuple[float, float]] = []
     time, length = grid[0], grid[1] - grid[0]
     for index in range(1, count + 1):

@@ -67,6 +67,7 @@ class CausalMaskedDiffWithXvec(nn.Module):
         output_type: str = "mel",
         vocab_size: int = 5121,
         start_from_mean: bool = False,
+        aligned_reference: bool = False,
     ) -> None:
         """Put the parts together.
 
@@ -82,6 +83,9 @@ class CausalMaskedDiffWithXvec(nn.Module):
             start_from_mean: add the encoder's mel prediction to the starting noise, so that the
                 solver only has to travel the rest; for models trained that way. The public
                 checkpoint is not.
+            aligned_reference: lay the reference's mel on its tokens' time grid from where they
+                begin, as the training stage does. Without it the whole mel is resized to their
+                length, as in the public system.
 
         Raises:
             ValueError: if ``output_type`` is not ``mel``.
@@ -91,15 +95,12 @@ class CausalMaskedDiffWithXvec(nn.Module):
             raise ValueError(f"output_type {output_type!r} is not supported, only 'mel'")
         self.bins, self.speaker_size = output_size, spk_embed_dim
         self.input_size, self.vocab_size = input_size, vocab_size
-        self.start_from_mean = start_from_mean
+        self.start_from_mean, self.aligned_reference = start_from_mean, aligned_reference
         self.input_embedding = input_embedding
         self.spk_embed_affine_layer = nn.Linear(spk_embed_dim, output_size)
         self.encoder = encoder
         self.encoder_proj = nn.Linear(encoder.width, output_size)
         self.decoder = decoder
-
-    aligned_reference = False
-    """The reference's mel is resized to its tokens' length, as in the public system."""
 
     @property
     def factor(self) -> int:

@@ -27,7 +27,7 @@ from stepedit_train.data.codes import cached_tokenizer, tokenizer_hash
 from stepedit_train.mel.origins import write_origins
 from stepedit_train.mel.sources import Heard, PairRows, recordings
 from stepedit_train.mel.store import SPEAKERS, Spoken, store_path, write_store
-from stepedit_train.mel.voices import embed_voices
+from stepedit_train.mel.voices import Embed, embed_voices, voices_by
 from stepedit_train.settings import Settings, resolve_path
 
 __all__ = ["MelDataSettings", "make_mel_data"]
@@ -53,6 +53,9 @@ class MelDataSettings(Settings):
     """Longer utterances of pairs are left out; longer recordings are cut into crops later."""
     voices: int = Field(default=4, ge=1)
     """Recordings of each speaker that a speaker vector is made of."""
+    speaker: Path | None = None
+    """Decoder folder whose speaker encoder makes the vectors, such as that of the public
+    checkpoint; None: Resemblyzer."""
 
 
 def grid_mel(samples: npt.NDArray[np.float32], rate: int, codes: DualCodes) -> torch.Tensor:
@@ -106,11 +109,11 @@ class _Voices:
                 self._found[facts.speaker] += 1
                 self._chosen.append(one)
 
-    def embed(self) -> dict[str, npt.NDArray[np.float32]]:
+    def embed(self, by: Embed) -> dict[str, npt.NDArray[np.float32]]:
         """Return the vectors of each speaker, ``(recordings, size)``; only now are they read."""
         vectors: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in self._found}
         for one in self._chosen:  # in the order of the files, so that each is read once
-            vectors[one.facts.speaker].append(embed_voices([one.sound()])[0])
+            vectors[one.facts.speaker].append(by([one.sound()])[0])
         return {speaker: np.stack(found) for speaker, found in sorted(vectors.items())}
 
 
@@ -142,6 +145,8 @@ def make_mel_data(settings: MelDataSettings) -> Iterator[str]:
         yield f"{name}: {len(heard)} utterances in {time.monotonic() - begun:.0f} s"
     for pairs in settings.pairs:
         write_origins(out, resolve_path(settings, pairs))
-    vectors = voices.embed()
+    speaker = settings.speaker
+    by = embed_voices if speaker is None else voices_by(resolve_path(settings, speaker))
+    vectors = voices.embed(by)
     replace_file(out / SPEAKERS, lambda partial: save_file(vectors, partial))
     yield f"{len(vectors)} speakers"

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stepedit_core.models.flow.referenced import FACTOR
 from stepedit_train.mel.batches import FloatArray, Parts, RowArray, after_gap, gap_of
 from stepedit_train.mel.noise import disturb_places, disturb_rows, keep_source, mislead_rows
+from stepedit_train.mel.rules import ExampleSettings
 from stepedit_train.mel.store import MelStore
 from stepedit_train.seeds import rng_of
 from stepedit_train.semantic.model import LEVELS
-
-if TYPE_CHECKING:
-    from stepedit_train.mel.stage import MelSettings
 
 __all__ = ["Example", "ExampleMaker", "examples_of"]
 
@@ -35,7 +32,7 @@ class Example:
     kind: str
 
 
-def examples_of(store: MelStore, settings: MelSettings, split: str) -> list[Example]:
+def examples_of(store: MelStore, settings: ExampleSettings, split: str) -> list[Example]:
     """Return the examples of a split, a seeded part of the pairs turned round."""
     examples: list[Example] = []
     rng = rng_of(settings.seed, "examples", split)
@@ -45,9 +42,9 @@ def examples_of(store: MelStore, settings: MelSettings, split: str) -> list[Exam
             continue
         if item.role == "source":
             source[item.family, item.id] = index
-            is_noisy = item.family in settings.spoilt and split == "train"
-            if is_noisy and rng.random() < settings.noisy:
-                examples.append(Example(index, index, "self"))
+            share = settings.noisy if split == "train" else 1.0
+            if item.family in settings.spoilt and rng.random() < share:
+                examples.append(Example(index, index, "noisy"))
         elif item.role == "target":
             a, b = source[item.family, item.id], index
             if split == "train" and item.family not in settings.one_way:
@@ -80,9 +77,9 @@ class ExampleMaker:
         store: utterances.
     """
 
-    def __init__(self, settings: MelSettings, store: MelStore) -> None:
+    def __init__(self, settings: ExampleSettings, store: MelStore) -> None:
         self.settings, self.store = settings, store
-        self.numbers = {label: n for n, label in enumerate(settings.sizes.labels, start=1)}
+        self.numbers = {label: n for n, label in enumerate(settings.labels, start=1)}
         self.by_speaker: dict[tuple[str, str], list[int]] = defaultdict(list)
         for index, item in enumerate(store.items):
             if item.role == "plain":
@@ -113,7 +110,8 @@ class ExampleMaker:
         places, labels = self._told(example, chosen, len(rows), rng if disturbed else None)
         if disturbed and example.kind in own.spoilt and rng.random() < own.spoil:
             rows = keep_source(rows, prompt, places, rng)
-        if disturbed and chosen != example.target and np.isfinite(places).any():
+        is_answer = chosen != example.target or labels.any()
+        if disturbed and is_answer and np.isfinite(places).any():
             rows = mislead_rows(rows, rng) if rng.random() < own.mislead else rows
         start = 3 * int(rng.integers(0, max(0, len(rows) - own.max_rows) // 3 + 1))
         stop = start + own.max_rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stepedit_train.exporting import PartExportSettings, export_part
+from stepedit_train.exporting import PartExportSettings, entry_of, export_part
 from stepedit_train.mel.stage import CRITIC, MelSizes
 
 __all__ = ["MelExportSettings", "export_mel"]
@@ -22,4 +22,5 @@ class MelExportSettings(PartExportSettings):
 def export_mel(settings: MelExportSettings) -> Iterator[str]:
     """Write ``flow.safetensors`` and ``flow.yaml``; raises as `export_part` does."""
     sizes = settings.sizes
-    yield from export_part(settings, sizes, sizes.build(), "mel", "flow", CLASS, CRITIC)
+    entry = entry_of(CLASS, sizes)
+    yield from export_part(settings, entry, sizes.build(), "mel", "flow", CRITIC)

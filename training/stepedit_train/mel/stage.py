@@ -55,6 +55,9 @@ class MelSizes(Settings):
     """Of labels: dB that a made mel may be below the reference's in speech and in pauses, and above
     it. Training does not need them."""
 
+    labels_again: bool = False
+    """Whether each block is told the label too, not the first alone."""
+
     def build(self) -> ReferencedMelDecoder:
         """Return a fresh decoder."""
         return ReferencedMelDecoder(**self.model_dump(exclude={"base"}))
@@ -92,8 +95,8 @@ class MelSettings(LoopSettings):
     spoil: float = Field(default=0.0, ge=0, le=1)
     """How often."""
     noisy: float = Field(default=0.0, ge=0, le=1)
-    """Part of the sources of those families that are also their own target: not every edit
-    is to take noise away."""
+    """Part of the sources of those families that are also their own target: noise is to go
+    where that is asked, and nowhere else."""
     mislead: float = Field(default=0.0, ge=0, le=1)
     """How often stretches of pairs whose places are told get codes of other places."""
     clean: float = Field(default=0.0, ge=0, le=1)
@@ -116,6 +119,11 @@ class MelSettings(LoopSettings):
     """Factor of its learning rate."""
     dev_items: int = Field(default=24, ge=1)
     """Examples of each kind that validation looks at."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Edits that are told apart."""
+        return self.sizes.labels
 
 
 class MelTask(Task):

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+import torch.nn.functional as F
 
 from stepedit_core.errors import MissingDependencyError
+from stepedit_core.models.preprocess import limit_peak
+from stepedit_core.models.speaker import load_speaker
 from stepedit_core.models.speaker_ge2e import prepare_voice
 
-__all__ = ["embed_voices"]
+__all__ = ["Embed", "embed_voices", "voices_by"]
+
+Embed = Callable[[Sequence[tuple[npt.NDArray[np.float32], int]]], npt.NDArray[np.float32]]
+"""Recordings, each float32 samples and Hz, to their vectors."""
 
 
 @lru_cache(maxsize=1)
@@ -37,3 +45,25 @@ def embed_voices(
     heard = [prepare_voice(samples, rate) for samples, rate in recordings]
     vectors = [_encoder().embed_utterance(signal) for signal in heard]
     return np.stack(vectors).astype(np.float32)
+
+
+def voices_by(folder: Path) -> Embed:
+    """Return what makes unit vectors, ``(recordings, size)``, by a decoder's speaker encoder.
+
+    Args:
+        folder: decoder folder with ``campplus.onnx`` or ``resemblyzer.safetensors``; read and
+            used as the engine does it.
+
+    Raises:
+        CheckpointError: if it holds none or two of them, or a damaged one.
+    """
+    encoder = load_speaker(folder)
+
+    def embed(
+        recordings: Sequence[tuple[npt.NDArray[np.float32], int]],
+    ) -> npt.NDArray[np.float32]:
+        found = [encoder.embed(limit_peak(samples), rate)[0] for samples, rate in recordings]
+        vectors: npt.NDArray[np.float32] = F.normalize(torch.stack(found), dim=1).numpy()
+        return vectors
+
+    return embed

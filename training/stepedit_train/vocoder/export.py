@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stepedit_train.exporting import PartExportSettings, export_part
+from stepedit_train.exporting import PartExportSettings, entry_of, export_part
 from stepedit_train.vocoder.sizes import VocoderSizes
 
 __all__ = ["VocoderExportSettings", "export_vocoder"]
@@ -22,4 +22,5 @@ class VocoderExportSettings(PartExportSettings):
 def export_vocoder(settings: VocoderExportSettings) -> Iterator[str]:
     """Write ``hift.safetensors`` and ``hift.yaml``; raises as `export_part` does."""
     sizes = settings.sizes
-    yield from export_part(settings, sizes, sizes.build(), "vocoder", "hift", CLASS)
+    entry = entry_of(CLASS, sizes)
+    yield from export_part(settings, entry, sizes.build(), "vocoder", "hift")
