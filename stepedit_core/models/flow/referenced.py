@@ -256,8 +256,9 @@ class ReferencedMelDecoder(nn.Module):
 
     def _told(self, origins: Sequence[Origin | None], rows: Sequence[int]) -> Told:
         """Return places and labels of rows, as far as they were taught."""
-        places = None if self.told is None else places_told(origins, rows)
-        labels = None if self.labels is None else labels_told(origins, rows, self.labels.names)
+        taught = None if self.labels is None else self.labels.names
+        places = None if self.told is None else places_told(origins, rows, taught)
+        labels = None if taught is None else labels_told(origins, rows, taught)
         return Told(*(None if one is None else one.to(self.device) for one in (places, labels)))
 
     @torch.inference_mode()
@@ -273,9 +274,8 @@ class ReferencedMelDecoder(nn.Module):
         origin: Origin | None = None,
     ) -> ReferencedStreamCache:
         """Look at the reference once; arguments as of `CausalMaskedDiffWithXvec.open_stream`."""
-        device, length = self.device, torch.tensor([len(prompt_rows)])
-        given = (prompt_rows[None], length, prompt_mel[None], speaker[None])
-        return ReferencedStreamCache(self._look(*(one.to(device) for one in given)), origin)
+        given = (prompt_rows, torch.tensor(len(prompt_rows)), prompt_mel, speaker)
+        return ReferencedStreamCache(self._look(*(x[None].to(self.device) for x in given)), origin)
 
     @torch.inference_mode()
     def generate_chunk(

@@ -54,12 +54,16 @@ class Told(NamedTuple):
         return Told(*(None if one is None else one[:, row:] for one in self))
 
 
-def places_told(origins: Sequence[Origin | None], rows: Sequence[int]) -> Tensor | None:
+def places_told(
+    origins: Sequence[Origin | None], rows: Sequence[int], taught: Sequence[str] | None = None
+) -> Tensor | None:
     """Return the places of rows, float32 ``(batch, most rows)``, NaN where not known.
 
     Args:
         origins: of each utterance; None where nothing is known.
         rows: of each utterance; an origin's further ones are left out, missing ones not known.
+        taught: labels that the decoder was taught. What other edits made is not placed: the
+            source's sound may be what they are to change. None: all of them.
 
     Returns:
         None if nothing is known of any.
@@ -71,6 +75,8 @@ def places_told(origins: Sequence[Origin | None], rows: Sequence[int]) -> Tensor
         places = torch.full((count,), torch.nan)
         if one is not None and one.places is not None:
             known = torch.from_numpy(np.array(one.places[:count], dtype=np.float32))
+            if one.label and taught is not None and one.label not in taught:
+                known[_made(one, len(known))] = torch.nan
             places[: len(known)] = known
         told.append(places)
     return pad_sequence(told, batch_first=True, padding_value=torch.nan)
@@ -93,11 +99,19 @@ def labels_told(
     told = []
     for one, number, count in zip(origins, given, rows, strict=True):
         labels = torch.full((count,), number)
-        if one is not None and one.made is not None:
-            made = torch.from_numpy(np.repeat(one.made, SEMANTIC_PER_GROUP)[:count])
-            labels[: len(made)] *= made
+        if one is not None:
+            labels *= _made(one, count)
         told.append(labels)
     return pad_sequence(told, batch_first=True)
+
+
+def _made(origin: Origin, count: int) -> Tensor:
+    """Return which rows the edit may have changed, bool ``(count,)``."""
+    made = torch.ones(count, dtype=torch.bool)
+    if origin.made is not None:
+        known = torch.from_numpy(np.repeat(origin.made, SEMANTIC_PER_GROUP)[:count])
+        made[: len(known)] = known
+    return made
 
 
 def frames_told(places: Tensor) -> Tensor:
