@@ -23,6 +23,7 @@ from stepedit_train.flow.start import take_weights
 from stepedit_train.journal import read_journal
 from stepedit_train.mel.batches import Parts
 from stepedit_train.mel.store import MelStore
+from stepedit_train.precision import arithmetic
 from stepedit_train.settings import check_settings
 from torch import Tensor, nn
 
@@ -196,6 +197,19 @@ def test_padding_and_references_do_not_count() -> None:
         values = torch.stack([getattr(one, name) for one in alone])
         expected = float((values * torch.tensor(weights)).sum() / sum(weights))
         assert float(getattr(found, name)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_half_arithmetic_gives_nearly_the_same_errors() -> None:
+    flow = network(start_from_mean=True)
+    batch = draw_batch([parts(6, 3), parts(9, 12, seed=1)], torch.Generator().manual_seed(0), 0.0)
+    with torch.no_grad():
+        whole = flow_errors(flow, batch, 1e-6)
+        with arithmetic("bfloat16", torch.device("cpu")):
+            half = flow_errors(flow, batch, 1e-6)
+    for name in ("flow", "mean", "prompt"):
+        one, other = getattr(half, name), getattr(whole, name)
+        assert one.dtype == torch.float32 and one != other
+        assert float(one) == pytest.approx(float(other), rel=0.05)
 
 
 def test_no_gradient_goes_through_the_start() -> None:

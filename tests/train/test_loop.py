@@ -15,6 +15,7 @@ import torch
 from stepedit_train.checkpoints import latest_checkpoint, read_checkpoint
 from stepedit_train.journal import Journal, read_journal
 from stepedit_train.loop import learning_rate
+from stepedit_train.precision import is_half
 
 from stepedit_core.errors import CheckpointError, StepeditError
 from tests.train import small_run
@@ -53,6 +54,26 @@ def test_the_loss_falls_and_a_finished_run_does_nothing(tmp_path: Path) -> None:
     before = (tmp_path / "log.jsonl").read_bytes()
     assert small_run.run(tmp_path, steps=120) == 120
     assert (tmp_path / "log.jsonl").read_bytes() == before
+
+
+def test_half_arithmetic_learns_with_float32_weights(tmp_path: Path) -> None:
+    half, whole = tmp_path / "half", tmp_path / "whole"
+    for out, precision in ((half, "bfloat16"), (whole, "float32")):
+        small_run.run(out, steps=120, precision=precision)
+    losses = [entry["loss"] for entry in read_journal(half) if entry["part"] == "train"]
+    assert curve(half) != curve(whole) and sum(losses[-5:]) < 0.3 * sum(losses[:5])
+    end = latest_checkpoint(half / "checkpoints")
+    assert end is not None
+    assert {weight.dtype for weight in read_checkpoint(end)["model"].values()} == {torch.float32}
+    with pytest.raises(CheckpointError, match="other settings"):
+        small_run.run(half, steps=120)
+
+
+def test_without_an_accelerator_auto_is_float32(tmp_path: Path) -> None:
+    assert not is_half("auto", torch.device("cpu")) and is_half("bfloat16", torch.device("cpu"))
+    for precision in ("auto", "float32"):
+        small_run.run(tmp_path / precision, steps=5, precision=precision, device="cpu")
+    assert curve(tmp_path / "auto") == curve(tmp_path / "float32")
 
 
 def test_a_run_does_not_go_on_with_other_settings(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.models.chat import MAX_TOKENS
 from stepedit_core.models.folder_sampling import SAMPLING
 from stepedit_core.models.layout import DECODER_FOLDER, TOKENIZER_NAME
+from stepedit_core.models.parts import pick_device
 from stepedit_core.models.step1 import load_step1
+from stepedit_train.precision import Precision, is_half
 from stepedit_train.settings import Settings, resolve_path
 from stepedit_train.sft.mixture import PackedBatches
 from stepedit_train.sft.replay import REPLAY
@@ -73,7 +75,7 @@ class LanguageModelSettings(Settings):
     """Largest norm of the gradient."""
     gradient_checkpointing: bool = True
     """Compute activations again in the backward pass, to save memory."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
     """Of the arithmetic; weights stay float32. ``auto`` is bfloat16 where an accelerator has it."""
     dev_share: float = Field(default=0.02, ge=0, lt=1)
     """Part of the speakers that is kept for validation."""
@@ -122,13 +124,6 @@ def complete_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def _has_bfloat16(settings: LanguageModelSettings) -> bool:
-    if settings.precision != "auto":
-        return settings.precision == "bfloat16"
-    is_accelerated = settings.device == "auto" and torch.cuda.is_available()
-    return is_accelerated and torch.cuda.is_bf16_supported()
-
-
 def training_arguments(
     settings: LanguageModelSettings, out: Path, steps: int, *, has_dev: bool
 ) -> Any:
@@ -155,7 +150,7 @@ def training_arguments(
         weight_decay=settings.weight_decay,
         adam_beta2=settings.beta2,
         max_grad_norm=settings.clip,
-        bf16=_has_bfloat16(settings),
+        bf16=is_half(settings.precision, pick_device(settings.device)),
         use_cpu=settings.device == "cpu",
         seed=settings.seed,
         data_seed=settings.seed,

@@ -30,6 +30,7 @@ from stepedit_train.checkpoints import (
     save_checkpoint,
 )
 from stepedit_train.journal import Journal
+from stepedit_train.precision import Precision, arithmetic
 from stepedit_train.settings import Settings, resolve_path
 
 __all__ = ["LoopSettings", "Losses", "Task", "learning_rate", "run_loop"]
@@ -72,6 +73,8 @@ class LoopSettings(Settings):
     """Write TensorBoard events beside the JSON lines."""
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
+    precision: Precision = "float32"
+    """Of the losses' arithmetic; ``auto`` is bfloat16 where an accelerator has it."""
 
 
 # What may differ between a run and its continuation without changing the curve.
@@ -182,13 +185,16 @@ def _take_means(progress: Progress) -> dict[str, float]:
     return means
 
 
-def _update(task: Task, optimizer: torch.optim.Optimizer, batch: Any, clip: float) -> Losses:
+def _update(
+    task: Task, optimizer: torch.optim.Optimizer, batch: Any, settings: LoopSettings
+) -> Losses:
     """Take one step and return the losses before it."""
     task.model.train()
-    losses = task.loss(batch)
+    with arithmetic(settings.precision, task.device):
+        losses = task.loss(batch)
     optimizer.zero_grad(set_to_none=True)
     losses.total.backward()  # type: ignore[no-untyped-call]
-    norm = nn.utils.clip_grad_norm_(task.model.parameters(), clip)
+    norm = nn.utils.clip_grad_norm_(task.model.parameters(), settings.clip)
     is_finite = bool(torch.isfinite(norm))
     if is_finite:
         optimizer.step()
@@ -200,7 +206,9 @@ def _update(task: Task, optimizer: torch.optim.Optimizer, batch: Any, clip: floa
 
 def curve_settings(settings: LoopSettings, data: str = "") -> str:
     """Return as JSON what the loss curve depends on: settings, and a hash of the data."""
-    return json.dumps(settings.model_dump(mode="json", exclude=_FREE) | {"data": data})
+    # Unsaid where it is usual, so that runs from before there was a choice go on.
+    usual = {"precision"} if settings.precision == "float32" else set()
+    return json.dumps(settings.model_dump(mode="json", exclude=_FREE | usual) | {"data": data})
 
 
 def run_loop(
@@ -263,7 +271,7 @@ def _steps(
         rate = learning_rate(progress.step, settings)
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("pace", 1.0)
-        losses = _update(task, optimizer, task.batch(indices, progress.step), settings.clip)
+        losses = _update(task, optimizer, task.batch(indices, progress.step), settings)
         _add_figures(progress, losses.parts)
         progress.step += 1
         progress.position = after
