@@ -6,13 +6,18 @@ from pathlib import Path
 
 import click
 
-from stepedit_train.stages import STAGES, run_stage
+from stepedit_train.stages import STAGES, run_stage, settings_of
 
 __all__ = ["train"]
 
 
-@click.command(short_help="Train one stage of a model, resumable.")
-@click.argument("stage", type=click.Choice(tuple(STAGES)))
+_WIDTH = max(map(len, STAGES))
+_LIST = "\n".join(f"{name:{_WIDTH}}  {stage.what}" for name, stage in STAGES.items())
+
+
+@click.command(short_help="Train one stage of a model, resumable.", epilog=f"\b\nStages:\n{_LIST}")
+@click.argument("stage", type=click.Choice(tuple(STAGES)), metavar="STAGE")
+@click.option("--explain", is_flag=True, help="Print the stage's settings as commented TOML.")
 @click.option("--config", type=click.Path(path_type=Path), help="Settings of the stage, as TOML.")
 @click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="Change a setting.")
 @click.option("--edits", metavar="NAME[,NAME]", help="sft: add these edits to a trained model.")
@@ -32,6 +37,7 @@ __all__ = ["train"]
 )
 def train(
     stage: str,
+    explain: bool,
     config: Path | None,
     given: tuple[str, ...],
     edits: str | None,
@@ -49,8 +55,13 @@ def train(
     stepedit train data --config training/configs/embedded/data.toml
     stepedit train sft --config training/configs/sft.toml --set steps=500
     stepedit train sft --edits my_edit --base embedded --pairs pairs --out my-model
+    stepedit train flow --explain > flow.toml      # all settings of a stage, with comments
     """  # noqa: D301 -- click reads the backspace as "keep these lines"
-    if edits is None:
+    if explain:
+        from stepedit_train.explaining import explain as lines_of
+
+        lines = lines_of(settings_of(stage))
+    elif edits is None:
         if config is None:
             raise click.UsageError("give --config FILE (or, for sft, --edits NAME)")
         lines = run_stage(stage, config, given)

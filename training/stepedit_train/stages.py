@@ -5,37 +5,159 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
 
 from stepedit_core.errors import StepeditError
-from stepedit_train.settings import load_settings
+from stepedit_train.settings import Settings, load_settings
 
-__all__ = ["STAGES", "run_stage"]
+__all__ = ["STAGES", "Stage", "run_stage", "settings_of"]
+
+
+class Stage(NamedTuple):
+    """One stage.
+
+    Attributes:
+        module: below this package.
+        settings: name of the class of its settings there.
+        function: name of what runs it there.
+        what: it does, in a few words.
+    """
+
+    module: str
+    settings: str
+    function: str
+    what: str
+
 
 # Modules are named, not imported: most of them need torch, and one of them runs.
-STAGES: dict[str, tuple[str, str, str]] = {
-    "data": ("data.stage", "DataSettings", "make_cache"),
-    "validation-speech": ("data.held", "HeldSettings", "write_manifest"),
-    "pieces": ("data.pieces", "PiecesSettings", "make_pieces"),
-    "synthesise": ("synthesis.stage", "SynthesisSettings", "synthesise"),
-    "linguistic": ("linguistic.stage", "LinguisticSettings", "train_linguistic"),
-    "linguistic-codebook": ("linguistic.codebook", "CodebookSettings", "make_codebook"),
-    "semantic": ("semantic.stage", "SemanticSettings", "train_semantic"),
-    "semantic-export": ("semantic.export", "SemanticExportSettings", "export_semantic"),
-    "vocoder": ("vocoder.stage", "VocoderSettings", "train_vocoder"),
-    "vocoder-export": ("vocoder.export", "VocoderExportSettings", "export_vocoder"),
-    "mel-data": ("mel.data", "MelDataSettings", "make_mel_data"),
-    "mel": ("mel.stage", "MelSettings", "train_mel"),
-    "mel-export": ("mel.export", "MelExportSettings", "export_mel"),
-    "flow": ("flow.stage", "FlowSettings", "train_flow"),
-    "flow-export": ("flow.export", "FlowExportSettings", "export_flow"),
-    "llm-base": ("sft.base", "BaseSettings", "make_base"),
-    "pretrain": ("pretrain.stage", "PretrainSettings", "train_pretrain"),
-    "replay": ("sft.replay", "ReplaySettings", "make_replay"),
-    "sft": ("sft.stage", "SftSettings", "train_sft"),
-    "assemble": ("assembly.stage", "AssembleSettings", "assemble"),
-    "card": ("assembly.stage", "AssembleSettings", "make_card"),
+STAGES: dict[str, Stage] = {
+    "data": Stage(
+        "data.stage",
+        "DataSettings",
+        "make_cache",
+        "decode corpora into a cache of audio, phones, codes, voices and pitch",
+    ),
+    "validation-speech": Stage(
+        "data.held", "HeldSettings", "write_manifest", "write a manifest of the validation speakers"
+    ),
+    "pieces": Stage(
+        "data.pieces",
+        "PiecesSettings",
+        "make_pieces",
+        "cut cached recordings into a corpus of utterances",
+    ),
+    "synthesise": Stage(
+        "synthesis.stage",
+        "SynthesisSettings",
+        "synthesise",
+        "have sentences spoken by free text-to-speech voices",
+    ),
+    "linguistic": Stage(
+        "linguistic.stage",
+        "LinguisticSettings",
+        "train_linguistic",
+        "teach the linguistic encoder phones",
+    ),
+    "linguistic-codebook": Stage(
+        "linguistic.codebook",
+        "CodebookSettings",
+        "make_codebook",
+        "fit its k-means and write a tokenizer folder",
+    ),
+    "semantic": Stage(
+        "semantic.stage",
+        "SemanticSettings",
+        "train_semantic",
+        "teach the semantic encoder and its quantiser",
+    ),
+    "semantic-export": Stage(
+        "semantic.export",
+        "SemanticExportSettings",
+        "export_semantic",
+        "write it as ONNX into the tokenizer folder",
+    ),
+    "vocoder": Stage(
+        "vocoder.stage", "VocoderSettings", "train_vocoder", "teach the vocoder to speak mels"
+    ),
+    "vocoder-export": Stage(
+        "vocoder.export",
+        "VocoderExportSettings",
+        "export_vocoder",
+        "write its weights for a decoder folder",
+    ),
+    "mel-data": Stage(
+        "mel.data",
+        "MelDataSettings",
+        "make_mel_data",
+        "lay the mels of recordings and pairs on their codes",
+    ),
+    "mel": Stage(
+        "mel.stage",
+        "MelSettings",
+        "train_mel",
+        "teach the mel decoder that looks into its reference",
+    ),
+    "mel-export": Stage(
+        "mel.export", "MelExportSettings", "export_mel", "write its weights for a decoder folder"
+    ),
+    "flow": Stage(
+        "flow.stage",
+        "FlowSettings",
+        "train_flow",
+        "teach the decoder of the public checkpoint by flow matching",
+    ),
+    "flow-export": Stage(
+        "flow.export", "FlowExportSettings", "export_flow", "write its weights for a decoder folder"
+    ),
+    "llm-base": Stage(
+        "sft.base", "BaseSettings", "make_base", "write a language model of random weights"
+    ),
+    "pretrain": Stage(
+        "pretrain.stage",
+        "PretrainSettings",
+        "train_pretrain",
+        "teach the language model text, codes, and both",
+    ),
+    "replay": Stage(
+        "sft.replay",
+        "ReplaySettings",
+        "make_replay",
+        "write the rows that keep a model from forgetting",
+    ),
+    "sft": Stage(
+        "sft.stage",
+        "SftSettings",
+        "train_sft",
+        "fine-tune the language model on pairs; with --edits, add edits",
+    ),
+    "assemble": Stage(
+        "assembly.stage", "AssembleSettings", "assemble", "join the parts into one engine folder"
+    ),
+    "card": Stage(
+        "assembly.stage",
+        "AssembleSettings",
+        "make_card",
+        "put measured figures into that folder and its card",
+    ),
 }
-"""Module below this package, class of the settings, and function, by stage."""
+
+
+def settings_of(stage: str) -> type[Settings]:
+    """Return the class of a stage's settings; raises StepeditError for an unknown stage."""
+    found = _known(stage)
+    kind: type[Settings] = getattr(_module(found), found.settings)
+    return kind
+
+
+def _known(stage: str) -> Stage:
+    if stage not in STAGES:
+        raise StepeditError(f"there is no training stage {stage!r}")
+    return STAGES[stage]
+
+
+def _module(stage: Stage) -> ModuleType:
+    return importlib.import_module(f"stepedit_train.{stage.module}")
 
 
 def run_stage(stage: str, config: Path, given: Iterable[str] = ()) -> Iterator[str]:
@@ -49,8 +171,5 @@ def run_stage(stage: str, config: Path, given: Iterable[str] = ()) -> Iterator[s
     Raises:
         StepeditError: if a setting is wrong or the stage cannot be run.
     """
-    if stage not in STAGES:
-        raise StepeditError(f"there is no training stage {stage!r}")
-    name, settings, function = STAGES[stage]
-    module = importlib.import_module(f"stepedit_train.{name}")
-    yield from getattr(module, function)(load_settings(getattr(module, settings), config, given))
+    function = getattr(_module(_known(stage)), STAGES[stage].function)
+    yield from function(load_settings(settings_of(stage), config, given))
