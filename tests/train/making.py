@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from stepedit_pairs.shards import row_of, write_shard
@@ -101,3 +105,16 @@ def make_pairs(folder: Path, edits: list[Edit], *, with_codes: bool = True) -> P
         )
     write_shard(folder, 0, rows)
     return folder
+
+
+def asking_to_stop(call: Callable[..., Any], at: int) -> Callable[..., Any]:
+    """Return a function that sends SIGTERM to this process when it is called for that time."""
+    calls = []
+
+    def asking(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        if len(calls) == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return call(*args, **kwargs)
+
+    return asking

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -35,7 +34,7 @@ from stepedit_core.models.step1 import Step1Config, Step1ForCausalLM, load_step1
 from stepedit_core.models.text import ByteTokenizer, TextTokenizer
 from stepedit_core.registry import Registry
 from tests.toy_edits import Hiss
-from tests.train.making import codes, make_pairs
+from tests.train.making import asking_to_stop, codes, make_pairs
 
 BYTES = ByteTokenizer()
 BOS, EOT, AUDIO = BYTES.bos_id, BYTES.eot_id, BYTES.audio_base_id
@@ -370,17 +369,11 @@ def test_sigterm_ends_a_run_with_a_checkpoint(
 ) -> None:
     make_all(tmp_path)
     list(train_pretrain(settings(tmp_path)))
-    out, plain, taken = tmp_path / "stopped", stage.collate, []
-
-    def asking(*args: Any, **kwargs: Any) -> Any:
-        taken.append(1)
-        if len(taken) == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return plain(*args, **kwargs)
+    out = tmp_path / "stopped"
 
     before = signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "collate", asking)
+        patch.setattr(stage, "collate", asking_to_stop(stage.collate, 2))
         lines = list(train_pretrain(settings(tmp_path, out=out, dev_share=0.0)))
     assert "as asked" in lines[-1] and not (out / "model").exists()
     assert signal.getsignal(signal.SIGTERM) is before

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ from stepedit_core.models.text import ByteTokenizer, TextTokenizer
 from stepedit_core.registry import Registry
 from stepedit_core.testing import speech_like
 from tests.toy_edits import Gain, Hiss
-from tests.train.making import codes, make_pairs
+from tests.train.making import asking_to_stop, codes, make_pairs
 
 TOKENIZER = {"tokenizer_class": "ByteTokenizer", "audio_base_id": 324, "audio_count": 5120}
 
@@ -174,16 +172,10 @@ def test_sigterm_ends_a_run_with_a_checkpoint_to_go_on_from(
     make_model(tmp_path / "base")
     make_pairs(tmp_path / "pairs", [Hiss(amount="much")] * 3)
     list(train_sft(settings(tmp_path)))
-    out, plain, taken = tmp_path / "stopped", stage.collate, []
-
-    def asking(*args: Any, **kwargs: Any) -> Any:
-        taken.append(1)
-        if len(taken) == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return plain(*args, **kwargs)
+    out = tmp_path / "stopped"
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "collate", asking)
+        patch.setattr(stage, "collate", asking_to_stop(stage.collate, 2))
         lines = list(train_sft(settings(tmp_path, out=out)))
     assert "as asked" in lines[-1] and not (out / "model").exists()
     list(train_sft(settings(tmp_path, out=out)))

@@ -5,11 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import signal
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,6 +29,7 @@ from stepedit_train.checkpoints import (
 )
 from stepedit_train.journal import Journal
 from stepedit_train.precision import Precision, arithmetic
+from stepedit_train.requests import stop_requests
 from stepedit_train.settings import Settings, resolve_path
 
 __all__ = ["LoopSettings", "Losses", "Task", "learning_rate", "run_loop"]
@@ -157,21 +156,6 @@ def learning_rate(step: int, settings: LoopSettings) -> float:
     return last + (peak - last) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-@contextmanager
-def _stopping() -> Iterator[list[int]]:
-    """Collect requests to stop, so that a run ends with a checkpoint."""
-    asked: list[int] = []
-    try:
-        before = signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
-    except ValueError:  # not in the main thread: nobody can ask
-        yield asked
-        return
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _add_figures(progress: Progress, parts: Mapping[str, float]) -> None:
     for name, value in parts.items():
         progress.counts[name] = progress.counts.get(name, 0) + 1
@@ -239,7 +223,7 @@ def run_loop(
     progress = load_checkpoint(found, task.model, optimizer, frozen) if found else Progress()
     with (
         Journal(out, progress.step, tensorboard=settings.tensorboard) as journal,
-        _stopping() as asked,
+        stop_requests() as asked,
     ):
         before = progress.step
 
