@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,7 @@ def load_checkpoint(
         CheckpointError: if the file is damaged, or was made with other settings.
     """
     content = read_checkpoint(path)
-    if content["settings"] != settings:
+    if json.loads(content["settings"]) != json.loads(settings):
         raise CheckpointError(
             f"{path}: was made with other settings or other recordings; go on with those, or "
             "choose another out folder"

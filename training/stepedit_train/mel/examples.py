@@ -35,6 +35,7 @@ class Example:
 def examples_of(store: MelStore, settings: ExampleSettings, split: str) -> list[Example]:
     """Return the examples of a split, a seeded part of the pairs turned round."""
     examples: list[Example] = []
+    told = settings.told()
     rng = rng_of(settings.seed, "examples", split)
     source: dict[tuple[str, str], int] = {}
     for index, item in enumerate(store.items):
@@ -42,8 +43,8 @@ def examples_of(store: MelStore, settings: ExampleSettings, split: str) -> list[
             continue
         if item.role == "source":
             source[item.family, item.id] = index
-            share = settings.noisy if split == "train" else 1.0
-            if item.family in settings.spoilt and rng.random() < share:
+            share = told.noisy if split == "train" else 1.0
+            if item.family in told.spoilt and rng.random() < share:
                 examples.append(Example(index, index, "noisy"))
         elif item.role == "target":
             a, b = source[item.family, item.id], index
@@ -78,8 +79,8 @@ class ExampleMaker:
     """
 
     def __init__(self, settings: ExampleSettings, store: MelStore) -> None:
-        self.settings, self.store = settings, store
-        self.numbers = {label: n for n, label in enumerate(settings.labels, start=1)}
+        self.settings, self.told, self.store = settings, settings.told(), store
+        self.numbers = {label: n for n, label in enumerate(self.told.labels, start=1)}
         self.by_speaker: dict[tuple[str, str], list[int]] = defaultdict(list)
         for index, item in enumerate(store.items):
             if item.role == "plain":
@@ -108,11 +109,11 @@ class ExampleMaker:
         rows, mel = store.rows(example.target), store.mel(example.target)
         prompt, prompt_mel = store.rows(chosen), store.mel(chosen)
         places, labels = self._told(example, chosen, len(rows), rng if disturbed else None)
-        if disturbed and example.kind in own.spoilt and rng.random() < own.spoil:
+        if disturbed and example.kind in self.told.spoilt and rng.random() < self.told.spoil:
             rows = keep_source(rows, prompt, places, rng)
         is_answer = chosen != example.target or labels.any()
         if disturbed and is_answer and np.isfinite(places).any():
-            rows = mislead_rows(rows, rng) if rng.random() < own.mislead else rows
+            rows = mislead_rows(rows, rng) if rng.random() < self.told.mislead else rows
         start = 3 * int(rng.integers(0, max(0, len(rows) - own.max_rows) // 3 + 1))
         stop = start + own.max_rows
         rows, places, labels = rows[start:stop], places[start:stop], labels[start:stop]
@@ -164,7 +165,7 @@ class ExampleMaker:
             places = np.arange(rows, dtype=np.float32)
             # What has no noise is to be left as it is.
             is_clean = store.items[target].role == "plain"
-            if is_clean and rng is not None and rng.random() < self.settings.clean:
+            if is_clean and rng is not None and rng.random() < self.told.clean:
                 labels += self.numbers.get("denoise", 0)
         elif told is not None and example.reference is not None:
             places = told.places(rows)
@@ -173,7 +174,7 @@ class ExampleMaker:
             turned = store.told(reference)
             if turned is not None:
                 places = _turned(turned.places(store.items[reference].rows), rows)
-        if rng is not None and rng.random() < self.settings.untold:
+        if rng is not None and rng.random() < self.told.untold:
             places = None
         unknown = np.full(rows, np.nan, dtype=np.float32)
         return (unknown if places is None else places), labels

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,11 @@ from stepedit_core.models.convnext import time_mask
 from stepedit_core.models.flow.referenced import FACTOR, ReferencedMelDecoder
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import seed_everything
-from stepedit_train.loop import LoopSettings, Losses, Task, run_loop
+from stepedit_train.loop import Losses, Task, run_loop
 from stepedit_train.mel.batches import MelTrainBatch, stack_parts
 from stepedit_train.mel.critic import MelCritic
 from stepedit_train.mel.examples import ExampleMaker, examples_of
+from stepedit_train.mel.rules import ExampleSettings, ToldExamples
 from stepedit_train.mel.store import MelStore
 from stepedit_train.seeds import rng_of
 from stepedit_train.settings import Settings, resolve_path
@@ -54,7 +54,6 @@ class MelSizes(Settings):
     bounds: dict[str, tuple[float, float, float]] = Field(default_factory=dict)
     """Of labels: dB that a made mel may be below the reference's in speech and in pauses, and above
     it. Training does not need them."""
-
     labels_again: bool = False
     """Whether each block is told the label too, not the first alone."""
 
@@ -63,33 +62,11 @@ class MelSizes(Settings):
         return ReferencedMelDecoder(**self.model_dump(exclude={"base"}))
 
 
-class MelSettings(LoopSettings):
+class MelSettings(ExampleSettings):
     """Settings of the mel stage; the budget is in seconds of target and reference together."""
 
-    data: Path
-    """Folder that the mel-data stage made."""
-    out: Path
-    """Folder of the run."""
     sizes: MelSizes = MelSizes()
     """Of the network."""
-    self_share: float = Field(default=1.0, ge=0)
-    """Examples whose reference is the recording itself, for each recording."""
-    other_share: float = Field(default=1.0, ge=0)
-    """Examples whose reference is another recording of the speaker, for each recording."""
-    reverse: float = Field(default=0.3, ge=0, le=1)
-    """Part of the pairs that are learned from target to source."""
-    shares: dict[str, float] = Field(default_factory=dict)
-    """Examples for each pair of a family, where it is not one."""
-    one_way: tuple[str, ...] = ("denoise", "denoise_synthesised")
-    """Families whose source is nothing that anyone should want to make."""
-    max_rows: int = Field(default=100, ge=12)
-    """Longest target, rows of 40 ms."""
-    max_reference_rows: int = Field(default=150, ge=12)
-    """Longest reference."""
-    gap: float = Field(default=0.5, ge=0, le=1)
-    """How often a stretch of the reference is taken away, so that not everything is found."""
-    disturb: float = Field(default=0.5, ge=0, le=1)
-    """How often codes of the target are disturbed, as a language model's are wrong at times."""
     spoilt: tuple[str, ...] = ("denoise", "denoise_synthesised")
     """Families whose targets' codes are in part left as the source's, as models do."""
     spoil: float = Field(default=0.0, ge=0, le=1)
@@ -103,10 +80,6 @@ class MelSettings(LoopSettings):
     """Part of the examples with themselves as reference that are told to be denoised."""
     untold: float = Field(default=0.15, ge=0, le=1)
     """How often places are not told."""
-    gain_db: float = Field(default=6.0, ge=0)
-    """Levels of reference and target are changed together by up to this much."""
-    voice_noise: float = Field(default=0.05, ge=0)
-    """Deviation of the noise on the speaker vector, whose norm is 1."""
     delta_weight: float = Field(default=0.5, ge=0)
     """Of the absolute error of the frames' differences."""
     critic_weight: float = Field(default=0, ge=0)
@@ -117,13 +90,18 @@ class MelSettings(LoopSettings):
     """Channels of its first layer."""
     critic_pace: float = Field(default=1.0, gt=0)
     """Factor of its learning rate."""
-    dev_items: int = Field(default=24, ge=1)
-    """Examples of each kind that validation looks at."""
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Edits that are told apart."""
-        return self.sizes.labels
+    def told(self) -> ToldExamples:
+        """Return what examples are told of edits, and how that is spoilt."""
+        return ToldExamples(
+            self.sizes.labels,
+            self.spoilt,
+            self.spoil,
+            self.noisy,
+            self.mislead,
+            self.clean,
+            self.untold,
+        )
 
 
 class MelTask(Task):
