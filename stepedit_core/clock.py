@@ -43,7 +43,9 @@ def on_clock(audio: Utterance, start: float, seconds: float) -> tuple[Utterance,
     heard = max(total - before, loud[-1] + 1 if len(loud) else 0)
     samples = _faded(samples[:heard], rate)
     after = max(0, total - before - len(samples))
-    return audio.replace(samples=np.pad(samples, (before, after))), first / rate
+    decoded = audio.decoded and audio.decoded.beginning_at(first / rate)
+    timed = audio.replace(samples=np.pad(samples, (before, after)), decoded=decoded)
+    return timed, first / rate
 
 
 def _faded(samples: FloatArray, rate: int) -> FloatArray:

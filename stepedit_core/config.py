@@ -108,6 +108,10 @@ class EngineConfig(BaseModel):
     between, of 32-bit floats or of 16-bit integers depending on release and machine."""
     cache_size: int = Field(default=64, ge=0)
     """Utterances whose codes and reference features are kept."""
+    reuse_decoded: bool = True
+    """Begin an edit of the engine's own, untouched output with the codes and the mel that it was
+    decoded from, where the decoder's reference lies on its codes' grid as the embedded one's does.
+    False encodes its sound again, as the public system does for each edit."""
     sampling: SamplingConfig = SamplingConfig()
     """How codes are drawn."""
 

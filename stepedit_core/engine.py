@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -14,13 +13,14 @@ import torch
 
 from stepedit_core.codes import GROUP_SECONDS, DualCodes
 from stepedit_core.config import EngineConfig, SamplingConfig, engine_config
+from stepedit_core.decoded import Decoded
 from stepedit_core.edit import Edit, Route
 from stepedit_core.editing import Editing
 from stepedit_core.engines import GenerateRequest
 from stepedit_core.errors import EngineError
-from stepedit_core.models.cache import LruCache
-from stepedit_core.models.decoder import DecodeInput, Reference
+from stepedit_core.models.decoder import DecodeInput
 from stepedit_core.models.parts import EngineParts, load_parts
+from stepedit_core.models.sources import Sources
 from stepedit_core.models.stages import StageClock, StageTimes
 from stepedit_core.origin import Origin
 from stepedit_core.utterance import Utterance
@@ -44,9 +44,8 @@ class Engine(Editing):
         own = config.sampling.filled(parts.sampling)
         self.config = config.model_copy(update={"sampling": own})
         self._lock = threading.RLock()
-        self._codes: LruCache[DualCodes] = LruCache(config.cache_size)
-        self._features: LruCache[Any] = LruCache(config.cache_size)
         self._clock = StageClock()
+        self._sources = Sources(parts, self._clock, config.cache_size, reuse=config.reuse_decoded)
 
     # Loading -----------------------------------------------------------------------------
 
@@ -99,6 +98,7 @@ class Engine(Editing):
             "quantize": self.config.quantize,
             "prompt_encoding": self.parts.encoding,
             "weights": self.parts.fingerprint,
+            "reuse_decoded": self.config.reuse_decoded,
             "sampling": self.config.sampling.model_dump(),
         }
 
@@ -111,25 +111,14 @@ class Engine(Editing):
     def encode(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
         """Return the codes of each utterance; those seen recently are not encoded again.
 
+        What these weights decoded has the codes that it was decoded from, as long as its samples
+        are untouched; see ``EngineConfig.reuse_decoded``.
+
         Raises:
             AudioError: if an utterance is too short for one group of codes, or empty.
         """
         with self._lock:
-            keyed = [(utterance.digest, utterance) for utterance in utterances]
-            known = {key: self._codes.get(key) for key, _ in keyed}
-            new = {key: utterance for key, utterance in keyed if known[key] is None}
-            if new:
-                with self._clock.stage("encode", sum(u.seconds for u in new.values())):
-                    recordings = [(u.samples, u.sample_rate) for u in new.values()]
-                    fresh = self.parts.tokenizer.encode(recordings)
-                known |= {
-                    key: replace(codes, origin=Origin.same(key, codes))
-                    for key, codes in zip(new, fresh, strict=True)
-                }
-            found = {key: codes for key, codes in known.items() if codes is not None}
-            for key, codes in found.items():
-                self._codes.put(key, codes)
-            return [found[key] for key, _ in keyed]
+            return self._sources.codes(utterances)
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[DualCodes]:
         """Return the output codes of each request, all in one batch.
@@ -169,10 +158,11 @@ class Engine(Editing):
             references: whose voice; their codes are taken from the cache where they are known.
             seeds: of the flow's noise and the vocoder's source, one for each.
 
-        Codes that know their origin are decoded with it where the reference is their source.
+        Codes that know their origin are decoded with it where the reference is their source. What
+        is returned knows what it was decoded from; see ``EngineConfig.reuse_decoded``.
         """
         with self._lock:
-            voices = self._references(references)
+            voices = self._sources.voices(references)
             origins = [
                 _origin(item, reference, own)
                 for item, reference, own in zip(
@@ -180,7 +170,7 @@ class Engine(Editing):
                 )
             ]
             with self._clock.stage("decode", sum(item.seconds for item in codes)):
-                waves = self.parts.decoder.decode_batch(
+                spoken = self.parts.decoder.speak(
                     [
                         DecodeInput(item.interleave(), voice, seed % 2**63, origin=origin)
                         for item, voice, origin, seed in zip(
@@ -188,24 +178,11 @@ class Engine(Editing):
                         )
                     ]
                 )
-        return [Utterance(wave, self.sample_rate) for wave in waves]
-
-    def _references(self, references: Sequence[Utterance]) -> list[Reference]:
-        """Return what the decoder needs of each reference, from the caches where it is known."""
-        known = self.encode(references)
-        voices = []
-        for utterance, codes in zip(references, known, strict=True):
-            features = self._features.get(utterance.digest)
-            if features is None:
-                with self._clock.stage("reference", utterance.seconds):
-                    start = codes.start if self.parts.decoder.flow.aligned_reference else 0.0
-                    features = self.parts.reference.encode(
-                        utterance.samples, utterance.sample_rate, start
-                    )
-                self._features.put(utterance.digest, features)
-            mel, voice = features.mel[0].numpy(), features.embedding[0].numpy()
-            voices.append(Reference(codes.interleave(), mel, voice))
-        return voices
+        by = self.parts.fingerprint
+        return [
+            Utterance(wave, self.sample_rate, decoded=Decoded(item, mel, by))
+            for (wave, mel), item in zip(spoken, codes, strict=True)
+        ]
 
     # Edits -------------------------------------------------------------------------------
 
@@ -237,7 +214,7 @@ class Engine(Editing):
         codes = self.encode([utterance])[0]
         request = request_for(edit, utterance, codes, seed, keep_rest=self.keeps_rest(edit))
         with self._lock:
-            voice = self._references([utterance])[0]
+            voice = self._sources.voices([utterance])[0]
             yield from stream_request(self.parts, self.config.sampling, request, voice)
 
     def seconds_to_first_chunk(self) -> float:
@@ -254,8 +231,7 @@ class Engine(Editing):
 
         with self._lock:
             release_graphs(self.parts.model)
-            self._codes.clear()
-            self._features.clear()
+            self._sources.clear()
             self.parts = _Closed()  # type: ignore[assignment]
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()

@@ -7,7 +7,7 @@ import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ import soundfile as sf
 
 from stepedit_core.atomic import replace_file
 from stepedit_core.errors import AudioError, StepeditError
+
+if TYPE_CHECKING:
+    from stepedit_core.decoded import Decoded
 
 __all__ = ["MAX_SECONDS", "MIN_SECONDS", "Span", "Utterance"]
 
@@ -55,6 +58,7 @@ class Utterance:
         language: BCP 47 tag such as ``en`` or ``zh``, or None.
         channels: channels of the file that the samples were mixed down from.
         subtype: soundfile subtype of that file (``PCM_16``, ``FLOAT`` ...), reused on writing.
+        decoded: what an engine made the samples from; it goes when they are changed.
     """
 
     samples: FloatArray
@@ -63,6 +67,7 @@ class Utterance:
     language: str | None = None
     channels: int = field(default=1, kw_only=True)
     subtype: str | None = field(default=None, kw_only=True)
+    decoded: Decoded | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Freeze a float32 copy of the samples; refuse what is not mono, finite speech."""
@@ -124,6 +129,8 @@ class Utterance:
 
     def replace(self, **changes: object) -> Utterance:
         """Return a copy with some attributes changed."""
+        if "samples" in changes or "sample_rate" in changes:
+            changes.setdefault("decoded", None)
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
     def slice(self, span: Span | tuple[float, float]) -> Utterance:

@@ -176,7 +176,13 @@ class Decoder:
     def decode_batch(
         self, items: Sequence[DecodeInput], *, n_steps: int | None = None
     ) -> list[FloatArray]:
-        """Decode many utterances; each result equals that of `decode`, up to rounding.
+        """Decode many utterances; each result equals that of `decode`, up to rounding."""
+        return [wave for wave, _ in self.speak(items, n_steps=n_steps)]
+
+    def speak(
+        self, items: Sequence[DecodeInput], *, n_steps: int | None = None
+    ) -> list[tuple[FloatArray, FloatArray]]:
+        """Decode many utterances; return waveform and log mel ``(frames, bins)`` of each.
 
         The flow runs all of them in one padded pass; the vocoder runs those of equal length
         together.
@@ -196,7 +202,11 @@ class Decoder:
             batch = self.vocoder.synthesize(torch.stack([mels[i] for i in indices]), noise)
             for index, wave in zip(indices, batch.float().cpu(), strict=True):
                 waves[index] = wave.numpy().copy()
-        return cast("list[FloatArray]", waves)
+        heard = cast("list[FloatArray]", waves)
+        return [
+            (wave, np.ascontiguousarray(mel.float().cpu().numpy().T))
+            for wave, mel in zip(heard, mels, strict=True)
+        ]
 
     def _steps(self, n_steps: int | None) -> int:
         """Return the number of Euler steps of one call."""

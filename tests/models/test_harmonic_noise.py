@@ -261,3 +261,35 @@ def test_noise_is_lowered_where_voicing_is_believed_alone() -> None:
 def test_voiced_noise_beyond_a_share_is_refused() -> None:
     with pytest.raises(ValueError, match=r"voiced_noise 1\.5"):
         HarmonicNoiseVocoder(voiced_noise=1.5)
+
+
+def with_background(seed: int = 0) -> HarmonicNoiseVocoder:
+    torch.manual_seed(seed)
+    return HarmonicNoiseVocoder(**SIZES, voiced_noise=0.3, background=True).eval()
+
+
+def test_the_background_is_not_lowered_where_speech_is_voiced() -> None:
+    vocoder, mel, pitch = with_background(), torch.full((1, 80, 6), -4.0), constant(120.0, 6)
+    assert vocoder.background is not None
+    torch.nn.init.constant_(vocoder.background.bias, 0.0)
+    with torch.inference_mode():
+        full, logits = vocoder.filters_and_background(mel, pitch)
+        less = vocoder.cleared(full, pitch)
+        vocoder.background = None
+        without = vocoder.filters(mel, pitch)
+    assert full.background is not None and less.background is full.background
+    assert logits is not None and logits.shape == full.noise.shape
+    torch.testing.assert_close(less.noise, 0.3 * full.noise)
+    # It takes its share of the power from the voice; the whole stays.
+    power = full.harmonic.abs().square() + full.all_noise.square()
+    whole = without.harmonic.abs().square() + without.all_noise.square()
+    torch.testing.assert_close(power, whole, rtol=1e-4, atol=0)
+    share = full.background.square() / power
+    torch.testing.assert_close(share, torch.sigmoid(logits), rtol=1e-4, atol=1e-6)
+
+
+def test_a_vocoder_without_background_has_the_weights_that_it_had() -> None:
+    assert set(with_background().state_dict()) - set(tiny().state_dict()) == {
+        "background.weight",
+        "background.bias",
+    }

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file as save_arrays
 from stepedit_train.journal import read_journal
 from stepedit_train.mel.critic import MelCritic
 from stepedit_train.mel.data import grid_mel
+from stepedit_train.mel.echo import with_echoes
 from stepedit_train.mel.examples import examples_of
 from stepedit_train.mel.export import MelExportSettings, export_mel
 from stepedit_train.mel.noise import disturb_rows
@@ -22,6 +23,7 @@ from stepedit_core.codes import DualCodes
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.decoder_checkpoint import BUILDERS
 from stepedit_core.models.flow import ReferencedMelDecoder
+from stepedit_core.models.flow.referenced import MelBatch
 from stepedit_core.models.hyperyaml import build, read_hyperyaml
 
 SIZES = {"width": 24, "token_blocks": 1, "reference_blocks": 1, "mel_blocks": 2, "heads": 2}
@@ -207,3 +209,33 @@ def test_the_critic_learns_at_a_pace_of_its_own(tmp_path: Path) -> None:
     assert critic["pace"] == 3.0 and "pace" not in decoder
     assert len(decoder["params"]) + len(critic["params"]) == len(list(task.model.parameters()))
     assert len(critic["params"]) == len(list(MelCritic(4).parameters()))
+
+
+def test_an_echo_is_what_the_decoder_makes_of_a_reference(tmp_path: Path) -> None:
+    make_store(tmp_path / "store")
+    task = MelTask(settings(tmp_path), MelStore(tmp_path / "store"))
+    batch = task.batch([0, 1, 2], 5)
+    rng = np.random.default_rng(0)
+    assert with_echoes(task.model, batch, 0.0, rng) is batch
+    echoed = with_echoes(task.model, batch, 1.0, rng)
+    assert torch.equal(echoed.mel, batch.mel) and torch.equal(echoed.rows, batch.rows)
+    assert not echoed.prompt_mel.requires_grad
+    for place, length in enumerate(batch.prompt_lengths.tolist()):
+        rows, mel = batch.prompt_rows[place, :length], batch.prompt_mel[place, : 2 * length]
+        count = torch.tensor([length])
+        alone = MelBatch(rows[None], count, rows[None], count, mel[None], batch.speaker[[place]])
+        with torch.no_grad():
+            made = task.model(alone)[0]
+        torch.testing.assert_close(echoed.prompt_mel[place, : 2 * length], made)
+        rest = batch.prompt_mel[place, 2 * length :]
+        assert torch.equal(echoed.prompt_mel[place, 2 * length :], rest)
+
+
+def test_a_run_with_echoes_goes_on_onto_the_same_curve(tmp_path: Path) -> None:
+    make_store(tmp_path / "store")
+    list(train_mel(settings(tmp_path, echo=0.5, steps=6, log_every=1)))
+    whole = [entry["mel"] for entry in read_journal(tmp_path / "run") if entry["part"] == "train"]
+    again = settings(tmp_path, echo=0.5, steps=6, log_every=1, out=tmp_path / "again")
+    list(train_mel(again))
+    same = [entry["mel"] for entry in read_journal(tmp_path / "again") if entry["part"] == "train"]
+    assert whole == same and len(whole) == 6

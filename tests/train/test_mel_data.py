@@ -13,6 +13,7 @@ from stepedit_train.data.cache import Cache, CachedItem, block_path, write_block
 from stepedit_train.data.codes import FILE, CodeMaker, read_codes
 from stepedit_train.mel import data, sources
 from stepedit_train.mel.data import MelDataSettings, grid_mel, make_mel_data
+from stepedit_train.mel.melodies import melody_recipe
 from stepedit_train.mel.sources import Sound
 from stepedit_train.mel.store import SPEAKERS, MelStore
 
@@ -40,7 +41,7 @@ def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MelDataSettings:
     """Settings of a run on five recordings and on pairs with and without codes."""
     monkeypatch.setattr(data, "embed_voices", embed)
     monkeypatch.setattr(data, "BATCH", 2)
-    monkeypatch.setattr(sources, "_CACHED", 3)
+    monkeypatch.setattr(sources, "CACHED", 3)
     tokenizer = tmp_path / "tokenizer"
     tokenizer.mkdir()
     write_checkpoint(tokenizer)
@@ -204,3 +205,31 @@ def test_finished_blocks_are_not_read_again(
     list(make_mel_data(chosen))
     assert files(chosen.out) == before
     assert (count.encoded, count.cached, count.decoded) == (6, 6, 6 + 6 + 6)
+
+
+def test_melodies_are_pairs_that_nothing_is_told_of(chosen: MelDataSettings) -> None:
+    with_melodies = chosen.model_copy(update={"melodies": 1.0, "pairs": ()})
+    first = made_anew(with_melodies)
+    store = MelStore(chosen.out)
+    sung = [n for n, item in enumerate(store.items) if item.family == "melody"]
+    assert [store.items[n].role for n in sung] == ["source", "target"] * 4
+    plain = {item.id: n for n, item in enumerate(store.items) if item.role == "plain"}
+    for source, target in zip(sung[::2], sung[1::2], strict=True):
+        same = plain[store.items[source].id]
+        assert np.array_equal(store.mel(source), store.mel(same))
+        assert store.items[target].id == store.items[source].id
+        assert store.told(target) is None
+        assert not np.array_equal(store.mel(target), store.mel(source)[: len(store.mel(target))])
+    assert made_anew(with_melodies) == first
+    fewer = chosen.model_copy(update={"melodies": 0.5, "pairs": (), "out": chosen.out / "half"})
+    list(make_mel_data(fewer))
+    assert 0 < sum(item.family == "melody" for item in MelStore(fewer.out).items) < 8
+
+
+def test_the_same_words_are_said_to_another_melody() -> None:
+    rng = np.random.default_rng(1)
+    recipes = [melody_recipe(rng) for _ in range(200)]
+    flat = [recipe for recipe in recipes if recipe.f0_range < 0.3]
+    assert 0.2 < len(flat) / 200 < 0.4
+    assert all(recipe.f0_ratio == 1.0 and recipe.rate == 1.0 for recipe in recipes)
+    assert max(recipe.f0_range for recipe in recipes) > 1.5

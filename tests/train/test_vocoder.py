@@ -9,12 +9,12 @@ import pytest
 import torch
 from stepedit_train.data.cache import Array, Cache, CachedItem, block_path, write_block
 from stepedit_train.journal import read_journal
-from stepedit_train.vocoder.augment import blurred
+from stepedit_train.vocoder.augment import background_loss, blurred, noise_for
 from stepedit_train.vocoder.crops import cut, steady_frames
 from stepedit_train.vocoder.distance import FLOOR, energy_distance, spectra_of
 from stepedit_train.vocoder.export import VocoderExportSettings, export_vocoder
 from stepedit_train.vocoder.sizes import VocoderSettings, VocoderSizes
-from stepedit_train.vocoder.stage import train_vocoder
+from stepedit_train.vocoder.stage import VocoderTask, train_vocoder
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.decoder_checkpoint import read_decoder
@@ -204,3 +204,45 @@ def test_pitch_is_believed_in_runs_without_jumps() -> None:
     f0 = np.array([0, 90, 180, 181, 183, 186, 190, 195, 240, 0], np.float64)
     np.testing.assert_array_equal(np.flatnonzero(steady_frames(f0)), [3, 4, 5, 6])
     assert not steady_frames(np.zeros(5)).any()
+
+
+def test_noise_has_the_asked_ratio_and_silence_gets_little() -> None:
+    rng = np.random.default_rng(0)
+    speech = (0.1 * rng.standard_normal(24_000)).astype(np.float32)
+    noise = noise_for(speech, rng, (10.0, 10.0), 24_000)
+    assert noise.dtype == np.float32 and noise.shape == speech.shape
+    assert 20 * np.log10(speech.std() / noise.std()) == pytest.approx(10.0, abs=0.01)
+    assert noise_for(np.zeros(24_000, np.float32), rng, (0.0, 0.0), 24_000).std() < 2e-3
+
+
+def test_the_background_is_learned_from_what_was_added(tmp_path: Path) -> None:
+    make_voices(tmp_path)
+    sizes = SIZES | {"background": True}
+    chosen = settings(tmp_path, noisy_share=0.7, snr_db=[-5.0, 5.0], sizes=sizes, steps=40)
+    list(train_vocoder(chosen))
+    log = [entry for entry in read_journal(chosen.out) if entry["part"] == "train"]
+    assert log[-1]["background"] < 0.7 * log[0]["background"]
+
+
+def test_the_background_loss_is_least_where_the_share_is_right() -> None:
+    vocoder = HarmonicNoiseVocoder(**SIZES, background=True)
+    rng = np.random.default_rng(0)
+    noise = torch.from_numpy(rng.standard_normal((1, 4800), dtype=np.float32))
+    silent = torch.zeros_like(noise)
+    logits = torch.full((1, 481, 21), 6.0)
+    assert background_loss(vocoder, logits, noise, noise) < 0.01
+    assert background_loss(vocoder, -logits, noise, silent) < 0.01
+    assert background_loss(vocoder, logits, noise, silent) > 5
+
+
+def test_without_a_share_for_noise_crops_are_the_recordings(tmp_path: Path) -> None:
+    make_voices(tmp_path)
+    cache = Cache(tmp_path / "cache", ("audio", "prosody"))
+    task = VocoderTask(settings(tmp_path), cache, None)
+    crops, _ = task.batch([0, 1], 3)
+    assert not crops.noise.any()
+    noisy = VocoderTask(settings(tmp_path, noisy_share=1.0), cache, None)
+    one, other = noisy.batch([0, 1], 3)[0], noisy.batch([0, 1], 3)[0]
+    assert torch.equal(one.wave, other.wave) and (one.noise != 0).any(1).all()
+    # Pitch stays that of the recording.
+    assert torch.equal(one.hz.isfinite(), torch.ones_like(one.hz, dtype=torch.bool))

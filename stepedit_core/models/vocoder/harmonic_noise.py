@@ -19,20 +19,19 @@ from stepedit_core.models.convnext import ConvNeXtBlock
 from stepedit_core.models.features import MelConfig
 from stepedit_core.models.vocoder.envelope import envelope_of_mel, minimum_phase, to_bins
 from stepedit_core.models.vocoder.excitation import phase_of, pulse_train
+from stepedit_core.models.vocoder.harmonic_stream import FRAMES_PER_MEL, HarmonicNoiseStream
 from stepedit_core.models.vocoder.pitch import Pitch, PitchPredictor, decode_pitch
-from stepedit_core.models.vocoder.protocol import CACHED_FRAMES, SourceNoise, cross_fade
+from stepedit_core.models.vocoder.protocol import SourceNoise
 
-__all__ = ["Filters", "HarmonicNoiseStream", "HarmonicNoiseVocoder"]
+__all__ = ["Filters", "HarmonicNoiseVocoder"]
 
-FRAMES_PER_MEL = 2
-"""Transform frames in a mel frame."""
 VOICED_LOGIT, APERIODIC_FALL = 4.0, 4.0
 """Start of training: harmonic share at 0 Hz where voiced, and how much less at the top, as
 logits."""
-PAST_FRAMES = 3 * CACHED_FRAMES
-"""Mel frames that a stream keeps: a third is heard twice, the rest is the network's past."""
 TINY, GROWTH = 1e-12, 1e4
 """Least power that is divided by, and the most that harmonics grow by, where there are none."""
+QUIET_LOGIT = -5.0
+"""Start of training: the background's share of the power, as a logit."""
 LOUDEST = 6.0
 """Largest log gain of a filter; keeps an untrained or misled network from overflowing."""
 
@@ -43,11 +42,18 @@ class Filters:
 
     Attributes:
         harmonic: complex ``(batch, bins, 2 * frames + 1)``.
-        noise: float32, same shape.
+        noise: of the voice: breath and friction; float32, same shape.
+        background: of what is not the voice, same shape; None where it is not told apart.
     """
 
     harmonic: Tensor
     noise: Tensor
+    background: Tensor | None = None
+
+    @property
+    def all_noise(self) -> Tensor:
+        """Filter of a noise as strong as that of the voice and the background together."""
+        return self.noise if self.background is None else torch.hypot(self.noise, self.background)
 
 
 class HarmonicNoiseVocoder(nn.Module):
@@ -74,6 +80,8 @@ class HarmonicNoiseVocoder(nn.Module):
             of copies go on rising somewhat below the share where it is equal.
         clear_from: probability of voicing from which noise is lowered; fully at 1. Breath and
             laughter are voiced with less confidence than speech, and live by their noise.
+        background: tell noise that is not the voice's apart; it stays as it is where that of the
+            voice is lowered. Without this, noisy speech has its noise turned into harmonics.
 
     Raises:
         ValueError: if the hop is not even, or the factor of the noise is not within 0 to 1.
@@ -97,6 +105,7 @@ class HarmonicNoiseVocoder(nn.Module):
         audio_limit: float = 0.99,
         voiced_noise: float = 1.0,
         clear_from: float = 0.5,
+        background: bool = False,
     ) -> None:
         super().__init__()
         if hop_size % FRAMES_PER_MEL:
@@ -122,6 +131,11 @@ class HarmonicNoiseVocoder(nn.Module):
         with torch.no_grad():
             self.head.weight.mul_(0.1)
             self.head.bias.zero_()
+        self.background = nn.Linear(width, bands) if background else None
+        if self.background is not None:
+            with torch.no_grad():
+                self.background.weight.mul_(0.1)
+                self.background.bias.fill_(QUIET_LOGIT)
 
     def fold_weight_norm(self) -> None:
         """Do nothing: there are no weight norms."""
@@ -137,6 +151,15 @@ class HarmonicNoiseVocoder(nn.Module):
 
     def filters(self, mel: Tensor, pitch: Pitch) -> Filters:
         """Return the filters of mels ``(batch, bins, frames)`` spoken with a pitch."""
+        return self.filters_and_background(mel, pitch)[0]
+
+    def filters_and_background(self, mel: Tensor, pitch: Pitch) -> tuple[Filters, Tensor | None]:
+        """Return filters, and the background's share of the power as logits ``(batch, bins, t)``.
+
+        Args:
+            mel: ``(batch, bins, frames)``.
+            pitch: what the harmonics are spoken with.
+        """
         x = self.enter(self.normalised(mel)).transpose(1, 2)
         for block in self.mel_blocks:
             x = block(x)
@@ -144,16 +167,22 @@ class HarmonicNoiseVocoder(nn.Module):
         x = x + self.voice(torch.stack([torch.log2(pitch.hz / 160.0), pitch.voicing], dim=-1))
         for block in self.blocks:
             x = block(x)
-        gain, share, turn = self.head(self.norm(x)).transpose(1, 2).chunk(3, dim=1)
+        x = self.norm(x)
+        gain, share, turn = self.head(x).transpose(1, 2).chunk(3, dim=1)
         spread = to_bins(self.bands, self.n_fft, self.sample_rate, mel.device)
         rise = torch.linspace(0, 1, len(spread), device=mel.device)[:, None]
         voiced = VOICED_LOGIT * (2 * pitch.voicing[:, None] - 1)
         logit = spread @ share + voiced - APERIODIC_FALL * rise
         level = envelope_of_mel(mel, self.mel_config, self.n_fft) + spread @ gain
+        foreign = background = None
+        if self.background is not None:
+            foreign = spread @ self.background(x).transpose(1, 2)
+            background = (level + 0.5 * F.logsigmoid(foreign)).clamp(max=LOUDEST).exp()
+            level = level + 0.5 * F.logsigmoid(-foreign)
         harmonic = (level + 0.5 * F.logsigmoid(logit)).clamp(max=LOUDEST)
         noise = (level + 0.5 * F.logsigmoid(-logit)).clamp(max=LOUDEST)
         phase = minimum_phase(harmonic.detach()) + spread @ turn
-        return Filters(torch.polar(harmonic.exp(), phase), noise.exp())
+        return Filters(torch.polar(harmonic.exp(), phase), noise.exp(), background), foreign
 
     def cleared(self, filters: Filters, pitch: Pitch) -> Filters:
         """Return filters with ``voiced_noise`` applied; training does without."""
@@ -164,19 +193,21 @@ class HarmonicNoiseVocoder(nn.Module):
         noise = filters.noise * (1 - voiced * (1 - self.voiced_noise))
         power = filters.harmonic.abs().square()
         grown = (power + filters.noise.square() - noise.square()) / power.clamp_min(TINY)
-        return Filters(filters.harmonic * grown.clamp(max=GROWTH).sqrt(), noise)
+        harmonic = filters.harmonic * grown.clamp(max=GROWTH).sqrt()
+        return Filters(harmonic, noise, filters.background)
 
     def pulses(self, hz: Tensor, start: Tensor | float = 0.0) -> Tensor:
         """Return the harmonic excitation, ``(batch, hop * frames)``; start: phase in cycles."""
         phase = phase_of(hz, self.stft_hop, self.sample_rate, start)
         return pulse_train(phase, hz, self.stft_hop, self.sample_rate)
 
-    def _spectrum(self, signal: Tensor, window: Tensor) -> Tensor:
+    def spectrum(self, signal: Tensor) -> Tensor:
+        """Return the transform of signals ``(batch, n)``, complex ``(batch, bins, frames)``."""
         return torch.stft(
             signal,
             self.n_fft,
             self.stft_hop,
-            window=window,
+            window=torch.hann_window(self.n_fft, device=signal.device),
             center=True,
             pad_mode="constant",
             return_complex=True,
@@ -185,8 +216,8 @@ class HarmonicNoiseVocoder(nn.Module):
     def render(self, filters: Filters, pulses: Tensor, noise: Tensor) -> Tensor:
         """Filter the excitations, both ``(batch, hop * frames)``, to a waveform of that shape."""
         window = torch.hann_window(self.n_fft, device=pulses.device)
-        spectrum = self._spectrum(pulses, window) * filters.harmonic
-        spectrum = spectrum + self._spectrum(noise, window) * filters.noise
+        spectrum = self.spectrum(pulses) * filters.harmonic
+        spectrum = spectrum + self.spectrum(noise) * filters.all_noise
         wave: Tensor = torch.istft(
             spectrum, self.n_fft, self.stft_hop, window=window, length=pulses.shape[1]
         )
@@ -212,78 +243,3 @@ class HarmonicNoiseVocoder(nn.Module):
     def stream(self, noise: SourceNoise) -> HarmonicNoiseStream:
         """Open a streaming session."""
         return HarmonicNoiseStream(self, noise)
-
-
-@dataclass
-class _Past:
-    """What a stream hands from one chunk to the next; all of it shows the same frames.
-
-    Attributes:
-        mel: ``(1, bins, frames)``.
-        pitch: of the frames, without the half frame after the last one.
-        phase: cycles at the first sample, float64 ``(1, 1)``.
-        noise: ``(1, hop * frames)``.
-        tail: the samples that were kept back, ``(n,)``.
-    """
-
-    mel: Tensor
-    pitch: Pitch
-    phase: Tensor
-    noise: Tensor
-    tail: Tensor
-
-
-class HarmonicNoiseStream:
-    """Chunk by chunk synthesis: the same pitch, phase and noise where two chunks overlap.
-
-    Eight frames are kept back, made again with what follows them, and cross-faded.
-    """
-
-    def __init__(self, vocoder: HarmonicNoiseVocoder, noise: SourceNoise) -> None:
-        """Begin with nothing cached."""
-        self.vocoder, self.noise = vocoder, noise
-        self.past: _Past | None = None
-
-    @torch.inference_mode()
-    def push(self, mel: Tensor, last: bool = False) -> Tensor:
-        """Turn the next frames ``(bins, frames)`` into samples; all but the overlap come out."""
-        own, past = self.vocoder, self.past
-        mel = mel.float()[None]
-        noise = own.draw([self.noise], mel.shape[2]).to(mel.device)
-        start = torch.zeros(1, 1, dtype=torch.float64, device=mel.device)
-        if past is not None:
-            mel, noise = torch.cat([past.mel, mel], 2), torch.cat([past.noise, noise], 1)
-            start = past.phase
-        pitch = own.predict_pitch(mel)
-        if past is not None:
-            known = past.pitch.hz.shape[1]
-            pitch.hz[:, :known], pitch.voicing[:, :known] = past.pitch.hz, past.pitch.voicing
-        filters = own.cleared(own.filters(mel, pitch), pitch)
-        wave = own.render(filters, own.pulses(pitch.hz, start), noise)[0]
-        wave = wave.clamp(-own.limit, own.limit)
-        if past is not None:
-            wave = cross_fade(wave[-len(past.tail) - self._fresh(mel, past) :], past.tail)
-        if last:
-            self.past = None
-            return wave
-        kept_back = min(CACHED_FRAMES * own.hop, len(wave))
-        self.past = self._keep(mel, pitch, start, noise, wave[len(wave) - kept_back :])
-        return wave[: len(wave) - kept_back]
-
-    def _fresh(self, mel: Tensor, past: _Past) -> int:
-        """Return the samples of the frames that came with this push."""
-        return (mel.shape[2] - past.mel.shape[2]) * self.vocoder.hop
-
-    def _keep(self, mel: Tensor, pitch: Pitch, start: Tensor, noise: Tensor, tail: Tensor) -> _Past:
-        """Return the last frames of a chunk, with the phase at their beginning."""
-        own, frames = self.vocoder, min(PAST_FRAMES, mel.shape[2])
-        dropped = mel.shape[2] - frames
-        points = FRAMES_PER_MEL * dropped
-        if dropped:
-            hz = pitch.hz[:, : points + 1]
-            phase = phase_of(hz, own.stft_hop, own.sample_rate, start)
-            start = (phase[:, -1:] + hz[:, -1:].double() / own.sample_rate) % 1.0
-        kept = Pitch(pitch.hz[:, points:-1].clone(), pitch.voicing[:, points:-1].clone())
-        return _Past(
-            mel[:, :, dropped:].clone(), kept, start, noise[:, dropped * own.hop :].clone(), tail
-        )

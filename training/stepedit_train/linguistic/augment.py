@@ -10,6 +10,7 @@ from torch import Tensor
 
 from stepedit_core.models.linguistic import Cmvn, Frontend, FrontendConfig
 from stepedit_core.models.torchaudio_compat import kaldi_fbank
+from stepedit_train.noises import coloured_noise
 from stepedit_train.settings import Settings
 
 __all__ = ["AugmentSettings", "WarpedFrontend", "augment"]
@@ -65,15 +66,6 @@ class WarpedFrontend(Frontend):
         )
 
 
-def _coloured(rng: np.random.Generator, count: int) -> FloatArray:
-    """Return noise with a spectrum between white and brown, power 1."""
-    spectrum = np.fft.rfft(rng.standard_normal(count))
-    slope = rng.uniform(0.0, 1.0)
-    shaped = np.fft.irfft(spectrum / np.arange(1, len(spectrum) + 1) ** slope, count)
-    noise: FloatArray = (shaped / max(float(shaped.std()), 1e-9)).astype(np.float32)
-    return noise
-
-
 def augment(
     speech: FloatArray, rng: np.random.Generator, settings: AugmentSettings
 ) -> tuple[FloatArray, float]:
@@ -88,5 +80,5 @@ def augment(
     gain = 10 ** (float(rng.uniform(*settings.gain_db)) / 20)
     if rng.uniform() < settings.noise_share and len(speech):
         level = float(speech.std()) * 10 ** (-float(rng.uniform(*settings.snr_db)) / 20)
-        speech = speech + np.float32(level) * _coloured(rng, len(speech))
+        speech = speech + np.float32(level) * coloured_noise(rng, len(speech))
     return (speech * np.float32(gain)).astype(np.float32), factor

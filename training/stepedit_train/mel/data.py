@@ -24,6 +24,7 @@ from stepedit_core.models.flow.referenced import FACTOR
 from stepedit_core.models.preprocess import limit_peak
 from stepedit_train.data.cache import Cache
 from stepedit_train.data.codes import cached_tokenizer, tokenizer_hash
+from stepedit_train.mel.melodies import melodies
 from stepedit_train.mel.origins import write_origins
 from stepedit_train.mel.sources import Heard, PairRows, recordings
 from stepedit_train.mel.store import SPEAKERS, Spoken, store_path, write_store
@@ -51,6 +52,11 @@ class MelDataSettings(Settings):
     """Rows taken of each folder."""
     max_seconds: float = Field(default=8.0, gt=0)
     """Longer utterances of pairs are left out; longer recordings are cut into crops later."""
+    melodies: float = Field(default=0.0, ge=0, le=1)
+    """Share of the recordings that are also stored with another melody, as a pair that no label
+    or place is told of."""
+    seed: int = 0
+    """Of these melodies."""
     voices: int = Field(default=4, ge=1)
     """Recordings of each speaker that a speaker vector is made of."""
     speaker: Path | None = None
@@ -131,6 +137,9 @@ def make_mel_data(settings: MelDataSettings) -> Iterator[str]:
     if coded_by is not None and not is_coded:
         yield f"{cache.folder}: its codes are of another tokenizer; recordings are encoded anew"
     sources = [recordings(cache, coded=is_coded)]
+    if settings.melodies:
+        most, seed = settings.max_seconds, settings.seed
+        sources.append(melodies(cache, settings.melodies, most, seed, coded=is_coded))
     for pairs in settings.pairs:
         rows = PairRows(resolve_path(settings, pairs), settings.max_pairs, settings.max_seconds)
         sources.append(rows.blocks())

@@ -19,12 +19,22 @@ from stepedit_core.models.chat import parse_audio_string
 from stepedit_train.data.cache import AUDIO_RATE, Cache
 from stepedit_train.data.codes import read_codes
 
-__all__ = ["Facts", "Heard", "PairRows", "Sound", "recordings"]
+__all__ = [
+    "CACHED",
+    "Facts",
+    "Heard",
+    "PairRows",
+    "Sound",
+    "cached_codes",
+    "cached_sound",
+    "recordings",
+]
 
 Sound = tuple[npt.NDArray[np.float32], int]
 """Samples, float32, shape ``(n,)``, and Hz."""
 
-_CACHED = 128
+CACHED = 128
+"""Recordings of a cache in a block."""
 _FACTS = ["id", "speaker", "split", "source_seconds", "target_seconds"]
 _CONTENT = [
     f"{role}_{what}" for role in ("source", "target") for what in ("audio", "codes", "start")
@@ -56,6 +66,16 @@ class Heard:
     codes: Callable[[], DualCodes | None]
 
 
+def cached_sound(cache: Cache, index: int) -> Sound:
+    """Read a recording of a cache."""
+    return cache.audio(index), AUDIO_RATE
+
+
+def cached_codes(cache: Cache, index: int, coded: bool) -> DualCodes | None:
+    """Read the codes of a recording of a cache, where it has any that may be used."""
+    return read_codes(cache, index) if coded and cache.has(index, "codes") else None
+
+
 def recordings(cache: Cache, *, coded: bool) -> Iterator[tuple[str, list[Heard]]]:
     """Yield name and utterances of blocks of a cache.
 
@@ -63,23 +83,16 @@ def recordings(cache: Cache, *, coded: bool) -> Iterator[tuple[str, list[Heard]]
         cache: of the data stage.
         coded: whether its layer of codes, where a block has one, is of the right tokenizer.
     """
-
-    def sound(index: int) -> Sound:
-        return cache.audio(index), AUDIO_RATE
-
-    def codes(index: int) -> DualCodes | None:
-        return read_codes(cache, index) if coded and cache.has(index, "codes") else None
-
-    for begin in range(0, len(cache), _CACHED):
+    for begin in range(0, len(cache), CACHED):
         yield (
-            f"cache-{begin // _CACHED:06d}",
+            f"cache-{begin // CACHED:06d}",
             [
                 Heard(
                     Facts(item.id, item.speaker, item.split, "", "plain"),
-                    partial(sound, index),
-                    partial(codes, index),
+                    partial(cached_sound, cache, index),
+                    partial(cached_codes, cache, index, coded),
                 )
-                for index, item in enumerate(cache.items[begin : begin + _CACHED], begin)
+                for index, item in enumerate(cache.items[begin : begin + CACHED], begin)
             ],
         )
 

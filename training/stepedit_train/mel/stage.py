@@ -17,6 +17,7 @@ from stepedit_train.checkpoints import seed_everything
 from stepedit_train.loop import Losses, Task, run_loop
 from stepedit_train.mel.batches import MelTrainBatch, stack_parts
 from stepedit_train.mel.critic import MelCritic
+from stepedit_train.mel.echo import with_echoes
 from stepedit_train.mel.examples import ExampleMaker, examples_of
 from stepedit_train.mel.rules import ExampleSettings, ToldExamples
 from stepedit_train.mel.store import MelStore
@@ -80,6 +81,8 @@ class MelSettings(ExampleSettings):
     """Part of the examples with themselves as reference that are told to be denoised."""
     untold: float = Field(default=0.15, ge=0, le=1)
     """How often places are not told."""
+    echo: float = Field(default=0.0, ge=0, le=1)
+    """Part of the references that the decoder makes itself, as for edits of its own output."""
     delta_weight: float = Field(default=0.5, ge=0)
     """Of the absolute error of the frames' differences."""
     critic_weight: float = Field(default=0, ge=0)
@@ -138,6 +141,9 @@ class MelTask(Task):
     def loss(self, batch: MelTrainBatch) -> Losses:
         """Return the absolute errors of frames and of their differences."""
         batch = self.moved(batch)
+        if self.settings.echo:
+            rng = rng_of(self.settings.seed, "echo", batch.step)
+            batch = with_echoes(self.model, batch, self.settings.echo, rng)
         made = self.model(batch)
         mask = time_mask(FACTOR * batch.lengths, made.shape[1])
         count = mask.sum() * made.shape[2]

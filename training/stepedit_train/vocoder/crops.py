@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ from stepedit_train.data.cache import Cache
 from stepedit_train.data.prosody import FRAME_SECONDS
 
 __all__ = ["VocoderBatch", "cut", "stack_crops"]
+
+FloatArray = npt.NDArray[np.float32]
 
 LARGEST_STEP, SHORTEST_RUN = 0.1, 4
 """Octaves between frames that are no jump; frames of the shortest run that is believed."""
@@ -33,6 +35,7 @@ class VocoderBatch:
         voicing: 0 to 1, ``(b, 2 * t + 1)``.
         steady: 1 where the pitch was measured beyond doubt, otherwise 0, same shape.
         source_rate: Hz of the files, ``(b,)``.
+        noise: what was added to the recording and is in the wave, same shape as the wave.
     """
 
     wave: Tensor
@@ -41,6 +44,7 @@ class VocoderBatch:
     voicing: Tensor
     steady: Tensor
     source_rate: Tensor
+    noise: Tensor
 
 
 def steady_frames(f0: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
@@ -83,7 +87,13 @@ def _pitch_at(
 
 
 def cut(
-    cache: Cache, index: int, start: int, frames: int, gain: float, config: MelConfig
+    cache: Cache,
+    index: int,
+    start: int,
+    frames: int,
+    gain: float,
+    config: MelConfig,
+    added: Callable[[FloatArray], FloatArray] = np.zeros_like,
 ) -> VocoderBatch:
     """Return a crop of one recording, as a batch of one.
 
@@ -94,6 +104,7 @@ def cut(
         frames: mel frames.
         gain: factor of the signal.
         config: of the mel.
+        added: gives the noise for a signal, float32 of its shape; none by default.
     """
     hop, rate = config.hop_size, config.sampling_rate
     item = cache.items[index]
@@ -103,7 +114,8 @@ def cut(
     part = np.zeros(length, np.float32)
     low, high = max(first, 0), min(first + length, len(audio))
     part[low - first : high - first] = audio[low:high] * np.float32(gain)
-    signal = torch.from_numpy(part)
+    noise = added(part)
+    signal = torch.from_numpy(part + noise)
     mel = prompt_mel(signal, rate, config)[:, MARGIN:-MARGIN].transpose(1, 2)
     times = start / rate + np.arange(2 * frames + 1) * (hop / 2 / rate) - item.start
     hz, voicing, steady = _pitch_at(cache.read(index, "prosody", "prosody"), times)
@@ -114,10 +126,11 @@ def cut(
         torch.from_numpy(voicing)[None],
         torch.from_numpy(steady)[None],
         torch.tensor([float(item.source_rate)]),
+        torch.from_numpy(noise)[None, MARGIN * hop : -MARGIN * hop],
     )
 
 
 def stack_crops(crops: Sequence[VocoderBatch]) -> VocoderBatch:
     """Join batches of crops of equal length."""
-    names = ("wave", "mel", "hz", "voicing", "steady", "source_rate")
+    names = ("wave", "mel", "hz", "voicing", "steady", "source_rate", "noise")
     return VocoderBatch(*(torch.cat([getattr(crop, name) for crop in crops]) for name in names))

@@ -34,6 +34,8 @@ class VocoderSizes(Settings):
     """Factor of the noise where speech is voiced, when it is used; training does without."""
     clear_from: float = Field(default=0.5, ge=0, lt=1)
     """Probability of voicing from which noise is lowered."""
+    background: bool = False
+    """Tell noise that is not the voice's apart; it is never lowered."""
 
     def build(self) -> HarmonicNoiseVocoder:
         """Return a vocoder of these sizes."""
@@ -71,6 +73,12 @@ class VocoderSettings(LoopSettings):
     """Share of the steps after which that happens."""
     mel_noise: float = Field(default=0.2, ge=0)
     """Largest deviation of the noise on such mels, nepers."""
+    noisy_share: float = Field(default=0.0, ge=0, le=1)
+    """Items that noise is added to; pitch and voicing stay those of the clean recording."""
+    snr_db: tuple[float, float] = (-3.0, 25.0)
+    """Range of their signal-to-noise ratio, dB."""
+    background_weight: float = Field(default=0.3, ge=0)
+    """Of the cross entropy of the background's share, where the sizes have a background."""
     dev_items: int = Field(default=32, ge=1)
     """Recordings that validation looks at."""
     dev_frames: int = Field(default=150, ge=10)

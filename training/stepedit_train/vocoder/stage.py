@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,14 @@ from stepedit_train.data.cache import AUDIO_RATE, Cache
 from stepedit_train.loop import Losses, Task, run_loop
 from stepedit_train.seeds import rng_of
 from stepedit_train.settings import resolve_path
-from stepedit_train.vocoder.augment import blurred
+from stepedit_train.vocoder.augment import background_loss, blurred, noise_for
 from stepedit_train.vocoder.crops import VocoderBatch, cut, stack_crops
 from stepedit_train.vocoder.distance import energy_distance, spectra_of
 from stepedit_train.vocoder.sizes import VocoderSettings
 
 __all__ = ["LAYERS", "VocoderSettings", "VocoderTask", "train_vocoder"]
+
+FloatArray = npt.NDArray[np.float32]
 
 LAYERS = ("audio", "prosody")
 SPREAD = 1.25
@@ -59,8 +61,16 @@ class VocoderTask(Task):
             slack = len(self.cache.audio(index)) - frames * self.model.hop
             start = int(rng.integers(0, max(slack, 0) + 1))
             gain = 10 ** (rng.uniform(-12, 0) / 20)
-            crops.append(cut(self.cache, index, start, frames, gain, self.config))
+            added = self._added(rng)
+            crops.append(cut(self.cache, index, start, frames, gain, self.config, added))
         return stack_crops(crops), step
+
+    def _added(self, rng: np.random.Generator) -> Callable[[FloatArray], FloatArray]:
+        """Say what noise a crop gets; without a share for noise nothing is drawn."""
+        own = self.settings
+        if own.noisy_share > 0 and rng.random() < own.noisy_share:
+            return lambda speech: noise_for(speech, rng, own.snr_db, AUDIO_RATE)
+        return np.zeros_like
 
     def _pitch_losses(self, classes: Tensor, voicing: Tensor, batch: VocoderBatch) -> list[Tensor]:
         """Return cross entropies of pitch and voicing; in between, a frame is not asked about."""
@@ -73,18 +83,22 @@ class VocoderTask(Task):
         pitch = (entropy * batch.steady).sum() / batch.steady.sum().clamp_min(1.0)
         return [pitch, F.binary_cross_entropy_with_logits(voicing, batch.voicing)]
 
-    def _spoken(self, mel: Tensor, pitch: Pitch, rng: np.random.Generator) -> Tensor:
-        """Return two draws of every item, ``(2, b, n)``; they differ in noise and first phase."""
-        filters = self.model.filters(mel, pitch)
+    def _spoken(
+        self, mel: Tensor, pitch: Pitch, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return two draws of every item, ``(2, b, n)``, and the logits of the background.
+
+        The draws differ in noise and first phase.
+        """
+        filters, foreign = self.model.filters_and_background(mel, pitch)
         shape = (2, len(mel), mel.shape[2] * self.model.hop)
         noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(mel.device)
         start = torch.from_numpy(rng.uniform(0, 1, (2, len(mel), 1))).to(mel.device)
-        return torch.stack(
-            [
-                self.model.render(filters, self.model.pulses(pitch.hz, start[draw]), noise[draw])
-                for draw in range(2)
-            ]
-        )
+        draws = [
+            self.model.render(filters, self.model.pulses(pitch.hz, start[draw]), noise[draw])
+            for draw in range(2)
+        ]
+        return torch.stack(draws), foreign
 
     def _distance(self, batch: VocoderBatch, first: Tensor, second: Tensor) -> dict[str, Tensor]:
         """Return the energy distance of two draws ``(b, n)`` from the recordings."""
@@ -121,12 +135,17 @@ class VocoderTask(Task):
             torch.where(uses_predicted, guess.hz, crops.hz),
             torch.where(uses_predicted, guess.voicing, crops.voicing),
         )
-        first, second = self._spoken(mel, pitch, rng)
+        (first, second), foreign = self._spoken(mel, pitch, rng)
         far = self._distance(crops, first, second)
         total = far["log"] + own.linear_weight * far["linear"] + own.mel_weight * far["mel"]
         total = total + own.pitch_weight * pitch_loss + own.voicing_weight * voicing_loss
         parts = {name: value.item() for name, value in far.items()}
-        return Losses(total, parts | {"pitch": pitch_loss.item(), "voicing": voicing_loss.item()})
+        parts |= {"pitch": pitch_loss.item(), "voicing": voicing_loss.item()}
+        if foreign is not None:
+            apart = background_loss(self.model, foreign, crops.wave, crops.noise)
+            total = total + own.background_weight * apart
+            parts["background"] = apart.item()
+        return Losses(total, parts)
 
     def _dev_crop(self, index: int) -> VocoderBatch:
         assert self.dev is not None
@@ -140,7 +159,7 @@ class VocoderTask(Task):
         batch = self._dev_crop(index)
         rng = rng_of(self.settings.seed, "dev", index)
         pitch = self.model.predict_pitch(batch.mel)
-        first, second = self._spoken(batch.mel, pitch, rng)
+        (first, second), _ = self._spoken(batch.mel, pitch, rng)
         figures = self._distance(batch, first, second)
         out = {name: float(value) for name, value in figures.items()}
         out["voicing_accuracy"] = float(
@@ -163,7 +182,7 @@ class VocoderTask(Task):
         names = dict.fromkeys(name for row in rows for name in row)
         return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
 
-    def samples(self) -> Mapping[str, tuple[npt.NDArray[np.float32], int]]:
+    def samples(self) -> Mapping[str, tuple[FloatArray, int]]:
         """Return the first and the last validation recording, as they are and as spoken."""
         if self.dev is None:
             return {}
@@ -171,7 +190,7 @@ class VocoderTask(Task):
         for name, index in (("first", 0), ("last", len(self.dev) - 1)):
             batch = self._dev_crop(index)
             rng = rng_of(self.settings.seed, "dev", index)
-            wave = self._spoken(batch.mel, self.model.predict_pitch(batch.mel), rng)[0, 0]
+            wave = self._spoken(batch.mel, self.model.predict_pitch(batch.mel), rng)[0][0, 0]
             out[f"{name}-recording"] = (batch.wave[0].cpu().numpy(), AUDIO_RATE)
             out[f"{name}-spoken"] = (wave.clamp(-0.99, 0.99).cpu().numpy(), AUDIO_RATE)
         return out
