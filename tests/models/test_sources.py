@@ -25,7 +25,7 @@ def load(folder: Path, *, aligned: bool = True, reuse: bool = True) -> Engine:
 
 
 def encoded_seconds(engine: Engine) -> float:
-    return engine.times.audio_seconds.get("encode", 0.0)
+    return engine.times["encode"].audio_seconds if "encode" in engine.times else 0.0
 
 
 @pytest.fixture

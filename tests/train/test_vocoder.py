@@ -216,7 +216,7 @@ def test_noise_has_the_asked_ratio_and_silence_gets_little() -> None:
 
 
 def test_the_background_is_learned_from_what_was_added(tmp_path: Path) -> None:
-    make_voices(tmp_path)
+    make_voices(tmp_path / "cache")
     sizes = SIZES | {"background": True}
     chosen = settings(tmp_path, noisy_share=0.7, snr_db=[-5.0, 5.0], sizes=sizes, steps=40)
     list(train_vocoder(chosen))
@@ -236,7 +236,7 @@ def test_the_background_loss_is_least_where_the_share_is_right() -> None:
 
 
 def test_without_a_share_for_noise_crops_are_the_recordings(tmp_path: Path) -> None:
-    make_voices(tmp_path)
+    make_voices(tmp_path / "cache")
     cache = Cache(tmp_path / "cache", ("audio", "prosody"))
     task = VocoderTask(settings(tmp_path), cache, None)
     crops, _ = task.batch([0, 1], 3)
