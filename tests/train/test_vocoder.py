@@ -218,7 +218,8 @@ def test_noise_has_the_asked_ratio_and_silence_gets_little() -> None:
 def test_the_background_is_learned_from_what_was_added(tmp_path: Path) -> None:
     make_voices(tmp_path / "cache")
     sizes = SIZES | {"background": True}
-    chosen = settings(tmp_path, noisy_share=0.7, snr_db=[-5.0, 5.0], sizes=sizes, steps=40)
+    noisy = {"noisy_share": 0.7, "snr_db": [-5.0, 5.0], "background_weight": 5.0}
+    chosen = settings(tmp_path, sizes=sizes, steps=80, validate_every=80, **noisy)
     list(train_vocoder(chosen))
     log = [entry for entry in read_journal(chosen.out) if entry["part"] == "train"]
     assert log[-1]["background"] < 0.7 * log[0]["background"]
