@@ -45,6 +45,10 @@ class SamplingConfig(BaseModel):
     keep_rest: bool = False
     """Where an edit only puts sounds between the words (``Edit.insertions``), generate these and
     copy all else, instead of having the whole utterance said again as the public system does."""
+    candidates: int = Field(default=1, ge=1, le=64)
+    """Answers that are drawn where all words of the answer are known; the one that reads best as
+    these words is kept, by the phone reader that a model has beside its weights. Models without
+    one, streams and words that it does not know draw one."""
     edits: Mapping[str, Mapping[str, float | int | bool | None]] = {}
     """Other values of these fields for single edits, by the edit's name."""
 

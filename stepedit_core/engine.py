@@ -129,7 +129,7 @@ class Engine(Editing):
             BudgetError: if a prompt and its output do not fit the context.
             EngineError: if the model ends its turn without a single group.
         """
-        from stepedit_core.models.answering import answer_requests
+        from stepedit_core.models.choosing import answer_by_choice
 
         together: dict[str, list[int]] = {}
         for at, request in enumerate(requests):
@@ -138,7 +138,7 @@ class Engine(Editing):
         codes: dict[int, DualCodes] = {}
         with self._lock, self._clock.stage("generate") as note:
             for text, places in together.items():
-                answers = answer_requests(
+                answers = answer_by_choice(
                     self.parts,
                     SamplingConfig.model_validate_json(text),
                     [requests[at] for at in places],

@@ -66,6 +66,7 @@ class GenerateRequest:
         sampled_as: names of edits whose own rules of sampling hold, later ones first.
         decoded_as: what the decoder may know the edit by.
         even_pace: whether the source is told at one pace from its beginning to its end.
+        words: what the whole answer is to say, where that is known.
     """
 
     prompt: Prompt
@@ -78,6 +79,7 @@ class GenerateRequest:
     sampled_as: tuple[str, ...] = ()
     decoded_as: str = ""
     even_pace: bool = False
+    words: str | None = None
 
 
 @runtime_checkable

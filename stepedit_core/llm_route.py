@@ -125,6 +125,7 @@ def request_for(
         edit.sampled_as(),
         _label(edit, free),
         edit.even_pace,
+        edit.transcript_after(utterance) if free is None else None,
     )
 
 

@@ -19,6 +19,7 @@ from stepedit_core.models.features import MelConfig
 from stepedit_core.models.folder_sampling import folder_sampling
 from stepedit_core.models.generation import TokenLayout
 from stepedit_core.models.layout import CheckpointFolders, find_folders
+from stepedit_core.models.reading import READER, PhoneReader
 from stepedit_core.models.speaker import load_speaker
 from stepedit_core.models.step1.loading import load_network
 from stepedit_core.models.step1.network import Step1Network
@@ -48,6 +49,7 @@ class EngineParts:
         fingerprint: identifies the weights.
         routes: the better route of each edit that was measured with these weights.
         sampling: fields of ``SamplingConfig`` that the model sets where the user does not.
+        reader: tells how well codes say words, for models that bring one.
     """
 
     name: str
@@ -62,6 +64,7 @@ class EngineParts:
     fingerprint: str
     routes: RouteTable
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    reader: PhoneReader | None = None
 
     def budget(self, prompt_tokens: int, max_length: int) -> int:
         """Return how many new tokens a prompt leaves room for.
@@ -124,7 +127,7 @@ def fingerprint(folders: CheckpointFolders) -> str:
     last MiB of each: whole hashes of several GB would take longer than loading.
     """
     digest = hashlib.sha256()
-    patterns = ("*.safetensors", "*.pt", "*.onnx", "*.npy", "*.txt.gz", "tokenizer.model")
+    patterns = ("*.safetensors", "*.pt", "*.onnx", "*.npy", "*.txt.gz", "tokenizer.model", READER)
     for folder in dict.fromkeys([folders.model, folders.decoder, folders.tokenizer]):
         for path in sorted(p for pattern in patterns for p in folder.rglob(pattern)):
             size = path.stat().st_size
@@ -172,6 +175,7 @@ def load_parts(config: EngineConfig) -> EngineParts:
         fingerprint=fingerprint(folders),
         routes=RouteTable.load(folders.model),
         sampling=folder_sampling(folders.model),
+        reader=PhoneReader.load(folders.model, text.pronunciations),
     )
 
 

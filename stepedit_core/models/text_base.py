@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from stepedit_core.errors import CheckpointError
+from stepedit_core.models.pronunciations import Pronunciations
 
 __all__ = ["AUDIO_MARK", "TextTokenizer", "read_tokenizer_config"]
 
@@ -25,6 +26,7 @@ class TextTokenizer(ABC):
         audio_base_id: id of ``<audio_0>``; the ids of the others follow it.
         audio_count: number of audio ids.
         vocab_size: number of all ids.
+        pronunciations: what spells words as phones, where the tokenizer does.
     """
 
     bos_id: int
@@ -33,6 +35,7 @@ class TextTokenizer(ABC):
     audio_base_id: int
     audio_count: int
     vocab_size: int
+    pronunciations: Pronunciations | None = None
 
     @staticmethod
     def load(folder: str | Path) -> TextTokenizer:

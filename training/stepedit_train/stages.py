@@ -119,6 +119,12 @@ STAGES: dict[str, Stage] = {
         "train_pretrain",
         "teach the language model text, codes, and both",
     ),
+    "reader": Stage(
+        "reading.stage",
+        "ReaderSettings",
+        "train_reader",
+        "learn which codes are said in which phone, to choose among answers",
+    ),
     "replay": Stage(
         "sft.replay",
         "ReplaySettings",

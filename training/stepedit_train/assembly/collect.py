@@ -16,6 +16,7 @@ from stepedit_core.errors import MissingDependencyError, StepeditError
 from stepedit_core.models.folder_sampling import SAMPLING
 from stepedit_core.models.layout import DECODER_FOLDER, TOKENIZER_NAME
 from stepedit_core.models.linguistic.checkpoint import find_funasr
+from stepedit_core.models.reading import READER
 from stepedit_core.models.semantic import GRAPH as SEMANTIC_GRAPH
 from stepedit_core.models.speaker import GRAPH as SPEAKER_GRAPH
 from stepedit_core.models.speaker_ge2e import RESEMBLYZER_FILE
@@ -70,6 +71,8 @@ def collect(settings: AssembleSettings, folder: Path) -> None:
     _speaker(settings, folder / DECODER_FOLDER, "speaker" in half)
     if settings.replay is not None:
         shutil.copyfile(resolve_path(settings, settings.replay), folder / REPLAY)
+    if settings.reader is not None:
+        shutil.copyfile(resolve_path(settings, settings.reader), folder / READER)
     if settings.sampling.model_fields_set:
         content = json.dumps(settings.sampling.model_dump(exclude_unset=True), indent=2)
         write_atomically(folder / SAMPLING, f"{content}\n".encode())

@@ -64,6 +64,8 @@ class AssembleSettings(Settings):
     """Rules of sampling that the model sets where its user does not: the fields given here."""
     replay: Path | None = None
     """Rows against forgetting that the replay stage wrote, to be shipped."""
+    reader: Path | None = None
+    """Phone reader that the reader stage wrote, to be shipped."""
     max_bytes: int = Field(default=MAX_BYTES, ge=1)
     """A larger folder is refused."""
     figures: Path | None = None

@@ -1,0 +1,1 @@
+"""The phone reader: which linguistic codes are said in which phone."""
