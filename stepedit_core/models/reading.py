@@ -119,7 +119,7 @@ class PhoneReader:
         if pronunciations is None or not path.is_file():
             return None
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 emissions = file["emissions"].astype(np.float64)
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise CheckpointError(f"{path}: no phone reader ({error})") from error
