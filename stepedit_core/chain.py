@@ -231,7 +231,8 @@ class Chain(Sequence["Edit | Chain"]):
             engine: needed by steps that take the llm route.
             seed: same seed, same result.
             route: force one route for all steps, or let each choose.
-            carry: hand audio or codes from one llm step to the next.
+            carry: hand audio or codes from one llm step to the next. Audio that an engine decoded
+                may know its codes and its mel: see ``EngineConfig.reuse_decoded``.
             registry: whose hooks run; the process's registry by default.
             on_step: called after each finished step.
 
