@@ -18,6 +18,7 @@ from stepedit_core.models.chat import MAX_TOKENS
 from stepedit_core.models.folder_sampling import SAMPLING
 from stepedit_core.models.layout import DECODER_FOLDER, TOKENIZER_NAME
 from stepedit_core.models.parts import pick_device
+from stepedit_core.models.reading import READER
 from stepedit_core.models.step1 import load_step1
 from stepedit_train.precision import Precision, is_half
 from stepedit_train.settings import Settings, resolve_path
@@ -38,8 +39,8 @@ __all__ = [
 ]
 
 KEPT_FILES = (
-    "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", DICTIONARY, REPLAY,
-    SAMPLING,
+    "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", DICTIONARY, READER,
+    REPLAY, SAMPLING,
 )  # fmt: skip
 """Files of a model folder that go on to the model that is trained from it."""
 

@@ -21,7 +21,7 @@ from stepedit_train.sft.stage import SftSettings
 __all__ = ["adding_settings", "base_folder"]
 
 _DEFAULTS: dict[str, Any] = {
-    "epochs": 2.0,
+    "epochs": 6.0,
     "tokens": 3000,
     "max_tokens": 1200,
     "learning_rate": 4e-4,
