@@ -232,7 +232,7 @@ class Engine(Editing):
         with self._lock:
             release_graphs(self.parts.model)
             self._sources.clear()
-            self.parts = _Closed()  # type: ignore[assignment]
+            self.parts = self._sources.parts = _Closed()  # type: ignore[assignment]
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
