@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ from pydantic import field_validator, model_validator
 
 from stepedit_clone.prompt import DIALECTS, Dialect, target_text
 from stepedit_core import Edit, Prompt, Route, Utterance
-from stepedit_core.words import nominal_seconds, split_words
+from stepedit_core.words import read_seconds, split_words
 
 __all__ = ["Clone"]
 
@@ -76,15 +77,16 @@ class Clone(Edit):
         return self.text
 
     def length_ratio(self, utterance: Utterance) -> float:
-        """Return the duration of the new words over the utterance's, from syllables.
+        """Return the duration of the new words over the utterance's, from syllables and letters.
 
-        Both texts are timed at mean syllable rates of read speech, so that the ratio keeps the
-        speaker's own tempo and pauses; without a transcript the utterance's duration stands for
-        its words. Kept within 0.05..20.
+        Both texts are timed as they are read on average. Of how much slower or faster than that
+        the speaker is, the square root is kept: one short utterance says little of a tempo, and
+        half of its logarithm comes nearest. Without a transcript the utterance's duration stands
+        for its words. Kept within 0.05..20.
         """
-        new = nominal_seconds(self.text)
-        old = nominal_seconds(utterance.transcript or "") or utterance.seconds
-        return min(20.0, max(0.05, new / max(old, 0.05)))
+        new, seconds = read_seconds(self.text), max(utterance.seconds, 0.05)
+        old = read_seconds(utterance.transcript or "") or seconds
+        return min(20.0, max(0.05, new / math.sqrt(seconds * old)))
 
     def route_problem(self, route: Route) -> str | None:
         """Say that signal processing cannot speak new words."""

@@ -20,7 +20,6 @@ MODEL_FILES = (
     "tokenizer.model",
     "tokenizer_config.json",
     "pronunciations.txt.gz",
-    "reader.npz",
     "routes.json",
     "sampling.json",
     "CosyVoice-300M-25Hz/FLOW_VERSION",

@@ -19,7 +19,7 @@ from stepedit_core.models.features import MelConfig
 from stepedit_core.models.folder_sampling import folder_sampling
 from stepedit_core.models.generation import TokenLayout
 from stepedit_core.models.layout import CheckpointFolders, find_folders
-from stepedit_core.models.reading import READER, PhoneReader
+from stepedit_core.models.reading import PhoneReader
 from stepedit_core.models.speaker import load_speaker
 from stepedit_core.models.step1.loading import load_network
 from stepedit_core.models.step1.network import Step1Network
@@ -127,7 +127,7 @@ def fingerprint(folders: CheckpointFolders) -> str:
     last MiB of each: whole hashes of several GB would take longer than loading.
     """
     digest = hashlib.sha256()
-    patterns = ("*.safetensors", "*.pt", "*.onnx", "*.npy", "*.txt.gz", "tokenizer.model", READER)
+    patterns = ("*.safetensors", "*.pt", "*.onnx", "*.npy", "*.txt.gz", "tokenizer.model")
     for folder in dict.fromkeys([folders.model, folders.decoder, folders.tokenizer]):
         for path in sorted(p for pattern in patterns for p in folder.rglob(pattern)):
             size = path.stat().st_size

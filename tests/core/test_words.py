@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 
 from stepedit_core.speech import packaged, packaged_speech
-from stepedit_core.words import nominal_seconds, normalised, split_words, without_tags
+from stepedit_core.words import (
+    nominal_seconds,
+    normalised,
+    read_seconds,
+    split_words,
+    without_tags,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +51,20 @@ def test_nominal_durations_are_near_real_ones() -> None:
         speech = packaged_speech(name)
         ratio = speech.seconds / nominal_seconds(speech.transcript or "")
         assert 0.8 < ratio < 2.6, name
+
+
+def test_reading_takes_time_for_letters_and_pauses() -> None:
+    assert read_seconds("strengths") > read_seconds("oh") + 0.2
+    told = "Again, you see what [sigh] I mean."
+    assert read_seconds(told) == pytest.approx(
+        read_seconds("again you see what i mean") + 0.18, abs=1e-9
+    )
+    assert read_seconds("今天") - read_seconds("天") == pytest.approx(1 / 5.18)
+    assert read_seconds("... [laugh]") == 0.0
+    for name in packaged():
+        speech = packaged_speech(name)
+        ratio = speech.seconds / read_seconds(speech.transcript or "")
+        assert 0.7 < ratio < 1.7, (name, ratio)
 
 
 def test_tags_are_taken_out_with_their_blanks() -> None:

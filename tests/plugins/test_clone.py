@@ -20,6 +20,7 @@ from stepedit_core.speech import packaged_speech
 from stepedit_core.testing.fake_engine import FakeEngine
 from stepedit_core.testing.fake_measures import FailingMeasures, FakeMeasures
 from stepedit_core.utterance import Utterance
+from stepedit_core.words import read_seconds
 
 
 def test_prompt_is_the_public_systems_to_the_letter() -> None:
@@ -73,13 +74,22 @@ def test_a_leading_event_tag_is_no_dialect() -> None:
     assert Clone(text="[laugh] hello").text == "[laugh] hello"
 
 
-def test_length_ratio_follows_the_syllables_in_any_script() -> None:
-    voice = packaged_speech("office")  # nine syllables
+def test_length_ratio_follows_the_words_in_any_script() -> None:
+    voice = packaged_speech("office")
     assert voice.transcript is not None
-    assert Clone(text=voice.transcript).length_ratio(voice) == pytest.approx(1.0)
-    assert Clone(text=voice.transcript * 2).length_ratio(voice) == pytest.approx(2.0)
+    read = read_seconds(voice.transcript)
+    once = Clone(text=voice.transcript).length_ratio(voice)
+    assert once == pytest.approx((read / voice.seconds) ** 0.5)
+    twice = Clone(text=f"{voice.transcript} {voice.transcript}").length_ratio(voice)
+    assert twice == pytest.approx(2 * once, rel=0.1)
     chinese = Clone(text="今天的天气真好呀。").length_ratio(voice)
-    assert chinese == pytest.approx(8 / 5.18 / (9 / 6.19), rel=0.15)
+    tempo = (voice.seconds / read) ** 0.5
+    assert chinese * voice.seconds == pytest.approx(tempo * (0.25 + 8 / 5.18))
+    # Half of a speaker's tempo is kept, on a logarithmic scale.
+    slow = voice.replace(samples=np.tile(voice.samples, 2))
+    assert Clone(text="hello there").length_ratio(slow) * slow.seconds == pytest.approx(
+        2**0.5 * Clone(text="hello there").length_ratio(voice) * voice.seconds
+    )
     silent = voice.replace(transcript=None)
     assert Clone(text="one two").length_ratio(silent) < 0.3
     assert Clone(text="word " * 900).length_ratio(voice) == 20.0

@@ -1,155 +1,194 @@
-"""The ``reader`` stage: a hidden Markov model of phones over linguistic codes.
+"""The ``reader`` stage: hear phones in codes, from texts and codes alone.
 
-Trained by Viterbi re-estimation from an even start, on texts and codes alone: nobody has to say
-when a phone is spoken (Rabiner, "A Tutorial on Hidden Markov Models", 1989, section VI).
+Trained by connectionist temporal classification (Graves et al. 2006): nobody has to say when a
+phone is spoken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow.parquet as pq
+import torch
+import torch.nn.functional as F
 from pydantic import Field
+from torch import Tensor
 
-from stepedit_core.atomic import replace_file
-from stepedit_core.codes import LINGUISTIC_SIZE, DualCodes
+from stepedit_core.codes import GROUP_SECONDS, LINGUISTIC_SIZE, SEMANTIC_SIZE
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.chat import parse_audio_string
-from stepedit_core.models.pronunciations import Pronunciations
-from stepedit_core.models.reading import READER, SILENCE, best_path, phone_states
+from stepedit_core.models.reading import BLANK, FRAMES_PER_GROUP, READER, PhoneNetwork
 from stepedit_core.models.text import TextTokenizer
+from stepedit_train.assembly.shrink import save_tensors
+from stepedit_train.batching import BatchPlan
+from stepedit_train.checkpoints import seed_everything
+from stepedit_train.linguistic.supervision import edit_distance
+from stepedit_train.loop import LoopSettings, Losses, Task, run_loop
+from stepedit_train.reading.said import IntArray, Said, fingerprint_of, read_said
 from stepedit_train.seeds import rng_of
 from stepedit_train.settings import Settings, resolve_path
-from stepedit_train.sft.rows import shard_paths
 
-__all__ = ["ReaderSettings", "Said", "fit_emissions", "train_reader"]
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-
-_SIDES = ("source", "target")
-_COLUMNS = ["split", *(f"{side}_{what}" for side in _SIDES for what in ("text", "codes"))]
-LEAST_CODES = 0.5
-"""Codes for each state of a text, of which an utterance must have more: others are cut short."""
+__all__ = ["ReaderSettings", "ReaderSizes", "ReaderTask", "train_reader"]
 
 
-class ReaderSettings(Settings):
-    """Settings of the reader stage."""
+class ReaderSizes(Settings):
+    """Sizes of the network; the defaults are the embedded model's."""
+
+    width: int = Field(default=128, ge=1)
+    """Channels."""
+    blocks: int = Field(default=6, ge=1)
+    """ConvNeXt blocks."""
+    kernel: int = Field(default=7, ge=1)
+    """Taps of their convolutions; odd."""
+
+
+class ReaderSettings(LoopSettings):
+    """Settings of the reader stage; the budget is in seconds of audio."""
 
     model: Path
     """Folder of the language model, for its pronouncing dictionary."""
     pairs: tuple[Path, ...]
     """Folders of `stepedit pairs` with codes and transcripts; both sides are read."""
-    out: Path | None = None
-    """The file; None is ``reader.npz`` in the model's folder."""
-    most: int = Field(default=5000, ge=1)
-    """Utterances to learn from, drawn from all."""
-    rounds: int = Field(default=7, ge=1)
-    """Of re-estimation."""
-    smoothing: float = Field(default=0.05, gt=0)
-    """Added to the count of every code in every phone."""
-    seed: int = 0
-    """Of the draw."""
+    out: Path
+    """Folder of the run; ``reader.safetensors`` is written there at the end."""
+    sizes: ReaderSizes = ReaderSizes()
+    """Of the network."""
+    replaced: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the codes that are any others in training, so that surroundings count."""
+    dev_items: int = Field(default=200, ge=1)
+    """Utterances that validation reads."""
 
 
-class Said(NamedTuple):
-    """An utterance: states of its text, and its linguistic codes."""
+@dataclass(frozen=True)
+class ReaderBatch:
+    """Utterances, padded.
 
-    states: IntArray
-    codes: IntArray
+    Attributes:
+        linguistic: int64 ``(batch, 2 * most groups)``.
+        semantic: int64 ``(batch, 3 * most groups)``.
+        groups: int64 ``(batch,)``.
+        phones: int64, of all items end to end.
+        counts: int64 ``(batch,)``, phones of each.
+    """
 
-
-def _said(row: dict[str, Any], side: str, words: Pronunciations) -> Said | None:
-    states = phone_states(row[f"{side}_text"] or "", words)
-    if states is None or not row[f"{side}_codes"]:
-        return None
-    codes = DualCodes.from_interleaved(parse_audio_string(row[f"{side}_codes"])).linguistic
-    return Said(states, codes) if len(codes) > LEAST_CODES * len(states) else None
-
-
-def _read(folders: Sequence[Path], words: Pronunciations) -> dict[str, list[Said]]:
-    """Return the different utterances of each split."""
-    found: dict[str, list[Said]] = {"train": [], "dev": []}
-    seen: set[tuple[bytes, bytes]] = set()
-    for path in (shard for folder in folders for shard in shard_paths(folder)):
-        for row in pq.read_table(path, columns=_COLUMNS).to_pylist():
-            for said in (_said(row, side, words) for side in _SIDES):
-                key = None if said is None else (said.states.tobytes(), said.codes.tobytes())
-                if said is not None and key is not None and key not in seen:
-                    seen.add(key)
-                    found.setdefault(row["split"] or "train", []).append(said)
-    return found
+    linguistic: Tensor
+    semantic: Tensor
+    groups: Tensor
+    phones: Tensor
+    counts: Tensor
 
 
-def _even_counts(said: Sequence[Said], smoothing: float) -> FloatArray:
-    """Return counts as if all phones of a text lasted equally long, silence at both ends."""
-    counts = np.full((SILENCE + 1, LINGUISTIC_SIZE), smoothing)
-    for states, codes in said:
-        spoken = np.concatenate([[SILENCE], states[states != SILENCE], [SILENCE]])
-        places = np.arange(len(codes)) * len(spoken) // len(codes)
-        np.add.at(counts, (spoken[places], codes), 1)
-    return counts
+def _padded(rows: Sequence[IntArray]) -> Tensor:
+    return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], True)
 
 
-def _logs(counts: FloatArray) -> FloatArray:
-    return np.asarray(np.log(counts / counts.sum(1, keepdims=True)))
+def _spoiled(codes: IntArray, size: int, share: float, rng: np.random.Generator) -> IntArray:
+    """Return codes a share of which are any others."""
+    return np.where(rng.random(len(codes)) < share, rng.integers(0, size, len(codes)), codes)
 
 
-def _round(
-    said: Sequence[Said], emissions: FloatArray, smoothing: float
-) -> tuple[FloatArray, float]:
-    """Return counts along the best paths, and their mean log probability per code."""
-    counts = np.full_like(emissions, smoothing)
-    total, seen = 0.0, 0
-    for states, codes in said:
-        told, path = best_path(emissions[states][:, codes].T, states)
-        np.add.at(counts, (states[path], codes), 1)
-        total, seen = total + told, seen + len(codes)
-    return counts, total / max(1, seen)
+class ReaderTask(Task):
+    """Batches of utterances and their connectionist temporal classification.
+
+    Args:
+        settings: of the stage.
+        train: utterances to learn from.
+        dev: utterances to validate on.
+    """
+
+    model: PhoneNetwork
+
+    def __init__(
+        self, settings: ReaderSettings, train: Sequence[Said], dev: Sequence[Said]
+    ) -> None:
+        self.settings, self.train, self.dev = settings, train, dev
+        seed_everything(settings.seed)
+        sizes = settings.sizes
+        self.model = PhoneNetwork(sizes.width, sizes.blocks, sizes.kernel)
+
+    def batch(self, indices: Sequence[int], step: int) -> ReaderBatch:
+        """Return utterances with some of their codes replaced."""
+        rng = rng_of(self.settings.seed, "replace", step)
+        share = self.settings.replaced
+        return _batch(
+            [
+                Said(
+                    said.phones,
+                    _spoiled(said.linguistic, LINGUISTIC_SIZE, share, rng),
+                    _spoiled(said.semantic, SEMANTIC_SIZE, share, rng),
+                )
+                for said in (self.train[index] for index in indices)
+            ]
+        )
+
+    def loss(self, batch: ReaderBatch) -> Losses:
+        """Return the negative log probability of the phones, for each of them."""
+        batch = self.moved(batch)
+        heard = self.model(batch.linguistic, batch.semantic, batch.groups)
+        loss = _ctc(heard, batch) / batch.counts.sum()
+        return Losses(loss, {"phone": loss.item()})
+
+    def validate(self) -> Mapping[str, float]:
+        """Return the loss and the phone error rate (greedy) on validation speakers."""
+        if not self.dev:
+            return {}
+        loss, errors, phones = 0.0, 0, 0
+        for said in self.dev[: self.settings.dev_items]:
+            batch = self.moved(_batch([said]))
+            heard = self.model(batch.linguistic, batch.semantic, batch.groups)
+            loss += float(_ctc(heard, batch))
+            best = torch.unique_consecutive(heard[0].argmax(-1))
+            errors += edit_distance(best[best != BLANK].tolist(), said.phones.tolist())
+            phones += len(said.phones)
+        return {"phone": loss / phones, "phone_error_rate": errors / phones}
 
 
-def fit_emissions(
-    said: Sequence[Said], rounds: int, smoothing: float
-) -> Iterator[tuple[FloatArray, float]]:
-    """Yield, for each round, log emissions and the mean log probability before it, per code."""
-    emissions = _logs(_even_counts(said, smoothing))
-    for _ in range(rounds):
-        counts, told = _round(said, emissions, smoothing)
-        emissions = _logs(counts)
-        yield emissions, told
+def _batch(said: Sequence[Said]) -> ReaderBatch:
+    return ReaderBatch(
+        _padded([one.linguistic for one in said]),
+        _padded([one.semantic for one in said]),
+        torch.tensor([one.groups for one in said]),
+        torch.from_numpy(np.concatenate([one.phones for one in said])),
+        torch.tensor([len(one.phones) for one in said]),
+    )
+
+
+def _ctc(heard: Tensor, batch: ReaderBatch) -> Tensor:
+    """Return the summed negative log probability of a batch's phones."""
+    return F.ctc_loss(
+        heard.transpose(0, 1),
+        batch.phones,
+        FRAMES_PER_GROUP * batch.groups,
+        batch.counts,
+        blank=BLANK,
+        reduction="sum",
+    )
 
 
 def train_reader(settings: ReaderSettings) -> Iterator[str]:
-    """Train the reader and write it; yield lines that say what was done.
+    """Train the reader, or go on, and write it; yield lines that say what was done.
 
     Raises:
         StepeditError: if the model has no dictionary, or no pair can be read with it.
     """
-    model = resolve_path(settings, settings.model)
+    model, out = (resolve_path(settings, path) for path in (settings.model, settings.out))
     words = TextTokenizer.load(model).pronunciations
     if words is None:
         raise StepeditError(f"{model}: its text tokenizer has no pronouncing dictionary")
-    found = _read([resolve_path(settings, folder) for folder in settings.pairs], words)
-    order = rng_of(settings.seed, "reader").permutation(len(found["train"]))
-    said = [found["train"][place] for place in order[: settings.most]]
-    if not said:
+    found = read_said([resolve_path(settings, folder) for folder in settings.pairs], words)
+    train, dev = found["train"], found["dev"]
+    if not train:
         raise StepeditError("no pair has codes and a transcript of known words to learn from")
-    yield f"{len(said)} of {len(found['train'])} utterances, {len(found['dev'])} to validate on"
-    emissions = np.empty(0)
-    for number, (emissions, told) in enumerate(
-        fit_emissions(said, settings.rounds, settings.smoothing), start=1
-    ):
-        held = _round(found["dev"], emissions, 0.0)[1] if found["dev"] else float("nan")
-        yield f"round {number}: {told:.3f} nats per code before, {held:.3f} on validation after"
-    out = model / READER if settings.out is None else resolve_path(settings, settings.out)
-
-    def fill(partial: Path) -> None:
-        with partial.open("wb") as file:
-            np.savez_compressed(file, emissions=emissions.astype(np.float16))
-
-    replace_file(out, fill)
-    yield f"{out}: {out.stat().st_size / 1e3:.0f} kB"
+    task = ReaderTask(settings, train, dev)
+    hours = sum(one.groups for one in train) * GROUP_SECONDS / 3600
+    yield f"{len(train)} utterances, {hours:.1f} h; {len(dev)} to validate on"
+    costs = [one.groups * GROUP_SECONDS for one in train]
+    plan = BatchPlan(costs, settings.budget, settings.seed)
+    progress = run_loop(task, plan, settings, out, fingerprint_of(train))
+    yield f"{progress.step} of {settings.steps} steps done; log in {out}"
+    if progress.step < settings.steps:
+        return
+    path = out / READER
+    save_tensors(task.model.state_dict(), path, half=True)
+    yield f"{path}: {path.stat().st_size / 1e6:.2f} MB"
