@@ -49,9 +49,6 @@ class SamplingConfig(BaseModel):
     """Answers that are drawn where all words of the answer are known; the one that reads best as
     these words is kept, by the phone reader that a model has beside its weights. Models without
     one, streams and words that it does not know draw one."""
-    steer_seconds: float = Field(default=0.0, ge=0.0)
-    """Read candidates while they are drawn, each time that so many seconds have been added: those
-    that say the beginning of the words badly go on from those that say it well. 0: never."""
     edits: Mapping[str, Mapping[str, float | int | bool | None]] = {}
     """Other values of these fields for single edits, by the edit's name."""
 

@@ -19,7 +19,6 @@ from stepedit_core.models.requests import (
     most_groups,
     sampling_of,
 )
-from stepedit_core.models.steering import Steering
 
 __all__ = ["answer_requests"]
 
@@ -30,7 +29,6 @@ def answer_requests(
     requests: Sequence[GenerateRequest],
     *,
     graphs: bool | None = None,
-    steering: Steering | None = None,
 ) -> list[DualCodes]:
     """Return the codes of requests that share their rules of sampling, in one batch.
 
@@ -56,7 +54,6 @@ def answer_requests(
         graphs=graphs,
         alignments=[prompt.alignment for prompt in prompts],
         against=against,
-        steering=steering,
     )
     answers = [codes_of(out, item, parts) for out, item in zip(outputs, requests, strict=True)]
     return [

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from stepedit_core.codes import GROUP_SECONDS, DualCodes
+from stepedit_core.codes import DualCodes
 from stepedit_core.config import SamplingConfig
 from stepedit_core.engines import GenerateRequest
 from stepedit_core.models.answering import answer_requests
 from stepedit_core.models.parts import EngineParts
-from stepedit_core.models.steering import Draws, Steering
 
 __all__ = ["answer_by_choice"]
 
 WIDEST = 32
 """Answers that are drawn in one batch."""
-Asked = tuple[GenerateRequest, int]
-"""A request, and how many answers are drawn for it."""
 
 
 def _seeds(seed: int, count: int) -> list[int]:
@@ -46,49 +43,22 @@ def answer_by_choice(
 
     What a request gives does not depend on those that it is in a batch with.
     """
-    asked = [(request, _count(parts, sampling, request)) for request in requests]
-    chosen = []
-    for part in _batches(asked):
-        drawn = [
-            replace(request, seed=seed)
-            for request, count in part
-            for seed in _seeds(request.seed, count)
-        ]
-        steering = _steering(parts, sampling, part)
-        answers = iter(answer_requests(parts, sampling, drawn, graphs=graphs, steering=steering))
-        for request, count in part:
-            own = [next(answers) for _ in range(count)]
-            chosen.append(own[0] if count == 1 else _best(parts, request, own))
-    return chosen
-
-
-def _batches(asked: Sequence[Asked]) -> Iterator[list[Asked]]:
-    """Yield requests whose draws fit one batch; those of one request stay together."""
-    batch: list[Asked] = []
-    for one in asked:
-        if batch and sum(count for _, count in batch) + one[1] > WIDEST:
-            yield batch
-            batch = []
-        batch.append(one)
-    if batch:
-        yield batch
-
-
-def _steering(
-    parts: EngineParts, sampling: SamplingConfig, asked: Sequence[Asked]
-) -> Steering | None:
-    """Return what reads the draws as they grow, or None where nothing does."""
-    if parts.reader is None or not sampling.steer_seconds or not sampling.grammar:
-        return None
-    if all(count == 1 for _, count in asked):
-        return None
-    starts = np.cumsum([0, *(count for _, count in asked)]).tolist()
-    draws = [
-        Draws(start, count, request.words, request.seed)
-        for start, (request, count) in zip(starts, asked, strict=False)
+    counts = [_count(parts, sampling, request) for request in requests]
+    drawn = [
+        replace(request, seed=seed)
+        for request, count in zip(requests, counts, strict=True)
+        for seed in _seeds(request.seed, count)
     ]
-    groups = max(1, round(sampling.steer_seconds / GROUP_SECONDS))
-    return Steering(parts.reader, parts.layout.audio_base, draws, groups)
+    answers: list[DualCodes] = []
+    for begin in range(0, len(drawn), WIDEST):
+        part = drawn[begin : begin + WIDEST]
+        answers += answer_requests(parts, sampling, part, graphs=graphs)
+    chosen, begin = [], 0
+    for request, count in zip(requests, counts, strict=True):
+        own = answers[begin : begin + count]
+        begin += count
+        chosen.append(own[0] if count == 1 else _best(parts, request, own))
+    return chosen
 
 
 def _best(parts: EngineParts, request: GenerateRequest, answers: Sequence[DualCodes]) -> DualCodes:

@@ -121,15 +121,6 @@ class ConstraintState:
         self._close()
         return torch.where(ended[:, None], -1, tokens)
 
-    def take(self, rows: Tensor) -> None:
-        """Let each item go on from where another one of the same plan stands.
-
-        Args:
-            rows: int64 ``(batch,)``, the item that each takes.
-        """
-        for name in ("segment", "place", "cut"):
-            setattr(self, name, getattr(self, name)[rows])
-
     def _close(self) -> None:
         """Step into the next segment where the present one is full."""
         full = (self.place >= self._here(self._most)) & ~self.ended

@@ -8,7 +8,6 @@ from stepedit_core.models.constraints import Segment
 from stepedit_core.models.generation_request import Ids, TokenLayout
 from stepedit_core.models.generation_session import Generated, Session, release_graphs
 from stepedit_core.models.sampling import Sampling
-from stepedit_core.models.steering import Steering
 from stepedit_core.models.step1.alignment import Alignment
 from stepedit_core.models.step1.network import CausalLM
 
@@ -28,7 +27,6 @@ def generate(
     graphs: bool | None = None,
     alignments: Sequence[Alignment | None] | None = None,
     against: Sequence[Ids] | None = None,
-    steering: Steering | None = None,
 ) -> list[Generated]:
     """Generate for a batch of prompts; each item gives what it would give alone.
 
@@ -48,7 +46,6 @@ def generate(
             at by others.
         against: one per item and as long as its prompt, where ``sampling`` has guidance: the
             logits after it are what guidance leads away from. Not looked at otherwise.
-        steering: lets items of one request go on from each other; None leaves each alone.
 
     Raises:
         BudgetError: if a prompt and its output do not fit the context.
@@ -61,13 +58,8 @@ def generate(
         model, prompts, layout, sampling, constraints, seeds, max_new_tokens, graphs, alignments,
         against,
     )  # fmt: skip
-    if steering is not None and session.device.type != "cpu":
-        check_every = steering.every
-    for steps in session.run(check_every):
-        if steering is not None and steps % steering.every == 0:
-            rows = steering.rows(*session.so_far())
-            if rows is not None:
-                session.take(rows)
+    for _ in session.run(check_every):
+        pass
     return session.results()
 
 

@@ -97,7 +97,6 @@ class Session:
         self.against = compared_rows(prompts, against, rows) if sampling.guided else None
         self.steps = max(allowed)
         self.done_steps = 0
-        self._running: Decoder | None = None
         self._make_state(seeds, allowed)
 
     @torch.inference_mode()
@@ -143,11 +142,10 @@ class Session:
             return
         if check_every is None:
             check_every = 1 if self.device.type == "cpu" else _CHECK_EVERY
-        decoder = self._running = self._decoder()
+        decoder = self._decoder()
         try:
             yield from self._loop(decoder, check_every)
         finally:
-            self._running = None
             if isinstance(decoder, GraphDecoder):
                 _decoders.setdefault(self.model, {})[decoder.key] = decoder
 
@@ -243,30 +241,6 @@ class Session:
         decoder.feed(self._for_both(torch.cat([self.token, ids[:, :-1].clamp(min=0)], dim=1)))
         self._store(ids)
         self.done = state.ended
-
-    @torch.inference_mode()
-    def take(self, rows: Sequence[int]) -> None:
-        """Let each item go on from where another one of the same prompt and plan stands.
-
-        Keys of the noise stay with their places, so that copies part from each other. To be
-        called while `run` waits.
-
-        Args:
-            rows: the item that each takes.
-        """
-        order = torch.tensor(rows, device=self.device)
-        for name in ("recent", "token", "out", "done", "cut"):
-            setattr(self, name, getattr(self, name)[order])
-        if self.constraint is not None:
-            self.constraint.take(order)
-        if self._running is not None:
-            both = order if self.against is None else torch.cat([order, order + len(rows)])
-            self._running.kv.take(both)
-
-    def so_far(self) -> tuple[list[list[int]], list[bool]]:
-        """Return each item's new ids without copied ends, and whether it has ended."""
-        ids = [[i for i in row if i >= 0] for row in self.out[:, : self.done_steps].tolist()]
-        return ids, self.done.tolist()
 
     def results(self) -> list[Generated]:
         """Return what was generated, copied ends included."""

@@ -13,7 +13,7 @@ from stepedit_core.models.reading import BLANK, FRAMES_PER_GROUP, PhoneNetwork
 class ClearNetwork(PhoneNetwork):
     """Hears linguistic code ``n`` as phone ``n``, and any above as no phone."""
 
-    def __init__(self, sure: float = 6.0) -> None:
+    def __init__(self, sure: float = 10.0) -> None:
         super().__init__(4, 1)
         self.sure = sure
 

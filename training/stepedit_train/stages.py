@@ -123,7 +123,7 @@ STAGES: dict[str, Stage] = {
         "reading.stage",
         "ReaderSettings",
         "train_reader",
-        "learn which codes are said in which phone, to choose among answers",
+        "learn to hear phones in codes, to choose among answers",
     ),
     "replay": Stage(
         "sft.replay",

@@ -16,8 +16,7 @@ from torch import Tensor
 from stepedit_core.codes import LINGUISTIC_PER_GROUP, SEMANTIC_PER_GROUP, DualCodes
 from stepedit_core.errors import CheckpointError
 from stepedit_core.models.pronunciations import PHONES, WORD
-from stepedit_core.models.reading.network import BLANK, FRAMES_PER_GROUP, PhoneNetwork
-from stepedit_core.models.reading.prefixes import beginning_scores
+from stepedit_core.models.reading.network import BLANK, PhoneNetwork
 from stepedit_core.models.weights import load_into, read_state_dict
 
 if TYPE_CHECKING:
@@ -27,8 +26,6 @@ __all__ = ["READER", "PhoneReader", "phones_of"]
 
 READER = "reader.safetensors"
 """Name of the file in a model folder."""
-UNCERTAIN = 2
-"""Groups at the end of an unfinished answer that are not read: what follows them is not known."""
 _TAG = re.compile(r"\[[^\[\]]*\]")
 
 
@@ -117,28 +114,6 @@ class PhoneReader:
             reduction="sum",
         )
         return -float(loss) / len(phones)
-
-    def follow(
-        self, codes: Sequence[DualCodes], ended: Sequence[bool], text: str
-    ) -> npt.NDArray[np.float64]:
-        """Return how well unfinished answers say the beginning of a text, float64 ``(n,)``.
-
-        The log probability of all beginnings of the text's phones together; of an answer that has
-        ended, that of the whole text.
-
-        Args:
-            codes: what there is of each answer.
-            ended: whether that is all.
-            text: the words; it must be one that `reads`.
-        """
-        phones = phones_of(text, self.pronunciations)
-        assert phones is not None
-        heard = self.hear(codes).double().numpy()
-        frames = [
-            FRAMES_PER_GROUP * max(0, one.groups - (0 if over else UNCERTAIN))
-            for one, over in zip(codes, ended, strict=True)
-        ]
-        return beginning_scores(heard, np.array(frames), np.array(ended, bool), np.array(phones))
 
 
 def _padded(streams: Sequence[npt.NDArray[np.int64]], groups: Sequence[int], per: int) -> Tensor:

@@ -60,16 +60,6 @@ class StaticKV:
         self.length += more
         return True
 
-    def take(self, rows: Tensor) -> None:
-        """Let each row go on from what another one holds, in place.
-
-        Args:
-            rows: int64 ``(batch,)``, the row that each takes.
-        """
-        for store in (*self.keys, *self.values):
-            part = store[:, :, : self.used]
-            part.copy_(part[rows])
-
     def update(
         self, keys: Tensor, values: Tensor, layer_idx: int, *_: object
     ) -> tuple[Tensor, Tensor]:

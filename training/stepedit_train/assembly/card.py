@@ -158,7 +158,8 @@ def _training(settings: AssembleSettings) -> str:
         hours = facts.core_hours if run.core_hours is None else run.core_hours
         spent = "not logged" if hours is None else f"{hours:.2f}"
         total += hours or 0.0
-        rows.append((run.name, f"{facts.steps:,}", spent))
+        steps = facts.steps if run.steps is None else run.steps
+        rows.append((run.name, f"{steps:,}", spent))
     if not rows:
         return "Not stated."
     rows.append(("together", "", f"{total:.2f}"))

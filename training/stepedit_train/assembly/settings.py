@@ -25,8 +25,10 @@ class Run(Settings):
     """Folder of the run, with ``log.jsonl`` or a Trainer's ``trainer_state.json``."""
     threads: int = Field(default=1, ge=1)
     """Processor threads that it kept busy, for core-hours."""
+    steps: int | None = None
+    """For runs whose log is gone."""
     core_hours: float | None = None
-    """For runs whose log does not say, or says it of the last part alone."""
+    """For runs whose log is gone, does not say, or says it of the last part alone."""
 
 
 class AssembleSettings(Settings):
