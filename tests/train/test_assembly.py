@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from stepedit_train.assembly.card import _training
 from stepedit_train.assembly.facts import run_facts
 from stepedit_train.assembly.settings import AssembleSettings, Run
 from stepedit_train.assembly.shrink import halve_tensors, save_graph
@@ -242,3 +243,9 @@ def test_a_trainers_state_tells_steps_and_time(tmp_path: Path) -> None:
     (folder / "trainer_state.json").write_text(json.dumps(state))
     facts = run_facts(tmp_path, 2)
     assert (facts.steps, facts.core_hours) == (20, 2.0)
+
+
+def test_a_run_whose_log_is_gone_is_told_by_its_settings(tmp_path: Path) -> None:
+    gone = Run(name="long ago", folder=tmp_path / "gone", steps=1234, core_hours=0.5)
+    settings = AssembleSettings.model_construct(base=tmp_path, runs=(gone,))
+    assert "| long ago | 1,234 | 0.50 |" in _training(settings)
