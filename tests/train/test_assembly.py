@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from stepedit_train.assembly.card import _training
+from stepedit_train.assembly.card import _data, _training
 from stepedit_train.assembly.facts import run_facts
-from stepedit_train.assembly.settings import AssembleSettings, Run
+from stepedit_train.assembly.settings import AssembleSettings, KnownPairs, Run
 from stepedit_train.assembly.shrink import halve_tensors, save_graph
 from stepedit_train.assembly.stage import assemble, make_card
 from stepedit_train.sft.spelling import DICTIONARY
@@ -245,7 +245,14 @@ def test_a_trainers_state_tells_steps_and_time(tmp_path: Path) -> None:
     assert (facts.steps, facts.core_hours) == (20, 2.0)
 
 
-def test_a_run_whose_log_is_gone_is_told_by_its_settings(tmp_path: Path) -> None:
+def test_runs_and_pairs_that_are_gone_are_told_by_the_settings(tmp_path: Path) -> None:
     gone = Run(name="long ago", folder=tmp_path / "gone", steps=1234, core_hours=0.5)
-    settings = AssembleSettings.model_construct(base=tmp_path, runs=(gone,))
+    make_cache(tmp_path / "cache")
+    settings = AssembleSettings.model_construct(
+        base=tmp_path,
+        runs=(gone,),
+        caches=(Path("cache"),),
+        known_pairs=(KnownPairs(name="whispers", rows=12, hours=0.25),),
+    )
     assert "| long ago | 1,234 | 0.50 |" in _training(settings)
+    assert "| whispers | 12 | 0.25 |" in _data(settings)[0]

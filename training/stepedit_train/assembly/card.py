@@ -18,11 +18,13 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.figures import FIGURES_FILE, Figure, experimental, read_figures
 from stepedit_core.models.layout import DECODER_FOLDER, TOKENIZER_NAME, CheckpointFolders
 from stepedit_core.models.parts import fingerprint
+from stepedit_core.models.reading import READER
 from stepedit_core.models.semantic import GRAPH
 from stepedit_core.models.speaker_ge2e import RESEMBLYZER_FILE
 from stepedit_core.models.step1.loading import read_config
 from stepedit_core.route_table import ROUTES_FILE, RouteTable
 from stepedit_train.assembly.facts import (
+    PairFacts,
     corpus_facts,
     licences_of,
     machine,
@@ -90,6 +92,8 @@ def _parts(folder: Path) -> str:
         if speaker.is_file()
         else ("speaker encoder", "CAM++", decoder / "campplus.onnx"),
     ]
+    if (folder / READER).is_file():
+        rows.append(("phone reader", "ConvNeXt blocks over codes", folder / READER))
     cells = [
         (
             name,
@@ -140,6 +144,7 @@ def _data(settings: AssembleSettings) -> tuple[str, str]:
     unseen = sum(c.test_hours for c in corpora)
     text += f"\n\n{_hours(unseen)} h of other speakers were kept for tests and never trained on."
     pairs = pair_facts(resolve_path(settings, path) for path in settings.pairs)
+    pairs += [PairFacts(known.name, known.rows, known.hours) for known in settings.known_pairs]
     if pairs:
         table = [(p.name, str(p.pairs), _hours(p.hours)) for p in pairs]
         text += "\n\n" + markdown_table(("pairs of", "rows", "source and target, h"), table)

@@ -11,7 +11,7 @@ from stepedit_core.config import SamplingConfig
 from stepedit_core.embedded import MAX_BYTES
 from stepedit_train.settings import Settings
 
-__all__ = ["AssembleSettings", "Part", "Run"]
+__all__ = ["AssembleSettings", "KnownPairs", "Part", "Run"]
 
 Part = Literal["language_model", "linguistic", "semantic", "flow", "vocoder", "speaker"]
 
@@ -29,6 +29,17 @@ class Run(Settings):
     """For runs whose log is gone."""
     core_hours: float | None = None
     """For runs whose log is gone, does not say, or says it of the last part alone."""
+
+
+class KnownPairs(Settings):
+    """Pairs that are not at hand any more, for the card."""
+
+    name: str
+    """Of their folder."""
+    rows: int = Field(ge=0)
+    """How many."""
+    hours: float = Field(ge=0)
+    """Of sources and targets together."""
 
 
 class AssembleSettings(Settings):
@@ -80,6 +91,8 @@ class AssembleSettings(Settings):
     """Caches of the recordings that were trained on, for hours and licences."""
     pairs: tuple[Path, ...] = ()
     """Folders of `stepedit pairs` that the language model was trained on."""
+    known_pairs: tuple[KnownPairs, ...] = ()
+    """The same of folders that are gone."""
     runs: tuple[Run, ...] = ()
     """Runs that the parts come from, for steps and core-hours."""
     machine: str = ""
