@@ -171,7 +171,7 @@ def test_rows_are_tokenised_again_for_another_dictionary(words: Path) -> None:
 
     def ids(content: str) -> list[int]:
         path = home / DICTIONARY
-        path.write_bytes(gzip.compress(content.encode()))
+        path.write_bytes(gzip.compress(content.encode(), mtime=0))
         tokenizer = ByteTokenizer(pronunciations=Pronunciations(path))
         found, _ = read_cached(
             home / "pairs", tokenizer, "r1", max_tokens=4000, cache=home / "cache"
