@@ -1,12 +1,15 @@
-"""A fake phone network that hears code n as phone n, for tests of what reads and chooses."""
+"""A fake phone network that hears code n as phone n, and its words, for tests of what reads."""
 
 from __future__ import annotations
+
+import gzip
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from stepedit_core.codes import DualCodes
-from stepedit_core.models.pronunciations import PHONES
+from stepedit_core.models.pronunciations import PHONES, Pronunciations
 from stepedit_core.models.reading import BLANK, FRAMES_PER_GROUP, PhoneNetwork
 
 
@@ -30,3 +33,10 @@ def spoken(text: str, each: int = 2) -> DualCodes:
     ]
     linguistic += [BLANK] * (len(linguistic) % 2)
     return DualCodes(linguistic, [0] * (3 * len(linguistic) // 2))
+
+
+def write_dictionary(folder: Path, lines: str) -> Pronunciations:
+    """Write a pronouncing dictionary under the name that models have it, and return it."""
+    path = folder / "pronunciations.txt.gz"
+    path.write_bytes(gzip.compress(lines.encode(), mtime=0))
+    return Pronunciations(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gzip
 
 import pytest
 
@@ -17,17 +16,13 @@ from stepedit_core.models.parts import EngineParts
 from stepedit_core.models.pronunciations import Pronunciations
 from stepedit_core.models.reading import PhoneReader
 from stepedit_core.speech import packaged_speech
-from tests.models.clear_reader import ClearNetwork
+from tests.models.clear_reader import ClearNetwork, write_dictionary
 from tests.models.tiny_checkpoint import write_engine
-
-LINES = "a AH\nbee B IY\nsea S IY\n"
 
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> Pronunciations:
-    path = tmp_path_factory.mktemp("words") / "pronunciations.txt.gz"
-    path.write_bytes(gzip.compress(LINES.encode()))
-    return Pronunciations(path)
+    return write_dictionary(tmp_path_factory.mktemp("words"), "bee B IY\nsea S IY\n")
 
 
 class Say(Edit):

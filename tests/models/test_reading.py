@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.nn.utils.rnn import pad_sequence
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.errors import CheckpointError
@@ -22,16 +22,14 @@ from stepedit_core.models.reading import (
     PhoneReader,
     phones_of,
 )
-from tests.models.clear_reader import ClearNetwork, spoken
+from tests.models.clear_reader import ClearNetwork, spoken, write_dictionary
 
 LINES = "a AH\nbee B IY\nsea S IY\ntea T IY\n"
 
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> Pronunciations:
-    path = tmp_path_factory.mktemp("words") / "pronunciations.txt.gz"
-    path.write_bytes(gzip.compress(LINES.encode()))
-    return Pronunciations(path)
+    return write_dictionary(tmp_path_factory.mktemp("words"), LINES)
 
 
 @pytest.fixture
@@ -75,7 +73,7 @@ def test_scores_are_those_of_all_paths_together(words: Pronunciations) -> None:
     with torch.no_grad():  # some phones more probable than others
         network.head.weight.mul_(10)
     reader, codes = PhoneReader(network, words), random_codes(1)
-    heard = reader.hear([codes])[0].numpy().astype(np.float64)
+    heard = reader.hear(codes)[0].numpy().astype(np.float64)
     bee = [PHONES.index("B"), PHONES.index("IY")]
     paths = itertools.product([*bee, BLANK], repeat=FRAMES_PER_GROUP)
     chances = [
@@ -90,14 +88,19 @@ def test_padded_codes_sound_as_they_do_alone(words: Pronunciations) -> None:
     torch.manual_seed(0)
     reader = PhoneReader(PhoneNetwork(16, 2), words)
     one, other = random_codes(7), random_codes(12, 1)
-    together = reader.hear([one, other])
+    linguistic, semantic = (
+        pad_sequence([torch.from_numpy(a.copy()).long(), torch.from_numpy(b.copy()).long()], True)
+        for a, b in ((one.linguistic, other.linguistic), (one.semantic, other.semantic))
+    )
+    with torch.inference_mode():
+        together = reader.network(linguistic, semantic, torch.tensor([7, 12]))
     assert together.shape == (2, 12 * FRAMES_PER_GROUP, BLANK + 1)
     assert together.exp().sum(-1).allclose(torch.ones(2, 72))
-    torch.testing.assert_close(together[0, : 7 * FRAMES_PER_GROUP], reader.hear([one])[0])
-    torch.testing.assert_close(together[1], reader.hear([other])[0])
+    torch.testing.assert_close(together[0, : 7 * FRAMES_PER_GROUP], reader.hear(one)[0])
+    torch.testing.assert_close(together[1], reader.hear(other)[0])
     # Both streams are heard.
     deaf = DualCodes(one.linguistic, random_codes(7, 5).semantic)
-    assert not reader.hear([deaf]).allclose(reader.hear([one]), atol=1e-3)
+    assert not reader.hear(deaf).allclose(reader.hear(one), atol=1e-3)
 
 
 def test_weights_give_their_own_sizes(tmp_path: Path, words: Pronunciations) -> None:
@@ -110,8 +113,8 @@ def test_weights_give_their_own_sizes(tmp_path: Path, words: Pronunciations) -> 
     assert reader is not None and reader.network.head.weight.dtype == torch.float32
     assert len(reader.network.blocks) == 3
     torch.testing.assert_close(
-        reader.hear([random_codes(4)]),
-        PhoneReader(network, words).hear([random_codes(4)]),
+        reader.hear(random_codes(4)),
+        PhoneReader(network, words).hear(random_codes(4)),
         atol=0.02,
         rtol=0.02,
     )

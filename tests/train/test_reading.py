@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from stepedit_core.codes import DualCodes
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.pronunciations import PHONES, Pronunciations
 from stepedit_core.models.reading import READER, PhoneReader, phones_of
+from tests.models.clear_reader import write_dictionary
 from tests.toy_edits import Gain
 from tests.train.making import make_pairs
 
@@ -33,9 +33,7 @@ def write_words(folder: Path) -> Pronunciations:
     config = {"tokenizer_class": "ByteTokenizer", "pronunciations": "pronunciations.txt.gz"}
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     text = "".join(f"{word} {phones}\n" for word, phones in WORDS.items())
-    path = folder / "pronunciations.txt.gz"
-    path.write_bytes(gzip.compress(text.encode()))
-    return Pronunciations(path)
+    return write_dictionary(folder, text)
 
 
 def utterance(rng: np.random.Generator, words: Pronunciations) -> tuple[Said, str]:

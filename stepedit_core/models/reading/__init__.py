@@ -6,7 +6,20 @@ out, at no cost in its own likelihood; who must read all phones once, in order, 
 Choosing among samples by a recogniser is common in speech synthesis.
 """
 
-from stepedit_core.models.reading.network import BLANK, FRAMES_PER_GROUP, PhoneNetwork
+from stepedit_core.models.reading.network import (
+    BLANK,
+    FRAMES_PER_GROUP,
+    PhoneNetwork,
+    phones_loss,
+)
 from stepedit_core.models.reading.reader import READER, PhoneReader, phones_of
 
-__all__ = ["BLANK", "FRAMES_PER_GROUP", "READER", "PhoneNetwork", "PhoneReader", "phones_of"]
+__all__ = [
+    "BLANK",
+    "FRAMES_PER_GROUP",
+    "READER",
+    "PhoneNetwork",
+    "PhoneReader",
+    "phones_loss",
+    "phones_of",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stepedit_core.codes import (
@@ -14,7 +15,7 @@ from stepedit_core.codes import (
 from stepedit_core.models.convnext import ConvNeXtBlock, masked, time_mask
 from stepedit_core.models.pronunciations import PHONES
 
-__all__ = ["BLANK", "FRAMES_PER_GROUP", "PhoneNetwork"]
+__all__ = ["BLANK", "FRAMES_PER_GROUP", "PhoneNetwork", "phones_loss"]
 
 BLANK = len(PHONES)
 """Class of frames in which no phone is named, as in connectionist temporal classification."""
@@ -78,3 +79,24 @@ class PhoneNetwork(nn.Module):
         logits = self.head(self.norm(x)).view(batch, frames * _HALVES, BLANK + 1)
         heard: Tensor = logits.log_softmax(-1)
         return heard
+
+
+def phones_loss(heard: Tensor, groups: Tensor, phones: Tensor, counts: Tensor) -> Tensor:
+    """Return the summed negative log probability of phones (Graves et al. 2006, eq. 8), a scalar.
+
+    Args:
+        heard: as `PhoneNetwork` gives it, ``(batch, 6 * most groups, 40)``.
+        groups: int64 ``(batch,)``, real groups of each item.
+        phones: int64, of all items end to end.
+        counts: int64 ``(batch,)``, phones of each item.
+
+    Infinite where there is no room for the phones.
+    """
+    return F.ctc_loss(
+        heard.transpose(0, 1),
+        phones,
+        FRAMES_PER_GROUP * groups,
+        counts,
+        blank=BLANK,
+        reduction="sum",
+    )

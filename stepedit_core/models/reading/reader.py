@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from stepedit_core.codes import LINGUISTIC_PER_GROUP, SEMANTIC_PER_GROUP, DualCodes
 from stepedit_core.errors import CheckpointError
 from stepedit_core.models.pronunciations import PHONES, WORD
-from stepedit_core.models.reading.network import BLANK, PhoneNetwork
+from stepedit_core.models.reading.network import PhoneNetwork, phones_loss
 from stepedit_core.models.weights import load_into, read_state_dict
+from stepedit_core.words import without_tags
 
 if TYPE_CHECKING:
     from stepedit_core.models.pronunciations import Pronunciations
@@ -26,7 +23,6 @@ __all__ = ["READER", "PhoneReader", "phones_of"]
 
 READER = "reader.safetensors"
 """Name of the file in a model folder."""
-_TAG = re.compile(r"\[[^\[\]]*\]")
 
 
 def phones_of(text: str, pronunciations: Pronunciations) -> list[int] | None:
@@ -36,7 +32,7 @@ def phones_of(text: str, pronunciations: Pronunciations) -> list[int] | None:
         text: tags in brackets are left out.
         pronunciations: dictionary.
     """
-    words = _TAG.sub(" ", text)
+    words = without_tags(text)
     if any(character.isalnum() for character in WORD.sub("", words)):
         return None  # digits, or words of another script
     spelled: list[int] = []
@@ -69,7 +65,7 @@ class PhoneReader:
         path = folder / READER
         if pronunciations is None or not path.is_file():
             return None
-        weights = {name: tensor.float() for name, tensor in read_state_dict(path).items()}
+        weights = read_state_dict(path)
         try:
             network = PhoneNetwork.shaped_as(weights)
         except (KeyError, IndexError, ValueError) as error:
@@ -82,12 +78,17 @@ class PhoneReader:
         return phones_of(text, self.pronunciations) is not None
 
     @torch.inference_mode()
-    def hear(self, codes: Sequence[DualCodes]) -> Tensor:
-        """Return log probabilities of phones and blank, float32 ``(n, 6 * most groups, 40)``."""
-        groups = [one.groups for one in codes]
-        linguistic = _padded([one.linguistic for one in codes], groups, LINGUISTIC_PER_GROUP)
-        semantic = _padded([one.semantic for one in codes], groups, SEMANTIC_PER_GROUP)
-        heard: Tensor = self.network(linguistic, semantic, torch.tensor(groups))
+    def hear(self, codes: DualCodes) -> Tensor:
+        """Return log probabilities of phones and blank, float32 ``(1, 6 * groups, 40)``."""
+        groups = codes.groups
+        linguistic, semantic = (
+            torch.from_numpy(stream[: per * groups].astype(np.int64))[None]
+            for stream, per in (
+                (codes.linguistic, LINGUISTIC_PER_GROUP),
+                (codes.semantic, SEMANTIC_PER_GROUP),
+            )
+        )
+        heard: Tensor = self.network(linguistic, semantic, torch.tensor([groups]))
         return heard
 
     @torch.inference_mode()
@@ -95,7 +96,7 @@ class PhoneReader:
         """Return how well codes say a text, 0 at best; None where the text cannot be read.
 
         The log probability of the text's phones, once each and in order, for each of them
-        (Graves et al. 2006, eq. 8); minus infinity where there is no room for them.
+        (`phones_loss`); minus infinity where there is no room for them.
 
         Args:
             codes: of any length.
@@ -104,21 +105,6 @@ class PhoneReader:
         phones = phones_of(text, self.pronunciations)
         if phones is None or not codes.groups:
             return None
-        heard = self.hear([codes])[0]
-        loss = F.ctc_loss(
-            heard[:, None],
-            torch.tensor([phones]),
-            torch.tensor([len(heard)]),
-            torch.tensor([len(phones)]),
-            blank=BLANK,
-            reduction="sum",
-        )
+        groups, count = torch.tensor([codes.groups]), torch.tensor([len(phones)])
+        loss = phones_loss(self.hear(codes), groups, torch.tensor(phones), count)
         return -float(loss) / len(phones)
-
-
-def _padded(streams: Sequence[npt.NDArray[np.int64]], groups: Sequence[int], per: int) -> Tensor:
-    """Return the whole groups of streams of codes as int64 ``(n, per * most groups)``."""
-    rows = torch.zeros(len(streams), per * max(groups), dtype=torch.int64)
-    for row, stream, count in zip(rows, streams, groups, strict=True):
-        row[: per * count] = torch.from_numpy(stream[: per * count].astype(np.int64))
-    return rows

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
 from stepedit_core.codes import GROUP_SECONDS, LINGUISTIC_SIZE, SEMANTIC_SIZE
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.reading import BLANK, FRAMES_PER_GROUP, READER, PhoneNetwork
+from stepedit_core.models.reading import BLANK, READER, PhoneNetwork, phones_loss
 from stepedit_core.models.text import TextTokenizer
 from stepedit_train.assembly.shrink import save_tensors
 from stepedit_train.batching import BatchPlan
@@ -126,7 +125,7 @@ class ReaderTask(Task):
         """Return the negative log probability of the phones, for each of them."""
         batch = self.moved(batch)
         heard = self.model(batch.linguistic, batch.semantic, batch.groups)
-        loss = _ctc(heard, batch) / batch.counts.sum()
+        loss = _loss(heard, batch) / batch.counts.sum()
         return Losses(loss, {"phone": loss.item()})
 
     def validate(self) -> Mapping[str, float]:
@@ -137,7 +136,7 @@ class ReaderTask(Task):
         for said in self.dev[: self.settings.dev_items]:
             batch = self.moved(_batch([said]))
             heard = self.model(batch.linguistic, batch.semantic, batch.groups)
-            loss += float(_ctc(heard, batch))
+            loss += float(_loss(heard, batch))
             best = torch.unique_consecutive(heard[0].argmax(-1))
             errors += edit_distance(best[best != BLANK].tolist(), said.phones.tolist())
             phones += len(said.phones)
@@ -154,16 +153,8 @@ def _batch(said: Sequence[Said]) -> ReaderBatch:
     )
 
 
-def _ctc(heard: Tensor, batch: ReaderBatch) -> Tensor:
-    """Return the summed negative log probability of a batch's phones."""
-    return F.ctc_loss(
-        heard.transpose(0, 1),
-        batch.phones,
-        FRAMES_PER_GROUP * batch.groups,
-        batch.counts,
-        blank=BLANK,
-        reduction="sum",
-    )
+def _loss(heard: Tensor, batch: ReaderBatch) -> Tensor:
+    return phones_loss(heard, batch.groups, batch.phones, batch.counts)
 
 
 def train_reader(settings: ReaderSettings) -> Iterator[str]:
