@@ -134,7 +134,9 @@ def test_weights_of_another_kind_are_refused_in_one_line(words: Path) -> None:
     given = {"weights": "plain", "spare": 128}
     other = home / "other"
     assert "phrases differ" in refusal(other, **given, phrases=["[snort]"])
-    assert "its num_hidden_layers is 1, the settings give 2" in refusal(other, **given, layers=2)
+    base(home / "deep", spare=128, layers=2)
+    shallower = refusal(other, weights="deep", spare=128, layers=1)
+    assert "its num_hidden_layers is 2, the settings give 1" in shallower
     assert "its hidden_size is 32" in refusal(other, **given, hidden_size=64)
     # The shapes of the weights are the same with other heads.
     alone = {"heads": 4, "groups": 4, "alignment": []}

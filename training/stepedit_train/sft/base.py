@@ -23,6 +23,7 @@ from stepedit_core.models.text import ByteTokenizer, TextTokenizer
 from stepedit_core.registry import get_registry
 from stepedit_train.seeds import generator_of
 from stepedit_train.settings import Settings, resolve_path
+from stepedit_train.sft.deepening import deepened
 from stepedit_train.sft.phrases import prompt_phrases
 from stepedit_train.sft.spelling import DICTIONARY, POCKETSPHINX, read_dictionary
 
@@ -87,7 +88,7 @@ class BaseSettings(Settings):
     the pocketsphinx package (BSD licence); None leaves all words to bytes."""
     weights: Path | None = None
     """Model of the same sizes and phrases to go on from instead of random weights, for example to
-    change its spelling."""
+    change its spelling. Where it has fewer layers, the new ones begin silent (``deepening.py``)."""
     codebook: Path | None = None
     """``linguistic_tokenizer.npy`` (1024, any): similar clusters begin with similar vectors."""
     seed: int = 0
@@ -171,10 +172,13 @@ def _take(model: Any, folder: Path, tokenizer: ByteTokenizer) -> None:
     for name in _SIZES:
         # Weights of other heads may have the same shapes.
         has, asked = getattr(config, name), getattr(model.config, name)
-        if has != asked:
+        if has != asked and not (name == "num_hidden_layers" and has < asked):
             hint = "; phones take rows, set spare to match" if name == "vocab_size" else ""
             raise StepeditError(f"{folder}: its {name} is {has}, the settings give {asked}{hint}")
-    model.load_state_dict(load_step1(folder, dtype=torch.float32).state_dict())
+    weights = load_step1(folder, dtype=torch.float32).state_dict()
+    model.load_state_dict(
+        deepened(weights, config.num_hidden_layers, model.config.num_hidden_layers)
+    )
 
 
 def make_base(settings: BaseSettings) -> Iterator[str]:
