@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,12 +17,30 @@ _WIDTH = max(map(len, STAGES))
 _LIST = "\n".join(f"{name:{_WIDTH}}  {stage.what}" for name, stage in STAGES.items())
 
 
+def _add_to_model(*asked: Any) -> Iterator[str]:
+    from stepedit_train.sft.adding import adding_settings
+    from stepedit_train.sft.stage import train_sft
+
+    return train_sft(adding_settings(*asked))
+
+
+def _add_to_decoder(*asked: Any) -> Iterator[str]:
+    from stepedit_train.mel.adding import add_to_decoder
+
+    return add_to_decoder(*asked)
+
+
+_ADDING = {"sft": _add_to_model, "mel": _add_to_decoder}
+
+
 @click.command(short_help="Train one stage of a model, resumable.", epilog=f"\b\nStages:\n{_LIST}")
 @click.argument("stage", type=click.Choice(tuple(STAGES)), metavar="STAGE")
 @click.option("--explain", is_flag=True, help="Print the stage's settings as commented TOML.")
 @click.option("--config", type=click.Path(path_type=Path), help="Settings of the stage, as TOML.")
 @click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="Change a setting.")
-@click.option("--edits", metavar="NAME[,NAME]", help="sft: add these edits to a trained model.")
+@click.option(
+    "--edits", metavar="NAME[,NAME]", help="sft, mel: add these edits to a trained model."
+)
 @click.option("--base", default="embedded", help="With --edits: the model, a folder or a name.")
 @click.option(
     "--pairs",
@@ -55,6 +75,7 @@ def train(
     stepedit train data --config training/configs/embedded/data.toml
     stepedit train sft --config training/configs/sft.toml --set steps=500
     stepedit train sft --edits my_edit --base embedded --pairs pairs --out my-model
+    stepedit train mel --edits my_edit --base my-model/model --pairs pairs --out my-voice
     stepedit train flow --explain > flow.toml      # all settings of a stage, with comments
     """  # noqa: D301 -- click reads the backspace as "keep these lines"
     if explain:
@@ -63,15 +84,14 @@ def train(
         lines = lines_of(settings_of(stage))
     elif edits is None:
         if config is None:
-            raise click.UsageError("give --config FILE (or, for sft, --edits NAME)")
+            raise click.UsageError("give --config FILE (or, for sft and mel, --edits NAME)")
         lines = run_stage(stage, config, given)
-    elif stage != "sft" or config is not None or out is None:
-        raise click.UsageError("--edits goes with the stage sft and --out DIR, without --config")
+    elif stage not in _ADDING or config is not None or out is None:
+        raise click.UsageError(
+            "--edits goes with the stages sft and mel and with --out DIR, without --config"
+        )
     else:
-        from stepedit_train.sft.adding import adding_settings
-        from stepedit_train.sft.stage import train_sft
-
         names = [name.strip() for name in edits.split(",")]
-        lines = train_sft(adding_settings(names, base, pairs, out, given, replay))
+        lines = _ADDING[stage](names, base, pairs, out, given, replay)
     for line in lines:
         click.echo(line)

@@ -26,10 +26,12 @@ class MelTrainBatch(MelBatch):
     Attributes:
         mel: wanted, float32, shape ``(batch, 2 * n, bins)``.
         step: of the training.
+        plain: bool ``(batch,)``, items that are recordings and no edit of them; None: not known.
     """
 
     mel: Tensor = field(kw_only=True)
     step: int = 0
+    plain: Tensor | None = None
 
 
 @dataclass(frozen=True)

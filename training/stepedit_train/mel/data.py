@@ -40,8 +40,8 @@ BATCH = 16
 class MelDataSettings(Settings):
     """Settings of the mel-data stage."""
 
-    cache: Path
-    """Folder of the data stage."""
+    cache: Path | None = None
+    """Folder of the data stage. None: the sources of the pairs stand for recordings, too."""
     tokenizer: Path
     """Folder of the audio tokenizer, final: other codes need another store."""
     out: Path
@@ -131,18 +131,20 @@ def make_mel_data(settings: MelDataSettings) -> Iterator[str]:
     out = resolve_path(settings, settings.out)
     folder = resolve_path(settings, settings.tokenizer)
     tokenizer = AudioTokenizer.load(folder, threads=1)
-    cache = Cache(resolve_path(settings, settings.cache), ("audio",), ("train", "dev"))
-    coded_by = cached_tokenizer(cache.folder)
-    is_coded = coded_by is not None and coded_by == tokenizer_hash(folder)
-    if coded_by is not None and not is_coded:
-        yield f"{cache.folder}: its codes are of another tokenizer; recordings are encoded anew"
-    sources = [recordings(cache, coded=is_coded)]
-    if settings.melodies:
-        most, seed = settings.max_seconds, settings.seed
-        sources.append(melodies(cache, settings.melodies, most, seed, coded=is_coded))
+    sources = []
+    if settings.cache is not None:
+        cache = Cache(resolve_path(settings, settings.cache), ("audio",), ("train", "dev"))
+        coded_by = cached_tokenizer(cache.folder)
+        is_coded = coded_by is not None and coded_by == tokenizer_hash(folder)
+        if coded_by is not None and not is_coded:
+            yield f"{cache.folder}: its codes are of another tokenizer; recordings are encoded anew"
+        sources.append(recordings(cache, coded=is_coded))
+        if settings.melodies:
+            most, seed = settings.max_seconds, settings.seed
+            sources.append(melodies(cache, settings.melodies, most, seed, coded=is_coded))
     for pairs in settings.pairs:
         rows = PairRows(resolve_path(settings, pairs), settings.max_pairs, settings.max_seconds)
-        sources.append(rows.blocks())
+        sources.append(rows.blocks(plain=settings.cache is None))
     voices = _Voices(settings.voices)
     for name, heard in chain.from_iterable(sources):
         voices.take(heard)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stepedit_train.exporting import PartExportSettings, entry_of, export_part
-from stepedit_train.mel.stage import CRITIC, MelSizes
+from stepedit_train.mel.settings import MelSizes
+from stepedit_train.mel.stage import CRITIC
 
 __all__ = ["MelExportSettings", "export_mel"]
 

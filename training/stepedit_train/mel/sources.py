@@ -65,6 +65,10 @@ class Heard:
     sound: Callable[[], Sound]
     codes: Callable[[], DualCodes | None]
 
+    def as_recording(self) -> Heard:
+        """Return the same of no family."""
+        return replace(self, facts=self.facts._replace(family="", role="plain"))
+
 
 def cached_sound(cache: Cache, index: int) -> Sound:
     """Read a recording of a cache."""
@@ -112,8 +116,12 @@ class PairRows:
         self._held: tuple[Path, int] | None = None
         self._rows: list[dict[str, Any]] = []
 
-    def blocks(self) -> Iterator[tuple[str, list[Heard]]]:
-        """Yield name and utterances of each shard, sources and targets in turn."""
+    def blocks(self, *, plain: bool = False) -> Iterator[tuple[str, list[Heard]]]:
+        """Yield name and utterances of each shard, sources and targets in turn.
+
+        Args:
+            plain: yield the sources once more behind them, as recordings of their own.
+        """
         left = self._most
         for path in sorted((self.folder / "shards").glob("part-*.parquet")):
             heard: list[Heard] = []
@@ -124,8 +132,12 @@ class PairRows:
                     left -= len(places)
                     for place in places:
                         heard += self._pair(rows[place], (path, group), place)
-            if heard:
-                yield f"{self.folder.name}-{path.stem}", heard
+            if not heard:
+                continue
+            yield f"{self.folder.name}-{path.stem}", heard
+            if plain:
+                name = f"plain-{self.folder.name}-{path.stem}"
+                yield name, [one.as_recording() for one in heard[::2]]
 
     def _is_wanted(self, row: Mapping[str, Any]) -> bool:
         longest = max(row["source_seconds"], row["target_seconds"])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from pydantic import Field
+import torch
 
+from stepedit_core.errors import StepeditError
 from stepedit_core.models.convnext import time_mask
 from stepedit_core.models.flow.referenced import FACTOR, ReferencedMelDecoder
 from stepedit_train.batching import BatchPlan
@@ -19,92 +21,17 @@ from stepedit_train.mel.batches import MelTrainBatch, stack_parts
 from stepedit_train.mel.critic import MelCritic
 from stepedit_train.mel.echo import with_echoes
 from stepedit_train.mel.examples import ExampleMaker, examples_of
-from stepedit_train.mel.rules import ExampleSettings, ToldExamples
+from stepedit_train.mel.keeping import with_kept
+from stepedit_train.mel.settings import MelSettings
+from stepedit_train.mel.start import read_decoder_of, take_decoder
 from stepedit_train.mel.store import MelStore
 from stepedit_train.seeds import rng_of
-from stepedit_train.settings import Settings, resolve_path
+from stepedit_train.settings import resolve_path
 
-__all__ = ["CRITIC", "MelSettings", "MelSizes", "train_mel"]
+__all__ = ["CRITIC", "MelSettings", "MelTask", "train_mel"]
 
 CRITIC = "critic"
 """Name of the critic among the decoder's parts while it is trained; it is not exported."""
-
-
-class MelSizes(Settings):
-    """Sizes of the decoder; see `ReferencedMelDecoder`."""
-
-    width: int = Field(default=192, ge=8)
-    """Channels."""
-    token_blocks: int = Field(default=4, ge=1)
-    """Blocks over tokens."""
-    reference_blocks: int = Field(default=2, ge=0)
-    """Blocks over the reference's mel."""
-    mel_blocks: int = Field(default=6, ge=2)
-    """Blocks over the target's frames."""
-    heads: int = Field(default=4, ge=1)
-    """Of the attention."""
-    spk_embed_dim: int = Field(default=256, ge=1)
-    """Size of the speaker vector."""
-    lag: int = Field(default=0, ge=0)
-    """Groups of 120 ms after which a place on the path through the reference is decided; 0 does
-    without a path."""
-    places: bool = False
-    """Whether places in the reference are used where an edit knows them."""
-    labels: tuple[str, ...] = ()
-    """Edits that are told apart, as `Edit.decoded_as` names them."""
-    bounds: dict[str, tuple[float, float, float]] = Field(default_factory=dict)
-    """Of labels: dB that a made mel may be below the reference's in speech and in pauses, and above
-    it. Training does not need them."""
-    labels_again: bool = False
-    """Whether each block is told the label too, not the first alone."""
-
-    def build(self) -> ReferencedMelDecoder:
-        """Return a fresh decoder."""
-        return ReferencedMelDecoder(**self.model_dump(exclude={"base"}))
-
-
-class MelSettings(ExampleSettings):
-    """Settings of the mel stage; the budget is in seconds of target and reference together."""
-
-    sizes: MelSizes = MelSizes()
-    """Of the network."""
-    spoilt: tuple[str, ...] = ("denoise", "denoise_synthesised")
-    """Families whose targets' codes are in part left as the source's, as models do."""
-    spoil: float = Field(default=0.0, ge=0, le=1)
-    """How often."""
-    noisy: float = Field(default=0.0, ge=0, le=1)
-    """Part of the sources of those families that are also their own target: noise is to go
-    where that is asked, and nowhere else."""
-    mislead: float = Field(default=0.0, ge=0, le=1)
-    """How often stretches of pairs whose places are told get codes of other places."""
-    clean: float = Field(default=0.0, ge=0, le=1)
-    """Part of the examples with themselves as reference that are told to be denoised."""
-    untold: float = Field(default=0.15, ge=0, le=1)
-    """How often places are not told."""
-    echo: float = Field(default=0.0, ge=0, le=1)
-    """Part of the references that the decoder makes itself, as for edits of its own output."""
-    delta_weight: float = Field(default=0.5, ge=0)
-    """Of the absolute error of the frames' differences."""
-    critic_weight: float = Field(default=0, ge=0)
-    """Of the adversarial loss and of feature matching; 0 trains without a critic."""
-    critic_from: int = Field(default=200, ge=0)
-    """Step from which the decoder listens to its critic, which learns from the first."""
-    critic_width: int = Field(default=24, ge=1)
-    """Channels of its first layer."""
-    critic_pace: float = Field(default=1.0, gt=0)
-    """Factor of its learning rate."""
-
-    def told(self) -> ToldExamples:
-        """Return what examples are told of edits, and how that is spoilt."""
-        return ToldExamples(
-            self.sizes.labels,
-            self.spoilt,
-            self.spoil,
-            self.noisy,
-            self.mislead,
-            self.clean,
-            self.untold,
-        )
 
 
 class MelTask(Task):
@@ -127,6 +54,19 @@ class MelTask(Task):
         self.examples = examples_of(store, settings, "train")
         self.dev = examples_of(store, settings, "dev")
         self.maker = ExampleMaker(settings, store)
+        self.before = self._begin()
+
+    def _begin(self) -> ReferencedMelDecoder | None:
+        """Take the weights that are to begin with; return their decoder if its output is kept."""
+        settings = self.settings
+        if settings.weights is None:
+            return None
+        before = read_decoder_of(resolve_path(settings, settings.weights))
+        take_decoder(before, self.model)
+        taught = () if before.labels is None else before.labels.names
+        if settings.keep and settings.sizes.labels[: len(taught)] != taught:
+            raise StepeditError("keep needs the labels of weights first, in their order")
+        return before.requires_grad_(False) if settings.keep else None
 
     def costs(self) -> list[float]:
         """Return the seconds of each example, target and reference together."""
@@ -136,7 +76,8 @@ class MelTask(Task):
         """Return crops with their references, disturbed."""
         rng = rng_of(self.settings.seed, "batch", step)
         parts = [self.maker.make(self.examples[i], rng, disturbed=True) for i in indices]
-        return stack_parts(parts, step)
+        plain = torch.tensor([self.examples[i].kind in ("self", "other") for i in indices])
+        return replace(stack_parts(parts, step), plain=plain)
 
     def loss(self, batch: MelTrainBatch) -> Losses:
         """Return the absolute errors of frames and of their differences."""
@@ -144,6 +85,9 @@ class MelTask(Task):
         if self.settings.echo:
             rng = rng_of(self.settings.seed, "echo", batch.step)
             batch = with_echoes(self.model, batch, self.settings.echo, rng)
+        if self.before is not None and batch.plain is not None:
+            rng = rng_of(self.settings.seed, "keep", batch.step)
+            batch = with_kept(self.before.to(self.device), batch, batch.plain, rng)
         made = self.model(batch)
         mask = time_mask(FACTOR * batch.lengths, made.shape[1])
         count = mask.sum() * made.shape[2]

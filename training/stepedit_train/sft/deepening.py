@@ -50,5 +50,7 @@ def deepened(weights: dict[str, Tensor], layers: int, wanted: int) -> dict[str, 
             if name.startswith(prefix):
                 part = name.removeprefix(prefix)
                 silent = is_new and part in _OUTPUTS
-                found[f"{_LAYERS}{place}.{part}"] = value.new_zeros(value.shape) if silent else value
+                found[f"{_LAYERS}{place}.{part}"] = (
+                    value.new_zeros(value.shape) if silent else value
+                )
     return found
