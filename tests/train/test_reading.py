@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from stepedit_train.reading.said import Said, read_said
-from stepedit_train.reading.stage import ReaderSettings, ReaderTask, train_reader
+from stepedit_train.reading.stage import ReaderSettings, ReaderSizes, ReaderTask, train_reader
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.errors import StepeditError
@@ -135,3 +135,8 @@ def test_a_model_without_a_dictionary_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(StepeditError, match="no pronouncing dictionary"):
         list(train_reader(settings))
+
+
+def test_an_even_kernel_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be odd"):
+        ReaderSizes(kernel=4)

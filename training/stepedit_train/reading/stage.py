@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from stepedit_core.codes import GROUP_SECONDS, LINGUISTIC_SIZE, SEMANTIC_SIZE
@@ -40,6 +40,13 @@ class ReaderSizes(Settings):
     """ConvNeXt blocks."""
     kernel: int = Field(default=7, ge=1)
     """Taps of their convolutions; odd."""
+
+    @field_validator("kernel")
+    @classmethod
+    def _is_odd(cls, kernel: int) -> int:
+        if kernel % 2 == 0:
+            raise ValueError("must be odd, so that a frame is in the middle")
+        return kernel
 
 
 class ReaderSettings(LoopSettings):
