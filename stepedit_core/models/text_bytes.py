@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from stepedit_core.errors import CheckpointError
+from stepedit_core.models.numerals import spell_numerals
 from stepedit_core.models.pronunciations import PHONES, WORD, Pronunciations
 from stepedit_core.models.text_base import AUDIO_MARK, TextTokenizer
 
@@ -22,8 +23,8 @@ class ByteTokenizer(TextTokenizer):
 
     Phrases are the constant words of prompts, which keeps prompts short. From left to right the
     longest that fits becomes one id, whoever wrote it: they are ordinary words, not control
-    marks. In other text, words that the dictionary knows become their phones, so that a model need
-    not learn to spell. Everything else stays bytes.
+    marks. In other text, numerals become English words, and words that the dictionary knows their
+    phones, so that a model need not learn to spell. Everything else stays bytes.
     """
 
     bos_id, eot_id, bot_id = 1, 3, 4
@@ -109,6 +110,7 @@ class ByteTokenizer(TextTokenizer):
         """Return text as phones where its words are known, as bytes elsewhere."""
         if self.pronunciations is None:
             return self._bytes(text)
+        text = spell_numerals(text)
         ids, done = [], 0
         for match in WORD.finditer(text):
             phones = self.pronunciations.phones(match[0])

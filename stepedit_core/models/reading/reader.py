@@ -11,6 +11,7 @@ from torch import Tensor
 
 from stepedit_core.codes import LINGUISTIC_PER_GROUP, SEMANTIC_PER_GROUP, DualCodes
 from stepedit_core.errors import CheckpointError
+from stepedit_core.models.numerals import spell_numerals
 from stepedit_core.models.pronunciations import PHONES, WORD
 from stepedit_core.models.reading.network import PhoneNetwork, phones_loss
 from stepedit_core.models.weights import load_into, read_state_dict
@@ -29,12 +30,12 @@ def phones_of(text: str, pronunciations: Pronunciations) -> list[int] | None:
     """Return the phones of a text as indices of ``PHONES``, or None if a word is not known.
 
     Args:
-        text: tags in brackets are left out.
+        text: tags in brackets are left out, numerals read in English.
         pronunciations: dictionary.
     """
-    words = without_tags(text)
+    words = spell_numerals(without_tags(text))
     if any(character.isalnum() for character in WORD.sub("", words)):
-        return None  # digits, or words of another script
+        return None  # words of another script, or with digits in them
     spelled: list[int] = []
     for match in WORD.finditer(words):
         phones = pronunciations.phones(match[0])
