@@ -45,8 +45,12 @@ def random_codes(groups: int, seed: int = 0) -> DualCodes:
 def test_phones_are_those_of_all_words_in_order(words: Pronunciations) -> None:
     expected = [PHONES.index(name) for name in ("B", "IY", "AH")]
     assert phones_of("Bee, [laugh] a!", words) == expected
-    for unread in ("", "  ...", "bee 42", "bee xyzzy", "你好", "bee 你"):
+    for unread in ("", "  ...", "bee 42", "bee xyzzy", "bee R2D2", "你好", "bee 你"):
         assert phones_of(unread, words) is None
+    assert phones_of("bee xyzzy a", words, 99) == [*expected[:2], 99, expected[2]]
+    assert phones_of("bee R2D2 naïve", words, 99) == [*expected[:2], 99, 99]
+    for unread in ("", "bee 你", "你好"):
+        assert phones_of(unread, words, 99) is None
 
 
 def test_what_is_left_out_or_said_twice_reads_worse(reader: PhoneReader) -> None:
@@ -64,7 +68,25 @@ def test_what_is_left_out_or_said_twice_reads_worse(reader: PhoneReader) -> None
     assert slow is not None and right is not None and abs(slow - right) < 0.3
     assert reader.score(spoken("B"), "bee sea tea tea tea tea") == -np.inf  # no room
     assert reader.score(spoken("B IY"), "bee 42") is None and not reader.reads("bee 42")
+    assert reader.score(spoken("B IY"), "bee 你") is None
     assert reader.score(DualCodes([], []), "bee") is None and reader.reads("bee")
+
+
+def test_an_unknown_word_may_sound_like_anything_but_the_others_may_not(
+    reader: PhoneReader,
+) -> None:
+    text = "bee sea xyzzy tea"
+    assert reader.reads(text) and not reader.reads("xyzzy bee")
+
+    def score(said: str) -> float:
+        found = reader.score(spoken(said), text)
+        assert found is not None
+        return found
+
+    right = score("B IY S IY _ Z IH _ T IY")
+    assert abs(score("B IY S IY _ K AA K AA _ T IY") - right) < 0.3
+    assert score("B IY S IY _ Z IH _ K IY") < right - 0.5
+    assert score("S IY _ Z IH _ T IY") < right - 0.5
 
 
 def test_scores_are_those_of_all_paths_together(words: Pronunciations) -> None:

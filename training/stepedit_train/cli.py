@@ -74,8 +74,8 @@ def train(
     \b
     stepedit train data --config training/configs/embedded/data.toml
     stepedit train sft --config training/configs/sft.toml --set steps=500
-    stepedit train sft --edits my_edit --base embedded --pairs pairs --out my-model
-    stepedit train mel --edits my_edit --base my-model/model --pairs pairs --out my-voice
+    stepedit train mel --edits my_edit --base embedded --pairs pairs --out my-voice
+    stepedit train sft --edits my_edit --base my-voice/model --pairs pairs --out my-model
     stepedit train flow --explain > flow.toml      # all settings of a stage, with comments
     """  # noqa: D301 -- click reads the backspace as "keep these lines"
     if explain:

@@ -85,7 +85,7 @@ def phones_loss(heard: Tensor, groups: Tensor, phones: Tensor, counts: Tensor) -
     """Return the summed negative log probability of phones (Graves et al. 2006, eq. 8), a scalar.
 
     Args:
-        heard: as `PhoneNetwork` gives it, ``(batch, 6 * most groups, 40)``.
+        heard: as `PhoneNetwork` gives it, ``(batch, 6 * most groups, 40)``, or with more classes.
         groups: int64 ``(batch,)``, real groups of each item.
         phones: int64, of all items end to end.
         counts: int64 ``(batch,)``, phones of each item.

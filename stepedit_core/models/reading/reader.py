@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from stepedit_core.codes import LINGUISTIC_PER_GROUP, SEMANTIC_PER_GROUP, DualCo
 from stepedit_core.errors import CheckpointError
 from stepedit_core.models.numerals import spell_numerals
 from stepedit_core.models.pronunciations import PHONES, WORD
-from stepedit_core.models.reading.network import PhoneNetwork, phones_loss
+from stepedit_core.models.reading.network import BLANK, PhoneNetwork, phones_loss
 from stepedit_core.models.weights import load_into, read_state_dict
 from stepedit_core.words import without_tags
 
@@ -24,24 +25,33 @@ __all__ = ["READER", "PhoneReader", "phones_of"]
 
 READER = "reader.safetensors"
 """Name of the file in a model folder."""
+ANYTHING = BLANK + 1
+"""Class of whatever a frame sounds like most, for words that nobody can spell."""
+_RUN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_LATIN = re.compile(r"[A-Za-z]")
+_FEWEST = 5
+"""Phones for each unknown word below which too little of a text is known."""
 
 
-def phones_of(text: str, pronunciations: Pronunciations) -> list[int] | None:
+def phones_of(
+    text: str, pronunciations: Pronunciations, unknown: int | None = None
+) -> list[int] | None:
     """Return the phones of a text as indices of ``PHONES``, or None if a word is not known.
 
     Args:
         text: tags in brackets are left out, numerals read in English.
         pronunciations: dictionary.
+        unknown: what to write for a word in Latin letters that it lacks; None: give up.
     """
-    words = spell_numerals(without_tags(text))
-    if any(character.isalnum() for character in WORD.sub("", words)):
-        return None  # words of another script, or with digits in them
     spelled: list[int] = []
-    for match in WORD.finditer(words):
-        phones = pronunciations.phones(match[0])
-        if phones is None:
+    for match in _RUN.finditer(spell_numerals(without_tags(text))):
+        phones = pronunciations.phones(match[0]) if WORD.fullmatch(match[0]) else None
+        if phones is not None:
+            spelled += [PHONES.index(phone) for phone in phones]
+        elif unknown is not None and _LATIN.search(match[0]):
+            spelled.append(unknown)
+        else:
             return None
-        spelled += [PHONES.index(phone) for phone in phones]
     return spelled or None
 
 
@@ -75,8 +85,9 @@ class PhoneReader:
         return cls(network, pronunciations)
 
     def reads(self, text: str) -> bool:
-        """Return whether a text can be read at all: English words of the dictionary."""
-        return phones_of(text, self.pronunciations) is not None
+        """Return whether a text can be read at all: words that the dictionary has, most of it."""
+        phones = phones_of(text, self.pronunciations, ANYTHING)
+        return phones is not None and phones.count(ANYTHING) <= len(phones) / _FEWEST
 
     @torch.inference_mode()
     def hear(self, codes: DualCodes) -> Tensor:
@@ -97,15 +108,20 @@ class PhoneReader:
         """Return how well codes say a text, 0 at best; None where the text cannot be read.
 
         The log probability of the text's phones, once each and in order, for each of them
-        (`phones_loss`); minus infinity where there is no room for them.
+        (`phones_loss`); minus infinity where there is no room for them. For a word that the
+        dictionary lacks, frames count as what is heard there most clearly, whatever that is:
+        the wildcard of Cai et al. 2022, "W-CTC", with that class in place of all of them together.
 
         Args:
             codes: of any length.
             text: the words.
         """
-        phones = phones_of(text, self.pronunciations)
-        if phones is None or not codes.groups:
+        if not codes.groups or not self.reads(text):
             return None
+        phones = phones_of(text, self.pronunciations, ANYTHING)
+        assert phones is not None
+        heard = self.hear(codes)
+        heard = torch.cat([heard, heard.amax(-1, keepdim=True)], dim=-1)
         groups, count = torch.tensor([codes.groups]), torch.tensor([len(phones)])
-        loss = phones_loss(self.hear(codes), groups, torch.tensor(phones), count)
+        loss = phones_loss(heard, groups, torch.tensor(phones), count)
         return -float(loss) / len(phones)
