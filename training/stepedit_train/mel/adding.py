@@ -25,7 +25,7 @@ from stepedit_train.sft.rows import shard_paths
 __all__ = ["add_to_decoder"]
 
 _DEFAULTS: dict[str, Any] = {
-    "steps": 900,
+    "steps": 1800,
     "budget": 50.0,
     "learning_rate": 4e-4,
     "final_learning_rate": 1e-5,
