@@ -89,7 +89,8 @@ def test_command_lines_are_valid(page: Path, workplace: Path) -> None:
         if "--help" in rest or isinstance(command, click.Group):
             continue
         parsed = command.make_context(name, list(rest), parent=context)
-        for text in parsed.params.get("edits") or ():
+        edits = parsed.params.get("edits")
+        for text in edits if isinstance(edits, tuple) else ():
             if isinstance(text, str):
                 parse_edit(text)
 
