@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
+from stepedit_train.bar import step_bar
 from stepedit_train.checkpoints import latest_checkpoint, read_checkpoint
 from stepedit_train.journal import Journal, read_journal
 from stepedit_train.loop import learning_rate
@@ -195,3 +198,13 @@ def test_tensorboard_and_samples(tmp_path: Path) -> None:
     assert list((tmp_path / "tensorboard").glob("events.*"))
     samples, rate = sf.read(path)
     assert rate == 24_000 and abs(samples - 0.5).max() < 1e-4
+
+
+def test_terminals_see_how_far_a_run_is_and_files_do_not() -> None:
+    for terminal in (True, False):
+        written = io.StringIO()
+        console = Console(file=written, force_terminal=terminal, width=100)
+        with step_bar(40, 10, console) as show:
+            show(12, 0.5)
+        text = written.getvalue()
+        assert ("12/40" in text and "loss 0.5000" in text) if terminal else text == ""

@@ -19,6 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from stepedit_core.models.parts import pick_device
+from stepedit_train.bar import step_bar
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import (
     Progress,
@@ -224,13 +225,14 @@ def run_loop(
     with (
         Journal(out, progress.step, tensorboard=settings.tensorboard) as journal,
         stop_requests() as asked,
+        step_bar(settings.steps, progress.step) as show,
     ):
         before = progress.step
 
         def save() -> None:
             save_checkpoint(out / "checkpoints", progress, task.model, optimizer, frozen)
 
-        _steps(task, plan, settings, progress, optimizer, journal, asked, save)
+        _steps(task, plan, settings, progress, optimizer, journal, asked, save, show)
         if progress.step > before:
             save()
     return progress
@@ -245,6 +247,7 @@ def _steps(
     journal: Journal,
     asked: Sequence[int],
     save: Callable[[], None],
+    show: Callable[[int, float], None],
 ) -> None:
     """Take the steps that are left, or as many as there are before a stop is asked for."""
     began = saved = time.monotonic()
@@ -262,6 +265,7 @@ def _steps(
         progress.seen += sum(plan.costs[index] for index in indices)
         now = time.monotonic()
         progress.seconds = before + now - began
+        show(progress.step, losses.parts.get("loss", math.nan))
         if progress.step % settings.log_every == 0:
             facts = {"rate": rate, "seconds": progress.seconds, "seen": progress.seen}
             journal.write(progress.step, "train", _take_means(progress) | facts)
