@@ -110,7 +110,7 @@ def test_where_signal_processing_fails_a_line_says_so(
 ) -> None:
     bench_kit.install([])
     monkeypatch.setitem(
-        families.ROWS, "gain", (lambda row: lambda pool, n: gain(pool[n], 99 if n else 3), 1.0)
+        families.ROWS, "gain", lambda row: lambda pool, n: gain(pool[n], 99 if n else 3)
     )
     chosen = Settings(data, tmp_path / "out", ("gain",), 2)
     run = measure_all(chosen, FakeEngine(), measures=LightKept(tmp_path / "out"))

@@ -199,27 +199,25 @@ def _speed(row: str) -> Make:
     return _in_turn(row, "speed")
 
 
-ROWS: Mapping[str, tuple[Callable[[str], Make], float]] = {
-    "identity": (_identity, 1.0),
-    "speed": (_speed, 1.0),
-    "denoise": (_denoise, 1.0),
-    "trim_silence": (_trim, 1.0),
-    "masked": (_masked, 0.5),
-    "emotion_style": (_labels, 1.0),
-    "paralinguistic": (_paralinguistic, 1.0),
-    "clone": (_clone, 1.0),
-    "chain": (_chain, 0.5),
+ROWS: Mapping[str, Callable[[str], Make]] = {
+    "identity": _identity,
+    "speed": _speed,
+    "denoise": _denoise,
+    "trim_silence": _trim,
+    "masked": _masked,
+    "emotion_style": _labels,
+    "paralinguistic": _paralinguistic,
+    "clone": _clone,
+    "chain": _chain,
 }
-"""Row to its maker, and to the share of the utterances that it takes: a masked edit holds by
-construction, and a chain costs three edits."""
+"""Row to its maker."""
 
 
 def items_of(row: str, pools: Mapping[str, Sequence[Held]]) -> Iterator[Item]:
     """Yield the items of a row, real ones first; raises as ``_requests`` does."""
-    maker, share = ROWS[row]
-    make = maker(row)
+    make = ROWS[row](row)
     for pool in pools.values():
-        for place in range(round(len(pool) * share)):
+        for place in range(len(pool)):
             item = make(pool, place)
             if item is not None:
                 yield item
