@@ -17,13 +17,19 @@ _LONGEST = 9
 """Digits; longer numerals are told digit by digit, as telephone numbers are."""
 
 
+def _one_by_one(digits: str) -> str:
+    from num2words import num2words
+
+    return " ".join(num2words(int(digit)) for digit in digits)
+
+
 def _words(match: re.Match[str]) -> str:
     from num2words import num2words
 
     whole = match["whole"].replace(",", "")
     is_code = len(whole) > _LONGEST or (len(whole) > 1 and whole.startswith("0"))
     if is_code:
-        said = " ".join(num2words(int(digit)) for digit in whole)
+        said = _one_by_one(whole)
     elif match["ordinal"]:
         said = num2words(int(whole), to="ordinal")
     elif len(whole) == len(match[0]) == 4 and int(whole) in _YEARS:
@@ -31,7 +37,7 @@ def _words(match: re.Match[str]) -> str:
     else:
         said = num2words(int(whole))
     if match["part"]:
-        said += " point " + " ".join(num2words(int(digit)) for digit in match["part"][1:])
+        said += f" point {_one_by_one(match['part'][1:])}"
     if match["percent"]:
         said += " percent"
     return re.sub(r"[\s,-]+", " ", said)

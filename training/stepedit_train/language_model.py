@@ -32,6 +32,8 @@ __all__ = [
     "LanguageModelSettings",
     "base_and_out",
     "complete_checkpoint",
+    "find_part",
+    "link_to",
     "load_for_training",
     "planned_steps",
     "save_model_folder",
@@ -200,6 +202,17 @@ def load_for_training(settings: LanguageModelSettings, base: Path) -> Any:
     return model
 
 
+def find_part(base: Path, name: str) -> Path | None:
+    """Return a folder of an engine that lies inside its model's folder or beside it."""
+    return next((place for place in (base / name, base.parent / name) if place.is_dir()), None)
+
+
+def link_to(source: Path, link: Path) -> None:
+    """Make a symbolic link to a file or folder, unless there is something of that name."""
+    if not (link.exists() or link.is_symlink()):
+        link.symlink_to(source.resolve(), target_is_directory=source.is_dir())
+
+
 def save_model_folder(model: Any, base: Path, folder: Path, dtype: torch.dtype) -> None:
     """Write a trained model as safetensors, with the base's tokenizer and links to its parts.
 
@@ -215,7 +228,6 @@ def save_model_folder(model: Any, base: Path, folder: Path, dtype: torch.dtype) 
         if (base / name).is_file():
             shutil.copyfile(base / name, folder / name)
     for name in (DECODER_FOLDER, TOKENIZER_NAME):
-        places = [place for place in (base / name, base.parent / name) if place.is_dir()]
-        link = folder / name
-        if places and not link.exists():
-            link.symlink_to(places[0].resolve(), target_is_directory=True)
+        part = find_part(base, name)
+        if part is not None:
+            link_to(part, folder / name)

@@ -86,8 +86,13 @@ class PhoneReader:
 
     def reads(self, text: str) -> bool:
         """Return whether a text can be read at all: words that the dictionary has, most of it."""
+        return self._phones(text) is not None
+
+    def _phones(self, text: str) -> list[int] | None:
+        """Return what is to be heard, or None where too little of it is known."""
         phones = phones_of(text, self.pronunciations, ANYTHING)
-        return phones is not None and phones.count(ANYTHING) <= len(phones) / _FEWEST
+        is_known = phones is not None and phones.count(ANYTHING) <= len(phones) / _FEWEST
+        return phones if is_known else None
 
     @torch.inference_mode()
     def hear(self, codes: DualCodes) -> Tensor:
@@ -116,10 +121,9 @@ class PhoneReader:
             codes: of any length.
             text: the words.
         """
-        if not codes.groups or not self.reads(text):
+        phones = self._phones(text)
+        if phones is None or not codes.groups:
             return None
-        phones = phones_of(text, self.pronunciations, ANYTHING)
-        assert phones is not None
         heard = self.hear(codes)
         heard = torch.cat([heard, heard.amax(-1, keepdim=True)], dim=-1)
         groups, count = torch.tensor([codes.groups]), torch.tensor([len(phones)])

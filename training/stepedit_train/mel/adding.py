@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,16 @@ from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.hyperyaml import read_hyperyaml
 from stepedit_core.models.layout import DECODER_FOLDER, TOKENIZER_NAME
-from stepedit_core.registry import get_registry
-from stepedit_train.exporting import configuration, entry_of, export_weights, newest_run
+from stepedit_train.exporting import configuration, export_weights, newest_run
+from stepedit_train.language_model import find_part, link_to
 from stepedit_train.mel.data import MelDataSettings, make_mel_data
-from stepedit_train.mel.export import CLASS, MelExportSettings
+from stepedit_train.mel.export import MelExportSettings
 from stepedit_train.mel.origins import read_origins
 from stepedit_train.mel.settings import MelSettings
 from stepedit_train.mel.stage import CRITIC, train_mel
 from stepedit_train.mel.start import entry_in
 from stepedit_train.settings import apply_changes, check_settings, resolve_path
-from stepedit_train.sft.adding import base_folder
-from stepedit_train.sft.rows import shard_paths
+from stepedit_train.sft.adding import base_folder, pair_folders
 
 __all__ = ["add_to_decoder"]
 
@@ -41,11 +41,11 @@ _NOT_OF_THESE_WEIGHTS = {"figures.json", "routes.json", "MODEL_CARD.md", "README
 
 
 def _part(base: Path, name: str) -> Path:
-    """Return a folder inside the base or beside it."""
-    for folder in (base / name, base.parent / name):
-        if folder.is_dir():
-            return folder.resolve()
-    raise StepeditError(f"{base}: has no {name} inside or beside it")
+    """Return a folder of an engine, or refuse."""
+    found = find_part(base, name)
+    if found is None:
+        raise StepeditError(f"{base}: has no {name} inside or beside it")
+    return found.resolve()
 
 
 def _settings(
@@ -71,11 +71,6 @@ def _settings(
     return check_settings(MelSettings, settings, "mel --edits")
 
 
-def _link(source: Path, link: Path) -> None:
-    if not link.is_symlink() and not link.exists():
-        link.symlink_to(source.resolve(), target_is_directory=source.is_dir())
-
-
 def _write_engine(settings: MelSettings, base: Path, decoder: Path, folder: Path) -> str:
     """Write the engine folder: the new decoder, and links to everything else."""
     inside = folder / DECODER_FOLDER
@@ -83,18 +78,19 @@ def _write_engine(settings: MelSettings, base: Path, decoder: Path, folder: Path
     for path in sorted(base.iterdir()):
         is_named = path.name in _NOT_OF_THESE_WEIGHTS or path.name == DECODER_FOLDER
         if not is_named and not path.name.startswith("_"):
-            _link(path, folder / path.name)
-    _link(_part(base, TOKENIZER_NAME), folder / TOKENIZER_NAME)
+            link_to(path, folder / path.name)
+    link_to(_part(base, TOKENIZER_NAME), folder / TOKENIZER_NAME)
     for path in sorted(decoder.iterdir()):
         if path.name not in ("cosyvoice.yaml", "flow.safetensors", "flow.pt"):
-            _link(path, inside / path.name)
+            link_to(path, inside / path.name)
     export = MelExportSettings(run=resolve_path(settings, settings.out), out=inside)
     found, content = newest_run(export, "mel")
     line = export_weights(export, found, content, settings.sizes.build(), "flow", CRITIC)
     entries = read_hyperyaml(decoder / "cosyvoice.yaml")
-    arguments = entry_in(decoder) | {"labels": list(settings.sizes.labels)}
-    flow = entry_of(CLASS, arguments)
-    write_atomically(inside / "cosyvoice.yaml", configuration({**entries, "flow": flow}).encode())
+    flow = entries["flow"]
+    arguments = {**flow.arguments, "labels": list(settings.sizes.labels)}
+    entries["flow"] = replace(flow, arguments=arguments)
+    write_atomically(inside / "cosyvoice.yaml", configuration(entries).encode())
     return line
 
 
@@ -126,13 +122,10 @@ def add_to_decoder(
     folder, out = base_folder(base), out.resolve()
     decoder = _part(folder, DECODER_FOLDER)
     entry_in(decoder)
-    for name in edits:
-        get_registry().edit_class(name)
-        shard_paths(pairs / name)
     data = MelDataSettings(
         tokenizer=_part(folder, TOKENIZER_NAME),
         out=out / "data",
-        pairs=tuple((pairs / name).resolve() for name in edits),
+        pairs=tuple(pair_folders(edits, pairs)),
         speaker=decoder,
     )
     yield from make_mel_data(data)

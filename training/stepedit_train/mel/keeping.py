@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stepedit_core.models.flow.referenced import MelBatch, ReferencedMelDecoder
+from stepedit_core.models.flow.referenced import FACTOR, MelBatch, ReferencedMelDecoder
 from stepedit_core.models.flow.told import NEPER_DB
 from stepedit_train.mel.batches import MelTrainBatch
 
@@ -32,10 +32,10 @@ NOISE_DB = (-30.0, -5.0)
 
 def _draw_labels(
     batch: MelTrainBatch, chosen: Tensor, taught: int, rng: np.random.Generator
-) -> None:
-    """Write labels of chosen items, and forget the places of stretches that stand alone."""
-    labels, places = batch.labels, batch.places
-    assert labels is not None and places is not None
+) -> tuple[Tensor, Tensor]:
+    """Return labels and places: those of chosen items drawn, stretches of them without a place."""
+    assert batch.labels is not None and batch.places is not None
+    labels, places = batch.labels.clone(), batch.places.clone()
     for item in torch.nonzero(chosen).flatten().tolist():
         labels[item] = 0
         if not taught or rng.random() >= LABELLED:
@@ -48,6 +48,7 @@ def _draw_labels(
         start = int(rng.integers(0, max(1, rows - size)))
         labels[item, start : start + size] = number
         places[item, start : start + size] = torch.nan
+    return labels, places
 
 
 def _noise_in(mel: Tensor, rng: np.random.Generator) -> Tensor:
@@ -81,17 +82,15 @@ def with_kept(
         chosen: bool ``(batch,)``; these items are told labels at random, or none.
         rng: draws labels and noise.
     """
-    if not chosen.any() or batch.labels is None or batch.places is None:
+    if not chosen.any():
         return batch
     mel, prompt = batch.mel.clone(), batch.prompt_mel.clone()
-    found = replace(
-        batch, labels=batch.labels.clone(), places=batch.places.clone(), prompt_mel=prompt, mel=mel
-    )
     taught = 0 if before.labels is None else len(before.labels.names)
-    _draw_labels(found, chosen, taught, rng)
+    labels, places = _draw_labels(batch, chosen, taught, rng)
+    found = replace(batch, labels=labels, places=places, prompt_mel=prompt, mel=mel)
     for item in torch.nonzero(chosen).flatten().tolist():
         if rng.random() < NOISY:
-            frames = 2 * int(batch.prompt_lengths[item])
+            frames = FACTOR * int(batch.prompt_lengths[item])
             prompt[item, :frames] = _noise_in(prompt[item, :frames], rng)
     mel[chosen] = _made_before(before, found, chosen)
     return found

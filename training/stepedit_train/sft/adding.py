@@ -18,7 +18,7 @@ from stepedit_train.sft.replay import REPLAY
 from stepedit_train.sft.rows import shard_paths
 from stepedit_train.sft.stage import SftSettings
 
-__all__ = ["adding_settings", "base_folder"]
+__all__ = ["adding_settings", "base_folder", "pair_folders"]
 
 _DEFAULTS: dict[str, Any] = {
     "epochs": 6.0,
@@ -56,6 +56,24 @@ def base_folder(base: str) -> Path:
     return folder
 
 
+def pair_folders(edits: Sequence[str], pairs: Path) -> list[Path]:
+    """Return the folders of edits' pairs, absolute.
+
+    Args:
+        edits: registered names; the pairs of each are in a folder of that name.
+        pairs: folder around them.
+
+    Raises:
+        StepeditError: if an edit is unknown or its pairs are missing.
+    """
+    found = []
+    for name in edits:
+        get_registry().edit_class(name)
+        shard_paths(pairs / name)
+        found.append((pairs / name).resolve())
+    return found
+
+
 def adding_settings(
     edits: Sequence[str],
     base: str,
@@ -80,10 +98,9 @@ def adding_settings(
     folder = base_folder(base)
     data: list[dict[str, Any]] = []
     rows = 0
-    for name in edits:
-        get_registry().edit_class(name)
-        data.append({"path": (pairs / name).resolve()})
-        rows += sum(pq.read_metadata(path).num_rows for path in shard_paths(pairs / name))
+    for path in pair_folders(edits, pairs):
+        data.append({"path": path})
+        rows += sum(pq.read_metadata(shard).num_rows for shard in shard_paths(path))
     if replay > 0:
         path = folder / REPLAY
         if not path.is_file():
