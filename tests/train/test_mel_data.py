@@ -233,3 +233,9 @@ def test_the_same_words_are_said_to_another_melody() -> None:
     assert 0.2 < len(flat) / 200 < 0.4
     assert all(recipe.f0_ratio == 1.0 and recipe.rate == 1.0 for recipe in recipes)
     assert max(recipe.f0_range for recipe in recipes) > 1.5
+
+
+@pytest.mark.parametrize("given", [{}, {"pairs": ("pairs",), "melodies": 0.5}])
+def test_what_needs_a_cache_is_refused_without_one(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="without a cache"):
+        MelDataSettings.model_validate({"tokenizer": "t", "out": "o", **given})

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from safetensors.numpy import save_file
 
 from stepedit_core.atomic import replace_file
@@ -62,6 +62,12 @@ class MelDataSettings(Settings):
     speaker: Path | None = None
     """Decoder folder whose speaker encoder makes the vectors, such as that of the public
     checkpoint; None: Resemblyzer."""
+
+    @model_validator(mode="after")
+    def _has_recordings(self) -> Self:
+        if self.cache is None and (self.melodies or not self.pairs):
+            raise ValueError("without a cache there are no melodies, and nothing without pairs")
+        return self
 
 
 def grid_mel(samples: npt.NDArray[np.float32], rate: int, codes: DualCodes) -> torch.Tensor:
