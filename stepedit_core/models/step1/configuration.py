@@ -41,7 +41,7 @@ class Step1Config(PretrainedConfig):  # type: ignore[misc,no-untyped-call,unused
     """
 
     model_type = "step1"
-    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["cache", "past_key_values"]
     attribute_map: ClassVar[dict[str, str]] = {
         "num_key_value_heads": "num_attention_groups",
         "max_position_embeddings": "max_seq_len",

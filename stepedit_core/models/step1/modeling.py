@@ -36,7 +36,8 @@ class Step1PreTrainedModel(PreTrainedModel):  # type: ignore[misc,no-untyped-cal
     base_model_prefix = "model"
     supports_gradient_checkpointing = True
     _no_split_modules: ClassVar[list[str]] = ["Step1DecoderLayer"]  # type: ignore[misc,unused-ignore]
-    _skip_keys_device_placement: ClassVar[list[str]] = ["past_key_values"]  # type: ignore[misc,unused-ignore]
+    # transformers 5.24 calls the cache ``cache``; releases before it, ``past_key_values``.
+    _skip_keys_device_placement: ClassVar[list[str]] = ["cache", "past_key_values"]  # type: ignore[misc,unused-ignore]
     # The bias is part of the model, so the attention is always our own call of torch's
     # scaled_dot_product_attention; "eager" would be the same arithmetic, only slower.
     _supports_sdpa = True
@@ -47,6 +48,17 @@ class Step1PreTrainedModel(PreTrainedModel):  # type: ignore[misc,no-untyped-cal
             nn.init.normal_(module.weight, std=std)
         elif isinstance(module, Step1RMSNorm):
             nn.init.ones_(module.weight)
+
+
+def _one_cache(cache: Any, past_key_values: Any) -> Any:
+    """Return the cache under whichever of its two names it was given.
+
+    Raises:
+        ValueError: if it was given under both.
+    """
+    if cache is not None and past_key_values is not None:
+        raise ValueError("give the cache once: cache and past_key_values are the same")
+    return past_key_values if cache is None else cache
 
 
 def _key_validity(mask: Tensor | None) -> Tensor | None:
@@ -89,6 +101,7 @@ class Step1Model(Step1PreTrainedModel, StackParts):  # type: ignore[misc,no-unty
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         alignment: Tensor | None = None,
+        cache: Any = None,
         **_: Any,
     ) -> Any:
         """Return the hidden states of all rows.
@@ -107,7 +120,12 @@ class Step1Model(Step1PreTrainedModel, StackParts):  # type: ignore[misc,no-unty
             return_dict: False returns a tuple.
             alignment: float32 ``(batch, columns)`` of ``alignment_tensor``, for models with a
                 ``source_alignment`` and no others.
+            cache: the name of ``past_key_values`` from transformers 5.24 on.
+
+        Raises:
+            ValueError: if both or neither of ids and embeddings are given, or two caches.
         """
+        past_key_values = _one_cache(cache, past_key_values)
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give either input_ids or inputs_embeds")
         x: Tensor = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
@@ -185,6 +203,7 @@ class Step1ForCausalLM(Step1PreTrainedModel, GenerationMixin):  # type: ignore[m
         logits_to_keep: int | Tensor = 0,
         return_dict: bool | None = None,
         alignment: Tensor | None = None,
+        cache: Any = None,
         **kwargs: Any,
     ) -> Any:
         """Return logits ``(batch, kept rows, vocab)`` and, with ``labels``, the loss.
@@ -200,6 +219,7 @@ class Step1ForCausalLM(Step1PreTrainedModel, GenerationMixin):  # type: ignore[m
             logits_to_keep: number of last rows (0: all), or their indices.
             return_dict: False returns a tuple.
             alignment: see ``Step1Model.forward``.
+            cache: see ``Step1Model.forward``.
             **kwargs: ``num_items_in_batch``, given by the Trainer when it accumulates gradients:
                 the loss is then the sum over all kept labels divided by it; ``label_smoothing``
                 of the loss; ``skip_logits=True`` returns the loss alone, for which the head is
@@ -208,7 +228,7 @@ class Step1ForCausalLM(Step1PreTrainedModel, GenerationMixin):  # type: ignore[m
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
-            past_key_values=past_key_values,
+            past_key_values=_one_cache(cache, past_key_values),
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
             output_hidden_states=output_hidden_states,
