@@ -9,23 +9,20 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from stepedit_core.registry.moved import follow_moves
+
 if TYPE_CHECKING:
-    from stepedit_core.chain import Chain
+    from stepedit_core.chain.chain import Chain
+    from stepedit_core.chain.notation import AnyEdit, edit_from_data, format_edit, parse_edit
+    from stepedit_core.chain.result import ChainResult, Step
     from stepedit_core.codes import DualCodes
     from stepedit_core.config import EngineConfig, SamplingConfig
-    from stepedit_core.edit import (
-        AnyEdit,
-        Edit,
-        Insertion,
-        Outcome,
-        Rendered,
-        Route,
-        edit_from_data,
-    )
-    from stepedit_core.engine import Engine
-    from stepedit_core.engines import FreeGroups, GenerateRequest, SpeechEngine, load_engine
+    from stepedit_core.dsp.splicing import Patch, splice
+    from stepedit_core.edit import Edit, Insertion, Outcome, Rendered, Route
+    from stepedit_core.engine import FreeGroups, GenerateRequest, SpeechEngine
     from stepedit_core.errors import StepeditError
     from stepedit_core.hookspecs import hookimpl
+    from stepedit_core.models.engine import Engine
     from stepedit_core.pairs import (
         BuildContext,
         CorpusItem,
@@ -37,10 +34,14 @@ if TYPE_CHECKING:
         Rejected,
     )
     from stepedit_core.prompt import Prompt, Slot
-    from stepedit_core.registry import Registry, get_edit, get_registry, register
-    from stepedit_core.result import ChainResult, Step
+    from stepedit_core.registry.registry import (
+        Registry,
+        get_edit,
+        get_registry,
+        load_engine,
+        register,
+    )
     from stepedit_core.scoring import Case, Judge, Measures, Prepared, Score, Scorer, Verdict
-    from stepedit_core.splicing import Patch, splice
     from stepedit_core.utterance import Span, Utterance
 
 __all__ = [
@@ -83,25 +84,32 @@ __all__ = [
     "Utterance",
     "Verdict",
     "edit_from_data",
+    "format_edit",
     "get_edit",
     "get_registry",
     "hookimpl",
     "load_engine",
+    "parse_edit",
     "register",
     "splice",
 ]
 
 __version__ = "0.1.0"
 
+follow_moves()
+
 _HOMES = {
-    "chain": ("Chain",),
+    "chain.chain": ("Chain",),
+    "chain.notation": ("AnyEdit", "edit_from_data", "format_edit", "parse_edit"),
+    "chain.result": ("ChainResult", "Step"),
     "codes": ("DualCodes",),
     "config": ("EngineConfig", "SamplingConfig"),
-    "edit": ("AnyEdit", "Edit", "Insertion", "Outcome", "Rendered", "Route", "edit_from_data"),
-    "engine": ("Engine",),
-    "engines": ("FreeGroups", "GenerateRequest", "SpeechEngine", "load_engine"),
+    "dsp.splicing": ("Patch", "splice"),
+    "edit": ("Edit", "Insertion", "Outcome", "Rendered", "Route"),
+    "engine": ("FreeGroups", "GenerateRequest", "SpeechEngine"),
     "errors": ("StepeditError",),
     "hookspecs": ("hookimpl",),
+    "models.engine": ("Engine",),
     "pairs": (
         "BuildContext",
         "CorpusItem",
@@ -113,10 +121,8 @@ _HOMES = {
         "Rejected",
     ),
     "prompt": ("Prompt", "Slot"),
-    "registry": ("Registry", "get_edit", "get_registry", "register"),
-    "result": ("ChainResult", "Step"),
+    "registry.registry": ("Registry", "get_edit", "get_registry", "load_engine", "register"),
     "scoring": ("Case", "Judge", "Measures", "Prepared", "Score", "Scorer", "Verdict"),
-    "splicing": ("Patch", "splice"),
     "utterance": ("Span", "Utterance"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from stepedit_core.origin import Origin
+    from stepedit_core.llm_route.source_map import Origin
 
 __all__ = [
     "GROUP_SECONDS",

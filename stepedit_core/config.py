@@ -126,7 +126,7 @@ def engine_config(**options: Any) -> EngineConfig:
     Raises:
         EngineError: in one line, if an option is unknown or has a wrong value.
     """
-    from stepedit_core.edit import explain_validation
+    from stepedit_core.errors import explain_validation
 
     try:
         return EngineConfig(**options)

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
-    PlainSerializer,
-    ValidationError,
-    WithJsonSchema,
 )
 
-from stepedit_core.errors import StepeditError, UnknownEditError
 from stepedit_core.prompt import Prompt
+from stepedit_core.registry.moved import moved_names
 from stepedit_core.utterance import Span, Utterance
 
 if TYPE_CHECKING:
@@ -26,14 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ROUTES",
-    "AnyEdit",
     "Edit",
     "Insertion",
     "Outcome",
     "Rendered",
     "Route",
-    "edit_from_data",
-    "explain_validation",
     "snake_case",
 ]
 
@@ -198,77 +191,15 @@ class Edit(BaseModel):
         return {"edit": self.name, **self.model_dump(mode="json", exclude_none=True)}
 
     def __str__(self) -> str:
-        """Return the form that the command line takes: ``name:param=value,...``."""
-        from stepedit_core.notation import format_edit
-
-        return format_edit(self)
+        """Return the form that Python reads; ``format_edit`` gives the command line's."""
+        return repr(self)
 
 
-def explain_validation(error: ValidationError, known: Iterable[str] = ()) -> str:
-    """Turn pydantic's report into one line: parameter, what is wrong, what was given.
-
-    Args:
-        error: the report.
-        known: names of the parameters that exist, for near misses.
-    """
-    from stepedit_core.registry import suggest
-
-    names, parts = sorted(known), []
-    for item in error.errors():
-        where = ".".join(map(str, item["loc"])) or "parameters"
-        if item["type"] == "extra_forbidden":
-            hint = suggest(where, names) or f"; it takes {', '.join(names) or 'none'}"
-            parts.append(f"no parameter {where!r}{hint}")
-            continue
-        given = item.get("input")
-        shown = f", got {given!r}" if isinstance(given, str | int | float) else ""
-        parts.append(f"{where}: {item['msg'].removeprefix('Value error, ')}{shown}")
-    return "; ".join(parts)
-
-
-def edit_from_data(data: Mapping[str, Any]) -> Edit:
-    """Build an edit from its JSON form, looking its class up in the default registry.
-
-    Raises:
-        UnknownEditError: if no plugin brings the edit.
-        StepeditError: if a parameter is wrong; the text names it.
-    """
-    from stepedit_core.registry import get_registry
-
-    params = dict(data)
-    name = params.pop("edit", None)
-    if not isinstance(name, str):
-        raise UnknownEditError(f"an edit's JSON form has its name under 'edit', got {dict(data)!r}")
-    edit_class = get_registry().edit_class(name)
-    try:
-        return edit_class(**params)
-    except ValidationError as error:
-        raise StepeditError(
-            f"{name}: {explain_validation(error, edit_class.model_fields)}"
-        ) from error
-
-
-def _parse_any(value: Any) -> Any:
-    """Let pydantic take an edit as JSON data; its errors become validation errors."""
-    if not isinstance(value, Mapping):
-        return value
-    try:
-        return edit_from_data(value)
-    except StepeditError as error:
-        raise ValueError(str(error)) from error
-
-
-AnyEdit = Annotated[
-    Edit,
-    BeforeValidator(_parse_any),
-    PlainSerializer(lambda edit: edit.to_data(), return_type=dict[str, Any]),
-    WithJsonSchema(
-        {
-            "type": "object",
-            "properties": {"edit": {"type": "string"}},
-            "required": ["edit"],
-            "description": "any registered edit in its JSON form",
-        }
-    ),
-]
-"""A field that holds any registered edit, parsed by name and written with it."""
+__getattr__ = moved_names(
+    __name__,
+    {
+        "AnyEdit": "stepedit_core.chain.notation",
+        "edit_from_data": "stepedit_core.chain.notation",
+        "explain_validation": "stepedit_core.errors",
+    },
+)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import difflib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stepedit_core.result import Step
+    from pydantic import ValidationError
 
 __all__ = [
     "AlignmentError",
@@ -20,6 +22,8 @@ __all__ = [
     "RouteError",
     "StepeditError",
     "UnknownEditError",
+    "explain_validation",
+    "suggest",
 ]
 
 
@@ -71,10 +75,36 @@ class EditError(StepeditError):
     """A step of a chain failed while it ran.
 
     Attributes:
-        steps: the steps that were finished before the failure, in order.
+        steps: the records (`Step`) of what was finished before the failure, in order.
     """
 
-    def __init__(self, message: str, steps: tuple[Step, ...] = ()) -> None:
+    def __init__(self, message: str, steps: tuple[Any, ...] = ()) -> None:
         """Keep the finished steps beside the message."""
         super().__init__(message)
         self.steps = steps
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for a near miss, otherwise an empty text."""
+    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def explain_validation(error: ValidationError, known: Iterable[str] = ()) -> str:
+    """Turn pydantic's report into one line: parameter, what is wrong, what was given.
+
+    Args:
+        error: the report.
+        known: names of the parameters that exist, for near misses.
+    """
+    names, parts = sorted(known), []
+    for item in error.errors():
+        where = ".".join(map(str, item["loc"])) or "parameters"
+        if item["type"] == "extra_forbidden":
+            hint = suggest(where, names) or f"; it takes {', '.join(names) or 'none'}"
+            parts.append(f"no parameter {where!r}{hint}")
+            continue
+        given = item.get("input")
+        shown = f", got {given!r}" if isinstance(given, str | int | float) else ""
+        parts.append(f"{where}: {item['msg'].removeprefix('Value error, ')}{shown}")
+    return "; ".join(parts)

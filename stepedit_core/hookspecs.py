@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     import click
     import numpy as np
 
+    from stepedit_core.chain.result import ChainResult
     from stepedit_core.codes import DualCodes
     from stepedit_core.config import EngineConfig
     from stepedit_core.edit import Edit, Outcome, Route
-    from stepedit_core.engines import SpeechEngine
+    from stepedit_core.engine import SpeechEngine
     from stepedit_core.pairs import CorpusReader, MarginScorer, PairBuilder
-    from stepedit_core.result import ChainResult
     from stepedit_core.scoring import Case, Judge, Scorer
     from stepedit_core.utterance import Utterance
 

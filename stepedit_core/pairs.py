@@ -21,7 +21,7 @@ from stepedit_core.errors import AudioError
 from stepedit_core.utterance import Utterance
 
 if TYPE_CHECKING:
-    from stepedit_core.engines import SpeechEngine
+    from stepedit_core.engine import SpeechEngine
 
 __all__ = [
     "MAX_MARGIN",

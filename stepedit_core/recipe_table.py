@@ -12,11 +12,11 @@ from typing import get_args
 
 import numpy as np
 
-from stepedit_core.acoustics import RATIOS, AcousticShift, difference, margin, measure
-from stepedit_core.acoustics_profiles import EMOTIONS, STYLES, Profile
+from stepedit_core.dsp.acoustics import RATIOS, AcousticShift, difference, margin, measure
 from stepedit_core.edit import Edit
-from stepedit_core.registry import get_registry
-from stepedit_core.speech import packaged, packaged_speech
+from stepedit_core.labels.profile import EMOTIONS, STYLES, Profile
+from stepedit_core.recordings import packaged, packaged_speech
+from stepedit_core.registry.registry import get_registry
 
 __all__ = ["rows"]
 

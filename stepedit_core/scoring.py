@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from stepedit_core.edit import AnyEdit, explain_validation
+from stepedit_core.chain.notation import AnyEdit
+from stepedit_core.errors import explain_validation
 from stepedit_core.utterance import Utterance
 
 __all__ = [

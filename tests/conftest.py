@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stepedit_core.registry import Registry, set_registry
+from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.testing import FakeEngine, speech_like
 from stepedit_core.utterance import Utterance
 from tests import toy_edits

@@ -13,10 +13,10 @@ import click
 import pytest
 
 from stepedit_core import hookspecs
+from stepedit_core.chain.notation import parse_edit
 from stepedit_core.cli.root import cli
-from stepedit_core.notation import parse_edit
-from stepedit_core.registry import Registry, set_registry
-from stepedit_core.speech import packaged_speech
+from stepedit_core.recordings import packaged_speech
+from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.testing import FakeEngine
 
 ROOT = Path(__file__).parents[1]
@@ -48,7 +48,7 @@ def command_lines(page: Path) -> Iterator[list[str]]:
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with the recording that the pages speak of; engines are the fake one."""
-    from stepedit_core import engine as engines
+    from stepedit_core.models import engine as engines
 
     speech = packaged_speech("garden")
     speech.write(tmp_path / "in.wav")

@@ -49,7 +49,7 @@ def test_declared_entry_points_are_installed() -> None:
 
 def test_data_files_are_there() -> None:
     core = files("stepedit_core")
-    for place in ("demo/page.html", "demo/demo.json", "speech/manifest.jsonl", "py.typed"):
+    for place in ("demo/page.html", "demo/demo.json", "recordings/manifest.jsonl", "py.typed"):
         assert core.joinpath(place).is_file(), place
     names = [item.name for item in core.joinpath("template").iterdir()]
     assert "pyproject.toml.tmpl" in names
@@ -123,7 +123,7 @@ def test_a_wheel_holds_code_and_data(tmp_path: Path) -> None:
         "stepedit_core/hookspecs.py",
         "stepedit_core/demo/page.html",
         "stepedit_core/demo/demo.json",
-        "stepedit_core/speech/manifest.jsonl",
+        "stepedit_core/recordings/manifest.jsonl",
         "stepedit_core/template/pyproject.toml.tmpl",
         "stepedit_core/template/stepedit___name__/edit.py.tmpl",
         "stepedit_speed/cases.jsonl",

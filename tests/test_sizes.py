@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).parents[1]
-LIMITS = {"stepedit_core": 300, "plugins": 200, "benchmarks": 300, "training": 300}
+LIMITS = {"stepedit_core": 450, "plugins": 450, "benchmarks": 450, "training": 450}
 MAX_FUNCTION = 60
 MEDIAN_FUNCTION = 13
 Function = ast.FunctionDef | ast.AsyncFunctionDef

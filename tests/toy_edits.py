@@ -9,9 +9,10 @@ import click
 import numpy as np
 from pydantic import Field
 
+from stepedit_core.chain.notation import AnyEdit
 from stepedit_core.config import EngineConfig
-from stepedit_core.edit import AnyEdit, Edit, Rendered, Route
-from stepedit_core.engines import SpeechEngine
+from stepedit_core.edit import Edit, Rendered, Route
+from stepedit_core.engine import SpeechEngine
 from stepedit_core.hookspecs import hookimpl
 from stepedit_core.prompt import Prompt
 from stepedit_core.utterance import Span, Utterance

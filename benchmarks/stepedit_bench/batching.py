@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from stepedit_core.codes import DualCodes
-from stepedit_core.engines import GenerateRequest, SpeechEngine
+from stepedit_core.engine import GenerateRequest, SpeechEngine
 from stepedit_core.utterance import Utterance
 
 __all__ = ["PromptFixed", "Ran", "run_together"]

@@ -19,9 +19,9 @@ from stepedit_bench.measuring import StandardMeasures
 from stepedit_bench.preservation import Thresholds
 from stepedit_core.errors import AudioError, StepeditError
 from stepedit_core.pairs import CorpusReader
-from stepedit_core.registry import get_registry
+from stepedit_core.recordings import packaged, packaged_speech
+from stepedit_core.registry.registry import get_registry
 from stepedit_core.scoring import Interval
-from stepedit_core.speech import packaged, packaged_speech
 from stepedit_core.utterance import Utterance
 
 __all__ = ["Calibration", "Recording", "calibrate", "corpus_recordings", "packaged_recordings"]

@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
-from stepedit_core.engines import SpeechEngine, load_engine
+from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import StepeditError
+from stepedit_core.registry.registry import load_engine
 
 __all__ = ["bench", "load_choice"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from stepedit_core.errors import PluginError, StepeditError
-from stepedit_core.registry import get_registry, suggest
+from stepedit_core.errors import PluginError, StepeditError, suggest
+from stepedit_core.registry.registry import get_registry
 from stepedit_core.scoring import Judge, Verdict
 from stepedit_core.utterance import Utterance
 

@@ -12,12 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stepedit_bench.batching import PromptFixed, run_together
 from stepedit_bench.suites import Unit, clone_text, find_external, read_audio
-from stepedit_core.chain import Chain
-from stepedit_core.editing import reconstructed
-from stepedit_core.engines import SpeechEngine
+from stepedit_core.chain.chain import Chain
+from stepedit_core.chain.result import ChainResult, RouteChoice, Step, choose_route
+from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import StepeditError
-from stepedit_core.registry import get_registry
-from stepedit_core.result import ChainResult, RouteChoice, Step, choose_route
+from stepedit_core.llm_route.carrying_out import reconstructed
+from stepedit_core.registry.registry import get_registry
 from stepedit_core.scoring import Prepared
 from stepedit_core.utterance import Utterance
 

@@ -15,9 +15,9 @@ from stepedit_bench.produce import Produced, Protocol
 from stepedit_core.atomic import write_atomically
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
-from stepedit_core.registry import get_registry
+from stepedit_core.recordings import packaged
+from stepedit_core.registry.registry import get_registry
 from stepedit_core.scoring import Case, Prepared, Score, Scorer
-from stepedit_core.speech import packaged
 from stepedit_core.utterance import Utterance
 
 __all__ = ["class_of", "clean", "joint", "measure_unit", "waived"]

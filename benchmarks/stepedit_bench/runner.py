@@ -25,9 +25,9 @@ from stepedit_bench.produce import Produced, Protocol, produce_batch
 from stepedit_bench.rows import measure_unit
 from stepedit_bench.store import RunStore
 from stepedit_bench.suites import Unit, units
-from stepedit_core.engines import SpeechEngine
+from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import StepeditError
-from stepedit_core.registry import get_registry
+from stepedit_core.registry.registry import get_registry
 
 __all__ = ["BenchConfig", "run_bench"]
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from stepedit_core.edit import Edit
 from stepedit_core.errors import AudioError, PluginError, StepeditError
-from stepedit_core.registry import get_registry
+from stepedit_core.recordings import packaged_speech
+from stepedit_core.registry.registry import get_registry
 from stepedit_core.scoring import Case
-from stepedit_core.speech import packaged_speech
 from stepedit_core.utterance import Utterance
 
 __all__ = [

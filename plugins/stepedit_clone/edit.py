@@ -11,7 +11,7 @@ from pydantic import field_validator, model_validator
 
 from stepedit_clone.prompt import DIALECTS, Dialect, target_text
 from stepedit_core import Edit, Prompt, Route, Utterance
-from stepedit_core.words import read_seconds, split_words
+from stepedit_core.dsp.words import read_seconds, split_words
 
 __all__ = ["Clone"]
 

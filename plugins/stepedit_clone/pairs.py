@@ -9,9 +9,9 @@ from typing import ClassVar
 from stepedit_clone.edit import Clone
 from stepedit_clone.prompt import DIALECTS, Dialect
 from stepedit_core import BuildContext, CorpusItem, EditPair, PairBuilder, PairJob, Rejected
+from stepedit_core.dsp.words import normalised, split_words
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import MAX_MARGIN, MIN_MARGIN
-from stepedit_core.words import normalised, split_words
 
 __all__ = ["ClonePairs", "novelty"]
 

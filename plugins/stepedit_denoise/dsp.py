@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core import Utterance
-from stepedit_core.voice_activity import gaps, speech_spans
+from stepedit_core.dsp.vad import gaps, speech_spans
 
 __all__ = ["reduce_noise"]
 

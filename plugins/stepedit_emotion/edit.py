@@ -100,7 +100,7 @@ class Emotion(Edit):
         Raises:
             ValueError: for an emotion without a recipe.
         """
-        from stepedit_core.world import transform_with_facts
+        from stepedit_core.dsp.prosody import transform_with_facts
 
         problem = self.route_problem("dsp")
         if problem:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from stepedit_core.acoustics_profiles import EMOTIONS as PROFILES
-from stepedit_core.acoustics_profiles import Profile
-from stepedit_core.labelled_pairs import LabelledPairs
+from stepedit_core.labels.pairs import LabelledPairs
+from stepedit_core.labels.profile import EMOTIONS as PROFILES
+from stepedit_core.labels.profile import Profile
 from stepedit_emotion.edit import EMOTIONS, Emotion
 
 __all__ = ["EmotionPairs"]

@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stepedit_core.world import ProsodyRecipe
+from stepedit_core.dsp.prosody import ProsodyRecipe
 
 __all__ = ["NO_RECIPE", "RECIPES", "Sourced"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from stepedit_core.labelled_scoring import LabelScorer
+from stepedit_core.labels.scoring import LabelScorer
 from stepedit_emotion.edit import EMOTIONS, Emotion
 
 __all__ = ["EmotionScorer"]

@@ -22,8 +22,8 @@ from stepedit_core import (
     get_registry,
 )
 from stepedit_core.codes import GROUP_SECONDS
+from stepedit_core.dsp.splicing import Patch, splice
 from stepedit_core.errors import StepeditError
-from stepedit_core.splicing import Patch, splice
 from stepedit_masked.edit import Masked
 from stepedit_masked.timing import time_map
 

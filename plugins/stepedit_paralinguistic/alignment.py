@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core import Span, Utterance
+from stepedit_core.dsp.alignment import align_words
+from stepedit_core.dsp.vad import speech_spans
+from stepedit_core.dsp.words import Word
 from stepedit_core.errors import AlignmentError, MissingDependencyError
-from stepedit_core.forced_alignment import align_words
-from stepedit_core.voice_activity import speech_spans
-from stepedit_core.words import Word
 
 __all__ = ["Alignment", "align"]
 

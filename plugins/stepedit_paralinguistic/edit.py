@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import field_validator, model_validator
 
 from stepedit_core import Edit, Insertion, Prompt, Rendered, Route, Utterance
-from stepedit_core.words import normalised, split_words, without_tags
+from stepedit_core.dsp.words import normalised, split_words, without_tags
 from stepedit_paralinguistic.prompt import instruction
 from stepedit_paralinguistic.tags import Placed, canonical, read, tags_of, with_spelling
 

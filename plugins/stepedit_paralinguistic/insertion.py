@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core import Rendered, Span, Utterance
+from stepedit_core.dsp.splicing import Patch, splice
+from stepedit_core.dsp.words import split_words, without_tags
 from stepedit_core.errors import RouteError
-from stepedit_core.splicing import Patch, splice
-from stepedit_core.words import split_words, without_tags
 from stepedit_paralinguistic.alignment import Alignment, align
 from stepedit_paralinguistic.events import synthesise
 from stepedit_paralinguistic.voice import RATE, Voice, analyse, room_tone

@@ -17,9 +17,9 @@ from stepedit_core import (
     Span,
     Utterance,
 )
+from stepedit_core.dsp.splicing import Patch, splice
+from stepedit_core.dsp.words import nominal_seconds, split_words, without_tags
 from stepedit_core.errors import StepeditError
-from stepedit_core.splicing import Patch, splice
-from stepedit_core.words import nominal_seconds, split_words, without_tags
 from stepedit_paralinguistic.alignment import Alignment, align
 from stepedit_paralinguistic.edit import SYNTHESISED, Paralinguistic
 from stepedit_paralinguistic.insertion import Event, put_in
@@ -30,8 +30,7 @@ from stepedit_paralinguistic.material import (
     tagged_text,
     trimmed,
 )
-from stepedit_paralinguistic.pairs import event_tag
-from stepedit_paralinguistic.tags import TagSet, tags_of, with_spelling
+from stepedit_paralinguistic.tags import TagSet, event_tag, tags_of, with_spelling
 from stepedit_paralinguistic.voice import analyse, room_tone
 
 __all__ = ["clone", "insert", "remove", "render"]

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core import Span, Utterance
-from stepedit_core.words import split_words, without_tags
+from stepedit_core.dsp.words import split_words, without_tags
 from stepedit_paralinguistic.tags import TagSet, canonical, tags_of
 
 __all__ = ["audibility", "in_version", "known_tags", "tagged_text", "trimmed"]

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, Literal, cast, get_args
 
 from stepedit_core import BuildContext, CorpusItem, EditPair, PairBuilder, PairJob, Rejected
+from stepedit_core.dsp.words import split_words
 from stepedit_core.errors import StepeditError
-from stepedit_core.words import split_words
-from stepedit_paralinguistic.tags import TagSet, canonical, tags_of
+from stepedit_paralinguistic.tags import TagSet, event_tag, tags_of
 
-__all__ = ["Method", "ParalinguisticPairs", "event_tag"]
+__all__ = ["Method", "ParalinguisticPairs"]
 
 Method = Literal["clone", "remove", "insert", "render"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -79,15 +79,6 @@ class ParalinguisticPairs(PairBuilder):
             yield Rejected(f"margin below {self.min_margin:g}", dict(made.details))
             return
         yield made
-
-
-def event_tag(label: str) -> str | None:
-    """Return the tag that an event label means, or None; what stands in brackets is a remark."""
-    name = label.split("(")[0].strip().strip("[]")
-    try:
-        return canonical(name)
-    except ValueError:
-        return None
 
 
 def _kind(item: CorpusItem) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stepedit_core import Utterance
-from stepedit_core.words import split_words, without_tags
+from stepedit_core.dsp.words import split_words, without_tags
 from stepedit_paralinguistic.alignment import align
 from stepedit_paralinguistic.insertion import moment
 

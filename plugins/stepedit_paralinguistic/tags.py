@@ -12,9 +12,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from stepedit_core.words import Word, split_words
+from stepedit_core.dsp.words import Word, split_words
 
-__all__ = ["ALIASES", "TAGS", "Placed", "TagSet", "canonical", "read", "tags_of", "with_spelling"]
+__all__ = [
+    "ALIASES",
+    "TAGS",
+    "Placed",
+    "TagSet",
+    "canonical",
+    "event_tag",
+    "read",
+    "tags_of",
+    "with_spelling",
+]
 
 TagSet = Literal["2025", "2026"]
 
@@ -149,3 +159,12 @@ def with_spelling(text: str, tags: TagSet) -> str:
 def _spelled(tag: str, tags: TagSet) -> str:
     """Return a tag of 2026 in the spelling of a version, known there or not."""
     return _TO_2025.get(tag, tag) if tags == "2025" else tag
+
+
+def event_tag(label: str) -> str | None:
+    """Return the tag that an event label means, or None; what stands in brackets is a remark."""
+    name = label.split("(")[0].strip().strip("[]")
+    try:
+        return canonical(name)
+    except ValueError:
+        return None

@@ -6,7 +6,7 @@ import math
 from typing import ClassVar
 
 from stepedit_core import Case, Measures, Prepared, Score, Scorer, StepeditError, Utterance
-from stepedit_core.voice_activity import total_seconds
+from stepedit_core.dsp.vad import total_seconds
 from stepedit_speed.edit import FACTORS, Speed
 
 __all__ = ["SpeedScorer", "nearest_rate"]

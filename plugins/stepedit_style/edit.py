@@ -119,8 +119,8 @@ class Style(Edit):
         Raises:
             ValueError: for a style without a recipe.
         """
-        from stepedit_core.acoustics import measure
-        from stepedit_core.world import transform_with_facts
+        from stepedit_core.dsp.acoustics import measure
+        from stepedit_core.dsp.prosody import transform_with_facts
 
         problem = self.route_problem("dsp")
         if problem:

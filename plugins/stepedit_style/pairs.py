@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from stepedit_core.acoustics_profiles import STYLES as PROFILES
-from stepedit_core.acoustics_profiles import Profile
-from stepedit_core.labelled_pairs import LabelledPairs
+from stepedit_core.labels.pairs import LabelledPairs
+from stepedit_core.labels.profile import STYLES as PROFILES
+from stepedit_core.labels.profile import Profile
 from stepedit_style.edit import STYLES, Style
 
 __all__ = ["StylePairs"]

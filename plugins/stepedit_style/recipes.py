@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stepedit_core.world import ProsodyRecipe
+from stepedit_core.dsp.prosody import ProsodyRecipe
 
 __all__ = ["RATES", "RECIPES", "Sourced", "reason_without"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from stepedit_core.labelled_scoring import LabelScorer
+from stepedit_core.labels.scoring import LabelScorer
 from stepedit_style.edit import STYLES, Style
 
 __all__ = ["StyleScorer"]

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core import Span, Utterance
+from stepedit_core.dsp.vad import gaps, speech_spans
 from stepedit_core.errors import AudioError
-from stepedit_core.voice_activity import gaps, speech_spans
 
 __all__ = ["FADE_SECONDS", "cut", "find_silences", "find_speech", "frame_levels", "trim"]
 

@@ -17,9 +17,9 @@ from stepedit_core import (
     StepeditError,
     Utterance,
 )
+from stepedit_core.dsp.vad import total_seconds
 from stepedit_core.errors import AudioError
 from stepedit_core.pairs import MIN_MARGIN
-from stepedit_core.voice_activity import total_seconds
 from stepedit_trim_silence.dsp import trim
 from stepedit_trim_silence.edit import TrimSilence
 from stepedit_trim_silence.room_tone import lengthen

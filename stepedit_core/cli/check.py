@@ -16,7 +16,7 @@ from stepedit_core.cli.console import console, echo_json
 from stepedit_core.edit import Edit
 from stepedit_core.errors import PluginError
 from stepedit_core.hookspecs import PROJECT
-from stepedit_core.registry import Registry, get_registry
+from stepedit_core.registry.registry import Registry, get_registry
 from stepedit_core.testing import CheckResult, run_contract
 
 __all__ = ["check_command", "find_edits"]

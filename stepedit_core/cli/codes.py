@@ -14,7 +14,7 @@ from stepedit_core.errors import StepeditError
 
 if TYPE_CHECKING:
     from stepedit_core.codes import DualCodes
-    from stepedit_core.engines import SpeechEngine
+    from stepedit_core.engine import SpeechEngine
 
 __all__ = ["codes_data", "codes_from_data", "decode", "encode"]
 
@@ -94,7 +94,7 @@ def _read_codes(file: Path) -> DualCodes:
 def _engine(name: str | None, device: str) -> SpeechEngine:
     """Load the named engine, or the embedded one."""
     from stepedit_core.config import EMBEDDED, EngineConfig
-    from stepedit_core.engines import load_engine
+    from stepedit_core.registry.registry import load_engine
 
     return load_engine(EngineConfig(name_or_path=name or EMBEDDED, device=device))
 

@@ -17,7 +17,7 @@ from stepedit_core.errors import AudioError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from stepedit_core.engines import SpeechEngine
+    from stepedit_core.engine import SpeechEngine
 
 __all__ = [
     "WRITABLE",
@@ -75,7 +75,7 @@ def load_named_engine(name: str | None, device: str = "auto") -> SpeechEngine | 
             raise click.UsageError("--device chooses where an engine runs; give --engine too")
         return None
     from stepedit_core.config import EngineConfig
-    from stepedit_core.engines import load_engine
+    from stepedit_core.registry.registry import load_engine
 
     return load_engine(EngineConfig(name_or_path=name, device=device))
 

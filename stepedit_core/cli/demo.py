@@ -19,7 +19,7 @@ from stepedit_core.errors import EditError
 
 if TYPE_CHECKING:
     from stepedit_core.demo import Column, Demo, Take
-    from stepedit_core.engines import SpeechEngine
+    from stepedit_core.engine import SpeechEngine
 
 __all__ = ["demo_command"]
 

@@ -16,7 +16,7 @@ import click
 
 from stepedit_core.cli.console import console, echo_json
 from stepedit_core.embedded import shipped_bytes, state
-from stepedit_core.registry import get_registry
+from stepedit_core.registry.registry import get_registry
 
 __all__ = ["Finding", "doctor_command", "findings"]
 

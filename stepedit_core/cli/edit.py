@@ -13,7 +13,9 @@ import click
 import numpy as np
 import soundfile as sf
 
-from stepedit_core.chain import Chain
+from stepedit_core.chain.chain import Chain
+from stepedit_core.chain.notation import format_edit
+from stepedit_core.chain.result import SCHEMA_VERSION, Carry, ChainResult, RouteChoice, Step
 from stepedit_core.cli.console import (
     check_folder,
     console,
@@ -23,11 +25,10 @@ from stepedit_core.cli.console import (
 )
 from stepedit_core.cli.plan import Job, build_chain, implied_engine, plan_jobs
 from stepedit_core.errors import EditError, InvalidChainError, StepeditError
-from stepedit_core.result import SCHEMA_VERSION, Carry, ChainResult, RouteChoice, Step
 from stepedit_core.utterance import Utterance
 
 if TYPE_CHECKING:
-    from stepedit_core.engines import SpeechEngine
+    from stepedit_core.engine import SpeechEngine
 
 __all__ = ["edit_command"]
 
@@ -124,7 +125,7 @@ def _step_line(number: int, step: Step, before: Utterance) -> str:
     """Say what a step did, by which route and engine, in one line."""
     engine = f"engine {step.engine}" if step.engine else "no engine"
     return (
-        f"step {number}: {step.edit} | route {step.route} ({engine}) | "
+        f"step {number}: {format_edit(step.edit)} | route {step.route} ({engine}) | "
         f"{step.plugin.distribution} {step.plugin.version} | "
         f"{before.seconds:.2f} s -> {step.utterance.seconds:.2f} s | took {step.seconds:.2f} s"
     )

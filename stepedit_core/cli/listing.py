@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from stepedit_core.cli.console import console, echo_json
-from stepedit_core.provenance import EditInfo, PluginInfo
-from stepedit_core.registry import get_registry
+from stepedit_core.registry.checks import EditInfo, PluginInfo
+from stepedit_core.registry.registry import get_registry
 
 __all__ = ["describe_edit", "describe_plugin", "edits_command", "plugins_command"]
 

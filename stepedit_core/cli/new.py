@@ -16,7 +16,7 @@ from string import Template
 import click
 
 from stepedit_core.cli.console import check_folder
-from stepedit_core.registry import get_registry
+from stepedit_core.registry.registry import get_registry
 
 __all__ = ["new_command", "scaffold"]
 

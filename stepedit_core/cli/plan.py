@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
-from stepedit_core.chain import Chain
+from stepedit_core.chain.chain import Chain
+from stepedit_core.chain.notation import parse_edit
+from stepedit_core.chain.result import RouteChoice
 from stepedit_core.cli.console import WRITABLE, check_folder, check_format
 from stepedit_core.config import EMBEDDED
 from stepedit_core.edit import Edit
 from stepedit_core.errors import AudioError, InvalidChainError, StepeditError
-from stepedit_core.notation import parse_edit
-from stepedit_core.result import RouteChoice
 from stepedit_core.utterance import Utterance
 
 __all__ = ["Job", "build_chain", "implied_engine", "plan_jobs"]

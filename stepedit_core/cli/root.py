@@ -52,7 +52,7 @@ class Root(click.Group):
 
     def _ask_plugins(self) -> None:
         """Let plugins add their commands, once for each registry."""
-        from stepedit_core.registry import get_registry
+        from stepedit_core.registry.registry import get_registry
 
         registry = get_registry()
         if self._asked is not registry:
@@ -80,7 +80,7 @@ class Root(click.Group):
         """Find the command, or fail with a near miss."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
-            from stepedit_core.registry import suggest
+            from stepedit_core.errors import suggest
 
             hint = suggest(name, self.list_commands(ctx)) or "; see stepedit --help"
             raise click.UsageError(f"no command {name!r}{hint}")
@@ -148,7 +148,7 @@ def _one_line(error: click.ClickException) -> str:
 def _load_files(ctx: click.Context, param: click.Parameter, files: tuple[Path, ...]) -> None:
     """Register the plugin files before a command is looked up: they may bring it."""
     if files:
-        from stepedit_core.registry import Registry, set_registry
+        from stepedit_core.registry.registry import Registry, set_registry
 
         registry = Registry().load()
         try:

@@ -16,13 +16,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stepedit_core.chain import Chain
-from stepedit_core.edit import Edit, edit_from_data
-from stepedit_core.editing import reconstructed
-from stepedit_core.engines import SpeechEngine
+from stepedit_core.chain.chain import Chain
+from stepedit_core.chain.notation import edit_from_data
+from stepedit_core.chain.result import Step, choose_route
+from stepedit_core.edit import Edit
+from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import PluginError, StepeditError
-from stepedit_core.result import Step, choose_route
-from stepedit_core.speech import Packaged, packaged, packaged_speech
+from stepedit_core.llm_route.carrying_out import reconstructed
+from stepedit_core.recordings import Packaged, packaged, packaged_speech
 from stepedit_core.utterance import Utterance
 
 __all__ = ["Column", "Demo", "Planned", "Take", "Way", "load_demo", "run_demo"]

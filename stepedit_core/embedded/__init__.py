@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stepedit_core.figures import experimental, read_figures
-
 __all__ = ["FOLDER", "MAX_BYTES", "is_shipped", "shipped_bytes", "state"]
 
 FOLDER = Path(__file__).resolve().parent
@@ -37,5 +35,7 @@ def state() -> str | None:
     Raises:
         CheckpointError: if its ``figures.json`` is damaged.
     """
+    from stepedit_core.models.checkpoint.figures import experimental, read_figures
+
     reason = experimental(read_figures(FOLDER)) if is_shipped() else None
     return f"The embedded model is experimental: {reason}." if reason else None

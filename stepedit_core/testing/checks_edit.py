@@ -7,10 +7,10 @@ import re
 
 import numpy as np
 
-from stepedit_core.chain import Chain
-from stepedit_core.edit import Edit, Rendered, edit_from_data
+from stepedit_core.chain.chain import Chain
+from stepedit_core.chain.notation import edit_from_data, format_edit, parse_edit
+from stepedit_core.edit import Edit, Rendered
 from stepedit_core.errors import StepeditError
-from stepedit_core.notation import format_edit, parse_edit
 from stepedit_core.prompt import Prompt
 from stepedit_core.testing import signals
 from stepedit_core.testing.fake_engine import FakeEngine

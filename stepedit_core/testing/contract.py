@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from stepedit_core.edit import Edit
 from stepedit_core.pairs import CorpusItem
-from stepedit_core.registry import Registry, get_registry
+from stepedit_core.registry.registry import Registry, get_registry
 from stepedit_core.scoring import Measures
 from stepedit_core.testing.checks_bundle import BUNDLE_CHECKS
 from stepedit_core.testing.checks_class import CLASS_CHECKS

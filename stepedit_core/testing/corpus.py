@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stepedit_core.pairs import CorpusItem
-from stepedit_core.speech import packaged, packaged_speech
+from stepedit_core.recordings import packaged, packaged_speech
 from stepedit_core.testing.signals import DEFAULT_TRANSCRIPT, speech_like
 from stepedit_core.utterance import Utterance
 

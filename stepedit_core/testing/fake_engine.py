@@ -15,7 +15,7 @@ from stepedit_core.codes import (
     SEMANTIC_PER_GROUP,
     DualCodes,
 )
-from stepedit_core.engines import FreeGroups, GenerateRequest
+from stepedit_core.engine import FreeGroups, GenerateRequest
 from stepedit_core.errors import EngineError
 from stepedit_core.utterance import Utterance
 

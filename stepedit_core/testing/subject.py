@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from stepedit_core.edit import Edit
 from stepedit_core.errors import PluginError, StepeditError
 from stepedit_core.pairs import CorpusItem
-from stepedit_core.registry import LOCAL, PluginInfo, Registry, get_registry
+from stepedit_core.registry.registry import LOCAL, PluginInfo, Registry, get_registry
 from stepedit_core.scoring import Case, Measures
 from stepedit_core.testing.corpus import contract_corpus
 from stepedit_core.testing.fake_measures import FakeMeasures
@@ -44,7 +44,7 @@ def load_case_audio(case: Case, beside: Path | None = None) -> Utterance:
         case: its audio is ``speech:NAME`` or a path.
         beside: folder that a relative path starts from.
     """
-    from stepedit_core.speech import packaged_speech
+    from stepedit_core.recordings import packaged_speech
 
     if case.audio.startswith("speech:"):
         clean = packaged_speech(case.audio.removeprefix("speech:"))

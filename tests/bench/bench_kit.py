@@ -14,7 +14,7 @@ from stepedit_bench.measuring import StandardMeasures
 from stepedit_core import Case, Edit, Prepared, Prompt, Rendered, Score, Scorer, Utterance
 from stepedit_core.errors import AudioError, StepeditError
 from stepedit_core.hookspecs import hookimpl
-from stepedit_core.registry import Registry, set_registry
+from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.scoring import Judge, Measures, Verdict
 from stepedit_core.testing.fake_measures import FakeMeasures
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stepedit_core.registry import set_registry
+from stepedit_core.registry.registry import set_registry
 from tests.bench.figures_kit import write_data
 
 

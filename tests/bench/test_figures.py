@@ -22,12 +22,12 @@ from stepedit_bench.figures.running import Run, Settings, measure_all
 from stepedit_bench.figures.summing import estimate, figure_rows
 
 from stepedit_core import Utterance
+from stepedit_core.dsp.vad import speech_spans
 from stepedit_core.errors import StepeditError
-from stepedit_core.registry import get_edit
+from stepedit_core.recordings import packaged_speech
+from stepedit_core.registry.registry import get_edit
 from stepedit_core.scoring import Case
-from stepedit_core.speech import packaged_speech
 from stepedit_core.testing import FakeEngine, speech_like
-from stepedit_core.voice_activity import speech_spans
 from tests.bench.figures_kit import LightKept
 from tests.models.tiny_checkpoint import MODEL, write_engine
 

@@ -18,8 +18,8 @@ from stepedit_bench.figures.running import Settings, conditions_of, measure_all
 from stepedit_bench.figures.summing import figure_rows
 
 from stepedit_core import DualCodes, Utterance
+from stepedit_core.recordings import packaged_speech
 from stepedit_core.scoring import Case
-from stepedit_core.speech import packaged_speech
 from stepedit_core.testing import FakeEngine
 from tests.bench import bench_kit
 from tests.bench.figures_kit import LightKept

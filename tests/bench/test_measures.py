@@ -8,7 +8,7 @@ from stepedit_bench.measuring import StandardMeasures
 from stepedit_bench.measuring.recognisers import load_recogniser
 
 from stepedit_core.errors import StepeditError
-from stepedit_core.speech import packaged_speech
+from stepedit_core.recordings import packaged_speech
 from stepedit_core.utterance import Utterance
 
 

@@ -7,7 +7,7 @@ from stepedit_bench.measuring.text_error import TextErrors
 from stepedit_bench.preservation import Kept, check, measure, verdict
 from stepedit_bench.rows import joint
 
-from stepedit_core.speech import packaged_speech
+from stepedit_core.recordings import packaged_speech
 from tests.bench.bench_kit import LightMeasures
 
 GOOD: Mapping[str, float | None] = {

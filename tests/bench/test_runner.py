@@ -19,7 +19,7 @@ from stepedit_bench.store import JOURNAL, RESULTS, read_results
 
 from stepedit_core import DualCodes, GenerateRequest, Utterance
 from stepedit_core.errors import StepeditError
-from stepedit_core.registry import Registry, set_registry
+from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.testing.fake_engine import FakeEngine
 from tests.bench.bench_kit import Gain, LightMeasures, cases, install
 

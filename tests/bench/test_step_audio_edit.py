@@ -14,7 +14,7 @@ from stepedit_bench.step_audio_edit import read_suite
 
 from stepedit_core import Edit
 from stepedit_core.errors import StepeditError
-from stepedit_core.speech import packaged_speech
+from stepedit_core.recordings import packaged_speech
 from tests.shared_data import need_shared
 
 

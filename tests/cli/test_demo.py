@@ -13,7 +13,7 @@ from stepedit_core.config import EngineConfig
 from stepedit_core.demo import load_demo, picture, render_page, run_demo
 from stepedit_core.demo.running import Demo
 from stepedit_core.errors import PluginError
-from stepedit_core.registry import Registry, set_registry
+from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.testing import FakeEngine, silence, speech_like, tone
 from stepedit_core.utterance import Utterance
 from tests.cli.calls import call, refused
@@ -104,7 +104,7 @@ def test_the_embedded_model_is_taken_by_itself_and_its_state_is_said(
         asked.append(config.name_or_path)
         return FakeEngine()
 
-    monkeypatch.setattr("stepedit_core.engines.load_engine", load)
+    monkeypatch.setattr("stepedit_core.registry.registry.load_engine", load)
     monkeypatch.setattr("stepedit_core.demo.load_demo", lambda: short_demo(1))
     result = call("demo", "--out", tmp_path / "demo")
     assert result.exit_code == 0, result.output

@@ -8,7 +8,7 @@ import pytest
 import soundfile as sf
 
 from stepedit_core import embedded
-from stepedit_core.chain import Chain
+from stepedit_core.chain.chain import Chain
 from stepedit_core.config import EngineConfig
 from stepedit_core.testing import FakeEngine, speech_like
 from stepedit_core.utterance import Utterance
@@ -53,7 +53,7 @@ def test_the_embedded_model_is_taken_only_where_nothing_else_does(
         asked.append(config.name_or_path)
         return FakeEngine()
 
-    monkeypatch.setattr("stepedit_core.engines.load_engine", load)
+    monkeypatch.setattr("stepedit_core.registry.registry.load_engine", load)
     words = ("--text", "a")
     plain = ("edit", wav, "-o", tmp_path / "out.wav", "-e", "hiss", *words)
     only_llm = ("-e", "recite:words=x")

@@ -9,7 +9,7 @@ import pytest
 from stepedit_core import embedded
 from stepedit_core.cli import doctor
 from stepedit_core.hookspecs import hookimpl
-from stepedit_core.registry import Registry
+from stepedit_core.registry.registry import Registry
 from tests.cli.calls import call, refused
 from tests.conftest import TOYS
 from tests.toy_edits import Gain

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stepedit_core.registry import Registry, set_registry
+from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.testing import EditContract
 from tests.cli.calls import call, refused
 from tests.conftest import TOYS

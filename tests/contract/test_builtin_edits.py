@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stepedit_core.edit import Edit
-from stepedit_core.registry import Registry, set_registry
+from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.testing.checks_bundle import BUNDLE_CHECKS
 from stepedit_core.testing.checks_class import CLASS_CHECKS
 from stepedit_core.testing.checks_edit import EDIT_CHECKS

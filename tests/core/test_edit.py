@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 from pydantic import Field, ValidationError
 
-from stepedit_core.edit import Edit, edit_from_data, explain_validation, snake_case
-from stepedit_core.errors import StepeditError, UnknownEditError
-from stepedit_core.registry import Registry
+from stepedit_core.chain.notation import edit_from_data
+from stepedit_core.edit import Edit, snake_case
+from stepedit_core.errors import StepeditError, UnknownEditError, explain_validation
+from stepedit_core.registry.registry import Registry
 from tests.toy_edits import Gain, Hiss, Recite, Within
 
 

@@ -12,12 +12,12 @@ from pydantic import Field
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.edit import Edit, Rendered, Route
-from stepedit_core.engines import FreeGroups, GenerateRequest, SpeechEngine
+from stepedit_core.engine import FreeGroups, GenerateRequest, SpeechEngine
 from stepedit_core.errors import EngineError, StepeditError
 from stepedit_core.hookspecs import hookimpl
 from stepedit_core.pairs import BuildContext, EditPair, PairBuilder, PairJob, Rejected
 from stepedit_core.prompt import Prompt
-from stepedit_core.registry import Registry, set_registry
+from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.scoring import Case, Measures, Prepared, Score, Scorer
 from stepedit_core.testing import (
     EditContract,

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from stepedit_core.codes import DualCodes
-from stepedit_core.models.pronunciations import PHONES, Pronunciations
-from stepedit_core.models.reading import BLANK, FRAMES_PER_GROUP, PhoneNetwork
+from stepedit_core.models.reader import BLANK, FRAMES_PER_GROUP, PhoneNetwork
+from stepedit_core.models.text.pronunciations import PHONES, Pronunciations
 
 
 class ClearNetwork(PhoneNetwork):

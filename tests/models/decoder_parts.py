@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from stepedit_core.models.decoder import Decoder, Reference
-from stepedit_core.models.flow import (
+from stepedit_core.models.decoder.decoder import Decoder, Reference
+from stepedit_core.models.decoder.flow import (
     CausalConditionalCFM,
     CausalMaskedDiffWithXvec,
     DiT,
@@ -18,7 +18,7 @@ from stepedit_core.models.flow import (
     FlowNoise,
     UpsampleConformerEncoderV2,
 )
-from stepedit_core.models.vocoder import BigVGAN, ConvRNNF0Predictor, HiFTGenerator
+from stepedit_core.models.decoder.vocoder import BigVGAN, ConvRNNF0Predictor, HiFTGenerator
 from tests.shared_data import need_shared
 
 SPEAKER_SIZE = 12

@@ -21,14 +21,14 @@ from stepedit_core import (
     Utterance,
 )
 from stepedit_core.codes import DualCodes
-from stepedit_core.engines import FreeGroups
+from stepedit_core.engine import FreeGroups
 from stepedit_core.errors import AudioError, BudgetError, EngineError, RouteError
-from stepedit_core.llm_route import request_for
-from stepedit_core.models.generation import Generated
-from stepedit_core.models.requests import codes_of, prompt_ids
-from stepedit_core.models.streaming import StreamDecoder
-from stepedit_core.origin import Origin
-from stepedit_core.speech import packaged_speech
+from stepedit_core.llm_route.planning import request_for
+from stepedit_core.llm_route.source_map import Origin
+from stepedit_core.models.decoder.streaming import StreamDecoder
+from stepedit_core.models.lm.framing import codes_of, prompt_ids
+from stepedit_core.models.lm.generation import Generated
+from stepedit_core.recordings import packaged_speech
 from tests.models.tiny_checkpoint import MODEL, write_engine
 from tests.shared_data import need_shared
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tests.models.audio_cases import FLOAT, _model, _node, _value, write_semantic_graph
 from tests.models.decoder_parts import SPEAKER_SIZE, write_checkpoint
-from tests.models.test_linguistic_checkpoint import write_checkpoint as write_linguistic
 from tests.models.tiny_step1 import tiny_model
+from tests.models.tokenizer.test_linguistic_checkpoint import write_checkpoint as write_linguistic
 
 MODEL, TOKENIZER = "Step-Audio-EditX", "Step-Audio-Tokenizer"
 

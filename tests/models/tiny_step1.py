@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from stepedit_core.models.generation import TokenLayout
-from stepedit_core.models.step1 import Step1Config, Step1ForCausalLM
+from stepedit_core.models.lm.generation import TokenLayout
+from stepedit_core.models.lm.step1 import Step1Config, Step1ForCausalLM
 
 LAYOUT = TokenLayout(audio_base=324, eot=3)
 
@@ -45,7 +45,7 @@ def prompts(count: int = 3, seed: int = 0) -> list[list[int]]:
 
 
 def golden_model(folder: Path) -> Step1ForCausalLM:
-    from stepedit_core.models.step1 import load_step1
+    from stepedit_core.models.lm.step1 import load_step1
 
     return load_step1(folder / "Step-Audio-EditX", dtype=torch.float32)
 

@@ -14,7 +14,7 @@ from stepedit_pairs.endurance import spoil
 from stepedit_pairs.runner import RunTotals, run_pairs
 from stepedit_pairs.settings import RunSettings
 
-from stepedit_core.registry import Registry, set_registry
+from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.testing import speech_like
 from tests.pairs import toy_pairs
 

@@ -12,7 +12,7 @@ from stepedit_pairs.corpora.tagged import tagged
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem
-from stepedit_core.registry import Registry
+from stepedit_core.registry.registry import Registry
 from tests.pairs.making import registry
 from tests.shared_data import need_shared
 

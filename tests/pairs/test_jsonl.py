@@ -11,7 +11,7 @@ from stepedit_pairs.shards import read_rows
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.errors import StepeditError
-from stepedit_core.registry import Registry, set_registry
+from stepedit_core.registry.registry import Registry, set_registry
 from tests.pairs.making import make_corpus, registry, run_toy
 
 __all__ = ["registry"]

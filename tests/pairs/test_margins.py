@@ -12,7 +12,7 @@ from stepedit_pairs.validate import auc, validate
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem, MarginScorer
-from stepedit_core.registry import Registry
+from stepedit_core.registry.registry import Registry
 from stepedit_core.scoring import Judge, Verdict
 from stepedit_core.testing import speech_like
 from stepedit_core.utterance import Utterance

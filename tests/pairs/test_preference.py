@@ -11,7 +11,7 @@ from stepedit_pairs.scoring_sheet import SHEET, judged, read_sheet, write_sheet
 from stepedit_pairs.shards import read_rows, row_audio
 
 from stepedit_core.errors import StepeditError
-from stepedit_core.registry import Registry
+from stepedit_core.registry.registry import Registry
 from stepedit_core.testing import FakeEngine
 from stepedit_core.utterance import Utterance
 from tests.pairs.making import make_corpus, registry, run_toy

@@ -15,10 +15,10 @@ from stepedit_pairs.tokenizing import TokenizerEngine, tokenizer_fingerprint
 
 from stepedit_core import DualCodes, Utterance
 from stepedit_core.errors import AudioError, EngineError, StepeditError
-from stepedit_core.registry import Registry
+from stepedit_core.registry.registry import Registry
 from stepedit_core.testing import FakeEngine
 from tests.models.audio_cases import write_semantic_graph
-from tests.models.test_linguistic_checkpoint import write_checkpoint
+from tests.models.tokenizer.test_linguistic_checkpoint import write_checkpoint
 from tests.pairs.making import make_corpus, registry, run_toy
 
 __all__ = ["registry"]

@@ -12,7 +12,7 @@ from stepedit_pairs.shards import read_rows, row_audio, shard_paths
 from stepedit_pairs.work import block_report, read_rejects
 
 from stepedit_core.errors import StepeditError
-from stepedit_core.registry import Registry
+from stepedit_core.registry.registry import Registry
 from tests.pairs.making import TOY, content, make_corpus, registry, run_toy
 
 __all__ = ["registry"]

@@ -15,7 +15,7 @@ from stepedit_pairs.settings import RunSettings
 from stepedit_pairs.shards import flac_bytes
 
 from stepedit_core.errors import AudioError, StepeditError
-from stepedit_core.registry import Registry
+from stepedit_core.registry.registry import Registry
 from stepedit_core.testing import speech_like
 from tests.pairs.making import registry
 from tests.pairs.toy_pairs import QuieterPairs

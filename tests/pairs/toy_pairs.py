@@ -12,7 +12,7 @@ from pydantic import Field
 
 from stepedit_core.config import EngineConfig
 from stepedit_core.edit import Edit, Rendered
-from stepedit_core.engines import SpeechEngine
+from stepedit_core.engine import SpeechEngine
 from stepedit_core.hookspecs import hookimpl
 from stepedit_core.pairs import BuildContext, EditPair, PairBuilder, PairJob, Rejected
 from stepedit_core.prompt import Prompt

@@ -9,18 +9,18 @@ from stepedit_clone import Clone, stepedit_cases
 from stepedit_clone.pairs import ClonePairs, novelty
 from stepedit_clone.scorer import CloneScorer
 
-from stepedit_core.builtin import stepedit_apply
+from stepedit_core.dsp.words import read_seconds
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import BuildContext, CorpusItem, EditPair, Rejected
 from stepedit_core.prompt import Slot
-from stepedit_core.registry import Registry, set_registry
+from stepedit_core.recordings import packaged_speech
+from stepedit_core.registry.builtin import stepedit_apply
+from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.scoring import Case, Prepared
-from stepedit_core.speech import packaged_speech
 from stepedit_core.testing.fake_engine import FakeEngine
 from stepedit_core.testing.fake_measures import FailingMeasures, FakeMeasures
 from stepedit_core.utterance import Utterance
-from stepedit_core.words import read_seconds
 
 
 def test_prompt_is_the_public_systems_to_the_letter() -> None:

@@ -10,7 +10,7 @@ from stepedit_denoise.noises import COLOURS, mix, synthesise
 from stepedit_denoise.quality import si_sdr
 
 from stepedit_core import Utterance
-from stepedit_core.speech import packaged, packaged_speech
+from stepedit_core.recordings import packaged, packaged_speech
 
 
 def _noisy(name: str, kind: str, level_db: float = 5.0) -> tuple[Utterance, Utterance]:

@@ -11,7 +11,7 @@ from stepedit_denoise.pairs import DenoisePairs, margin_of_rt60, margin_of_snr
 
 from stepedit_core import BuildContext, CorpusItem, EditPair, Rejected, StepeditError
 from stepedit_core.errors import MissingDependencyError
-from stepedit_core.speech import packaged_speech
+from stepedit_core.recordings import packaged_speech
 
 NAMES = ("surpassed", "office", "garden", "wind")
 

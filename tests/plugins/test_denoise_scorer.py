@@ -7,7 +7,7 @@ from stepedit_denoise.quality import aligned, pesq, si_sdr, stoi
 from stepedit_denoise.scorer import DenoiseScorer
 
 from stepedit_core import Case, Prepared, StepeditError, Utterance
-from stepedit_core.speech import packaged_speech
+from stepedit_core.recordings import packaged_speech
 from stepedit_core.testing import FakeMeasures
 
 

@@ -13,10 +13,10 @@ from stepedit_emotion.edit import EMOTIONS
 from stepedit_emotion.recipes import NO_RECIPE, RECIPES
 
 from stepedit_core import Utterance
-from stepedit_core.acoustics import AcousticShift, agreement, difference, margin
-from stepedit_core.acoustics_profiles import EMOTIONS as PROFILES
+from stepedit_core.dsp.acoustics import AcousticShift, agreement, difference, margin
+from stepedit_core.labels.profile import EMOTIONS as PROFILES
 from stepedit_core.prompt import SYSTEM_EDIT, Slot
-from stepedit_core.speech import packaged_speech
+from stepedit_core.recordings import packaged_speech
 
 PUBLIC = [
     "happy",

@@ -11,10 +11,10 @@ from stepedit_emotion import Emotion, stepedit_cases
 from stepedit_emotion.scorer import EmotionScorer
 
 from stepedit_core import Case, Utterance, Verdict
-from stepedit_core.acoustics import agreement, difference
-from stepedit_core.acoustics_profiles import EMOTIONS as PROFILES
+from stepedit_core.dsp.acoustics import agreement, difference
+from stepedit_core.labels.profile import EMOTIONS as PROFILES
+from stepedit_core.recordings import packaged_speech
 from stepedit_core.scoring import Judge
-from stepedit_core.speech import packaged_speech
 from stepedit_core.testing.fake_measures import FailingMeasures, FakeJudge, FakeMeasures
 
 

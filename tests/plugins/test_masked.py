@@ -13,15 +13,15 @@ from stepedit_masked.pairs import MaskedPairs
 from stepedit_masked.scorer import MaskedScorer, compare_outside
 from stepedit_paralinguistic import Paralinguistic
 
-from stepedit_core.builtin import stepedit_apply
 from stepedit_core.edit import Edit, Rendered, Route
 from stepedit_core.errors import RouteError, StepeditError
 from stepedit_core.hookspecs import hookimpl
 from stepedit_core.pairs import BuildContext, CorpusItem, EditPair, PairBuilder, PairJob, Rejected
 from stepedit_core.prompt import Prompt
-from stepedit_core.registry import Registry, set_registry
+from stepedit_core.recordings import packaged_speech
+from stepedit_core.registry.builtin import stepedit_apply
+from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.scoring import Case
-from stepedit_core.speech import packaged_speech
 from stepedit_core.testing.fake_engine import FakeEngine
 from stepedit_core.testing.fake_measures import FakeMeasures
 from stepedit_core.utterance import Span, Utterance
@@ -305,8 +305,8 @@ def test_pairs_differ_inside_one_span_alone(tmp_path: object, factor: str) -> No
 
 
 def test_codes_of_pairs_can_be_made_identical_outside(tmp_path: object) -> None:
-    from stepedit_core.engines import FreeGroups
-    from stepedit_core.splicing import splice_codes
+    from stepedit_core.dsp.splicing import splice_codes
+    from stepedit_core.engine import FreeGroups
 
     engine = FakeEngine()
     options = {"inner": "warp", "inner_options": "factor=1.5"}

@@ -8,8 +8,8 @@ from stepedit_masked import Masked
 from stepedit_masked.scorer import MaskedScorer, compare_outside
 
 from stepedit_core.errors import StepeditError
-from stepedit_core.registry import get_registry
-from stepedit_core.speech import packaged_speech
+from stepedit_core.recordings import packaged_speech
+from stepedit_core.registry.registry import get_registry
 from stepedit_core.testing.fake_measures import FakeMeasures
 
 INNER = [

@@ -12,13 +12,13 @@ from stepedit_paralinguistic.recipes import RECIPES
 from stepedit_paralinguistic.scorer import ParalinguisticScorer, insertions
 from stepedit_paralinguistic.tags import TAGS, canonical
 
-from stepedit_core.builtin import stepedit_apply
 from stepedit_core.edit import Edit
 from stepedit_core.errors import RouteError
 from stepedit_core.prompt import Slot
-from stepedit_core.registry import Registry, set_registry
+from stepedit_core.recordings import packaged_speech
+from stepedit_core.registry.builtin import stepedit_apply
+from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.scoring import Case, Prepared, Score
-from stepedit_core.speech import packaged_speech
 from stepedit_core.testing.fake_engine import FakeEngine
 from stepedit_core.testing.fake_measures import FailingMeasures, FakeJudge, FakeMeasures
 from stepedit_core.testing.signals import noise, silence, speech_like

@@ -7,15 +7,16 @@ import pytest
 from stepedit_paralinguistic import Paralinguistic
 from stepedit_paralinguistic.alignment import align
 from stepedit_paralinguistic.material import audibility, tagged_text
-from stepedit_paralinguistic.pairs import ParalinguisticPairs, event_tag
+from stepedit_paralinguistic.pairs import ParalinguisticPairs
+from stepedit_paralinguistic.tags import event_tag
 
+from stepedit_core.dsp.words import split_words, without_tags
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import BuildContext, CorpusItem, EditPair, Rejected
-from stepedit_core.speech import packaged, packaged_speech
+from stepedit_core.recordings import packaged, packaged_speech
 from stepedit_core.testing.fake_engine import FakeEngine
 from stepedit_core.testing.signals import speech_like
 from stepedit_core.utterance import Span, Utterance
-from stepedit_core.words import split_words, without_tags
 
 
 def item(

@@ -8,8 +8,8 @@ from stepedit_speed.dsp import BACKENDS, installed_backends, stretch
 from stepedit_speed.edit import FACTORS
 
 from stepedit_core import StepeditError, Utterance
-from stepedit_core.acoustic_frames import ACTIVE_DB, RATE, VOICING, cut, level, pitch
-from stepedit_core.speech import packaged, packaged_speech
+from stepedit_core.dsp.frames import ACTIVE_DB, RATE, VOICING, cut, level, pitch
+from stepedit_core.recordings import packaged, packaged_speech
 
 ALL = tuple(packaged())
 

@@ -19,7 +19,7 @@ from stepedit_core import (
     Rejected,
     StepeditError,
 )
-from stepedit_core.speech import packaged_speech
+from stepedit_core.recordings import packaged_speech
 from stepedit_core.testing import FakeMeasures
 
 

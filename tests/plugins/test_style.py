@@ -13,9 +13,9 @@ from stepedit_style.recipes import RATES, RECIPES
 from stepedit_style.scorer import StyleScorer
 
 from stepedit_core import Case, Utterance
-from stepedit_core.acoustics import AcousticShift, difference, margin, measure
-from stepedit_core.acoustics_profiles import STYLES as PROFILES
-from stepedit_core.speech import packaged_speech
+from stepedit_core.dsp.acoustics import AcousticShift, difference, margin, measure
+from stepedit_core.labels.profile import STYLES as PROFILES
+from stepedit_core.recordings import packaged_speech
 from stepedit_core.testing.fake_measures import FakeJudge, FakeMeasures
 
 PUBLIC = [

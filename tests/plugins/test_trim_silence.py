@@ -8,15 +8,15 @@ from stepedit_trim_silence.dsp import FADE_SECONDS, cut, frame_levels, trim
 from stepedit_trim_silence.room_tone import extend, insert, lengthen, pauses, quietest_stretch
 
 from stepedit_core import Chain, Span, StepeditError, Utterance
-from stepedit_core.errors import AudioError
-from stepedit_core.speech import packaged_speech
-from stepedit_core.testing.signals import noise, silence
-from stepedit_core.voice_activity import (
+from stepedit_core.dsp.vad import (
     FRAME_SECONDS,
     overlap_seconds,
     speech_probabilities,
     total_seconds,
 )
+from stepedit_core.errors import AudioError
+from stepedit_core.recordings import packaged_speech
+from stepedit_core.testing.signals import noise, silence
 
 # "surpassed" has no pause to take room tone from.
 CLIPS = (

@@ -19,11 +19,11 @@ from stepedit_core import (
     StepeditError,
     Utterance,
 )
-from stepedit_core.speech import packaged_speech
+from stepedit_core.dsp.vad import speech_spans
+from stepedit_core.recordings import packaged_speech
 from stepedit_core.testing import FakeMeasures
 from stepedit_core.testing.fake_measures import FailingMeasures
 from stepedit_core.testing.signals import noise
-from stepedit_core.voice_activity import speech_spans
 
 
 def _build(folder: Path, speech: Utterance, **options: str) -> list[EditPair | Rejected]:

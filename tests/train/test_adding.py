@@ -19,8 +19,8 @@ from stepedit_train.sft.stage import SftSettings
 
 from stepedit_core import embedded
 from stepedit_core.errors import StepeditError, UnknownEditError
-from stepedit_core.models.step1 import load_step1
-from stepedit_core.registry import Registry
+from stepedit_core.models.lm.step1 import load_step1
+from stepedit_core.registry.registry import Registry
 from tests.toy_edits import Hiss
 from tests.train.making import make_pairs
 

@@ -20,9 +20,9 @@ from stepedit_train.sft.spelling import DICTIONARY
 
 from stepedit_core import Engine
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.layout import DECODER_FOLDER
-from stepedit_core.models.speaker_ge2e import RESEMBLYZER_FILE, ResemblyzerEncoder
-from stepedit_core.models.text import TextTokenizer
+from stepedit_core.models.checkpoint.layout import DECODER_FOLDER
+from stepedit_core.models.speaker.ge2e import RESEMBLYZER_FILE, ResemblyzerEncoder
+from stepedit_core.models.text import load_tokenizer
 from tests.models.audio_cases import write_semantic_graph
 from tests.models.decoder_parts import HIFT_YAML, SPEAKER_SIZE, YAML
 from tests.models.tiny_checkpoint import MODEL, TOKENIZER, write_engine
@@ -211,13 +211,13 @@ def test_the_newest_checkpoint_of_an_unfinished_run_can_be_taken(
     (words / "tokenizer_config.json").write_text(json.dumps(config))
     (words / DICTIONARY).write_bytes(gzip.compress(b"words W ER D Z\n"))
     list(assemble(settings(parts, out, language_model=run, text_tokenizer=words)))
-    assert len(TextTokenizer.load(out).encode("words")) == 4
+    assert len(load_tokenizer(out).encode("words")) == 4
     for name, tensor in load_file(out / "model.safetensors").items():
         torch.testing.assert_close(tensor.float(), state[name] + 1, atol=1e-3, rtol=1e-3)
 
 
 def test_a_graph_of_half_precision_gives_the_same_codes(tmp_path: Path) -> None:
-    from stepedit_core.models.semantic import GRAPH, OnnxSemanticTokenizer
+    from stepedit_core.models.tokenizer.semantic import GRAPH, OnnxSemanticTokenizer
 
     (tmp_path / "before").mkdir()
     write_semantic_graph(tmp_path / "before" / GRAPH)

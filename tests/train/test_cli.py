@@ -19,7 +19,7 @@ from stepedit_train.settings import Settings, load_settings, resolve_path
 from stepedit_train.sft.stage import SftSettings
 
 from stepedit_core.errors import StepeditError
-from stepedit_core.registry import Registry
+from stepedit_core.registry.registry import Registry
 
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
 

@@ -18,13 +18,13 @@ from stepedit_train.data.select import select_items, split_of
 from stepedit_train.data.stage import DataSettings, make_cache
 
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.audio_tokenizer import AudioTokenizer
-from stepedit_core.models.preprocess import limit_peak, preprocess
+from stepedit_core.models.tokenizer.audio_tokenizer import AudioTokenizer
+from stepedit_core.models.tokenizer.preprocess import limit_peak, preprocess
 from stepedit_core.pairs import CorpusItem
-from stepedit_core.registry import Registry, set_registry
+from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.testing import speech_like, tone
 from tests.models.audio_cases import write_semantic_graph
-from tests.models.test_linguistic_checkpoint import write_checkpoint
+from tests.models.tokenizer.test_linguistic_checkpoint import write_checkpoint
 from tests.train.making import make_corpus
 
 

@@ -9,7 +9,7 @@ import torch
 from stepedit_train.sft.base import BaseSettings, make_base
 from stepedit_train.sft.deepening import layer_origins
 
-from stepedit_core.models.step1 import load_step1
+from stepedit_core.models.lm.step1 import load_step1
 
 
 def made(folder: Path, **changes: object) -> Path:

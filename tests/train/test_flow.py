@@ -28,17 +28,17 @@ from stepedit_train.settings import check_settings
 from torch import Tensor, nn
 
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.decoder import Decoder
-from stepedit_core.models.decoder_checkpoint import BUILDERS
-from stepedit_core.models.flow import (
+from stepedit_core.models.checkpoint.hyperyaml import build, read_hyperyaml
+from stepedit_core.models.checkpoint.weights import without_weights
+from stepedit_core.models.decoder.checkpoint import BUILDERS
+from stepedit_core.models.decoder.decoder import Decoder
+from stepedit_core.models.decoder.flow import (
     CausalConditionalCFM,
     CausalMaskedDiffWithXvec,
     FlowInput,
     FlowNoise,
 )
-from stepedit_core.models.flow.matching import cosine_times, euler_steps
-from stepedit_core.models.hyperyaml import build, read_hyperyaml
-from stepedit_core.models.weights import without_weights
+from stepedit_core.models.decoder.flow.matching import cosine_times, euler_steps
 from tests.models.decoder_parts import HIFT_YAML, randomise, tiny_hift, write_checkpoint
 from tests.train.test_mel import make_store
 

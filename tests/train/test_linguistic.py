@@ -21,7 +21,7 @@ from stepedit_train.linguistic.stage import LinguisticSettings, train_linguistic
 from stepedit_train.linguistic.supervision import PhonemeSet, edit_distance, frame_labels
 
 from stepedit_core.errors import CheckpointError, StepeditError
-from stepedit_core.models.linguistic import Cmvn, FrontendConfig, LinguisticTokenizer
+from stepedit_core.models.tokenizer.linguistic import Cmvn, FrontendConfig, LinguisticTokenizer
 from tests.train.making import make_cache
 
 SIZES = {

@@ -19,14 +19,15 @@ from stepedit_train.sft.stage import SftSettings, train_sft
 from stepedit_train.sft.watching import free_run_figures
 
 from stepedit_core.edit import Edit
-from stepedit_core.engines import GenerateRequest
+from stepedit_core.engine import GenerateRequest
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.chat import preferred_encoding
-from stepedit_core.models.generation import TokenLayout
-from stepedit_core.models.requests import aligned_prompt
-from stepedit_core.models.step1 import DEFAULT_ALIGNMENT, load_step1
-from stepedit_core.models.text import ByteTokenizer, TextTokenizer
-from stepedit_core.registry import get_registry
+from stepedit_core.models.lm.chat import preferred_encoding
+from stepedit_core.models.lm.framing import aligned_prompt
+from stepedit_core.models.lm.generation import TokenLayout
+from stepedit_core.models.lm.step1 import DEFAULT_ALIGNMENT, load_step1
+from stepedit_core.models.text import load_tokenizer
+from stepedit_core.models.text.bytes import ByteTokenizer
+from stepedit_core.registry.registry import get_registry
 from stepedit_core.testing import speech_like
 from tests.train.making import codes
 
@@ -87,7 +88,7 @@ def test_constant_pieces_hold_no_word_of_a_user() -> None:
 
 def test_the_base_is_a_loadable_folder_and_depends_on_its_seed(tmp_path: Path) -> None:
     folder = base(tmp_path / "a")
-    model, tokenizer = load_step1(folder), TextTokenizer.load(folder)
+    model, tokenizer = load_step1(folder), load_tokenizer(folder)
     assert preferred_encoding(folder) == "r2"
     assert model.config.vocab_size % 64 == 0
     assert model.config.vocab_size >= tokenizer.vocab_size + 64
@@ -126,7 +127,7 @@ def test_like_codes_begin_alike(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_copying_is_learned_within_some_steps(tmp_path: Path) -> None:
     folder = base(tmp_path / "base", hidden_size=64, intermediate_size=96)
-    tokenizer = TextTokenizer.load(folder)
+    tokenizer = load_tokenizer(folder)
     edit = get_registry().edit_class("denoise")()
     examples = []
     for number in range(80):

@@ -21,12 +21,12 @@ from stepedit_train.mel.stage import MelTask, train_mel
 from stepedit_train.mel.start import entry_in, read_decoder_of, take_decoder
 from stepedit_train.mel.store import MelStore
 
-from stepedit_core.engine import Engine
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.flow import ReferencedMelDecoder
-from stepedit_core.models.flow.referenced import MelBatch
-from stepedit_core.models.hyperyaml import Component, read_hyperyaml
-from stepedit_core.registry import Registry
+from stepedit_core.models.checkpoint.hyperyaml import Component, read_hyperyaml
+from stepedit_core.models.decoder.flow import ReferencedMelDecoder
+from stepedit_core.models.decoder.reference.model import MelBatch
+from stepedit_core.models.engine import Engine
+from stepedit_core.registry.registry import Registry
 from tests.toy_edits import Hiss
 from tests.train.making import make_pairs
 from tests.train.test_mel import SIZES, make_store, settings

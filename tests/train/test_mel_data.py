@@ -17,12 +17,12 @@ from stepedit_train.mel.melodies import melody_recipe
 from stepedit_train.mel.sources import Sound
 from stepedit_train.mel.store import SPEAKERS, MelStore
 
-from stepedit_core.models.audio_tokenizer import AudioTokenizer
-from stepedit_core.models.flow import token_rows
-from stepedit_core.models.preprocess import limit_peak
-from stepedit_core.models.speaker import load_speaker
+from stepedit_core.models.decoder.flow import token_rows
+from stepedit_core.models.speaker.campplus import load_speaker
+from stepedit_core.models.tokenizer.audio_tokenizer import AudioTokenizer
+from stepedit_core.models.tokenizer.preprocess import limit_peak
 from tests.models.audio_cases import speech_like, write_semantic_graph, write_speaker_graph
-from tests.models.test_linguistic_checkpoint import write_checkpoint
+from tests.models.tokenizer.test_linguistic_checkpoint import write_checkpoint
 from tests.toy_edits import Gain
 from tests.train.making import make_pairs
 

@@ -12,7 +12,7 @@ from stepedit_train.data import pieces
 from stepedit_train.data.cache import Array, CachedItem, block_path, write_block
 from stepedit_train.data.pieces import PiecesSettings, cut_places, make_pieces
 
-from stepedit_core.words import Word
+from stepedit_core.dsp.words import Word
 
 WORDS = "one two, three four five. six seven eight"
 LONG = [(0.2 + number, 0.8 + number) for number in range(8)]

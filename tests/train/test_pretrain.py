@@ -30,9 +30,10 @@ from stepedit_train.stages import run_stage
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.step1 import Step1Config, Step1ForCausalLM, load_step1
-from stepedit_core.models.text import ByteTokenizer, TextTokenizer
-from stepedit_core.registry import Registry
+from stepedit_core.models.lm.step1 import Step1Config, Step1ForCausalLM, load_step1
+from stepedit_core.models.text import load_tokenizer
+from stepedit_core.models.text.bytes import ByteTokenizer
+from stepedit_core.registry.registry import Registry
 from tests.toy_edits import Hiss
 from tests.train.making import asking_to_stop, codes, make_pairs
 
@@ -328,7 +329,7 @@ def test_it_learns_and_a_resumed_run_is_the_same(tmp_path: Path) -> None:
         assert len(logged(out, f"eval_{name}")) == 2
     trained = load_step1(out / "model", dtype=torch.float32)
     assert trained.config.use_cache and trained.config.source_alignment is not None
-    assert TextTokenizer.load(out / "model").vocab_size == BYTES.vocab_size
+    assert load_tokenizer(out / "model").vocab_size == BYTES.vocab_size
     assert (out / "model" / KEPT_FILES[2]).is_file()
 
     # As after kill -9 between two checkpoints, and in the middle of writing the second.

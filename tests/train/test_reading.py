@@ -15,8 +15,8 @@ from stepedit_train.reading.stage import ReaderSettings, ReaderSizes, ReaderTask
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.pronunciations import PHONES, Pronunciations
-from stepedit_core.models.reading import READER, PhoneReader, phones_of
+from stepedit_core.models.reader import READER, PhoneReader, phones_of
+from stepedit_core.models.text.pronunciations import PHONES, Pronunciations
 from tests.models.clear_reader import write_dictionary
 from tests.toy_edits import Gain
 from tests.train.making import make_pairs

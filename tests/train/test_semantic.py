@@ -16,8 +16,8 @@ from stepedit_train.semantic.sound import griffin_lim
 from stepedit_train.semantic.stage import SemanticSettings, train_semantic
 from stepedit_train.semantic.targets import targets_of
 
-from stepedit_core.models.features import whisper_log_mel
-from stepedit_core.models.semantic import OnnxSemanticTokenizer
+from stepedit_core.models.tokenizer.features import whisper_log_mel
+from stepedit_core.models.tokenizer.semantic import OnnxSemanticTokenizer
 from tests.train.making import make_cache
 
 SIZES = {"bins": 32, "width": 24, "blocks": 1, "decoder_blocks": 1}

@@ -16,13 +16,14 @@ from stepedit_train.sft.mixture import PackedBatches, Source, collate, read_mixt
 from stepedit_train.sft.rows import IGNORED, Example, read_examples
 from stepedit_train.sft.stage import SftSettings, train_sft
 
-from stepedit_core.engines import GenerateRequest
+from stepedit_core.engine import GenerateRequest
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.layout import DECODER_FOLDER, TOKENIZER_NAME
-from stepedit_core.models.requests import prompt_ids
-from stepedit_core.models.step1 import Step1Config, Step1ForCausalLM, load_step1
-from stepedit_core.models.text import ByteTokenizer, TextTokenizer
-from stepedit_core.registry import Registry
+from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME
+from stepedit_core.models.lm.framing import prompt_ids
+from stepedit_core.models.lm.step1 import Step1Config, Step1ForCausalLM, load_step1
+from stepedit_core.models.text import load_tokenizer
+from stepedit_core.models.text.bytes import ByteTokenizer
+from stepedit_core.registry.registry import Registry
 from stepedit_core.testing import speech_like
 from tests.toy_edits import Gain, Hiss
 from tests.train.making import asking_to_stop, codes, make_pairs
@@ -152,7 +153,7 @@ def test_it_learns_and_a_resumed_run_is_the_same(tmp_path: Path) -> None:
     assert trained.config.use_cache
     assert (tmp_path / "run" / "model" / TOKENIZER_NAME / "part").read_text() == "codes"
     assert (tmp_path / "run" / "model" / DECODER_FOLDER / "part").read_text() == "sound"
-    assert TextTokenizer.load(tmp_path / "run" / "model").vocab_size == 324 + 5120
+    assert load_tokenizer(tmp_path / "run" / "model").vocab_size == 324 + 5120
 
     # As after kill -9 between two checkpoints, and in the middle of writing the second.
     out = tmp_path / "again"

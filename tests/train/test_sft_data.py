@@ -22,12 +22,12 @@ from stepedit_train.sft.rows import IGNORED, Example, put_in_part, read_examples
 from stepedit_train.sft.timing import on_the_sources_clock
 from stepedit_train.sft.watching import SaveByClock, free_run_figures, spread
 
-from stepedit_core.engines import FreeGroups
+from stepedit_core.engine import FreeGroups
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.generation import Generated, TokenLayout
-from stepedit_core.models.step1 import Alignment
-from stepedit_core.models.text import ByteTokenizer
-from stepedit_core.registry import Registry
+from stepedit_core.models.lm.generation import Generated, TokenLayout
+from stepedit_core.models.lm.step1 import Alignment
+from stepedit_core.models.text.bytes import ByteTokenizer
+from stepedit_core.registry.registry import Registry
 from tests.toy_edits import Hiss
 from tests.train.making import codes, make_pairs
 

@@ -18,10 +18,11 @@ from stepedit_train.sft.spelling import DICTIONARY, POCKETSPHINX, read_dictionar
 from stepedit_train.sft.stage import SftSettings, train_sft
 
 from stepedit_core.errors import MissingDependencyError, StepeditError
-from stepedit_core.models.pronunciations import PHONES, Pronunciations
-from stepedit_core.models.step1 import load_step1
-from stepedit_core.models.text import ByteTokenizer, TextTokenizer
-from stepedit_core.registry import Registry
+from stepedit_core.models.lm.step1 import load_step1
+from stepedit_core.models.text import load_tokenizer
+from stepedit_core.models.text.bytes import ByteTokenizer
+from stepedit_core.models.text.pronunciations import PHONES, Pronunciations
+from stepedit_core.registry.registry import Registry
 from tests.toy_edits import Hiss
 from tests.train.making import make_pairs
 
@@ -108,24 +109,24 @@ def test_without_pocketsphinx_its_extra_is_named(monkeypatch: pytest.MonkeyPatch
 def test_the_dictionary_lies_beside_the_model_that_has_rows_for_phones(words: Path) -> None:
     home = words.parent
     folder = base(home / "phones", pronunciations=words.name)  # a relative path, as in a TOML file
-    tokenizer = TextTokenizer.load(folder)
+    tokenizer = load_tokenizer(folder)
     assert gzip.decompress((folder / DICTIONARY).read_bytes()).decode() == KEPT
     assert len(tokenizer.encode("Words, don't")) == 4 + 2 + 4
     assert rows(folder) >= tokenizer.vocab_size + 64
     plain = base(home / "plain")
     assert not (plain / DICTIONARY).exists()
-    assert TextTokenizer.load(plain).vocab_size == tokenizer.vocab_size - len(PHONES)
+    assert load_tokenizer(plain).vocab_size == tokenizer.vocab_size - len(PHONES)
     assert "no readable dictionary" in refusal(home / "none", pronunciations="nothing.dict")
 
 
 def test_weights_are_taken_from_a_model_of_the_same_sizes_and_phrases(words: Path) -> None:
     home = words.parent
     plain = base(home / "plain", seed=3, spare=128)
-    spare = rows(plain) - TextTokenizer.load(plain).vocab_size - len(PHONES)
+    spare = rows(plain) - load_tokenizer(plain).vocab_size - len(PHONES)
     folder = base(home / "phones", pronunciations=words, weights="plain", spare=spare)
     before, after = (load_step1(path).state_dict() for path in (plain, folder))
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert TextTokenizer.load(folder).encode("words") != TextTokenizer.load(plain).encode("words")
+    assert load_tokenizer(folder).encode("words") != load_tokenizer(plain).encode("words")
 
 
 def test_weights_of_another_kind_are_refused_in_one_line(words: Path) -> None:
@@ -162,7 +163,7 @@ def test_a_run_and_an_assembled_model_keep_the_dictionary(words: Path) -> None:
     list(train_sft(settings))
     model = home / "run" / "model"
     assert (model / DICTIONARY).read_bytes() == (folder / DICTIONARY).read_bytes()
-    before, after = (TextTokenizer.load(path).encode("words") for path in (folder, model))
+    before, after = (load_tokenizer(path).encode("words") for path in (folder, model))
     assert before == after and len(after) == 4
     assert DICTIONARY in KEPT_FILES and DICTIONARY in TEXT_FILES
 

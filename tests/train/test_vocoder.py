@@ -17,9 +17,9 @@ from stepedit_train.vocoder.sizes import VocoderSettings, VocoderSizes
 from stepedit_train.vocoder.stage import VocoderTask, train_vocoder
 
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.decoder_checkpoint import read_decoder
-from stepedit_core.models.features import MelConfig, prompt_mel
-from stepedit_core.models.vocoder import HarmonicNoiseVocoder, SeededSourceNoise
+from stepedit_core.models.decoder.checkpoint import read_decoder
+from stepedit_core.models.decoder.vocoder import HarmonicNoiseVocoder, SeededSourceNoise
+from stepedit_core.models.tokenizer.features import MelConfig, prompt_mel
 from tests.models.decoder_parts import YAML, tiny_flow
 
 SIZES = {

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from stepedit_core.atomic import write_atomically
-from stepedit_core.registry import get_registry
+from stepedit_core.registry.registry import get_registry
 from stepedit_pairs.settings import RunSettings
 from stepedit_pairs.shards import SCHEMA
 from stepedit_pairs.summary import RunSummary, summarise

@@ -111,7 +111,7 @@ def pairs(
     stepedit pairs emotion --corpus ESD/ --layout esd --set mode=parallel --out pairs/emotion
     """  # noqa: D301 -- click reads the backspace as "keep these lines"
     from stepedit_core import __version__
-    from stepedit_core.registry import get_registry
+    from stepedit_core.registry.registry import get_registry
     from stepedit_pairs.corpora import find_reader
     from stepedit_pairs.plan import wanted
     from stepedit_pairs.settings import RunSettings

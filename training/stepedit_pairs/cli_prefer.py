@@ -60,7 +60,7 @@ def _generate(out: Path, settings: PreferSettings, device: str) -> None:
     from rich.progress import Progress
 
     from stepedit_core.config import EngineConfig
-    from stepedit_core.engines import load_engine
+    from stepedit_core.registry.registry import load_engine
     from stepedit_pairs.preference import generate
     from stepedit_pairs.shards import shard_paths
 
@@ -73,7 +73,7 @@ def _generate(out: Path, settings: PreferSettings, device: str) -> None:
 
 def _score(out: Path, settings: PreferSettings) -> None:
     """Get the scores, write the pairs that they decide, and say what there is."""
-    from stepedit_core.registry import get_registry
+    from stepedit_core.registry.registry import get_registry
     from stepedit_pairs.judging import judge_named
     from stepedit_pairs.preference import choose
     from stepedit_pairs.report import write_card, write_rejects, write_report

@@ -12,7 +12,7 @@ __all__ = ["pairs_settings"]
 @click.option("--builder", help="Plugin whose builder to ask, where several bring one.")
 def pairs_settings(edit: str, builder: str | None) -> None:
     """List the settings of EDIT's pair builder, and the margin scorers and corpus layouts."""
-    from stepedit_core.registry import get_registry
+    from stepedit_core.registry.registry import get_registry
 
     registry = get_registry()
     chosen = registry.pair_builder(registry.edit_class(edit), builder)

@@ -37,7 +37,7 @@ def pairs_validate(
     from dataclasses import asdict
 
     from stepedit_core.errors import StepeditError
-    from stepedit_core.registry import get_registry
+    from stepedit_core.registry.registry import get_registry
     from stepedit_pairs.corpora import find_reader
     from stepedit_pairs.validate import validate
     from stepedit_pairs.work import margin_scorer

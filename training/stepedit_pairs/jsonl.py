@@ -18,8 +18,8 @@ import soundfile as sf
 
 from stepedit_core import __version__
 from stepedit_core.atomic import write_atomically
+from stepedit_core.chain.notation import edit_from_data
 from stepedit_core.codes import GROUP_SECONDS, DualCodes
-from stepedit_core.edit import edit_from_data
 from stepedit_core.errors import StepeditError
 from stepedit_pairs.public_names import edit_data, public_names
 from stepedit_pairs.settings import RunSettings

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stepedit_core.acoustics_profiles import EMOTIONS, STYLES
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
+from stepedit_core.labels.profile import EMOTIONS, STYLES
 from stepedit_core.pairs import MAX_MARGIN, MIN_MARGIN
-from stepedit_core.registry import Registry
+from stepedit_core.registry.registry import Registry
 from stepedit_core.scoring import Judge, Verdict
 from stepedit_core.utterance import Utterance
 

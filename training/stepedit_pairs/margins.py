@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
-from stepedit_core import acoustics
-from stepedit_core.acoustics_profiles import EMOTIONS, STYLES, Profile
+from stepedit_core.dsp import acoustics
 from stepedit_core.edit import Edit
+from stepedit_core.labels.profile import EMOTIONS, STYLES, Profile
 from stepedit_core.pairs import MIN_MARGIN, MarginScorer
-from stepedit_core.registry import Registry
+from stepedit_core.registry.registry import Registry
 from stepedit_core.scoring import Judge
 from stepedit_core.utterance import Utterance
 from stepedit_pairs.judging import REMOVE, ask, clamped
@@ -34,7 +34,7 @@ class AcousticMargin:
     """The shift of pitch, level, rate and spectrum along the edited label's usual shift.
 
     The shift from source to target is compared with how speakers usually shift for the label
-    (``stepedit_core.acoustics_profiles``): 1 is no shift or the opposite one, 8 the usual size
+    (``stepedit_core.labels.profile``): 1 is no shift or the opposite one, 8 the usual size
     of a clear portrayal, 6 some 0.7 of it. For ``to=remove`` the source is measured against the
     target along the profile that fits it best.
     """

@@ -39,7 +39,7 @@ def stepedit_corpora() -> Sequence[CorpusReader]:
 @hookimpl
 def stepedit_margin_scorers() -> Sequence[MarginScorer]:
     """Bring the acoustic and judge-based margin scorers."""
-    from stepedit_core.registry import get_registry
+    from stepedit_core.registry.registry import get_registry
     from stepedit_pairs.margins import MARGIN_SCORERS, judge_margins
 
     return (*MARGIN_SCORERS, *judge_margins(get_registry()))

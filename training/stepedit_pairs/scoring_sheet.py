@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stepedit_core.atomic import write_atomically
-from stepedit_core.edit import edit_from_data
+from stepedit_core.chain.notation import edit_from_data
 from stepedit_core.errors import StepeditError
 from stepedit_core.scoring import Judge
 from stepedit_core.utterance import Utterance

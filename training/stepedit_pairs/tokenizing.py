@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stepedit_core.codes import DualCodes
-from stepedit_core.engines import GenerateRequest
+from stepedit_core.engine import GenerateRequest
 from stepedit_core.errors import EngineError, StepeditError
 from stepedit_core.utterance import Utterance
 
@@ -33,7 +33,7 @@ class TokenizerEngine:
     def __init__(
         self, folder: Path | str, device: str = "auto", *, threads: int | None = 1
     ) -> None:
-        from stepedit_core.models.audio_tokenizer import AudioTokenizer
+        from stepedit_core.models.tokenizer.audio_tokenizer import AudioTokenizer
 
         self.folder = Path(folder)
         chosen = _device(device)

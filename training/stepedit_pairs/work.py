@@ -15,7 +15,7 @@ import numpy as np
 from stepedit_core import __version__
 from stepedit_core.atomic import write_atomically
 from stepedit_core.config import EngineConfig
-from stepedit_core.engines import SpeechEngine, load_engine
+from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import AudioError, StepeditError
 from stepedit_core.pairs import (
     BuildContext,
@@ -26,7 +26,7 @@ from stepedit_core.pairs import (
     PairJob,
     Rejected,
 )
-from stepedit_core.registry import Registry, get_registry
+from stepedit_core.registry.registry import Registry, get_registry, load_engine
 from stepedit_pairs.encoding import encode_pairs
 from stepedit_pairs.margins import JudgeMargin
 from stepedit_pairs.plan import read_block, read_sample

@@ -11,7 +11,7 @@ from torch import nn
 
 from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.hyperyaml import Component, NodeReference
+from stepedit_core.models.checkpoint.hyperyaml import Component, NodeReference
 from stepedit_train.assembly.shrink import save_tensors
 from stepedit_train.checkpoints import latest_checkpoint, read_checkpoint
 from stepedit_train.settings import Settings, resolve_path

@@ -14,12 +14,12 @@ import torch
 from pydantic import Field
 
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.chat import MAX_TOKENS
-from stepedit_core.models.folder_sampling import SAMPLING
-from stepedit_core.models.layout import DECODER_FOLDER, TOKENIZER_NAME
-from stepedit_core.models.parts import pick_device
-from stepedit_core.models.reading import READER
-from stepedit_core.models.step1 import load_step1
+from stepedit_core.models.checkpoint.folder_sampling import SAMPLING
+from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME
+from stepedit_core.models.checkpoint.load import pick_device
+from stepedit_core.models.lm.chat import MAX_TOKENS
+from stepedit_core.models.lm.step1 import load_step1
+from stepedit_core.models.reader import READER
 from stepedit_train.precision import Precision, is_half
 from stepedit_train.settings import Settings, resolve_path
 from stepedit_train.sft.mixture import PackedBatches

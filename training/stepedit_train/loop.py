@@ -18,7 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from stepedit_core.models.parts import pick_device
+from stepedit_core.models.checkpoint.load import pick_device
 from stepedit_train.bar import step_bar
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import (

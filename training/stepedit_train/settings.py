@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from stepedit_core.edit import explain_validation
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import StepeditError, explain_validation
 
 __all__ = ["Settings", "apply_changes", "check_settings", "load_settings", "resolve_path"]
 

@@ -18,7 +18,7 @@ from stepedit_bench.figures.heldout import Held
 from stepedit_bench.judges.events import sound_of
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
-from stepedit_core.registry import get_registry
+from stepedit_core.registry.registry import get_registry
 from stepedit_core.scoring import Case
 from stepedit_core.utterance import Utterance
 

@@ -16,7 +16,8 @@ from stepedit_bench.figures.lines import Lines
 from stepedit_bench.measuring import StandardMeasures
 from stepedit_bench.measuring.extras import need
 from stepedit_bench.measuring.quality import RATE, WINDOW_SECONDS, dnsmos
-from stepedit_bench.measuring.recognisers import Recogniser, load_recogniser
+from stepedit_bench.measuring.recogniser import Recogniser
+from stepedit_bench.measuring.recognisers import load_recogniser
 from stepedit_bench.measuring.text_error import normalise
 from stepedit_core.utterance import Utterance
 

@@ -24,9 +24,9 @@ from typing import Any
 
 from stepedit_bench.figures.hearing import KeptMeasures
 from stepedit_bench.suites import slug
+from stepedit_core.dsp.vad import speech_spans
 from stepedit_core.errors import StepeditError
 from stepedit_core.utterance import Span, Utterance
-from stepedit_core.voice_activity import speech_spans
 
 __all__ = ["KINDS", "Held", "held_out"]
 

@@ -12,7 +12,7 @@ from stepedit_bench.figures.running import Run
 from stepedit_bench.measuring.text_error import TextErrors
 from stepedit_bench.preservation import Kept
 from stepedit_bench.rows import joint, waived
-from stepedit_core.registry import get_registry
+from stepedit_core.registry.registry import get_registry
 
 __all__ = ["joint_success", "routes_of"]
 

@@ -12,19 +12,19 @@ import numpy as np
 from stepedit_bench.batching import run_together
 from stepedit_bench.figures.families import Item
 from stepedit_bench.suites import case_seed, slug
-from stepedit_core.chain import Chain
-from stepedit_core.clock import on_clock
+from stepedit_core.chain.chain import Chain
 from stepedit_core.codes import GROUP_SECONDS, DualCodes
+from stepedit_core.dsp.prosody import ProsodyRecipe, transform
 from stepedit_core.edit import Route
-from stepedit_core.editing import reconstructed
-from stepedit_core.engines import SpeechEngine
+from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import StepeditError
-from stepedit_core.expected import origin_of
-from stepedit_core.llm_route import keeps_rest, request_for
-from stepedit_core.registry import get_registry
+from stepedit_core.llm_route.carrying_out import reconstructed
+from stepedit_core.llm_route.expected import origin_of
+from stepedit_core.llm_route.planning import keeps_rest, request_for
+from stepedit_core.llm_route.timing import on_clock
+from stepedit_core.registry.registry import get_registry
 from stepedit_core.scoring import Prepared
 from stepedit_core.utterance import Utterance
-from stepedit_core.world import ProsodyRecipe, transform
 
 __all__ = ["BASELINE", "ENGINE", "Made", "Maker"]
 

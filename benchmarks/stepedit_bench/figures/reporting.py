@@ -15,7 +15,7 @@ from stepedit_bench.figures.joint import routes_of
 from stepedit_bench.figures.running import Run, Settings
 from stepedit_bench.figures.summing import cost_rows, figure_rows, unscored_reasons
 from stepedit_bench.store import write_text
-from stepedit_core.engines import SpeechEngine
+from stepedit_core.engine import SpeechEngine
 
 __all__ = ["write_figures"]
 

@@ -18,9 +18,9 @@ from stepedit_bench.figures.lines import Lines
 from stepedit_bench.figures.making import BASELINE, ENGINE, Made, Maker
 from stepedit_bench.rows import clean
 from stepedit_bench.suites import slug
-from stepedit_core.engines import SpeechEngine
+from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import StepeditError
-from stepedit_core.registry import get_registry
+from stepedit_core.registry.registry import get_registry
 from stepedit_core.scoring import Score
 from stepedit_core.utterance import Utterance
 

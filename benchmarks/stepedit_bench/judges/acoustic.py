@@ -1,7 +1,7 @@
 """The judge ``acoustic``: does speech move the way a label usually moves it, and how far?
 
 Nothing is trained. An utterance is compared with the one before the edit; for each label with
-published sizes (``stepedit_core.acoustics_profiles``) the share of the usual shift is measured:
+published sizes (``stepedit_core.labels.profile``) the share of the usual shift is measured:
 0 not moved, 1 as far as acted portrayals move, negative the other way. The best label wins if
 it reaches half of its usual size; otherwise the speech counts as neutral.
 """
@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from stepedit_core.acoustics import Acoustics, AcousticShift, agreement, difference, measure
-from stepedit_core.acoustics_profiles import EMOTIONS, STYLES, Profile
+from stepedit_core.dsp.acoustics import Acoustics, AcousticShift, agreement, difference, measure
+from stepedit_core.labels.profile import EMOTIONS, STYLES, Profile
 from stepedit_core.scoring import Judge, Verdict
 from stepedit_core.utterance import Utterance
 

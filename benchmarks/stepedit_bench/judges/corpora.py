@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem
-from stepedit_core.registry import get_registry
+from stepedit_core.registry.registry import get_registry
 
 if TYPE_CHECKING:
     from stepedit_core.pairs import CorpusReader

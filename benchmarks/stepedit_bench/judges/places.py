@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from stepedit_bench.judges.features import FRAME_STEP, frame_features, levels
+from stepedit_core.dsp.words import split_words
 from stepedit_core.utterance import Utterance
-from stepedit_core.words import split_words
 
 __all__ = ["entries_of", "place"]
 

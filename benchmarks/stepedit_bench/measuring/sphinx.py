@@ -12,7 +12,7 @@ import importlib.metadata
 import numpy as np
 
 from stepedit_bench.measuring.extras import need
-from stepedit_bench.measuring.recognisers import RATE, Recogniser
+from stepedit_bench.measuring.recogniser import RATE, Recogniser
 from stepedit_core.utterance import Utterance
 
 __all__ = ["PocketSphinx"]

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from stepedit_bench.judging import JudgeChoice, RecordingJudge
 from stepedit_bench.measuring import levels, quality, voices
 from stepedit_bench.measuring import phones as phone_backend
-from stepedit_bench.measuring.recognisers import Recogniser, load_recogniser
+from stepedit_bench.measuring.recogniser import Recogniser
+from stepedit_bench.measuring.recognisers import load_recogniser
 from stepedit_bench.measuring.text_error import TextErrors, text_errors
 from stepedit_core.errors import StepeditError
 from stepedit_core.scoring import Judge, Verdict
@@ -131,14 +132,14 @@ class StandardMeasures:
 
     def speech_spans(self, utterance: Utterance) -> list[tuple[float, float]]:
         """Return where speech is, in seconds (Silero VAD)."""
-        from stepedit_core.voice_activity import speech_spans
+        from stepedit_core.dsp.vad import speech_spans
 
         found = self._once("vad", utterance, lambda: speech_spans(utterance))
         return [(float(start), float(end)) for start, end in found]
 
     def median_f0(self, utterance: Utterance) -> float | None:
         """Return the median fundamental frequency of voiced frames in Hz, or None."""
-        from stepedit_core import acoustics
+        from stepedit_core.dsp import acoustics
 
         return self._once("f0", utterance, lambda: acoustics.measure(utterance).f0)
 

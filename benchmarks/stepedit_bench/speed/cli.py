@@ -60,7 +60,7 @@ def engine(
 
     from stepedit_bench.speed.measure import Settings, measure_all
     from stepedit_bench.speed.sizes import SIZES
-    from stepedit_core.models.parts import pick_device, pick_dtype
+    from stepedit_core.models.checkpoint.load import pick_device, pick_dtype
 
     if threads is not None:
         torch.set_num_threads(threads)

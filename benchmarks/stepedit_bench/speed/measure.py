@@ -13,8 +13,8 @@ import torch
 from stepedit_bench.speed.sizes import Sizes, build_decoder, build_encoder, build_model
 
 if TYPE_CHECKING:
-    from stepedit_core.models.decoder import Reference
-    from stepedit_core.models.step1.modeling import Step1ForCausalLM
+    from stepedit_core.models.decoder.decoder import Reference
+    from stepedit_core.models.lm.step1.modeling import Step1ForCausalLM
 
 __all__ = ["Measurement", "Settings", "measure_all"]
 
@@ -98,7 +98,7 @@ def copy_bandwidth(device: torch.device, settings: Settings) -> float:
 
 def _encoder(sizes: Sizes, settings: Settings) -> Iterator[Measurement]:
     """Linguistic encoding: one pass against the chunk loop, alone and in a batch."""
-    from stepedit_core.models.linguistic.benchmark import measure_encoder
+    from stepedit_core.models.tokenizer.linguistic.benchmark import measure_encoder
 
     encoder = build_encoder(sizes, settings.device)
     got = measure_encoder(encoder, settings.seconds, settings.batch, settings.repeats)
@@ -130,8 +130,8 @@ def _plain_generate(model: Step1ForCausalLM, ids: torch.Tensor, new_tokens: int)
 
 def _language_model(sizes: Sizes, settings: Settings) -> Iterator[Measurement]:
     """Generation of one item and of a batch: ours against transformers' generate."""
-    from stepedit_core.models.constraints import grammar
-    from stepedit_core.models.generation import TokenLayout, generate, release_graphs
+    from stepedit_core.models.lm.constraints import grammar
+    from stepedit_core.models.lm.generation import TokenLayout, generate, release_graphs
 
     model = build_model(sizes, settings.device, settings.dtype)
     base = model.config.vocab_size - 9216 if model.config.vocab_size > 10_000 else _AUDIO_BASE
@@ -176,7 +176,7 @@ def _language_model(sizes: Sizes, settings: Settings) -> Iterator[Measurement]:
 
 def _reference(settings: Settings, seconds: float = 3.0) -> Reference:
     """Return a reference of random codes and mel."""
-    from stepedit_core.models.decoder import Reference
+    from stepedit_core.models.decoder.decoder import Reference
 
     rng = np.random.default_rng(1)
     mel = rng.standard_normal((round(seconds * 50), 80)).astype(np.float32)

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import psutil
 
 from stepedit_core.config import EngineConfig, SamplingConfig
-from stepedit_core.engines import load_engine
-from stepedit_core.llm_route import apply_by_llm
-from stepedit_core.registry import get_edit
-from stepedit_core.speech import packaged, packaged_speech
+from stepedit_core.llm_route.planning import apply_by_llm
+from stepedit_core.recordings import packaged, packaged_speech
+from stepedit_core.registry.registry import get_edit, load_engine
 
 __all__ = ["MemoryGrowth", "measure_memory"]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from stepedit_core.models.decoder import Decoder
-    from stepedit_core.models.linguistic.encoder import SANMEncoder
-    from stepedit_core.models.step1.modeling import Step1ForCausalLM
+    from stepedit_core.models.decoder.decoder import Decoder
+    from stepedit_core.models.lm.step1.modeling import Step1ForCausalLM
+    from stepedit_core.models.tokenizer.linguistic.encoder import SANMEncoder
 
 __all__ = ["FULL", "SIZES", "SMALL", "Sizes", "build_decoder", "build_encoder", "build_model"]
 
@@ -66,7 +66,7 @@ def build_model(
     """Return a language model with seeded random weights, made in place on the device."""
     import torch
 
-    from stepedit_core.models.step1 import Step1Config, Step1ForCausalLM
+    from stepedit_core.models.lm.step1 import Step1Config, Step1ForCausalLM
 
     with torch.device("meta"):
         model = Step1ForCausalLM(Step1Config(**sizes.model, torch_dtype=dtype))
@@ -85,8 +85,8 @@ def build_model(
 
 def build_encoder(sizes: Sizes, device: torch.device) -> SANMEncoder:
     """Return a linguistic encoder with seeded random weights."""
-    from stepedit_core.models.linguistic.benchmark import random_encoder
-    from stepedit_core.models.linguistic.encoder import SANMConfig
+    from stepedit_core.models.tokenizer.linguistic.benchmark import random_encoder
+    from stepedit_core.models.tokenizer.linguistic.encoder import SANMConfig
 
     return random_encoder(SANMConfig(**sizes.encoder), device=device)
 
@@ -102,16 +102,16 @@ def build_decoder(sizes: Sizes, device: torch.device, *, fold: bool, seed: int =
     """
     import torch
 
-    from stepedit_core.models.decoder import Decoder
-    from stepedit_core.models.flow import (
+    from stepedit_core.models.decoder.decoder import Decoder
+    from stepedit_core.models.decoder.flow import (
         CausalConditionalCFM,
         CausalMaskedDiffWithXvec,
         DiT,
         DualCodebookEmbedding,
         UpsampleConformerEncoderV2,
     )
-    from stepedit_core.models.vocoder import ConvRNNF0Predictor, HiFTGenerator
-    from stepedit_core.models.vocoder.folding import fold_weight_norm
+    from stepedit_core.models.decoder.vocoder import ConvRNNF0Predictor, HiFTGenerator
+    from stepedit_core.models.decoder.vocoder.folding import fold_weight_norm
 
     s = sizes.flow
     with torch.random.fork_rng(devices=[]):

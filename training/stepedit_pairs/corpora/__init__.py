@@ -19,7 +19,7 @@ from stepedit_pairs.corpora.vctk import Vctk
 
 if TYPE_CHECKING:
     from stepedit_core.pairs import CorpusReader
-    from stepedit_core.registry import Registry
+    from stepedit_core.registry.registry import Registry
 
 __all__ = ["READERS", "find_reader"]
 

@@ -10,8 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
+from stepedit_core.dsp.words import normalised, split_words
 from stepedit_core.pairs import CorpusItem
-from stepedit_core.words import normalised, split_words
 
 __all__ = [
     "AUDIO_SUFFIXES",

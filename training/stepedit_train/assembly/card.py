@@ -15,14 +15,14 @@ from safetensors import safe_open
 
 from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError
-from stepedit_core.figures import FIGURES_FILE, Figure, experimental, read_figures
-from stepedit_core.models.layout import DECODER_FOLDER, TOKENIZER_NAME, CheckpointFolders
-from stepedit_core.models.parts import fingerprint
-from stepedit_core.models.reading import READER
-from stepedit_core.models.semantic import GRAPH
-from stepedit_core.models.speaker_ge2e import RESEMBLYZER_FILE
-from stepedit_core.models.step1.loading import read_config
-from stepedit_core.route_table import ROUTES_FILE, RouteTable
+from stepedit_core.models.checkpoint.figures import FIGURES_FILE, Figure, experimental, read_figures
+from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME, CheckpointFolders
+from stepedit_core.models.checkpoint.load import fingerprint
+from stepedit_core.models.checkpoint.routes import ROUTES_FILE, RouteTable
+from stepedit_core.models.lm.step1.loading import read_config
+from stepedit_core.models.reader import READER
+from stepedit_core.models.speaker.ge2e import RESEMBLYZER_FILE
+from stepedit_core.models.tokenizer.semantic import GRAPH
 from stepedit_train.assembly.facts import (
     PairFacts,
     corpus_facts,

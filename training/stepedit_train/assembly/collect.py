@@ -13,15 +13,15 @@ from torch import Tensor
 
 from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import MissingDependencyError, StepeditError
-from stepedit_core.models.folder_sampling import SAMPLING
-from stepedit_core.models.layout import DECODER_FOLDER, TOKENIZER_NAME
-from stepedit_core.models.linguistic.checkpoint import find_funasr
-from stepedit_core.models.reading import READER
-from stepedit_core.models.semantic import GRAPH as SEMANTIC_GRAPH
-from stepedit_core.models.speaker import GRAPH as SPEAKER_GRAPH
-from stepedit_core.models.speaker_ge2e import RESEMBLYZER_FILE
-from stepedit_core.models.step1.loading import read_safetensors
-from stepedit_core.models.weights import read_state_dict
+from stepedit_core.models.checkpoint.folder_sampling import SAMPLING
+from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME
+from stepedit_core.models.checkpoint.weights import read_state_dict
+from stepedit_core.models.lm.step1.loading import read_safetensors
+from stepedit_core.models.reader import READER
+from stepedit_core.models.speaker.campplus import GRAPH as SPEAKER_GRAPH
+from stepedit_core.models.speaker.ge2e import RESEMBLYZER_FILE
+from stepedit_core.models.tokenizer.linguistic.checkpoint import find_funasr
+from stepedit_core.models.tokenizer.semantic import GRAPH as SEMANTIC_GRAPH
 from stepedit_train.assembly.settings import AssembleSettings
 from stepedit_train.assembly.shrink import save_centroids, save_graph, save_tensors
 from stepedit_train.linguistic.export import MODEL_FOLDER

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from stepedit_core.engine import Engine
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.audio_tokenizer import AudioTokenizer
-from stepedit_core.models.layout import TOKENIZER_NAME
-from stepedit_core.speech import packaged, packaged_speech
+from stepedit_core.models.checkpoint.layout import TOKENIZER_NAME
+from stepedit_core.models.engine import Engine
+from stepedit_core.models.tokenizer.audio_tokenizer import AudioTokenizer
+from stepedit_core.recordings import packaged, packaged_speech
 from stepedit_train.assembly.card import CARD, write_card
 from stepedit_train.assembly.collect import collect
 from stepedit_train.assembly.settings import AssembleSettings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from stepedit_core.figures import Figure
+from stepedit_core.models.checkpoint.figures import Figure
 
 __all__ = ["figure_table", "markdown_table", "short_table"]
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from stepedit_core.atomic import write_atomically
 from stepedit_core.codes import DualCodes
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.audio_tokenizer import AudioTokenizer
+from stepedit_core.models.tokenizer.audio_tokenizer import AudioTokenizer
 from stepedit_train.data.cache import SPEECH_RATE, Cache
 
 __all__ = ["CodeMaker", "cached_tokenizer", "read_codes", "tokenizer_hash"]

@@ -17,12 +17,12 @@ import numpy as np
 import soundfile as sf
 from pydantic import Field
 
-from stepedit_core import forced_alignment
 from stepedit_core.atomic import replace_file, write_atomically
+from stepedit_core.dsp import alignment as forced_alignment
+from stepedit_core.dsp.vad import speech_spans
+from stepedit_core.dsp.words import Word, split_words
 from stepedit_core.errors import AlignmentError
 from stepedit_core.utterance import Span, Utterance
-from stepedit_core.voice_activity import speech_spans
-from stepedit_core.words import Word, split_words
 from stepedit_train.data.cache import AUDIO_RATE, Array, Cache, CachedItem
 from stepedit_train.seeds import rng_of
 from stepedit_train.settings import Settings, resolve_path

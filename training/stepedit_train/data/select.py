@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem, CorpusReader
-from stepedit_core.registry import get_registry
+from stepedit_core.registry.registry import get_registry
 from stepedit_train.seeds import share_of
 from stepedit_train.settings import Settings
 

@@ -15,7 +15,7 @@ from safetensors import safe_open
 
 from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import AudioError, StepeditError
-from stepedit_core.models.preprocess import limit_peak, preprocess_timed
+from stepedit_core.models.tokenizer.preprocess import limit_peak, preprocess_timed
 from stepedit_train.data.cache import (
     AUDIO_RATE,
     PHONES,

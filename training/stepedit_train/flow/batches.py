@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from stepedit_core.models.flow.matching import cosine_times
+from stepedit_core.models.decoder.flow.matching import cosine_times
 from stepedit_train.mel.batches import Parts
 
 __all__ = ["FlowBatch", "draw_batch"]

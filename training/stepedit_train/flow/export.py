@@ -13,9 +13,9 @@ from pydantic import Field
 
 from stepedit_core.atomic import replace_file, write_atomically
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.hyperyaml import read_hyperyaml
-from stepedit_core.models.speaker import GRAPH
-from stepedit_core.models.speaker_ge2e import RESEMBLYZER_FILE
+from stepedit_core.models.checkpoint.hyperyaml import read_hyperyaml
+from stepedit_core.models.speaker.campplus import GRAPH
+from stepedit_core.models.speaker.ge2e import RESEMBLYZER_FILE
 from stepedit_train.exporting import (
     PartExportSettings,
     configuration,

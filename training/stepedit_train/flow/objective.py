@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stepedit_core.models.flow import CausalMaskedDiffWithXvec
+from stepedit_core.models.decoder.flow import CausalMaskedDiffWithXvec
 from stepedit_train.flow.batches import FlowBatch
 
 __all__ = ["FlowErrors", "flow_errors", "on_path"]

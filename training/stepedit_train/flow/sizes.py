@@ -7,10 +7,10 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 from torch import nn
 
-from stepedit_core.models.decoder_checkpoint import BUILDERS
-from stepedit_core.models.flow import CausalMaskedDiffWithXvec
-from stepedit_core.models.flow.referenced import FACTOR
-from stepedit_core.models.hyperyaml import Component, build
+from stepedit_core.models.checkpoint.hyperyaml import Component, build
+from stepedit_core.models.decoder.checkpoint import BUILDERS
+from stepedit_core.models.decoder.flow import CausalMaskedDiffWithXvec
+from stepedit_core.models.decoder.reference.model import FACTOR
 from stepedit_train.exporting import entry_of
 from stepedit_train.settings import Settings
 

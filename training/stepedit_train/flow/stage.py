@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.flow import CausalMaskedDiffWithXvec, FlowInput, FlowNoise
-from stepedit_core.models.flow.matching import cosine_times
+from stepedit_core.models.decoder.flow import CausalMaskedDiffWithXvec, FlowInput, FlowNoise
+from stepedit_core.models.decoder.flow.matching import cosine_times
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import latest_checkpoint, seed_everything
 from stepedit_train.flow.batches import FlowBatch, draw_batch

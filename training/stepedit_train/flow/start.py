@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.decoder_checkpoint import read_flow
-from stepedit_core.models.flow import CausalMaskedDiffWithXvec
+from stepedit_core.models.decoder.checkpoint import read_flow
+from stepedit_core.models.decoder.flow import CausalMaskedDiffWithXvec
 
 __all__ = ["take_weights"]
 

@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from stepedit_core.models.linguistic import Cmvn, Frontend, FrontendConfig
-from stepedit_core.models.torchaudio_compat import kaldi_fbank
+from stepedit_core.models.checkpoint.torchaudio_compat import kaldi_fbank
+from stepedit_core.models.tokenizer.linguistic import Cmvn, Frontend, FrontendConfig
 from stepedit_train.noises import coloured_noise
 from stepedit_train.settings import Settings
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from stepedit_core.atomic import write_atomically
 from stepedit_core.codes import LINGUISTIC_SIZE
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.linguistic import Frontend, FrontendConfig, LinguisticTokenizer
+from stepedit_core.models.tokenizer.linguistic import Frontend, FrontendConfig, LinguisticTokenizer
 from stepedit_train.batching import pack_batches
 from stepedit_train.checkpoints import latest_checkpoint, read_checkpoint
 from stepedit_train.data.cache import Cache

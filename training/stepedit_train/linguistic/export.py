@@ -14,7 +14,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from stepedit_core.atomic import replace_file, write_atomically
-from stepedit_core.models.linguistic import Cmvn, FrontendConfig, LinguisticTokenizer, SANMConfig
+from stepedit_core.models.tokenizer.linguistic import (
+    Cmvn,
+    FrontendConfig,
+    LinguisticTokenizer,
+    SANMConfig,
+)
 
 __all__ = ["MODEL_FOLDER", "WeightFormat", "export_tokenizer"]
 

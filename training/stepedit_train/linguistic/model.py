@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stepedit_core.errors import CheckpointError
-from stepedit_core.models.linguistic import SANMConfig, SANMEncoder
-from stepedit_core.models.linguistic.windows import WindowPlan
+from stepedit_core.models.tokenizer.linguistic import SANMConfig, SANMEncoder
+from stepedit_core.models.tokenizer.linguistic.windows import WindowPlan
 from stepedit_train.linguistic.supervision import IGNORED, LABELS_PER_FRAME
 
 __all__ = ["TaughtEncoder", "ctc_loss", "encoder_of", "phone_loss"]

@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import Tensor
 
 from stepedit_core.atomic import write_atomically
-from stepedit_core.models.linguistic import Cmvn, Frontend, FrontendConfig, SANMConfig
-from stepedit_core.models.linguistic.windows import WindowPlan, plan_windows
+from stepedit_core.models.tokenizer.linguistic import Cmvn, Frontend, FrontendConfig, SANMConfig
+from stepedit_core.models.tokenizer.linguistic.windows import WindowPlan, plan_windows
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import seed_everything
 from stepedit_train.data.cache import Cache

@@ -9,8 +9,8 @@ from typing import Any
 
 from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.hyperyaml import read_hyperyaml
-from stepedit_core.models.layout import DECODER_FOLDER, TOKENIZER_NAME
+from stepedit_core.models.checkpoint.hyperyaml import read_hyperyaml
+from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME
 from stepedit_train.exporting import configuration, export_weights, newest_run
 from stepedit_train.language_model import find_part, link_to
 from stepedit_train.mel.data import MelDataSettings, make_mel_data

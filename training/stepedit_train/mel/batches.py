@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from stepedit_core.models.flow.referenced import FACTOR, MelBatch
+from stepedit_core.models.decoder.reference.model import FACTOR, MelBatch
 
 __all__ = ["FloatArray", "MelTrainBatch", "Parts", "RowArray", "after_gap", "gap_of", "stack_parts"]
 

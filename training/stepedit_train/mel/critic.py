@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from stepedit_core.models.flow.referenced import MEL_CENTRE, MEL_SCALE
+from stepedit_core.models.decoder.reference.model import MEL_CENTRE, MEL_SCALE
 
 __all__ = ["Judgement", "MelCritic"]
 

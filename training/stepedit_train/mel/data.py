@@ -17,11 +17,11 @@ from safetensors.numpy import save_file
 
 from stepedit_core.atomic import replace_file
 from stepedit_core.codes import DualCodes
-from stepedit_core.models.audio_tokenizer import AudioTokenizer
-from stepedit_core.models.features import prompt_mel
-from stepedit_core.models.flow import pad_mel, token_rows
-from stepedit_core.models.flow.referenced import FACTOR
-from stepedit_core.models.preprocess import limit_peak
+from stepedit_core.models.decoder.flow import pad_mel, token_rows
+from stepedit_core.models.decoder.reference.model import FACTOR
+from stepedit_core.models.tokenizer.audio_tokenizer import AudioTokenizer
+from stepedit_core.models.tokenizer.features import prompt_mel
+from stepedit_core.models.tokenizer.preprocess import limit_peak
 from stepedit_train.data.cache import Cache
 from stepedit_train.data.codes import cached_tokenizer, tokenizer_hash
 from stepedit_train.mel.melodies import melodies

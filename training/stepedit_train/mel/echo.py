@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stepedit_core.models.flow.referenced import FACTOR, MelBatch, ReferencedMelDecoder
+from stepedit_core.models.decoder.reference.model import FACTOR, MelBatch, ReferencedMelDecoder
 from stepedit_train.mel.batches import MelTrainBatch
 
 __all__ = ["with_echoes"]

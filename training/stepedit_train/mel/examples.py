@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stepedit_core.models.flow.referenced import FACTOR
+from stepedit_core.models.decoder.reference.model import FACTOR
 from stepedit_train.mel.batches import FloatArray, Parts, RowArray, after_gap, gap_of
 from stepedit_train.mel.noise import disturb_places, disturb_rows, keep_source, mislead_rows
 from stepedit_train.mel.rules import ExampleSettings

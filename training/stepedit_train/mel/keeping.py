@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stepedit_core.models.flow.referenced import FACTOR, MelBatch, ReferencedMelDecoder
-from stepedit_core.models.flow.told import NEPER_DB
+from stepedit_core.models.decoder.reference.conditioning import NEPER_DB
+from stepedit_core.models.decoder.reference.model import FACTOR, MelBatch, ReferencedMelDecoder
 from stepedit_train.mel.batches import MelTrainBatch
 
 __all__ = ["with_kept"]

@@ -12,8 +12,8 @@ from functools import partial
 
 import numpy as np
 
+from stepedit_core.dsp.prosody import ProsodyRecipe, transform
 from stepedit_core.utterance import Utterance
-from stepedit_core.world import ProsodyRecipe, transform
 from stepedit_train.data.cache import AUDIO_RATE, Cache
 from stepedit_train.mel.sources import CACHED, Facts, Heard, Sound, cached_codes, cached_sound
 from stepedit_train.seeds import rng_of

@@ -17,10 +17,10 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from stepedit_core.atomic import write_atomically
+from stepedit_core.chain.notation import edit_from_data
 from stepedit_core.codes import GROUP_SECONDS
-from stepedit_core.edit import edit_from_data
 from stepedit_core.errors import UnknownEditError
-from stepedit_core.origin import Pairs, paced_places
+from stepedit_core.llm_route.source_map import Pairs, paced_places
 
 __all__ = ["Told", "origins_path", "read_origins", "write_origins"]
 

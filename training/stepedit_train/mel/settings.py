@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from stepedit_core.models.flow.referenced import ReferencedMelDecoder
+from stepedit_core.models.decoder.reference.model import ReferencedMelDecoder
 from stepedit_train.mel.rules import ExampleSettings, ToldExamples
 from stepedit_train.settings import Settings
 

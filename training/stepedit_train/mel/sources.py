@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import soundfile as sf
 
 from stepedit_core.codes import DualCodes
-from stepedit_core.models.chat import parse_audio_string
+from stepedit_core.models.lm.chat import parse_audio_string
 from stepedit_train.data.cache import AUDIO_RATE, Cache
 from stepedit_train.data.codes import read_codes
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.convnext import time_mask
-from stepedit_core.models.flow.referenced import FACTOR, ReferencedMelDecoder
+from stepedit_core.models.decoder.convnext import time_mask
+from stepedit_core.models.decoder.reference.model import FACTOR, ReferencedMelDecoder
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import seed_everything
 from stepedit_train.loop import Losses, Task, run_loop

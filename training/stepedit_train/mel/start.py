@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from stepedit_core.errors import CheckpointError, StepeditError
-from stepedit_core.models.decoder_checkpoint import read_flow
-from stepedit_core.models.flow import ReferencedMelDecoder
-from stepedit_core.models.hyperyaml import Component, read_hyperyaml
+from stepedit_core.models.checkpoint.hyperyaml import Component, read_hyperyaml
+from stepedit_core.models.decoder.checkpoint import read_flow
+from stepedit_core.models.decoder.flow import ReferencedMelDecoder
 
 __all__ = ["entry_in", "read_decoder_of", "take_decoder"]
 

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 
 from stepedit_core.errors import MissingDependencyError
-from stepedit_core.models.preprocess import limit_peak
-from stepedit_core.models.speaker import load_speaker
-from stepedit_core.models.speaker_ge2e import prepare_voice
+from stepedit_core.models.speaker.campplus import load_speaker
+from stepedit_core.models.speaker.ge2e import prepare_voice
+from stepedit_core.models.tokenizer.preprocess import limit_peak
 
 __all__ = ["Embed", "embed_voices", "voices_by"]
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.text import TextTokenizer
+from stepedit_core.models.text.base import TextTokenizer
 from stepedit_train.data.codes import cached_tokenizer
 from stepedit_train.pretrain.rows import Kind
 from stepedit_train.pretrain.store import RowStore, stored_rows

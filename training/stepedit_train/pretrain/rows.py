@@ -21,7 +21,7 @@ from typing import Literal
 
 from stepedit_core.codes import GROUP_SIZE
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.text import TextTokenizer
+from stepedit_core.models.text.base import TextTokenizer
 from stepedit_train.data.cache import Cache
 from stepedit_train.data.codes import read_codes
 from stepedit_train.pretrain.documents import document_files, read_documents

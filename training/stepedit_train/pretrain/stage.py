@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from pydantic import Field
 
-from stepedit_core.models.chat import MAX_TOKENS
-from stepedit_core.models.step1.loading import read_config
-from stepedit_core.models.text import TextTokenizer
+from stepedit_core.models.lm.chat import MAX_TOKENS
+from stepedit_core.models.lm.step1.loading import read_config
+from stepedit_core.models.text import load_tokenizer
+from stepedit_core.models.text.base import TextTokenizer
 from stepedit_train.language_model import (
     LanguageModelSettings,
     base_and_out,
@@ -101,7 +102,7 @@ def train_pretrain(settings: PretrainSettings) -> Iterator[str]:
     """
     base, out = base_and_out(settings)
     dtype = getattr(read_config(base)[0], "dtype", None) or torch.bfloat16
-    tokenizer = TextTokenizer.load(base)
+    tokenizer = load_tokenizer(base)
     mixture = _mixture(settings, tokenizer, out)
     yield from _counts(mixture)
     trainer = _trainer(settings, load_for_training(settings, base), mixture, tokenizer)

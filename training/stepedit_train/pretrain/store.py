@@ -16,8 +16,8 @@ import numpy.typing as npt
 from stepedit_core.atomic import replace_file
 from stepedit_core.codes import GROUP_SIZE
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.step1 import Alignment
-from stepedit_core.models.text import TextTokenizer
+from stepedit_core.models.lm.step1 import Alignment
+from stepedit_core.models.text.base import TextTokenizer
 from stepedit_train.pretrain.documents import document_files
 from stepedit_train.pretrain.rows import Kind, Row, RowMaker, is_cache
 from stepedit_train.sft.packing import vocabulary_bytes

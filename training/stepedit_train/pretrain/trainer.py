@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stepedit_core.models.text import TextTokenizer
+from stepedit_core.models.text.base import TextTokenizer
 from stepedit_train.sft.rows import IGNORED
 from stepedit_train.sft.trainer import SftTrainer
 

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from stepedit_core.codes import LINGUISTIC_PER_GROUP, SEMANTIC_PER_GROUP, DualCodes
-from stepedit_core.models.chat import parse_audio_string
-from stepedit_core.models.pronunciations import Pronunciations
-from stepedit_core.models.reading import FRAMES_PER_GROUP, phones_of
+from stepedit_core.models.lm.chat import parse_audio_string
+from stepedit_core.models.reader import FRAMES_PER_GROUP, phones_of
+from stepedit_core.models.text.pronunciations import Pronunciations
 from stepedit_train.sft.rows import shard_paths
 
 __all__ = ["Said", "fingerprint_of", "read_said"]

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from stepedit_core.codes import GROUP_SECONDS, LINGUISTIC_SIZE, SEMANTIC_SIZE
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.reading import BLANK, READER, PhoneNetwork, phones_loss
-from stepedit_core.models.text import TextTokenizer
+from stepedit_core.models.reader import BLANK, READER, PhoneNetwork, phones_loss
+from stepedit_core.models.text import load_tokenizer
 from stepedit_train.assembly.shrink import save_tensors
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import seed_everything
@@ -171,7 +171,7 @@ def train_reader(settings: ReaderSettings) -> Iterator[str]:
         StepeditError: if the model has no dictionary, or no pair can be read with it.
     """
     model, out = (resolve_path(settings, path) for path in (settings.model, settings.out))
-    words = TextTokenizer.load(model).pronunciations
+    words = load_tokenizer(model).pronunciations
     if words is None:
         raise StepeditError(f"{model}: its text tokenizer has no pronouncing dictionary")
     found = read_said([resolve_path(settings, folder) for folder in settings.pairs], words)

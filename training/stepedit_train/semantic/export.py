@@ -10,8 +10,8 @@ import torch
 
 from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import MissingDependencyError, StepeditError
-from stepedit_core.models.features import whisper_log_mel
-from stepedit_core.models.semantic import GRAPH, OnnxSemanticTokenizer
+from stepedit_core.models.tokenizer.features import whisper_log_mel
+from stepedit_core.models.tokenizer.semantic import GRAPH, OnnxSemanticTokenizer
 from stepedit_train.assembly.shrink import without_traces
 from stepedit_train.checkpoints import latest_checkpoint, read_checkpoint
 from stepedit_train.data.cache import Cache

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from stepedit_core.codes import SEMANTIC_SIZE
-from stepedit_core.models.convnext import ConvNeXtBlock
+from stepedit_core.models.decoder.convnext import ConvNeXtBlock
 from stepedit_train.semantic.quantiser import FiniteScalarQuantiser
 from stepedit_train.settings import Settings
 

@@ -15,7 +15,7 @@ def griffin_lim(mel: npt.NDArray[np.float32], iterations: int = 32) -> npt.NDArr
     """Return sound for a spectrogram; phases are found by Griffin and Lim's method (1984).
 
     Args:
-        mel: as of :func:`stepedit_core.models.features.whisper_log_mel`, shape ``(bins, t)``.
+        mel: as of ``whisper_log_mel``, shape ``(bins, t)``.
         iterations: of the method.
 
     Returns:

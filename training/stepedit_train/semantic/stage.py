@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from stepedit_core.models.features import whisper_log_mel
+from stepedit_core.models.tokenizer.features import whisper_log_mel
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import seed_everything
 from stepedit_train.data.cache import SPEECH_RATE, Cache

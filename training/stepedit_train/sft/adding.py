@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from stepedit_core import embedded
 from stepedit_core.config import EMBEDDED
 from stepedit_core.errors import StepeditError
-from stepedit_core.registry import get_registry
+from stepedit_core.registry.registry import get_registry
 from stepedit_train.settings import apply_changes, check_settings
 from stepedit_train.sft.packing import load_examples
 from stepedit_train.sft.replay import REPLAY

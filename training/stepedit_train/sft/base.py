@@ -15,12 +15,18 @@ from torch import Tensor
 from stepedit_core.atomic import write_atomically
 from stepedit_core.codes import LINGUISTIC_SIZE, SEMANTIC_SIZE
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.chat import MAX_TOKENS, PromptEncoding
-from stepedit_core.models.pronunciations import PHONES
-from stepedit_core.models.step1 import DEFAULT_ALIGNMENT, Step1Config, Step1ForCausalLM, load_step1
-from stepedit_core.models.step1.loading import read_config
-from stepedit_core.models.text import ByteTokenizer, TextTokenizer
-from stepedit_core.registry import get_registry
+from stepedit_core.models.lm.chat import MAX_TOKENS, PromptEncoding
+from stepedit_core.models.lm.step1 import (
+    DEFAULT_ALIGNMENT,
+    Step1Config,
+    Step1ForCausalLM,
+    load_step1,
+)
+from stepedit_core.models.lm.step1.loading import read_config
+from stepedit_core.models.text import load_tokenizer
+from stepedit_core.models.text.bytes import ByteTokenizer
+from stepedit_core.models.text.pronunciations import PHONES
+from stepedit_core.registry.registry import get_registry
 from stepedit_train.seeds import generator_of
 from stepedit_train.settings import Settings, resolve_path
 from stepedit_train.sft.deepening import deepened
@@ -37,7 +43,7 @@ _SIZES = (
 
 
 class HeadSettings(Settings):
-    """Position prior of a head (``stepedit_core/models/step1/alignment.py``)."""
+    """Position prior of a head (``stepedit_core/models/lm/step1/alignment.py``)."""
 
     kind: Literal["source", "recent", "ordinary"]
     """What distances are counted from: the aligned place, the head's own, or ALiBi's."""
@@ -164,7 +170,7 @@ def _dictionary(settings: BaseSettings) -> bytes | None:
 def _take(model: Any, folder: Path, tokenizer: ByteTokenizer) -> None:
     """Copy the weights of another model, whose ids must mean the same."""
     config, _ = read_config(folder)
-    theirs = TextTokenizer.load(folder)
+    theirs = load_tokenizer(folder)
     if not isinstance(theirs, ByteTokenizer) or theirs.phrases != tokenizer.phrases:
         raise StepeditError(f"{folder}: its phrases differ from those of the registered edits")
     if theirs.audio_ids([0]) != tokenizer.audio_ids([0]):

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.chat import MAX_TOKENS, PromptEncoding
-from stepedit_core.models.step1 import alignment_tensor
-from stepedit_core.models.text import TextTokenizer
+from stepedit_core.models.lm.chat import MAX_TOKENS, PromptEncoding
+from stepedit_core.models.lm.step1 import alignment_tensor
+from stepedit_core.models.text.base import TextTokenizer
 from stepedit_train.batching import BatchPlan
 from stepedit_train.seeds import rng_of, share_of
 from stepedit_train.settings import Settings

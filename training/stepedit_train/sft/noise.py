@@ -9,8 +9,8 @@ import numpy.typing as npt
 from pydantic import Field
 
 from stepedit_core.codes import GROUP_SIZE, LINGUISTIC_SIZE, SEMANTIC_SIZE
-from stepedit_core.models.chat import UNKNOWN, hide_words
-from stepedit_core.models.text import TextTokenizer
+from stepedit_core.models.lm.chat import UNKNOWN, hide_words
+from stepedit_core.models.text.base import TextTokenizer
 from stepedit_train.settings import Settings
 from stepedit_train.sft.rows import Example
 

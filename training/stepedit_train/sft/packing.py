@@ -11,9 +11,9 @@ import numpy as np
 
 from stepedit_core.atomic import replace_file
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.chat import MAX_TOKENS, PromptEncoding
-from stepedit_core.models.step1 import Alignment, alignment_tensor
-from stepedit_core.models.text import TextTokenizer
+from stepedit_core.models.lm.chat import MAX_TOKENS, PromptEncoding
+from stepedit_core.models.lm.step1 import Alignment, alignment_tensor
+from stepedit_core.models.text.base import TextTokenizer
 from stepedit_train.sft.rows import Example, read_examples, shard_paths
 
 __all__ = ["load_examples", "read_cached", "save_examples", "vocabulary_bytes"]

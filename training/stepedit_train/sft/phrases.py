@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.chat import PromptEncoding, clone_speaker_name
+from stepedit_core.models.lm.chat import PromptEncoding, clone_speaker_name
 from stepedit_core.prompt import Slot
-from stepedit_core.registry import Registry
+from stepedit_core.registry.registry import Registry
 from stepedit_core.utterance import Utterance
 
 __all__ = ["TURN_HEADS", "constant_pieces", "example_edits", "prompt_phrases"]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from stepedit_core.models.chat import preferred_encoding
-from stepedit_core.models.text import TextTokenizer
+from stepedit_core.models.lm.chat import preferred_encoding
+from stepedit_core.models.text import load_tokenizer
 from stepedit_train.seeds import rng_of
 from stepedit_train.settings import Settings, resolve_path
 from stepedit_train.sft.mixture import Source, read_mixture
@@ -70,7 +70,7 @@ def make_replay(settings: ReplaySettings) -> Iterator[str]:
     ]
     mixture = read_mixture(
         sources,
-        TextTokenizer.load(model),
+        load_tokenizer(model),
         preferred_encoding(model),
         max_tokens=settings.max_tokens,
         dev_share=settings.dev_share,

@@ -13,16 +13,17 @@ from typing import Any
 import pyarrow.parquet as pq
 import soundfile as sf
 
+from stepedit_core.chain.notation import edit_from_data
 from stepedit_core.codes import GROUP_SECONDS, GROUP_SIZE, DualCodes
-from stepedit_core.edit import Edit, Insertion, edit_from_data
-from stepedit_core.engines import FreeGroups
+from stepedit_core.dsp.splicing import splice_codes
+from stepedit_core.edit import Edit, Insertion
+from stepedit_core.engine import FreeGroups
 from stepedit_core.errors import EngineError, StepeditError
-from stepedit_core.llm_route import inserted_groups, request_for
-from stepedit_core.models.chat import PromptEncoding, parse_audio_string
-from stepedit_core.models.requests import aligned_prompt
-from stepedit_core.models.step1 import Alignment
-from stepedit_core.models.text import TextTokenizer
-from stepedit_core.splicing import splice_codes
+from stepedit_core.llm_route.planning import inserted_groups, request_for
+from stepedit_core.models.lm.chat import PromptEncoding, parse_audio_string
+from stepedit_core.models.lm.framing import aligned_prompt
+from stepedit_core.models.lm.step1 import Alignment
+from stepedit_core.models.text.base import TextTokenizer
 from stepedit_core.utterance import Utterance
 from stepedit_train.sft.timing import on_the_sources_clock
 

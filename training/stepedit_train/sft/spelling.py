@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from stepedit_core.errors import MissingDependencyError, StepeditError
-from stepedit_core.models.pronunciations import COMMENT, PHONES, WORD
+from stepedit_core.models.text.pronunciations import COMMENT, PHONES, WORD
 
 __all__ = ["DICTIONARY", "POCKETSPHINX", "read_dictionary"]
 

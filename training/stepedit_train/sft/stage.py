@@ -11,10 +11,11 @@ import torch
 from pydantic import Field
 
 from stepedit_core.errors import MissingDependencyError
-from stepedit_core.models.chat import preferred_encoding
-from stepedit_core.models.generation import TokenLayout
-from stepedit_core.models.step1.loading import read_config
-from stepedit_core.models.text import TextTokenizer
+from stepedit_core.models.lm.chat import preferred_encoding
+from stepedit_core.models.lm.generation import TokenLayout
+from stepedit_core.models.lm.step1.loading import read_config
+from stepedit_core.models.text import load_tokenizer
+from stepedit_core.models.text.base import TextTokenizer
 from stepedit_train.language_model import (
     LanguageModelSettings,
     base_and_out,
@@ -98,7 +99,7 @@ def _mixture(settings: SftSettings, base: Path) -> Mixture:
     ]
     return read_mixture(
         sources,
-        TextTokenizer.load(base),
+        load_tokenizer(base),
         preferred_encoding(base),
         max_tokens=settings.max_tokens,
         dev_share=settings.dev_share,
@@ -155,7 +156,7 @@ def train_sft(settings: SftSettings) -> Iterator[str]:
     model = load_for_training(settings, base)
     if settings.lora is not None:
         model = _with_adapters(model, settings.lora, settings.seed)
-    trainer = _trainer(settings, model, mixture, TextTokenizer.load(base))
+    trainer = _trainer(settings, model, mixture, load_tokenizer(base))
     done, stopped = train_or_stop(trainer, out)
     if stopped is not None:
         yield stopped

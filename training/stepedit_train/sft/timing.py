@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stepedit_core.codes import GROUP_SECONDS, GROUP_SIZE
-from stepedit_core.models.step1 import Alignment
+from stepedit_core.models.lm.step1 import Alignment
 
 __all__ = ["on_the_sources_clock"]
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stepedit_core.models.vocoder import HarmonicNoiseVocoder
+from stepedit_core.models.decoder.vocoder import HarmonicNoiseVocoder
 from stepedit_train.noises import uneven_noise
 
 __all__ = ["background_loss", "blurred", "noise_for"]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from stepedit_core.models.features import MelConfig, prompt_mel
+from stepedit_core.models.tokenizer.features import MelConfig, prompt_mel
 from stepedit_train.data.cache import Cache
 from stepedit_train.data.prosody import FRAME_SECONDS
 

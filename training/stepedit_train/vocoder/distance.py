@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stepedit_core.models.features import MelConfig, prompt_mel
+from stepedit_core.models.tokenizer.features import MelConfig, prompt_mel
 
 __all__ = ["Spectra", "energy_distance", "log_mel", "spectra_distance", "spectra_of"]
 

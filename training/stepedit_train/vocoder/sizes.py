@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from stepedit_core.models.vocoder import HarmonicNoiseVocoder
+from stepedit_core.models.decoder.vocoder import HarmonicNoiseVocoder
 from stepedit_train.loop import LoopSettings
 from stepedit_train.settings import Settings
 

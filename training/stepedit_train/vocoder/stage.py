@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stepedit_core.models.vocoder import HarmonicNoiseVocoder
-from stepedit_core.models.vocoder.pitch import Pitch, decode_pitch, pitch_place
+from stepedit_core.models.decoder.vocoder import HarmonicNoiseVocoder
+from stepedit_core.models.decoder.vocoder.pitch import Pitch, decode_pitch, pitch_place
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import seed_everything
 from stepedit_train.data.cache import AUDIO_RATE, Cache

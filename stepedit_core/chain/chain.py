@@ -1,0 +1,298 @@
+"""Chains: ordered edits as data, validated as a whole before anything runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+from stepedit_core.chain.notation import edit_from_data
+from stepedit_core.chain.result import (
+    SCHEMA_VERSION,
+    Carry,
+    ChainResult,
+    RouteChoice,
+    Step,
+    check_arguments,
+    choose_route,
+)
+from stepedit_core.edit import Edit, Route
+from stepedit_core.errors import EditError, InvalidChainError, StepeditError
+from stepedit_core.registry.registry import Registry, get_registry
+from stepedit_core.utterance import Utterance
+
+if TYPE_CHECKING:
+    from stepedit_core.engine import SpeechEngine
+
+__all__ = ["MAX_STEPS", "Chain"]
+
+MAX_STEPS = 10_000
+"""Most steps that a chain may unroll to; more is taken for a slip of the pen."""
+
+
+class Chain(Sequence["Edit | Chain"]):
+    """Ordered edits, nestable and list-like; equal and reusable as data."""
+
+    def __init__(self, edits: Iterable[Edit | Chain] = (), iterations: int = 1) -> None:
+        """Hold the edits, to be run ``iterations`` times over.
+
+        Raises:
+            InvalidChainError: if an item is no edit or chain, or iterations is below 1.
+        """
+        self._items = tuple(edits)
+        self.iterations = iterations
+        for place, item in enumerate(self._items, start=1):
+            if not isinstance(item, Edit | Chain):
+                kind = type(item).__name__
+                raise InvalidChainError(f"item {place} is {kind}, expected an edit or a chain")
+        if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1:
+            raise InvalidChainError(f"iterations is a whole number from 1, got {iterations!r}")
+
+    @overload
+    def __getitem__(self, index: int) -> Edit | Chain: ...
+    @overload
+    def __getitem__(self, index: slice) -> Chain: ...
+    def __getitem__(self, index: int | slice) -> Edit | Chain:
+        """Return an item, or a chain of a slice's items."""
+        return Chain(self._items[index]) if isinstance(index, slice) else self._items[index]
+
+    def __len__(self) -> int:
+        """Return the number of items; a nested chain counts as one."""
+        return len(self._items)
+
+    def __add__(self, other: Chain | Sequence[Edit | Chain]) -> Chain:
+        """Return a chain that runs this one, then the other."""
+        return Chain([*self._parts(), *(other._parts() if isinstance(other, Chain) else other)])
+
+    def __mul__(self, times: int) -> Chain:
+        """Return a chain that runs this one several times over."""
+        return Chain(self._items, self.iterations * times)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare items and iterations."""
+        if not isinstance(other, Chain):
+            return NotImplemented
+        return self._items == other._items and self.iterations == other.iterations
+
+    def __hash__(self) -> int:
+        """Hash what ``==`` compares."""
+        return hash((self._items, self.iterations))
+
+    def __repr__(self) -> str:
+        """Show the items as they were given."""
+        times = f", iterations={self.iterations}" if self.iterations != 1 else ""
+        return f"Chain({list(self._items)!r}{times})"
+
+    def _parts(self) -> tuple[Edit | Chain, ...]:
+        """Return the items, or the chain itself where it repeats."""
+        return self._items if self.iterations == 1 else (self,)
+
+    def flat(self) -> Iterator[Edit]:
+        """Yield the edits one by one, nested chains and iterations unrolled."""
+        for _ in range(self.iterations):
+            for item in self._items:
+                if isinstance(item, Chain):
+                    yield from item.flat()
+                else:
+                    yield item
+
+    def _count(self) -> int:
+        """Return how many edits ``flat`` yields, without unrolling."""
+        each = sum(item._count() if isinstance(item, Chain) else 1 for item in self._items)
+        return each * self.iterations
+
+    # Data --------------------------------------------------------------------------------
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the chain as JSON data with its schema version."""
+        return {"schema_version": SCHEMA_VERSION, **self._body()}
+
+    def _body(self) -> dict[str, Any]:
+        edits = [item._body() if isinstance(item, Chain) else item.to_data() for item in self]
+        return {"iterations": self.iterations, "edits": edits}
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """Return the chain as JSON text."""
+        return json.dumps(self.to_data(), ensure_ascii=False, indent=indent)
+
+    @classmethod
+    def from_data(cls, data: object) -> Chain:
+        """Build a chain from JSON data.
+
+        Raises:
+            InvalidChainError: if the data is no chain, of a newer schema, or names an edit or
+                parameter that does not exist; the text names the place.
+        """
+        if not isinstance(data, Mapping):
+            raise InvalidChainError(f"a chain is a JSON object, got {type(data).__name__}")
+        version = data.get("schema_version")
+        if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+            raise InvalidChainError("a chain file has a whole number from 1 under 'schema_version'")
+        if version > SCHEMA_VERSION:
+            raise InvalidChainError(
+                f"the chain has schema version {version}, this stepedit reads up to "
+                f"{SCHEMA_VERSION}; update stepedit"
+            )
+        return cls._from_body(data, "")
+
+    @classmethod
+    def _from_body(cls, data: Mapping[str, Any], place: str) -> Chain:
+        """Build a chain from its JSON form without a version; ``place`` leads messages."""
+        unknown = set(data) - {"schema_version", "iterations", "edits"}
+        if unknown:
+            raise InvalidChainError(f"{place}unknown key {min(unknown)!r} in a chain")
+        edits = data.get("edits")
+        if not isinstance(edits, list):
+            raise InvalidChainError(f"{place}a chain has a list under 'edits'")
+        items: list[Edit | Chain] = []
+        for number, item in enumerate(edits, start=1):
+            here = f"{place}step {number}: "
+            if not isinstance(item, Mapping):
+                raise InvalidChainError(f"{here}expected an object, got {type(item).__name__}")
+            if "edits" in item:
+                items.append(cls._from_body(item, here))
+                continue
+            try:
+                items.append(edit_from_data(item))
+            except StepeditError as error:
+                raise InvalidChainError(f"{here}{error}") from error
+        return cls(items, data.get("iterations", 1))
+
+    @classmethod
+    def from_json(cls, text: str) -> Chain:
+        """Build a chain from JSON text; raises InvalidChainError as ``from_data`` does."""
+        try:
+            data = json.loads(text)
+            return cls.from_data(data)
+        except (ValueError, RecursionError) as error:
+            raise InvalidChainError(f"not a chain: the text is not JSON ({error})") from error
+
+    # Running -----------------------------------------------------------------------------
+
+    def validate(
+        self,
+        utterance: Utterance,
+        engine: SpeechEngine | None = None,
+        *,
+        route: RouteChoice = "auto",
+        first: int = 1,
+    ) -> list[Route]:
+        """Check the whole chain against an utterance without running anything.
+
+        Args:
+            utterance: what the chain will receive.
+            engine: what it will run on.
+            route: as for calling the chain.
+            first: number of the first step, for messages.
+
+        Returns:
+            The route that each unrolled edit will take.
+
+        Raises:
+            InvalidChainError: naming the first step that cannot work, why, and the cure.
+        """
+        check_arguments(utterance, engine, route)
+        trouble = utterance.problem()
+        if trouble:
+            raise InvalidChainError(trouble)
+        if (steps := self._count()) > MAX_STEPS:
+            raise InvalidChainError(f"the chain has {steps} steps; {MAX_STEPS} is the most")
+        routes: list[Route] = []
+        state = utterance
+        for number, edit in enumerate(self.flat(), start=first):
+            try:
+                routes.append(choose_route(edit, engine, route))
+                problem = _text_problem(edit, state, routes[-1])
+                # Later steps receive an utterance whose length is not known yet.
+                problem = problem or (edit.problem(state) if number == first else None)
+            except StepeditError as error:
+                problem = str(error)
+            if problem:
+                raise InvalidChainError(f"step {number}, {edit.name}: {problem}")
+            state = state.replace(transcript=edit.transcript_after(state))
+        if not routes:
+            raise InvalidChainError("the chain is empty: give at least one edit")
+        return routes
+
+    def __call__(
+        self,
+        utterance: Utterance,
+        engine: SpeechEngine | None = None,
+        *,
+        seed: int = 0,
+        route: RouteChoice = "auto",
+        carry: Carry = "audio",
+        registry: Registry | None = None,
+        on_step: Callable[[Step], None] | None = None,
+    ) -> ChainResult:
+        """Run the chain on an utterance.
+
+        Args:
+            utterance: what to edit.
+            engine: needed by steps that take the llm route.
+            seed: same seed, same result.
+            route: force one route for all steps, or let each choose.
+            carry: hand audio or codes from one llm step to the next. Audio that an engine decoded
+                may know its codes and its mel: see ``EngineConfig.reuse_decoded``.
+            registry: whose hooks run; the process's registry by default.
+            on_step: called after each finished step.
+
+        Raises:
+            InvalidChainError: before anything runs, if a step cannot work.
+            EditError: if a step fails while it runs; it carries the finished steps.
+        """
+        start = ChainResult(utterance, (), seed, engine)
+        return self.run_from(
+            start, engine=engine, route=route, carry=carry, registry=registry, on_step=on_step
+        )
+
+    def run_from(
+        self,
+        start: ChainResult,
+        *,
+        engine: SpeechEngine | None,
+        route: RouteChoice = "auto",
+        carry: Carry = "audio",
+        registry: Registry | None = None,
+        on_step: Callable[[Step], None] | None = None,
+    ) -> ChainResult:
+        """Run the edits after the steps that ``start`` has; raises as calling a chain does."""
+        from stepedit_core.chain.running import run_step
+
+        check_arguments(start.utterance, engine, route, carry)
+        hooks = registry or get_registry()
+        following = len(start.steps) + 1
+        routes = self.validate(start.utterance, engine, route=route, first=following)
+        steps = list(start.steps)
+        utterance = start.utterance
+        for edit, chosen in zip(self.flat(), routes, strict=True):
+            codes = steps[-1].codes if carry == "codes" and steps else None
+            try:
+                steps.append(
+                    run_step(
+                        hooks,
+                        edit,
+                        utterance,
+                        engine=engine,
+                        route=chosen,
+                        seed=start.seed,
+                        position=len(steps),
+                        codes=codes,
+                    )
+                )
+            except StepeditError as error:
+                raise EditError(str(error), tuple(steps)) from error
+            utterance = steps[-1].utterance
+            if on_step is not None:
+                on_step(steps[-1])
+        result = ChainResult(start.source, tuple(steps), start.seed, engine)
+        hooks.hook.stepedit_chain_finished(result=result)
+        return result
+
+
+def _text_problem(edit: Edit, utterance: Utterance, route: Route) -> str | None:
+    """Say whether the edit needs words that the utterance does not have."""
+    needs = route in edit.transcript_routes
+    if needs and not (utterance.transcript or "").strip():
+        return f"the {route} route needs the transcript; give it with transcript= or --text"
+    return None

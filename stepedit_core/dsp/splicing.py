@@ -1,0 +1,137 @@
+"""Replace spans of an utterance and leave every sample outside them as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from stepedit_core.codes import DualCodes
+from stepedit_core.engine import FreeGroups, answer_starts
+from stepedit_core.utterance import Span, Utterance
+
+__all__ = ["FADE_SECONDS", "Patch", "span_problem", "splice", "splice_codes"]
+
+FADE_SECONDS = 0.01
+"""Length of the cross-fade at each edge of a patch, inside the span."""
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Patch:
+    """New samples for one span.
+
+    Attributes:
+        span: what is replaced, in seconds of the source.
+        samples: float32, shape ``(n,)``, at the source's rate; the length may differ.
+    """
+
+    span: Span
+    samples: FloatArray
+
+
+def span_problem(spans: Sequence[Span], seconds: float) -> str | None:
+    """Say what is wrong with spans of an utterance of so many seconds, or return None."""
+    if not spans:
+        return "no span is given"
+    ordered = sorted(spans)
+    for span in ordered:
+        if not 0 <= span.start < span.end:
+            return (
+                f"span ({span.start:g}, {span.end:g}) is empty or starts before 0; "
+                "a span is (start, end) in seconds"
+            )
+        if span.end > seconds + 1e-6:
+            return f"span ({span.start:g}, {span.end:g}) ends after the utterance ({seconds:.3f} s)"
+    for left, right in pairwise(ordered):
+        if right.start < left.end:
+            return (
+                f"spans ({left.start:g}, {left.end:g}) and ({right.start:g}, {right.end:g}) overlap"
+            )
+    return None
+
+
+def _cross_faded(original: FloatArray, new: FloatArray, fade: int, rate: int) -> FloatArray:
+    """Fade from the original into the new samples at both edges (raised cosine)."""
+    mixed = new.copy()
+    n = min(fade, len(new) // 2, len(original) // 2)
+    if n == 0:
+        return mixed
+    ramp = (0.5 - 0.5 * np.cos(np.pi * (np.arange(n) + 0.5) / n)).astype(np.float32)
+    # In this form equal samples stay equal to the bit, which nested masks rely on.
+    mixed[:n] = original[:n] + (new[:n] - original[:n]) * ramp
+    mixed[-n:] = original[-n:] + (new[-n:] - original[-n:]) * ramp[::-1]
+    return mixed
+
+
+def splice(
+    source: Utterance, patches: Sequence[Patch], *, fade_seconds: float = FADE_SECONDS
+) -> tuple[Utterance, list[Span]]:
+    """Put patches into a source; joins are cross-faded inside the spans.
+
+    Args:
+        source: the utterance; samples outside all spans are copied bit by bit.
+        patches: replacements whose spans do not overlap.
+        fade_seconds: length of each cross-fade in seconds.
+
+    Returns:
+        The new utterance, and where each patch lies in it, in seconds and in time order.
+    """
+    rate = source.sample_rate
+    fade = round(fade_seconds * rate)
+    pieces: list[FloatArray] = []
+    placed: list[Span] = []
+    at, written = 0, 0
+    for patch in sorted(patches, key=lambda item: item.span):
+        start, end = round(patch.span.start * rate), round(patch.span.end * rate)
+        new = _cross_faded(source.samples[start:end], patch.samples, fade, rate)
+        pieces += [source.samples[at:start], new]
+        written += start - at
+        placed.append(Span(written / rate, (written + len(new)) / rate))
+        written += len(new)
+        at = end
+    pieces.append(source.samples[at:])
+    return source.replace(samples=np.concatenate(pieces)), placed
+
+
+def splice_codes(source: DualCodes, output: DualCodes, free: Sequence[FreeGroups]) -> DualCodes:
+    """Keep a source's groups outside the free ones and take an output's groups inside.
+
+    Audio outside a span may be identical and its codes still differ, because a tokenizer hears
+    context; this makes codes of a masked pair, or of a confined generation, exact.
+
+    Args:
+        source: codes before the edit.
+        output: codes after it, aligned so that each free part holds ``length`` groups.
+        free: parts that changed, in groups of the source; they do not overlap.
+
+    Returns:
+        Codes of whole groups that begin where the source's do. The output is looked at inside
+        the free parts alone.
+
+    Raises:
+        ValueError: if the output ends before the last free part does.
+    """
+    pieces: list[DualCodes] = []
+    at = 0
+    parts = sorted(free, key=lambda item: item.start)
+    for part, begin in zip(parts, answer_starts(parts), strict=True):
+        if output.groups < begin + part.length:
+            raise ValueError(
+                f"groups {begin}..{begin + part.length} are wanted of an output of {output.groups}"
+            )
+        pieces += [
+            source.slice_groups(at, part.start),
+            output.slice_groups(begin, begin + part.length),
+        ]
+        at = part.stop
+    pieces.append(source.slice_groups(at, source.groups))
+    return DualCodes(
+        np.concatenate([piece.linguistic for piece in pieces]),
+        np.concatenate([piece.semantic for piece in pieces]),
+        source.start,
+    )

@@ -1,0 +1,78 @@
+"""What every engine can do with encode, generate and decode: edit, and the identity edit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stepedit_core.edit import Edit, Outcome
+from stepedit_core.engine import SpeechEngine
+from stepedit_core.llm_route.timing import on_clock
+from stepedit_core.utterance import Utterance
+
+__all__ = ["Editing", "reconstructed"]
+
+
+def reconstructed(
+    engine: SpeechEngine, speech: Sequence[Utterance], seeds: Sequence[int]
+) -> list[Utterance]:
+    """Return utterances encoded and decoded again, each in its own voice and on its own clock.
+
+    Args:
+        engine: does both.
+        speech: what to take there and back.
+        seeds: of the decoder, one for each.
+    """
+    codes = engine.encode(speech)
+    made = []
+    for audio, one, own in zip(engine.decode(codes, speech, seeds), codes, speech, strict=True):
+        new, _ = on_clock(audio, one.start, own.seconds)
+        made.append(new.replace(transcript=own.transcript, language=own.language))
+    return made
+
+
+class Editing:
+    """Methods that an engine gets by inheriting; they need nothing but ``SpeechEngine``."""
+
+    def edit(
+        self: SpeechEngine,
+        utterances: Utterance | Sequence[Utterance],
+        edit: Edit | Sequence[Edit],
+        *,
+        seed: int = 0,
+    ) -> list[Outcome]:
+        """Carry out edits by the llm route, one or many in one batch.
+
+        Args:
+            utterances: what to edit.
+            edit: one edit for all utterances, or one for each.
+            seed: item ``i`` is drawn from ``seed + i``.
+
+        Raises:
+            RouteError: if an edit has no prompt, or lacks the transcript that it needs.
+        """
+        from stepedit_core.llm_route.planning import apply_by_llm
+
+        speech = [utterances] if isinstance(utterances, Utterance) else list(utterances)
+        edits = [edit] * len(speech) if isinstance(edit, Edit) else list(edit)
+        seeds = [seed + place for place in range(len(speech))]
+        return apply_by_llm(edits, speech, self, seeds)
+
+    def reconstruct(
+        self: SpeechEngine, utterances: Utterance | Sequence[Utterance], *, seed: int = 0
+    ) -> list[Utterance]:
+        """Return utterances encoded and decoded again, each in its own voice: the identity edit.
+
+        What an edit by the llm route does to speech is to be judged against this. The language
+        model takes no part in it. Silence that the tokenizer cuts off both ends is put back, as
+        silence: each output lasts as long as what it was made of.
+
+        Args:
+            utterances: what to take there and back.
+            seed: item ``i`` is decoded with ``seed + i``.
+
+        Raises:
+            AudioError: if an utterance is empty or too short.
+        """
+        speech = [utterances] if isinstance(utterances, Utterance) else list(utterances)
+        seeds = [seed + place for place in range(len(speech))]
+        return reconstructed(self, speech, seeds)

@@ -1,0 +1,1 @@
+"""Checkpoints: folders, hubs, safe readers of weights and settings."""

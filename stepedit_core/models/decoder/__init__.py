@@ -1,0 +1,1 @@
+"""Codes to audio: mel decoders, vocoders, streaming."""

@@ -1,0 +1,1 @@
+"""The embedded mel decoder, which attends to the mel of a reference recording."""

@@ -1,0 +1,300 @@
+"""A mel decoder that looks the voice up in its reference.
+
+The public decoder lays reference and target out in one sequence and lets self-attention carry the
+voice over; that takes much training. Here every target frame asks the reference directly: the query
+is what the target's tokens say around it, the keys are what the reference's tokens say, the values
+its mel. Attention has no positions, so content decides; with ``lag``, what lies on the best
+monotonic path through the reference is preferred (`monotone`). Where an edit keeps what was said,
+the sound of the source is found again; where nothing fits, tokens and speaker vector have to do.
+Places that an edit knows beforehand, and its name, it may be told (`told`).
+
+It predicts the mel spectrogram itself (by least absolute error in training) and draws no noise: the
+"mean" of a flow that has not been trained yet. Same place and same calls as
+`CausalMaskedDiffWithXvec`; a documented choice of ``cosyvoice.yaml``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from stepedit_core.llm_route.source_map import Origin
+from stepedit_core.models.decoder.convnext import ConvNeXtBlock, masked
+from stepedit_core.models.decoder.flow.model import FlowInput
+from stepedit_core.models.decoder.flow.noise import FlowNoise
+from stepedit_core.models.decoder.reference.attention import ReferenceAttention, RowEmbedding
+from stepedit_core.models.decoder.reference.batch import (
+    KnownReference,
+    MelBatch,
+    ReferencedStreamCache,
+    mel_statistics,
+    padding_mask,
+)
+from stepedit_core.models.decoder.reference.conditioning import (
+    TaughtLabels,
+    Told,
+    ToldPlaces,
+    frames_told,
+    labels_told,
+    places_told,
+)
+from stepedit_core.models.decoder.reference.monotonic_path import Walk, Walked
+
+__all__ = ["MelBatch", "ReferencedMelDecoder", "ReferencedStreamCache"]
+
+MEL_CENTRE, MEL_SCALE = -5.0, 3.0
+"""Log-mel values are about -11.5 to 2; inside they are brought to about -2 to 2."""
+FACTOR = 2
+"""Mel frames (20 ms) per token row (40 ms)."""
+
+
+class ReferencedMelDecoder(nn.Module):
+    """Token rows, reference mel and speaker to a mel spectrogram, in one pass."""
+
+    aligned_reference = True
+    """The reference's mel must lie on its tokens' time grid exactly."""
+    factor = FACTOR
+
+    def __init__(
+        self,
+        width: int = 192,
+        token_blocks: int = 4,
+        reference_blocks: int = 2,
+        mel_blocks: int = 6,
+        heads: int = 4,
+        kernel: int = 7,
+        expansion: int = 3,
+        output_size: int = 80,
+        spk_embed_dim: int = 256,
+        levels: Sequence[int] = (8, 8, 8, 8),
+        lag: int = 0,
+        places: bool = False,
+        labels: Sequence[str] = (),
+        bounds: Mapping[str, Sequence[float]] | None = None,
+        labels_again: bool = False,
+    ) -> None:
+        """Make the layers.
+
+        Args:
+            width: channels.
+            token_blocks: blocks over tokens, 25 Hz, shared by target and reference.
+            reference_blocks: blocks over the reference's mel, 50 Hz.
+            mel_blocks: blocks over the target's frames, 50 Hz; at least 2.
+            heads: of the attention.
+            kernel: taps of the convolutions.
+            expansion: of the blocks.
+            output_size: mel bins.
+            spk_embed_dim: size of the speaker vector.
+            levels: of the semantic quantiser.
+            lag: groups (120 ms) after which a place on the path is decided; 0: no path.
+            places: whether places in the reference are used where they are told.
+            labels: edits (`Edit.decoded_as`) that are told apart.
+            bounds: of labels, see `TaughtLabels`.
+            labels_again: whether each mel block is told the label too.
+        """
+        super().__init__()
+        self.bins, self.speaker_size = output_size, spk_embed_dim
+
+        def blocks(count: int) -> nn.ModuleList:
+            return nn.ModuleList(ConvNeXtBlock(width, kernel, expansion) for _ in range(count))
+
+        self.embed = RowEmbedding(width, levels)
+        self.token_blocks = blocks(token_blocks)
+        self.token_norm = nn.LayerNorm(width)
+        self.parity = nn.Parameter(torch.zeros(FACTOR, width))
+        self.mel_in = nn.Linear(output_size, width)
+        self.reference_blocks = blocks(reference_blocks)
+        self.reference_norm = nn.LayerNorm(width)
+        self.copy = ReferenceAttention(width, 1, output_size)
+        self.early = ReferenceAttention(width, heads, width)
+        self.late = ReferenceAttention(width, heads, width)
+        self.early_out = nn.Linear(width, width)
+        self.late_out = nn.Linear(width, width)
+        self.copy_in = nn.Linear(output_size, width)
+        self.voice = nn.Linear(spk_embed_dim + 2 * output_size, width)
+        self.conditions = nn.ModuleList(nn.Linear(width, width) for _ in range(mel_blocks))
+        self.mel_blocks = blocks(mel_blocks)
+        self.walk = Walk(lag, (1, heads, heads)) if lag else None
+        self.told = ToldPlaces(width, output_size) if places else None
+        again = mel_blocks * labels_again
+        self.labels = TaughtLabels(labels, width, bounds or {}, again) if labels else None
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, 2 * output_size)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return self.out.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of the weights."""
+        return self.out.weight.dtype
+
+    @property
+    def lookahead(self) -> int:
+        """Token rows after its own that a frame depends on, rounded up to whole groups."""
+        mel = sum(block.reach for block in self.mel_blocks)  # type: ignore[misc]
+        rows = sum(block.reach for block in self.token_blocks)  # type: ignore[misc]
+        reach = rows + -(-mel // FACTOR) + (0 if self.walk is None else self.walk.lookahead)
+        return -(-reach // 3) * 3
+
+    # One pass ----------------------------------------------------------------------------
+
+    def _tokens(self, rows: Tensor, mask: Tensor | None) -> Tensor:
+        """Encode rows ``(batch, n, 2)`` to ``(batch, 2 * n, width)``."""
+        x = masked(self.embed(rows), mask)
+        for block in self.token_blocks:
+            x = block(x, mask)
+        wide: Tensor = (self.token_norm(x)[:, :, None] + self.parity).flatten(1, 2)
+        return wide
+
+    def _look(self, rows: Tensor, lengths: Tensor, mel: Tensor, speaker: Tensor) -> KnownReference:
+        """Return what depends on references alone; arguments as of `MelBatch`."""
+        mask = padding_mask(rows, lengths)
+        wide = None if mask is None else mask.repeat_interleave(FACTOR, 1)
+        tokens = self._tokens(rows, mask)
+        mel = masked((mel.to(self.dtype) - MEL_CENTRE) / MEL_SCALE, wide)
+        seen = masked(tokens + self.mel_in(mel), wide)
+        for block in self.reference_blocks:
+            seen = block(seen, wide)
+        seen = self.reference_norm(seen)
+        speaker = F.normalize(speaker.to(self.dtype), dim=1)
+        voice = self.voice(torch.cat([speaker, mel_statistics(mel, wide)], dim=1))
+        return KnownReference(
+            self.copy.remember(tokens, mel, wide),
+            self.early.remember(tokens, seen, wide),
+            self.late.remember(tokens, seen, wide),
+            voice,
+            tuple(condition(F.gelu(voice)) for condition in self.conditions),
+            wide,
+        )
+
+    def forward(self, batch: MelBatch) -> Tensor:
+        """Return log-mel spectrograms ``(batch, 2 * n, bins)``; padding is not zeroed."""
+        known = self._look(batch.prompt_rows, batch.prompt_lengths, batch.prompt_mel, batch.speaker)
+        mask = padding_mask(batch.rows, batch.lengths)
+        return self._decode(batch.rows, mask, known, None, Told(batch.places, batch.labels))[0]
+
+    def _decode(
+        self,
+        rows: Tensor,
+        mask: Tensor | None,
+        known: KnownReference,
+        before: Walked | None,
+        told: Told,
+    ) -> tuple[Tensor, Walked | None]:
+        """Return the mels, and the path, which goes on from that of earlier rows."""
+        wide = None if mask is None else mask.repeat_interleave(FACTOR, 1)
+        target = self._tokens(rows, mask)
+        frames = None if self.told is None or told.places is None else frames_told(told.places)
+        pulls: Sequence[Tensor | None] = (None, None, None)
+        walked = placed = None
+        if self.walk is not None:
+            likeness = self.copy.likeness(target, known.copy).detach()
+            walked = self.walk.follow(likeness, wide, known.mask, before)
+            pulls = self.walk.pulls(walked, likeness.shape[1], likeness.shape[2], wide, frames)
+        copied = self.copy(target, known.copy, pulls[0])
+        x = target + self.copy_in(copied)
+        found = self.early(target, known.early, pulls[1])
+        x = x + self.early_out(found) + known.voice[:, None]
+        if self.told is not None and frames is not None:
+            placed, is_known = self.told.look(frames, known.mel, known.mask)
+            x = x + self.told.condition(placed, is_known)
+        if self.labels is not None:
+            x = self.labels.put_in(x, told.labels)
+        x = masked(x, wide)
+        for index, block in enumerate(self.mel_blocks):
+            if index == len(self.mel_blocks) // 2:
+                x = masked(x + self.late_out(self.late(self.norm(x), known.late, pulls[2])), wide)
+            if self.labels is not None:
+                x = self.labels.put_in(x, told.labels, index)
+            x = block(x, wide, known.conditions[index])
+        x = self.norm(x)
+        made, gate = self.out(x).chunk(2, dim=-1)
+        # Start near half copying: what is found is right before anything has been learned.
+        made = made + torch.sigmoid(gate) * copied
+        if self.told is not None and placed is not None:
+            made = made + self.told.share(x, placed)
+        out: Tensor = made * MEL_SCALE + MEL_CENTRE
+        if self.labels is not None and told.labels is not None and placed is not None:
+            out = self.labels.bounded(out, told.labels, placed * MEL_SCALE + MEL_CENTRE, is_known)
+        return out, walked
+
+    # As a flow ---------------------------------------------------------------------------
+
+    def compile_solver(self, backend: str) -> None:
+        """Compile the whole pass for variable lengths; there is no solver."""
+        self.compile(dynamic=True, backend=backend)
+
+    @torch.inference_mode()
+    def generate(self, inputs: Sequence[FlowInput], n_steps: int = 0) -> list[Tensor]:
+        """Decode utterances in one pass; each equals that of the utterance alone.
+
+        Their noise and ``n_steps`` are not used. Each gives float32 ``(bins, 2 * g)``.
+        """
+        mels = self(self._batch(inputs)).float()
+        return [mel[: FACTOR * len(item.rows)].t() for mel, item in zip(mels, inputs, strict=True)]
+
+    def _batch(self, inputs: Sequence[FlowInput]) -> MelBatch:
+        """Pad and move; an utterance without a reference gets one silent row."""
+        device = self.device
+        told = self._told([item.origin for item in inputs], [len(item.rows) for item in inputs])
+        return MelBatch(
+            pad_sequence([item.rows for item in inputs], batch_first=True).to(device),
+            torch.tensor([len(item.rows) for item in inputs], device=device),
+            pad_sequence([item.prompt_rows for item in inputs], batch_first=True).to(device),
+            torch.tensor([len(item.prompt_rows) for item in inputs], device=device),
+            pad_sequence([item.prompt_mel for item in inputs], batch_first=True).to(device),
+            torch.stack([item.speaker for item in inputs]).to(device),
+            *told,
+        )
+
+    def _told(self, origins: Sequence[Origin | None], rows: Sequence[int]) -> Told:
+        """Return places and labels of rows, as far as they were taught."""
+        taught = None if self.labels is None else self.labels.names
+        places = None if self.told is None else places_told(origins, rows, taught)
+        labels = None if taught is None else labels_told(origins, rows, taught)
+        return Told(*(None if one is None else one.to(self.device) for one in (places, labels)))
+
+    @torch.inference_mode()
+    def open_stream(
+        self,
+        prompt_rows: Tensor,
+        lookahead_rows: Tensor,
+        prompt_mel: Tensor,
+        speaker: Tensor,
+        noise: FlowNoise,
+        n_steps: int,
+        encoder_limit: int | None,
+        origin: Origin | None = None,
+    ) -> ReferencedStreamCache:
+        """Look at the reference once; arguments as of `CausalMaskedDiffWithXvec.open_stream`."""
+        given = (prompt_rows, torch.tensor(len(prompt_rows)), prompt_mel, speaker)
+        return ReferencedStreamCache(self._look(*(x[None].to(self.device) for x in given)), origin)
+
+    @torch.inference_mode()
+    def generate_chunk(
+        self, rows: Tensor, cache: ReferencedStreamCache, noise: FlowNoise, last: bool
+    ) -> Tensor:
+        """Decode the next chunk of a stream: the frames that decoding the whole would give.
+
+        Arguments as of `CausalMaskedDiffWithXvec.generate_chunk`; ``noise`` is not used.
+
+        Returns:
+            float32 ``(bins, 2 * steps)``.
+        """
+        known = len(cache.past)
+        whole = torch.cat([cache.past, rows])
+        end = len(whole) if last else len(whole) - self.lookahead
+        given = whole[None].to(self.device)
+        told = self._told([cache.origin], [cache.gone + len(whole)]).after(cache.gone)
+        mels, walked = self._decode(given, None, cache.reference, cache.walked, told)
+        first = max(0, end - self.lookahead)
+        cache.past, cache.gone = whole[first:end], cache.gone + first
+        cache.walked = None if walked is None else walked.part(first // 3, end // 3)
+        return mels[0, FACTOR * known : FACTOR * end].float().t()

@@ -1,0 +1,245 @@
+"""Harmonic-plus-noise vocoder: a pulse train and noise, filtered in the Fourier domain.
+
+The excitation follows Wang et al., "Neural source-filter-based waveform models", 2019; the split
+into a minimum-phase harmonic and a noise part, Morise et al., "WORLD", 2016; the network on
+transform frames, Siuzdak, "Vocos", 2023. Before any training the filters are the mel's own
+envelope, so that it speaks as a classical vocoder does; the network learns what that leaves out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stepedit_core.models.decoder.convnext import ConvNeXtBlock
+from stepedit_core.models.decoder.vocoder.envelope import envelope_of_mel, minimum_phase, to_bins
+from stepedit_core.models.decoder.vocoder.excitation import phase_of, pulse_train
+from stepedit_core.models.decoder.vocoder.harmonic_stream import FRAMES_PER_MEL, HarmonicNoiseStream
+from stepedit_core.models.decoder.vocoder.pitch import Pitch, PitchPredictor, decode_pitch
+from stepedit_core.models.decoder.vocoder.protocol import SourceNoise
+from stepedit_core.models.tokenizer.features import MelConfig
+
+__all__ = ["Filters", "HarmonicNoiseVocoder"]
+
+VOICED_LOGIT, APERIODIC_FALL = 4.0, 4.0
+"""Start of training: harmonic share at 0 Hz where voiced, and how much less at the top, as
+logits."""
+TINY, GROWTH = 1e-12, 1e4
+"""Least power that is divided by, and the most that harmonics grow by, where there are none."""
+QUIET_LOGIT = -5.0
+"""Start of training: the background's share of the power, as a logit."""
+LOUDEST = 6.0
+"""Largest log gain of a filter; keeps an untrained or misled network from overflowing."""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What the excitations are multiplied by.
+
+    Attributes:
+        harmonic: complex ``(batch, bins, 2 * frames + 1)``.
+        noise: of the voice: breath and friction; float32, same shape.
+        background: of what is not the voice, same shape; None where it is not told apart.
+    """
+
+    harmonic: Tensor
+    noise: Tensor
+    background: Tensor | None = None
+
+    @property
+    def all_noise(self) -> Tensor:
+        """Filter of a noise as strong as that of the voice and the background together."""
+        return self.noise if self.background is None else torch.hypot(self.noise, self.background)
+
+
+class HarmonicNoiseVocoder(nn.Module):
+    """The vocoder; arguments are those of the configuration.
+
+    Args:
+        in_channels: mel bands.
+        width: channels of the network.
+        mel_blocks: ConvNeXt blocks at the mel's rate.
+        blocks: ConvNeXt blocks at the transform's rate.
+        bands: coarse bands in which filters are predicted.
+        n_fft: samples of the transform; a multiple of 4.
+        pitch_width: channels of the pitch predictor.
+        pitch_blocks: its blocks.
+        pitch_classes: its classes.
+        sampling_rate: Hz.
+        hop_size: samples per mel frame.
+        mel_n_fft: samples of the mel's transform and window.
+        fmax: upper edge of the mel, Hz.
+        audio_limit: samples are clipped to it.
+        voiced_noise: factor of the noise where speech is voiced; its power goes to the harmonics.
+            Training by spectra with pitch labels that are now and then wrong leaves more noise
+            than recordings have. Aperiodicity (D4C, Morise 2016) says how much; PESQ and DNSMOS
+            of copies go on rising somewhat below the share where it is equal.
+        clear_from: probability of voicing from which noise is lowered; fully at 1. Breath and
+            laughter are voiced with less confidence than speech, and live by their noise.
+        background: tell noise that is not the voice's apart; it stays as it is where that of the
+            voice is lowered. Without this, noisy speech has its noise turned into harmonics.
+
+    Raises:
+        ValueError: if the hop is not even, or the factor of the noise is not within 0 to 1.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 80,
+        width: int = 256,
+        mel_blocks: int = 3,
+        blocks: int = 4,
+        bands: int = 128,
+        n_fft: int = 960,
+        pitch_width: int = 128,
+        pitch_blocks: int = 4,
+        pitch_classes: int = 240,
+        sampling_rate: int = 24_000,
+        hop_size: int = 480,
+        mel_n_fft: int = 1_920,
+        fmax: float = 8_000.0,
+        audio_limit: float = 0.99,
+        voiced_noise: float = 1.0,
+        clear_from: float = 0.5,
+        background: bool = False,
+    ) -> None:
+        super().__init__()
+        if hop_size % FRAMES_PER_MEL:
+            raise ValueError(f"hop_size {hop_size} is not even")
+        if not 0 <= voiced_noise <= 1:
+            raise ValueError(f"voiced_noise {voiced_noise} is not within 0 to 1")
+        if not 0 <= clear_from < 1:
+            raise ValueError(f"clear_from {clear_from} is not within 0 and 1")
+        self.voiced_noise, self.clear_from = voiced_noise, clear_from
+        self.sample_rate, self.hop, self.limit = sampling_rate, hop_size, audio_limit
+        self.n_fft, self.stft_hop, self.bands = n_fft, hop_size // FRAMES_PER_MEL, bands
+        self.mel_config = MelConfig(
+            sampling_rate, mel_n_fft, hop_size, mel_n_fft, in_channels, 0.0, fmax
+        )
+        self.pitch = PitchPredictor(in_channels, pitch_width, pitch_blocks, pitch_classes)
+        self.enter = nn.Conv1d(in_channels, width, 5, padding=2)
+        self.mel_blocks = nn.ModuleList(ConvNeXtBlock(width) for _ in range(mel_blocks))
+        self.upsample = nn.ConvTranspose1d(width, width, 3, FRAMES_PER_MEL)
+        self.voice = nn.Linear(2, width)
+        self.blocks = nn.ModuleList(ConvNeXtBlock(width) for _ in range(blocks))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, 3 * bands)
+        with torch.no_grad():
+            self.head.weight.mul_(0.1)
+            self.head.bias.zero_()
+        self.background = nn.Linear(width, bands) if background else None
+        if self.background is not None:
+            with torch.no_grad():
+                self.background.weight.mul_(0.1)
+                self.background.bias.fill_(QUIET_LOGIT)
+
+    def fold_weight_norm(self) -> None:
+        """Do nothing: there are no weight norms."""
+
+    @staticmethod
+    def normalised(mel: Tensor) -> Tensor:
+        """Return a log mel at about zero mean and unit deviation."""
+        return (mel + 6.0) / 2.5
+
+    def predict_pitch(self, mel: Tensor) -> Pitch:
+        """Return the pitch of mels ``(batch, bins, frames)``."""
+        return decode_pitch(*self.pitch(self.normalised(mel)))
+
+    def filters(self, mel: Tensor, pitch: Pitch) -> Filters:
+        """Return the filters of mels ``(batch, bins, frames)`` spoken with a pitch."""
+        return self.filters_and_background(mel, pitch)[0]
+
+    def filters_and_background(self, mel: Tensor, pitch: Pitch) -> tuple[Filters, Tensor | None]:
+        """Return filters, and the background's share of the power as logits ``(batch, bins, t)``.
+
+        Args:
+            mel: ``(batch, bins, frames)``.
+            pitch: what the harmonics are spoken with.
+        """
+        x = self.enter(self.normalised(mel)).transpose(1, 2)
+        for block in self.mel_blocks:
+            x = block(x)
+        x = self.upsample(x.transpose(1, 2)).transpose(1, 2)
+        x = x + self.voice(torch.stack([torch.log2(pitch.hz / 160.0), pitch.voicing], dim=-1))
+        for block in self.blocks:
+            x = block(x)
+        x = self.norm(x)
+        gain, share, turn = self.head(x).transpose(1, 2).chunk(3, dim=1)
+        spread = to_bins(self.bands, self.n_fft, self.sample_rate, mel.device)
+        rise = torch.linspace(0, 1, len(spread), device=mel.device)[:, None]
+        voiced = VOICED_LOGIT * (2 * pitch.voicing[:, None] - 1)
+        logit = spread @ share + voiced - APERIODIC_FALL * rise
+        level = envelope_of_mel(mel, self.mel_config, self.n_fft) + spread @ gain
+        foreign = background = None
+        if self.background is not None:
+            foreign = spread @ self.background(x).transpose(1, 2)
+            background = (level + 0.5 * F.logsigmoid(foreign)).clamp(max=LOUDEST).exp()
+            level = level + 0.5 * F.logsigmoid(-foreign)
+        harmonic = (level + 0.5 * F.logsigmoid(logit)).clamp(max=LOUDEST)
+        noise = (level + 0.5 * F.logsigmoid(-logit)).clamp(max=LOUDEST)
+        phase = minimum_phase(harmonic.detach()) + spread @ turn
+        return Filters(torch.polar(harmonic.exp(), phase), noise.exp(), background), foreign
+
+    def cleared(self, filters: Filters, pitch: Pitch) -> Filters:
+        """Return filters with ``voiced_noise`` applied; training does without."""
+        if self.voiced_noise == 1.0:
+            return filters
+        least = self.clear_from
+        voiced = ((pitch.voicing[:, None] - least) / (1 - least)).clamp(min=0)
+        noise = filters.noise * (1 - voiced * (1 - self.voiced_noise))
+        power = filters.harmonic.abs().square()
+        grown = (power + filters.noise.square() - noise.square()) / power.clamp_min(TINY)
+        harmonic = filters.harmonic * grown.clamp(max=GROWTH).sqrt()
+        return Filters(harmonic, noise, filters.background)
+
+    def pulses(self, hz: Tensor, start: Tensor | float = 0.0) -> Tensor:
+        """Return the harmonic excitation, ``(batch, hop * frames)``; start: phase in cycles."""
+        phase = phase_of(hz, self.stft_hop, self.sample_rate, start)
+        return pulse_train(phase, hz, self.stft_hop, self.sample_rate)
+
+    def spectrum(self, signal: Tensor) -> Tensor:
+        """Return the transform of signals ``(batch, n)``, complex ``(batch, bins, frames)``."""
+        return torch.stft(
+            signal,
+            self.n_fft,
+            self.stft_hop,
+            window=torch.hann_window(self.n_fft, device=signal.device),
+            center=True,
+            pad_mode="constant",
+            return_complex=True,
+        )
+
+    def render(self, filters: Filters, pulses: Tensor, noise: Tensor) -> Tensor:
+        """Filter the excitations, both ``(batch, hop * frames)``, to a waveform of that shape."""
+        window = torch.hann_window(self.n_fft, device=pulses.device)
+        spectrum = self.spectrum(pulses) * filters.harmonic
+        spectrum = spectrum + self.spectrum(noise) * filters.all_noise
+        wave: Tensor = torch.istft(
+            spectrum, self.n_fft, self.stft_hop, window=window, length=pulses.shape[1]
+        )
+        return wave
+
+    def draw(self, noise: Sequence[SourceNoise], frames: int) -> Tensor:
+        """Draw the noise of a batch, ``(batch, hop * frames)``."""
+        return torch.stack([one(frames * self.hop, 1)[:, 0] for one in noise])
+
+    def forward(self, mel: Tensor, noise: Tensor) -> Tensor:
+        """Turn mels ``(batch, bins, frames)`` and noise into ``(batch, hop * frames)``."""
+        pitch = self.predict_pitch(mel)
+        filters = self.cleared(self.filters(mel, pitch), pitch)
+        wave = self.render(filters, self.pulses(pitch.hz), noise)
+        return wave.clamp(-self.limit, self.limit)
+
+    @torch.inference_mode()
+    def synthesize(self, mel: Tensor, noise: Sequence[SourceNoise]) -> Tensor:
+        """Turn ``(batch, bins, frames)`` into float32 ``(batch, hop * frames)``."""
+        wave: Tensor = self(mel.float(), self.draw(noise, mel.shape[2]).to(mel.device))
+        return wave
+
+    def stream(self, noise: SourceNoise) -> HarmonicNoiseStream:
+        """Open a streaming session."""
+        return HarmonicNoiseStream(self, noise)

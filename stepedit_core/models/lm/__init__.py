@@ -1,0 +1,1 @@
+"""The language model: prompts, constraints, sampling, generation."""

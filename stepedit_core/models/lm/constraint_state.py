@@ -1,0 +1,134 @@
+"""Walk a batch through its constraints with tensor operations only.
+
+A decode step asks nothing of the host: segments lie in tables, and every item has a cursor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from stepedit_core.codes import GROUP_SIZE, LINGUISTIC_PER_GROUP, LINGUISTIC_SIZE
+from stepedit_core.models.lm.constraints import CODE_COUNT, Copy, Plan, Segment, most_tokens
+
+__all__ = ["ConstraintState"]
+
+
+class ConstraintState:
+    """Where each item of a batch stands in its plan's body.
+
+    Attributes:
+        has_copies: some body copies tokens between free segments.
+        segment: int64 ``(batch,)``, the present segment.
+        place: int64 ``(batch,)``, tokens already emitted in it.
+        cut: bool ``(batch,)``, the last free segment ended by its maximum although it could
+            have been shorter: the model may have had more to say.
+    """
+
+    def __init__(self, plans: Sequence[Plan], device: torch.device) -> None:
+        """Lay the bodies out as tables ``(batch, segments + 1)``; the last entry is the end."""
+        width = max(len(p.body) for p in plans) + 1
+        copied = max(1, *(_copied_tokens(p) for p in plans))
+        shape = (len(plans), width)
+        self._is_copy = torch.zeros(shape, dtype=torch.bool)
+        self._is_end = torch.ones(shape, dtype=torch.bool)
+        self._least = torch.zeros(shape, dtype=torch.int64)
+        self._most = torch.ones(shape, dtype=torch.int64)
+        self._offset = torch.zeros(shape, dtype=torch.int64)
+        self._anywhere = torch.zeros(shape, dtype=torch.bool)
+        self._tokens = torch.zeros(len(plans), copied, dtype=torch.int64)
+        for row, item in enumerate(plans):
+            self._fill(row, item.body)
+        self.has_copies = bool(self._is_copy.any())
+        for name in ("_is_copy", "_is_end", "_least", "_most", "_offset", "_anywhere", "_tokens"):
+            setattr(self, name, getattr(self, name).to(device))
+        self.segment = torch.zeros(len(plans), dtype=torch.int64, device=device)
+        self.place = torch.zeros(len(plans), dtype=torch.int64, device=device)
+        self.cut = torch.zeros(len(plans), dtype=torch.bool, device=device)
+        self._columns = torch.arange(CODE_COUNT + 1, device=device)[None]
+
+    def _fill(self, row: int, body: Sequence[Segment]) -> None:
+        used = 0
+        for at, segment in enumerate(body):
+            self._is_end[row, at] = False
+            self._most[row, at] = most_tokens(segment)
+            if isinstance(segment, Copy):
+                self._is_copy[row, at] = True
+                self._offset[row, at] = used
+                end = used + len(segment.tokens)
+                self._tokens[row, used:end] = torch.tensor(segment.tokens)
+                used = end
+            else:
+                self._least[row, at] = GROUP_SIZE * segment.min_groups
+                self._anywhere[row, at] = not segment.end_at_boundary
+
+    def _here(self, table: Tensor) -> Tensor:
+        return table.gather(1, self.segment[:, None]).squeeze(1)
+
+    @property
+    def ended(self) -> Tensor:
+        """Bool ``(batch,)``: the item's last segment is done."""
+        return self._here(self._is_end)
+
+    def copies_left(self) -> Tensor:
+        """Return how many copied tokens come next, int64 ``(batch,)``; 0 in free segments."""
+        left = self._here(self._most) - self.place
+        return torch.where(self._here(self._is_copy), left, 0)
+
+    def allowed(self) -> Tensor:
+        """Return bool ``(batch, CODE_COUNT + 1)``: tokens that may be sampled now."""
+        phase = self.place % GROUP_SIZE
+        semantic = (phase >= LINGUISTIC_PER_GROUP)[:, None]
+        columns = self._columns
+        code = torch.where(semantic, columns >= LINGUISTIC_SIZE, columns < LINGUISTIC_SIZE)
+        boundary = (phase == 0) | self._here(self._anywhere)
+        may_end = (self.place >= self._here(self._least)) & boundary
+        return torch.where(columns == CODE_COUNT, may_end[:, None], code)
+
+    def advance(self, sampled: Tensor) -> Tensor:
+        """Move every item on by one token and return what it emits, int64 ``(batch,)``.
+
+        Args:
+            sampled: int64 ``(batch,)``, indices picked under ``allowed``; not looked at where
+                tokens are copied.
+
+        Returns:
+            Audio token indices; -1 where the item has ended without emitting one.
+        """
+        over = ~self._here(self._is_copy) & (sampled == CODE_COUNT)
+        self.segment += (over & ~self.ended).long()
+        self.place.masked_fill_(over, 0)
+        copying, ended = self._here(self._is_copy), self.ended
+        at = (self._here(self._offset) + self.place).clamp(max=self._tokens.shape[1] - 1)
+        copied = self._tokens.gather(1, at[:, None]).squeeze(1)
+        token = torch.where(copying, copied, sampled)
+        self.place += 1
+        self._close()
+        return torch.where(ended, -1, token)
+
+    def skip(self, count: int) -> Tensor:
+        """Move every unended item on by ``count`` copied tokens; return them ``(batch, count)``.
+
+        ``count`` must not exceed ``copies_left`` of any item that has not ended.
+        """
+        at = (self._here(self._offset) + self.place)[:, None]
+        at = at + torch.arange(count, device=at.device)
+        tokens = self._tokens.gather(1, at.clamp(max=self._tokens.shape[1] - 1))
+        ended = self.ended
+        self.place += count
+        self._close()
+        return torch.where(ended[:, None], -1, tokens)
+
+    def _close(self) -> None:
+        """Step into the next segment where the present one is full."""
+        full = (self.place >= self._here(self._most)) & ~self.ended
+        elastic = ~self._here(self._is_copy) & (self._here(self._least) < self._here(self._most))
+        self.segment += full.long()
+        self.place.masked_fill_(full, 0)
+        self.cut |= full & elastic & self.ended
+
+
+def _copied_tokens(item: Plan) -> int:
+    return sum(len(s.tokens) for s in item.body if isinstance(s, Copy))

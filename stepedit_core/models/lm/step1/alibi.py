@@ -1,0 +1,123 @@
+"""Square-root ALiBi: the only position information of the Step1 language model.
+
+The score of query ``i`` and key ``j <= i`` is lowered by ``slope[h] * sqrt(i - j)``. The
+slopes are those of ALiBi (Press et al. 2022, "Train Short, Test Long"); the square root is
+Step1's own. Rows are made when they are needed: one row per decode step, blocks of rows in
+prefill, so no (heads, length, length) matrix outlives a forward pass.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from stepedit_core.models.lm.step1.alignment import AlignmentRule
+
+__all__ = ["AlibiBias", "alibi_slopes"]
+
+# Elements of one bias block. 2**25 float32 values are 128 MiB: large enough that prompts of
+# ordinary length take one block shared by all layers, small enough for a 16 GB card.
+_BLOCK_ELEMENTS = 2**25
+
+
+def alibi_slopes(heads: int) -> Tensor:
+    """Return the ALiBi slope of every head, float32, shape ``(heads,)``.
+
+    With ``n`` the largest power of two not above ``heads``, the first ``n`` slopes are
+    ``2**(-8k/n)`` for k = 1..n; the rest are ``2**(-4m/n)`` for odd m.
+    """
+    n = 1 << (heads.bit_length() - 1)
+    first = [2.0 ** (-8.0 * k / n) for k in range(1, n + 1)]
+    extra = [2.0 ** (-4.0 * m / n) for m in range(1, 2 * (heads - n), 2)]
+    return torch.tensor(first + extra, dtype=torch.float32)
+
+
+@lru_cache(maxsize=16)
+def _slopes_on(heads: int, device: torch.device) -> Tensor:
+    # Kept outside the module: a non-persistent buffer would stay on `meta` after loading.
+    return alibi_slopes(heads).to(device)
+
+
+class AlibiBias:
+    """Additive attention bias for a block of query rows, made on demand.
+
+    Query heads that share a key/value group are folded into rows, so that keys and values
+    are never repeated: the bias has shape ``(1 or batch, groups, per_group * rows, keys)``.
+    """
+
+    def __init__(
+        self,
+        heads: int,
+        groups: int,
+        *,
+        start: int | Tensor,
+        rows: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        key_valid: Tensor | None = None,
+        rule: AlignmentRule | None = None,
+        records: Tensor | None = None,
+    ) -> None:
+        """Describe the bias of ``rows`` queries whose first one stands at slot ``start``.
+
+        Args:
+            heads: query heads.
+            groups: key/value heads.
+            start: slot of the first query in the key sequence; a 0-d tensor in static graphs.
+            rows: number of queries.
+            dtype: type of the queries; the bias is computed in float32 and cast to it.
+            device: where queries live.
+            key_valid: bool, shape ``(batch, keys)``, False at padding. Shorter than the keys
+                is allowed: later slots count as valid.
+            rule: slopes and offsets of the time-aligned heads; None: there are none.
+            records: float32 ``(batch, columns)`` of ``alignment_tensor``, given with ``rule``.
+        """
+        self._slopes = _slopes_on(heads, device).view(1, groups, heads // groups, 1, 1)
+        self._heads = heads
+        self.start = start
+        self.rows = rows
+        self._dtype = dtype
+        self._device = device
+        self._key_valid = key_valid
+        self._rule, self._records = rule, records
+        self._whole: Tensor | None = None
+
+    def block_rows(self, keys: int) -> int:
+        """Return how many query rows one block may hold for ``keys`` keys."""
+        sized = self._records if self._key_valid is None else self._key_valid
+        batch = 1 if sized is None else sized.shape[0]
+        return max(1, _BLOCK_ELEMENTS // (batch * self._heads * keys))
+
+    def whole(self, keys: int) -> Tensor:
+        """Return the bias of all rows, computed once and shared by all layers."""
+        if self._whole is None or self._whole.shape[-1] != keys:
+            self._whole = self.block(0, self.rows, keys)
+        return self._whole
+
+    def block(self, first: int, last: int, keys: int) -> Tensor:
+        """Return the bias of rows ``first`` to ``last`` (exclusive) over the first ``keys``."""
+        row = torch.arange(first, last, device=self._device) + self.start
+        distance = row[:, None] - torch.arange(keys, device=self._device)[None, :]
+        bias = -self._slopes * distance.clamp(min=0).to(torch.float32).sqrt()
+        if self._rule is not None and self._records is not None:
+            cost, holds = self._rule.cost(self._records, row, keys)
+            shape = (cost.shape[0], *bias.shape[1:])
+            bias = torch.where(holds.reshape(*shape[:4], 1), -cost.reshape(shape), bias)
+        hidden = (distance < 0)[None, None, None]
+        if self._key_valid is not None:
+            hidden = hidden | ~self._padded_valid(keys)[:, None, None, None, :]
+        # A finite minimum, not -inf: rows of pure padding must stay finite, as their keys and
+        # values are multiplied by zero weights later.
+        bias = bias.to(self._dtype).masked_fill(hidden, torch.finfo(self._dtype).min)
+        batch, groups, per_group, rows, _ = bias.shape
+        return bias.reshape(batch, groups, per_group * rows, keys)
+
+    def _padded_valid(self, keys: int) -> Tensor:
+        valid = self._key_valid
+        if valid is None:
+            raise ValueError("no key mask was given")
+        if valid.shape[1] >= keys:
+            return valid[:, :keys]
+        return torch.nn.functional.pad(valid, (0, keys - valid.shape[1]), value=True)

@@ -1,0 +1,118 @@
+"""The decoder layer of Step1 and its parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stepedit_core.models.lm.step1.alibi import AlibiBias
+from stepedit_core.models.lm.step1.configuration import Step1Config
+
+__all__ = ["Step1Attention", "Step1DecoderLayer", "Step1MLP", "Step1RMSNorm"]
+
+
+class Step1RMSNorm(nn.Module):
+    """Scale by the root mean square, measured in float32 (Zhang and Sennrich 2019)."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        """Start with unit gains."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last axis; the factor is cast before it multiplies, as in training."""
+        factor = torch.rsqrt(x.float().pow(2).mean(-1, keepdim=True) + self.eps)
+        return x * factor.to(x.dtype) * self.weight
+
+
+class Step1MLP(nn.Module):
+    """SiLU-gated feed-forward layer."""
+
+    def __init__(self, config: Step1Config) -> None:
+        """Make the three projections."""
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(..., hidden)`` to ``(..., hidden)``."""
+        out: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return out
+
+
+class Step1Attention(nn.Module):
+    """Grouped-query attention; query head ``h`` reads group ``h // (heads / groups)``."""
+
+    def __init__(self, config: Step1Config, layer_idx: int) -> None:
+        """Make the four projections."""
+        super().__init__()
+        self.layer_idx = layer_idx
+        self.groups = config.num_attention_groups
+        self.per_group = config.num_attention_heads // config.num_attention_groups
+        self.head_dim = config.head_dim
+        kv_size = self.groups * self.head_dim
+        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        self.k_proj = nn.Linear(config.hidden_size, kv_size, bias=False)
+        self.v_proj = nn.Linear(config.hidden_size, kv_size, bias=False)
+        self.o_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor, bias: AlibiBias, past_key_values: Any = None) -> Tensor:
+        """Attend from ``(batch, rows, hidden)`` to the cached and the new keys."""
+        batch, rows, _ = x.shape
+        query = self.q_proj(x).view(batch, rows, self.groups, self.per_group, self.head_dim)
+        query = query.permute(0, 2, 3, 1, 4)  # (batch, groups, per_group, rows, head_dim)
+        key = self.k_proj(x).view(batch, rows, self.groups, self.head_dim).transpose(1, 2)
+        value = self.v_proj(x).view(batch, rows, self.groups, self.head_dim).transpose(1, 2)
+        if past_key_values is not None:
+            key, value = past_key_values.update(key, value, self.layer_idx)
+        out = self._attend(query, key, value, bias)
+        out = out.permute(0, 3, 1, 2, 4).reshape(batch, rows, -1)
+        projected: Tensor = self.o_proj(out)
+        return projected
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: AlibiBias) -> Tensor:
+        """Return ``(batch, groups, per_group, rows, head_dim)``, in blocks of rows if long."""
+        rows, keys = query.shape[3], key.shape[2]
+        step = bias.block_rows(keys)
+        if rows <= step:
+            return self._fold(query, key, value, bias.whole(keys))
+        blocks = []
+        for first in range(0, rows, step):
+            last = min(first + step, rows)
+            # Later keys are hidden from these rows: leave them out where the slot is known.
+            seen = min(keys, bias.start + last) if isinstance(bias.start, int) else keys
+            part = bias.block(first, last, seen)
+            blocks.append(
+                self._fold(query[:, :, :, first:last], key[:, :, :seen], value[:, :, :seen], part)
+            )
+        return torch.cat(blocks, dim=3)
+
+    @staticmethod
+    def _fold(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+        batch, groups, per_group, rows, size = query.shape
+        folded = query.reshape(batch, groups, per_group * rows, size)
+        out = F.scaled_dot_product_attention(folded, key, value, attn_mask=bias)
+        return out.view(batch, groups, per_group, rows, size)
+
+
+class Step1DecoderLayer(nn.Module):
+    """One decoder layer: attention and feed-forward, each behind an RMS norm."""
+
+    def __init__(self, config: Step1Config, layer_idx: int) -> None:
+        """Make the two blocks and their norms."""
+        super().__init__()
+        self.input_layernorm = Step1RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.self_attn = Step1Attention(config, layer_idx)
+        self.post_attention_layernorm = Step1RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.mlp = Step1MLP(config)
+
+    def forward(self, x: Tensor, bias: AlibiBias, past_key_values: Any = None) -> Tensor:
+        """Map ``(batch, rows, hidden)`` to the same shape."""
+        x = x + self.self_attn(self.input_layernorm(x), bias, past_key_values)
+        out: Tensor = x + self.mlp(self.post_attention_layernorm(x))
+        return out

@@ -1,0 +1,131 @@
+"""How well codes say a text, by a network that hears phones and a pronouncing dictionary."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stepedit_core.codes import LINGUISTIC_PER_GROUP, SEMANTIC_PER_GROUP, DualCodes
+from stepedit_core.dsp.words import without_tags
+from stepedit_core.errors import CheckpointError
+from stepedit_core.models.checkpoint.weights import load_into, read_state_dict
+from stepedit_core.models.reader.network import BLANK, PhoneNetwork, phones_loss
+from stepedit_core.models.text.numerals import spell_numerals
+from stepedit_core.models.text.pronunciations import PHONES, WORD
+
+if TYPE_CHECKING:
+    from stepedit_core.models.text.pronunciations import Pronunciations
+
+__all__ = ["READER", "PhoneReader", "phones_of"]
+
+READER = "reader.safetensors"
+"""Name of the file in a model folder."""
+ANYTHING = BLANK + 1
+"""Class of whatever a frame sounds like most, for words that nobody can spell."""
+_RUN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_LATIN = re.compile(r"[A-Za-z]")
+_FEWEST = 5
+"""Phones for each unknown word below which too little of a text is known."""
+
+
+def phones_of(
+    text: str, pronunciations: Pronunciations, unknown: int | None = None
+) -> list[int] | None:
+    """Return the phones of a text as indices of ``PHONES``, or None if a word is not known.
+
+    Args:
+        text: tags in brackets are left out, numerals read in English.
+        pronunciations: dictionary.
+        unknown: what to write for a word in Latin letters that it lacks; None: give up.
+    """
+    spelled: list[int] = []
+    for match in _RUN.finditer(spell_numerals(without_tags(text))):
+        phones = pronunciations.phones(match[0]) if WORD.fullmatch(match[0]) else None
+        if phones is not None:
+            spelled += [PHONES.index(phone) for phone in phones]
+        elif unknown is not None and _LATIN.search(match[0]):
+            spelled.append(unknown)
+        else:
+            return None
+    return spelled or None
+
+
+class PhoneReader:
+    """Reads codes as phones.
+
+    Args:
+        network: hears phones in codes.
+        pronunciations: dictionary of the model.
+    """
+
+    def __init__(self, network: PhoneNetwork, pronunciations: Pronunciations) -> None:
+        self.network, self.pronunciations = network.eval(), pronunciations
+
+    @classmethod
+    def load(cls, folder: Path, pronunciations: Pronunciations | None) -> PhoneReader | None:
+        """Return the reader of a model folder; None if it has none, or no dictionary.
+
+        Raises:
+            CheckpointError: if the file is damaged or holds something else.
+        """
+        path = folder / READER
+        if pronunciations is None or not path.is_file():
+            return None
+        weights = read_state_dict(path)
+        try:
+            network = PhoneNetwork.shaped_as(weights)
+        except (KeyError, IndexError, ValueError) as error:
+            raise CheckpointError(f"{path}: holds no phone reader (lacks {error})") from error
+        load_into(network, weights, file=path)
+        return cls(network, pronunciations)
+
+    def reads(self, text: str) -> bool:
+        """Return whether a text can be read at all: words that the dictionary has, most of it."""
+        return self._phones(text) is not None
+
+    def _phones(self, text: str) -> list[int] | None:
+        """Return what is to be heard, or None where too little of it is known."""
+        phones = phones_of(text, self.pronunciations, ANYTHING)
+        is_known = phones is not None and phones.count(ANYTHING) <= len(phones) / _FEWEST
+        return phones if is_known else None
+
+    @torch.inference_mode()
+    def hear(self, codes: DualCodes) -> Tensor:
+        """Return log probabilities of phones and blank, float32 ``(1, 6 * groups, 40)``."""
+        groups = codes.groups
+        linguistic, semantic = (
+            torch.from_numpy(stream[: per * groups].astype(np.int64))[None]
+            for stream, per in (
+                (codes.linguistic, LINGUISTIC_PER_GROUP),
+                (codes.semantic, SEMANTIC_PER_GROUP),
+            )
+        )
+        heard: Tensor = self.network(linguistic, semantic, torch.tensor([groups]))
+        return heard
+
+    @torch.inference_mode()
+    def score(self, codes: DualCodes, text: str) -> float | None:
+        """Return how well codes say a text, 0 at best; None where the text cannot be read.
+
+        The log probability of the text's phones, once each and in order, for each of them
+        (`phones_loss`); minus infinity where there is no room for them. For a word that the
+        dictionary lacks, frames count as what is heard there most clearly, whatever that is:
+        the wildcard of Cai et al. 2022, "W-CTC", with that class in place of all of them together.
+
+        Args:
+            codes: of any length.
+            text: the words.
+        """
+        phones = self._phones(text)
+        if phones is None or not codes.groups:
+            return None
+        heard = self.hear(codes)
+        heard = torch.cat([heard, heard.amax(-1, keepdim=True)], dim=-1)
+        groups, count = torch.tensor([codes.groups]), torch.tensor([len(phones)])
+        loss = phones_loss(heard, groups, torch.tensor(phones), count)
+        return -float(loss) / len(phones)

@@ -1,0 +1,1 @@
+"""Audio to codes: preprocessing, linguistic and semantic tokenizers."""

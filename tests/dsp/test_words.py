@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+
+from stepedit_core.dsp.words import (
+    nominal_seconds,
+    normalised,
+    read_seconds,
+    split_words,
+    without_tags,
+)
+from stepedit_core.recordings import packaged, packaged_speech
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Don't stop, now!", ["Don't", "stop", "now"]),
+        ("今天真累 OK。", ["今", "天", "真", "累", "OK"]),
+        ("我想guo4过guo1儿", ["我", "想", "guo4", "过", "guo1", "儿"]),
+        ("Well [clears throat] then", ["Well", "then"]),
+        ("안녕 하세요", ["안", "녕", "하", "세", "요"]),
+        ("Привет, мир", ["Привет", "мир"]),
+        ("in 1945", ["in", "1945"]),
+        ("... [laugh] !", []),
+    ],
+)
+def test_words_are_split_without_punctuation_and_tags(text: str, words: list[str]) -> None:
+    found = split_words(text)
+    assert [word.text for word in found] == words
+    assert all(text[word.start : word.end] == word.text for word in found)
+
+
+@pytest.mark.parametrize(
+    ("word", "syllables"),
+    [("cat", 1), ("typography", 4), ("device", 2), ("needed", 2), ("walked", 1), ("table", 2)],
+)
+def test_english_syllables(word: str, syllables: int) -> None:
+    assert nominal_seconds(word) == pytest.approx(syllables / 6.19)
+
+
+def test_scripts_have_rates_of_their_own() -> None:
+    assert nominal_seconds("今天") == pytest.approx(2 / 5.18)
+    assert nominal_seconds("きょう") == pytest.approx(2 / 7.84)
+    assert nominal_seconds("guo4") == pytest.approx(1 / 5.18)
+    assert nominal_seconds("नमस्ते") > 0.2
+
+
+def test_nominal_durations_are_near_real_ones() -> None:
+    for name in packaged():
+        speech = packaged_speech(name)
+        ratio = speech.seconds / nominal_seconds(speech.transcript or "")
+        assert 0.8 < ratio < 2.6, name
+
+
+def test_reading_takes_time_for_letters_and_pauses() -> None:
+    assert read_seconds("strengths") > read_seconds("oh") + 0.2
+    told = "Again, you see what [sigh] I mean."
+    assert read_seconds(told) == pytest.approx(
+        read_seconds("again you see what i mean") + 0.18, abs=1e-9
+    )
+    assert read_seconds("今天") - read_seconds("天") == pytest.approx(1 / 5.18)
+    assert read_seconds("... [laugh]") == 0.0
+    for name in packaged():
+        speech = packaged_speech(name)
+        ratio = speech.seconds / read_seconds(speech.transcript or "")
+        assert 0.7 < ratio < 1.7, (name, ratio)
+
+
+def test_tags_are_taken_out_with_their_blanks() -> None:
+    assert without_tags("Again [sigh], you see. [laugh]") == "Again, you see."
+    assert without_tags("今天累 [sigh]，休息") == "今天累，休息"
+
+
+def test_spellings_are_brought_together() -> None:
+    assert normalised("Don’t") == normalised("don't")
+    assert normalised("ＯＫ") == "ok"

@@ -1,0 +1,97 @@
+"""The choice among several answers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from stepedit_core import Edit, Engine, Prompt, SamplingConfig, Utterance
+from stepedit_core.codes import DualCodes
+from stepedit_core.engine import GenerateRequest
+from stepedit_core.llm_route.planning import request_for
+from stepedit_core.models.checkpoint.load import EngineParts
+from stepedit_core.models.lm.best_of_n import answer_by_choice
+from stepedit_core.models.lm.generate_codes import answer_requests
+from stepedit_core.models.reader import PhoneReader
+from stepedit_core.models.text.pronunciations import Pronunciations
+from stepedit_core.recordings import packaged_speech
+from tests.models.clear_reader import ClearNetwork, write_dictionary
+from tests.models.tiny_checkpoint import write_engine
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Pronunciations:
+    return write_dictionary(tmp_path_factory.mktemp("words"), "bee B IY\nsea S IY\n")
+
+
+class Say(Edit):
+    """Say other words."""
+
+    text: str
+    """Which."""
+
+    def prompt(self, utterance: Utterance) -> Prompt:
+        return Prompt.clone(utterance.transcript or "", self.text)
+
+    def transcript_after(self, utterance: Utterance) -> str:
+        return self.text
+
+    def length_ratio(self, utterance: Utterance) -> float:
+        return 0.3
+
+
+class Preferring(PhoneReader):
+    """A fake: prefers answers whose codes are high."""
+
+    def score(self, codes: DualCodes, text: str) -> float | None:
+        return float(codes.linguistic.mean())
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    folder = write_engine(tmp_path_factory.mktemp("engine"))
+    return Engine.load(folder, sampling=SamplingConfig(max_length=400, max_growth=1.0))
+
+
+@pytest.fixture(scope="module")
+def parts(engine: Engine, words: Pronunciations) -> EngineParts:
+    return dataclasses.replace(engine.parts, reader=Preferring(ClearNetwork(), words))
+
+
+def asked(engine: Engine, text: str, seed: int) -> GenerateRequest:
+    speech = packaged_speech("office")
+    (codes,) = engine.encode([speech])
+    return request_for(Say(text=text), speech, codes, seed)
+
+
+def level(codes: DualCodes) -> float:
+    return float(codes.linguistic.mean())
+
+
+def test_of_several_answers_the_one_that_reads_best_is_kept(
+    engine: Engine, parts: EngineParts
+) -> None:
+    known, unknown = asked(engine, "bee sea", 5), asked(engine, "bee 42", 5)
+    assert known.words == "bee sea"
+    one = engine.config.sampling
+    many = one.model_copy(update={"candidates": 4})
+    plain = answer_requests(parts, one, [known, unknown])
+    chosen = answer_by_choice(parts, many, [known, unknown])
+    assert chosen[1] == plain[1]  # nobody could choose
+    more = [answer_by_choice(parts, many, [asked(engine, "bee sea", s)])[0] for s in range(4)]
+    first = [answer_requests(parts, one, [asked(engine, "bee sea", s)])[0] for s in range(4)]
+    gains = [level(a) - level(b) for a, b in zip(more, first, strict=True)]
+    assert min(gains) >= 0 and max(gains) > 0
+    # Alone or in a batch, and again: the same.
+    assert answer_by_choice(parts, many, [known]) == [chosen[0]]
+    assert chosen[0].origin is not None
+
+
+def test_without_a_reader_or_a_wish_one_answer_is_drawn(engine: Engine, parts: EngineParts) -> None:
+    request = asked(engine, "bee sea", 5)
+    one = engine.config.sampling
+    (plain,) = answer_requests(engine.parts, one, [request])
+    many = one.model_copy(update={"candidates": 4})
+    assert answer_by_choice(engine.parts, many, [request]) == [plain]
+    assert answer_by_choice(parts, one, [request]) == [plain]
