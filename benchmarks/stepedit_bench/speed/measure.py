@@ -116,7 +116,7 @@ def _encoder(sizes: Sizes, settings: Settings) -> Iterator[Measurement]:
 
 def _plain_generate(model: Step1ForCausalLM, ids: torch.Tensor, new_tokens: int) -> object:
     """Generate with transformers: eager mode, dynamic cache, sampling."""
-    return model.generate(  # type: ignore[misc]
+    return model.generate(  # type: ignore[misc,unused-ignore]
         ids,
         attention_mask=torch.ones_like(ids),
         max_new_tokens=new_tokens,

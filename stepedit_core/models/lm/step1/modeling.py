@@ -151,7 +151,7 @@ class Step1Model(Step1PreTrainedModel, StackParts):  # type: ignore[misc,no-unty
         states[-1] = x = self.norm(x)
         output = BaseModelOutputWithPast(
             last_hidden_state=x,
-            past_key_values=past_key_values if use_cache else None,
+            past_key_values=past_key_values if use_cache else None,  # type: ignore[call-arg,unused-ignore]
             hidden_states=tuple(states) if output_hidden_states else None,
         )
         return output.to_tuple() if return_dict is False else output
@@ -251,7 +251,7 @@ class Step1ForCausalLM(Step1PreTrainedModel, GenerationMixin):  # type: ignore[m
         output = CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,
+            past_key_values=outputs.past_key_values,  # type: ignore[call-arg,unused-ignore]
             hidden_states=outputs.hidden_states,
         )
         return output.to_tuple() if return_dict is False else output
