@@ -14,12 +14,13 @@ from stepedit_core.registry.moved import follow_moves
 if TYPE_CHECKING:
     from stepedit_core.chain.chain import Chain
     from stepedit_core.chain.notation import AnyEdit, edit_from_data, format_edit, parse_edit
-    from stepedit_core.chain.result import ChainResult, Step
-    from stepedit_core.codes import DualCodes
-    from stepedit_core.config import EngineConfig, SamplingConfig
+    from stepedit_core.chain.result import Step
+    from stepedit_core.chain.running import ChainResult
+    from stepedit_core.codes import DualCodes, FreeGroups
+    from stepedit_core.config import EngineConfig, GenerationPolicy, SamplingConfig
     from stepedit_core.dsp.splicing import Patch, splice
-    from stepedit_core.edit import Edit, Insertion, Outcome, Rendered, Route
-    from stepedit_core.engine import FreeGroups, GenerateRequest, SpeechEngine
+    from stepedit_core.edit import Edit, Outcome, Rendered, Route
+    from stepedit_core.engine import DecodeRequest, GenerateRequest, SpeechEngine
     from stepedit_core.errors import StepeditError
     from stepedit_core.hookspecs import hookimpl
     from stepedit_core.models.engine import Engine
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         PairJob,
         Rejected,
     )
+    from stepedit_core.plan import Insertion, Plan, conditioning_label
     from stepedit_core.prompt import Prompt, Slot
     from stepedit_core.registry.registry import (
         Registry,
@@ -52,6 +54,7 @@ __all__ = [
     "ChainResult",
     "CorpusItem",
     "CorpusReader",
+    "DecodeRequest",
     "DualCodes",
     "Edit",
     "EditPair",
@@ -59,6 +62,7 @@ __all__ = [
     "EngineConfig",
     "FreeGroups",
     "GenerateRequest",
+    "GenerationPolicy",
     "Insertion",
     "Judge",
     "MarginScorer",
@@ -67,6 +71,7 @@ __all__ = [
     "PairBuilder",
     "PairJob",
     "Patch",
+    "Plan",
     "Prepared",
     "Prompt",
     "Registry",
@@ -83,6 +88,7 @@ __all__ = [
     "StepeditError",
     "Utterance",
     "Verdict",
+    "conditioning_label",
     "edit_from_data",
     "format_edit",
     "get_edit",
@@ -101,12 +107,13 @@ follow_moves()
 _HOMES = {
     "chain.chain": ("Chain",),
     "chain.notation": ("AnyEdit", "edit_from_data", "format_edit", "parse_edit"),
-    "chain.result": ("ChainResult", "Step"),
-    "codes": ("DualCodes",),
-    "config": ("EngineConfig", "SamplingConfig"),
+    "chain.result": ("Step",),
+    "chain.running": ("ChainResult",),
+    "codes": ("DualCodes", "FreeGroups"),
+    "config": ("EngineConfig", "GenerationPolicy", "SamplingConfig"),
     "dsp.splicing": ("Patch", "splice"),
-    "edit": ("Edit", "Insertion", "Outcome", "Rendered", "Route"),
-    "engine": ("FreeGroups", "GenerateRequest", "SpeechEngine"),
+    "edit": ("Edit", "Outcome", "Rendered", "Route"),
+    "engine": ("DecodeRequest", "GenerateRequest", "SpeechEngine"),
     "errors": ("StepeditError",),
     "hookspecs": ("hookimpl",),
     "models.engine": ("Engine",),
@@ -120,6 +127,7 @@ _HOMES = {
         "PairJob",
         "Rejected",
     ),
+    "plan": ("Insertion", "Plan", "conditioning_label"),
     "prompt": ("Prompt", "Slot"),
     "registry.registry": ("Registry", "get_edit", "get_registry", "load_engine", "register"),
     "scoring": ("Case", "Judge", "Measures", "Prepared", "Score", "Scorer", "Verdict"),

@@ -6,8 +6,9 @@ import dataclasses
 import hashlib
 import os
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +16,6 @@ import soundfile as sf
 
 from stepedit_core.atomic import replace_file
 from stepedit_core.errors import AudioError, StepeditError
-
-if TYPE_CHECKING:
-    from stepedit_core.decoded import Decoded
 
 __all__ = ["MAX_SECONDS", "MIN_SECONDS", "Span", "Utterance"]
 
@@ -58,7 +56,6 @@ class Utterance:
         language: BCP 47 tag such as ``en`` or ``zh``, or None.
         channels: channels of the file that the samples were mixed down from.
         subtype: soundfile subtype of that file (``PCM_16``, ``FLOAT`` ...), reused on writing.
-        decoded: what an engine made the samples from; it goes when they are changed.
     """
 
     samples: FloatArray
@@ -67,7 +64,6 @@ class Utterance:
     language: str | None = None
     channels: int = field(default=1, kw_only=True)
     subtype: str | None = field(default=None, kw_only=True)
-    decoded: Decoded | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Freeze a float32 copy of the samples; refuse what is not mono, finite speech."""
@@ -122,15 +118,13 @@ class Utterance:
         """Duration in seconds."""
         return len(self.samples) / self.sample_rate
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the samples and their rate, in hexadecimal."""
         return hashlib.sha256(self.samples.tobytes() + str(self.sample_rate).encode()).hexdigest()
 
     def replace(self, **changes: object) -> Utterance:
         """Return a copy with some attributes changed."""
-        if "samples" in changes or "sample_rate" in changes:
-            changes.setdefault("decoded", None)
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
     def slice(self, span: Span | tuple[float, float]) -> Utterance:

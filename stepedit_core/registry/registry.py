@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from stepedit_core.edit import Edit
@@ -101,14 +101,22 @@ class Registry(PluginLoader):
         """Return the class of an edit; raises as ``edit_info`` does."""
         return self.edit_info(name).edit_class
 
+    def info(self, name: str) -> PluginInfo:
+        """Return what is known of a plugin by its registered name."""
+        return self._infos.get(name, PluginInfo(name))
+
+    def owners(self, edits: Iterable[type[Edit] | Edit]) -> Mapping[type[Edit], PluginInfo]:
+        """Return the plugin that brings each edit's class; an unregistered one is ``(local)``."""
+        known = {
+            info.edit_class: info.plugin for infos in self._all_edits().values() for info in infos
+        }
+        classes = {edit if isinstance(edit, type) else type(edit) for edit in edits}
+        return {one: known.get(one) or PluginInfo(one.__module__) for one in classes}
+
     def origin(self, edit: type[Edit] | Edit) -> PluginInfo:
         """Return the plugin that brings an edit; an unregistered class is ``(local)``."""
-        edit_class = edit if isinstance(edit, type) else type(edit)
-        for infos in self._all_edits().values():
-            for info in infos:
-                if info.edit_class is edit_class:
-                    return info.plugin
-        return PluginInfo(edit_class.__module__)
+        (owner,) = self.owners([edit]).values()
+        return owner
 
     def one(self, hook: str, what: str, pick: str | None = None, **arguments: Any) -> Any:
         """Return the only answer to a hook of which exactly one plugin may answer.

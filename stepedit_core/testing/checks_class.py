@@ -55,7 +55,9 @@ def is_described(subject: Subject) -> None:
 
 def offers_a_route(subject: Subject) -> None:
     """Check that the class can be carried out, and that each sample request can be."""
-    require(subject.edit_class.routes(), f"{subject.name}: define prompt(), render() or both")
+    require(
+        subject.edit_class.routes(), f"{subject.name}: define prompt(), render(), both, or expand()"
+    )
     for edit, _ in subject.samples:
         problems = [edit.route_problem(route) for route in ("llm", "dsp")]
         require(None in problems, f"{edit}: no route at all: {problems}")

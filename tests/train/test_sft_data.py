@@ -24,7 +24,7 @@ from stepedit_train.sft.watching import SaveByClock, free_run_figures, spread
 
 from stepedit_core.engine import FreeGroups
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.lm.generation import Generated, TokenLayout
+from stepedit_core.models.lm.session import Generated, TokenLayout
 from stepedit_core.models.lm.step1 import Alignment
 from stepedit_core.models.text.bytes import ByteTokenizer
 from stepedit_core.registry.registry import Registry

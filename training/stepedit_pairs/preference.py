@@ -21,7 +21,7 @@ from stepedit_core.chain.notation import edit_from_data
 from stepedit_core.edit import Edit
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import StepeditError
-from stepedit_core.llm_route.planning import apply_by_llm
+from stepedit_core.llm_route.carrying_out import apply_by_llm
 from stepedit_core.utterance import Utterance
 from stepedit_pairs.jsonl import parse_codes
 from stepedit_pairs.settings import RunSettings, job_rng

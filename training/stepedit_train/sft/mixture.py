@@ -35,7 +35,7 @@ class Source(Settings):
     """How often its rows are seen in an epoch: 0.5 takes half of them, 2 takes each twice."""
     confined: bool = False
     """Copy all but what was put in (``details.at`` of the rows), as engines do that keep the
-    rest: ``SamplingConfig.keep_rest``."""
+    rest: ``GenerationPolicy.regenerate="insertions"``."""
 
 
 @dataclass(frozen=True)

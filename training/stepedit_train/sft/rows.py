@@ -14,16 +14,15 @@ import pyarrow.parquet as pq
 import soundfile as sf
 
 from stepedit_core.chain.notation import edit_from_data
-from stepedit_core.codes import GROUP_SECONDS, GROUP_SIZE, DualCodes
-from stepedit_core.dsp.splicing import splice_codes
-from stepedit_core.edit import Edit, Insertion
-from stepedit_core.engine import FreeGroups
+from stepedit_core.codes import GROUP_SECONDS, GROUP_SIZE, DualCodes, FreeGroups, splice_codes
+from stepedit_core.edit import Edit
 from stepedit_core.errors import EngineError, StepeditError
 from stepedit_core.llm_route.planning import inserted_groups, request_for
 from stepedit_core.models.lm.chat import PromptEncoding, parse_audio_string
 from stepedit_core.models.lm.framing import aligned_prompt
 from stepedit_core.models.lm.step1 import Alignment
 from stepedit_core.models.text.base import TextTokenizer
+from stepedit_core.plan import Insertion
 from stepedit_core.utterance import Utterance
 from stepedit_train.sft.timing import on_the_sources_clock
 
@@ -81,7 +80,7 @@ def _problem(row: Mapping[str, Any], edit: Edit) -> str | None:
         return f"{edit.name} has no llm route for these parameters"
     if not row["source_codes"] or not row["target_codes"]:
         return "the row has no codes (build the pairs with --engine)"
-    if "llm" in edit.transcript_routes and not (row["source_text"] or "").strip():
+    if edit.needs_transcript("llm") and not (row["source_text"] or "").strip():
         return f"{edit.name} needs a transcript"
     return None
 
@@ -96,7 +95,7 @@ def example_of(
     """Return a row as ids, or why it is left out.
 
     The prompt and its alignment are made by the code that inference uses, from the edit's own
-    ``prompt``, ``length_ratio`` and ``free_spans``.
+    ``prompt`` and ``plan``.
 
     Args:
         row: with the columns of a pair shard.
