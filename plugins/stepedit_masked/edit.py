@@ -74,6 +74,8 @@ class Masked(Edit):
         problem = span_problem(self.spans, utterance.seconds)
         if problem:
             return problem
+        if self.inner.is_composite():
+            return f"{self.inner.name} stands for a chain of edits; confine each of these instead"
         if self.inner.transcript_after(utterance) != utterance.transcript:
             return (
                 f"{self.inner.name} changes the words and so works on the whole utterance; "
