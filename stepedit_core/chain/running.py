@@ -16,7 +16,7 @@ from stepedit_core.chain.result import (
     RouteChoice,
     Step,
 )
-from stepedit_core.chain.validation import Ready, Unrolled, check_arguments, look_ahead
+from stepedit_core.chain.validation import Ready, Unrolled, look_ahead
 from stepedit_core.codes import DualCodes
 from stepedit_core.edit import Edit, Outcome, Rendered, Route
 from stepedit_core.engine import SpeechEngine
@@ -154,12 +154,12 @@ def run(
         InvalidChainError: before anything runs, if a step cannot work.
         EditError: if a step fails while it runs; it carries the finished steps.
     """
-    check_arguments(start.utterance, engine, route, carry)
     hooks = registry or get_registry()
-    ready = look_ahead(chain, start.utterance, engine, route=route, first=len(start.steps) + 1)
+    source, first = start.utterance, len(start.steps) + 1
+    ready = look_ahead(chain, source, engine, route=route, carry=carry, first=first)
     owners = hooks.owners(step.edit for step in ready)
     running = _Run(hooks, owners, engine, route, carry, start.seed)
-    steps = _run_steps(running, ready, start.utterance, start.steps, on_step)
+    steps = _run_steps(running, ready, source, start.steps, on_step)
     result = ChainResult(start.source, steps, start.seed, engine)
     hooks.hook.stepedit_chain_finished(result=result)
     return result

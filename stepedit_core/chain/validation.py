@@ -101,6 +101,7 @@ def look_ahead(
     engine: SpeechEngine | None,
     *,
     route: RouteChoice = "auto",
+    carry: Carry = DEFAULT_CARRY,
     first: int = 1,
     depth: int = 0,
 ) -> list[Ready]:
@@ -114,13 +115,14 @@ def look_ahead(
         utterance: what it will receive.
         engine: what it will run on.
         route: one for all steps, or ``auto``.
+        carry: what its steps will hand to each other.
         first: number of the first step, for messages.
         depth: of composites around it.
 
     Raises:
         InvalidChainError: naming the first step that cannot work, why, and the cure.
     """
-    check_arguments(utterance, engine, route)
+    check_arguments(utterance, engine, route, carry)
     trouble = utterance.problem()
     if trouble:
         raise InvalidChainError(trouble)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stepedit_core.plan import Insertion, Plan
@@ -86,9 +87,17 @@ def defines(edit: Edit, name: str) -> bool:
     return _definer(type(edit), name) is not OldHooks
 
 
+@cache
+def _defines_any(edit_class: type) -> bool:
+    """Return whether a class or an ancestor of it defines an old hook."""
+    return any(_definer(edit_class, name) is not OldHooks for name in OLD_HOOKS)
+
+
 def plan_of_old_hooks(edit: Edit, utterance: Utterance) -> dict[str, Any]:
     """Return the fields of a plan that an edit's old hooks say."""
     said: dict[str, Any] = {}
+    if not _defines_any(type(edit)):
+        return said
     if defines(edit, "known_duration"):
         said["length_is_exact"] = bool(edit.known_duration)
     if defines(edit, "even_pace"):

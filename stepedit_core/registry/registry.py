@@ -39,6 +39,9 @@ __all__ = [
 class Registry(PluginLoader):
     """All plugins known to this process, and what they bring."""
 
+    _owners: Mapping[type[Edit], PluginInfo] = {}
+    _owners_of: Mapping[str, PluginInfo] = {}
+
     def plugins(self) -> list[PluginInfo]:
         """Return all plugins, sorted by name, the broken ones with their errors."""
         self._answers("stepedit_edits")
@@ -107,11 +110,16 @@ class Registry(PluginLoader):
 
     def owners(self, edits: Iterable[type[Edit] | Edit]) -> Mapping[type[Edit], PluginInfo]:
         """Return the plugin that brings each edit's class; an unregistered one is ``(local)``."""
-        known = {
-            info.edit_class: info.plugin for infos in self._all_edits().values() for info in infos
-        }
         classes = {edit if isinstance(edit, type) else type(edit) for edit in edits}
-        return {one: known.get(one) or PluginInfo(one.__module__) for one in classes}
+        loaded = dict(self._infos)
+        if loaded != self._owners_of or not classes <= self._owners.keys():
+            self._owners = {
+                info.edit_class: info.plugin
+                for infos in self._all_edits().values()
+                for info in infos
+            }
+            self._owners_of = dict(self._infos)
+        return {one: self._owners.get(one) or PluginInfo(one.__module__) for one in classes}
 
     def origin(self, edit: type[Edit] | Edit) -> PluginInfo:
         """Return the plugin that brings an edit; an unregistered class is ``(local)``."""
