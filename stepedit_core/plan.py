@@ -142,9 +142,9 @@ class ForeseenUtterance(Utterance):
     def _unheard(self, *arguments: object) -> NoReturn:
         raise NotHeardYet("the sound of a later step is not known before the chain runs")
 
-    samples = property(_unheard)  # type: ignore[assignment]
-    seconds = property(_unheard)  # type: ignore[assignment]
-    digest = property(_unheard)  # type: ignore[assignment]
+    samples = property(_unheard)
+    seconds = property(_unheard)
+    digest = property(_unheard)
     slice = resample = write = _unheard  # type: ignore[assignment]
     __eq__ = object.__eq__
     __hash__ = object.__hash__

@@ -9,6 +9,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
+from stepedit_masked import Masked
 
 from stepedit_core import (
     Chain,
@@ -29,6 +30,7 @@ from stepedit_core.codes import DualCodes
 from stepedit_core.errors import AudioError, BudgetError, EngineError, RouteError
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.llm_route.source_map import SourceMap
+from stepedit_core.models.checkpoint.routes import RouteTable
 from stepedit_core.models.decoder.streaming import StreamDecoder
 from stepedit_core.models.lm.framing import codes_of, prompt_ids
 from stepedit_core.models.lm.session import Generated
@@ -371,3 +373,12 @@ def test_the_recorded_ids_come_out_of_the_whole_engine(name: str) -> None:
 def test_what_is_confined_to_spans_is_not_streamed(engine: Engine, speech: Utterance) -> None:
     with pytest.raises(RouteError, match=r"confined to spans cannot be streamed"):
         next(engine.stream(speech, BrighterInside(start=0.3, end=0.9)))
+
+
+def test_an_engine_knows_what_its_files_list(engine: Engine) -> None:
+    assert engine.parts.taught is None and engine.knows(Brighter())
+    parts = replace(engine.parts, routes=RouteTable({"bell": "llm", "masked": "dsp"}))
+    taught = Engine(parts, engine.config)
+    assert taught.knows(Bell(at=0.1)) and not taught.knows(Brighter())
+    assert taught.knows(Masked(inner=Bell(at=0.1), spans=((0.1, 0.5),)))
+    assert not taught.knows(Masked(inner=Brighter(), spans=((0.1, 0.5),)))
