@@ -12,6 +12,14 @@ from typing import TYPE_CHECKING, Any
 from stepedit_core.registry.moved import follow_moves
 
 if TYPE_CHECKING:
+    from stepedit_core.alignment import (
+        Aligner,
+        Alignment,
+        Recogniser,
+        Sentence,
+        TimedWord,
+        Transcription,
+    )
     from stepedit_core.chain.chain import Chain
     from stepedit_core.chain.notation import AnyEdit, edit_from_data, format_edit, parse_edit
     from stepedit_core.chain.result import ChainResult, Step
@@ -20,7 +28,12 @@ if TYPE_CHECKING:
     from stepedit_core.dsp.splicing import Patch, splice
     from stepedit_core.edit import Edit, Insertion, Outcome, Rendered, Route
     from stepedit_core.engine import FreeGroups, GenerateRequest, SpeechEngine
-    from stepedit_core.errors import StepeditError
+    from stepedit_core.errors import (
+        AlignmentError,
+        AudioError,
+        MissingDependencyError,
+        StepeditError,
+    )
     from stepedit_core.hookspecs import hookimpl
     from stepedit_core.models.engine import Engine
     from stepedit_core.pairs import (
@@ -34,6 +47,7 @@ if TYPE_CHECKING:
         Rejected,
     )
     from stepedit_core.prompt import Prompt, Slot
+    from stepedit_core.recording.hearing import align, transcribe
     from stepedit_core.registry.registry import (
         Registry,
         get_edit,
@@ -45,7 +59,11 @@ if TYPE_CHECKING:
     from stepedit_core.utterance import Span, Utterance
 
 __all__ = [
+    "Aligner",
+    "Alignment",
+    "AlignmentError",
     "AnyEdit",
+    "AudioError",
     "BuildContext",
     "Case",
     "Chain",
@@ -63,12 +81,14 @@ __all__ = [
     "Judge",
     "MarginScorer",
     "Measures",
+    "MissingDependencyError",
     "Outcome",
     "PairBuilder",
     "PairJob",
     "Patch",
     "Prepared",
     "Prompt",
+    "Recogniser",
     "Registry",
     "Rejected",
     "Rendered",
@@ -76,13 +96,17 @@ __all__ = [
     "SamplingConfig",
     "Score",
     "Scorer",
+    "Sentence",
     "Slot",
     "Span",
     "SpeechEngine",
     "Step",
     "StepeditError",
+    "TimedWord",
+    "Transcription",
     "Utterance",
     "Verdict",
+    "align",
     "edit_from_data",
     "format_edit",
     "get_edit",
@@ -92,6 +116,7 @@ __all__ = [
     "parse_edit",
     "register",
     "splice",
+    "transcribe",
 ]
 
 __version__ = "0.1.0"
@@ -99,6 +124,7 @@ __version__ = "0.1.0"
 follow_moves()
 
 _HOMES = {
+    "alignment": ("Aligner", "Alignment", "Recogniser", "Sentence", "TimedWord", "Transcription"),
     "chain.chain": ("Chain",),
     "chain.notation": ("AnyEdit", "edit_from_data", "format_edit", "parse_edit"),
     "chain.result": ("ChainResult", "Step"),
@@ -107,7 +133,8 @@ _HOMES = {
     "dsp.splicing": ("Patch", "splice"),
     "edit": ("Edit", "Insertion", "Outcome", "Rendered", "Route"),
     "engine": ("FreeGroups", "GenerateRequest", "SpeechEngine"),
-    "errors": ("StepeditError",),
+    "errors": ("AlignmentError", "AudioError", "MissingDependencyError", "StepeditError"),
+    "recording.hearing": ("align", "transcribe"),
     "hookspecs": ("hookimpl",),
     "models.engine": ("Engine",),
     "pairs": (

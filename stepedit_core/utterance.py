@@ -17,6 +17,7 @@ from stepedit_core.atomic import replace_file
 from stepedit_core.errors import AudioError, StepeditError
 
 if TYPE_CHECKING:
+    from stepedit_core.alignment import Alignment
     from stepedit_core.decoded import Decoded
 
 __all__ = ["MAX_SECONDS", "MIN_SECONDS", "Span", "Utterance"]
@@ -59,6 +60,7 @@ class Utterance:
         channels: channels of the file that the samples were mixed down from.
         subtype: soundfile subtype of that file (``PCM_16``, ``FLOAT`` ...), reused on writing.
         decoded: what an engine made the samples from; it goes when they are changed.
+        alignment: when each word is said; it goes when the samples or the words are changed.
     """
 
     samples: FloatArray
@@ -68,6 +70,7 @@ class Utterance:
     channels: int = field(default=1, kw_only=True)
     subtype: str | None = field(default=None, kw_only=True)
     decoded: Decoded | None = field(default=None, kw_only=True)
+    alignment: Alignment | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Freeze a float32 copy of the samples; refuse what is not mono, finite speech."""
@@ -131,6 +134,8 @@ class Utterance:
         """Return a copy with some attributes changed."""
         if "samples" in changes or "sample_rate" in changes:
             changes.setdefault("decoded", None)
+        if {"samples", "sample_rate", "transcript"} & changes.keys():
+            changes.setdefault("alignment", None)
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
     def slice(self, span: Span | tuple[float, float]) -> Utterance:
@@ -145,7 +150,7 @@ class Utterance:
         import soxr
 
         samples = soxr.resample(self.samples, self.sample_rate, sample_rate, quality="VHQ")
-        return self.replace(samples=samples, sample_rate=sample_rate)
+        return self.replace(samples=samples, sample_rate=sample_rate, alignment=self.alignment)
 
     def problem(self) -> str | None:
         """Say why no edit can work on this utterance, or return None."""

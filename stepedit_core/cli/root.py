@@ -28,6 +28,8 @@ _COMMANDS = {
     "doctor": ("doctor", "Say what works on this machine, and what to install for the rest."),
     "new": ("new", "Scaffold a plugin: package, tests, README."),
     "check": ("check", "Run the contract kit on a plugin."),
+    "align": ("listening", "Write when each word of a recording is said."),
+    "transcribe": ("listening", "Write the words of a recording."),
     "encode": ("codes", "Write the dual codes of a recording."),
     "decode": ("codes", "Turn dual codes back into audio."),
 }
