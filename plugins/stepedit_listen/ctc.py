@@ -169,7 +169,7 @@ def viterbi(scores: FloatArray, phones: IntArray, blank: int) -> tuple[IntArray,
     path = np.empty(frames, dtype=np.int64)
     for t in range(frames - 1, -1, -1):
         path[t] = state
-        state -= back[t, state]
+        state -= int(back[t, state])
     spikes = np.zeros(count, dtype=np.int64)
     sure = np.full(count, _NEVER, dtype=np.float32)
     for t in np.flatnonzero(path % 2):
