@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Sentence,
         TimedWord,
         Transcription,
+        find_phrase,
     )
     from stepedit_core.chain.chain import Chain
     from stepedit_core.chain.notation import AnyEdit, edit_from_data, format_edit, parse_edit
@@ -108,6 +109,7 @@ __all__ = [
     "Verdict",
     "align",
     "edit_from_data",
+    "find_phrase",
     "format_edit",
     "get_edit",
     "get_registry",
@@ -124,7 +126,15 @@ __version__ = "0.1.0"
 follow_moves()
 
 _HOMES = {
-    "alignment": ("Aligner", "Alignment", "Recogniser", "Sentence", "TimedWord", "Transcription"),
+    "alignment": (
+        "Aligner",
+        "Alignment",
+        "Recogniser",
+        "Sentence",
+        "TimedWord",
+        "Transcription",
+        "find_phrase",
+    ),
     "chain.chain": ("Chain",),
     "chain.notation": ("AnyEdit", "edit_from_data", "format_edit", "parse_edit"),
     "chain.result": ("ChainResult", "Step"),

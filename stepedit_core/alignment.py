@@ -19,7 +19,15 @@ from stepedit_core.utterance import Span
 if TYPE_CHECKING:
     from stepedit_core.utterance import Utterance
 
-__all__ = ["Aligner", "Alignment", "Recogniser", "Sentence", "TimedWord", "Transcription"]
+__all__ = [
+    "Aligner",
+    "Alignment",
+    "Recogniser",
+    "Sentence",
+    "TimedWord",
+    "Transcription",
+    "find_phrase",
+]
 
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+[”’」』）]*|\n+")
 _ABBREVIATIONS = frozenset(
@@ -160,33 +168,8 @@ class Alignment:
             AlignmentError: if the phrase is not there (near misses are named), or is there
                 several times and ``occurrence`` does not say which.
         """
-        asked = [normalised(word.text) for word in split_words(phrase)]
-        if not asked:
-            raise AlignmentError(f"{phrase!r} holds no word to look for")
-        spoken = [normalised(word.text) for word in self.words]
-        at = [n for n in range(len(spoken) - len(asked) + 1) if spoken[n : n + len(asked)] == asked]
-        if not at:
-            raise AlignmentError(f"{phrase!r} is not said{self._near(asked)}")
-        if occurrence is None and len(at) > 1:
-            times = ", ".join(f"{n} at {self.words[k].start:.2f} s" for n, k in enumerate(at, 1))
-            raise AlignmentError(f"{phrase!r} is said {len(at)} times ({times}): give occurrence=")
-        if occurrence is not None and not 1 <= occurrence <= len(at):
-            raise AlignmentError(f"{phrase!r} is said {len(at)} times; there is no {occurrence}")
-        start = at[(occurrence or 1) - 1]
-        return range(start, start + len(asked))
-
-    def _near(self, asked: Sequence[str]) -> str:
-        """Return what is said instead, as the end of a message."""
-        spoken = [normalised(word.text) for word in self.words]
-        joiner = "" if all(len(word) == 1 and not word.isascii() for word in asked) else " "
-        runs = {
-            joiner.join(spoken[n : n + len(asked)]): n
-            for n in range(max(1, len(spoken) - len(asked) + 1))
-        }
-        close = difflib.get_close_matches(joiner.join(asked), runs, n=1, cutoff=0.6)
-        if not close:
-            return ""
-        return f"; the nearest is {close[0]!r} at {self.words[runs[close[0]]].start:.2f} s"
+        starts = [word.start for word in self.words]
+        return find_phrase([word.text for word in self.words], phrase, occurrence, starts)
 
     def gap(self, index: int, seconds: float) -> Span:
         """Return the time between a word and the one before it.
@@ -349,6 +332,52 @@ class Aligner(_Listener):
         Raises:
             AlignmentError: if no word can be placed.
         """
+
+
+def find_phrase(
+    words: Sequence[str],
+    phrase: str,
+    occurrence: int | None = None,
+    starts: Sequence[float] | None = None,
+) -> range:
+    """Return the indices of a phrase among words; raises as `Alignment.find` does.
+
+    Args:
+        words: in order.
+        phrase: words to look for; case, punctuation and width do not count.
+        occurrence: which one, from 1.
+        starts: when each word is said, for messages.
+    """
+    asked = [normalised(word.text) for word in split_words(phrase)]
+    if not asked:
+        raise AlignmentError(f"{phrase!r} holds no word to look for")
+    spoken = [normalised(word) for word in words]
+    at = [n for n in range(len(spoken) - len(asked) + 1) if spoken[n : n + len(asked)] == asked]
+    if not at:
+        raise AlignmentError(f"{phrase!r} is not said{_near(spoken, asked, starts)}")
+    if occurrence is None and len(at) > 1:
+        where = ", ".join(f"{n}{_when(starts, k)}" for n, k in enumerate(at, 1))
+        raise AlignmentError(f"{phrase!r} is said {len(at)} times ({where}): give occurrence=")
+    if occurrence is not None and not 1 <= occurrence <= len(at):
+        raise AlignmentError(f"{phrase!r} is said {len(at)} times; there is no {occurrence}")
+    start = at[(occurrence or 1) - 1]
+    return range(start, start + len(asked))
+
+
+def _when(starts: Sequence[float] | None, index: int) -> str:
+    """Return the time of a word for a message."""
+    return "" if starts is None else f" at {starts[index]:.2f} s"
+
+
+def _near(spoken: Sequence[str], asked: Sequence[str], starts: Sequence[float] | None) -> str:
+    """Return what is said instead, as the end of a message."""
+    joiner = "" if all(len(word) == 1 and not word.isascii() for word in asked) else " "
+    runs = {
+        joiner.join(spoken[n : n + len(asked)]): n
+        for n in range(max(1, len(spoken) - len(asked) + 1))
+    }
+    close = difflib.get_close_matches(joiner.join(asked), runs, n=1, cutoff=0.6)
+    return f"; the nearest is {close[0]!r}{_when(starts, runs[close[0]])}" if close else ""
 
 
 def _timed_word(row: object, number: int) -> TimedWord:

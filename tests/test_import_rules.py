@@ -21,6 +21,7 @@ ENGINE_FOLDERS = {"models"}
 # Libraries of one function each, imported inside its body.
 LAZY_ALLOWED = {
     "utterance.py": {"soxr"},
+    "subtitles.py": {"charset_normalizer"},
     "vad.py": {"silero_vad", "onnxruntime", "torch"},
     "frames.py": {"pyworld", "scipy"},
     "alignment.py": {"pocketsphinx"},
