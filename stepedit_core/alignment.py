@@ -384,19 +384,17 @@ def _timed_word(row: object, number: int) -> TimedWord:
     """Return a word of JSON data; raises AlignmentError."""
     if not isinstance(row, Mapping) or not isinstance(row.get("text"), str):
         raise AlignmentError(f"word {number} has no text")
-    times = [row.get("start"), row.get("end")]
-    confidence = row.get("confidence")
-    numbers = [*times, 0 if confidence is None else confidence]
-    if any(isinstance(n, bool) or not isinstance(n, int | float) for n in numbers):
-        raise AlignmentError(
-            f"word {number}, {row['text']!r}: start and end are numbers of seconds"
-        )
-    return TimedWord(
-        row["text"],
-        float(numbers[0]),
-        float(numbers[1]),
-        None if confidence is None else float(confidence),
-    )
+    start, end = _seconds(row, "start", number), _seconds(row, "end", number)
+    confidence = None if row.get("confidence") is None else _seconds(row, "confidence", number)
+    return TimedWord(row["text"], start, end, confidence)
+
+
+def _seconds(row: Mapping[str, Any], key: str, number: int) -> float:
+    """Return a number of JSON data; raises AlignmentError."""
+    value = row.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise AlignmentError(f"word {number}: {key!r} must be a number, got {value!r}")
+    return float(value)
 
 
 def _joined(words: Sequence[str]) -> str:

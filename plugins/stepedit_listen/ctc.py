@@ -165,15 +165,15 @@ def viterbi(scores: FloatArray, phones: IntArray, blank: int) -> tuple[IntArray,
         choices = np.stack([best, one, two])
         back[t] = np.argmax(choices, axis=0)
         best = choices.max(axis=0) + emit[t]
-    state = len(states) - 1 if best[-1] >= best[-2] else len(states) - 2
+    state = len(states) - (1 if best[-1] >= best[-2] else 2)
     path = np.empty(frames, dtype=np.int64)
     for t in range(frames - 1, -1, -1):
         path[t] = state
         state -= int(back[t, state])
     spikes = np.zeros(count, dtype=np.int64)
     sure = np.full(count, _NEVER, dtype=np.float32)
-    for t in np.flatnonzero(path % 2):
-        n = path[t] // 2
-        if emit[t, path[t]] > sure[n]:
-            spikes[n], sure[n] = t, emit[t, path[t]]
+    for frame in np.flatnonzero(path % 2):
+        n = path[frame] // 2
+        if emit[frame, path[frame]] > sure[n]:
+            spikes[n], sure[n] = frame, emit[frame, path[frame]]
     return spikes, sure

@@ -169,14 +169,14 @@ def _high_passed(x: npt.NDArray[np.float64], rate: int) -> npt.NDArray[np.float6
     kernel[taps // 2] += 1.0
     size = len(x) + taps - 1
     spectrum = np.fft.rfft(x, size) * np.fft.rfft(kernel, size)
-    return np.fft.irfft(spectrum, size)[taps // 2 : taps // 2 + len(x)]
+    return np.asarray(np.fft.irfft(spectrum, size)[taps // 2 : taps // 2 + len(x)])
 
 
 def _at(
     levels: npt.NDArray[np.float64], seconds: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """Return the features at times."""
-    return levels[np.clip(np.round(seconds / _HOP).astype(int), 0, len(levels) - 1)]
+    return np.asarray(levels[np.clip(np.round(seconds / _HOP).astype(int), 0, len(levels) - 1)])
 
 
 def _in_phase(utterance: Utterance, start: float, end: float) -> float:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Hashable
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from stepedit_core.alignment import Aligner, Alignment, Recogniser, Transcription
 from stepedit_core.dsp.words import split_words
@@ -110,7 +111,8 @@ def load_recogniser(
         StepeditError: if the name is unknown, or nothing that is installed knows the language.
     """
     found = (registry or get_registry()).named("stepedit_recognisers", lambda kind: str(kind.name))
-    return _load(*_choose(dict(found), spec, language, "recogniser"), threads)
+    kind, model = _choose(dict(found), spec, language, "recogniser")
+    return cast(Recogniser, _load(cast(Hashable, kind), model, threads))
 
 
 def load_aligner(
@@ -125,7 +127,8 @@ def load_aligner(
         StepeditError: if the name is unknown, or nothing that is installed knows the language.
     """
     found = (registry or get_registry()).named("stepedit_aligners", lambda kind: str(kind.name))
-    return _load(*_choose(dict(found), spec, language, "aligner"), threads)
+    kind, model = _choose(dict(found), spec, language, "aligner")
+    return cast(Aligner, _load(cast(Hashable, kind), model, threads))
 
 
 def aligner_names(registry: Registry | None = None) -> list[str]:
@@ -159,6 +162,6 @@ def _choose(
 
 
 @lru_cache(maxsize=4)
-def _load(kind: type[Kind], model: str | None, threads: int) -> Kind:
+def _load(kind: Any, model: str | None, threads: int) -> Any:
     """Return a loaded recogniser or aligner."""
     return kind(model, threads=threads)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeGuard, get_args
 
 from stepedit_core.alignment import Alignment
 from stepedit_core.errors import AlignmentError, MissingDependencyError
@@ -295,20 +295,18 @@ def _json_cues(data: Any) -> list[Cue]:
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             raise AlignmentError(f"row {number} is no object")
-        times = [row.get("start"), row.get("end")]
-        if any(isinstance(t, bool) or not isinstance(t, int | float) for t in times):
+        start, end, text, speaker = (row.get(key) for key in ("start", "end", "text", "speaker"))
+        if not (_is_number(start) and _is_number(end)):
             raise AlignmentError(f"row {number}: start and end are numbers of seconds")
-        speaker = row.get("speaker")
-        text = row.get("text")
-        cues.append(
-            Cue(
-                float(times[0]),
-                float(times[1]),
-                _flat(text if isinstance(text, str) else ""),
-                speaker if isinstance(speaker, str) else None,
-            )
-        )
+        words = _flat(text if isinstance(text, str) else "")
+        known = speaker if isinstance(speaker, str) else None
+        cues.append(Cue(float(start), float(end), words, known))
     return cues
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    """Say whether a JSON value is a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _textgrid_cues(file: Path) -> list[Cue]:
