@@ -19,6 +19,7 @@ __all__ = [
     "DELIMITERS",
     "MAX_LINE",
     "encoding_of",
+    "original_cell",
     "plain_cell",
     "table_rows",
     "text_lines",
@@ -304,4 +305,11 @@ def plain_cell(value: object) -> object:
     A text that begins like a formula gets an apostrophe in front (OWASP, "CSV injection");
     numbers stay as they are.
     """
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    formula = isinstance(value, str) and value.lstrip("'").startswith(_FORMULA)
+    return f"'{value}" if formula else value
+
+
+def original_cell(text: str) -> str:
+    """Return the text that ``plain_cell`` was given."""
+    masked = text.startswith("'") and text.lstrip("'").startswith(_FORMULA)
+    return text[1:] if masked else text

@@ -163,9 +163,10 @@ def _read_plan(path: Path) -> Plan:
     cure = _cure(path.parents[1])
     data = read_json(path, cure)
     blocks, jobs = data.get("blocks"), data.get("jobs")
-    whole = isinstance(blocks, int) and isinstance(jobs, int) and 0 < blocks <= jobs
-    if not whole or not _block_path(path.parents[1], blocks - 1).is_file():
+    if not (isinstance(blocks, int) and isinstance(jobs, int) and 0 < blocks <= jobs):
         raise StepeditError(f"{path}: damaged (blocks {blocks!r}, jobs {jobs!r}); {cure}")
+    if not _block_path(path.parents[1], blocks - 1).is_file():
+        raise StepeditError(f"{path}: block {blocks - 1} of the plan is missing; {cure}")
     return Plan(blocks, jobs)
 
 

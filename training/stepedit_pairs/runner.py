@@ -109,8 +109,12 @@ def run_pairs(
             works in it.
     """
     builder = _check(settings)
-    _open(folder, settings)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StepeditError(f"{folder}: cannot write there ({error.strerror})") from error
     with sole_writer(folder):
+        _open(folder, settings)
         return _run(folder, settings, builder, items, workers, ray_address, on_plan, on_block)
 
 

@@ -103,4 +103,4 @@ def reader_told(
         raise StepeditError(
             f"the corpus layout {reader.name!r} reads no tables; leave --{min(told)} out"
         )
-    return replace(reader, **told)  # type: ignore[return-value]
+    return replace(reader, **told)
