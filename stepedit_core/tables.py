@@ -173,8 +173,11 @@ def table_rows(
         )
     else:
         names = _names(path, number, _fields(head, found))
-        split = _marked_rows if found in (",", ";") else _plain_rows
-        records = split(path, lines, found, len(names))
+        if found in (",", ";"):
+            key = next((place for place, name in enumerate(names) if name in known), 0)
+            records = _marked_rows(path, lines, found, len(names), key)
+        else:
+            records = _plain_rows(lines, found, len(names))
     for line, fields in records:
         if any(field.strip() for field in fields):
             yield line, _row(path, line, names, fields, found)
@@ -226,7 +229,7 @@ def _names(path: Path, number: int, fields: Sequence[str]) -> list[str]:
 
 
 def _plain_rows(
-    path: Path, lines: Iterator[tuple[int, str]], delimiter: str, width: int
+    lines: Iterator[tuple[int, str]], delimiter: str, width: int
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield the fields of rows of one line each; quotation marks count where they fit."""
     for number, line in lines:
@@ -243,9 +246,13 @@ def _plain_rows(
 
 
 def _marked_rows(
-    path: Path, lines: Iterator[tuple[int, str]], delimiter: str, width: int
+    path: Path, lines: Iterator[tuple[int, str]], delimiter: str, width: int, key: int
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield the fields of rows as RFC 4180 has them, refusing quotes that swallow rows."""
+    """Yield the fields of rows as RFC 4180 has them, refusing quotes that swallow rows.
+
+    A line within a text of several lines is taken for a row of its own where it has as many
+    fields as one, and its field ``key`` ends like that of the row (``.wav``).
+    """
     taken: list[tuple[int, str]] = []
 
     def watched() -> Iterator[str]:
@@ -263,14 +270,19 @@ def _marked_rows(
             raise StepeditError(f"{path}, line {start}: {_quote_problem(error)}") from error
         if fields is None:
             return
-        for number, line in taken[1:]:
-            if width > 1 and len(_fields(line, delimiter)) == width:
+        for number, line in taken[1:] if width > 1 and len(fields) > key else []:
+            inner = _fields(line, delimiter)
+            if len(inner) == width and _ending(inner[key]) == _ending(fields[key]):
                 raise StepeditError(
                     f"{path}, line {taken[0][0]}: a quotation mark is open until line {number}, "
                     f"which may be a row of its own; {_QUOTE_CURE}, and each text in one line"
                 )
         if fields:
             yield taken[0][0], fields
+
+
+def _ending(name: str) -> str:
+    return Path(name.strip()).suffix.lower()
 
 
 def _quote_problem(error: csv.Error) -> str:

@@ -26,6 +26,9 @@ LAZY_ALLOWED = {
     "alignment.py": {"pocketsphinx"},
     "prosody.py": {"pyworld"},
     "doctor.py": {"torch", "huggingface_hub"},
+    "locking.py": {"filelock"},
+    "shards.py": {"pyarrow"},
+    "tables.py": {"charset_normalizer"},
     "__init__.py": {"pytest"},
 }
 

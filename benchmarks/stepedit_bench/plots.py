@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ __all__ = ["confusion_svg", "iterations_svg", "kept_svg"]
 Row = Mapping[str, Any]
 _LONGEST = 40
 """Characters of a name in a figure."""
+_MOST, _OTHERS = 60, "(others)"
+"""Classes and labels in a figure, and the name of all others."""
 _BLUE, _ORANGE, _GREY = "#2563a8", "#c4621a", "#777777"
 
 
@@ -103,13 +106,29 @@ def kept_svg(edit: str, rows: Sequence[Row]) -> str:
     return _svg(figure)
 
 
+def _fewer(table: Mapping[tuple[str, str], int]) -> Mapping[tuple[str, str], int]:
+    """Return a table of at most so many classes and labels; seldom ones are counted together."""
+    kept = []
+    for place in (0, 1):
+        counts: Counter[str] = Counter()
+        for key, n in table.items():
+            counts[key[place]] += n
+        kept.append({name for name, _ in counts.most_common(_MOST)})
+    fewer: Counter[tuple[str, str]] = Counter()
+    for (asked, judged), n in table.items():
+        known = judged in kept[1] or judged in kept[0]
+        fewer[asked if asked in kept[0] else _OTHERS, judged if known else _OTHERS] += n
+    return fewer
+
+
 def confusion_svg(title: str, table: Mapping[tuple[str, str], int]) -> str:
     """Plot how often each class was judged as each label.
 
     Args:
         title: of the figure.
-        table: (class, judged label) to count.
+        table: (class, judged label) to count; what is seldom is drawn together.
     """
+    table = _fewer(table)
     classes = sorted({key[0] for key in table})
     labels = [*classes, *sorted({key[1] for key in table} - set(classes))]
     size = max(2.4, 0.36 * len(labels) + 1.4)
