@@ -92,7 +92,7 @@ def test_lines_are_bounded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"a": NaN}', "[" * 100_000, "{"])
 def test_json_that_loses_a_value(text: str) -> None:
-    with pytest.raises(ValueError, match="twice|no number|deeply|Expecting"):
+    with pytest.raises(ValueError, match=r"twice|no number|deeply|Expecting"):
         parse_json(text)
 
 

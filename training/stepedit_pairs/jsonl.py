@@ -233,6 +233,8 @@ def _row(public: Mapping[str, Any], number: int, file: Path) -> dict[str, Any]:
     row["edit"], row["edit_json"] = edit.name, json.dumps(edit.to_data(), ensure_ascii=False)
     row["source_text"] = public["source_text"] or None
     row["target_text"] = public["target_text"] or None
+    if row["items"] is not None and not isinstance(row["items"], list):
+        raise StepeditError("items are a list of ids")
     margin = row["margin"]
     if margin is not None and not MIN_MARGIN <= float(margin) <= MAX_MARGIN:
         raise StepeditError(f"margin {margin!r} is outside {MIN_MARGIN:g}..{MAX_MARGIN:g}")
