@@ -17,7 +17,7 @@ __all__ = ["confusion_svg", "iterations_svg", "kept_svg"]
 Row = Mapping[str, Any]
 _LONGEST = 40
 """Characters of a name in a figure."""
-_MOST, _OTHERS = 60, "(others)"
+_MOST, _OTHERS = 30, "(others)"
 """Classes and labels in a figure, and the name of all others."""
 _BLUE, _ORANGE, _GREY = "#2563a8", "#c4621a", "#777777"
 
@@ -74,7 +74,8 @@ def iterations_svg(edit: str, groups: Sequence[Group]) -> str:
     axes.set_ylabel("% of cases")
     axes.set_ylim(-3, 103)
     axes.set_xticks(sorted({group.iteration for group in own}))
-    axes.legend(fontsize=8)
+    if axes.has_data():
+        axes.legend(fontsize=8)
     return _svg(figure)
 
 
@@ -131,8 +132,10 @@ def confusion_svg(title: str, table: Mapping[tuple[str, str], int]) -> str:
     table = _fewer(table)
     classes = sorted({key[0] for key in table})
     labels = [*classes, *sorted({key[1] for key in table} - set(classes))]
-    size = max(2.4, 0.36 * len(labels) + 1.4)
-    figure, axes = _figure(size, max(2.0, 0.36 * len(classes) + 1.4))
+    shown = [_plain(label) for label in labels]
+    room = 0.055 * max(map(len, shown))  # inches that the longest name takes
+    width, height = (max(1.0, 0.36 * len(names)) + 1.0 + room for names in (labels, classes))
+    figure, axes = _figure(max(2.4, width), max(2.0, height))
     totals = {name: sum(n for key, n in table.items() if key[0] == name) for name in classes}
     shares = [
         [table.get((name, label), 0) / max(totals[name], 1) for label in labels] for name in classes
@@ -144,7 +147,6 @@ def confusion_svg(title: str, table: Mapping[tuple[str, str], int]) -> str:
             if n:
                 colour = "white" if shares[y][x] > 0.6 else "black"
                 axes.text(x, y, str(n), ha="center", va="center", fontsize=7, color=colour)
-    shown = [_plain(label) for label in labels]
     axes.set_xticks(range(len(labels)), shown, rotation=60, ha="right", fontsize=7)
     axes.set_yticks(range(len(classes)), shown[: len(classes)], fontsize=7)
     axes.set_xlabel("judged as")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import multiprocessing
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -113,9 +115,23 @@ def run_pairs(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StepeditError(f"{folder}: cannot write there ({error.strerror})") from error
-    with sole_writer(folder):
-        _open(folder, settings)
-        return _run(folder, settings, builder, items, workers, ray_address, on_plan, on_block)
+    try:
+        with sole_writer(folder):
+            _open(folder, settings)
+            return _run(folder, settings, builder, items, workers, ray_address, on_plan, on_block)
+    except StepeditError:
+        _leave_nothing(folder)
+        raise
+
+
+def _leave_nothing(folder: Path) -> None:
+    """Remove what a run that could not be planned has begun, and its folder if that is all."""
+    planned = (folder / "plan" / "plan.json").exists()
+    if not planned and {item.name for item in folder.iterdir()} <= {FILE, "plan"}:
+        shutil.rmtree(folder / "plan", ignore_errors=True)
+        (folder / FILE).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()  # only where it is empty
 
 
 def _run(
