@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -113,7 +114,7 @@ def open_parquet(path: Path | str) -> Iterator[ParquetFile]:
     except FileNotFoundError as error:
         raise StepeditError(f"{path}: no such file") from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        why = " ".join(str(error).split())[:120]
+        why = re.sub(r"\b\w+(Exception|Error): ", "", " ".join(str(error).split()))[:120]
         raise StepeditError(
             f"{path}: not a readable Parquet file ({why}); fetch or build it again"
         ) from error
