@@ -23,8 +23,7 @@ from stepedit_core.codes import DualCodes
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.checkpoint.hyperyaml import build, read_hyperyaml
 from stepedit_core.models.decoder.checkpoint import BUILDERS
-from stepedit_core.models.decoder.flow import ReferencedMelDecoder
-from stepedit_core.models.decoder.reference.model import MelBatch
+from stepedit_core.models.decoder.reference.model import MelBatch, ReferencedMelDecoder
 
 SIZES = {"width": 24, "token_blocks": 1, "reference_blocks": 1, "mel_blocks": 2, "heads": 2}
 LEVELS = (8, 8, 8, 8)

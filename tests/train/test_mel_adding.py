@@ -23,8 +23,7 @@ from stepedit_train.export import configuration, entry_of
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.checkpoint.hyperyaml import Component, read_hyperyaml
-from stepedit_core.models.decoder.flow import ReferencedMelDecoder
-from stepedit_core.models.decoder.reference.model import MelBatch
+from stepedit_core.models.decoder.reference.model import MelBatch, ReferencedMelDecoder
 from stepedit_core.models.engine import Engine
 from stepedit_core.registry.registry import Registry
 from tests.toy_edits import Hiss

@@ -16,6 +16,7 @@ from stepedit_train.decoder.data import MelDataSettings, grid_mel, make_mel_data
 from stepedit_train.decoder.sources import Sound, melody_recipe
 from stepedit_train.decoder.store import SPEAKERS, MelStore
 
+from stepedit_core import pair_rows
 from stepedit_core.models.decoder.flow import token_rows
 from stepedit_core.models.speaker.campplus import load_speaker
 from stepedit_core.models.tokenizer.audio_tokenizer import AudioTokenizer
@@ -99,7 +100,7 @@ class Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.encoded = self.cached = self.decoded = 0
-        encode, audio, read = AudioTokenizer.encode, Cache.audio, sources.sf.read
+        encode, audio, read = AudioTokenizer.encode, Cache.audio, pair_rows.sf.read
 
         def encodes(tokenizer: AudioTokenizer, heard: list[Sound]) -> object:
             self.encoded += len(heard)
@@ -115,7 +116,7 @@ class Counted:
 
         monkeypatch.setattr(AudioTokenizer, "encode", encodes)
         monkeypatch.setattr(Cache, "audio", hears)
-        monkeypatch.setattr(sources.sf, "read", reads)
+        monkeypatch.setattr(pair_rows.sf, "read", reads)
 
 
 def test_the_store_holds_rows_and_mels_of_the_recordings(chosen: MelDataSettings) -> None:

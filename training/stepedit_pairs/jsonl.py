@@ -21,9 +21,10 @@ from stepedit_core.atomic import write_atomically
 from stepedit_core.chain.notation import edit_from_data
 from stepedit_core.codes import GROUP_SECONDS, DualCodes
 from stepedit_core.errors import StepeditError
+from stepedit_core.pair_rows import read_rows
 from stepedit_pairs.public_names import edit_data, public_names
 from stepedit_pairs.settings import RunSettings
-from stepedit_pairs.shards import SCHEMA, read_rows, write_shard
+from stepedit_pairs.shards import SCHEMA, write_shard
 
 __all__ = ["LAYOUT", "export_jsonl", "import_jsonl", "parse_codes"]
 

@@ -15,10 +15,11 @@ from stepedit_core.atomic import write_atomically
 from stepedit_core.codes import DualCodes
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
+from stepedit_core.pair_rows import CODED_BY, read_shard, row_utterance, shard_paths
 from stepedit_core.pairs import EditPair
 from stepedit_pairs.encoding import Encoder, encode_pairs
 from stepedit_pairs.settings import RunSettings
-from stepedit_pairs.shards import CODED_BY, SCHEMA, read_shard, row_audio, shard_paths, write_table
+from stepedit_pairs.shards import SCHEMA, write_table
 
 __all__ = ["Reencoded", "encode_run"]
 
@@ -115,11 +116,13 @@ class _Stored(Edit):
 
 
 def _pair(row: Mapping[str, Any]) -> EditPair:
-    source, target = row_audio(row, "source"), row_audio(row, "target")
+    source, target = row_utterance(row, "source"), row_utterance(row, "target")
     if source is None or target is None:
         raise StepeditError("the row has no audio")
     details = json.loads(row["details"] or "{}")
-    return EditPair(source, target, _Stored(), row["margin"], details, row_audio(row, "rejected"))
+    return EditPair(
+        source, target, _Stored(), row["margin"], details, row_utterance(row, "rejected")
+    )
 
 
 def _encode_shard(

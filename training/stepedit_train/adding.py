@@ -7,14 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from stepedit_core import embedded
 from stepedit_core.atomic import write_atomically
 from stepedit_core.config import EMBEDDED
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.checkpoint.hyperyaml import read_hyperyaml
 from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME
+from stepedit_core.pair_rows import count_rows, finished_shards
 from stepedit_core.registry.registry import get_registry
 from stepedit_train.decoder.data import MelDataSettings, make_mel_data
 from stepedit_train.decoder.export import MelExportSettings
@@ -24,7 +23,6 @@ from stepedit_train.decoder.pretrained import entry_in
 from stepedit_train.decoder.store import read_target_maps
 from stepedit_train.export import configuration, export_weights, newest_run
 from stepedit_train.lm.replay import REPLAY
-from stepedit_train.lm.rows import shard_paths
 from stepedit_train.lm.sft import SftSettings
 from stepedit_train.lm.store import load_examples
 from stepedit_train.lm.training import find_part, link_to
@@ -197,7 +195,7 @@ def pair_folders(edits: Sequence[str], pairs: Path) -> list[Path]:
     found = []
     for name in edits:
         get_registry().edit_class(name)
-        shard_paths(pairs / name)
+        finished_shards(pairs / name)
         found.append((pairs / name).resolve())
     return found
 
@@ -228,7 +226,7 @@ def adding_settings(
     rows = 0
     for path in pair_folders(edits, pairs):
         data.append({"path": path})
-        rows += sum(pq.read_metadata(shard).num_rows for shard in shard_paths(path))
+        rows += count_rows(finished_shards(path))
     if replay > 0:
         path = folder / REPLAY
         if not path.is_file():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,33 +14,44 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from stepedit_core.atomic import replace_file, write_atomically
-from stepedit_core.errors import MissingDependencyError, StepeditError
+from stepedit_core.errors import CheckpointError, MissingDependencyError, StepeditError
 from stepedit_core.models.checkpoint.hyperyaml import Component, NodeReference
 from stepedit_train.checkpoints import latest_checkpoint, read_checkpoint
-from stepedit_train.settings import Settings, resolve_path
+from stepedit_train.settings import Settings, check_settings, resolve_path
 
 __all__ = [
+    "ExportSettings",
     "PartExportSettings",
     "configuration",
     "entry_of",
     "export_part",
     "export_weights",
     "halve_tensors",
+    "load_encoder",
     "newest_run",
+    "run_sizes",
     "save_centroids",
     "save_graph",
     "save_tensors",
     "without_traces",
 ]
 
+S = TypeVar("S", bound=Settings)
+M = TypeVar("M", bound=nn.Module)
 
-class PartExportSettings(Settings):
-    """Settings of the stages that export a part."""
+
+class ExportSettings(Settings):
+    """Settings of the stages that export what a run has trained."""
 
     run: Path
-    """Folder of the part's run; its newest checkpoint is used."""
+    """Folder of the run; its newest checkpoint is used."""
     out: Path
-    """Folder that gets the weights and the entry."""
+    """Folder that gets what is exported."""
+
+
+class PartExportSettings(ExportSettings):
+    """Settings of the stages that export a part of a decoder."""
+
     half: bool = True
     """Store the weights as float16; they are loaded as float32."""
 
@@ -82,7 +94,7 @@ def configuration(entries: Mapping[str, Any]) -> str:
     return yaml.dump(dict(entries), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
-def newest_run(settings: PartExportSettings, stage: str) -> tuple[Path, dict[str, Any]]:
+def newest_run(settings: ExportSettings, stage: str) -> tuple[Path, dict[str, Any]]:
     """Return the file and the content of a run's newest checkpoint.
 
     Raises:
@@ -95,29 +107,78 @@ def newest_run(settings: PartExportSettings, stage: str) -> tuple[Path, dict[str
     return found, read_checkpoint(found)
 
 
+def run_sizes(
+    given: S | None,
+    kind: type[S],
+    run: tuple[Path, Mapping[str, Any]],
+    name: str = "sizes",
+    changes: Mapping[str, Any] | None = None,
+) -> S:
+    """Return the sizes of a run's network: those that are given, or the run's own.
+
+    Args:
+        given: in the settings of the export.
+        kind: class of the sizes.
+        run: file and content of its checkpoint.
+        name: of the run's setting that holds them.
+        changes: values that the export sets; None among them changes nothing.
+
+    Raises:
+        StepeditError: if the checkpoint says nothing of such sizes.
+    """
+    if given is None:
+        known = json.loads(run[1]["settings"]).get(name)
+        if not isinstance(known, dict):
+            raise StepeditError(f"{run[0]}: does not say the sizes of its network; give {name}")
+        data = known
+    else:
+        data = given.model_dump(exclude_unset=True)
+    set_here = {key: value for key, value in (changes or {}).items() if value is not None}
+    return check_settings(kind, {**data, **set_here}, str(run[0]))
+
+
+def load_encoder(encoder: M, run: tuple[Path, Mapping[str, Any]]) -> M:
+    """Return an encoder with the weights that a run has for it, in evaluation mode.
+
+    Args:
+        encoder: fresh, of the run's sizes; the run's model holds it as ``encoder``.
+        run: file and content of its checkpoint.
+
+    Raises:
+        CheckpointError: if the sizes are not those of the weights.
+    """
+    prefix = "encoder."
+    state: Mapping[str, Tensor] = run[1]["model"]
+    own = {name[len(prefix) :]: w for name, w in state.items() if name.startswith(prefix)}
+    try:
+        encoder.load_state_dict(own)
+    except RuntimeError as error:
+        raise CheckpointError(f"{run[0]}: its encoder has other sizes than the settings") from error
+    return encoder.eval().requires_grad_(False)
+
+
 def export_part(
     settings: PartExportSettings,
+    run: tuple[Path, dict[str, Any]],
     entry: Component,
     model: nn.Module,
-    stage: str,
     part: str,
     left_out: str = "",
 ) -> Iterator[str]:
-    """Write the newest weights, and the entry that names them.
+    """Write the weights of a run, and the entry that names them.
 
     Args:
         settings: of the stage.
+        run: file and content of its newest checkpoint.
         entry: what the configuration says of the network.
         model: a fresh network of the same sizes.
-        stage: that made the run.
         part: name of the entry and of both files, such as ``flow``.
         left_out: part of the run's model that served its training alone; empty: none.
 
     Raises:
-        StepeditError: if there is no checkpoint or it has other sizes.
+        StepeditError: if the checkpoint has other sizes.
     """
-    found, content = newest_run(settings, stage)
-    line = export_weights(settings, found, content, model, part, left_out)
+    line = export_weights(settings, *run, model, part, left_out)
     out = resolve_path(settings, settings.out)
     write_atomically(out / f"{part}.yaml", configuration({part: entry}).encode())
     yield line

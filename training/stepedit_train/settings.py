@@ -249,7 +249,7 @@ def _merged(data: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _add_mixture(kind: type[Settings], data: dict[str, Any], path: Path) -> None:
-    """Put in what a mixture says, where the file does not say it itself."""
+    """Put in what a mixture says, where the file does not say it itself; tables are joined."""
     if not issubclass(kind, MixtureSettings) or data.get("mixture") is None:
         return
     name = data.pop("mixture")
@@ -258,8 +258,7 @@ def _add_mixture(kind: type[Settings], data: dict[str, Any], path: Path) -> None
     if set(content) != {"pairs"} or not isinstance(content["pairs"], list):
         raise StepeditError(f"{place}: is no mixture, which has tables [[pairs]] alone")
     rows = [check_settings(MixtureRow, row, str(place)) for row in content["pairs"]]
-    for key, value in kind.of_mixture(rows).items():
-        data.setdefault(key, value)
+    data.update(_merged(kind.of_mixture(rows), data))
 
 
 def _place(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
@@ -27,8 +26,9 @@ from stepedit_train.export import (
     export_part,
     export_weights,
     newest_run,
+    run_sizes,
 )
-from stepedit_train.settings import check_settings, resolve_path
+from stepedit_train.settings import resolve_path
 
 __all__ = [
     "FlowExportSettings",
@@ -39,6 +39,8 @@ __all__ = [
     "export_vocoder",
 ]
 
+MEL_CLASS = "stepedit.flow.ReferencedMelDecoder"
+VOCODER_CLASS = "stepedit.vocoder.HarmonicNoiseVocoder"
 CONFIGURATION = "cosyvoice.yaml"
 KEPT = ("hift.safetensors", "hift.pt", GRAPH, RESEMBLYZER_FILE, "FLOW_VERSION")
 """Other files that a decoder folder may hold."""
@@ -61,7 +63,10 @@ def export_flow(settings: FlowExportSettings) -> Iterator[str]:
         StepeditError: if the run has no checkpoint, or the other decoder cannot be read.
     """
     found, content = newest_run(settings, "flow")
-    sizes = _sizes(settings, found, content)
+    if "estimator" not in json.loads(content["settings"]).get("sizes", {}):
+        raise StepeditError(f"{found}: is not of the flow stage")
+    changes = {"inference_cfg_rate": settings.inference_cfg_rate}
+    sizes = run_sizes(None, FlowSizes, (found, content), changes=changes)
     entry = {"flow": sizes.entry()}
     out = resolve_path(settings, settings.out)
     name, text = "flow.yaml", configuration(entry)
@@ -76,16 +81,6 @@ def export_flow(settings: FlowExportSettings) -> Iterator[str]:
     yield line
 
 
-def _sizes(settings: FlowExportSettings, found: Path, content: Mapping[str, Any]) -> FlowSizes:
-    """Return the run's sizes, which its checkpoint holds."""
-    known = json.loads(content["settings"]).get("sizes")
-    if not isinstance(known, dict) or "estimator" not in known:
-        raise StepeditError(f"{found}: is not of the flow stage")
-    if settings.inference_cfg_rate is not None:
-        known |= {"inference_cfg_rate": settings.inference_cfg_rate}
-    return check_settings(FlowSizes, known, str(found))
-
-
 def _copy(source: Path, target: Path) -> None:
     """Copy what of a decoder folder is not the flow."""
     for name in KEPT:
@@ -93,35 +88,36 @@ def _copy(source: Path, target: Path) -> None:
             replace_file(target / name, partial(shutil.copyfile, source / name))
 
 
-MEL_CLASS = "stepedit.flow.ReferencedMelDecoder"
-
-
 class MelExportSettings(PartExportSettings):
     """Settings of the mel-export stage."""
 
-    sizes: MelSizes = MelSizes()
-    """Of the run's network."""
+    sizes: MelSizes | None = None
+    """Of the network; None: as the run's settings say."""
+    bounds: dict[str, tuple[float, float, float]] | None = None
+    """Bounds of labels in use; see the sizes."""
 
 
 def export_mel(settings: MelExportSettings) -> Iterator[str]:
     """Write ``flow.safetensors`` and ``flow.yaml``; raises as `export_part` does."""
-    sizes = settings.sizes
+    run = newest_run(settings, "mel")
+    sizes = run_sizes(settings.sizes, MelSizes, run, changes={"bounds": settings.bounds})
     entry = entry_of(MEL_CLASS, sizes)
-    yield from export_part(settings, entry, sizes.build(), "mel", "flow", CRITIC)
-
-
-VOCODER_CLASS = "stepedit.vocoder.HarmonicNoiseVocoder"
+    yield from export_part(settings, run, entry, sizes.build(), "flow", CRITIC)
 
 
 class VocoderExportSettings(PartExportSettings):
     """Settings of the vocoder-export stage."""
 
-    sizes: VocoderSizes = VocoderSizes()
-    """Of the run's networks."""
+    sizes: VocoderSizes | None = None
+    """Of the networks; None: as the run's settings say."""
+    voiced_noise: float | None = Field(default=None, ge=0, le=1)
+    """Factor of the noise where speech is voiced, in use; None: as the sizes say."""
 
 
 def export_vocoder(settings: VocoderExportSettings) -> Iterator[str]:
     """Write ``hift.safetensors`` and ``hift.yaml``; raises as `export_part` does."""
-    sizes = settings.sizes
+    run = newest_run(settings, "vocoder")
+    changes = {"voiced_noise": settings.voiced_noise}
+    sizes = run_sizes(settings.sizes, VocoderSizes, run, changes=changes)
     entry = entry_of(VOCODER_CLASS, sizes)
-    yield from export_part(settings, entry, sizes.build(), "vocoder", "hift")
+    yield from export_part(settings, run, entry, sizes.build(), "hift")

@@ -11,7 +11,8 @@ from torch import Tensor
 from stepedit_core.errors import CheckpointError, StepeditError
 from stepedit_core.models.checkpoint.hyperyaml import Component, read_hyperyaml
 from stepedit_core.models.decoder.checkpoint import read_flow
-from stepedit_core.models.decoder.flow import CausalMaskedDiffWithXvec, ReferencedMelDecoder
+from stepedit_core.models.decoder.flow import CausalMaskedDiffWithXvec
+from stepedit_core.models.decoder.reference.model import ReferencedMelDecoder
 
 __all__ = [
     "entry_in",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,12 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
-import soundfile as sf
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.dsp.prosody import ProsodyRecipe, transform
-from stepedit_core.models.lm.chat import parse_audio_string
+from stepedit_core.pair_rows import read_shard, row_codes, row_groups, row_utterance, shard_paths
 from stepedit_core.utterance import Utterance
 from stepedit_train.data.cache import AUDIO_RATE, Cache
 from stepedit_train.data.codes import read_codes
@@ -129,15 +126,13 @@ class PairRows:
             plain: yield the sources once more behind them, as recordings of their own.
         """
         left = self._most
-        for path in sorted((self.folder / "shards").glob("part-*.parquet")):
+        for path in shard_paths(self.folder):
             heard: list[Heard] = []
-            with pq.ParquetFile(path) as file:
-                for group in range(file.num_row_groups):
-                    rows = file.read_row_group(group, columns=_FACTS).to_pylist()
-                    places = [n for n, row in enumerate(rows) if self._is_wanted(row)][:left]
-                    left -= len(places)
-                    for place in places:
-                        heard += self._pair(rows[place], (path, group), place)
+            for group, rows in row_groups(path, _FACTS):
+                places = [n for n, row in enumerate(rows) if self._is_wanted(row)][:left]
+                left -= len(places)
+                for place in places:
+                    heard += self._pair(rows[place], (path, group), place)
             if not heard:
                 continue
             yield f"{self.folder.name}-{path.stem}", heard
@@ -162,23 +157,19 @@ class PairRows:
 
     def _row(self, group: tuple[Path, int], place: int) -> dict[str, Any]:
         if group != self._held:
-            with pq.ParquetFile(group[0]) as file:
-                self._rows = file.read_row_group(group[1], columns=_CONTENT).to_pylist()
+            self._rows = read_shard(group[0], _CONTENT, group[1])
             self._held = group
         return self._rows[place]
 
     def _sound(self, group: tuple[Path, int], place: int, role: str) -> Sound:
-        audio = self._row(group, place)[f"{role}_audio"]
-        samples, rate = sf.read(io.BytesIO(audio["bytes"]), dtype="float32")
-        return (samples if samples.ndim == 1 else samples.mean(axis=1)), rate
+        said = row_utterance(self._row(group, place), role)
+        assert said is not None
+        return np.array(said.samples), said.sample_rate
 
     def _codes(self, group: tuple[Path, int], place: int, role: str) -> DualCodes | None:
         """Return the codes that a row holds already, which must be of the same tokenizer."""
         row = self._row(group, place)
-        if not row[f"{role}_codes"] or row[f"{role}_start"] is None:
-            return None
-        codes = DualCodes.from_interleaved(parse_audio_string(row[f"{role}_codes"]))
-        return replace(codes, start=float(row[f"{role}_start"]))
+        return None if row[f"{role}_start"] is None else row_codes(row, role)
 
 
 FAMILY = "melody"

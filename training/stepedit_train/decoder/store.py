@@ -10,15 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from stepedit_core.atomic import replace_file, write_atomically
-from stepedit_core.chain.notation import edit_from_data
 from stepedit_core.codes import GROUP_SECONDS
 from stepedit_core.errors import StepeditError, UnknownEditError
 from stepedit_core.llm_route.source_map import Pairs, paced_places
+from stepedit_core.pair_rows import read_rows, row_details, row_edit
 
 __all__ = [
     "MelStore",
@@ -159,7 +158,7 @@ class TargetMap(NamedTuple):
 
 def _target_map(row: Mapping[str, Any]) -> TargetMap:
     try:
-        edit = edit_from_data(json.loads(row["edit_json"]))
+        edit = row_edit(row)
     except UnknownEditError:  # its plugin is not at hand: nothing is known of it
         return TargetMap("")
     label, starts = edit.decoded_as(), (row["source_start"], row["target_start"])
@@ -169,7 +168,7 @@ def _target_map(row: Mapping[str, Any]) -> TargetMap:
     if edit.even_pace:
         pace = source / target
         return TargetMap(label, ((0.0, pace),), (), (pace * starts[1] - starts[0]) / GROUP_SECONDS)
-    at = json.loads(row["details"] or "{}").get("at")
+    at = row_details(row).get("at")
     added = (target - source) / GROUP_SECONDS
     if at is None or added <= 0:
         return TargetMap(label)
@@ -186,9 +185,8 @@ def target_maps_path(folder: Path, family: str) -> Path:
 def write_target_maps(folder: Path, pairs: Path) -> int:
     """Write what is known of the targets of a run of `stepedit pairs`; return how many."""
     maps: dict[str, TargetMap] = {}
-    for path in sorted((pairs / "shards").glob("part-*.parquet")):
-        for row in pq.read_table(path, columns=_COLUMNS).to_pylist():
-            maps[row["id"]] = _target_map(row)
+    for row in read_rows(pairs, _COLUMNS):
+        maps[row["id"]] = _target_map(row)
     content = json.dumps({key: list(value) for key, value in maps.items()})
     write_atomically(target_maps_path(folder, pairs.name), content.encode())
     return len(maps)

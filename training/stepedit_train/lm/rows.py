@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import io
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-import soundfile as sf
-
-from stepedit_core.chain.notation import edit_from_data
 from stepedit_core.codes import GROUP_SECONDS, GROUP_SIZE, DualCodes
 from stepedit_core.dsp.splicing import splice_codes
 from stepedit_core.edit import Edit, Insertion
 from stepedit_core.engine import FreeGroups
-from stepedit_core.errors import EngineError, StepeditError
+from stepedit_core.errors import EngineError
 from stepedit_core.llm_route.planning import inserted_groups, request_for
-from stepedit_core.models.lm.chat import PromptEncoding, parse_audio_string
+from stepedit_core.models.lm.chat import PromptEncoding
 from stepedit_core.models.lm.framing import aligned_prompt
 from stepedit_core.models.lm.step1 import Alignment
 from stepedit_core.models.text.base import TextTokenizer
-from stepedit_core.utterance import Utterance
+from stepedit_core.pair_rows import (
+    finished_shards,
+    read_rows,
+    row_codes,
+    row_details,
+    row_edit,
+    row_utterance,
+)
 
 __all__ = [
     "IGNORED",
@@ -34,7 +35,6 @@ __all__ = [
     "fit_to_source_timing",
     "put_in_part",
     "read_examples",
-    "shard_paths",
 ]
 
 IGNORED = -100
@@ -78,11 +78,6 @@ class Example:
         return [IGNORED] * first + self.ids[first:stop] + after
 
 
-def _utterance(row: Mapping[str, Any]) -> Utterance:
-    samples, rate = sf.read(io.BytesIO(row["source_audio"]["bytes"]), dtype="float32")
-    return Utterance(samples, rate, row["source_text"], row["language"])
-
-
 def _problem(row: Mapping[str, Any], edit: Edit) -> str | None:
     """Say why a row cannot be trained on, or return None."""
     if edit.route_problem("llm"):
@@ -116,15 +111,15 @@ def example_of(
     Raises:
         StepeditError: if the row names an unknown edit or a parameter that it does not take.
     """
-    edit = edit_from_data(json.loads(row["edit_json"]))
+    edit = row_edit(row)
     problem = _problem(row, edit)
     if problem:
         return problem
-    speech = _utterance(row)
-    codes = DualCodes.from_interleaved(parse_audio_string(row["source_codes"]))
-    # Spans of an edit are in seconds of the recording: they need to know where its codes begin.
-    codes = replace(codes, start=row["source_start"] or 0.0)
-    target = DualCodes.from_interleaved(parse_audio_string(row["target_codes"]))
+    # Spans of an edit are in seconds of the recording: codes know where in it they begin.
+    speech, codes = row_utterance(row, "source"), row_codes(row, "source")
+    target = row_codes(row, "target")
+    assert speech is not None and codes is not None and target is not None
+    target = replace(target, start=0.0)
     part = put_in_part(row, codes, target) if insertions_only else None
     if isinstance(part, str):
         return part
@@ -155,7 +150,7 @@ def put_in_part(row: Mapping[str, Any], source: DualCodes, target: DualCodes) ->
         source: codes before the edit.
         target: codes after it.
     """
-    at = json.loads(row["details"] or "{}").get("at")
+    at = row_details(row).get("at")
     if at is None:
         return "the details do not say where a sound was put in"
     if abs((row["target_start"] or 0.0) - source.start) > GROUP_SECONDS / 2:
@@ -167,25 +162,6 @@ def put_in_part(row: Mapping[str, Any], source: DualCodes, target: DualCodes) ->
     if seconds < GROUP_SECONDS / 2 or length < 2:
         return "the target does not hold what was put in"
     return replace(part, length=length)
-
-
-def shard_paths(folder: Path) -> list[Path]:
-    """Return the finished shards of a run of `stepedit pairs`.
-
-    Raises:
-        StepeditError: if there are none.
-    """
-    paths = sorted((folder / "shards").glob("part-*.parquet"))
-    if not paths:
-        raise StepeditError(f"{folder}: no shards of `stepedit pairs` in it")
-    return paths
-
-
-def _rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of the finished shards, in order."""
-    for path in shard_paths(folder):
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=64, columns=COLUMNS):
-            yield from batch.to_pylist()
 
 
 def read_examples(
@@ -209,7 +185,8 @@ def read_examples(
     """
     examples: list[Example] = []
     skipped: Counter[str] = Counter()
-    for row in _rows(folder):
+    finished_shards(folder)
+    for row in read_rows(folder, COLUMNS):
         if row["split"] is not None and row["split"] not in splits:
             skipped[f"split {row['split']}"] += 1
             continue

@@ -20,8 +20,9 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.models.lm.chat import MAX_TOKENS, PromptEncoding
 from stepedit_core.models.lm.step1 import Alignment, alignment_tensor
 from stepedit_core.models.text.base import TextTokenizer
+from stepedit_core.pair_rows import finished_shards
 from stepedit_train.lm.documents import Kind, Row, RowMaker, document_files, is_cache
-from stepedit_train.lm.rows import Example, read_examples, shard_paths
+from stepedit_train.lm.rows import Example, read_examples
 
 __all__ = [
     "RowStore",
@@ -106,7 +107,7 @@ def _judged(data: Mapping[str, np.ndarray], at: int) -> tuple[int, int] | None:
 
 def _pairs_key(folder: Path, tokenizer: TextTokenizer, encoding: str) -> str:
     digest = hashlib.sha256(f"{_PAIRS_FORMAT} {encoding} {folder}".encode())
-    for path in shard_paths(folder):
+    for path in finished_shards(folder):
         state = path.stat()
         digest.update(f"{path.name} {state.st_size} {state.st_mtime_ns}\n".encode())
     digest.update(vocabulary_bytes(tokenizer))

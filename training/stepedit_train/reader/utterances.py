@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
-from stepedit_core.codes import LINGUISTIC_PER_GROUP, SEMANTIC_PER_GROUP, DualCodes
-from stepedit_core.models.lm.chat import parse_audio_string
+from stepedit_core.codes import LINGUISTIC_PER_GROUP, SEMANTIC_PER_GROUP
 from stepedit_core.models.reader import FRAMES_PER_GROUP, phones_of
 from stepedit_core.models.text.pronunciations import Pronunciations
-from stepedit_train.lm.rows import shard_paths
+from stepedit_core.pair_rows import finished_shards, read_shard, row_codes
 
 __all__ = [
     "Said",
@@ -59,9 +57,9 @@ class Said:
 def _said(row: dict[str, Any], side: str, words: Pronunciations) -> Said | None:
     """Return one side of a pair, or None where its text is unknown or does not fit its codes."""
     phones = phones_of(row[f"{side}_text"] or "", words)
-    if phones is None or not row[f"{side}_codes"]:
+    codes = row_codes(row, side)
+    if phones is None or codes is None:
         return None
-    codes = DualCodes.from_interleaved(parse_audio_string(row[f"{side}_codes"]))
     groups = codes.groups
     repeats = sum(a == b for a, b in itertools.pairwise(phones))
     if len(phones) + repeats > FRAMES_PER_GROUP * groups:
@@ -82,8 +80,8 @@ def read_said(folders: Sequence[Path], words: Pronunciations) -> dict[str, list[
     """
     found: dict[str, list[Said]] = {"train": [], "dev": []}
     seen: set[bytes] = set()
-    for path in (shard for folder in folders for shard in shard_paths(folder)):
-        for row in pq.read_table(path, columns=_COLUMNS).to_pylist():
+    for path in (shard for folder in folders for shard in finished_shards(folder)):
+        for row in read_shard(path, _COLUMNS):
             split = row["split"] or "train"
             for said in (_said(row, side, words) for side in _SIDES):
                 if said is None or split not in found or said.key in seen:

@@ -24,13 +24,14 @@ from stepedit_core.models.tokenizer.linguistic import (
     FrontendConfig,
     LinguisticTokenizer,
     SANMConfig,
+    SANMEncoder,
 )
 from stepedit_train.batching import pack_batches
-from stepedit_train.checkpoints import latest_checkpoint, read_checkpoint
 from stepedit_train.data.cache import Cache
+from stepedit_train.export import ExportSettings, load_encoder, newest_run, run_sizes
 from stepedit_train.seeds import rng_of
-from stepedit_train.settings import Settings, resolve_path
-from stepedit_train.tokenizers.linguistic.model import IGNORED, encoder_of, frame_labels
+from stepedit_train.settings import resolve_path
+from stepedit_train.tokenizers.linguistic.model import IGNORED, frame_labels
 from stepedit_train.tokenizers.linguistic.stage import EncoderSizes, read_teacher
 
 __all__ = [
@@ -47,17 +48,13 @@ FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
 
-class CodebookSettings(Settings):
+class CodebookSettings(ExportSettings):
     """Settings of the codebook stage."""
 
     cache: Path
     """Folder that the data stage made."""
-    run: Path
-    """Folder of the linguistic stage's run; its newest checkpoint is used."""
-    out: Path
-    """Folder of the tokenizer, in the layout of Step-Audio-Tokenizer."""
-    encoder: EncoderSizes = EncoderSizes()
-    """Sizes of the run's encoder."""
+    encoder: EncoderSizes | None = None
+    """Sizes of the encoder; None: as the run's settings say."""
     clusters: int = Field(default=LINGUISTIC_SIZE, ge=2, le=LINGUISTIC_SIZE)
     """Centroids."""
     hours: float = Field(default=5.0, gt=0)
@@ -140,17 +137,13 @@ def codebook_figures(
 
 def _load_run(settings: CodebookSettings, cache: Cache) -> tuple[LinguisticTokenizer, int]:
     """Return the run's encoder as a tokenizer without a codebook yet, and its step."""
-    run = resolve_path(settings, settings.run)
-    path = latest_checkpoint(run / "checkpoints")
-    if path is None:
-        raise StepeditError(f"{run}: no checkpoint yet; run `stepedit train linguistic` first")
-    content = read_checkpoint(path)
-    encoder = encoder_of(content["model"], settings.encoder.config(), path)
-    cmvn = read_teacher(run, cache).cmvn()
-    empty = np.zeros((1, settings.encoder.output_size), dtype=np.float32)
-    return LinguisticTokenizer(Frontend(FrontendConfig(), cmvn), encoder, empty), int(
-        content["step"]
-    )
+    run = newest_run(settings, "linguistic")
+    sizes = run_sizes(settings.encoder, EncoderSizes, run, "encoder")
+    encoder = load_encoder(SANMEncoder(sizes.config()), run)
+    cmvn = read_teacher(resolve_path(settings, settings.run), cache).cmvn()
+    empty = np.zeros((1, sizes.output_size), dtype=np.float32)
+    tokenizer = LinguisticTokenizer(Frontend(FrontendConfig(), cmvn), encoder, empty)
+    return tokenizer, int(run[1]["step"])
 
 
 def make_codebook(settings: CodebookSettings) -> Iterator[str]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stepedit_core.errors import CheckpointError
 from stepedit_core.models.tokenizer.linguistic import SANMConfig, SANMEncoder
 from stepedit_core.models.tokenizer.linguistic.windows import WindowPlan
 from stepedit_train.data.phones import spread_phones
@@ -24,7 +22,6 @@ __all__ = [
     "TaughtEncoder",
     "ctc_loss",
     "edit_distance",
-    "encoder_of",
     "frame_labels",
     "phone_loss",
 ]
@@ -95,24 +92,6 @@ def ctc_loss(logits: list[Tensor], targets: list[list[int]]) -> Tensor:
     sizes = torch.tensor([len(targets[i]) for i in known])
     total = F.ctc_loss(padded, flat, lengths, sizes, reduction="sum", zero_infinity=True)
     return total.to(logits[0].device) / int(sizes.sum())
-
-
-def encoder_of(state: Mapping[str, Tensor], config: SANMConfig, source: Path) -> SANMEncoder:
-    """Return the encoder alone of a taught encoder's weights, in evaluation mode.
-
-    Raises:
-        CheckpointError: if the sizes are not those of the weights; ``source`` is named.
-    """
-    encoder = SANMEncoder(config)
-    prefix = "encoder."
-    own = {name[len(prefix) :]: w for name, w in state.items() if name.startswith(prefix)}
-    try:
-        encoder.load_state_dict(own)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{source}: its encoder has other sizes than the settings ({error})"
-        ) from error
-    return encoder.eval().requires_grad_(False)
 
 
 LABELS_PER_FRAME = 3

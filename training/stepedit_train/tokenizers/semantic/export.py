@@ -12,10 +12,15 @@ from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import MissingDependencyError, StepeditError
 from stepedit_core.models.tokenizer.features import whisper_log_mel
 from stepedit_core.models.tokenizer.semantic import GRAPH, OnnxSemanticTokenizer
-from stepedit_train.checkpoints import latest_checkpoint, read_checkpoint
 from stepedit_train.data.cache import Cache
-from stepedit_train.export import without_traces
-from stepedit_train.settings import Settings, resolve_path
+from stepedit_train.export import (
+    ExportSettings,
+    load_encoder,
+    newest_run,
+    run_sizes,
+    without_traces,
+)
+from stepedit_train.settings import resolve_path
 from stepedit_train.tokenizers.semantic.model import SemanticEncoder, SemanticSizes
 
 __all__ = [
@@ -24,29 +29,13 @@ __all__ = [
 ]
 
 
-class SemanticExportSettings(Settings):
+class SemanticExportSettings(ExportSettings):
     """Settings of the semantic-export stage."""
 
-    run: Path
-    """Folder of the semantic stage's run; its newest checkpoint is used."""
-    out: Path
-    """Folder of the tokenizer, in the layout of Step-Audio-Tokenizer."""
     cache: Path
     """Folder of the data stage; one recording of it checks the graph."""
-    sizes: SemanticSizes = SemanticSizes()
-    """Of the run's network."""
-
-
-def _encoder(settings: SemanticExportSettings, path: Path) -> SemanticEncoder:
-    state = read_checkpoint(path)["model"]
-    prefix = "encoder."
-    own = {name[len(prefix) :]: w for name, w in state.items() if name.startswith(prefix)}
-    encoder = SemanticEncoder(settings.sizes)
-    try:
-        encoder.load_state_dict(own)
-    except RuntimeError as error:
-        raise StepeditError(f"{path}: its encoder has other sizes than the settings") from error
-    return encoder.eval()
+    sizes: SemanticSizes | None = None
+    """Of the network; None: as the run's settings say."""
 
 
 def _write(encoder: SemanticEncoder, bins: int, path: Path) -> None:
@@ -81,16 +70,14 @@ def export_semantic(settings: SemanticExportSettings) -> Iterator[str]:
     Raises:
         StepeditError: if there is no checkpoint or the codes differ.
     """
-    run = resolve_path(settings, settings.run)
-    found = latest_checkpoint(run / "checkpoints")
-    if found is None:
-        raise StepeditError(f"{run}: no checkpoint yet; run `stepedit train semantic` first")
-    encoder = _encoder(settings, found)
+    run = newest_run(settings, "semantic")
+    sizes = run_sizes(settings.sizes, SemanticSizes, run)
+    encoder = load_encoder(SemanticEncoder(sizes), run)
     out = resolve_path(settings, settings.out)
-    _write(encoder, settings.sizes.bins, out / GRAPH)
+    _write(encoder, sizes.bins, out / GRAPH)
     tokenizer = OnnxSemanticTokenizer.load(out, threads=1)
     speech = Cache(resolve_path(settings, settings.cache)).speech(0)
-    mel = whisper_log_mel(torch.from_numpy(speech), settings.sizes.bins)[None]
+    mel = whisper_log_mel(torch.from_numpy(speech), sizes.bins)[None]
     with torch.inference_mode():
         ours = encoder(mel, torch.tensor([mel.shape[2]]))[0].numpy()
     theirs = tokenizer.encode_log_mel(mel.numpy())[0]
