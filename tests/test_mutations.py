@@ -25,10 +25,10 @@ import pytest
 from stepedit_bench import plugin as bench_plugin
 from stepedit_bench.runner import BenchConfig, run_bench
 from stepedit_pairs import plugin as pairs_plugin
-from stepedit_pairs.shards import shard_paths
 from stepedit_train import plugin as train_plugin
 
 from stepedit_core.cli.root import cli
+from stepedit_core.pair_rows import shard_paths
 from stepedit_core.registry.registry import Registry, set_registry
 from tests.bench.bench_kit import LightMeasures, cases
 from tests.bench.bench_kit import plugin as gain_plugin

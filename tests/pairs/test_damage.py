@@ -15,11 +15,12 @@ from stepedit_pairs.plan import read_block, read_sample
 from stepedit_pairs.reencoding import FAILURES, encode_run
 from stepedit_pairs.report import write_rejects, write_report
 from stepedit_pairs.settings import RunSettings
-from stepedit_pairs.shards import read_rows, read_shard, shard_paths, write_table
+from stepedit_pairs.shards import write_table
 from stepedit_pairs.work import read_rejects
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.locking import sole_writer
+from stepedit_core.pair_rows import read_rows, read_shard, shard_paths
 from stepedit_core.registry.registry import Registry
 from stepedit_core.testing import FakeEngine
 from tests.pairs.making import make_corpus, registry, run_toy

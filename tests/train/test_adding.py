@@ -10,12 +10,12 @@ import click
 import pytest
 from click.testing import CliRunner
 from stepedit_train import plugin
-from stepedit_train.sft.adding import adding_settings, base_folder
-from stepedit_train.sft.base import BaseSettings, make_base
-from stepedit_train.sft.packing import load_examples, save_examples
-from stepedit_train.sft.replay import REPLAY, ReplaySettings, chosen_rows, make_replay
-from stepedit_train.sft.rows import Example
-from stepedit_train.sft.stage import SftSettings
+from stepedit_train.adding import adding_settings, base_folder
+from stepedit_train.lm.base import BaseSettings, make_base
+from stepedit_train.lm.replay import REPLAY, ReplaySettings, chosen_rows, make_replay
+from stepedit_train.lm.rows import Example
+from stepedit_train.lm.sft import SftSettings
+from stepedit_train.lm.store import load_examples, save_examples
 
 from stepedit_core import embedded
 from stepedit_core.errors import StepeditError, UnknownEditError

@@ -63,9 +63,9 @@ def _generate(out: Path, settings: PreferSettings, device: str) -> None:
     from rich.progress import Progress
 
     from stepedit_core.config import EngineConfig
+    from stepedit_core.pair_rows import shard_paths
     from stepedit_core.registry.registry import load_engine
     from stepedit_pairs.preference import generate
-    from stepedit_pairs.shards import shard_paths
 
     engine = load_engine(EngineConfig(name_or_path=settings.engine, device=device))
     with Progress() as progress:

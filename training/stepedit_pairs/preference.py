@@ -17,16 +17,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stepedit_core import __version__
 from stepedit_core.atomic import write_atomically
-from stepedit_core.chain.notation import edit_from_data
 from stepedit_core.edit import Edit
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import StepeditError, explain_validation
 from stepedit_core.llm_route.planning import apply_by_llm
+from stepedit_core.pair_rows import read_shard, row_edit, row_utterance, shard_paths
 from stepedit_core.stored_json import read_json
 from stepedit_core.utterance import Utterance
 from stepedit_pairs.jsonl import parse_codes
 from stepedit_pairs.settings import RunSettings, job_rng
-from stepedit_pairs.shards import flac_bytes, read_shard, row_audio, shard_paths, write_shard
+from stepedit_pairs.shards import flac_bytes, write_shard
 
 __all__ = ["Candidate", "PreferSettings", "candidates_of", "choose", "generate", "open_run"]
 
@@ -129,11 +129,11 @@ def _candidates(
     out: Path, settings: PreferSettings, engine: SpeechEngine, row: Mapping[str, Any], place: str
 ) -> list[dict[str, Any]]:
     """Draw a row's candidates in one batch and write their audio."""
-    source = row_audio(row, "source")
+    source = row_utterance(row, "source")
     if source is None:
         raise StepeditError("the row has no source audio")
     n = settings.candidates
-    edit = edit_from_data(json.loads(row["edit_json"]))
+    edit = row_edit(row)
     seeds = [int(seed) for seed in job_rng(settings.seed, row["id"]).integers(2**31, size=n)]
     outcomes = apply_by_llm(
         [edit] * n, [source] * n, engine, seeds, [parse_codes(row["source_codes"])] * n
@@ -234,9 +234,9 @@ def _preferred(
     high, low = scores[best.row, best.number], scores[worst.row, worst.number]
     if high - low <= settings.gap:
         return None
-    edit: Edit = edit_from_data(json.loads(row["edit_json"]))
+    edit: Edit = row_edit(row)
     chosen = Utterance.read(out / best.path)
-    source = row_audio(row, "source")
+    source = row_utterance(row, "source")
     facts = {
         "preference": {
             "by": settings.judge or "people",

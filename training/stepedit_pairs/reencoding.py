@@ -15,18 +15,11 @@ from stepedit_core.codes import DualCodes
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
 from stepedit_core.locking import sole_writer
+from stepedit_core.pair_rows import CODED_BY, coded_by, read_shard, row_utterance, shard_paths
 from stepedit_core.pairs import MIN_MARGIN, EditPair
 from stepedit_pairs.encoding import Encoder, encode_pairs
 from stepedit_pairs.settings import RunSettings
-from stepedit_pairs.shards import (
-    CODED_BY,
-    SCHEMA,
-    coded_by,
-    read_shard,
-    row_audio,
-    shard_paths,
-    write_table,
-)
+from stepedit_pairs.shards import SCHEMA, write_table
 
 __all__ = ["Reencoded", "encode_run"]
 
@@ -137,12 +130,12 @@ class _Stored(Edit):
 
 
 def _pair(row: Mapping[str, Any]) -> EditPair:
-    source, target = row_audio(row, "source"), row_audio(row, "target")
+    source, target = row_utterance(row, "source"), row_utterance(row, "target")
     if source is None or target is None:
         raise StepeditError("the row has no audio")
     details = json.loads(row["details"] or "{}")
     margin = MIN_MARGIN if row["margin"] is None else row["margin"]  # codes do not depend on it
-    return EditPair(source, target, _Stored(), margin, details, row_audio(row, "rejected"))
+    return EditPair(source, target, _Stored(), margin, details, row_utterance(row, "rejected"))
 
 
 def _encode_shard(

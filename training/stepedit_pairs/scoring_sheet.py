@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from stepedit_core.atomic import write_atomically
-from stepedit_core.chain.notation import edit_from_data
 from stepedit_core.errors import StepeditError
+from stepedit_core.pair_rows import read_shard, row_edit, row_utterance, shard_paths
 from stepedit_core.scoring import Judge
 from stepedit_core.stored_json import read_json
 from stepedit_core.tables import original_cell, plain_cell, table_rows
 from stepedit_core.utterance import Utterance
 from stepedit_pairs.judging import ask
 from stepedit_pairs.preference import PreferSettings, Scores, candidates_of
-from stepedit_pairs.shards import read_shard, row_audio, shard_paths
 
 __all__ = ["SHEET", "judged", "read_sheet", "write_sheet"]
 
@@ -41,12 +40,12 @@ def write_sheet(out: Path, settings: PreferSettings) -> Path:
     for shard in shard_paths(Path(settings.run)):
         by_row = candidates_of(out, shard)
         for number, row in enumerate(read_shard(shard)[: settings.limit]):
-            source = row_audio(row, "source")
+            source = row_utterance(row, "source")
             if row["id"] not in by_row or source is None:
                 continue
             heard = f"listen/{shard.stem}/{number:03d}-source.wav"
             source.write(out / heard)
-            edit = str(edit_from_data(json.loads(row["edit_json"])))
+            edit = str(row_edit(row))
             for candidate in by_row[row["id"]]:
                 wav = f"listen/{shard.stem}/{number:03d}-{candidate.number:02d}.wav"
                 Utterance.read(out / candidate.path).write(out / wav)
@@ -124,7 +123,7 @@ def _ask_for_shard(
     refused: list[tuple[str, int, str]] = []
     by_row = candidates_of(out, shard)
     for row in read_shard(shard)[: settings.limit]:
-        edit, source = edit_from_data(json.loads(row["edit_json"])), row_audio(row, "source")
+        edit, source = row_edit(row), row_utterance(row, "source")
         for candidate in by_row.get(row["id"], []) if source is not None else []:
             assert source is not None
             score = ask(judge, edit, Utterance.read(out / candidate.path), source)

@@ -18,14 +18,14 @@ _LIST = "\n".join(f"{name:{_WIDTH}}  {stage.what}" for name, stage in STAGES.ite
 
 
 def _add_to_model(*asked: Any) -> Iterator[str]:
-    from stepedit_train.sft.adding import adding_settings
-    from stepedit_train.sft.stage import train_sft
+    from stepedit_train.adding import adding_settings
+    from stepedit_train.lm.sft import train_sft
 
     return train_sft(adding_settings(*asked))
 
 
 def _add_to_decoder(*asked: Any) -> Iterator[str]:
-    from stepedit_train.mel.adding import add_to_decoder
+    from stepedit_train.adding import add_to_decoder
 
     return add_to_decoder(*asked)
 
@@ -79,7 +79,7 @@ def train(
     stepedit train flow --explain > flow.toml      # all settings of a stage, with comments
     """  # noqa: D301 -- click reads the backspace as "keep these lines"
     if explain:
-        from stepedit_train.explaining import explain as lines_of
+        from stepedit_train.settings import explain as lines_of
 
         lines = lines_of(settings_of(stage))
     elif edits is None:
