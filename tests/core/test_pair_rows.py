@@ -67,7 +67,7 @@ def test_what_cannot_be_read_is_named(run: Path, tmp_path: Path) -> None:
     with pytest.raises(StepeditError, match="has no column colour"):
         read_shard(path, ["colour"])
     path.write_bytes(b"PAR1 and no more")
-    with pytest.raises(StepeditError, match="not a whole Parquet file; .* build it again"):
+    with pytest.raises(StepeditError, match=r"not a whole Parquet file; .* build it again"):
         list(read_rows(run))
     assert shard_paths(tmp_path) == []
     with pytest.raises(StepeditError, match="no shards of `stepedit pairs`"):

@@ -94,10 +94,11 @@ def test_the_command_adds_an_edit(tmp_path: Path, model: Path) -> None:
     asked = ["train", "sft", "--edits", "hiss", "--base", str(model), "--pairs"]
     asked += [str(tmp_path / "pairs"), "--out", str(tmp_path / "out"), "--set", "steps=2"]
     asked += ["--set", "device=cpu", "--set", "tensorboard=false", "--set", "dev_share=0.0"]
+    asked += ["--measure", "0"]
     result = CliRunner().invoke(group, asked)
     assert result.exit_code == 0, result.output
     assert "9 examples to train on" in result.output
     assert load_step1(tmp_path / "out" / "model").config.source_alignment is not None
     assert (tmp_path / "out" / "model" / REPLAY).is_file()
-    for wrong in (["train", "sft"], [*asked[:1], "semantic", *asked[2:]], asked[:-8][:6]):
+    for wrong in (["train", "sft"], [*asked[:1], "semantic", *asked[2:]], asked[:-10][:6]):
         assert CliRunner().invoke(group, wrong).exit_code == 2

@@ -13,6 +13,7 @@ from stepedit_core.config import EMBEDDED
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.checkpoint.hyperyaml import read_hyperyaml
 from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME
+from stepedit_core.models.checkpoint.naming import ENGINE_FILE, name_folder, named
 from stepedit_core.pair_rows import count_rows, finished_shards
 from stepedit_core.registry.registry import get_registry
 from stepedit_train.decoder.data import MelDataSettings, make_mel_data
@@ -25,7 +26,7 @@ from stepedit_train.export import configuration, export_weights, newest_run
 from stepedit_train.lm.replay import REPLAY
 from stepedit_train.lm.sft import SftSettings
 from stepedit_train.lm.store import load_examples
-from stepedit_train.lm.training import find_part, link_to
+from stepedit_train.lm.training import copy_part, find_part
 from stepedit_train.settings import apply_changes, check_settings, resolve_path
 
 __all__ = [
@@ -47,7 +48,7 @@ _DECODER_DEFAULTS: dict[str, Any] = {
     "validate_every": 300,
 }
 """For the embedded model on a CPU."""
-_NOT_OF_THESE_WEIGHTS = {"figures.json", "routes.json", "MODEL_CARD.md", "README.md"}
+_NOT_OF_THESE_WEIGHTS = {"figures.json", "MODEL_CARD.md", "README.md", ENGINE_FILE}
 
 
 def _part(base: Path, name: str) -> Path:
@@ -83,17 +84,17 @@ def _decoder_settings(
 
 
 def _write_engine(settings: MelSettings, base: Path, decoder: Path, folder: Path) -> str:
-    """Write the engine folder: the new decoder, and links to everything else."""
+    """Write the engine folder: the new decoder, and copies of everything else."""
     inside = folder / DECODER_FOLDER
     inside.mkdir(parents=True, exist_ok=True)
     for path in sorted(base.iterdir()):
         is_named = path.name in _NOT_OF_THESE_WEIGHTS or path.name == DECODER_FOLDER
         if not is_named and not path.name.startswith("_"):
-            link_to(path, folder / path.name)
-    link_to(_part(base, TOKENIZER_NAME), folder / TOKENIZER_NAME)
+            copy_part(path, folder / path.name)
+    copy_part(_part(base, TOKENIZER_NAME), folder / TOKENIZER_NAME)
     for path in sorted(decoder.iterdir()):
         if path.name not in ("cosyvoice.yaml", "flow.safetensors", "flow.pt"):
-            link_to(path, inside / path.name)
+            copy_part(path, inside / path.name)
     export = MelExportSettings(run=resolve_path(settings, settings.out), out=inside)
     found, content = newest_run(export, "mel")
     line = export_weights(export, found, content, settings.sizes.build(), "flow", CRITIC)
@@ -102,6 +103,7 @@ def _write_engine(settings: MelSettings, base: Path, decoder: Path, folder: Path
     arguments = {**flow.arguments, "labels": list(settings.sizes.labels)}
     entries["flow"] = replace(flow, arguments=arguments)
     write_atomically(inside / "cosyvoice.yaml", configuration(entries).encode())
+    name_folder(folder, folder.parent.name, named(base))
     return line
 
 
@@ -210,6 +212,9 @@ def adding_settings(
 ) -> SftSettings:
     """Return the settings of a run that adds edits to a model.
 
+    Rows without codes are encoded by the model's own audio tokenizer, and some rows of each new
+    edit are held out for validation.
+
     Args:
         edits: registered names; the pairs of each are in a folder of that name.
         base: folder of the model, or ``embedded``.
@@ -224,8 +229,9 @@ def adding_settings(
     folder = base_folder(base)
     data: list[dict[str, Any]] = []
     rows = 0
+    codes_by = find_part(folder, TOKENIZER_NAME)
     for path in pair_folders(edits, pairs):
-        data.append({"path": path})
+        data.append({"path": path, "codes_by": codes_by, "validated": True})
         rows += count_rows(finished_shards(path))
     if replay > 0:
         path = folder / REPLAY

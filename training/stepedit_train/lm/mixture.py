@@ -57,6 +57,11 @@ class Source(Settings):
     insertions_only: bool = False
     """Copy all but what was put in (``details.at`` of the rows), as engines do that keep the
     rest: ``SamplingConfig.keep_rest``."""
+    codes_by: Path | None = None
+    """Folder of the audio tokenizer that encodes rows without codes; without it they are left
+    out."""
+    validated: bool = False
+    """Hold rows out for validation even where no speaker falls into ``dev_share``."""
 
 
 def pair_sources(rows: Sequence[MixtureRow]) -> list[dict[str, Any]]:
@@ -122,7 +127,7 @@ def read_mixture(
         cache: folder for pre-tokenised rows; None reads the shards every time.
 
     Raises:
-        StepeditError: if no row is left.
+        StepeditError: if no row of a source, or of all, is left; the text says why.
     """
     train: list[Example] = []
     dev: list[Example] = []
@@ -139,15 +144,49 @@ def read_mixture(
                 max_tokens=max_tokens,
                 cache=cache,
                 insertions_only=source.insertions_only,
+                codes_by=source.codes_by,
             )
         skipped += left_out
-        kept = [one for one in examples if share_of("sft", one.speaker) >= dev_share]
-        dev += [one for one in examples if share_of("sft", one.speaker) < dev_share]
+        if not examples:
+            raise StepeditError(f"{path}: no row of it can be trained on ({_reasons(left_out)})")
+        kept, held = _held_out(examples, dev_share, needed=source.validated)
+        dev += held
         train += _repeated(kept, source.share, seed, path.name)
     if not train:
-        reasons = "; ".join(f"{count}: {reason}" for reason, count in skipped.items())
-        raise StepeditError(f"no row is left to train on ({reasons or 'the folders are empty'})")
+        raise StepeditError(f"no row is left to train on ({_reasons(skipped)})")
     return Mixture(train, dev, skipped)
+
+
+def _reasons(skipped: Mapping[str, int]) -> str:
+    return "; ".join(f"{count}: {why}" for why, count in skipped.items()) or "the folder is empty"
+
+
+def _held_out(
+    examples: Sequence[Example], dev_share: float, *, needed: bool
+) -> tuple[list[Example], list[Example]]:
+    """Return examples to train on and to validate on, of other speakers where that can be.
+
+    Args:
+        examples: of one source.
+        dev_share: part of the speakers to hold out.
+        needed: hold out the speaker who is nearest to that part where none is in it, or rows
+            where there is one speaker, or one with most of the rows.
+    """
+    kept = [one for one in examples if share_of("sft", one.speaker) >= dev_share]
+    held = [one for one in examples if share_of("sft", one.speaker) < dev_share]
+    if held or not needed or not dev_share or len(examples) < 2:
+        return kept, held
+    nearest = min({one.speaker for one in kept}, key=lambda name: share_of("sft", name))
+    count = sum(one.speaker == nearest for one in kept)
+    if count <= len(kept) // 2:
+        names = {one.name for one in kept if one.speaker == nearest}
+    else:
+        order = sorted((one.name for one in kept), key=lambda name: share_of("sft-row", name))
+        names = set(order[: max(1, round(dev_share * len(order)))])
+    return (
+        [one for one in kept if one.name not in names],
+        [one for one in kept if one.name in names],
+    )
 
 
 class PackedBatches(Dataset[list[Example]]):

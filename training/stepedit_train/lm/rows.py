@@ -27,6 +27,7 @@ from stepedit_core.pair_rows import (
     row_edit,
     row_utterance,
 )
+from stepedit_train.lm.encoding import needs_codes, with_codes
 
 __all__ = [
     "IGNORED",
@@ -83,7 +84,7 @@ def _problem(row: Mapping[str, Any], edit: Edit) -> str | None:
     if edit.route_problem("llm"):
         return f"{edit.name} has no llm route for these parameters"
     if not row["source_codes"] or not row["target_codes"]:
-        return "the row has no codes (build the pairs with --engine)"
+        return "the row has no codes (stepedit pairs-encode gives them)"
     if "llm" in edit.transcript_routes and not (row["source_text"] or "").strip():
         return f"{edit.name} needs a transcript"
     return None
@@ -172,6 +173,7 @@ def read_examples(
     max_tokens: int,
     splits: tuple[str, ...] = ("train",),
     insertions_only: bool = False,
+    codes_by: Path | None = None,
 ) -> tuple[list[Example], Counter[str]]:
     """Return the rows of a run of `stepedit pairs` as ids, and why others were left out.
 
@@ -182,15 +184,22 @@ def read_examples(
         max_tokens: longer examples are left out.
         splits: rows of other splits are left out; rows that name none are taken.
         insertions_only: see ``example_of``.
+        codes_by: folder of the audio tokenizer for rows without codes; None leaves them out.
     """
     examples: list[Example] = []
     skipped: Counter[str] = Counter()
     finished_shards(folder)
-    for row in read_rows(folder, COLUMNS):
+    columns = COLUMNS if codes_by is None else [*COLUMNS, "target_audio", "target_text"]
+    for row in read_rows(folder, columns):
         if row["split"] is not None and row["split"] not in splits:
             skipped[f"split {row['split']}"] += 1
             continue
-        made = example_of(row, tokenizer, encoding, insertions_only=insertions_only)
+        coded = with_codes(row, codes_by) if codes_by is not None and needs_codes(row) else row
+        made = (
+            coded
+            if isinstance(coded, str)
+            else example_of(coded, tokenizer, encoding, insertions_only=insertions_only)
+        )
         if isinstance(made, str):
             skipped[made] += 1
         elif len(made.ids) > max_tokens:

@@ -21,6 +21,7 @@ from stepedit_core.models.lm.chat import MAX_TOKENS, PromptEncoding
 from stepedit_core.models.lm.step1 import Alignment, alignment_tensor
 from stepedit_core.models.text.base import TextTokenizer
 from stepedit_core.pair_rows import finished_shards
+from stepedit_train.data.codes import tokenizer_hash
 from stepedit_train.lm.documents import Kind, Row, RowMaker, document_files, is_cache
 from stepedit_train.lm.rows import Example, read_examples
 
@@ -130,6 +131,7 @@ def read_cached(
     max_tokens: int,
     cache: Path | None,
     insertions_only: bool = False,
+    codes_by: Path | None = None,
 ) -> tuple[list[Example], Counter[str]]:
     """Return ``read_examples`` of a pair folder, from the cache where it still holds.
 
@@ -143,18 +145,20 @@ def read_cached(
         max_tokens: longer examples are left out.
         cache: folder of the cache; None reads the shards.
         insertions_only: see ``example_of``.
+        codes_by: see ``read_examples``.
     """
+    chosen: dict[str, Any] = {"insertions_only": insertions_only, "codes_by": codes_by}
     if cache is None:
-        return read_examples(
-            folder, tokenizer, encoding, max_tokens=max_tokens, insertions_only=insertions_only
-        )
+        return read_examples(folder, tokenizer, encoding, max_tokens=max_tokens, **chosen)
     kind = "put-in-" if insertions_only else ""
+    if codes_by is not None:
+        kind += f"{tokenizer_hash(codes_by)[:8]}-"
     path = cache / f"{folder.name}-{kind}{_pairs_key(folder, tokenizer, encoding)}.npz"
     if path.is_file():
         examples, skipped = load_examples(path)
     else:
         examples, skipped = read_examples(
-            folder, tokenizer, encoding, max_tokens=MAX_TOKENS, insertions_only=insertions_only
+            folder, tokenizer, encoding, max_tokens=MAX_TOKENS, **chosen
         )
         if examples:
             save_examples(path, examples, skipped)

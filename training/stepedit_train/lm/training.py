@@ -13,10 +13,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import Field
 
+from stepedit_core.atomic import replace_file
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.checkpoint.folder_sampling import SAMPLING
 from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME
 from stepedit_core.models.checkpoint.load import pick_device
+from stepedit_core.models.checkpoint.naming import name_folder, named
+from stepedit_core.models.checkpoint.routes import ROUTES_FILE
 from stepedit_core.models.lm.chat import MAX_TOKENS
 from stepedit_core.models.lm.step1 import load_step1
 from stepedit_core.models.reader import READER
@@ -34,8 +37,8 @@ __all__ = [
     "LanguageModelSettings",
     "base_and_out",
     "complete_checkpoint",
+    "copy_part",
     "find_part",
-    "link_to",
     "load_for_training",
     "planned_steps",
     "save_model_folder",
@@ -45,7 +48,7 @@ __all__ = [
 
 KEPT_FILES = (
     "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", DICTIONARY, READER,
-    REPLAY, SAMPLING,
+    REPLAY, SAMPLING, ROUTES_FILE,
 )  # fmt: skip
 """Files of a model folder that go on to the model that is trained from it."""
 
@@ -220,16 +223,28 @@ def find_part(base: Path, name: str) -> Path | None:
     return next((place for place in (base / name, base.parent / name) if place.is_dir()), None)
 
 
-def link_to(source: Path, link: Path) -> None:
-    """Make a symbolic link to a file or folder, unless there is something of that name."""
-    if not (link.exists() or link.is_symlink()):
-        link.symlink_to(source.resolve(), target_is_directory=source.is_dir())
+def copy_part(source: Path, place: Path) -> None:
+    """Copy a file or folder, unless there is something of that name; links are followed.
+
+    A folder that is trained holds all that it needs: it can be moved, packed and passed on, and
+    outlives the installation that it was trained from.
+    """
+    if place.is_symlink():  # releases before linked the parts
+        place.unlink()
+    if source.is_dir():
+        place.mkdir(exist_ok=True)
+        for part in sorted(source.iterdir()):
+            if part.name != "__pycache__":
+                copy_part(part, place / part.name)
+    elif not place.exists():
+        replace_file(place, lambda partial: shutil.copyfile(source, partial))
 
 
 def save_model_folder(model: Any, base: Path, folder: Path, dtype: torch.dtype) -> None:
-    """Write a trained model as safetensors, with the base's tokenizer and links to its parts.
+    """Write a trained model as safetensors, with the base's tokenizer and copies of its parts.
 
-    The folder appears when it is complete.
+    Routes and rules of sampling are the base's; results call it by the name of the run's
+    folder. The folder appears when it is complete.
 
     Args:
         model: unwrapped; its weights are cast in place.
@@ -247,7 +262,8 @@ def save_model_folder(model: Any, base: Path, folder: Path, dtype: torch.dtype) 
     for name in (DECODER_FOLDER, TOKENIZER_NAME):
         part = find_part(base, name)
         if part is not None:
-            link_to(part, partial / name)
+            copy_part(part, partial / name)
+    name_folder(partial, folder.parent.name, named(base))
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 
