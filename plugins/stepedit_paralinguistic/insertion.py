@@ -69,6 +69,7 @@ def insert_events(edit: Paralinguistic, utterance: Utterance, rng: np.random.Gen
         "backend": "WORLD (pyworld) and filtered noise",
         "aligner": alignment.aligner,
         **({"no_forced_alignment": alignment.why} if alignment.why else {}),
+        **({"guessed_pronunciations": list(alignment.guessed)} if alignment.guessed else {}),
         "events": reports,
         "voice": {
             "median_f0_hz": round(voice.f0, 1),
