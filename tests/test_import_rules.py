@@ -24,6 +24,8 @@ LAZY_ALLOWED = {
     "vad.py": {"silero_vad", "onnxruntime", "torch"},
     "frames.py": {"pyworld", "scipy"},
     "alignment.py": {"pocketsphinx"},
+    "letter_to_sound.py": {"num2words"},
+    "sound.py": {"av"},
     "prosody.py": {"pyworld"},
     "doctor.py": {"torch", "huggingface_hub"},
     "__init__.py": {"pytest"},

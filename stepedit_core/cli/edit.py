@@ -68,8 +68,8 @@ class Run:
     def one(self, job: Job, say: Callable[[str], None]) -> None:
         """Edit one recording; a failing step keeps the finished ones and says so."""
         source = job.read()
-        if source.channels > 1:
-            say(f"{job.source}: {source.channels} channels mixed down to mono")
+        for note in source.notes:
+            say(f"{job.source}: {note}")
         if job.words_from not in (None, "--text"):
             say(f"{job.source}: words from {job.words_from}")
         finished: list[Step] = []
@@ -96,7 +96,8 @@ class Run:
         target = result.utterance.write(job.target)
         how = _how(result.utterance, target)
         say(f"wrote {target} ({result.utterance.seconds:.2f} s, {how})")
-        self.rows.append({"input": str(job.source), "output": str(target), **result.report()})
+        record = {"input": str(job.source), "notes": list(source.notes), "output": str(target)}
+        self.rows.append({**record, **result.report()})
 
     def _keep(
         self, job: Job, source: Utterance, error: EditError, say: Callable[[str], None]
@@ -109,7 +110,12 @@ class Run:
             partial.utterance.write(kept)
         ending = f"kept the audio after step {len(error.steps)} in {kept}" if kept else ""
         self.failures.append(f"{job.source}: {error}; {ending or 'nothing was written'}")
-        record = {"input": str(job.source), "output": None, "error": str(error)}
+        record = {
+            "input": str(job.source),
+            "notes": list(source.notes),
+            "output": None,
+            "error": str(error),
+        }
         self.rows.append({**record, "kept": str(kept) if kept else None, **partial.report()})
 
 
