@@ -10,6 +10,7 @@ import io
 import os
 import stat
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,8 +112,11 @@ def read_stream(path: str | os.PathLike[str]) -> bytes:
     """
     name = os.fspath(path)
     try:
-        with open(0 if name == "-" else name, "rb", closefd=name != "-") as file:
-            content = file.read(MAX_STREAM_BYTES + 1)
+        if name == "-":
+            content = sys.stdin.buffer.read(MAX_STREAM_BYTES + 1)
+        else:
+            with open(name, "rb") as file:
+                content = file.read(MAX_STREAM_BYTES + 1)
     except OSError as error:
         raise AudioError(f"{name}: cannot be read ({error.strerror})") from error
     if not content:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
-from stepedit_core.atomic import replace_file
+from stepedit_core.atomic import is_outlet, replace_file
 from stepedit_core.errors import AudioError, StepeditError
 from stepedit_core.sound import MAX_RATE, MIN_RATE, Sound, read_sound
 
@@ -222,7 +222,8 @@ class Utterance:
         """Write the samples; the suffix chooses the format, the name appears when complete.
 
         Args:
-            path: target such as ``out.wav`` or ``out.flac``.
+            path: target such as ``out.wav`` or ``out.flac``; ``-`` is standard output, which
+                gets a WAV file, as pipes and devices do.
             subtype: soundfile subtype; the one that the utterance was read with if that is
                 not a codec's and the format has it, otherwise the format's default.
 
@@ -247,6 +248,8 @@ class Utterance:
     def _format_for(self, target: Path, subtype: str | None) -> tuple[str, str]:
         """Return soundfile's format and subtype for a target; raises as ``write`` does."""
         suffix = target.suffix.lstrip(".").upper()
+        if is_outlet(target) and suffix not in sf.available_formats():
+            suffix = "WAV"
         kind = "OGG" if suffix == "OPUS" else suffix
         if kind not in sf.available_formats():
             raise AudioError(f"{target}: unknown audio format {target.suffix!r}; use .wav or .flac")
