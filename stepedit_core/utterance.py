@@ -157,6 +157,8 @@ class Utterance:
             return f"the recording lasts {self.seconds * 1000:.1f} ms; 20 ms is the least"
         if not self.samples.any():
             return "the recording is digital silence: there is nothing to edit"
+        if float(np.ptp(self.samples)) == 0:
+            return "the recording is one constant value, no sound: check the sound card"
         return None
 
     @classmethod

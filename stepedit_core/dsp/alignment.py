@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from stepedit_core.dsp.letter_to_sound import guessed_phones, spelled_out, without_accents
+from stepedit_core.dsp.offset import without_offset
 from stepedit_core.dsp.words import Word, normalised
 from stepedit_core.errors import AlignmentError, MissingDependencyError
 from stepedit_core.utterance import Span, Utterance
@@ -46,7 +47,7 @@ def align_words(utterance: Utterance, words: Sequence[Word]) -> list[Span]:
     """
     if not words:
         raise AlignmentError("there are no words to align")
-    heard = utterance.resample(_RATE).samples
+    heard = without_offset(utterance).resample(_RATE).samples
     pcm = (np.clip(heard, -1, 1) * 32_767).astype("<i2").tobytes()
     with _LOCK:
         decoder = _decoder()
