@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ __all__ = [
     "StepeditError",
     "UnknownEditError",
     "explain_validation",
+    "printable",
     "suggest",
 ]
 
@@ -82,6 +84,29 @@ class EditError(StepeditError):
         """Keep the finished steps beside the message."""
         super().__init__(message)
         self.steps = steps
+
+
+def printable(text: str, limit: int | None = None) -> str:
+    """Return a text in one line that a terminal shows as it is.
+
+    Control characters, which could move the cursor, change colours or hide what was said, and
+    marks of writing direction are written as escapes; blanks are joined.
+
+    Args:
+        text: what a file, a corpus or a user gave.
+        limit: characters to keep; what is left out lies in the middle, because an error begins
+            with the file and ends with the cure.
+    """
+    line = " ".join(text.split())
+    line = "".join(
+        mark if unicodedata.category(mark) not in ("Cc", "Cf", "Cs") or mark in "\u200c\u200d"
+        else mark.encode("unicode_escape").decode("ascii")
+        for mark in line
+    )  # fmt: skip
+    if limit is None or len(line) <= limit:
+        return line
+    half = (limit - 5) // 2
+    return f"{line[: limit - 5 - half]} ... {line[-half:]}"
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -28,6 +28,9 @@ LAZY_ALLOWED = {
     "sound.py": {"av"},
     "prosody.py": {"pyworld"},
     "doctor.py": {"torch", "huggingface_hub"},
+    "locking.py": {"filelock"},
+    "shards.py": {"pyarrow"},
+    "tables.py": {"charset_normalizer"},
     "__init__.py": {"pytest"},
 }
 

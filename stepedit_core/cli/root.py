@@ -11,11 +11,14 @@ from typing import Any, NoReturn
 import click
 
 from stepedit_core.cli.interrupting import sigterm_interrupts
-from stepedit_core.errors import EditError, StepeditError
+from stepedit_core.errors import EditError, StepeditError, printable
 
 __all__ = ["Failure", "Root", "cli"]
 
 DONE, STEP_FAILED, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+
+_LONGEST = 390
+"""Characters of an error's line."""
 
 # Newer releases of click raise it for `stepedit` alone, whose answer is the help page.
 _NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())
@@ -110,7 +113,7 @@ class Root(click.Group):
             if isinstance(error, _NO_ARGUMENTS):
                 click.echo(error.format_message())
                 sys.exit(WRONG_INPUT)
-            click.echo(f"error: {_one_line(error)}", err=True)
+            click.echo(f"error: {printable(_one_line(error), _LONGEST)}", err=True)
             sys.exit(error.code if isinstance(error, Failure) else WRONG_INPUT)
         sys.exit(code if isinstance(code, int) else DONE)
 

@@ -20,8 +20,9 @@ from stepedit_core.atomic import write_atomically
 from stepedit_core.chain.notation import edit_from_data
 from stepedit_core.edit import Edit
 from stepedit_core.engine import SpeechEngine
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import StepeditError, explain_validation
 from stepedit_core.llm_route.planning import apply_by_llm
+from stepedit_core.stored_json import read_json
 from stepedit_core.utterance import Utterance
 from stepedit_pairs.jsonl import parse_codes
 from stepedit_pairs.settings import RunSettings, job_rng
@@ -82,14 +83,16 @@ def open_run(out: Path, settings: PreferSettings) -> None:
     """
     path = out / FILE
     if path.exists():
+        cure = "choose another --out"
         try:
-            before = PreferSettings.model_validate_json(path.read_text(encoding="utf-8"))
+            before = PreferSettings.model_validate(read_json(path, cure))
         except ValidationError as error:
-            raise StepeditError(f"{path}: not settings of pairs-prefer ({error})") from error
+            why = explain_validation(error)
+            raise StepeditError(f"{path}: not settings of pairs-prefer ({why}); {cure}") from error
         if before != settings:
             raise StepeditError(f"{out} holds preference pairs made with other settings ({before})")
         return
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and any(item.name != ".lock" for item in out.iterdir()):
         raise StepeditError(f"{out} is not empty and holds no preference pairs; choose another")
     source = RunSettings.load(Path(settings.run))
     write_atomically(path, settings.model_dump_json(indent=2).encode())
@@ -119,7 +122,7 @@ def generate(out: Path, settings: PreferSettings, engine: SpeechEngine) -> Itera
                     failed[row["id"]] = str(error)
             index = {"candidates": made, "failed": failed}
             write_atomically(path, json.dumps(index, ensure_ascii=False).encode())
-        yield len(json.loads(path.read_text(encoding="utf-8"))["candidates"])
+        yield sum(map(len, candidates_of(out, shard).values()))
 
 
 def _candidates(
@@ -147,11 +150,19 @@ def _candidates(
 
 
 def candidates_of(out: Path, shard: Path) -> dict[str, list[Candidate]]:
-    """Return the candidates of a shard by row, in order."""
-    index = json.loads(_index_path(out, shard).read_text(encoding="utf-8"))
+    """Return the candidates of a shard by row, in order.
+
+    Raises:
+        StepeditError: if their index is damaged.
+    """
+    path = _index_path(out, shard)
+    cure = "delete it and call the same command again: the candidates are made again"
     found: dict[str, list[Candidate]] = {}
-    for data in index["candidates"]:
-        found.setdefault(data["row"], []).append(Candidate(**data))
+    try:
+        for data in read_json(path, cure)["candidates"]:
+            found.setdefault(data["row"], []).append(Candidate(**data))
+    except (KeyError, TypeError) as error:
+        raise StepeditError(f"{path}: damaged (no candidates: {error}); {cure}") from error
     return found
 
 

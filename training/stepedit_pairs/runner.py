@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stepedit_core.errors import StepeditError
+from stepedit_core.locking import sole_writer
 from stepedit_core.pairs import CorpusItem, PairBuilder
 from stepedit_core.registry.registry import get_registry
 from stepedit_pairs.plan import Plan, write_plan
@@ -62,7 +63,9 @@ def _open(folder: Path, settings: RunSettings) -> None:
             )
         return
     # A run that failed while it was planned has given no rows: its settings may be corrected.
-    if folder.exists() and any(item.name not in (FILE, "plan") for item in folder.iterdir()):
+    if folder.exists() and any(
+        item.name not in (FILE, "plan", ".lock") for item in folder.iterdir()
+    ):
         raise StepeditError(f"{folder} is not empty and holds no run; choose another --out")
     settings.save(folder)
 
@@ -102,10 +105,29 @@ def run_pairs(
         on_block: called after each block.
 
     Raises:
-        StepeditError: if the settings do not fit the builder or the folder.
+        StepeditError: if the settings do not fit the builder or the folder, or another process
+            works in it.
     """
     builder = _check(settings)
-    _open(folder, settings)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StepeditError(f"{folder}: cannot write there ({error.strerror})") from error
+    with sole_writer(folder):
+        _open(folder, settings)
+        return _run(folder, settings, builder, items, workers, ray_address, on_plan, on_block)
+
+
+def _run(
+    folder: Path,
+    settings: RunSettings,
+    builder: PairBuilder,
+    items: Iterable[CorpusItem],
+    workers: int,
+    ray_address: str | None,
+    on_plan: Callable[[Plan, RunTotals], None] | None,
+    on_block: Callable[[BlockReport], None] | None,
+) -> RunTotals:
     plan = write_plan(folder, builder, items, settings)
     totals = RunTotals()
     todo = []

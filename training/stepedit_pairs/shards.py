@@ -8,18 +8,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 import soundfile as sf
 
 from stepedit_core.atomic import write_atomically
 from stepedit_core.codes import DualCodes
+from stepedit_core.errors import AudioError, StepeditError
 from stepedit_core.pairs import EditPair, PairJob
-from stepedit_core.utterance import Utterance
+from stepedit_core.shards import open_shard, shard_bytes
+from stepedit_core.utterance import MAX_SECONDS, Utterance
 
 __all__ = [
     "CODED_BY",
     "SCHEMA",
+    "coded_by",
+    "decoded",
     "flac_bytes",
     "read_rows",
     "read_shard",
@@ -80,13 +85,41 @@ def flac_bytes(utterance: Utterance) -> bytes:
 
 
 def row_audio(row: Mapping[str, Any], role: str) -> Utterance | None:
-    """Return the ``source``, ``target`` or ``rejected`` audio of a row, or None without one."""
+    """Return the ``source``, ``target`` or ``rejected`` audio of a row, or None without one.
+
+    Raises:
+        AudioError: naming the row and the role, if its sound cannot be decoded.
+    """
     audio = row[f"{role}_audio"]
     if audio is None:
         return None
-    samples, rate = sf.read(io.BytesIO(audio["bytes"]), dtype="float32")
     text = row["source_text"] if role == "source" else row["target_text"]
-    return Utterance(samples, rate, text, row["language"])
+    try:
+        samples, rate = decoded(audio["bytes"])
+        return Utterance(samples, rate, text, row["language"])
+    except AudioError as error:
+        raise AudioError(f"row {row.get('id', '')}: {role} audio: {error}") from error
+
+
+def decoded(content: bytes | None) -> tuple[npt.NDArray[np.float32], int]:
+    """Return the samples and the rate in Hz of an encoded mono recording.
+
+    Raises:
+        AudioError: if it cannot be decoded, or holds another kind of recording than pairs do.
+    """
+    try:
+        with sf.SoundFile(io.BytesIO(content or b"")) as sound:
+            if sound.channels != 1 or sound.frames > MAX_SECONDS * sound.samplerate:
+                raise AudioError(
+                    f"{sound.channels} channels of {sound.frames / sound.samplerate:.0f} s; "
+                    f"pairs hold mono recordings of at most {MAX_SECONDS:.0f} s"
+                )
+            samples = sound.read(dtype="float32")
+            if len(samples) != sound.frames or not len(samples):
+                raise AudioError("the recording is cut off or empty")
+            return samples, sound.samplerate
+    except (sf.LibsndfileError, RuntimeError) as error:
+        raise AudioError(f"not readable audio ({error})") from error
 
 
 def _audio(utterance: Utterance | None, name: str) -> dict[str, Any] | None:
@@ -168,17 +201,11 @@ def write_shard(
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a shard; the name appears when it is complete."""
-    buffer = io.BytesIO()
     # FLAC does not compress further, so the audio columns are stored as they are.
     plain = ["source_audio.bytes", "target_audio.bytes", "rejected_audio.bytes"]
     columns: dict[str, Any] = {name: "zstd" for name in _leaf_names() if name not in plain}
-    pq.write_table(
-        table,
-        buffer,
-        compression={**columns, **dict.fromkeys(plain, "none")},
-        use_dictionary=False,
-    )
-    write_atomically(path, buffer.getvalue())
+    compression = {**columns, **dict.fromkeys(plain, "none")}
+    write_atomically(path, shard_bytes(table, compression=compression, use_dictionary=False))
 
 
 def _leaf_names() -> Iterator[str]:
@@ -198,9 +225,29 @@ def shard_paths(folder: Path) -> list[Path]:
 
 
 def read_shard(path: Path, columns: list[str] | None = None) -> list[dict[str, Any]]:
-    """Return the rows of one shard, all columns or some."""
-    rows: list[dict[str, Any]] = pq.read_table(path, columns=columns).to_pylist()
+    """Return the rows of one shard, all columns or some.
+
+    Raises:
+        StepeditError: if it is damaged, or holds no pairs.
+    """
+    wanted = columns or SCHEMA.names
+    with open_shard(path) as file:
+        missing = set(wanted) - set(file.schema_arrow.names)
+        if missing:
+            raise StepeditError(f"{path}: not a shard of pairs (no column {min(missing)!r})")
+        rows: list[dict[str, Any]] = file.read(columns=columns).to_pylist()
     return rows
+
+
+def coded_by(path: Path) -> str | None:
+    """Return the fingerprint of the tokenizer whose codes a shard holds, or None.
+
+    Raises:
+        StepeditError: if it is damaged.
+    """
+    with open_shard(path) as file:
+        named = (file.schema_arrow.metadata or {}).get(CODED_BY)
+    return None if named is None else bytes(named).decode()
 
 
 def read_rows(folder: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
