@@ -26,6 +26,7 @@ LEAST_KNOWN = 0.5
 
 _RATE, _FRAMES_PER_SECOND = 16_000, 100
 _MOST_DIGITS = 40
+_MOST_WORDS_PER_SECOND = 20
 _LOCK = threading.Lock()
 """One decoder serves all threads, and two at a time would crash it."""
 
@@ -47,6 +48,8 @@ def align_words(utterance: Utterance, words: Sequence[Word]) -> list[Span]:
     """
     if not words:
         raise AlignmentError("there are no words to align")
+    if len(words) > _MOST_WORDS_PER_SECOND * utterance.seconds + 20:
+        raise AlignmentError(f"{len(words)} words are not said in {utterance.seconds:.1f} s")
     heard = without_offset(utterance).resample(_RATE).samples
     pcm = (np.clip(heard, -1, 1) * 32_767).astype("<i2").tobytes()
     with _LOCK:
