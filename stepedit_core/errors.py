@@ -29,6 +29,9 @@ __all__ = [
 ]
 
 
+_LONGEST_NAME = 80
+
+
 class StepeditError(Exception):
     """Base of all errors that a user may see as one line, without a traceback."""
 
@@ -109,8 +112,16 @@ def printable(text: str, limit: int | None = None) -> str:
     return f"{line[: limit - 5 - half]} ... {line[-half:]}"
 
 
+def _shown(value: object, limit: int = 80) -> str:
+    """Return a value as Python writes it, cut where it is long."""
+    text = repr(value[:limit]) if isinstance(value, str) and len(value) > limit else repr(value)
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for a near miss, otherwise an empty text."""
+    if len(name) > _LONGEST_NAME:  # comparing takes the product of the lengths
+        return ""
     close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -130,6 +141,6 @@ def explain_validation(error: ValidationError, known: Iterable[str] = ()) -> str
             parts.append(f"no parameter {where!r}{hint}")
             continue
         given = item.get("input")
-        shown = f", got {given!r}" if isinstance(given, str | int | float) else ""
+        shown = f", got {_shown(given)}" if isinstance(given, str | int | float) else ""
         parts.append(f"{where}: {item['msg'].removeprefix('Value error, ')}{shown}")
     return "; ".join(parts)

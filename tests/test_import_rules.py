@@ -26,6 +26,8 @@ LAZY_ALLOWED = {
     "frames.py": {"pyworld", "scipy"},
     "alignment.py": {"pocketsphinx"},
     "pair_rows.py": {"pyarrow"},
+    "letter_to_sound.py": {"num2words"},
+    "sound.py": {"av"},
     "prosody.py": {"pyworld"},
     "doctor.py": {"torch", "huggingface_hub"},
     "locking.py": {"filelock"},

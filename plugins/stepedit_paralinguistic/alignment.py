@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stepedit_core import Span, Utterance
-from stepedit_core.dsp.alignment import align_words
+from stepedit_core.dsp.alignment import align_words, guessed_words
 from stepedit_core.dsp.pauses import align_by_pauses
 from stepedit_core.dsp.vad import speech_spans
 from stepedit_core.dsp.words import Word
@@ -24,12 +24,14 @@ class Alignment:
         words: start and end of each word, in seconds, in order.
         speech: where speech begins and ends.
         why: why no forced alignment was made, or None.
+        guessed: words that the aligner's dictionary lacks; their sound is guessed.
     """
 
     aligner: str
     words: tuple[Span, ...]
     speech: Span
     why: str | None = None
+    guessed: tuple[str, ...] = ()
 
     def gap(self, word: int) -> Span:
         """Return the time between a word and the one before it; ends of speech count as edges."""
@@ -44,7 +46,7 @@ def align(utterance: Utterance, words: Sequence[Word], text: str) -> Alignment:
     """Align words with an utterance.
 
     English is aligned by pocketsphinx (Huggins-Daines et al. 2006) where it is installed and
-    knows all words. Otherwise stretches of speech between pauses (Silero VAD) are matched with
+    knows most words. Otherwise stretches of speech between pauses (Silero VAD) are matched with
     stretches of words, whose expected durations come from their syllables.
 
     Args:
@@ -62,7 +64,8 @@ def align(utterance: Utterance, words: Sequence[Word], text: str) -> Alignment:
     if last.start < speech.end < last.end:
         times = (*times[:-1], Span(last.start, speech.end))
     speech = Span(min(speech.start, times[0].start), max(speech.end, times[-1].end))
-    return Alignment("pocketsphinx", times, speech)
+    guessed = tuple(dict.fromkeys(guessed_words(words)))
+    return Alignment("pocketsphinx", times, speech, guessed=guessed)
 
 
 def _forced(

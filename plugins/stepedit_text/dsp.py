@@ -6,10 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from stepedit_text.changes import Change, applied
-
 from stepedit_core import Alignment, StepeditError, Utterance
 from stepedit_core.dsp.cutting import cut_out, join_steps, plan_cut
+from stepedit_text.changes import Change, applied
 
 __all__ = ["without"]
 

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, field_validator
-from stepedit_text.changes import Change, applied
 
 from stepedit_core import AlignmentError, Edit, Rendered, Route, Utterance, align, find_phrase
 from stepedit_core.dsp.words import normalised, split_words
+from stepedit_text.changes import Change, applied
 
 __all__ = ["FILLERS", "Delete", "RemoveFillers", "TextEdit"]
 

@@ -10,11 +10,12 @@ from typing import Any, NoReturn
 
 import click
 
+from stepedit_core.cli.interrupting import sigterm_interrupts
 from stepedit_core.errors import EditError, StepeditError, printable
 
 __all__ = ["Failure", "Root", "cli"]
 
-DONE, STEP_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, STEP_FAILED, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 _LONGEST = 390
 """Characters of an error's line."""
@@ -105,10 +106,11 @@ class Root(click.Group):
         """Run a command line and exit: 0 done, 2 wrong input, 1 a step failed."""
         options["standalone_mode"] = False
         try:
-            code = super().main(*args, **options)
-        except click.exceptions.Abort:
-            click.echo("interrupted", err=True)
-            sys.exit(INTERRUPTED)
+            with sigterm_interrupts() as terminated:
+                code = super().main(*args, **options)
+        except (click.exceptions.Abort, KeyboardInterrupt):
+            click.echo("terminated" if terminated else "interrupted", err=True)
+            sys.exit(TERMINATED if terminated else INTERRUPTED)
         except click.ClickException as error:
             if isinstance(error, _NO_ARGUMENTS):
                 click.echo(error.format_message())

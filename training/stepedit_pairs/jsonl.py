@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import soundfile as sf
 
 from stepedit_core import __version__
 from stepedit_core.atomic import replace_file
@@ -278,7 +277,7 @@ def _sound(path: Path, file: Path) -> tuple[bytes, float, int]:
     problem = speech.problem()
     if problem:
         raise AudioError(f"{found}: {problem}")
-    with sf.SoundFile(found) as sound:
-        kept = sound.format == "FLAC" and sound.channels == 1
-    content = found.read_bytes() if kept else flac_bytes(speech)
+    content = found.read_bytes()
+    is_kept = content.startswith(b"fLaC") and speech.channels == 1
+    content = content if is_kept else flac_bytes(speech)
     return content, speech.seconds, speech.sample_rate

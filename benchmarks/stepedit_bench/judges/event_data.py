@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_bench.judges.features import FRAME_STEP, frame_features, levels, window_features
+from stepedit_core.dsp.offset import without_offset
 from stepedit_core.errors import StepeditError
 from stepedit_core.tables import table_rows
 from stepedit_core.utterance import Utterance
@@ -165,7 +166,9 @@ def windows(
     """
     rows, owners = [], []
     for index, sound in enumerate(sounds):
-        samples = Utterance.read(sound.path).resample(RATE).samples.astype(np.float64)
+        samples = (
+            without_offset(Utterance.read(sound.path)).resample(RATE).samples.astype(np.float64)
+        )
         copies = COPIES.get(sound.name, EVENT_COPIES) if augment else 1
         for _ in range(copies):
             piece = _piece(samples, sound.name, rng) if augment else samples

@@ -6,7 +6,6 @@ holds is Parquet, and both carry their features as JSON. Sound is read when a jo
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -18,11 +17,12 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 import numpy.typing as npt
-import soundfile as sf
 
+from stepedit_core.dsp.channels import mix_down
 from stepedit_core.errors import AudioError, StepeditError
 from stepedit_core.pairs import CorpusItem
 from stepedit_core.shards import open_parquet
+from stepedit_core.sound import read_sound
 from stepedit_core.utterance import MAX_SECONDS, Utterance
 from stepedit_pairs.corpora.columns import TEXT_COLUMNS, item_from_row
 
@@ -52,7 +52,7 @@ class StoredItem(CorpusItem):
         try:
             samples, rate = _sound(_cell(file, unquote(column), int(row)), Path(file).parent)
             utterance = Utterance(samples, rate, self.transcript, self.language)
-        except (sf.LibsndfileError, RuntimeError, OSError, ValueError, StepeditError) as error:
+        except (RuntimeError, OSError, ValueError, StepeditError) as error:
             raise AudioError(f"{self.path}: not readable audio ({error})") from error
         problem = utterance.problem()
         if problem:
@@ -209,20 +209,18 @@ def _sound(value: Any, folder: Path) -> tuple[npt.NDArray[np.float32], int]:
         rate = int(value["sampling_rate"])
         if max(np.shape(value["array"]), default=0) > MAX_SECONDS * rate:
             raise ValueError(f"lasts more than {MAX_SECONDS:.0f} s")
-        return _decoded(value["array"]), rate
+        return _decoded(value["array"], rate), rate
     if value.get("bytes") is not None:
         raw = bytes(value["bytes"])
     elif value.get("path"):
         raw = (folder / value["path"]).read_bytes()
     else:
         raise ValueError("the row holds no recording")
-    with sf.SoundFile(io.BytesIO(raw)) as sound:
-        if sound.frames / sound.samplerate > MAX_SECONDS:
-            raise ValueError(f"lasts more than {MAX_SECONDS:.0f} s")
-        return sound.read(dtype="float32", always_2d=True).mean(axis=1), sound.samplerate
+    sound = read_sound(raw, max_seconds=MAX_SECONDS)
+    return sound.samples, sound.rate
 
 
-def _decoded(values: Any) -> npt.NDArray[np.float32]:
+def _decoded(values: Any, rate: int) -> npt.NDArray[np.float32]:
     """Return decoded numbers as mono samples; whole numbers are divided by their full scale."""
     array = np.asarray(values)
     if array.ndim not in (1, 2) or array.dtype.kind not in "iuf":
@@ -230,7 +228,8 @@ def _decoded(values: Any) -> npt.NDArray[np.float32]:
     if array.dtype.kind != "f":
         array = array / _FULL_SCALE.get(array.dtype.itemsize, 32_768.0)
     if array.ndim == 2:  # channels first, as torchcodec has them, or last, as soundfile
-        array = array.mean(axis=int(np.argmin(array.shape)))
+        columns = array if array.shape[1] <= array.shape[0] else array.T
+        return mix_down(columns.astype(np.float32), rate)[0]
     return array.astype(np.float32)
 
 
