@@ -136,6 +136,8 @@ class ForeseenUtterance(Utterance):
             ("language", language),
             ("channels", 1),
             ("subtype", None),
+            ("notes", ()),
+            ("alignment", None),
         ):
             object.__setattr__(self, name, value)
 
