@@ -31,7 +31,7 @@ def _needing_words(edit_class: type[Edit]) -> list[Route]:
     """Return the routes of a class that need the words, whatever its parameters are."""
     blank = edit_class.model_construct()
     try:
-        return [route for route in ROUTES if blank.needs_transcript(route)]
+        return sorted(route for route in ROUTES if blank.needs_transcript(route))
     except AttributeError:  # it depends on a parameter
         return []
 
