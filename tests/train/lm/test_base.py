@@ -156,9 +156,8 @@ def test_copying_is_learned_within_some_steps(tmp_path: Path) -> None:
 
 
 def test_the_shipped_configs_are_valid() -> None:
-    configs = Path(__file__).parents[2] / "training" / "configs" / "embedded"
+    configs = Path(__file__).parents[3] / "training" / "configs" / "embedded"
     made = load_settings(BaseSettings, configs / "llm-base.toml")
     assert [head.setting for head in made.alignment] == list(DEFAULT_ALIGNMENT)
-    for name in ("llm-1.toml", "llm.toml"):
-        assert load_settings(SftSettings, configs / name).noise.is_on
+    assert load_settings(SftSettings, configs / "sft.toml").noise.is_on
     load_settings(ReplaySettings, configs / "replay.toml")
