@@ -45,6 +45,9 @@ _SIZES = (
     "num_attention_groups",
 )  # fmt: skip
 
+_LAYERS = "model.layers."
+_OUTPUTS = ("self_attn.o_proj.weight", "mlp.down_proj.weight")
+
 
 class HeadSettings(Settings):
     """Position prior of a head (``stepedit_core/models/lm/step1/alignment.py``)."""
@@ -244,10 +247,6 @@ def make_base(settings: BaseSettings) -> Iterator[str]:
         f"{count / 1e6:.2f} million weights, vocabulary of {rows} with {len(phrases)} phrases; "
         f"model in {out}"
     )
-
-
-_LAYERS = "model.layers."
-_OUTPUTS = ("self_attn.o_proj.weight", "mlp.down_proj.weight")
 
 
 def layer_origins(layers: int, wanted: int) -> list[tuple[int, bool]]:
