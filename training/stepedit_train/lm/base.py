@@ -103,7 +103,8 @@ class BaseSettings(Settings):
     """Model of the same sizes and phrases to go on from instead of random weights, for example to
     change its spelling. Where it has fewer layers, the new ones begin silent (`deepened`)."""
     codebook: Path | None = None
-    """``linguistic_tokenizer.npy``, of up to 1024 clusters: similar ones begin with similar vectors."""
+    """``linguistic_tokenizer.npy``, of up to 1024 clusters: codes of similar clusters begin with
+    similar vectors."""
     seed: int = 0
     """Of the weights."""
 
