@@ -34,7 +34,7 @@ CONFIGS = Path(__file__).parents[2] / "training" / "configs"
         (SemanticExportSettings, "embedded/semantic-export.toml"),
         (AssembleSettings, "embedded/assemble.toml"),
         (FlowSettings, "flow.toml"),
-        (FlowSettings, "embedded/flow.toml"),
+        (FlowSettings, "flow-small.toml"),
         (SftSettings, "sft.toml"),
     ],
 )

@@ -40,6 +40,12 @@ SHIFT, DRIFT = 0.4, 1.5
 RUN = 6.0
 """Mean length of stretches, in groups, that are the source's or the target's."""
 
+POINTS, BENDS_DB, SWELLS_DB = 8, 6.0, 4.0
+"""Of uneven noise: points of its curve over frequency, and deviations over frequency and time."""
+SWELL_SECONDS = 0.5
+QUIETEST = 1e-3
+"""Deviation below which a signal counts as silent; its noise is set against this level."""
+
 
 def replace_codes(codes: IntArray, size: int, share: float, rng: np.random.Generator) -> IntArray:
     """Return codes of one codebook, a share of which are any others of its ``size`` codes."""
@@ -153,11 +159,6 @@ def _stretches(groups: int, share: float, rng: np.random.Generator) -> npt.NDArr
     return found
 
 
-POINTS, BENDS_DB, SWELLS_DB = 8, 6.0, 4.0
-"""Of uneven noise: points of its curve over frequency, and deviations over frequency and time."""
-SWELL_SECONDS = 0.5
-
-
 def _shaped(spectrum: npt.NDArray[np.complex128], count: int, slope: float) -> FloatArray:
     wave = np.fft.irfft(spectrum / np.arange(1, len(spectrum) + 1) ** slope, count)
     return (wave / max(float(wave.std()), 1e-9)).astype(np.float32)
@@ -187,10 +188,6 @@ def uneven_noise(rng: np.random.Generator, count: int, rate: int) -> FloatArray:
     level = 10 ** (np.interp(np.linspace(0, points - 1, count), np.arange(points), swells) / 20)
     swollen = noise * level
     return (swollen / max(float(swollen.std()), 1e-9)).astype(np.float32)
-
-
-QUIETEST = 1e-3
-"""Deviation below which a signal counts as silent; its noise is set against this level."""
 
 
 def blurred(mel: Tensor, rng: np.random.Generator, noise: float) -> Tensor:

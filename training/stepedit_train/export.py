@@ -39,6 +39,9 @@ __all__ = [
 S = TypeVar("S", bound=Settings)
 M = TypeVar("M", bound=nn.Module)
 
+LEAST_VALUES = 1024
+"""Smaller tensors of a graph stay as they are: they weigh nothing."""
+
 
 class ExportSettings(Settings):
     """Settings of the stages that export what a run has trained."""
@@ -216,10 +219,6 @@ def export_weights(
     save_tensors(model.state_dict(), file, half=settings.half)
     size = file.stat().st_size / 1e6
     return f"{file}: step {content['step']}, {size:.1f} MB"
-
-
-LEAST_VALUES = 1024
-"""Smaller tensors of a graph stay as they are: they weigh nothing."""
 
 
 def halve_tensors(state: dict[str, Tensor], source: Path | str) -> dict[str, Tensor]:

@@ -43,6 +43,8 @@ FINISHED = "finished.json"
 
 S = TypeVar("S", bound="Settings")
 
+_WIDTH = 96
+
 
 class RenamedSetting(DeprecationWarning):
     """A settings file uses the old name of a setting."""
@@ -308,9 +310,6 @@ def check_settings(kind: type[S], data: Mapping[str, Any], source: str) -> S:
         return kind.model_validate(data)
     except ValidationError as error:
         raise StepeditError(f"{source}: {explain_validation(error, kind.model_fields)}") from error
-
-
-_WIDTH = 96
 
 
 def explain(kind: type[Settings]) -> Iterator[str]:

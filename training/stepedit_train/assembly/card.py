@@ -51,6 +51,10 @@ _KINDS = {
     "HarmonicNoiseVocoder": "the vocoder sums harmonics and shaped noise",
 }
 
+BESIDE = ("original", "dsp", "world", "identity", "target")
+KINDS = ("real", "synthetic", "all")
+NOT_MEASURED = "The figures of these weights have not been measured yet."
+
 
 def _state(figures: Sequence[Figure]) -> str:
     """Return in a sentence whether the model is experimental."""
@@ -262,11 +266,6 @@ def _fill_readme(path: Path, text: str) -> None:
     before, rest = content.split(begin)
     _, after = rest.split(end)
     write_atomically(path, f"{before}{begin}\n{text}\n{end}{after}".encode())
-
-
-BESIDE = ("original", "dsp", "world", "identity", "target")
-KINDS = ("real", "synthetic", "all")
-NOT_MEASURED = "The figures of these weights have not been measured yet."
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

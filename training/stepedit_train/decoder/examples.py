@@ -38,6 +38,13 @@ __all__ = [
     "stack_parts",
 ]
 
+FloatArray = npt.NDArray[np.float32]
+RowArray = npt.NDArray[np.int64]
+ROW_SECONDS = 0.04
+FLOOR = -11.5
+_BEYOND = 3.0
+"""Rows past the end of a reference that still count as its end; further positions are left out."""
+
 
 class ConditioningRules(NamedTuple):
     """What examples are conditioned on and how it is corrupted; `MelSettings` explains each."""
@@ -93,10 +100,6 @@ class ExampleSettings(MixtureSettings, LoopSettings):
     def conditioning(self) -> ConditioningRules:
         """Return what examples are conditioned on: nothing, unless a stage's decoder takes it."""
         return ConditioningRules()
-
-
-FloatArray = npt.NDArray[np.float32]
-RowArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -185,12 +188,6 @@ def stack_parts(parts: Sequence[Parts], step: int = 0) -> MelTrainBatch:
         step,
         mel=padded([one.mel for one in parts]),
     )
-
-
-ROW_SECONDS = 0.04
-FLOOR = -11.5
-_BEYOND = 3.0
-"""Rows past the end of a reference that still count as its end; further positions are left out."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,9 @@
-"""What a mel store is made of: cached recordings and rows of pairs, read when they are needed."""
+"""What a mel store is made of: cached recordings and rows of pairs, read when they are needed.
+
+Recordings may also be stored with a resynthesised F0 contour. An edit that nobody taught the
+decoder comes without label and positions; if all that it saw was speech whose melody is the
+reference's, it gives such an edit the reference's melody, whatever the codes say.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +47,12 @@ _FACTS = ["id", "speaker", "split", "source_seconds", "target_seconds"]
 _CONTENT = [
     f"{role}_{what}" for role in ("source", "target") for what in ("audio", "codes", "start")
 ]
+
+FAMILY = "melody"
+"""Of these pairs in a store; no edit has this name, so that nothing is told of them."""
+FLAT_SHARE = 0.3
+"""Of the melodies that are almost flat; the others are up to twice as lively as they were."""
+GLIDE_CENTS, RISE_SEMITONES = 150.0, 2.0
 
 
 class Facts(NamedTuple):
@@ -170,13 +181,6 @@ class PairRows:
         """Return the codes that a row holds already, which must be of the same tokenizer."""
         row = self._row(group, place)
         return None if row[f"{role}_start"] is None else row_codes(row, role)
-
-
-FAMILY = "melody"
-"""Of these pairs in a store; no edit has this name, so that nothing is told of them."""
-FLAT_SHARE = 0.3
-"""Of the melodies that are almost flat; the others are up to twice as lively as they were."""
-GLIDE_CENTS, RISE_SEMITONES = 150.0, 2.0
 
 
 def melody_recipe(rng: np.random.Generator) -> ProsodyRecipe:

@@ -1,4 +1,10 @@
-"""What the mel decoder learns from: token rows and mels of utterances, in blocks."""
+"""What the decoder learns from: token rows and mels of utterances, in blocks.
+
+Beside them lies where the targets of pairs lie in their sources, as the engine will know it of an
+edit: the position of each code, where the edit goes through its source at a uniform tempo or puts
+something into it, and the edit's label. Pairs say as much: the starts of both sides' codes, both
+durations, and what the builder noted.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +38,16 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 SPEAKERS = "speakers.safetensors"
+
+_COLUMNS = [
+    "id",
+    "edit_json",
+    "details",
+    "source_start",
+    "target_start",
+    "source_seconds",
+    "target_seconds",
+]
 
 
 @dataclass(frozen=True)
@@ -120,39 +136,32 @@ class MelStore:
         return vectors
 
 
-_COLUMNS = [
-    "id",
-    "edit_json",
-    "details",
-    "source_start",
-    "target_start",
-    "source_seconds",
-    "target_seconds",
-]
-
-
 class TargetMap(NamedTuple):
     """What is known of a target; see `paced_places`.
 
     Attributes:
         label: as `Edit.decoded_as` names it.
-        bends: changes of pace; empty: places are not known.
-        away: what is put in.
-        late: source groups by which the target's codes begin late.
+        rate_changes: changes of tempo; empty: positions are not known.
+        inserted: what is put in.
+        offset: source groups by which the target's codes begin late.
     """
 
     label: str
-    bends: Pairs = ()
-    away: Pairs = ()
-    late: float = 0.0
+    rate_changes: Pairs = ()
+    inserted: Pairs = ()
+    offset: float = 0.0
 
     def places(self, rows: int) -> npt.NDArray[np.float32] | None:
         """Return the source rows of a target's ``rows``, or None where they are not known."""
-        return paced_places(rows, self.bends, self.away, self.late) if self.bends else None
+        return (
+            paced_places(rows, self.rate_changes, self.inserted, self.offset)
+            if self.rate_changes
+            else None
+        )
 
     def labelled(self, rows: int) -> npt.NDArray[np.bool_]:
         """Return to which rows the label belongs: to what is put in, or to all."""
-        places = self.places(rows) if self.away else None
+        places = self.places(rows) if self.inserted else None
         return np.ones(rows, dtype=bool) if places is None else np.isnan(places)
 
 
@@ -173,8 +182,8 @@ def _target_map(row: Mapping[str, Any]) -> TargetMap:
     if at is None or added <= 0:
         return TargetMap(label)
     begin = (at - starts[1]) / GROUP_SECONDS
-    bends = ((0.0, 1.0), (begin, -1.0), (begin + added, 1.0))
-    return TargetMap(label, bends, ((begin, added),), (starts[1] - starts[0]) / GROUP_SECONDS)
+    changes = ((0.0, 1.0), (begin, -1.0), (begin + added, 1.0))
+    return TargetMap(label, changes, ((begin, added),), (starts[1] - starts[0]) / GROUP_SECONDS)
 
 
 def target_maps_path(folder: Path, family: str) -> Path:
@@ -196,7 +205,7 @@ def read_target_maps(folder: Path) -> dict[tuple[str, str], TargetMap]:
     """Return what a store knows of targets, by family and id."""
     found = {}
     for path in sorted((folder / "origins").glob("*.json")):
-        for key, (label, bends, away, late) in json.loads(path.read_text("utf-8")).items():
-            paces, put_in = (tuple((a, b) for a, b in columns) for columns in (bends, away))
-            found[path.stem, key] = TargetMap(label, paces, put_in, late)
+        for key, (label, changes, inserted, offset) in json.loads(path.read_text("utf-8")).items():
+            paces, put_in = (tuple((a, b) for a, b in columns) for columns in (changes, inserted))
+            found[path.stem, key] = TargetMap(label, paces, put_in, offset)
     return found

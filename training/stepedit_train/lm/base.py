@@ -45,6 +45,9 @@ _SIZES = (
     "num_attention_groups",
 )  # fmt: skip
 
+_LAYERS = "model.layers."
+_OUTPUTS = ("self_attn.o_proj.weight", "mlp.down_proj.weight")
+
 
 class HeadSettings(Settings):
     """Position prior of a head (``stepedit_core/models/lm/step1/alignment.py``)."""
@@ -98,9 +101,10 @@ class BaseSettings(Settings):
     the pocketsphinx package (BSD licence); None leaves all words to bytes."""
     weights: Path | None = None
     """Model of the same sizes and phrases to go on from instead of random weights, for example to
-    change its spelling. Where it has fewer layers, the new ones begin silent (``deepening.py``)."""
+    change its spelling. Where it has fewer layers, the new ones begin silent (`deepened`)."""
     codebook: Path | None = None
-    """``linguistic_tokenizer.npy`` (1024, any): similar clusters begin with similar vectors."""
+    """``linguistic_tokenizer.npy``, of up to 1024 clusters: codes of similar clusters begin with
+    similar vectors."""
     seed: int = 0
     """Of the weights."""
 
@@ -131,14 +135,15 @@ def _code_vectors(settings: BaseSettings, generator: torch.Generator) -> Tensor:
             centres = torch.from_numpy(np.load(path, allow_pickle=False)).float()
         except (OSError, ValueError) as error:
             raise StepeditError(f"{path}: no readable codebook ({error})") from error
-        if centres.dim() != 2 or len(centres) != LINGUISTIC_SIZE:
+        if centres.dim() != 2 or not 0 < len(centres) <= LINGUISTIC_SIZE:
             raise StepeditError(
-                f"{path}: shape {tuple(centres.shape)}, expected ({LINGUISTIC_SIZE}, any)"
+                f"{path}: shape {tuple(centres.shape)}, expected at most ({LINGUISTIC_SIZE}, any)"
             )
         centred = centres - centres.mean(0)
         project = torch.randn(centres.shape[1], width, generator=generator)
         shared = _standardised(centred @ project)
-        own[:LINGUISTIC_SIZE] = (own[:LINGUISTIC_SIZE] + shared) / 2**0.5
+        count = len(centres)  # codes of tokenizers with fewer clusters are never heard
+        own[:count] = (own[:count] + shared) / 2**0.5
     return own
 
 
@@ -244,10 +249,6 @@ def make_base(settings: BaseSettings) -> Iterator[str]:
         f"{count / 1e6:.2f} million weights, vocabulary of {rows} with {len(phrases)} phrases; "
         f"model in {out}"
     )
-
-
-_LAYERS = "model.layers."
-_OUTPUTS = ("self_attn.o_proj.weight", "mlp.down_proj.weight")
 
 
 def layer_origins(layers: int, wanted: int) -> list[tuple[int, bool]]:

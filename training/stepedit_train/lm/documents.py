@@ -45,6 +45,10 @@ Kind = Literal["text", "codes", "read", "write"]
 HELD = -1.0
 """The draw of rows that are never trained on."""
 
+COLUMN = "text"
+"""Field of JSON Lines, column of Parquet."""
+_KINDS = ".txt, .md, .jsonl or .parquet"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -189,10 +193,6 @@ def _draw(speaker: str, split: str) -> float:
     return HELD if split == "dev" else share_of("sft", speaker)
 
 
-COLUMN = "text"
-"""Field of JSON Lines, column of Parquet."""
-
-
 def document_files(path: Path) -> list[Path]:
     """Return a file of documents by itself, or those in a folder and below it, sorted.
 
@@ -265,4 +265,3 @@ _READERS: dict[str, Callable[[Path], Iterator[str]]] = {
     ".jsonl": _json_lines,
     ".parquet": _parquet,
 }
-_KINDS = ".txt, .md, .jsonl or .parquet"

@@ -122,4 +122,5 @@ def train_pretrain(settings: PretrainSettings) -> Iterator[str]:
     if trainer.is_world_process_zero():
         model = trainer.accelerator.unwrap_model(trainer.model)
         save_model_folder(model, base, out / "model", dtype)
+    trainer.accelerator.wait_for_everyone()  # the next phase begins with what is saved
     yield f"{done.global_step} steps, mean loss {done.training_loss:.4f}; model in {out / 'model'}"

@@ -1,4 +1,11 @@
-"""From pair rows to ids: the chat format, with the loss on the answer alone."""
+"""From pair rows to ids: the chat format, with the loss on the answer alone.
+
+Targets that last as long as the edit announces are fitted to their source's timing. The audio
+tokenizer cuts silence off both ends of what it encodes: a noisy source keeps what a clean target
+loses, so that their codes begin and end at different times, and at inference nobody knows by how
+much. Targets get those groups back, as repetitions of their own last group, which is the silence
+that the tokenizer leaves after the last word.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +52,11 @@ COLUMNS = [
     "language", "split", "source_start", "target_start", "source_seconds", "target_seconds",
     "details",
 ]  # fmt: skip
+
+_SAME = 0.02
+"""Largest relative difference of a target's duration from the announced one."""
+_MOST = 25
+"""Groups (3 s) that are put back at most on one side."""
 
 
 @dataclass(frozen=True)
@@ -207,12 +219,6 @@ def read_examples(
         else:
             examples.append(made)
     return examples, skipped
-
-
-_SAME = 0.02
-"""Largest relative difference of a target's duration from the announced one."""
-_MOST = 25
-"""Groups (3 s) that are put back at most on one side."""
 
 
 def fit_to_source_timing(

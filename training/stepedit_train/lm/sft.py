@@ -183,4 +183,5 @@ def train_sft(settings: SftSettings) -> Iterator[str]:
         return
     if trainer.is_world_process_zero():
         _save(trainer, settings, base, out, dtype)
+    trainer.accelerator.wait_for_everyone()  # the next phase begins with what is saved
     yield f"{done.global_step} steps, mean loss {done.training_loss:.4f}; model in {out / 'model'}"

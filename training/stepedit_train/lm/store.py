@@ -37,6 +37,10 @@ __all__ = [
 
 _PAIRS_FORMAT = 3
 
+_ROWS_FORMAT = 1
+_FRAME = 2  # ids of a row's first part that are none of its content: <s> and <|EOT|>
+Numbers = npt.NDArray[Any]
+
 
 def save_examples(path: Path, examples: Sequence[Example], skipped: Counter[str]) -> None:
     """Write examples, as integers of 16 bits where the ids fit them.
@@ -166,12 +170,6 @@ def read_cached(
     if len(short) < len(examples):
         skipped[f"longer than {max_tokens} tokens"] += len(examples) - len(short)
     return short, skipped
-
-
-_ROWS_FORMAT = 1
-_FRAME = 2  # ids of a row's first part that are none of its content: <s> and <|EOT|>
-
-Numbers = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,11 @@ __all__ = [
     "split_labels",
 ]
 
+_MOST = 50.0
+"""Mean losses beyond this are not exponentiated."""
+Sums = dict[tuple[str, str], tuple[float, int]]
+"""Loss and number of ids, by kind of row and by ``text`` or ``codes``."""
+
 
 class SftTrainer(Trainer):  # type: ignore[misc,unused-ignore]
     """Trains on ``PackedBatches``, whose order is already random."""
@@ -41,13 +46,6 @@ class SftTrainer(Trainer):  # type: ignore[misc,unused-ignore]
         if model.training:
             asked["label_smoothing"] = self.smoothing
         return super().compute_loss(model, asked, *args, **kwargs)
-
-
-_MOST = 50.0
-"""Mean losses beyond this are not exponentiated."""
-
-Sums = dict[tuple[str, str], tuple[float, int]]
-"""Loss and number of ids, by kind of row and by ``text`` or ``codes``."""
 
 
 def split_labels(labels: Tensor, tokenizer: TextTokenizer) -> dict[str, Tensor]:

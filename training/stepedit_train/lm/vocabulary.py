@@ -43,6 +43,10 @@ _SHORTEST = 4
 _SHARED = 8
 _TAG = re.compile(r"\[[^\[\]\n]+\]")
 
+DICTIONARY = "pronunciations.txt.gz"
+POCKETSPHINX = "pocketsphinx"
+_SHIPPED = "pocketsphinx/model/en-us/cmudict-en-us.dict"
+
 
 def _choices(annotation: Any) -> list[Any]:
     """Return the values of a Literal, also inside a union."""
@@ -149,11 +153,6 @@ def prompt_phrases(
                 pieces += constant_pieces(edit, encoding)
         phrases.update(pieces, _shared(p for p in pieces if not _TAG.fullmatch(p)))
     return sorted(phrases)
-
-
-DICTIONARY = "pronunciations.txt.gz"
-POCKETSPHINX = "pocketsphinx"
-_SHIPPED = "pocketsphinx/model/en-us/cmudict-en-us.dict"
 
 
 def read_dictionary(given: str | Path) -> bytes:

@@ -33,6 +33,9 @@ __all__ = [
     "train_flow",
 ]
 
+DEV_TIMES = 4
+"""Times at which validation asks for the velocity, spread as training's are."""
+
 
 class FlowSettings(ExampleSettings):
     """Settings of the flow stage; the budget is in seconds of target and reference together."""
@@ -58,10 +61,6 @@ class FlowSettings(ExampleSettings):
         if self.start is not None and self.weights is not None:
             raise ValueError("start and weights both say what a run begins with; give one")
         return self
-
-
-DEV_TIMES = 4
-"""Times at which validation asks for the velocity, spread as training's are."""
 
 
 class FlowTask(Task):

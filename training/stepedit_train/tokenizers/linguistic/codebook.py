@@ -47,6 +47,10 @@ __all__ = [
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
+WeightFormat = Literal["pt", "safetensors"]
+MODEL_FOLDER = "dengcunqin/speech_paraformer-large_asr_nat-zh-cantonese-en-16k-vocab8501-online"
+"""Name that the public layout gives to the encoder's folder, whatever encoder lies in it."""
+
 
 class CodebookSettings(ExportSettings):
     """Settings of the codebook stage."""
@@ -195,11 +199,6 @@ def _coded(
         for index, code in zip(indices, codes, strict=True)
     ]
     return codes, labels
-
-
-WeightFormat = Literal["pt", "safetensors"]
-MODEL_FOLDER = "dengcunqin/speech_paraformer-large_asr_nat-zh-cantonese-en-16k-vocab8501-online"
-"""Name that the public layout gives to the encoder's folder, whatever encoder lies in it."""
 
 
 def _config(encoder: SANMConfig, frontend: FrontendConfig) -> str:

@@ -26,6 +26,12 @@ __all__ = [
     "phone_loss",
 ]
 
+LABELS_PER_FRAME = 3
+"""20 ms labels in a 60 ms frame."""
+IGNORED = -100
+_STRIPPED = re.compile(r"[\sˈˌ→↗↘↓↑.,;:!?¡¿—…\"'«»“”()\-]")
+IntArray = npt.NDArray[np.int64]
+
 
 class TaughtEncoder(nn.Module):
     """SANM encoder, and on each 60 ms frame three 20 ms outputs for phones and phonemes.
@@ -92,14 +98,6 @@ def ctc_loss(logits: list[Tensor], targets: list[list[int]]) -> Tensor:
     sizes = torch.tensor([len(targets[i]) for i in known])
     total = F.ctc_loss(padded, flat, lengths, sizes, reduction="sum", zero_infinity=True)
     return total.to(logits[0].device) / int(sizes.sum())
-
-
-LABELS_PER_FRAME = 3
-"""20 ms labels in a 60 ms frame."""
-IGNORED = -100
-_STRIPPED = re.compile(r"[\sˈˌ→↗↘↓↑.,;:!?¡¿—…\"'«»“”()\-]")
-
-IntArray = npt.NDArray[np.int64]
 
 
 def frame_labels(spikes: npt.NDArray[np.int32], frames: int) -> IntArray:

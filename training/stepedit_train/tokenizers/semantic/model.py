@@ -29,6 +29,8 @@ MEL_PER_CODE = 4
 """10 ms mel frames in one code of 40 ms."""
 PHONES_PER_CODE = 2
 
+MARGIN = 1e-3
+
 
 class SemanticSizes(Settings):
     """Sizes of encoder and teaching decoder."""
@@ -163,9 +165,6 @@ class TaughtSemantic(nn.Module):
         sound, phones, pitch, voiced, level = out.split(self._parts, dim=-1)
         phones = phones.reshape(*phones.shape[:2], PHONES_PER_CODE, self.phones)
         return Predicted(sound, phones, pitch[..., 0], voiced, level)
-
-
-MARGIN = 1e-3
 
 
 class FiniteScalarQuantiser(nn.Module):

@@ -41,6 +41,9 @@ __all__ = [
 
 LAYERS = ("audio", "phones", "prosody")
 
+RATE, N_FFT, HOP = 16_000, 400, 160
+PEAK = 0.6
+
 
 class SemanticSettings(LoopSettings):
     """Settings of the semantic stage; the budget is in seconds of audio."""
@@ -248,10 +251,6 @@ class Tally:
             "codes_used": float(len(share)),
             "perplexity": float(torch.exp(-(share * share.log()).sum())),
         }
-
-
-RATE, N_FFT, HOP = 16_000, 400, 160
-PEAK = 0.6
 
 
 def griffin_lim(mel: npt.NDArray[np.float32], iterations: int = 32) -> npt.NDArray[np.float32]:

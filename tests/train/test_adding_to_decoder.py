@@ -27,8 +27,8 @@ from stepedit_core.models.decoder.reference.model import MelBatch, ReferencedMel
 from stepedit_core.models.engine import Engine
 from stepedit_core.registry.registry import Registry
 from tests.toy_edits import Hiss
+from tests.train.decoder.test_mel import SIZES, make_store, settings
 from tests.train.making import make_pairs
-from tests.train.test_mel import SIZES, make_store, settings
 
 TAUGHT = ("denoise", "speed")
 SMALL = {**SIZES, "spk_embed_dim": 6, "places": True, "labels_again": True}

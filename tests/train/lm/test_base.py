@@ -119,8 +119,10 @@ def test_like_codes_begin_alike(tmp_path: Path) -> None:
     near = (semantic[:-1:8] * semantic[1::8]).sum(-1).mean()  # one digit, one level apart
     far = (semantic[:2048] * semantic[2048:]).sum(-1).mean()
     assert near > far + 0.1
-    np.save(tmp_path / "codebook.npy", centres[:9])
-    with pytest.raises(StepeditError, match=r"shape \(9, 8\)"):
+    np.save(tmp_path / "codebook.npy", centres[:9])  # of a tokenizer with fewer clusters
+    base(tmp_path / "fewer", codebook=tmp_path / "codebook.npy")
+    np.save(tmp_path / "codebook.npy", np.concatenate([centres, centres]))
+    with pytest.raises(StepeditError, match=r"shape \(2048, 8\)"):
         base(tmp_path / "other", codebook=tmp_path / "codebook.npy")
 
 
@@ -156,9 +158,8 @@ def test_copying_is_learned_within_some_steps(tmp_path: Path) -> None:
 
 
 def test_the_shipped_configs_are_valid() -> None:
-    configs = Path(__file__).parents[2] / "training" / "configs" / "embedded"
+    configs = Path(__file__).parents[3] / "training" / "configs" / "embedded"
     made = load_settings(BaseSettings, configs / "llm-base.toml")
     assert [head.setting for head in made.alignment] == list(DEFAULT_ALIGNMENT)
-    for name in ("llm-1.toml", "llm.toml"):
-        assert load_settings(SftSettings, configs / name).noise.is_on
+    assert load_settings(SftSettings, configs / "sft.toml").noise.is_on
     load_settings(ReplaySettings, configs / "replay.toml")

@@ -39,7 +39,7 @@ from stepedit_core.models.decoder.flow import (
 )
 from stepedit_core.models.decoder.flow.matching import cosine_times, euler_steps
 from tests.models.decoder_parts import HIFT_YAML, randomise, tiny_hift, write_checkpoint
-from tests.train.test_mel import make_store
+from tests.train.decoder.test_mel import make_store
 
 SIZES: dict[str, Any] = {
     "input_size": 16,

@@ -43,7 +43,7 @@ HEADS = [
     {"kind": "source", "slope": 1.0, "offset": 5.0},
     None,
 ]
-CONFIGS = Path(__file__).parents[2] / "training" / "configs"
+CONFIGS = Path(__file__).parents[3] / "training" / "configs"
 
 
 @pytest.fixture(autouse=True)
@@ -442,5 +442,5 @@ def test_it_runs_from_a_file_that_may_not_name_another_kind(tmp_path: Path) -> N
     with pytest.raises(StepeditError, match="kind") as caught:
         list(run_stage("pretrain", file))
     assert "\n" not in str(caught.value)
-    for name in ("pretrain.toml", "embedded/pretrain.toml"):
+    for name in ("pretrain.toml", "pretrain-small.toml"):
         assert load_settings(PretrainSettings, CONFIGS / name).data

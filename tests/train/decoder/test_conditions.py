@@ -14,7 +14,7 @@ from stepedit_train.corruption import mix_source_rows, scramble_rows
 from stepedit_train.decoder.examples import Example, ExampleMaker, after_gap, examples_of, gap_of
 from stepedit_train.decoder.store import MelStore, read_target_maps, write_target_maps
 
-from tests.train.test_mel import make_store, settings
+from tests.train.decoder.test_mel import make_store, settings
 
 SPEED = {"edit": "speed", "rate": "faster"}
 

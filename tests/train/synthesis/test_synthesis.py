@@ -143,7 +143,7 @@ def test_synthesis_goes_on_where_it_stopped(cache: Path, spoken: list[str]) -> N
         list(synthesise(settings(cache, seed=1)))
 
 
-CONFIGS = Path(__file__).parents[2] / "training" / "configs" / "embedded"
+CONFIGS = Path(__file__).parents[3] / "training" / "configs" / "embedded"
 
 
 @pytest.mark.parametrize(
