@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +88,10 @@ class EditError(StepeditError):
         self.steps = steps
 
 
+_JOINERS = "\u200c\u200d"
+"""Marks that letters of some scripts are written with."""
+
+
 def printable(text: str, limit: int | None = None) -> str:
     """Return a text in one line that a terminal shows as it is.
 
@@ -102,7 +105,7 @@ def printable(text: str, limit: int | None = None) -> str:
     """
     line = " ".join(text.split())
     line = "".join(
-        mark if unicodedata.category(mark) not in ("Cc", "Cf", "Cs") or mark in "\u200c\u200d"
+        mark if mark.isprintable() or mark in _JOINERS
         else mark.encode("unicode_escape").decode("ascii")
         for mark in line
     )  # fmt: skip

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from stepedit_pairs.plan import _blocks
 from stepedit_pairs.work import block_report, read_rejects
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.pair_rows import read_rows, row_utterance, shard_paths
+from stepedit_core.pairs import PairJob
 from stepedit_core.registry.registry import Registry
 from tests.pairs.making import TOY, content, make_corpus, registry, run_toy
 
@@ -162,6 +164,45 @@ def test_block_reports_add_up(registry: Registry, tmp_path: Path) -> None:
     reports = [block_report(tmp_path / "out", index) for index in range(3)]
     assert [report.jobs if report else 0 for report in reports] == [4, 2, 0]
     assert totals.jobs == 6
+
+
+@pytest.mark.parametrize(
+    ("jobs", "size"), [(1, 8), (8, 8), (9, 8), (32, 8), (64, 8), (72, 9), (256, 32), (300, 32)]
+)
+def test_few_jobs_make_several_blocks(jobs: int, size: int) -> None:
+    made = [PairJob(str(number), ()) for number in range(jobs)]
+    blocks = list(_blocks(iter(made), None))
+    assert [job for block in blocks for job in block] == made
+    assert {len(block) for block in blocks[:-1]} <= {size} and len(blocks) == -(-jobs // size)
+
+
+def test_a_block_size_that_is_not_given_goes_on(registry: Registry, tmp_path: Path) -> None:
+    manifest, _ = make_corpus(tmp_path / "c", 9)
+    run_toy(tmp_path / "out", manifest)
+    before = content(tmp_path / "out")
+    run_toy(tmp_path / "out", manifest, block_size=None)
+    assert content(tmp_path / "out") == before and len(shard_paths(tmp_path / "out")) == 3
+    with pytest.raises(StepeditError, match="block_size: 5, before 4"):
+        run_toy(tmp_path / "out", manifest, block_size=5)
+
+
+def test_a_source_of_several_pairs_counts_once(registry: Registry, tmp_path: Path) -> None:
+    manifest, _ = make_corpus(tmp_path / "c", 5)
+    one = run_toy(tmp_path / "one", manifest, options={"copies": "1"}, min_margin=1.0)
+    four = run_toy(tmp_path / "four", manifest, options={"copies": "4"}, min_margin=1.0)
+    assert four.kept == 4 * one.kept == 20
+    assert four.audio_seconds == pytest.approx(one.audio_seconds)
+
+
+def test_a_run_that_keeps_nothing_fails(tmp_path: Path) -> None:
+    manifest, _ = make_corpus(tmp_path / "c", 3)
+    for path in manifest.parent.glob("*.wav"):
+        path.write_bytes(b"")
+    command = [sys.executable, "-c", "from stepedit_core.cli import main; main()", "-p", str(TOY)]
+    given = ["pairs", "quieter", "--corpus", str(manifest), "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, *given], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "no pair was kept (bad file)" in done.stderr
+    assert (tmp_path / "out" / "rejects.csv").is_file()
 
 
 @pytest.mark.slow

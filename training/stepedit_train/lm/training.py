@@ -237,7 +237,11 @@ def copy_part(source: Path, place: Path) -> None:
             if part.name != "__pycache__":
                 copy_part(part, place / part.name)
     elif not place.exists():
-        replace_file(place, lambda partial: shutil.copyfile(source, partial))
+
+        def copy(partial: Path) -> None:
+            shutil.copyfile(source, partial)
+
+        replace_file(place, copy)
 
 
 def save_model_folder(model: Any, base: Path, folder: Path, dtype: torch.dtype) -> None:

@@ -2,7 +2,7 @@
 
 Whatever a file holds: exit code 0, 1 or 2, one line under 400 characters that names the cause
 and is no raw error, nothing partial left, bounded time and memory. More of them:
-``STEPEDIT_MUTATIONS=2000 pytest tests/test_mutations.py``.
+``STEPEDIT_MUTATIONS=2000 pytest tests/test_stores_mutations.py``.
 """
 
 from __future__ import annotations
