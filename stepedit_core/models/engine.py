@@ -230,6 +230,8 @@ class Engine(Editing):
         from stepedit_core.models.lm.generation import release_graphs
 
         with self._lock:
+            if isinstance(self.parts, _Closed):
+                return
             release_graphs(self.parts.model)
             self._sources.clear()
             self.parts = self._sources.parts = _Closed()  # type: ignore[assignment]

@@ -19,7 +19,9 @@ S = TypeVar("S", bound="Settings")
 class Settings(BaseModel):
     """Base of all settings: frozen, refuses unknown names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     base: Path = Path()
     """Folder that relative paths start from: that of the settings file, unless it is set."""
