@@ -26,6 +26,7 @@ from stepedit_core.models.lm.sampling import Sampling, noise_keys, pick, repeate
 from stepedit_core.models.lm.step1.alignment import Alignment, alignment_tensor
 from stepedit_core.models.lm.step1.decoding import Decoder, GraphDecoder, audio_head, full_head
 from stepedit_core.models.lm.step1.network import CausalLM
+from stepedit_core.progress import report_tokens
 
 __all__ = ["Generated", "Session", "release_graphs"]
 
@@ -144,7 +145,9 @@ class Session:
             check_every = 1 if self.device.type == "cpu" else _CHECK_EVERY
         decoder = self._decoder()
         try:
-            yield from self._loop(decoder, check_every)
+            for looked in self._loop(decoder, check_every):
+                report_tokens(looked, self.steps)
+                yield looked
         finally:
             if isinstance(decoder, GraphDecoder):
                 _decoders.setdefault(self.model, {})[decoder.key] = decoder
