@@ -13,7 +13,8 @@ from typing import Any
 
 import click
 
-from stepedit_core.cli.console import console, echo_json
+from stepedit_core.cli.console import echo_json
+from stepedit_core.cli.tables import print_table
 from stepedit_core.edit import Edit
 from stepedit_core.errors import PluginError
 from stepedit_core.hookspecs import PROJECT
@@ -115,16 +116,13 @@ def check_command(name_or_path: str, as_json: bool, verbose: bool) -> None:
 def _print(results: Iterable[CheckResult], *, verbose: bool) -> None:
     """Print what failed and what was skipped, and how many passed."""
     from rich.markup import escape
-    from rich.table import Table
 
     marks = {
         "passed": "[green]passed[/]",
         "skipped": "[yellow]skipped[/]",
         "failed": "[red]FAILED[/]",
     }
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("check", "of", "result", "why"):
-        table.add_column(heading, overflow="fold")
+    cells = []
     rows = list(results)
     alike: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
@@ -132,9 +130,11 @@ def _print(results: Iterable[CheckResult], *, verbose: bool) -> None:
             alike.setdefault((row.check, row.status, row.text), []).append(row.about)
     for (check, status, text), about in alike.items():
         more = f" and {len(about) - 1} more" if len(about) > 1 else ""
-        table.add_row(check.replace("_", " "), escape(about[0] + more), marks[status], escape(text))
-    if table.row_count:
-        console().print(table)
+        cells.append(
+            (check.replace("_", " "), escape(about[0] + more), marks[status], escape(text))
+        )
+    if cells:
+        print_table(("check", "of", "result", "why"), cells, prose={0, 1, 3})
     counts = Counter(row.status for row in rows)
     edits = ", ".join(dict.fromkeys(row.about for row in rows if ":" not in row.about))
     click.echo(

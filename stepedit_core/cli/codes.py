@@ -143,7 +143,13 @@ def encode(
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path), help="Audio file to write."
 )
-@click.option("--seed", default=0, show_default=True, help="Same seed, same audio.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Same seed, same audio.",
+)
 def decode(
     codes: Path, reference: Path, engine: str | None, device: str, out: Path, seed: int
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -77,6 +78,8 @@ def load_named_engine(name: str | None, device: str = "auto") -> SpeechEngine | 
     from stepedit_core.config import EngineConfig
     from stepedit_core.registry.registry import load_engine
 
+    if sys.stderr.isatty():
+        click.echo(f"loading engine {name} ...", err=True)
     return load_engine(EngineConfig(name_or_path=name, device=device))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stepedit_core.chain.notation import format_edit
 from stepedit_core.cli.console import (
     check_folder,
     console,
@@ -15,6 +16,7 @@ from stepedit_core.cli.console import (
     load_named_engine,
     write_text,
 )
+from stepedit_core.cli.tables import print_table
 from stepedit_core.errors import EditError
 
 if TYPE_CHECKING:
@@ -112,23 +114,21 @@ _COLOURS = {"dsp": "cyan", "llm": "magenta", "identity": "dim"}
 def _print(demo: Demo, columns: list[Column], out: Path) -> None:
     """Print what was done by which way, what was not, and where it all is."""
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("", "edit", "by", "length", "time", "file"):
-        table.add_column(heading, overflow="fold", no_wrap=heading == "file")
-    table.add_row("", "[dim]the recording[/]", "", f"{demo.source.seconds:.2f} s", "", SOURCE)
+    rows = [("", "[dim]the recording[/]", "", f"{demo.source.seconds:.2f} s", "", SOURCE)]
     found = [column.takes.get(planned.title) for planned in demo.steps for column in columns]
     for take in (take for take in found if take is not None):
-        table.add_row(
-            str(take.planned.number),
-            escape(str(take.planned.edit)),
-            f"[{_COLOURS[take.way]}]{take.way}[/] {escape(take.engine or '')}",
-            f"{take.utterance.seconds:.2f} s",
-            f"{take.seconds:.2f} s",
-            _take_file(take),
+        rows.append(
+            (
+                str(take.planned.number),
+                escape(format_edit(take.planned.edit)),
+                f"[{_COLOURS[take.way]}]{take.way}[/] {escape(take.engine or '')}",
+                f"{take.utterance.seconds:.2f} s",
+                f"{take.seconds:.2f} s",
+                _take_file(take),
+            )
         )
-    console().print(table)
+    print_table(("", "edit", "by", "length", "time", "file"), rows, prose={1})
     for column in columns:
         for title, reason in column.problems.items():
             click.echo(f"passed over ({column.title}): {title}: {reason}")

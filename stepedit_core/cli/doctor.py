@@ -14,7 +14,8 @@ from typing import Literal
 
 import click
 
-from stepedit_core.cli.console import console, echo_json
+from stepedit_core.cli.console import echo_json
+from stepedit_core.cli.tables import print_table
 from stepedit_core.embedded import shipped_bytes, state
 from stepedit_core.registry.registry import get_registry
 
@@ -173,24 +174,20 @@ def doctor_command(as_json: bool) -> None:
 def _print(rows: list[Finding]) -> None:
     """Print the findings as a table with a closing line."""
     from rich.markup import escape
-    from rich.table import Table
 
     marks = {
         "ok": "[green]ok[/]",
         "optional": "[yellow]absent[/]",
         "missing": "[bold red]needed[/]",
     }
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("", "what", "state", "found", "what to do"):
-        table.add_column(heading, overflow="fold")
+    cells = []
     previous = ""
     for row in rows:
         topic = "" if row.topic == previous else f"[dim]{row.topic}[/]"
         previous = row.topic
-        table.add_row(
-            topic, escape(row.name), marks[row.state], escape(row.found), escape(row.cure)
-        )
-    console().print(table)
+        named = (topic, escape(row.name), marks[row.state])
+        cells.append((*named, escape(row.found), escape(row.cure)))
+    print_table(("", "what", "state", "found", "what to do"), cells, prose={3, 4})
     counts = {state: sum(row.state == state for row in rows) for state in marks}
     if counts["missing"]:
         click.echo(f"{counts['missing']} needed things are missing or broken: see above")

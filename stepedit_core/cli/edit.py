@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from stepedit_core.chain.chain import Chain
 from stepedit_core.chain.notation import format_edit
 from stepedit_core.chain.result import DEFAULT_CARRY, SCHEMA_VERSION, Carry, RouteChoice, Step
 from stepedit_core.chain.running import ChainResult
-from stepedit_core.cli.console import console, engine_options, load_named_engine, write_text
+from stepedit_core.cli.console import engine_options, load_named_engine, write_text
 from stepedit_core.cli.plan import (
     Job,
     build_chain,
@@ -29,6 +28,7 @@ from stepedit_core.cli.plan import (
     plan_jobs,
 )
 from stepedit_core.cli.resuming import Journal, request_digest
+from stepedit_core.cli.waiting import progress
 from stepedit_core.errors import EditError, InvalidChainError, StepeditError
 from stepedit_core.utterance import Utterance
 
@@ -168,20 +168,6 @@ def _step_line(number: int, step: Step, before: Utterance) -> str:
     )
 
 
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """Show a progress bar for several recordings; yield what moves it on."""
-    if total < 2:
-        yield lambda: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("editing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console(stderr=True)) as progress:
-        task = progress.add_task("editing", total=total)
-        yield lambda: progress.advance(task)
-
-
 def _finish(run: Run, jobs: Sequence[Job], report: Path | None) -> None:
     """Write the report and end with the failures, if any."""
     if report is not None:
@@ -312,7 +298,7 @@ def edit_command(
         Journal(jobs[0].target.parent if len(jobs) > 1 else None),
     )
     run.validate(jobs)
-    with _progress(len(jobs)) as advance:
+    with progress(len(jobs)) as advance:
         for job in jobs:
             try:
                 run.one(job)

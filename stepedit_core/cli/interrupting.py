@@ -16,7 +16,8 @@ def sigterm_interrupts() -> Iterator[list[int]]:
     """Raise KeyboardInterrupt where SIGTERM comes; yield a list that then holds its number.
 
     Child processes keep the default, so that a pool can end its workers; a second SIGTERM ends
-    the process at once. Commands that stop by themselves at SIGTERM set their own handler.
+    the process at once. A command that stops by itself, with a checkpoint, sets a handler of its
+    own meanwhile, and adds what came to ``came`` of the one that it found: the exit code tells.
     """
     came: list[int] = []
     own = os.getpid()
@@ -29,6 +30,7 @@ def sigterm_interrupts() -> Iterator[list[int]]:
         came.append(number)
         raise KeyboardInterrupt
 
+    handle.came = came  # type: ignore[attr-defined]
     try:
         before = signal.signal(signal.SIGTERM, handle)
     except ValueError:  # outside the main thread

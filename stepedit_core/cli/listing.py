@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from stepedit_core.cli.console import console, echo_json
+from stepedit_core.cli.console import echo_json
+from stepedit_core.cli.tables import print_table
 from stepedit_core.edit import ROUTES, Edit, Route
 from stepedit_core.registry.checks import EditInfo, PluginInfo
 from stepedit_core.registry.registry import get_registry
@@ -69,23 +70,19 @@ def edits_command(as_json: bool) -> None:
         echo_json([describe_edit(info) for info in edits.values()])
         return
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(
-        title="Edits", title_justify="left", box=None, header_style="bold", pad_edge=False
-    )
-    for heading in ("edit", "parameters", "routes", "what it does", "plugin"):
-        table.add_column(heading, overflow="fold")
-    for name, info in edits.items():
-        origin = f"{info.plugin.distribution} {info.plugin.version}"
-        table.add_row(
+    rows = [
+        (
             f"[bold cyan]{escape(name)}[/]",
             escape(_parameter_text(info)),
             " ".join(info.edit_class.routes()),
             escape(info.edit_class.summary()),
-            f"[dim]{escape(origin)}[/]",
+            f"[dim]{escape(f'{info.plugin.distribution} {info.plugin.version}')}[/]",
         )
-    console().print(table)
+        for name, info in edits.items()
+    ]
+    headings = ("edit", "parameters", "routes", "what it does", "plugin")
+    print_table(headings, rows, prose={1, 3}, title="Edits")
     for text in registry.clashes().values():
         click.echo(f"left out: {text}", err=True)
     if not edits:
@@ -102,23 +99,21 @@ def plugins_command(as_json: bool) -> None:
         echo_json(rows)
         return
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(
-        title="Plugins", title_justify="left", box=None, header_style="bold", pad_edge=False
-    )
-    for heading in ("plugin", "distribution", "edits", "hooks", "state"):
-        table.add_column(heading, overflow="fold")
+    cells = []
     for row in rows:
         hooks = " ".join(hook.removeprefix("stepedit_") for hook in row["hooks"])
         state = f"[bold red]{escape(row['error'])}[/]" if row["error"] else "[green]works[/]"
-        table.add_row(
-            f"[bold cyan]{escape(row['name'])}[/]",
-            escape(f"{row['distribution']} {row['version']}"),
-            " ".join(row["edits"]),
-            f"[dim]{hooks}[/]",
-            state,
+        cells.append(
+            (
+                f"[bold cyan]{escape(row['name'])}[/]",
+                escape(f"{row['distribution']} {row['version']}"),
+                " ".join(row["edits"]),
+                f"[dim]{hooks}[/]",
+                state,
+            )
         )
-    console().print(table)
+    headings = ("plugin", "distribution", "edits", "hooks", "state")
+    print_table(headings, cells, prose={2, 3, 4}, title="Plugins")
     if registry.disabled:
         click.echo(f"blocked by STEPEDIT_DISABLE: {', '.join(sorted(registry.disabled))}")

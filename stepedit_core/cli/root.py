@@ -117,6 +117,8 @@ class Root(click.Group):
                 sys.exit(WRONG_INPUT)
             click.echo(f"error: {printable(_one_line(error), _LONGEST)}", err=True)
             sys.exit(error.code if isinstance(error, Failure) else WRONG_INPUT)
+        if terminated:  # the command stopped by itself, resumable
+            sys.exit(TERMINATED)
         sys.exit(code if isinstance(code, int) else DONE)
 
     def invoke(self, ctx: click.Context) -> Any:

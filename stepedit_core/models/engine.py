@@ -297,6 +297,8 @@ class Engine(Editing):
         from stepedit_core.models.lm.session import release_graphs
 
         with self._lock:
+            if isinstance(self.parts, _Closed):
+                return
             release_graphs(self.parts.model)
             self._references.clear()
             self.parts = self._references.parts = _Closed()  # type: ignore[assignment]

@@ -63,7 +63,9 @@ def _mark(delimiter: str | None) -> str | None:
     "--workers", default=1, show_default=True, type=click.IntRange(1), help="Local processes."
 )
 @click.option("--ray", "ray_address", help="Ray cluster to use: an address, auto, or local.")
-@click.option("--seed", default=0, show_default=True, help="Same seed, same rows.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed, same rows."
+)
 @click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="Builder setting.")
 @click.option("--builder", help="Plugin whose builder to use, where several bring one.")
 @click.option("--margin", help="Margin scorer; the builder's own choice if not given.")

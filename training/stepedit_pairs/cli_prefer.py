@@ -21,7 +21,13 @@ __all__ = ["pairs_prefer"]
 @click.option("--candidates", default=20, show_default=True, type=click.IntRange(2, 100))
 @click.option("--judge", help="Judge that scores 1-10; without one, people score 1-5.")
 @click.option("--min-gap", type=float, help="Best minus worst must exceed it (3, or 8 by judge).")
-@click.option("--seed", default=0, show_default=True, help="Same seed, same candidates.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Same seed, same candidates.",
+)
 @click.option("--limit", type=click.IntRange(1), help="Only so many rows of each shard.")
 def pairs_prefer(
     run: Path,

@@ -183,7 +183,7 @@ def _scaling(name: str, out: Path, settings: RunSettings) -> str:
 @click.option("--corpus", required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--out", required=True, type=click.Path(path_type=Path))
 @click.option("--scaling", is_flag=True, help="Time one process against two instead.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 def main(families: tuple[str, ...], corpus: Path, out: Path, scaling: bool, seed: int) -> None:
     """Build pairs of each family and print a table of what was measured."""
     layout = find_reader(get_registry(), corpus).name

@@ -57,7 +57,9 @@ class Settings(BaseModel):
         renamed: old names of settings, which are still taken, to their present ones.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
     renamed: ClassVar[Mapping[str, str]] = {}
 
     base: Path = Path()

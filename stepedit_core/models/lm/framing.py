@@ -138,7 +138,7 @@ def constraint_of(
         over = (expected * GROUP_SIZE - budget) / GROUP_SIZE * 0.12
         raise BudgetError(
             f"the prompt has {len(ids)} tokens and the output needs about "
-            f"{expected * GROUP_SIZE}, but the limit for both is {rules.sampling.max_length}: "
+            f"{expected * GROUP_SIZE}, but the limit for both is {len(ids) + budget}: "
             f"shorten the recording by about {over / (1 + request.length_ratio):.1f} s"
         )
     if request.free is None:

@@ -19,6 +19,7 @@ from stepedit_core.models.lm.step1.alignment import Alignment, alignment_tensor
 from stepedit_core.models.lm.step1.decoding import Decoder, GraphDecoder, audio_head, full_head
 from stepedit_core.models.lm.step1.network import CausalLM
 from stepedit_core.models.text.base import TextTokenizer
+from stepedit_core.progress import report_tokens
 
 __all__ = ["Generated", "Ids", "Session", "TokenLayout", "generate", "release_graphs", "stream"]
 
@@ -26,7 +27,6 @@ __all__ = ["Generated", "Ids", "Session", "TokenLayout", "generate", "release_gr
 # costs at most this many steps, an early one stalls the queue.
 _CHECK_EVERY = 16
 _FIRST_CAPACITY = 1024
-
 
 Ids = Sequence[int] | Tensor
 
@@ -161,7 +161,9 @@ class Session:
             check_every = 1 if self.device.type == "cpu" else _CHECK_EVERY
         decoder = self._decoder()
         try:
-            yield from self._loop(decoder, check_every)
+            for looked in self._loop(decoder, check_every):
+                report_tokens(looked, self.steps)
+                yield looked
         finally:
             if isinstance(decoder, GraphDecoder):
                 _decoders.setdefault(self.model, {})[decoder.key] = decoder

@@ -1,0 +1,59 @@
+"""What a user sees while a command works: only on terminals, on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from stepedit_core.cli.console import console
+from stepedit_core.progress import listening
+
+__all__ = ["progress"]
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[], None]]:
+    """Show how far recordings, and the tokens of the present one, are; yield what moves it on.
+
+    Args:
+        total: how many recordings there are; the bar for them is left out where there is one.
+    """
+    out = console(stderr=True)
+    if not out.is_terminal:
+        yield lambda: None
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+    )
+    # Redirected, standard output would end up in the console of standard error.
+    redirect = sys.stdout.isatty()
+    with Progress(*columns, console=out, redirect_stdout=redirect, transient=True) as bars:
+        files = bars.add_task("recordings", total=total, visible=total > 1)
+        tokens = bars.add_task("tokens, at most", total=None, visible=False)
+
+        def heard(done: int, most: int) -> None:
+            if done <= 1 or bars.tasks[tokens].completed > done:
+                bars.reset(tokens, total=most)
+            bars.update(tokens, completed=done, total=most, visible=True)
+
+        def advance() -> None:
+            bars.advance(files)
+            bars.update(tokens, visible=False)
+
+        with listening(heard):
+            yield advance
