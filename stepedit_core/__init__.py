@@ -127,7 +127,7 @@ _HOMES = {
         "PairJob",
         "Rejected",
     ),
-    "plan": ("Insertion", "Plan", "conditioning_label"),
+    "plan": ("Insertion", "Plan", "Replacement", "conditioning_label"),
     "prompt": ("Prompt", "Slot"),
     "registry.registry": ("Registry", "get_edit", "get_registry", "load_engine", "register"),
     "scoring": ("Case", "Judge", "Measures", "Prepared", "Score", "Scorer", "Verdict"),
