@@ -12,6 +12,15 @@ from typing import TYPE_CHECKING, Any
 from stepedit_core.registry.moved import follow_moves
 
 if TYPE_CHECKING:
+    from stepedit_core.alignment import (
+        Aligner,
+        Alignment,
+        Recogniser,
+        Sentence,
+        TimedWord,
+        Transcription,
+        find_phrase,
+    )
     from stepedit_core.chain.chain import Chain
     from stepedit_core.chain.notation import AnyEdit, edit_from_data, format_edit, parse_edit
     from stepedit_core.chain.result import Step
@@ -21,7 +30,12 @@ if TYPE_CHECKING:
     from stepedit_core.dsp.splicing import Patch, splice
     from stepedit_core.edit import Edit, Outcome, Rendered, Route
     from stepedit_core.engine import DecodeRequest, GenerateRequest, SpeechEngine
-    from stepedit_core.errors import StepeditError
+    from stepedit_core.errors import (
+        AlignmentError,
+        AudioError,
+        MissingDependencyError,
+        StepeditError,
+    )
     from stepedit_core.hookspecs import hookimpl
     from stepedit_core.models.engine import Engine
     from stepedit_core.pairs import (
@@ -34,8 +48,15 @@ if TYPE_CHECKING:
         PairJob,
         Rejected,
     )
-    from stepedit_core.plan import Insertion, Plan, conditioning_label
+    from stepedit_core.plan import (
+        Insertion,
+        NotHeardYet,
+        Plan,
+        Replacement,
+        conditioning_label,
+    )
     from stepedit_core.prompt import Prompt, Slot
+    from stepedit_core.recording.hearing import align, transcribe
     from stepedit_core.registry.registry import (
         Registry,
         get_edit,
@@ -47,7 +68,11 @@ if TYPE_CHECKING:
     from stepedit_core.utterance import Span, Utterance
 
 __all__ = [
+    "Aligner",
+    "Alignment",
+    "AlignmentError",
     "AnyEdit",
+    "AudioError",
     "BuildContext",
     "Case",
     "Chain",
@@ -67,6 +92,8 @@ __all__ = [
     "Judge",
     "MarginScorer",
     "Measures",
+    "MissingDependencyError",
+    "NotHeardYet",
     "Outcome",
     "PairBuilder",
     "PairJob",
@@ -74,22 +101,29 @@ __all__ = [
     "Plan",
     "Prepared",
     "Prompt",
+    "Recogniser",
     "Registry",
     "Rejected",
     "Rendered",
+    "Replacement",
     "Route",
     "SamplingConfig",
     "Score",
     "Scorer",
+    "Sentence",
     "Slot",
     "Span",
     "SpeechEngine",
     "Step",
     "StepeditError",
+    "TimedWord",
+    "Transcription",
     "Utterance",
     "Verdict",
+    "align",
     "conditioning_label",
     "edit_from_data",
+    "find_phrase",
     "format_edit",
     "get_edit",
     "get_registry",
@@ -98,6 +132,7 @@ __all__ = [
     "parse_edit",
     "register",
     "splice",
+    "transcribe",
 ]
 
 __version__ = "0.1.0"
@@ -105,6 +140,15 @@ __version__ = "0.1.0"
 follow_moves()
 
 _HOMES = {
+    "alignment": (
+        "Aligner",
+        "Alignment",
+        "Recogniser",
+        "Sentence",
+        "TimedWord",
+        "Transcription",
+        "find_phrase",
+    ),
     "chain.chain": ("Chain",),
     "chain.notation": ("AnyEdit", "edit_from_data", "format_edit", "parse_edit"),
     "chain.result": ("Step",),
@@ -114,7 +158,8 @@ _HOMES = {
     "dsp.splicing": ("Patch", "splice"),
     "edit": ("Edit", "Outcome", "Rendered", "Route"),
     "engine": ("DecodeRequest", "GenerateRequest", "SpeechEngine"),
-    "errors": ("StepeditError",),
+    "errors": ("AlignmentError", "AudioError", "MissingDependencyError", "StepeditError"),
+    "recording.hearing": ("align", "transcribe"),
     "hookspecs": ("hookimpl",),
     "models.engine": ("Engine",),
     "pairs": (
@@ -127,7 +172,7 @@ _HOMES = {
         "PairJob",
         "Rejected",
     ),
-    "plan": ("Insertion", "Plan", "Replacement", "conditioning_label"),
+    "plan": ("Insertion", "NotHeardYet", "Plan", "Replacement", "conditioning_label"),
     "prompt": ("Prompt", "Slot"),
     "registry.registry": ("Registry", "get_edit", "get_registry", "load_engine", "register"),
     "scoring": ("Case", "Judge", "Measures", "Prepared", "Score", "Scorer", "Verdict"),

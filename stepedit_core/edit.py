@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import (
     BaseModel,
     ConfigDict,
+    model_validator,
 )
 
 from stepedit_core.plan import Insertion, Plan
@@ -84,10 +85,15 @@ class Edit(OldHooks, BaseModel):
     sets one. No field may be called ``edit``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     name: ClassVar[str] = "edit"
     """Registered name, snake_case."""
+    prompts_like: ClassVar[str | None] = None
+    """Name of the edit whose prompt the llm route uses, where that is another one's: engines that
+    were taught that one know this one, too."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -98,6 +104,16 @@ class Edit(OldHooks, BaseModel):
             cls.name = snake_case(cls.__name__)
         if "edit" in cls.model_fields:
             raise TypeError(f"{cls.__name__}: a parameter may not be called 'edit'")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _true_is_no_number(cls, data: Any) -> Any:
+        """Refuse true and false where no field asks for them; pydantic takes them for 1 and 0."""
+        for key, value in data.items() if isinstance(data, Mapping) else ():
+            known = cls.model_fields.get(str(key))
+            if known is not None and _holds_bool(value) and not _asks_for_bool(known.annotation):
+                raise ValueError(f"{key}: true and false are no values of it")
+        return data
 
     # What a plugin defines -------------------------------------------------------------
 
@@ -191,6 +207,20 @@ class Edit(OldHooks, BaseModel):
     def __str__(self) -> str:
         """Return the form that Python reads; ``format_edit`` gives the command line's."""
         return repr(self)
+
+
+def _holds_bool(value: object) -> bool:
+    """Say whether a value is true or false, or a list with one of them."""
+    if isinstance(value, list | tuple):
+        return any(map(_holds_bool, value))
+    return isinstance(value, bool)
+
+
+def _asks_for_bool(annotation: object) -> bool:
+    """Say whether a field's annotation has bool, or anything at all, in it."""
+    if annotation in (bool, Any, object):
+        return True
+    return any(map(_asks_for_bool, get_args(annotation)))
 
 
 __getattr__ = moved_names(

@@ -13,7 +13,14 @@ from stepedit_core.utterance import Span, Utterance
 if TYPE_CHECKING:
     from stepedit_core.alignment import Alignment
 
-__all__ = ["ForeseenUtterance", "Insertion", "NotHeardYet", "Plan", "Replacement", "conditioning_label"]
+__all__ = [
+    "ForeseenUtterance",
+    "Insertion",
+    "NotHeardYet",
+    "Plan",
+    "Replacement",
+    "conditioning_label",
+]
 
 
 @dataclass(frozen=True)
@@ -161,6 +168,8 @@ class ForeseenUtterance(Utterance):
             ("language", language),
             ("channels", 1),
             ("subtype", None),
+            ("notes", ()),
+            ("alignment", None),
         ):
             object.__setattr__(self, name, value)
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from stepedit_core.codes import (
-    GROUP_SECONDS,
     DualCodes,
     FreeGroups,
-    answer_starts,
     growth,
     splice_codes,
 )
-from stepedit_core.dsp.splicing import Patch, splice
 from stepedit_core.edit import Edit, Outcome
 from stepedit_core.engine import (
     DecodeRequest,
@@ -33,7 +29,7 @@ from stepedit_core.llm_route.planning import request_for
 from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.llm_route.timing import fit_to_source_timing
 from stepedit_core.plan import Plan
-from stepedit_core.utterance import Span, Utterance
+from stepedit_core.utterance import Utterance
 
 __all__ = ["Editing", "apply_by_llm", "reconstructed"]
 

@@ -37,9 +37,7 @@ _TEMPO = 0.75
 52 words that were replaced by themselves and on natural sentences."""
 
 
-def replace_words(
-    utterance: Utterance, plan: Plan, engine: SpeechEngine, seed: int
-) -> Outcome:
+def replace_words(utterance: Utterance, plan: Plan, engine: SpeechEngine, seed: int) -> Outcome:
     """Carry out a plan's replacements, one after the other, from the last to the first.
 
     Words that go are cut out; words that come are drawn by the engine between the recording's own
@@ -211,9 +209,7 @@ def _without_source(codes: DualCodes, free: FreeGroups) -> SourceMap:
     return SourceMap(positions, "", edited, codes.start)
 
 
-def _timed(
-    known: Alignment, change: Replacement, span: Span, shift: float
-) -> Alignment:
+def _timed(known: Alignment, change: Replacement, span: Span, shift: float) -> Alignment:
     """Return the alignment after a change: new words share their stretch, later ones move."""
     new = split_words(change.by)
     total = sum(word.seconds for word in new) or 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pluggy
 
@@ -91,7 +91,7 @@ class Layers:
         values = {**self._arguments, "utterance": utterance, "rng": rng, "proceed": proceed}
         arguments = [values[name] for name in layer.argnames]
         if layer.wrapper or layer.hookwrapper:
-            outcome = _wrapped(layer, layer.function(*arguments), proceed)
+            outcome = _wrapped(layer, cast(Any, layer.function(*arguments)), proceed)
         else:
             outcome = layer.function(*arguments)
         if outcome is None and not given:

@@ -24,7 +24,7 @@ class Softer(Edit):
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     folder = write_single(tmp_path_factory.mktemp("engine"))
     # Random weights never end their turn: a tight budget keeps the tests short.
-    return Engine.load(folder, sampling=SamplingConfig(max_length=300))
+    return Engine.load(folder, sampling=SamplingConfig(max_length=900))
 
 
 def load(loaded: Engine, *, aligned: bool = True) -> Engine:

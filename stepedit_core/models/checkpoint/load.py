@@ -15,6 +15,7 @@ from stepedit_core.edit import Edit
 from stepedit_core.errors import BudgetError, EngineError
 from stepedit_core.models.checkpoint.folder_sampling import folder_sampling
 from stepedit_core.models.checkpoint.layout import CheckpointFolders, find_folders
+from stepedit_core.models.checkpoint.naming import named
 from stepedit_core.models.checkpoint.routes import RouteTable
 from stepedit_core.models.decoder.decoder import Decoder
 from stepedit_core.models.lm.chat import PromptEncoding, preferred_encoding
@@ -84,7 +85,8 @@ class EngineParts:
         """Return whether the model was taught an edit, and those that are its parameters."""
         taught = self.taught
         inner = [value for _, value in edit if isinstance(value, Edit)]
-        return taught is None or (edit.name in taught and all(map(self.knows, inner)))
+        known = taught is None or edit.name in taught or edit.prompts_like in taught
+        return known and all(map(self.knows, inner))
 
     def budget(self, prompt_tokens: int, max_length: int) -> int:
         """Return how many new tokens a prompt leaves room for.
@@ -204,4 +206,4 @@ def load_parts(config: EngineConfig) -> EngineParts:
 def _name(config: EngineConfig, folder: Path) -> str:
     """Return a hub id or ``embedded`` as it was given, or the name of a local folder."""
     name = config.name_or_path
-    return folder.name if name != EMBEDDED and Path(name).expanduser().is_dir() else name
+    return named(folder) if name != EMBEDDED and Path(name).expanduser().is_dir() else name

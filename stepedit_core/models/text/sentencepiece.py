@@ -30,6 +30,9 @@ __all__ = ["Piece", "PieceType", "SentencePieceTokenizer", "read_pieces"]
 _SPACE = "▁"
 
 
+_MAX_BYTES = 1 << 26
+
+
 # The library's Python interface does not tell a piece's exact type, and protobuf is a heavy
 # dependency for one list; the wire format is simple enough (protobuf encoding guide;
 # sentencepiece_model.proto).
@@ -110,6 +113,8 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
         shift += 7
+        if shift > 63:  # ten bytes hold 64 bits; adding up more takes time that grows as a square
+            raise ValueError("a number of more than ten bytes")
 
 
 class SentencePieceTokenizer(TextTokenizer):
@@ -129,6 +134,10 @@ class SentencePieceTokenizer(TextTokenizer):
         path = Path(path)
         if not path.is_file():
             raise CheckpointError(f"{path} is missing: download the language model's folder again")
+        if (size := path.stat().st_size) > _MAX_BYTES:
+            raise CheckpointError(
+                f"{path}: {size} bytes is too large for a tokenizer: download it again"
+            )
         try:
             pieces = read_pieces(path.read_bytes())
             self._unigram = _unigram(pieces)
