@@ -48,7 +48,13 @@ if TYPE_CHECKING:
         PairJob,
         Rejected,
     )
-    from stepedit_core.plan import Insertion, Plan, conditioning_label
+    from stepedit_core.plan import (
+        Insertion,
+        NotHeardYet,
+        Plan,
+        Replacement,
+        conditioning_label,
+    )
     from stepedit_core.prompt import Prompt, Slot
     from stepedit_core.recording.hearing import align, transcribe
     from stepedit_core.registry.registry import (
@@ -87,6 +93,7 @@ __all__ = [
     "MarginScorer",
     "Measures",
     "MissingDependencyError",
+    "NotHeardYet",
     "Outcome",
     "PairBuilder",
     "PairJob",
@@ -98,6 +105,7 @@ __all__ = [
     "Registry",
     "Rejected",
     "Rendered",
+    "Replacement",
     "Route",
     "SamplingConfig",
     "Score",
@@ -164,7 +172,7 @@ _HOMES = {
         "PairJob",
         "Rejected",
     ),
-    "plan": ("Insertion", "Plan", "conditioning_label"),
+    "plan": ("Insertion", "NotHeardYet", "Plan", "Replacement", "conditioning_label"),
     "prompt": ("Prompt", "Slot"),
     "registry.registry": ("Registry", "get_edit", "get_registry", "load_engine", "register"),
     "scoring": ("Case", "Judge", "Measures", "Prepared", "Score", "Scorer", "Verdict"),

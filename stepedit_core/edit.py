@@ -91,6 +91,9 @@ class Edit(OldHooks, BaseModel):
 
     name: ClassVar[str] = "edit"
     """Registered name, snake_case."""
+    prompts_like: ClassVar[str | None] = None
+    """Name of the edit whose prompt the llm route uses, where that is another one's: engines that
+    were taught that one know this one, too."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

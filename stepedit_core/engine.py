@@ -20,10 +20,14 @@ __all__ = [
     "DecodeRequest",
     "FreeGroups",
     "GenerateRequest",
+    "InfillRequest",
+    "Infilled",
+    "InfillingEngine",
     "Latent",
     "LatentEngine",
     "PartialGeneration",
     "SpeechEngine",
+    "SpokenWord",
     "TaughtEngine",
     "answer_starts",
     "keeps_latents",
@@ -91,6 +95,73 @@ class GenerateRequest:
         )
 
 
+@dataclass(frozen=True)
+class SpokenWord:
+    """Where a word of the new text is expected in an answer.
+
+    Attributes:
+        letter: place of its first character in the text.
+        groups: where it begins in the source's codes, in groups; None for a new word.
+        is_after: whether it comes after the change, and moves with its length.
+        share: of a new word, how much of the new stretch comes before it, 0..1.
+    """
+
+    letter: int
+    groups: float | None = None
+    is_after: bool = False
+    share: float = 0.0
+
+
+@dataclass(frozen=True)
+class InfillRequest:
+    """Other words in one place of a recording; all codes elsewhere stay.
+
+    Attributes:
+        prompt: the clone prompt of the new text, with the recording as its speaker.
+        codes: of the recording.
+        utterance: the recording, with its transcript.
+        text: the whole new transcript.
+        start: first group that goes.
+        stop: group after the last one that goes; equal to ``start`` where words are put in.
+        expected: groups that the new words are expected to take.
+        words_at: where each word of ``text`` is expected.
+        seed: of the draws.
+        rules: names of edits whose rules of sampling hold, later ones first.
+    """
+
+    prompt: Prompt
+    codes: DualCodes
+    utterance: Utterance
+    text: str
+    start: int
+    stop: int
+    expected: float
+    words_at: tuple[SpokenWord, ...]
+    seed: int = 0
+    rules: tuple[str, ...] = ()
+
+    def as_generation(self) -> GenerateRequest:
+        """Return the request whose prompt this one continues."""
+        ratio = (self.codes.groups + self.expected - (self.stop - self.start)) / self.codes.groups
+        plan = Plan(length_ratio=max(0.01, ratio), rules=self.rules)
+        return GenerateRequest(self.prompt, self.codes, self.utterance, self.seed, plan)
+
+
+@dataclass(frozen=True)
+class Infilled:
+    """What an engine gives for an `InfillRequest`.
+
+    Attributes:
+        codes: of the whole recording; outside the change they are the source's.
+        length: groups of the new stretch.
+        details: how it was chosen; JSON data.
+    """
+
+    codes: DualCodes
+    length: int
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False)
 class Latent:
     """What an engine made a recording from; only engines of the same weights can use it.
@@ -132,6 +203,14 @@ class DecodeRequest:
     seed: int = 0
     source_map: SourceMap | None = None
     latent: Latent | None = None
+
+
+@runtime_checkable
+class InfillingEngine(Protocol):
+    """What an engine may offer besides: other words in the middle of a recording."""
+
+    def infill(self, request: InfillRequest) -> Infilled:
+        """Return the codes of a recording with other words in one place."""
 
 
 @runtime_checkable

@@ -5,12 +5,22 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.utterance import Span, Utterance
 
-__all__ = ["ForeseenUtterance", "Insertion", "NotHeardYet", "Plan", "conditioning_label"]
+if TYPE_CHECKING:
+    from stepedit_core.alignment import Alignment
+
+__all__ = [
+    "ForeseenUtterance",
+    "Insertion",
+    "NotHeardYet",
+    "Plan",
+    "Replacement",
+    "conditioning_label",
+]
 
 
 @dataclass(frozen=True)
@@ -24,6 +34,23 @@ class Insertion:
 
     at: float
     seconds: float
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """Words that go, and what is said in their place.
+
+    Attributes:
+        first: index of the first word that goes, among the words of the transcript before.
+        stop: index after the last word that goes; equal to ``first`` where words are put in.
+        by: the new words; empty where words are taken out.
+        text_after: the whole transcript after this replacement.
+    """
+
+    first: int
+    stop: int
+    by: str
+    text_after: str
 
 
 @dataclass(frozen=True)
@@ -42,6 +69,9 @@ class Plan:
         insertions: what is put between the words, where that is all that the edit does. Engines
             whose policy is ``regenerate="insertions"`` generate these parts alone and copy all
             others.
+        replacements: words that are said anew amid the others, carried out in this order; the
+            last in the recording comes first, so that the indices of the others hold.
+        alignment: when each word of the utterance is said, where the edit depends on it.
         words_after: the words after the edit, or None where they are not known.
         label: what a decoder may be conditioned on: the edit's name, with its label behind a
             colon (``emotion:sad``), and numbers where they matter (``pitch:+2.0``).
@@ -54,6 +84,8 @@ class Plan:
     uniform_tempo: bool = False
     spans: tuple[Span, ...] | None = None
     insertions: tuple[Insertion, ...] = ()
+    replacements: tuple[Replacement, ...] = ()
+    alignment: Alignment | None = None
     words_after: str | None = None
     label: str = ""
     rules: tuple[str, ...] = ()

@@ -6,18 +6,18 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from stepedit_core import Edit, hookimpl
-from stepedit_text.edit import Delete, RemoveFillers, TextEdit
+from stepedit_text.edit import Delete, Insert, RemoveFillers, Replace, Rewrite, TextEdit
 
 if TYPE_CHECKING:
     from stepedit_core import Case, PairBuilder, Scorer
 
-__all__ = ["Delete", "RemoveFillers"]
+__all__ = ["Delete", "Insert", "RemoveFillers", "Replace", "Rewrite"]
 
 
 @hookimpl
 def stepedit_edits() -> Sequence[type[Edit]]:
     """Bring the edit classes."""
-    return [Delete, RemoveFillers]
+    return [Delete, Insert, RemoveFillers, Replace, Rewrite]
 
 
 @hookimpl

@@ -1,23 +1,39 @@
-"""Edits of the words: take out, put in, replace, rewrite, and fillers removed."""
+"""Edits of the words: replace, put in, take out, rewrite, and fillers removed."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from stepedit_core import AlignmentError, Edit, Plan, Rendered, Route, Utterance, align, find_phrase
+from stepedit_core import (
+    Alignment,
+    AlignmentError,
+    Edit,
+    NotHeardYet,
+    Plan,
+    Prompt,
+    Rendered,
+    Replacement,
+    Route,
+    Utterance,
+    align,
+    find_phrase,
+)
 from stepedit_core.dsp.words import normalised, split_words
-from stepedit_text.changes import Change, applied
+from stepedit_text.changes import Change, applied, difference
 
-__all__ = ["FILLERS", "Delete", "RemoveFillers", "TextEdit"]
+__all__ = ["FILLERS", "Delete", "Insert", "RemoveFillers", "Replace", "Rewrite", "TextEdit"]
 
 FILLERS: tuple[str, ...] = (
     *("um", "umm", "uh", "uhm", "erm", "er", "hmm", "mhm", "you know", "i mean"),
     *("嗯", "呃", "额", "唔"),
 )
 """What `RemoveFillers` takes out by default, in English and Mandarin."""
+MAX_TEXT = 2_000
+"""Most characters of a parameter."""
 
 
 class TextEdit(Edit):
@@ -25,11 +41,15 @@ class TextEdit(Edit):
 
     @abstractmethod
     def changes(self, text: str) -> list[Change]:
-        """Return the changes of a transcript.
+        """Return the changes of a transcript, none overlapping.
 
         Raises:
             AlignmentError: if the words that are to change are not there; near misses are named.
         """
+
+    def needs_transcript(self, route: Route) -> bool:
+        """Return True: words are found in the transcript."""
+        return True
 
     def transcript_after(self, utterance: Utterance) -> str | None:
         """Return the words after the edit."""
@@ -41,19 +61,11 @@ class TextEdit(Edit):
         except AlignmentError:
             return text
 
-    def plan(self, utterance: Utterance) -> Plan:
-        """Return the plan, with the share of the duration that is expected to be left."""
-        return super().plan(utterance).but(length_ratio=_expected_share(self, utterance))
-
-    def needs_transcript(self, route: Route) -> bool:
-        """Return whether the route needs the words: both find them in the transcript."""
-        return True
-
     def problem(self, utterance: Utterance) -> str | None:
-        """Say that the words are not there, or that nothing would be left."""
-        if not (utterance.transcript or "").strip():
+        """Say that the words are not there, or that nothing would change or be left."""
+        text = utterance.transcript or ""
+        if not text.strip():
             return None
-        text = str(utterance.transcript)
         try:
             changes = self.changes(text)
         except AlignmentError as error:
@@ -64,6 +76,61 @@ class TextEdit(Edit):
             return "no word would be left of the utterance"
         return None
 
+    def plan(self, utterance: Utterance) -> Plan:
+        """Return the plan: what is said anew where, and when the words are said."""
+        plan = super().plan(utterance)
+        text = utterance.transcript or ""
+        if plan.problem or not text.strip():
+            return plan
+        replacements, after = [], text
+        for change in sorted(self.changes(text), reverse=True):
+            after = applied(after, [change])
+            replacements.append(Replacement(change.first, change.stop, change.by, after))
+        try:
+            alignment = _timed(utterance)
+        except AlignmentError as error:
+            return plan.but(problem=str(error))
+        return plan.but(
+            length_ratio=_expected_share(self.changes(text), text),
+            replacements=tuple(replacements),
+            alignment=alignment,
+            rules=("clone", self.name),
+        )
+
+    def route_problem(self, route: Route) -> str | None:
+        """Say that signal processing cannot speak new words."""
+        if route == "dsp" and not self.only_takes_out():
+            return (
+                f"{self.name} has no dsp route: signal processing cannot speak new words; use the "
+                "llm route with an engine"
+            )
+        return super().route_problem(route)
+
+    @classmethod
+    def only_takes_out(cls) -> bool:
+        """Return whether no new words can come; such edits are carried out by cutting."""
+        return False
+
+
+class _Spoken(TextEdit):
+    """Base of edits that have new words spoken by the language model."""
+
+    prompts_like: ClassVar[str | None] = "clone"
+
+    def prompt(self, utterance: Utterance) -> Prompt:
+        """Return the clone prompt of the new text, with the recording as its own speaker."""
+        text = (utterance.transcript or "").strip()
+        return Prompt.clone(text, self.transcript_after(utterance) or "")
+
+
+class _Cut(TextEdit):
+    """Base of edits that only take words out."""
+
+    @classmethod
+    def only_takes_out(cls) -> bool:
+        """Return True."""
+        return True
+
     def render(self, utterance: Utterance, rng: np.random.Generator) -> Rendered:
         """Cut the words out; the join lies where level, spectrum and pause agree."""
         from stepedit_text.dsp import without
@@ -73,21 +140,110 @@ class TextEdit(Edit):
         return Rendered(edited, details)
 
 
-class Delete(TextEdit):
+class Replace(_Spoken):
+    """Say other words in place of some; every other sample stays as it is."""
+
+    find: str = Field(min_length=1, max_length=MAX_TEXT)
+    """The words to replace, as they stand in the transcript."""
+    by: str = Field(min_length=1, max_length=MAX_TEXT)
+    """The words to say instead."""
+    occurrence: int | None = Field(default=None, ge=1)
+    """Which one, from 1, where the words are said several times."""
+
+    @field_validator("by")
+    @classmethod
+    def _has_words(cls, value: str) -> str:
+        """Refuse a text without a word."""
+        return _with_words(value, "by")
+
+    def changes(self, text: str) -> list[Change]:
+        """Return the one change."""
+        found = _found(text, self.find, self.occurrence)
+        same = [normalised(word.text) for word in split_words(text)[found.start : found.stop]]
+        if same == [normalised(word.text) for word in split_words(self.by)]:
+            return []
+        return [Change(found.start, found.stop, self.by)]
+
+
+class Insert(_Spoken):
+    """Say words between others; every other sample stays as it is.
+
+    Exactly one of ``after``, ``before`` and ``at`` says where.
+    """
+
+    text: str = Field(min_length=1, max_length=MAX_TEXT)
+    """The words to put in."""
+    after: str | None = Field(default=None, min_length=1, max_length=MAX_TEXT)
+    """Words that they follow."""
+    before: str | None = Field(default=None, min_length=1, max_length=MAX_TEXT)
+    """Words that follow them."""
+    at: Literal["start", "end"] | None = None
+    """Before the first or after the last word."""
+    occurrence: int | None = Field(default=None, ge=1)
+    """Which one of ``after`` or ``before``, from 1, where it is said several times."""
+
+    @field_validator("text")
+    @classmethod
+    def _has_words(cls, value: str) -> str:
+        """Refuse a text without a word."""
+        return _with_words(value, "text")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Insert:
+        """Hold that one place is given."""
+        if sum(place is not None for place in (self.after, self.before, self.at)) != 1:
+            raise ValueError("give exactly one of after=, before= and at=start|end")
+        if self.at is not None and self.occurrence is not None:
+            raise ValueError("occurrence goes with after= or before=")
+        return self
+
+    def changes(self, text: str) -> list[Change]:
+        """Return the one place."""
+        if self.at is not None:
+            place = 0 if self.at == "start" else len(split_words(text))
+        elif self.after is not None:
+            place = _found(text, self.after, self.occurrence).stop
+        else:
+            place = _found(text, str(self.before), self.occurrence).start
+        return [Change(place, place, self.text)]
+
+
+class Rewrite(_Spoken):
+    """Say a whole new transcript: only the words that differ change, the rest stays as it is."""
+
+    to: str = Field(min_length=1, max_length=20_000)
+    """The new transcript."""
+
+    @field_validator("to")
+    @classmethod
+    def _has_words(cls, value: str) -> str:
+        """Refuse a text without a word."""
+        return _with_words(value, "to")
+
+    def changes(self, text: str) -> list[Change]:
+        """Return the difference, word by word."""
+        return difference(text, self.to)
+
+    def transcript_after(self, utterance: Utterance) -> str | None:
+        """Return the new transcript as it was given, where there is one before."""
+        return self.to.strip() if utterance.transcript else utterance.transcript
+
+
+class Delete(_Cut):
     """Take words out; every other sample stays as it is."""
 
-    find: str = Field(min_length=1, max_length=2_000)
+    find: str = Field(min_length=1, max_length=MAX_TEXT)
     """The words to take out, as they stand in the transcript."""
     occurrence: int | None = Field(default=None, ge=1)
     """Which one, from 1, where the words are said several times."""
 
     def changes(self, text: str) -> list[Change]:
         """Return the words to take out."""
-        found = find_phrase([word.text for word in split_words(text)], self.find, self.occurrence)
+        found = _found(text, self.find, self.occurrence)
         return [Change(found.start, found.stop)]
 
 
-class RemoveFillers(TextEdit):
+class RemoveFillers(_Cut):
     """Take out hesitations such as "um"; every other sample stays as it is.
 
     Fillers are found in the transcript, so it has to hold them: recognisers often leave them
@@ -135,16 +291,30 @@ class RemoveFillers(TextEdit):
         return super().problem(utterance)
 
 
-def _expected_share(edit: TextEdit, utterance: Utterance) -> float:
-    """Return the expected duration after the edit over before, by syllables."""
-    words = split_words(utterance.transcript or "")
-    total = sum(word.seconds for word in words)
-    if not words or total <= 0:
-        return 1.0
+def _timed(utterance: Utterance) -> Alignment | None:
+    """Return when the words are said; None while there is no sound yet."""
     try:
-        changes = edit.changes(utterance.transcript or "")
-    except AlignmentError:
-        return 1.0
+        return align(utterance)
+    except NotHeardYet:
+        return None
+
+
+def _found(text: str, phrase: str, occurrence: int | None) -> range:
+    """Return the indices of a phrase's words."""
+    return find_phrase([word.text for word in split_words(text)], phrase, occurrence)
+
+
+def _with_words(value: str, name: str) -> str:
+    """Return a text without blanks around it; refuse one without a word."""
+    if not split_words(value):
+        raise ValueError(f"{name} holds no word to say")
+    return value.strip()
+
+
+def _expected_share(changes: list[Change], text: str) -> float:
+    """Return the expected duration after the edit over before, by syllables."""
+    words = split_words(text)
+    total = sum(word.seconds for word in words)
     gone = sum(word.seconds for change in changes for word in words[change.first : change.stop])
     new = sum(word.seconds for change in changes for word in split_words(change.by))
-    return max(0.05, (total - gone + new) / total)
+    return max(0.05, (total - gone + new) / max(total, 1e-6))

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from stepedit_core.codes import (
-    GROUP_SECONDS,
     DualCodes,
     FreeGroups,
-    answer_starts,
     growth,
     splice_codes,
 )
-from stepedit_core.dsp.offset import offset_of
-from stepedit_core.dsp.splicing import Patch, splice
 from stepedit_core.edit import Edit, Outcome
 from stepedit_core.engine import (
     DecodeRequest,
@@ -29,11 +23,13 @@ from stepedit_core.engine import (
     regenerates_insertions_only,
 )
 from stepedit_core.errors import EngineError
+from stepedit_core.llm_route.infilling import replace_words
+from stepedit_core.llm_route.joining import splice_groups
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.llm_route.timing import fit_to_source_timing
 from stepedit_core.plan import Plan
-from stepedit_core.utterance import Span, Utterance
+from stepedit_core.utterance import Utterance
 
 __all__ = ["Editing", "apply_by_llm", "reconstructed"]
 
@@ -93,6 +89,15 @@ def apply_by_llm(
     if len(edits) != len(utterances):
         raise EngineError(f"{len(edits)} edits for {len(utterances)} utterances: give one for each")
     nothing = [None] * len(utterances)
+    known_plans = [
+        edit.plan(speech) if plan is None else plan
+        for edit, speech, plan in zip(edits, utterances, plans or nothing, strict=True)
+    ]
+    if any(plan.replacements for plan in known_plans):
+        return _one_by_one(
+            edits, utterances, engine, seeds, codes or nothing, known_plans, latents or nothing,
+            keep_latent,
+        )  # fmt: skip
     known = [
         _usable(latent, engine, utterance)
         for latent, utterance in zip(latents or nothing, utterances, strict=True)
@@ -100,9 +105,8 @@ def apply_by_llm(
     sources = _source_codes(engine, utterances, codes or nothing, known)
     requests = []
     for edit, speech, source, seed, plan in zip(
-        edits, utterances, sources, seeds, plans or nothing, strict=True
+        edits, utterances, sources, seeds, known_plans, strict=True
     ):
-        plan = edit.plan(speech) if plan is None else plan
         alone = regenerates_insertions_only(engine, plan)
         requests.append(request_for(edit, speech, source, seed, plan=plan, insertions_only=alone))
     outputs = [
@@ -121,6 +125,31 @@ def apply_by_llm(
             requests, outputs, _decoded(engine, decoding, keep_latent), strict=True
         )
     ]
+
+
+def _one_by_one(
+    edits: Sequence[Edit],
+    utterances: Sequence[Utterance],
+    engine: SpeechEngine,
+    seeds: Sequence[int],
+    codes: Sequence[DualCodes | None],
+    plans: Sequence[Plan],
+    latents: Sequence[Latent | None],
+    keep_latent: bool,
+) -> list[Outcome]:
+    """Carry out edits of which some replace words: these are batches of draws by themselves."""
+    outcomes = []
+    for edit, speech, seed, own, plan, latent in zip(
+        edits, utterances, seeds, codes, plans, latents, strict=True
+    ):
+        if plan.replacements:
+            outcomes.append(replace_words(speech, plan, engine, seed))
+            continue
+        outcomes += apply_by_llm(
+            [edit], [speech], engine, [seed], [own],
+            plans=[plan], latents=[latent], keep_latent=keep_latent,
+        )  # fmt: skip
+    return outcomes
 
 
 def _usable(latent: Latent | None, engine: SpeechEngine, utterance: Utterance) -> Latent | None:
@@ -161,7 +190,7 @@ def _outcome(
     """Give decoded audio its source's timing, or join it with the source where it is confined."""
     utterance, plan = request.utterance, request.plan
     if request.free is not None:
-        edited, details = _splice_groups(utterance, audio, request.codes, request.free)
+        edited, details = splice_groups(utterance, audio, request.codes, request.free)
         return Outcome(edited.replace(transcript=plan.words_after), "llm", output, details)
     start = output.start
     if plan.uniform_tempo:
@@ -196,64 +225,6 @@ def _confined(
             "partial edits, use another engine or route dsp"
         )
     return confined
-
-
-def _splice_groups(
-    source: Utterance, audio: Utterance, codes: DualCodes, free: tuple[FreeGroups, ...]
-) -> tuple[Utterance, dict[str, Any]]:
-    """Put the generated groups' audio into the source's own samples, at the source's level.
-
-    Raises:
-        EngineError: if the decoded audio ends before a free part does.
-    """
-    decoded = audio.resample(source.sample_rate)
-    gain = _level_gain(source, decoded, codes, free)
-    patches = []
-    for part, start in zip(free, answer_starts(free), strict=True):
-        new = decoded.slice(Span(start * GROUP_SECONDS, (start + part.length) * GROUP_SECONDS))
-        if new.seconds < (part.length - 1) * GROUP_SECONDS or len(new.samples) == 0:
-            raise EngineError(
-                f"the decoded audio lasts {decoded.seconds:.2f} s and ends before the edited "
-                f"part, which begins at {start * GROUP_SECONDS:.2f} s"
-            )
-        begin = max(0.0, codes.start + part.start * GROUP_SECONDS)
-        end = min(source.seconds, codes.start + part.stop * GROUP_SECONDS)
-        patches.append(Patch(Span(begin, end), new.samples * np.float32(gain)))
-    edited, placed = splice(source, patches)
-    return edited, {
-        "free_groups": [dataclasses.asdict(part) for part in free],
-        "output_spans": [list(span) for span in placed],
-        "gain_db": round(float(20 * np.log10(gain)), 2),
-    }
-
-
-def _level_gain(
-    source: Utterance, decoded: Utterance, codes: DualCodes, free: tuple[FreeGroups, ...]
-) -> float:
-    """Return the gain that brings decoded audio to the source's level, at most 12 dB.
-
-    Both are compared where codes were copied: there, any difference in level comes from the
-    engine (which may have limited the peak of what it encoded), not from the edit.
-    """
-    before, after = [], []
-    at, shift = 0, 0
-    for part in (*free, FreeGroups(codes.groups, codes.groups, 0)):
-        begin, end = at * GROUP_SECONDS, part.start * GROUP_SECONDS
-        moved = shift * GROUP_SECONDS
-        before.append(source.slice(Span(codes.start + begin, codes.start + end)).samples)
-        after.append(decoded.slice(Span(begin + moved, end + moved)).samples)
-        shift += part.length - (part.stop - part.start)
-        at = part.stop
-    powers = [_power(np.concatenate(x), source.sample_rate) for x in (before, after)]
-    if min(powers) <= 1e-10:
-        return 1.0
-    return float(np.clip(np.sqrt(powers[0] / powers[1]), 10**-0.6, 10**0.6))
-
-
-def _power(samples: npt.NDArray[np.float32], rate: int) -> float:
-    """Return the mean power of samples without their constant offset; 0 of none."""
-    flat = samples - np.float32(offset_of(samples, rate))
-    return float(np.mean(flat**2)) if len(flat) else 0.0
 
 
 class Editing:

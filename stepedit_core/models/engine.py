@@ -18,7 +18,13 @@ import torch
 from stepedit_core.codes import GROUP_SECONDS, DualCodes
 from stepedit_core.config import EngineConfig, engine_config
 from stepedit_core.edit import Edit, Route
-from stepedit_core.engine import DecodeRequest, GenerateRequest, Latent
+from stepedit_core.engine import (
+    DecodeRequest,
+    GenerateRequest,
+    Infilled,
+    InfillRequest,
+    Latent,
+)
 from stepedit_core.errors import EngineError
 from stepedit_core.llm_route.carrying_out import Editing
 from stepedit_core.llm_route.planning import request_for
@@ -201,6 +207,19 @@ class Engine(Editing):
                 codes.update(zip(places, answers, strict=True))
             note.audio_seconds = sum(item.seconds for item in codes.values())
         return [codes[at] for at in range(len(requests))]
+
+    def infill(self, request: InfillRequest) -> Infilled:
+        """Return the codes of a recording with other words in one place.
+
+        Raises:
+            BudgetError: if prompt and answer do not fit the context.
+        """
+        from stepedit_core.models.lm.infilling import infill
+
+        with self._lock, self._clock.stage("generate") as note:
+            made = infill(self.parts, self._rules.for_edit(*request.rules), request)
+            note.audio_seconds = GROUP_SECONDS * made.length
+        return made
 
     def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
         """Return audio for the codes of each request, in the voice of its reference.

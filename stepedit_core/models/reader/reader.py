@@ -88,6 +88,10 @@ class PhoneReader:
         """Return whether a text can be read at all: words that the dictionary has, most of it."""
         return self._phones(text) is not None
 
+    def count(self, text: str) -> int:
+        """Return how many phones a text has; 0 where it cannot be read."""
+        return len(self._phones(text) or ())
+
     def _phones(self, text: str) -> list[int] | None:
         """Return what is to be heard, or None where too little of it is known."""
         phones = phones_of(text, self.pronunciations, ANYTHING)

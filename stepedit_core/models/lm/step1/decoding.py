@@ -85,6 +85,10 @@ class Decoder:
         """Read more ids ``(batch, n)`` without asking for logits."""
         self._chunks(ids)
 
+    def hidden(self, ids: Tensor) -> Tensor:
+        """Read more ids ``(batch, n)``, at most one pass of them, and return all hidden states."""
+        return self._chunks(ids)
+
     def step(self, token: Tensor) -> Tensor:
         """Read one id per row ``(batch, 1)`` and return the logits after it."""
         return self.head(self._chunks(token)[:, -1])
