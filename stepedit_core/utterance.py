@@ -16,7 +16,7 @@ import soundfile as sf
 
 from stepedit_core.atomic import is_outlet, replace_file
 from stepedit_core.errors import AudioError, StepeditError
-from stepedit_core.sound import MAX_RATE, MIN_RATE, Sound, read_sound
+from stepedit_core.storage.sound import MAX_RATE, MIN_RATE, Sound, read_sound
 
 if TYPE_CHECKING:
     from stepedit_core.alignment import Alignment

@@ -28,8 +28,8 @@ from stepedit_pairs import plugin as pairs_plugin
 from stepedit_train import plugin as train_plugin
 
 from stepedit_core.cli.root import cli
-from stepedit_core.pair_rows import shard_paths
 from stepedit_core.registry.registry import Registry, set_registry
+from stepedit_core.storage.pair_rows import shard_paths
 from tests.bench.bench_kit import LightMeasures, cases
 from tests.bench.bench_kit import plugin as gain_plugin
 from tests.pairs.making import TOY, make_corpus, run_toy

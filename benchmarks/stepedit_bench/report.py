@@ -22,7 +22,7 @@ from stepedit_bench.step_audio_edit import SUITE
 from stepedit_bench.store import read_results, read_run, write_text
 from stepedit_bench.summary import Group, percent, summarise
 from stepedit_core.errors import StepeditError
-from stepedit_core.tables import plain_cell
+from stepedit_core.storage.tables import plain_cell
 
 __all__ = ["confusion", "write_report"]
 

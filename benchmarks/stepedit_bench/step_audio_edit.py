@@ -20,7 +20,7 @@ from typing import Any
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
 from stepedit_core.scoring import Case
-from stepedit_core.stored_json import json_lines
+from stepedit_core.storage.stored_json import json_lines
 
 __all__ = ["FILES", "SUITE", "read_suite"]
 

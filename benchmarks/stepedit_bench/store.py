@@ -18,7 +18,7 @@ from typing import Any
 from stepedit_bench.checking import check_row, check_settings
 from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError
-from stepedit_core.stored_json import json_lines, read_json
+from stepedit_core.storage.stored_json import json_lines, read_json
 
 __all__ = ["RunStore", "read_results", "read_run", "write_text"]
 

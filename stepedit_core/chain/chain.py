@@ -12,7 +12,7 @@ from stepedit_core.chain.running import ChainResult, RunOptions, run
 from stepedit_core.chain.validation import look_ahead
 from stepedit_core.edit import Edit, Route
 from stepedit_core.errors import InvalidChainError, StepeditError
-from stepedit_core.stored_json import parse_json
+from stepedit_core.storage.stored_json import parse_json
 from stepedit_core.utterance import Utterance
 
 if TYPE_CHECKING:

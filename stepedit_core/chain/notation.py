@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, PlainSerializer, ValidationError, WithJson
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError, UnknownEditError, explain_validation
 from stepedit_core.registry.registry import get_registry
-from stepedit_core.stored_json import parse_json
+from stepedit_core.storage.stored_json import parse_json
 
 __all__ = ["AnyEdit", "edit_from_data", "format_edit", "parse_edit", "split_params"]
 

@@ -18,7 +18,7 @@ from stepedit_core.cli.console import WRITABLE, check_folder, check_format
 from stepedit_core.config import EMBEDDED
 from stepedit_core.edit import Edit
 from stepedit_core.errors import AudioError, InvalidChainError, StepeditError
-from stepedit_core.sound import is_stream
+from stepedit_core.storage.sound import is_stream
 from stepedit_core.utterance import Utterance
 
 __all__ = [

@@ -85,7 +85,7 @@ def test_one_bad_recording_stops_a_batch_before_it_begins(wav: Path, tmp_path: P
         (["within:inner=nix"], "unknown edit 'nix'"),
         (['within:inner={"edit":"nix"}'], "within: inner: unknown edit 'nix'"),
         (["gain:edit=hiss"], "gain: 'edit' is no parameter"),
-        (['{"edit": "gain", "db": ' + "[" * 9000], "not JSON: maximum recursion depth"),
+        (['{"edit": "gain", "db": ' + "[" * 9000], "not JSON: nested too deeply"),
         (["within:inner=(" * 900 + "gain" + ")" * 900], "edits are nested too deeply"),
         (["recite:words=a"], "the llm route needs an engine; give one with engine= or --engine"),
         ([], "nothing to do: give -e NAME:param=value or --chain FILE"),

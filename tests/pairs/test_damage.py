@@ -19,9 +19,9 @@ from stepedit_pairs.shards import write_table
 from stepedit_pairs.work import read_rejects
 
 from stepedit_core.errors import StepeditError
-from stepedit_core.locking import sole_writer
-from stepedit_core.pair_rows import read_rows, read_shard, shard_paths
 from stepedit_core.registry.registry import Registry
+from stepedit_core.storage.locking import sole_writer
+from stepedit_core.storage.pair_rows import read_rows, read_shard, shard_paths
 from stepedit_core.testing import FakeEngine
 from tests.pairs.making import make_corpus, registry, run_toy
 

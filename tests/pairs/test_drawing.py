@@ -15,9 +15,9 @@ from stepedit_speed.pairs import SpeedPairs
 from stepedit_trim_silence.pairs import TrimSilencePairs
 
 from stepedit_core import BuildContext, CorpusItem, EditPair, PairBuilder, StepeditError
-from stepedit_core.pair_rows import read_rows
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.registry.registry import Registry
+from stepedit_core.storage.pair_rows import read_rows
 from tests.pairs.making import content, make_corpus, registry, run_toy
 
 __all__ = ["registry"]

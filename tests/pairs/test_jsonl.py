@@ -10,8 +10,8 @@ from stepedit_pairs.public_names import edit_data, public_names
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.errors import StepeditError
-from stepedit_core.pair_rows import read_rows
 from stepedit_core.registry.registry import Registry, set_registry
+from stepedit_core.storage.pair_rows import read_rows
 from tests.pairs.making import make_corpus, registry, run_toy
 
 __all__ = ["registry"]

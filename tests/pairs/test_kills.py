@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from stepedit_core.pair_rows import read_rows
 from stepedit_core.registry.registry import Registry
+from stepedit_core.storage.pair_rows import read_rows
 from tests.pairs.making import TOY, content, make_corpus, registry, run_toy
 
 __all__ = ["registry"]

@@ -10,8 +10,8 @@ from stepedit_pairs.preference import PreferSettings, choose, generate, open_run
 from stepedit_pairs.scoring_sheet import SHEET, judged, read_sheet, write_sheet
 
 from stepedit_core.errors import StepeditError
-from stepedit_core.pair_rows import read_rows, row_utterance
 from stepedit_core.registry.registry import Registry
+from stepedit_core.storage.pair_rows import read_rows, row_utterance
 from stepedit_core.testing import FakeEngine
 from stepedit_core.utterance import Utterance
 from tests.pairs.making import make_corpus, registry, run_toy

@@ -14,8 +14,8 @@ from stepedit_pairs.tokenizing import TokenizerEngine, tokenizer_fingerprint
 
 from stepedit_core import DualCodes, Utterance
 from stepedit_core.errors import AudioError, EngineError, StepeditError
-from stepedit_core.pair_rows import CODED_BY, read_rows, row_utterance, shard_paths
 from stepedit_core.registry.registry import Registry
+from stepedit_core.storage.pair_rows import CODED_BY, read_rows, row_utterance, shard_paths
 from stepedit_core.testing import FakeEngine
 from tests.models.audio_cases import write_semantic_graph
 from tests.models.tokenizer.test_linguistic_checkpoint import write_checkpoint

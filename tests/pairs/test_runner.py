@@ -12,9 +12,9 @@ from stepedit_pairs.plan import _blocks
 from stepedit_pairs.work import block_report, read_rejects
 
 from stepedit_core.errors import StepeditError
-from stepedit_core.pair_rows import read_rows, row_utterance, shard_paths
 from stepedit_core.pairs import PairJob
 from stepedit_core.registry.registry import Registry
+from stepedit_core.storage.pair_rows import read_rows, row_utterance, shard_paths
 from tests.pairs.making import TOY, content, make_corpus, registry, run_toy
 
 __all__ = ["registry"]

@@ -45,7 +45,7 @@ def pairs_prefer(
     Without a judge, scores.csv and WAVs are written into --out; fill in 1 to 5 points and call
     the same command again. A killed run goes on where it stopped.
     """
-    from stepedit_core.locking import sole_writer
+    from stepedit_core.storage.locking import sole_writer
     from stepedit_pairs.preference import GAPS, PreferSettings, open_run
 
     settings = PreferSettings(
@@ -69,8 +69,8 @@ def _generate(out: Path, settings: PreferSettings, device: str) -> None:
     from rich.progress import Progress
 
     from stepedit_core.config import EngineConfig
-    from stepedit_core.pair_rows import shard_paths
     from stepedit_core.registry.registry import load_engine
+    from stepedit_core.storage.pair_rows import shard_paths
     from stepedit_pairs.preference import generate
 
     engine = load_engine(EngineConfig(name_or_path=settings.engine, device=device))

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import click
 
-from stepedit_core.pair_rows import read_rows
 from stepedit_core.pairs import CorpusItem
 from stepedit_core.registry.registry import get_registry
+from stepedit_core.storage.pair_rows import read_rows
 from stepedit_pairs.corpora import find_reader
 from stepedit_pairs.work import read_rejects
 

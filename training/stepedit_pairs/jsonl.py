@@ -23,10 +23,10 @@ from stepedit_core.atomic import replace_file
 from stepedit_core.chain.notation import edit_from_data
 from stepedit_core.codes import GROUP_SECONDS, DualCodes
 from stepedit_core.errors import AudioError, StepeditError
-from stepedit_core.locking import sole_writer
-from stepedit_core.pair_rows import read_rows
 from stepedit_core.pairs import MAX_MARGIN, MIN_MARGIN
-from stepedit_core.stored_json import json_lines, parse_json
+from stepedit_core.storage.locking import sole_writer
+from stepedit_core.storage.pair_rows import read_rows
+from stepedit_core.storage.stored_json import json_lines, parse_json
 from stepedit_core.utterance import Utterance
 from stepedit_pairs.public_names import edit_data, public_names
 from stepedit_pairs.settings import RunSettings

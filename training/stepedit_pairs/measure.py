@@ -21,8 +21,8 @@ from typing import Any
 import click
 import numpy as np
 
-from stepedit_core.pair_rows import read_rows, row_utterance
 from stepedit_core.registry.registry import get_registry
+from stepedit_core.storage.pair_rows import read_rows, row_utterance
 from stepedit_pairs.corpora import find_reader
 from stepedit_pairs.plan import wanted
 from stepedit_pairs.report import write_card, write_report

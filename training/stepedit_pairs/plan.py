@@ -22,7 +22,7 @@ import numpy as np
 from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem, PairBuilder, PairJob
-from stepedit_core.stored_json import json_lines, parse_json, read_json
+from stepedit_core.storage.stored_json import json_lines, parse_json, read_json
 from stepedit_pairs.corpora.stored import item_of
 from stepedit_pairs.settings import RunSettings
 

@@ -21,8 +21,8 @@ from stepedit_core.edit import Edit
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import StepeditError, explain_validation
 from stepedit_core.llm_route.carrying_out import apply_by_llm
-from stepedit_core.pair_rows import read_shard, row_edit, row_utterance, shard_paths
-from stepedit_core.stored_json import read_json
+from stepedit_core.storage.pair_rows import read_shard, row_edit, row_utterance, shard_paths
+from stepedit_core.storage.stored_json import read_json
 from stepedit_core.utterance import Utterance
 from stepedit_pairs.jsonl import parse_codes
 from stepedit_pairs.settings import RunSettings, job_rng

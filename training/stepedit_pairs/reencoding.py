@@ -14,9 +14,15 @@ from stepedit_core.atomic import write_atomically
 from stepedit_core.codes import DualCodes
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
-from stepedit_core.locking import sole_writer
-from stepedit_core.pair_rows import CODED_BY, coded_by, read_shard, row_utterance, shard_paths
 from stepedit_core.pairs import MIN_MARGIN, EditPair
+from stepedit_core.storage.locking import sole_writer
+from stepedit_core.storage.pair_rows import (
+    CODED_BY,
+    coded_by,
+    read_shard,
+    row_utterance,
+    shard_paths,
+)
 from stepedit_pairs.encoding import Encoder, encode_pairs
 from stepedit_pairs.settings import RunSettings
 from stepedit_pairs.shards import SCHEMA, write_table

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from stepedit_core.atomic import write_atomically
-from stepedit_core.pair_rows import read_shard
 from stepedit_core.pairs import MAX_MARGIN, MIN_MARGIN
-from stepedit_core.tables import plain_cell
+from stepedit_core.storage.pair_rows import read_shard
+from stepedit_core.storage.tables import plain_cell
 from stepedit_pairs.card import write_card
 from stepedit_pairs.settings import RunSettings
 from stepedit_pairs.summary import RunSummary, reject_counts, summarise

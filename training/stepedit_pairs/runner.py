@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stepedit_core.errors import StepeditError
-from stepedit_core.locking import sole_writer
 from stepedit_core.pairs import CorpusItem, PairBuilder
 from stepedit_core.registry.registry import get_registry
+from stepedit_core.storage.locking import sole_writer
 from stepedit_pairs.plan import Plan, write_plan
 from stepedit_pairs.settings import FILE, RunSettings
 from stepedit_pairs.work import BlockReport, block_report, margin_scorer, process_block

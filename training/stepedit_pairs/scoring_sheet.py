@@ -11,10 +11,10 @@ from typing import Any
 
 from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError
-from stepedit_core.pair_rows import read_shard, row_edit, row_utterance, shard_paths
 from stepedit_core.scoring import Judge
-from stepedit_core.stored_json import read_json
-from stepedit_core.tables import original_cell, plain_cell, table_rows
+from stepedit_core.storage.pair_rows import read_shard, row_edit, row_utterance, shard_paths
+from stepedit_core.storage.stored_json import read_json
+from stepedit_core.storage.tables import original_cell, plain_cell, table_rows
 from stepedit_core.utterance import Utterance
 from stepedit_pairs.judging import ask
 from stepedit_pairs.preference import PreferSettings, Scores, candidates_of

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError, explain_validation
-from stepedit_core.stored_json import parse_json
+from stepedit_core.storage.stored_json import parse_json
 
 __all__ = ["RunSettings", "job_rng"]
 

@@ -13,9 +13,9 @@ import soundfile as sf
 
 from stepedit_core.atomic import write_atomically
 from stepedit_core.codes import DualCodes
-from stepedit_core.pair_rows import CODED_BY, leaf_names, schema
 from stepedit_core.pairs import EditPair, PairJob
-from stepedit_core.shards import shard_bytes
+from stepedit_core.storage.pair_rows import CODED_BY, leaf_names, schema
+from stepedit_core.storage.shards import shard_bytes
 from stepedit_core.utterance import Utterance
 
 __all__ = [

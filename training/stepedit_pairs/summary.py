@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stepedit_core.pair_rows import read_shard, shard_paths
+from stepedit_core.storage.pair_rows import read_shard, shard_paths
 from stepedit_pairs.work import read_rejects
 
 __all__ = ["RunSummary", "reject_counts", "summarise"]

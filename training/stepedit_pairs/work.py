@@ -27,7 +27,7 @@ from stepedit_core.pairs import (
     Rejected,
 )
 from stepedit_core.registry.registry import Registry, get_registry, load_engine
-from stepedit_core.stored_json import json_lines, read_json
+from stepedit_core.storage.stored_json import json_lines, read_json
 from stepedit_pairs.encoding import encode_pairs
 from stepedit_pairs.margins import JudgeMargin
 from stepedit_pairs.plan import read_block, read_sample

@@ -14,8 +14,8 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.models.checkpoint.hyperyaml import read_hyperyaml
 from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME
 from stepedit_core.models.checkpoint.naming import ENGINE_FILE, name_folder, named
-from stepedit_core.pair_rows import count_rows, finished_shards
 from stepedit_core.registry.registry import get_registry
+from stepedit_core.storage.pair_rows import count_rows, finished_shards
 from stepedit_train.decoder.data import MelDataSettings, make_mel_data
 from stepedit_train.decoder.export import MelExportSettings
 from stepedit_train.decoder.mel.settings import MelSettings

@@ -24,8 +24,8 @@ from stepedit_bench.figures.hearing import KeptMeasures
 from stepedit_bench.suites import slug
 from stepedit_core.dsp.vad import speech_spans
 from stepedit_core.errors import StepeditError
-from stepedit_core.stored_json import json_lines
-from stepedit_core.tables import table_rows
+from stepedit_core.storage.stored_json import json_lines
+from stepedit_core.storage.tables import table_rows
 from stepedit_core.utterance import Span, Utterance
 
 __all__ = ["KINDS", "Held", "held_out"]

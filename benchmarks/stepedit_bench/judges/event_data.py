@@ -19,7 +19,7 @@ import numpy.typing as npt
 from stepedit_bench.judges.features import FRAME_STEP, frame_features, levels, window_features
 from stepedit_core.dsp.offset import without_offset
 from stepedit_core.errors import StepeditError
-from stepedit_core.tables import table_rows
+from stepedit_core.storage.tables import table_rows
 from stepedit_core.utterance import Utterance
 
 __all__ = ["CLASSES", "Sound", "channel", "read_sounds", "windows"]

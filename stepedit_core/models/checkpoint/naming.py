@@ -9,7 +9,7 @@ from stepedit_core import embedded
 from stepedit_core.atomic import write_atomically
 from stepedit_core.config import EMBEDDED
 from stepedit_core.errors import CheckpointError, StepeditError
-from stepedit_core.stored_json import read_json
+from stepedit_core.storage.stored_json import read_json
 
 __all__ = ["ENGINE_FILE", "name_folder", "named"]
 

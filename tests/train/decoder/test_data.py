@@ -16,11 +16,11 @@ from stepedit_train.decoder.data import MelDataSettings, grid_mel, make_mel_data
 from stepedit_train.decoder.sources import Sound, melody_recipe
 from stepedit_train.decoder.store import SPEAKERS, MelStore
 
-from stepedit_core import pair_rows
 from stepedit_core.models.decoder.flow import token_rows
 from stepedit_core.models.speaker.campplus import load_speaker
 from stepedit_core.models.tokenizer.audio_tokenizer import AudioTokenizer
 from stepedit_core.models.tokenizer.preprocess import limit_peak
+from stepedit_core.storage import pair_rows
 from tests.models.audio_cases import speech_like, write_semantic_graph, write_speaker_graph
 from tests.models.tokenizer.test_linguistic_checkpoint import write_checkpoint
 from tests.toy_edits import Gain

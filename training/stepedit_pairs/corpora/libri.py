@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from stepedit_core.pairs import CorpusItem
-from stepedit_core.tables import text_lines
+from stepedit_core.storage.tables import text_lines
 from stepedit_pairs.corpora.walking import NamedFiles, first_text, item_id, split_of
 
 __all__ = ["LibriSpeech", "LibriTts"]

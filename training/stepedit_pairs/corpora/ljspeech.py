@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem
-from stepedit_core.tables import text_lines
+from stepedit_core.storage.tables import text_lines
 from stepedit_pairs.corpora.manifest import Manifest
 
 __all__ = ["INDEX", "LjSpeech", "is_lj_index"]

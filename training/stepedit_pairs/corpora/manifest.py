@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem
-from stepedit_core.stored_json import json_lines
-from stepedit_core.tables import table_rows
+from stepedit_core.storage.stored_json import json_lines
+from stepedit_core.storage.tables import table_rows
 from stepedit_pairs.corpora.columns import KNOWN, PATH_COLUMNS, item_from_row
 from stepedit_pairs.corpora.walking import AUDIO_SUFFIXES
 

@@ -21,8 +21,8 @@ import numpy.typing as npt
 from stepedit_core.dsp.channels import mix_down
 from stepedit_core.errors import AudioError, StepeditError
 from stepedit_core.pairs import CorpusItem
-from stepedit_core.shards import open_parquet
-from stepedit_core.sound import read_sound
+from stepedit_core.storage.shards import open_parquet
+from stepedit_core.storage.sound import read_sound
 from stepedit_core.utterance import MAX_SECONDS, Utterance
 from stepedit_pairs.corpora.columns import TEXT_COLUMNS, item_from_row
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem
-from stepedit_core.stored_json import read_json
+from stepedit_core.storage.stored_json import read_json
 from stepedit_pairs.corpora.columns import item_from_row
 from stepedit_pairs.corpora.ljspeech import INDEX, is_lj_index
 from stepedit_pairs.corpora.manifest import rows_of

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from stepedit_core.dsp.words import normalised, split_words
 from stepedit_core.pairs import CorpusItem
-from stepedit_core.tables import text_of
+from stepedit_core.storage.tables import text_of
 
 __all__ = [
     "AUDIO_SUFFIXES",

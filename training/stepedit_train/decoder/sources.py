@@ -18,7 +18,13 @@ import numpy.typing as npt
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.dsp.prosody import ProsodyRecipe, transform
-from stepedit_core.pair_rows import read_shard, row_codes, row_groups, row_utterance, shard_paths
+from stepedit_core.storage.pair_rows import (
+    read_shard,
+    row_codes,
+    row_groups,
+    row_utterance,
+    shard_paths,
+)
 from stepedit_core.utterance import Utterance
 from stepedit_train.data.cache import AUDIO_RATE, Cache
 from stepedit_train.data.codes import read_codes

@@ -23,7 +23,7 @@ from stepedit_core.atomic import replace_file, write_atomically
 from stepedit_core.codes import GROUP_SECONDS
 from stepedit_core.errors import StepeditError, UnknownEditError
 from stepedit_core.llm_route.source_map import Pairs, positions_at
-from stepedit_core.pair_rows import read_rows, row_details, row_edit
+from stepedit_core.storage.pair_rows import read_rows, row_details, row_edit
 from stepedit_core.utterance import Utterance
 
 __all__ = [

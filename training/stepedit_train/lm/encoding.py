@@ -9,7 +9,7 @@ from typing import Any
 
 from stepedit_core.errors import AudioError
 from stepedit_core.models.tokenizer.audio_tokenizer import AudioTokenizer
-from stepedit_core.pair_rows import row_details, row_utterance
+from stepedit_core.storage.pair_rows import row_details, row_utterance
 
 __all__ = ["needs_codes", "with_codes"]
 

@@ -24,7 +24,8 @@ from stepedit_core.models.lm.chat import PromptEncoding
 from stepedit_core.models.lm.framing import aligned_prompt
 from stepedit_core.models.lm.step1 import Alignment
 from stepedit_core.models.text.base import TextTokenizer
-from stepedit_core.pair_rows import (
+from stepedit_core.plan import Insertion
+from stepedit_core.storage.pair_rows import (
     finished_shards,
     read_rows,
     row_codes,
@@ -32,7 +33,6 @@ from stepedit_core.pair_rows import (
     row_edit,
     row_utterance,
 )
-from stepedit_core.plan import Insertion
 from stepedit_train.lm.encoding import needs_codes, with_codes
 
 __all__ = [

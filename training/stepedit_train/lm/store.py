@@ -20,7 +20,7 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.models.lm.chat import MAX_TOKENS, PromptEncoding
 from stepedit_core.models.lm.step1 import Alignment, alignment_tensor
 from stepedit_core.models.text.base import TextTokenizer
-from stepedit_core.pair_rows import finished_shards
+from stepedit_core.storage.pair_rows import finished_shards
 from stepedit_train.data.codes import tokenizer_hash
 from stepedit_train.lm.documents import Kind, Row, RowMaker, document_files, is_cache
 from stepedit_train.lm.rows import Example, read_examples

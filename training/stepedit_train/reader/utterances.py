@@ -15,7 +15,7 @@ import numpy.typing as npt
 from stepedit_core.codes import LINGUISTIC_PER_GROUP, SEMANTIC_PER_GROUP
 from stepedit_core.models.reader import FRAMES_PER_GROUP, phones_of
 from stepedit_core.models.text.pronunciations import Pronunciations
-from stepedit_core.pair_rows import finished_shards, read_shard, row_codes
+from stepedit_core.storage.pair_rows import finished_shards, read_shard, row_codes
 
 __all__ = [
     "Said",

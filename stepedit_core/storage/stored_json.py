@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stepedit_core.errors import StepeditError
-from stepedit_core.tables import text_lines
+from stepedit_core.storage.tables import text_lines
 
 __all__ = ["json_lines", "parse_json", "read_json"]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from stepedit_core.errors import StepeditError, UnknownEditError
-from stepedit_core.pair_rows import (
+from stepedit_core.registry.registry import Registry
+from stepedit_core.storage.pair_rows import (
     count_rows,
     finished_shards,
     read_rows,
@@ -21,7 +22,6 @@ from stepedit_core.pair_rows import (
     schema,
     shard_paths,
 )
-from stepedit_core.registry.registry import Registry
 from tests.toy_edits import Hiss
 from tests.train.making import codes, make_pairs
 

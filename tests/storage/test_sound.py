@@ -15,7 +15,7 @@ import pytest
 import soundfile as sf
 
 from stepedit_core.errors import AudioError
-from stepedit_core.sound import is_stream, read_sound
+from stepedit_core.storage.sound import is_stream, read_sound
 from stepedit_core.testing import speech_like
 from stepedit_core.utterance import Utterance
 

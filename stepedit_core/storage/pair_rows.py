@@ -21,7 +21,7 @@ from stepedit_core.chain.notation import edit_from_data
 from stepedit_core.codes import DualCodes
 from stepedit_core.edit import Edit
 from stepedit_core.errors import AudioError, StepeditError
-from stepedit_core.shards import open_shard
+from stepedit_core.storage.shards import open_shard
 from stepedit_core.utterance import MAX_SECONDS, Utterance
 
 __all__ = [

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from stepedit_core.errors import StepeditError
-from stepedit_core.locking import sole_writer
-from stepedit_core.shards import open_shard, shard_bytes, verify_checksum
+from stepedit_core.storage.locking import sole_writer
+from stepedit_core.storage.shards import open_shard, shard_bytes, verify_checksum
 
 
 def _table() -> pa.Table:

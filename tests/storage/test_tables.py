@@ -7,8 +7,14 @@ from pathlib import Path
 import pytest
 
 from stepedit_core.errors import StepeditError, printable
-from stepedit_core.stored_json import json_lines, parse_json
-from stepedit_core.tables import encoding_of, original_cell, plain_cell, table_rows, text_lines
+from stepedit_core.storage.stored_json import json_lines, parse_json
+from stepedit_core.storage.tables import (
+    encoding_of,
+    original_cell,
+    plain_cell,
+    table_rows,
+    text_lines,
+)
 
 KNOWN = {"path"}
 

@@ -1,0 +1,1 @@
+"""Files in and out: audio formats, tables, JSON, checked shards, pair rows, locks."""
