@@ -11,6 +11,7 @@ import os
 import stat
 import struct
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ MAX_STREAM_BYTES = 1 << 29
 _FULL_LENGTH_RATE = 96_000
 """Rate up to which sound may be as long as the limit says; above it, accordingly shorter."""
 _BLOCK = 1 << 20  # samples of all channels in one block
+_STDERR = threading.Lock()
 _UNKNOWN = (0, 0xFFFFFFFF)
 _CUT_OFF = 0.5
 """Codecs pad, and containers round; a file this much shorter than its header says is cut off."""
@@ -171,6 +173,35 @@ def _check_file(path: Path, name: str) -> None:
 
 def _decode(file: IO[bytes], name: str, max_seconds: float) -> Sound:
     """Decode an open file by libsndfile, or by FFmpeg where libsndfile does not know it."""
+    with _quiet(file):
+        return _decoded(file, name, max_seconds)
+
+
+@contextmanager
+def _quiet(file: IO[bytes]) -> Iterator[None]:
+    """Keep what libmpg123 prints about damaged MP3 files off the process's standard error."""
+    file.seek(0)
+    known = file.read(4) in (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM")
+    file.seek(0)
+    if known:
+        yield
+        return
+    with _STDERR, open(os.devnull, "wb") as nowhere:
+        try:
+            kept = os.dup(2)
+        except OSError:  # there is none
+            yield
+            return
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _decoded(file: IO[bytes], name: str, max_seconds: float) -> Sound:
+    """Decode an open file; raises as ``read_sound`` does."""
     repaired, note = _repaired(file)
     try:
         with sf.SoundFile(repaired) as sound:
@@ -347,7 +378,7 @@ def _by_ffmpeg(file: IO[bytes], name: str, max_seconds: float, reason: str) -> S
             layout = _stream_layout(container, stream)
         _check(layout, name, max_seconds)
         return _mono(blocks, layout, name, max_seconds)
-    except (av.error.FFmpegError, ValueError, OverflowError, MemoryError) as error:
+    except (av.error.FFmpegError, ValueError, OverflowError, AttributeError) as error:
         raise AudioError(f"{name}: not a readable audio file ({reason}); {cure}") from error
 
 
