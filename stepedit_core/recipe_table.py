@@ -14,7 +14,7 @@ import numpy as np
 
 from stepedit_core.dsp.acoustics import RATIOS, AcousticShift, difference, margin, measure
 from stepedit_core.edit import Edit
-from stepedit_core.labels.profile import EMOTIONS, STYLES, Profile
+from stepedit_core.labels.profile import Profile, profiles_of
 from stepedit_core.recordings import packaged, packaged_speech
 from stepedit_core.registry.registry import get_registry
 
@@ -72,5 +72,5 @@ def _row(label: str, shifts: list[AcousticShift], profile: Profile) -> str:
 
 if __name__ == "__main__":
     wanted = get_registry().edit_class(sys.argv[1])
-    for line in rows(wanted, {**EMOTIONS, **STYLES}):
+    for line in rows(wanted, profiles_of(get_registry(), wanted.name)):
         print(line)

@@ -179,6 +179,8 @@ class Scorer(ABC):
     """Whether a changed duration counts as damage."""
     expects_same_speaker: ClassVar[bool] = True
     """Whether a changed voice counts as damage."""
+    judge: ClassVar[str | None] = None
+    """Name of the judge that is asked about the edit where the user names none."""
 
     def prepare(self, case: Case, clean: Utterance, rng: np.random.Generator) -> Prepared:
         """Make the edit's input from the case's recording; by default it is used as it is."""

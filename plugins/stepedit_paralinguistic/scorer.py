@@ -33,6 +33,7 @@ class ParalinguisticScorer(Scorer):
     """
 
     expects_same_duration: ClassVar[bool] = False
+    judge: ClassVar[str | None] = "events"
 
     def score(self, case: Case, prepared: Prepared, output: Utterance, measures: Measures) -> Score:
         """Ask the judge, and find the insertions."""

@@ -20,10 +20,11 @@ from stepedit_bench.judges.model import CARD, WEIGHTS, Classifier, network
 from stepedit_bench.judges.places import place
 from stepedit_bench.judges.train_emotion import speaker_folds, train_emotion_judge
 from stepedit_bench.judges.validation import Agreement, comparisons
+from stepedit_emotion.profiles import PROFILES as EMOTIONS
 
 from stepedit_core.dsp.acoustics import AcousticShift, difference, measure
 from stepedit_core.errors import CheckpointError, StepeditError
-from stepedit_core.labels.profile import EMOTIONS, Profile
+from stepedit_core.labels.profile import Profile
 from stepedit_core.pairs import CorpusItem
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.utterance import Utterance

@@ -9,12 +9,12 @@ import pytest
 from pydantic import ValidationError
 from stepedit_style import Style, stepedit_cases
 from stepedit_style.edit import STYLES
+from stepedit_style.profiles import PROFILES
 from stepedit_style.recipes import RATES, RECIPES
 from stepedit_style.scorer import StyleScorer
 
 from stepedit_core import Case, Utterance
 from stepedit_core.dsp.acoustics import AcousticShift, difference, margin, measure
-from stepedit_core.labels.profile import STYLES as PROFILES
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.testing.fake_measures import FakeJudge, FakeMeasures
 
