@@ -98,12 +98,14 @@ class Verdict:
         score: its rating, in the judge's stated range, or None.
         scores: rating per label, where the judge gives them.
         refused: why it gave no answer, or None.
+        said: the label in the judge's own words, where ``label`` spells it otherwise.
     """
 
     label: str | None = None
     score: float | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
     refused: str | None = None
+    said: str | None = None
 
 
 class Judge(ABC):
@@ -190,7 +192,8 @@ class Scorer(ABC):
         """Return the preservation checks that the target itself contradicts.
 
         Names are those of the benchmark: ``words``, ``speaker``, ``quality``, ``loudness``,
-        ``clipping``, ``duration``. A whisper, for one, cannot keep the loudness of speech.
+        ``level``, ``clipping``, ``duration``. A whisper, for one, cannot keep the loudness of
+        speech.
         """
         return frozenset()
 

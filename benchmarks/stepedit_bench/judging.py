@@ -16,7 +16,8 @@ __all__ = ["JudgeChoice", "RecordingJudge", "default_judge", "judge_classes", "p
 _BY_PROFILES = "acoustic"
 """Asked about edits whose labels have profiles, where neither user nor scorer names a judge."""
 
-TakeNote = Callable[[str, tuple[str, ...], Verdict], None]
+TakeNote = Callable[[str, tuple[str, ...], Utterance, Verdict], None]
+"""Takes the task, the labels offered, the utterance judged, and the answer."""
 
 
 def judge_classes() -> Mapping[str, type[Judge]]:
@@ -156,5 +157,5 @@ class RecordingJudge(Judge):
         verdict = self._judge.judge(
             task, utterance, reference=reference, labels=offered, question=question
         )
-        self._note(task, offered, verdict)
+        self._note(task, offered, utterance, verdict)
         return verdict

@@ -39,8 +39,9 @@ class LabelScorer(Scorer):
     """Preservation checks that a label contradicts by itself, such as loudness for a shout."""
 
     def waives(self, case: Case) -> frozenset[str]:
-        """Return the checks that the case's label contradicts."""
-        return self.contradicts.get(str(getattr(case.edit, "to", "")), frozenset())
+        """Return the checks that the case's label contradicts; any label may move the level."""
+        named = self.contradicts.get(str(getattr(case.edit, "to", "")), frozenset())
+        return named | {"level"}
 
     @abstractmethod
     def edit_to(self, label: str) -> Edit:
