@@ -10,7 +10,16 @@ import numpy as np
 
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
-from stepedit_core.scoring import Case, Judge, Measures, Prepared, Score, Scorer, Verdict
+from stepedit_core.scoring import (
+    Case,
+    Judge,
+    Measures,
+    Prepared,
+    Score,
+    Scorer,
+    Verdict,
+    words_kept,
+)
 from stepedit_core.utterance import Utterance
 
 __all__ = ["LabelScorer"]
@@ -19,7 +28,7 @@ NEUTRAL = "neutral"
 
 
 class LabelScorer(Scorer):
-    """Reached where the judge hears the label asked for, and something was changed.
+    """Reached where the judge hears the label asked for, the words are kept, and all of it is new.
 
     For ``remove`` the judge must hear ``neutral``; where a case's ``prepare`` has
     ``{"from": label}``, the input is first given that label by the edit's dsp route and the
@@ -27,7 +36,9 @@ class LabelScorer(Scorer):
 
     Values: ``label_correct`` (0 or 1), ``intensity`` (the judge's rating of the label in the
     output, where it gives ratings) and ``intensity_gain`` (the same less that of the input).
-    A judge that refuses or fails leaves the case unscored.
+    A judge that refuses or fails leaves the case unscored. ``word_error`` is that of the output;
+    where the recogniser does not know the language, words are left to preservation. Where a
+    label has a rule of its own (``fits``), the output must keep it, too.
     """
 
     attribute: ClassVar[str]
@@ -79,8 +90,20 @@ class LabelScorer(Scorer):
         values["intensity"] = verdict.scores.get(wanted, verdict.score)
         if before is not None and wanted in before.scores:
             values["intensity_gain"] = verdict.scores[wanted] - before.scores[wanted]
+        kept, values["word_error"] = words_kept(measures, prepared.source, output)
+        fits, facts = self.fits(to, prepared.source, output)
         untouched = np.array_equal(output.samples, prepared.source.samples)
-        return Score(correct and not untouched, values)
+        return Score(correct and kept is not False and fits and not untouched, values | facts)
+
+    def fits(
+        self, label: str, source: Utterance, output: Utterance
+    ) -> tuple[bool, Mapping[str, float | None]]:
+        """Say whether an output keeps a label's own rule, such as no voicing in a whisper.
+
+        Returns:
+            The verdict, and what was measured for it.
+        """
+        return True, {}
 
     def _ask(
         self,
