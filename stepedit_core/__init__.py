@@ -41,7 +41,16 @@ if TYPE_CHECKING:
         load_engine,
         register,
     )
-    from stepedit_core.scoring import Case, Judge, Measures, Prepared, Score, Scorer, Verdict
+    from stepedit_core.scoring import (
+        Case,
+        Judge,
+        Measures,
+        Prepared,
+        Score,
+        Scorer,
+        Verdict,
+        words_kept,
+    )
     from stepedit_core.utterance import Span, Utterance
 
 __all__ = [
@@ -92,6 +101,7 @@ __all__ = [
     "parse_edit",
     "register",
     "splice",
+    "words_kept",
 ]
 
 __version__ = "0.1.0"
@@ -122,7 +132,16 @@ _HOMES = {
     ),
     "prompt": ("Prompt", "Slot"),
     "registry.registry": ("Registry", "get_edit", "get_registry", "load_engine", "register"),
-    "scoring": ("Case", "Judge", "Measures", "Prepared", "Score", "Scorer", "Verdict"),
+    "scoring": (
+        "Case",
+        "Judge",
+        "Measures",
+        "Prepared",
+        "Score",
+        "Scorer",
+        "Verdict",
+        "words_kept",
+    ),
     "utterance": ("Span", "Utterance"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
