@@ -19,7 +19,7 @@ from stepedit_core import (
     Utterance,
     get_registry,
 )
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import PluginError, StepeditError
 from stepedit_core.scoring import words_kept
 from stepedit_masked.edit import Masked
 
@@ -73,7 +73,10 @@ class MaskedScorer(Scorer):
         edit = case.edit
         if not isinstance(edit, Masked):
             return frozenset()
-        scorer: Scorer = get_registry().scorer(type(edit.inner))
+        try:
+            scorer: Scorer = get_registry().scorer(type(edit.inner))
+        except PluginError:
+            return frozenset()
         named = scorer.waives(case.model_copy(update={"edit": edit.inner}))
         return named if scorer.expects_same_speaker else named | {"speaker"}
 
@@ -134,7 +137,10 @@ def _inner_score(
     case: Case, edit: Masked, prepared: Prepared, span: Span, new: FloatArray, measures: Measures
 ) -> Score:
     """Score one span by the inner edit's own scorer; its words are not known by themselves."""
-    scorer: Scorer = get_registry().scorer(type(edit.inner))
+    try:
+        scorer: Scorer = get_registry().scorer(type(edit.inner))
+    except PluginError as error:
+        return Score.failed(str(error))
     source = prepared.source.slice(span).replace(transcript=None)
     ideal = prepared.reference
     inner = Prepared(
