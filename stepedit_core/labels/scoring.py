@@ -25,6 +25,8 @@ from stepedit_core.utterance import Utterance
 __all__ = ["LabelScorer"]
 
 NEUTRAL = "neutral"
+MAX_FLATTENED = 0.01
+"""Share of samples that clipping may flatten: it raises level and tilt, as anger and shouts do."""
 
 
 class LabelScorer(Scorer):
@@ -93,7 +95,9 @@ class LabelScorer(Scorer):
         kept, values["word_error"] = words_kept(measures, prepared.source, output)
         fits, facts = self.fits(to, prepared.source, output)
         untouched = np.array_equal(output.samples, prepared.source.samples)
-        return Score(correct and kept is not False and fits and not untouched, values | facts)
+        whole = _flattened(output) <= _flattened(prepared.source) + MAX_FLATTENED
+        reached = correct and kept is not False and fits and whole and not untouched
+        return Score(reached, values | facts)
 
     def fits(
         self, label: str, source: Utterance, output: Utterance
@@ -121,3 +125,13 @@ class LabelScorer(Scorer):
             labels=choices,
             question={"to": to, "transcript": utterance.transcript},
         )
+
+
+def _flattened(utterance: Utterance) -> float:
+    """Return the share of samples that stand still at the peak, as in clipped speech."""
+    size = np.abs(utterance.samples)
+    peak = float(size.max(initial=0.0))
+    if peak == 0.0 or len(size) < 2:
+        return 0.0
+    at_peak = size >= 0.999 * peak
+    return float(np.mean(at_peak[1:] & at_peak[:-1]))
