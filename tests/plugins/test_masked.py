@@ -380,11 +380,11 @@ def test_scorer_measures_the_size_of_damage_outside(at: float) -> None:
 
 
 def test_an_inner_edit_that_nobody_scores_is_left_unscored() -> None:
-    source, edit = packaged_speech("garden"), Masked(inner=HalfRate(), spans=SPANS)
+    source, edit = packaged_speech("garden"), Masked(inner=Words(), spans=SPANS)
     case = Case(id="x", edit=edit, audio="speech:garden")
-    output = edit.render(source, rng()).utterance
+    output = Masked(inner=Warp(), spans=SPANS).render(source, rng()).utterance
     found = MaskedScorer().score(case, Prepared(source), output, FakeMeasures())
-    assert found.reached is None and "scorer for 'half_rate'" in str(found.unscored)
+    assert found.reached is None and "scorer for 'words'" in str(found.unscored)
     assert MaskedScorer().waives(case) == frozenset()
 
 

@@ -150,7 +150,9 @@ def test_cases_and_scorer() -> None:
     speech = packaged_speech("surpassed")
     ready = StyleScorer().prepare(case, speech, np.random.default_rng(0))
     quiet = speech.replace(samples=speech.samples * 0.5)
-    assert StyleScorer().score(case, ready, quiet, FakeMeasures(judge)).reached is True
+    whisper = case.edit.render(speech, np.random.default_rng(0)).utterance
+    assert StyleScorer().score(case, ready, whisper, FakeMeasures(judge)).reached is True
+    assert StyleScorer().score(case, ready, quiet, FakeMeasures(judge)).reached is False
     assert StyleScorer().score(case, ready, speech, FakeMeasures(judge)).reached is False
     assert judge.questions[0][0] == "style"
     other = Case(id="y", edit=Style(to="shout"), audio="speech:surpassed")
