@@ -97,7 +97,7 @@ class LabelScorer(Scorer):
         untouched = np.array_equal(output.samples, prepared.source.samples)
         whole = _flattened(output) <= _flattened(prepared.source) + MAX_FLATTENED
         reached = correct and kept is not False and fits and whole and not untouched
-        return Score(reached, values | facts)
+        return Score(reached, {**values, **facts})
 
     def fits(
         self, label: str, source: Utterance, output: Utterance

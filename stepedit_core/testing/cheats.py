@@ -330,7 +330,8 @@ def echo(source: Utterance) -> Utterance:
 def insert_at(source: Utterance, sound: FloatArray, seconds: float) -> Utterance:
     """Return the recording with a sound put in at a place, in seconds."""
     cut = min(len(source.samples), max(0, round(seconds * source.sample_rate)))
-    parts = [source.samples[:cut], np.clip(sound, -1, 1), source.samples[cut:]]
+    added = np.clip(sound, -1, 1).astype(np.float32)
+    parts = [source.samples[:cut], added, source.samples[cut:]]
     return _made(source, np.concatenate(parts))
 
 
