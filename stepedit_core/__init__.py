@@ -64,7 +64,16 @@ if TYPE_CHECKING:
         load_engine,
         register,
     )
-    from stepedit_core.scoring import Case, Judge, Measures, Prepared, Score, Scorer, Verdict
+    from stepedit_core.scoring import (
+        Case,
+        Judge,
+        Measures,
+        Prepared,
+        Score,
+        Scorer,
+        Verdict,
+        words_kept,
+    )
     from stepedit_core.utterance import Span, Utterance
 
 __all__ = [
@@ -133,6 +142,7 @@ __all__ = [
     "register",
     "splice",
     "transcribe",
+    "words_kept",
 ]
 
 __version__ = "0.1.0"
@@ -175,7 +185,16 @@ _HOMES = {
     "plan": ("Insertion", "NotHeardYet", "Plan", "Replacement", "conditioning_label"),
     "prompt": ("Prompt", "Slot"),
     "registry.registry": ("Registry", "get_edit", "get_registry", "load_engine", "register"),
-    "scoring": ("Case", "Judge", "Measures", "Prepared", "Score", "Scorer", "Verdict"),
+    "scoring": (
+        "Case",
+        "Judge",
+        "Measures",
+        "Prepared",
+        "Score",
+        "Scorer",
+        "Verdict",
+        "words_kept",
+    ),
     "utterance": ("Span", "Utterance"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

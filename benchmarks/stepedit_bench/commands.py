@@ -203,6 +203,34 @@ def compare(first: str, second: str, seed: int, as_json: bool) -> None:
         print_comparison(differences, Console())
 
 
+@bench.command("attack")
+@click.argument("edits", nargs=-1)
+@click.option("--cases", type=click.IntRange(1), default=1, show_default=True, help="Per edit.")
+@click.option("--asr", default="auto", show_default=True, help="Recogniser.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print every verdict as JSON.")
+def attack_command(edits: tuple[str, ...], cases: int, asr: str, seed: int, as_json: bool) -> None:
+    """Put a zoo of cheats to the scorers of EDITS, all by default.
+
+    Silence, beeps, noise, the source itself, cut, reversed, filtered, clipped and pasted speech,
+    other recordings: none may be taken for the edit. The edit's own output by signal processing is
+    scored beside them. The exit code is 1 where a cheat passes.
+    """
+    import json
+
+    from stepedit_bench.attack import attack
+    from stepedit_bench.attack_table import print_attacks
+    from stepedit_bench.measuring import MeasureConfig, StandardMeasures
+
+    found = attack(edits, StandardMeasures(MeasureConfig(asr=asr)), limit=cases, seed=seed)
+    if as_json:
+        click.echo(json.dumps([one.to_data() for one in found], indent=1))
+    else:
+        print_attacks(found)
+    if any(one.fooled for one in found):
+        click.get_current_context().exit(1)
+
+
 @bench.command("calibrate")
 @click.option("--corpus", type=click.Path(exists=True), help="Clean recordings of known words.")
 @click.option("--limit", type=click.IntRange(1), default=200, show_default=True)

@@ -17,7 +17,7 @@ from stepedit_bench.judging import judge_classes
 from stepedit_bench.measuring.extras import need
 from stepedit_bench.peers import Peer, peers_for
 from stepedit_bench.players import Listening, listen
-from stepedit_bench.public_counting import Cell, count, last_verdict
+from stepedit_bench.public_counting import Cell, count, verdict_on
 from stepedit_bench.step_audio_edit import SUITE
 from stepedit_bench.store import read_results, read_run, write_text
 from stepedit_bench.summary import Group, percent, summarise
@@ -54,7 +54,7 @@ def confusion(rows: Sequence[Row], iteration: int) -> dict[tuple[str, str], int]
     table: dict[tuple[str, str], int] = {}
     for row in rows:
         wanted = "source" if iteration == 0 else "edit"
-        verdict = last_verdict(row)
+        verdict = verdict_on(row)
         if row["condition"] != wanted or row["iteration"] != iteration or verdict is None:
             continue
         if verdict.get("refused"):

@@ -38,6 +38,10 @@ class CloneScorer(Scorer):
     expects_same_duration: ClassVar[bool] = False
     expects_same_speaker: ClassVar[bool] = True
 
+    def waives(self, case: Case) -> frozenset[str]:
+        """Return the level: a clone is new speech, not the prompt made louder or softer."""
+        return frozenset({"level"})
+
     def score(self, case: Case, prepared: Prepared, output: Utterance, measures: Measures) -> Score:
         """Measure words and voice; a measurement that fails leaves the case unscored."""
         if not isinstance(case.edit, Clone):

@@ -124,6 +124,10 @@ class StandardMeasures:
         """Return the integrated loudness in LUFS."""
         return self._once("loudness", utterance, lambda: levels.loudness(utterance))
 
+    def active_level(self, utterance: Utterance) -> float:
+        """Return the level of active speech in dB of full scale."""
+        return levels.active_level(utterance)
+
     def clipped_share(self, utterance: Utterance) -> float:
         """Return the share of clipped samples, 0..1."""
         return levels.clipped_share(utterance)
@@ -153,12 +157,16 @@ class StandardMeasures:
         """
         return RecordingJudge(self.judges.for_task(task), self._take_note, self.labels)
 
-    def _take_note(self, task: str, labels: tuple[str, ...], verdict: Verdict) -> None:
+    def _take_note(
+        self, task: str, labels: tuple[str, ...], utterance: Utterance, verdict: Verdict
+    ) -> None:
         self.verdicts.append(
             {
                 "task": task,
                 "labels": list(labels),
+                "audio_sha256": utterance.digest,
                 "label": verdict.label,
+                "said": verdict.said,
                 "score": verdict.score,
                 "scores": dict(verdict.scores),
                 "refused": verdict.refused,
