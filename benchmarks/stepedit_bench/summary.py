@@ -20,7 +20,7 @@ __all__ = ["KEPT", "Group", "group_rows", "print_table", "share", "summarise", "
 Row = Mapping[str, Any]
 KEPT = ("speaker_similarity", "dnsmos_ovrl", "loudness_lufs", "clipped_share", "seconds")
 """Means that are printed beside the checks."""
-_ORDER = {"source": 0, "identity": 1, "edit": 2}
+_ORDER = {"source": 0, "world": 1, "dsp": 2, "identity": 3, "target": 4, "edit": 5}
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Group:
 
     Attributes:
         edit: name of the edit.
-        condition: ``source`` (untouched), ``identity`` (coded and decoded) or ``edit``.
+        condition: as ``stepedit_bench.conditions`` names them.
         iteration: 0 for source and identity.
         part: language, class or speaker that the rows are of, or an empty text for all.
         n: rows.

@@ -22,10 +22,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from stepedit_bench.figures.hearing import KeptMeasures
 from stepedit_bench.suites import slug
 from stepedit_core.dsp.vad import speech_spans
 from stepedit_core.errors import StepeditError
+from stepedit_core.scoring import Measures
 from stepedit_core.utterance import Span, Utterance
 
 __all__ = ["KINDS", "Held", "held_out"]
@@ -54,6 +54,7 @@ class Held:
         speaker: who speaks.
         text_source: ``reference``, or ``whisper`` for what it hears in the original.
         speech: the utterance with its text and language.
+        file: where it is kept.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Held:
     speaker: str
     text_source: str
     speech: Utterance
+    file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class _Found:
 
 
 def held_out(
-    folder: Path, out: Path, count: int, seed: int, measures: KeptMeasures
+    folder: Path, out: Path, count: int, seed: int, measures: Measures
 ) -> dict[str, list[Held]]:
     """Return up to ``count`` utterances of each kind, speaker by speaker in turn.
 
@@ -152,7 +154,7 @@ def _order(seed: int, *names: str) -> str:
 
 
 def _draw(
-    pool: Mapping[str, list[_Found]], out: Path, count: int, seed: int, measures: KeptMeasures
+    pool: Mapping[str, list[_Found]], out: Path, count: int, seed: int, measures: Measures
 ) -> list[Held]:
     """Take one utterance of each speaker in turn until there are enough."""
     queues = [
@@ -172,7 +174,7 @@ def _draw(
     return drawn
 
 
-def _utterances(recordings: list[_Found], out: Path, measures: KeptMeasures) -> Iterator[Held]:
+def _utterances(recordings: list[_Found], out: Path, measures: Measures) -> Iterator[Held]:
     """Yield the utterances of a speaker: whole recordings first, then parts of long ones."""
     seconds = [float(found.row.get("seconds") or 0) for found in recordings]
     short = [r for r, length in zip(recordings, seconds, strict=True) if LEAST <= length <= MOST]
@@ -214,7 +216,7 @@ def excerpts(speech: Utterance) -> list[Span]:
 
 
 def _held(
-    found: _Found, name: str, speech: Utterance, text: str | None, out: Path, measures: KeptMeasures
+    found: _Found, name: str, speech: Utterance, text: str | None, out: Path, measures: Measures
 ) -> Held | None:
     """Write an utterance and find its words; None where there are hardly any."""
     mark = hashlib.sha256(speech.digest.encode()).hexdigest()[:8]
@@ -227,4 +229,4 @@ def _held(
     if len((kept.transcript or "").split()) < _LEAST_WORDS:
         return None
     source = "whisper" if text is None else "reference"
-    return Held(f"{found.kind}/{path.stem}", found.kind, found.speaker, source, kept)
+    return Held(f"{found.kind}/{path.stem}", found.kind, found.speaker, source, kept, path)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,26 +10,24 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from stepedit_bench.commands import bench
-from stepedit_bench.figures import cost, families, gates, running
-from stepedit_bench.figures.families import ROWS, Item
-from stepedit_bench.figures.hearing import KeptMeasures, count_words
-from stepedit_bench.figures.heldout import LEAST, MOST, Held, excerpts, held_out
-from stepedit_bench.figures.joint import routes_of
-from stepedit_bench.figures.lines import Lines
-from stepedit_bench.figures.making import Maker
-from stepedit_bench.figures.pictures import draw_rows
-from stepedit_bench.figures.reporting import write_figures
-from stepedit_bench.figures.running import Run, Settings, measure_all
-from stepedit_bench.figures.summing import estimate, figure_rows
+from stepedit_bench.heldout import gates, requests
+from stepedit_bench.heldout.commands import Settings, measure
+from stepedit_bench.heldout.figures import figure_rows, routes_of, write_figures
+from stepedit_bench.heldout.requests import ROWS
+from stepedit_bench.heldout.speech import LEAST, MOST, Held, excerpts, held_out
+from stepedit_bench.measuring import StandardMeasures
+from stepedit_bench.measuring.text_error import count_words
+from stepedit_bench.report import write_report
+from stepedit_bench.speed import cost
+from stepedit_bench.store import JOURNAL, Journal, read_results
 
 from stepedit_core import Utterance
 from stepedit_core.dsp.vad import speech_spans
 from stepedit_core.errors import StepeditError
 from stepedit_core.recordings import packaged_speech
-from stepedit_core.registry.registry import get_edit
-from stepedit_core.scoring import Case
+from stepedit_core.scoring import Interval, bootstrap_interval
 from stepedit_core.testing import FakeEngine, speech_like
-from tests.bench.figures_kit import LightKept
+from tests.bench.heldout_kit import LightKept
 from tests.models.tiny_checkpoint import MODEL, write_engine
 
 GATES = {gate.name: gate for gate in gates.GATES}
@@ -82,9 +81,9 @@ def test_every_row_asks_what_its_plugins_can_do_by_the_model(name: str) -> None:
         Held(f"synthetic/{n}", "synthetic", "one", "reference", packaged_speech(speech))
         for n, speech in enumerate(("garden", "office", "wind", "doubt"))
     ]
-    items = list(families.items_of(name, {"real": [], "synthetic": pool}))
+    items = list(requests.units_of(name, {"real": [], "synthetic": pool}, 0))
     assert items
-    assert len({item.id for item in items}) == len(items)
+    assert len({item.key for item in items}) == len(items)
     for item in items:
         assert item.edits[0].route_problem("llm") is None
         assert item.edits[0].problem(item.held.speech) is None
@@ -99,12 +98,16 @@ def settings(data: Path, out: Path, *rows: str, count: int = 2, **more: Any) -> 
     return Settings(data, out, rows, count, **more)
 
 
-def test_a_run_measures_goes_on_and_shares_its_baselines(data: Path, tmp_path: Path) -> None:
+def table(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(one["row"], one["kind"]): one for one in figure_rows(rows, 0)}
+
+
+def test_a_run_goes_on_and_shares_its_baselines(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     chosen = settings(data, out, "identity", "speed", "masked", "clone", count=4)
     engine = FakeEngine()
-    run = measure_all(chosen, engine, measures=LightKept(out))
-    rows = {(each["row"], each["kind"]): each for each in figure_rows(run, 0)}
+    run = measure(chosen, engine, measures=LightKept(out))
+    rows = table(run.rows)
     assert rows["masked.outside_identical", "all"]["value"] == 100
     assert rows["masked.outside_identical", "all"]["beside"]["dsp"] == 100
     # Groups of 120 ms are as near as the fake engine comes to a duration.
@@ -113,39 +116,41 @@ def test_a_run_measures_goes_on_and_shares_its_baselines(data: Path, tmp_path: P
     assert rows["speed.early_stops", "all"]["value"] == 0
     assert rows["identity.added_wer", "real"]["n"] == 2
     assert ("clone.wer", "real") not in rows
-    asked, baseline = len(engine.requests), (out / "baseline/lines.jsonl").read_bytes()
-    lines = next((out / "engines").glob("*/lines.jsonl"))
-    whole = lines.read_bytes()
+    asked = len(engine.requests)
+    baseline = {path: path.stat().st_mtime_ns for path in (out / "baseline").rglob("*.flac")}
+    journal = run.folder / JOURNAL
+    whole = journal.read_bytes()
 
-    lines.write_bytes(whole[: len(whole) // 2])  # as a killed run leaves it
-    part = measure_all(replace(chosen, finished=True), engine, measures=LightKept(out))
-    counts = [len(lines) for lines in part.lines.values()]
-    assert 0 < sum(counts) < sum(len(lines) for lines in run.lines.values())
-    assert any(one["n"] for one in figure_rows(part, 0))
-    again = measure_all(chosen, engine, measures=LightKept(out))
+    journal.write_bytes(whole[: len(whole) // 2])  # as a killed run leaves it
+    part = measure(replace(chosen, finished=True), engine, measures=LightKept(out))
+    assert 0 < len(part.rows) < len(run.rows)
+    assert any(one["n"] for one in figure_rows(part.rows, 0))
+    again = measure(chosen, engine, measures=LightKept(out))
     assert len(engine.requests) == asked  # recordings were kept
-    without = [
-        {k: {**line, "make_seconds": 0} for k, line in by.items()} for by in run.lines.values()
-    ]
-    assert without == [
-        {k: {**line, "make_seconds": 0} for k, line in by.items()} for by in again.lines.values()
-    ]
+    assert without_engine(again.rows) == without_engine(run.rows)
 
-    measure_all(chosen, FakeEngine("other"), measures=LightKept(out))
+    measure(chosen, FakeEngine("other"), measures=LightKept(out))
     assert len(list((out / "engines").iterdir())) == 2
-    assert (out / "baseline/lines.jsonl").read_bytes() == baseline
+    assert baseline == {
+        path: path.stat().st_mtime_ns for path in (out / "baseline").rglob("*.flac")
+    }
 
 
-def test_reports_pictures_and_routes_are_written(data: Path, tmp_path: Path) -> None:
+def without_engine(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows without what a recording that was read again does not tell."""
+    return [
+        {name: value for name, value in row.items() if name not in ("engine", "details")}
+        for row in rows
+    ]
+
+
+def test_figures_routes_and_report_are_written(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     chosen = settings(data, out, "denoise", "emotion_style", quick=True)
     engine = FakeEngine()
-    run = measure_all(chosen, engine, measures=LightKept(out))
-    pictures = draw_rows(run)
-    assert [path.name for path in pictures] == ["denoise.png", "emotion_style.png"]
-    assert (run.folder / "pictures/denoise-real-target.wav").is_file()
+    run = measure(chosen, engine, measures=LightKept(out))
     took = {"rtf": 0.5, "memory_gb": 2.0, "load_seconds": 1.0, "n": 5}
-    page = write_figures(run, chosen, engine, took, "stepedit bench figures", pictures)
+    write_figures(run.folder, run.rows, run.units, engine, took, 0, "stepedit bench figures")
     found = json.loads((run.folder / "figures.json").read_text())
     assert found["model"] == "none"
     by_name = {(each["row"], each["kind"]): each for each in found["rows"]}
@@ -155,85 +160,78 @@ def test_reports_pictures_and_routes_are_written(data: Path, tmp_path: Path) -> 
     routes = json.loads((run.folder / "routes.json").read_text())["edits"]
     assert set(routes) == {"denoise", "emotion", "style"}
     assert all(each["route"] in ("llm", "dsp") and each["n"] for each in routes.values())
-    assert "| denoise.joint (%) | all |" in page.read_text()
+    assert read_results(run.folder) == json.loads(json.dumps(run.rows))
+    page = write_report(run.folder, players=False).read_text()
+    assert "denoise.joint" in page and "better route" in page
 
 
 def test_an_engine_that_fails_counts_as_missed(data: Path, tmp_path: Path) -> None:
     chosen = settings(data, tmp_path / "out", "speed", quick=True)
-    run = measure_all(chosen, FakeEngine(fail_after=0), measures=LightKept(tmp_path / "out"))
-    rows = {(one["row"], one["kind"]): one for one in figure_rows(run, 0)}
+    run = measure(chosen, FakeEngine(fail_after=0), measures=LightKept(tmp_path / "out"))
+    rows = table(run.rows)
     assert rows["speed.early_stops", "all"]["value"] == 100
     assert rows["speed.ratio_error", "all"]["value"] == 100
     assert rows["speed.added_wer", "all"]["value"] == 100
-    assert routes_of(run)["speed"]["llm"] == 0
-    assert routes_of(run)["speed"]["route"] == "dsp"
+    assert routes_of(run.rows)["speed"]["llm"] == 0
+    assert routes_of(run.rows)["speed"]["route"] == "dsp"
 
 
-def test_a_chain_is_heard_at_both_ends_and_one_that_breaks_lost_its_words(
+def test_a_chain_is_heard_at_each_step_and_loses_its_words_where_it_breaks(
     data: Path, tmp_path: Path
 ) -> None:
     chosen = settings(data, tmp_path / "out", "chain")
-    run = measure_all(chosen, FakeEngine(fail_after=1), measures=LightKept(tmp_path / "out"))
-    assert [len(lines["identity"]["words"]) for lines in run.lines.values()] == [2] * 4
-    rows = {(one["row"], one["kind"]): one for one in figure_rows(run, 0)}
+    run = measure(chosen, FakeEngine(fail_after=1), measures=LightKept(tmp_path / "out"))
+    coded = [row for row in run.rows if row["condition"] == "identity"]
+    assert [row["iteration"] for row in coded] == [1, 2, 3] * 4
+    assert all("words" in row for row in coded)
+    rows = table(run.rows)
     assert rows["chain.wer_growth", "all"]["value"] == 50
     assert rows["chain.wer_growth", "all"]["beside"]["identity"] == 0
 
 
-def line(errors: int, length: int, **more: Any) -> dict[str, Any]:
-    return {"words": [{"whisper": {"errors": errors, "deletions": 0, "length": length}}], **more}
+def test_settings_that_change_figures_are_refused(data: Path, tmp_path: Path) -> None:
+    chosen = settings(data, tmp_path / "out", "identity")
+    measure(chosen, FakeEngine(), measures=LightKept(tmp_path / "out"))
+    more = replace(chosen, rows=("identity", "chain"))
+    assert len(measure(more, FakeEngine(), measures=LightKept(tmp_path / "out")).units) == 8
+    with pytest.raises(StepeditError, match="another seed"):
+        measure(replace(chosen, seed=1), FakeEngine(), measures=LightKept(tmp_path / "out"))
 
 
-def one_item(name: str, held: str = "real/a") -> Item:
-    speech = speech_like(1.5).replace(transcript="some words to say", language="en")
-    case = Case(id=held, edit=get_edit("speed")(rate="faster"), audio="x")
-    return Item(name, Held(held, "real", "s", "reference", speech), case, (case.edit,))
+def row(case: int, condition: str, errors: int, length: int, **more: Any) -> dict[str, Any]:
+    counts = {"errors": errors, "deletions": 0, "length": length}
+    plain = {"edit": "speed", "name": "speed", "kind": "real", "status": "ok", "values": {}}
+    own = {"case": str(case), "condition": condition, "iteration": 1, "kept": {}, "scorer": "x"}
+    return {**plain, **own, "words": {"whisper": counts}, **more}
 
 
-def a_run(lines: list[dict[str, Any]], tmp_path: Path) -> Run:
-    items = [one_item("speed", f"real/{number}") for number in range(len(lines))]
-    maker = Maker(tmp_path, tmp_path, None, 0)
-    return Run(tmp_path, items, {i.id: one for i, one in zip(items, lines, strict=True)}, maker)
-
-
-def test_word_error_is_pooled_over_words_and_relative_to_the_identity_edit(tmp_path: Path) -> None:
-    lines = [
-        {"original": line(0, 10), "identity": line(2, 10), "llm": line(3, 10)},
-        {"original": line(1, 2), "identity": line(1, 2), "llm": line(2, 2)},
+def test_word_error_is_pooled_and_relative_to_the_identity_edit() -> None:
+    counted = (("source", 0, 1), ("identity", 2, 1), ("edit", 3, 2))
+    rows = [
+        row(case, condition, errors[case], (10, 2)[case])
+        for case in (0, 1)
+        for condition, *errors in counted
     ]
-    run = a_run(lines, tmp_path)
-    found = next(one for one in figure_rows(run, 0) if one["row"] == "speed.added_wer")
+    found = next(one for one in figure_rows(rows, 0) if one["row"] == "speed.added_wer")
     assert found["value"] == pytest.approx(100 * 2 / 12, abs=1e-3)
     assert found["beside"]["identity"] == pytest.approx(100 * 2 / 12, abs=1e-3)
     assert found["gate_met"] is False
 
 
-def joint_line(reached: bool, similarity: float = 0.9) -> dict[str, Any]:
-    kept = {
-        "text": {"errors": 0, "length": 4, "unit": "word", "rate": 0},
-        "speaker_similarity": similarity,
-        "dnsmos_ovrl": 3.0,
-        "loudness_lufs": -20.0,
-        "clipped_share": 0.0,
-        "seconds": 1.5,
-    }
-    return line(0, 4, kept=kept, score={"reached": reached, "values": {}, "unscored": None})
+def test_routes_go_to_the_better_one_and_ties_to_dsp() -> None:
+    def rows(*cases: tuple[bool, bool]) -> list[dict[str, Any]]:
+        return [
+            row(number, condition, 0, 4, joint=joint)
+            for number, case in enumerate(cases)
+            for condition, joint in zip(("edit", "dsp"), case, strict=True)
+        ]
 
-
-def test_routes_go_to_the_better_one_and_ties_to_dsp(tmp_path: Path) -> None:
-    def case(llm: dict[str, Any], dsp: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "original": joint_line(False),
-            "identity": joint_line(False),
-            "llm": llm,
-            "dsp": dsp,
-        }
-
-    yes, no, foreign = joint_line(True), joint_line(False), joint_line(True, 0.3)
-    tie = routes_of(a_run([case(yes, yes), case(no, no)], tmp_path))
+    tie = routes_of(rows((True, True), (False, False)))
     assert tie["speed"] == {"llm": 0.5, "dsp": 0.5, "n": 2, "route": "dsp"}
-    better = routes_of(a_run([case(yes, yes), case(yes, foreign)], tmp_path))
+    better = routes_of(rows((True, True), (True, False)))
     assert better["speed"] == {"llm": 1.0, "dsp": 0.5, "n": 2, "route": "llm"}
+    alone = [one for one in rows((True, False)) if one["condition"] == "edit"]
+    assert routes_of(alone)["speed"] == {"llm": 1.0, "dsp": None, "n": 1, "route": "llm"}
 
 
 def test_gates_know_which_side_is_good() -> None:
@@ -248,32 +246,36 @@ def test_gates_know_which_side_is_good() -> None:
     )
 
 
-def test_intervals_hold_the_value_and_shrink_with_more_items() -> None:
-    few = estimate([(float(n % 2), 1.0) for n in range(10)], gates.pooled, 0)
-    many = estimate([(float(n % 2), 1.0) for n in range(200)], gates.pooled, 0)
+def test_intervals_hold_the_value_and_shrink_with_more_units() -> None:
+    def pooled(count: int) -> Interval:
+        numbers = [(float(n % 2), 1.0) for n in range(count)]
+        rng = np.random.default_rng(0)
+        return bootstrap_interval(numbers, rng, statistic=gates.pooled)
+
+    few, many = pooled(10), pooled(200)
     assert few.low < few.mean == many.mean == 50 < few.high
     assert many.high - many.low < few.high - few.low
 
 
-def test_lines_survive_a_torn_end_and_refuse_damage(tmp_path: Path) -> None:
+def test_a_journal_survives_a_torn_end_and_refuses_damage(tmp_path: Path) -> None:
     path = tmp_path / "lines.jsonl"
-    lines = Lines(path)
-    lines.add("a", 1)
-    lines.add("b", {"x": 2})
+    journal = Journal(path)
+    journal.add("a", 1)
+    journal.add("b", {"x": 2})
     with path.open("ab") as file:
         file.write(b'{"key": "c", "va')
-    again = Lines(path)
+    again = Journal(path)
     assert again.entries == {"a": 1, "b": {"x": 2}}
     again.add("c", 3)
-    assert Lines(path).entries["c"] == 3
+    assert Journal(path).entries["c"] == 3
     path.write_bytes(b"no json\n" + path.read_bytes())
     with pytest.raises(StepeditError, match="line 1 is damaged"):
-        Lines(path)
+        Journal(path)
 
 
 def test_deletions_are_counted_apart() -> None:
     found = count_words("read the other page", "reed other page", "en")
-    assert (found.errors, found.deletions, found.length) == (2, 1, 4)
+    assert found == {"errors": 2, "deletions": 1, "length": 4}
 
 
 def test_measurements_are_kept_across_runs(tmp_path: Path) -> None:
@@ -284,14 +286,14 @@ def test_measurements_are_kept_across_runs(tmp_path: Path) -> None:
         calls.append(1)
         return 0.5
 
-    assert KeptMeasures(tmp_path)._once("x", speech, make) == 0.5
-    assert KeptMeasures(tmp_path)._once("x", speech, make) == 0.5
+    assert StandardMeasures(folder=tmp_path)._once("x", speech, make) == 0.5
+    assert StandardMeasures(folder=tmp_path)._once("x", speech, make) == 0.5
     assert len(calls) == 1
 
 
 def test_an_unknown_row_is_refused_with_the_known_ones(data: Path, tmp_path: Path) -> None:
     with pytest.raises(StepeditError, match="no row 'sped' of the figures; there is identity"):
-        running.Settings(data, tmp_path, ("sped",)).check()
+        Settings(data, tmp_path, ("sped",)).chosen()
 
 
 @pytest.mark.slow
