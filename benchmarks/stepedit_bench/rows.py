@@ -133,9 +133,9 @@ def _heard(bench: _Bench, output: Utterance) -> dict[str, Any]:
 
 
 def _measured(bench: _Bench, output: Utterance) -> Kept | None:
-    """Measure what should be kept; a unit without a case and with edits is heard alone."""
+    """Measure what should be kept, where anybody asks for it."""
     unit, source = bench.produced.unit, bench.prepared.source
-    if unit.case is None and unit.recodings > 1:
+    if unit.words_alone:
         return None
     ideal = bench.prepared.reference
     return preservation.measure(output, source, output.transcript, bench.measures, ideal)

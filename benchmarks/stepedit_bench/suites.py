@@ -79,6 +79,11 @@ class Unit:
         return None
 
     @property
+    def words_alone(self) -> bool:
+        """Whether words are all that is measured."""
+        return False
+
+    @property
     def recodings(self) -> int:
         """How often conditions that ask for nothing code the speech, one after the other."""
         return 1

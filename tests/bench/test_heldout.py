@@ -14,7 +14,7 @@ from stepedit_bench.heldout import gates, requests
 from stepedit_bench.heldout.commands import Settings, measure
 from stepedit_bench.heldout.figures import figure_rows, routes_of, write_figures
 from stepedit_bench.heldout.requests import ROWS
-from stepedit_bench.heldout.speech import LEAST, MOST, Held, excerpts, held_out
+from stepedit_bench.heldout.speech import LENGTHS, SHORT, Held, excerpts, held_out
 from stepedit_bench.measuring import StandardMeasures
 from stepedit_bench.measuring.text_error import count_words
 from stepedit_bench.report import write_report
@@ -30,24 +30,27 @@ from stepedit_core.testing import FakeEngine, speech_like
 from tests.bench.heldout_kit import LightKept
 from tests.models.tiny_checkpoint import MODEL, write_engine
 
+LABEL = SHORT.label
 GATES = {gate.name: gate for gate in gates.GATES}
 
 
 def test_held_out_speakers_alone_are_drawn_in_turn(data: Path, tmp_path: Path) -> None:
     measures = LightKept(tmp_path)
     four = held_out(data, tmp_path / "out", 4, 0, measures)
-    assert [one.speaker for one in four["synthetic"]] in (
+    assert [one.speaker for one in four["synthetic", LABEL]] in (
         ["made0", "made1"] * 2,
         ["made1", "made0"] * 2,
     )
-    assert {one.speaker for one in four["real"]} == {"read0", "read1"}
-    by_speaker = {one.speaker: one for one in four["real"]}
+    assert {one.speaker for one in four["real", LABEL]} == {"read0", "read1"}
+    by_speaker = {one.speaker: one for one in four["real", LABEL]}
     assert by_speaker["read1"].text_source == "reference"
     assert by_speaker["read1"].speech.transcript == "These are the words spoken"
     assert by_speaker["read0"].text_source == "whisper"
     assert by_speaker["read0"].speech.transcript == "words that were heard here"
     two = held_out(data, tmp_path / "out", 2, 0, measures)
-    assert [one.id for one in two["synthetic"]] == [one.id for one in four["synthetic"][:2]]
+    assert [one.id for one in two["synthetic", LABEL]] == [
+        one.id for one in four["synthetic", LABEL][:2]
+    ]
 
 
 def test_without_data_one_line_says_what_is_missing(tmp_path: Path) -> None:
@@ -65,7 +68,7 @@ def test_long_recordings_are_cut_in_pauses_without_overlap() -> None:
     speech = Utterance(np.concatenate([parts[0], silence, parts[1], silence, parts[0]]), 24_000)
     cuts = excerpts(speech)
     assert cuts
-    assert all(LEAST <= span.seconds <= MOST for span in cuts)
+    assert all(SHORT.least <= span.seconds <= SHORT.most for span in cuts)
     assert all(a.end <= b.start or b.end <= a.start for a in cuts for b in cuts if a != b)
     spoken = speech_spans(speech, min_silence=0.12, pad=0.0)
     for span in cuts:
@@ -81,7 +84,7 @@ def test_every_row_asks_what_its_plugins_can_do_by_the_model(name: str) -> None:
         Held(f"synthetic/{n}", "synthetic", "one", "reference", packaged_speech(speech))
         for n, speech in enumerate(("garden", "office", "wind", "doubt"))
     ]
-    items = list(requests.units_of(name, {"real": [], "synthetic": pool}, 0))
+    items = list(requests.units_of(name, {("synthetic", LABEL): pool}, 0))
     assert items
     assert len({item.key for item in items}) == len(items)
     for item in items:
@@ -198,9 +201,49 @@ def test_settings_that_change_figures_are_refused(data: Path, tmp_path: Path) ->
         measure(replace(chosen, seed=1), FakeEngine(), measures=LightKept(tmp_path / "out"))
 
 
+def test_longer_strata_are_joined_from_neighbours(data: Path, tmp_path: Path) -> None:
+    measures = LightKept(tmp_path)
+    lengths = [LENGTHS["short"], LENGTHS["medium"]]
+    pools = held_out(data, tmp_path / "out", 4, 0, measures, lengths)
+    medium = pools["synthetic", "4-10 s"]
+    assert [one.speaker for one in medium] in (["made0", "made1"], ["made1", "made0"])
+    joined = medium[[one.speaker for one in medium].index("made0")]
+    assert joined.speech.transcript == (
+        "We asked for the words of number 0. We asked for the words of number 2."
+    )
+    assert joined.speech.seconds == pytest.approx(2.4 + 0.3 + 2.4, abs=0.01)
+    assert len(pools["synthetic", LABEL]) == 4
+
+
+def test_iterations_and_the_mixed_chain_are_measured_edit_by_edit(
+    data: Path, tmp_path: Path
+) -> None:
+    chosen = settings(data, tmp_path / "out", "iteration", "mixed_chain", quick=True)
+    chosen = replace(chosen, lengths=("short", "medium"))
+    run = measure(chosen, FakeEngine(), measures=LightKept(tmp_path / "out"))
+    edited = [row for row in run.rows if row["condition"] == "edit"]
+    counts = {name: {} for name in ("iteration", "mixed_chain")}  # type: dict[str, dict[str, int]]
+    for one in edited:
+        own = counts[one["edit"]]
+        own[one["case"]] = max(own.get(one["case"], 0), one["iteration"])
+    assert set(counts["iteration"].values()) == {4}
+    assert set(counts["mixed_chain"].values()) == {5}
+    assert all(one["joint"] is not None for one in edited if one["edit"] == "iteration")
+    assert all(one["kept"]["seconds"] for one in edited)
+    assert {one["length"] for one in edited} == {LABEL, "4-10 s"}
+    assert not list(figure_rows(run.rows, 0))
+
+
 def row(case: int, condition: str, errors: int, length: int, **more: Any) -> dict[str, Any]:
     counts = {"errors": errors, "deletions": 0, "length": length}
-    plain = {"edit": "speed", "name": "speed", "kind": "real", "status": "ok", "values": {}}
+    plain = {
+        "edit": "speed",
+        "name": "speed",
+        "kind": "real",
+        "length": LABEL,
+        "status": "ok",
+        "values": {},
+    }
     own = {"case": str(case), "condition": condition, "iteration": 1, "kept": {}, "scorer": "x"}
     return {**plain, **own, "words": {"whisper": counts}, **more}
 

@@ -52,7 +52,7 @@ def held(count: int = 4) -> list[Held]:
 
 
 def items(row: str, count: int = 4) -> list[HeldOut]:
-    return list(units_of(row, {"synthetic": held(count)}, 0))
+    return list(units_of(row, {("synthetic", "1.8-3.7 s"): held(count)}, 0))
 
 
 def gain(speech: Held, db: float) -> requests.Asked:

@@ -42,6 +42,7 @@ class Settings:
         quick: leave out the second recogniser and the WORLD copy.
         finished: take what was measured before and measure nothing.
         workers: processes that measure.
+        lengths: strata of length, by name.
     """
 
     data: Path
@@ -53,14 +54,21 @@ class Settings:
     quick: bool = False
     finished: bool = False
     workers: int = 1
+    lengths: tuple[str, ...] = ("short",)
 
     def chosen(self) -> tuple[str, ...]:
-        """Return the rows; raises StepeditError for one that does not exist."""
-        from stepedit_bench.heldout.requests import ROWS
+        """Return the rows; raises StepeditError for a row or a length that does not exist."""
+        from stepedit_bench.heldout.requests import MORE_ROWS, ROWS
+        from stepedit_bench.heldout.speech import LENGTHS
 
-        unknown = [row for row in self.rows if row not in ROWS]
-        if unknown:
-            raise StepeditError(f"no row {unknown[0]!r} of the figures; there is {', '.join(ROWS)}")
+        for what, given, known in (
+            ("row", self.rows, [*ROWS, *MORE_ROWS]),
+            ("length", self.lengths, [*LENGTHS]),
+        ):
+            unknown = [name for name in given if name not in known]
+            if unknown:
+                there = ", ".join(known)
+                raise StepeditError(f"no {what} {unknown[0]!r} of the figures; there is {there}")
         return self.rows or tuple(ROWS)
 
 
@@ -109,7 +117,7 @@ def measure(
         StepeditError: if there is no data, or a row cannot be asked for.
     """
     from stepedit_bench.heldout.requests import units_of
-    from stepedit_bench.heldout.speech import held_out
+    from stepedit_bench.heldout.speech import LENGTHS, held_out
     from stepedit_bench.measuring import MeasureConfig, StandardMeasures
     from stepedit_bench.produce import Protocol
     from stepedit_bench.runner import BenchConfig, run_bench
@@ -130,7 +138,8 @@ def measure(
         recordings=out / "baseline" / "audio",
     )
     heard = measures or StandardMeasures(config.measures, folder=out)
-    pools = held_out(settings.data, out / "speech", settings.count, seed, heard)
+    lengths = [LENGTHS[name] for name in settings.lengths]
+    pools = held_out(settings.data, out / "speech", settings.count, seed, heard, lengths)
     units = [unit for row in rows for unit in units_of(row, pools, seed, settings.quick)]
     folder = _folder(out, engine)
     if not settings.finished:
@@ -159,7 +168,13 @@ def measure(
     help="Folder with the corpora's manifests.",
 )
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path))
-@click.option("--rows", help="Rows to measure, separated by commas; all by default.")
+@click.option("--rows", help="Rows to measure, separated by commas; those with gates by default.")
+@click.option(
+    "--lengths",
+    default="short",
+    show_default=True,
+    help="Strata: short (1.8-3.7 s), medium (4-10 s), long (10-30 s), separated by commas.",
+)
 @click.option(
     "--n",
     "count",
@@ -176,7 +191,7 @@ def measure(
 @click.option(
     "--install", is_flag=True, help="Copy figures.json and routes.json into the engine's folder."
 )
-def figures(engine: str, rows: str | None, install: bool, **given: Any) -> None:
+def figures(engine: str, rows: str | None, lengths: str, install: bool, **given: Any) -> None:
     """Measure an engine on held-out speakers: real and synthetic speech apart.
 
     Recordings and measurements that hang on no engine are kept for all engines. A killed run
@@ -185,7 +200,8 @@ def figures(engine: str, rows: str | None, install: bool, **given: Any) -> None:
     if install and not Path(engine).is_dir():
         raise StepeditError(f"--install: --engine {engine} is not a folder to copy into")
     chosen = tuple(name.strip() for name in rows.split(",")) if rows else ()
-    settings = Settings(rows=chosen, **given)
+    strata = tuple(name.strip() for name in lengths.split(","))
+    settings = Settings(rows=chosen, lengths=strata, **given)
     settings.chosen()
     page = _measure(settings, engine)
     if install:

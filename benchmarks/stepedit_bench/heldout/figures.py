@@ -15,7 +15,7 @@ import numpy as np
 
 from stepedit_bench.heldout.gates import GATES, Gate, Rows
 from stepedit_bench.heldout.requests import HeldOut
-from stepedit_bench.heldout.speech import KINDS
+from stepedit_bench.heldout.speech import KINDS, LENGTHS, SHORT
 from stepedit_bench.store import write_text
 from stepedit_bench.summary import share
 from stepedit_core.engine import SpeechEngine
@@ -43,8 +43,21 @@ def _units(rows: Sequence[Row]) -> dict[str, list[Rows]]:
     return {name: list(units.values()) for name, units in found.items()}
 
 
-def _kind(unit: Rows) -> str:
-    return str(next(iter(unit.values()))[0]["kind"])
+def _stratum(unit: Rows) -> tuple[str, str]:
+    """Return the kind of speech and the length of a unit."""
+    first = next(iter(unit.values()))[0]
+    return str(first["kind"]), str(first["length"])
+
+
+def _strata(units: Sequence[Rows]) -> Iterator[tuple[str, list[Rows]]]:
+    """Yield real, synthetic and all units of each length; short ones under their plain names."""
+    lengths = {_stratum(unit)[1] for unit in units}
+    for length in [one.label for one in LENGTHS.values() if one.label in lengths]:
+        own = [unit for unit in units if _stratum(unit)[1] == length]
+        suffix = "" if length == SHORT.label else f", {length}"
+        for kind in KINDS:
+            yield f"{kind}{suffix}", [unit for unit in own if _stratum(unit)[0] == kind]
+        yield f"all{suffix}", own
 
 
 def interval(gate: Gate, numbers: Sequence[Sequence[float]], seed: int) -> Interval:
@@ -68,8 +81,7 @@ def figure_rows(rows: Sequence[Row], seed: int) -> Iterator[dict[str, Any]]:
     """
     units = _units(rows)
     for gate in GATES:
-        for kind in (*KINDS, "all") if gate.row in units else ():
-            own = [unit for unit in units[gate.row] if kind in ("all", _kind(unit))]
+        for kind, own in _strata(units.get(gate.row, ())):
 
             def numbers(condition: str, own: list[Rows] = own, gate: Gate = gate) -> Any:
                 found = [gate.measure(unit, condition) for unit in own]
@@ -222,9 +234,9 @@ def _utterances(units: Sequence[HeldOut]) -> dict[str, Any]:
     """Return how many utterances and speakers of each kind were used, and whose words."""
     held = {unit.held.id: unit.held for unit in units}.values()
     found = {}
-    for kind in dict.fromkeys(one.kind for one in held):
-        own = [one for one in held if one.kind == kind]
-        found[kind] = {
+    for kind, length in dict.fromkeys((one.kind, one.length) for one in held):
+        own = [one for one in held if (one.kind, one.length) == (kind, length)]
+        found[kind if length == SHORT else f"{kind}, {length.label}"] = {
             "utterances": len(own),
             "speakers": len({one.speaker for one in own}),
             "seconds": round(sum(one.speech.seconds for one in own), 1),

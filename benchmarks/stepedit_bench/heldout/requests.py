@@ -18,30 +18,34 @@ from typing import Any
 from stepedit_bench.heldout.speech import Held
 from stepedit_bench.judges.events import sound_of
 from stepedit_bench.suites import Unit, case_seed
-from stepedit_core.chain.notation import format_edit
+from stepedit_core.chain.notation import edit_from_data, format_edit
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
 from stepedit_core.registry.registry import get_registry
 from stepedit_core.scoring import Case, Prepared
 from stepedit_core.utterance import Utterance
 
-__all__ = ["ROWS", "HeldOut", "units_of"]
+__all__ = ["MORE_ROWS", "ROWS", "HeldOut", "units_of"]
 
 SPAN_SECONDS = 0.9
 """Length of the span that a masked edit may change: about a third of the utterances."""
 CHAIN = ("denoise", "trim_silence", "denoise")
 """Edits that keep words and tempo, so that what a chain loses is lost by coding it again."""
+MIXED = ("denoise", "emotion", "style", "speed", "trim_silence")
+"""Edits of the mixed chain."""
+ITERATIONS = 4
 
 
 _TWO_EARS = ("identity", "speed", "clone", "chain")
 """Rows whose figure is word error: there the second recogniser listens too."""
-_NO_TARGET = ("identity", "masked", "chain")
+_NO_TARGET = ("identity", "masked", "chain", "iteration", "mixed_chain")
 """Rows without one ideal output whose codes could be decoded instead of the model's."""
 _SCORED: Mapping[str, tuple[str, ...]] = {
     "speed": ("dsp", "identity", "target", "edit"),
     "denoise": ("dsp", "identity", "target", "edit"),
     "emotion_style": ("dsp", "world", "identity", "target", "edit"),
     "paralinguistic": ("dsp", "identity", "target", "edit"),
+    "iteration": ("source", "dsp", "identity", "edit"),
 }
 """Conditions that the plugins' scorers judge, by default dsp and edit: what nobody edited reaches
 a target only where the control says something."""
@@ -88,6 +92,11 @@ class HeldOut(Unit):
     def file(self) -> Path | None:
         """File of the utterance."""
         return self.held.file
+
+    @property
+    def words_alone(self) -> bool:
+        """Whether words are all that is measured: in the chain that costs nothing else."""
+        return self.edit == "chain"
 
     @property
     def recodings(self) -> int:
@@ -155,6 +164,7 @@ class HeldOut(Unit):
             "request": asked[0] if len(asked) == 1 else {"edits": asked},
             "seed": self.seed,
             "kind": self.held.kind,
+            "length": self.held.length.label,
         }
 
 
@@ -167,6 +177,7 @@ Request = tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]
 """Edit as data, ``prepare`` and ``meta`` of a case."""
 Asked = tuple[Case | None, tuple[Edit, ...], Utterance | None]
 """Case, edits and recorded target."""
+Pools = Mapping[tuple[str, str], Sequence[Held]]
 Make = Callable[[Sequence[Held], int], Asked | None]
 
 
@@ -288,6 +299,31 @@ def _chain() -> Make:
     return lambda pool, place: (None, edits, None)
 
 
+def _iteration() -> Make:
+    """Ask for an emotion or a style four times over."""
+    once = _labels()
+
+    def make(pool: Sequence[Held], place: int) -> Asked:
+        asked = once(pool, place)
+        assert asked is not None
+        return asked[0], asked[1] * ITERATIONS, None
+
+    return make
+
+
+def _mixed_chain() -> Make:
+    """Chain five edits of different kinds, with the requests of each by turns."""
+    requests = [
+        _requests(name, {} if name in ("denoise", "trim_silence") else None) for name in MIXED
+    ]
+
+    def make(pool: Sequence[Held], place: int) -> Asked:
+        data = [own[place % len(own)][0] for own in requests]
+        return None, tuple(edit_from_data(dict(one)) for one in data), None
+
+    return make
+
+
 ROWS: Mapping[str, Callable[[], Make]] = {
     "identity": lambda: lambda pool, place: (None, (), None),
     "speed": lambda: _in_turn("speed"),
@@ -299,14 +335,17 @@ ROWS: Mapping[str, Callable[[], Make]] = {
     "clone": _clone,
     "chain": _chain,
 }
-"""Row to its maker."""
+"""Row with a gate to its maker."""
+MORE_ROWS: Mapping[str, Callable[[], Make]] = {
+    "iteration": _iteration,
+    "mixed_chain": _mixed_chain,
+}
+"""Rows without a gate, measured where they are asked for."""
 
 
-def units_of(
-    row: str, pools: Mapping[str, Sequence[Held]], seed: int, quick: bool = False
-) -> Iterator[HeldOut]:
+def units_of(row: str, pools: Pools, seed: int, quick: bool = False) -> Iterator[HeldOut]:
     """Yield the units of a row, real ones first; raises as ``_requests`` does."""
-    make = ROWS[row]()
+    make = {**ROWS, **MORE_ROWS}[row]()
     for pool in pools.values():
         for place, held in enumerate(pool):
             asked = make(pool, place)
