@@ -123,9 +123,9 @@ def pivot(rows: Sequence[Row], verdict: str, seed: int) -> Pivot | None:
             own = [row for row in rows if tags_of(row)[name] == value]
             parts.append((value, {name: value}, own))
     lines = []
-    for title, tags, own in parts:
+    for title, tags, part in parts:
         cells = [
-            share((row.get(verdict) for row in own if column_of(row) == column), seed)
+            share((row.get(verdict) for row in part if column_of(row) == column), seed)
             for column in columns
         ]
         lines.append((title, tags, cells))

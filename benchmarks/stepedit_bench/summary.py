@@ -126,7 +126,7 @@ def _reasons(rows: Sequence[Row]) -> dict[str, int]:
 def summarise_group(rows: Sequence[Row], part: str, seed: int) -> Group:
     """Summarise rows of one edit, condition and iteration."""
     first = rows[0]
-    edited = first["condition"] == "edit"
+    edited = first["condition"] == "edit" and any("joint" in row for row in rows)
     name = f"{first['edit']}/{first['condition']}/{first['iteration']}/{part}"
     own_seed = zlib.crc32(f"{seed}/{name}".encode())
     joints = [row.get("joint") for row in rows]
@@ -141,7 +141,7 @@ def summarise_group(rows: Sequence[Row], part: str, seed: int) -> Group:
         n=len(rows),
         unsupported=sum(row["status"] == "unsupported" for row in rows),
         failed=sum(row["status"] == "failed" for row in rows),
-        unscored=sum(row["reached"] is None for row in rows),
+        unscored=sum(row.get("unscored") is not None for row in rows),
         unmeasured=sum(edited and row.get("preserved") is None for row in rows),
         reached=share((row["reached"] for row in rows), own_seed),
         preserved=share((row.get("preserved") for row in rows), own_seed + 1),

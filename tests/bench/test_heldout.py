@@ -229,7 +229,8 @@ def test_iterations_and_the_mixed_chain_are_measured_edit_by_edit(
     assert set(counts["iteration"].values()) == {4}
     assert set(counts["mixed_chain"].values()) == {5}
     assert all(one["joint"] is not None for one in edited if one["edit"] == "iteration")
-    assert all(one["kept"]["seconds"] for one in edited)
+    assert {one["status"] for one in edited if one["iteration"] < 5} == {"ok"}
+    assert all(one["kept"]["seconds"] for one in edited if one["status"] == "ok")
     assert {one["length"] for one in edited} == {LABEL, "4-10 s"}
     assert not list(figure_rows(run.rows, 0))
 
