@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -221,19 +221,21 @@ class Interval:
 
 
 def bootstrap_interval(
-    values: Sequence[float],
+    values: Sequence[float] | Sequence[Sequence[float]],
     rng: np.random.Generator,
     *,
     level: float = 0.95,
     resamples: int = 2000,
+    statistic: Callable[..., float] | None = None,
 ) -> Interval:
     """Return the mean with a percentile bootstrap interval (Efron & Tibshirani 1993, ch. 13).
 
     Args:
-        values: one number per case.
+        values: one number per case; with ``statistic`` one row of numbers per case.
         rng: draws the resamples.
         level: coverage of the interval.
         resamples: how many.
+        statistic: taken instead of the mean; it gets one array per column of ``values``.
 
     Raises:
         ValueError: if there are no values.
@@ -241,10 +243,13 @@ def bootstrap_interval(
     data = np.asarray(values, dtype=np.float64)
     if data.size == 0:
         raise ValueError("no values to average")
-    means = data[rng.integers(0, len(data), size=(resamples, len(data)))].mean(axis=1)
+    drawn = rng.integers(0, len(data), size=(resamples, len(data)))
     tail = (1 - level) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Interval(float(data.mean()), float(low), float(high), len(data))
+    if statistic is None:
+        low, high = np.quantile(data[drawn].mean(axis=1), [tail, 1 - tail])
+        return Interval(float(data.mean()), float(low), float(high), len(data))
+    low, high = np.quantile([statistic(*data[places].T) for places in drawn], [tail, 1 - tail])
+    return Interval(float(statistic(*data.T)), float(low), float(high), len(data))
 
 
 LOST_SHARE, LOST_LEAST = 0.10, 1.0

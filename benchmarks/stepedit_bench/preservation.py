@@ -57,6 +57,9 @@ class BenchMeasures(Measures, Protocol):
     def text_errors(self, expected: str, utterance: Utterance) -> TextErrors:
         """Count the errors of what is heard against a text."""
 
+    def second_text(self, utterance: Utterance) -> str:
+        """Return the words that the second recogniser hears."""
+
     def phone_errors(self, reference: Utterance, utterance: Utterance) -> TextErrors:
         """Count the phones that are heard otherwise than in the reference."""
 

@@ -114,6 +114,15 @@ def test_the_offline_recogniser_hears_packaged_speech(measures: StandardMeasures
         measures.word_error("你好", speech.replace(language="zh"))
 
 
+def test_the_second_ear_hears_the_same_words_in_any_order() -> None:
+    pytest.importorskip("pocketsphinx")
+    recogniser = load_recogniser("pocketsphinx")
+    speech = [packaged_speech(name) for name in ("garden", "office", "wind", "doubt", "surpassed")]
+    there = [recogniser.transcribe(one) for one in speech]
+    back = [recogniser.transcribe(one) for one in reversed(speech)]
+    assert there == back[::-1]
+
+
 def test_an_unknown_recogniser_is_refused_with_the_list() -> None:
     with pytest.raises(StepeditError, match="hf:NAME_OR_PATH"):
         load_recogniser("large")

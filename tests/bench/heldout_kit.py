@@ -7,18 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stepedit_bench.figures.hearing import KeptMeasures
+from stepedit_bench.measuring import MeasureConfig, StandardMeasures
 
 from stepedit_core import Utterance
 from stepedit_core.testing import speech_like
 from stepedit_core.testing.fake_measures import FakeMeasures
 
 
-class LightKept(KeptMeasures):
+class LightKept(StandardMeasures):
     """Rules instead of models; every recogniser repeats the words that it should hear."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+        super().__init__(MeasureConfig(dnsmos="one"), folder=folder)
         self._light = FakeMeasures()
 
     def hears(self, language: str | None) -> bool:

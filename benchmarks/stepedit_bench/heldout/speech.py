@@ -6,33 +6,67 @@ suggested_split; also, where known, kind, label, text_source and voices. What
 ``suggested_split`` keeps from training is taken: the rule of the training cache. A manifest with
 a column ``voices`` is synthetic speech.
 
-Long recordings are cut at pauses. Text that a recogniser made for the manifest does not fit a
-part of the recording and is not used: there the words are what Whisper hears in the original,
-and word error is agreement with the original. Each utterance says which of both it has.
+Utterances come in strata of length. Where recordings are shorter than a stratum, neighbours of one
+speaker are joined, with a short pause between them; where they are longer, they are cut at pauses.
+Text that a recogniser made for the manifest does not fit a part of the recording and is not used:
+there the words are what Whisper hears in the original, and word error is agreement with the
+original. Each utterance says which of both it has.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from stepedit_bench.figures.hearing import KeptMeasures
+import numpy as np
+import numpy.typing as npt
+
 from stepedit_bench.suites import slug
 from stepedit_core.dsp.vad import speech_spans
 from stepedit_core.errors import StepeditError
+from stepedit_core.scoring import Measures
 from stepedit_core.storage.stored_json import json_lines
 from stepedit_core.storage.tables import table_rows
 from stepedit_core.utterance import Span, Utterance
 
-__all__ = ["KINDS", "Held", "held_out"]
+__all__ = ["KINDS", "LENGTHS", "SHORT", "Held", "Length", "held_out"]
 
 KINDS = ("real", "synthetic")
-LEAST, MOST, WISHED = 1.8, 3.7, 2.6
-"""Seconds of an utterance: short, for the time that judges and engines take on a CPU."""
+
+
+@dataclass(frozen=True)
+class Length:
+    """A stratum of length.
+
+    Attributes:
+        least: seconds of the shortest utterance.
+        most: seconds of the longest one.
+        wished: seconds that cuts and joined utterances come near to.
+    """
+
+    least: float
+    most: float
+    wished: float
+
+    @property
+    def label(self) -> str:
+        """Name in tables."""
+        return f"{self.least:g}-{self.most:g} s"
+
+
+LENGTHS: Mapping[str, Length] = {
+    "short": Length(1.8, 3.7, 2.6),
+    "medium": Length(4.0, 10.0, 7.0),
+    "long": Length(10.0, 30.0, 18.0),
+}
+"""Strata by name; the short one is measured by default, for the time that judges take on a CPU."""
+SHORT = LENGTHS["short"]
+_JOIN_PAUSE = 0.3
+"""Seconds between joined utterances."""
 _LEAST_WORDS = 3
 _PER_RECORDING = 2
 _PAUSE = 0.12
@@ -54,6 +88,8 @@ class Held:
         speaker: who speaks.
         text_source: ``reference``, or ``whisper`` for what it hears in the original.
         speech: the utterance with its text and language.
+        file: where it is kept.
+        length: its stratum.
     """
 
     id: str
@@ -61,6 +97,8 @@ class Held:
     speaker: str
     text_source: str
     speech: Utterance
+    file: Path | None = None
+    length: Length = SHORT
 
 
 @dataclass(frozen=True)
@@ -85,9 +123,14 @@ class _Found:
 
 
 def held_out(
-    folder: Path, out: Path, count: int, seed: int, measures: KeptMeasures
-) -> dict[str, list[Held]]:
-    """Return up to ``count`` utterances of each kind, speaker by speaker in turn.
+    folder: Path,
+    out: Path,
+    count: int,
+    seed: int,
+    measures: Measures,
+    lengths: Sequence[Length] = (SHORT,),
+) -> dict[tuple[str, str], list[Held]]:
+    """Return up to ``count`` utterances of each kind and length, speaker by speaker in turn.
 
     Fewer utterances are the beginning of more, so that a quick look shares the cache.
 
@@ -97,6 +140,10 @@ def held_out(
         count: of each kind.
         seed: orders speakers and their recordings.
         measures: whose recogniser is asked for missing words.
+        lengths: strata of length.
+
+    Returns:
+        (kind, label of the length) to the utterances.
 
     Raises:
         StepeditError: if there is no manifest, or nobody was held out.
@@ -109,7 +156,11 @@ def held_out(
             f"{folder}: its manifests hold no English speech with a suggested_split other than "
             "train; figures need speakers that were held out"
         )
-    return {kind: _draw(pools[kind], out, count, seed, measures) for kind in KINDS}
+    return {
+        (kind, length.label): _draw(pools[kind], out, count, seed, measures, length)
+        for length in lengths
+        for kind in KINDS
+    }
 
 
 def _recordings(folder: Path) -> Iterator[_Found]:
@@ -151,11 +202,18 @@ def _order(seed: int, *names: str) -> str:
 
 
 def _draw(
-    pool: Mapping[str, list[_Found]], out: Path, count: int, seed: int, measures: KeptMeasures
+    pool: Mapping[str, list[_Found]],
+    out: Path,
+    count: int,
+    seed: int,
+    measures: Measures,
+    length: Length,
 ) -> list[Held]:
     """Take one utterance of each speaker in turn until there are enough."""
     queues = [
-        _utterances(sorted(found, key=lambda one: _order(seed, one.path.name)), out, measures)
+        _utterances(
+            sorted(found, key=lambda one: _order(seed, one.path.name)), out, measures, length
+        )
         for _, found in sorted(pool.items(), key=lambda item: _order(seed, item[0]))
     ]
     drawn: list[Held] = []
@@ -171,27 +229,68 @@ def _draw(
     return drawn
 
 
-def _utterances(recordings: list[_Found], out: Path, measures: KeptMeasures) -> Iterator[Held]:
-    """Yield the utterances of a speaker: whole recordings first, then parts of long ones."""
+def _utterances(
+    recordings: list[_Found], out: Path, measures: Measures, length: Length
+) -> Iterator[Held]:
+    """Yield the utterances of a speaker: whole recordings, joined ones, then parts of long ones."""
     seconds = [float(found.row.get("seconds") or 0) for found in recordings]
-    short = [r for r, length in zip(recordings, seconds, strict=True) if LEAST <= length <= MOST]
-    long = [r for r, length in zip(recordings, seconds, strict=True) if length > MOST]
-    for found in short:
+    timed = list(zip(recordings, seconds, strict=True))
+    for found in [r for r, each in timed if length.least <= each <= length.most]:
         text = str(found.row["text"]) if found.has_reference else None
-        item = _held(found, found.path.stem, Utterance.read(found.path), text, out, measures)
+        speech = Utterance.read(found.path)
+        item = _held(found, found.path.stem, speech, text, out, measures, length)
         if item is not None:
             yield item
-    for found in long:
+    for group in _neighbours([(r, each) for r, each in timed if each < length.least], length):
+        item = _joined(group, out, measures, length)
+        if item is not None:
+            yield item
+    for found in [r for r, each in timed if each > length.most]:
         speech = Utterance.read(found.path)
-        for number, span in enumerate(excerpts(speech)):
+        for number, span in enumerate(excerpts(speech, length)):
             name = f"{found.path.stem}-{number}"
-            item = _held(found, name, speech.slice(span), None, out, measures)
+            item = _held(found, name, speech.slice(span), None, out, measures, length)
             if item is not None:
                 yield item
 
 
-def excerpts(speech: Utterance) -> list[Span]:
-    """Return up to two stretches between pauses, nearest to 2.6 s first, without overlap."""
+def _neighbours(timed: list[tuple[_Found, float]], length: Length) -> Iterator[list[_Found]]:
+    """Yield groups of recordings that follow each other by name and are long enough together."""
+    if length == SHORT:  # a word of a list is no utterance, and neither are two
+        return
+    group: list[_Found] = []
+    total = 0.0
+    for found, seconds in sorted(timed, key=lambda item: str(item[0].path)):
+        longer = total + seconds + (_JOIN_PAUSE if group else 0.0)
+        apart = bool(group) and found.path.parent != group[0].path.parent
+        if apart or longer > length.most or total >= length.wished:
+            if total >= length.least:
+                yield group
+            group, longer = [], seconds
+        group, total = [*group, found], longer
+    if total >= length.least:
+        yield group
+
+
+def _joined(group: Sequence[_Found], out: Path, measures: Measures, length: Length) -> Held | None:
+    """Join recordings of one speaker, at the rate of the first."""
+    parts = [Utterance.read(found.path) for found in group]
+    rate = parts[0].sample_rate
+    pieces: list[npt.NDArray[np.float32]] = []
+    for part in parts:
+        if pieces:
+            pieces.append(np.zeros(round(_JOIN_PAUSE * rate), np.float32))
+        pieces.append(part.resample(rate).samples)
+    known = all(found.has_reference for found in group)
+    text = " ".join(str(found.row["text"]).strip() for found in group) if known else None
+    name = f"{group[0].path.stem}+{len(group) - 1}"
+    return _held(
+        group[0], name, Utterance(np.concatenate(pieces), rate), text, out, measures, length
+    )
+
+
+def excerpts(speech: Utterance, length: Length = SHORT) -> list[Span]:
+    """Return up to two stretches between pauses, nearest to the wished length, without overlap."""
     spans = speech_spans(speech, min_silence=_PAUSE, pad=0.0)
     if not spans:
         return []
@@ -202,10 +301,10 @@ def excerpts(speech: Utterance) -> list[Span]:
         for end, _ in pauses[first + 1 :]:
             left = max(start - _MARGIN, sum(pauses[first]) / 2)
             span = Span(left, min(end + _MARGIN, speech.seconds))
-            if LEAST <= span.seconds <= MOST:
+            if length.least <= span.seconds <= length.most:
                 found.append(span)
     chosen: list[Span] = []
-    for span in sorted(found, key=lambda one: abs(one.seconds - WISHED)):
+    for span in sorted(found, key=lambda one: abs(one.seconds - length.wished)):
         free = all(span.end <= other.start or span.start >= other.end for other in chosen)
         if free and len(chosen) < _PER_RECORDING:
             chosen.append(span)
@@ -213,7 +312,13 @@ def excerpts(speech: Utterance) -> list[Span]:
 
 
 def _held(
-    found: _Found, name: str, speech: Utterance, text: str | None, out: Path, measures: KeptMeasures
+    found: _Found,
+    name: str,
+    speech: Utterance,
+    text: str | None,
+    out: Path,
+    measures: Measures,
+    length: Length,
 ) -> Held | None:
     """Write an utterance and find its words; None where there are hardly any."""
     mark = hashlib.sha256(speech.digest.encode()).hexdigest()[:8]
@@ -226,4 +331,4 @@ def _held(
     if len((kept.transcript or "").split()) < _LEAST_WORDS:
         return None
     source = "whisper" if text is None else "reference"
-    return Held(f"{found.kind}/{path.stem}", found.kind, found.speaker, source, kept)
+    return Held(f"{found.kind}/{path.stem}", found.kind, found.speaker, source, kept, path, length)

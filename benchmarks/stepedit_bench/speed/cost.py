@@ -1,6 +1,6 @@
 """Time and memory of whole edits on one core, in a process of its own.
 
-    python -m stepedit_bench.figures.cost ENGINE SECONDS < recordings
+    python -m stepedit_bench.speed.cost ENGINE SECONDS < recordings
 
 reads a JSON list of [path, transcript] and prints one JSON object.
 """
@@ -41,7 +41,7 @@ def measure_cost(engine: str, recordings: Sequence[tuple[Path, str]]) -> dict[st
     """
     given = json.dumps([[str(path), text] for path, text in recordings])
     ran = subprocess.run(
-        [sys.executable, "-m", "stepedit_bench.figures.cost", engine],
+        [sys.executable, "-m", "stepedit_bench.speed.cost", engine],
         input=given,
         capture_output=True,
         text=True,
