@@ -31,6 +31,7 @@ LAZY_ALLOWED = {
     "prosody.py": {"pyworld"},
     "doctor.py": {"torch", "huggingface_hub"},
     "locking.py": {"filelock"},
+    "loudness.py": {"pyloudnorm", "scipy", "soxr"},
     "shards.py": {"pyarrow"},
     "tables.py": {"charset_normalizer"},
     "__init__.py": {"pytest"},

@@ -30,6 +30,7 @@ BUILTIN = (
     "speed",
     "style",
     "trim_silence",
+    "volume",
 )
 
 

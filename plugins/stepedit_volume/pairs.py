@@ -1,0 +1,105 @@
+"""Pairs for the volume edit: a recording, and itself louder or softer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from stepedit_core import (
+    BuildContext,
+    CorpusItem,
+    EditPair,
+    PairBuilder,
+    PairJob,
+    Rejected,
+    StepeditError,
+    Utterance,
+)
+from stepedit_core.dsp.loudness import loudness
+from stepedit_volume.dsp import levelled
+from stepedit_volume.edit import Volume
+
+__all__ = ["VolumePairs", "margin_of"]
+
+_KINDS = ("db", "lufs", "peak")
+_MIN_SECONDS, _PER_STEP_LU, _MOST_LIMITED_DB = 0.4, 1.0, 12.0
+
+
+def margin_of(loudness_units: float) -> float:
+    """Return the margin 1..10 of a change of loudness: its just noticeable differences.
+
+    One step is 1 dB, the customary figure for broadband sound (Zwicker & Fastl 2007,
+    Psychoacoustics, ch. 7), so 6 LU give 6 and 10 LU give 10.
+    """
+    return float(np.clip(abs(loudness_units) / _PER_STEP_LU, 1.0, 10.0))
+
+
+class VolumePairs(PairBuilder):
+    """Bring each recording to drawn levels; the target is the recording at its new level."""
+
+    version: ClassVar[int] = 1
+    options: ClassVar[Mapping[str, str]] = {
+        "kinds": "db, lufs, peak, joined by +; default all three",
+        "each": "how many requests of each kind to draw for each recording; default 1",
+    }
+
+    def jobs(self, items: Iterable[CorpusItem], options: Mapping[str, str]) -> Iterator[PairJob]:
+        """Yield one job for each recording; the options are checked first."""
+        _settings(options)
+        for item in items:
+            yield PairJob(item.id, (item,))
+
+    def build(self, job: PairJob, context: BuildContext) -> Iterator[EditPair | Rejected]:
+        """Yield the pairs of one recording."""
+        kinds, each = _settings(context.options)
+        source = job.items[0].read()
+        before = loudness(source)
+        if source.seconds < _MIN_SECONDS or before is None:
+            yield Rejected("shorter than 0.4 s, or silent", {"seconds": source.seconds})
+            return
+        for kind in kinds:
+            for _ in range(each):
+                edit = _drawn(kind, before, context.rng)
+                yield self._checked(source, edit, before)
+
+    def _checked(self, source: Utterance, edit: Volume, before: float) -> EditPair | Rejected:
+        """Return the pair if its loudness changed enough and the limiter took little."""
+        target, details = levelled(source, edit)
+        after = loudness(target)
+        if after is None:
+            return Rejected("the target is silent", details)
+        margin = margin_of(after - before)
+        if details["notes"] or details["limited_db"] > _MOST_LIMITED_DB:
+            return Rejected("the limiter takes too much", details)
+        if margin < self.min_margin:
+            return Rejected(f"margin below {self.min_margin:g}", {**details, "margin": margin})
+        return EditPair(source, target, edit, margin, details)
+
+
+def _drawn(kind: str, before: float, rng: np.random.Generator) -> Volume:
+    """Draw a request that moves the loudness by 6.5 to 15 LU, as likely up as down."""
+    step = float(rng.uniform(6.5, 15.0)) * (1 if rng.random() < 0.5 else -1)
+    if kind == "db":
+        return Volume(db=round(step, 1))
+    if kind == "lufs":
+        # Speech below -45 LUFS is lost in noise, and above -10 LUFS in the limiter.
+        asked = before + step
+        asked = asked if -45 <= asked <= -10 else before - step
+        return Volume(lufs=round(float(np.clip(asked, -60, -8)), 1))
+    return Volume(peak=round(float(rng.uniform(-30, -1)), 1))
+
+
+def _settings(options: Mapping[str, str]) -> tuple[list[str], int]:
+    """Parse the user's options.
+
+    Raises:
+        StepeditError: naming the option that is wrong and what it may be.
+    """
+    kinds, each = options.get("kinds", "+".join(_KINDS)).split("+"), options.get("each", "1")
+    if not set(kinds) <= set(_KINDS):
+        raise StepeditError(f"kinds: there are {', '.join(_KINDS)}; got {'+'.join(kinds)!r}")
+    if not (each.isdecimal() and int(each)):
+        raise StepeditError(f"each: a number from 1, got {each!r}")
+    return kinds, int(each)
