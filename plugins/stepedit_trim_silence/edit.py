@@ -37,7 +37,7 @@ class TrimSilence(Edit):
 
     def problem(self, utterance: Utterance) -> str | None:
         """Say that there is no speech, so that nothing would be left."""
-        from stepedit_trim_silence.dsp import find_speech
+        from stepedit_core.dsp.silences import find_speech
 
         if find_speech(utterance, self.threshold):
             return None

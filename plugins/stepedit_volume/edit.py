@@ -40,7 +40,7 @@ class Volume(Edit):
         """Return the plan: nothing but the level changes."""
         asked = self.model_dump(exclude_none=True)
         label = conditioning_label(self.name, **asked)
-        return super().plan(utterance).but(length_is_exact=True, label=label)
+        return super().plan(utterance).but(uniform_tempo=True, label=label)
 
     def problem(self, utterance: Utterance) -> str | None:
         """Say that silence has no loudness, and no peak to bring anywhere."""

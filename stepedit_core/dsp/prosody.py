@@ -44,7 +44,8 @@ class ProsodyRecipe:
 
     Attributes:
         f0_ratio: factor on F0, 0.25..4.
-        f0_range: factor on excursions from the median, on a logarithmic scale.
+        f0_range: factor on excursions from the middle, on a logarithmic scale.
+        f0_middle: the middle in Hz; by default the median of the voiced frames.
         formant_ratio: factor on the frequencies of the envelope; above 1 is a shorter
             vocal tract.
         tilt: dB per octave added to the envelope, 100 Hz to 8 kHz; positive is brighter.
@@ -63,6 +64,7 @@ class ProsodyRecipe:
 
     f0_ratio: float = 1.0
     f0_range: float = 1.0
+    f0_middle: float | None = None
     formant_ratio: float = 1.0
     tilt: float = 0.0
     aperiodicity: float = 0.0
@@ -81,6 +83,8 @@ class ProsodyRecipe:
         for name in ("f0_ratio", "formant_ratio", "rate"):
             if not 0.25 <= getattr(self, name) <= 4.0:
                 raise ValueError(f"{name} is {getattr(self, name)}, outside 0.25..4")
+        if self.f0_middle is not None and not F0_FLOOR <= self.f0_middle <= F0_CEIL:
+            raise ValueError(f"f0_middle is {self.f0_middle}, outside {F0_FLOOR:g}..{F0_CEIL:g}")
         if not 0.0 <= self.aperiodicity <= 1.0:
             raise ValueError(f"aperiodicity is {self.aperiodicity}, outside 0..1")
 
@@ -212,7 +216,7 @@ def _change_f0(speech: _Speech, recipe: ProsodyRecipe, rng: np.random.Generator)
     if not voiced.any():
         return speech.f0
     octaves = np.log2(np.where(voiced, speech.f0, 1.0))
-    middle = np.median(octaves[voiced])
+    middle = np.log2(recipe.f0_middle) if recipe.f0_middle else np.median(octaves[voiced])
     octaves = middle + (octaves - middle) * recipe.f0_range + np.log2(recipe.f0_ratio)
     times: Array = np.arange(len(voiced), dtype=np.float64) * STEP
     wave = np.sin(2 * np.pi * (recipe.vibrato_hz * times + rng.random()))

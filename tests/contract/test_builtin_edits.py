@@ -24,6 +24,7 @@ BUILTIN = (
     "insert",
     "masked",
     "paralinguistic",
+    "pitch",
     "remove_fillers",
     "replace",
     "rewrite",

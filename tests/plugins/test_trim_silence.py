@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from stepedit_trim_silence import TrimSilence
-from stepedit_trim_silence.dsp import FADE_SECONDS, cut, frame_levels, trim
-from stepedit_trim_silence.room_tone import extend, insert, lengthen, pauses, quietest_stretch
+from stepedit_trim_silence.dsp import FADE_SECONDS, cut, trim
+from stepedit_trim_silence.room_tone import lengthen, pauses
 
 from stepedit_core import Chain, Span, StepeditError, Utterance
+from stepedit_core.dsp.room_tone import extend, insert, quietest_stretch
+from stepedit_core.dsp.silences import frame_levels
 from stepedit_core.dsp.vad import (
     FRAME_SECONDS,
     overlap_seconds,

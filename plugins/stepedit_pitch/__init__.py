@@ -1,0 +1,52 @@
+"""The pitch edit: hook implementations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from stepedit_core import Edit, hookimpl
+from stepedit_pitch.edit import Pitch
+
+if TYPE_CHECKING:
+    from stepedit_core import Case, PairBuilder, Scorer
+
+__all__ = ["Pitch"]
+
+
+@hookimpl
+def stepedit_edits() -> Sequence[type[Edit]]:
+    """Bring the edit class."""
+    return [Pitch]
+
+
+@hookimpl
+def stepedit_pair_builder(edit: type[Edit]) -> PairBuilder | None:
+    """Bring the builder of higher and lower pairs."""
+    if edit is not Pitch:
+        return None
+    from stepedit_pitch.pairs import PitchPairs
+
+    return PitchPairs()
+
+
+@hookimpl
+def stepedit_scorer(edit: type[Edit]) -> Scorer | None:
+    """Bring the scorer of achieved pitch and kept formants."""
+    if edit is not Pitch:
+        return None
+    from stepedit_pitch.scorer import PitchScorer
+
+    return PitchScorer()
+
+
+@hookimpl
+def stepedit_cases(edit: type[Edit], suite: str) -> Iterable[Case] | None:
+    """Bring the built-in cases."""
+    if edit is not Pitch or suite != "default":
+        return None
+    from importlib.resources import files
+
+    from stepedit_core.scoring import read_cases
+
+    return read_cases(files(__package__).joinpath("cases.jsonl").read_text(encoding="utf-8"))
