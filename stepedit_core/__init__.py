@@ -15,15 +15,30 @@ if TYPE_CHECKING:
     from stepedit_core.chain.chain import Chain
     from stepedit_core.chain.notation import AnyEdit, edit_from_data, format_edit, parse_edit
     from stepedit_core.chain.result import ChainResult, Step
-    from stepedit_core.codes import DualCodes
+    from stepedit_core.codes import GROUP_SECONDS, DualCodes
     from stepedit_core.config import EngineConfig, SamplingConfig
     from stepedit_core.dsp.splicing import Patch, splice
     from stepedit_core.edit import Edit, Insertion, Outcome, Rendered, Route
     from stepedit_core.engine import FreeGroups, GenerateRequest, SpeechEngine
-    from stepedit_core.errors import StepeditError
+    from stepedit_core.errors import (
+        AlignmentError,
+        AudioError,
+        BudgetError,
+        CheckpointError,
+        EditError,
+        EngineError,
+        InvalidChainError,
+        MissingDependencyError,
+        PluginError,
+        RouteError,
+        StepeditError,
+        UnknownEditError,
+    )
     from stepedit_core.hookspecs import hookimpl
     from stepedit_core.models.engine import Engine
     from stepedit_core.pairs import (
+        MAX_MARGIN,
+        MIN_MARGIN,
         BuildContext,
         CorpusItem,
         CorpusReader,
@@ -34,6 +49,7 @@ if TYPE_CHECKING:
         Rejected,
     )
     from stepedit_core.prompt import Prompt, Slot
+    from stepedit_core.recordings import packaged_speech
     from stepedit_core.registry.registry import (
         Registry,
         get_edit,
@@ -41,38 +57,60 @@ if TYPE_CHECKING:
         load_engine,
         register,
     )
-    from stepedit_core.scoring import Case, Judge, Measures, Prepared, Score, Scorer, Verdict
+    from stepedit_core.scoring import (
+        Case,
+        Judge,
+        Measures,
+        Prepared,
+        Score,
+        Scorer,
+        Verdict,
+        read_cases,
+    )
     from stepedit_core.utterance import Span, Utterance
 
 __all__ = [
+    "GROUP_SECONDS",
+    "MAX_MARGIN",
+    "MIN_MARGIN",
+    "AlignmentError",
     "AnyEdit",
+    "AudioError",
+    "BudgetError",
     "BuildContext",
     "Case",
     "Chain",
     "ChainResult",
+    "CheckpointError",
     "CorpusItem",
     "CorpusReader",
     "DualCodes",
     "Edit",
+    "EditError",
     "EditPair",
     "Engine",
     "EngineConfig",
+    "EngineError",
     "FreeGroups",
     "GenerateRequest",
     "Insertion",
+    "InvalidChainError",
     "Judge",
     "MarginScorer",
     "Measures",
+    "MissingDependencyError",
     "Outcome",
     "PairBuilder",
     "PairJob",
     "Patch",
+    "PluginError",
     "Prepared",
     "Prompt",
     "Registry",
     "Rejected",
     "Rendered",
     "Route",
+    "RouteError",
     "SamplingConfig",
     "Score",
     "Scorer",
@@ -81,6 +119,7 @@ __all__ = [
     "SpeechEngine",
     "Step",
     "StepeditError",
+    "UnknownEditError",
     "Utterance",
     "Verdict",
     "edit_from_data",
@@ -89,7 +128,9 @@ __all__ = [
     "get_registry",
     "hookimpl",
     "load_engine",
+    "packaged_speech",
     "parse_edit",
+    "read_cases",
     "register",
     "splice",
 ]
@@ -102,15 +143,30 @@ _HOMES = {
     "chain.chain": ("Chain",),
     "chain.notation": ("AnyEdit", "edit_from_data", "format_edit", "parse_edit"),
     "chain.result": ("ChainResult", "Step"),
-    "codes": ("DualCodes",),
+    "codes": ("GROUP_SECONDS", "DualCodes"),
     "config": ("EngineConfig", "SamplingConfig"),
     "dsp.splicing": ("Patch", "splice"),
     "edit": ("Edit", "Insertion", "Outcome", "Rendered", "Route"),
     "engine": ("FreeGroups", "GenerateRequest", "SpeechEngine"),
-    "errors": ("StepeditError",),
+    "errors": (
+        "AlignmentError",
+        "AudioError",
+        "BudgetError",
+        "CheckpointError",
+        "EditError",
+        "EngineError",
+        "InvalidChainError",
+        "MissingDependencyError",
+        "PluginError",
+        "RouteError",
+        "StepeditError",
+        "UnknownEditError",
+    ),
     "hookspecs": ("hookimpl",),
     "models.engine": ("Engine",),
     "pairs": (
+        "MAX_MARGIN",
+        "MIN_MARGIN",
         "BuildContext",
         "CorpusItem",
         "CorpusReader",
@@ -121,8 +177,18 @@ _HOMES = {
         "Rejected",
     ),
     "prompt": ("Prompt", "Slot"),
+    "recordings": ("packaged_speech",),
     "registry.registry": ("Registry", "get_edit", "get_registry", "load_engine", "register"),
-    "scoring": ("Case", "Judge", "Measures", "Prepared", "Score", "Scorer", "Verdict"),
+    "scoring": (
+        "Case",
+        "Judge",
+        "Measures",
+        "Prepared",
+        "Score",
+        "Scorer",
+        "Verdict",
+        "read_cases",
+    ),
     "utterance": ("Span", "Utterance"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -15,10 +15,10 @@ from stepedit_core import (
     Score,
     Scorer,
     Span,
+    StepeditError,
     Utterance,
     get_registry,
 )
-from stepedit_core.errors import StepeditError
 from stepedit_masked.edit import Masked
 
 __all__ = ["MaskedScorer", "Outside", "compare_outside"]

@@ -10,11 +10,10 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from stepedit_core import Span, Utterance
+from stepedit_core import AlignmentError, MissingDependencyError, Span, Utterance
 from stepedit_core.dsp.alignment import align_words
 from stepedit_core.dsp.vad import speech_spans
 from stepedit_core.dsp.words import Word
-from stepedit_core.errors import AlignmentError, MissingDependencyError
 
 __all__ = ["Alignment", "align"]
 

@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stepedit_core import StepeditError, Utterance
-from stepedit_core.errors import MissingDependencyError
+from stepedit_core import MissingDependencyError, StepeditError, Utterance
 
 __all__ = ["BACKENDS", "installed_backends", "stretch"]
 
