@@ -124,6 +124,7 @@ def test_doctor_says_what_the_embedded_model_is(
 
 def test_doctor_names_the_cure(toys: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    monkeypatch.setattr(doctor, "_device", lambda: iter(()))
     monkeypatch.setattr(
         doctor.metadata, "requires", lambda name: ["nosuch>=1", 'other; extra == "bench"']
     )
