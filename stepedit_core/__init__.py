@@ -12,6 +12,15 @@ from typing import TYPE_CHECKING, Any
 from stepedit_core.registry.moved import follow_moves
 
 if TYPE_CHECKING:
+    from stepedit_core.alignment import (
+        Aligner,
+        Alignment,
+        Recogniser,
+        Sentence,
+        TimedWord,
+        Transcription,
+        find_phrase,
+    )
     from stepedit_core.chain.chain import Chain
     from stepedit_core.chain.notation import AnyEdit, edit_from_data, format_edit, parse_edit
     from stepedit_core.chain.result import ChainResult, Step
@@ -49,6 +58,7 @@ if TYPE_CHECKING:
         Rejected,
     )
     from stepedit_core.prompt import Prompt, Slot
+    from stepedit_core.recording.hearing import align, transcribe
     from stepedit_core.recordings import packaged_speech
     from stepedit_core.registry.registry import (
         Registry,
@@ -73,6 +83,8 @@ __all__ = [
     "GROUP_SECONDS",
     "MAX_MARGIN",
     "MIN_MARGIN",
+    "Aligner",
+    "Alignment",
     "AlignmentError",
     "AnyEdit",
     "AudioError",
@@ -106,6 +118,7 @@ __all__ = [
     "PluginError",
     "Prepared",
     "Prompt",
+    "Recogniser",
     "Registry",
     "Rejected",
     "Rendered",
@@ -114,15 +127,20 @@ __all__ = [
     "SamplingConfig",
     "Score",
     "Scorer",
+    "Sentence",
     "Slot",
     "Span",
     "SpeechEngine",
     "Step",
     "StepeditError",
+    "TimedWord",
+    "Transcription",
     "UnknownEditError",
     "Utterance",
     "Verdict",
+    "align",
     "edit_from_data",
+    "find_phrase",
     "format_edit",
     "get_edit",
     "get_registry",
@@ -133,6 +151,7 @@ __all__ = [
     "read_cases",
     "register",
     "splice",
+    "transcribe",
 ]
 
 __version__ = "0.1.0"
@@ -140,6 +159,15 @@ __version__ = "0.1.0"
 follow_moves()
 
 _HOMES = {
+    "alignment": (
+        "Aligner",
+        "Alignment",
+        "Recogniser",
+        "Sentence",
+        "TimedWord",
+        "Transcription",
+        "find_phrase",
+    ),
     "chain.chain": ("Chain",),
     "chain.notation": ("AnyEdit", "edit_from_data", "format_edit", "parse_edit"),
     "chain.result": ("ChainResult", "Step"),
@@ -162,6 +190,7 @@ _HOMES = {
         "StepeditError",
         "UnknownEditError",
     ),
+    "recording.hearing": ("align", "transcribe"),
     "hookspecs": ("hookimpl",),
     "models.engine": ("Engine",),
     "pairs": (

@@ -1,15 +1,61 @@
-"""Write files so that a name appears only when its content is complete."""
+"""Write files so that a name appears only when its content is complete.
+
+A file gets the mode that the process's umask gives, an existing one keeps its own; a link is
+followed; a device, a pipe or ``-`` (standard output) gets the bytes and stays what it is.
+Temporary files carry the number of their process: what a killed one left is swept away by the
+next that writes into the folder.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
+import re
+import secrets
+import shutil
+import stat
+import sys
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from stepedit_core.errors import StepeditError
 
-__all__ = ["replace_file", "write_atomically"]
+__all__ = ["is_outlet", "replace_file", "target_problem", "write_atomically"]
+
+_STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
+_TEMPORARY = re.compile(r"\..*\.stepedit-([0-9a-f]{6})-(\d+)-[0-9a-f]{8}")
+_WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+
+
+def is_outlet(path: str | os.PathLike[str]) -> bool:
+    """Say whether a path is ``-``, a device or a pipe: written to, never replaced."""
+    if os.fspath(path) == "-" or os.fspath(path).startswith(_STREAMS):
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def target_problem(path: Path) -> str | None:
+    """Say why a file cannot be written under a name that exists, or return None."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        return f"cannot write there ({getattr(error, 'strerror', None) or error})"
+    if stat.S_ISDIR(status.st_mode):
+        return "is a folder; name a file"
+    if stat.S_ISSOCK(status.st_mode):
+        return "is a socket; name a file"
+    if not status.st_mode & _WRITE_BITS or not os.access(path, os.W_OK):
+        return "is read-only; choose another name, or make it writable"
+    return None
 
 
 def replace_file(path: Path, write: Callable[[Path], None]) -> None:
@@ -22,25 +68,88 @@ def replace_file(path: Path, write: Callable[[Path], None]) -> None:
         write: gets the temporary file's path, in the same folder.
 
     Raises:
-        StepeditError: if the folder cannot be written, or the disk is full.
+        StepeditError: if the folder cannot be written, the file is read-only, a folder or a
+            socket, or the disk is full.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise StepeditError(f"{path}: cannot write there ({error.strerror})") from error
-    partial = Path(name)
-    os.close(handle)
+    if str(path) != "-" and (problem := target_problem(path)):
+        raise StepeditError(f"{path}: {problem}")
+    if is_outlet(path):
+        _pour(path, write)
+        return
+    real = Path(os.path.realpath(path))
+    partial = _new_file(real, path)
     try:
         write(partial)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
-        partial.chmod(0o644)
-        os.replace(partial, path)
+        if real.exists():
+            partial.chmod(stat.S_IMODE(real.stat().st_mode))
+        os.replace(partial, real)
     except OSError as error:
         raise StepeditError(f"{path}: cannot write ({error.strerror or error})") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _new_file(real: Path, path: Path) -> Path:
+    """Create an empty file beside a target; the kernel applies the umask to its mode."""
+    # A name as long as the target's own would not fit with what stands around it.
+    own = f"stepedit-{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
+    partial = real.with_name(f".{real.name[:50]}.{own}")
+    try:
+        real.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(real.parent)
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StepeditError(f"{path}: cannot write there ({reason})") from error
+    return partial
+
+
+@cache
+def _machine() -> str:
+    """Return a short name of this machine: process numbers of another one mean nothing here."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+
+
+@cache
+def _sweep(folder: Path) -> None:
+    """Remove what processes of this machine that are dead left in a folder; once per process."""
+    for entry in os.scandir(folder):
+        match = _TEMPORARY.fullmatch(entry.name)
+        if match and match[1] == _machine() and not _runs(int(match[2])):
+            Path(entry.path).unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    """Say whether a process is there."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _pour(path: Path, write: Callable[[Path], None]) -> None:
+    """Fill a temporary file and copy it into a device, a pipe or standard output."""
+    with tempfile.TemporaryDirectory(prefix="stepedit-") as folder:
+        partial = Path(folder) / "content"
+        partial.touch()
+        write(partial)
+        try:
+            with partial.open("rb") as source:
+                if str(path) == "-":
+                    shutil.copyfileobj(source, sys.stdout.buffer)
+                    sys.stdout.buffer.flush()
+                    return
+                with open(os.open(path, os.O_WRONLY), "wb") as sink:
+                    shutil.copyfileobj(source, sink)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise StepeditError(f"{path}: cannot write ({error.strerror or error})") from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:

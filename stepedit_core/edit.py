@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import (
     BaseModel,
     ConfigDict,
+    model_validator,
 )
 
 from stepedit_core.prompt import Prompt
@@ -90,7 +91,9 @@ class Edit(BaseModel):
     or under ``name`` where the class sets one. No field may be called ``edit``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     name: ClassVar[str] = "edit"
     """Registered name, snake_case."""
@@ -109,6 +112,16 @@ class Edit(BaseModel):
             cls.name = snake_case(cls.__name__)
         if "edit" in cls.model_fields:
             raise TypeError(f"{cls.__name__}: a parameter may not be called 'edit'")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _true_is_no_number(cls, data: Any) -> Any:
+        """Refuse true and false where no field asks for them; pydantic takes them for 1 and 0."""
+        for key, value in data.items() if isinstance(data, Mapping) else ():
+            known = cls.model_fields.get(str(key))
+            if known is not None and _holds_bool(value) and not _asks_for_bool(known.annotation):
+                raise ValueError(f"{key}: true and false are no values of it")
+        return data
 
     # What a plugin defines -------------------------------------------------------------
 
@@ -193,6 +206,20 @@ class Edit(BaseModel):
     def __str__(self) -> str:
         """Return the form that Python reads; ``format_edit`` gives the command line's."""
         return repr(self)
+
+
+def _holds_bool(value: object) -> bool:
+    """Say whether a value is true or false, or a list with one of them."""
+    if isinstance(value, list | tuple):
+        return any(map(_holds_bool, value))
+    return isinstance(value, bool)
+
+
+def _asks_for_bool(annotation: object) -> bool:
+    """Say whether a field's annotation has bool, or anything at all, in it."""
+    if annotation in (bool, Any, object):
+        return True
+    return any(map(_asks_for_bool, get_args(annotation)))
 
 
 __getattr__ = moved_names(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,12 @@ __all__ = [
     "StepeditError",
     "UnknownEditError",
     "explain_validation",
+    "printable",
     "suggest",
 ]
+
+
+_LONGEST_NAME = 80
 
 
 class StepeditError(Exception):
@@ -84,8 +89,39 @@ class EditError(StepeditError):
         self.steps = steps
 
 
+def printable(text: str, limit: int | None = None) -> str:
+    """Return a text in one line that a terminal shows as it is.
+
+    Control characters, which could move the cursor, change colours or hide what was said, and
+    marks of writing direction are written as escapes; blanks are joined.
+
+    Args:
+        text: what a file, a corpus or a user gave.
+        limit: characters to keep; what is left out lies in the middle, because an error begins
+            with the file and ends with the cure.
+    """
+    line = " ".join(text.split())
+    line = "".join(
+        mark if unicodedata.category(mark) not in ("Cc", "Cf", "Cs") or mark in "\u200c\u200d"
+        else mark.encode("unicode_escape").decode("ascii")
+        for mark in line
+    )  # fmt: skip
+    if limit is None or len(line) <= limit:
+        return line
+    half = (limit - 5) // 2
+    return f"{line[: limit - 5 - half]} ... {line[-half:]}"
+
+
+def _shown(value: object, limit: int = 80) -> str:
+    """Return a value as Python writes it, cut where it is long."""
+    text = repr(value[:limit]) if isinstance(value, str) and len(value) > limit else repr(value)
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for a near miss, otherwise an empty text."""
+    if len(name) > _LONGEST_NAME:  # comparing takes the product of the lengths
+        return ""
     close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -105,6 +141,6 @@ def explain_validation(error: ValidationError, known: Iterable[str] = ()) -> str
             parts.append(f"no parameter {where!r}{hint}")
             continue
         given = item.get("input")
-        shown = f", got {given!r}" if isinstance(given, str | int | float) else ""
+        shown = f", got {_shown(given)}" if isinstance(given, str | int | float) else ""
         parts.append(f"{where}: {item['msg'].removeprefix('Value error, ')}{shown}")
     return "; ".join(parts)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import click
     import numpy as np
 
+    from stepedit_core.alignment import Aligner, Recogniser
     from stepedit_core.chain.result import ChainResult
     from stepedit_core.codes import DualCodes
     from stepedit_core.config import EngineConfig
@@ -82,6 +83,24 @@ def stepedit_margin_scorers() -> Sequence[MarginScorer]:  # type: ignore[empty-b
 @hookspec
 def stepedit_judges() -> Sequence[type[Judge]]:  # type: ignore[empty-body]
     """Return judge classes that scorers may ask, collected by name."""
+
+
+@hookspec
+def stepedit_recognisers() -> Sequence[type[Recogniser]]:  # type: ignore[empty-body]
+    """Return classes that hear words, collected by ``name``; names must differ.
+
+    Called when words are needed and nobody gave them, and by ``stepedit transcribe``. ``auto``
+    takes the one of lowest ``rank`` that is installed and knows the language.
+    """
+
+
+@hookspec
+def stepedit_aligners() -> Sequence[type[Aligner]]:  # type: ignore[empty-body]
+    """Return classes that time the words of a transcript, collected by ``name``.
+
+    Called when an edit or a region needs word times, and by ``stepedit align``; chosen as
+    recognisers are.
+    """
 
 
 @hookspec(firstresult=True)

@@ -13,15 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
-from stepedit_core.atomic import replace_file
+from stepedit_core.atomic import is_outlet, replace_file
 from stepedit_core.errors import AudioError, StepeditError
+from stepedit_core.sound import MAX_RATE, MIN_RATE, Sound, read_sound
 
 if TYPE_CHECKING:
+    from stepedit_core.alignment import Alignment
     from stepedit_core.decoded import Decoded
 
 __all__ = ["MAX_SECONDS", "MIN_SECONDS", "Span", "Utterance"]
 
-MIN_RATE, MAX_RATE = 4_000, 192_000
 MIN_SECONDS = 0.02
 MAX_SECONDS = 300.0
 """Longest file that ``Utterance.read`` takes by default, in seconds."""
@@ -58,7 +59,9 @@ class Utterance:
         language: BCP 47 tag such as ``en`` or ``zh``, or None.
         channels: channels of the file that the samples were mixed down from.
         subtype: soundfile subtype of that file (``PCM_16``, ``FLOAT`` ...), reused on writing.
+        notes: what was done to read the file (channels mixed down, header repaired), one line each.
         decoded: what an engine made the samples from; it goes when they are changed.
+        alignment: when each word is said; it goes when the samples or the words are changed.
     """
 
     samples: FloatArray
@@ -67,7 +70,9 @@ class Utterance:
     language: str | None = None
     channels: int = field(default=1, kw_only=True)
     subtype: str | None = field(default=None, kw_only=True)
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
     decoded: Decoded | None = field(default=None, kw_only=True)
+    alignment: Alignment | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Freeze a float32 copy of the samples; refuse what is not mono, finite speech."""
@@ -131,6 +136,8 @@ class Utterance:
         """Return a copy with some attributes changed."""
         if "samples" in changes or "sample_rate" in changes:
             changes.setdefault("decoded", None)
+        if {"samples", "sample_rate", "transcript"} & changes.keys():
+            changes.setdefault("alignment", None)
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
     def slice(self, span: Span | tuple[float, float]) -> Utterance:
@@ -145,7 +152,7 @@ class Utterance:
         import soxr
 
         samples = soxr.resample(self.samples, self.sample_rate, sample_rate, quality="VHQ")
-        return self.replace(samples=samples, sample_rate=sample_rate)
+        return self.replace(samples=samples, sample_rate=sample_rate, alignment=self.alignment)
 
     def problem(self) -> str | None:
         """Say why no edit can work on this utterance, or return None."""
@@ -155,6 +162,8 @@ class Utterance:
             return f"the recording lasts {self.seconds * 1000:.1f} ms; 20 ms is the least"
         if not self.samples.any():
             return "the recording is digital silence: there is nothing to edit"
+        if float(np.ptp(self.samples)) == 0:
+            return "the recording is one constant value, no sound: check the sound card"
         return None
 
     @classmethod
@@ -166,10 +175,13 @@ class Utterance:
         *,
         max_seconds: float = MAX_SECONDS,
     ) -> Utterance:
-        """Read a WAV, FLAC, OGG, Opus or MP3 file; several channels are averaged.
+        """Read a sound file: WAV, FLAC, OGG, Opus, MP3, and by FFmpeg M4A, MP4, WebM and others.
+
+        Several channels are averaged, or what would be lost is flipped or left out; ``notes``
+        say so.
 
         Args:
-            path: the file.
+            path: the file, or ``-`` for standard input.
             transcript: the words spoken in it.
             language: BCP 47 tag.
             max_seconds: refuse longer files; edits work on utterances, not on albums.
@@ -177,30 +189,39 @@ class Utterance:
         Raises:
             AudioError: if the file is absent, unreadable, empty, too long or not finite.
         """
-        name = os.fspath(path)
-        if Path(name).is_dir():
-            raise AudioError(f"{name}: is a folder, not a recording")
-        if not Path(name).is_file():
-            raise AudioError(f"{name}: no such file")
-        if Path(name).stat().st_size == 0:
-            raise AudioError(f"{name}: the file is empty")
+        return cls._of(
+            read_sound(path, max_seconds=max_seconds), os.fspath(path), transcript, language
+        )
+
+    @classmethod
+    def from_bytes(
+        cls,
+        content: bytes,
+        transcript: str | None = None,
+        language: str | None = None,
+        *,
+        max_seconds: float = MAX_SECONDS,
+        name: str = "the recording",
+    ) -> Utterance:
+        """Read the content of a sound file as ``read`` does; ``name`` leads messages."""
+        sound = read_sound(content, max_seconds=max_seconds, name=name)
+        return cls._of(sound, name, transcript, language)
+
+    @classmethod
+    def _of(
+        cls, sound: Sound, name: str, transcript: str | None, language: str | None
+    ) -> Utterance:
+        """Make an utterance of decoded sound."""
         try:
-            with sf.SoundFile(name) as file:
-                seconds = file.frames / file.samplerate
-                if seconds > max_seconds:
-                    raise AudioError(
-                        f"{name}: lasts {seconds:.0f} s, more than the limit of "
-                        f"{max_seconds:.0f} s; split it into utterances"
-                    )
-                samples = file.read(dtype="float32", always_2d=True)
-                rate, channels, subtype = file.samplerate, file.channels, file.subtype
-        except (sf.LibsndfileError, RuntimeError) as error:
-            raise AudioError(f"{name}: not a readable audio file ({error})") from error
-        if len(samples) == 0:
-            raise AudioError(f"{name}: the recording holds no samples")
-        mono = samples[:, 0] if channels == 1 else samples.mean(axis=1)
-        try:
-            return cls(mono, rate, transcript, language, channels=channels, subtype=subtype)
+            return cls(
+                sound.samples,
+                sound.rate,
+                transcript,
+                language,
+                channels=sound.channels,
+                subtype=sound.subtype,
+                notes=sound.notes,
+            )
         except AudioError as error:
             raise AudioError(f"{name}: {error}") from error
 
@@ -208,7 +229,8 @@ class Utterance:
         """Write the samples; the suffix chooses the format, the name appears when complete.
 
         Args:
-            path: target such as ``out.wav`` or ``out.flac``.
+            path: target such as ``out.wav`` or ``out.flac``; ``-`` is standard output, which
+                gets a WAV file, as pipes and devices do.
             subtype: soundfile subtype; the one that the utterance was read with if that is
                 not a codec's and the format has it, otherwise the format's default.
 
@@ -233,6 +255,8 @@ class Utterance:
     def _format_for(self, target: Path, subtype: str | None) -> tuple[str, str]:
         """Return soundfile's format and subtype for a target; raises as ``write`` does."""
         suffix = target.suffix.lstrip(".").upper()
+        if is_outlet(target) and suffix not in sf.available_formats():
+            suffix = "WAV"
         kind = "OGG" if suffix == "OPUS" else suffix
         if kind not in sf.available_formats():
             raise AudioError(f"{target}: unknown audio format {target.suffix!r}; use .wav or .flac")

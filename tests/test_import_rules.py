@@ -27,11 +27,18 @@ ENGINE_FOLDERS = {"models"}
 # Libraries of one function each, imported inside its body.
 LAZY_ALLOWED = {
     "utterance.py": {"soxr"},
+    "subtitles.py": {"charset_normalizer"},
     "vad.py": {"silero_vad", "onnxruntime", "torch"},
     "frames.py": {"pyworld", "scipy"},
     "alignment.py": {"pocketsphinx"},
+    "pair_rows.py": {"pyarrow"},
+    "letter_to_sound.py": {"num2words"},
+    "sound.py": {"av"},
     "prosody.py": {"pyworld"},
     "doctor.py": {"torch", "huggingface_hub"},
+    "locking.py": {"filelock"},
+    "shards.py": {"pyarrow"},
+    "tables.py": {"charset_normalizer"},
     "__init__.py": {"pytest"},
 }
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from stepedit_bench.measuring.extras import need
 from stepedit_bench.store import read_results, read_run
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import StepeditError, printable
 from stepedit_core.scoring import bootstrap_interval
 
 if TYPE_CHECKING:
@@ -199,6 +199,7 @@ def _compare_group(
 
 def print_comparison(differences: Sequence[Difference], console: Console) -> None:
     """Print one line per metric; a star marks p < 0.05 after adjustment."""
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title="second minus first, paired by case", title_justify="left")
@@ -207,9 +208,9 @@ def print_comparison(differences: Sequence[Difference], console: Console) -> Non
     for item in differences:
         star = "*" if item.p_adjusted < 0.05 else " "
         table.add_row(
-            item.edit,
+            escape(printable(item.edit)),
             str(item.iteration),
-            item.metric,
+            escape(printable(item.metric)),
             f"{item.first:.3f}",
             f"{item.second:.3f}",
             f"{item.mean:+.3f} [{item.low:+.3f}, {item.high:+.3f}]",

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 
+from stepedit_core.errors import StepeditError
 from stepedit_core.utterance import Utterance
 
 __all__ = ["Clip", "Listening", "choose", "embed"]
@@ -104,6 +105,9 @@ def listen(rows: Sequence[Row], folder: Path, seed: int) -> list[Listening]:
         rows: all rows of the edit.
         folder: the run's folder, which holds the recordings.
         seed: of the random choice.
+
+    Raises:
+        StepeditError: if the results name a recording outside the folder.
     """
     by_case: dict[str, list[Row]] = {}
     for row in rows:
@@ -114,13 +118,28 @@ def listen(rows: Sequence[Row], folder: Path, seed: int) -> list[Listening]:
     chosen: list[Listening] = []
     for why, row in choose(finals, seed):
         clips = tuple(
-            Clip(_title(item), embed(folder / item["audio"]))
-            for item in by_case[row["case"]]
-            if (folder / item["audio"]).is_file()
+            Clip(_title(item), embed(path))
+            for item in by_case.get(row["case"], ())
+            if (path := _inside(folder, item["audio"])).is_file()
         )
         request = ", ".join(f"{k}={v}" for k, v in row["request"].items() if k != "edit")
         chosen.append(Listening(why, row["case"], request, _notes(row), clips))
     return chosen
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Return a recording of a run; a page that is passed on holds nothing from elsewhere.
+
+    Raises:
+        StepeditError: if it lies outside the run's folder, by its name or by a link.
+    """
+    path = folder / name
+    if "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
+        raise StepeditError(
+            f"{folder}: its results name a recording outside the folder ({name[:120]}); "
+            "restore results.jsonl, or write the report with --no-players"
+        )
+    return path
 
 
 def _title(row: Row) -> str:

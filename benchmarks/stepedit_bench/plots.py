@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stepedit_bench.measuring.extras import need
 from stepedit_bench.summary import Group
+from stepedit_core.errors import printable
 from stepedit_core.scoring import Interval
 
 __all__ = ["confusion_svg", "iterations_svg", "kept_svg"]
 
 Row = Mapping[str, Any]
+_LONGEST = 40
+"""Characters of a name in a figure."""
+_MOST, _OTHERS = 30, "(others)"
+"""Classes and labels in a figure, and the name of all others."""
 _BLUE, _ORANGE, _GREY = "#2563a8", "#c4621a", "#777777"
 
 
@@ -31,6 +37,11 @@ def _svg(figure: Any) -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
+
+
+def _plain(text: str) -> str:
+    """Return a name as matplotlib shows it: in one line, not too long, no formula in it."""
+    return printable(text, _LONGEST).replace("$", r"\$")
 
 
 def _line(axes: Any, groups: Sequence[Group], name: str, colour: str) -> None:
@@ -58,12 +69,13 @@ def iterations_svg(edit: str, groups: Sequence[Group]) -> str:
     _line(axes, own, "reached", _BLUE)
     _line(axes, own, "preserved", _GREY)
     _line(axes, own, "joint", _ORANGE)
-    axes.set_title(edit)
+    axes.set_title(_plain(edit))
     axes.set_xlabel("iteration (0: untouched)")
     axes.set_ylabel("% of cases")
     axes.set_ylim(-3, 103)
     axes.set_xticks(sorted({group.iteration for group in own}))
-    axes.legend(fontsize=8)
+    if axes.has_data():
+        axes.legend(fontsize=8)
     return _svg(figure)
 
 
@@ -87,7 +99,7 @@ def kept_svg(edit: str, rows: Sequence[Row]) -> str:
         ]
         if dots:
             axes.scatter(*zip(*dots, strict=True), s=14, color=colour, label=label, alpha=0.7)
-    axes.set_title(f"{edit}: what is kept")
+    axes.set_title(f"{_plain(edit)}: what is kept")
     axes.set_xlabel("text error rate")
     axes.set_ylabel("speaker similarity")
     if axes.has_data():
@@ -95,17 +107,35 @@ def kept_svg(edit: str, rows: Sequence[Row]) -> str:
     return _svg(figure)
 
 
+def _fewer(table: Mapping[tuple[str, str], int]) -> Mapping[tuple[str, str], int]:
+    """Return a table of at most so many classes and labels; seldom ones are counted together."""
+    kept = []
+    for place in (0, 1):
+        counts: Counter[str] = Counter()
+        for key, n in table.items():
+            counts[key[place]] += n
+        kept.append({name for name, _ in counts.most_common(_MOST)})
+    fewer: Counter[tuple[str, str]] = Counter()
+    for (asked, judged), n in table.items():
+        known = judged in kept[1] or judged in kept[0]
+        fewer[asked if asked in kept[0] else _OTHERS, judged if known else _OTHERS] += n
+    return fewer
+
+
 def confusion_svg(title: str, table: Mapping[tuple[str, str], int]) -> str:
     """Plot how often each class was judged as each label.
 
     Args:
         title: of the figure.
-        table: (class, judged label) to count.
+        table: (class, judged label) to count; what is seldom is drawn together.
     """
+    table = _fewer(table)
     classes = sorted({key[0] for key in table})
     labels = [*classes, *sorted({key[1] for key in table} - set(classes))]
-    size = max(2.4, 0.36 * len(labels) + 1.4)
-    figure, axes = _figure(size, max(2.0, 0.36 * len(classes) + 1.4))
+    shown = [_plain(label) for label in labels]
+    room = 0.055 * max(map(len, shown))  # inches that the longest name takes
+    width, height = (max(1.0, 0.36 * len(names)) + 1.0 + room for names in (labels, classes))
+    figure, axes = _figure(max(2.4, width), max(2.0, height))
     totals = {name: sum(n for key, n in table.items() if key[0] == name) for name in classes}
     shares = [
         [table.get((name, label), 0) / max(totals[name], 1) for label in labels] for name in classes
@@ -117,9 +147,9 @@ def confusion_svg(title: str, table: Mapping[tuple[str, str], int]) -> str:
             if n:
                 colour = "white" if shares[y][x] > 0.6 else "black"
                 axes.text(x, y, str(n), ha="center", va="center", fontsize=7, color=colour)
-    axes.set_xticks(range(len(labels)), labels, rotation=60, ha="right", fontsize=7)
-    axes.set_yticks(range(len(classes)), classes, fontsize=7)
+    axes.set_xticks(range(len(labels)), shown, rotation=60, ha="right", fontsize=7)
+    axes.set_yticks(range(len(classes)), shown[: len(classes)], fontsize=7)
     axes.set_xlabel("judged as")
     axes.set_ylabel("asked for")
-    axes.set_title(title)
+    axes.set_title(_plain(title))
     return _svg(figure)

@@ -22,6 +22,7 @@ from stepedit_bench.step_audio_edit import SUITE
 from stepedit_bench.store import read_results, read_run, write_text
 from stepedit_bench.summary import Group, percent, summarise
 from stepedit_core.errors import StepeditError
+from stepedit_core.tables import plain_cell
 
 __all__ = ["confusion", "write_report"]
 
@@ -132,12 +133,12 @@ def _flat(row: Row) -> dict[str, Any]:
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as CSV text with all their columns."""
+    """Return rows as CSV text with all their columns; no text is a formula there."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: plain_cell(value) for name, value in row.items()} for row in rows)
     return buffer.getvalue()
 
 

@@ -12,7 +12,6 @@ edit's work.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
 from stepedit_core.scoring import Case
+from stepedit_core.stored_json import json_lines
 
 __all__ = ["FILES", "SUITE", "read_suite"]
 
@@ -61,14 +61,10 @@ def read_suite(edit: type[Edit], folder: str | Path) -> list[Case] | None:
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield row numbers, from 0, and rows."""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise StepeditError(f"{path}: line {number + 1} is not JSON ({error})") from error
+    for number, (line, row) in enumerate(json_lines(path)):
         missing = [name for name in _NEEDED if not row.get(name)]
         if missing:
-            raise StepeditError(f"{path}: line {number + 1} lacks {', '.join(missing)}")
+            raise StepeditError(f"{path}: line {line} lacks {', '.join(missing)}")
         yield number, row
 
 

@@ -15,12 +15,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from stepedit_bench.checking import check_row, check_settings
 from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError
+from stepedit_core.stored_json import json_lines, read_json
 
 __all__ = ["RunStore", "read_results", "read_run", "write_text"]
 
 RUN, JOURNAL, RESULTS, TIMINGS = "run.json", "journal.jsonl", "results.jsonl", "timings.jsonl"
+_CURE = "restore it, or run the benchmark into another folder"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -57,7 +60,7 @@ class RunStore:
         path = self.folder / RUN
         text = json.dumps(settings, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
         if path.exists():
-            self._refuse_other(json.loads(path.read_text(encoding="utf-8")), json.loads(text))
+            self._refuse_other(read_json(path, _CURE), json.loads(text))
         else:
             write_text(path, text)
         self.finished = self._read_journal()
@@ -116,12 +119,13 @@ def read_run(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the settings of a run.
 
     Raises:
-        StepeditError: if the folder holds none.
+        StepeditError: if the folder holds none, or they are damaged.
     """
     path = Path(folder) / RUN
     if not path.is_file():
         raise StepeditError(f"{folder}: holds no benchmark run (no {RUN})")
-    settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    settings = read_json(path, _CURE)
+    check_settings(settings, str(path), _CURE)
     return settings
 
 
@@ -129,14 +133,22 @@ def read_results(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Return the rows of a run that is finished, or what its journal has so far.
 
     Raises:
-        StepeditError: if there is nothing yet.
+        StepeditError: if there is nothing yet, or a row is damaged.
     """
     settings = read_run(folder)
     path = Path(folder) / RESULTS
     if path.is_file():
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        cure = f"delete it and run the command again: it is written from {JOURNAL}"
+        lines = json_lines(path, cure, encoding="utf-8")
+        return [check_row(row, f"{path}, line {line}", cure) for line, row in lines]
+    path = Path(folder) / JOURNAL
     finished = RunStore(folder, settings).finished
-    rows = [row for key in sorted(finished) for row in finished[key]]
+    cure = "delete its line and run the command again"
+    rows = [
+        check_row(row, f"{path}, unit {key}", cure)
+        for key in sorted(finished)
+        for row in finished[key]
+    ]
     if not rows:
         raise StepeditError(f"{folder}: the run has no results yet; run the command again")
     return rows

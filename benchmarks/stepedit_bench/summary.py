@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stepedit_bench.preservation import CHECKS
+from stepedit_core.errors import printable
 from stepedit_core.scoring import Interval, bootstrap_interval
 
 if TYPE_CHECKING:
@@ -191,6 +192,7 @@ def percent(interval: Interval | None, digits: int = 1) -> str:
 
 def print_table(groups: Sequence[Group], console: Console) -> None:
     """Print one line per group: shares in percent with 95 % intervals."""
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title="% of cases, 95 % interval", title_justify="left")
@@ -209,7 +211,7 @@ def print_table(groups: Sequence[Group], console: Console) -> None:
             if count
         ]
         table.add_row(
-            group.edit,
+            escape(printable(group.edit)),
             audio,
             str(group.n),
             percent(group.reached),
@@ -220,5 +222,5 @@ def print_table(groups: Sequence[Group], console: Console) -> None:
     console.print(table)
     for group in groups:
         for reason, count in list(group.reasons.items())[:3]:
-            line = f"{group.edit}: {count} x {reason}"
+            line = printable(f"{group.edit}: {count} x {reason}", 300)
             console.print(line, highlight=False, markup=False, style="dim")

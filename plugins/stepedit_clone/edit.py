@@ -15,7 +15,10 @@ from stepedit_core.dsp.words import read_seconds, split_words
 
 __all__ = ["Clone"]
 
-_LEADING_TAG = re.compile(r"^\s*\[([^\[\]]*)\]\s*")
+_LEADING_TAG = re.compile(r"^\s*[\[［【〔<＜]([^\[\]［］【】〔〕<>＜＞]*)[\]］】〕>＞]\s*")
+_OTHER_BRACKETS = re.compile(r"[［【〔＜][^］】〕＞]*[］】〕＞]?|<[^<>]*>?")
+MAX_CHARACTERS = 20_000
+"""Most characters of a text to say."""
 
 
 class Clone(Edit):
@@ -63,6 +66,10 @@ class Clone(Edit):
     @classmethod
     def _has_words(cls, value: str) -> str:
         """Strip blanks; refuse a text without a word."""
+        if len(value) > MAX_CHARACTERS:
+            raise ValueError(f"the text has {len(value)} characters; {MAX_CHARACTERS} are the most")
+        if other := _OTHER_BRACKETS.search(value):
+            raise ValueError(f"{other.group()[:40]} stands in the text; a tag looks like [laugh]")
         if not split_words(value):
             raise ValueError("there is no word to say; give the text to speak")
         return value.strip()
@@ -101,7 +108,7 @@ class Clone(Edit):
 def _nearest(tag: str) -> Dialect | None:
     """Return the dialect that a tag means or nearly spells, if any."""
     by_fold = {dialect.casefold(): dialect for dialect in DIALECTS}
-    close = difflib.get_close_matches(tag.casefold(), by_fold, n=1, cutoff=0.7)
+    close = difflib.get_close_matches(tag[:40].casefold(), by_fold, n=1, cutoff=0.7)
     return by_fold[close[0]] if close else None
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core import Utterance
+from stepedit_core.dsp.offset import around_offset
 from stepedit_core.dsp.vad import gaps, speech_spans
 
 __all__ = ["reduce_noise"]
@@ -51,6 +52,16 @@ def reduce_noise(
     Returns:
         The utterance, as long as before, and what was done.
     """
+    return around_offset(utterance, lambda flat: _gated(flat, rng, noise, strength))
+
+
+def _gated(
+    utterance: Utterance,
+    rng: np.random.Generator,
+    noise: Literal["stationary", "varying"],
+    strength: float,
+) -> tuple[Utterance, dict[str, Any]]:
+    """Gate an utterance without a constant offset."""
     import noisereduce
 
     rate, samples = utterance.sample_rate, utterance.samples.astype(np.float64)

@@ -71,7 +71,7 @@ def babble(
     mixed = np.zeros(length)
     for voice in voices:
         samples = tile(voice.resample(rate).samples.astype(np.float64), length, rng)
-        power = float(np.sqrt(np.mean(samples**2)))
+        power = float(np.std(samples))
         mixed += samples / power if power > 0 else 0.0
     return mixed
 
@@ -95,8 +95,8 @@ def noise_files(folder: str) -> list[Path]:
 
 
 def snr_db(speech: npt.NDArray[np.floating], noise: npt.NDArray[np.floating]) -> float:
-    """Return the power of speech over the power of noise, over the whole length, in dB."""
-    powers = (float(np.mean(np.square(part, dtype=np.float64))) for part in (speech, noise))
+    """Return the power of speech over that of noise, whole length, offsets left out, in dB."""
+    powers = (float(np.var(part, dtype=np.float64)) for part in (speech, noise))
     return 10 * float(np.log10(next(powers) / next(powers)))
 
 

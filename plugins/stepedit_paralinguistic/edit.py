@@ -12,10 +12,20 @@ from pydantic import field_validator, model_validator
 from stepedit_core import Edit, Insertion, Prompt, Rendered, Route, Utterance
 from stepedit_core.dsp.words import normalised, split_words, without_tags
 from stepedit_paralinguistic.prompt import instruction
-from stepedit_paralinguistic.tags import Placed, canonical, read, tags_of, with_spelling
+from stepedit_paralinguistic.tags import (
+    Placed,
+    canonical,
+    read,
+    remarks,
+    squared,
+    tags_of,
+    with_spelling,
+)
 
 __all__ = ["MIN_MATCH", "SYNTHESISED", "Paralinguistic"]
 
+MAX_CHARACTERS = 20_000
+MOST_WORDS_PER_SECOND = 20
 MIN_MATCH = 0.8
 """Least share of words that the text and the transcript must have in common."""
 
@@ -63,7 +73,10 @@ class Paralinguistic(Edit):
     @field_validator("text")
     @classmethod
     def _has_tags_and_words(cls, value: str) -> str:
-        """Refuse unknown tags, and a text without a tag or without words."""
+        """Refuse unknown tags, and a text without a tag or words; other brackets become square."""
+        if len(value) > MAX_CHARACTERS:
+            raise ValueError(f"the text has {len(value)} characters; {MAX_CHARACTERS} are the most")
+        value = squared(value)
         words, placed = read(value)
         if not placed:
             raise ValueError("the text has no tag; put one such as [laugh] where the sound belongs")
@@ -135,6 +148,13 @@ class Paralinguistic(Edit):
         """Refuse a text whose words are not the utterance's, or that adds nothing."""
         if utterance.transcript is None:
             return None
+        spoken = len(split_words(utterance.transcript))
+        if spoken > MOST_WORDS_PER_SECOND * utterance.seconds + 20:
+            return f"{spoken} words are not said in {utterance.seconds:.1f} s; check the transcript"
+        if lost := self._lost(utterance.transcript):
+            return (
+                f"{lost!r} is neither a tag nor spoken; put a tag such as [laugh], or leave it out"
+            )
         ratio, first = word_match(self.text, utterance.transcript)
         if ratio < MIN_MATCH:
             return (
@@ -144,6 +164,15 @@ class Paralinguistic(Edit):
             )
         if not self.added(utterance):
             return "the transcript has all these tags already; add a new one"
+        return None
+
+    def _lost(self, transcript: str) -> str | None:
+        """Return what stands in round brackets and is not spoken: a tag that was meant, or None."""
+        heard = " ".join(normalised(word.text) for word in split_words(transcript))
+        for remark in remarks(self.text):
+            words = " ".join(normalised(word.text) for word in split_words(remark))
+            if words and f" {words} " not in f" {heard} ":
+                return _shortened(remark)
         return None
 
     def route_problem(self, route: Route) -> str | None:
@@ -172,7 +201,10 @@ def word_match(text: str, transcript: str) -> tuple[float, str]:
     """Return how far two texts share their words, 0..1, and where they first differ."""
     ours = [normalised(word.text) for word in split_words(without_tags(text))]
     theirs = [normalised(word.text) for word in split_words(without_tags(transcript))]
-    matcher = SequenceMatcher(None, ours, theirs, autojunk=False)
+    if ours == theirs:
+        return 1.0, "end"
+    # Words that are everywhere would make the comparison of long texts quadratic.
+    matcher = SequenceMatcher(None, ours, theirs, autojunk=max(len(ours), len(theirs)) > 1000)
     blocks = matcher.get_matching_blocks()
     at = blocks[0].size if blocks[0].a == blocks[0].b == 0 else 0
     first = ours[at] if at < len(ours) else "end"

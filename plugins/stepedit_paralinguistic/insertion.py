@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core import Patch, Rendered, RouteError, Span, Utterance, splice
+from stepedit_core.dsp.offset import offset_of, without_offset
 from stepedit_core.dsp.words import split_words, without_tags
 from stepedit_paralinguistic.alignment import Alignment, align
 from stepedit_paralinguistic.events import synthesise
@@ -67,6 +68,7 @@ def insert_events(edit: Paralinguistic, utterance: Utterance, rng: np.random.Gen
         "backend": "WORLD (pyworld) and filtered noise",
         "aligner": alignment.aligner,
         **({"no_forced_alignment": alignment.why} if alignment.why else {}),
+        **({"guessed_pronunciations": list(alignment.guessed)} if alignment.guessed else {}),
         "events": reports,
         "voice": {
             "median_f0_hz": round(voice.f0, 1),
@@ -98,6 +100,7 @@ def put_in(
         at = moment(utterance, alignment, word)
         near = next((other for other in groups if abs(other - at) < 4 * _JOIN), at)
         groups.setdefault(near, []).extend(same_place)
+    offset = offset_of(utterance.samples, rate)
     patches, layouts = [], []
     for at, members in groups.items():
         pieces, spans, length = _lay_out(members, rate)
@@ -108,7 +111,7 @@ def put_in(
         centre = min(max(at, half), utterance.seconds - half)
         peak = float(np.abs(tone).max(initial=0.0))
         tone *= min(1.0, _PEAK / max(peak, 1e-9))
-        patch = Patch(Span(centre - half, centre + half), tone.astype(np.float32))
+        patch = Patch(Span(centre - half, centre + half), (tone + offset).astype(np.float32))
         patches.append(patch)
         layouts.append((patch, centre, members, spans))
     edited, placed = splice(utterance, patches, fade_seconds=_JOIN)
@@ -152,7 +155,7 @@ def _quietest(utterance: Utterance, start: float, end: float) -> float:
     rate = utterance.sample_rate
     first, last = max(0, round(start * rate)), min(len(utterance.samples), round(end * rate))
     size = max(2, round(0.015 * rate))
-    part = utterance.samples[first:last].astype(np.float64)
+    part = without_offset(utterance).samples[first:last].astype(np.float64)
     if len(part) <= size:
         return min(max((start + end) / 2, 0.0), utterance.seconds)
     total = np.concatenate([[0.0], np.cumsum(part**2)])

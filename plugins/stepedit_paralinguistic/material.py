@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core import Span, Utterance
+from stepedit_core.dsp.offset import without_offset
 from stepedit_core.dsp.words import split_words, without_tags
 from stepedit_paralinguistic.tags import TagSet, canonical, tags_of
 
@@ -32,6 +33,7 @@ def audibility(target: Utterance, span: Span) -> tuple[float, float]:
     The margin grows with the event's level over the quietest tenth of the recording, full at
     20 dB, and with its length, full at 0.25 s.
     """
+    target = without_offset(target)
     event = target.slice(span).samples.astype(np.float64)
     size = max(8, round(0.02 * target.sample_rate))
     count = max(1, len(target.samples) // size)
@@ -44,7 +46,7 @@ def audibility(target: Utterance, span: Span) -> tuple[float, float]:
 
 def trimmed(event: Utterance) -> FloatArray | None:
     """Return an event without its silent edges, or None where it is too short or too long."""
-    samples = event.samples.astype(np.float64)
+    samples = without_offset(event).samples.astype(np.float64)
     size = max(8, round(0.01 * event.sample_rate))
     count = len(samples) // size
     if count == 0:

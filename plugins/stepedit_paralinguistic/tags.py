@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -16,12 +17,15 @@ from stepedit_core.dsp.words import Word, split_words
 
 __all__ = [
     "ALIASES",
+    "MAX_TAGS",
     "TAGS",
     "Placed",
     "TagSet",
     "canonical",
     "event_tag",
     "read",
+    "remarks",
+    "squared",
     "tags_of",
     "with_spelling",
 ]
@@ -71,6 +75,17 @@ _NEAREST_2025 = {
     "exhale": "Breathing",
 }
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
+MAX_TAGS = 200
+"""Most tags of a text."""
+
+# Brackets that hold nothing but tags, and those that plain text has too.
+_TAGS_ALONE = re.compile(
+    r"［([^［］]*)］|【([^【】]*)】|〔([^〔〕]*)〕|<([^<>]*)>|＜([^＜＞]*)＞|\{([^{}]*)\}"
+)
+_OF_TEXT = re.compile(
+    r"\(([^()]*)\)|（([^（）]*)）|〈([^〈〉]*)〉|《([^《》]*)》|「([^「」]*)」|『([^『』]*)』|\*([^*]*)\*"
+)
+_UNPAIRED = re.compile(r"[［］【】〔〕<>＜＞{}]")
 
 
 @dataclass(frozen=True)
@@ -101,10 +116,10 @@ def canonical(name: str, tags: TagSet = "2026") -> str:
     found = by_fold.get(ALIASES.get(folded, folded))
     if found is None:
         options = {**{key: by_fold[value] for key, value in ALIASES.items()}, **by_fold}
-        near = difflib.get_close_matches(folded, options, n=1, cutoff=0.6)
+        near = difflib.get_close_matches(folded[:40], options, n=1, cutoff=0.6)
         names = ", ".join(f"[{tag}]" for tag in TAGS[tags])
         hint = f"; did you mean [{_spelled(options[near[0]], tags)}]?" if near else ""
-        raise ValueError(f"unknown tag [{name}]{hint or f'; there is {names}'}")
+        raise ValueError(f"unknown tag {_short(f'[{name}]')}{hint or f'; there is {names}'}")
     if tags == "2025" and _spelled(found, tags) not in TAGS["2025"]:
         near_by = _NEAREST_2025.get(found)
         hint = f"; the nearest is [{near_by}]" if near_by else ""
@@ -112,37 +127,78 @@ def canonical(name: str, tags: TagSet = "2026") -> str:
     return _spelled(found, tags)
 
 
+def squared(text: str) -> str:
+    """Return a text with its tags in square brackets, whatever brackets they stood in.
+
+    Round brackets, quotation marks and asterisks become square where a tag stands in them, and
+    are text otherwise (see `remarks`).
+
+    Raises:
+        ValueError: if brackets that only tags stand in hold none, or are not closed.
+    """
+
+    def must_be(match: re.Match[str]) -> str:
+        inside = next(part for part in match.groups() if part is not None)
+        try:
+            return f"[{canonical(inside)}]"
+        except ValueError as error:
+            raise ValueError(f"{_short(match.group())} stands in the text: {error}") from error
+
+    def may_be(match: re.Match[str]) -> str:
+        inside = next(part for part in match.groups() if part is not None)
+        try:
+            return f"[{canonical(inside)}]"
+        except ValueError:
+            return match.group()
+
+    found = _OF_TEXT.sub(may_be, _TAGS_ALONE.sub(must_be, text))
+    unpaired = _UNPAIRED.search(found)
+    if unpaired:
+        raise ValueError(f"the bracket {unpaired.group()} has no partner; a tag looks like [laugh]")
+    return found
+
+
+def remarks(text: str) -> list[str]:
+    """Return what stands in round brackets or asterisks in a text: spoken words, or lost tags."""
+    found = (match for match in _OF_TEXT.finditer(text) if match.group()[0] in "(（*")
+    return [match.group() for match in found if match.group().strip("()（）* ")]
+
+
 def read(text: str) -> tuple[list[Word], list[Placed]]:
     """Return the words of a text and its tags, in order.
 
     Raises:
-        ValueError: if a tag is unknown or a bracket is not closed.
+        ValueError: if a tag is unknown, a bracket is not closed, or there are too many tags.
     """
     if _BRACKETS.sub("", text).count("[") or _BRACKETS.sub("", text).count("]"):
         raise ValueError("a square bracket is not closed; a tag looks like [laugh]")
+    found = list(_BRACKETS.finditer(text))
+    if len(found) > MAX_TAGS:
+        raise ValueError(f"the text has {len(found)} tags; {MAX_TAGS} are the most")
     words = split_words(text)
+    ends = [word.end for word in words]
     placed = [
         Placed(
             canonical(match.group(1)),
-            sum(word.end <= match.start() for word in words),
+            bisect_right(ends, match.start()),
             match.start(),
             match.end(),
         )
-        for match in _BRACKETS.finditer(text)
+        for match in found
     ]
     return words, placed
 
 
 def tags_of(text: str) -> list[Placed]:
     """Return the tags of a text that a model may know, leaving out unknown brackets."""
-    words = split_words(text)
+    ends = [word.end for word in split_words(text)]
     placed = []
     for match in _BRACKETS.finditer(text):
         try:
             tag = canonical(match.group(1))
         except ValueError:
             continue
-        before = sum(word.end <= match.start() for word in words)
+        before = bisect_right(ends, match.start())
         placed.append(Placed(tag, before, match.start(), match.end()))
     return placed
 
@@ -154,6 +210,11 @@ def with_spelling(text: str, tags: TagSet) -> str:
         ValueError: if the version does not know a tag.
     """
     return _BRACKETS.sub(lambda match: f"[{canonical(match.group(1), tags)}]", text)
+
+
+def _short(text: str, limit: int = 40) -> str:
+    """Return a text cut to a length that fits into a message."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _spelled(tag: str, tags: TagSet) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core import Utterance
+from stepedit_core.dsp.offset import without_offset
 
 __all__ = ["BINS", "FRAME", "RATE", "VOWELS", "Voice", "analyse", "room_tone", "smooth"]
 
@@ -98,7 +99,12 @@ class Voice:
 
 def analyse(utterance: Utterance) -> Voice:
     """Measure a voice; an average one stands in where nothing voiced is found."""
-    heard = utterance.resample(RATE).samples[: round(_LONGEST * RATE)].astype(np.float64)
+    heard = (
+        without_offset(utterance)
+        .resample(RATE)
+        .samples[: round(_LONGEST * RATE)]
+        .astype(np.float64)
+    )
     level = _level(heard)
     default = Voice(_DEFAULT_F0, False, _average_envelopes(), level)
     if len(heard) < 0.1 * RATE or np.abs(heard).max() < 1e-5:
@@ -120,8 +126,8 @@ def analyse(utterance: Utterance) -> Voice:
 
 
 def room_tone(utterance: Utterance, count: int, rng: np.random.Generator) -> FloatArray:
-    """Return noise with the spectrum of the utterance's quietest tenth, shape ``(count,)``."""
-    samples = utterance.samples.astype(np.float64)
+    """Return noise with the spectrum of the utterance's quietest tenth, no offset, ``(count,)``."""
+    samples = without_offset(utterance).samples.astype(np.float64)
     size = max(16, round(0.032 * utterance.sample_rate))
     if len(samples) < size * 4:
         return np.zeros(count)

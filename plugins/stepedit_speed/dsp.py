@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core import MissingDependencyError, StepeditError, Utterance
+from stepedit_core.dsp.offset import around_offset
 
 __all__ = ["BACKENDS", "installed_backends", "stretch"]
 
@@ -106,6 +107,13 @@ def stretch(
         raise StepeditError(f"no backend {chosen!r}; there are {', '.join(BACKENDS)}")
     if chosen not in installed_backends():
         raise MissingDependencyError(f"the program {chosen} is not installed or not on the PATH")
+    return around_offset(utterance, lambda flat: _stretched(flat, factor, seed, chosen))
+
+
+def _stretched(
+    utterance: Utterance, factor: float, seed: int, chosen: str
+) -> tuple[Utterance, dict[str, Any]]:
+    """Stretch by a backend that is installed, at its level."""
     details: dict[str, Any] = {"backend": chosen, "factor": round(factor, 6)}
     peak = float(np.abs(utterance.samples).max(initial=0.0))
     if factor == 1 or peak == 0:

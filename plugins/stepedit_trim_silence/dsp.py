@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core import AudioError, Span, Utterance
+from stepedit_core.dsp.offset import offset_of
 from stepedit_core.dsp.vad import gaps, speech_spans
 
 __all__ = ["FADE_SECONDS", "cut", "find_silences", "find_speech", "frame_levels", "trim"]
@@ -34,7 +35,11 @@ def find_speech(utterance: Utterance, threshold: float = 0.5) -> list[Span]:
 
 
 def frame_levels(samples: FloatArray, rate: int) -> npt.NDArray[np.float64]:
-    """Return the level of each 10 ms frame in dBFS, -120 at least; the last one may be shorter."""
+    """Return the level of each 10 ms frame in dBFS, -120 at least; the last one may be shorter.
+
+    A constant offset is no level.
+    """
+    samples = samples - np.float32(offset_of(samples, rate))
     size = max(1, round(FRAME_SECONDS * rate))
     starts = np.arange(0, len(samples), size)
     sums = np.add.reduceat(np.square(samples, dtype=np.float64), starts)
@@ -123,23 +128,25 @@ def cut(utterance: Utterance, spans: Sequence[Span]) -> tuple[Utterance, list[Sp
         What is left, and the spans that were cut, their edges moved to quiet points.
     """
     rate, samples = utterance.sample_rate, utterance.samples
+    offset = np.float32(offset_of(samples, rate))
+    flat = samples - offset
     fade = max(1, round(FADE_SECONDS * rate))
     rise = np.sin(0.5 * np.pi * (np.arange(fade) + 0.5) / fade).astype(np.float32)
     pieces, removed, at = [], [], 0
     for start, end in sorted(spans):
         first, last = round(start * rate), min(round(end * rate), len(samples))
         if first > 0:
-            first = _quietest(samples, first, first + round(_SEARCH_SECONDS * rate), fade)
+            first = _quietest(flat, first, first + round(_SEARCH_SECONDS * rate), fade)
         if last < len(samples):
-            last = _quietest(samples, last - round(_SEARCH_SECONDS * rate), last, fade)
+            last = _quietest(flat, last - round(_SEARCH_SECONDS * rate), last, fade)
         if last - first < 2 * fade:
             continue
         join = np.zeros(fade, dtype=np.float32)
         if first > 0:
-            join += samples[first : first + fade] * rise[::-1]
+            join += flat[first : first + fade] * rise[::-1]
         if last < len(samples):
-            join += samples[last - fade : last] * rise
-        pieces += [samples[at:first], join]
+            join += flat[last - fade : last] * rise
+        pieces += [samples[at:first], join + offset]
         removed.append(Span(first / rate, last / rate))
         at = last
     pieces.append(samples[at:])

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core import Span, StepeditError, Utterance
+from stepedit_core.dsp.offset import offset_of
 from stepedit_trim_silence.dsp import (
     FADE_SECONDS,
     FRAME_SECONDS,
@@ -29,20 +30,21 @@ _DIP_BELOW_SPEECH_DB, _DIP_SPACING, _MOST_INSIDE = 15.0, 0.35, 3
 
 
 def quietest_stretch(utterance: Utterance) -> FloatArray:
-    """Return the quietest 0.3 s, or less where no pause lasts so long.
+    """Return the quietest 0.3 s, or less where no pause lasts so long, without an offset.
 
     Raises:
         StepeditError: if there is no pause of 60 ms, or if none lies 20 dB below speech.
     """
     rate = utterance.sample_rate
     speech = find_speech(utterance)
+    flat = utterance.samples - np.float32(offset_of(utterance.samples, rate))
     best: tuple[float, FloatArray] | None = None
     for silence in find_silences(utterance, speech):
         size = min(silence.seconds, _STRETCH_SECONDS)
         if size < _LEAST_STRETCH:
             continue
         for start in np.arange(silence.start, silence.end - size + 1e-6, FRAME_SECONDS):
-            part = utterance.samples[round(start * rate) : round((start + size) * rate)]
+            part = flat[round(start * rate) : round((start + size) * rate)]
             power = float(np.mean(np.square(part, dtype=np.float64)))
             if best is None or power < best[0]:
                 best = (power, part)
@@ -125,16 +127,19 @@ def insert(
     Args:
         utterance: what to lengthen.
         places: in seconds, ascending.
-        tones: samples for each place, at the utterance's rate.
+        tones: samples for each place, at the utterance's rate, without its offset.
 
     Returns:
         The longer utterance, and where the tones lie in it.
     """
     rate, samples = utterance.sample_rate, utterance.samples
+    offset = np.float32(offset_of(samples, rate))
+    flat = samples - offset
     pieces, inserted, at, written = [], [], 0, 0
     for place, tone in zip(places, tones, strict=True):
         here = min(round(place * rate), len(samples))
-        pieces += [samples[at:here], _blended(samples, here, tone, round(FADE_SECONDS * rate))]
+        blended = _blended(flat, here, tone, round(FADE_SECONDS * rate))
+        pieces += [samples[at:here], blended + offset]
         written += here - at
         inserted.append(Span(written / rate, (written + len(tone)) / rate))
         written += len(tone)

@@ -19,6 +19,7 @@ from stepedit_core.chain.result import (
 from stepedit_core.edit import Edit, Route
 from stepedit_core.errors import EditError, InvalidChainError, StepeditError
 from stepedit_core.registry.registry import Registry, get_registry
+from stepedit_core.stored_json import parse_json
 from stepedit_core.utterance import Utterance
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Chain(Sequence["Edit | Chain"]):
                 raise InvalidChainError(f"item {place} is {kind}, expected an edit or a chain")
         if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1:
             raise InvalidChainError(f"iterations is a whole number from 1, got {iterations!r}")
+        each = sum(item._total if isinstance(item, Chain) else 1 for item in self._items)
+        self._total: int = each * iterations
 
     @overload
     def __getitem__(self, index: int) -> Edit | Chain: ...
@@ -89,7 +92,7 @@ class Chain(Sequence["Edit | Chain"]):
 
     def flat(self) -> Iterator[Edit]:
         """Yield the edits one by one, nested chains and iterations unrolled."""
-        for _ in range(self.iterations):
+        for _ in range(self.iterations if self._total else 0):
             for item in self._items:
                 if isinstance(item, Chain):
                     yield from item.flat()
@@ -98,8 +101,7 @@ class Chain(Sequence["Edit | Chain"]):
 
     def _count(self) -> int:
         """Return how many edits ``flat`` yields, without unrolling."""
-        each = sum(item._count() if isinstance(item, Chain) else 1 for item in self._items)
-        return each * self.iterations
+        return self._total
 
     # Data --------------------------------------------------------------------------------
 
@@ -117,7 +119,7 @@ class Chain(Sequence["Edit | Chain"]):
 
     @classmethod
     def from_data(cls, data: object) -> Chain:
-        """Build a chain from JSON data.
+        """Build a chain from JSON data; without a ``schema_version`` it is of the present one.
 
         Raises:
             InvalidChainError: if the data is no chain, of a newer schema, or names an edit or
@@ -125,7 +127,7 @@ class Chain(Sequence["Edit | Chain"]):
         """
         if not isinstance(data, Mapping):
             raise InvalidChainError(f"a chain is a JSON object, got {type(data).__name__}")
-        version = data.get("schema_version")
+        version = data.get("schema_version", SCHEMA_VERSION)
         if isinstance(version, bool) or not isinstance(version, int) or version < 1:
             raise InvalidChainError("a chain file has a whole number from 1 under 'schema_version'")
         if version > SCHEMA_VERSION:
@@ -162,7 +164,7 @@ class Chain(Sequence["Edit | Chain"]):
     def from_json(cls, text: str) -> Chain:
         """Build a chain from JSON text; raises InvalidChainError as ``from_data`` does."""
         try:
-            data = json.loads(text)
+            data = parse_json(text)
             return cls.from_data(data)
         except (ValueError, RecursionError) as error:
             raise InvalidChainError(f"not a chain: the text is not JSON ({error})") from error

@@ -19,12 +19,15 @@ from pydantic import BeforeValidator, PlainSerializer, ValidationError, WithJson
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError, UnknownEditError, explain_validation
 from stepedit_core.registry.registry import get_registry
+from stepedit_core.stored_json import parse_json
 
 __all__ = ["AnyEdit", "edit_from_data", "format_edit", "parse_edit", "split_params"]
 
 _KEY = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*")
 _NEXT = re.compile(r",\s*[A-Za-z_]\w*\s*=")
 _JSON_START = tuple('"[{')
+MAX_VALUE = 20_000
+"""Most characters of a parameter's text."""
 
 
 def split_params(text: str) -> dict[str, str]:
@@ -94,9 +97,13 @@ def _value(raw: str, annotation: object) -> Any:
     if annotation in (str, str | None) and not raw.startswith('"'):
         return raw
     try:
-        return json.loads(raw)
+        json.loads(raw)
     except (ValueError, RecursionError):
         return raw
+    try:
+        return parse_json(raw)  # refuses what it would take: keys given twice, NaN
+    except ValueError as error:
+        raise StepeditError(str(error)) from error
 
 
 def parse_edit(text: str) -> Edit:
@@ -106,10 +113,12 @@ def parse_edit(text: str) -> Edit:
         UnknownEditError: if no plugin brings the edit; near misses are suggested.
         StepeditError: if the text or a parameter is wrong; the message names it.
     """
+    if len(text) > 4 * MAX_VALUE:
+        raise StepeditError(f"an edit of {len(text)} characters; {4 * MAX_VALUE} are the most")
     if text.lstrip().startswith("{"):
         try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            data = parse_json(text)
+        except ValueError as error:
             raise StepeditError(f"an edit in JSON form is not JSON: {error}") from error
         return edit_from_data(data)
     name, colon, rest = text.strip().partition(":")
@@ -164,6 +173,10 @@ def edit_from_data(data: Mapping[str, Any]) -> Edit:
     """
     params = dict(data)
     name = params.pop("edit", None)
+    for key, value in params.items():
+        if isinstance(value, str) and len(value) > MAX_VALUE:
+            size = f"{key[:80]} has {len(value)} characters; {MAX_VALUE} are the most"
+            raise StepeditError(f"{str(name)[:80]}: {size}")
     if not isinstance(name, str):
         raise UnknownEditError(f"an edit's JSON form has its name under 'edit', got {dict(data)!r}")
     edit_class = get_registry().edit_class(name)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -33,10 +34,12 @@ def _load_project(folder: Path, registry: Registry) -> list[str]:
         raise PluginError(f"{folder}: no pyproject.toml; give a plugin's project folder")
     try:
         declared = tomllib.loads(file.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise PluginError(f"{file}: not TOML ({error})") from error
-    entries = declared.get("project", {}).get("entry-points", {}).get(PROJECT, {})
-    if not entries:
+    entries: Any = declared
+    for name in ("project", "entry-points", PROJECT):
+        entries = entries.get(name) if isinstance(entries, dict) else None
+    if not (isinstance(entries, dict) and entries):
         raise PluginError(f"{file}: declares nothing under [project.entry-points.{PROJECT}]")
     sys.path[:0] = [str(place) for place in (folder / "src", folder) if place.is_dir()]
     installed = {info.name for info in registry.plugins()}

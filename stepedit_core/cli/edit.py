@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,17 +14,20 @@ import click
 import numpy as np
 import soundfile as sf
 
+from stepedit_core.atomic import is_outlet
 from stepedit_core.chain.chain import Chain
 from stepedit_core.chain.notation import format_edit
 from stepedit_core.chain.result import SCHEMA_VERSION, Carry, ChainResult, RouteChoice, Step
-from stepedit_core.cli.console import (
-    check_folder,
-    console,
-    engine_options,
-    load_named_engine,
-    write_text,
+from stepedit_core.cli.console import console, engine_options, load_named_engine, write_text
+from stepedit_core.cli.plan import (
+    Job,
+    build_chain,
+    check_target,
+    goes_to_stdout,
+    implied_engine,
+    plan_jobs,
 )
-from stepedit_core.cli.plan import Job, build_chain, implied_engine, plan_jobs
+from stepedit_core.cli.resuming import Journal, request_digest
 from stepedit_core.errors import EditError, InvalidChainError, StepeditError
 from stepedit_core.utterance import Utterance
 
@@ -44,6 +48,8 @@ class Run:
         carry: what a step hands to the next.
         seed: same seed, same result.
         keep_steps: write every step's audio too.
+        say: prints a line; to standard error where the audio goes to standard output.
+        journal: what an interrupted call has finished.
         rows: one JSON record per recording, for ``--report``.
         failures: one line per recording that failed.
     """
@@ -54,6 +60,8 @@ class Run:
     carry: Carry
     seed: int
     keep_steps: bool
+    say: Callable[[str], None] = click.echo
+    journal: Journal = field(default_factory=lambda: Journal(None))
     rows: list[dict[str, Any]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
@@ -65,11 +73,30 @@ class Run:
             except InvalidChainError as error:
                 raise InvalidChainError(f"{job.source}: {error}") from error
 
-    def one(self, job: Job, say: Callable[[str], None]) -> None:
+    def _request(self, job: Job, source: Utterance) -> str:
+        """Return the hash of what is asked of a recording."""
+        asked = {
+            "chain": self.chain.to_data(),
+            "engine": None if self.engine is None else self.engine.name,
+            "route": self.route,
+            "carry": self.carry,
+            "seed": self.seed,
+            "keep_steps": self.keep_steps,
+        }
+        return request_digest(asked, job, source)
+
+    def one(self, job: Job) -> None:
         """Edit one recording; a failing step keeps the finished ones and says so."""
+        say = self.say
         source = job.read()
-        if source.channels > 1:
-            say(f"{job.source}: {source.channels} channels mixed down to mono")
+        request = self._request(job, source)
+        done = self.journal.finished(request, job)
+        if done is not None:
+            say(f"{job.source}: {job.target} is finished already")
+            self.rows.append(dict(done))
+            return
+        for note in source.notes:
+            say(f"{job.source}: {note}")
         if job.words_from not in (None, "--text"):
             say(f"{job.source}: words from {job.words_from}")
         finished: list[Step] = []
@@ -91,32 +118,41 @@ class Run:
                 on_step=on_step,
             )
         except EditError as error:
-            self._keep(job, source, error, say)
+            self._keep(job, source, error)
             return
         target = result.utterance.write(job.target)
         how = _how(result.utterance, target)
         say(f"wrote {target} ({result.utterance.seconds:.2f} s, {how})")
-        self.rows.append({"input": str(job.source), "output": str(target), **result.report()})
+        record = {"input": str(job.source), "notes": list(source.notes), "output": str(target)}
+        self.rows.append({**record, **result.report()})
+        self.journal.add(request, job, self.rows[-1])
 
-    def _keep(
-        self, job: Job, source: Utterance, error: EditError, say: Callable[[str], None]
-    ) -> None:
+    def _keep(self, job: Job, source: Utterance, error: EditError) -> None:
         """Write what was finished beside the target's name, and remember the failure."""
         partial = ChainResult(source, error.steps, self.seed, self.engine)
         kept = None
-        if error.steps:
+        if error.steps and not is_outlet(job.target):
             kept = job.step_target(len(error.steps), error.steps[-1].edit.name)
             partial.utterance.write(kept)
         ending = f"kept the audio after step {len(error.steps)} in {kept}" if kept else ""
         self.failures.append(f"{job.source}: {error}; {ending or 'nothing was written'}")
-        record = {"input": str(job.source), "output": None, "error": str(error)}
+        record = {
+            "input": str(job.source),
+            "notes": list(source.notes),
+            "output": None,
+            "error": str(error),
+        }
         self.rows.append({**record, "kept": str(kept) if kept else None, **partial.report()})
 
 
 def _how(utterance: Utterance, target: Path) -> str:
     """Return rate and channels of a written output, and what its format had to clip."""
     over = int(np.sum(np.abs(utterance.samples) > 1.0))
-    whole_numbers = over and not sf.info(str(target)).subtype.startswith(("FLOAT", "DOUBLE"))
+    whole_numbers = (
+        over
+        and not is_outlet(target)
+        and not sf.info(str(target)).subtype.startswith(("FLOAT", "DOUBLE"))
+    )
     clipped = f", {over} samples above full scale were clipped" if whole_numbers else ""
     return f"{utterance.sample_rate} Hz mono{clipped}"
 
@@ -150,12 +186,23 @@ def _finish(run: Run, jobs: Sequence[Job], report: Path | None) -> None:
     if report is not None:
         data = {"schema_version": SCHEMA_VERSION, "chain": run.chain.to_data(), "runs": run.rows}
         write_text(report, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
-        click.echo(f"wrote {report}")
+        run.say(f"wrote {report}")
+    run.journal.close(run.failures)
     for text in run.failures[:-1]:
         click.echo(f"error: {text}", err=True)
     if run.failures:
         more = f" ({len(run.failures)} of {len(jobs)} recordings failed)" if len(jobs) > 1 else ""
         raise EditError(f"{run.failures[-1]}{more}")
+
+
+def _stdout_is_taken(jobs: Sequence[Job], report: Path | None, keep_steps: bool) -> bool:
+    """Say whether audio or the report goes to standard output; refuse both at once."""
+    audio, facts = goes_to_stdout(jobs[0].target), goes_to_stdout(report)
+    if audio and facts:
+        raise click.UsageError("-o and --report cannot both be standard output; name a file")
+    if keep_steps and is_outlet(jobs[0].target):
+        raise click.UsageError(f"--keep-steps writes files beside -o; {jobs[0].target} is no file")
+    return audio or facts
 
 
 _EXAMPLES = """\b
@@ -164,13 +211,18 @@ Examples:
   stepedit edit in.wav -o out.wav --text "Hello there." -e emotion:to=happy -e denoise
   stepedit edit in.wav -o out.wav -e "masked:inner=(speed:factor=1.2),spans=[[0.4,1.2]]"
   stepedit edit a.wav b.wav -o folder/ --chain chain.json --report report.json
+  cat in.m4a | stepedit edit - -o - -e denoise | play -
 """
 
 
 @click.command("edit", epilog=_EXAMPLES)
 @click.argument("inputs", nargs=-1, required=True, metavar="IN...", type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--output", required=True, metavar="OUT", help="A file, or a folder for several inputs."
+    "-o",
+    "--output",
+    required=True,
+    metavar="OUT",
+    help="A file, or a folder for several inputs; '-' is standard output, as IN it is input.",
 )
 @click.option(
     "-e",
@@ -241,14 +293,13 @@ def edit_command(
     """
     chain = build_chain(edits, chain_file, iterations)
     jobs = plan_jobs(inputs, output, text=text, text_file=text_file, language=language)
+    say = partial(click.echo, err=_stdout_is_taken(jobs, report, options["keep_steps"]))
     if report is not None:
-        check_folder(report.parent)
-        if report.is_dir():
-            raise click.UsageError(f"--report {report} is a folder; name a file")
+        check_target(report, "--report")
     for job in jobs:
         job.read()
     route = cast(RouteChoice, options["route"])
-    loaded = load_named_engine(engine or implied_engine(chain, route), device)
+    loaded = load_named_engine(engine or implied_engine(chain, route, say), device)
     run = Run(
         chain,
         loaded,
@@ -256,12 +307,14 @@ def edit_command(
         cast(Carry, options["carry"]),
         options["seed"],
         options["keep_steps"],
+        say,
+        Journal(jobs[0].target.parent if len(jobs) > 1 else None),
     )
     run.validate(jobs)
     with _progress(len(jobs)) as advance:
         for job in jobs:
             try:
-                run.one(job, click.echo)
+                run.one(job)
             except StepeditError as error:
                 run.failures.append(f"{job.source}: {error}")
             advance()

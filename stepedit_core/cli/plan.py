@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import click
 
+from stepedit_core.atomic import is_outlet, target_problem
 from stepedit_core.chain.chain import Chain
 from stepedit_core.chain.notation import parse_edit
 from stepedit_core.chain.result import RouteChoice
@@ -15,9 +18,22 @@ from stepedit_core.cli.console import WRITABLE, check_folder, check_format
 from stepedit_core.config import EMBEDDED
 from stepedit_core.edit import Edit
 from stepedit_core.errors import AudioError, InvalidChainError, StepeditError
+from stepedit_core.sound import is_stream
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Job", "build_chain", "implied_engine", "plan_jobs"]
+__all__ = [
+    "Job",
+    "build_chain",
+    "check_target",
+    "goes_to_stdout",
+    "implied_engine",
+    "plan_jobs",
+]
+
+MAX_TEXT_BYTES = 1 << 22
+"""Most bytes of a chain or a transcript."""
+
+_STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
 @dataclass(frozen=True)
@@ -40,6 +56,14 @@ class Job:
 
     def read(self) -> Utterance:
         """Read the recording; raises AudioError if it cannot be."""
+        return self._once if is_stream(self.source) else self._read()
+
+    @cached_property
+    def _once(self) -> Utterance:
+        """What came through a pipe: it comes once."""
+        return self._read()
+
+    def _read(self) -> Utterance:
         utterance = Utterance.read(self.source, self.transcript, self.language)
         problem = utterance.problem()
         if problem:
@@ -60,7 +84,9 @@ def _kinds(chain: Chain) -> Iterator[Edit]:
             yield item
 
 
-def implied_engine(chain: Chain, route: RouteChoice) -> str | None:
+def implied_engine(
+    chain: Chain, route: RouteChoice, say: Callable[[str], None] = click.echo
+) -> str | None:
     """Return ``embedded`` where no engine is named, but a step can do without one by no route.
 
     Steps that signal processing can carry out never load a model.
@@ -68,6 +94,7 @@ def implied_engine(chain: Chain, route: RouteChoice) -> str | None:
     Args:
         chain: what is to be done.
         route: as asked for.
+        say: prints why.
     """
     from stepedit_core import embedded
 
@@ -76,7 +103,7 @@ def implied_engine(chain: Chain, route: RouteChoice) -> str | None:
         if edit.route_problem("llm") is None and not has_dsp:
             some = "these values have" if "dsp" in edit.routes() else "it has"
             why = "--route llm is asked for" if route == "llm" else f"{some} no dsp route"
-            click.echo(f"{edit.name} needs an engine ({why}): taking --engine {EMBEDDED}")
+            say(f"{edit.name} needs an engine ({why}): taking --engine {EMBEDDED}")
             return EMBEDDED
     return None
 
@@ -104,28 +131,42 @@ def build_chain(edits: Sequence[str], file: Path | None, iterations: int) -> Cha
     return chain * iterations
 
 
+def _text_of(file: Path, what: str) -> str:
+    """Return the text of a file, or of standard input (``-``); ``what`` names it in messages.
+
+    Raises:
+        AudioError: naming the file, if it cannot be read, is no UTF-8 text or is too large.
+    """
+    try:
+        if str(file) == "-":
+            raw = sys.stdin.buffer.read(MAX_TEXT_BYTES + 1)
+        else:
+            with file.open("rb") as opened:
+                raw = opened.read(MAX_TEXT_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise AudioError(f"{file}: cannot be read ({reason})") from error
+    if len(raw) > MAX_TEXT_BYTES:
+        raise AudioError(f"{file}: more than {MAX_TEXT_BYTES >> 20} MB, which is too much text")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise AudioError(f"{file}: {what} is UTF-8 text, this is not; save it as UTF-8") from error
+
+
 def _read_chain(file: Path) -> Chain:
     """Read a chain file; errors name it."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InvalidChainError(f"{file}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise InvalidChainError(f"{file}: not a chain: not UTF-8 text") from error
-    try:
-        return Chain.from_json(text)
+        return Chain.from_json(_text_of(file, "a chain"))
+    except AudioError as error:
+        raise InvalidChainError(str(error)) from error
     except StepeditError as error:
         raise InvalidChainError(f"{file}: {error}") from error
 
 
 def _read_words(file: Path) -> str:
     """Read a transcript file; errors name it."""
-    try:
-        words = " ".join(file.read_text(encoding="utf-8-sig").split())
-    except OSError as error:
-        raise AudioError(f"{file}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise AudioError(f"{file}: a transcript is UTF-8 text, this is not") from error
+    words = " ".join(_text_of(file, "a transcript").split())
     if not words:
         raise AudioError(f"{file}: the transcript is empty")
     return words
@@ -137,6 +178,8 @@ def _words(source: Path, text: str | None, text_file: Path | None) -> tuple[str 
         return text, "--text"
     if text_file is not None:
         return _read_words(text_file), str(text_file)
+    if is_stream(source):
+        return None, None
     sidecar = source.with_suffix(".txt")
     if sidecar.is_file() and sidecar != source:
         return _read_words(sidecar), str(sidecar)
@@ -147,8 +190,33 @@ def _target(source: Path, output: Path, into_folder: bool) -> Path:
     """Return where the result of a recording goes."""
     if not into_folder:
         return output
+    if is_stream(source):
+        return output / "stdin.wav"
     suffix = source.suffix.lower() if source.suffix.lower() in WRITABLE else ".wav"
     return output / f"{source.stem}{suffix}"
+
+
+def goes_to_stdout(path: str | Path | None) -> bool:
+    """Say whether a target is standard output, where messages must not stand."""
+    return str(path) in _STDOUT
+
+
+def check_target(target: Path, what: str) -> None:
+    """Refuse a target that could not be written, before any work is done.
+
+    Args:
+        target: a file, a device, a pipe or ``-``.
+        what: the option that named it, for messages.
+
+    Raises:
+        AudioError: naming the target.
+    """
+    if is_outlet(target) and str(target) == "-":
+        return
+    if problem := target_problem(target):
+        raise AudioError(f"{what} {target}: {problem}")
+    if not is_outlet(target):
+        check_folder(target.parent)
 
 
 def plan_jobs(
@@ -172,6 +240,8 @@ def plan_jobs(
         place.exists()
     except OSError as error:
         raise AudioError(f"-o {output!r} cannot be a file name ({error.strerror})") from error
+    if len(sources) > 1 and is_outlet(place):
+        raise click.UsageError(f"several inputs make a folder of outputs; {output} is none")
     into_folder = len(sources) > 1 or output.endswith(("/", "\\")) or place.is_dir()
     if into_folder and place.suffix.lower() in WRITABLE and not place.is_dir():
         raise click.UsageError(f"several inputs make a folder of outputs; {output} is a file name")
@@ -184,10 +254,17 @@ def plan_jobs(
             raise AudioError(
                 f"{jobs[target].source} and {source} would both be written to {target}"
             )
-        if target.exists() and source.exists() and target.samefile(source):
-            raise AudioError(f"{target} is the input itself; choose another -o")
-        check_format(target)
+        if is_stream(source) and sum(map(is_stream, sources)) > 1:
+            raise click.UsageError(
+                "standard input or a pipe is one recording; name files beside it"
+            )
+        if not is_outlet(target):
+            if target.exists() and source.exists() and target.samefile(source):
+                raise AudioError(f"{target} is the input itself; choose another -o")
+            check_format(target)
+        check_target(target, "-o")
         words, words_from = _words(source, text, text_file)
         jobs[target] = Job(source, target, words, words_from, language)
-    check_folder(place if into_folder else place.parent)
+    if into_folder:
+        check_folder(place)
     return list(jobs.values())

@@ -10,11 +10,15 @@ from typing import Any, NoReturn
 
 import click
 
-from stepedit_core.errors import EditError, StepeditError
+from stepedit_core.cli.interrupting import sigterm_interrupts
+from stepedit_core.errors import EditError, StepeditError, printable
 
 __all__ = ["Failure", "Root", "cli"]
 
-DONE, STEP_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, STEP_FAILED, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+
+_LONGEST = 390
+"""Characters of an error's line."""
 
 # Newer releases of click raise it for `stepedit` alone, whose answer is the help page.
 _NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())
@@ -28,6 +32,8 @@ _COMMANDS = {
     "doctor": ("doctor", "Say what works on this machine, and what to install for the rest."),
     "new": ("new", "Scaffold a plugin: package, tests, README."),
     "check": ("check", "Run the contract kit on a plugin."),
+    "align": ("listening", "Write when each word of a recording is said."),
+    "transcribe": ("listening", "Write the words of a recording."),
     "encode": ("codes", "Write the dual codes of a recording."),
     "decode": ("codes", "Turn dual codes back into audio."),
 }
@@ -100,15 +106,16 @@ class Root(click.Group):
         """Run a command line and exit: 0 done, 2 wrong input, 1 a step failed."""
         options["standalone_mode"] = False
         try:
-            code = super().main(*args, **options)
-        except click.exceptions.Abort:
-            click.echo("interrupted", err=True)
-            sys.exit(INTERRUPTED)
+            with sigterm_interrupts() as terminated:
+                code = super().main(*args, **options)
+        except (click.exceptions.Abort, KeyboardInterrupt):
+            click.echo("terminated" if terminated else "interrupted", err=True)
+            sys.exit(TERMINATED if terminated else INTERRUPTED)
         except click.ClickException as error:
             if isinstance(error, _NO_ARGUMENTS):
                 click.echo(error.format_message())
                 sys.exit(WRONG_INPUT)
-            click.echo(f"error: {_one_line(error)}", err=True)
+            click.echo(f"error: {printable(_one_line(error), _LONGEST)}", err=True)
             sys.exit(error.code if isinstance(error, Failure) else WRONG_INPUT)
         sys.exit(code if isinstance(code, int) else DONE)
 

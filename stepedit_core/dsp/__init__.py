@@ -4,4 +4,17 @@ What a module lists in ``__all__`` is public; the plugin guide (``plugins/README
 each is for. Importing a module loads no heavy library: those are imported inside functions.
 """
 
-__all__ = ["acoustics", "alignment", "frames", "prosody", "splicing", "vad", "words"]
+__all__ = [
+    "acoustics",
+    "alignment",
+    "channels",
+    "cutting",
+    "frames",
+    "letter_to_sound",
+    "offset",
+    "pauses",
+    "prosody",
+    "splicing",
+    "vad",
+    "words",
+]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stepedit_core.dsp import frames as signal
+from stepedit_core.dsp.offset import without_offset
 from stepedit_core.utterance import Utterance
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def measure(utterance: Utterance) -> Acoustics:
     Args:
         utterance: any rate and length; silence and very short input give None throughout.
     """
-    samples = utterance.resample(signal.RATE).samples.astype(np.float64)
+    samples = without_offset(utterance).resample(signal.RATE).samples.astype(np.float64)
     frames = signal.cut(samples, window=0.025)
     if frames is None:
         return Acoustics(utterance.seconds)

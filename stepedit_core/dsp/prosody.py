@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stepedit_core.dsp.offset import around_offset
 from stepedit_core.utterance import Utterance
 
 __all__ = ["ProsodyRecipe", "transform", "transform_with_facts"]
@@ -123,6 +124,13 @@ def transform_with_facts(
     utterance: Utterance, recipe: ProsodyRecipe, rng: np.random.Generator
 ) -> tuple[Utterance, dict[str, Any]]:
     """Do as ``transform`` and return also what was done: backend, median F0, gains; JSON data."""
+    return around_offset(utterance, lambda flat: _transformed(flat, recipe, rng))
+
+
+def _transformed(
+    utterance: Utterance, recipe: ProsodyRecipe, rng: np.random.Generator
+) -> tuple[Utterance, dict[str, Any]]:
+    """Transform an utterance without a constant offset."""
     facts: dict[str, Any] = {"backend": "WORLD (pyworld)", "recipe": recipe.changes()}
     length = round(len(utterance.samples) / recipe.rate)
     if not utterance.samples.any():

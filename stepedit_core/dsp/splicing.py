@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core.codes import DualCodes
+from stepedit_core.dsp.offset import offset_of
 from stepedit_core.engine import FreeGroups, answer_starts
 from stepedit_core.utterance import Span, Utterance
 
@@ -55,7 +56,13 @@ def span_problem(spans: Sequence[Span], seconds: float) -> str | None:
     return None
 
 
-def _cross_faded(original: FloatArray, new: FloatArray, fade: int, rate: int) -> FloatArray:
+def _with_offset(samples: FloatArray, offset: float) -> FloatArray:
+    """Return a patch at the source's constant offset; as it is where it is there already."""
+    lacking = offset - float(samples.mean()) if len(samples) and offset else 0.0
+    return samples + np.float32(lacking) if abs(lacking) > abs(offset) / 2 else samples
+
+
+def _cross_faded(original: FloatArray, new: FloatArray, fade: int) -> FloatArray:
     """Fade from the original into the new samples at both edges (raised cosine)."""
     mixed = new.copy()
     n = min(fade, len(new) // 2, len(original) // 2)
@@ -75,7 +82,8 @@ def splice(
 
     Args:
         source: the utterance; samples outside all spans are copied bit by bit.
-        patches: replacements whose spans do not overlap.
+        patches: replacements whose spans do not overlap; one that lacks the source's constant
+            offset gets it, or its joins would thump.
         fade_seconds: length of each cross-fade in seconds.
 
     Returns:
@@ -83,12 +91,14 @@ def splice(
     """
     rate = source.sample_rate
     fade = round(fade_seconds * rate)
+    offset = offset_of(source.samples, rate)
     pieces: list[FloatArray] = []
     placed: list[Span] = []
     at, written = 0, 0
     for patch in sorted(patches, key=lambda item: item.span):
         start, end = round(patch.span.start * rate), round(patch.span.end * rate)
-        new = _cross_faded(source.samples[start:end], patch.samples, fade, rate)
+        samples = _with_offset(patch.samples, offset)
+        new = _cross_faded(source.samples[start:end], samples, fade)
         pieces += [source.samples[at:start], new]
         written += start - at
         placed.append(Span(written / rate, (written + len(new)) / rate))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from stepedit_core.dsp.offset import without_offset
 from stepedit_core.errors import AudioError, MissingDependencyError
 from stepedit_core.utterance import Span, Utterance
 
@@ -59,7 +60,7 @@ def speech_probabilities(utterance: Utterance) -> FloatArray:
         MissingDependencyError: if onnxruntime or silero-vad is not installed.
     """
     rate = 16_000 if utterance.sample_rate >= 16_000 else 8_000
-    frames = _frames(utterance.resample(rate).samples, rate)
+    frames = _frames(without_offset(utterance).resample(rate).samples, rate)
     if rate == 16_000 and _model_file(_SEQUENCE).is_file():
         return _run_sequence(frames)
     return _run_streaming(frames, rate)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 __all__ = ["Word", "nominal_seconds", "normalised", "read_seconds", "split_words", "without_tags"]
 
-_TAG = re.compile(r"\[[^\[\]]*\]")
+_OPEN, _CLOSE = r"\[［【〔", r"\]］】〕"
+_TAG = re.compile(f"[{_OPEN}][^{_OPEN}{_CLOSE}]*[{_CLOSE}]")
 _MANDARIN, _JAPANESE, _ENGLISH, _OTHER = 5.18, 7.84, 6.19, 6.74
 _SMALL_KANA = frozenset("ぁぃぅぇぉゃゅょゎァィゥェォャュョヮ")
 _VOWELS = re.compile(r"[aeiouyàâäáãåæèéêëìíîïòóôöõøœùúûüýÿаеёиоуыэюя]+", re.IGNORECASE)
@@ -50,7 +51,7 @@ class Word:
 
 
 def without_tags(text: str) -> str:
-    """Return a text without its tags in square brackets, blanks closed up."""
+    """Return a text without its tags in square (full-width, lenticular) brackets."""
     plain = re.sub(r"\s+", " ", _TAG.sub(" ", text)).strip()
     return re.sub(r" (?=[,.;:!?，。；：！？、])", "", plain)
 

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from stepedit_core.codes import GROUP_SECONDS, DualCodes
+from stepedit_core.dsp.offset import offset_of
 from stepedit_core.dsp.splicing import Patch, splice, splice_codes
 from stepedit_core.edit import Edit, Insertion, Outcome
 from stepedit_core.engine import (
@@ -273,9 +275,13 @@ def _level_gain(
         after.append(decoded.slice(Span(begin + moved, end + moved)).samples)
         shift += part.length - (part.stop - part.start)
         at = part.stop
-    powers = [
-        float(np.mean(np.concatenate(x) ** 2)) if any(map(len, x)) else 0.0 for x in (before, after)
-    ]
+    powers = [_power(np.concatenate(x), source.sample_rate) for x in (before, after)]
     if min(powers) <= 1e-10:
         return 1.0
     return float(np.clip(np.sqrt(powers[0] / powers[1]), 10**-0.6, 10**0.6))
+
+
+def _power(samples: npt.NDArray[np.float32], rate: int) -> float:
+    """Return the mean power of samples without their constant offset; 0 of none."""
+    flat = samples - np.float32(offset_of(samples, rate))
+    return float(np.mean(flat**2)) if len(flat) else 0.0

@@ -16,7 +16,7 @@ from stepedit_core.errors import (
 )
 from stepedit_core.llm_route.planning import apply_by_llm
 from stepedit_core.registry.registry import Registry
-from stepedit_core.testing import FakeEngine, silence
+from stepedit_core.testing import FakeEngine, silence, speech_like
 from stepedit_core.utterance import Span, Utterance
 from tests.toy_edits import Burst, Gain, Hiss, Recite, Vanish, Within
 
@@ -59,7 +59,9 @@ def test_a_chain_that_never_ends_is_refused_at_once(speech: Utterance) -> None:
 def test_json_that_is_nested_without_end_is_refused() -> None:
     for opening, closing in (("[", "]"), ('{"edits": [', "]}")):
         text = '{"schema_version": 1, "edits": [' + opening * 9000 + closing * 9000 + "]}"
-        with pytest.raises(InvalidChainError, match=r"not a chain: .*recursion"):
+        with pytest.raises(
+            InvalidChainError, match=r"not a chain: .*(recursion|nested too deeply)"
+        ):
             Chain.from_json(text)
 
 
@@ -83,7 +85,7 @@ def test_json_round_trip_with_nesting() -> None:
     [
         ("hello", "not JSON"),
         ("[1]", "a chain is a JSON object, got list"),
-        ("{}", "schema_version"),
+        ("{}", "a list under 'edits'"),
         ('{"schema_version": 99, "edits": []}', "schema version 99, this stepedit reads up to 1"),
         ('{"schema_version": true, "edits": []}', "schema_version"),
         ('{"schema_version": 1}', "list under 'edits'"),
@@ -371,3 +373,32 @@ def test_an_engine_is_not_asked_to_edit_without_the_words(
         apply_by_llm([Recite(words="a")], [speech.replace(transcript=None)], engine, [0])
     with pytest.raises(EngineError, match=r"2 edits for 1 utterances"):
         apply_by_llm([Hiss(), Hiss()], [speech], engine, [0])
+
+
+def test_what_unrolls_to_nothing_takes_no_time() -> None:
+    empty = Chain.from_json(
+        '{"iterations": 1000000000, "edits": [{"iterations": 1000000000, "edits": []}]}'
+    )
+    assert list(empty.flat()) == []
+    wide = Chain([Gain(db=-1)])
+    for _ in range(60):
+        wide = Chain([wide, wide])
+    with pytest.raises(InvalidChainError, match=f"the chain has {2**60} steps; 10000 is the most"):
+        wide.validate(speech_like(0.5))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"edits": [], "edits": []}', "the key 'edits' is there twice"),
+        ('{"edits": [{"edit": "gain", "db": NaN}]}', "NaN is no number"),
+        ('{"edits": [], "iterations": true}', "a whole number from 1, got True"),
+    ],
+)
+def test_json_that_says_two_things_is_refused(text: str, message: str) -> None:
+    with pytest.raises(InvalidChainError, match=message):
+        Chain.from_json(text)
+
+
+def test_a_chain_without_a_version_is_of_the_present_one() -> None:
+    assert Chain.from_json('{"edits": [{"edit": "gain"}]}') == Chain([Gain()])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from stepedit_core.chain.notation import format_edit, parse_edit, split_params
@@ -97,3 +99,28 @@ def test_any_words_survive(words: str) -> None:
 def test_split_keeps_raw_values(toys: Registry) -> None:
     assert split_params("a=1, b = [1, 2] ,c=x, y") == {"a": "1", "b": "[1, 2]", "c": "x, y"}
     assert split_params("") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gain:db=true", "db: true and false are no values of it"),
+        ('{"edit": "gain", "db": false}', "db: true and false are no values of it"),
+        ("within:inner=(gain:db=1.2),spans=[[true,2]]", "spans: true and false are no values"),
+        ("gain:db=NaN", "NaN is no number"),
+        ("gain:db=nan", "finite number"),
+        ("gain:db=-Infinity", "-Infinity is no number"),
+        ("within:inner=(gain:db=1.2),spans=[[NaN,1]]", "NaN is no number"),
+        ('{"edit": "gain", "db": 1.1, "db": 1.2}', "the key 'db' is there twice"),
+        (
+            'within:inner={"edit": "gain", "db": 1.1, "db": 1.2},spans=[[0,1]]',
+            "the key 'db' is there twice",
+        ),
+        (f"hiss:amount={'x' * 30_000}", "amount has 30000 characters; 20000 are the most"),
+        ("x" * 100_000, "an edit of 100000 characters"),
+    ],
+)
+def test_values_that_would_be_taken_for_others(text: str, message: str) -> None:
+    with pytest.raises(StepeditError, match=re.escape(message)) as caught:
+        parse_edit(text)
+    assert len(str(caught.value)) < 400

@@ -113,7 +113,7 @@ def test_edits(wav: Path, tmp_path: Path, edits: list[str], message: str) -> Non
             '{"schema_version": 1, "iterations": 1000000000, "edits": [{"edit": "gain"}]}',
             "the chain has 1000000000 steps; 10000 is the most",
         ),
-        (b"\xff\xfe\x00", "not UTF-8 text"),
+        (b"\xff\xfe\x00", "a chain is UTF-8 text, this is not"),
     ],
 )
 def test_chain_files(wav: Path, tmp_path: Path, content: str | bytes | None, message: str) -> None:

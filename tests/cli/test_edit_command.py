@@ -181,7 +181,9 @@ def test_one_failure_does_not_stop_a_batch(tmp_path: Path) -> None:
     )
     assert result.exit_code == 1
     assert "(1 of 2 recordings failed)" in result.stderr
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["1.0.wav"]
+    # The journal stays, so that the same call again does the failed one alone.
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == [".stepedit-edit.jsonl", "1.0.wav"]
 
 
 def test_debug_shows_where(wav: Path, tmp_path: Path) -> None:

@@ -18,10 +18,12 @@ from stepedit_core.utterance import Utterance
 
 BUILTIN = (
     "clone",
+    "delete",
     "denoise",
     "emotion",
     "masked",
     "paralinguistic",
+    "remove_fillers",
     "speed",
     "style",
     "trim_silence",
@@ -52,7 +54,7 @@ def _registered() -> Any:
     set_registry(None)
 
 
-def test_the_eight_edits_are_there() -> None:
+def test_built_in_edits_are_there() -> None:
     assert tuple(registry().edits()) == BUILTIN
     assert [info.error for info in registry().plugins() if info.error] == []
 

@@ -10,7 +10,8 @@ import pytest
 from stepedit_paralinguistic.alignment import align
 
 from stepedit_core.dsp import alignment as forced_alignment
-from stepedit_core.dsp.alignment import align_words
+from stepedit_core.dsp.alignment import align_words, guessed_words
+from stepedit_core.dsp.letter_to_sound import guessed_phones, spelled_out
 from stepedit_core.dsp.words import split_words
 from stepedit_core.errors import AlignmentError, MissingDependencyError
 from stepedit_core.recordings import packaged_speech
@@ -57,7 +58,7 @@ def test_a_late_beginning_moves_all_words() -> None:
     ("text", "seconds", "message"),
     [
         ("", 1.0, "no words"),
-        ("a xqzzt", 1.0, "does not know 'xqzzt'"),
+        ("a xqzzt strč prst", 1.0, "does not know 'xqzzt' and 2 more of 4 words"),
         (TEXT, 0.05, "pocketsphinx (failed|could not align)"),
     ],
 )
@@ -77,3 +78,50 @@ def test_without_the_aligner_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     # The plugin goes by pauses instead, and says why.
     made = align(SPEECH, words, TEXT)
     assert made.aligner == "pauses" and "stepedit[align]" in (made.why or "")
+
+
+@pytest.mark.parametrize("name", ["garden", "doubt", "office", "hardware"])
+def test_one_unknown_word_moves_no_other(name: str) -> None:
+    pytest.importorskip("pocketsphinx")
+    speech = packaged_speech(name)
+    text = speech.transcript or ""
+    words = split_words(text)
+    times = np.array(align_words(speech, words))
+    place = max(range(1, len(words) - 1), key=lambda at: len(words[at].text))
+    one = words[place]
+    misspelt = one.text[:-1] + "kr" + one.text[-1]
+    other = split_words(text[: one.start] + misspelt + text[one.end :])
+    assert guessed_words(other) == [misspelt]
+    around = np.array(align_words(speech, other))
+    assert around.shape == times.shape
+    assert np.abs(around - times).max() <= 0.15
+    assert np.median(np.abs(np.delete(around - times, place, axis=0))) <= 0.02
+
+
+def test_digits_and_accents_are_known_words() -> None:
+    pytest.importorskip("pocketsphinx")
+    speech = packaged_speech("surpassed")
+    words = split_words((speech.transcript or "") + " 1 2034 1997 00419 café naïve")
+    assert guessed_words(words) == []
+    assert guessed_words(split_words("9" * 5000)) == ["9" * 5000]
+
+
+@pytest.mark.parametrize(
+    ("word", "phones"),
+    [
+        ("xylophane", "K S IY L AA F AE N"),
+        ("Łódź", "L AA D Z"),
+        ("字", "HH AH HH AH"),
+        ("q" * 200_000, "K"),
+        ("ab" * 100, " ".join(["AE", "B"] * 30)),
+    ],
+)
+def test_letters_suggest_phones(word: str, phones: str) -> None:
+    assert " ".join(guessed_phones(word, 2)) == phones
+
+
+def test_numbers_are_spelled_out() -> None:
+    said = {"7": "seven", "42": "forty two", "1997": "nineteen ninety seven", "007": "zero zero"}
+    for digits, start in said.items():
+        assert " ".join(spelled_out(digits)).startswith(start)
+    assert len(spelled_out("1" * 12)) == 12

@@ -10,9 +10,9 @@ from stepedit_pairs.cli import pairs
 from stepedit_pairs.cli_prefer import pairs_prefer
 from stepedit_pairs.cli_settings import pairs_settings
 from stepedit_pairs.cli_validate import pairs_validate
-from stepedit_pairs.shards import read_rows
 
 from stepedit_core.errors import StepeditError
+from stepedit_core.pair_rows import read_rows
 from stepedit_core.registry.registry import Registry
 from stepedit_core.testing import speech_like
 from tests.pairs.making import make_corpus, registry, run_toy

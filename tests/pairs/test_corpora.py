@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from stepedit_pairs.corpora import READERS, find_reader
+from stepedit_pairs.corpora import READERS, find_reader, reader_told
 from stepedit_pairs.corpora.labels import attribute_of, emotion_label, style_label
 from stepedit_pairs.corpora.tagged import tagged
 
@@ -238,3 +238,42 @@ def test_manifests_at_hand(registry: Registry) -> None:
     assert all(Path(item.path).is_file() for item in items[::100])
     kokoro = read(registry, need_shared("kokoro", "manifest.jsonl"), "manifest")
     assert kokoro[0].transcript and Path(kokoro[0].path).is_file()
+
+
+def test_tables_without_header(registry: Registry, tmp_path: Path) -> None:
+    text = 'LJ001-0001|"Printing," 1 said|"Printing," one said\nLJ001-0002|in being|in being\n'
+    root = make(tmp_path / "LJ", {"metadata.csv": text, "wavs/LJ001-0001.wav": ""})
+    items = read(registry, root, "ljspeech")
+    assert [item.id for item in items] == ["LJ001-0001", "LJ001-0002"]
+    assert items[0].transcript == '"Printing," one said'
+    assert Path(items[0].path) == root / "wavs/LJ001-0001.wav"
+    assert read(registry, root / "metadata.csv", "manifest") == items
+    two = make(tmp_path / "two", {"list.csv": "a.wav|Go; home, \nb.wav|So\n"})
+    items = read(registry, two / "list.csv", "manifest")
+    assert [item.transcript for item in items] == ["Go; home,", "So"]
+    three = make(tmp_path / "three", {"list.csv": "a.wav|7|Go home\n"})
+    with pytest.raises(StepeditError, match=r"list\.csv, line 1"):
+        read(registry, three / "list.csv", "manifest")
+
+
+def test_words_and_parts_that_would_be_lost(registry: Registry, tmp_path: Path) -> None:
+    lines = {
+        "list.jsonl": '{"path": "a.wav", "text": ["Go", "home"]}\n',
+        "part.jsonl": '{"audio_filepath": "a.wav", "text": "Go", "offset": 3.5, "duration": 1}\n',
+        "twice.jsonl": '{"path": "a.wav", "text": "Go", "text": "home"}\n',
+    }
+    root = make(tmp_path, dict(lines))
+    for name, what in (("list", "holds a list"), ("part", "offset 3.5"), ("twice", "there twice")):
+        with pytest.raises(StepeditError, match=rf"{name}\.jsonl, line 1: .*{what}"):
+            read(registry, root / f"{name}.jsonl", "manifest")
+    foreign = make(tmp_path / "f", {"a.wav": "", "a.txt": "Grüße".encode("cp1252")})
+    with pytest.raises(StepeditError, match=r"a\.txt, line 1: not UTF-8"):
+        read(registry, foreign, "folder")
+
+
+def test_readers_are_told_of_dialects(registry: Registry, tmp_path: Path) -> None:
+    root = make(tmp_path, {"a.csv": "path:text\na.wav:Grüße\n".encode("cp1252"), "b/c.wav": ""})
+    reader = reader_told(find_reader(registry, root / "a.csv"), "cp1252", ":")
+    assert [item.transcript for item in reader.items(root / "a.csv")] == ["Grüße"]
+    with pytest.raises(StepeditError, match="'folder' reads no tables; leave --encoding out"):
+        reader_told(find_reader(registry, root / "b"), "cp1252")

@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner
 from stepedit_denoise.pairs import DenoisePairs
 from stepedit_pairs.cli import pairs
-from stepedit_pairs.shards import read_rows
 from stepedit_pairs.work import read_rejects
 from stepedit_speed.pairs import SpeedPairs
 from stepedit_trim_silence.pairs import TrimSilencePairs
 
 from stepedit_core import BuildContext, CorpusItem, EditPair, PairBuilder, StepeditError
+from stepedit_core.pair_rows import read_rows
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.registry.registry import Registry
 from tests.pairs.making import content, make_corpus, registry, run_toy

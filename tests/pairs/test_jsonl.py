@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from stepedit_pairs.jsonl import export_jsonl, import_jsonl, parse_codes
 from stepedit_pairs.public_names import edit_data, public_names
-from stepedit_pairs.shards import read_rows
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.errors import StepeditError
+from stepedit_core.pair_rows import read_rows
 from stepedit_core.registry.registry import Registry, set_registry
 from tests.pairs.making import make_corpus, registry, run_toy
 

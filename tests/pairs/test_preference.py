@@ -8,9 +8,9 @@ import pytest
 from stepedit_pairs.judging import judge_named
 from stepedit_pairs.preference import PreferSettings, choose, generate, open_run
 from stepedit_pairs.scoring_sheet import SHEET, judged, read_sheet, write_sheet
-from stepedit_pairs.shards import read_rows, row_audio
 
 from stepedit_core.errors import StepeditError
+from stepedit_core.pair_rows import read_rows, row_utterance
 from stepedit_core.registry.registry import Registry
 from stepedit_core.testing import FakeEngine
 from stepedit_core.utterance import Utterance
@@ -60,7 +60,7 @@ def test_people_fill_in_a_sheet_and_large_gaps_are_kept(registry: Registry, tmp_
     facts = json.loads(row["details"])["preference"]
     assert (facts["best"]["candidate"], facts["worst"]["candidate"]) == (3, 1)
     best = Utterance.read(out / next(r["candidate_wav"] for r in rows if r["candidate"] == "3"))
-    target, rejected = row_audio(row, "target"), row_audio(row, "rejected")
+    target, rejected = row_utterance(row, "target"), row_utterance(row, "rejected")
     assert target is not None and rejected is not None and target.samples.any()
     assert (target.samples == best.samples).all()
     assert row["target_seconds"] == pytest.approx(best.seconds)

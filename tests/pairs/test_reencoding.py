@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner
 from stepedit_pairs.cli_encode import pairs_encode
 from stepedit_pairs.reencoding import encode_run
-from stepedit_pairs.shards import CODED_BY, read_rows, row_audio, shard_paths
 from stepedit_pairs.tokenizing import TokenizerEngine, tokenizer_fingerprint
 
 from stepedit_core import DualCodes, Utterance
 from stepedit_core.errors import AudioError, EngineError, StepeditError
+from stepedit_core.pair_rows import CODED_BY, read_rows, row_utterance, shard_paths
 from stepedit_core.registry.registry import Registry
 from stepedit_core.testing import FakeEngine
 from tests.models.audio_cases import write_semantic_graph
@@ -71,7 +71,7 @@ def test_codes_are_added_and_nothing_else_changes(run: Path) -> None:
 def test_codes_are_those_that_a_run_with_the_engine_has(run: Path) -> None:
     row = next(read_rows(run))
     encode_run(run, FakeEngine(), "one")
-    source = row_audio(row, "source")
+    source = row_utterance(row, "source")
     assert source is not None
     alone = FakeEngine().encode([source])[0].token_string()
     assert codes_of(run)[row["id"]][0] == alone
@@ -154,7 +154,7 @@ def test_the_command_encodes_with_a_tokenizer_folder(run: Path, tokenizer: Path)
     assert all(source for source, _ in codes_of(run).values())
     # Where the codes begin is what the tokenizer's own preprocessing says.
     row = next(read_rows(run))
-    source = row_audio(row, "source")
+    source = row_utterance(row, "source")
     assert source is not None
     expected = TokenizerEngine(tokenizer, "cpu").encode([source])[0].start
     assert row["source_start"] == pytest.approx(expected) and row["target_start"] is not None

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from stepedit_pairs.shards import read_rows, row_audio, shard_paths
 from stepedit_pairs.work import block_report, read_rejects
 
 from stepedit_core.errors import StepeditError
+from stepedit_core.pair_rows import read_rows, row_utterance, shard_paths
 from stepedit_core.registry.registry import Registry
 from tests.pairs.making import TOY, content, make_corpus, registry, run_toy
 
@@ -27,7 +27,7 @@ def test_rows_hold_audio_text_parameters_margin_and_origin(
     assert totals.jobs == 5 and totals.kept == len(rows)
     assert totals.kept + totals.rejected == 10
     row = rows[0]
-    source, target = row_audio(row, "source"), row_audio(row, "target")
+    source, target = row_utterance(row, "source"), row_utterance(row, "target")
     assert source is not None and target is not None and source.sample_rate == 8000
     assert abs(target.samples).max() < abs(source.samples).max()
     assert row["source_text"] == row["target_text"] == "words 0"

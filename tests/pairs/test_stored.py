@@ -104,3 +104,54 @@ def test_a_dataset_saved_by_datasets(registry: Registry, tmp_path: Path) -> None
     ]
     expected, _ = sf.read(io.BytesIO(_sound(3)["bytes"]), dtype="float32")  # type: ignore[arg-type]
     np.testing.assert_array_equal(items[4].read().samples, expected)
+
+
+@pytest.mark.parametrize("place", ["take #1/train.parquet", "plain/train #2.parquet"])
+def test_number_signs_in_names(registry: Registry, tmp_path: Path, place: str) -> None:
+    path = tmp_path / place
+    path.parent.mkdir()
+    _parquet(tmp_path, 2).rename(path)
+    items = find_reader(registry, path).items(path)
+    settings = RunSettings(edit="quieter", corpus=str(path), layout="hugging_face")
+    write_plan(tmp_path / "run", QuieterPairs(), items, settings)
+    jobs = read_block(tmp_path / "run", 0)
+    assert [job.items[0].read().transcript for job in jobs] == ["words 0", "words 1"]
+
+
+@pytest.mark.parametrize("kind", [pa.float32(), pa.float64(), pa.int16()])
+@pytest.mark.parametrize("channels", [0, 1, 2])
+def test_decoded_numbers(
+    registry: Registry, tmp_path: Path, kind: pa.DataType, channels: int
+) -> None:
+    speech = speech_like(0.3, 8000, seed=1).samples
+    numbers = np.round(speech * 32768).astype(np.int16) if kind == pa.int16() else speech
+    values = [list(numbers)] * channels if channels else list(numbers)
+    sound = pa.struct(
+        [
+            ("array", pa.list_(pa.list_(kind) if channels else kind)),
+            ("path", pa.string()),
+            ("sampling_rate", pa.int64()),
+        ]
+    )
+    rows = [{"audio": {"array": values, "path": None, "sampling_rate": 8000}, "text": "a"}]
+    schema = pa.schema([("audio", sound), ("text", pa.string())])
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    (item,) = find_reader(registry, path).items(path)
+    got = item.read()
+    np.testing.assert_allclose(got.samples, speech, atol=2e-5)
+    assert got.sample_rate == 8000 and got.transcript == "a"
+
+
+def test_damaged_sets(registry: Registry, tmp_path: Path) -> None:
+    path = _parquet(tmp_path, 3)
+    content = path.read_bytes()
+    for damaged in (content[:-30], b"", b"PAR1", content[:200] + bytes(50) + content[250:]):
+        path.write_bytes(damaged)
+        with pytest.raises(StepeditError, match=r"train-00000.*\.parquet") as caught:
+            [item.read() for item in find_reader(registry, path).items(path)]
+        assert "\n" not in str(caught.value)
+    words = pa.table({"audio": [_sound(0)], "text": [["a", "b"]]})
+    pq.write_table(words, path)
+    with pytest.raises(StepeditError, match="column 'text' holds list"):
+        list(find_reader(registry, path).items(path))

@@ -43,6 +43,7 @@ class SumTask(Task):
 
 def settings(**changes: object) -> LoopSettings:
     fields: dict[str, object] = {
+        "out": ".",
         "steps": 30,
         "budget": 12.0,
         "learning_rate": 1e-2,

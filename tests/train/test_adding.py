@@ -10,12 +10,12 @@ import click
 import pytest
 from click.testing import CliRunner
 from stepedit_train import plugin
-from stepedit_train.sft.adding import adding_settings, base_folder
-from stepedit_train.sft.base import BaseSettings, make_base
-from stepedit_train.sft.packing import load_examples, save_examples
-from stepedit_train.sft.replay import REPLAY, ReplaySettings, chosen_rows, make_replay
-from stepedit_train.sft.rows import Example
-from stepedit_train.sft.stage import SftSettings
+from stepedit_train.adding import adding_settings, base_folder
+from stepedit_train.lm.base import BaseSettings, make_base
+from stepedit_train.lm.replay import REPLAY, ReplaySettings, chosen_rows, make_replay
+from stepedit_train.lm.rows import Example
+from stepedit_train.lm.sft import SftSettings
+from stepedit_train.lm.store import load_examples, save_examples
 
 from stepedit_core import embedded
 from stepedit_core.errors import StepeditError, UnknownEditError
@@ -94,10 +94,11 @@ def test_the_command_adds_an_edit(tmp_path: Path, model: Path) -> None:
     asked = ["train", "sft", "--edits", "hiss", "--base", str(model), "--pairs"]
     asked += [str(tmp_path / "pairs"), "--out", str(tmp_path / "out"), "--set", "steps=2"]
     asked += ["--set", "device=cpu", "--set", "tensorboard=false", "--set", "dev_share=0.0"]
+    asked += ["--measure", "0"]
     result = CliRunner().invoke(group, asked)
     assert result.exit_code == 0, result.output
     assert "9 examples to train on" in result.output
     assert load_step1(tmp_path / "out" / "model").config.source_alignment is not None
     assert (tmp_path / "out" / "model" / REPLAY).is_file()
-    for wrong in (["train", "sft"], [*asked[:1], "semantic", *asked[2:]], asked[:-8][:6]):
+    for wrong in (["train", "sft"], [*asked[:1], "semantic", *asked[2:]], asked[:-10][:6]):
         assert CliRunner().invoke(group, wrong).exit_code == 2

@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 from stepedit_train.assembly.card import _data, _training
 from stepedit_train.assembly.facts import run_facts
 from stepedit_train.assembly.settings import AssembleSettings, KnownPairs, Run
-from stepedit_train.assembly.shrink import halve_tensors, save_graph
 from stepedit_train.assembly.stage import assemble, make_card
-from stepedit_train.sft.spelling import DICTIONARY
+from stepedit_train.export import halve_tensors, save_graph
+from stepedit_train.lm.vocabulary import DICTIONARY
 
 from stepedit_core import Engine
 from stepedit_core.errors import StepeditError

@@ -10,13 +10,13 @@ from click.testing import CliRunner
 from stepedit_train import plugin
 from stepedit_train.assembly.settings import AssembleSettings
 from stepedit_train.data.stage import DataSettings
-from stepedit_train.flow.stage import FlowSettings
-from stepedit_train.linguistic.codebook import CodebookSettings
-from stepedit_train.linguistic.stage import LinguisticSettings
-from stepedit_train.semantic.export import SemanticExportSettings
-from stepedit_train.semantic.stage import SemanticSettings
+from stepedit_train.decoder.flow.stage import FlowSettings
+from stepedit_train.lm.sft import SftSettings
 from stepedit_train.settings import Settings, load_settings, resolve_path
-from stepedit_train.sft.stage import SftSettings
+from stepedit_train.tokenizers.linguistic.codebook import CodebookSettings
+from stepedit_train.tokenizers.linguistic.stage import LinguisticSettings
+from stepedit_train.tokenizers.semantic.export import SemanticExportSettings
+from stepedit_train.tokenizers.semantic.stage import SemanticSettings
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.registry.registry import Registry

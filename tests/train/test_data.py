@@ -11,11 +11,11 @@ import pytest
 from stepedit_pairs import plugin as pairs_plugin
 from stepedit_train.data import phones
 from stepedit_train.data.cache import Cache
-from stepedit_train.data.held import HeldSettings, write_manifest
 from stepedit_train.data.phones import recognise_phones, spread_phones
 from stepedit_train.data.prosody import measure_prosody
 from stepedit_train.data.select import select_items, split_of
 from stepedit_train.data.stage import DataSettings, make_cache
+from stepedit_train.data.validation_manifest import ValidationManifestSettings, write_manifest
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.tokenizer.audio_tokenizer import AudioTokenizer
@@ -100,7 +100,7 @@ def test_validation_speakers_are_what_the_benchmark_takes_as_held_out(
     corpus = make_corpus(tmp_path / "c", ["CC0", "CC0", "CC BY-NC 4.0", "CC0", "MIT", "CC BY 4.0"])
     (corpus.parent / "5.wav").write_bytes(b"no audio")
     fields = settings(tmp_path, corpus, dev_share=0.99).model_dump()
-    held = HeldSettings.model_validate({**fields, "manifests": tmp_path / "held"})
+    held = ValidationManifestSettings.model_validate({**fields, "manifests": tmp_path / "held"})
     said = list(write_manifest(held))
     assert len(said) == 2 and "5.wav" in said[0]
     text = (tmp_path / "held/manifest.jsonl").read_text()
@@ -195,7 +195,7 @@ def test_codes_are_those_of_the_tokenizer_and_of_no_other(
 def test_voices_are_layers_too(
     registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stepedit_train.mel import voices
+    from stepedit_train.data import voices
 
     monkeypatch.setattr(voices, "embed_voices", lambda heard: np.ones((len(heard), 256)))
     corpus = make_corpus(tmp_path / "c", ["CC0"] * 3)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from stepedit_train.sft.base import BaseSettings, make_base
-from stepedit_train.sft.deepening import layer_origins
+from stepedit_train.lm.base import BaseSettings, layer_origins, make_base
 
 from stepedit_core.models.lm.step1 import load_step1
 

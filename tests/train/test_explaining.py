@@ -7,9 +7,9 @@ import tomllib
 import pytest
 from click.testing import CliRunner
 from stepedit_train.cli import train
-from stepedit_train.explaining import explain
-from stepedit_train.flow.settings import FlowSettings
-from stepedit_train.sft.stage import SftSettings
+from stepedit_train.decoder.flow.stage import FlowSettings
+from stepedit_train.lm.sft import SftSettings
+from stepedit_train.settings import explain
 from stepedit_train.stages import STAGES, settings_of
 
 from stepedit_core.errors import StepeditError

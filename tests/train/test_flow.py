@@ -14,15 +14,14 @@ import torch
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
 from stepedit_train.checkpoints import latest_checkpoint, read_checkpoint
-from stepedit_train.flow.batches import draw_batch
-from stepedit_train.flow.export import FlowExportSettings, export_flow
-from stepedit_train.flow.objective import flow_errors, on_path
-from stepedit_train.flow.sizes import FlowSizes
-from stepedit_train.flow.stage import FlowSettings, FlowTask, train_flow
-from stepedit_train.flow.start import take_weights
+from stepedit_train.decoder.examples import Parts
+from stepedit_train.decoder.export import FlowExportSettings, export_flow
+from stepedit_train.decoder.flow.objective import draw_batch, flow_errors, on_path
+from stepedit_train.decoder.flow.sizes import FlowSizes
+from stepedit_train.decoder.flow.stage import FlowSettings, FlowTask, train_flow
+from stepedit_train.decoder.pretrained import take_weights
+from stepedit_train.decoder.store import MelStore
 from stepedit_train.journal import read_journal
-from stepedit_train.mel.batches import Parts
-from stepedit_train.mel.store import MelStore
 from stepedit_train.precision import arithmetic
 from stepedit_train.settings import check_settings
 from torch import Tensor, nn

@@ -9,16 +9,21 @@ import pytest
 import torch
 from stepedit_train.data.cache import Cache
 from stepedit_train.journal import read_journal
-from stepedit_train.linguistic.augment import AugmentSettings, WarpedFrontend, augment
-from stepedit_train.linguistic.codebook import (
+from stepedit_train.tokenizers.linguistic.augment import AugmentSettings, WarpedFrontend, augment
+from stepedit_train.tokenizers.linguistic.codebook import (
     CodebookSettings,
     codebook_figures,
     likeliest_labels,
     make_codebook,
 )
-from stepedit_train.linguistic.model import ctc_loss, phone_loss
-from stepedit_train.linguistic.stage import LinguisticSettings, train_linguistic
-from stepedit_train.linguistic.supervision import PhonemeSet, edit_distance, frame_labels
+from stepedit_train.tokenizers.linguistic.model import (
+    PhonemeSet,
+    ctc_loss,
+    edit_distance,
+    frame_labels,
+    phone_loss,
+)
+from stepedit_train.tokenizers.linguistic.stage import LinguisticSettings, train_linguistic
 
 from stepedit_core.errors import CheckpointError, StepeditError
 from stepedit_core.models.tokenizer.linguistic import Cmvn, FrontendConfig, LinguisticTokenizer

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from stepedit_train.lm.base import BaseSettings, make_base
+from stepedit_train.lm.callbacks import generation_figures
+from stepedit_train.lm.replay import ReplaySettings
+from stepedit_train.lm.rows import Example
+from stepedit_train.lm.sft import SftSettings, train_sft
+from stepedit_train.lm.store import save_examples
+from stepedit_train.lm.vocabulary import TURN_HEADS, constant_pieces, example_edits, prompt_phrases
 from stepedit_train.settings import load_settings
-from stepedit_train.sft.base import BaseSettings, make_base
-from stepedit_train.sft.packing import save_examples
-from stepedit_train.sft.phrases import TURN_HEADS, constant_pieces, example_edits, prompt_phrases
-from stepedit_train.sft.replay import ReplaySettings
-from stepedit_train.sft.rows import Example
-from stepedit_train.sft.stage import SftSettings, train_sft
-from stepedit_train.sft.watching import free_run_figures
 
 from stepedit_core.edit import Edit
 from stepedit_core.engine import GenerateRequest
@@ -149,7 +149,7 @@ def test_copying_is_learned_within_some_steps(tmp_path: Path) -> None:
     )  # fmt: skip
     list(train_sft(settings))
     model = load_step1(tmp_path / "run" / "model", dtype=torch.float32)
-    figures = free_run_figures(model, examples[:8], TokenLayout.of(tokenizer))
+    figures = generation_figures(model, examples[:8], TokenLayout.of(tokenizer))
     assert figures["denoise_linguistic"] > 0.8 and figures["denoise_semantic"] > 0.8
     assert figures["denoise_length"] < 0.1
     assert json.loads((tmp_path / "run" / "model" / "config.json").read_text())["source_alignment"]

@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
-from stepedit_train.bar import step_bar
 from stepedit_train.checkpoints import latest_checkpoint, read_checkpoint
-from stepedit_train.journal import Journal, read_journal
+from stepedit_train.journal import Journal, read_journal, step_bar
 from stepedit_train.loop import learning_rate
 from stepedit_train.precision import is_half
 

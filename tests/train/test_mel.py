@@ -9,22 +9,21 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 from safetensors.numpy import save_file as save_arrays
+from stepedit_train.corruption import disturb_rows
+from stepedit_train.decoder.data import grid_mel
+from stepedit_train.decoder.examples import examples_of
+from stepedit_train.decoder.export import MelExportSettings, export_mel
+from stepedit_train.decoder.mel.critic import MelCritic
+from stepedit_train.decoder.mel.self_generated import with_self_generated
+from stepedit_train.decoder.mel.stage import MelSettings, MelTask, train_mel
+from stepedit_train.decoder.store import MelStore, Spoken, store_path, write_store
 from stepedit_train.journal import read_journal
-from stepedit_train.mel.critic import MelCritic
-from stepedit_train.mel.data import grid_mel
-from stepedit_train.mel.echo import with_echoes
-from stepedit_train.mel.examples import examples_of
-from stepedit_train.mel.export import MelExportSettings, export_mel
-from stepedit_train.mel.noise import disturb_rows
-from stepedit_train.mel.stage import MelSettings, MelTask, train_mel
-from stepedit_train.mel.store import MelStore, Spoken, store_path, write_store
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.checkpoint.hyperyaml import build, read_hyperyaml
 from stepedit_core.models.decoder.checkpoint import BUILDERS
-from stepedit_core.models.decoder.flow import ReferencedMelDecoder
-from stepedit_core.models.decoder.reference.model import MelBatch
+from stepedit_core.models.decoder.reference.model import MelBatch, ReferencedMelDecoder
 
 SIZES = {"width": 24, "token_blocks": 1, "reference_blocks": 1, "mel_blocks": 2, "heads": 2}
 LEVELS = (8, 8, 8, 8)
@@ -216,8 +215,8 @@ def test_an_echo_is_what_the_decoder_makes_of_a_reference(tmp_path: Path) -> Non
     task = MelTask(settings(tmp_path), MelStore(tmp_path / "store"))
     batch = task.batch([0, 1, 2], 5)
     rng = np.random.default_rng(0)
-    assert with_echoes(task.model, batch, 0.0, rng) is batch
-    echoed = with_echoes(task.model, batch, 1.0, rng)
+    assert with_self_generated(task.model, batch, 0.0, rng) is batch
+    echoed = with_self_generated(task.model, batch, 1.0, rng)
     assert torch.equal(echoed.mel, batch.mel) and torch.equal(echoed.rows, batch.rows)
     assert not echoed.prompt_mel.requires_grad
     for place, length in enumerate(batch.prompt_lengths.tolist()):

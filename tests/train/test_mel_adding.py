@@ -10,21 +10,20 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from stepedit_train.adding import add_to_decoder
 from stepedit_train.cli import train
-from stepedit_train.exporting import configuration, entry_of
-from stepedit_train.mel.adding import add_to_decoder
-from stepedit_train.mel.batches import MelTrainBatch
-from stepedit_train.mel.export import CLASS
-from stepedit_train.mel.keeping import with_kept
-from stepedit_train.mel.settings import MelSizes
-from stepedit_train.mel.stage import MelTask, train_mel
-from stepedit_train.mel.start import entry_in, read_decoder_of, take_decoder
-from stepedit_train.mel.store import MelStore
+from stepedit_train.decoder.examples import MelTrainBatch
+from stepedit_train.decoder.export import MEL_CLASS
+from stepedit_train.decoder.mel.self_generated import with_distilled
+from stepedit_train.decoder.mel.settings import MelSizes
+from stepedit_train.decoder.mel.stage import MelTask, train_mel
+from stepedit_train.decoder.pretrained import entry_in, read_decoder_of, take_decoder
+from stepedit_train.decoder.store import MelStore
+from stepedit_train.export import configuration, entry_of
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.checkpoint.hyperyaml import Component, read_hyperyaml
-from stepedit_core.models.decoder.flow import ReferencedMelDecoder
-from stepedit_core.models.decoder.reference.model import MelBatch
+from stepedit_core.models.decoder.reference.model import MelBatch, ReferencedMelDecoder
 from stepedit_core.models.engine import Engine
 from stepedit_core.registry.registry import Registry
 from tests.toy_edits import Hiss
@@ -48,7 +47,7 @@ def write_decoder(folder: Path, decoder: ReferencedMelDecoder, **entry: object) 
     """Write a decoder folder without vocoder, as far as the mel stage reads it."""
     folder.mkdir()
     sizes = {**SMALL, "labels": list(decoder.labels.names), **entry}  # type: ignore[union-attr]
-    text = configuration({"flow": entry_of(CLASS, sizes)})
+    text = configuration({"flow": entry_of(MEL_CLASS, sizes)})
     (folder / "cosyvoice.yaml").write_text(text)
     torch.save(decoder.state_dict(), folder / "flow.pt")
     return folder
@@ -91,7 +90,7 @@ def test_a_decoder_with_more_labels_says_the_same_of_the_old_ones() -> None:
 def test_kept_items_have_the_output_of_before_as_target_and_the_others_their_own() -> None:
     old, batch = decoder_with(TAUGHT), batch_of()
     chosen = torch.arange(12) % 3 > 0
-    made = with_kept(old, batch, chosen, np.random.default_rng(0))
+    made = with_distilled(old, batch, chosen, np.random.default_rng(0))
     assert torch.equal(made.mel[~chosen], batch.mel[~chosen])
     assert torch.equal(made.prompt_mel[~chosen], batch.prompt_mel[~chosen])
     assert (made.labels[~chosen] == 3).all() and batch.labels.eq(3).all()
@@ -104,7 +103,7 @@ def test_kept_items_have_the_output_of_before_as_target_and_the_others_their_own
     assert made.places[chosen][alone].isnan().equal(labels[alone] > 0)
     noisier = made.prompt_mel[chosen] - batch.prompt_mel[chosen]
     assert (noisier >= -1e-5).all() and 0 < (noisier.amax((1, 2)) > 0).float().mean() < 1
-    again = with_kept(old, batch, chosen, np.random.default_rng(0))
+    again = with_distilled(old, batch, chosen, np.random.default_rng(0))
     assert torch.equal(again.mel, made.mel)
 
 
@@ -124,7 +123,8 @@ def test_what_was_taught_before_is_kept_while_pairs_are_learned(tmp_path: Path) 
     sizes = {**SMALL, "labels": [*TAUGHT, "flat"]}
     drifts = []
     for keep in (True, False):
-        changes = {"weights": folder, "keep": keep, "sizes": sizes, "out": tmp_path / f"run-{keep}"}
+        changes = {"weights": folder, "sizes": sizes, "out": tmp_path / f"run-{keep}"}
+        changes["distil_from"] = folder if keep else None
         chosen = settings(tmp_path, **changes)
         list(train_mel(chosen))
         task = MelTask(chosen, MelStore(tmp_path / "store"))
@@ -141,10 +141,8 @@ def test_beginnings_that_contradict_each_other_are_refused(tmp_path: Path) -> No
             settings(tmp_path, **given)
     folder = write_decoder(tmp_path / "before", decoder_with(TAUGHT))
     sizes = {**SMALL, "labels": ["flat", *TAUGHT]}
-    with pytest.raises(StepeditError, match="labels of weights first"):
-        MelTask(
-            settings(tmp_path, weights=folder, keep=True, sizes=sizes), MelStore(tmp_path / "store")
-        )
+    with pytest.raises(StepeditError, match="distil_from needs its own labels first"):
+        MelTask(settings(tmp_path, distil_from=folder, sizes=sizes), MelStore(tmp_path / "store"))
     (folder / "cosyvoice.yaml").write_text("flow: !new:stepvocoder.cosyvoice2.flow.flow.X {}\n")
     with pytest.raises(StepeditError, match="another kind"):
         entry_in(folder)

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from stepedit_train.data.cache import Cache, CachedItem, block_path, write_block
 from stepedit_train.data.codes import FILE, CodeMaker, read_codes
-from stepedit_train.mel import data, sources
-from stepedit_train.mel.data import MelDataSettings, grid_mel, make_mel_data
-from stepedit_train.mel.melodies import melody_recipe
-from stepedit_train.mel.sources import Sound
-from stepedit_train.mel.store import SPEAKERS, MelStore
+from stepedit_train.decoder import data, sources
+from stepedit_train.decoder.data import MelDataSettings, grid_mel, make_mel_data
+from stepedit_train.decoder.sources import Sound, melody_recipe
+from stepedit_train.decoder.store import SPEAKERS, MelStore
 
+from stepedit_core import pair_rows
 from stepedit_core.models.decoder.flow import token_rows
 from stepedit_core.models.speaker.campplus import load_speaker
 from stepedit_core.models.tokenizer.audio_tokenizer import AudioTokenizer
@@ -100,7 +100,7 @@ class Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.encoded = self.cached = self.decoded = 0
-        encode, audio, read = AudioTokenizer.encode, Cache.audio, sources.sf.read
+        encode, audio, read = AudioTokenizer.encode, Cache.audio, pair_rows.sf.read
 
         def encodes(tokenizer: AudioTokenizer, heard: list[Sound]) -> object:
             self.encoded += len(heard)
@@ -116,7 +116,7 @@ class Counted:
 
         monkeypatch.setattr(AudioTokenizer, "encode", encodes)
         monkeypatch.setattr(Cache, "audio", hears)
-        monkeypatch.setattr(sources.sf, "read", reads)
+        monkeypatch.setattr(pair_rows.sf, "read", reads)
 
 
 def test_the_store_holds_rows_and_mels_of_the_recordings(chosen: MelDataSettings) -> None:
@@ -207,9 +207,9 @@ def test_finished_blocks_are_not_read_again(
     assert (count.encoded, count.cached, count.decoded) == (6, 6, 6 + 6 + 6)
 
 
-def test_melodies_are_pairs_that_nothing_is_told_of(chosen: MelDataSettings) -> None:
-    with_melodies = chosen.model_copy(update={"melodies": 1.0, "pairs": ()})
-    first = made_anew(with_melodies)
+def test_pitch_augmentation_makes_pairs_without_conditions(chosen: MelDataSettings) -> None:
+    augmented = chosen.model_copy(update={"pitch_augmentation": 1.0, "pairs": ()})
+    first = made_anew(augmented)
     store = MelStore(chosen.out)
     sung = [n for n, item in enumerate(store.items) if item.family == "melody"]
     assert [store.items[n].role for n in sung] == ["source", "target"] * 4
@@ -218,15 +218,17 @@ def test_melodies_are_pairs_that_nothing_is_told_of(chosen: MelDataSettings) -> 
         same = plain[store.items[source].id]
         assert np.array_equal(store.mel(source), store.mel(same))
         assert store.items[target].id == store.items[source].id
-        assert store.told(target) is None
+        assert store.target_map(target) is None
         assert not np.array_equal(store.mel(target), store.mel(source)[: len(store.mel(target))])
-    assert made_anew(with_melodies) == first
-    fewer = chosen.model_copy(update={"melodies": 0.5, "pairs": (), "out": chosen.out / "half"})
+    assert made_anew(augmented) == first
+    fewer = chosen.model_copy(
+        update={"pitch_augmentation": 0.5, "pairs": (), "out": chosen.out / "half"}
+    )
     list(make_mel_data(fewer))
     assert 0 < sum(item.family == "melody" for item in MelStore(fewer.out).items) < 8
 
 
-def test_the_same_words_are_said_to_another_melody() -> None:
+def test_f0_contours_are_flat_or_lively() -> None:
     rng = np.random.default_rng(1)
     recipes = [melody_recipe(rng) for _ in range(200)]
     flat = [recipe for recipe in recipes if recipe.f0_range < 0.3]
@@ -235,7 +237,7 @@ def test_the_same_words_are_said_to_another_melody() -> None:
     assert max(recipe.f0_range for recipe in recipes) > 1.5
 
 
-@pytest.mark.parametrize("given", [{}, {"pairs": ("pairs",), "melodies": 0.5}])
+@pytest.mark.parametrize("given", [{}, {"pairs": ("pairs",), "pitch_augmentation": 0.5}])
 def test_what_needs_a_cache_is_refused_without_one(given: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="without a cache"):
+    with pytest.raises(ValueError, match="needs a cache"):
         MelDataSettings.model_validate({"tokenizer": "t", "out": "o", **given})

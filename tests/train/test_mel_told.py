@@ -10,11 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from stepedit_train.mel.batches import after_gap, gap_of
-from stepedit_train.mel.examples import Example, ExampleMaker, examples_of
-from stepedit_train.mel.noise import keep_source, mislead_rows
-from stepedit_train.mel.origins import read_origins, write_origins
-from stepedit_train.mel.store import MelStore
+from stepedit_train.corruption import mix_source_rows, scramble_rows
+from stepedit_train.decoder.examples import Example, ExampleMaker, after_gap, examples_of, gap_of
+from stepedit_train.decoder.store import MelStore, read_target_maps, write_target_maps
 
 from tests.train.test_mel import make_store, settings
 
@@ -46,10 +44,10 @@ def test_places_of_pairs_follow_from_starts_and_durations(tmp_path: Path) -> Non
         },
     )
     write_pairs(tmp_path / "strange", {"edit_json": {"edit": "nobody_brings_it"}})
-    assert write_origins(tmp_path, tmp_path / "strange") == 1
-    assert read_origins(tmp_path)["strange", "e0"].places(9) is None
-    assert write_origins(tmp_path, tmp_path / "speed") == 4
-    told = read_origins(tmp_path)
+    assert write_target_maps(tmp_path, tmp_path / "strange") == 1
+    assert read_target_maps(tmp_path)["strange", "e0"].places(9) is None
+    assert write_target_maps(tmp_path, tmp_path / "speed") == 4
+    told = read_target_maps(tmp_path)
     faster, denoised, sad, laugh = (told["speed", f"e{n}"] for n in range(4))
     places = faster.places(30)
     assert places is not None and faster.label == "speed"
@@ -69,7 +67,7 @@ def maker(folder: Path, pace: float = 1.35, **changes: object) -> ExampleMaker:
     make_store(folder / "store")
     rows = [{"edit_json": SPEED, "source_seconds": 2.0 * pace}] * 8
     write_pairs(folder / "speed", *rows)
-    write_origins(folder / "store", folder / "speed")
+    write_target_maps(folder / "store", folder / "speed")
     return ExampleMaker(settings(folder, untold=0.0, **changes), MelStore(folder / "store"))
 
 
@@ -114,7 +112,7 @@ def test_a_model_that_copies_leaves_stretches_of_the_source() -> None:
     places[-300:] = np.nan
     shares = []
     for _ in range(40):
-        rows = keep_source(target, source, places, rng)
+        rows = mix_source_rows(target, source, places, rng)
         copied = rows.any(axis=1)
         assert (rows[copied] == source[np.flatnonzero(copied) + 3]).all()
         assert not copied[-300:].any()
@@ -127,13 +125,13 @@ def test_a_model_that_misunderstands_says_other_parts() -> None:
     rows = np.arange(1800).reshape(900, 2)
     shares = []
     for _ in range(40):
-        changed = mislead_rows(rows, rng)
+        changed = scramble_rows(rows, rng)
         wrong = (changed != rows).any(axis=1)
         shifts = (changed[wrong] - rows[wrong])[:, 0] % 1800
         assert len(set(shifts.tolist())) == 1 and shifts[0] % 6 == 0
         shares.append(wrong.mean())
     assert min(shares) < 0.2 and max(shares) > 0.8
-    assert (mislead_rows(rows[:21], rng) == rows[:21]).all()
+    assert (scramble_rows(rows[:21], rng) == rows[:21]).all()
 
 
 def test_noise_stays_where_nobody_asked_to_take_it_away(tmp_path: Path) -> None:

@@ -15,17 +15,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from stepedit_train.data.cache import CachedItem, block_path, write_block
-from stepedit_train.language_model import KEPT_FILES
-from stepedit_train.pretrain import stage
-from stepedit_train.pretrain.documents import document_files, read_documents
-from stepedit_train.pretrain.mixture import PretrainSource, read_sources
-from stepedit_train.pretrain.rows import HELD, RowMaker
-from stepedit_train.pretrain.stage import PretrainSettings, train_pretrain
-from stepedit_train.pretrain.store import expected_paces, stored_rows
-from stepedit_train.pretrain.trainer import figures_of, split_labels
+from stepedit_train.lm import pretrain as stage
+from stepedit_train.lm.documents import HELD, RowMaker, document_files, read_documents
+from stepedit_train.lm.mixture import PretrainSource, collate, read_sources
+from stepedit_train.lm.pretrain import PretrainSettings, train_pretrain
+from stepedit_train.lm.sft import SftSettings, train_sft
+from stepedit_train.lm.store import expected_paces, stored_rows
+from stepedit_train.lm.trainer import figures_of, split_labels
+from stepedit_train.lm.training import KEPT_FILES
 from stepedit_train.settings import load_settings
-from stepedit_train.sft.mixture import collate
-from stepedit_train.sft.stage import SftSettings, train_sft
 from stepedit_train.stages import run_stage
 
 from stepedit_core.codes import DualCodes
@@ -267,7 +265,7 @@ def test_tokenised_rows_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     folder, kept = make_documents(tmp_path / "texts"), tmp_path / "rows"
     first = stored_rows(folder, "text", BYTES, 100, kept)
     with monkeypatch.context() as patch:
-        patch.setattr("stepedit_train.pretrain.store.RowMaker", None)
+        patch.setattr("stepedit_train.lm.store.RowMaker", None)
         again = stored_rows(folder, "text", BYTES, 100, kept)
     assert [again.example(n) for n in range(5)] == [first.example(n) for n in range(5)]
     assert again.skipped == first.skipped and again.ids.dtype == np.uint16

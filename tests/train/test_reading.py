@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from stepedit_train.reading.said import Said, read_said
-from stepedit_train.reading.stage import ReaderSettings, ReaderSizes, ReaderTask, train_reader
+from stepedit_train.reader.stage import ReaderSettings, ReaderSizes, ReaderTask, train_reader
+from stepedit_train.reader.utterances import Said, read_said
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.errors import StepeditError

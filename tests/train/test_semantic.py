@@ -9,12 +9,19 @@ import numpy as np
 import pytest
 import torch
 from stepedit_train.journal import read_journal
-from stepedit_train.semantic.figures import Tally
-from stepedit_train.semantic.model import Predicted, SemanticEncoder, SemanticSizes
-from stepedit_train.semantic.quantiser import FiniteScalarQuantiser
-from stepedit_train.semantic.sound import griffin_lim
-from stepedit_train.semantic.stage import SemanticSettings, train_semantic
-from stepedit_train.semantic.targets import targets_of
+from stepedit_train.tokenizers.semantic.model import (
+    FiniteScalarQuantiser,
+    Predicted,
+    SemanticEncoder,
+    SemanticSizes,
+)
+from stepedit_train.tokenizers.semantic.stage import (
+    SemanticSettings,
+    Tally,
+    griffin_lim,
+    train_semantic,
+)
+from stepedit_train.tokenizers.semantic.targets import targets_of
 
 from stepedit_core.models.tokenizer.features import whisper_log_mel
 from stepedit_core.models.tokenizer.semantic import OnnxSemanticTokenizer
@@ -57,7 +64,7 @@ def test_the_encoder_learns(tmp_path: Path) -> None:
 
 def test_the_graph_gives_the_codes_of_torch(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
-    from stepedit_train.semantic.export import SemanticExportSettings, export_semantic
+    from stepedit_train.tokenizers.semantic.export import SemanticExportSettings, export_semantic
 
     make_cache(tmp_path / "cache")
     list(train_semantic(settings(tmp_path, steps=2)))

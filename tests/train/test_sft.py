@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from stepedit_train.language_model import complete_checkpoint
-from stepedit_train.sft import stage
-from stepedit_train.sft.mixture import PackedBatches, Source, collate, read_mixture
-from stepedit_train.sft.rows import IGNORED, Example, read_examples
-from stepedit_train.sft.stage import SftSettings, train_sft
+from stepedit_train.lm import sft as stage
+from stepedit_train.lm.mixture import PackedBatches, Source, collate, read_mixture
+from stepedit_train.lm.rows import IGNORED, Example, read_examples
+from stepedit_train.lm.sft import SftSettings, train_sft
+from stepedit_train.lm.training import complete_checkpoint
 
 from stepedit_core.engine import GenerateRequest
 from stepedit_core.errors import StepeditError

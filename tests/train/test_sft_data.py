@@ -13,14 +13,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from stepedit_train.lm import callbacks
+from stepedit_train.lm.callbacks import SaveByClock, generation_figures, spread
+from stepedit_train.lm.mixture import PackedBatches, Source, collate, read_mixture
+from stepedit_train.lm.noise import NoiseSettings, with_noise
+from stepedit_train.lm.rows import (
+    IGNORED,
+    Example,
+    fit_to_source_timing,
+    put_in_part,
+    read_examples,
+)
+from stepedit_train.lm.store import load_examples, read_cached, save_examples
 from stepedit_train.seeds import rng_of
-from stepedit_train.sft import watching
-from stepedit_train.sft.mixture import PackedBatches, Source, collate, read_mixture
-from stepedit_train.sft.noise import NoiseSettings, with_noise
-from stepedit_train.sft.packing import load_examples, read_cached, save_examples
-from stepedit_train.sft.rows import IGNORED, Example, put_in_part, read_examples
-from stepedit_train.sft.timing import on_the_sources_clock
-from stepedit_train.sft.watching import SaveByClock, free_run_figures, spread
 
 from stepedit_core.engine import FreeGroups
 from stepedit_core.errors import StepeditError
@@ -86,7 +91,7 @@ def test_some_rows_lose_the_words_of_their_prompt_and_nothing_else() -> None:
     tokens = (BASE + codes(1, 3).interleave()).tolist()
     ids = [1, 4, 70, 3, 4, 71, 72, *tokens, 73, 3, 4, 74, *tokens, 3]
     row = dataclasses.replace(example(), ids=ids, prompt=len(ids) - len(tokens) - 1)
-    noise = NoiseSettings(wordless=0.3)
+    noise = NoiseSettings(text_dropout=0.3)
     made = [with_noise(row, noise, ByteTokenizer(), rng_of(n)) for n in range(200)]
     wordless = [1, 4, 70, 3, 4, 0, 0, *tokens, 0, 3, 4, 74, *tokens, 3]
     shown = [one.shown for one in made]
@@ -123,7 +128,7 @@ def test_cached_rows_are_those_of_the_shards(
     fresh = read_examples(folder, ByteTokenizer(), "r1", max_tokens=4000)
     assert read_cached(folder, ByteTokenizer(), "r1", **asked) == fresh
     with monkeypatch.context() as patch:
-        patch.setattr("stepedit_train.sft.packing.read_examples", None)
+        patch.setattr("stepedit_train.lm.store.read_examples", None)
         assert read_cached(folder, ByteTokenizer(), "r1", **asked) == fresh
     none, why = read_cached(folder, ByteTokenizer(), "r1", max_tokens=50, cache=asked["cache"])
     assert not none and why["longer than 50 tokens"] == 2
@@ -174,8 +179,8 @@ def test_free_runs_compare_answers_with_targets(monkeypatch: pytest.MonkeyPatch)
         assert asked["alignments"] == [row.alignment for row in rows]
         return [Generated(ids, "stop") for ids in answers]
 
-    monkeypatch.setattr(watching, "generate", answer)
-    figures = free_run_figures(None, rows, TokenLayout(BASE))
+    monkeypatch.setattr(callbacks, "generate", answer)
+    figures = generation_figures(None, rows, TokenLayout(BASE))
     assert figures["a_linguistic"] == 1 and figures["a_semantic"] == 0.5
     assert figures["a_length"] == figures["a_early"] == 0
     assert figures["b_length"] == 0.5 and figures["b_early"] == 1
@@ -191,7 +196,7 @@ def test_looks_are_spread_over_edits_and_short_rows() -> None:
 
 def test_the_clock_asks_for_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(watching, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=lambda: now))
     watcher = SaveByClock(2)
 
     def asks() -> bool:
@@ -213,7 +218,7 @@ def clocked(pace: float = 1.0, **changes: float | None) -> tuple[list[int], Alig
         "source_start": -0.05, "target_start": 0.3, "source_seconds": 1.2, "target_seconds": 1.2,
     }  # fmt: skip
     place = Alignment(5, 55, 60, "audio", ((0.0, pace),))
-    return on_the_sources_clock(row | changes, answer, place)
+    return fit_to_source_timing(row | changes, answer, place)
 
 
 def test_cut_silence_is_put_back_and_the_rest_is_moved() -> None:

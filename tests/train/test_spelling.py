@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from stepedit_train.assembly.collect import TEXT_FILES
-from stepedit_train.language_model import KEPT_FILES
-from stepedit_train.sft import spelling
-from stepedit_train.sft.base import BaseSettings, make_base
-from stepedit_train.sft.packing import read_cached
-from stepedit_train.sft.spelling import DICTIONARY, POCKETSPHINX, read_dictionary
-from stepedit_train.sft.stage import SftSettings, train_sft
+from stepedit_train.lm import vocabulary as spelling
+from stepedit_train.lm.base import BaseSettings, make_base
+from stepedit_train.lm.sft import SftSettings, train_sft
+from stepedit_train.lm.store import read_cached
+from stepedit_train.lm.training import KEPT_FILES
+from stepedit_train.lm.vocabulary import DICTIONARY, POCKETSPHINX, read_dictionary
 
 from stepedit_core.errors import MissingDependencyError, StepeditError
 from stepedit_core.models.lm.step1 import load_step1

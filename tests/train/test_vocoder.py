@@ -7,14 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from stepedit_train.corruption import blurred, noise_for
 from stepedit_train.data.cache import Array, Cache, CachedItem, block_path, write_block
+from stepedit_train.decoder.export import VocoderExportSettings, export_vocoder
+from stepedit_train.decoder.vocoder.crops import cut, steady_frames
+from stepedit_train.decoder.vocoder.distance import (
+    FLOOR,
+    background_loss,
+    energy_distance,
+    spectra_of,
+)
+from stepedit_train.decoder.vocoder.settings import VocoderSettings, VocoderSizes
+from stepedit_train.decoder.vocoder.stage import VocoderTask, train_vocoder
 from stepedit_train.journal import read_journal
-from stepedit_train.vocoder.augment import background_loss, blurred, noise_for
-from stepedit_train.vocoder.crops import cut, steady_frames
-from stepedit_train.vocoder.distance import FLOOR, energy_distance, spectra_of
-from stepedit_train.vocoder.export import VocoderExportSettings, export_vocoder
-from stepedit_train.vocoder.sizes import VocoderSettings, VocoderSizes
-from stepedit_train.vocoder.stage import VocoderTask, train_vocoder
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.decoder.checkpoint import read_decoder

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from stepedit_core.atomic import write_atomically
+from stepedit_core.errors import printable
 from stepedit_core.registry.registry import get_registry
 from stepedit_pairs.settings import RunSettings
 from stepedit_pairs.shards import SCHEMA
@@ -23,6 +25,7 @@ _HUB_LICENCES = {
     "cc0-1.0": "cc0-1.0", "cc by-nc-sa 4.0": "cc-by-nc-sa-4.0", "apache-2.0": "apache-2.0",
     "odbl-1.0": "odbl", "mit": "mit",
 }  # fmt: skip
+_ESCAPED = {"<": "&lt;", ">": "&gt;"}
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
 _COLUMN_HELP = {
     "id": "job key and number of the pair in it",
@@ -81,23 +84,24 @@ def _text(settings: RunSettings, summary: RunSummary) -> str:
     source, target = summary.hours()
     builder = ", ".join(sorted(summary.counts["builder"])) or f"version {settings.builder_version}"
     plugin = ", ".join(sorted(summary.counts["plugin"])) or "unknown"
+    edit = re.sub(r"[^\w:.-]", "", settings.edit)  # it stands in code, where nothing is escaped
     lines = [
-        f"# Large-margin pairs for `{settings.edit}`",
+        f"# Large-margin pairs for `{edit}`",
         "",
-        f"Made by `stepedit pairs {settings.edit}` (stepedit {settings.stepedit}); each row is a "
+        f"Made by `stepedit pairs {edit}` (stepedit {_plain(settings.stepedit)}); each row is a "
         "source, a target and the edit that leads from one to the other.",
         "",
         f"- **Pairs**: {summary.pairs} ({source:.2f} h of source, {target:.2f} h of target audio; "
         f"{summary.with_codes} with codes)",
         f"- **Rejected**: {sum(summary.rejects.values())}"
-        + "".join(f"; {reason}: {count}" for reason, count in summary.rejects.items()),
+        + "".join(f"; {_plain(reason)}: {count}" for reason, count in summary.rejects.items()),
         f"- **Speakers**: {len(set(summary.counts['speaker']) - {'unknown'})}",
         f"- **Corpora**: {_counted(summary, 'corpus')}",
         f"- **Licences of the recordings**: {_counted(summary, 'licence')}",
-        f"- **Builder**: {builder} ({plugin})",
+        f"- **Builder**: {_plain(builder)} ({_plain(plugin)})",
         f"- **Margin**: {_margin(settings)}; pairs below {settings.min_margin:g} are rejected",
-        f"- **Seed**: {settings.seed}; options: {dict(settings.options) or 'none'}",
-        f"- **Corpus reader**: {settings.layout}",
+        f"- **Seed**: {settings.seed}; options: {_plain(str(dict(settings.options) or 'none'))}",
+        f"- **Corpus reader**: {_plain(settings.layout)}",
         "",
         "## Columns",
         "",
@@ -118,7 +122,13 @@ def _kind(item: Any) -> str:
 
 def _counted(summary: RunSummary, column: str) -> str:
     found = summary.counts[column].most_common(20)
-    return ", ".join(f"{name} ({count})" for name, count in found) or "none"
+    return ", ".join(f"{_plain(name)} ({count})" for name, count in found) or "none"
+
+
+def _plain(text: str) -> str:
+    """Return what a corpus says as text of Markdown: no HTML, link or picture, one line."""
+    line = printable(text, 300)
+    return re.sub(r"([\\`*\[\]<>!|#])", lambda mark: _ESCAPED.get(mark[1], f"\\{mark[1]}"), line)
 
 
 def _margin(settings: RunSettings) -> str:
@@ -127,4 +137,4 @@ def _margin(settings: RunSettings) -> str:
         return "measured by the builder"
     scorer = margin_scorer(get_registry(), settings.margin)
     validation = scorer.validation if scorer is not None else ""
-    return f"scorer `{settings.margin}` ({validation})"
+    return f"scorer `{settings.margin}` ({_plain(validation)})"

@@ -31,6 +31,16 @@ def _named(given: tuple[str, ...], option: str) -> dict[str, str]:
     return parsed
 
 
+def _mark(delimiter: str | None) -> str | None:
+    """Return what parts fields; a tab may be given by its name or its escape."""
+    from stepedit_core.errors import StepeditError
+
+    mark = {"tab": "\t", "\\t": "\t"}.get(delimiter or "", delimiter)
+    if mark is not None and (len(mark) != 1 or mark in '"\r\n'):
+        raise StepeditError(f"--delimiter takes one character or tab, got {delimiter!r}")
+    return mark
+
+
 @click.command(short_help="Build large-margin pairs from a corpus, resumable.")
 @click.argument("edit")
 @click.option(
@@ -41,6 +51,8 @@ def _named(given: tuple[str, ...], option: str) -> dict[str, str]:
     help="Manifest (csv, tsv, jsonl), folder or dataset; several are read one after another.",
 )
 @click.option("--layout", help="Corpus reader; found from the folder's look if not given.")
+@click.option("--encoding", help="Encoding of a manifest, such as cp1252; found if not given.")
+@click.option("--delimiter", help="What parts a manifest's fields; found if not given.")
 @click.option(
     "--out",
     required=True,
@@ -66,7 +78,7 @@ def _named(given: tuple[str, ...], option: str) -> dict[str, str]:
 @click.option("--sample", type=click.IntRange(1), help="Only so many jobs, drawn evenly.")
 @click.option("--per-job", type=click.IntRange(1), help="Only so many pairs of each job, drawn.")
 @click.option(
-    "--block-size", default=32, show_default=True, type=click.IntRange(1), help="Jobs in a shard."
+    "--block-size", type=click.IntRange(1), help="Jobs in a shard: 32, less with few jobs."
 )
 @click.option("--engine", help="Engine for codes and for cloning; none by default.")
 @click.option(
@@ -79,6 +91,8 @@ def pairs(
     edit: str,
     corpora: tuple[str, ...],
     layout: str | None,
+    encoding: str | None,
+    delimiter: str | None,
     out: Path,
     workers: int,
     ray_address: str | None,
@@ -94,7 +108,7 @@ def pairs(
     limit: int | None,
     sample: int | None,
     per_job: int | None,
-    block_size: int,
+    block_size: int | None,
     engine: str | None,
     tokenizer: Path | None,
     device: str,
@@ -112,17 +126,22 @@ def pairs(
     """  # noqa: D301 -- click reads the backspace as "keep these lines"
     from stepedit_core import __version__
     from stepedit_core.registry.registry import get_registry
-    from stepedit_pairs.corpora import find_reader
+    from stepedit_pairs.corpora import find_reader, reader_told
     from stepedit_pairs.plan import wanted
     from stepedit_pairs.settings import RunSettings
 
     registry = get_registry()
     chosen = registry.pair_builder(registry.edit_class(edit), builder)
-    readers = [find_reader(registry, corpus, layout) for corpus in corpora]
+    readers = [
+        reader_told(find_reader(registry, corpus, layout), encoding, _mark(delimiter))
+        for corpus in corpora
+    ]
     settings = RunSettings(
         edit=edit,
         corpus=" + ".join(str(Path(corpus).resolve()) for corpus in corpora),
         layout=" + ".join(dict.fromkeys(reader.name for reader in readers)),
+        encoding=encoding,
+        delimiter=_mark(delimiter),
         seed=seed,
         options=_named(given, "--set"),
         builder=builder,
@@ -208,15 +227,22 @@ def _run(
 
 def _summary(out: Path, totals: RunTotals) -> None:
     """Write card and report, and say what there is and why pairs were rejected."""
+    from stepedit_core.cli.root import STEP_FAILED, Failure
+    from stepedit_core.errors import printable
     from stepedit_pairs.report import reject_counts, write_card, write_rejects, write_report
 
     write_card(out)
     table = write_rejects(out)
     page = write_report(out)
     hours = totals.audio_seconds / 3600
-    click.echo(f"{totals.kept} pairs ({hours:.2f} h of source audio) in {out / 'shards'}")
-    for reason, count in islice(reject_counts(out).items(), 20):
-        click.echo(f"  rejected {count}: {reason}")
+    shards = out / "shards"
+    click.echo(printable(f"{totals.kept} pairs ({hours:.2f} h of source audio) in {shards}"))
+    counts = reject_counts(out)
+    for reason, count in islice(counts.items(), 20):
+        click.echo(printable(f"rejected {count}: {reason}", 200))
     if totals.rejected:
-        click.echo(f"rejects: {table}")
-    click.echo(f"report: {page}")
+        click.echo(printable(f"rejects: {table}"))
+    click.echo(printable(f"report: {page}"))
+    if not totals.kept:
+        why = next(iter(counts), "no builder made one")
+        raise Failure(f"{out}: no pair was kept ({why[:120]}); {table} lists all", STEP_FAILED)

@@ -29,25 +29,38 @@ def pairs_encode(runs: tuple[Path, ...], tokenizer: Path, out: Path | None, devi
     """Give every row of RUNS, folders of `stepedit pairs`, the codes of an audio tokenizer.
 
     Shards that hold this tokenizer's codes already are left alone, so calling it again goes on
-    where it stopped, and another tokenizer's codes are replaced.
+    where it stopped, and another tokenizer's codes are replaced. A row that cannot be encoded
+    is listed in encode-failures.jsonl; the others are encoded, and the command ends with 1.
     """
     from time import monotonic
 
-    from stepedit_core.errors import StepeditError
-    from stepedit_pairs.reencoding import encode_run
+    from stepedit_core.cli.root import STEP_FAILED, Failure
+    from stepedit_core.errors import StepeditError, printable
+    from stepedit_pairs.reencoding import FAILURES, encode_run
     from stepedit_pairs.report import write_card
     from stepedit_pairs.tokenizing import TokenizerEngine, tokenizer_fingerprint
 
     if out is not None and len(runs) > 1:
         raise StepeditError("--out takes one run at a time")
     fingerprint = tokenizer_fingerprint(tokenizer)
+    failed: dict[Path, str] = {}
     encoder = TokenizerEngine(tokenizer, device)
     for folder in runs:
         begun = monotonic()
         done = encode_run(folder, encoder, fingerprint, out=out)
-        write_card(out or folder)
+        if not any(name.endswith(".parquet") for name in done.failed):
+            write_card(out or folder)
         rate = done.seconds / max(monotonic() - begun, 1e-9)
-        click.echo(
+        said = (
             f"{folder}: {done.fresh} of {done.shards} shards encoded, {done.rows} rows, "
-            f"{len(done.failed or {})} failed, {rate:.0f} x real time (tokenizer {fingerprint})"
+            f"{len(done.failed)} failed, {rate:.0f} x real time (tokenizer {fingerprint})"
+        )
+        click.echo(printable(said))
+        if done.failed:
+            name, why = next(iter(done.failed.items()))
+            list_of = (out or folder) / FAILURES
+            failed[folder] = f"{len(done.failed)} without codes ({list_of}), first {name}: {why}"
+    if failed:
+        raise Failure(
+            "; ".join(f"{folder}: {text}" for folder, text in failed.items()), STEP_FAILED
         )

@@ -18,9 +18,10 @@ def pairs_export(folder: Path, file: Path, ids: bool) -> None:
 
     Audio goes into a folder beside FILE.
     """
+    from stepedit_core.errors import printable
     from stepedit_pairs.jsonl import export_jsonl
 
-    click.echo(f"{export_jsonl(folder, file, as_ids=ids)} rows in {file}")
+    click.echo(printable(f"{export_jsonl(folder, file, as_ids=ids)} rows in {file}"))
 
 
 @click.command("pairs-import", short_help="Read pairs from the public training JSONL.")
@@ -28,9 +29,11 @@ def pairs_export(folder: Path, file: Path, ids: bool) -> None:
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def pairs_import(file: Path, folder: Path) -> None:
     """Read JSON lines of Step-Audio-EditX's training data into FOLDER, with card and report."""
+    from stepedit_core.errors import printable
     from stepedit_pairs.jsonl import import_jsonl
     from stepedit_pairs.report import write_card, write_report
 
     count = import_jsonl(file, folder)
     write_card(folder)
-    click.echo(f"{count} pairs in {folder / 'shards'}\nreport: {write_report(folder)}")
+    click.echo(printable(f"{count} pairs in {folder / 'shards'}"))
+    click.echo(printable(f"report: {write_report(folder)}"))

@@ -39,6 +39,7 @@ def pairs_prefer(
     Without a judge, scores.csv and WAVs are written into --out; fill in 1 to 5 points and call
     the same command again. A killed run goes on where it stopped.
     """
+    from stepedit_core.locking import sole_writer
     from stepedit_pairs.preference import GAPS, PreferSettings, open_run
 
     settings = PreferSettings(
@@ -50,9 +51,11 @@ def pairs_prefer(
         seed=seed,
         limit=limit,
     )
-    open_run(out, settings)
-    _generate(out, settings, device)
-    _score(out, settings)
+    out.mkdir(parents=True, exist_ok=True)
+    with sole_writer(out):
+        open_run(out, settings)
+        _generate(out, settings, device)
+        _score(out, settings)
 
 
 def _generate(out: Path, settings: PreferSettings, device: str) -> None:
@@ -60,9 +63,9 @@ def _generate(out: Path, settings: PreferSettings, device: str) -> None:
     from rich.progress import Progress
 
     from stepedit_core.config import EngineConfig
+    from stepedit_core.pair_rows import shard_paths
     from stepedit_core.registry.registry import load_engine
     from stepedit_pairs.preference import generate
-    from stepedit_pairs.shards import shard_paths
 
     engine = load_engine(EngineConfig(name_or_path=settings.engine, device=device))
     with Progress() as progress:
@@ -73,6 +76,8 @@ def _generate(out: Path, settings: PreferSettings, device: str) -> None:
 
 def _score(out: Path, settings: PreferSettings) -> None:
     """Get the scores, write the pairs that they decide, and say what there is."""
+    from stepedit_core.cli.root import STEP_FAILED, Failure
+    from stepedit_core.errors import printable
     from stepedit_core.registry.registry import get_registry
     from stepedit_pairs.judging import judge_named
     from stepedit_pairs.preference import choose
@@ -90,4 +95,7 @@ def _score(out: Path, settings: PreferSettings) -> None:
     write_card(out)
     write_rejects(out)
     click.echo(f"{chosen.kept} preference pairs kept, {chosen.rejected} rows rejected")
-    click.echo(f"report: {write_report(out)}")
+    click.echo(printable(f"report: {write_report(out)}"))
+    if not chosen.kept and not chosen.waiting:
+        why = f"{chosen.rejected} rows are rejected; {out / 'rejects.csv'} says why"
+        raise Failure(f"{out}: no preference pair was kept ({why})", STEP_FAILED)

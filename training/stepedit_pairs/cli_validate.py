@@ -36,7 +36,7 @@ def pairs_validate(
     """
     from dataclasses import asdict
 
-    from stepedit_core.errors import StepeditError
+    from stepedit_core.errors import StepeditError, printable
     from stepedit_core.registry.registry import get_registry
     from stepedit_pairs.corpora import find_reader
     from stepedit_pairs.validate import validate
@@ -56,6 +56,6 @@ def pairs_validate(
     for row in rows:
         neutral = "-" if row.neutral_auc is None else f"{row.neutral_auc:.2f}"
         click.echo(
-            f"{row.label:10} {row.same:6} {row.other:7} {row.auc:5.2f} {neutral:>12} "
+            f"{printable(row.label):10} {row.same:6} {row.other:7} {row.auc:5.2f} {neutral:>12} "
             f"{row.mean:5.1f} {row.kept:5.0%} {row.kept_other:12.0%}"
         )

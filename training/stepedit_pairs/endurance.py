@@ -18,10 +18,10 @@ from pathlib import Path
 
 import click
 
+from stepedit_core.pair_rows import read_rows
 from stepedit_core.pairs import CorpusItem
 from stepedit_core.registry.registry import get_registry
 from stepedit_pairs.corpora import find_reader
-from stepedit_pairs.shards import read_rows
 from stepedit_pairs.work import read_rejects
 
 __all__ = ["spoil"]

@@ -7,23 +7,30 @@ lost on the way back; the public code ignores what it does not know.
 
 from __future__ import annotations
 
-import io
 import json
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import soundfile as sf
+import pyarrow as pa
 
 from stepedit_core import __version__
-from stepedit_core.atomic import write_atomically
+from stepedit_core.atomic import replace_file
 from stepedit_core.chain.notation import edit_from_data
 from stepedit_core.codes import GROUP_SECONDS, DualCodes
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import AudioError, StepeditError
+from stepedit_core.locking import sole_writer
+from stepedit_core.pair_rows import read_rows
+from stepedit_core.pairs import MAX_MARGIN, MIN_MARGIN
+from stepedit_core.stored_json import json_lines, parse_json
+from stepedit_core.utterance import Utterance
 from stepedit_pairs.public_names import edit_data, public_names
 from stepedit_pairs.settings import RunSettings
-from stepedit_pairs.shards import SCHEMA, read_rows, write_shard
+from stepedit_pairs.shards import SCHEMA, flac_bytes, write_shard
 
 __all__ = ["LAYOUT", "export_jsonl", "import_jsonl", "parse_codes"]
 
@@ -33,6 +40,7 @@ ROLES = ("source", "target", "rejected")
 FIRST_AUDIO_ID = 65_536
 """Vocabulary id of ``<audio_0>`` in the public tokenizer."""
 _BLOCK = 64
+_WRONG_ROW = (StepeditError, ValueError, TypeError, KeyError, OSError, pa.ArrowException)
 _MARK = re.compile(r"<audio_(\d+)>")
 _OWN = (
     "id", "margin", "details", "speaker", "language", "corpus", "split", "licence", "items",
@@ -65,6 +73,8 @@ def _ids(codes: DualCodes | None) -> list[int] | None:
 def export_jsonl(folder: Path, file: Path, *, as_ids: bool = False) -> int:
     """Write the rows of a run as JSON lines, and their audio into a folder beside the file.
 
+    Both appear when they are complete; what an earlier export left there is replaced.
+
     Args:
         folder: the run.
         file: what to write; the audio goes to ``<name>_audio``.
@@ -74,31 +84,67 @@ def export_jsonl(folder: Path, file: Path, *, as_ids: bool = False) -> int:
         How many rows were written.
 
     Raises:
-        StepeditError: if the folder holds no run.
+        StepeditError: if the folder holds no run or no row, a shard is damaged, or another
+            process writes the same file.
     """
     RunSettings.load(folder)
-    sounds = file.resolve().parent / f"{file.stem}_audio"
-    partial, count = file.with_name(f".{file.name}.partial"), 0
-    file.resolve().parent.mkdir(parents=True, exist_ok=True)
-    with partial.open("w", encoding="utf-8") as lines:
-        for count, row in enumerate(read_rows(folder), start=1):
-            public = _public(row, count, sounds, as_ids)
-            lines.write(json.dumps(public, ensure_ascii=False) + "\n")
-    partial.replace(file)
+    file = file.resolve()
+    sounds = file.parent / f"{file.stem}_audio"
+    with sole_writer(file), _beside(sounds) as fresh:
+        count = 0
+
+        def write(partial: Path) -> None:
+            nonlocal count
+            with partial.open("w", encoding="utf-8") as lines:
+                for count, row in enumerate(read_rows(folder), start=1):
+                    public = _public(row, count, fresh, sounds, as_ids)
+                    lines.write(json.dumps(public, ensure_ascii=False) + "\n")
+            if count == 0:
+                raise StepeditError(f"{folder}: holds no pair to export")
+            _exchange(fresh, sounds)
+
+        replace_file(file, write)
     return count
 
 
-def _public(row: Mapping[str, Any], number: int, sounds: Path, as_ids: bool) -> dict[str, Any]:
-    """Return a row under the public names, writing its audio."""
+@contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """Make a folder with a name of its own beside another one; what is left of it goes."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    except OSError as error:
+        raise StepeditError(f"{folder}: cannot write there ({error.strerror})") from error
+    try:
+        yield fresh
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _exchange(fresh: Path, folder: Path) -> None:
+    """Give a finished folder its name; the folder that had it before goes."""
+    fresh.chmod(0o755)
+    if folder.exists():
+        with _beside(folder) as old:
+            folder.rename(old / "before")
+            fresh.rename(folder)
+    else:
+        fresh.rename(folder)
+
+
+def _public(
+    row: Mapping[str, Any], number: int, fresh: Path, sounds: Path, as_ids: bool
+) -> dict[str, Any]:
+    """Return a row under the public names, writing its audio into a folder that is to be."""
     data = json.loads(row["edit_json"])
     task, kind, info = public_names(data)
     found: dict[str, Any] = {}
     for role in ROLES:
         audio, codes = row[f"{role}_audio"], row[f"{role}_codes"]
         if audio is not None:
-            path = sounds / f"{number:07d}-{role}.flac"
-            write_atomically(path, audio["bytes"])
-            found[f"{role}_audio"] = str(path)
+            name = f"{number:07d}-{role}.flac"
+            (fresh / name).write_bytes(audio["bytes"])
+            found[f"{role}_audio"] = str(sounds / name)
         if role != "rejected" or codes is not None:
             found[f"{role}_vq02vq06"] = _ids(parse_codes(codes)) if as_ids else codes or ""
     return {
@@ -124,50 +170,58 @@ def import_jsonl(file: Path, folder: Path) -> int:
         How many rows were read.
 
     Raises:
-        StepeditError: naming the line that is wrong, or if the folder is not empty.
+        StepeditError: naming the line that is wrong, or if the folder is not empty; nothing is
+            written then.
     """
     if folder.exists() and any(folder.iterdir()):
         raise StepeditError(f"{folder} is not empty; choose another folder")
+    folder = folder.absolute()
+    with sole_writer(folder.with_name(f"{folder.name}.import")), _beside(folder) as fresh:
+        edits, total = _import_rows(file, fresh)
+        settings = RunSettings(
+            edit=edits.pop() if len(edits) == 1 else "mixed",
+            corpus=str(file.resolve()),
+            layout=LAYOUT,
+            min_margin=1.0,
+            stepedit=__version__,
+        )
+        settings.save(fresh)
+        if folder.exists():
+            folder.rmdir()
+        _exchange(fresh, folder)
+    return total
+
+
+def _import_rows(file: Path, folder: Path) -> tuple[set[str], int]:
+    """Write the rows of a file as shards; return the names of their edits and their number."""
     block: list[dict[str, Any]] = []
     edits: set[str] = set()
     total = blocks = 0
-    for number, row in _lines(file):
+    for number, public in json_lines(file):
         try:
-            block.append(_row(row, number, file))
-        except (StepeditError, ValueError, KeyError, OSError, sf.LibsndfileError) as error:
+            row = _row(public, number, file)
+            pa.Table.from_pylist([row], schema=SCHEMA)  # it refuses values of another type
+        except (
+            StepeditError,
+            ValueError,
+            TypeError,
+            KeyError,
+            OSError,
+            pa.ArrowException,
+        ) as error:
             reason = f"no field {error}" if isinstance(error, KeyError) else str(error)
             raise StepeditError(f"{file}, line {number}: {reason}") from error
-        edits.add(block[-1]["edit"])
+        block.append(row)
+        edits.add(row["edit"])
         total += 1
         if len(block) == _BLOCK:
             write_shard(folder, blocks, block)
             block, blocks = [], blocks + 1
+    if not total:
+        raise StepeditError(f"{file}: holds no pair to import")
     if block:
         write_shard(folder, blocks, block)
-    settings = RunSettings(
-        edit=edits.pop() if len(edits) == 1 else "mixed",
-        corpus=str(file.resolve()),
-        layout=LAYOUT,
-        min_margin=1.0,
-        stepedit=__version__,
-    )
-    settings.save(folder)
-    return total
-
-
-def _lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        with file.open(encoding="utf-8-sig") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise StepeditError(f"{file}, line {number}: a row is a JSON object")
-                    yield number, row
-    except OSError as error:
-        raise StepeditError(f"{file}: cannot be read ({error.strerror})") from error
-    except json.JSONDecodeError as error:
-        raise StepeditError(f"{file}, line {number}: not JSON ({error})") from error
+    return edits, total
 
 
 def _row(public: Mapping[str, Any], number: int, file: Path) -> dict[str, Any]:
@@ -179,36 +233,51 @@ def _row(public: Mapping[str, Any], number: int, file: Path) -> dict[str, Any]:
     row["edit"], row["edit_json"] = edit.name, json.dumps(edit.to_data(), ensure_ascii=False)
     row["source_text"] = public["source_text"] or None
     row["target_text"] = public["target_text"] or None
+    if row["items"] is not None and not isinstance(row["items"], list):
+        raise StepeditError("items are a list of ids")
+    margin = row["margin"]
+    if margin is not None and not MIN_MARGIN <= float(margin) <= MAX_MARGIN:
+        raise StepeditError(f"margin {margin!r} is outside {MIN_MARGIN:g}..{MAX_MARGIN:g}")
     for role in ROLES:
         codes = parse_codes(public.get(f"{role}_vq02vq06"))
         row[f"{role}_codes"] = codes.token_string() if codes is not None else None
-        path = public.get(f"{role}_audio")
+        path, seconds, rate = public.get(f"{role}_audio"), None, None
         if path:
-            row[f"{role}_audio"] = {"bytes": _sound(Path(path), file), "path": f"{role}.flac"}
-        if role != "rejected" and row.get(f"{role}_seconds") is None:
-            row[f"{role}_seconds"] = _seconds(row[f"{role}_audio"], codes)
+            content, seconds, rate = _sound(Path(path), file)
+            row[f"{role}_audio"] = {"bytes": content, "path": f"{role}.flac"}
+        elif codes is not None:
+            seconds = row.get(f"{role}_seconds") or codes.groups * GROUP_SECONDS
+        if role != "rejected":
+            row[f"{role}_seconds"] = seconds
+        if role == "source" and rate is not None:
+            row["sample_rate"] = rate
     for role in ROLES[:2]:
         if row[f"{role}_audio"] is None and row[f"{role}_codes"] is None:
             raise StepeditError(f"neither {role}_audio nor {role}_vq02vq06")
     row["details"] = row["details"] or "{}"
+    if not isinstance(parse_json(row["details"]), dict):
+        raise StepeditError("details are a JSON object as a text")
     return row
 
 
-def _sound(path: Path, file: Path) -> bytes:
-    """Return a recording as FLAC bytes, looking beside the file where it has moved."""
+def _sound(path: Path, file: Path) -> tuple[bytes, float, int]:
+    """Return a recording as FLAC bytes, its length in seconds and its rate in Hz.
+
+    It is looked for beside the file where it has moved, and decoded whole, whatever its name
+    says: a file that is no recording would be found out in training alone.
+
+    Raises:
+        AudioError: if there is none, or it cannot be decoded.
+    """
     places = [file.parent / path, file.resolve().parent / path.parent.name / path.name]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
-        raise StepeditError(f"{path}: no such recording")
-    if found.suffix == ".flac":
-        return found.read_bytes()
-    samples, rate = sf.read(found, dtype="float32")
-    buffer = io.BytesIO()
-    sf.write(buffer, samples, rate, format="FLAC", subtype="PCM_16")
-    return buffer.getvalue()
-
-
-def _seconds(audio: Mapping[str, Any] | None, codes: DualCodes | None) -> float | None:
-    if audio is not None:
-        return float(sf.info(io.BytesIO(audio["bytes"])).duration)
-    return codes.groups * GROUP_SECONDS if codes is not None else None
+        raise AudioError(f"{path}: no such recording")
+    speech = Utterance.read(found)
+    problem = speech.problem()
+    if problem:
+        raise AudioError(f"{found}: {problem}")
+    content = found.read_bytes()
+    is_kept = content.startswith(b"fLaC") and speech.channels == 1
+    content = content if is_kept else flac_bytes(speech)
+    return content, speech.seconds, speech.sample_rate

@@ -21,13 +21,13 @@ from typing import Any
 import click
 import numpy as np
 
+from stepedit_core.pair_rows import read_rows, row_utterance
 from stepedit_core.registry.registry import get_registry
 from stepedit_pairs.corpora import find_reader
 from stepedit_pairs.plan import wanted
 from stepedit_pairs.report import write_card, write_report
 from stepedit_pairs.runner import RunTotals, run_pairs
 from stepedit_pairs.settings import RunSettings
-from stepedit_pairs.shards import read_rows, row_audio
 from stepedit_pairs.summary import summarise
 from stepedit_pairs.work import BlockReport
 
@@ -72,12 +72,12 @@ def _denoise(folder: Path) -> str:
     errors = []
     for row in read_rows(folder):
         facts = json.loads(row["details"])
-        source, target = row_audio(row, "source"), row_audio(row, "target")
+        source, target = row_utterance(row, "source"), row_utterance(row, "target")
         if facts["degradation"] != "noise" or source is None or target is None:
             continue
         clean = target.samples.astype(np.float64)
         noise = source.samples.astype(np.float64) - clean
-        measured = 10 * np.log10(np.mean(clean**2) / np.mean(noise**2))
+        measured = 10 * np.log10(np.var(clean) / np.var(noise))
         errors.append(abs(float(measured) - facts["snr_db"]))
     close = float(np.mean(np.asarray(errors) <= 0.5))
     return (

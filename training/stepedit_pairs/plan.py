@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
 from array import array
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
@@ -21,6 +22,7 @@ import numpy as np
 from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem, PairBuilder, PairJob
+from stepedit_core.stored_json import json_lines, parse_json, read_json
 from stepedit_pairs.corpora.stored import item_of
 from stepedit_pairs.settings import RunSettings
 
@@ -28,6 +30,13 @@ __all__ = ["Plan", "read_block", "read_sample", "wanted", "write_plan"]
 
 SAMPLE_SIZE = 256
 """Items kept for ``BuildContext.sample``, drawn evenly from the whole corpus."""
+
+
+BLOCK_SIZE, FEW_BLOCKS, LEAST_BLOCK = 32, 8, 8
+"""Jobs in a block; blocks that few jobs are cut into, with at least so many in each.
+
+A worker takes seconds to start, so that blocks of fewer jobs would gain nothing.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +114,7 @@ def write_plan(
     """
     done = folder / "plan" / "plan.json"
     if done.exists():
-        return Plan(**json.loads(done.read_text(encoding="utf-8")))
+        return _read_plan(done)
     reservoir = _Reservoir(SAMPLE_SIZE, np.random.default_rng([abs(settings.seed), 1]))
     jobs = iter(builder.jobs(reservoir.watch(items), settings.options))
     keys = array("q")
@@ -113,7 +122,7 @@ def write_plan(
     limited: Iterator[PairJob] = itertools.islice(jobs, settings.limit)
     if settings.sample is not None:
         limited = iter(_drawn(limited, settings.sample, settings.seed))
-    while block := list(itertools.islice(limited, settings.block_size)):
+    for block in _blocks(limited, settings.block_size):
         keys.extend(hash(job.key) for job in block)
         lines = "".join(json.dumps(_job_data(job), ensure_ascii=False) + "\n" for job in block)
         write_atomically(_block_path(folder, blocks), lines.encode())
@@ -129,6 +138,36 @@ def write_plan(
     plan = Plan(blocks, total)
     write_atomically(done, json.dumps(dataclasses.asdict(plan)).encode())
     return plan
+
+
+def _blocks(jobs: Iterator[PairJob], size: int | None) -> Iterator[list[PairJob]]:
+    """Cut a stream of jobs into blocks, smaller ones where the jobs are few."""
+    if size is None:
+        start = list(itertools.islice(jobs, BLOCK_SIZE * FEW_BLOCKS))
+        size = min(BLOCK_SIZE, max(LEAST_BLOCK, math.ceil(len(start) / FEW_BLOCKS)))
+        jobs = itertools.chain(start, jobs)
+    while block := list(itertools.islice(jobs, size)):
+        yield block
+
+
+def _cure(folder: Path) -> str:
+    return f"delete {folder / 'plan'} and call the same command again: it plans the same jobs"
+
+
+def _read_plan(path: Path) -> Plan:
+    """Return the plan that was written before.
+
+    Raises:
+        StepeditError: if it is damaged.
+    """
+    cure = _cure(path.parents[1])
+    data = read_json(path, cure)
+    blocks, jobs = data.get("blocks"), data.get("jobs")
+    if not (isinstance(blocks, int) and isinstance(jobs, int) and 0 < blocks <= jobs):
+        raise StepeditError(f"{path}: damaged (blocks {blocks!r}, jobs {jobs!r}); {cure}")
+    if not _block_path(path.parents[1], blocks - 1).is_file():
+        raise StepeditError(f"{path}: block {blocks - 1} of the plan is missing; {cure}")
+    return Plan(blocks, jobs)
 
 
 def _drawn(jobs: Iterable[PairJob], count: int, seed: int) -> list[PairJob]:
@@ -160,12 +199,30 @@ def _refuse_doubles(folder: Path, blocks: int, keys: array[int]) -> None:
 
 
 def read_block(folder: Path, index: int) -> list[PairJob]:
-    """Return the jobs of a block."""
-    text = _block_path(folder, index).read_text(encoding="utf-8")
-    return [_job_from(json.loads(line)) for line in text.splitlines()]
+    """Return the jobs of a block.
+
+    Raises:
+        StepeditError: if the block is damaged.
+    """
+    path, found = _block_path(folder, index), []
+    for number, data in json_lines(path, _cure(folder), encoding="utf-8"):
+        try:
+            found.append(_job_from(data))
+        except (KeyError, TypeError, ValueError) as error:
+            raise StepeditError(
+                f"{path}, line {number}: damaged (no job: {error}); {_cure(folder)}"
+            ) from error
+    return found
 
 
 def read_sample(folder: Path) -> list[CorpusItem]:
-    """Return the even sample of the corpus that jobs may draw from."""
-    data = json.loads((folder / "plan" / "sample.json").read_text(encoding="utf-8"))
-    return [item_of(item) for item in data]
+    """Return the even sample of the corpus that jobs may draw from.
+
+    Raises:
+        StepeditError: if it is damaged.
+    """
+    path = folder / "plan" / "sample.json"
+    try:
+        return [item_of(item) for item in parse_json(path.read_bytes())]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise StepeditError(f"{path}: damaged ({error}); {_cure(folder)}") from error

@@ -17,15 +17,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stepedit_core import __version__
 from stepedit_core.atomic import write_atomically
-from stepedit_core.chain.notation import edit_from_data
 from stepedit_core.edit import Edit
 from stepedit_core.engine import SpeechEngine
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import StepeditError, explain_validation
 from stepedit_core.llm_route.planning import apply_by_llm
+from stepedit_core.pair_rows import read_shard, row_edit, row_utterance, shard_paths
+from stepedit_core.stored_json import read_json
 from stepedit_core.utterance import Utterance
 from stepedit_pairs.jsonl import parse_codes
 from stepedit_pairs.settings import RunSettings, job_rng
-from stepedit_pairs.shards import flac_bytes, read_shard, row_audio, shard_paths, write_shard
+from stepedit_pairs.shards import flac_bytes, write_shard
 
 __all__ = ["Candidate", "PreferSettings", "candidates_of", "choose", "generate", "open_run"]
 
@@ -82,14 +83,16 @@ def open_run(out: Path, settings: PreferSettings) -> None:
     """
     path = out / FILE
     if path.exists():
+        cure = "choose another --out"
         try:
-            before = PreferSettings.model_validate_json(path.read_text(encoding="utf-8"))
+            before = PreferSettings.model_validate(read_json(path, cure))
         except ValidationError as error:
-            raise StepeditError(f"{path}: not settings of pairs-prefer ({error})") from error
+            why = explain_validation(error)
+            raise StepeditError(f"{path}: not settings of pairs-prefer ({why}); {cure}") from error
         if before != settings:
             raise StepeditError(f"{out} holds preference pairs made with other settings ({before})")
         return
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and any(item.name != ".lock" for item in out.iterdir()):
         raise StepeditError(f"{out} is not empty and holds no preference pairs; choose another")
     source = RunSettings.load(Path(settings.run))
     write_atomically(path, settings.model_dump_json(indent=2).encode())
@@ -119,18 +122,18 @@ def generate(out: Path, settings: PreferSettings, engine: SpeechEngine) -> Itera
                     failed[row["id"]] = str(error)
             index = {"candidates": made, "failed": failed}
             write_atomically(path, json.dumps(index, ensure_ascii=False).encode())
-        yield len(json.loads(path.read_text(encoding="utf-8"))["candidates"])
+        yield sum(map(len, candidates_of(out, shard).values()))
 
 
 def _candidates(
     out: Path, settings: PreferSettings, engine: SpeechEngine, row: Mapping[str, Any], place: str
 ) -> list[dict[str, Any]]:
     """Draw a row's candidates in one batch and write their audio."""
-    source = row_audio(row, "source")
+    source = row_utterance(row, "source")
     if source is None:
         raise StepeditError("the row has no source audio")
     n = settings.candidates
-    edit = edit_from_data(json.loads(row["edit_json"]))
+    edit = row_edit(row)
     seeds = [int(seed) for seed in job_rng(settings.seed, row["id"]).integers(2**31, size=n)]
     outcomes = apply_by_llm(
         [edit] * n, [source] * n, engine, seeds, [parse_codes(row["source_codes"])] * n
@@ -147,11 +150,19 @@ def _candidates(
 
 
 def candidates_of(out: Path, shard: Path) -> dict[str, list[Candidate]]:
-    """Return the candidates of a shard by row, in order."""
-    index = json.loads(_index_path(out, shard).read_text(encoding="utf-8"))
+    """Return the candidates of a shard by row, in order.
+
+    Raises:
+        StepeditError: if their index is damaged.
+    """
+    path = _index_path(out, shard)
+    cure = "delete it and call the same command again: the candidates are made again"
     found: dict[str, list[Candidate]] = {}
-    for data in index["candidates"]:
-        found.setdefault(data["row"], []).append(Candidate(**data))
+    try:
+        for data in read_json(path, cure)["candidates"]:
+            found.setdefault(data["row"], []).append(Candidate(**data))
+    except (KeyError, TypeError) as error:
+        raise StepeditError(f"{path}: damaged (no candidates: {error}); {cure}") from error
     return found
 
 
@@ -223,9 +234,9 @@ def _preferred(
     high, low = scores[best.row, best.number], scores[worst.row, worst.number]
     if high - low <= settings.gap:
         return None
-    edit: Edit = edit_from_data(json.loads(row["edit_json"]))
+    edit: Edit = row_edit(row)
     chosen = Utterance.read(out / best.path)
-    source = row_audio(row, "source")
+    source = row_utterance(row, "source")
     facts = {
         "preference": {
             "by": settings.judge or "people",

@@ -48,6 +48,8 @@ def edit_data(row: Mapping[str, Any]) -> dict[str, Any]:
         StepeditError: if the row names no edit, or one that is not known here.
     """
     if row.get("edit"):
+        if not isinstance(row["edit"], Mapping):
+            raise StepeditError(f"edit is the JSON form of one, got {str(row['edit'])[:80]!r}")
         return dict(row["edit"])
     if row.get("task_type", EDIT) != EDIT:
         return {"edit": "clone", "text": row.get("target_text") or ""}

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from stepedit_core.atomic import write_atomically
+from stepedit_core.pair_rows import read_shard
 from stepedit_core.pairs import MAX_MARGIN, MIN_MARGIN
+from stepedit_core.tables import plain_cell
 from stepedit_pairs.card import write_card
 from stepedit_pairs.settings import RunSettings
-from stepedit_pairs.shards import read_shard
 from stepedit_pairs.summary import RunSummary, reject_counts, summarise
 from stepedit_pairs.work import read_rejects
 
@@ -72,13 +73,18 @@ def write_report(out: Path, *, seed: int = 0) -> Path:
 
 
 def write_rejects(out: Path) -> Path:
-    """Write the rejects of a run as one table, ``rejects.csv``: reason, recordings, details."""
+    """Write the rejects of a run as one table, ``rejects.csv``: reason, recordings, details.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front.
+    """
     buffer = io.StringIO()
     table = csv.writer(buffer, lineterminator="\n")
     table.writerow(["reason", "key", "paths", "details"])
     for reject in read_rejects(out):
         details = json.dumps(reject["details"], ensure_ascii=False)
-        table.writerow([reject["reason"], reject["key"], " ".join(reject["paths"]), details])
+        paths = " ".join(map(str, reject["paths"]))
+        cells = (reject["reason"], reject["key"], paths, details)
+        table.writerow([plain_cell(cell) for cell in cells])
     path = out / "rejects.csv"
     write_atomically(path, buffer.getvalue().encode())
     return path
@@ -139,10 +145,11 @@ def _pair(shard: Path, number: int) -> str:
     words = escape(row["source_text"] or "")
     if row["target_text"] != row["source_text"]:
         words += f" &rarr; {escape(row['target_text'] or '')}"
+    margin = "not measured" if row["margin"] is None else f"{row['margin']:.2f}"
     return (
-        f'<div class="pair"><code>{escape(row["edit_json"])}</code> margin {row["margin"]:.2f}'
-        f"<table><tr>{sounds}</tr></table>{words}<br><small><code>{escape(row['id'])} "
-        f"{escape(row['details'])}</code></small></div>"
+        f'<div class="pair"><code>{escape(row["edit_json"])}</code> margin {margin}'
+        f"<table><tr>{sounds}</tr></table>{words}<br><small><code>{escape(row['id'] or '')} "
+        f"{escape(row['details'] or '')}</code></small></div>"
     )
 
 

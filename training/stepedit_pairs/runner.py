@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import multiprocessing
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stepedit_core.errors import StepeditError
+from stepedit_core.locking import sole_writer
 from stepedit_core.pairs import CorpusItem, PairBuilder
 from stepedit_core.registry.registry import get_registry
 from stepedit_pairs.plan import Plan, write_plan
@@ -62,7 +65,9 @@ def _open(folder: Path, settings: RunSettings) -> None:
             )
         return
     # A run that failed while it was planned has given no rows: its settings may be corrected.
-    if folder.exists() and any(item.name not in (FILE, "plan") for item in folder.iterdir()):
+    if folder.exists() and any(
+        item.name not in (FILE, "plan", ".lock") for item in folder.iterdir()
+    ):
         raise StepeditError(f"{folder} is not empty and holds no run; choose another --out")
     settings.save(folder)
 
@@ -102,10 +107,43 @@ def run_pairs(
         on_block: called after each block.
 
     Raises:
-        StepeditError: if the settings do not fit the builder or the folder.
+        StepeditError: if the settings do not fit the builder or the folder, or another process
+            works in it.
     """
     builder = _check(settings)
-    _open(folder, settings)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StepeditError(f"{folder}: cannot write there ({error.strerror})") from error
+    try:
+        with sole_writer(folder):
+            _open(folder, settings)
+            return _run(folder, settings, builder, items, workers, ray_address, on_plan, on_block)
+    except StepeditError:
+        _leave_nothing(folder)
+        raise
+
+
+def _leave_nothing(folder: Path) -> None:
+    """Remove what a run that could not be planned has begun, and its folder if that is all."""
+    planned = (folder / "plan" / "plan.json").exists()
+    if not planned and {item.name for item in folder.iterdir()} <= {FILE, "plan"}:
+        shutil.rmtree(folder / "plan", ignore_errors=True)
+        (folder / FILE).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()  # only where it is empty
+
+
+def _run(
+    folder: Path,
+    settings: RunSettings,
+    builder: PairBuilder,
+    items: Iterable[CorpusItem],
+    workers: int,
+    ray_address: str | None,
+    on_plan: Callable[[Plan, RunTotals], None] | None,
+    on_block: Callable[[BlockReport], None] | None,
+) -> RunTotals:
     plan = write_plan(folder, builder, items, settings)
     totals = RunTotals()
     todo = []

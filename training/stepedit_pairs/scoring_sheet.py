@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from stepedit_core.atomic import write_atomically
-from stepedit_core.chain.notation import edit_from_data
 from stepedit_core.errors import StepeditError
+from stepedit_core.pair_rows import read_shard, row_edit, row_utterance, shard_paths
 from stepedit_core.scoring import Judge
+from stepedit_core.stored_json import read_json
+from stepedit_core.tables import original_cell, plain_cell, table_rows
 from stepedit_core.utterance import Utterance
 from stepedit_pairs.judging import ask
 from stepedit_pairs.preference import PreferSettings, Scores, candidates_of
-from stepedit_pairs.shards import read_shard, row_audio, shard_paths
 
 __all__ = ["SHEET", "judged", "read_sheet", "write_sheet"]
 
@@ -39,17 +40,18 @@ def write_sheet(out: Path, settings: PreferSettings) -> Path:
     for shard in shard_paths(Path(settings.run)):
         by_row = candidates_of(out, shard)
         for number, row in enumerate(read_shard(shard)[: settings.limit]):
-            source = row_audio(row, "source")
+            source = row_utterance(row, "source")
             if row["id"] not in by_row or source is None:
                 continue
             heard = f"listen/{shard.stem}/{number:03d}-source.wav"
             source.write(out / heard)
-            edit = str(edit_from_data(json.loads(row["edit_json"])))
+            edit = str(row_edit(row))
             for candidate in by_row[row["id"]]:
                 wav = f"listen/{shard.stem}/{number:03d}-{candidate.number:02d}.wav"
                 Utterance.read(out / candidate.path).write(out / wav)
                 text = row["target_text"] or ""
-                table.writerow([row["id"], candidate.number, "", edit, text, heard, wav])
+                cells = (row["id"], candidate.number, "", edit, text, heard, wav)
+                table.writerow([plain_cell(cell) for cell in cells])
     write_atomically(path, buffer.getvalue().encode())
     return path
 
@@ -61,14 +63,17 @@ def read_sheet(out: Path, settings: PreferSettings) -> Iterator[tuple[Path, Scor
         StepeditError: naming the line whose score is no number from 1 to 5.
     """
     path, scores = out / SHEET, {}
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        table = csv.DictReader(lines)
-        if not {"row", "candidate", "score"} <= set(table.fieldnames or ()):
+    needed = {"row", "candidate", "score"}
+    for line, row in table_rows(path, needed):
+        if not needed <= row.keys():
             raise StepeditError(f"{path}: the columns row, candidate and score are needed")
-        for row in table:
-            value = (row["score"] or "").strip()
-            if value:
-                scores[row["row"], int(row["candidate"])] = _points(value, path, table.line_num)
+        value = row["score"].strip()
+        if value:
+            if not row["candidate"].strip().isdecimal():
+                given = row["candidate"]
+                raise StepeditError(f"{path}, line {line}: {given!r} is no candidate's number")
+            place = (original_cell(row["row"]), int(row["candidate"]))
+            scores[place] = _points(value, path, line)
     for shard in shard_paths(Path(settings.run)):
         yield shard, scores
 
@@ -94,8 +99,21 @@ def judged(out: Path, settings: PreferSettings, judge: Judge) -> Iterator[tuple[
         if not path.exists():
             found = _ask_for_shard(out, settings, judge, shard)
             write_atomically(path, json.dumps(found, ensure_ascii=False).encode())
-        data = json.loads(path.read_text(encoding="utf-8"))
-        yield shard, {(row, int(number)): float(score) for row, number, score in data["scores"]}
+        yield shard, _kept_scores(path)
+
+
+def _kept_scores(path: Path) -> Scores:
+    """Return the scores of a shard that a judge gave before.
+
+    Raises:
+        StepeditError: if the file is damaged.
+    """
+    cure = "delete it and call the same command again: the judge is asked again"
+    data = read_json(path, cure)
+    try:
+        return {(row, int(number)): float(score) for row, number, score in data["scores"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise StepeditError(f"{path}: damaged (no scores: {error}); {cure}") from error
 
 
 def _ask_for_shard(
@@ -105,7 +123,7 @@ def _ask_for_shard(
     refused: list[tuple[str, int, str]] = []
     by_row = candidates_of(out, shard)
     for row in read_shard(shard)[: settings.limit]:
-        edit, source = edit_from_data(json.loads(row["edit_json"])), row_audio(row, "source")
+        edit, source = row_edit(row), row_utterance(row, "source")
         for candidate in by_row.get(row["id"], []) if source is not None else []:
             assert source is not None
             score = ask(judge, edit, Utterance.read(out / candidate.path), source)

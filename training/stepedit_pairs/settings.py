@@ -11,7 +11,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stepedit_core.atomic import write_atomically
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import StepeditError, explain_validation
+from stepedit_core.stored_json import parse_json
 
 __all__ = ["RunSettings", "job_rng"]
 
@@ -29,6 +30,10 @@ class RunSettings(BaseModel):
     """Manifest, folder or dataset; several are joined by blanks around a plus."""
     layout: str
     """Name of the corpus reader."""
+    encoding: str | None = None
+    """Encoding of a manifest; None: found."""
+    delimiter: str | None = None
+    """What parts a manifest's fields; None: found."""
     seed: int = 0
     """Seeds every job, together with the job's key."""
     options: Mapping[str, str] = {}
@@ -55,8 +60,12 @@ class RunSettings(BaseModel):
     """Only so many jobs, drawn evenly from all."""
     per_job: int | None = None
     """Only so many of the pairs of a job, drawn evenly from those that are good enough."""
-    block_size: int = 32
-    """Jobs in a block; a block is one shard, and the unit of work and of resuming."""
+    block_size: int | None = None
+    """Jobs in a block; a block is one shard, and the unit of work and of resuming.
+
+    None: 32, or an eighth of the jobs (8 or more) where they are few, for several workers.
+    The number of workers never decides it, because it decides the shards.
+    """
     engine: str | None = None
     """Engine for codes and cloning."""
     tokenizer: str | None = None
@@ -80,14 +89,28 @@ class RunSettings(BaseModel):
             StepeditError: if the folder holds no run.
         """
         try:
-            return cls.model_validate_json((folder / FILE).read_text(encoding="utf-8"))
-        except (OSError, ValidationError) as error:
-            raise StepeditError(f"{folder}: not a folder of `stepedit pairs` ({error})") from error
+            text = (folder / FILE).read_bytes()
+        except OSError as error:
+            why = f"{FILE}: {error.strerror}"
+            raise StepeditError(f"{folder}: not a folder of `stepedit pairs` ({why})") from error
+        try:
+            return cls.model_validate(parse_json(text))
+        except ValidationError as error:
+            why = explain_validation(error)
+            raise StepeditError(f"{folder / FILE}: not settings of a run ({why})") from error
+        except ValueError as error:
+            raise StepeditError(
+                f"{folder / FILE}: damaged ({error}); restore it, or build the pairs anew"
+            ) from error
 
     def difference(self, other: RunSettings) -> str:
-        """Return the settings that differ, as ``name: mine, theirs``; empty if none does."""
+        """Return the settings that differ, as ``name: mine, theirs``; empty if none does.
+
+        A block size that is not given goes on with the blocks that there are.
+        """
         mine, theirs = json.loads(self.model_dump_json()), json.loads(other.model_dump_json())
-        names = [name for name in mine if mine[name] != theirs[name] and name != "device"]
+        free = {"device"} | ({"block_size"} if self.block_size is None else set())
+        names = [name for name in mine if mine[name] != theirs[name] and name not in free]
         return "; ".join(f"{name}: {mine[name]!r}, before {theirs[name]!r}" for name in names)
 
 

@@ -1,75 +1,32 @@
-"""Rows and Parquet shards: one shard for each block of jobs."""
+"""Write pairs as rows of Parquet shards: one shard for each block of jobs."""
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import soundfile as sf
 
 from stepedit_core.atomic import write_atomically
 from stepedit_core.codes import DualCodes
+from stepedit_core.pair_rows import CODED_BY, leaf_names, schema
 from stepedit_core.pairs import EditPair, PairJob
+from stepedit_core.shards import shard_bytes
 from stepedit_core.utterance import Utterance
 
 __all__ = [
-    "CODED_BY",
     "SCHEMA",
     "flac_bytes",
-    "read_rows",
-    "read_shard",
-    "row_audio",
     "row_of",
-    "shard_paths",
     "write_shard",
     "write_table",
 ]
 
-CODED_BY = b"stepedit_codes"
-"""Metadata of a shard: the tokenizer whose codes it holds."""
-_AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-_TEXT = [
-    "id", "edit", "edit_json", "source_text", "target_text", "source_codes", "target_codes",
-    "rejected_codes", "details", "speaker", "language", "corpus", "split", "licence", "builder",
-    "plugin", "stepedit",
-]  # fmt: skip
-_FIELDS: list[tuple[str, pa.DataType]] = [
-    ("source_audio", _AUDIO),
-    ("target_audio", _AUDIO),
-    ("rejected_audio", _AUDIO),
-    *((name, pa.string()) for name in _TEXT),
-    ("items", pa.list_(pa.string())),
-    ("source_start", pa.float32()),
-    ("target_start", pa.float32()),
-    ("margin", pa.float32()),
-    ("source_seconds", pa.float32()),
-    ("target_seconds", pa.float32()),
-    ("sample_rate", pa.int32()),
-    ("builder_version", pa.int32()),
-    ("seed", pa.int64()),
-]
-
-
-def _hugging_face_metadata() -> bytes:
-    """Describe the columns so that ``datasets`` decodes the audio by itself."""
-    features: dict[str, Any] = {}
-    for name, kind in _FIELDS:
-        if kind == _AUDIO:
-            features[name] = {"_type": "Audio"}
-        elif pa.types.is_list(kind):
-            features[name] = {"feature": {"dtype": "string", "_type": "Value"}, "_type": "List"}
-        else:
-            dtype = {"float": "float32"}.get(str(kind), str(kind))
-            features[name] = {"dtype": dtype, "_type": "Value"}
-    return json.dumps({"info": {"features": features}}).encode()
-
-
-SCHEMA = pa.schema(_FIELDS, metadata={b"huggingface": _hugging_face_metadata()})
+SCHEMA = schema()
 
 
 def flac_bytes(utterance: Utterance) -> bytes:
@@ -77,16 +34,6 @@ def flac_bytes(utterance: Utterance) -> bytes:
     buffer = io.BytesIO()
     sf.write(buffer, utterance.samples, utterance.sample_rate, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
-
-
-def row_audio(row: Mapping[str, Any], role: str) -> Utterance | None:
-    """Return the ``source``, ``target`` or ``rejected`` audio of a row, or None without one."""
-    audio = row[f"{role}_audio"]
-    if audio is None:
-        return None
-    samples, rate = sf.read(io.BytesIO(audio["bytes"]), dtype="float32")
-    text = row["source_text"] if role == "source" else row["target_text"]
-    return Utterance(samples, rate, text, row["language"])
 
 
 def _audio(utterance: Utterance | None, name: str) -> dict[str, Any] | None:
@@ -168,42 +115,8 @@ def write_shard(
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a shard; the name appears when it is complete."""
-    buffer = io.BytesIO()
     # FLAC does not compress further, so the audio columns are stored as they are.
     plain = ["source_audio.bytes", "target_audio.bytes", "rejected_audio.bytes"]
-    columns: dict[str, Any] = {name: "zstd" for name in _leaf_names() if name not in plain}
-    pq.write_table(
-        table,
-        buffer,
-        compression={**columns, **dict.fromkeys(plain, "none")},
-        use_dictionary=False,
-    )
-    write_atomically(path, buffer.getvalue())
-
-
-def _leaf_names() -> Iterator[str]:
-    """Yield the Parquet column paths of the schema."""
-    for name, kind in _FIELDS:
-        if kind == _AUDIO:
-            yield from (f"{name}.bytes", f"{name}.path")
-        elif pa.types.is_list(kind):
-            yield f"{name}.list.element"
-        else:
-            yield name
-
-
-def shard_paths(folder: Path) -> list[Path]:
-    """Return the finished shards of a run in order."""
-    return sorted((folder / "shards").glob("part-*.parquet"))
-
-
-def read_shard(path: Path, columns: list[str] | None = None) -> list[dict[str, Any]]:
-    """Return the rows of one shard, all columns or some."""
-    rows: list[dict[str, Any]] = pq.read_table(path, columns=columns).to_pylist()
-    return rows
-
-
-def read_rows(folder: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a run in order, one shard in memory at a time."""
-    for path in shard_paths(folder):
-        yield from read_shard(path, columns)
+    columns: dict[str, Any] = {name: "zstd" for name in leaf_names() if name not in plain}
+    compression = {**columns, **dict.fromkeys(plain, "none")}
+    write_atomically(path, shard_bytes(table, compression=compression, use_dictionary=False))

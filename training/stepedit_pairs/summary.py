@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stepedit_pairs.shards import read_shard, shard_paths
+from stepedit_core.pair_rows import read_shard, shard_paths
 from stepedit_pairs.work import read_rejects
 
 __all__ = ["RunSummary", "reject_counts", "summarise"]
@@ -25,7 +25,7 @@ class RunSummary:
 
     Attributes:
         pairs: rows kept.
-        margins: margin of each.
+        margins: of each that has one; rows of public data have none.
         seconds: source and target duration of each, in seconds.
         counts: by column, how often each value occurs.
         with_codes: rows that carry codes.
@@ -61,8 +61,9 @@ def summarise(folder: Path) -> RunSummary:
     for path in shard_paths(folder):
         for number, row in enumerate(read_shard(path, _COLUMNS)):
             summary.pairs += 1
-            summary.margins.append(row["margin"])
-            summary.seconds.append((row["source_seconds"], row["target_seconds"]))
+            if row["margin"] is not None:
+                summary.margins.append(row["margin"])
+            summary.seconds.append((row["source_seconds"] or 0.0, row["target_seconds"] or 0.0))
             summary.with_codes += row["source_codes"] is not None
             summary.places.append((path, number))
             for name in counted:

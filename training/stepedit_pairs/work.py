@@ -27,6 +27,7 @@ from stepedit_core.pairs import (
     Rejected,
 )
 from stepedit_core.registry.registry import Registry, get_registry, load_engine
+from stepedit_core.stored_json import json_lines, read_json
 from stepedit_pairs.encoding import encode_pairs
 from stepedit_pairs.margins import JudgeMargin
 from stepedit_pairs.plan import read_block, read_sample
@@ -46,7 +47,7 @@ class BlockReport:
         jobs: jobs done.
         kept: pairs kept.
         rejected: pairs and files rejected.
-        audio_seconds: source audio of the kept pairs.
+        audio_seconds: source audio of the kept pairs, a source of several pairs counted once.
         cpu_seconds: processor time that the block took, helper programs included.
     """
 
@@ -224,34 +225,58 @@ def process_block(folder: str, index: int) -> BlockReport:
                 reject(job, made)
             else:
                 pairs.append((job, number, made))
-    for job, row in _rows(shop, pairs):
+    sources: dict[str, float] = {}
+    for (_, _, pair), (job, row) in zip(pairs, _rows(shop, pairs), strict=True):
         if isinstance(row, Rejected):
             reject(job, row)
         else:
             rows.append(row)
+            sources[pair.source.digest] = pair.source.seconds
     engine = shop.engine
     write_shard(
         root, index, rows, engine.fingerprint if isinstance(engine, TokenizerEngine) else None
     )
     lines = "".join(json.dumps(row, ensure_ascii=False, default=float) + "\n" for row in rejects)
     write_atomically(root / "rejects" / f"block-{index:06d}.jsonl", lines.encode())
-    seconds = float(sum(row["source_seconds"] for row in rows))
     spent = _cpu_seconds() - begun
-    report = BlockReport(index, len(jobs), len(rows), len(rejects), seconds, spent)
+    heard = float(sum(sources.values()))
+    report = BlockReport(index, len(jobs), len(rows), len(rejects), heard, spent)
     write_atomically(_report_path(root, index), json.dumps(asdict(report)).encode())
     return report
 
 
 def block_report(folder: Path, index: int) -> BlockReport | None:
-    """Return the report of a finished block, or None."""
-    try:
-        return BlockReport(**json.loads(_report_path(folder, index).read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    """Return the report of a finished block, or None.
+
+    Raises:
+        StepeditError: if it is damaged, or its shard is gone.
+    """
+    path = _report_path(folder, index)
+    if not path.exists():
         return None
+    cure = f"delete {path} and call the same command again: it does the block again"
+    data = read_json(path, cure)
+    try:
+        report = BlockReport(**data)
+        whole = report.index == index and min(report.jobs, report.kept, report.rejected) >= 0
+    except TypeError:
+        whole = False
+    if not whole:
+        raise StepeditError(f"{path}: damaged (no report of block {index}); {cure}")
+    if not (folder / "shards" / f"part-{index:06d}.parquet").is_file():
+        raise StepeditError(f"{path}: the shard of this block is gone; {cure}")
+    return report
 
 
 def read_rejects(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield all rejects of a run: key, paths, reason and details."""
+    """Yield all rejects of a run: key, paths, reason and details.
+
+    Raises:
+        StepeditError: naming the line that is damaged.
+    """
     for path in sorted((folder / "rejects").glob("block-*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            yield json.loads(line)
+        cure = f"delete {folder / 'blocks' / path.stem}.json and call the same command again"
+        for number, row in json_lines(path, cure, encoding="utf-8"):
+            if not {"key", "paths", "reason", "details"} <= row.keys():
+                raise StepeditError(f"{path}, line {number}: damaged (no reject); {cure}")
+            yield row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from stepedit_train.batching import Position
 __all__ = [
     "Progress",
     "begin_with",
+    "checkpoint_step",
     "latest_checkpoint",
     "load_checkpoint",
     "read_checkpoint",
@@ -109,6 +111,11 @@ def latest_checkpoint(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
+def checkpoint_step(path: Path) -> int:
+    """Return the step that a checkpoint's name says."""
+    return int(path.stem.removeprefix("step-"))
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint's tensors and plain values; no code is run.
 
@@ -148,15 +155,26 @@ def begin_with(folder: Path, model: nn.Module) -> None:
 
 
 def load_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, settings: str
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    settings: str,
+    present: Callable[[Mapping[str, Any]], dict[str, Any]] = dict,
 ) -> Progress:
     """Put a checkpoint into model, optimizer and random states, and return the progress.
+
+    Args:
+        path: of the checkpoint.
+        model: takes its weights.
+        optimizer: takes its state.
+        settings: JSON of the settings that the curve depends on, which must be the checkpoint's.
+        present: gives the checkpoint's settings their present names.
 
     Raises:
         CheckpointError: if the file is damaged, or was made with other settings.
     """
     content = read_checkpoint(path)
-    if json.loads(content["settings"]) != json.loads(settings):
+    if present(json.loads(content["settings"])) != json.loads(settings):
         raise CheckpointError(
             f"{path}: was made with other settings or other recordings; go on with those, or "
             "choose another out folder"

@@ -17,16 +17,21 @@ _WIDTH = max(map(len, STAGES))
 _LIST = "\n".join(f"{name:{_WIDTH}}  {stage.what}" for name, stage in STAGES.items())
 
 
-def _add_to_model(*asked: Any) -> Iterator[str]:
-    from stepedit_train.sft.adding import adding_settings
-    from stepedit_train.sft.stage import train_sft
+def _add_to_model(measured: int, *asked: Any) -> Iterator[str]:
+    from stepedit_train.adding import adding_settings
+    from stepedit_train.lm.sft import train_sft
+    from stepedit_train.measuring import measure_routes
 
-    return train_sft(adding_settings(*asked))
+    settings = adding_settings(*asked)
+    yield from train_sft(settings)
+    if measured and settings.is_finished():
+        yield from measure_routes(settings.out / "model", asked[0], measured)
 
 
-def _add_to_decoder(*asked: Any) -> Iterator[str]:
-    from stepedit_train.mel.adding import add_to_decoder
+def _add_to_decoder(measured: int, *asked: Any) -> Iterator[str]:
+    from stepedit_train.adding import add_to_decoder
 
+    # What the edit reaches is known once the language model was taught it, too.
     return add_to_decoder(*asked)
 
 
@@ -55,6 +60,14 @@ _ADDING = {"sft": _add_to_model, "mel": _add_to_decoder}
     type=click.FloatRange(min=0),
     help="With --edits: rows of the old edits for each row of the new ones.",
 )
+@click.option(
+    "--measure",
+    "measured",
+    default=12,
+    show_default=True,
+    type=click.IntRange(0),
+    help="With sft --edits: bench the new edits by so many cases, for routes.json; 0: do not.",
+)
 def train(
     stage: str,
     explain: bool,
@@ -65,6 +78,7 @@ def train(
     pairs: Path,
     out: Path | None,
     replay: float,
+    measured: int,
 ) -> None:
     """Train STAGE with the settings of a file, or add edits to a trained model.
 
@@ -79,7 +93,7 @@ def train(
     stepedit train flow --explain > flow.toml      # all settings of a stage, with comments
     """  # noqa: D301 -- click reads the backspace as "keep these lines"
     if explain:
-        from stepedit_train.explaining import explain as lines_of
+        from stepedit_train.settings import explain as lines_of
 
         lines = lines_of(settings_of(stage))
     elif edits is None:
@@ -92,6 +106,6 @@ def train(
         )
     else:
         names = [name.strip() for name in edits.split(",")]
-        lines = _ADDING[stage](names, base, pairs, out, given, replay)
+        lines = _ADDING[stage](measured, names, base, pairs, out, given, replay)
     for line in lines:
         click.echo(line)

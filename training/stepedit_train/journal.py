@@ -1,9 +1,10 @@
-"""The record of a run: a JSON line per entry, TensorBoard beside it, sample recordings."""
+"""The record of a run: a JSON line per entry, TensorBoard, sample recordings, and a bar."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -11,11 +12,16 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import soundfile as sf
+from rich.console import Console
 
 from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import MissingDependencyError
 
-__all__ = ["Journal", "read_journal"]
+__all__ = [
+    "Journal",
+    "read_journal",
+    "step_bar",
+]
 
 FILE = "log.jsonl"
 
@@ -97,3 +103,39 @@ class Journal:
         if self._board is not None:
             self._board.add_audio(name, samples[None], step, sample_rate=rate)
         return path
+
+
+@contextmanager
+def step_bar(
+    total: int, done: int, console: Console | None = None
+) -> Iterator[Callable[[int, float], None]]:
+    """Show steps, the loss and the time that is left; yield what is called after a step.
+
+    Args:
+        total: steps of the run.
+        done: steps before this start of it.
+        console: where; None: standard error. Nothing is shown where that is no terminal.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    where = console or Console(stderr=True)
+    columns = (
+        TextColumn("steps"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=where, disable=not where.is_terminal) as progress:
+        task = progress.add_task("steps", total=total, completed=done, loss=float("nan"))
+
+        def show(step: int, loss: float) -> None:
+            progress.update(task, completed=step, loss=loss)
+
+        yield show

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,19 +19,19 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from stepedit_core.models.checkpoint.load import pick_device
-from stepedit_train.bar import step_bar
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import (
     Progress,
     begin_with,
+    checkpoint_step,
     latest_checkpoint,
     load_checkpoint,
     save_checkpoint,
 )
-from stepedit_train.journal import Journal
+from stepedit_train.journal import Journal, step_bar
 from stepedit_train.precision import Precision, arithmetic
-from stepedit_train.requests import stop_requests
-from stepedit_train.settings import Settings, resolve_path
+from stepedit_train.settings import RunSettings, resolve_path
+from stepedit_train.signals import stop_requests
 
 __all__ = ["LoopSettings", "Losses", "Task", "learning_rate", "run_loop"]
 
@@ -42,8 +42,24 @@ if TYPE_CHECKING:
 B = TypeVar("B", bound="DataclassInstance")
 
 
-class LoopSettings(Settings):
+class LoopSettings(RunSettings):
     """Settings of the loop itself."""
+
+    scaled: ClassVar[tuple[str, ...]] = ("steps", "warmup", "validate_every")
+    begins: ClassVar[tuple[str, ...]] = ("start", "weights")
+    free: ClassVar[frozenset[str]] = frozenset(
+        {
+            "base",
+            "cache",
+            "checkpoint_minutes",
+            "device",
+            "log_every",
+            "out",
+            "start",
+            "tensorboard",
+            "validate_every",
+        }
+    )
 
     steps: int = Field(ge=1)
     """Optimiser steps."""
@@ -76,19 +92,16 @@ class LoopSettings(Settings):
     precision: Precision = "float32"
     """Of the losses' arithmetic; ``auto`` is bfloat16 where an accelerator has it."""
 
+    def curve(self) -> dict[str, Any]:
+        """Return what the loss curve depends on, as JSON values."""
+        # Unsaid where it is usual, so that runs from before there was a choice go on.
+        usual = {"precision"} if self.precision == "float32" else set()
+        return {name: value for name, value in super().curve().items() if name not in usual}
 
-# What may differ between a run and its continuation without changing the curve.
-_FREE = {
-    "base",
-    "cache",
-    "checkpoint_minutes",
-    "device",
-    "log_every",
-    "out",
-    "start",
-    "tensorboard",
-    "validate_every",
-}
+    def is_finished(self) -> bool:
+        """Whether the newest checkpoint of the run is its last."""
+        found = latest_checkpoint(self.folder() / "checkpoints")
+        return found is not None and checkpoint_step(found) >= self.steps
 
 
 @dataclass(frozen=True)
@@ -191,9 +204,7 @@ def _update(
 
 def curve_settings(settings: LoopSettings, data: str = "") -> str:
     """Return as JSON what the loss curve depends on: settings, and a hash of the data."""
-    # Unsaid where it is usual, so that runs from before there was a choice go on.
-    usual = {"precision"} if settings.precision == "float32" else set()
-    return json.dumps(settings.model_dump(mode="json", exclude=_FREE | usual) | {"data": data})
+    return json.dumps(settings.curve() | {"data": data})
 
 
 def run_loop(
@@ -221,7 +232,10 @@ def run_loop(
     found = latest_checkpoint(out / "checkpoints")
     if found is None and settings.start is not None:
         begin_with(resolve_path(settings, settings.start) / "checkpoints", task.model)
-    progress = load_checkpoint(found, task.model, optimizer, frozen) if found else Progress()
+    progress = Progress()
+    if found is not None:
+        present = type(settings).with_present_names
+        progress = load_checkpoint(found, task.model, optimizer, frozen, present)
     with (
         Journal(out, progress.step, tensorboard=settings.tensorboard) as journal,
         stop_requests() as asked,

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
 from stepedit_core.errors import StepeditError
-from stepedit_train.settings import Settings, load_settings
+from stepedit_train.settings import (
+    RenamedSetting,
+    RunSettings,
+    Settings,
+    load_phases,
+    note_finished,
+    was_finished,
+)
 
 __all__ = ["STAGES", "Stage", "run_stage", "settings_of"]
 
@@ -39,7 +47,10 @@ STAGES: dict[str, Stage] = {
         "decode corpora into a cache of audio, phones, codes, voices and pitch",
     ),
     "validation-speech": Stage(
-        "data.held", "HeldSettings", "write_manifest", "write a manifest of the validation speakers"
+        "data.validation_manifest",
+        "ValidationManifestSettings",
+        "write_manifest",
+        "write a manifest of the validation speakers",
     ),
     "pieces": Stage(
         "data.pieces",
@@ -54,85 +65,94 @@ STAGES: dict[str, Stage] = {
         "have sentences spoken by free text-to-speech voices",
     ),
     "linguistic": Stage(
-        "linguistic.stage",
+        "tokenizers.linguistic.stage",
         "LinguisticSettings",
         "train_linguistic",
         "teach the linguistic encoder phones",
     ),
     "linguistic-codebook": Stage(
-        "linguistic.codebook",
+        "tokenizers.linguistic.codebook",
         "CodebookSettings",
         "make_codebook",
         "fit its k-means and write a tokenizer folder",
     ),
     "semantic": Stage(
-        "semantic.stage",
+        "tokenizers.semantic.stage",
         "SemanticSettings",
         "train_semantic",
         "teach the semantic encoder and its quantiser",
     ),
     "semantic-export": Stage(
-        "semantic.export",
+        "tokenizers.semantic.export",
         "SemanticExportSettings",
         "export_semantic",
         "write it as ONNX into the tokenizer folder",
     ),
     "vocoder": Stage(
-        "vocoder.stage", "VocoderSettings", "train_vocoder", "teach the vocoder to speak mels"
+        "decoder.vocoder.stage",
+        "VocoderSettings",
+        "train_vocoder",
+        "teach the vocoder to speak mels",
     ),
     "vocoder-export": Stage(
-        "vocoder.export",
+        "decoder.export",
         "VocoderExportSettings",
         "export_vocoder",
         "write its weights for a decoder folder",
     ),
     "mel-data": Stage(
-        "mel.data",
+        "decoder.data",
         "MelDataSettings",
         "make_mel_data",
         "lay the mels of recordings and pairs on their codes",
     ),
     "mel": Stage(
-        "mel.stage",
+        "decoder.mel.stage",
         "MelSettings",
         "train_mel",
         "teach the mel decoder that looks into its reference",
     ),
     "mel-export": Stage(
-        "mel.export", "MelExportSettings", "export_mel", "write its weights for a decoder folder"
+        "decoder.export",
+        "MelExportSettings",
+        "export_mel",
+        "write its weights for a decoder folder",
     ),
     "flow": Stage(
-        "flow.stage",
+        "decoder.flow.stage",
         "FlowSettings",
         "train_flow",
         "teach the decoder of the public checkpoint by flow matching",
     ),
     "flow-export": Stage(
-        "flow.export", "FlowExportSettings", "export_flow", "write its weights for a decoder folder"
+        "decoder.export",
+        "FlowExportSettings",
+        "export_flow",
+        "write its weights for a decoder folder",
     ),
     "llm-base": Stage(
-        "sft.base", "BaseSettings", "make_base", "write a language model of random weights"
+        "lm.base", "BaseSettings", "make_base", "write a language model of random weights"
     ),
     "pretrain": Stage(
-        "pretrain.stage",
+        "lm.pretrain",
         "PretrainSettings",
         "train_pretrain",
         "teach the language model text, codes, and both",
     ),
     "reader": Stage(
-        "reading.stage",
+        "reader.stage",
         "ReaderSettings",
         "train_reader",
         "learn to hear phones in codes, to choose among answers",
     ),
     "replay": Stage(
-        "sft.replay",
+        "lm.replay",
         "ReplaySettings",
         "make_replay",
         "write the rows that keep a model from forgetting",
     ),
     "sft": Stage(
-        "sft.stage",
+        "lm.sft",
         "SftSettings",
         "train_sft",
         "fine-tune the language model on pairs; with --edits, add edits",
@@ -167,7 +187,7 @@ def _module(stage: Stage) -> ModuleType:
 
 
 def run_stage(stage: str, config: Path, given: Iterable[str] = ()) -> Iterator[str]:
-    """Run a stage and yield lines that say what was done.
+    """Run a stage, all of its phases, and yield lines that say what was done.
 
     Args:
         stage: its name.
@@ -178,4 +198,20 @@ def run_stage(stage: str, config: Path, given: Iterable[str] = ()) -> Iterator[s
         StepeditError: if a setting is wrong or the stage cannot be run.
     """
     function = getattr(_module(_known(stage)), STAGES[stage].function)
-    yield from function(load_settings(settings_of(stage), config, given))
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always", RenamedSetting)
+        phases = load_phases(settings_of(stage), config, given)
+    yield from dict.fromkeys(f"{config}: {note.message}" for note in notes)
+    for number, settings in enumerate(phases, start=1):
+        if not isinstance(settings, RunSettings):
+            yield from function(settings)
+            return
+        if number < len(phases) and was_finished(settings):
+            yield f"phase {number} of {len(phases)} is finished"
+            continue
+        if len(phases) > 1:
+            yield f"phase {number} of {len(phases)}"
+        yield from function(settings)
+        if not settings.is_finished():
+            return
+        note_finished(settings)

@@ -13,9 +13,7 @@ and word error is agreement with the original. Each utterance says which of both
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,6 +24,8 @@ from stepedit_bench.figures.hearing import KeptMeasures
 from stepedit_bench.suites import slug
 from stepedit_core.dsp.vad import speech_spans
 from stepedit_core.errors import StepeditError
+from stepedit_core.stored_json import json_lines
+from stepedit_core.tables import table_rows
 from stepedit_core.utterance import Span, Utterance
 
 __all__ = ["KINDS", "Held", "held_out"]
@@ -126,13 +126,12 @@ def _recordings(folder: Path) -> Iterator[_Found]:
             "--data names the folder with the corpora"
         )
     for manifest in manifests:
-        text = manifest.read_text(encoding="utf-8")
-        rows: list[Row] = (
-            list(csv.DictReader(text.splitlines()))
-            if manifest.suffix == ".csv"
-            else [json.loads(line) for line in text.splitlines() if line.strip()]
+        rows: Iterator[tuple[int, Row]] = (
+            table_rows(manifest, {"path"}) if manifest.suffix == ".csv" else json_lines(manifest)
         )
-        for row in rows:
+        for line, row in rows:
+            if not row.get("path"):
+                raise StepeditError(f"{manifest}, line {line}: no path of a recording")
             if _wanted(row):
                 yield _Found(manifest.parent / str(row["path"]), row)
 

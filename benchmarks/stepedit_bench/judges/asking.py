@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import email.utils
 import json
-import os
 import random
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+
+from stepedit_core.atomic import write_atomically
 
 __all__ = ["AnswerCache", "Pace", "PassingFailure", "Retries", "retry_after"]
 
@@ -138,15 +138,8 @@ class AnswerCache:
 
     def put(self, key: str, answer: str, about: Mapping[str, Any]) -> None:
         """Keep an answer and what it is about."""
-        path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump({**about, "answer": answer}, file, ensure_ascii=False, indent=1)
-            os.replace(partial, path)
-        finally:
-            Path(partial).unlink(missing_ok=True)
+        text = json.dumps({**about, "answer": answer}, ensure_ascii=False, indent=1)
+        write_atomically(self._path(key), text.encode())
 
     def _path(self, key: str) -> Path:
         return self._folder / key[:2] / f"{key}.json"

@@ -7,7 +7,6 @@ random noise behind it and a random bandwidth.
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -18,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_bench.judges.features import FRAME_STEP, frame_features, levels, window_features
+from stepedit_core.dsp.offset import without_offset
 from stepedit_core.errors import StepeditError
+from stepedit_core.tables import table_rows
 from stepedit_core.utterance import Utterance
 
 __all__ = ["CLASSES", "Sound", "channel", "read_sounds", "windows"]
@@ -83,24 +84,27 @@ def read_sounds(manifest: str | os.PathLike[str], tier: str = "free/") -> list[S
     """
     file = Path(manifest)
     found = []
-    with file.open(encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
-            name = _class(row) if row["path"].startswith(tier) else None
-            if name is None:
-                continue
-            source = re.search(r"_(\d-\d+)-[A-Z]\.", row["path"])
-            speaker = row["speaker"] or (source.group(1) if source else row["path"])
-            found.append(
-                Sound(
-                    file.parent / row["path"],
-                    name,
-                    row["label"],
-                    speaker,
-                    row["suggested_split"] == "test",
-                    row["licence"],
-                    row["set"].removesuffix("_bulk").removesuffix("_take2"),
-                )
+    needed = {"path", "set", "kind", "speaker", "language", "label", "suggested_split", "licence"}
+    for line, row in table_rows(file, {"path"}):
+        if not needed <= row.keys():
+            missing = ", ".join(sorted(needed - row.keys()))
+            raise StepeditError(f"{file}, line {line}: the columns {missing} are needed")
+        name = _class(row) if row["path"].startswith(tier) else None
+        if name is None:
+            continue
+        source = re.search(r"_(\d-\d+)-[A-Z]\.", row["path"])
+        speaker = row["speaker"] or (source.group(1) if source else row["path"])
+        found.append(
+            Sound(
+                file.parent / row["path"],
+                name,
+                row["label"],
+                speaker,
+                row["suggested_split"] == "test",
+                row["licence"],
+                row["set"].removesuffix("_bulk").removesuffix("_take2"),
             )
+        )
     held = {sound.speaker for sound in found if sound.test}
     if not found:
         raise StepeditError(f"{file}: no sounds, speech or noise under {tier}")
@@ -162,7 +166,9 @@ def windows(
     """
     rows, owners = [], []
     for index, sound in enumerate(sounds):
-        samples = Utterance.read(sound.path).resample(RATE).samples.astype(np.float64)
+        samples = (
+            without_offset(Utterance.read(sound.path)).resample(RATE).samples.astype(np.float64)
+        )
         copies = COPIES.get(sound.name, EVENT_COPIES) if augment else 1
         for _ in range(copies):
             piece = _piece(samples, sound.name, rng) if augment else samples

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from stepedit_bench.judges.event_data import RATE, Sound
 from stepedit_bench.judges.events import EVENTS, grade, listen
 from stepedit_bench.judges.model import Classifier
+from stepedit_core.dsp.offset import without_offset
 from stepedit_core.utterance import Utterance
 
 __all__ = ["Trial", "measure_trials", "thresholds", "trials"]
@@ -84,7 +85,7 @@ def thresholds(found: Sequence[Trial], model: Classifier) -> dict[str, float]:
 
 
 def _read(sound: Sound) -> FloatArray:
-    return Utterance.read(sound.path).resample(RATE).samples.astype(np.float64)
+    return without_offset(Utterance.read(sound.path)).resample(RATE).samples.astype(np.float64)
 
 
 def _utterance(samples: FloatArray) -> Utterance:

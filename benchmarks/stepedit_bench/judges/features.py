@@ -12,6 +12,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from stepedit_core.dsp.offset import without_offset
 from stepedit_core.utterance import Utterance
 
 __all__ = [
@@ -87,7 +88,7 @@ def frame_features(utterance: Utterance) -> FloatArray:
     Returns:
         float64, shape ``(frames, len(FRAME_NAMES))``, at least one frame.
     """
-    samples = utterance.resample(RATE).samples.astype(np.float64)
+    samples = without_offset(utterance).resample(RATE).samples.astype(np.float64)
     padded = np.pad(samples, (_SIZE // 2, _SIZE // 2 + _HOP))
     cut = np.lib.stride_tricks.sliding_window_view(padded, _SIZE)[::_HOP]
     frames = cut * np.hanning(_SIZE)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_bench.measuring.extras import need
+from stepedit_core.dsp.offset import without_offset
 from stepedit_core.errors import StepeditError
 from stepedit_core.utterance import Utterance
 
@@ -52,7 +53,7 @@ def embed_speaker(utterance: Utterance) -> npt.NDArray[np.float32]:
     library, encoder = _encoder()
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        samples = np.clip(utterance.resample(16_000).samples, -1, 1)
+        samples = np.clip(without_offset(utterance).resample(16_000).samples, -1, 1)
         if not samples.any():
             raise StepeditError("speaker similarity: the recording is silent")
         # The library only raises quiet recordings; a fixed level keeps loudness out of the voice.

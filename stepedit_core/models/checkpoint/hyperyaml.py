@@ -24,6 +24,8 @@ from stepedit_core.errors import CheckpointError
 
 __all__ = ["Component", "NodeReference", "build", "read_hyperyaml"]
 
+_COUNT = re.compile(r"(blocks|layers|depth|heads|timesteps)$")
+_MOST_PARTS, _MOST_OF_A_SIZE = 1000, 1 << 26
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
 CURE = "download the checkpoint again, or report the file if it is the published one"
@@ -273,6 +275,12 @@ class _Builder:
         builder = self.builders[component.path]
         positional = [self.build(item) for item in component.positional]
         arguments = {key: self.build(item) for key, item in component.arguments.items()}
+        for key, value in arguments.items():
+            most = _MOST_PARTS if _COUNT.search(key) else _MOST_OF_A_SIZE
+            if isinstance(value, int) and abs(value) > most:
+                raise CheckpointError(
+                    f"{component.where}: {written}: {key} {value} is more than {most}; {CURE}"
+                )
         try:
             if component.verb == "name":
                 inspect.signature(builder).bind_partial(*positional, **arguments)

@@ -14,6 +14,7 @@ from stepedit_core.config import EMBEDDED, EngineConfig
 from stepedit_core.errors import BudgetError, EngineError
 from stepedit_core.models.checkpoint.folder_sampling import folder_sampling
 from stepedit_core.models.checkpoint.layout import CheckpointFolders, find_folders
+from stepedit_core.models.checkpoint.naming import named
 from stepedit_core.models.checkpoint.routes import RouteTable
 from stepedit_core.models.decoder.decoder import Decoder
 from stepedit_core.models.lm.chat import PromptEncoding, preferred_encoding
@@ -183,4 +184,4 @@ def load_parts(config: EngineConfig) -> EngineParts:
 def _name(config: EngineConfig, folder: Path) -> str:
     """Return a hub id or ``embedded`` as it was given, or the name of a local folder."""
     name = config.name_or_path
-    return folder.name if name != EMBEDDED and Path(name).expanduser().is_dir() else name
+    return named(folder) if name != EMBEDDED and Path(name).expanduser().is_dir() else name

@@ -17,10 +17,9 @@ from stepedit_core.models.decoder.flow import (
     CausalMaskedDiffWithXvec,
     DiT,
     DualCodebookEmbedding,
-    Flow,
-    ReferencedMelDecoder,
     UpsampleConformerEncoderV2,
 )
+from stepedit_core.models.decoder.reference.model import ReferencedMelDecoder
 from stepedit_core.models.decoder.vocoder import (
     BigVGAN,
     ConvRNNF0Predictor,
@@ -28,8 +27,10 @@ from stepedit_core.models.decoder.vocoder import (
     HiFTGenerator,
 )
 
-__all__ = ["BUILDERS", "COSYVOICE_FOLDER", "read_decoder", "read_flow"]
+__all__ = ["BUILDERS", "COSYVOICE_FOLDER", "Flow", "read_decoder", "read_flow"]
 
+Flow = CausalMaskedDiffWithXvec | ReferencedMelDecoder
+"""Every kind of tokens-to-mel network that a decoder may hold."""
 COSYVOICE_FOLDER = "CosyVoice-300M-25Hz"
 """Folder of the decoder inside a Step-Audio-EditX checkpoint."""
 

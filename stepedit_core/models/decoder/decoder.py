@@ -14,9 +14,8 @@ from torch import Tensor
 
 from stepedit_core.errors import EngineError
 from stepedit_core.llm_route.source_map import Origin
-from stepedit_core.models.decoder.checkpoint import read_decoder
+from stepedit_core.models.decoder.checkpoint import Flow, read_decoder
 from stepedit_core.models.decoder.flow import (
-    Flow,
     FlowInput,
     FlowNoise,
     align_mel,

@@ -25,6 +25,10 @@ WORD = re.compile(r"(?<![^\W_])[A-Za-z]+(?:['’][A-Za-z]+)*(?![^\W_])")
 or digits (``naïve``, ``7th``) are not."""
 
 
+MAX_BYTES = 1 << 25
+"""Most bytes of a dictionary; CMUdict has 4 MB."""
+
+
 class Pronunciations:
     """A pronouncing dictionary: word to phones.
 
@@ -56,7 +60,11 @@ class Pronunciations:
 
     def _read(self) -> Mapping[str, str]:
         try:
-            text = gzip.decompress(self.path.read_bytes()).decode()
+            with gzip.open(self.path) as file:
+                raw = file.read(MAX_BYTES + 1)
+            if len(raw) > MAX_BYTES:
+                raise ValueError(f"more than {MAX_BYTES >> 20} MB unpacked")
+            text = raw.decode()
         except (OSError, EOFError, ValueError, zlib.error) as error:
             raise CheckpointError(f"{self.path}: no pronouncing dictionary ({error})") from error
         lines = (line for line in text.splitlines() if not line.startswith(COMMENT))

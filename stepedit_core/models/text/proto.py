@@ -90,3 +90,5 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
         shift += 7
+        if shift > 63:  # ten bytes hold 64 bits; adding up more takes time that grows as a square
+            raise ValueError("a number of more than ten bytes")

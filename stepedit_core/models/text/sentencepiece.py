@@ -28,6 +28,9 @@ __all__ = ["SentencePieceTokenizer"]
 _SPACE = "▁"
 
 
+_MAX_BYTES = 1 << 26
+
+
 class SentencePieceTokenizer(TextTokenizer):
     """The shipped SentencePiece unigram model, with the ids of the Hugging Face fast tokenizer.
 
@@ -45,6 +48,10 @@ class SentencePieceTokenizer(TextTokenizer):
         path = Path(path)
         if not path.is_file():
             raise CheckpointError(f"{path} is missing: download the language model's folder again")
+        if (size := path.stat().st_size) > _MAX_BYTES:
+            raise CheckpointError(
+                f"{path}: {size} bytes is too large for a tokenizer: download it again"
+            )
         try:
             pieces = read_pieces(path.read_bytes())
             self._unigram = _unigram(pieces)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from stepedit_core.dsp.channels import mix_down
 from stepedit_core.errors import AudioError
 from stepedit_core.models.checkpoint.torchaudio_compat import resample_precise
 
@@ -43,7 +44,7 @@ PAD_UNIT = 240
 
 
 def check_samples(samples: npt.ArrayLike, sample_rate: int) -> FloatArray:
-    """Return finite mono float32 samples, mixing channels by their mean.
+    """Return finite mono float32 samples, channels mixed down (`mix_down`).
 
     Args:
         samples: shape ``(n,)`` or ``(channels, n)``, full scale 1.
@@ -59,7 +60,7 @@ def check_samples(samples: npt.ArrayLike, sample_rate: int) -> FloatArray:
             f"samples are {array.dtype}: convert them to float32 with full scale 1 first"
         )
     if array.ndim == 2:
-        array = array.mean(axis=0)
+        array = mix_down(array.T.astype(np.float32, copy=False), sample_rate)[0]
     if array.ndim != 1:
         raise AudioError(f"samples have shape {array.shape}: need (n,) or (channels, n)")
     if sample_rate <= 0:

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from stepedit_core.llm_route.source_map import Origin, paced_places
-from stepedit_core.models.decoder.flow import FlowInput, ReferencedMelDecoder
+from stepedit_core.models.decoder.flow import FlowInput
 from stepedit_core.models.decoder.reference.conditioning import (
     NEPER_DB,
     TaughtLabels,
     ToldPlaces,
     frames_told,
 )
+from stepedit_core.models.decoder.reference.model import ReferencedMelDecoder
 from stepedit_core.models.lm.step1 import Alignment, alignment_tensor
 from stepedit_core.models.lm.step1.alignment import targets
 from tests.models.decoder.test_reference_model import SIZES, item, streamed

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stepedit_core.models.decoder.convnext import time_mask
-from stepedit_core.models.decoder.flow import FlowInput, FlowNoise, ReferencedMelDecoder
+from stepedit_core.models.decoder.flow import FlowInput, FlowNoise
+from stepedit_core.models.decoder.reference.model import ReferencedMelDecoder
 from stepedit_core.models.decoder.reference.monotonic_path import (
     GROUP_FRAMES,
     Walk,

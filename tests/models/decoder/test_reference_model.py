@@ -12,9 +12,10 @@ from torch import Tensor
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.models.decoder.decoder import Decoder, Reference
-from stepedit_core.models.decoder.flow import FlowInput, FlowNoise, ReferencedMelDecoder, pad_mel
+from stepedit_core.models.decoder.flow import FlowInput, FlowNoise, pad_mel
 from stepedit_core.models.decoder.reference.attention import RowEmbedding
 from stepedit_core.models.decoder.reference.batch import ReferencedStreamCache
+from stepedit_core.models.decoder.reference.model import ReferencedMelDecoder
 from stepedit_core.models.decoder.streaming import StreamDecoder
 from tests.models.decoder_parts import randomise, tiny_hift
 

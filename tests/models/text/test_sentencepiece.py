@@ -103,7 +103,9 @@ def test_audio_ids_refuse_what_the_vocabulary_lacks(tokenizer: TextTokenizer) ->
             tokenizer.audio_ids([bad])
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a zip archive", b"\x0a\xff"])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 a zip archive", b"\x0a\xff", b"\xff" * (1 << 20)]
+)
 def test_damaged_models_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "tokenizer.model").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"tokenizer\.model"):

@@ -119,8 +119,9 @@ def test_decoding_shows_phones(tokenizer: TextTokenizer) -> None:
         gzip.compress(b"hello HH AH0 L OW1\n", mtime=0),
         gzip.compress(b"hello HH AH L OW\nsilent \n", mtime=0),
         gzip.compress(b"hello HH AH L OW\nhello\tHH\n", mtime=0),
+        gzip.compress(b"hello HH AH L OW\n" * 2_500_000, mtime=0),
     ],
-    ids=["empty", "plain", "cut", "no-words", "no-text", "stress", "silent-word", "tab"],
+    ids=["empty", "plain", "cut", "no-words", "no-text", "stress", "silent-word", "tab", "bomb"],
 )
 def test_a_damaged_dictionary_is_named(tmp_path: Path, content: bytes) -> None:
     tokenizer = load_tokenizer(write(tmp_path, content))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from codecs import lookup
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from stepedit_pairs.corpora.acted import CremaD, EmoDb, JlCorpus, Ravdess
 from stepedit_pairs.corpora.esd import Esd
 from stepedit_pairs.corpora.folder import Folder
 from stepedit_pairs.corpora.libri import LibriSpeech, LibriTts
+from stepedit_pairs.corpora.ljspeech import LjSpeech
 from stepedit_pairs.corpora.manifest import Manifest
 from stepedit_pairs.corpora.stored import HuggingFace
 from stepedit_pairs.corpora.tagged import Tagged
@@ -21,11 +24,12 @@ if TYPE_CHECKING:
     from stepedit_core.pairs import CorpusReader
     from stepedit_core.registry.registry import Registry
 
-__all__ = ["READERS", "find_reader"]
+__all__ = ["READERS", "find_reader", "reader_told"]
 
 READERS: tuple[CorpusReader, ...] = (
     Manifest(),
     HuggingFace(),
+    LjSpeech(),
     LibriSpeech(),
     LibriTts(),
     Vctk(),
@@ -74,3 +78,29 @@ def find_reader(
     names = ", ".join(found or known)
     what = "could be several layouts" if found else "has no layout that is known here"
     raise StepeditError(f"{os.fspath(corpus)} {what}; say --layout with one of {names}")
+
+
+def reader_told(
+    reader: CorpusReader, encoding: str | None = None, delimiter: str | None = None
+) -> CorpusReader:
+    """Return a reader of tables that is told their encoding and delimiter.
+
+    Raises:
+        StepeditError: if there is no such encoding, or the reader reads no tables.
+    """
+    given = {"encoding": encoding, "delimiter": delimiter}
+    told = {name: value for name, value in given.items() if value is not None}
+    if encoding is not None:
+        try:
+            lookup(encoding)
+        except LookupError as error:
+            raise StepeditError(
+                f"no encoding {encoding!r}; give --encoding one such as cp1252 or gb18030"
+            ) from error
+    if not told:
+        return reader
+    if not is_dataclass(reader) or not told.keys() <= {field.name for field in fields(reader)}:
+        raise StepeditError(
+            f"the corpus layout {reader.name!r} reads no tables; leave --{min(told)} out"
+        )
+    return replace(reader, **told)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem
 from stepedit_pairs.corpora.labels import NEUTRAL, attribute_of, emotion_label, style_label
 from stepedit_pairs.corpora.walking import same_words
 
-__all__ = ["NOT_SPEECH", "PATH_COLUMNS", "item_from_row"]
+__all__ = ["KNOWN", "NOT_SPEECH", "PATH_COLUMNS", "TEXT_COLUMNS", "item_from_row"]
 
 PATH_COLUMNS = (
     "path", "audio_path", "audio_filepath", "file_name", "filename", "file", "wav", "wav_path",
@@ -17,7 +18,10 @@ PATH_COLUMNS = (
 )  # fmt: skip
 """Names of the column with the recording, in order of preference."""
 _ID = ("id", "utt_id", "utterance_id", "key")
-_TEXT = ("text", "transcript", "transcription", "normalized_text", "text_normalized", "sentence")
+TEXT_COLUMNS = (
+    "text", "transcript", "transcription", "normalized_text", "text_normalized", "sentence",
+)  # fmt: skip
+"""Names of the column with the words, in order of preference."""
 _SPEAKER = ("speaker", "speaker_id", "spk", "spk_id", "client_id", "voice")
 _LANGUAGE = ("language", "lang", "locale")
 _SPLIT = ("split", "suggested_split", "subset")
@@ -27,6 +31,44 @@ _CORPUS = ("corpus", "set", "dataset")
 _EVENT = ("event", "events")
 NOT_SPEECH = frozenset({"noise", "rir", "music", "impulse_response"})
 """Values of a column ``kind`` whose rows are no recordings of speech; they are left out."""
+
+
+KNOWN = frozenset(PATH_COLUMNS)
+"""Columns by which the header of a manifest is recognised."""
+_ID_OF_LJ = "lj_id"
+
+
+def _text(row: Mapping[str, Any]) -> str | None:
+    """Return the words of a row; LJ Speech's normalised ones are those that are said.
+
+    Raises:
+        StepeditError: if they are no text.
+    """
+    if _ID_OF_LJ in row:
+        return _first(row, ("normalized_text", "text"))
+    for name in TEXT_COLUMNS:
+        value = row.get(name)
+        if value is not None and not isinstance(value, str | int | float):
+            kind = "a list" if isinstance(value, list) else "an object"
+            raise StepeditError(f"the column {name!r} holds {kind} where a text belongs")
+    return _first(row, TEXT_COLUMNS)
+
+
+def _refuse_part(row: Mapping[str, Any]) -> None:
+    """Refuse a row that means a part of its recording, as NeMo's ``offset`` does.
+
+    Raises:
+        StepeditError: if an offset other than 0 is given.
+    """
+    value = row.get("offset")
+    try:
+        offset = float(value or 0.0) if isinstance(value, str | int | float) else 0.0
+    except ValueError:
+        offset = 0.0
+    if offset != 0.0:
+        raise StepeditError(
+            f"offset {offset:g}: the row means a part of its recording; cut it into a file first"
+        )
 
 
 def _first(row: Mapping[str, Any], names: Iterable[str]) -> str | None:
@@ -46,13 +88,17 @@ def item_from_row(row: Mapping[str, Any], path: str, number: int, corpus: str) -
         path: the recording.
         number: the row's number, its id where it has none.
         corpus: name of the corpus for rows that name none.
+
+    Raises:
+        StepeditError: if the words are no text, or the row means a part of a recording.
     """
     kind = (_first(row, ("kind",)) or "").lower()
     if kind in NOT_SPEECH:
         return None
-    text, speaker = _first(row, _TEXT), _first(row, _SPEAKER)
+    _refuse_part(row)
+    text, speaker = _text(row), _first(row, _SPEAKER)
     return CorpusItem(
-        _first(row, _ID) or _first(row, PATH_COLUMNS) or f"row-{number:09d}",
+        _first(row, (*_ID, _ID_OF_LJ)) or _first(row, PATH_COLUMNS) or f"row-{number:09d}",
         path,
         text,
         speaker,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem
 from stepedit_pairs.corpora.labels import emotion_label
 from stepedit_pairs.corpora.walking import NamedFiles, item_id, split_of
@@ -72,7 +73,11 @@ def _words(file: Path, speaker: str) -> Mapping[str, str]:
 
 @lru_cache(maxsize=2)
 def _transcripts(path: Path) -> Mapping[str, str]:
-    rows = (re.split(r"\t+", line.strip()) for line in _decode(path.read_bytes()).splitlines())
+    try:
+        lines = _decode(path.read_bytes()).splitlines()
+    except UnicodeDecodeError as error:
+        raise StepeditError(f"{path}: neither UTF-8, UTF-16 nor GBK; save it as UTF-8") from error
+    rows = (re.split(r"\t+", line.strip()) for line in lines)
     return {row[0].strip(): row[1].strip() for row in rows if len(row) >= 2}
 
 
@@ -83,4 +88,4 @@ def _decode(raw: bytes) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return raw.decode("gb18030", errors="replace")
+        return raw.decode("gb18030")

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from stepedit_core.pairs import CorpusItem
+from stepedit_core.tables import text_lines
 from stepedit_pairs.corpora.walking import NamedFiles, first_text, item_id, split_of
 
 __all__ = ["LibriSpeech", "LibriTts"]
@@ -42,11 +43,10 @@ class LibriSpeech(NamedFiles):
 
 @lru_cache(maxsize=2)
 def _chapter(path: Path) -> Mapping[str, str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+    if not path.is_file():
         return {}
-    return {name: text for name, _, text in (line.partition(" ") for line in lines)}
+    lines = (line.partition(" ") for _, line in text_lines(path))
+    return {name: text for name, _, text in lines}
 
 
 class LibriTts(NamedFiles):

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem
-from stepedit_pairs.corpora.columns import PATH_COLUMNS, item_from_row
+from stepedit_core.stored_json import json_lines
+from stepedit_core.tables import table_rows
+from stepedit_pairs.corpora.columns import KNOWN, PATH_COLUMNS, item_from_row
+from stepedit_pairs.corpora.walking import AUDIO_SUFFIXES
 
-__all__ = ["Manifest", "rows_of"]
+__all__ = ["LJ_COLUMNS", "Manifest", "rows_of"]
 
-_SEPARATORS = {".csv": ",", ".tsv": "\t"}
-_SUFFIXES = frozenset({*_SEPARATORS, ".jsonl", ".ndjson"})
+_TABLES = frozenset({".csv", ".tsv"})
+_SUFFIXES = frozenset({*_TABLES, ".jsonl", ".ndjson"})
+LJ_COLUMNS = ("lj_id", "text", "normalized_text")
+"""Columns of LJ Speech's ``metadata.csv``, which has no header."""
+_WAVS = ("wavs", "")
 
 
+@dataclass(frozen=True)
 class Manifest:
     """A CSV, TSV or JSONL file that names recordings and what is known about them.
 
@@ -27,9 +33,19 @@ class Manifest:
     text, speaker, language, emotion, style, event, intensity, dialect, split, licence, group
     and corpus under their usual names, and a bare ``label``. Rows whose ``kind`` is noise, rir
     or music are no speech and left out.
+
+    Fields are parted by commas, tabs, semicolons or ``|``, as the header shows. Without header
+    two layouts are known: ``id|text`` and ``id|text|normalised text`` of LJ Speech (Ito &
+    Johnson 2017), whose recordings are in ``wavs/``, and ``path|text``.
+
+    Attributes:
+        encoding: of the file; None to find it.
+        delimiter: of the file; None to find it.
     """
 
-    name = "manifest"
+    name: ClassVar[str] = "manifest"
+    encoding: str | None = None
+    delimiter: str | None = None
 
     def recognises(self, path: os.PathLike[str]) -> bool:
         """Say whether a file has the suffix of a manifest."""
@@ -44,20 +60,26 @@ class Manifest:
         file = Path(path)
         telling = file.stem.lower() not in ("manifest", "metadata", "index")
         corpus = file.stem if telling else file.resolve().parent.name
-        for number, row in rows_of(file):
-            recording = _recording(row)
+        for number, row in rows_of(file, self.encoding, self.delimiter):
+            recording = _recording(row, file.parent)
             if recording is None:
+                columns = ", ".join(list(row)[:20])
                 raise StepeditError(
                     f"{file}, line {number}: no recording; name it in a column "
-                    f"{' or '.join(PATH_COLUMNS[:3])} (there is {', '.join(row) or 'nothing'})"
+                    f"{' or '.join(PATH_COLUMNS[:3])} (there is {columns or 'nothing'})"
                 )
-            item = item_from_row(row, str(file.parent / recording), number, corpus)
+            try:
+                item = item_from_row(row, str(file.parent / recording), number, corpus)
+            except StepeditError as error:
+                raise StepeditError(f"{file}, line {number}: {error}") from error
             if item is not None:
                 yield item
 
 
-def _recording(row: Mapping[str, Any]) -> str | None:
+def _recording(row: Mapping[str, Any], folder: Path) -> str | None:
     """Return the path of a row's recording, which may stand under ``audio: {path: ...}``."""
+    if LJ_COLUMNS[0] in row:
+        return _lj_recording(str(row[LJ_COLUMNS[0]]).strip(), folder)
     for name in PATH_COLUMNS:
         value = row.get(name)
         value = value.get("path") if isinstance(value, Mapping) else value
@@ -66,33 +88,39 @@ def _recording(row: Mapping[str, Any]) -> str | None:
     return None
 
 
-def rows_of(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _lj_recording(name: str, folder: Path) -> str:
+    """Return the recording of an id of LJ Speech; ``wavs/ID.wav`` where there is none."""
+    places = (f"{wavs}/{name}" if wavs else name for wavs in _WAVS)
+    found = (
+        f"{place}{suffix}"
+        for place in places
+        for suffix in sorted(AUDIO_SUFFIXES, reverse=True)
+        if (folder / f"{place}{suffix}").is_file()
+    )
+    return next(found, f"{_WAVS[0]}/{name}.wav")
+
+
+def _bare(line: str) -> Sequence[str] | None:
+    """Return the columns of a table without header, or None where that is not known."""
+    fields = line.split("|")
+    if Path(fields[0].strip()).suffix.lower() in AUDIO_SUFFIXES:
+        return ("path", "text") if len(fields) == 2 else None
+    plain = fields[0].strip() and not any(mark in fields[0] for mark in " \t,;")
+    return LJ_COLUMNS[: len(fields)] if plain and len(fields) in (2, 3) else None
+
+
+def rows_of(
+    file: Path, encoding: str | None = None, delimiter: str | None = None
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yield line number and values of each row, with column names in lower case.
 
     Raises:
-        StepeditError: naming the line that is no row.
+        StepeditError: naming the line that is no row, or does not fit the header.
     """
-    separator = _SEPARATORS.get(file.suffix.lower())
-    with file.open(encoding="utf-8-sig", newline="" if separator else None) as lines:
-        if separator is None:
-            yield from _json_rows(file, lines)
-            return
-        reader = csv.DictReader(lines, delimiter=separator)
-        try:
-            for row in reader:
-                yield reader.line_num, {str(name).strip().lower(): row[name] for name in row}
-        except csv.Error as error:
-            raise StepeditError(f"{file}, line {reader.line_num}: {error}") from error
-
-
-def _json_rows(file: Path, lines: Iterator[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise StepeditError(f"{file}, line {number}: not JSON ({error})") from error
-        if not isinstance(row, dict):
-            raise StepeditError(f"{file}, line {number}: a row is a JSON object")
+    if file.suffix.lower() in _TABLES:
+        yield from table_rows(file, KNOWN, encoding=encoding, delimiter=delimiter, bare=_bare)
+        return
+    if delimiter is not None:
+        raise StepeditError(f"{file}: JSON lines have no delimiter; leave --delimiter out")
+    for number, row in json_lines(file, encoding=encoding):
         yield number, {str(name).lower(): value for name, value in row.items()}

@@ -6,30 +6,41 @@ holds is Parquet, and both carry their features as JSON. Sound is read when a jo
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
-import soundfile as sf
+import numpy as np
+import numpy.typing as npt
 
+from stepedit_core.dsp.channels import mix_down
 from stepedit_core.errors import AudioError, StepeditError
 from stepedit_core.pairs import CorpusItem
+from stepedit_core.shards import open_parquet
+from stepedit_core.sound import read_sound
 from stepedit_core.utterance import MAX_SECONDS, Utterance
-from stepedit_pairs.corpora.columns import item_from_row
+from stepedit_pairs.corpora.columns import TEXT_COLUMNS, item_from_row
 
 __all__ = ["HuggingFace", "StoredItem", "item_of"]
 
 _MARK = "#"
 _AUDIO = ("audio", "speech", "wav", "source_audio")
 _ARROW, _PARQUET = ".arrow", ".parquet"
+_SUFFIXES = (_ARROW, _PARQUET)
+_FULL_SCALE = {1: 128.0, 2: 32_768.0, 4: 2_147_483_648.0}
+"""What whole numbers of so many bytes are divided by."""
 
 
 class StoredItem(CorpusItem):
-    """A recording inside a dataset's file; its path is ``FILE#COLUMN#ROW``."""
+    """A recording inside a dataset's file; its path is ``FILE#COLUMN#ROW``.
+
+    The column's name is percent-encoded, so that the last two marks are the path's own.
+    """
 
     def read(self) -> Utterance:
         """Read the recording with its transcript.
@@ -39,13 +50,9 @@ class StoredItem(CorpusItem):
         """
         file, column, row = self.path.rsplit(_MARK, 2)
         try:
-            raw = _cell(file, column, int(row))
-            with sf.SoundFile(io.BytesIO(raw)) as sound:
-                if sound.frames / sound.samplerate > MAX_SECONDS:
-                    raise AudioError(f"{self.path}: lasts more than {MAX_SECONDS:.0f} s")
-                samples = sound.read(dtype="float32", always_2d=True).mean(axis=1)
-                utterance = Utterance(samples, sound.samplerate, self.transcript, self.language)
-        except (sf.LibsndfileError, RuntimeError, OSError, ValueError) as error:
+            samples, rate = _sound(_cell(file, unquote(column), int(row)), Path(file).parent)
+            utterance = Utterance(samples, rate, self.transcript, self.language)
+        except (RuntimeError, OSError, ValueError, StepeditError) as error:
             raise AudioError(f"{self.path}: not readable audio ({error})") from error
         problem = utterance.problem()
         if problem:
@@ -55,16 +62,17 @@ class StoredItem(CorpusItem):
 
 def item_of(data: Mapping[str, Any]) -> CorpusItem:
     """Return an item from its fields, of the class that its path asks for."""
-    file, _, place = str(data["path"]).partition(_MARK)
-    stored = bool(place) and Path(file).suffix in (_ARROW, _PARQUET)
+    file, *place = str(data["path"]).rsplit(_MARK, 2)
+    stored = len(place) == 2 and place[1].isdecimal() and Path(file).suffix in _SUFFIXES
     return StoredItem(**data) if stored else CorpusItem(**data)
 
 
 class HuggingFace:
     """A dataset saved by ``save_to_disk``, or a folder of Parquet files as the hub has them.
 
-    The recording is a column of type Audio (``audio`` by preference); other columns mean what
-    they mean in a manifest, class labels are spelt out.
+    The recording is a column of type Audio (``audio`` by preference), encoded or decoded to
+    ``{array, sampling_rate}``, as ``map`` leaves it; other columns mean what they mean in a
+    manifest, class labels are spelt out.
     """
 
     name = "hugging_face"
@@ -77,7 +85,8 @@ class HuggingFace:
         """Yield the rows of all files in order of their names.
 
         Raises:
-            StepeditError: if a file has no column of recordings.
+            StepeditError: if a file is damaged, has no column of recordings, or its words are
+                no text.
         """
         root = Path(path)
         for file in _files(root):
@@ -102,6 +111,11 @@ def _items_of(root: Path, file: Path) -> Iterator[CorpusItem]:
     audio = next((name for name in (*_AUDIO, *structs) if name in structs), None)
     if audio is None:
         raise StepeditError(f"{file}: no column of type Audio among {', '.join(schema.names)}")
+    for field in schema:
+        if field.name.lower() in TEXT_COLUMNS and pa.types.is_nested(field.type):
+            raise StepeditError(
+                f"{file}: the column {field.name!r} holds {field.type} where a text belongs"
+            )
     plain = [
         field.name
         for field in schema
@@ -113,8 +127,11 @@ def _items_of(root: Path, file: Path) -> Iterator[CorpusItem]:
         facts = {key.lower(): _spelt(features.get(key), value) for key, value in row.items()}
         facts.setdefault("id", f"{name}{_MARK}{number}")
         facts.setdefault("split", split)
-        place = f"{file}{_MARK}{audio}{_MARK}{number}"
-        item = item_from_row(facts, place, number, root.resolve().stem)
+        place = f"{file}{_MARK}{quote(audio, safe='')}{_MARK}{number}"
+        try:
+            item = item_from_row(facts, place, number, root.resolve().stem)
+        except StepeditError as error:
+            raise StepeditError(f"{file}, row {number}: {error}") from error
         if item is not None:
             yield item_of({field: getattr(item, field) for field in item.__dataclass_fields__})
 
@@ -146,47 +163,105 @@ def _features(file: Path, schema: Any) -> Mapping[str, Any]:
 
 
 def _schema(file: Path) -> Any:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     if file.suffix == _PARQUET:
-        return pq.read_schema(file)
-    with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as stream:
+        with open_parquet(file) as table:
+            return table.schema_arrow
+    with _stream(file) as stream:
         return stream.schema
+
+
+@contextmanager
+def _stream(file: Path | str) -> Iterator[Any]:
+    """Open an Arrow stream; whatever is wrong with it, then or later, is one line."""
+    import pyarrow as pa
+
+    try:
+        with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as stream:
+            yield stream
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        why = " ".join(str(error).split())[:120]
+        raise StepeditError(
+            f"{file}: not a readable Arrow file ({why}); fetch or save the dataset again"
+        ) from error
 
 
 def _plain_rows(file: Path, columns: list[str]) -> Iterator[Mapping[str, Any]]:
     """Yield the values of all columns but the sound, a batch in memory at a time."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     if file.suffix == _PARQUET:
-        with pq.ParquetFile(file) as table:
+        with open_parquet(file) as table:
             for batch in table.iter_batches(batch_size=1024, columns=columns):
                 yield from batch.to_pylist() if columns else [{}] * batch.num_rows
         return
-    with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as stream:
+    with _stream(file) as stream:
         for batch in stream:
             yield from batch.select(columns).to_pylist() if columns else [{}] * batch.num_rows
 
 
-def _cell(file: str, column: str, row: int) -> bytes:
-    """Return the encoded sound of one row.
+def _sound(value: Any, folder: Path) -> tuple[npt.NDArray[np.float32], int]:
+    """Return the samples and the rate in Hz of a cell, encoded, decoded or beside the file.
 
     Raises:
-        ValueError: if the row holds none.
+        ValueError: if the row holds none, or no recording that can be worked on.
     """
-    value = (
-        _arrow_cell(file, column, row) if file.endswith(_ARROW) else _group_cell(file, column, row)
-    )
     if not isinstance(value, dict):
         raise ValueError("the row holds no recording")
+    if value.get("array") is not None and value.get("sampling_rate"):
+        rate = int(value["sampling_rate"])
+        if max(np.shape(value["array"]), default=0) > MAX_SECONDS * rate:
+            raise ValueError(f"lasts more than {MAX_SECONDS:.0f} s")
+        return _decoded(value["array"], rate), rate
     if value.get("bytes") is not None:
-        return bytes(value["bytes"])
-    if value.get("path"):
-        beside: bytes = (Path(file).parent / value["path"]).read_bytes()
-        return beside
-    raise ValueError("the row holds no recording")
+        raw = bytes(value["bytes"])
+    elif value.get("path"):
+        raw = (folder / value["path"]).read_bytes()
+    else:
+        raise ValueError("the row holds no recording")
+    sound = read_sound(raw, max_seconds=MAX_SECONDS)
+    return sound.samples, sound.rate
+
+
+def _decoded(values: Any, rate: int) -> npt.NDArray[np.float32]:
+    """Return decoded numbers as mono samples; whole numbers are divided by their full scale."""
+    array = np.asarray(values)
+    if array.ndim not in (1, 2) or array.dtype.kind not in "iuf":
+        raise ValueError(f"the array of the row is no sound (shape {array.shape}, {array.dtype})")
+    if array.dtype.kind != "f":
+        array = array / _FULL_SCALE.get(array.dtype.itemsize, 32_768.0)
+    if array.ndim == 2:  # channels first, as torchcodec has them, or last, as soundfile
+        columns = array if array.shape[1] <= array.shape[0] else array.T
+        return mix_down(columns.astype(np.float32), rate)[0]
+    return array.astype(np.float32)
+
+
+def _cell(file: str, column: str, row: int) -> Any:
+    """Return the cell of a recording, with decoded numbers as an array.
+
+    Raises:
+        ValueError: if there is no such row.
+    """
+    read = _arrow_cell if file.endswith(_ARROW) else _group_cell
+    scalar = read(file, column, row)
+    if "array" in [field.name for field in scalar.type] and scalar.is_valid:
+        return {
+            "array": _numbers(scalar["array"]),
+            "sampling_rate": scalar["sampling_rate"].as_py(),
+        }
+    return scalar.as_py()
+
+
+def _numbers(scalar: Any) -> npt.NDArray[Any] | None:
+    """Return a list, or a list of lists, of numbers as an array, or None where there is none."""
+    import pyarrow as pa
+
+    values = scalar.values if scalar.is_valid else None
+    if values is None:
+        return None
+    if not pa.types.is_nested(values.type):
+        return np.asarray(values.to_numpy(zero_copy_only=False))
+    lengths = {len(item.values) for item in values if item.is_valid}
+    if len(lengths) != 1 or values.null_count:
+        raise ValueError("the channels of the row are not of one length")
+    return np.stack([item.values.to_numpy(zero_copy_only=False) for item in values])
 
 
 @lru_cache(maxsize=2)
@@ -200,7 +275,7 @@ def _arrow_batches(file: str) -> list[Any]:
 def _arrow_cell(file: str, column: str, row: int) -> Any:
     for batch in _arrow_batches(file):
         if row < batch.num_rows:
-            return batch.column(column)[row].as_py()
+            return batch.column(column)[row]
         row -= batch.num_rows
     raise ValueError("no such row")
 
@@ -208,23 +283,20 @@ def _arrow_cell(file: str, column: str, row: int) -> Any:
 @lru_cache(maxsize=1)
 def _row_group(file: str, column: str, group: int) -> Any:
     """Return one column of a row group; the jobs of a block mostly need the same one."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(file) as table:
-        return table.read_row_group(group, columns=[column]).column(0)
+    with open_parquet(file) as table:
+        # Columns inside a struct are named with a dot, and so may the struct itself be.
+        return table.read_row_group(group, columns=[column]).column(column)
 
 
 def _group_cell(file: str, column: str, row: int) -> Any:
     for group, count in enumerate(_group_sizes(file)):
         if row < count:
-            return _row_group(file, column, group)[row].as_py()
+            return _row_group(file, column, group)[row]
         row -= count
     raise ValueError("no such row")
 
 
 @lru_cache(maxsize=8)
 def _group_sizes(file: str) -> tuple[int, ...]:
-    import pyarrow.parquet as pq
-
-    metadata = pq.read_metadata(file)
-    return tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
+    with open_parquet(file) as table:
+        return tuple(table.metadata.row_group(i).num_rows for i in range(table.num_row_groups))

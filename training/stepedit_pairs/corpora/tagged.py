@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem
+from stepedit_core.stored_json import read_json
 from stepedit_pairs.corpora.columns import item_from_row
+from stepedit_pairs.corpora.ljspeech import INDEX, is_lj_index
 from stepedit_pairs.corpora.manifest import rows_of
 from stepedit_pairs.corpora.walking import LOOK_AT, audio_files
 
@@ -47,6 +49,7 @@ def tagged(text: str) -> tuple[str, tuple[str, ...]]:
     return _MARK.sub(mark, text), tuple(found)
 
 
+@dataclass(frozen=True)
 class Tagged:
     """Recordings whose words hold tags such as ``[Laughter]``, in one of two layouts.
 
@@ -55,17 +58,24 @@ class Tagged:
     arXiv:2508.04195), or a folder of recordings with ``metadata.jsonl`` or ``.csv``, as
     Hugging Face's audio folders are. Packed ``.tar`` shards are to be unpacked first. The label
     ``event`` holds the tags in order, joined by ``+``.
+
+    Attributes:
+        encoding: of the index; None to find it.
+        delimiter: of the index; None to find it.
     """
 
-    name = "nvspeech"
+    name: ClassVar[str] = "nvspeech"
+    encoding: str | None = None
+    delimiter: str | None = None
 
     def recognises(self, path: os.PathLike[str]) -> bool:
         """Say whether recordings have JSON files beside them, or the folder has an index."""
         root = Path(path)
         if not root.is_dir():
             return False
-        if any((root / name).is_file() for name in _INDEXES):
-            return True
+        index = _index(root)
+        if index is not None:
+            return index.name != INDEX or not is_lj_index(index)
         files = list(islice(audio_files(root), LOOK_AT))
         return 2 * sum(file.with_suffix(".json").exists() for file in files) > len(files)
 
@@ -76,36 +86,42 @@ class Tagged:
             StepeditError: naming the index line or file that cannot be read.
         """
         root = Path(path)
-        for number, (row, file) in enumerate(_rows(root), start=1):
-            text, events = tagged(str(row.get("text") or ""))
+        for number, row, file in self._rows(root):
+            said = row.get("text") or ""
+            text, events = tagged(said) if isinstance(said, str) else (said, ())
             facts = {**row, "text": text}
             if events:
                 facts["event"] = "+".join(events)
-            item = item_from_row(facts, str(file), number, root.resolve().name)
+            try:
+                item = item_from_row(facts, str(file), number, root.resolve().name)
+            except StepeditError as error:
+                raise StepeditError(f"{_index(root) or file}, row {number}: {error}") from error
             if item is not None:
                 yield item
 
+    def _rows(self, root: Path) -> Iterator[tuple[int, Mapping[str, Any], Path]]:
+        """Yield number, facts and recording, from an index or the files beside recordings."""
+        index = _index(root)
+        if index is not None:
+            for number, row in rows_of(index, self.encoding, self.delimiter):
+                name = row.get("file_name") or row.get("path") or row.get("wav")
+                if not name:
+                    raise StepeditError(f"{index}, line {number}: no file_name, path or wav")
+                yield number, row, root / str(name)
+            return
+        number = 0
+        for file in audio_files(root):
+            beside = file.with_suffix(".json")
+            if beside.exists():
+                number += 1
+                yield number, _facts(beside, file.relative_to(root).as_posix()), file
 
-def _rows(root: Path) -> Iterator[tuple[Mapping[str, Any], Path]]:
-    """Yield facts and recording, from an index or from the files beside the recordings."""
-    index = next((root / name for name in _INDEXES if (root / name).is_file()), None)
-    if index is not None:
-        for number, row in rows_of(index):
-            name = row.get("file_name") or row.get("path") or row.get("wav")
-            if not name:
-                raise StepeditError(f"{index}, line {number}: no file_name, path or wav")
-            yield row, root / str(name)
-        return
-    for file in audio_files(root):
-        beside = file.with_suffix(".json")
-        if beside.exists():
-            yield _facts(beside, file.relative_to(root).as_posix()), file
+
+def _index(root: Path) -> Path | None:
+    return next((root / name for name in _INDEXES if (root / name).is_file()), None)
 
 
 def _facts(beside: Path, name: str) -> Mapping[str, Any]:
-    try:
-        facts = json.loads(beside.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise StepeditError(f"{beside}: not JSON ({error})") from error
+    facts = read_json(beside, "write the words of the recording again, or leave the file out")
     lowered = {str(key).lower(): value for key, value in facts.items()}
     return {"id": name, **{key: value for key, value in lowered.items() if key != "wav"}}

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from stepedit_core.dsp.words import normalised, split_words
 from stepedit_core.pairs import CorpusItem
+from stepedit_core.tables import text_of
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -44,12 +45,13 @@ def item_id(root: Path, path: Path) -> str:
 
 
 def first_text(*paths: Path) -> str | None:
-    """Return the text of the first of some files that exists and holds any, in one line."""
+    """Return the text of the first of some files that exists and holds any, in one line.
+
+    Raises:
+        StepeditError: if a file cannot be read, or its encoding is not known.
+    """
     for path in paths:
-        try:
-            text = " ".join(path.read_text(encoding="utf-8-sig").split())
-        except (OSError, UnicodeDecodeError):
-            continue
+        text = " ".join(text_of(path).split()) if path.is_file() else ""
         if text:
             return text
     return None

@@ -23,11 +23,11 @@ from stepedit_core.models.speaker.ge2e import RESEMBLYZER_FILE
 from stepedit_core.models.tokenizer.linguistic.checkpoint import find_funasr
 from stepedit_core.models.tokenizer.semantic import GRAPH as SEMANTIC_GRAPH
 from stepedit_train.assembly.settings import AssembleSettings
-from stepedit_train.assembly.shrink import save_centroids, save_graph, save_tensors
-from stepedit_train.linguistic.export import MODEL_FOLDER
+from stepedit_train.export import save_centroids, save_graph, save_tensors
+from stepedit_train.lm.replay import REPLAY
+from stepedit_train.lm.vocabulary import DICTIONARY
 from stepedit_train.settings import resolve_path
-from stepedit_train.sft.replay import REPLAY
-from stepedit_train.sft.spelling import DICTIONARY
+from stepedit_train.tokenizers.linguistic.codebook import MODEL_FOLDER
 
 __all__ = ["collect", "read_resemblyzer"]
 

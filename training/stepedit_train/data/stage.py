@@ -254,7 +254,7 @@ def _codes(
 
 def _speaker(out: Path, number: int, part: list[Selected], settings: DataSettings) -> None:
     """Describe the voices of a block by vectors."""
-    from stepedit_train.mel.voices import embed_voices
+    from stepedit_train.data.voices import embed_voices
 
     vectors = embed_voices(_recordings(out, number)).astype(np.float16)
     tensors = {f"{row}.speaker": vector for row, vector in enumerate(vectors)}

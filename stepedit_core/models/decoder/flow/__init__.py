@@ -17,21 +17,15 @@ from stepedit_core.models.decoder.flow.model import (
     FlowStreamCache,
 )
 from stepedit_core.models.decoder.flow.noise import FlowNoise
-from stepedit_core.models.decoder.reference.model import ReferencedMelDecoder
-
-Flow = CausalMaskedDiffWithXvec | ReferencedMelDecoder
-"""Every kind of tokens-to-mel network that a decoder may hold."""
 
 __all__ = [
     "CausalConditionalCFM",
     "CausalMaskedDiffWithXvec",
     "DiT",
     "DualCodebookEmbedding",
-    "Flow",
     "FlowInput",
     "FlowNoise",
     "FlowStreamCache",
-    "ReferencedMelDecoder",
     "UpsampleConformerEncoderV2",
     "align_mel",
     "pad_mel",

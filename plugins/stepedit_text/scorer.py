@@ -1,0 +1,101 @@
+"""Scorer of edits of the words: the asked words are said, the others too, nothing else changed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from stepedit_core import Case, Measures, Prepared, Score, Scorer, StepeditError, Utterance
+from stepedit_core.dsp.words import normalised, split_words
+from stepedit_text.changes import Change
+from stepedit_text.edit import TextEdit
+
+__all__ = ["TextScorer", "local_errors", "share_kept"]
+
+AROUND = 3
+"""Words on either side of a change that are looked at, as doteBench does."""
+SLACK_SECONDS = 0.4
+"""How much more than the changed words may differ from the source's samples."""
+
+
+class TextScorer(Scorer):
+    """Listen for the words around each change and compare the samples elsewhere.
+
+    Reached: a recogniser hears the changed words and three words on either side as they were
+    asked for, without one error, and all samples but the changed stretch are the source's.
+    """
+
+    version: ClassVar[int] = 1
+
+    def score(self, case: Case, prepared: Prepared, output: Utterance, measures: Measures) -> Score:
+        """Measure the words around the changes and the share of samples that is kept."""
+        edit, source = case.edit, prepared.source
+        if not isinstance(edit, TextEdit):
+            return Score.failed(f"the text scorer was given the edit {edit.name}")
+        text = source.transcript or ""
+        asked = edit.transcript_after(source) or ""
+        changes = edit.changes(text)
+        if not changes:
+            return Score.failed("the case asks for no change of the words")
+        try:
+            heard = measures.transcribe(output)
+        except StepeditError as error:
+            return Score.failed(f"the words could not be heard: {error}")
+        errors, looked_at = local_errors(text, asked, changes, heard)
+        kept = share_kept(source, output)
+        words = [word.seconds for word in split_words(text)]
+        moved = sum(sum(words[c.first : c.stop]) for c in changes)
+        moved += sum(word.seconds for c in changes for word in split_words(c.by))
+        allowed = 1.0 - min(1.0, (2 * moved + SLACK_SECONDS * len(changes)) / output.seconds)
+        values: dict[str, float | None] = {
+            "local_error": errors / max(1, looked_at),
+            "samples_kept": kept,
+            "duration_ratio": output.seconds / source.seconds,
+        }
+        return Score(errors == 0 and kept >= allowed, values)
+
+
+def local_errors(text: str, asked: str, changes: Sequence[Change], heard: str) -> tuple[int, int]:
+    """Return the word errors around the changes, and how many words were looked at.
+
+    Args:
+        text: the transcript before.
+        asked: the transcript that was asked for.
+        changes: from ``text`` to ``asked``.
+        heard: what a recogniser hears in the output.
+    """
+    wanted = [normalised(word.text) for word in split_words(asked)]
+    spoken = [normalised(word.text) for word in split_words(heard)]
+    windows, shift = set(), 0
+    edges: set[int] = set()
+    for change in sorted(changes):
+        new = len(split_words(change.by))
+        start = change.first + shift
+        windows |= set(range(max(0, start - AROUND), min(len(wanted), start + new + AROUND)))
+        edges |= set(range(max(0, start - AROUND), start + new + AROUND + 1))
+        shift += new - (change.stop - change.first)
+    errors = 0
+    matcher = difflib.SequenceMatcher(None, wanted, spoken, autojunk=False)
+    for kind, i, j, k, m in matcher.get_opcodes():
+        if kind == "equal":
+            continue
+        missed = len(windows & set(range(i, j)))
+        added = (m - k) if (edges & set(range(i, j + 1))) else 0
+        errors += max(missed, added)
+    return errors, len(windows)
+
+
+def share_kept(source: Utterance, output: Utterance) -> float:
+    """Return the share of an output that is the source's samples, at its beginning and its end."""
+    if source.sample_rate != output.sample_rate:
+        return 0.0
+    a, b = source.samples, output.samples
+    n = min(len(a), len(b))
+    differs = np.flatnonzero(a[:n] != b[:n])
+    head = int(differs[0]) if len(differs) else n
+    differs = np.flatnonzero(a[len(a) - n :][::-1] != b[len(b) - n :][::-1])
+    tail = min(int(differs[0]) if len(differs) else n, n - head)
+    return (head + tail) / max(1, len(b))

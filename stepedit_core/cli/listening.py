@@ -1,0 +1,132 @@
+"""``stepedit transcribe`` and ``stepedit align``: the words of a recording and their times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from stepedit_core.alignment import Alignment
+    from stepedit_core.utterance import Utterance
+
+__all__ = ["align", "transcribe"]
+
+FORMATS = ("json", "srt", "vtt", "textgrid", "audacity")
+_SUFFIXES = {
+    ".json": "json",
+    ".srt": "srt",
+    ".vtt": "vtt",
+    ".textgrid": "textgrid",
+    ".txt": "audacity",
+}
+_MAX_SECONDS = 4 * 3600.0
+
+
+def _read(recording: Path, text: str | None, language: str | None) -> Utterance:
+    """Read a recording with its words."""
+    from stepedit_core.utterance import Utterance
+
+    return Utterance.read(recording, text, language, max_seconds=_MAX_SECONDS)
+
+
+def _kind(chosen: str | None, out: Path | None) -> str:
+    """Return the format that was asked for, or that the suffix tells, or JSON."""
+    return chosen or _SUFFIXES.get(out.suffix.lower() if out else "", "json")
+
+
+def _give(found: Alignment, speech: Utterance, kind: str, out: Path | None) -> None:
+    """Print or write an alignment; what a user should know goes to standard error."""
+    from stepedit_core.cli.console import write_text
+    from stepedit_core.recording.subtitles import format_alignment
+
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
+    text = format_alignment(found, kind, speech.seconds)  # type: ignore[arg-type]
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    write_text(out, text)
+    click.echo(f"{out}: {len(found.words)} words, timed by {found.aligner}", err=True)
+
+
+@click.command(short_help="Write when each word of a recording is said.")
+@click.argument("recording", metavar="IN", type=click.Path(path_type=Path))
+@click.option("--text", help="The words spoken; without them, a recogniser is asked.")
+@click.option("--language", help="BCP 47 tag such as en or zh.")
+@click.option("--aligner", default="auto", show_default=True, help="Its name, or name:model.")
+@click.option("--format", "kind", type=click.Choice(FORMATS), help="Default: by OUT's suffix.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Write to a file.")
+@click.option("--threads", default=2, show_default=True, type=click.IntRange(1, 64))
+def align(
+    recording: Path,
+    text: str | None,
+    language: str | None,
+    aligner: str,
+    kind: str | None,
+    out: Path | None,
+    threads: int,
+) -> None:
+    """Write when each word of the recording IN is said.
+
+    Aligners: pocketsphinx (English, 10 ms), ctc (English, knows any spelling), whisper (many
+    languages, coarse), pauses (no model). Formats: json (words and sentences with seconds and
+    confidence), srt, vtt, textgrid, audacity.
+
+    Example: stepedit align talk.wav --text "We are here." -o talk.srt
+    """
+    from stepedit_core.recording.hearing import align as find
+
+    speech = _read(recording, text, language)
+    _give(find(speech, aligner, threads=threads), speech, _kind(kind, out), out)
+
+
+@click.command(short_help="Write the words of a recording.")
+@click.argument("recording", metavar="IN", type=click.Path(path_type=Path))
+@click.option("--language", help="BCP 47 tag such as en or zh; heard where it is left out.")
+@click.option("--recogniser", default="auto", show_default=True, help="Its name, or name:model.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(("text", *FORMATS)),
+    help="Default: by OUT's suffix, text on the screen.",
+)
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Write to a file.")
+@click.option("--threads", default=2, show_default=True, type=click.IntRange(1, 64))
+def transcribe(
+    recording: Path,
+    language: str | None,
+    recogniser: str,
+    kind: str | None,
+    out: Path | None,
+    threads: int,
+) -> None:
+    """Write the words of the recording IN.
+
+    Recognisers: whisper (base, multilingual, no network; whisper:small takes any size, hub id
+    or folder), tiny.en, pocketsphinx, openai:MODEL (an endpoint; OPENAI_BASE_URL and
+    OPENAI_API_KEY). Other formats than text have word times.
+
+    Example: stepedit transcribe talk.wav -o talk.srt
+    """
+    from stepedit_core.cli.console import write_text
+    from stepedit_core.errors import AlignmentError
+    from stepedit_core.recording.hearing import align as find
+    from stepedit_core.recording.hearing import load_recogniser
+
+    speech = _read(recording, None, language)
+    ears = load_recogniser(recogniser, language, threads)
+    heard = ears.transcribe(speech)
+    chosen = kind or (_kind(None, out) if out and out.suffix.lower() != ".txt" else "text")
+    if chosen == "text":
+        if out is None:
+            click.echo(heard.text)
+        else:
+            write_text(out, heard.text + "\n")
+        return
+    if not heard.text.strip():
+        raise AlignmentError(f"{recording}: {heard.recogniser} hears no words")
+    known = speech.replace(transcript=heard.text, language=heard.language)
+    found: Alignment = find(known, threads=threads)
+    _give(found, speech, chosen, out)

@@ -1,0 +1,200 @@
+"""Cut words out of a recording so that the join sounds like a natural one.
+
+Both cut points are searched for near the words' borders: where it is quiet, where the sound
+before and after the join agree in level and in high frequencies, and where the pause that is
+left is the longer of the two pauses that met the words. Samples outside the cut and its
+cross-fade stay as they are. The search is that of overlap-add time scaling (Verhelst & Roelands
+1993, ICASSP, WSOLA), with a spectral distance first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from stepedit_core.alignment import Alignment
+from stepedit_core.utterance import Span, Utterance
+
+__all__ = ["Cut", "cut_out", "join_steps", "plan_cut"]
+
+FloatArray = npt.NDArray[np.float32]
+
+_HOP, _WINDOW, _FADE = 0.002, 0.02, 0.01
+_REACH = 0.04
+"""How far from an aligned border a cut may lie inside a word, in seconds: aligners err so much."""
+_HIGH_HZ = 3_000.0
+_FLOOR_DB = -80.0
+# Weights of the search: one dB of loudness at a cut, one dB of step, one second of pause.
+_LOUD, _STEP, _PAUSE, _INSIDE = 0.1, 3.0, 60.0, 150.0
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What is taken out.
+
+    Attributes:
+        start: in seconds of the source; what is before stays.
+        end: in seconds of the source; what is after stays.
+    """
+
+    start: float
+    end: float
+
+    @property
+    def seconds(self) -> float:
+        """How much shorter the recording gets."""
+        return self.end - self.start
+
+    def moved(self, second: float) -> float:
+        """Return where a second of the source lies after the cut."""
+        return second if second <= self.start else max(self.start, second - self.seconds)
+
+
+def plan_cut(utterance: Utterance, alignment: Alignment, first: int, stop: int) -> Cut:
+    """Return where to cut so that words ``first`` to before ``stop`` go.
+
+    Args:
+        utterance: the recording.
+        alignment: its words.
+        first: index of the first word that goes.
+        stop: index after the last word that goes.
+    """
+    words = alignment.words
+    span = alignment.span(first, stop)
+    before = words[first - 1].end if first else 0.0
+    after = words[stop].start if stop < len(words) else utterance.seconds
+    left = Span(min(before, span.start), span.start)
+    right = Span(span.end, max(after, span.end))
+    pause = _pause_left(left, right, first == 0, stop == len(words))
+    starts = _grid(left, utterance.seconds, floor=words[first - 1].start if first else 0.0)
+    ceiling = words[stop].end if stop < len(words) else utterance.seconds
+    ends = _grid(right, utterance.seconds, ceiling=ceiling)
+    starts, ends = starts[starts < span.end], ends[ends > span.start]
+    levels = _features(utterance)
+    a, b = _at(levels, starts - _WINDOW / 2), _at(levels, ends + _WINDOW / 2)
+    loud = np.maximum(0.0, _at(levels, starts)[:, :1] - _FLOOR_DB) + np.maximum(
+        0.0, _at(levels, ends)[:, :1] - _FLOOR_DB
+    ).reshape(1, -1)
+    step = np.abs(a[:, None, :] - b[None, :, :]).mean(axis=2)
+    left_over = np.maximum(0.0, starts[:, None] - left.start) + np.maximum(
+        0.0, right.end - ends[None, :]
+    )
+    inside = np.maximum(0.0, left.start - starts)[:, None] + np.maximum(0.0, ends - right.end)[None]
+    cost = _LOUD * loud + _STEP * step + _PAUSE * np.abs(left_over - pause) + _INSIDE * inside
+    cost = np.where(ends[None, :] - starts[:, None] >= _HOP, cost, np.inf)
+    i, j = np.unravel_index(int(np.argmin(cost)), cost.shape)
+    start, end = float(starts[i]), float(ends[j])
+    return Cut(start, _in_phase(utterance, start, end))
+
+
+def cut_out(utterance: Utterance, cut: Cut) -> Utterance:
+    """Return the utterance without a stretch, cross-faded over 10 ms around the join.
+
+    The fade is of equal power where both sides differ, and linear where they are alike (a
+    vowel in phase), so that the level keeps.
+    """
+    rate, samples = utterance.sample_rate, utterance.samples
+    start, end = round(cut.start * rate), round(cut.end * rate)
+    half = min(round(_FADE * rate / 2), start, len(samples) - end)
+    if half < 1:
+        return utterance.replace(samples=np.concatenate([samples[:start], samples[end:]]))
+    out, into = samples[start - half : start + half], samples[end - half : end + half]
+    n = min(len(out), len(into))
+    out, into = out[:n], into[:n]
+    alike = _correlation(out, into)
+    ramp = (np.arange(n, dtype=np.float32) + 0.5) / n
+    power = 1.0 - 0.5 * max(0.0, alike)
+    mixed = out * (1 - ramp) ** power + into * ramp**power
+    pieces = [samples[: start - half], mixed.astype(np.float32), samples[end - half + n :]]
+    return utterance.replace(samples=np.concatenate(pieces))
+
+
+def join_steps(utterance: Utterance, second: float, reach: float = 0.03) -> tuple[float, float]:
+    """Return the steps of level and of high frequencies across a join, in dB.
+
+    Args:
+        utterance: the recording.
+        second: where the join is.
+        reach: how much is heard on either side, in seconds.
+    """
+    levels = _features(utterance)
+    at = np.array([second - reach / 2, second + reach / 2])
+    a, b = _at(levels, at)
+    return float(abs(a[0] - b[0])), float(abs(a[1] - b[1]))
+
+
+def _pause_left(left: Span, right: Span, opening: bool, closing: bool) -> float:
+    """Return the pause that is to remain: the longer one; none of a pause at an end is needed."""
+    if opening:
+        return left.seconds
+    if closing:
+        return right.seconds
+    return max(left.seconds, right.seconds)
+
+
+def _grid(
+    span: Span, seconds: float, *, floor: float = 0.0, ceiling: float | None = None
+) -> npt.NDArray[np.float64]:
+    """Return candidate times in a pause and shortly around it."""
+    low = max(floor, span.start - _REACH, 0.0)
+    high = min(ceiling if ceiling is not None else seconds, span.end + _REACH, seconds)
+    return np.arange(low, max(high, low) + _HOP / 2, _HOP)
+
+
+def _features(utterance: Utterance) -> npt.NDArray[np.float64]:
+    """Return level and level above 3 kHz in dB, ``(hops of 2 ms, 2)``, over 20 ms each."""
+    rate = utterance.sample_rate
+    x = utterance.samples.astype(np.float64)
+    x = x - x.mean()
+    high = np.diff(x, prepend=x[:1]) if rate < 3 * _HIGH_HZ else _high_passed(x, rate)
+    hop, size = max(1, round(_HOP * rate)), max(2, round(_WINDOW * rate))
+    rows = []
+    for signal in (x, high):
+        total = np.concatenate([[0.0], np.cumsum(signal**2)])
+        middles = np.arange(0, len(x) + 1, hop)
+        lo, hi = (middles - size // 2).clip(0, len(x)), (middles + size // 2).clip(0, len(x))
+        power = (total[hi] - total[lo]) / np.maximum(1, hi - lo)
+        rows.append(np.maximum(_FLOOR_DB, 10 * np.log10(np.maximum(power, 1e-12))))
+    return np.stack(rows, axis=1)
+
+
+def _high_passed(x: npt.NDArray[np.float64], rate: int) -> npt.NDArray[np.float64]:
+    """Return what lies above 3 kHz: a windowed-sinc filter of 2 ms, applied by FFT."""
+    taps = 2 * (rate // 1000) + 1
+    n = np.arange(taps) - taps // 2
+    low = 2 * _HIGH_HZ / rate * np.sinc(2 * _HIGH_HZ / rate * n) * np.hanning(taps)
+    kernel = -low / low.sum()
+    kernel[taps // 2] += 1.0
+    size = len(x) + taps - 1
+    spectrum = np.fft.rfft(x, size) * np.fft.rfft(kernel, size)
+    return np.asarray(np.fft.irfft(spectrum, size)[taps // 2 : taps // 2 + len(x)])
+
+
+def _at(
+    levels: npt.NDArray[np.float64], seconds: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the features at times."""
+    return np.asarray(levels[np.clip(np.round(seconds / _HOP).astype(int), 0, len(levels) - 1)])
+
+
+def _in_phase(utterance: Utterance, start: float, end: float) -> float:
+    """Return the end moved by up to 6 ms so that both sides of the join are in phase."""
+    rate, x = utterance.sample_rate, utterance.samples
+    a, b = round(start * rate), round(end * rate)
+    half, reach = round(_FADE * rate / 2), round(0.006 * rate)
+    if a - half < 0 or b - half - reach <= a or b + half + reach > len(x):
+        return end
+    out = x[a - half : a + half]
+    lags = range(-reach, reach + 1)
+    scores = [_correlation(out, x[b + lag - half : b + lag + half]) for lag in lags]
+    best = int(np.argmax(scores))
+    # Uncorrelated sounds (breath, room tone) have no phase to keep.
+    return (b + lags[best]) / rate if scores[best] > 0.5 else end
+
+
+def _correlation(a: FloatArray, b: FloatArray) -> float:
+    """Return the normalised correlation of two stretches, 0 where one is silent."""
+    scale = float(np.sqrt(np.dot(a, a) * np.dot(b, b)))
+    return float(np.dot(a, b)) / scale if scale > 1e-9 else 0.0

@@ -1,0 +1,41 @@
+"""One process at a time on one target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stepedit_core.errors import StepeditError
+
+__all__ = ["sole_writer"]
+
+
+@contextmanager
+def sole_writer(path: Path) -> Iterator[None]:
+    """Hold a file or folder for this process alone, by a lock beside the file or in the folder.
+
+    The lock goes with the process, however it ends; the empty lock file is taken away again.
+
+    Raises:
+        StepeditError: if another process holds it, or the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    place = path.absolute()
+    name = place / ".lock" if place.is_dir() else place.with_name(f".{place.name}.lock")
+    lock = FileLock(name, timeout=0)
+    try:
+        name.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise StepeditError(
+            f"{path}: another process is writing it; wait until it ends, or choose another name"
+        ) from error
+    except OSError as error:
+        raise StepeditError(f"{path}: cannot write there ({error.strerror})") from error
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()

@@ -1,0 +1,1 @@
+"""Long recordings: heard, timed, cut in pieces, edited, joined; subtitles and labels in and out."""

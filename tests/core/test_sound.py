@@ -1,0 +1,148 @@
+"""Files that people have: containers of phones, headers of crashed recorders, pipes."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import sys
+import threading
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile as sf
+
+from stepedit_core.errors import AudioError
+from stepedit_core.sound import is_stream, read_sound
+from stepedit_core.testing import speech_like
+from stepedit_core.utterance import Utterance
+
+SPEECH = speech_like(1.0, 16_000)
+
+
+def _encoded(path: Path, codec: str, rate: int, channels: int = 1) -> Path:
+    """Write the speech with FFmpeg; a second channel is upside down."""
+    layout = "stereo" if channels == 2 else "mono"
+    samples = SPEECH.resample(rate).samples
+    rows = np.stack([samples, -samples][:channels])
+    with av.open(path, "w") as container:
+        stream = container.add_stream(codec, rate=rate, layout=layout)
+        frame = av.AudioFrame.from_ndarray(rows, format="fltp", layout=layout)
+        frame.rate = rate
+        [frame] = av.AudioResampler(format=stream.format).resample(frame)
+        for given in (frame, None):
+            container.mux(stream.encode(given))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "rate", "channels"),
+    [
+        ("memo.m4a", "aac", 44_100, 1),
+        ("memo.m4a", "aac", 48_000, 2),
+        ("clip.mp4", "aac", 16_000, 1),
+        ("call.webm", "libopus", 48_000, 1),
+        ("old.mkv", "pcm_s16le", 44_100, 1),
+    ],
+)
+def test_files_of_phones_and_browsers_are_read(
+    tmp_path: Path, name: str, codec: str, rate: int, channels: int
+) -> None:
+    found = Utterance.read(_encoded(tmp_path / name, codec, rate, channels))
+    assert found.sample_rate == rate and found.channels == channels
+    assert found.seconds == pytest.approx(1.0, abs=0.12)
+    assert "PyAV" in found.notes[0]
+    assert np.std(found.samples) == pytest.approx(np.std(SPEECH.samples), rel=0.1)
+    assert found.write(tmp_path / "out.wav").is_file()
+
+
+def test_without_pyav_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = _encoded(tmp_path / "memo.m4a", "aac", 44_100)
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(AudioError, match=r"memo\.m4a: .* pip install av, or convert it to WAV"):
+        Utterance.read(file)
+
+
+def test_a_playlist_opens_no_other_file(tmp_path: Path) -> None:
+    inside = _encoded(tmp_path / "secret.m4a", "aac", 44_100)
+    for text in (f"ffconcat version 1.0\nfile {inside.name}\n", f"#EXTM3U\n#EXTINF:1,\n{inside}\n"):
+        (tmp_path / "list.m4a").write_text(text)
+        with pytest.raises(AudioError, match="not a readable audio file"):
+            Utterance.read(tmp_path / "list.m4a")
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
+@pytest.mark.parametrize("whole", [0, 0xFFFFFFFF, 36])
+def test_a_crashed_recorder_loses_nothing(tmp_path: Path, size: int, whole: int) -> None:
+    raw = bytearray(SPEECH.write(tmp_path / "a.wav").read_bytes())
+    at = raw.index(b"data")
+    raw[4:8], raw[at + 4 : at + 8] = struct.pack("<I", whole), struct.pack("<I", size)
+    (tmp_path / "b.wav").write_bytes(raw)
+    found = Utterance.read(tmp_path / "b.wav")
+    assert np.array_equal(found.samples, Utterance.read(tmp_path / "a.wav").samples)
+    assert "did not finish" in found.notes[0]
+
+
+def test_gsm_is_read_without_looking_back(tmp_path: Path) -> None:
+    sf.write(tmp_path / "a.wav", SPEECH.resample(8_000).samples, 8_000, subtype="GSM610")
+    found = Utterance.read(tmp_path / "a.wav")
+    assert found.subtype == "GSM610" and found.seconds == pytest.approx(1.0, abs=0.05)
+    assert Utterance.from_bytes((tmp_path / "a.wav").read_bytes()) == found
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    content = SPEECH.write(tmp_path / "a.wav").read_bytes()
+    os.mkfifo(tmp_path / "pipe")
+    assert is_stream(tmp_path / "pipe") and is_stream("-") and not is_stream(tmp_path / "a.wav")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(content,))
+    writer.start()
+    found = Utterance.read(tmp_path / "pipe")
+    writer.join()
+    assert found == Utterance.read(tmp_path / "a.wav")
+    with pytest.raises(AudioError, match="/dev/null: nothing came in"):
+        Utterance.read("/dev/null")
+
+
+def _flac(seconds: float, rate: int, channels: int) -> bytes:
+    buffer = io.BytesIO()
+    with sf.SoundFile(buffer, "w", rate, channels, format="FLAC", subtype="PCM_16") as file:
+        block = np.zeros((rate, channels), np.int16)
+        block[0] = 100
+        for _ in range(round(seconds)):
+            file.write(block)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rate", "channels", "message"),
+    [
+        (200, 192_000, 1, "200 s at 192000 Hz are more than fits; resample it"),
+        (301, 8_000, 8, "lasts 301 s, more than the limit of 300 s"),
+    ],
+)
+def test_size_is_refused_before_memory_is_spent(
+    seconds: float, rate: int, channels: int, message: str
+) -> None:
+    with pytest.raises(AudioError, match=message):
+        read_sound(_flac(seconds, rate, channels), max_seconds=300.0)
+
+
+@pytest.mark.slow
+def test_many_channels_take_little_memory() -> None:
+    import tracemalloc
+
+    content = _flac(60, 48_000, 8)
+    tracemalloc.start()
+    read_sound(content, max_seconds=300.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200e6  # all channels at once would be 92 MB twice over, and their float64
+
+
+def test_more_channels_than_anyone_has_are_refused() -> None:
+    buffer = io.BytesIO()
+    sf.write(buffer, np.zeros((800, 65), np.float32), 8_000, format="WAV")
+    with pytest.raises(AudioError, match="x: 65 channels, 64 are the most"):
+        read_sound(buffer.getvalue(), max_seconds=1, name="x")

@@ -1,0 +1,61 @@
+"""Channels mixed down: nothing cancels, nothing is lost, and what is done is said."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from stepedit_core.dsp.channels import mix_down
+from stepedit_core.recordings import packaged_speech
+
+SPEECH = packaged_speech("garden")
+RATE = SPEECH.sample_rate
+ONE = SPEECH.samples
+NOISE = np.random.default_rng(0).standard_normal(len(ONE)).astype(np.float32)
+OTHER = packaged_speech("surpassed").resample(RATE).samples
+Samples = npt.NDArray[np.float32]
+
+
+def _level(samples: Samples) -> float:
+    return float(10 * np.log10(np.mean((samples - samples.mean()).astype(np.float64) ** 2)))
+
+
+def _late(samples: Samples, seconds: float) -> Samples:
+    return np.roll(samples, round(seconds * RATE))
+
+
+@pytest.mark.parametrize(
+    ("channels", "note"),
+    [
+        ((ONE, ONE), "averaged"),
+        ((ONE, -ONE), "channel 2 is upside down and flipped, averaged"),
+        ((ONE, -0.8 * ONE + 1e-3 * NOISE), "upside down and flipped"),
+        ((ONE, 0 * ONE), "channel 2 is silent and left out, channel 1 taken alone"),
+        ((0 * ONE + 0.2, ONE), "channel 1 is silent and left out, channel 2 taken alone"),
+        ((1e-4 * NOISE, ONE), "dB below the loudest and left out, channel 2 taken alone"),
+        ((ONE, 0.9 * _late(ONE, 0.004)), "the same sound 4.0 ms apart and left out"),
+        ((ONE, -_late(ONE, 0.0007)), "channel 2 is the same sound 0.7 ms apart and left out"),
+        ((ONE, -ONE, ONE, -ONE, 0 * ONE, ONE), "channel 2 is upside down"),
+        ((ONE + 0.3, ONE - 0.3), "averaged"),
+    ],
+)
+def test_speech_keeps_its_level(channels: tuple[Samples, ...], note: str) -> None:
+    mono, said = mix_down(np.stack(channels, axis=1).astype(np.float32), RATE)
+    assert note in (said or "")
+    assert mono.dtype == np.float32 and mono.shape == ONE.shape
+    assert _level(mono) == pytest.approx(_level(ONE), abs=1.0)
+    assert abs(np.corrcoef(mono, ONE)[0, 1]) > 0.98
+
+
+def test_two_speakers_are_both_kept() -> None:
+    size = min(len(ONE), len(OTHER))
+    two = np.stack([ONE[:size], OTHER[:size]], axis=1)
+    mono, said = mix_down(two, RATE)
+    assert said == "2 channels mixed down to mono: averaged"
+    assert np.array_equal(mono, two.mean(axis=1))
+
+
+def test_one_channel_is_left_alone() -> None:
+    mono, said = mix_down(ONE[:, None], RATE)
+    assert said is None and np.array_equal(mono, ONE)

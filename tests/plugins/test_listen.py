@@ -1,0 +1,167 @@
+"""Recognisers and aligners: Viterbi, matching, choice by language, and the real models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from stepedit_listen.ctc import viterbi
+from stepedit_listen.matching import laid_along
+
+from stepedit_core import (
+    Aligner,
+    AlignmentError,
+    Recogniser,
+    StepeditError,
+    TimedWord,
+    Transcription,
+    Utterance,
+    align,
+    hookimpl,
+)
+from stepedit_core.cli.root import cli
+from stepedit_core.dsp.words import Word, split_words
+from stepedit_core.recording.hearing import load_aligner, load_recogniser
+from stepedit_core.recordings import packaged_speech
+from stepedit_core.registry import Registry
+
+
+class Ears(Recogniser):
+    """A fake that hears two words."""
+
+    name: ClassVar[str] = "ears"
+    languages: ClassVar[frozenset[str] | None] = frozenset({"en"})
+
+    def transcribe(self, utterance: Utterance) -> Transcription:
+        return Transcription("hello world", "en", "ears")
+
+
+class Halves(Aligner):
+    """A fake that gives each word an equal share."""
+
+    name: ClassVar[str] = "halves"
+
+    def align(self, utterance: Utterance, words: Sequence[Word]) -> list[TimedWord]:
+        step = utterance.seconds / len(words)
+        return [TimedWord(w.text, n * step, (n + 1) * step, 0.1) for n, w in enumerate(words)]
+
+
+class FakeListeners:
+    """A plugin of the fakes."""
+
+    @hookimpl
+    def stepedit_recognisers(self) -> list[type[Recogniser]]:
+        return [Ears]
+
+    @hookimpl
+    def stepedit_aligners(self) -> list[type[Aligner]]:
+        return [Halves]
+
+
+@pytest.fixture
+def fakes() -> Registry:
+    registry = Registry(disabled=())
+    registry.register(FakeListeners(), "fakes")
+    return registry
+
+
+def test_viterbi_finds_each_phone_where_it_is() -> None:
+    scores = np.full((12, 4), -9.0, dtype=np.float32)
+    truth = [0, 1, 1, 0, 0, 2, 0, 2, 0, 3, 0, 0]
+    scores[np.arange(12), truth] = -0.1
+    spikes, sure = viterbi(scores, np.array([1, 2, 2, 3]), blank=0)
+    assert spikes.tolist() == [1, 5, 7, 9]
+    assert np.allclose(sure, -0.1)
+
+
+def test_words_that_were_not_heard_lie_between_their_neighbours() -> None:
+    words = split_words("we really are here")
+    heard = [TimedWord("We", 0, 0.2, 0.9), TimedWord("are", 1.0, 1.2, 0.9)]
+    placed = laid_along(words, heard, 2.0)
+    assert placed is not None
+    assert [w.confidence for w in placed] == [0.9, 0.0, 0.9, 0.0]
+    assert 0.2 <= placed[1].start < placed[1].end <= 1.0 and 1.2 <= placed[3].start <= 2.0
+    assert laid_along(words, [TimedWord("nothing", 0, 1)], 2.0) is None
+
+
+def test_missing_words_are_heard_and_said(fakes: Registry, speech: Utterance) -> None:
+    found = align(speech.replace(transcript=None), registry=fakes)
+    assert found.text == "hello world"
+    assert "transcribed by ears" in found.notes[0]
+    assert "hardly fit" in found.notes[1]
+
+
+def test_a_known_alignment_is_kept(fakes: Registry, speech: Utterance) -> None:
+    known = align(speech.replace(transcript="one two"), registry=fakes)
+    carried = speech.replace(transcript="one two").replace(alignment=known)
+    assert align(carried, registry=fakes) is known
+    assert carried.replace(samples=carried.samples[::-1]).alignment is None
+    assert carried.replace(transcript="other words").alignment is None
+
+
+def test_choice_by_language_and_name(fakes: Registry) -> None:
+    assert load_recogniser("auto", "en-GB", registry=fakes).name == "ears"
+    with pytest.raises(StepeditError, match="no recogniser for zh"):
+        load_recogniser("auto", "zh", registry=fakes)
+    with pytest.raises(StepeditError, match="did you mean 'halves'"):
+        load_aligner("halfs", registry=fakes)
+
+
+@pytest.mark.parametrize("aligner", ["pocketsphinx", "ctc", "pauses"])
+def test_aligners_agree_on_read_speech(aligner: str) -> None:
+    pytest.importorskip("pocketsphinx")
+    pytest.importorskip("hama")
+    speech = packaged_speech("doubt")
+    found = align(speech, aligner)
+    exact = align(speech, "pocketsphinx")
+    away = [abs(a.start - b.start) for a, b in zip(found.words, exact.words, strict=True)]
+    assert np.median(away) < (0.16 if aligner == "pauses" else 0.05)
+
+
+def test_ctc_places_names_and_digits() -> None:
+    pytest.importorskip("hama")
+    speech = packaged_speech("doubt").replace(
+        transcript="Doubt is not a pleesant condition 7 but sertainty is absurd"
+    )
+    found = align(speech, "ctc")
+    assert [w.confidence == 0.0 for w in found.words].count(True) == 1
+    assert any("7" in note for note in found.notes)
+
+
+def test_another_transcript_is_said() -> None:
+    pytest.importorskip("hama")
+    speech = packaged_speech("doubt").replace(transcript="Every morning my uncle walks the goats")
+    found = align(speech, "ctc")
+    assert any("hardly fit" in note for note in found.notes), found.confidence
+
+
+def test_silence_and_noise_have_no_words() -> None:
+    rng = np.random.default_rng(0)
+    noise = Utterance(rng.normal(0, 0.1, 16_000).astype(np.float32), 16_000, " ... ")
+    with pytest.raises(AlignmentError, match="no words"):
+        align(noise.replace(transcript="..."), "pauses")
+
+
+def test_cli_align_writes_by_suffix(tmp_path: Path) -> None:
+    pytest.importorskip("pocketsphinx")
+    speech = packaged_speech("doubt")
+    speech.write(tmp_path / "a.wav")
+    out = tmp_path / "a.vtt"
+    done = CliRunner().invoke(
+        cli, ["align", str(tmp_path / "a.wav"), "--text", str(speech.transcript), "-o", str(out)]
+    )
+    assert done.exit_code == 0, done.output
+    assert out.read_text(encoding="utf-8").startswith("WEBVTT")
+
+
+@pytest.mark.slow
+def test_whisper_hears_packaged_speech() -> None:
+    pytest.importorskip("faster_whisper")
+    speech = packaged_speech("doubt")
+    heard = load_recogniser("whisper", "en").transcribe(speech)
+    assert "certainty is absurd" in heard.text.lower()
+    assert heard.words and heard.words[-1].end <= speech.seconds + 0.1

@@ -1,0 +1,149 @@
+"""Edits of the words: transcripts, cuts that keep all other samples, the scorer's judgement."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from stepedit_text.changes import Change, applied, difference
+from stepedit_text.dsp import without
+from stepedit_text.edit import Delete, RemoveFillers
+from stepedit_text.scorer import TextScorer, local_errors, share_kept
+
+from stepedit_core import Case, Chain, Prepared, Utterance, align
+from stepedit_core.dsp.cutting import Cut, cut_out, join_steps, plan_cut
+from stepedit_core.errors import InvalidChainError, StepeditError
+from stepedit_core.recordings import packaged_speech
+
+TALK = "Well, um, I think, you know, we should go. Uh, yes."
+
+
+class Heard:
+    """Measures of a fake recogniser that hears what it is told."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def transcribe(self, utterance: Utterance) -> str:
+        return self.text
+
+
+@pytest.fixture(scope="module")
+def doubt() -> Utterance:
+    pytest.importorskip("pocketsphinx")
+    return packaged_speech("doubt")
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "after"),
+    [
+        (TALK, RemoveFillers().changes(TALK), "Well, I think, we should go. Yes."),
+        ("We saw the big dog, and left.", [Change(2, 4)], "We saw dog, and left."),
+        ("We left, um.", [Change(2, 3)], "We left."),
+        ("I love home", [Change(1, 1, "truly")], "I truly love home"),
+        ("I love home", [Change(3, 3, "now")], "I love home now"),
+        ("我们呃走吧。", [Change(2, 3)], "我们走吧。"),
+        ("我们走吧。", [Change(2, 3, "跑")], "我们跑吧。"),
+    ],
+)
+def test_transcripts(text: str, changes: list[Change], after: str) -> None:
+    assert applied(text, changes) == after
+
+
+def test_difference_leads_to_the_other_text() -> None:
+    before, after = "I really love my old home by the sea", "I hate my old house by the sea"
+    changes = difference(before, after)
+    assert applied(before, changes) == after
+    assert difference(before, before.upper()) == []
+
+
+def test_all_samples_outside_the_cut_are_kept(doubt: Utterance) -> None:
+    result = Chain([Delete(find="pleasant")])(doubt)
+    step = result.steps[0]
+    ((start, end),) = [cut["span"] for cut in step.details["cuts"]]
+    rate, fade = doubt.sample_rate, round(0.006 * doubt.sample_rate)
+    a, b = round(start * rate) - fade, round(end * rate) + fade
+    out = result.utterance.samples
+    assert np.array_equal(out[:a], doubt.samples[:a])
+    assert np.array_equal(out[-(len(doubt.samples) - b) :], doubt.samples[b:])
+    assert result.utterance.transcript == "Doubt is not a condition, but certainty is absurd."
+
+
+def test_times_are_carried_along(doubt: Utterance) -> None:
+    edited = Chain([Delete(find="pleasant"), Delete(find="certainty")])(doubt).utterance
+    carried = edited.alignment
+    assert carried is not None and [w.text for w in carried.words][-2:] == ["is", "absurd"]
+    anew = align(edited.replace(alignment=None))
+    away = [abs(a.start - b.start) for a, b in zip(carried.words, anew.words, strict=True)]
+    assert np.median(away) < 0.03
+
+
+def test_joins_are_smoother_than_cuts_at_the_borders(doubt: Utterance) -> None:
+    found = align(doubt)
+    ours, plain = [], []
+    for n in range(1, len(found.words) - 1):
+        cut = plan_cut(doubt, found, n, n + 1)
+        ours.append(join_steps(cut_out(doubt, cut), cut.start))
+        edge = Cut(found.words[n].start, found.words[n].end)
+        plain.append(join_steps(cut_out(doubt, edge), edge.start))
+    assert np.all(np.median(ours, axis=0) < np.median(plain, axis=0))
+
+
+def test_words_that_are_not_there_are_refused_before_anything_runs(doubt: Utterance) -> None:
+    with pytest.raises(InvalidChainError, match="nearest is 'pleasant'"):
+        Chain([Delete(find="plesant")])(doubt)
+    with pytest.raises(InvalidChainError, match="said 2 times"):
+        Chain([Delete(find="is")])(doubt)
+    with pytest.raises(InvalidChainError, match="none of the fillers"):
+        Chain([RemoveFillers()])(doubt)
+    with pytest.raises(InvalidChainError, match="no word would be left"):
+        Chain([Delete(find=str(doubt.transcript))])(doubt)
+
+
+def test_signal_processing_puts_no_words_in(doubt: Utterance) -> None:
+    with pytest.raises(StepeditError, match="only take words out"):
+        without(doubt, align(doubt), [Change(1, 2, "was")])
+
+
+def test_fillers_next_to_each_other_are_one_cut() -> None:
+    assert RemoveFillers().changes("so um you know yes") == [Change(1, 4)]
+    with pytest.raises(ValueError, match="at least one filler"):
+        RemoveFillers(words=("...",))
+
+
+@pytest.mark.parametrize(
+    ("heard", "errors"),
+    [
+        ("doubt is not a condition but certainty is absurd", 0),
+        ("doubt is not a pleasant condition but certainty is absurd", 1),
+        ("doubt is not a edition but certainty is absurd", 1),
+        ("doubt is not a condition but certainty is a bird", 0),
+        ("", 6),
+    ],
+)
+def test_local_errors(heard: str, errors: int) -> None:
+    text = "Doubt is not a pleasant condition, but certainty is absurd."
+    asked = "Doubt is not a condition, but certainty is absurd."
+    assert local_errors(text, asked, [Change(4, 5)], heard)[0] == errors
+
+
+def test_the_scorer_wants_words_and_samples(doubt: Utterance) -> None:
+    edit = Delete(find="pleasant")
+    case = Case(id="a", edit=edit, audio="speech:doubt")
+    asked = "Doubt is not a condition but certainty is absurd"
+    output = Chain([edit])(doubt).utterance
+
+    def reached(heard: str, out: Utterance) -> bool | None:
+        return TextScorer().score(case, Prepared(doubt), out, Heard(heard)).reached  # type: ignore[arg-type]
+
+    assert reached(asked, output)
+    assert not reached(str(doubt.transcript), doubt)
+    assert not reached(asked, output.replace(samples=output.samples * np.float32(0.9)))
+    assert not reached("", output.replace(samples=output.samples * 0))
+
+
+def test_share_kept() -> None:
+    rng = np.random.default_rng(0)
+    source = Utterance(rng.normal(size=1000).astype(np.float32) / 9, 8000)
+    cut = source.replace(samples=np.r_[source.samples[:300], source.samples[500:]])
+    assert share_kept(source, cut) == 1.0
+    assert share_kept(source, source.replace(samples=-source.samples)) == 0.0

@@ -1,0 +1,1 @@
+"""The decoder: codes and a reference to mels, and mels to a waveform."""

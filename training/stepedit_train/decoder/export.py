@@ -1,0 +1,123 @@
+"""The ``mel-export``, ``flow-export`` and ``vocoder-export`` stages."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from pydantic import Field
+
+from stepedit_core.atomic import replace_file, write_atomically
+from stepedit_core.errors import StepeditError
+from stepedit_core.models.checkpoint.hyperyaml import read_hyperyaml
+from stepedit_core.models.speaker.campplus import GRAPH
+from stepedit_core.models.speaker.ge2e import RESEMBLYZER_FILE
+from stepedit_train.decoder.flow.sizes import FlowSizes
+from stepedit_train.decoder.mel.settings import MelSizes
+from stepedit_train.decoder.mel.stage import CRITIC
+from stepedit_train.decoder.vocoder.settings import VocoderSizes
+from stepedit_train.export import (
+    PartExportSettings,
+    configuration,
+    entry_of,
+    export_part,
+    export_weights,
+    newest_run,
+    run_sizes,
+)
+from stepedit_train.settings import resolve_path
+
+__all__ = [
+    "FlowExportSettings",
+    "MelExportSettings",
+    "VocoderExportSettings",
+    "export_flow",
+    "export_mel",
+    "export_vocoder",
+]
+
+MEL_CLASS = "stepedit.flow.ReferencedMelDecoder"
+VOCODER_CLASS = "stepedit.vocoder.HarmonicNoiseVocoder"
+CONFIGURATION = "cosyvoice.yaml"
+KEPT = ("hift.safetensors", "hift.pt", GRAPH, RESEMBLYZER_FILE, "FLOW_VERSION")
+"""Other files that a decoder folder may hold."""
+
+
+class FlowExportSettings(PartExportSettings):
+    """Settings of the flow-export stage; the sizes are the run's."""
+
+    inference_cfg_rate: float | None = Field(default=None, ge=0)
+    """Guidance in use; None: as the run's sizes say."""
+    decoder: Path | None = None
+    """Decoder folder whose vocoder and speaker encoder are copied, so that a whole decoder folder
+    is made, with ``cosyvoice.yaml``. None: weights and ``flow.yaml``, for assemble."""
+
+
+def export_flow(settings: FlowExportSettings) -> Iterator[str]:
+    """Write ``flow.safetensors`` and its entry; yield a line that says what was done.
+
+    Raises:
+        StepeditError: if the run has no checkpoint, or the other decoder cannot be read.
+    """
+    found, content = newest_run(settings, "flow")
+    if "estimator" not in json.loads(content["settings"]).get("sizes", {}):
+        raise StepeditError(f"{found}: is not of the flow stage")
+    changes = {"inference_cfg_rate": settings.inference_cfg_rate}
+    sizes = run_sizes(None, FlowSizes, (found, content), changes=changes)
+    entry = {"flow": sizes.entry()}
+    out = resolve_path(settings, settings.out)
+    name, text = "flow.yaml", configuration(entry)
+    if settings.decoder is not None:
+        other = resolve_path(settings, settings.decoder)
+        if other == out:
+            raise StepeditError(f"{out}: out and decoder must be two folders")
+        name, text = CONFIGURATION, configuration(read_hyperyaml(other / CONFIGURATION) | entry)
+        _copy(other, out)
+    line = export_weights(settings, found, content, sizes.build(), "flow")
+    write_atomically(out / name, text.encode())
+    yield line
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy what of a decoder folder is not the flow."""
+    for name in KEPT:
+        if (source / name).is_file():
+            replace_file(target / name, partial(shutil.copyfile, source / name))
+
+
+class MelExportSettings(PartExportSettings):
+    """Settings of the mel-export stage."""
+
+    sizes: MelSizes | None = None
+    """Of the network; None: as the run's settings say."""
+    bounds: dict[str, tuple[float, float, float]] | None = None
+    """Bounds of labels in use; see the sizes."""
+
+
+def export_mel(settings: MelExportSettings) -> Iterator[str]:
+    """Write ``flow.safetensors`` and ``flow.yaml``; raises as `export_part` does."""
+    run = newest_run(settings, "mel")
+    sizes = run_sizes(settings.sizes, MelSizes, run, changes={"bounds": settings.bounds})
+    entry = entry_of(MEL_CLASS, sizes)
+    yield from export_part(settings, run, entry, sizes.build(), "flow", CRITIC)
+
+
+class VocoderExportSettings(PartExportSettings):
+    """Settings of the vocoder-export stage."""
+
+    sizes: VocoderSizes | None = None
+    """Of the networks; None: as the run's settings say."""
+    voiced_noise: float | None = Field(default=None, ge=0, le=1)
+    """Factor of the noise where speech is voiced, in use; None: as the sizes say."""
+
+
+def export_vocoder(settings: VocoderExportSettings) -> Iterator[str]:
+    """Write ``hift.safetensors`` and ``hift.yaml``; raises as `export_part` does."""
+    run = newest_run(settings, "vocoder")
+    changes = {"voiced_noise": settings.voiced_noise}
+    sizes = run_sizes(settings.sizes, VocoderSizes, run, changes=changes)
+    entry = entry_of(VOCODER_CLASS, sizes)
+    yield from export_part(settings, run, entry, sizes.build(), "hift")
