@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     )
     from stepedit_core.chain.chain import Chain
     from stepedit_core.chain.notation import AnyEdit, edit_from_data, format_edit, parse_edit
-    from stepedit_core.chain.result import ChainResult, Step
-    from stepedit_core.codes import GROUP_SECONDS, DualCodes
-    from stepedit_core.config import EngineConfig, SamplingConfig
+    from stepedit_core.chain.result import Step
+    from stepedit_core.chain.running import ChainResult
+    from stepedit_core.codes import GROUP_SECONDS, DualCodes, FreeGroups
+    from stepedit_core.config import EngineConfig, GenerationPolicy, SamplingConfig
     from stepedit_core.dsp.splicing import Patch, splice
-    from stepedit_core.edit import Edit, Insertion, Outcome, Rendered, Route
-    from stepedit_core.engine import FreeGroups, GenerateRequest, SpeechEngine
+    from stepedit_core.edit import Edit, Outcome, Rendered, Route
+    from stepedit_core.engine import DecodeRequest, GenerateRequest, SpeechEngine
     from stepedit_core.errors import (
         AlignmentError,
         AudioError,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
         PairJob,
         Rejected,
     )
+    from stepedit_core.plan import Insertion, Plan, conditioning_label
     from stepedit_core.prompt import Prompt, Slot
     from stepedit_core.recording.hearing import align, transcribe
     from stepedit_core.recordings import packaged_speech
@@ -96,6 +98,7 @@ __all__ = [
     "CheckpointError",
     "CorpusItem",
     "CorpusReader",
+    "DecodeRequest",
     "DualCodes",
     "Edit",
     "EditError",
@@ -105,6 +108,7 @@ __all__ = [
     "EngineError",
     "FreeGroups",
     "GenerateRequest",
+    "GenerationPolicy",
     "Insertion",
     "InvalidChainError",
     "Judge",
@@ -115,6 +119,7 @@ __all__ = [
     "PairBuilder",
     "PairJob",
     "Patch",
+    "Plan",
     "PluginError",
     "Prepared",
     "Prompt",
@@ -139,6 +144,7 @@ __all__ = [
     "Utterance",
     "Verdict",
     "align",
+    "conditioning_label",
     "edit_from_data",
     "find_phrase",
     "format_edit",
@@ -170,12 +176,13 @@ _HOMES = {
     ),
     "chain.chain": ("Chain",),
     "chain.notation": ("AnyEdit", "edit_from_data", "format_edit", "parse_edit"),
-    "chain.result": ("ChainResult", "Step"),
-    "codes": ("GROUP_SECONDS", "DualCodes"),
-    "config": ("EngineConfig", "SamplingConfig"),
+    "chain.result": ("Step",),
+    "chain.running": ("ChainResult",),
+    "codes": ("GROUP_SECONDS", "DualCodes", "FreeGroups"),
+    "config": ("EngineConfig", "GenerationPolicy", "SamplingConfig"),
     "dsp.splicing": ("Patch", "splice"),
-    "edit": ("Edit", "Insertion", "Outcome", "Rendered", "Route"),
-    "engine": ("FreeGroups", "GenerateRequest", "SpeechEngine"),
+    "edit": ("Edit", "Outcome", "Rendered", "Route"),
+    "engine": ("DecodeRequest", "GenerateRequest", "SpeechEngine"),
     "errors": (
         "AlignmentError",
         "AudioError",
@@ -205,6 +212,7 @@ _HOMES = {
         "PairJob",
         "Rejected",
     ),
+    "plan": ("Insertion", "Plan", "conditioning_label"),
     "prompt": ("Prompt", "Slot"),
     "recordings": ("packaged_speech",),
     "registry.registry": ("Registry", "get_edit", "get_registry", "load_engine", "register"),

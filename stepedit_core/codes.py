@@ -9,13 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-
-if TYPE_CHECKING:
-    from stepedit_core.llm_route.source_map import Origin
 
 __all__ = [
     "GROUP_SECONDS",
@@ -25,6 +21,10 @@ __all__ = [
     "SEMANTIC_PER_GROUP",
     "SEMANTIC_SIZE",
     "DualCodes",
+    "FreeGroups",
+    "answer_starts",
+    "growth",
+    "splice_codes",
 ]
 
 LINGUISTIC_SIZE = 1024
@@ -57,14 +57,11 @@ class DualCodes:
         semantic: int64, shape ``(m,)``, values 0..4095, 25 per second.
         start: second of the encoded utterance at which the first code begins; tokenizers trim
             leading silence, so it need not be 0, and padding can make it negative.
-        origin: how they came from an utterance's codes, where an engine knows; a decoder that
-            has that utterance as its reference may use it.
     """
 
     linguistic: IntArray
     semantic: IntArray
     start: float = 0.0
-    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         """Copy, check and freeze both streams."""
@@ -74,7 +71,7 @@ class DualCodes:
         object.__setattr__(self, "semantic", _codes(self.semantic, SEMANTIC_SIZE, "semantic"))
 
     def __eq__(self, other: object) -> bool:
-        """Compare both streams value by value (``start`` and ``origin`` are not compared)."""
+        """Compare both streams value by value (``start`` is not compared)."""
         if not isinstance(other, DualCodes):
             return NotImplemented
         return np.array_equal(self.linguistic, other.linguistic) and np.array_equal(
@@ -148,3 +145,74 @@ class DualCodes:
             self.semantic[start * SEMANTIC_PER_GROUP : stop * SEMANTIC_PER_GROUP],
             self.start + start * GROUP_SECONDS,
         )
+
+
+@dataclass(frozen=True)
+class FreeGroups:
+    """Groups of a source that a model may replace; all others are copied.
+
+    Attributes:
+        start: first group, inclusive.
+        stop: last group, exclusive.
+        length: how many groups to generate in their place.
+        new: whether they are put in: all but the first and the last half of a group is nothing
+            that the source holds.
+    """
+
+    start: int
+    stop: int
+    length: int
+    new: bool = False
+
+
+def answer_starts(free: Sequence[FreeGroups]) -> list[int]:
+    """Return the group at which each free part begins in the answer; parts are in order."""
+    starts, shift = [], 0
+    for part in free:
+        starts.append(part.start + shift)
+        shift += part.length - (part.stop - part.start)
+    return starts
+
+
+def growth(free: Sequence[FreeGroups]) -> int:
+    """Return by how many groups the free parts grow together."""
+    return sum(part.length - (part.stop - part.start) for part in free)
+
+
+def splice_codes(source: DualCodes, output: DualCodes, free: Sequence[FreeGroups]) -> DualCodes:
+    """Keep a source's groups outside the free ones and take an output's groups inside.
+
+    Audio outside a span may be identical and its codes still differ, because a tokenizer hears
+    context; this makes codes of a masked pair, or of a confined generation, exact.
+
+    Args:
+        source: codes before the edit.
+        output: codes after it, aligned so that each free part holds ``length`` groups.
+        free: parts that changed, in groups of the source; they do not overlap.
+
+    Returns:
+        Codes of whole groups that begin where the source's do. The output is looked at inside
+        the free parts alone.
+
+    Raises:
+        ValueError: if the output ends before the last free part does.
+    """
+    pieces: list[DualCodes] = []
+    at = 0
+    parts = sorted(free, key=lambda item: item.start)
+    for part, begin in zip(parts, answer_starts(parts), strict=True):
+        if output.groups < begin + part.length:
+            raise ValueError(
+                f"groups {begin}..{begin + part.length} are wanted of an output of {output.groups}"
+            )
+        pieces += [
+            source.slice_groups(at, part.start),
+            output.slice_groups(begin, begin + part.length),
+        ]
+        at = part.stop
+    pieces.append(source.slice_groups(at, source.groups))
+    return DualCodes(
+        np.concatenate([piece.linguistic for piece in pieces]),
+        np.concatenate([piece.semantic for piece in pieces]),
+        source.start,
+    )

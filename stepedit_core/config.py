@@ -1,24 +1,148 @@
-"""Typed settings of engines and of sampling."""
+"""Typed settings of engines, of sampling and of generation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
 from stepedit_core.errors import EngineError
 
-__all__ = ["EMBEDDED", "EngineConfig", "SamplingConfig", "engine_config"]
+__all__ = [
+    "EMBEDDED",
+    "EngineConfig",
+    "GenerationPolicy",
+    "SamplingConfig",
+    "engine_config",
+    "join_rules",
+    "split_rules",
+]
 
 EMBEDDED = "embedded"
 """Name of the small model that ships with the package."""
 
 
-class SamplingConfig(BaseModel):
-    """How the language model draws codes; the defaults are the public system's."""
+_RENAMED: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "hold_length": ("min_length", lambda value: value),
+    "hold_guess": ("min_length_estimated", lambda value: value),
+    "keep_rest": ("regenerate", lambda value: "insertions" if value else "all"),
+    "candidates": ("best_of", lambda value: value),
+}
+"""Names of fields before ``GenerationPolicy`` was split from ``SamplingConfig``."""
+
+
+def split_rules(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split fields, such as those of a model's ``sampling.json``, into sampling and policy.
+
+    Old names are read as the new ones. Fields that nobody knows stay with the sampling, whose
+    validation names them.
+
+    Args:
+        fields: of both kinds together, with those for single edits under ``edits``.
+    """
+    sampling: dict[str, Any] = {}
+    policy: dict[str, Any] = {}
+    for key, value in fields.items():
+        name, read = _RENAMED.get(key, (key, None))
+        if key == "edits" and isinstance(value, Mapping):
+            parts = {edit: split_rules(own) for edit, own in value.items()}
+            for side, rules in ((0, sampling), (1, policy)):
+                rules["edits"] = {edit: part[side] for edit, part in parts.items() if part[side]}
+        elif name in GenerationPolicy.model_fields:
+            policy[name] = value if read is None else read(value)
+        else:
+            sampling[key] = value
+    return sampling, {key: value for key, value in policy.items() if key != "edits" or value}
+
+
+def join_rules(sampling: SamplingConfig, policy: GenerationPolicy) -> dict[str, Any]:
+    """Return the fields that are set of both, as a model's ``sampling.json`` has them."""
+    own = sampling.model_dump(exclude_unset=True)
+    other = {**sampling.moved, **policy.model_dump(exclude_unset=True)}
+    edits = {
+        name: {**own.get("edits", {}).get(name, {}), **other.get("edits", {}).get(name, {})}
+        for name in dict.fromkeys([*own.get("edits", {}), *other.get("edits", {})])
+    }
+    return {**own, **other, **({"edits": edits} if edits else {})}
+
+
+class _Rules(BaseModel):
+    """Fields of which a model, and the user for single edits, may set other values."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    edits: Mapping[str, Mapping[str, float | int | bool | str | None]] = {}
+    """Other values of these fields for single edits, by the edit's name."""
+
+    @model_validator(mode="after")
+    def _edits_are_rules(self) -> Self:
+        for name in self.edits:
+            try:
+                self.for_edit(name)
+            except ValidationError as error:
+                first = error.errors()[0]
+                field = ".".join(map(str, first["loc"]))
+                raise ValueError(f"edits.{name}.{field}: {first['msg']}") from None
+        return self
+
+    def filled(self, defaults: Mapping[str, Any]) -> Self:
+        """Return the same with a model's own defaults where nothing was set.
+
+        What was set holds for all edits, whatever the model has for single ones; what was set for
+        one edit changes nothing about the others.
+        """
+        chosen = self.model_dump(exclude_unset=True)
+        edits = {
+            name: {field: value for field, value in fields.items() if field not in chosen}
+            for name, fields in defaults.get("edits", {}).items()
+        }
+        for name, fields in chosen.pop("edits", {}).items():
+            edits[name] = {**edits.get(name, {}), **fields}
+        return self.model_validate({**defaults, **chosen, "edits": edits})
+
+    def for_edit(self, *names: str) -> Self:
+        """Return the values that hold for one edit; of several names, later ones go before."""
+        values = self.model_dump(exclude={"edits"})
+        for name in names:
+            values |= self.edits.get(name, {})
+        return self.model_validate(values)
+
+
+class GenerationPolicy(_Rules):
+    """What an engine asks of its language model for an edit; the defaults are the public system's.
+
+    The model's own ``sampling.json`` goes before the defaults, what the user sets before both.
+    """
+
+    min_length: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Where an edit asks for a definite duration, the model may not end before this share of it;
+    0 leaves the end to the model, as the public system does."""
+    min_length_estimated: float = Field(default=0.0, ge=0.0, le=1.0)
+    """The same where the duration is only guessed: other words, added sounds, pauses cut out."""
+    max_growth: float = Field(default=4.0, ge=1.0)
+    """Output is cut at this many times its expected length, and six seconds more."""
+    regenerate: Literal["all", "insertions"] = "all"
+    """``insertions``: where an edit only puts sounds between the words (``Plan.insertions``),
+    generate these and copy all else; ``all`` has the whole utterance said again as the public
+    system does."""
+    best_of: int = Field(default=1, ge=1, le=64)
+    """Answers that are drawn where all words of the answer are known; the one that reads best as
+    these words is kept, by the phone reader that a model has beside its weights. Models without
+    one, streams and words that it does not know draw one."""
+
+
+class SamplingConfig(_Rules):
+    """How the language model draws codes; the defaults are the public system's."""
 
     temperature: float = Field(default=0.7, ge=0.0, le=5.0)
     """Softmax temperature; 0 takes the likeliest code (greedy)."""
@@ -32,58 +156,36 @@ class SamplingConfig(BaseModel):
     """Hold the 2:3 phase and the valid id range; False samples freely as upstream does."""
     max_length: int = Field(default=8192, ge=16)
     """Budget of prompt and output together, in tokens."""
-    max_growth: float = Field(default=4.0, ge=1.0)
-    """Output is cut at this many times its expected length, and six seconds more."""
-    hold_length: float = Field(default=0.0, ge=0.0, le=1.0)
-    """Where an edit asks for a definite duration, the model may not end before this share of it;
-    0 leaves the end to the model, as the public system does."""
-    hold_guess: float = Field(default=0.0, ge=0.0, le=1.0)
-    """The same where the duration is only guessed: other words, added sounds, pauses cut out."""
     guidance: float = Field(default=1.0, ge=0.0, le=10.0)
     """Classifier-free guidance (Ho and Salimans 2022): logits move by this factor away from those
     of the same prompt without its words; 1 is off. For models trained with such prompts."""
-    keep_rest: bool = False
-    """Where an edit only puts sounds between the words (``Edit.insertions``), generate these and
-    copy all else, instead of having the whole utterance said again as the public system does."""
-    candidates: int = Field(default=1, ge=1, le=64)
-    """Answers that are drawn where all words of the answer are known; the one that reads best as
-    these words is kept, by the phone reader that a model has beside its weights. Models without
-    one, streams and words that it does not know draw one."""
-    edits: Mapping[str, Mapping[str, float | int | bool | None]] = {}
-    """Other values of these fields for single edits, by the edit's name."""
 
-    @model_validator(mode="after")
-    def _edits_are_sampling(self) -> SamplingConfig:
-        for name in self.edits:
-            try:
-                self.for_edit(name)
-            except ValidationError as error:
-                first = error.errors()[0]
-                field = ".".join(map(str, first["loc"]))
-                raise ValueError(f"edits.{name}.{field}: {first['msg']}") from None
-        return self
+    _policy: dict[str, Any] = PrivateAttr(default_factory=dict)
+    """Fields that were given here and have moved to `GenerationPolicy`."""
 
-    def filled(self, defaults: Mapping[str, Any]) -> SamplingConfig:
-        """Return the same with a model's own defaults where nothing was set.
+    @model_validator(mode="wrap")
+    @classmethod
+    def _moved_fields(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Take fields of `GenerationPolicy`, under their old names, for one more release."""
+        if not isinstance(data, Mapping):
+            return handler(data)
+        own, policy = split_rules(data)
+        GenerationPolicy.model_validate(policy)
+        made = handler(own)
+        if policy:
+            warnings.warn(
+                f"SamplingConfig: {', '.join(sorted(policy))} belong to GenerationPolicy; give "
+                "them with EngineConfig(generation=...)",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            made._policy = policy
+        return made
 
-        What was set holds for all edits, whatever the model has for single ones; what was set for
-        one edit changes nothing about the others.
-        """
-        chosen = self.model_dump(exclude_unset=True)
-        edits = {
-            name: {field: value for field, value in fields.items() if field not in chosen}
-            for name, fields in defaults.get("edits", {}).items()
-        }
-        for name, fields in chosen.pop("edits", {}).items():
-            edits[name] = {**edits.get(name, {}), **fields}
-        return SamplingConfig.model_validate({**defaults, **chosen, "edits": edits})
-
-    def for_edit(self, *names: str) -> SamplingConfig:
-        """Return the values that hold for one edit; of several names, later ones go before."""
-        values = self.model_dump(exclude={"edits"})
-        for name in names:
-            values |= self.edits.get(name, {})
-        return SamplingConfig.model_validate(values)
+    @property
+    def moved(self) -> Mapping[str, Any]:
+        """Fields of `GenerationPolicy` that were given here, by their new names."""
+        return self._policy
 
 
 class EngineConfig(BaseModel):
@@ -112,12 +214,33 @@ class EngineConfig(BaseModel):
     between, of 32-bit floats or of 16-bit integers depending on release and machine."""
     cache_size: int = Field(default=64, ge=0)
     """Utterances whose codes and reference features are kept."""
-    reuse_decoded: bool = True
-    """Begin an edit of the engine's own, untouched output with the codes and the mel that it was
-    decoded from, where the decoder's reference lies on its codes' grid as the embedded one's does.
-    False encodes its sound again, as the public system does for each edit."""
     sampling: SamplingConfig = SamplingConfig()
     """How codes are drawn."""
+    generation: GenerationPolicy = GenerationPolicy()
+    """How long an answer may be, what of it is generated, and the best of how many is kept."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_reuse_decoded(cls, data: Any) -> Any:
+        """Take the option that a chain's ``carry`` has replaced, for one more release."""
+        if not isinstance(data, Mapping) or "reuse_decoded" not in data:
+            return data
+        warnings.warn(
+            "EngineConfig.reuse_decoded has no effect any more: a chain hands on what the engine "
+            "knows by carry='latent', which is the default; carry='audio' encodes anew each time",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return {key: value for key, value in data.items() if key != "reuse_decoded"}
+
+    @model_validator(mode="after")
+    def _policy_from_sampling(self) -> Self:
+        """Put what was given with the sampling, and has moved, into the policy."""
+        if self.sampling.moved:
+            own = self.generation.model_dump(exclude_unset=True)
+            moved = GenerationPolicy.model_validate({**self.sampling.moved, **own})
+            object.__setattr__(self, "generation", moved)
+        return self
 
 
 def engine_config(**options: Any) -> EngineConfig:

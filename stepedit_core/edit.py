@@ -14,12 +14,16 @@ from pydantic import (
     model_validator,
 )
 
+from stepedit_core.plan import Insertion, Plan
 from stepedit_core.prompt import Prompt
 from stepedit_core.registry.moved import moved_names
-from stepedit_core.utterance import Span, Utterance
+from stepedit_core.registry.old_hooks import OldHooks, plan_of_old_hooks, warn_of_old_hooks
+from stepedit_core.utterance import Utterance
 
 if TYPE_CHECKING:
+    from stepedit_core.chain.chain import Chain
     from stepedit_core.codes import DualCodes
+    from stepedit_core.engine import Latent
 
 __all__ = [
     "ROUTES",
@@ -62,33 +66,23 @@ class Outcome:
         route: the route that ran.
         codes: the output codes of the llm route.
         details: facts for the report; JSON data.
+        latent: what the engine made the utterance from, where it keeps that.
     """
 
     utterance: Utterance
     route: Route
     codes: DualCodes | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    latent: Latent | None = field(default=None, repr=False, compare=False)
 
 
-@dataclass(frozen=True)
-class Insertion:
-    """A sound that an edit puts between the words and that leaves them alone.
-
-    Attributes:
-        at: where, in seconds of the source.
-        seconds: how long it usually is.
-    """
-
-    at: float
-    seconds: float
-
-
-class Edit(BaseModel):
+class Edit(OldHooks, BaseModel):
     """Base of all edits: a frozen pydantic model whose fields are the edit's parameters.
 
     A subclass offers the ``llm`` route by defining ``prompt`` and the ``dsp`` route by
-    defining ``render``; it may do both. It is registered under its class name in snake_case,
-    or under ``name`` where the class sets one. No field may be called ``edit``.
+    defining ``render``; it may do both. One that is a composite of other edits defines ``expand``
+    alone. It is registered under its class name in snake_case, or under ``name`` where the class
+    sets one. No field may be called ``edit``.
     """
 
     model_config = ConfigDict(
@@ -97,17 +91,12 @@ class Edit(BaseModel):
 
     name: ClassVar[str] = "edit"
     """Registered name, snake_case."""
-    transcript_routes: ClassVar[frozenset[Route]] = frozenset()
-    """Routes that need to know the words spoken."""
-    known_duration: ClassVar[bool] = False
-    """Whether ``length_ratio`` is the duration that is asked for, and not a guess."""
-    even_pace: ClassVar[bool] = False
-    """Whether all of the source is told, at one pace: ``1 / length_ratio``, which then is known."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """Name the class and refuse a field that the JSON form reserves."""
         super().__pydantic_init_subclass__(**kwargs)
+        warn_of_old_hooks(cls)
         if "name" not in cls.__dict__:
             cls.name = snake_case(cls.__name__)
         if "edit" in cls.model_fields:
@@ -137,32 +126,41 @@ class Edit(BaseModel):
         """Return the words after the edit; unchanged unless a subclass says otherwise."""
         return utterance.transcript
 
-    def length_ratio(self, utterance: Utterance) -> float:
-        """Return the expected duration after the edit over the duration before it."""
-        return 1.0
+    def plan(self, utterance: Utterance) -> Plan:
+        """Return what is known of the edit before it is carried out.
 
-    def free_spans(self, utterance: Utterance) -> tuple[Span, ...] | None:
-        """Return the only spans that may change, or None where all may."""
+        A subclass that knows more than its name and its words begins with this plan::
+
+            return super().plan(utterance).but(length_ratio=1 / self.factor, uniform_tempo=True)
+
+        In a chain it is asked once for each step. While a chain is validated, later steps are
+        asked about a `ForeseenUtterance`, which has words and no sound yet.
+        """
+        return Plan(
+            words_after=self.transcript_after(utterance),
+            problem=self.problem(utterance),
+            **{"label": self.name, "rules": (self.name,), **plan_of_old_hooks(self, utterance)},
+        )
+
+    def expand(self, utterance: Utterance) -> Chain | None:
+        """Return the chain of other edits that this one stands for, or None where it is its own.
+
+        A composite is one step of a chain: its edits run one after the other, each by a route of
+        its own, and the step's details hold a record of each.
+        """
         return None
 
-    def sampled_as(self) -> tuple[str, ...]:
-        """Return the names of edits whose rules of sampling hold, later ones first.
+    def needs_transcript(self, route: Route) -> bool:
+        """Return whether a route cannot work without the words spoken."""
+        return route in self.transcript_routes
 
-        An edit that wraps another one, whose words the model reads, begins with that one's names.
+    def shows_transcript(self) -> bool:
+        """Return whether the prompt repeats the words spoken.
+
+        By default it does where the llm route needs them; an edit that needs the words to find a
+        place among them, and whose prompt says others, returns False.
         """
-        return (self.name,)
-
-    def decoded_as(self) -> str:
-        """Return what a decoder may know the edit by: its name, and its label where it has one."""
-        return self.name
-
-    def insertions(self, utterance: Utterance) -> tuple[Insertion, ...]:
-        """Return what is put between the words, where that is all that the edit does.
-
-        Engines with ``SamplingConfig.keep_rest`` generate these parts alone and copy the others.
-        Empty, as it is here, for edits that change what is there, or where places are not known.
-        """
-        return ()
+        return self.needs_transcript("llm")
 
     def problem(self, utterance: Utterance) -> str | None:
         """Say why these parameters do not fit this utterance, or return None."""
@@ -184,15 +182,15 @@ class Edit(BaseModel):
     def routes(cls) -> tuple[Route, ...]:
         """Return the routes that the class offers, in the order of ``ROUTES``."""
         offered = {
-            "llm": cls.prompt is not Edit.prompt,
-            "dsp": cls.render is not Edit.render,
+            "llm": cls.prompt is not Edit.prompt or cls.is_composite(),
+            "dsp": cls.render is not Edit.render or cls.is_composite(),
         }
         return tuple(route for route in ROUTES if offered[route])
 
     @classmethod
-    def inserts(cls) -> bool:
-        """Return whether the class knows `insertions`."""
-        return cls.insertions is not Edit.insertions
+    def is_composite(cls) -> bool:
+        """Return whether the class defines ``expand``."""
+        return cls.expand is not Edit.expand
 
     @classmethod
     def summary(cls) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
 
-from stepedit_core.codes import DualCodes
+from stepedit_core.codes import DualCodes, FreeGroups, answer_starts, growth
+from stepedit_core.llm_route.source_map import Pairs, SourceMap, expected_tempo
+from stepedit_core.plan import Plan
 from stepedit_core.prompt import Prompt
 from stepedit_core.registry.moved import moved_names
 from stepedit_core.utterance import Utterance
@@ -15,39 +17,19 @@ if TYPE_CHECKING:
     from stepedit_core.edit import Edit
 
 __all__ = [
+    "DecodeRequest",
     "FreeGroups",
     "GenerateRequest",
-    "KeepingEngine",
+    "Latent",
+    "LatentEngine",
+    "PartialGeneration",
     "SpeechEngine",
+    "TaughtEngine",
     "answer_starts",
+    "keeps_latents",
+    "knows",
+    "regenerates_insertions_only",
 ]
-
-
-@dataclass(frozen=True)
-class FreeGroups:
-    """Groups of the source that the model may replace; all others are copied.
-
-    Attributes:
-        start: first group, inclusive.
-        stop: last group, exclusive.
-        length: how many groups to generate in their place.
-        new: whether they are put in: all but the first and the last half of a group is nothing
-            that the source holds.
-    """
-
-    start: int
-    stop: int
-    length: int
-    new: bool = False
-
-
-def answer_starts(free: Sequence[FreeGroups]) -> list[int]:
-    """Return the group at which each free part begins in the answer; parts are in order."""
-    starts, shift = [], 0
-    for part in free:
-        starts.append(part.start + shift)
-        shift += part.length - (part.stop - part.start)
-    return starts
 
 
 @dataclass(frozen=True)
@@ -59,26 +41,97 @@ class GenerateRequest:
         codes: codes for the audio slot.
         utterance: the utterance that they encode, with its transcript.
         seed: makes the draw repeatable, alone or in a batch.
-        length_ratio: expected output duration over input duration, for budgets.
-        free: where generation is confined to, in order; None leaves all free.
-        known_length: whether the ratio is what was asked for, and not a guess.
-        sampled_as: names of edits whose own rules of sampling hold, later ones first.
-        decoded_as: what the decoder may know the edit by.
-        even_pace: whether the source is told at one pace from its beginning to its end.
+        plan: what is known of the edit beforehand.
         words: what the whole answer is to say, where that is known.
+        free: where generation is confined to, in groups of ``codes`` and in order; None leaves
+            all free. `request_for` derives it from the plan's spans, or from its insertions
+            where the engine generates these alone.
     """
 
     prompt: Prompt
     codes: DualCodes
     utterance: Utterance
     seed: int = 0
-    length_ratio: float = 1.0
-    free: tuple[FreeGroups, ...] | None = None
-    known_length: bool = False
-    sampled_as: tuple[str, ...] = ()
-    decoded_as: str = ""
-    even_pace: bool = False
+    plan: Plan = field(default_factory=Plan)
     words: str | None = None
+    free: tuple[FreeGroups, ...] | None = None
+
+    @property
+    def length_ratio(self) -> float:
+        """Expected output duration over input duration."""
+        if self.free is None:
+            return self.plan.length_ratio
+        return 1 + growth(self.free) / self.codes.groups
+
+    @property
+    def condition(self) -> str:
+        """What a decoder is conditioned on; a sound's label does not hold for speech around it."""
+        alone = any(part.new for part in self.free or ())
+        return self.plan.label if alone or not self.plan.insertions else ""
+
+    def tempo(self) -> tuple[Pairs, Pairs]:
+        """Return the expected changes of rate, and what is inserted; see `expected_tempo`."""
+        return expected_tempo(self.length_ratio, self.free)
+
+    def source_map(self, groups: int, offset: float = 0.0) -> SourceMap:
+        """Return where an answer of so many groups lies in the source, as far as is known.
+
+        Args:
+            groups: of the answer.
+            offset: source groups by which the answer's codes begin late.
+        """
+        is_known = self.free is not None or self.plan.uniform_tempo
+        return SourceMap.build(
+            groups,
+            self.tempo() if is_known else None,
+            condition=self.condition,
+            free=self.free,
+            start=self.codes.start,
+            offset=offset,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Latent:
+    """What an engine made a recording from; only engines of the same weights can use it.
+
+    An engine that edits its own output can begin with it. Encoding the sound again and taking its
+    mel again costs quality with every edit of a chain, as with any lossy coding.
+
+    Attributes:
+        codes: that were decoded; their start counts in seconds of the recording.
+        state: the engine's own, such as a mel spectrogram; to others it means nothing.
+        made_by: fingerprint of the weights.
+        digest: of the recording (`Utterance.digest`); another sound has another past.
+    """
+
+    codes: DualCodes
+    state: Any = field(repr=False)
+    made_by: str
+    digest: str
+
+    def of(self, utterance: Utterance, start: float) -> Latent:
+        """Return the same for samples in which the codes begin at another second."""
+        return replace(self, codes=replace(self.codes, start=start), digest=utterance.digest)
+
+
+@dataclass(frozen=True)
+class DecodeRequest:
+    """One decoding of codes to audio.
+
+    Attributes:
+        codes: what to speak.
+        reference: whose voice.
+        seed: of the flow's noise and the vocoder's source.
+        source_map: where the codes lie in the reference, where that is their source.
+        latent: what the engine made the reference from, where a chain carries it.
+    """
+
+    codes: DualCodes
+    reference: Utterance
+    seed: int = 0
+    source_map: SourceMap | None = None
+    latent: Latent | None = None
 
 
 @runtime_checkable
@@ -102,18 +155,52 @@ class SpeechEngine(Protocol):
     def generate(self, requests: Sequence[GenerateRequest]) -> list[DualCodes]:
         """Return the output codes of each request, all in one batch."""
 
-    def decode(
-        self, codes: Sequence[DualCodes], references: Sequence[Utterance], seeds: Sequence[int]
-    ) -> list[Utterance]:
-        """Return audio for codes, in the voice of the reference beside each."""
+    def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
+        """Return audio for the codes of each request, in the voice of its reference."""
 
 
-@runtime_checkable
-class KeepingEngine(Protocol):
+class PartialGeneration(Protocol):
     """What an engine may offer besides: to generate insertions alone and copy the rest."""
 
-    def keeps_rest(self, edit: Edit) -> bool:
-        """Whether all but the insertions of this edit is to be copied."""
+    def regenerates_insertions_only(self, plan: Plan) -> bool:
+        """Whether all but the plan's insertions is to be copied."""
+
+
+class LatentEngine(SpeechEngine, Protocol):
+    """What an engine may offer besides: to go on from what it made a recording from."""
+
+    def accepts(self, latent: Latent) -> bool:
+        """Whether these weights made it and can begin with it."""
+
+    def decode_keeping(self, requests: Sequence[DecodeRequest]) -> list[tuple[Utterance, Latent]]:
+        """Return audio as ``decode`` does, and what it was made from."""
+
+
+class TaughtEngine(Protocol):
+    """What an engine may offer besides: to say which edits it was taught."""
+
+    def knows(self, edit: Edit) -> bool:
+        """Whether the model was taught this kind of edit."""
+
+
+# Stand-ins pass on what their engine offers by __getattr__, which isinstance() does not see.
+
+
+def knows(engine: SpeechEngine, edit: Edit) -> bool:
+    """Return whether an engine was taught an edit; one that does not say knows all."""
+    says = getattr(engine, "knows", None)
+    return says is None or bool(says(edit))
+
+
+def keeps_latents(engine: SpeechEngine) -> TypeGuard[LatentEngine]:
+    """Return whether an engine can go on from what it made a recording from."""
+    return hasattr(engine, "accepts") and hasattr(engine, "decode_keeping")
+
+
+def regenerates_insertions_only(engine: SpeechEngine, plan: Plan) -> bool:
+    """Return whether an engine generates a plan's insertions alone and copies the rest."""
+    says = getattr(engine, "regenerates_insertions_only", None)
+    return says is not None and bool(says(plan))
 
 
 __getattr__ = moved_names(__name__, {"Engine": "stepedit_core.models.engine"})

@@ -9,7 +9,7 @@ Keep heavy imports inside the bodies: listing edits must not load them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pluggy
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from stepedit_core.alignment import Aligner, Recogniser
-    from stepedit_core.chain.result import ChainResult
+    from stepedit_core.chain.running import ChainResult
     from stepedit_core.codes import DualCodes
     from stepedit_core.config import EngineConfig
     from stepedit_core.edit import Edit, Outcome, Route
@@ -27,9 +27,18 @@ if TYPE_CHECKING:
     from stepedit_core.scoring import Case, Judge, Scorer
     from stepedit_core.utterance import Utterance
 
-__all__ = ["PROJECT", "hookimpl", "hookspec"]
+__all__ = ["PROJECT", "Proceed", "hookimpl", "hookspec"]
 
 PROJECT = "stepedit"
+
+
+class Proceed(Protocol):
+    """What ``stepedit_apply`` calls to have the rest carried out."""
+
+    def __call__(self, utterance: Utterance = ..., rng: np.random.Generator = ...) -> Outcome:
+        """Return the outcome of the rest, of the same utterance or of another one."""
+
+
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
@@ -119,11 +128,36 @@ def stepedit_apply(
     rng: np.random.Generator,
     route: Route,
     codes: DualCodes | None,
+    proceed: Proceed,
 ) -> Outcome | None:
-    """Carry out one edit by one route, or decline with None.
+    """Carry out one edit by one route, or stand around whoever does: this hook is middleware.
 
-    The first answer wins; core's own implementation comes last. A wrapper
-    (``@hookimpl(wrapper=True)``) is the place for caches, timing, gates and watermarks.
+    Implementations lie around each other, those of plugins registered last outermost (pluggy's
+    ``tryfirst`` and ``trylast`` hold), core's own innermost. ``proceed()`` calls the rest and
+    returns its outcome. An implementation may call it once and look at or replace the outcome
+    (watermark, timing), not at all and answer by itself (cache, other ways of carrying out), or
+    several times and choose (retry, gate, best of N); without having called it, None declines.
+    Leave ``proceed`` out of the arguments where you only answer or decline.
+
+    ``proceed`` takes another ``utterance`` or ``rng`` by keyword. Every call draws on from the
+    same ``rng``, so a second one is a new attempt, and the whole stays repeatable. What the rest
+    raises comes out of ``proceed`` and may be caught; what an implementation raises itself is
+    reported as its own plugin's error.
+
+    Core sets what the step says of its route and its engine, and records each plugin that
+    answered by itself, called the rest more than once, or replaced its outcome.
+
+    ``@hookimpl(wrapper=True)``, which yields once and cannot repeat, keeps working.
+
+    Example:
+        A cache, keyed by what the outcome depends on::
+
+            @hookimpl
+            def stepedit_apply(self, edit, utterance, rng, route, proceed):
+                key = (edit, utterance.digest, route, repr(rng.bit_generator.state))
+                if key not in self.kept:
+                    self.kept[key] = proceed()
+                return self.kept[key]
 
     Args:
         edit: the request.
@@ -132,6 +166,7 @@ def stepedit_apply(
         rng: the only source of randomness.
         route: ``llm`` or ``dsp``, as validated before the chain began.
         codes: codes of ``utterance`` carried over from the step before, if any.
+        proceed: carries out the rest.
     """
 
 

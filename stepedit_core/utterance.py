@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import os
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +20,6 @@ from stepedit_core.sound import MAX_RATE, MIN_RATE, Sound, read_sound
 
 if TYPE_CHECKING:
     from stepedit_core.alignment import Alignment
-    from stepedit_core.decoded import Decoded
 
 __all__ = ["MAX_SECONDS", "MIN_SECONDS", "Span", "Utterance"]
 
@@ -60,7 +60,6 @@ class Utterance:
         channels: channels of the file that the samples were mixed down from.
         subtype: soundfile subtype of that file (``PCM_16``, ``FLOAT`` ...), reused on writing.
         notes: what was done to read the file (channels mixed down, header repaired), one line each.
-        decoded: what an engine made the samples from; it goes when they are changed.
         alignment: when each word is said; it goes when the samples or the words are changed.
     """
 
@@ -71,7 +70,6 @@ class Utterance:
     channels: int = field(default=1, kw_only=True)
     subtype: str | None = field(default=None, kw_only=True)
     notes: tuple[str, ...] = field(default=(), kw_only=True)
-    decoded: Decoded | None = field(default=None, kw_only=True)
     alignment: Alignment | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -127,15 +125,13 @@ class Utterance:
         """Duration in seconds."""
         return len(self.samples) / self.sample_rate
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the samples and their rate, in hexadecimal."""
         return hashlib.sha256(self.samples.tobytes() + str(self.sample_rate).encode()).hexdigest()
 
     def replace(self, **changes: object) -> Utterance:
         """Return a copy with some attributes changed."""
-        if "samples" in changes or "sample_rate" in changes:
-            changes.setdefault("decoded", None)
         if {"samples", "sample_rate", "transcript"} & changes.keys():
             changes.setdefault("alignment", None)
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]

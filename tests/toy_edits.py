@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Literal
 
 import click
 import numpy as np
@@ -14,6 +14,7 @@ from stepedit_core.config import EngineConfig
 from stepedit_core.edit import Edit, Rendered, Route
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.hookspecs import hookimpl
+from stepedit_core.plan import Plan
 from stepedit_core.prompt import Prompt
 from stepedit_core.utterance import Span, Utterance
 
@@ -32,7 +33,6 @@ class Gain(Edit):
 class Recite(Edit):
     """Say other words, by the model alone."""
 
-    transcript_routes: ClassVar[frozenset[Route]] = frozenset({"llm"})
     words: str
     """What to say."""
 
@@ -42,8 +42,11 @@ class Recite(Edit):
     def transcript_after(self, utterance: Utterance) -> str | None:
         return self.words
 
-    def length_ratio(self, utterance: Utterance) -> float:
-        return 2.0
+    def plan(self, utterance: Utterance) -> Plan:
+        return super().plan(utterance).but(length_ratio=2.0)
+
+    def needs_transcript(self, route: Route) -> bool:
+        return route == "llm"
 
 
 class Hiss(Edit):
@@ -86,8 +89,11 @@ class Within(Edit):
     def prompt(self, utterance: Utterance) -> Prompt:
         return self.inner.prompt(utterance)
 
-    def free_spans(self, utterance: Utterance) -> tuple[Span, ...] | None:
-        return self.spans or None
+    def plan(self, utterance: Utterance) -> Plan:
+        problem = self.problem(utterance)
+        if problem or not self.spans:
+            return super().plan(utterance)
+        return Plan.inside(self.inner.plan, self.spans, utterance, name=self.name)
 
     def problem(self, utterance: Utterance) -> str | None:
         late = [span for span in self.spans if span.end > utterance.seconds]

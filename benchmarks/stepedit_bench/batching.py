@@ -14,13 +14,19 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from stepedit_core.codes import DualCodes
-from stepedit_core.engine import GenerateRequest, SpeechEngine
+from stepedit_core.engine import (
+    DecodeRequest,
+    GenerateRequest,
+    Latent,
+    SpeechEngine,
+    keeps_latents,
+)
 from stepedit_core.utterance import Utterance
 
 __all__ = ["PromptFixed", "Ran", "run_together"]
 
 T = TypeVar("T")
-_KINDS = ("encode", "generate", "decode")
+_KINDS = ("encode", "generate", "decode", "decode_keeping")
 
 
 @dataclass
@@ -74,11 +80,9 @@ class _Delegate:
         """Return the output codes of each request."""
         return self._engine.generate(requests)
 
-    def decode(
-        self, codes: Sequence[DualCodes], references: Sequence[Utterance], seeds: Sequence[int]
-    ) -> list[Utterance]:
+    def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
         """Return audio for codes."""
-        return self._engine.decode(codes, references, seeds)
+        return self._engine.decode(requests)
 
 
 class PromptFixed(_Delegate):
@@ -89,11 +93,20 @@ class PromptFixed(_Delegate):
         super().__init__(engine)
         self._reference = reference
 
-    def decode(
-        self, codes: Sequence[DualCodes], references: Sequence[Utterance], seeds: Sequence[int]
-    ) -> list[Utterance]:
+    def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
         """Return audio for codes in the voice of the fixed prompt."""
-        return self._engine.decode(codes, [self._reference] * len(codes), seeds)
+        return self._engine.decode([self._fixed(request) for request in requests])
+
+    def decode_keeping(self, requests: Sequence[DecodeRequest]) -> list[tuple[Utterance, Latent]]:
+        """Return audio for codes in the voice of the fixed prompt, and what it was made from."""
+        assert keeps_latents(self._engine)
+        return self._engine.decode_keeping([self._fixed(request) for request in requests])
+
+    def _fixed(self, request: DecodeRequest) -> DecodeRequest:
+        """Return a request for the fixed prompt; a map or a latent of its reference goes."""
+        if request.reference.digest == self._reference.digest:
+            return request
+        return DecodeRequest(request.codes, self._reference, request.seed)
 
 
 class _Seat(_Delegate):
@@ -111,11 +124,13 @@ class _Seat(_Delegate):
         """Wait for a batch that carries out these requests."""
         return self._table.ask(self._number, _Request("generate", (requests,)))
 
-    def decode(
-        self, codes: Sequence[DualCodes], references: Sequence[Utterance], seeds: Sequence[int]
-    ) -> list[Utterance]:
+    def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
         """Wait for a batch that decodes these codes."""
-        return self._table.ask(self._number, _Request("decode", (codes, references, seeds)))
+        return self._table.ask(self._number, _Request("decode", (requests,)))
+
+    def decode_keeping(self, requests: Sequence[DecodeRequest]) -> list[tuple[Utterance, Latent]]:
+        """Wait for a batch that decodes these codes and keeps what they are made from."""
+        return self._table.ask(self._number, _Request("decode_keeping", (requests,)))
 
 
 class _Table(Generic[T]):

@@ -23,6 +23,7 @@ _LATE = {
     "figures": "stepedit_bench.figures.commands",
     "judges": "stepedit_bench.judges.commands",
     "memory": "stepedit_bench.speed.cli",
+    "recipes": "stepedit_bench.recipes",
 }
 
 

@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from stepedit_bench.batching import PromptFixed, run_together
 from stepedit_bench.suites import Unit, clone_text, find_external, read_audio
 from stepedit_core.chain.chain import Chain
-from stepedit_core.chain.result import ChainResult, RouteChoice, Step, choose_route
+from stepedit_core.chain.result import RouteChoice, Step
+from stepedit_core.chain.running import ChainResult
+from stepedit_core.chain.validation import choose_route
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import StepeditError
 from stepedit_core.llm_route.carrying_out import reconstructed
@@ -102,7 +104,7 @@ def _iterate(
                 result,
                 engine=heard,
                 route=protocol.route,
-                carry="codes" if protocol.prompt_fixed else "audio",
+                carry="codes" if protocol.prompt_fixed else "latent",
             )
         except StepeditError as error:
             return result.steps, str(error)

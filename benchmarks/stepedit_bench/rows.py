@@ -191,7 +191,7 @@ def _ideal(bench: _Bench) -> Kept | None:
 
 def _length_ratio(edit: Edit, source: Utterance, iteration: int) -> float:
     """Return the announced duration after some iterations over the source's."""
-    return float(edit.length_ratio(source)) ** iteration
+    return float(edit.plan(source).length_ratio) ** iteration
 
 
 def waived(scorer: Scorer, case: Case) -> frozenset[str]:

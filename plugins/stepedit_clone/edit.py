@@ -5,12 +5,11 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from typing import ClassVar
 
 from pydantic import field_validator, model_validator
 
 from stepedit_clone.prompt import DIALECTS, Dialect, target_text
-from stepedit_core import Edit, Prompt, Route, Utterance
+from stepedit_core import Edit, Plan, Prompt, Route, Utterance
 from stepedit_core.dsp.words import read_seconds, split_words
 
 __all__ = ["Clone"]
@@ -27,8 +26,6 @@ class Clone(Edit):
     The utterance is the voice prompt. Pinyin with a tone digit (``guo4``) fixes the reading of
     a character and is kept as written; tags such as ``[laugh]`` may stand inside the text.
     """
-
-    transcript_routes: ClassVar[frozenset[Route]] = frozenset({"llm"})
 
     text: str
     """The words to say; a leading ``[Cantonese]`` and the like is the same as ``dialect``."""
@@ -83,7 +80,15 @@ class Clone(Edit):
         """Return the words to say, without the dialect's tag."""
         return self.text
 
-    def length_ratio(self, utterance: Utterance) -> float:
+    def plan(self, utterance: Utterance) -> Plan:
+        """Return the plan, with the duration that the new words are expected to have."""
+        return super().plan(utterance).but(length_ratio=self._length_ratio(utterance))
+
+    def needs_transcript(self, route: Route) -> bool:
+        """Return whether the route needs the words: the prompt says them."""
+        return route == "llm"
+
+    def _length_ratio(self, utterance: Utterance) -> float:
         """Return the duration of the new words over the utterance's, from syllables and letters.
 
         Both texts are timed as they are read on average. Of how much slower or faster than that

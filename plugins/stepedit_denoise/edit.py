@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from stepedit_core import Edit, Prompt, Rendered, Route, Utterance
+from stepedit_core import Edit, Plan, Prompt, Rendered, Route, Utterance
 from stepedit_denoise.prompt import INSTRUCTION
 
 __all__ = ["Denoise"]
@@ -19,8 +19,6 @@ class Denoise(Edit):
     The parameters steer the dsp route; the llm route's sentence has no words for them, so it
     is open to their defaults alone.
     """
-
-    even_pace: ClassVar[bool] = True
 
     noise: Literal["stationary", "varying"] = "stationary"
     """Kind of noise for the dsp route: stationary (fans, hiss, hum) or varying (streets, rain)."""
@@ -35,6 +33,10 @@ class Denoise(Edit):
                 "leave them out or use the dsp route"
             )
         return super().route_problem(route)
+
+    def plan(self, utterance: Utterance) -> Plan:
+        """Return the plan: all of the source is spoken at its own tempo."""
+        return super().plan(utterance).but(uniform_tempo=True)
 
     def prompt(self, utterance: Utterance) -> Prompt:
         """Return the checkpoint's sentence, which takes no transcript."""

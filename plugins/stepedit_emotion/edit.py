@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from pydantic import field_validator
 
-from stepedit_core import Edit, Prompt, Rendered, Route, Utterance
+from stepedit_core import Edit, Plan, Prompt, Rendered, Route, Utterance, conditioning_label
 from stepedit_emotion.prompt import INSTRUCTION, REMOVE
 from stepedit_emotion.recipes import NO_RECIPE, RECIPES
 
@@ -53,8 +53,6 @@ _MEANT = {
 class Emotion(Edit):
     """Make the speech carry an emotion, or remove the one that it carries."""
 
-    transcript_routes: ClassVar[frozenset[Route]] = frozenset({"llm"})
-
     to: EmotionName
     """The emotion, or ``remove`` for neutral speech."""
 
@@ -70,10 +68,6 @@ class Emotion(Edit):
         hint = f"did you mean {near!r}? " if near else ""
         raise ValueError(f"no such emotion; {hint}There are {', '.join(known)}")
 
-    def decoded_as(self) -> str:
-        """Return the name with its label: each moves level and pitch in its own way."""
-        return f"{self.name}:{self.to}"
-
     def route_problem(self, route: Route) -> str | None:
         """Say why an emotion has no dsp route."""
         if route == "dsp" and self.to not in RECIPES:
@@ -83,9 +77,23 @@ class Emotion(Edit):
             )
         return super().route_problem(route)
 
-    def length_ratio(self, utterance: Utterance) -> float:
-        """Return the inverse of the emotion's usual tempo, where studies give one."""
-        return 1 / RECIPES[self.to].recipe.rate if self.to in RECIPES else 1.0
+    def plan(self, utterance: Utterance) -> Plan:
+        """Return the plan, with the inverse of the usual tempo where studies give one.
+
+        The label goes to the decoder: each moves level and pitch in its own way.
+        """
+        return (
+            super()
+            .plan(utterance)
+            .but(
+                length_ratio=1 / RECIPES[self.to].recipe.rate if self.to in RECIPES else 1.0,
+                label=conditioning_label(self.name, self.to),
+            )
+        )
+
+    def needs_transcript(self, route: Route) -> bool:
+        """Return whether the route needs the words: the prompt says them."""
+        return route == "llm"
 
     def prompt(self, utterance: Utterance) -> Prompt:
         """Return the checkpoint's words for the emotion."""

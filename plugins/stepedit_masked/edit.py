@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import AfterValidator
@@ -11,6 +11,7 @@ from pydantic import AfterValidator
 from stepedit_core import (
     AnyEdit,
     Edit,
+    Plan,
     Prompt,
     Rendered,
     Route,
@@ -43,14 +44,6 @@ def _checked(spans: tuple[Span, ...]) -> tuple[Span, ...]:
     return tuple(sorted(spans))
 
 
-class _InnerRoutes:
-    """Routes that need the words: those of the inner edit, once there is one."""
-
-    def __get__(self, instance: Masked | None, owner: type[Masked]) -> frozenset[Route]:
-        """Return the inner edit's routes on an instance, none on the class."""
-        return frozenset() if instance is None else instance.inner.transcript_routes
-
-
 class Masked(Edit):
     """Confine any edit to spans of the utterance and leave every sample outside as it was.
 
@@ -60,49 +53,39 @@ class Masked(Edit):
     of each outer span, for that is what the inner edit receives.
     """
 
-    transcript_routes: ClassVar[frozenset[Route]] = _InnerRoutes()  # type: ignore[assignment]
-
     inner: AnyEdit
     """The edit to carry out inside the spans."""
     spans: Annotated[tuple[Span, ...], AfterValidator(_checked)]
     """Where, as (start, end) in seconds of the utterance; at least 40 ms each, no overlap."""
 
     def prompt(self, utterance: Utterance) -> Prompt:
-        """Return the inner edit's prompt; ``free_spans`` confines what is generated."""
+        """Return the inner edit's prompt; the plan's spans confine what is generated."""
         from stepedit_masked.prompt import inner_prompt
 
         return inner_prompt(self.inner, utterance)
 
-    def sampled_as(self) -> tuple[str, ...]:
-        """Return the inner edit's names before its own: the model reads the inner prompt."""
-        return (*self.inner.sampled_as(), self.name)
+    def plan(self, utterance: Utterance) -> Plan:
+        """Return the inner edit's plan inside the spans."""
+        problem = self.problem(utterance)
+        if problem:
+            return Plan(problem=problem, words_after=utterance.transcript)
+        return Plan.inside(self.inner.plan, self.spans, utterance, name=self.name)
 
-    def decoded_as(self) -> str:
-        """Return what the inner edit is known by; spans hold more than what one puts in."""
-        return self.name if self.inner.inserts() else self.inner.decoded_as()
+    def needs_transcript(self, route: Route) -> bool:
+        """Return whether the inner edit's route needs the words."""
+        return self.inner.needs_transcript(route)
 
-    def free_spans(self, utterance: Utterance) -> tuple[Span, ...]:
-        """Return the spans, or what an inner masked edit leaves free of each."""
-        free: list[Span] = []
-        for span in self.spans:
-            inner = self.inner.free_spans(utterance.slice(span))
-            within = (Span(0.0, span.seconds),) if inner is None else inner
-            free += [Span(span.start + part.start, span.start + part.end) for part in within]
-        return tuple(free)
-
-    def length_ratio(self, utterance: Utterance) -> float:
-        """Return 1 plus what the inner edit adds to the spans, over the whole duration."""
-        added = sum(
-            span.seconds * (self.inner.length_ratio(utterance.slice(span)) - 1)
-            for span in self.spans
-        )
-        return 1.0 + added / max(utterance.seconds, 1e-9)
+    def shows_transcript(self) -> bool:
+        """Return whether the inner edit's prompt repeats the words."""
+        return self.inner.shows_transcript()
 
     def problem(self, utterance: Utterance) -> str | None:
         """Refuse spans outside the utterance, edits of whole utterances, and what inner refuses."""
         problem = span_problem(self.spans, utterance.seconds)
         if problem:
             return problem
+        if self.inner.is_composite():
+            return f"{self.inner.name} stands for a chain of edits; confine each of these instead"
         if self.inner.transcript_after(utterance) != utterance.transcript:
             return (
                 f"{self.inner.name} changes the words and so works on the whole utterance; "
@@ -119,7 +102,7 @@ class Masked(Edit):
         problem = super().route_problem(route) or self.inner.route_problem(route)
         if problem:
             return problem
-        if route == "dsp" and "dsp" in self.inner.transcript_routes:
+        if route == "dsp" and self.inner.needs_transcript("dsp"):
             return (
                 f"{self.inner.name} needs the words by the dsp route, and the words of a span "
                 "are not known; use the llm route"

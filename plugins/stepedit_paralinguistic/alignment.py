@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from stepedit_core import AlignmentError, MissingDependencyError, Span, Utterance
 from stepedit_core.dsp.alignment import align_words, guessed_words
@@ -53,6 +54,12 @@ def align(utterance: Utterance, words: Sequence[Word], text: str) -> Alignment:
         words: at least one.
         text: what the words were split from; its punctuation tells where pauses are likely.
     """
+    return _aligned(utterance, tuple(words), text)
+
+
+@lru_cache(maxsize=8)
+def _aligned(utterance: Utterance, words: tuple[Word, ...], text: str) -> Alignment:
+    """Align words, once for an edit's plan and its rendering."""
     spans = speech_spans(utterance, min_speech=0.05, min_silence=0.09, pad=0.0)
     spans = spans or [Span(0.0, utterance.seconds)]
     speech = Span(spans[0].start, spans[-1].end)

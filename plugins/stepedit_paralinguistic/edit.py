@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from difflib import SequenceMatcher
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import field_validator, model_validator
 
-from stepedit_core import Edit, Insertion, Prompt, Rendered, Route, Utterance
+from stepedit_core import (
+    Edit,
+    Insertion,
+    Plan,
+    Prompt,
+    Rendered,
+    Route,
+    Utterance,
+    conditioning_label,
+)
 from stepedit_core.dsp.words import normalised, split_words, without_tags
 from stepedit_paralinguistic.prompt import instruction
 from stepedit_paralinguistic.tags import (
@@ -61,8 +71,6 @@ class Paralinguistic(Edit):
     such as ``You are late again [sigh], my friend.`` Tags that the transcript has already are
     in the audio already and stay.
     """
-
-    transcript_routes: ClassVar[frozenset[Route]] = frozenset({"llm"})
 
     text: str
     """The words spoken, with tags such as [laugh] where sounds belong."""
@@ -120,29 +128,36 @@ class Paralinguistic(Edit):
         """
         return with_spelling(self.text, self.tags)
 
-    def decoded_as(self) -> str:
-        """Return the name with the tag, where all tags are one."""
-        tags = {placed.tag for placed in self.placed}
-        return f"{self.name}:{tags.pop()}" if len(tags) == 1 else self.name
+    def plan(self, utterance: Utterance) -> Plan:
+        """Return the plan: the added sounds at their places, and what they usually last.
 
-    def insertions(self, utterance: Utterance) -> tuple[Insertion, ...]:
+        The label is the tag, where all tags are one.
+        """
+        plan = super().plan(utterance)
+        if plan.problem:
+            return plan
+        tags = {placed.tag for placed in self.placed}
+        lengths = [SYNTHESISED.get(tag.tag, _OTHER_SECONDS) for tag in self.added(utterance)]
+        return plan.but(
+            length_ratio=1.0 + sum(lengths) / max(utterance.seconds, 0.1),
+            insertions=self._insertions(utterance, lengths),
+            label=conditioning_label(self.name, *(tags if len(tags) == 1 else ())),
+        )
+
+    def needs_transcript(self, route: Route) -> bool:
+        """Return whether the route needs the words: the prompt says them."""
+        return route == "llm"
+
+    def _insertions(self, utterance: Utterance, lengths: Sequence[float]) -> tuple[Insertion, ...]:
         """Return the added sounds at their places, with the silence around them."""
         from stepedit_paralinguistic.insertion import LEAD, TAIL
         from stepedit_paralinguistic.places import places
 
-        lengths = self._usual_seconds(utterance)
         # There are no places in an utterance without speech.
         return tuple(
             Insertion(at, LEAD + length + TAIL)
             for at, length in zip(places(self, utterance), lengths, strict=False)
         )
-
-    def _usual_seconds(self, utterance: Utterance) -> list[float]:
-        return [SYNTHESISED.get(tag.tag, _OTHER_SECONDS) for tag in self.added(utterance)]
-
-    def length_ratio(self, utterance: Utterance) -> float:
-        """Return 1 plus the usual length of the added sounds over the duration."""
-        return 1.0 + sum(self._usual_seconds(utterance)) / max(utterance.seconds, 0.1)
 
     def problem(self, utterance: Utterance) -> str | None:
         """Refuse a text whose words are not the utterance's, or that adds nothing."""

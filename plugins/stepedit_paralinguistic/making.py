@@ -9,10 +9,12 @@ import numpy.typing as npt
 
 from stepedit_core import (
     BuildContext,
+    DecodeRequest,
     EditPair,
     GenerateRequest,
     PairJob,
     Patch,
+    Plan,
     Prompt,
     Rejected,
     Span,
@@ -60,9 +62,10 @@ def clone(job: PairJob, context: BuildContext, tags: TagSet) -> EditPair | Rejec
     events = sum(SYNTHESISED.get(tag.tag, 0.6) for tag in tags_of(tagged))
     ratio = max(0.2, 1 - events / max(target.seconds, events + spoken))
     prompt = Prompt.clone(tagged, words)
-    request = GenerateRequest(prompt, codes, target, seed, ratio)
+    request = GenerateRequest(prompt, codes, target, seed, Plan(length_ratio=ratio))
     (made,) = context.engine.generate([request])
-    (source,) = context.engine.decode([made], [target], [seed])
+    source_map = request.source_map(made.groups)
+    (source,) = context.engine.decode([DecodeRequest(made, target, seed, source_map)])
     source = source.replace(transcript=words, language=target.language)
     details = {
         "method": "clone",

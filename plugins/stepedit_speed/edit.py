@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from stepedit_core import Edit, Prompt, Rendered, Route, Utterance
+from stepedit_core import Edit, Plan, Prompt, Rendered, Route, Utterance
 from stepedit_speed.prompt import INFO, INSTRUCTION
 
 __all__ = ["FACTORS", "Rate", "Speed", "tempo_steps"]
@@ -43,9 +43,6 @@ class Speed(Edit):
     Exactly one of ``rate`` and ``factor`` is given. The llm route knows the four words of
     ``rate`` alone; the dsp route takes both.
     """
-
-    transcript_routes: ClassVar[frozenset[Route]] = frozenset({"llm"})
-    even_pace: ClassVar[bool] = True
 
     rate: Rate | None = None
     """How to change the tempo, in a word; 1.35 times for faster, 1.6 times for more_faster."""
@@ -87,9 +84,13 @@ class Speed(Edit):
             )
         return super().route_problem(route)
 
-    def length_ratio(self, utterance: Utterance) -> float:
-        """Return the inverse of the tempo."""
-        return 1 / self.tempo
+    def plan(self, utterance: Utterance) -> Plan:
+        """Return the plan: the source at one tempo, which gives the duration."""
+        return super().plan(utterance).but(length_ratio=1 / self.tempo, uniform_tempo=True)
+
+    def needs_transcript(self, route: Route) -> bool:
+        """Return whether the route needs the words: the prompt says them."""
+        return route == "llm"
 
     def prompt(self, utterance: Utterance) -> Prompt:
         """Return the checkpoint's words for a rate.

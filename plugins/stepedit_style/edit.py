@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from pydantic import field_validator
 
-from stepedit_core import Edit, Prompt, Rendered, Route, Utterance
+from stepedit_core import Edit, Plan, Prompt, Rendered, Route, Utterance, conditioning_label
 from stepedit_style.prompt import INSTRUCTION, REMOVE
 from stepedit_style.recipes import RATES, RECIPES, reason_without
 
@@ -72,8 +72,6 @@ _MEANT = {
 class Style(Edit):
     """Make the speech take on a speaking style, or remove the one that it has."""
 
-    transcript_routes: ClassVar[frozenset[Route]] = frozenset({"llm"})
-
     to: StyleName
     """The style, or ``remove`` for plain speech."""
 
@@ -89,10 +87,6 @@ class Style(Edit):
         hint = f"did you mean {near!r}? " if near else ""
         raise ValueError(f"no such style; {hint}There are {', '.join(known)}")
 
-    def decoded_as(self) -> str:
-        """Return the name with its label: each moves level and pitch in its own way."""
-        return f"{self.name}:{self.to}"
-
     def route_problem(self, route: Route) -> str | None:
         """Say why a style has no dsp route."""
         if route == "dsp" and self.to not in RECIPES:
@@ -102,9 +96,23 @@ class Style(Edit):
             )
         return super().route_problem(route)
 
-    def length_ratio(self, utterance: Utterance) -> float:
-        """Return the inverse of the style's usual tempo, where studies give one."""
-        return 1 / RATES.get(self.to, 1.0)
+    def plan(self, utterance: Utterance) -> Plan:
+        """Return the plan, with the inverse of the usual tempo where studies give one.
+
+        The label goes to the decoder: each moves level and pitch in its own way.
+        """
+        return (
+            super()
+            .plan(utterance)
+            .but(
+                length_ratio=1 / RATES.get(self.to, 1.0),
+                label=conditioning_label(self.name, self.to),
+            )
+        )
+
+    def needs_transcript(self, route: Route) -> bool:
+        """Return whether the route needs the words: the prompt says them."""
+        return route == "llm"
 
     def prompt(self, utterance: Utterance) -> Prompt:
         """Return the checkpoint's words for the style."""

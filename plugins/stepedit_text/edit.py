@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, field_validator
 
-from stepedit_core import AlignmentError, Edit, Rendered, Route, Utterance, align, find_phrase
+from stepedit_core import AlignmentError, Edit, Plan, Rendered, Route, Utterance, align, find_phrase
 from stepedit_core.dsp.words import normalised, split_words
 from stepedit_text.changes import Change, applied
 
@@ -23,8 +22,6 @@ FILLERS: tuple[str, ...] = (
 
 class TextEdit(Edit):
     """Base of edits that change some words and leave all other samples as they are."""
-
-    transcript_routes: ClassVar[frozenset[Route]] = frozenset({"llm", "dsp"})
 
     @abstractmethod
     def changes(self, text: str) -> list[Change]:
@@ -43,6 +40,14 @@ class TextEdit(Edit):
             return applied(text, self.changes(text))
         except AlignmentError:
             return text
+
+    def plan(self, utterance: Utterance) -> Plan:
+        """Return the plan, with the share of the duration that is expected to be left."""
+        return super().plan(utterance).but(length_ratio=_expected_share(self, utterance))
+
+    def needs_transcript(self, route: Route) -> bool:
+        """Return whether the route needs the words: both find them in the transcript."""
+        return True
 
     def problem(self, utterance: Utterance) -> str | None:
         """Say that the words are not there, or that nothing would be left."""
@@ -80,10 +85,6 @@ class Delete(TextEdit):
         """Return the words to take out."""
         found = find_phrase([word.text for word in split_words(text)], self.find, self.occurrence)
         return [Change(found.start, found.stop)]
-
-    def length_ratio(self, utterance: Utterance) -> float:
-        """Return the share of the duration that is expected to be left."""
-        return _expected_share(self, utterance)
 
 
 class RemoveFillers(TextEdit):
@@ -132,10 +133,6 @@ class RemoveFillers(TextEdit):
         if text.strip() and not self.changes(text):
             return "the transcript holds none of the fillers"
         return super().problem(utterance)
-
-    def length_ratio(self, utterance: Utterance) -> float:
-        """Return the share of the duration that is expected to be left."""
-        return _expected_share(self, utterance)
 
 
 def _expected_share(edit: TextEdit, utterance: Utterance) -> float:

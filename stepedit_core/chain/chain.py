@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from stepedit_core.chain.notation import edit_from_data
-from stepedit_core.chain.result import (
-    SCHEMA_VERSION,
-    Carry,
-    ChainResult,
-    RouteChoice,
-    Step,
-    check_arguments,
-    choose_route,
-)
+from stepedit_core.chain.result import SCHEMA_VERSION, RouteChoice
+from stepedit_core.chain.running import ChainResult, RunOptions, run
+from stepedit_core.chain.validation import look_ahead
 from stepedit_core.edit import Edit, Route
-from stepedit_core.errors import EditError, InvalidChainError, StepeditError
-from stepedit_core.registry.registry import Registry, get_registry
+from stepedit_core.errors import InvalidChainError, StepeditError
 from stepedit_core.stored_json import parse_json
 from stepedit_core.utterance import Utterance
 
@@ -171,6 +164,16 @@ class Chain(Sequence["Edit | Chain"]):
 
     # Running -----------------------------------------------------------------------------
 
+    def unrolled(self) -> list[Edit]:
+        """Return the edits one by one.
+
+        Raises:
+            InvalidChainError: if there are too many.
+        """
+        if (steps := self._count()) > MAX_STEPS:
+            raise InvalidChainError(f"the chain has {steps} steps; {MAX_STEPS} is the most")
+        return list(self.flat())
+
     def validate(
         self,
         utterance: Utterance,
@@ -193,28 +196,8 @@ class Chain(Sequence["Edit | Chain"]):
         Raises:
             InvalidChainError: naming the first step that cannot work, why, and the cure.
         """
-        check_arguments(utterance, engine, route)
-        trouble = utterance.problem()
-        if trouble:
-            raise InvalidChainError(trouble)
-        if (steps := self._count()) > MAX_STEPS:
-            raise InvalidChainError(f"the chain has {steps} steps; {MAX_STEPS} is the most")
-        routes: list[Route] = []
-        state = utterance
-        for number, edit in enumerate(self.flat(), start=first):
-            try:
-                routes.append(choose_route(edit, engine, route))
-                problem = _text_problem(edit, state, routes[-1])
-                # Later steps receive an utterance whose length is not known yet.
-                problem = problem or (edit.problem(state) if number == first else None)
-            except StepeditError as error:
-                problem = str(error)
-            if problem:
-                raise InvalidChainError(f"step {number}, {edit.name}: {problem}")
-            state = state.replace(transcript=edit.transcript_after(state))
-        if not routes:
-            raise InvalidChainError("the chain is empty: give at least one edit")
-        return routes
+        steps = look_ahead(self, utterance, engine, route=route, first=first)
+        return [step.route for step in steps]
 
     def __call__(
         self,
@@ -222,10 +205,7 @@ class Chain(Sequence["Edit | Chain"]):
         engine: SpeechEngine | None = None,
         *,
         seed: int = 0,
-        route: RouteChoice = "auto",
-        carry: Carry = "audio",
-        registry: Registry | None = None,
-        on_step: Callable[[Step], None] | None = None,
+        **options: Unpack[RunOptions],
     ) -> ChainResult:
         """Run the chain on an utterance.
 
@@ -233,68 +213,24 @@ class Chain(Sequence["Edit | Chain"]):
             utterance: what to edit.
             engine: needed by steps that take the llm route.
             seed: same seed, same result.
-            route: force one route for all steps, or let each choose.
-            carry: hand audio or codes from one llm step to the next. Audio that an engine decoded
-                may know its codes and its mel: see ``EngineConfig.reuse_decoded``.
-            registry: whose hooks run; the process's registry by default.
-            on_step: called after each finished step.
+            options: ``route`` forces one route for all steps, or lets each choose (``auto``);
+                ``carry`` is what a step hands to the next one: ``latent`` (what the engine made
+                its sound from, the default), ``codes`` or ``audio`` (its sound alone);
+                ``registry`` is whose hooks run, the process's by default; ``on_step`` is called
+                after each finished step.
 
         Raises:
             InvalidChainError: before anything runs, if a step cannot work.
             EditError: if a step fails while it runs; it carries the finished steps.
         """
-        start = ChainResult(utterance, (), seed, engine)
-        return self.run_from(
-            start, engine=engine, route=route, carry=carry, registry=registry, on_step=on_step
-        )
+        return run(self, ChainResult(utterance, (), seed, engine), engine=engine, **options)
 
     def run_from(
         self,
         start: ChainResult,
         *,
         engine: SpeechEngine | None,
-        route: RouteChoice = "auto",
-        carry: Carry = "audio",
-        registry: Registry | None = None,
-        on_step: Callable[[Step], None] | None = None,
+        **options: Unpack[RunOptions],
     ) -> ChainResult:
         """Run the edits after the steps that ``start`` has; raises as calling a chain does."""
-        from stepedit_core.chain.running import run_step
-
-        check_arguments(start.utterance, engine, route, carry)
-        hooks = registry or get_registry()
-        following = len(start.steps) + 1
-        routes = self.validate(start.utterance, engine, route=route, first=following)
-        steps = list(start.steps)
-        utterance = start.utterance
-        for edit, chosen in zip(self.flat(), routes, strict=True):
-            codes = steps[-1].codes if carry == "codes" and steps else None
-            try:
-                steps.append(
-                    run_step(
-                        hooks,
-                        edit,
-                        utterance,
-                        engine=engine,
-                        route=chosen,
-                        seed=start.seed,
-                        position=len(steps),
-                        codes=codes,
-                    )
-                )
-            except StepeditError as error:
-                raise EditError(str(error), tuple(steps)) from error
-            utterance = steps[-1].utterance
-            if on_step is not None:
-                on_step(steps[-1])
-        result = ChainResult(start.source, tuple(steps), start.seed, engine)
-        hooks.hook.stepedit_chain_finished(result=result)
-        return result
-
-
-def _text_problem(edit: Edit, utterance: Utterance, route: Route) -> str | None:
-    """Say whether the edit needs words that the utterance does not have."""
-    needs = route in edit.transcript_routes
-    if needs and not (utterance.transcript or "").strip():
-        return f"the {route} route needs the transcript; give it with transcript= or --text"
-    return None
+        return run(self, start, engine=engine, **options)

@@ -1,35 +1,34 @@
-"""What a chain gives: one record per finished edit, and a place to go on from."""
+"""What a step of a chain gives: one record per finished edit."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from stepedit_core.edit import Edit, Route
-from stepedit_core.errors import InvalidChainError, StepeditError
-from stepedit_core.registry.registry import PluginInfo
+from stepedit_core.registry.checks import PluginInfo
+from stepedit_core.registry.middleware import Acted
+from stepedit_core.registry.moved import moved_names
 from stepedit_core.utterance import Utterance
 
 if TYPE_CHECKING:
-    from stepedit_core.chain.chain import Chain
     from stepedit_core.codes import DualCodes
-    from stepedit_core.engine import SpeechEngine
+    from stepedit_core.engine import Latent
 
-__all__ = [
-    "SCHEMA_VERSION",
-    "Carry",
-    "ChainResult",
-    "RouteChoice",
-    "Step",
-    "check_arguments",
-    "choose_route",
-]
+__all__ = ["DEFAULT_CARRY", "SCHEMA_VERSION", "Carry", "RouteChoice", "Step"]
 
 SCHEMA_VERSION = 1
 RouteChoice = Literal["auto", "llm", "dsp"]
-Carry = Literal["audio", "codes"]
-"""What a step hands to the next one: audio to encode again, or its output codes as they are."""
+Carry = Literal["audio", "codes", "latent"]
+"""What a step hands to the next one.
+
+``audio``: its sound, which is encoded again, as the public system does for each edit.
+``latent``: its sound and, as long as that is untouched and the engine can go on from it, what the
+engine made it from (codes and mel), so that nothing is lost by coding it again.
+``codes``: the same, and its output codes even where its sound was joined with its source's.
+"""
+DEFAULT_CARRY: Carry = "latent"
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,10 @@ class Step:
         seconds: wall-clock time, in seconds.
         codes: output codes of the llm route.
         details: facts that the route reported; JSON data.
+        latent: what the engine made ``utterance`` from, where it keeps that.
+        middleware: plugins whose ``stepedit_apply`` had a part in the outcome, innermost first.
+        transcript_unverified: whether ``utterance.transcript`` is what the edit promises, and
+            nobody has heard whether the model said it.
     """
 
     edit: Edit
@@ -57,9 +60,17 @@ class Step:
     seconds: float
     codes: DualCodes | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    latent: Latent | None = field(default=None, repr=False, compare=False)
+    middleware: tuple[Acted, ...] = ()
+    transcript_unverified: bool = False
 
     def report(self) -> dict[str, Any]:
         """Return the step as JSON data, without its samples."""
+        further: dict[str, Any] = {}
+        if self.middleware:
+            further["middleware"] = [asdict(one) for one in self.middleware]
+        if self.transcript_unverified:
+            further["transcript_unverified"] = True
         return {
             "edit": self.edit.to_data(),
             "route": self.route,
@@ -75,110 +86,15 @@ class Step:
             "sample_rate": self.utterance.sample_rate,
             "transcript": self.utterance.transcript,
             "details": dict(self.details),
+            **further,
         }
 
 
-@dataclass(frozen=True)
-class ChainResult:
-    """The final utterance and one record per edit.
-
-    Attributes:
-        source: what went in.
-        steps: the finished steps, in order.
-        seed: the chain's seed.
-        engine: the engine that was given, if any.
-    """
-
-    source: Utterance
-    steps: tuple[Step, ...]
-    seed: int
-    engine: SpeechEngine | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def utterance(self) -> Utterance:
-        """What came out of the last step."""
-        return self.steps[-1].utterance if self.steps else self.source
-
-    def then(self, chain: Chain | Edit, *, after: int | None = None, **options: Any) -> ChainResult:
-        """Run more edits on what is here: from the end, or from any step, to branch or undo.
-
-        Args:
-            chain: what to do next.
-            after: how many of the finished steps to keep; None keeps all, 0 starts from the
-                source.
-            options: as for calling a chain; engine and seed default to this result's.
-
-        Raises:
-            InvalidChainError: if there are fewer steps than ``after``.
-        """
-        from stepedit_core.chain.chain import Chain
-
-        kept = self.steps if after is None else self.steps[:after]
-        if after is not None and not 0 <= after <= len(self.steps):
-            raise InvalidChainError(f"cannot go on after step {after} of {len(self.steps)}")
-        start = ChainResult(self.source, kept, options.pop("seed", self.seed), self.engine)
-        following = chain if isinstance(chain, Chain) else Chain([chain])
-        return following.run_from(start, engine=options.pop("engine", self.engine), **options)
-
-    def report(self) -> dict[str, Any]:
-        """Return the result as JSON data, without samples."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "seed": self.seed,
-            "engine": dict(self.engine.describe()) if self.engine is not None else None,
-            "source": {
-                "sha256": self.source.digest,
-                "audio_seconds": round(self.source.seconds, 4),
-                "sample_rate": self.source.sample_rate,
-                "channels": self.source.channels,
-                "transcript": self.source.transcript,
-            },
-            "steps": [step.report() for step in self.steps],
-        }
-
-
-def check_arguments(
-    utterance: object, engine: object, route: object, carry: object = "audio"
-) -> None:
-    """Refuse what a chain cannot be called with.
-
-    Raises:
-        InvalidChainError: naming the argument and what it takes.
-    """
-    if not isinstance(utterance, Utterance):
-        kind = type(utterance).__name__
-        raise InvalidChainError(f"a chain edits an Utterance, got {kind}; use Utterance.read")
-    if engine is not None and not hasattr(engine, "generate"):
-        kind = type(engine).__name__
-        raise InvalidChainError(f"engine is a loaded engine, got {kind}; use Engine.load")
-    if route not in get_args(RouteChoice):
-        raise InvalidChainError(f"route is one of {get_args(RouteChoice)}, got {route!r}")
-    if carry not in get_args(Carry):
-        raise InvalidChainError(f"carry is one of {get_args(Carry)}, got {carry!r}")
-
-
-def choose_route(edit: Edit, engine: SpeechEngine | None, choice: RouteChoice = "auto") -> Route:
-    """Return the route that an edit will take.
-
-    ``auto`` takes the engine's own preference where it states one (``preferred_route``), then
-    llm where there is an engine, then dsp.
-
-    Raises:
-        StepeditError: if no route fits; the text says why and what to do.
-    """
-    problems: dict[Route, str | None] = {
-        "llm": edit.route_problem("llm"),
-        "dsp": edit.route_problem("dsp"),
-    }
-    if engine is None and problems["llm"] is None:
-        problems["llm"] = "the llm route needs an engine; give one with engine= or --engine"
-    if choice != "auto":
-        if problems[choice] is not None:
-            raise StepeditError(str(problems[choice]))
-        return choice
-    prefer = getattr(engine, "preferred_route", None)
-    preferred = prefer(edit) if callable(prefer) else None
-    for route in (preferred, "llm", "dsp"):
-        if route is not None and problems[cast(Route, route)] is None:
-            return cast(Route, route)
-    raise StepeditError(f"no route: {problems['llm']}; {problems['dsp']}")
+__getattr__ = moved_names(
+    __name__,
+    {
+        "ChainResult": "stepedit_core.chain.running",
+        "check_arguments": "stepedit_core.chain.validation",
+        "choose_route": "stepedit_core.chain.validation",
+    },
+)

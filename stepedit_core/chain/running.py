@@ -1,23 +1,123 @@
-"""Run one step of a chain through the hooks and check what comes back."""
+"""Run chains: carry their steps out through the hooks, one by one."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypedDict
 
 import numpy as np
 
-from stepedit_core.chain.result import Step
-from stepedit_core.edit import Edit, Outcome, Route
-from stepedit_core.errors import EditError, StepeditError
-from stepedit_core.registry.registry import Registry
+from stepedit_core.chain.result import (
+    DEFAULT_CARRY,
+    SCHEMA_VERSION,
+    Carry,
+    RouteChoice,
+    Step,
+)
+from stepedit_core.chain.validation import Ready, Unrolled, look_ahead
+from stepedit_core.codes import DualCodes
+from stepedit_core.edit import Edit, Outcome, Rendered, Route
+from stepedit_core.engine import SpeechEngine
+from stepedit_core.errors import EditError, InvalidChainError, RouteError, StepeditError
+from stepedit_core.llm_route.carrying_out import apply_by_llm
+from stepedit_core.registry.checks import PluginInfo
+from stepedit_core.registry.middleware import Layers
+from stepedit_core.registry.registry import Registry, get_registry
 from stepedit_core.utterance import Utterance
 
-if TYPE_CHECKING:
-    from stepedit_core.codes import DualCodes
-    from stepedit_core.engine import SpeechEngine
+__all__ = [
+    "ChainResult",
+    "RunOptions",
+    "carry_out",
+    "run",
+    "step_rng",
+]
 
-__all__ = ["run_step", "step_rng"]
+
+class RunOptions(TypedDict, total=False):
+    """How a chain runs; see ``Chain.__call__``."""
+
+    route: RouteChoice
+    carry: Carry
+    registry: Registry | None
+    on_step: Callable[[Step], None] | None
+
+
+# Results ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ChainResult:
+    """The final utterance and one record per edit.
+
+    Attributes:
+        source: what went in.
+        steps: the finished steps, in order.
+        seed: the chain's seed.
+        engine: the engine that was given, if any.
+    """
+
+    source: Utterance
+    steps: tuple[Step, ...]
+    seed: int
+    engine: SpeechEngine | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def utterance(self) -> Utterance:
+        """What came out of the last step."""
+        return self.steps[-1].utterance if self.steps else self.source
+
+    def then(
+        self, chain: Unrolled | Edit, *, after: int | None = None, **options: Any
+    ) -> ChainResult:
+        """Run more edits on what is here: from the end, or from any step, to branch or undo.
+
+        Args:
+            chain: what to do next.
+            after: how many of the finished steps to keep; None keeps all, 0 starts from the
+                source.
+            options: as for calling a chain; engine and seed default to this result's.
+
+        Raises:
+            InvalidChainError: if there are fewer steps than ``after``.
+        """
+        kept = self.steps if after is None else self.steps[:after]
+        if after is not None and not 0 <= after <= len(self.steps):
+            raise InvalidChainError(f"cannot go on after step {after} of {len(self.steps)}")
+        start = ChainResult(self.source, kept, options.pop("seed", self.seed), self.engine)
+        following = _Single(chain) if isinstance(chain, Edit) else chain
+        return run(following, start, engine=options.pop("engine", self.engine), **options)
+
+    def report(self) -> dict[str, Any]:
+        """Return the result as JSON data, without samples."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "seed": self.seed,
+            "engine": dict(self.engine.describe()) if self.engine is not None else None,
+            "source": {
+                "sha256": self.source.digest,
+                "audio_seconds": round(self.source.seconds, 4),
+                "sample_rate": self.source.sample_rate,
+                "channels": self.source.channels,
+                "transcript": self.source.transcript,
+            },
+            "steps": [step.report() for step in self.steps],
+        }
+
+
+@dataclass(frozen=True)
+class _Single:
+    """One edit as a chain."""
+
+    edit: Edit
+
+    def unrolled(self) -> list[Edit]:
+        return [self.edit]
+
+
+# Running ---------------------------------------------------------------------------------
 
 
 def step_rng(seed: int, position: int) -> np.random.Generator:
@@ -25,65 +125,221 @@ def step_rng(seed: int, position: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(abs(seed), spawn_key=(position,)))
 
 
-def run_step(
-    registry: Registry,
-    edit: Edit,
-    utterance: Utterance,
+@dataclass(frozen=True)
+class _Run:
+    """What holds for all steps of a run."""
+
+    registry: Registry
+    owners: Mapping[type[Edit], PluginInfo]
+    engine: SpeechEngine | None
+    choice: RouteChoice
+    carry: Carry
+    seed: int
+    depth: int = 0
+
+
+def run(
+    chain: Unrolled,
+    start: ChainResult,
     *,
     engine: SpeechEngine | None,
-    route: Route,
-    seed: int,
-    position: int,
-    codes: DualCodes | None = None,
-) -> Step:
-    """Carry out one edit.
+    route: RouteChoice = "auto",
+    carry: Carry = DEFAULT_CARRY,
+    registry: Registry | None = None,
+    on_step: Callable[[Step], None] | None = None,
+) -> ChainResult:
+    """Run a chain's edits after the steps that ``start`` has; arguments as for calling a chain.
 
-    Args:
-        registry: whose hooks run.
-        edit: the request.
-        utterance: what to edit.
-        engine: given to the llm route.
-        route: the route chosen before.
-        seed: the chain's seed.
-        position: the step's place in the chain, from 0.
-        codes: codes carried over from the step before.
+    Raises:
+        InvalidChainError: before anything runs, if a step cannot work.
+        EditError: if a step fails while it runs; it carries the finished steps.
+    """
+    hooks = registry or get_registry()
+    source, first = start.utterance, len(start.steps) + 1
+    ready = look_ahead(chain, source, engine, route=route, carry=carry, first=first)
+    owners = hooks.owners(step.edit for step in ready)
+    running = _Run(hooks, owners, engine, route, carry, start.seed)
+    steps = _run_steps(running, ready, source, start.steps, on_step)
+    result = ChainResult(start.source, steps, start.seed, engine)
+    hooks.hook.stepedit_chain_finished(result=result)
+    return result
+
+
+def _run_steps(
+    running: _Run,
+    ready: Sequence[Ready],
+    utterance: Utterance,
+    finished: Sequence[Step] = (),
+    on_step: Callable[[Step], None] | None = None,
+) -> tuple[Step, ...]:
+    """Carry out steps one after the other; return them after those that are finished."""
+    steps = list(finished)
+    for one in ready:
+        try:
+            steps.append(
+                _run_step(running, one, utterance, steps[-1] if steps else None, len(steps))
+            )
+        except StepeditError as error:
+            raise EditError(str(error), tuple(steps)) from error
+        utterance = steps[-1].utterance
+        if on_step is not None:
+            on_step(steps[-1])
+    return tuple(steps)
+
+
+def _run_step(
+    running: _Run, step: Ready, utterance: Utterance, before: Step | None, position: int
+) -> Step:
+    """Carry out one edit through the hooks and check what comes back.
 
     Raises:
         EditError: if the edit does not fit the utterance, fails, or returns nonsense; the text
             names step, edit and plugin.
     """
-    origin = registry.origin(edit)
-    where = f"step {position + 1}, {edit.name} ({origin.distribution} {origin.version})"
-    problem = edit.problem(utterance)
-    if problem:
-        raise EditError(f"{where}: {problem}")
+    edit, owner = step.edit, running.owners[type(step.edit)]
+    where = f"step {position + 1}, {edit.name}"
     begin = time.perf_counter()
+    work = _Work(running, step, utterance, before)
+    layers = Layers(
+        running.registry,
+        work.carry_out,
+        {
+            "edit": edit,
+            "engine": running.engine if step.route == "llm" else None,
+            "route": step.route,
+            "codes": work.codes,
+        },
+    )
     try:
-        outcome = registry.hook.stepedit_apply(
-            edit=edit,
-            utterance=utterance,
-            engine=engine if route == "llm" else None,
-            rng=step_rng(seed, position),
-            route=route,
-            codes=codes,
-        )
-    except StepeditError as error:
-        raise EditError(f"{where}: {error}") from error
+        work.check()
+        outcome = layers.run(utterance, step_rng(running.seed, position))
     except (Exception, SystemExit) as error:
-        raise EditError(f"{where}: {type(error).__name__}: {error}") from error
-    seconds = time.perf_counter() - begin
+        plugin = layers.blamed(error)
+        blame = f"{where} ({owner.distribution} {owner.version})"
+        if plugin is not None:
+            blame = f"{where}: stepedit_apply of {plugin}"
+        kind = "" if isinstance(error, StepeditError) else f"{type(error).__name__}: "
+        raise EditError(f"{blame}: {kind}{error}") from error
+    where = f"{where} ({owner.distribution} {owner.version})"
     if not isinstance(outcome, Outcome):
         raise EditError(f"{where}: stepedit_apply returned {type(outcome).__name__}, not Outcome")
-    if len(outcome.utterance.samples) == 0:
+    made = outcome.utterance
+    if len(made.samples) == 0:
         raise EditError(f"{where}: nothing is left of the utterance")
+    is_llm = work.route == "llm"
+    latent = outcome.latent
     return Step(
         edit=edit,
-        utterance=outcome.utterance,
-        route=outcome.route,
-        engine=engine.name if engine is not None and outcome.route == "llm" else None,
-        plugin=origin,
-        seed=seed,
-        seconds=seconds,
+        utterance=made,
+        route=work.route,
+        engine=running.engine.name if is_llm and running.engine is not None else None,
+        plugin=owner,
+        seed=running.seed,
+        seconds=time.perf_counter() - begin,
         codes=outcome.codes,
         details=outcome.details,
+        latent=latent if latent is not None and latent.digest == made.digest else None,
+        middleware=tuple(layers.acted),
+        transcript_unverified=is_llm and made.transcript is not None,
     )
+
+
+class _Work:
+    """Core's own part of one step: what the innermost ``proceed`` calls."""
+
+    def __init__(
+        self, running: _Run, step: Ready, utterance: Utterance, before: Step | None
+    ) -> None:
+        self._running, self._utterance = running, utterance
+        self._edit, self._ready = step.edit, step
+        self.route = step.route
+        hands_over = before is not None and running.carry != "audio"
+        self._latent = before.latent if before is not None and hands_over else None
+        self.codes = before.codes if before is not None and running.carry == "codes" else None
+        self._plan = step.plan if step.is_final else None
+
+    def check(self) -> None:
+        """Make the plan, once; raise EditError where the edit does not fit the utterance."""
+        if self._plan is None and not self._edit.is_composite():
+            self._plan = self._edit.plan(self._utterance)
+        problem = self._edit.problem(self._utterance) if self._plan is None else self._plan.problem
+        if problem:
+            raise EditError(problem)
+
+    def carry_out(self, utterance: Utterance, rng: np.random.Generator) -> Outcome:
+        """Carry out the edit, on its own utterance or on what middleware gives instead."""
+        if self._edit.is_composite():
+            return self._composite(utterance, rng)
+        same = utterance is self._utterance
+        return carry_out(
+            self._edit,
+            utterance,
+            self._running.engine,
+            rng,
+            self.route,
+            self.codes if same else None,
+            plan=self._plan if same else None,
+            latent=self._latent,
+            keep_latent=self._running.carry != "audio",
+        )
+
+    def _composite(self, utterance: Utterance, rng: np.random.Generator) -> Outcome:
+        """Run the chain that a composite stands for, as one step."""
+        running = self._running
+        inner = self._edit.expand(utterance)
+        if inner is None:
+            raise EditError(f"{type(self._edit).__name__}.expand() gave no chain")
+        depth = running.depth + 1
+        ready = look_ahead(inner, utterance, running.engine, route=running.choice, depth=depth)
+        owners = running.registry.owners(step.edit for step in ready)
+        seed = int(rng.integers(2**63))
+        steps = _run_steps(
+            replace(running, owners=owners, seed=seed, depth=depth), ready, utterance
+        )
+        self.route = "llm" if any(step.route == "llm" for step in steps) else "dsp"
+        last = steps[-1]
+        details = {"steps": [step.report() for step in steps]}
+        return Outcome(last.utterance, self.route, last.codes, details, last.latent)
+
+
+def carry_out(
+    edit: Edit,
+    utterance: Utterance,
+    engine: SpeechEngine | None,
+    rng: np.random.Generator,
+    route: Route,
+    codes: DualCodes | None = None,
+    **known: Any,
+) -> Outcome:
+    """Carry out an edit by the prompt and the engine, or by its own signal processing.
+
+    Args:
+        edit: the request.
+        utterance: what to edit.
+        engine: needed by the llm route.
+        rng: the only source of randomness.
+        route: ``llm`` or ``dsp``.
+        codes: of the utterance, where they are known.
+        known: ``plan``, ``latent`` and ``keep_latent`` of the llm route, see `apply_by_llm`.
+
+    Raises:
+        RouteError: if there is no engine, or ``render()`` returns nonsense.
+    """
+    if route == "dsp":
+        rendered = edit.render(utterance, rng)
+        if not isinstance(rendered, Rendered):
+            raise RouteError(f"render() returned {type(rendered).__name__}, not Rendered")
+        return Outcome(rendered.utterance, "dsp", details=rendered.details)
+    if engine is None:
+        raise RouteError(f"{edit.name}: the llm route needs an engine")
+    plan, latent = known.get("plan"), known.get("latent")
+    return apply_by_llm(
+        [edit],
+        [utterance],
+        engine,
+        [int(rng.integers(2**63))],
+        [codes],
+        plans=None if plan is None else [plan],
+        latents=[latent],
+        keep_latent=known.get("keep_latent", False),
+    )[0]

@@ -151,6 +151,7 @@ def decode(
 
     Example: stepedit decode codes.json --reference in.wav --engine models/EditX -o out.wav
     """
+    from stepedit_core.engine import DecodeRequest
     from stepedit_core.utterance import Utterance
 
     parsed = _read_codes(codes)
@@ -158,6 +159,6 @@ def decode(
     check_format(out)
     check_folder(out.parent)
     loaded = _engine(engine, device)
-    speech = loaded.decode([parsed], [voice], [seed])[0]
+    speech = loaded.decode([DecodeRequest(parsed, voice, seed)])[0]
     speech.write(out)
     click.echo(f"{out}: {speech.seconds:.2f} s at {speech.sample_rate} Hz, by {loaded.name}")

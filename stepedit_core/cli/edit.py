@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import click
 import numpy as np
@@ -17,7 +17,8 @@ import soundfile as sf
 from stepedit_core.atomic import is_outlet
 from stepedit_core.chain.chain import Chain
 from stepedit_core.chain.notation import format_edit
-from stepedit_core.chain.result import SCHEMA_VERSION, Carry, ChainResult, RouteChoice, Step
+from stepedit_core.chain.result import DEFAULT_CARRY, SCHEMA_VERSION, Carry, RouteChoice, Step
+from stepedit_core.chain.running import ChainResult
 from stepedit_core.cli.console import console, engine_options, load_named_engine, write_text
 from stepedit_core.cli.plan import (
     Job,
@@ -261,8 +262,8 @@ Examples:
 )
 @click.option(
     "--carry",
-    type=click.Choice(["audio", "codes"]),
-    default="audio",
+    type=click.Choice(get_args(Carry)),
+    default=DEFAULT_CARRY,
     show_default=True,
     help="What one llm step hands to the next.",
 )

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from stepedit_core.cli.console import console, echo_json
+from stepedit_core.edit import ROUTES, Edit, Route
 from stepedit_core.errors import StepeditError, suggest
 from stepedit_core.registry.checks import LOCAL, EditInfo, PluginInfo
 from stepedit_core.registry.registry import get_registry
@@ -28,6 +29,15 @@ def describe_plugin(info: PluginInfo) -> dict[str, Any]:
     }
 
 
+def _needing_words(edit_class: type[Edit]) -> list[Route]:
+    """Return the routes of a class that need the words, whatever its parameters are."""
+    blank = edit_class.model_construct()
+    try:
+        return [route for route in ROUTES if blank.needs_transcript(route)]
+    except AttributeError:  # it depends on a parameter
+        return []
+
+
 def describe_edit(info: EditInfo) -> dict[str, Any]:
     """Return an edit as JSON data, its parameters as JSON Schema."""
     edit_class, plugin = info.edit_class, info.plugin
@@ -35,7 +45,7 @@ def describe_edit(info: EditInfo) -> dict[str, Any]:
         "name": edit_class.name,
         "summary": edit_class.summary(),
         "routes": list(edit_class.routes()),
-        "needs_transcript": sorted(edit_class.transcript_routes),
+        "needs_transcript": _needing_words(edit_class),
         "plugin": {
             "name": plugin.name,
             "distribution": plugin.distribution,

@@ -18,7 +18,8 @@ import numpy as np
 
 from stepedit_core.chain.chain import Chain
 from stepedit_core.chain.notation import edit_from_data
-from stepedit_core.chain.result import Step, choose_route
+from stepedit_core.chain.result import Step
+from stepedit_core.chain.validation import choose_route
 from stepedit_core.edit import Edit
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import PluginError, StepeditError

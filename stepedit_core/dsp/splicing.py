@@ -9,12 +9,10 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from stepedit_core.codes import DualCodes
 from stepedit_core.dsp.offset import offset_of
-from stepedit_core.engine import FreeGroups, answer_starts
 from stepedit_core.utterance import Span, Utterance
 
-__all__ = ["FADE_SECONDS", "Patch", "span_problem", "splice", "splice_codes"]
+__all__ = ["FADE_SECONDS", "Patch", "span_problem", "splice"]
 
 FADE_SECONDS = 0.01
 """Length of the cross-fade at each edge of a patch, inside the span."""
@@ -106,42 +104,3 @@ def splice(
         at = end
     pieces.append(source.samples[at:])
     return source.replace(samples=np.concatenate(pieces)), placed
-
-
-def splice_codes(source: DualCodes, output: DualCodes, free: Sequence[FreeGroups]) -> DualCodes:
-    """Keep a source's groups outside the free ones and take an output's groups inside.
-
-    Audio outside a span may be identical and its codes still differ, because a tokenizer hears
-    context; this makes codes of a masked pair, or of a confined generation, exact.
-
-    Args:
-        source: codes before the edit.
-        output: codes after it, aligned so that each free part holds ``length`` groups.
-        free: parts that changed, in groups of the source; they do not overlap.
-
-    Returns:
-        Codes of whole groups that begin where the source's do. The output is looked at inside
-        the free parts alone.
-
-    Raises:
-        ValueError: if the output ends before the last free part does.
-    """
-    pieces: list[DualCodes] = []
-    at = 0
-    parts = sorted(free, key=lambda item: item.start)
-    for part, begin in zip(parts, answer_starts(parts), strict=True):
-        if output.groups < begin + part.length:
-            raise ValueError(
-                f"groups {begin}..{begin + part.length} are wanted of an output of {output.groups}"
-            )
-        pieces += [
-            source.slice_groups(at, part.start),
-            output.slice_groups(begin, begin + part.length),
-        ]
-        at = part.stop
-    pieces.append(source.slice_groups(at, source.groups))
-    return DualCodes(
-        np.concatenate([piece.linguistic for piece in pieces]),
-        np.concatenate([piece.semantic for piece in pieces]),
-        source.start,
-    )

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from stepedit_core.dsp.words import nominal_seconds
 from stepedit_core.edit import Edit
-from stepedit_core.engine import GenerateRequest
+from stepedit_core.engine import DecodeRequest, GenerateRequest
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import BuildContext, CorpusItem, EditPair, PairBuilder, PairJob, Rejected
+from stepedit_core.plan import Plan
 from stepedit_core.prompt import Prompt
 from stepedit_core.utterance import Utterance
 
@@ -270,6 +271,9 @@ def _clone(prompt: Utterance, text: str, context: BuildContext, seed: int) -> Ut
     spoken = (prompt.transcript or "").strip()
     expected = nominal_seconds(text) / max(0.1, nominal_seconds(spoken))
     ratio = min(expected, _MAX_CLONED_SECONDS / max(0.1, prompt.seconds))
-    request = GenerateRequest(Prompt.clone(spoken, text), codes, prompt, seed, ratio)
-    made = engine.decode(engine.generate([request]), [prompt], [seed])[0]
+    plan = Plan(length_ratio=ratio)
+    request = GenerateRequest(Prompt.clone(spoken, text), codes, prompt, seed, plan)
+    (answer,) = engine.generate([request])
+    decoding = DecodeRequest(answer, prompt, seed, request.source_map(answer.groups))
+    made = engine.decode([decoding])[0]
     return made.replace(transcript=text, language=prompt.language)

@@ -1,21 +1,47 @@
-"""What every engine can do with encode, generate and decode: edit, and the identity edit."""
+"""Carry out edits by an engine: encode, generate, decode, and join with the source."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from stepedit_core.codes import (
+    GROUP_SECONDS,
+    DualCodes,
+    FreeGroups,
+    answer_starts,
+    growth,
+    splice_codes,
+)
+from stepedit_core.dsp.offset import offset_of
+from stepedit_core.dsp.splicing import Patch, splice
 from stepedit_core.edit import Edit, Outcome
-from stepedit_core.engine import SpeechEngine
-from stepedit_core.llm_route.timing import on_clock
-from stepedit_core.utterance import Utterance
+from stepedit_core.engine import (
+    DecodeRequest,
+    GenerateRequest,
+    Latent,
+    SpeechEngine,
+    keeps_latents,
+    regenerates_insertions_only,
+)
+from stepedit_core.errors import EngineError
+from stepedit_core.llm_route.planning import request_for
+from stepedit_core.llm_route.source_map import SourceMap
+from stepedit_core.llm_route.timing import fit_to_source_timing
+from stepedit_core.plan import Plan
+from stepedit_core.utterance import Span, Utterance
 
-__all__ = ["Editing", "reconstructed"]
+__all__ = ["Editing", "apply_by_llm", "reconstructed"]
 
 
 def reconstructed(
     engine: SpeechEngine, speech: Sequence[Utterance], seeds: Sequence[int]
 ) -> list[Utterance]:
-    """Return utterances encoded and decoded again, each in its own voice and on its own clock.
+    """Return utterances encoded and decoded again, each in its own voice and timing.
 
     Args:
         engine: does both.
@@ -23,11 +49,211 @@ def reconstructed(
         seeds: of the decoder, one for each.
     """
     codes = engine.encode(speech)
+    requests = [
+        DecodeRequest(one, own, seed, SourceMap.identity(one))
+        for one, own, seed in zip(codes, speech, seeds, strict=True)
+    ]
     made = []
-    for audio, one, own in zip(engine.decode(codes, speech, seeds), codes, speech, strict=True):
-        new, _ = on_clock(audio, one.start, own.seconds)
+    for audio, one, own in zip(engine.decode(requests), codes, speech, strict=True):
+        new, _ = fit_to_source_timing(audio, one.start, own.seconds)
         made.append(new.replace(transcript=own.transcript, language=own.language))
     return made
+
+
+def apply_by_llm(
+    edits: Sequence[Edit],
+    utterances: Sequence[Utterance],
+    engine: SpeechEngine,
+    seeds: Sequence[int],
+    codes: Sequence[DualCodes | None] | None = None,
+    *,
+    plans: Sequence[Plan] | None = None,
+    latents: Sequence[Latent | None] | None = None,
+    keep_latent: bool = False,
+) -> list[Outcome]:
+    """Carry out edits in one batch: encode, generate, decode.
+
+    Outside a plan's spans the codes and the samples stay the source's own; outside its
+    insertions, too, where the engine generates these alone.
+
+    Args:
+        edits: one for each utterance.
+        utterances: what to edit.
+        engine: does the work.
+        seeds: one for each utterance.
+        codes: codes that are known already, carried over from the step before.
+        plans: one for each utterance; None asks the edits.
+        latents: what the engine made the utterances from, as far as that is known.
+        keep_latent: keep what the outcomes are made from, where the engine can go on from it.
+
+    Raises:
+        RouteError: if an edit has no prompt.
+        EngineError: if the engine cannot do what is asked.
+    """
+    if len(edits) != len(utterances):
+        raise EngineError(f"{len(edits)} edits for {len(utterances)} utterances: give one for each")
+    nothing = [None] * len(utterances)
+    known = [
+        _usable(latent, engine, utterance)
+        for latent, utterance in zip(latents or nothing, utterances, strict=True)
+    ]
+    sources = _source_codes(engine, utterances, codes or nothing, known)
+    requests = []
+    for edit, speech, source, seed, plan in zip(
+        edits, utterances, sources, seeds, plans or nothing, strict=True
+    ):
+        plan = edit.plan(speech) if plan is None else plan
+        alone = regenerates_insertions_only(engine, plan)
+        requests.append(request_for(edit, speech, source, seed, plan=plan, insertions_only=alone))
+    outputs = [
+        output if request.free is None else _confined(output, request.codes, request.free, engine)
+        for output, request in zip(engine.generate(requests), requests, strict=True)
+    ]
+    decoding = [
+        DecodeRequest(
+            output, request.utterance, request.seed, request.source_map(output.groups), latent
+        )
+        for output, request, latent in zip(outputs, requests, known, strict=True)
+    ]
+    return [
+        _outcome(request, output, audio, latent)
+        for request, output, (audio, latent) in zip(
+            requests, outputs, _decoded(engine, decoding, keep_latent), strict=True
+        )
+    ]
+
+
+def _usable(latent: Latent | None, engine: SpeechEngine, utterance: Utterance) -> Latent | None:
+    """Return a latent that an engine can begin with, for it belongs to this very sound."""
+    if latent is None or not keeps_latents(engine) or not engine.accepts(latent):
+        return None
+    return latent if latent.digest == utterance.digest else None
+
+
+def _source_codes(
+    engine: SpeechEngine,
+    utterances: Sequence[Utterance],
+    given: Sequence[DualCodes | None],
+    latents: Sequence[Latent | None],
+) -> list[DualCodes]:
+    """Return the codes of each utterance: given, those that it was made from, or encoded."""
+    known = [
+        own if own is not None or latent is None else latent.codes
+        for own, latent in zip(given, latents, strict=True)
+    ]
+    unknown = [u for u, codes in zip(utterances, known, strict=True) if codes is None]
+    encoded = iter(engine.encode(unknown)) if unknown else iter(())
+    return [next(encoded) if codes is None else codes for codes in known]
+
+
+def _decoded(
+    engine: SpeechEngine, requests: Sequence[DecodeRequest], keep_latent: bool
+) -> list[tuple[Utterance, Latent | None]]:
+    """Return audio, with what it was made from where that is wanted and the engine keeps it."""
+    if keep_latent and keeps_latents(engine):
+        return list(engine.decode_keeping(requests))
+    return [(audio, None) for audio in engine.decode(requests)]
+
+
+def _outcome(
+    request: GenerateRequest, output: DualCodes, audio: Utterance, latent: Latent | None
+) -> Outcome:
+    """Give decoded audio its source's timing, or join it with the source where it is confined."""
+    utterance, plan = request.utterance, request.plan
+    if request.free is not None:
+        edited, details = _splice_groups(utterance, audio, request.codes, request.free)
+        return Outcome(edited.replace(transcript=plan.words_after), "llm", output, details)
+    start = output.start
+    if plan.uniform_tempo:
+        ratio = request.length_ratio
+        audio, start = fit_to_source_timing(
+            audio, request.codes.start * ratio, utterance.seconds * ratio
+        )
+        output = dataclasses.replace(output, start=start)
+    edited = audio.replace(transcript=plan.words_after, language=utterance.language)
+    kept = latent and latent.of(edited, start)
+    return Outcome(edited, "llm", output, {"groups": output.groups}, kept)
+
+
+def _confined(
+    output: DualCodes, source: DualCodes, free: tuple[FreeGroups, ...], engine: SpeechEngine
+) -> DualCodes:
+    """Return an output whose groups outside the free ones are the source's, and begin there.
+
+    Raises:
+        EngineError: if the engine changed what it was told to copy, or gave another length.
+    """
+    expected = source.groups + growth(free)
+    if output.groups != expected:
+        raise EngineError(
+            f"engine {engine.name!r} returned {output.groups} groups for a confined generation "
+            f"of {expected}; it cannot carry out partial edits, use another engine or route dsp"
+        )
+    confined = splice_codes(source, output, free)
+    if not np.array_equal(confined.interleave(), output.interleave()):
+        raise EngineError(
+            f"engine {engine.name!r} changed codes outside the spans; it cannot carry out "
+            "partial edits, use another engine or route dsp"
+        )
+    return confined
+
+
+def _splice_groups(
+    source: Utterance, audio: Utterance, codes: DualCodes, free: tuple[FreeGroups, ...]
+) -> tuple[Utterance, dict[str, Any]]:
+    """Put the generated groups' audio into the source's own samples, at the source's level.
+
+    Raises:
+        EngineError: if the decoded audio ends before a free part does.
+    """
+    decoded = audio.resample(source.sample_rate)
+    gain = _level_gain(source, decoded, codes, free)
+    patches = []
+    for part, start in zip(free, answer_starts(free), strict=True):
+        new = decoded.slice(Span(start * GROUP_SECONDS, (start + part.length) * GROUP_SECONDS))
+        if new.seconds < (part.length - 1) * GROUP_SECONDS or len(new.samples) == 0:
+            raise EngineError(
+                f"the decoded audio lasts {decoded.seconds:.2f} s and ends before the edited "
+                f"part, which begins at {start * GROUP_SECONDS:.2f} s"
+            )
+        begin = max(0.0, codes.start + part.start * GROUP_SECONDS)
+        end = min(source.seconds, codes.start + part.stop * GROUP_SECONDS)
+        patches.append(Patch(Span(begin, end), new.samples * np.float32(gain)))
+    edited, placed = splice(source, patches)
+    return edited, {
+        "free_groups": [dataclasses.asdict(part) for part in free],
+        "output_spans": [list(span) for span in placed],
+        "gain_db": round(float(20 * np.log10(gain)), 2),
+    }
+
+
+def _level_gain(
+    source: Utterance, decoded: Utterance, codes: DualCodes, free: tuple[FreeGroups, ...]
+) -> float:
+    """Return the gain that brings decoded audio to the source's level, at most 12 dB.
+
+    Both are compared where codes were copied: there, any difference in level comes from the
+    engine (which may have limited the peak of what it encoded), not from the edit.
+    """
+    before, after = [], []
+    at, shift = 0, 0
+    for part in (*free, FreeGroups(codes.groups, codes.groups, 0)):
+        begin, end = at * GROUP_SECONDS, part.start * GROUP_SECONDS
+        moved = shift * GROUP_SECONDS
+        before.append(source.slice(Span(codes.start + begin, codes.start + end)).samples)
+        after.append(decoded.slice(Span(begin + moved, end + moved)).samples)
+        shift += part.length - (part.stop - part.start)
+        at = part.stop
+    powers = [_power(np.concatenate(x), source.sample_rate) for x in (before, after)]
+    if min(powers) <= 1e-10:
+        return 1.0
+    return float(np.clip(np.sqrt(powers[0] / powers[1]), 10**-0.6, 10**0.6))
+
+
+def _power(samples: npt.NDArray[np.float32], rate: int) -> float:
+    """Return the mean power of samples without their constant offset; 0 of none."""
+    flat = samples - np.float32(offset_of(samples, rate))
+    return float(np.mean(flat**2)) if len(flat) else 0.0
 
 
 class Editing:
@@ -39,6 +265,7 @@ class Editing:
         edit: Edit | Sequence[Edit],
         *,
         seed: int = 0,
+        latents: Sequence[Latent | None] | None = None,
     ) -> list[Outcome]:
         """Carry out edits by the llm route, one or many in one batch.
 
@@ -46,16 +273,16 @@ class Editing:
             utterances: what to edit.
             edit: one edit for all utterances, or one for each.
             seed: item ``i`` is drawn from ``seed + i``.
+            latents: ``Outcome.latent`` of edits that made the utterances, to go on from these
+                instead of encoding the sound again; one for each utterance, or None.
 
         Raises:
             RouteError: if an edit has no prompt, or lacks the transcript that it needs.
         """
-        from stepedit_core.llm_route.planning import apply_by_llm
-
         speech = [utterances] if isinstance(utterances, Utterance) else list(utterances)
         edits = [edit] * len(speech) if isinstance(edit, Edit) else list(edit)
         seeds = [seed + place for place in range(len(speech))]
-        return apply_by_llm(edits, speech, self, seeds)
+        return apply_by_llm(edits, speech, self, seeds, latents=latents, keep_latent=True)
 
     def reconstruct(
         self: SpeechEngine, utterances: Utterance | Sequence[Utterance], *, seed: int = 0

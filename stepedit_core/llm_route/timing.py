@@ -1,8 +1,8 @@
-"""Lay decoded audio on the clock of the recording that was edited.
+"""Give decoded audio the timing of the recording that was edited.
 
 Tokenizers cut silence off both ends of a recording and add a margin of their own, so that decoded
-codes begin and end at other times. Where an edit tells all of its source at one pace, the output
-is to have the source's duration, and each word its time.
+codes begin and end at other times. Where all of the source is spoken at one tempo, the output is to
+have the source's duration, and each word its time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from stepedit_core.utterance import Utterance
 
-__all__ = ["AUDIBLE", "on_clock"]
+__all__ = ["AUDIBLE", "fit_to_source_timing"]
 
 AUDIBLE = 0.01
 """What is softer than this part of the peak, -40 dB, may be cut off at the end."""
@@ -21,7 +21,7 @@ _FADE_SECONDS = 0.01
 FloatArray = npt.NDArray[np.float32]
 
 
-def on_clock(audio: Utterance, start: float, seconds: float) -> tuple[Utterance, float]:
+def fit_to_source_timing(audio: Utterance, start: float, seconds: float) -> tuple[Utterance, float]:
     """Return audio that begins at 0 and lasts as long as its recording.
 
     Silence is put where the tokenizer cut it off, and margins beyond the recording are taken
@@ -29,7 +29,7 @@ def on_clock(audio: Utterance, start: float, seconds: float) -> tuple[Utterance,
 
     Args:
         audio: decoded.
-        start: second of the clock at which it begins; may be negative.
+        start: second of the recording at which it begins; may be negative.
         seconds: expected duration.
 
     Returns:
@@ -43,9 +43,7 @@ def on_clock(audio: Utterance, start: float, seconds: float) -> tuple[Utterance,
     heard = max(total - before, loud[-1] + 1 if len(loud) else 0)
     samples = _faded(samples[:heard], rate)
     after = max(0, total - before - len(samples))
-    decoded = audio.decoded and audio.decoded.beginning_at(first / rate)
-    timed = audio.replace(samples=np.pad(samples, (before, after)), decoded=decoded)
-    return timed, first / rate
+    return audio.replace(samples=np.pad(samples, (before, after))), first / rate
 
 
 def _faded(samples: FloatArray, rate: int) -> FloatArray:

@@ -3,31 +3,85 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from stepedit_core.codes import GROUP_SECONDS, DualCodes
-from stepedit_core.config import EngineConfig, SamplingConfig, engine_config
-from stepedit_core.decoded import Decoded
+from stepedit_core.config import EngineConfig, engine_config
 from stepedit_core.edit import Edit, Route
-from stepedit_core.engine import GenerateRequest
+from stepedit_core.engine import DecodeRequest, GenerateRequest, Latent
 from stepedit_core.errors import EngineError
 from stepedit_core.llm_route.carrying_out import Editing
-from stepedit_core.llm_route.source_map import Origin
+from stepedit_core.llm_route.planning import request_for
 from stepedit_core.models.checkpoint.load import EngineParts, load_parts
-from stepedit_core.models.decoder.decoder import DecodeInput
-from stepedit_core.models.stages import StageClock, StageTimes
-from stepedit_core.models.tokenizer.reference_cache import Sources
+from stepedit_core.models.decoder.decoder import DecodeInput, Reference
+from stepedit_core.models.lm.framing import Rules
+from stepedit_core.plan import Plan
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "StageClock", "StageTime", "StageTimes"]
 
 FloatArray = npt.NDArray[np.float32]
+Value = TypeVar("Value")
+
+
+@dataclass
+class StageTime:
+    """Work done by one stage.
+
+    Attributes:
+        calls: how often it ran.
+        seconds: wall-clock time in seconds.
+        audio_seconds: audio read or made, in seconds.
+    """
+
+    calls: int = 0
+    seconds: float = 0.0
+    audio_seconds: float = 0.0
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of work per second of audio; below 1 is faster than real time."""
+        return self.seconds / self.audio_seconds if self.audio_seconds else float("nan")
+
+
+StageTimes = Mapping[str, StageTime]
+
+
+class StageClock:
+    """Sums up the work of stages, from any thread."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self._lock = threading.Lock()
+        self._stages: dict[str, StageTime] = {}
+
+    @contextmanager
+    def stage(self, name: str, audio_seconds: float = 0.0) -> Iterator[StageTime]:
+        """Time a block; its audio may be set on the yielded record instead."""
+        note = StageTime(1, 0.0, audio_seconds)
+        begin = time.perf_counter()
+        yield note
+        note.seconds = time.perf_counter() - begin
+        with self._lock:
+            total = self._stages.setdefault(name, StageTime())
+            total.calls += 1
+            total.seconds += note.seconds
+            total.audio_seconds += note.audio_seconds
+
+    def times(self) -> StageTimes:
+        """Return a copy of the sums by stage."""
+        with self._lock:
+            return {name: StageTime(**vars(item)) for name, item in self._stages.items()}
 
 
 class Engine(Editing):
@@ -41,11 +95,13 @@ class Engine(Editing):
     def __init__(self, parts: EngineParts, config: EngineConfig) -> None:
         """Join loaded parts; ``Engine.load`` is the usual way to get here."""
         self.parts = parts
-        own = config.sampling.filled(parts.sampling)
-        self.config = config.model_copy(update={"sampling": own})
+        sampling = config.sampling.filled(parts.sampling)
+        policy = config.generation.filled(parts.generation)
+        self.config = config.model_copy(update={"sampling": sampling, "generation": policy})
+        self._rules = Rules(sampling, policy)
         self._lock = threading.RLock()
         self._clock = StageClock()
-        self._sources = Sources(parts, self._clock, config.cache_size, reuse=config.reuse_decoded)
+        self._references = _ReferenceCache(parts, self._clock, config.cache_size)
 
     # Loading -----------------------------------------------------------------------------
 
@@ -98,8 +154,8 @@ class Engine(Editing):
             "quantize": self.config.quantize,
             "prompt_encoding": self.parts.encoding,
             "weights": self.parts.fingerprint,
-            "reuse_decoded": self.config.reuse_decoded,
             "sampling": self.config.sampling.model_dump(),
+            "generation": self.config.generation.model_dump(),
         }
 
     def token_ids(self, codes: DualCodes) -> list[int]:
@@ -111,14 +167,11 @@ class Engine(Editing):
     def encode(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
         """Return the codes of each utterance; those seen recently are not encoded again.
 
-        What these weights decoded has the codes that it was decoded from, as long as its samples
-        are untouched; see ``EngineConfig.reuse_decoded``.
-
         Raises:
             AudioError: if an utterance is too short for one group of codes, or empty.
         """
         with self._lock:
-            return self._sources.codes(utterances)
+            return self._references.codes(utterances)
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[DualCodes]:
         """Return the output codes of each request, all in one batch.
@@ -131,58 +184,63 @@ class Engine(Editing):
         """
         from stepedit_core.models.lm.best_of_n import answer_by_choice
 
-        together: dict[str, list[int]] = {}
+        batches: list[tuple[Rules, list[int]]] = []
         for at, request in enumerate(requests):
-            rules = self.config.sampling.for_edit(*request.sampled_as)
-            together.setdefault(rules.model_dump_json(), []).append(at)
+            rules = self._rules.for_edit(*request.plan.rules)
+            places = next((places for known, places in batches if known == rules), None)
+            if places is None:
+                batches.append((rules, [at]))
+            else:
+                places.append(at)
         codes: dict[int, DualCodes] = {}
+        graphs = None if self.config.compile else False
         with self._lock, self._clock.stage("generate") as note:
-            for text, places in together.items():
-                answers = answer_by_choice(
-                    self.parts,
-                    SamplingConfig.model_validate_json(text),
-                    [requests[at] for at in places],
-                    graphs=None if self.config.compile else False,
-                )
+            for rules, places in batches:
+                asked = [requests[at] for at in places]
+                answers = answer_by_choice(self.parts, rules, asked, graphs=graphs)
                 codes.update(zip(places, answers, strict=True))
             note.audio_seconds = sum(item.seconds for item in codes.values())
         return [codes[at] for at in range(len(requests))]
 
-    def decode(
-        self, codes: Sequence[DualCodes], references: Sequence[Utterance], seeds: Sequence[int]
-    ) -> list[Utterance]:
-        """Return audio for codes, in the voice of the reference beside each.
+    def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
+        """Return audio for the codes of each request, in the voice of its reference.
 
-        Args:
-            codes: what to speak.
-            references: whose voice; their codes are taken from the cache where they are known.
-            seeds: of the flow's noise and the vocoder's source, one for each.
-
-        Codes that know their origin are decoded with it where the reference is their source. What
-        is returned knows what it was decoded from; see ``EngineConfig.reuse_decoded``.
+        Codes and features of references are taken from the cache where they are known. A request
+        with a source map is decoded with it; its positions are counted in the reference's codes.
         """
+        return [audio for audio, _ in self.decode_keeping(requests)]
+
+    def decode_keeping(self, requests: Sequence[DecodeRequest]) -> list[tuple[Utterance, Latent]]:
+        """Return audio as ``decode`` does, and the codes and the mel that it was made from."""
         with self._lock:
-            voices = self._sources.voices(references)
-            origins = [
-                _origin(item, reference, own)
-                for item, reference, own in zip(
-                    codes, references, self.encode(references), strict=True
+            inputs = [
+                DecodeInput(
+                    request.codes.interleave(),
+                    voice,
+                    request.seed % 2**63,
+                    source_map=request.source_map and request.source_map.counted_from(start),
+                )
+                for request, (voice, start) in zip(
+                    requests, self._references.voices(requests), strict=True
                 )
             ]
-            with self._clock.stage("decode", sum(item.seconds for item in codes)):
-                spoken = self.parts.decoder.speak(
-                    [
-                        DecodeInput(item.interleave(), voice, seed % 2**63, origin=origin)
-                        for item, voice, origin, seed in zip(
-                            codes, voices, origins, seeds, strict=True
-                        )
-                    ]
-                )
-        by = self.parts.fingerprint
-        return [
-            Utterance(wave, self.sample_rate, decoded=Decoded(item, mel, by))
-            for (wave, mel), item in zip(spoken, codes, strict=True)
-        ]
+            with self._clock.stage("decode", sum(item.codes.seconds for item in requests)):
+                spoken = self.parts.decoder.speak(inputs)
+        made = []
+        for (wave, mel), request in zip(spoken, requests, strict=True):
+            mel.setflags(write=False)
+            audio = Utterance(wave, self.sample_rate)
+            by = self.parts.fingerprint
+            made.append((audio, Latent(request.codes, mel, by, audio.digest)))
+        return made
+
+    def accepts(self, latent: Latent) -> bool:
+        """Whether these weights made a recording and can go on from what they made it from.
+
+        Decoders whose reference need not lie on its codes' grid, as the public one, take the
+        recording's own sound instead.
+        """
+        return self._references.accepts(latent)
 
     # Edits -------------------------------------------------------------------------------
 
@@ -193,33 +251,42 @@ class Engine(Editing):
         """
         return self.parts.routes.preferred(edit)
 
-    def keeps_rest(self, edit: Edit) -> bool:
-        """Whether all but the insertions of this edit is copied: ``SamplingConfig.keep_rest``."""
-        return self.config.sampling.for_edit(*edit.sampled_as()).keep_rest
+    def knows(self, edit: Edit) -> bool:
+        """Whether the model was taught this kind of edit, and the one inside it.
+
+        What it was taught is what its ``routes.json`` lists and what its decoder is conditioned
+        on. Models that say neither, as the public ones, are taken to know every edit.
+        """
+        return self.parts.knows(edit)
+
+    def regenerates_insertions_only(self, plan: Plan) -> bool:
+        """Whether all but a plan's insertions is copied: ``GenerationPolicy.regenerate``."""
+        return self._rules.policy.for_edit(*plan.rules).regenerate == "insertions"
 
     def stream(self, utterance: Utterance, edit: Edit, *, seed: int = 0) -> Iterator[FloatArray]:
         """Yield edited audio while the model is still generating.
 
         Chunks are float32 at ``sample_rate``; the first comes after about one second's worth of
-        tokens. Edits that are confined to spans cannot be streamed. Where `keeps_rest` holds, the
-        codes around what is put in are the source's, though their sound is decoded, too.
+        tokens. Edits that are confined to spans cannot be streamed. Where insertions alone are
+        generated, the codes around them are the source's, though their sound is decoded, too.
 
         Raises:
             RouteError: if the edit has no prompt, or is confined to spans.
             EngineError: if the model ends its turn without a single group.
         """
-        from stepedit_core.llm_route.planning import request_for
-        from stepedit_core.models.decoder.streamed import stream_request
+        from stepedit_core.models.decoder.streaming import stream_request
 
         codes = self.encode([utterance])[0]
-        request = request_for(edit, utterance, codes, seed, keep_rest=self.keeps_rest(edit))
+        plan = edit.plan(utterance)
+        alone = self.regenerates_insertions_only(plan)
+        request = request_for(edit, utterance, codes, seed, plan=plan, insertions_only=alone)
         with self._lock:
-            voice = self._sources.voices([utterance])[0]
-            yield from stream_request(self.parts, self.config.sampling, request, voice)
+            ((voice, _),) = self._references.voices([DecodeRequest(codes, utterance)])
+            yield from stream_request(self.parts, self._rules, request, voice)
 
     def seconds_to_first_chunk(self) -> float:
         """Return how much generated audio the first streamed chunk waits for, in seconds."""
-        from stepedit_core.models.decoder.streamed import first_chunk_groups
+        from stepedit_core.models.decoder.streaming import first_chunk_groups
 
         return first_chunk_groups(self.parts) * GROUP_SECONDS
 
@@ -227,12 +294,12 @@ class Engine(Editing):
 
     def close(self) -> None:
         """Give up caches, graphs and weights; the engine cannot be used afterwards."""
-        from stepedit_core.models.lm.generation import release_graphs
+        from stepedit_core.models.lm.session import release_graphs
 
         with self._lock:
             release_graphs(self.parts.model)
-            self._sources.clear()
-            self.parts = self._sources.parts = _Closed()  # type: ignore[assignment]
+            self._references.clear()
+            self.parts = self._references.parts = _Closed()  # type: ignore[assignment]
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
@@ -254,12 +321,107 @@ class Engine(Editing):
         return f"Engine({self.name!r} on {self.parts.device})"
 
 
-def _origin(codes: DualCodes, reference: Utterance, own: DualCodes) -> Origin | None:
-    """Return the origin of codes in a reference's own, or None where it is not their source."""
-    origin = codes.origin
-    if origin is None or origin.source != reference.digest:
-        return None
-    return origin.counted_from(own.start)
+class _ReferenceCache:
+    """Codes and reference features of utterances; those of recent ones are kept.
+
+    Not locked: the engine sees to that.
+    """
+
+    def __init__(self, parts: EngineParts, clock: StageClock, size: int) -> None:
+        self.parts, self._clock = parts, clock
+        self._codes: _LruCache[DualCodes] = _LruCache(size)
+        self._features: _LruCache[Any] = _LruCache(size)
+
+    def accepts(self, latent: Latent) -> bool:
+        """Return whether these weights made it, and the decoder's reference lies on its grid."""
+        return (
+            latent.made_by == self.parts.fingerprint and self.parts.decoder.flow.aligned_reference
+        )
+
+    def codes(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
+        """Return the codes of each utterance; raises AudioError if one is too short."""
+        found: dict[str, DualCodes] = {}
+        new: dict[str, Utterance] = {}
+        for utterance in utterances:
+            known = self._codes.get(utterance.digest)
+            if known is None:
+                new[utterance.digest] = utterance
+            else:
+                found[utterance.digest] = known
+        if new:
+            with self._clock.stage("encode", sum(u.seconds for u in new.values())):
+                recordings = [(u.samples, u.sample_rate) for u in new.values()]
+                found.update(zip(new, self.parts.tokenizer.encode(recordings), strict=True))
+        for key, codes in found.items():
+            self._codes.put(key, codes)
+        return [found[utterance.digest] for utterance in utterances]
+
+    def voices(self, requests: Sequence[DecodeRequest]) -> list[tuple[Reference, float]]:
+        """Return what the decoder needs of each reference, and where its codes begin, in s."""
+        latents = [r.latent if r.latent and self.accepts(r.latent) else None for r in requests]
+        unknown = [r.reference for r, own in zip(requests, latents, strict=True) if own is None]
+        encoded = iter(self.codes(unknown))
+        voices = []
+        for request, latent in zip(requests, latents, strict=True):
+            codes = next(encoded) if latent is None else latent.codes
+            features = self._features_of(request.reference, codes)
+            mel = features.mel[0].numpy() if latent is None else latent.state.copy()
+            voice = Reference(codes.interleave(), mel, features.embedding[0].numpy())
+            voices.append((voice, codes.start))
+        return voices
+
+    def _features_of(self, utterance: Utterance, codes: DualCodes) -> Any:
+        """Return mel and speaker vector of an utterance, the mel from where its codes begin."""
+        start = codes.start if self.parts.decoder.flow.aligned_reference else 0.0
+        key = f"{utterance.digest} {start!r}"
+        features = self._features.get(key)
+        if features is None:
+            with self._clock.stage("reference", utterance.seconds):
+                features = self.parts.reference.encode(
+                    utterance.samples, utterance.sample_rate, start
+                )
+            self._features.put(key, features)
+        return features
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._codes.clear()
+        self._features.clear()
+
+
+class _LruCache(Generic[Value]):
+    """Keeps up to ``size`` values by key; not locked, the owner sees to that."""
+
+    def __init__(self, size: int) -> None:
+        """Keep nothing yet; ``size`` 0 never keeps anything."""
+        self.size = size
+        self._values: OrderedDict[str, Value] = OrderedDict()
+
+    def __contains__(self, key: str) -> bool:
+        """Say whether a value is kept."""
+        return key in self._values
+
+    def __len__(self) -> int:
+        """Return how many values are kept."""
+        return len(self._values)
+
+    def get(self, key: str) -> Value | None:
+        """Return a value and mark it as used, or None."""
+        if key not in self._values:
+            return None
+        self._values.move_to_end(key)
+        return self._values[key]
+
+    def put(self, key: str, value: Value) -> None:
+        """Keep a value; forget the least recently used ones beyond ``size``."""
+        self._values[key] = value
+        self._values.move_to_end(key)
+        while len(self._values) > self.size:
+            self._values.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._values.clear()
 
 
 class _Closed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from stepedit_core.edit import Edit
@@ -38,6 +38,9 @@ __all__ = [
 
 class Registry(PluginLoader):
     """All plugins known to this process, and what they bring."""
+
+    _owners: Mapping[type[Edit], PluginInfo] = {}
+    _owners_of: Mapping[str, PluginInfo] = {}
 
     def plugins(self) -> list[PluginInfo]:
         """Return all plugins, sorted by name, the broken ones with their errors."""
@@ -101,14 +104,27 @@ class Registry(PluginLoader):
         """Return the class of an edit; raises as ``edit_info`` does."""
         return self.edit_info(name).edit_class
 
+    def info(self, name: str) -> PluginInfo:
+        """Return what is known of a plugin by its registered name."""
+        return self._infos.get(name, PluginInfo(name))
+
+    def owners(self, edits: Iterable[type[Edit] | Edit]) -> Mapping[type[Edit], PluginInfo]:
+        """Return the plugin that brings each edit's class; an unregistered one is ``(local)``."""
+        classes = {edit if isinstance(edit, type) else type(edit) for edit in edits}
+        loaded = dict(self._infos)
+        if loaded != self._owners_of or not classes <= self._owners.keys():
+            self._owners = {
+                info.edit_class: info.plugin
+                for infos in self._all_edits().values()
+                for info in infos
+            }
+            self._owners_of = dict(self._infos)
+        return {one: self._owners.get(one) or PluginInfo(one.__module__) for one in classes}
+
     def origin(self, edit: type[Edit] | Edit) -> PluginInfo:
         """Return the plugin that brings an edit; an unregistered class is ``(local)``."""
-        edit_class = edit if isinstance(edit, type) else type(edit)
-        for infos in self._all_edits().values():
-            for info in infos:
-                if info.edit_class is edit_class:
-                    return info.plugin
-        return PluginInfo(edit_class.__module__)
+        (owner,) = self.owners([edit]).values()
+        return owner
 
     def one(self, hook: str, what: str, pick: str | None = None, **arguments: Any) -> Any:
         """Return the only answer to a hook of which exactly one plugin may answer.

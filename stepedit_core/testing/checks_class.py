@@ -55,7 +55,9 @@ def is_described(subject: Subject) -> None:
 
 def offers_a_route(subject: Subject) -> None:
     """Check that the class can be carried out, and that each sample request can be."""
-    require(subject.edit_class.routes(), f"{subject.name}: define prompt(), render() or both")
+    require(
+        subject.edit_class.routes(), f"{subject.name}: define prompt(), render(), both, or expand()"
+    )
     for edit, _ in subject.samples:
         problems = [edit.route_problem(route) for route in ("llm", "dsp")]
         require(None in problems, f"{edit}: no route at all: {problems}")
@@ -141,7 +143,7 @@ def _one_per_recording(cases: list[Case]) -> Iterator[Case]:
 def survives_odd_input(subject: Subject) -> None:
     """Check the dsp route on short, long, silent, clipped, and low- and high-rate input."""
     for edit, utterance in subject.samples:
-        if edit.route_problem("dsp") is None:
+        if edit.route_problem("dsp") is None and not edit.is_composite():
             renders_odd_input(subject, edit, utterance)
             return
     skip("no dsp route")

@@ -11,6 +11,7 @@ from stepedit_core.chain.chain import Chain
 from stepedit_core.chain.notation import edit_from_data, format_edit, parse_edit
 from stepedit_core.edit import Edit, Rendered
 from stepedit_core.errors import StepeditError
+from stepedit_core.plan import ForeseenUtterance, NotHeardYet, Plan
 from stepedit_core.prompt import Prompt
 from stepedit_core.testing import signals
 from stepedit_core.testing.fake_engine import FakeEngine
@@ -20,7 +21,7 @@ from stepedit_core.utterance import Utterance
 __all__ = ["EDIT_CHECKS"]
 
 _UNEVEN = 0.05
-"""Largest relative difference of an even pace from the one that is announced."""
+"""Largest relative difference of a known duration from the one that is announced."""
 _TEXTS = ("", "Plain words.", "你好，世界！", "Zażółć gęślą jaźń", 'with {braces} and "quotes"')
 
 
@@ -48,8 +49,8 @@ def is_frozen(subject: Subject, edit: Edit, utterance: Utterance) -> None:
 
 def prompts_well(subject: Subject, edit: Edit, utterance: Utterance) -> None:
     """Check that the prompt is repeatable, filled in, and fit for any words."""
-    if edit.route_problem("llm"):
-        skip("no llm route")
+    if edit.route_problem("llm") or edit.is_composite():
+        skip("no llm route, or a composite of others")
     for text in (utterance.transcript, *_TEXTS):
         spoken = utterance.replace(transcript=text)
         if subject.problem(edit, spoken):
@@ -61,14 +62,97 @@ def prompts_well(subject: Subject, edit: Edit, utterance: Utterance) -> None:
         for key in type(edit).model_fields:
             require(f"{{{key}}}" not in words, f"{edit}: {{{key}}} is left unfilled in the prompt")
         require(not re.search(r"\{\}|\{\d\}", words), f"{edit}: a brace is left in the prompt")
-        if "llm" in edit.transcript_routes and text:
-            require(text in prompt.text, f"{edit}: the prompt lacks the transcript {text!r}")
+        if edit.shows_transcript() and text:
+            require(
+                text in prompt.text,
+                f"{edit}: the prompt lacks the transcript {text!r}; say so by shows_transcript()",
+            )
+
+
+def plans_well(subject: Subject, edit: Edit, utterance: Utterance) -> None:
+    """Check that the plan is repeatable, makes sense, and says what the edit's methods say."""
+    plan = edit.plan(utterance)
+    require(isinstance(plan, Plan), f"{edit}: plan() returned {type(plan).__name__}")
+    require(plan == edit.plan(utterance), f"{edit}: two calls of plan() differ")
+    require(
+        plan.problem is None or "\n" not in plan.problem,
+        f"{edit}: the plan's problem takes more than one line",
+    )
+    problem = edit.problem(utterance)
+    require(
+        plan.problem == problem,
+        f"{edit}: the plan's problem is {plan.problem!r}, problem() says {problem!r}",
+    )
+    if plan.problem:
+        skip(f"does not fit the sample: {plan.problem}")
+    after = edit.transcript_after(utterance)
+    require(
+        edit.is_composite() or plan.words_after == after,
+        f"{edit}: the plan's words_after is {plan.words_after!r}, transcript_after() {after!r}",
+    )
+    require(0 < plan.length_ratio < 100, f"{edit}: the plan's length_ratio is {plan.length_ratio}")
+    for span in plan.spans or ():
+        inside = 0 <= span.start < span.end <= utterance.seconds + 1e-6
+        require(inside, f"{edit}: the plan's {span} is not inside the utterance")
+    for one in plan.insertions:
+        inside = 0 <= one.at <= utterance.seconds + 1e-6 and one.seconds > 0
+        require(inside, f"{edit}: the plan's {one} is not inside the utterance")
+    _foresees_well(edit, utterance)
+    _keeps_the_inner_plan(edit, plan, utterance)
+
+
+def _foresees_well(edit: Edit, utterance: Utterance) -> None:
+    """Check that words and problem are the same where the words alone are known."""
+    foreseen = ForeseenUtterance(utterance.transcript, utterance.sample_rate, utterance.language)
+    try:
+        problem = edit.problem(foreseen)
+    except NotHeardYet:
+        return
+    require(
+        problem is None or problem == edit.problem(utterance),
+        f"{edit}: problem() refuses words whose sound it takes: {problem!r}",
+    )
+
+
+def _keeps_the_inner_plan(edit: Edit, plan: Plan, utterance: Utterance) -> None:
+    """Check that an edit that carries out another one by its prompt keeps its label and rules."""
+    for key, inner in edit:
+        if not isinstance(inner, Edit) or edit.route_problem("llm"):
+            continue
+        if edit.prompt(utterance) != inner.prompt(utterance):
+            continue
+        own = inner.plan(utterance)
+        require(
+            plan.rules[: len(own.rules)] == own.rules,
+            f"{edit}: the plan's rules {plan.rules} do not begin with those of {key}, {own.rules}; "
+            "make it by Plan.inside()",
+        )
+        require(
+            plan.label == (edit.name if own.insertions else own.label),
+            f"{edit}: the plan's label is {plan.label!r}, that of {key} is {own.label!r}; make it "
+            "by Plan.inside()",
+        )
+
+
+def expands_well(subject: Subject, edit: Edit, utterance: Utterance) -> None:
+    """Check that a composite stands for a chain that fits the utterance, the same each time."""
+    if not edit.is_composite():
+        skip("not a composite")
+    require(not edit.problem(utterance), f"{edit}: does not fit the sample")
+    chain = edit.expand(utterance)
+    require(isinstance(chain, Chain), f"{edit}: expand() returned {type(chain).__name__}")
+    require(chain == edit.expand(utterance), f"{edit}: two calls of expand() differ")
+    engine = FakeEngine()
+    first, again = (
+        Chain([edit])(utterance, engine, seed=3, registry=subject.registry) for _ in range(2)
+    )
+    require(first.utterance.digest == again.utterance.digest, f"{edit}: same seed, other samples")
 
 
 def renders_well(subject: Subject, edit: Edit, utterance: Utterance) -> None:
     """Check the dsp route on an utterance that the request fits: sound, repeatable output."""
-    if edit.route_problem("dsp"):
-        skip("no dsp route for these parameters")
+    if edit.route_problem("dsp") or edit.is_composite():
+        skip("no dsp route for these parameters, or a composite of others")
     problem = subject.problem(edit, utterance)
     if problem:
         skip(f"does not fit the sample: {problem}")
@@ -82,12 +166,13 @@ def renders_well(subject: Subject, edit: Edit, utterance: Utterance) -> None:
         f"{edit}: transcript_after() says {edit.transcript_after(utterance)!r}, render() gave "
         f"{first.utterance.transcript!r}",
     )
-    if edit.even_pace:
+    plan = edit.plan(utterance)
+    if plan.has_known_length:
         grown = first.utterance.seconds / utterance.seconds
         require(
-            abs(grown / edit.length_ratio(utterance) - 1) < _UNEVEN,
-            f"{edit}: render() gave {grown:.2f} times the duration, length_ratio() says "
-            f"{edit.length_ratio(utterance):.2f}; an edit of even_pace keeps to it",
+            abs(grown / plan.length_ratio - 1) < _UNEVEN,
+            f"{edit}: render() gave {grown:.2f} times the duration, the plan's length_ratio is "
+            f"{plan.length_ratio:.2f}; an edit of uniform tempo or exact length keeps to it",
         )
 
 
@@ -134,10 +219,10 @@ def renders_odd_input(subject: Subject, edit: Edit, utterance: Utterance) -> Non
 
 def runs_on_an_engine(subject: Subject, edit: Edit, utterance: Utterance) -> None:
     """Check the llm route through a chain and the fake engine."""
-    if edit.route_problem("llm"):
-        skip("no llm route")
+    if edit.route_problem("llm") or edit.is_composite():
+        skip("no llm route, or a composite of others")
     spoken = utterance
-    if "llm" in edit.transcript_routes and not utterance.transcript:
+    if edit.needs_transcript("llm") and not utterance.transcript:
         spoken = utterance.replace(transcript=signals.DEFAULT_TRANSCRIPT)
     problem = subject.problem(edit, spoken)
     if problem:
@@ -159,8 +244,6 @@ def runs_on_an_engine(subject: Subject, edit: Edit, utterance: Utterance) -> Non
         step.utterance.transcript == expected,
         f"{edit}: the transcript became {step.utterance.transcript!r}, not {expected!r}",
     )
-    ratio = edit.length_ratio(spoken)
-    require(0 < ratio < 100, f"{edit}: length_ratio() gave {ratio}")
 
 
 EDIT_CHECKS = (
@@ -168,6 +251,8 @@ EDIT_CHECKS = (
     survives_notation,
     is_frozen,
     prompts_well,
+    plans_well,
+    expands_well,
     renders_well,
     runs_on_an_engine,
 )

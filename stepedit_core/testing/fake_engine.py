@@ -14,8 +14,9 @@ from stepedit_core.codes import (
     LINGUISTIC_PER_GROUP,
     SEMANTIC_PER_GROUP,
     DualCodes,
+    FreeGroups,
 )
-from stepedit_core.engine import FreeGroups, GenerateRequest
+from stepedit_core.engine import DecodeRequest, GenerateRequest
 from stepedit_core.errors import EngineError
 from stepedit_core.utterance import Utterance
 
@@ -142,10 +143,9 @@ class FakeEngine:
             request.codes.start,
         )
 
-    def decode(
-        self, codes: Sequence[DualCodes], references: Sequence[Utterance], seeds: Sequence[int]
-    ) -> list[Utterance]:
+    def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
         """Return 24 kHz sines for codes; references and seeds change nothing here."""
+        codes = [request.codes for request in requests]
         whole = [item.semantic[: item.groups * SEMANTIC_PER_GROUP] for item in codes]
         return [Utterance(_synthesise(semantic), RATE) for semantic in whole]
 

@@ -17,7 +17,7 @@ from stepedit_bench.figures.reporting import write_figures
 from stepedit_bench.figures.running import Settings, conditions_of, measure_all
 from stepedit_bench.figures.summing import figure_rows
 
-from stepedit_core import DualCodes, Utterance
+from stepedit_core import DecodeRequest, DualCodes, Utterance
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.scoring import Case
 from stepedit_core.testing import FakeEngine
@@ -31,17 +31,15 @@ class Remembering(FakeEngine):
     def __init__(self) -> None:
         super().__init__()
         self.encoded: list[Utterance] = []
-        self.decoded: list[tuple[DualCodes, Utterance]] = []
+        self.decoded: list[DecodeRequest] = []
 
     def encode(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
         self.encoded += utterances
         return super().encode(utterances)
 
-    def decode(
-        self, codes: Sequence[DualCodes], references: Sequence[Utterance], seeds: Sequence[int]
-    ) -> list[Utterance]:
-        self.decoded += zip(codes, references, strict=True)
-        return super().decode(codes, references, seeds)
+    def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
+        self.decoded += requests
+        return super().decode(requests)
 
 
 def held(count: int = 4) -> list[Held]:
@@ -87,17 +85,17 @@ def test_the_ideal_output_is_coded_and_decoded_in_the_sources_voice(
     }.get(row) or [made.steps[-1] for made in maker.make("dsp", asked)]
     made = maker.make("target", asked)
     assert len(engine.encoded) == 4 and len(asked) == 2 and not engine.requests
-    for item, wanted, (codes, voice), got in zip(asked, ideal, engine.decoded, made, strict=True):
+    for item, wanted, request, got in zip(asked, ideal, engine.decoded, made, strict=True):
         assert wanted is not None
         expected = FakeEngine().encode([wanted])[0]
-        np.testing.assert_array_equal(codes.semantic, expected.semantic)
+        np.testing.assert_array_equal(request.codes.semantic, expected.semantic)
         source = maker.prepared(item).source
-        assert codes.origin is not None and codes.origin.source == source.digest
-        assert codes.origin.label == item.edits[0].decoded_as()
+        assert request.source_map is not None
+        assert request.source_map.condition == item.edits[0].plan(source).label
         if row in ("speed", "denoise"):
-            assert codes.origin.places is not None
+            assert request.source_map.positions is not None
             assert got.steps[0].seconds == pytest.approx(wanted.seconds, abs=1e-3)
-        np.testing.assert_array_equal(voice.samples, source.samples)
+        np.testing.assert_array_equal(request.reference.samples, source.samples)
         assert got.problem is None and len(got.steps) == 1
         assert got.steps[0].transcript == item.edits[0].transcript_after(source)
         assert maker.path(item, "target").is_relative_to(tmp_path / "engine")

@@ -17,7 +17,7 @@ from stepedit_bench.produce import Protocol
 from stepedit_bench.runner import BenchConfig, run_bench
 from stepedit_bench.store import JOURNAL, RESULTS, read_results
 
-from stepedit_core import DualCodes, GenerateRequest, Utterance
+from stepedit_core import DecodeRequest, DualCodes, GenerateRequest, Utterance
 from stepedit_core.errors import StepeditError
 from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.testing.fake_engine import FakeEngine
@@ -140,11 +140,9 @@ def test_prompt_fixed_decodes_in_the_first_voice(tmp_path: Path) -> None:
     heard: list[str] = []
 
     class Listening(FakeEngine):
-        def decode(
-            self, codes: Sequence[DualCodes], references: Sequence[Utterance], seeds: Sequence[int]
-        ) -> list[Utterance]:
-            heard.extend(reference.digest for reference in references)
-            return super().decode(codes, references, seeds)
+        def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
+            heard.extend(request.reference.digest for request in requests)
+            return super().decode(requests)
 
     install(cases(1))
     for fixed in (True, False):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stepedit_core.chain.chain import Chain
-from stepedit_core.chain.result import choose_route
+from stepedit_core.chain.validation import choose_route
 from stepedit_core.errors import (
     EditError,
     EngineError,
@@ -14,7 +14,7 @@ from stepedit_core.errors import (
     RouteError,
     StepeditError,
 )
-from stepedit_core.llm_route.planning import apply_by_llm
+from stepedit_core.llm_route.carrying_out import apply_by_llm
 from stepedit_core.registry.registry import Registry
 from stepedit_core.testing import FakeEngine, silence, speech_like
 from stepedit_core.utterance import Span, Utterance
@@ -282,7 +282,7 @@ def test_a_report_is_json_and_says_who_did_what(speech: Utterance, engine: FakeE
 def test_hooks_wrap_and_are_notified(toys: Registry, speech: Utterance) -> None:
     import pluggy
 
-    from stepedit_core.chain.result import ChainResult
+    from stepedit_core.chain.running import ChainResult
     from stepedit_core.edit import Outcome
     from stepedit_core.hookspecs import hookimpl
 

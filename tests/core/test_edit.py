@@ -54,8 +54,8 @@ def test_defaults_change_neither_words_nor_length(speech: object) -> None:
     assert isinstance(speech, Utterance)
     edit = Gain()
     assert edit.transcript_after(speech) == speech.transcript
-    assert edit.length_ratio(speech) == 1.0
-    assert edit.free_spans(speech) is None
+    assert edit.plan(speech).length_ratio == 1.0
+    assert edit.plan(speech).spans is None
     assert edit.problem(speech) is None
     with pytest.raises(NotImplementedError):
         Gain().prompt(speech)

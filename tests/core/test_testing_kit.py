@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 from pydantic import Field
 
+from stepedit_core.chain.chain import Chain
+from stepedit_core.chain.notation import AnyEdit
 from stepedit_core.codes import DualCodes
 from stepedit_core.edit import Edit, Rendered, Route
-from stepedit_core.engine import FreeGroups, GenerateRequest, SpeechEngine
+from stepedit_core.engine import DecodeRequest, FreeGroups, GenerateRequest, SpeechEngine
 from stepedit_core.errors import EngineError, StepeditError
 from stepedit_core.hookspecs import hookimpl
 from stepedit_core.pairs import BuildContext, EditPair, PairBuilder, PairJob, Rejected
+from stepedit_core.plan import Insertion, Plan
 from stepedit_core.prompt import Prompt
 from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.scoring import Case, Measures, Prepared, Score, Scorer
@@ -86,7 +89,7 @@ def test_the_fake_tokenizer_inverts(engine: FakeEngine) -> None:
     speech = speech_like(2.0)
     codes = engine.encode([speech])[0]
     assert codes.groups == 17
-    audio = engine.decode([codes], [speech], [0])[0]
+    audio = engine.decode([DecodeRequest(codes, speech)])[0]
     assert audio.sample_rate == engine.sample_rate == 24_000
     assert audio.seconds == pytest.approx(17 * 0.12)
     assert engine.encode([audio])[0] == codes
@@ -96,7 +99,7 @@ def test_the_fake_tokenizer_inverts(engine: FakeEngine) -> None:
 
 def test_the_fake_model_echoes_at_the_length_and_seed_asked_for(engine: FakeEngine) -> None:
     codes = engine.encode([speech_like(2.0)])[0]
-    longer = engine.generate([request(codes, length_ratio=1.5)])[0]
+    longer = engine.generate([request(codes, plan=Plan(length_ratio=1.5))])[0]
     assert longer.groups == round(17 * 1.5)
     one, same, other = engine.generate([request(codes, seed=seed) for seed in (1, 1, 2)])
     assert one == same != other
@@ -283,8 +286,72 @@ def test_an_uneven_pace_is_found() -> None:
         return Rendered(u.replace(samples=u.samples[: len(u.samples) // 2]))
 
     assert failures(faulty(render=shorten)) == {}
-    found = failures(faulty(render=shorten, even_pace=True))["renders_well"]
-    assert "0.50 times the duration, length_ratio() says 1.00" in found
+
+    def even(self: Edit, utterance: Utterance) -> Plan:
+        return Edit.plan(self, utterance).but(uniform_tempo=True)
+
+    found = failures(faulty(render=shorten, plan=even))["renders_well"]
+    assert "0.50 times the duration, the plan's length_ratio is 1.00" in found
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (lambda plan: plan.but(length_ratio=DRAW.random()), "two calls of plan() differ"),
+        (lambda plan: plan.but(words_after="other"), "the plan's words_after is 'other'"),
+        (lambda plan: plan.but(problem="no"), "the plan's problem is 'no', problem() says None"),
+        (lambda plan: plan.but(problem="a\nb"), "takes more than one line"),
+        (lambda plan: plan.but(length_ratio=-1.0), "length_ratio is -1.0"),
+        (lambda plan: plan.but(spans=(Span(1.0, 99.0),)), "is not inside the utterance"),
+        (lambda plan: plan.but(insertions=(Insertion(99.0, 1.0),)), "is not inside the utterance"),
+        (lambda plan: None, "plan() returned NoneType"),
+    ],
+)
+def test_faults_of_the_plan_are_found(wrong: Any, text: str) -> None:
+    def plan(self: Edit, utterance: Utterance) -> Any:
+        return wrong(Edit.plan(self, utterance))
+
+    assert text in failures(faulty(plan=plan))["plans_well"]
+
+
+def test_a_wrapper_that_loses_the_inner_label_is_found() -> None:
+    class Around(Edit):
+        """Carry out another edit."""
+
+        inner: AnyEdit = Sound()
+        """Which."""
+
+        def prompt(self, utterance: Utterance) -> Prompt:
+            return self.inner.prompt(utterance)
+
+    assert "make it by Plan.inside()" in failures(Around)["plans_well"]
+
+    class Inside(Around):
+        """Carry out another edit, with its plan."""
+
+        def plan(self, utterance: Utterance) -> Plan:
+            whole = (Span(0.0, utterance.seconds),)
+            return Plan.inside(self.inner.plan, whole, utterance, name=self.name)
+
+    assert "plans_well" not in failures(Inside)
+
+
+def test_a_composite_is_checked_as_a_chain() -> None:
+    class Twice(Edit):
+        """Do it twice."""
+
+        def expand(self, utterance: Utterance) -> Chain:
+            return Chain([Sound()] * 2)
+
+    assert failures(Twice) == {}
+
+    class Restless(Twice):
+        """Do it often."""
+
+        def expand(self, utterance: Utterance) -> Chain:
+            return Chain([Sound()] * int(DRAW.integers(1, 1000)))
+
+    assert "two calls of expand() differ" in failures(Restless)["expands_well"]
 
 
 def test_faults_on_odd_input_are_found() -> None:
@@ -316,9 +383,18 @@ def test_faults_of_the_prompt_are_found() -> None:
     class Forgetful(Sound):
         """Forget the words."""
 
-        transcript_routes: ClassVar[frozenset[Route]] = frozenset({"llm"})
+        def needs_transcript(self, route: Route) -> bool:
+            return route == "llm"
 
     assert "the prompt lacks the transcript" in failures(Forgetful)["prompts_well"]
+
+    class Discreet(Forgetful):
+        """Need the words and do not say them."""
+
+        def shows_transcript(self) -> bool:
+            return False
+
+    assert "prompts_well" not in failures(Discreet)
 
 
 def test_faults_of_the_class_are_found() -> None:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stepedit_core.codes import DualCodes
-from stepedit_core.dsp.splicing import Patch, span_problem, splice, splice_codes
+from stepedit_core.codes import DualCodes, splice_codes
+from stepedit_core.dsp.splicing import Patch, span_problem, splice
 from stepedit_core.engine import FreeGroups
 from stepedit_core.utterance import Span, Utterance
 

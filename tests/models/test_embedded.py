@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stepedit_core import Chain, Edit, Engine, Prompt, Rendered, Utterance, embedded
-from stepedit_core.chain.result import choose_route
+from stepedit_core.chain.validation import choose_route
 from stepedit_core.errors import EngineError
 from stepedit_core.recordings import packaged_speech
 from tests.models.tiny_checkpoint import write_single

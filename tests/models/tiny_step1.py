@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from stepedit_core.models.lm.generation import TokenLayout
+from stepedit_core.models.lm.session import TokenLayout
 from stepedit_core.models.lm.step1 import Step1Config, Step1ForCausalLM
 
 LAYOUT = TokenLayout(audio_base=324, eot=3)

@@ -9,13 +9,13 @@ from stepedit_clone import Clone, stepedit_cases
 from stepedit_clone.pairs import ClonePairs, novelty
 from stepedit_clone.scorer import CloneScorer
 
+from stepedit_core.chain.running import carry_out
 from stepedit_core.dsp.words import read_seconds
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import BuildContext, CorpusItem, EditPair, Rejected
 from stepedit_core.prompt import Slot
 from stepedit_core.recordings import packaged_speech
-from stepedit_core.registry.builtin import stepedit_apply
 from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.scoring import Case, Prepared
 from stepedit_core.testing.fake_engine import FakeEngine
@@ -78,21 +78,21 @@ def test_length_ratio_follows_the_words_in_any_script() -> None:
     voice = packaged_speech("office")
     assert voice.transcript is not None
     read = read_seconds(voice.transcript)
-    once = Clone(text=voice.transcript).length_ratio(voice)
+    once = Clone(text=voice.transcript).plan(voice).length_ratio
     assert once == pytest.approx((read / voice.seconds) ** 0.5)
-    twice = Clone(text=f"{voice.transcript} {voice.transcript}").length_ratio(voice)
+    twice = Clone(text=f"{voice.transcript} {voice.transcript}").plan(voice).length_ratio
     assert twice == pytest.approx(2 * once, rel=0.1)
-    chinese = Clone(text="今天的天气真好呀。").length_ratio(voice)
+    chinese = Clone(text="今天的天气真好呀。").plan(voice).length_ratio
     tempo = (voice.seconds / read) ** 0.5
     assert chinese * voice.seconds == pytest.approx(tempo * (0.25 + 8 / 5.18))
     # Half of a speaker's tempo is kept, on a logarithmic scale.
     slow = voice.replace(samples=np.tile(voice.samples, 2))
-    assert Clone(text="hello there").length_ratio(slow) * slow.seconds == pytest.approx(
-        2**0.5 * Clone(text="hello there").length_ratio(voice) * voice.seconds
+    assert Clone(text="hello there").plan(slow).length_ratio * slow.seconds == pytest.approx(
+        2**0.5 * Clone(text="hello there").plan(voice).length_ratio * voice.seconds
     )
     silent = voice.replace(transcript=None)
-    assert Clone(text="one two").length_ratio(silent) < 0.3
-    assert Clone(text="word " * 900).length_ratio(voice) == 20.0
+    assert Clone(text="one two").plan(silent).length_ratio < 0.3
+    assert Clone(text="word " * 900).plan(voice).length_ratio == 20.0
 
 
 def test_there_is_no_dsp_route_and_it_says_why() -> None:
@@ -105,11 +105,11 @@ def test_there_is_no_dsp_route_and_it_says_why() -> None:
 def test_llm_route_returns_the_new_words() -> None:
     voice, engine = packaged_speech("office"), FakeEngine()
     edit = Clone(text="Nobody expected the train to arrive on time today.")
-    outcome = stepedit_apply(edit, voice, engine, np.random.default_rng(0), "llm", None)
+    outcome = carry_out(edit, voice, engine, np.random.default_rng(0), "llm", None)
     assert outcome.utterance.transcript == edit.text
     assert engine.requests[0].prompt.is_clone
     ratio = outcome.utterance.seconds / voice.seconds
-    assert ratio == pytest.approx(edit.length_ratio(voice), abs=0.1)
+    assert ratio == pytest.approx(edit.plan(voice).length_ratio, abs=0.1)
 
 
 def corpus(folder: Path) -> list[CorpusItem]:

@@ -107,7 +107,7 @@ def test_prompt_to_the_letter() -> None:
         "Ensure that the speech quality remains intact with minimal distortion, and eliminate "
         "all noise from the audio.\n\n"
     )
-    assert not Denoise.transcript_routes
+    assert not Denoise().needs_transcript("llm")
 
 
 def test_parameters_have_no_words() -> None:

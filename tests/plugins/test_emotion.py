@@ -93,7 +93,7 @@ def test_recipes_move_speech_by_the_usual_size(label: str) -> None:
     assert out.sample_rate == speech.sample_rate
     assert out.transcript == speech.transcript
     assert np.abs(out.samples).max() <= 0.98
-    ratio = Emotion(to=label).length_ratio(speech)
+    ratio = Emotion(to=label).plan(speech).length_ratio
     assert out.seconds / speech.seconds == pytest.approx(ratio, rel=0.01)
     assert RECIPES[label].source
 

@@ -13,13 +13,14 @@ from stepedit_masked.pairs import MaskedPairs
 from stepedit_masked.scorer import MaskedScorer, compare_outside
 from stepedit_paralinguistic import Paralinguistic
 
+from stepedit_core.chain.running import carry_out
 from stepedit_core.edit import Edit, Rendered, Route
 from stepedit_core.errors import RouteError, StepeditError
 from stepedit_core.hookspecs import hookimpl
 from stepedit_core.pairs import BuildContext, CorpusItem, EditPair, PairBuilder, PairJob, Rejected
+from stepedit_core.plan import Plan
 from stepedit_core.prompt import Prompt
 from stepedit_core.recordings import packaged_speech
-from stepedit_core.registry.builtin import stepedit_apply
 from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.scoring import Case
 from stepedit_core.testing.fake_engine import FakeEngine
@@ -35,8 +36,8 @@ class Warp(Edit):
     def prompt(self, utterance: Utterance) -> Prompt:
         return Prompt.edit(f"Warp it: {utterance.transcript}\n")
 
-    def length_ratio(self, utterance: Utterance) -> float:
-        return self.factor
+    def plan(self, utterance: Utterance) -> Plan:
+        return super().plan(utterance).but(length_ratio=self.factor)
 
     def problem(self, utterance: Utterance) -> str | None:
         return "shorter than 0.1 s" if utterance.seconds < 0.1 else None
@@ -69,7 +70,8 @@ class Say(Edit):
 class Words(Warp):
     """Needs the words by the dsp route."""
 
-    transcript_routes = frozenset[Route]({"llm", "dsp"})
+    def needs_transcript(self, route: Route) -> bool:
+        return True
 
 
 class Nothing(Warp):
@@ -201,8 +203,8 @@ def test_what_the_inner_edit_lacks_is_passed_on() -> None:
     words = Masked(inner=Words(), spans=[(0, 1)])
     assert "words of a span are not known" in str(words.route_problem("dsp"))
     assert words.route_problem("llm") is None
-    assert words.transcript_routes == {"llm", "dsp"}
-    assert Masked.transcript_routes == frozenset()
+    assert words.needs_transcript("llm") and words.needs_transcript("dsp")
+    assert not Masked(inner=Warp(), spans=[(0, 1)]).needs_transcript("llm")
 
 
 def test_what_the_inner_edit_refuses_names_the_span() -> None:
@@ -216,7 +218,7 @@ def test_what_the_inner_edit_refuses_names_the_span() -> None:
 def test_nested_spans_count_from_the_outer_span() -> None:
     source = packaged_speech("garden")
     edit = Masked(inner=Masked(inner=Warp(factor=2.0), spans=[(0.2, 0.5)]), spans=[(0.5, 1.5)])
-    assert edit.free_spans(source) == (Span(0.7, 1.0),)
+    assert edit.plan(source).spans == (Span(0.7, 1.0),)
     rendered = edit.render(source, rng()).utterance
     assert compare_outside(source, rendered, [Span(0.7, 1.0)]).difference == 0.0
     assert rendered.seconds == pytest.approx(source.seconds + 0.3, abs=1e-3)
@@ -227,16 +229,19 @@ def test_nested_spans_count_from_the_outer_span() -> None:
 def test_the_inner_edits_rules_of_sampling_hold_unless_masked_has_its_own() -> None:
     inner = Masked(inner=Warp(factor=2.0), spans=((0.1, 0.5),))
     outer = Masked(inner=inner, spans=((0.2, 0.9),))
-    assert inner.sampled_as() == (Warp.name, "masked")
-    assert outer.sampled_as() == (Warp.name, "masked", "masked")
+    source = packaged_speech("garden")
+    assert inner.plan(source).rules == (Warp.name, "masked")
+    assert outer.plan(source).rules == (Warp.name, "masked", "masked")
 
 
 def test_a_decoder_knows_it_by_the_inner_edit_unless_that_puts_sounds_in() -> None:
     sad = Masked(inner=Emotion(to="sad"), spans=((0.1, 0.5),))
-    assert Masked(inner=sad, spans=((0.2, 0.9),)).decoded_as() == "emotion:sad"
-    laugh = Paralinguistic(text="so [laugh] it is")
-    assert laugh.decoded_as() == "paralinguistic:laugh"
-    assert Masked(inner=laugh, spans=((0.1, 0.5),)).decoded_as() == "masked"
+    source = packaged_speech("garden")
+    assert Masked(inner=sad, spans=((0.2, 0.9),)).plan(source).label == "emotion:sad"
+    laugh = Paralinguistic(text="You love your home [laugh] and want it to be beautiful.")
+    assert laugh.plan(source).label == "paralinguistic:laugh"
+    inside = Plan.inside(laugh.plan, [Span(0.1, 2.5)], source, name="masked")
+    assert inside.label == "masked" and inside.rules == ("paralinguistic", "masked")
 
 
 def test_json_round_trip() -> None:
@@ -251,7 +256,7 @@ def test_llm_route_confines_generation_to_groups_inside(factor: float) -> None:
     edit = Masked(inner=Warp(factor=factor), spans=SPANS)
     assert edit.prompt(source).user[0] == f"Warp it: {source.transcript}\n\n"
     engine = FakeEngine()
-    outcome = stepedit_apply(edit, source, engine, rng(), "llm", None)
+    outcome = carry_out(edit, source, engine, rng(), "llm", None)
     outside = compare_outside(source, outcome.utterance, edit.spans)
     assert outside.difference == 0.0
     grown = sum(map(len, outside.inside)) / source.sample_rate - 1.5
@@ -305,8 +310,7 @@ def test_pairs_differ_inside_one_span_alone(tmp_path: object, factor: str) -> No
 
 
 def test_codes_of_pairs_can_be_made_identical_outside(tmp_path: object) -> None:
-    from stepedit_core.dsp.splicing import splice_codes
-    from stepedit_core.engine import FreeGroups
+    from stepedit_core.codes import FreeGroups, splice_codes
 
     engine = FakeEngine()
     options = {"inner": "warp", "inner_options": "factor=1.5"}

@@ -12,11 +12,11 @@ from stepedit_paralinguistic.recipes import RECIPES
 from stepedit_paralinguistic.scorer import ParalinguisticScorer, insertions
 from stepedit_paralinguistic.tags import TAGS, canonical
 
+from stepedit_core.chain.running import carry_out
 from stepedit_core.edit import Edit
 from stepedit_core.errors import RouteError
 from stepedit_core.prompt import Slot
 from stepedit_core.recordings import packaged_speech
-from stepedit_core.registry.builtin import stepedit_apply
 from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.scoring import Case, Prepared, Score
 from stepedit_core.testing.fake_engine import FakeEngine
@@ -113,13 +113,13 @@ def test_length_ratio_adds_the_sounds() -> None:
     speech = packaged_speech("garden")
     edit = Paralinguistic(text=GARDEN)
     rendered = edit.render(speech, rng())
-    expected = edit.length_ratio(speech) * speech.seconds
+    expected = edit.plan(speech).length_ratio * speech.seconds
     assert expected == pytest.approx(rendered.utterance.seconds, abs=0.4)
 
 
 def test_llm_route_and_chained_transcript() -> None:
     speech, engine = packaged_speech("garden"), FakeEngine()
-    outcome = stepedit_apply(Paralinguistic(text=GARDEN), speech, engine, rng(), "llm", None)
+    outcome = carry_out(Paralinguistic(text=GARDEN), speech, engine, rng(), "llm", None)
     assert outcome.utterance.transcript == GARDEN
     assert outcome.utterance.seconds > speech.seconds + 0.5
 

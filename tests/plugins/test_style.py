@@ -105,7 +105,9 @@ def test_recipes_move_speech_by_the_usual_size(label: str) -> None:
     reached = margin(shift, PROFILES[label])
     assert reached is not None and reached >= 5.5, shift.to_data()
     assert out.seconds * RATES.get(label, 1.0) == pytest.approx(speech.seconds, rel=0.01)
-    assert Style(to=label).length_ratio(speech) == pytest.approx(out.seconds / speech.seconds, 0.01)
+    assert Style(to=label).plan(speech).length_ratio == pytest.approx(
+        out.seconds / speech.seconds, 0.01
+    )
     assert np.abs(out.samples).max() <= 0.98
     assert out.transcript == speech.transcript
     assert RECIPES[label].source

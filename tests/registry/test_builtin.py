@@ -6,13 +6,14 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from stepedit_core.chain.running import carry_out
 from stepedit_core.codes import DualCodes
 from stepedit_core.edit import Edit, Rendered
-from stepedit_core.engine import GenerateRequest
+from stepedit_core.engine import DecodeRequest, GenerateRequest
 from stepedit_core.errors import EngineError, RouteError
 from stepedit_core.llm_route.planning import free_groups, span_ratio
+from stepedit_core.plan import Plan
 from stepedit_core.prompt import Prompt
-from stepedit_core.registry.builtin import stepedit_apply
 from stepedit_core.testing.fake_engine import FakeEngine
 from stepedit_core.testing.signals import speech_like
 from stepedit_core.utterance import Span, Utterance
@@ -30,11 +31,8 @@ class Sample(Edit):
     def render(self, utterance: Utterance, rng: np.random.Generator) -> Rendered:
         return Rendered(utterance.replace(samples=-utterance.samples), {"backend": "minus"})
 
-    def free_spans(self, utterance: Utterance) -> tuple[Span, ...] | None:
-        return self.spans
-
-    def length_ratio(self, utterance: Utterance) -> float:
-        return self.grow
+    def plan(self, utterance: Utterance) -> Plan:
+        return super().plan(utterance).but(spans=self.spans, length_ratio=self.grow)
 
 
 def rng() -> np.random.Generator:
@@ -50,10 +48,8 @@ class LateEngine(FakeEngine):
         late = [item.slice((self.start, item.seconds)) for item in utterances]
         return [dataclasses.replace(codes, start=self.start) for codes in super().encode(late)]
 
-    def decode(
-        self, codes: Sequence[DualCodes], references: Sequence[Utterance], seeds: Sequence[int]
-    ) -> list[Utterance]:
-        audio = super().decode(codes, references, seeds)
+    def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
+        audio = super().decode(requests)
         return [item.replace(samples=item.samples * np.float32(0.5)) for item in audio]
 
 
@@ -74,19 +70,19 @@ class ShortEngine(FakeEngine):
 
 def test_dsp_runs_render() -> None:
     source = speech_like()
-    outcome = stepedit_apply(Sample(), source, None, rng(), "dsp", None)
+    outcome = carry_out(Sample(), source, None, rng(), "dsp", None)
     assert outcome.route == "dsp"
     assert outcome.details == {"backend": "minus"}
 
 
 def test_llm_without_an_engine_is_refused() -> None:
     with pytest.raises(RouteError, match="needs an engine"):
-        stepedit_apply(Sample(), speech_like(), None, rng(), "llm", None)
+        carry_out(Sample(), speech_like(), None, rng(), "llm", None)
 
 
 def test_whole_utterance_is_generated_where_nothing_is_confined() -> None:
     engine = FakeEngine()
-    outcome = stepedit_apply(Sample(grow=1.5), speech_like(), engine, rng(), "llm", None)
+    outcome = carry_out(Sample(grow=1.5), speech_like(), engine, rng(), "llm", None)
     assert engine.requests[0].free is None
     assert engine.requests[0].length_ratio == 1.5
     assert outcome.codes is not None
@@ -101,7 +97,7 @@ def test_confined_generation_leaves_other_samples_and_codes(
     source = speech_like(seconds=3.0)
     spans = (Span(0.5, 1.0), Span(1.7, 2.3))
     edit = Sample(spans=spans, grow=grow)
-    outcome = stepedit_apply(edit, source, engine, rng(), "llm", None)
+    outcome = carry_out(edit, source, engine, rng(), "llm", None)
     rate = source.sample_rate
     out = outcome.utterance.samples
     first, last = round(spans[0].start * rate), round(spans[1].end * rate)
@@ -123,20 +119,20 @@ def test_confined_generation_leaves_other_samples_and_codes(
 def test_generated_parts_get_the_level_of_the_source() -> None:
     source = speech_like(seconds=3.0)
     edit = Sample(spans=(Span(1.0, 2.0),))
-    outcome = stepedit_apply(edit, source, LateEngine(), rng(), "llm", None)
+    outcome = carry_out(edit, source, LateEngine(), rng(), "llm", None)
     assert outcome.details["gain_db"] == pytest.approx(6.0, abs=1.0)
 
 
 def test_an_engine_that_changes_other_codes_is_refused() -> None:
     edit = Sample(spans=(Span(1.0, 2.0),))
     with pytest.raises(EngineError, match="changed codes outside"):
-        stepedit_apply(edit, speech_like(seconds=3.0), LooseEngine(), rng(), "llm", None)
+        carry_out(edit, speech_like(seconds=3.0), LooseEngine(), rng(), "llm", None)
 
 
 def test_an_engine_that_ignores_the_length_is_refused() -> None:
     edit = Sample(spans=(Span(1.0, 2.0),))
     with pytest.raises(EngineError, match="returned 2 groups for a confined generation of 25"):
-        stepedit_apply(edit, speech_like(seconds=3.0), ShortEngine(), rng(), "llm", None)
+        carry_out(edit, speech_like(seconds=3.0), ShortEngine(), rng(), "llm", None)
 
 
 def test_free_groups_lie_wholly_inside_the_spans() -> None:

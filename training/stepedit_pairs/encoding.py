@@ -6,9 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from stepedit_core.codes import GROUP_SECONDS, DualCodes
-from stepedit_core.dsp.splicing import splice_codes
-from stepedit_core.engine import FreeGroups
+from stepedit_core.codes import GROUP_SECONDS, DualCodes, FreeGroups, splice_codes
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import EditPair
 from stepedit_core.utterance import Utterance

@@ -20,7 +20,7 @@ from stepedit_core.atomic import write_atomically
 from stepedit_core.edit import Edit
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import StepeditError, explain_validation
-from stepedit_core.llm_route.planning import apply_by_llm
+from stepedit_core.llm_route.carrying_out import apply_by_llm
 from stepedit_core.pair_rows import read_shard, row_edit, row_utterance, shard_paths
 from stepedit_core.stored_json import read_json
 from stepedit_core.utterance import Utterance

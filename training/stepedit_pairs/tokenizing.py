@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stepedit_core.codes import DualCodes
-from stepedit_core.engine import GenerateRequest
+from stepedit_core.engine import DecodeRequest, GenerateRequest
 from stepedit_core.errors import EngineError, StepeditError
 from stepedit_core.utterance import Utterance
 
@@ -60,9 +60,7 @@ class TokenizerEngine:
         """
         raise EngineError(_ALONE)
 
-    def decode(
-        self, codes: Sequence[DualCodes], references: Sequence[Utterance], seeds: Sequence[int]
-    ) -> list[Utterance]:
+    def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
         """Refuse: there is no decoder.
 
         Raises:

@@ -117,7 +117,7 @@ def add_to_decoder(
 ) -> Iterator[str]:
     """Teach it, or go on, and write ``out/model``, an engine folder; yield lines of what was done.
 
-    The decoder gets a label for each new edit (`Edit.decoded_as`), and from then on it is told the
+    The decoder gets a label for each new edit (`Plan.label`), and from then on it is told the
     places of an edit of even pace, too. What it does of all other edits is held to its own
     output before (`stepedit_train.decoder.mel.self_generated`).
 

@@ -75,7 +75,7 @@ def main(engine: str, recordings: Sequence[tuple[str, str]]) -> dict[str, Any]:
     import torch
 
     from stepedit_core.config import EngineConfig
-    from stepedit_core.llm_route.planning import apply_by_llm
+    from stepedit_core.llm_route.carrying_out import apply_by_llm
     from stepedit_core.registry.registry import get_edit, load_engine
 
     torch.set_num_threads(1)

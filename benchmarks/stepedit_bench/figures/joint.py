@@ -47,7 +47,7 @@ def joint_success(
         source,
         _kept(lines.get("identity")) if condition == "llm" else None,
         reference=_kept(lines.get("ideal")),
-        length_ratio=float(item.case.edit.length_ratio(maker.prepared(item).source)),
+        length_ratio=float(item.case.edit.plan(maker.prepared(item).source).length_ratio),
         same_duration=scorer.expects_same_duration,
         waived=waived(scorer, item.case),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -13,15 +13,14 @@ from stepedit_bench.batching import run_together
 from stepedit_bench.figures.families import Item
 from stepedit_bench.suites import case_seed, slug
 from stepedit_core.chain.chain import Chain
-from stepedit_core.codes import GROUP_SECONDS, DualCodes
+from stepedit_core.codes import GROUP_SECONDS
 from stepedit_core.dsp.prosody import ProsodyRecipe, transform
 from stepedit_core.edit import Route
-from stepedit_core.engine import SpeechEngine
+from stepedit_core.engine import DecodeRequest, SpeechEngine, regenerates_insertions_only
 from stepedit_core.errors import StepeditError
 from stepedit_core.llm_route.carrying_out import reconstructed
-from stepedit_core.llm_route.expected import origin_of
-from stepedit_core.llm_route.planning import keeps_rest, request_for
-from stepedit_core.llm_route.timing import on_clock
+from stepedit_core.llm_route.planning import request_for
+from stepedit_core.llm_route.timing import fit_to_source_timing
 from stepedit_core.registry.registry import get_registry
 from stepedit_core.scoring import Prepared
 from stepedit_core.utterance import Utterance
@@ -167,10 +166,11 @@ class Maker:
         if condition == "target":
             assert engine is not None
             wanted = self._wanted(item)
-            codes = _as_answered(engine, item, source, wanted)
-            audio = engine.decode([codes], [source], [seed])[0]
-            is_timed = item.edits[0].even_pace
-            return (on_clock(audio, codes.start, wanted.seconds)[0] if is_timed else audio,)
+            request, is_timed = _as_answered(engine, item, source, wanted, seed)
+            audio = engine.decode([request])[0]
+            if is_timed:
+                audio, _ = fit_to_source_timing(audio, request.codes.start, wanted.seconds)
+            return (audio,)
         steps: list[Utterance] = []
         for _ in range(max(1, len(item.edits)) if item.row == "chain" else 1):
             before = steps[-1] if steps else source
@@ -206,15 +206,18 @@ def _world(speech: Utterance) -> Utterance:
 
 
 def _as_answered(
-    engine: SpeechEngine, item: Item, source: Utterance, wanted: Utterance
-) -> DualCodes:
-    """Return the codes of an ideal output, with the origin that they would have as an answer."""
+    engine: SpeechEngine, item: Item, source: Utterance, wanted: Utterance, seed: int
+) -> tuple[DecodeRequest, bool]:
+    """Return how an ideal output is decoded as an answer, and whether at the source's tempo."""
     (edit,) = item.edits
     own, codes = engine.encode([source, wanted])
-    request = request_for(edit, source, own, 0, keep_rest=keeps_rest(engine, edit))
-    pace = 1 / request.length_ratio if request.even_pace else 1.0
-    late = (pace * codes.start - own.start) / GROUP_SECONDS
-    return replace(codes, origin=origin_of(request, codes.groups, late))
+    plan = edit.plan(source)
+    alone = regenerates_insertions_only(engine, plan)
+    request = request_for(edit, source, own, 0, plan=plan, insertions_only=alone)
+    tempo = 1 / request.length_ratio if plan.uniform_tempo else 1.0
+    offset = (tempo * codes.start - own.start) / GROUP_SECONDS
+    source_map = request.source_map(codes.groups, offset)
+    return DecodeRequest(codes, source, seed, source_map), plan.uniform_tempo
 
 
 def _coded(engine: SpeechEngine, speech: Utterance, seed: int) -> Utterance:

@@ -131,7 +131,7 @@ def _plain_generate(model: Step1ForCausalLM, ids: torch.Tensor, new_tokens: int)
 def _language_model(sizes: Sizes, settings: Settings) -> Iterator[Measurement]:
     """Generation of one item and of a batch: ours against transformers' generate."""
     from stepedit_core.models.lm.constraints import grammar
-    from stepedit_core.models.lm.generation import TokenLayout, generate, release_graphs
+    from stepedit_core.models.lm.session import TokenLayout, generate, release_graphs
 
     model = build_model(sizes, settings.device, settings.dtype)
     base = model.config.vocab_size - 9216 if model.config.vocab_size > 10_000 else _AUDIO_BASE

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from stepedit_core.config import EngineConfig, SamplingConfig
-from stepedit_core.llm_route.planning import apply_by_llm
+from stepedit_core.config import EngineConfig, GenerationPolicy
+from stepedit_core.llm_route.carrying_out import apply_by_llm
 from stepedit_core.recordings import packaged, packaged_speech
 from stepedit_core.registry.registry import get_edit, load_engine
 
@@ -57,8 +57,8 @@ def measure_memory(
         on_edit: told after each edit.
     """
     # Output as long as the input: what is measured must not depend on how long a model rambles.
-    sampling = SamplingConfig(max_growth=1.0)
-    loaded = load_engine(EngineConfig(name_or_path=engine, device=device, sampling=sampling))
+    policy = GenerationPolicy(max_growth=1.0)
+    loaded = load_engine(EngineConfig(name_or_path=engine, device=device, generation=policy))
     edit = get_edit("denoise")()
     names = list(packaged())
     begin = warm = _resident()

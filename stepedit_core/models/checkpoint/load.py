@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from stepedit_core.config import EMBEDDED, EngineConfig
+from stepedit_core.edit import Edit
 from stepedit_core.errors import BudgetError, EngineError
 from stepedit_core.models.checkpoint.folder_sampling import folder_sampling
 from stepedit_core.models.checkpoint.layout import CheckpointFolders, find_folders
@@ -18,7 +19,7 @@ from stepedit_core.models.checkpoint.naming import named
 from stepedit_core.models.checkpoint.routes import RouteTable
 from stepedit_core.models.decoder.decoder import Decoder
 from stepedit_core.models.lm.chat import PromptEncoding, preferred_encoding
-from stepedit_core.models.lm.generation import TokenLayout
+from stepedit_core.models.lm.session import TokenLayout
 from stepedit_core.models.lm.step1.loading import load_network
 from stepedit_core.models.lm.step1.network import Step1Network
 from stepedit_core.models.reader import PhoneReader
@@ -51,6 +52,7 @@ class EngineParts:
         fingerprint: identifies the weights.
         routes: the better route of each edit that was measured with these weights.
         sampling: fields of ``SamplingConfig`` that the model sets where the user does not.
+        generation: the same of ``GenerationPolicy``.
         reader: tells how well codes say words, for models that bring one.
     """
 
@@ -66,7 +68,24 @@ class EngineParts:
     fingerprint: str
     routes: RouteTable
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    generation: Mapping[str, Any] = field(default_factory=dict)
     reader: PhoneReader | None = None
+
+    @property
+    def taught(self) -> frozenset[str] | None:
+        """Names of the edits that the model was taught; None where its files do not say.
+
+        They are those that ``routes.json`` lists, and those that the decoder is conditioned on.
+        """
+        labels = getattr(self.decoder.flow, "edit_labels", ())
+        named = {*self.routes.routes, *(label.partition(":")[0] for label in labels)}
+        return frozenset(named) or None
+
+    def knows(self, edit: Edit) -> bool:
+        """Return whether the model was taught an edit, and those that are its parameters."""
+        taught = self.taught
+        inner = [value for _, value in edit if isinstance(value, Edit)]
+        return taught is None or (edit.name in taught and all(map(self.knows, inner)))
 
     def budget(self, prompt_tokens: int, max_length: int) -> int:
         """Return how many new tokens a prompt leaves room for.
@@ -159,6 +178,7 @@ def load_parts(config: EngineConfig) -> EngineParts:
         decoder.compile()
     # ONNX graphs run on CUDA where onnxruntime can, otherwise on the CPU; MPS has no provider.
     speaker = load_speaker(folders.decoder, where)
+    sampling, generation = folder_sampling(folders.model)
     return EngineParts(
         name=_name(config, folders.model),
         device=device,
@@ -176,7 +196,8 @@ def load_parts(config: EngineConfig) -> EngineParts:
         decoder=decoder,
         fingerprint=fingerprint(folders),
         routes=RouteTable.load(folders.model),
-        sampling=folder_sampling(folders.model),
+        sampling=sampling,
+        generation=generation,
         reader=PhoneReader.load(folders.model, text.pronunciations),
     )
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from stepedit_core.errors import EngineError
-from stepedit_core.llm_route.source_map import Origin
+from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.models.decoder.checkpoint import Flow, read_decoder
 from stepedit_core.models.decoder.flow import (
     FlowInput,
@@ -56,7 +56,7 @@ class DecodeInput:
         seed: seed of the flow's noise and of the vocoder's source.
         flow_noise: explicit flow noise instead of the seed.
         source_noise: explicit source noise instead of the seed.
-        origin: where the tokens come from in the reference, for flows that were taught to use it.
+        source_map: where the tokens lie in the reference, for flows that were trained with maps.
     """
 
     tokens: Tokens
@@ -64,7 +64,7 @@ class DecodeInput:
     seed: int = 0
     flow_noise: FlowNoise | None = None
     source_noise: SourceNoise | None = None
-    origin: Origin | None = None
+    source_map: SourceMap | None = None
 
 
 class Decoder:
@@ -218,7 +218,7 @@ class Decoder:
             raise EngineError("decoder: there are no audio tokens to decode; generate some first")
         prompt_rows, mel, speaker = self.prepare(item.reference)
         noise = item.flow_noise or FlowNoise(item.seed, self.flow.bins)
-        return FlowInput(prompt_rows, rows, mel, speaker, noise, item.origin)
+        return FlowInput(prompt_rows, rows, mel, speaker, noise, item.source_map)
 
     def prepare(self, reference: Reference) -> tuple[Tensor, Tensor, Tensor]:
         """Check a reference and bring it onto the flow's time grid.

@@ -7,21 +7,28 @@ length work and everything a session holds goes with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from stepedit_core.codes import GROUP_SIZE, SEMANTIC_PER_GROUP
-from stepedit_core.errors import EngineError
-from stepedit_core.llm_route.source_map import Origin
+from stepedit_core.engine import GenerateRequest
+from stepedit_core.errors import EngineError, RouteError
+from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.models.decoder.decoder import Decoder, FloatArray, Reference
 from stepedit_core.models.decoder.flow import FlowNoise, token_rows
 from stepedit_core.models.decoder.vocoder import SeededSourceNoise, SourceNoise, VocoderStream
+from stepedit_core.models.lm.chat import hide_words
+from stepedit_core.models.lm.framing import Rules, aligned_prompt, constraint_of, sampling_of
+from stepedit_core.models.lm.session import stream
 
-__all__ = ["CHUNK_STEPS", "StreamDecoder"]
+if TYPE_CHECKING:
+    from stepedit_core.models.checkpoint.load import EngineParts
+
+__all__ = ["CHUNK_STEPS", "StreamDecoder", "first_chunk_groups", "stream_request"]
 
 CHUNK_STEPS = (15, 24, 48)
 """Token steps (40 ms each) of the first, the second and every later chunk."""
@@ -50,7 +57,7 @@ class StreamDecoder:
         source_noise: SourceNoise | None = None,
         chunk_steps: Sequence[int] = CHUNK_STEPS,
         encoder_steps: int | None = ENCODER_STEPS,
-        origin: Origin | None = None,
+        source_map: SourceMap | None = None,
     ) -> None:
         """Open a session.
 
@@ -63,7 +70,7 @@ class StreamDecoder:
             source_noise: explicit source noise instead of the seed.
             chunk_steps: token steps of the chunks, multiples of 3; the last one repeats.
             encoder_steps: steps of past that the encoder keeps; None keeps all.
-            origin: where all tokens that may come lie in the reference.
+            source_map: where all tokens that may come lie in the reference.
 
         Raises:
             EngineError: if the reference does not fit the checkpoint, or the checkpoint's
@@ -83,7 +90,7 @@ class StreamDecoder:
         self._noise = flow_noise or FlowNoise(seed, decoder.flow.bins)
         self._chunks = [_tokens_in(steps) for steps in chunk_steps]
         self._lookahead = _tokens_in(decoder.flow.lookahead)
-        self._encoder_steps, self._origin = encoder_steps, origin
+        self._encoder_steps, self._source_map = encoder_steps, source_map
         self._waiting: list[int] = []
         self._cache: Any = None
         source = source_noise or SeededSourceNoise(seed)
@@ -149,7 +156,7 @@ class StreamDecoder:
             self._noise,
             self._n_steps,
             self._encoder_steps,
-            self._origin,
+            self._source_map,
         )
 
     def _finish(self) -> FloatArray:
@@ -194,3 +201,57 @@ class StreamDecoder:
 def _tokens_in(steps: int) -> int:
     """Return how many mixed tokens cover a number of steps."""
     return steps // SEMANTIC_PER_GROUP * GROUP_SIZE
+
+
+def first_chunk_groups(parts: EngineParts) -> int:
+    """Return the groups (120 ms each) that the first chunk waits for, its look-ahead included."""
+    return (CHUNK_STEPS[0] + parts.decoder.flow.lookahead) // SEMANTIC_PER_GROUP
+
+
+def stream_request(
+    parts: EngineParts, rules: Rules, request: GenerateRequest, voice: Reference
+) -> Iterator[FloatArray]:
+    """Yield audio of one request, float32 at the decoder's rate.
+
+    Raises:
+        RouteError: if the request is confined to spans, whose joins need all of the audio.
+        BudgetError: if prompt and output do not fit the context.
+        EngineError: if the model ends its turn without a single group.
+    """
+    if any(not part.new for part in request.free or ()):
+        raise RouteError("an edit that is confined to spans cannot be streamed; use edit()")
+    prompt = aligned_prompt(request, parts.text, parts.encoding)
+    ids = prompt.ids
+    rules = rules.for_edit(*request.plan.rules)
+    budget = parts.budget(len(ids), rules.sampling.max_length)
+    drawing = sampling_of(rules.sampling)
+    tokens = stream(
+        parts.model,
+        ids,
+        layout=parts.layout,
+        sampling=drawing,
+        constraint=constraint_of(request, ids, budget, rules),
+        seed=request.seed,
+        max_new_tokens=budget,
+        alignment=prompt.alignment,
+        against=hide_words(ids, parts.text) if drawing.guided else None,
+    )
+    base = parts.layout.audio_base
+    source_map = request.source_map(budget // GROUP_SIZE)
+    with StreamDecoder(parts.decoder, voice, request.seed, source_map=source_map) as session:
+        group: list[int] = []
+        spoken = False
+        for token in tokens:
+            group.append(token - base)
+            if len(group) < GROUP_SIZE:
+                continue
+            spoken = True
+            chunk = session.push(group)
+            group = []
+            if chunk is not None:
+                yield chunk
+        if not spoken:
+            raise EngineError("the language model ended its turn without any speech")
+        rest = session.push(last=True)
+        if rest is not None and len(rest):
+            yield rest

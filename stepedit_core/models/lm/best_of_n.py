@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from stepedit_core.codes import DualCodes
-from stepedit_core.config import SamplingConfig
 from stepedit_core.engine import GenerateRequest
 from stepedit_core.models.checkpoint.load import EngineParts
+from stepedit_core.models.lm.framing import Rules
 from stepedit_core.models.lm.generate_codes import answer_requests
 
 __all__ = ["answer_by_choice"]
@@ -25,16 +25,16 @@ def _seeds(seed: int, count: int) -> list[int]:
     return [seed, *(int(one.generate_state(1, np.uint32)[0]) for one in spawned)]
 
 
-def _count(parts: EngineParts, sampling: SamplingConfig, request: GenerateRequest) -> int:
+def _count(parts: EngineParts, rules: Rules, request: GenerateRequest) -> int:
     """Return how many answers are drawn: one, where nobody could choose."""
     reader, words = parts.reader, request.words
     can_choose = reader is not None and words is not None and reader.reads(words)
-    return sampling.candidates if can_choose else 1
+    return rules.policy.best_of if can_choose else 1
 
 
 def answer_by_choice(
     parts: EngineParts,
-    sampling: SamplingConfig,
+    rules: Rules,
     requests: Sequence[GenerateRequest],
     *,
     graphs: bool | None = None,
@@ -43,7 +43,7 @@ def answer_by_choice(
 
     What a request gives does not depend on those that it is in a batch with.
     """
-    counts = [_count(parts, sampling, request) for request in requests]
+    counts = [_count(parts, rules, request) for request in requests]
     drawn = [
         replace(request, seed=seed)
         for request, count in zip(requests, counts, strict=True)
@@ -52,7 +52,7 @@ def answer_by_choice(
     answers: list[DualCodes] = []
     for begin in range(0, len(drawn), WIDEST):
         part = drawn[begin : begin + WIDEST]
-        answers += answer_requests(parts, sampling, part, graphs=graphs)
+        answers += answer_requests(parts, rules, part, graphs=graphs)
     chosen, begin = [], 0
     for request, count in zip(requests, counts, strict=True):
         own = answers[begin : begin + count]

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stepedit_core.codes import GROUP_SIZE, DualCodes
-from stepedit_core.config import SamplingConfig
+from stepedit_core.config import GenerationPolicy, SamplingConfig
 from stepedit_core.engine import GenerateRequest
 from stepedit_core.errors import BudgetError, EngineError
-from stepedit_core.llm_route.expected import expected_paces
 from stepedit_core.models.lm.chat import (
     FramedPrompt,
     PromptEncoding,
@@ -26,10 +25,11 @@ from stepedit_core.prompt import Part, Slot
 
 if TYPE_CHECKING:
     from stepedit_core.models.checkpoint.load import EngineParts
-    from stepedit_core.models.lm.generation import Generated
+    from stepedit_core.models.lm.session import Generated
 
 __all__ = [
     "AlignedPrompt",
+    "Rules",
     "aligned_prompt",
     "codes_of",
     "constraint_of",
@@ -105,11 +105,28 @@ def _alignment(request: GenerateRequest, framed: FramedPrompt) -> Alignment:
         start, stop = framed.text
         expected = max(1.0, request.codes.groups * request.length_ratio)
         return Alignment(start, stop, answer, "text", ((0.0, (stop - start) / expected),))
-    return Alignment(*framed.audio, answer, "audio", *expected_paces(request))
+    return Alignment(*framed.audio, answer, "audio", *request.tempo())
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What holds for the requests of one batch.
+
+    Attributes:
+        sampling: how codes are drawn.
+        policy: how long an answer may be, what of it is generated, the best of how many is kept.
+    """
+
+    sampling: SamplingConfig
+    policy: GenerationPolicy
+
+    def for_edit(self, *names: str) -> Rules:
+        """Return the rules that hold for one edit; of several names, later ones go before."""
+        return Rules(self.sampling.for_edit(*names), self.policy.for_edit(*names))
 
 
 def constraint_of(
-    request: GenerateRequest, ids: list[int], budget: int, sampling: SamplingConfig
+    request: GenerateRequest, ids: list[int], budget: int, rules: Rules
 ) -> tuple[Segment, ...]:
     """Return the constraint of a request: a grammar, or a mask where parts are copied.
 
@@ -121,25 +138,27 @@ def constraint_of(
         over = (expected * GROUP_SIZE - budget) / GROUP_SIZE * 0.12
         raise BudgetError(
             f"the prompt has {len(ids)} tokens and the output needs about "
-            f"{expected * GROUP_SIZE}, but the limit for both is {sampling.max_length}: "
+            f"{expected * GROUP_SIZE}, but the limit for both is {rules.sampling.max_length}: "
             f"shorten the recording by about {over / (1 + request.length_ratio):.1f} s"
         )
     if request.free is None:
-        held = sampling.hold_length if request.known_length else sampling.hold_guess
-        return grammar(max(1, int(held * expected)), most_groups(request, budget, sampling))
+        policy = rules.policy
+        is_known = request.plan.has_known_length
+        least = policy.min_length if is_known else policy.min_length_estimated
+        return grammar(max(1, int(least * expected)), most_groups(request, budget, policy))
     spans = [(part.start, part.stop) for part in request.free]
     frees = [Free(part.length, part.length) for part in request.free]
     return mask(request.codes, spans, frees)
 
 
-def most_groups(request: GenerateRequest, budget: int, sampling: SamplingConfig) -> int:
+def most_groups(request: GenerateRequest, budget: int, policy: GenerationPolicy) -> int:
     """Return the length at which output is cut, in groups.
 
     A model that does not find its end repeats itself until the budget is used up; no edit
     needs several times the expected length.
     """
     expected = request.codes.groups * request.length_ratio
-    return max(1, min(budget // GROUP_SIZE, round(sampling.max_growth * expected) + 50))
+    return max(1, min(budget // GROUP_SIZE, round(policy.max_growth * expected) + 50))
 
 
 def codes_of(output: Generated, request: GenerateRequest, parts: EngineParts) -> DualCodes:

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from stepedit_core.codes import GROUP_SIZE, DualCodes
-from stepedit_core.config import SamplingConfig
 from stepedit_core.engine import GenerateRequest
-from stepedit_core.llm_route.expected import origin_of
 from stepedit_core.models.checkpoint.load import EngineParts
 from stepedit_core.models.lm.chat import hide_words
 from stepedit_core.models.lm.framing import (
+    Rules,
     aligned_prompt,
     codes_of,
     constraint_of,
     most_groups,
     sampling_of,
 )
-from stepedit_core.models.lm.generation import generate
+from stepedit_core.models.lm.session import generate
 
 __all__ = ["answer_requests"]
 
 
 def answer_requests(
     parts: EngineParts,
-    sampling: SamplingConfig,
+    rules: Rules,
     requests: Sequence[GenerateRequest],
     *,
     graphs: bool | None = None,
@@ -37,26 +35,22 @@ def answer_requests(
         EngineError: if the model ends its turn without a single group.
     """
     prompts = [aligned_prompt(request, parts.text, parts.encoding) for request in requests]
-    budgets = [parts.budget(len(prompt.ids), sampling.max_length) for prompt in prompts]
+    budgets = [parts.budget(len(prompt.ids), rules.sampling.max_length) for prompt in prompts]
     asked = list(zip(requests, prompts, budgets, strict=True))
-    constraints = [constraint_of(r, prompt.ids, most, sampling) for r, prompt, most in asked]
-    longest = [GROUP_SIZE * most_groups(r, most, sampling) for r, _, most in asked]
-    rules = sampling_of(sampling)
-    against = [hide_words(prompt.ids, parts.text) for prompt in prompts] if rules.guided else None
+    constraints = [constraint_of(r, prompt.ids, most, rules) for r, prompt, most in asked]
+    longest = [GROUP_SIZE * most_groups(r, most, rules.policy) for r, _, most in asked]
+    drawing = sampling_of(rules.sampling)
+    against = [hide_words(prompt.ids, parts.text) for prompt in prompts] if drawing.guided else None
     outputs = generate(
         parts.model,
         [prompt.ids for prompt in prompts],
         layout=parts.layout,
-        sampling=rules,
-        constraints=constraints if sampling.grammar else None,
+        sampling=drawing,
+        constraints=constraints if rules.sampling.grammar else None,
         seeds=[request.seed for request in requests],
-        max_new_tokens=budgets if sampling.grammar else longest,
+        max_new_tokens=budgets if rules.sampling.grammar else longest,
         graphs=graphs,
         alignments=[prompt.alignment for prompt in prompts],
         against=against,
     )
-    answers = [codes_of(out, item, parts) for out, item in zip(outputs, requests, strict=True)]
-    return [
-        replace(codes, origin=origin_of(item, codes.groups))
-        for codes, item in zip(answers, requests, strict=True)
-    ]
+    return [codes_of(out, item, parts) for out, item in zip(outputs, requests, strict=True)]

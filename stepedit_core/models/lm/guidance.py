@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 
 from torch import Tensor
-
-from stepedit_core.models.lm.generation_request import Ids, as_list
 
 __all__ = ["compared_rows", "guided"]
 
 
 def compared_rows(
-    prompts: Sequence[Ids], against: Sequence[Ids] | None, rows: Sequence[list[int]]
+    prompts: Sequence[Sized], against: Sequence[list[int]] | None, rows: Sequence[list[int]]
 ) -> list[list[int]]:
     """Return the second prompts with what is copied before the first step.
 
@@ -24,7 +22,7 @@ def compared_rows(
     Raises:
         ValueError: if there is not one second prompt for each, as long as it.
     """
-    others = [] if against is None else [as_list(prompt) for prompt in against]
+    others = [] if against is None else list(against)
     if list(map(len, others)) != list(map(len, prompts)):
         raise ValueError("guidance needs a second prompt as long as its prompt, for each")
     return [other + row[len(other) :] for other, row in zip(others, rows, strict=True)]

@@ -1,4 +1,4 @@
-"""What a referenced decoder is told: places in the reference, and the edit."""
+"""What the reference decoder is conditioned on: positions in the reference, and the edit."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from stepedit_core.llm_route.source_map import Origin, paced_places
+from stepedit_core.llm_route.source_map import SourceMap, positions_at
 from stepedit_core.models.decoder.flow import FlowInput
 from stepedit_core.models.decoder.reference.conditioning import (
     NEPER_DB,
-    TaughtLabels,
-    ToldPlaces,
-    frames_told,
+    EditEmbedding,
+    SourceMelCondition,
+    source_frames,
 )
 from stepedit_core.models.decoder.reference.model import ReferencedMelDecoder
 from stepedit_core.models.lm.step1 import Alignment, alignment_tensor
@@ -34,9 +34,9 @@ def decoder(*, random: bool = True, lag: int = 2, again: bool = False) -> Refere
 
 
 def told(one: FlowInput, pace: float, label: str = "", first: int = 0) -> FlowInput:
-    places = paced_places(len(one.rows), ((0.0, pace),))
+    places = positions_at(len(one.rows), ((0.0, pace),))
     made = np.arange(len(one.rows) // 3) >= first
-    return replace(one, origin=Origin("", places, label, made))
+    return replace(one, source_map=SourceMap(places, label, made))
 
 
 def test_what_is_told_counts_and_other_labels_do_not() -> None:
@@ -65,7 +65,7 @@ def test_a_label_belongs_to_what_was_made(*, again: bool) -> None:
     assert not torch.allclose(plain[:, 180:], late[:, 180:], atol=1e-3)
 
 
-def test_labels_told_again_change_nothing_before_they_are_taught_and_reach_each_block() -> None:
+def test_per_block_labels_are_identity_at_init() -> None:
     made, one = decoder(random=False, again=True), item(45, 60)
     once = decoder(random=False)
     once.load_state_dict(made.state_dict(), strict=False)
@@ -105,7 +105,7 @@ def test_a_stream_gives_the_frames_of_the_whole(*, again: bool) -> None:
 
 
 def test_bounds_keep_the_mel_near_the_reference() -> None:
-    labels = TaughtLabels(("denoise", "x"), 4, {"denoise": (6.0, 20.0, 3.0)})
+    labels = EditEmbedding(("denoise", "x"), 4, {"denoise": (6.0, 20.0, 3.0)})
     db = 1 / NEPER_DB
     placed = torch.zeros(1, 80, 5)
     made = torch.full((1, 80, 5), -1.0 * db)
@@ -119,27 +119,27 @@ def test_bounds_keep_the_mel_near_the_reference() -> None:
     for untouched in ((2 * asked, known), (asked, ~known)):
         assert torch.equal(labels.bounded(made, untouched[0], placed, untouched[1]), made)
     with pytest.raises(ValueError, match="three levels"):
-        TaughtLabels(("denoise",), 4, {"denoise": (6.0, -1.0, 3.0)})
+        EditEmbedding(("denoise",), 4, {"denoise": (6.0, -1.0, 3.0)})
     with pytest.raises(ValueError, match="not in tuple"):
-        TaughtLabels(("denoise",), 4, {"speed": (6.0, 1.0, 3.0)})
+        EditEmbedding(("denoise",), 4, {"speed": (6.0, 1.0, 3.0)})
 
 
 def test_the_mel_is_taken_between_frames() -> None:
     mel = torch.arange(10.0)[None, :, None].expand(1, 10, 4)
     frames = torch.tensor([[0.0, 2.5, torch.nan, 8.75, 20.0, -3.0]])
-    found, known = ToldPlaces(6, 4).look(frames, mel, None)
+    found, known = SourceMelCondition(6, 4).look(frames, mel, None)
     assert found[0, :, 0].tolist() == pytest.approx([0.0, 2.5, 0.0, 8.75, 9.0, 0.0])
     assert known[0].tolist() == [True, True, False, True, True, True]
 
 
 def test_frames_of_the_same_place_are_the_same_frames() -> None:
-    assert frames_told(torch.arange(4.0)[None])[0].tolist() == list(range(8))
+    assert source_frames(torch.arange(4.0)[None])[0].tolist() == list(range(8))
 
 
 def test_places_are_those_that_the_language_model_looks_at() -> None:
     """Both are made of the same bends: a code's place, rounded, is where its heads look."""
     bends, away = ((0.0, 1.4), (5.0, -1.4), (8.0, 0.9)), ((5.0, 3.0),)
-    places = paced_places(60, bends, away)
+    places = positions_at(60, bends, away)
     record = alignment_tensor([Alignment(0, 300, 300, "audio", bends, away)])
     semantic = torch.arange(60)
     index = 5 * (semantic // 3) + 2 + semantic % 3
@@ -151,4 +151,4 @@ def test_places_are_those_that_the_language_model_looks_at() -> None:
 
 
 def test_codes_that_begin_late_lie_further_on() -> None:
-    assert paced_places(2, ((0.0, 1.0),), late=2.0).tolist() == pytest.approx([6.0, 7.0])
+    assert positions_at(2, ((0.0, 1.0),), offset=2.0).tolist() == pytest.approx([6.0, 7.0])

@@ -13,11 +13,11 @@ from stepedit_core.models.decoder.flow import FlowInput, FlowNoise
 from stepedit_core.models.decoder.reference.model import ReferencedMelDecoder
 from stepedit_core.models.decoder.reference.monotonic_path import (
     GROUP_FRAMES,
-    Walk,
-    Walked,
-    follow,
-    frame_places,
+    MonotonicPath,
+    PathState,
+    frame_positions,
     group_likeness,
+    search,
 )
 from tests.models.decoder.test_reference_model import SIZES, item
 from tests.models.decoder_parts import randomise
@@ -34,11 +34,11 @@ def sounds(groups: int, seed: int) -> Tensor:
     return torch.from_numpy(made + 0.03 * rng.standard_normal(made.shape)).float()
 
 
-def walked(target: Tensor, reference: Tensor) -> tuple[Tensor, Walked]:
+def walked(target: Tensor, reference: Tensor) -> tuple[Tensor, PathState]:
     """Return the likeness of groups and the path."""
     likeness = F.normalize(target, dim=1) @ F.normalize(reference, dim=1).t()
     scores = group_likeness(likeness[None], None)
-    return scores[0], follow(scores, LAG)
+    return scores[0], search(scores, LAG)
 
 
 def heard_at(reference: Tensor, frames: Tensor, seed: int) -> Tensor:
@@ -76,12 +76,12 @@ def test_the_path_jumps_over_what_was_cut_out(pause: tuple[int, int]) -> None:
 
 
 def test_the_places_of_frames_lie_between_those_of_groups() -> None:
-    found = frame_places(2.0 * torch.arange(8.0)[None], 48)[0]
+    found = frame_positions(2.0 * torch.arange(8.0)[None], 48)[0]
     # Within, twice as fast; at the ends, smoothing holds back and the edge is kept.
     assert torch.allclose(found[9:39].diff(), torch.tensor(2.0), atol=1e-5)
     assert float(found[20]) == pytest.approx(6 * 2 * (20 - 2.5) / 6 + 2.5, abs=1e-4)
     assert (found.diff() >= 0).all() and float(found[-1]) <= 6 * 14 + 2.5
-    assert float(frame_places(torch.tensor([[3.0]]), 6).max()) == pytest.approx(20.5)
+    assert float(frame_positions(torch.tensor([[3.0]]), 6).max()) == pytest.approx(20.5)
 
 
 def decoder(lag: int = LAG, seed: int = 0) -> ReferencedMelDecoder:
@@ -128,8 +128,8 @@ def test_a_stream_follows_the_path_of_the_whole(steps: tuple[int, ...]) -> None:
         parts.append(made.generate_chunk(chunk, cache, one.noise, last=False))
         begin += sizes[0]
         sizes = sizes[1:] or sizes
-        assert cache.walked is not None
-        assert 3 * cache.walked.place.shape[1] == len(cache.past) <= made.lookahead
+        assert cache.path is not None
+        assert 3 * cache.path.place.shape[1] == len(cache.past) <= made.lookahead
     assert parts or steps == (120,)
     parts.append(made.generate_chunk(one.rows[begin:], cache, one.noise, last=True))
     assert torch.allclose(torch.cat(parts, dim=1), whole, atol=5e-5)
@@ -145,7 +145,7 @@ def test_a_padded_batch_gives_what_each_gives_alone() -> None:
 
 
 def test_padding_does_not_bend_the_path() -> None:
-    walk = Walk(LAG, (1, 2))
+    walk = MonotonicPath(LAG, (1, 2))
     reference = sounds(30, 6)
     long, short = (
         heard_at(reference, torch.arange(120), 7),
@@ -155,12 +155,14 @@ def test_padding_does_not_bend_the_path() -> None:
     both[0], both[1, :66], both[1, 66:] = long, short, reference[5]
     likeness = F.normalize(both, dim=2) @ F.normalize(reference, dim=1).t()
     mask = time_mask(torch.tensor([120, 66]), 120)
-    padded = walk.follow(likeness, mask, None, None)
-    alone = walk.follow(likeness[1:, :66], None, None, None)
+    padded = walk.search(likeness, mask, None, None)
+    alone = walk.search(likeness[1:, :66], None, None, None)
     assert torch.equal(padded.place[1:, :11], alone.place)
     assert alone.place[0, -2] < alone.place[0, -1]  # it moves until it ends
     for made, wanted in zip(
-        walk.pulls(padded, 120, 180, mask), walk.pulls(alone, 66, 180, None), strict=True
+        walk.attention_bias(padded, 120, 180, mask),
+        walk.attention_bias(alone, 66, 180, None),
+        strict=True,
     ):
         assert torch.allclose(made[1:, :, :66], wanted, atol=1e-5)
 

@@ -70,7 +70,7 @@ def test_only_the_content_of_the_reference_counts() -> None:
 def streamed(made: ReferencedMelDecoder, one: FlowInput) -> tuple[Tensor, ReferencedStreamCache]:
     """Return the frames of a stream of three chunks, and its cache."""
     known = (one.prompt_mel, one.speaker, one.noise, 0, 9)
-    cache = made.open_stream(one.prompt_rows, rows(0), *known, one.origin)
+    cache = made.open_stream(one.prompt_rows, rows(0), *known, one.source_map)
     parts, begin = [], 0
     for steps in (15, 24):
         chunk = one.rows[begin : begin + steps + made.lookahead]

@@ -6,10 +6,10 @@ import torch
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.errors import BudgetError
-from stepedit_core.models.lm import generation_session
+from stepedit_core.models.lm import session
 from stepedit_core.models.lm.constraints import Free, Segment, grammar, mask
-from stepedit_core.models.lm.generation import TokenLayout, generate, release_graphs, stream
 from stepedit_core.models.lm.sampling import GREEDY, Sampling
+from stepedit_core.models.lm.session import TokenLayout, generate, release_graphs, stream
 from stepedit_core.models.lm.step1 import Step1ForCausalLM, decoding
 from stepedit_core.models.lm.step1.decoding import GraphDecoder
 from tests.models.tiny_step1 import LAYOUT, golden_model, prompts, tiny_model
@@ -177,7 +177,7 @@ def test_copied_tokens_are_context_for_what_follows(
     """Reading copies in one pass gives what reading them one by one gives."""
     request = {"layout": LAYOUT, "constraints": CONSTRAINTS["mask"][:1], "seeds": [3]}  # type: ignore[index]
     ahead = generate(model, prompts(1), **request)  # type: ignore[arg-type]
-    monkeypatch.setattr(generation_session.Session, "_copy_ahead", lambda *_: None)
+    monkeypatch.setattr(session.Session, "_copy_ahead", lambda *_: None)
     assert generate(model, prompts(1), **request) == ahead  # type: ignore[arg-type]
     elsewhere = mask(source(7), [(2, 4), (6, 7)], [Free(2, 5), Free(1, 3)])
     other = generate(model, prompts(1), layout=LAYOUT, constraints=[elsewhere], seeds=[3])
@@ -213,7 +213,7 @@ def test_a_stream_gives_ids_before_the_end(model: Step1ForCausalLM) -> None:
 def test_the_cache_grows(model: Step1ForCausalLM, monkeypatch: pytest.MonkeyPatch) -> None:
     request = {"layout": LAYOUT, "constraints": [grammar(12, 12)], "seeds": [2]}
     whole = generate(model, prompts(1), **request)  # type: ignore[arg-type]
-    monkeypatch.setattr(generation_session, "_FIRST_CAPACITY", 3)
+    monkeypatch.setattr(session, "_FIRST_CAPACITY", 3)
     assert generate(model, prompts(1), **request) == whole  # type: ignore[arg-type]
 
 
@@ -250,7 +250,7 @@ def test_static_shapes_give_what_growing_ones_give(
 
     monkeypatch.setattr(GraphDecoder, "_capture", capture)
     monkeypatch.setattr(decoding, "_BUCKET", 16)
-    monkeypatch.setattr(generation_session, "_FIRST_CAPACITY", 8)
+    monkeypatch.setattr(session, "_FIRST_CAPACITY", 8)
     request = {
         "layout": LAYOUT,
         "sampling": Sampling(temperature=1.2),

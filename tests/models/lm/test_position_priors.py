@@ -12,11 +12,11 @@ import torch
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.engine import FreeGroups, GenerateRequest
-from stepedit_core.models.lm import generation_session
+from stepedit_core.models.lm import session
 from stepedit_core.models.lm.constraints import Segment, grammar, mask
 from stepedit_core.models.lm.framing import aligned_prompt, prompt_ids
-from stepedit_core.models.lm.generation import generate, stream
 from stepedit_core.models.lm.sampling import Sampling
+from stepedit_core.models.lm.session import generate, stream
 from stepedit_core.models.lm.step1 import (
     DEFAULT_ALIGNMENT,
     Alignment,
@@ -29,6 +29,7 @@ from stepedit_core.models.lm.step1.alibi import alibi_slopes
 from stepedit_core.models.lm.step1.alignment import targets
 from stepedit_core.models.lm.step1.decoding import GraphDecoder
 from stepedit_core.models.text.bytes import ByteTokenizer
+from stepedit_core.plan import Plan
 from stepedit_core.prompt import Prompt
 from stepedit_core.testing import speech_like
 from tests.models.lm.test_generation import ReplayedStep
@@ -204,7 +205,7 @@ def test_prompts_in_parts_copies_and_static_shapes_change_nothing(
     assert generate(model, prompts(), graphs=True, **request) == whole
     monkeypatch.setattr(decoding, "_PREFILL_ROWS", 4)
     monkeypatch.setattr(alibi, "_BLOCK_ELEMENTS", 6 * 40 * 3 * 2)
-    monkeypatch.setattr(generation_session.Session, "_copy_ahead", lambda *_: None)
+    monkeypatch.setattr(session.Session, "_copy_ahead", lambda *_: None)
     assert generate(model, prompts(), **request) == whole
 
 
@@ -232,7 +233,8 @@ def test_what_lacks_an_alignment_or_has_no_use_for_it_is_refused(model: Step1For
 
 def request_for(prompt: Prompt, groups: int, ratio: float, **more: Any) -> GenerateRequest:
     speech = speech_like(0.12 * groups, 8000, seed=1).replace(transcript="It rains.")
-    return GenerateRequest(prompt, codes(groups), speech, 0, ratio, **more)
+    plan = Plan(length_ratio=ratio)
+    return GenerateRequest(prompt, codes(groups), speech, 0, plan, **more)
 
 
 @pytest.mark.parametrize("encoding", ["r1", "r2"])

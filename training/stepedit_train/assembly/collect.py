@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from stepedit_core.atomic import write_atomically
+from stepedit_core.config import join_rules
 from stepedit_core.errors import MissingDependencyError, StepeditError
 from stepedit_core.models.checkpoint.folder_sampling import SAMPLING
 from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME
@@ -73,8 +74,9 @@ def collect(settings: AssembleSettings, folder: Path) -> None:
         shutil.copyfile(resolve_path(settings, settings.replay), folder / REPLAY)
     if settings.reader is not None:
         shutil.copyfile(resolve_path(settings, settings.reader), folder / READER)
-    if settings.sampling.model_fields_set:
-        content = json.dumps(settings.sampling.model_dump(exclude_unset=True), indent=2)
+    rules = join_rules(settings.sampling, settings.generation)
+    if rules:
+        content = json.dumps(rules, indent=2)
         write_atomically(folder / SAMPLING, f"{content}\n".encode())
 
 

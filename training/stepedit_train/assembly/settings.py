@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from stepedit_core.config import SamplingConfig
+from stepedit_core.config import GenerationPolicy, SamplingConfig
 from stepedit_core.embedded import MAX_BYTES
 from stepedit_train.settings import Settings
 
@@ -75,6 +75,8 @@ class AssembleSettings(Settings):
     """Parts whose weights are stored as float16; they are float32 again when loaded on a CPU."""
     sampling: SamplingConfig = SamplingConfig()
     """Rules of sampling that the model sets where its user does not: the fields given here."""
+    generation: GenerationPolicy = GenerationPolicy()
+    """The same of what is generated; old configurations have these fields under ``sampling``."""
     replay: Path | None = None
     """Rows against forgetting that the replay stage wrote, to be shipped."""
     reader: Path | None = None

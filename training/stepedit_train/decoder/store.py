@@ -16,8 +16,9 @@ from safetensors.numpy import save_file
 from stepedit_core.atomic import replace_file, write_atomically
 from stepedit_core.codes import GROUP_SECONDS
 from stepedit_core.errors import StepeditError, UnknownEditError
-from stepedit_core.llm_route.source_map import Pairs, paced_places
+from stepedit_core.llm_route.source_map import Pairs, positions_at
 from stepedit_core.pair_rows import read_rows, row_details, row_edit
+from stepedit_core.utterance import Utterance
 
 __all__ = [
     "MelStore",
@@ -132,10 +133,10 @@ _COLUMNS = [
 
 
 class TargetMap(NamedTuple):
-    """What is known of a target; see `paced_places`.
+    """What is known of a target; see `positions_at`.
 
     Attributes:
-        label: as `Edit.decoded_as` names it.
+        label: as `Plan.label` names it.
         bends: changes of pace; empty: places are not known.
         away: what is put in.
         late: source groups by which the target's codes begin late.
@@ -148,7 +149,7 @@ class TargetMap(NamedTuple):
 
     def places(self, rows: int) -> npt.NDArray[np.float32] | None:
         """Return the source rows of a target's ``rows``, or None where they are not known."""
-        return paced_places(rows, self.bends, self.away, self.late) if self.bends else None
+        return positions_at(rows, self.bends, self.away, self.late) if self.bends else None
 
     def labelled(self, rows: int) -> npt.NDArray[np.bool_]:
         """Return to which rows the label belongs: to what is put in, or to all."""
@@ -156,16 +157,22 @@ class TargetMap(NamedTuple):
         return np.ones(rows, dtype=bool) if places is None else np.isnan(places)
 
 
+def _stand_in(seconds: float | None) -> Utterance:
+    """Return silence for a source whose sound is not at hand: label and tempo do without."""
+    return Utterance(np.zeros(max(1, round(8_000 * (seconds or 1.0))), np.float32), 8_000)
+
+
 def _target_map(row: Mapping[str, Any]) -> TargetMap:
     try:
         edit = row_edit(row)
     except UnknownEditError:  # its plugin is not at hand: nothing is known of it
         return TargetMap("")
-    label, starts = edit.decoded_as(), (row["source_start"], row["target_start"])
+    plan = edit.plan(_stand_in(row["source_seconds"]))
+    label, starts = plan.label, (row["source_start"], row["target_start"])
     source, target = row["source_seconds"], row["target_seconds"]
     if None in starts or not source or not target:
         return TargetMap(label)
-    if edit.even_pace:
+    if plan.uniform_tempo:
         pace = source / target
         return TargetMap(label, ((0.0, pace),), (), (pace * starts[1] - starts[0]) / GROUP_SECONDS)
     at = row_details(row).get("at")

@@ -56,7 +56,7 @@ class Source(Settings):
     """How often its rows are seen in an epoch: 0.5 takes half of them, 2 takes each twice."""
     insertions_only: bool = False
     """Copy all but what was put in (``details.at`` of the rows), as engines do that keep the
-    rest: ``SamplingConfig.keep_rest``."""
+    rest: ``GenerationPolicy.regenerate="insertions"``."""
     codes_by: Path | None = None
     """Folder of the audio tokenizer that encodes rows without codes; without it they are left
     out."""

@@ -9,10 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from stepedit_core.codes import GROUP_SECONDS, GROUP_SIZE, DualCodes
-from stepedit_core.dsp.splicing import splice_codes
-from stepedit_core.edit import Edit, Insertion
-from stepedit_core.engine import FreeGroups
+from stepedit_core.codes import GROUP_SECONDS, GROUP_SIZE, DualCodes, FreeGroups, splice_codes
+from stepedit_core.edit import Edit
 from stepedit_core.errors import EngineError
 from stepedit_core.llm_route.planning import inserted_groups, request_for
 from stepedit_core.models.lm.chat import PromptEncoding
@@ -27,6 +25,7 @@ from stepedit_core.pair_rows import (
     row_edit,
     row_utterance,
 )
+from stepedit_core.plan import Insertion
 from stepedit_train.lm.encoding import needs_codes, with_codes
 
 __all__ = [
@@ -85,7 +84,7 @@ def _problem(row: Mapping[str, Any], edit: Edit) -> str | None:
         return f"{edit.name} has no llm route for these parameters"
     if not row["source_codes"] or not row["target_codes"]:
         return "the row has no codes (stepedit pairs-encode gives them)"
-    if "llm" in edit.transcript_routes and not (row["source_text"] or "").strip():
+    if edit.needs_transcript("llm") and not (row["source_text"] or "").strip():
         return f"{edit.name} needs a transcript"
     return None
 
@@ -100,7 +99,7 @@ def example_of(
     """Return a row as ids, or why it is left out.
 
     The prompt and its alignment are made by the code that inference uses, from the edit's own
-    ``prompt``, ``length_ratio`` and ``free_spans``.
+    ``prompt`` and ``plan``.
 
     Args:
         row: with the columns of a pair shard.

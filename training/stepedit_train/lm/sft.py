@@ -12,7 +12,7 @@ from pydantic import Field
 
 from stepedit_core.errors import MissingDependencyError
 from stepedit_core.models.lm.chat import preferred_encoding
-from stepedit_core.models.lm.generation import TokenLayout
+from stepedit_core.models.lm.session import TokenLayout
 from stepedit_core.models.lm.step1.loading import read_config
 from stepedit_core.models.text import load_tokenizer
 from stepedit_core.models.text.base import TextTokenizer

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from stepedit_core.llm_route.source_map import Origin
+from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.models.decoder.flow.embedding import DualCodebookEmbedding
 from stepedit_core.models.decoder.flow.encoder import EncoderCache, UpsampleConformerEncoderV2
 from stepedit_core.models.decoder.flow.matching import CausalConditionalCFM, FlowCache
@@ -32,7 +32,7 @@ class FlowInput:
         prompt_mel: float ``(2 * p, bins)``, the reference's mel on the tokens' time grid.
         speaker: float ``(speaker_size,)``.
         noise: the starting noise.
-        origin: where the rows come from in the reference; used by decoders that were taught to.
+        source_map: where the rows lie in the reference, for decoders that were trained with maps.
     """
 
     prompt_rows: Tensor
@@ -40,7 +40,7 @@ class FlowInput:
     prompt_mel: Tensor
     speaker: Tensor
     noise: FlowNoise
-    origin: Origin | None = None
+    source_map: SourceMap | None = None
 
 
 @dataclass
@@ -199,7 +199,7 @@ class CausalMaskedDiffWithXvec(nn.Module):
         noise: FlowNoise,
         n_steps: int,
         encoder_limit: int | None,
-        origin: Origin | None = None,
+        source_map: SourceMap | None = None,
     ) -> FlowStreamCache:
         """Run the reference through the flow and keep its caches.
 
@@ -211,7 +211,7 @@ class CausalMaskedDiffWithXvec(nn.Module):
             noise: the starting noise.
             n_steps: Euler steps; the same for the whole stream.
             encoder_limit: steps of past that the encoder keeps; None keeps all.
-            origin: not used.
+            source_map: not used.
         """
         cache = FlowStreamCache(
             self.encoder.empty_cache(encoder_limit),

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from stepedit_core.llm_route.source_map import Origin
+from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.models.decoder.convnext import masked, time_mask
 from stepedit_core.models.decoder.reference.attention import Remembered
-from stepedit_core.models.decoder.reference.monotonic_path import Walked
+from stepedit_core.models.decoder.reference.monotonic_path import PathState
 
 __all__ = ["KnownReference", "MelBatch", "ReferencedStreamCache", "mel_statistics", "padding_mask"]
 
@@ -26,7 +26,7 @@ class MelBatch:
         prompt_lengths: int64 ``(batch,)``.
         prompt_mel: float ``(batch, 2 * p, bins)``, on the tokens' time grid.
         speaker: float ``(batch, speaker_size)``.
-        places: of the rows in the reference, float ``(batch, n)``, NaN where not known.
+        positions: of the rows in the reference, float ``(batch, n)``, NaN where not known.
         labels: of the rows, int64 ``(batch, n)``.
     """
 
@@ -36,7 +36,7 @@ class MelBatch:
     prompt_lengths: Tensor
     prompt_mel: Tensor
     speaker: Tensor
-    places: Tensor | None = None
+    positions: Tensor | None = None
     labels: Tensor | None = None
 
 
@@ -72,17 +72,17 @@ class ReferencedStreamCache:
 
     Attributes:
         reference: looked at once.
-        origin: of all that will be said.
+        source_map: of all that will be said.
         past: rows that were given already and are needed still, ``(n, 2)``.
         gone: rows before those.
-        walked: the path of ``past``.
+        path: the path of ``past``.
     """
 
     reference: KnownReference
-    origin: Origin | None = None
+    source_map: SourceMap | None = None
     past: Tensor = field(default_factory=lambda: torch.zeros(0, 2, dtype=torch.int64))
     gone: int = 0
-    walked: Walked | None = None
+    path: PathState | None = None
 
 
 def padding_mask(rows: Tensor, lengths: Tensor) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""What a referenced decoder is told beside the codes: places in the reference, and the edit.
+"""What the reference decoder is conditioned on: positions in the reference, and the edit.
 
 Content alone finds a place badly where the codes differ much from the source's: in noise, or at
 another pace. Where the edit says at which pace it goes through its source, the place is known:
@@ -19,15 +19,15 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from stepedit_core.codes import SEMANTIC_PER_GROUP
-from stepedit_core.llm_route.source_map import Origin
+from stepedit_core.llm_route.source_map import SourceMap
 
 __all__ = [
-    "TaughtLabels",
-    "Told",
-    "ToldPlaces",
-    "frames_told",
-    "labels_told",
-    "places_told",
+    "Conditioning",
+    "EditEmbedding",
+    "SourceMelCondition",
+    "label_ids",
+    "source_frames",
+    "source_positions",
 ]
 
 NEPER_DB = 8.685889638
@@ -38,90 +38,90 @@ _QUARTER = 0.25
 """Of a row: the middles of a row's two frames lie this far from its own."""
 
 
-class Told(NamedTuple):
-    """What is told of a padded batch of rows.
+class Conditioning(NamedTuple):
+    """Conditions of a padded batch of rows.
 
     Attributes:
-        places: in the reference, float ``(batch, n)``, NaN where not known; None: nowhere.
+        positions: in the reference, float ``(batch, n)``, NaN where not known; None: nowhere.
         labels: int64 ``(batch, n)``, 0 is none; None: none of them.
     """
 
-    places: Tensor | None = None
+    positions: Tensor | None = None
     labels: Tensor | None = None
 
-    def after(self, row: int) -> Told:
-        """Return what is told from a row on."""
-        return Told(*(None if one is None else one[:, row:] for one in self))
+    def after(self, row: int) -> Conditioning:
+        """Return the conditions from a row on."""
+        return Conditioning(*(None if one is None else one[:, row:] for one in self))
 
 
-def places_told(
-    origins: Sequence[Origin | None], rows: Sequence[int], taught: Sequence[str] | None = None
+def source_positions(
+    maps: Sequence[SourceMap | None], rows: Sequence[int], taught: Sequence[str] | None = None
 ) -> Tensor | None:
-    """Return the places of rows, float32 ``(batch, most rows)``, NaN where not known.
+    """Return the positions of rows, float32 ``(batch, most rows)``, NaN where not known.
 
     Args:
-        origins: of each utterance; None where nothing is known.
-        rows: of each utterance; an origin's further ones are left out, missing ones not known.
+        maps: of each utterance; None where nothing is known.
+        rows: of each utterance; a map's further ones are left out, missing ones not known.
         taught: labels that the decoder was taught. What other edits made is not placed: the
             source's sound may be what they are to change. None: all of them.
 
     Returns:
         None if nothing is known of any.
     """
-    if all(one is None or one.places is None for one in origins):
+    if all(one is None or one.positions is None for one in maps):
         return None
-    told = []
-    for one, count in zip(origins, rows, strict=True):
-        places = torch.full((count,), torch.nan)
-        if one is not None and one.places is not None:
-            known = torch.from_numpy(np.array(one.places[:count], dtype=np.float32))
-            if one.label and taught is not None and one.label not in taught:
-                known[_made(one, len(known))] = torch.nan
-            places[: len(known)] = known
-        told.append(places)
-    return pad_sequence(told, batch_first=True, padding_value=torch.nan)
+    padded = []
+    for one, count in zip(maps, rows, strict=True):
+        positions = torch.full((count,), torch.nan)
+        if one is not None and one.positions is not None:
+            known = torch.from_numpy(np.array(one.positions[:count], dtype=np.float32))
+            if one.condition and taught is not None and one.condition not in taught:
+                known[_edited(one, len(known))] = torch.nan
+            positions[: len(known)] = known
+        padded.append(positions)
+    return pad_sequence(padded, batch_first=True, padding_value=torch.nan)
 
 
-def labels_told(
-    origins: Sequence[Origin | None], rows: Sequence[int], known: Sequence[str]
+def label_ids(
+    maps: Sequence[SourceMap | None], rows: Sequence[int], known: Sequence[str]
 ) -> Tensor | None:
     """Return the labels of rows, int64 ``(batch, most rows)``: 0 is none, others count from 1.
 
     Args:
-        origins: of each utterance.
+        maps: of each utterance.
         rows: of each utterance.
         known: labels that were taught; others count as none.
     """
     numbers = {label: number for number, label in enumerate(known, start=1)}
-    given = [0 if one is None else numbers.get(one.label, 0) for one in origins]
+    given = [0 if one is None else numbers.get(one.condition, 0) for one in maps]
     if not any(given):
         return None
-    told = []
-    for one, number, count in zip(origins, given, rows, strict=True):
+    padded = []
+    for one, number, count in zip(maps, given, rows, strict=True):
         labels = torch.full((count,), number)
         if one is not None:
-            labels *= _made(one, count)
-        told.append(labels)
-    return pad_sequence(told, batch_first=True)
+            labels *= _edited(one, count)
+        padded.append(labels)
+    return pad_sequence(padded, batch_first=True)
 
 
-def _made(origin: Origin, count: int) -> Tensor:
+def _edited(source_map: SourceMap, count: int) -> Tensor:
     """Return which rows the edit may have changed, bool ``(count,)``."""
-    made = torch.ones(count, dtype=torch.bool)
-    if origin.made is not None:
-        known = torch.from_numpy(np.repeat(origin.made, SEMANTIC_PER_GROUP)[:count])
-        made[: len(known)] = known
-    return made
+    edited = torch.ones(count, dtype=torch.bool)
+    if source_map.edited is not None:
+        known = torch.from_numpy(np.repeat(source_map.edited, SEMANTIC_PER_GROUP)[:count])
+        edited[: len(known)] = known
+    return edited
 
 
-def frames_told(places: Tensor) -> Tensor:
-    """Return the reference frame (20 ms) of each frame, ``(batch, 2 * n)``, of rows' places."""
-    both = torch.stack([places - _QUARTER, places + _QUARTER], dim=-1)
+def source_frames(positions: Tensor) -> Tensor:
+    """Return the reference frame (20 ms) of each frame, ``(batch, 2 * n)``, of rows' positions."""
+    both = torch.stack([positions - _QUARTER, positions + _QUARTER], dim=-1)
     return (2 * both + 0.5).flatten(1)
 
 
-class ToldPlaces(nn.Module):
-    """The reference's mel at the places that are told."""
+class SourceMelCondition(nn.Module):
+    """The reference's mel at known positions."""
 
     def __init__(self, width: int, bins: int) -> None:
         """Make the layers; at first they take a twentieth of what is found.
@@ -141,7 +141,7 @@ class ToldPlaces(nn.Module):
         """Return mels by linear interpolation, and where they are known.
 
         Args:
-            frames: places, ``(batch, t)``; NaN where not known.
+            frames: positions, ``(batch, t)``; NaN where not known.
             mel: the reference's, ``(batch, r, bins)``.
             mask: of the reference's frames, `time_mask`; None where nothing is padded. Places
                 past the end are the end.
@@ -175,7 +175,7 @@ class ToldPlaces(nn.Module):
         return taken
 
 
-class TaughtLabels(nn.Module):
+class EditEmbedding(nn.Module):
     """A vector for each kind of edit that the decoder was taught."""
 
     def __init__(
@@ -188,11 +188,11 @@ class TaughtLabels(nn.Module):
         """Make the tables, of zeros.
 
         Args:
-            labels: names, as `Edit.decoded_as` gives them.
+            labels: names, as `Plan.label` gives them.
             width: channels of the decoder.
             bounds: of some labels: dB that the mel may be below the reference's where there is
                 speech, in pauses, and that it may be above it; see `bounded`.
-            blocks: of the decoder that are told again, each with a vector of its own; 0: none.
+            blocks: of the decoder that are conditioned by vectors of their own, too; 0: none.
 
         Raises:
             ValueError: if bounds are of no label, or are not three numbers from 0 up.
@@ -210,7 +210,7 @@ class TaughtLabels(nn.Module):
             nn.init.zeros_(table.weight)
 
     def put_in(self, x: Tensor, labels: Tensor | None, block: int | None = None) -> Tensor:
-        """Return what goes into the decoder's blocks, or into one of them, told of the labels.
+        """Return the input of the decoder's blocks, or of one of them, with the labels' vectors.
 
         Args:
             x: frames, ``(batch, 2 * n, width)``.
@@ -232,8 +232,8 @@ class TaughtLabels(nn.Module):
         Args:
             mel: log-mel that was made, ``(batch, t, bins)``.
             labels: of rows, ``(batch, t / 2)``.
-            placed: the reference's log-mel at the places, ``(batch, t, bins)``.
-            known: where places are known, bool ``(batch, t)``.
+            placed: the reference's log-mel at the positions, ``(batch, t, bins)``.
+            known: where positions are known, bool ``(batch, t)``.
         """
         wide = labels.repeat_interleave(2, dim=1)
         for number, (speech, pause, up) in self.bounds.items():

@@ -4,9 +4,9 @@ The public decoder lays reference and target out in one sequence and lets self-a
 voice over; that takes much training. Here every target frame asks the reference directly: the query
 is what the target's tokens say around it, the keys are what the reference's tokens say, the values
 its mel. Attention has no positions, so content decides; with ``lag``, what lies on the best
-monotonic path through the reference is preferred (`monotone`). Where an edit keeps what was said,
-the sound of the source is found again; where nothing fits, tokens and speaker vector have to do.
-Places that an edit knows beforehand, and its name, it may be told (`told`).
+monotonic path through the reference is preferred (`monotonic_path`). Where an edit keeps what was
+said, the sound of the source is found again; where nothing fits, tokens and speaker vector remain.
+Positions that an edit knows beforehand, and its label, condition it (`conditioning`).
 
 It predicts the mel spectrogram itself (by least absolute error in training) and draws no noise: the
 "mean" of a flow that has not been trained yet. Same place and same calls as
@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from stepedit_core.llm_route.source_map import Origin
+from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.models.decoder.convnext import ConvNeXtBlock, masked
 from stepedit_core.models.decoder.flow.model import FlowInput
 from stepedit_core.models.decoder.flow.noise import FlowNoise
@@ -35,14 +35,14 @@ from stepedit_core.models.decoder.reference.batch import (
     padding_mask,
 )
 from stepedit_core.models.decoder.reference.conditioning import (
-    TaughtLabels,
-    Told,
-    ToldPlaces,
-    frames_told,
-    labels_told,
-    places_told,
+    Conditioning,
+    EditEmbedding,
+    SourceMelCondition,
+    label_ids,
+    source_frames,
+    source_positions,
 )
-from stepedit_core.models.decoder.reference.monotonic_path import Walk, Walked
+from stepedit_core.models.decoder.reference.monotonic_path import MonotonicPath, PathState
 
 __all__ = ["MelBatch", "ReferencedMelDecoder", "ReferencedStreamCache"]
 
@@ -91,10 +91,10 @@ class ReferencedMelDecoder(nn.Module):
             spk_embed_dim: size of the speaker vector.
             levels: of the semantic quantiser.
             lag: groups (120 ms) after which a place on the path is decided; 0: no path.
-            places: whether places in the reference are used where they are told.
-            labels: edits (`Edit.decoded_as`) that are told apart.
-            bounds: of labels, see `TaughtLabels`.
-            labels_again: whether each mel block is told the label too.
+            places: whether known positions in the reference are used.
+            labels: edits (`Plan.label`) that it is conditioned on.
+            bounds: of labels, see `EditEmbedding`.
+            labels_again: whether every mel block is conditioned on the label, too.
         """
         super().__init__()
         self.bins, self.speaker_size = output_size, spk_embed_dim
@@ -118,10 +118,11 @@ class ReferencedMelDecoder(nn.Module):
         self.voice = nn.Linear(spk_embed_dim + 2 * output_size, width)
         self.conditions = nn.ModuleList(nn.Linear(width, width) for _ in range(mel_blocks))
         self.mel_blocks = blocks(mel_blocks)
-        self.walk = Walk(lag, (1, heads, heads)) if lag else None
-        self.told = ToldPlaces(width, output_size) if places else None
+        # The names of both are keys of the weights that ship.
+        self.walk = MonotonicPath(lag, (1, heads, heads)) if lag else None
+        self.told = SourceMelCondition(width, output_size) if places else None
         again = mel_blocks * labels_again
-        self.labels = TaughtLabels(labels, width, bounds or {}, again) if labels else None
+        self.labels = EditEmbedding(labels, width, bounds or {}, again) if labels else None
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, 2 * output_size)
 
@@ -142,6 +143,11 @@ class ReferencedMelDecoder(nn.Module):
         rows = sum(block.reach for block in self.token_blocks)  # type: ignore[misc]
         reach = rows + -(-mel // FACTOR) + (0 if self.walk is None else self.walk.lookahead)
         return -(-reach // 3) * 3
+
+    @property
+    def edit_labels(self) -> tuple[str, ...]:
+        """Labels of edits (``Plan.label``) that the decoder is conditioned on."""
+        return () if self.labels is None else self.labels.names
 
     # One pass ----------------------------------------------------------------------------
 
@@ -178,41 +184,47 @@ class ReferencedMelDecoder(nn.Module):
         """Return log-mel spectrograms ``(batch, 2 * n, bins)``; padding is not zeroed."""
         known = self._look(batch.prompt_rows, batch.prompt_lengths, batch.prompt_mel, batch.speaker)
         mask = padding_mask(batch.rows, batch.lengths)
-        return self._decode(batch.rows, mask, known, None, Told(batch.places, batch.labels))[0]
+        return self._decode(
+            batch.rows, mask, known, None, Conditioning(batch.positions, batch.labels)
+        )[0]
 
     def _decode(
         self,
         rows: Tensor,
         mask: Tensor | None,
         known: KnownReference,
-        before: Walked | None,
-        told: Told,
-    ) -> tuple[Tensor, Walked | None]:
+        before: PathState | None,
+        given: Conditioning,
+    ) -> tuple[Tensor, PathState | None]:
         """Return the mels, and the path, which goes on from that of earlier rows."""
         wide = None if mask is None else mask.repeat_interleave(FACTOR, 1)
         target = self._tokens(rows, mask)
-        frames = None if self.told is None or told.places is None else frames_told(told.places)
-        pulls: Sequence[Tensor | None] = (None, None, None)
-        walked = placed = None
+        frames = (
+            None if self.told is None or given.positions is None else source_frames(given.positions)
+        )
+        biases: Sequence[Tensor | None] = (None, None, None)
+        path = placed = None
         if self.walk is not None:
             likeness = self.copy.likeness(target, known.copy).detach()
-            walked = self.walk.follow(likeness, wide, known.mask, before)
-            pulls = self.walk.pulls(walked, likeness.shape[1], likeness.shape[2], wide, frames)
-        copied = self.copy(target, known.copy, pulls[0])
+            path = self.walk.search(likeness, wide, known.mask, before)
+            biases = self.walk.attention_bias(
+                path, likeness.shape[1], likeness.shape[2], wide, frames
+            )
+        copied = self.copy(target, known.copy, biases[0])
         x = target + self.copy_in(copied)
-        found = self.early(target, known.early, pulls[1])
+        found = self.early(target, known.early, biases[1])
         x = x + self.early_out(found) + known.voice[:, None]
         if self.told is not None and frames is not None:
             placed, is_known = self.told.look(frames, known.mel, known.mask)
             x = x + self.told.condition(placed, is_known)
         if self.labels is not None:
-            x = self.labels.put_in(x, told.labels)
+            x = self.labels.put_in(x, given.labels)
         x = masked(x, wide)
         for index, block in enumerate(self.mel_blocks):
             if index == len(self.mel_blocks) // 2:
-                x = masked(x + self.late_out(self.late(self.norm(x), known.late, pulls[2])), wide)
+                x = masked(x + self.late_out(self.late(self.norm(x), known.late, biases[2])), wide)
             if self.labels is not None:
-                x = self.labels.put_in(x, told.labels, index)
+                x = self.labels.put_in(x, given.labels, index)
             x = block(x, wide, known.conditions[index])
         x = self.norm(x)
         made, gate = self.out(x).chunk(2, dim=-1)
@@ -221,9 +233,9 @@ class ReferencedMelDecoder(nn.Module):
         if self.told is not None and placed is not None:
             made = made + self.told.share(x, placed)
         out: Tensor = made * MEL_SCALE + MEL_CENTRE
-        if self.labels is not None and told.labels is not None and placed is not None:
-            out = self.labels.bounded(out, told.labels, placed * MEL_SCALE + MEL_CENTRE, is_known)
-        return out, walked
+        if self.labels is not None and given.labels is not None and placed is not None:
+            out = self.labels.bounded(out, given.labels, placed * MEL_SCALE + MEL_CENTRE, is_known)
+        return out, path
 
     # As a flow ---------------------------------------------------------------------------
 
@@ -243,7 +255,9 @@ class ReferencedMelDecoder(nn.Module):
     def _batch(self, inputs: Sequence[FlowInput]) -> MelBatch:
         """Pad and move; an utterance without a reference gets one silent row."""
         device = self.device
-        told = self._told([item.origin for item in inputs], [len(item.rows) for item in inputs])
+        conditioning = self._conditioning(
+            [item.source_map for item in inputs], [len(item.rows) for item in inputs]
+        )
         return MelBatch(
             pad_sequence([item.rows for item in inputs], batch_first=True).to(device),
             torch.tensor([len(item.rows) for item in inputs], device=device),
@@ -251,15 +265,17 @@ class ReferencedMelDecoder(nn.Module):
             torch.tensor([len(item.prompt_rows) for item in inputs], device=device),
             pad_sequence([item.prompt_mel for item in inputs], batch_first=True).to(device),
             torch.stack([item.speaker for item in inputs]).to(device),
-            *told,
+            *conditioning,
         )
 
-    def _told(self, origins: Sequence[Origin | None], rows: Sequence[int]) -> Told:
-        """Return places and labels of rows, as far as they were taught."""
+    def _conditioning(self, maps: Sequence[SourceMap | None], rows: Sequence[int]) -> Conditioning:
+        """Return positions and labels of rows, as far as the decoder was trained with them."""
         taught = None if self.labels is None else self.labels.names
-        places = None if self.told is None else places_told(origins, rows, taught)
-        labels = None if taught is None else labels_told(origins, rows, taught)
-        return Told(*(None if one is None else one.to(self.device) for one in (places, labels)))
+        positions = None if self.told is None else source_positions(maps, rows, taught)
+        labels = None if taught is None else label_ids(maps, rows, taught)
+        return Conditioning(
+            *(None if one is None else one.to(self.device) for one in (positions, labels))
+        )
 
     @torch.inference_mode()
     def open_stream(
@@ -271,11 +287,13 @@ class ReferencedMelDecoder(nn.Module):
         noise: FlowNoise,
         n_steps: int,
         encoder_limit: int | None,
-        origin: Origin | None = None,
+        source_map: SourceMap | None = None,
     ) -> ReferencedStreamCache:
         """Look at the reference once; arguments as of `CausalMaskedDiffWithXvec.open_stream`."""
         given = (prompt_rows, torch.tensor(len(prompt_rows)), prompt_mel, speaker)
-        return ReferencedStreamCache(self._look(*(x[None].to(self.device) for x in given)), origin)
+        return ReferencedStreamCache(
+            self._look(*(x[None].to(self.device) for x in given)), source_map
+        )
 
     @torch.inference_mode()
     def generate_chunk(
@@ -292,9 +310,11 @@ class ReferencedMelDecoder(nn.Module):
         whole = torch.cat([cache.past, rows])
         end = len(whole) if last else len(whole) - self.lookahead
         given = whole[None].to(self.device)
-        told = self._told([cache.origin], [cache.gone + len(whole)]).after(cache.gone)
-        mels, walked = self._decode(given, None, cache.reference, cache.walked, told)
+        conditioning = self._conditioning([cache.source_map], [cache.gone + len(whole)])
+        mels, path = self._decode(
+            given, None, cache.reference, cache.path, conditioning.after(cache.gone)
+        )
         first = max(0, end - self.lookahead)
         cache.past, cache.gone = whole[first:end], cache.gone + first
-        cache.walked = None if walked is None else walked.part(first // 3, end // 3)
+        cache.path = None if path is None else path.part(first // 3, end // 3)
         return mels[0, FACTOR * known : FACTOR * end].float().t()

@@ -17,7 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["GROUP_FRAMES", "Walk", "Walked", "follow", "frame_places", "group_likeness"]
+__all__ = [
+    "GROUP_FRAMES",
+    "MonotonicPath",
+    "PathState",
+    "frame_positions",
+    "group_likeness",
+    "search",
+]
 
 GROUP_FRAMES, ROWS = 6, 3
 """Mel frames (20 ms) and token rows (40 ms) in a group of codes."""
@@ -32,7 +39,7 @@ EXTRA = 2
 
 
 @dataclass(frozen=True)
-class Walked:
+class PathState:
     """Where target groups lie in the reference.
 
     Attributes:
@@ -47,17 +54,17 @@ class Walked:
     fit: Tensor
     best: Tensor
 
-    def part(self, first: int, stop: int) -> Walked:
+    def part(self, first: int, stop: int) -> PathState:
         """Return the groups from ``first`` to before ``stop``; a path can go on after them."""
         span = slice(first, stop)
-        return Walked(self.place[:, span], self.fit[:, span], self.best[:, span])
+        return PathState(self.place[:, span], self.fit[:, span], self.best[:, span])
 
-    def join(self, after: Walked) -> Walked:
+    def join(self, after: PathState) -> PathState:
         """Return this path and what follows it."""
         pairs = zip(
             (self.place, self.fit, self.best), (after.place, after.fit, after.best), strict=True
         )
-        return Walked(*(torch.cat(pair, 1) for pair in pairs))
+        return PathState(*(torch.cat(pair, 1) for pair in pairs))
 
 
 def group_likeness(likeness: Tensor, allowed: Tensor | None) -> Tensor:
@@ -96,9 +103,9 @@ def _step(best: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(jumps, far, value), torch.where(jumps, far_from, origin)
 
 
-def follow(
+def search(
     scores: Tensor, lag: int, real: Tensor | None = None, before: Tensor | None = None
-) -> Walked:
+) -> PathState:
     """Return the best monotonic path, each group's place decided ``lag`` groups later.
 
     Args:
@@ -128,7 +135,7 @@ def follow(
         origins.append(origin)
     table, came = torch.stack(bests, 1), torch.stack(origins, 1)
     place, fit = _decide(table, came, gain, lag, real)
-    return Walked(place.to(scores.dtype), fit, table)
+    return PathState(place.to(scores.dtype), fit, table)
 
 
 def _decide(
@@ -153,7 +160,7 @@ def _decide(
     return place, total / passed.clamp_min(1)
 
 
-def frame_places(place: Tensor, frames: int, real: Tensor | None = None) -> Tensor:
+def frame_positions(place: Tensor, frames: int, real: Tensor | None = None) -> Tensor:
     """Return the reference frame of each target frame, ``(batch, frames)``, from groups' places.
 
     Args:
@@ -179,7 +186,7 @@ def _real_groups(mask: Tensor | None) -> Tensor | None:
     return None if mask is None else mask[:, ::GROUP_FRAMES, 0] > 0
 
 
-class Walk(nn.Module):
+class MonotonicPath(nn.Module):
     """The path of a decoder, and how strongly its attentions are pulled towards it."""
 
     def __init__(self, lag: int, heads: Sequence[int]) -> None:
@@ -200,9 +207,9 @@ class Walk(nn.Module):
         """Rows of tokens after its own that a frame's place depends on, besides their features."""
         return ROWS * (self.lag + EXTRA)
 
-    def follow(
-        self, likeness: Tensor, own: Tensor | None, other: Tensor | None, before: Walked | None
-    ) -> Walked:
+    def search(
+        self, likeness: Tensor, own: Tensor | None, other: Tensor | None, before: PathState | None
+    ) -> PathState:
         """Return the path of all target groups.
 
         Args:
@@ -214,33 +221,34 @@ class Walk(nn.Module):
         scores = group_likeness(likeness, None if other is None else other[..., 0] > 0)
         real = _real_groups(own)
         if before is None:
-            return follow(scores, self.lag, real)
+            return search(scores, self.lag, real)
         known = before.place.shape[1]
-        return before.join(follow(scores[:, known:], self.lag, real, before.best[:, -1]))
+        return before.join(search(scores[:, known:], self.lag, real, before.best[:, -1]))
 
-    def pulls(
+    def attention_bias(
         self,
-        walked: Walked,
+        path: PathState,
         frames: int,
         keys: int,
         own: Tensor | None,
-        told: Tensor | None = None,
+        known_positions: Tensor | None = None,
     ) -> list[Tensor]:
         """Return the bias of each attention, ``(batch, heads, frames, keys)``.
 
         Args:
-            walked: path of all groups.
+            path: of all groups.
             frames: of the target.
             keys: frames of the reference.
             own: which target frames are real, `time_mask`; None: all.
-            told: reference frames that are known, ``(batch, frames)``; NaN takes the path's.
+            known_positions: reference frames that are known, ``(batch, frames)``; NaN takes the
+                path's.
         """
-        place = frame_places(walked.place, frames, _real_groups(own))
-        fit = walked.fit.repeat_interleave(GROUP_FRAMES, 1)[:, :frames]
+        place = frame_positions(path.place, frames, _real_groups(own))
+        fit = path.fit.repeat_interleave(GROUP_FRAMES, 1)[:, :frames]
         sure = torch.sigmoid(self.slope * (fit - self.least))
-        if told is not None:
-            known = told.isfinite()
-            place = torch.where(known, told.nan_to_num(0.0), place)
+        if known_positions is not None:
+            known = known_positions.isfinite()
+            place = torch.where(known, known_positions.nan_to_num(0.0), place)
             sure = torch.where(known, 1.0, sure)
         away = torch.arange(keys, device=place.device) - place[..., None]
         cost = (0.5 * (away / REACH).square()).clamp(max=FARTHEST)

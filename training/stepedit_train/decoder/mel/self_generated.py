@@ -41,8 +41,8 @@ def _draw_labels(
     batch: MelTrainBatch, chosen: Tensor, taught: int, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     """Return labels and places: those of chosen items drawn, stretches of them without a place."""
-    assert batch.labels is not None and batch.places is not None
-    labels, places = batch.labels.clone(), batch.places.clone()
+    assert batch.labels is not None and batch.positions is not None
+    labels, places = batch.labels.clone(), batch.positions.clone()
     for item in torch.nonzero(chosen).flatten().tolist():
         labels[item] = 0
         if not taught or rng.random() >= LABELLED:
@@ -94,7 +94,7 @@ def with_distilled(
     mel, prompt = batch.mel.clone(), batch.prompt_mel.clone()
     taught = 0 if teacher.labels is None else len(teacher.labels.names)
     labels, places = _draw_labels(batch, chosen, taught, rng)
-    found = replace(batch, labels=labels, places=places, prompt_mel=prompt, mel=mel)
+    found = replace(batch, labels=labels, positions=places, prompt_mel=prompt, mel=mel)
     for item in torch.nonzero(chosen).flatten().tolist():
         if rng.random() < NOISY:
             frames = FACTOR * int(batch.prompt_lengths[item])

@@ -39,7 +39,7 @@ class MelSizes(Settings):
     places: bool = False
     """Whether places in the reference are used where an edit knows them."""
     labels: tuple[str, ...] = ()
-    """Edits that are told apart, as `Edit.decoded_as` names them."""
+    """Edits that are told apart, as `Plan.label` names them."""
     bounds: dict[str, tuple[float, float, float]] = Field(default_factory=dict)
     """Of labels: dB that a made mel may be below the reference's in speech and in pauses, and above
     it. Training does not need them."""

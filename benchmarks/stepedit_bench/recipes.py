@@ -1,4 +1,4 @@
-"""Measure the dsp route of a labelled edit: ``python -m stepedit_core.recipe_table NAME``.
+"""``stepedit bench recipes EDIT``: measure the dsp route of an edit towards a label.
 
 Prints, for each label with a dsp route, the median shift over all packaged recordings of the
 features that the label's studies speak of, and the margin along them.
@@ -6,19 +6,20 @@ features that the label's studies speak of, and the margin along them.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from typing import get_args
 
+import click
 import numpy as np
 
 from stepedit_core.dsp.acoustics import RATIOS, AcousticShift, difference, margin, measure
 from stepedit_core.edit import Edit
-from stepedit_core.labels.profile import EMOTIONS, STYLES, Profile
+from stepedit_core.errors import StepeditError
+from stepedit_core.labels.profile import Profile
 from stepedit_core.recordings import packaged, packaged_speech
 from stepedit_core.registry.registry import get_registry
 
-__all__ = ["rows"]
+__all__ = ["recipes", "rows"]
 
 COLUMNS: Mapping[str, str] = {
     "f0": "F0, st",
@@ -70,7 +71,17 @@ def _row(label: str, shifts: list[AcousticShift], profile: Profile) -> str:
     return "| " + " | ".join([label, *cells, least, kept]) + " |"
 
 
-if __name__ == "__main__":
-    wanted = get_registry().edit_class(sys.argv[1])
-    for line in rows(wanted, {**EMOTIONS, **STYLES}):
-        print(line)
+@click.command("recipes")
+@click.argument("edit")
+def recipes(edit: str) -> None:
+    """Print a table of what the dsp route of EDIT does for each of its labels.
+
+    Example: stepedit bench recipes emotion
+    """
+    registry = get_registry()
+    edit_class = registry.edit_class(edit)
+    profiles = getattr(registry.pair_builder(edit_class), "profiles", None)
+    if not profiles:
+        raise StepeditError(f"{edit}: its plugin brings no profiles of labels to measure against")
+    for line in rows(edit_class, profiles):
+        click.echo(line)

@@ -1,4 +1,4 @@
-"""The state of one call of ``generate``, on the model's device."""
+"""Generate audio ids with a Step1 model: batched, seeded per item, constrained, streamed."""
 
 from __future__ import annotations
 
@@ -10,29 +10,43 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from stepedit_core.models.lm.chat import MAX_TOKENS, check_budget
 from stepedit_core.models.lm.constraint_state import ConstraintState
 from stepedit_core.models.lm.constraints import CODE_COUNT, Plan, Segment, plan
-from stepedit_core.models.lm.generation_request import (
-    Ids,
-    TokenLayout,
-    allowances,
-    as_list,
-    check_layout,
-    checked_alignments,
-    checked_seeds,
-)
 from stepedit_core.models.lm.guidance import compared_rows, guided
 from stepedit_core.models.lm.sampling import Sampling, noise_keys, pick, repeated_id
 from stepedit_core.models.lm.step1.alignment import Alignment, alignment_tensor
 from stepedit_core.models.lm.step1.decoding import Decoder, GraphDecoder, audio_head, full_head
 from stepedit_core.models.lm.step1.network import CausalLM
+from stepedit_core.models.text.base import TextTokenizer
 
-__all__ = ["Generated", "Session", "release_graphs"]
+__all__ = ["Generated", "Ids", "Session", "TokenLayout", "generate", "release_graphs", "stream"]
 
 # Steps between two questions of the host to an accelerator ("are all done?"): a late answer
 # costs at most this many steps, an early one stalls the queue.
 _CHECK_EVERY = 16
 _FIRST_CAPACITY = 1024
+
+
+Ids = Sequence[int] | Tensor
+
+
+@dataclass(frozen=True)
+class TokenLayout:
+    """Where audio ids lie in the vocabulary.
+
+    Attributes:
+        audio_base: id of ``<audio_0>``.
+        eot: id that ends a turn.
+    """
+
+    audio_base: int = 65536
+    eot: int = 3
+
+    @classmethod
+    def of(cls, tokenizer: TextTokenizer) -> TokenLayout:
+        """Return the layout of a text tokenizer."""
+        return cls(tokenizer.audio_base_id, tokenizer.eot_id)
 
 
 @dataclass(frozen=True)
@@ -77,14 +91,14 @@ class Session:
         self.sampling = sampling = sampling or Sampling()
         self.device = model.model.embed_tokens.weight.device
         self.graphs = self.device.type == "cuda" if graphs is None else graphs
-        rows = [as_list(prompt) for prompt in prompts]
+        rows = [_as_list(prompt) for prompt in prompts]
         size = len(rows)
-        self.alignments = checked_alignments(alignments, size, model.config.source_alignment)
-        seeds = checked_seeds(seeds, size, sampling)
-        allowed = allowances(rows, max_new_tokens, model.config.max_seq_len)
+        self.alignments = _checked_alignments(alignments, size, model.config.source_alignment)
+        seeds = _checked_seeds(seeds, size, sampling)
+        allowed = _allowances(rows, max_new_tokens, model.config.max_seq_len)
         self.plans: list[Plan] | None = None
         if constraints is not None:
-            check_layout(layout, model.config.vocab_size)
+            _check_layout(layout, model.config.vocab_size)
             if len(constraints) != size:
                 raise ValueError(f"{size} prompts but {len(constraints)} constraints")
             self.plans = [plan(c, most) for c, most in zip(constraints, allowed, strict=True)]
@@ -94,7 +108,10 @@ class Session:
             ]
             allowed = [item.most_tokens for item in self.plans]
         self.rows = rows
-        self.against = compared_rows(prompts, against, rows) if sampling.guided else None
+        self.against: list[list[int]] | None = None
+        if sampling.guided:
+            others = None if against is None else [_as_list(prompt) for prompt in against]
+            self.against = compared_rows(prompts, others, rows)
         self.steps = max(allowed)
         self.done_steps = 0
         self._make_state(seeds, allowed)
@@ -269,3 +286,163 @@ class Session:
             yield from (i for i in self.out[0, given:steps].tolist() if i >= 0)
             given = steps
         yield from tail
+
+
+def generate(
+    model: CausalLM,
+    prompts: Sequence[Ids],
+    *,
+    layout: TokenLayout,
+    sampling: Sampling | None = None,
+    constraints: Sequence[Sequence[Segment]] | None = None,
+    seeds: Sequence[int] | None = None,
+    max_new_tokens: int | Sequence[int] | None = None,
+    check_every: int | None = None,
+    graphs: bool | None = None,
+    alignments: Sequence[Alignment | None] | None = None,
+    against: Sequence[Ids] | None = None,
+) -> list[Generated]:
+    """Generate for a batch of prompts; each item gives what it would give alone.
+
+    Args:
+        model: the model, on any device, in evaluation mode.
+        prompts: prompt ids, one sequence per item, of any lengths.
+        layout: where audio ids lie.
+        sampling: the rules of picking; None are the public ones.
+        constraints: one sequence of segments per item (``grammar()``, ``mask()``); None lets
+            the model emit any id, as the public system does.
+        seeds: one non-negative seed per item; needed unless greedy.
+        max_new_tokens: largest number of new ids, for all or per item, copied ones included;
+            None is what the context leaves.
+        check_every: steps between two looks at whether all are done; None: 1 on CPU, else 16.
+        graphs: replay decode steps as CUDA graphs; None: on CUDA devices.
+        alignments: one per item, needed by models with a ``source_alignment`` and not looked
+            at by others.
+        against: one per item and as long as its prompt, where ``sampling`` has guidance: the
+            logits after it are what guidance leads away from. Not looked at otherwise.
+
+    Raises:
+        BudgetError: if a prompt and its output do not fit the context.
+        ValueError: if the counts of prompts, constraints, seeds or lengths differ, or a
+            constraint cannot be met by the model's vocabulary.
+    """
+    if not prompts:
+        return []
+    session = Session(
+        model, prompts, layout, sampling, constraints, seeds, max_new_tokens, graphs, alignments,
+        against,
+    )  # fmt: skip
+    for _ in session.run(check_every):
+        pass
+    return session.results()
+
+
+def stream(
+    model: CausalLM,
+    prompt: Ids,
+    *,
+    layout: TokenLayout,
+    sampling: Sampling | None = None,
+    constraint: Sequence[Segment] | None = None,
+    seed: int | None = None,
+    max_new_tokens: int | None = None,
+    check_every: int | None = None,
+    graphs: bool | None = None,
+    alignment: Alignment | None = None,
+    against: Ids | None = None,
+) -> Iterator[int]:
+    """Yield the new ids of one prompt as they come: those that ``generate`` returns.
+
+    Args and errors are those of ``generate``; checks are made before the first id. On an
+    accelerator ids come in blocks of ``check_every`` (None: 5, one group of 120 ms).
+    """
+    session = Session(
+        model,
+        [prompt],
+        layout,
+        sampling,
+        None if constraint is None else [constraint],
+        None if seed is None else [seed],
+        max_new_tokens,
+        graphs,
+        None if alignment is None else [alignment],
+        None if against is None else [against],
+    )
+    return session.stream(check_every)
+
+
+def _as_list(prompt: Ids) -> list[int]:
+    """Return the ids of a prompt as a list.
+
+    Raises:
+        ValueError: if it is empty.
+    """
+    ids = prompt.tolist() if isinstance(prompt, Tensor) else [int(i) for i in prompt]
+    if not ids:
+        raise ValueError("a prompt is empty")
+    return ids
+
+
+def _checked_seeds(seeds: Sequence[int] | None, size: int, sampling: Sampling) -> Sequence[int]:
+    """Return one seed per prompt; greedy picking needs none.
+
+    Raises:
+        ValueError: if seeds are missing or their number differs.
+    """
+    if seeds is None and sampling.greedy:
+        return [0] * size
+    if seeds is None:
+        raise ValueError("sampling needs one seed per prompt")
+    if len(seeds) != size:
+        raise ValueError(f"{size} prompts but {len(seeds)} seeds")
+    return seeds
+
+
+def _checked_alignments(
+    alignments: Sequence[Alignment | None] | None, size: int, setting: object
+) -> Sequence[Alignment | None] | None:
+    """Return one alignment per prompt, or None for a model whose ``setting`` is None.
+
+    Raises:
+        ValueError: if the model needs alignments and none are given, or their number differs.
+    """
+    if alignments is not None and len(alignments) != size:
+        raise ValueError(f"{size} prompts but {len(alignments)} alignments")
+    if setting is None:
+        return None
+    if alignments is None:
+        raise ValueError("the model has a source_alignment: give one alignment per prompt")
+    return alignments
+
+
+def _allowances(
+    rows: Sequence[list[int]], wanted: int | Sequence[int] | None, max_seq_len: int
+) -> list[int]:
+    """Return how many new ids each item may have.
+
+    Raises:
+        BudgetError: if a prompt with its wanted output does not fit.
+        ValueError: if the counts differ.
+    """
+    limit = min(MAX_TOKENS, max_seq_len)
+    each = [wanted] * len(rows) if wanted is None or isinstance(wanted, int) else list(wanted)
+    if len(each) != len(rows):
+        raise ValueError(f"{len(rows)} prompts but {len(each)} output lengths")
+    allowed = []
+    for row, most in zip(rows, each, strict=True):
+        check_budget(len(row), 1 if most is None else most, limit)
+        allowed.append(limit - len(row) if most is None else most)
+    return allowed
+
+
+def _check_layout(layout: TokenLayout, vocab_size: int) -> None:
+    """Check that the audio ids lie inside the model's vocabulary.
+
+    Raises:
+        ValueError: if they do not.
+    """
+    if layout.audio_base + CODE_COUNT > vocab_size:
+        raise ValueError(
+            f"audio ids {layout.audio_base}..{layout.audio_base + CODE_COUNT - 1} do not fit the "
+            f"model's vocabulary of {vocab_size}: the tokenizer is of another model"
+        )

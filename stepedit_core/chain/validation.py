@@ -1,0 +1,200 @@
+"""Validate chains: look ahead over all steps before any of them runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, cast, get_args
+
+from stepedit_core.chain.result import DEFAULT_CARRY, Carry, RouteChoice
+from stepedit_core.edit import Edit, Route
+from stepedit_core.engine import SpeechEngine, knows
+from stepedit_core.errors import InvalidChainError, StepeditError
+from stepedit_core.plan import ForeseenUtterance, NotHeardYet, Plan
+from stepedit_core.utterance import Utterance
+
+__all__ = ["Ready", "Unrolled", "check_arguments", "choose_route", "look_ahead"]
+
+MAX_DEPTH = 16
+"""Most levels of composites within composites."""
+
+
+class Unrolled(Protocol):
+    """What is run: a chain."""
+
+    def unrolled(self) -> list[Edit]:
+        """Return the edits one by one; raises InvalidChainError where there are too many."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A step that can work, as far as that is known before the chain runs.
+
+    Attributes:
+        edit: the request.
+        route: the route that it will take.
+        plan: its plan; of later steps only words and problem are foreseen, and the plan that
+            counts is made when their utterance is there.
+        is_final: whether the plan is of the utterance that the step receives.
+    """
+
+    edit: Edit
+    route: Route
+    plan: Plan
+    is_final: bool
+
+
+def check_arguments(
+    utterance: object, engine: object, route: object, carry: object = DEFAULT_CARRY
+) -> None:
+    """Refuse what a chain cannot be called with.
+
+    Raises:
+        InvalidChainError: naming the argument and what it takes.
+    """
+    if not isinstance(utterance, Utterance):
+        kind = type(utterance).__name__
+        raise InvalidChainError(f"a chain edits an Utterance, got {kind}; use Utterance.read")
+    if engine is not None and not hasattr(engine, "generate"):
+        kind = type(engine).__name__
+        raise InvalidChainError(f"engine is a loaded engine, got {kind}; use Engine.load")
+    if route not in get_args(RouteChoice):
+        raise InvalidChainError(f"route is one of {get_args(RouteChoice)}, got {route!r}")
+    if carry not in get_args(Carry):
+        raise InvalidChainError(f"carry is one of {get_args(Carry)}, got {carry!r}")
+
+
+def choose_route(edit: Edit, engine: SpeechEngine | None, choice: RouteChoice = "auto") -> Route:
+    """Return the route that an edit will take.
+
+    ``auto`` takes the engine's own preference where it states one (``preferred_route``), then
+    llm where there is an engine that was taught the edit, then dsp.
+
+    Raises:
+        StepeditError: if no route fits; the text says why and what to do.
+    """
+    problems: dict[Route, str | None] = {
+        "llm": edit.route_problem("llm"),
+        "dsp": edit.route_problem("dsp"),
+    }
+    if engine is None and problems["llm"] is None:
+        problems["llm"] = "the llm route needs an engine; give one with engine= or --engine"
+    if choice != "auto":
+        if problems[choice] is not None:
+            raise StepeditError(str(problems[choice]))
+        return choice
+    if engine is not None and problems["llm"] is None and not knows(engine, edit):
+        problems["llm"] = (
+            f"the engine {engine.name!r} was not taught {edit.name!r}; teach it the edit, give an "
+            "engine that knows it, or try route llm all the same"
+        )
+    prefer = getattr(engine, "preferred_route", None)
+    preferred = prefer(edit) if callable(prefer) else None
+    for route in (preferred, "llm", "dsp"):
+        if route is not None and problems[cast(Route, route)] is None:
+            return cast(Route, route)
+    raise StepeditError(f"no route: {problems['llm']}; {problems['dsp']}")
+
+
+def look_ahead(
+    chain: Unrolled,
+    utterance: Utterance,
+    engine: SpeechEngine | None,
+    *,
+    route: RouteChoice = "auto",
+    carry: Carry = DEFAULT_CARRY,
+    first: int = 1,
+    depth: int = 0,
+) -> list[Ready]:
+    """Check a whole chain against an utterance without running anything.
+
+    The first step is asked for its plan; later ones receive what is foreseen: the words that the
+    step before leaves. What depends on their sound is left to the run.
+
+    Args:
+        chain: what will run.
+        utterance: what it will receive.
+        engine: what it will run on.
+        route: one for all steps, or ``auto``.
+        carry: what its steps will hand to each other.
+        first: number of the first step, for messages.
+        depth: of composites around it.
+
+    Raises:
+        InvalidChainError: naming the first step that cannot work, why, and the cure.
+    """
+    check_arguments(utterance, engine, route, carry)
+    trouble = utterance.problem()
+    if trouble:
+        raise InvalidChainError(trouble)
+    steps: list[Ready] = []
+    state = utterance
+    for number, edit in enumerate(chain.unrolled(), start=first):
+        try:
+            step = _ready(edit, state, utterance, engine, route, depth)
+            problem = step.plan.problem
+        except StepeditError as error:
+            problem = str(error)
+        if problem:
+            raise InvalidChainError(f"step {number}, {edit.name}: {problem}")
+        steps.append(step)
+        state = ForeseenUtterance(step.plan.words_after, utterance.sample_rate, utterance.language)
+    if not steps:
+        raise InvalidChainError("the chain is empty: give at least one edit")
+    return steps
+
+
+def _ready(
+    edit: Edit,
+    state: Utterance,
+    source: Utterance,
+    engine: SpeechEngine | None,
+    choice: RouteChoice,
+    depth: int,
+) -> Ready:
+    """Look at one step; ``state`` is the source itself, or what is foreseen of its utterance."""
+    if edit.is_composite():
+        return _composite_ready(edit, state, engine, choice, depth)
+    route = choose_route(edit, engine, choice)
+    if edit.needs_transcript(route) and not (state.transcript or "").strip():
+        text = f"the {route} route needs the transcript; give it with transcript= or --text"
+        return Ready(edit, route, Plan(problem=text), False)
+    if not isinstance(state, ForeseenUtterance):
+        return Ready(edit, route, edit.plan(state), True)
+    return Ready(edit, route, _foreseen(edit, state, source), False)
+
+
+def _foreseen(edit: Edit, state: ForeseenUtterance, source: Utterance) -> Plan:
+    """Return what can be said of a step before its sound is there: its words, and a problem."""
+    try:
+        return edit.plan(state)
+    except NotHeardYet:
+        pass
+    try:
+        words = edit.transcript_after(state)
+    except NotHeardYet:
+        words = edit.transcript_after(source.replace(transcript=state.transcript))
+    try:
+        problem = edit.problem(state)
+    except NotHeardYet:
+        problem = None
+    return Plan(words_after=words, problem=problem)
+
+
+def _composite_ready(
+    edit: Edit, state: Utterance, engine: SpeechEngine | None, choice: RouteChoice, depth: int
+) -> Ready:
+    """Look at a composite: at the chain that it stands for."""
+    if depth >= MAX_DEPTH:
+        raise InvalidChainError(f"composites are nested more than {MAX_DEPTH} deep")
+    route: Route = choice if choice != "auto" else "dsp" if engine is None else "llm"
+    try:
+        problem = edit.problem(state)
+        inner = edit.expand(state) if problem is None else None
+        if inner is None:
+            nothing = f"{type(edit).__name__}.expand() gave no chain"
+            return Ready(edit, route, Plan(problem=problem or nothing), False)
+        steps = look_ahead(inner, state, engine, route=choice, depth=depth + 1)
+    except NotHeardYet:
+        return Ready(edit, route, Plan(words_after=state.transcript), False)
+    taken: Route = "llm" if any(step.route == "llm" for step in steps) else "dsp"
+    return Ready(edit, taken, Plan(words_after=steps[-1].plan.words_after), False)

@@ -1,0 +1,167 @@
+"""The plan of an edit: what is known of it before it is carried out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from stepedit_core.errors import StepeditError
+from stepedit_core.utterance import Span, Utterance
+
+__all__ = ["ForeseenUtterance", "Insertion", "NotHeardYet", "Plan", "conditioning_label"]
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """A sound that an edit puts between the words and that leaves them alone.
+
+    Attributes:
+        at: where, in seconds of the source.
+        seconds: how long it usually is.
+    """
+
+    at: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known of an edit of one utterance before it is carried out.
+
+    ``Edit.plan`` makes it, once for each step of a chain; planning, generation and decoding read
+    it. Where ``problem`` is set the other fields need not hold.
+
+    Attributes:
+        length_ratio: expected duration after the edit over the duration before it.
+        length_is_exact: whether ``length_ratio`` is what was asked for, and not a guess.
+        uniform_tempo: whether all of the source is spoken at one tempo, ``1 / length_ratio``;
+            the ratio is then exact, too.
+        spans: the only spans that may change, in seconds; None where all may.
+        insertions: what is put between the words, where that is all that the edit does. Engines
+            whose policy is ``regenerate="insertions"`` generate these parts alone and copy all
+            others.
+        words_after: the words after the edit, or None where they are not known.
+        label: what a decoder may be conditioned on: the edit's name, with its label behind a
+            colon (``emotion:sad``), and numbers where they matter (``pitch:+2.0``).
+        rules: names of edits whose rules of sampling hold, later ones first.
+        problem: why the edit does not fit the utterance, in one line; None where it does.
+    """
+
+    length_ratio: float = 1.0
+    length_is_exact: bool = False
+    uniform_tempo: bool = False
+    spans: tuple[Span, ...] | None = None
+    insertions: tuple[Insertion, ...] = ()
+    words_after: str | None = None
+    label: str = ""
+    rules: tuple[str, ...] = ()
+    problem: str | None = None
+
+    def but(self, **changes: Any) -> Plan:
+        """Return the same plan with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def has_known_length(self) -> bool:
+        """Whether the duration is what was asked for, and not a guess."""
+        return self.length_is_exact or self.uniform_tempo
+
+    @classmethod
+    def inside(
+        cls,
+        plan_of: Callable[[Utterance], Plan],
+        spans: Sequence[Span],
+        utterance: Utterance,
+        *,
+        name: str,
+    ) -> Plan:
+        """Return the plan of an edit that carries out another one inside spans.
+
+        The inner edit is asked for a plan of each span by itself: its lengths add up, and what
+        it leaves free of a span is counted in seconds of the whole. Its label and its rules hold,
+        as the model reads its prompt. The label of a sound does not hold for speech around it, so
+        an inner edit that only puts sounds between the words gives the wrapper's name instead.
+
+        Args:
+            plan_of: the inner edit's ``plan``.
+            spans: where, in seconds of ``utterance``; at least one.
+            utterance: what the wrapper receives.
+            name: the wrapper's registered name.
+        """
+        plans = [plan_of(utterance.slice(span)) for span in spans]
+        free: list[Span] = []
+        added = 0.0
+        for span, plan in zip(spans, plans, strict=True):
+            within = (Span(0.0, span.seconds),) if plan.spans is None else plan.spans
+            free += [Span(span.start + part.start, span.start + part.end) for part in within]
+            added += span.seconds * (plan.length_ratio - 1)
+        return cls(
+            length_ratio=1.0 + added / max(utterance.seconds, 1e-9),
+            spans=tuple(free),
+            words_after=utterance.transcript,
+            label=name if plans[0].insertions else plans[0].label,
+            rules=(*plans[0].rules, name),
+        )
+
+
+def conditioning_label(name: str, *labels: str, **numbers: float) -> str:
+    """Return a label for ``Plan.label``: a name, what it is towards, and numbers that matter.
+
+    Example:
+        ``conditioning_label("pitch", semitones=2)`` is ``pitch:semitones=+2``.
+    """
+    values = [f"{key}={value:+g}" for key, value in numbers.items()]
+    return ":".join([name, *labels, *values])
+
+
+class NotHeardYet(StepeditError):
+    """The sound of an utterance was asked for before there is any."""
+
+
+class ForeseenUtterance(Utterance):
+    """What a later step of a chain will receive: its words are known, its sound is not.
+
+    A chain is validated as a whole before it runs. The edits of later steps are shown what is
+    foreseen of their input; asking for its sound raises `NotHeardYet`, and what depends on the
+    sound is then left to the run.
+    """
+
+    def __init__(self, transcript: str | None, sample_rate: int, language: str | None) -> None:
+        """Hold what is known."""
+        for name, value in (
+            ("transcript", transcript),
+            ("sample_rate", sample_rate),
+            ("language", language),
+            ("channels", 1),
+            ("subtype", None),
+            ("notes", ()),
+            ("alignment", None),
+        ):
+            object.__setattr__(self, name, value)
+
+    def _unheard(self, *arguments: object) -> NoReturn:
+        raise NotHeardYet("the sound of a later step is not known before the chain runs")
+
+    samples = property(_unheard)
+    seconds = property(_unheard)
+    digest = property(_unheard)
+    slice = resample = write = _unheard  # type: ignore[assignment]
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def problem(self) -> str | None:
+        """Return None: nothing is known that could be wrong."""
+        return None
+
+    def replace(self, **changes: Any) -> ForeseenUtterance:
+        """Return a copy with other words or another language."""
+        if set(changes) - {"transcript", "language"}:
+            self._unheard()
+        known = {"transcript": self.transcript, "language": self.language, **changes}
+        return ForeseenUtterance(sample_rate=self.sample_rate, **known)
+
+    def __repr__(self) -> str:
+        """Show the words."""
+        return f"ForeseenUtterance({self.transcript!r})"
