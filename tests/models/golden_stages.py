@@ -20,7 +20,7 @@ from torch import Tensor
 
 from stepedit_core.models.decoder.decoder import Decoder
 from stepedit_core.models.decoder.flow import FlowInput
-from stepedit_core.models.decoder.reference import ReferencedMelDecoder
+from stepedit_core.models.decoder.reference.model import ReferencedMelDecoder
 from stepedit_core.models.decoder.streaming import StreamDecoder
 from stepedit_core.models.lm.chat import Turn, encode_prompt
 from stepedit_core.models.lm.constraints import grammar
