@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stepedit_core.chain.notation import AnyEdit, edit_from_data, format_edit, parse_edit
     from stepedit_core.chain.result import Step
     from stepedit_core.chain.running import ChainResult
-    from stepedit_core.codes import DualCodes, FreeGroups
+    from stepedit_core.codes import GROUP_SECONDS, DualCodes, FreeGroups
     from stepedit_core.config import EngineConfig, GenerationPolicy, SamplingConfig
     from stepedit_core.dsp.splicing import Patch, splice
     from stepedit_core.edit import Edit, Outcome, Rendered, Route
@@ -33,12 +33,22 @@ if TYPE_CHECKING:
     from stepedit_core.errors import (
         AlignmentError,
         AudioError,
+        BudgetError,
+        CheckpointError,
+        EditError,
+        EngineError,
+        InvalidChainError,
         MissingDependencyError,
+        PluginError,
+        RouteError,
         StepeditError,
+        UnknownEditError,
     )
     from stepedit_core.hookspecs import hookimpl
     from stepedit_core.models.engine import Engine
     from stepedit_core.pairs import (
+        MAX_MARGIN,
+        MIN_MARGIN,
         BuildContext,
         CorpusItem,
         CorpusReader,
@@ -57,6 +67,7 @@ if TYPE_CHECKING:
     )
     from stepedit_core.prompt import Prompt, Slot
     from stepedit_core.recording.hearing import align, transcribe
+    from stepedit_core.recordings import packaged_speech
     from stepedit_core.registry.registry import (
         Registry,
         get_edit,
@@ -72,32 +83,41 @@ if TYPE_CHECKING:
         Score,
         Scorer,
         Verdict,
+        read_cases,
         words_kept,
     )
     from stepedit_core.utterance import Span, Utterance
 
 __all__ = [
+    "GROUP_SECONDS",
+    "MAX_MARGIN",
+    "MIN_MARGIN",
     "Aligner",
     "Alignment",
     "AlignmentError",
     "AnyEdit",
     "AudioError",
+    "BudgetError",
     "BuildContext",
     "Case",
     "Chain",
     "ChainResult",
+    "CheckpointError",
     "CorpusItem",
     "CorpusReader",
     "DecodeRequest",
     "DualCodes",
     "Edit",
+    "EditError",
     "EditPair",
     "Engine",
     "EngineConfig",
+    "EngineError",
     "FreeGroups",
     "GenerateRequest",
     "GenerationPolicy",
     "Insertion",
+    "InvalidChainError",
     "Judge",
     "MarginScorer",
     "Measures",
@@ -108,6 +128,7 @@ __all__ = [
     "PairJob",
     "Patch",
     "Plan",
+    "PluginError",
     "Prepared",
     "Prompt",
     "Recogniser",
@@ -116,6 +137,7 @@ __all__ = [
     "Rendered",
     "Replacement",
     "Route",
+    "RouteError",
     "SamplingConfig",
     "Score",
     "Scorer",
@@ -127,6 +149,7 @@ __all__ = [
     "StepeditError",
     "TimedWord",
     "Transcription",
+    "UnknownEditError",
     "Utterance",
     "Verdict",
     "align",
@@ -138,7 +161,9 @@ __all__ = [
     "get_registry",
     "hookimpl",
     "load_engine",
+    "packaged_speech",
     "parse_edit",
+    "read_cases",
     "register",
     "splice",
     "transcribe",
@@ -163,16 +188,31 @@ _HOMES = {
     "chain.notation": ("AnyEdit", "edit_from_data", "format_edit", "parse_edit"),
     "chain.result": ("Step",),
     "chain.running": ("ChainResult",),
-    "codes": ("DualCodes", "FreeGroups"),
+    "codes": ("GROUP_SECONDS", "DualCodes", "FreeGroups"),
     "config": ("EngineConfig", "GenerationPolicy", "SamplingConfig"),
     "dsp.splicing": ("Patch", "splice"),
     "edit": ("Edit", "Outcome", "Rendered", "Route"),
     "engine": ("DecodeRequest", "GenerateRequest", "SpeechEngine"),
-    "errors": ("AlignmentError", "AudioError", "MissingDependencyError", "StepeditError"),
+    "errors": (
+        "AlignmentError",
+        "AudioError",
+        "BudgetError",
+        "CheckpointError",
+        "EditError",
+        "EngineError",
+        "InvalidChainError",
+        "MissingDependencyError",
+        "PluginError",
+        "RouteError",
+        "StepeditError",
+        "UnknownEditError",
+    ),
     "recording.hearing": ("align", "transcribe"),
     "hookspecs": ("hookimpl",),
     "models.engine": ("Engine",),
     "pairs": (
+        "MAX_MARGIN",
+        "MIN_MARGIN",
         "BuildContext",
         "CorpusItem",
         "CorpusReader",
@@ -184,6 +224,7 @@ _HOMES = {
     ),
     "plan": ("Insertion", "NotHeardYet", "Plan", "Replacement", "conditioning_label"),
     "prompt": ("Prompt", "Slot"),
+    "recordings": ("packaged_speech",),
     "registry.registry": ("Registry", "get_edit", "get_registry", "load_engine", "register"),
     "scoring": (
         "Case",
@@ -194,6 +235,7 @@ _HOMES = {
         "Scorer",
         "Verdict",
         "words_kept",
+        "read_cases",
     ),
     "utterance": ("Span", "Utterance"),
 }

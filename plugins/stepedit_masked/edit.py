@@ -8,9 +8,19 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import AfterValidator
 
-from stepedit_core import AnyEdit, Edit, Plan, Prompt, Rendered, Route, Span, Utterance
+from stepedit_core import (
+    AnyEdit,
+    Edit,
+    Plan,
+    Prompt,
+    Rendered,
+    Route,
+    RouteError,
+    Span,
+    StepeditError,
+    Utterance,
+)
 from stepedit_core.dsp.splicing import FADE_SECONDS, Patch, span_problem, splice
-from stepedit_core.errors import RouteError, StepeditError
 
 __all__ = ["MIN_SPAN_SECONDS", "Masked"]
 

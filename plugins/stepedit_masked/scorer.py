@@ -12,15 +12,16 @@ import numpy.typing as npt
 from stepedit_core import (
     Case,
     Measures,
+    PluginError,
     Prepared,
     Score,
     Scorer,
     Span,
+    StepeditError,
     Utterance,
     get_registry,
+    words_kept,
 )
-from stepedit_core.errors import PluginError, StepeditError
-from stepedit_core.scoring import words_kept
 from stepedit_masked.edit import Masked
 
 __all__ = ["MaskedScorer", "Outside", "compare_outside"]

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stepedit_core import Span, Utterance
+from stepedit_core import AudioError, Span, Utterance
 from stepedit_core.dsp.offset import offset_of
 from stepedit_core.dsp.vad import gaps, speech_spans
-from stepedit_core.errors import AudioError
 
 __all__ = ["FADE_SECONDS", "cut", "find_silences", "find_speech", "frame_levels", "trim"]
 
