@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     )
     from stepedit_core.prompt import Prompt, Slot
     from stepedit_core.recording.hearing import align, transcribe
+    from stepedit_core.recording.regions import Where
     from stepedit_core.recordings import packaged_speech
     from stepedit_core.registry.registry import (
         Registry,
@@ -152,6 +153,7 @@ __all__ = [
     "UnknownEditError",
     "Utterance",
     "Verdict",
+    "Where",
     "align",
     "conditioning_label",
     "edit_from_data",
@@ -208,6 +210,7 @@ _HOMES = {
         "UnknownEditError",
     ),
     "recording.hearing": ("align", "transcribe"),
+    "recording.regions": ("Where",),
     "hookspecs": ("hookimpl",),
     "models.engine": ("Engine",),
     "pairs": (
