@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.numpy import save_file
-from stepedit_core.models.tokenizer.linguistic.benchmark import random_encoder
+from stepedit_bench.speed.encoder import random_encoder
 from torch import Tensor
 
 from stepedit_core.models.decoder.decoder import Decoder
