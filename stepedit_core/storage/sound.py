@@ -9,11 +9,11 @@ from __future__ import annotations
 import io
 import os
 import stat
-import struct
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
-from stepedit_core.dsp.channels import plan_mixdown
+from stepedit_core.dsp.channels import Mixdown, plan_mixdown
 from stepedit_core.errors import AudioError
+from stepedit_core.storage.wav_header import repaired_wav
 
 __all__ = [
     "MAX_CHANNELS",
@@ -30,9 +31,12 @@ __all__ = [
     "MAX_STREAM_BYTES",
     "MIN_RATE",
     "Sound",
+    "SoundReader",
     "is_stream",
+    "open_sound",
     "read_sound",
     "read_stream",
+    "sound_seconds",
 ]
 
 MIN_RATE, MAX_RATE = 4_000, 192_000
@@ -43,7 +47,6 @@ MAX_STREAM_BYTES = 1 << 29
 _FULL_LENGTH_RATE = 96_000
 """Rate up to which sound may be as long as the limit says; above it, accordingly shorter."""
 _BLOCK = 1 << 20  # samples of all channels in one block
-_UNKNOWN = (0, 0xFFFFFFFF)
 _CUT_OFF = 0.5
 """Codecs pad, and containers round; a file this much shorter than its header says is cut off."""
 
@@ -171,7 +174,13 @@ def _check_file(path: Path, name: str) -> None:
 
 def _decode(file: IO[bytes], name: str, max_seconds: float) -> Sound:
     """Decode an open file by libsndfile, or by FFmpeg where libsndfile does not know it."""
-    repaired, note = _repaired(file)
+    layout, blocks = _opened(file, name, max_seconds)
+    return _mono(blocks, layout, name, max_seconds)
+
+
+def _opened(file: IO[bytes], name: str, max_seconds: float) -> tuple[_Layout, _Blocks]:
+    """Return what an open file holds, and what yields its samples, as often as it is called."""
+    repaired, note = repaired_wav(file)
     try:
         with sf.SoundFile(repaired) as sound:
             frames = sound.frames if 0 < sound.frames < 1 << 62 else None
@@ -183,15 +192,93 @@ def _decode(file: IO[bytes], name: str, max_seconds: float) -> Sound:
 
     def blocks() -> Iterator[FloatArray]:
         repaired.seek(0)
-        with sf.SoundFile(repaired) as sound:
-            size = max(1, _BLOCK // sound.channels)
-            while len(block := sound.read(size, dtype="float32", always_2d=True)):
-                yield block
+        try:
+            with sf.SoundFile(repaired) as sound:
+                size = max(1, _BLOCK // sound.channels)
+                while len(block := sound.read(size, dtype="float32", always_2d=True)):
+                    yield block
+        except (sf.LibsndfileError, RuntimeError, ValueError) as error:
+            raise AudioError(
+                f"{name}: not a readable audio file ({error}); export it anew"
+            ) from error
 
+    return layout, blocks
+
+
+@dataclass(frozen=True)
+class SoundReader:
+    """An open sound file that is read block by block: memory does not grow with its length.
+
+    Attributes:
+        rate: in Hz.
+        channels: channels that are mixed down.
+        subtype: soundfile subtype, or None where FFmpeg reads the file.
+        notes: what was done beyond decoding, one line each.
+    """
+
+    rate: int
+    channels: int
+    subtype: str | None
+    notes: tuple[str, ...]
+    _blocks: _Blocks
+    _mixdown: Mixdown
+    _name: str
+
+    def blocks(self) -> Iterator[FloatArray]:
+        """Yield the mono samples from the beginning, float32, about a million at a time.
+
+        Raises:
+            AudioError: where the file is damaged or holds NaN or infinite values.
+        """
+        for block in self._blocks():
+            mono = self._mixdown.apply(block)
+            if not np.isfinite(mono).all():
+                raise AudioError(
+                    f"{self._name}: the samples contain NaN or infinite values; "
+                    "repair the recording"
+                )
+            yield mono
+
+
+def sound_seconds(path: str | os.PathLike[str], *, max_seconds: float) -> float:
+    """Return the duration of a file: what its header says, or what is counted without one.
+
+    Raises:
+        AudioError: as `open_sound` does.
+    """
+    name = os.fspath(path)
+    _check_file(Path(path), name)
     try:
-        return _mono(blocks, layout, name, max_seconds)
-    except (sf.LibsndfileError, RuntimeError, ValueError) as error:
-        raise AudioError(f"{name}: not a readable audio file ({error}); export it anew") from error
+        with open(path, "rb") as file:
+            layout, blocks = _opened(file, name, max_seconds)
+            if layout.frames:
+                return layout.seconds
+            return sum(map(len, _bounded(blocks, layout, name, max_seconds))) / layout.rate
+    except OSError as error:
+        raise AudioError(f"{name}: cannot be read ({error.strerror or error})") from error
+
+
+@contextmanager
+def open_sound(path: str | os.PathLike[str], *, max_seconds: float) -> Iterator[SoundReader]:
+    """Open a file of any length up to a limit; the samples are those that `read_sound` gives.
+
+    Files of several channels are read once to decide how they are mixed down.
+
+    Raises:
+        AudioError: as `read_sound` does.
+    """
+    name = os.fspath(path)
+    _check_file(Path(path), name)
+    try:
+        file = open(path, "rb")  # noqa: SIM115
+    except OSError as error:
+        raise AudioError(f"{name}: cannot be read ({error.strerror or error})") from error
+    with file:
+        layout, blocks = _opened(file, name, max_seconds)
+        bounded = partial(_bounded, blocks, layout, name, max_seconds)
+        plan = plan_mixdown(bounded, layout.channels, layout.rate)
+        notes = tuple(note for note in (layout.note, plan.note) if note)
+        yield SoundReader(layout.rate, layout.channels, layout.subtype, notes, bounded, plan, name)
 
 
 def _check(layout: _Layout, name: str, max_seconds: float) -> None:
@@ -219,18 +306,27 @@ def _too_long(name: str, seconds: float, limit: float) -> str:
     return f"{name}: lasts {lasts}, more than the limit of {limit:.0f} s; split it into utterances"
 
 
+def _most(layout: _Layout, max_seconds: float) -> int:
+    """Return how many samples of each channel are taken."""
+    return round(max_seconds * min(layout.rate, _FULL_LENGTH_RATE))
+
+
+def _bounded(
+    blocks: _Blocks, layout: _Layout, name: str, max_seconds: float
+) -> Iterator[FloatArray]:
+    """Yield blocks until there are more than the limit allows."""
+    count, most = 0, _most(layout, max_seconds)
+    for block in blocks():
+        count += len(block)
+        if count > most:
+            raise AudioError(_too_long(name, count / layout.rate, most / layout.rate))
+        yield block
+
+
 def _mono(blocks: _Blocks, layout: _Layout, name: str, max_seconds: float) -> Sound:
     """Mix blocks down, in two passes where there are several channels."""
-    most = round(max_seconds * min(layout.rate, _FULL_LENGTH_RATE))
-
-    def bounded() -> Iterator[FloatArray]:
-        count = 0
-        for block in blocks():
-            count += len(block)
-            if count > most:
-                raise AudioError(_too_long(name, count / layout.rate, most / layout.rate))
-            yield block
-
+    most = _most(layout, max_seconds)
+    bounded = partial(_bounded, blocks, layout, name, max_seconds)
     plan = plan_mixdown(bounded, layout.channels, layout.rate)
     samples = np.zeros(min(layout.frames or 0, most), np.float32)
     at = 0
@@ -247,79 +343,13 @@ def _mono(blocks: _Blocks, layout: _Layout, name: str, max_seconds: float) -> So
     return Sound(samples[:at], layout.rate, layout.channels, layout.subtype, notes)
 
 
-# WAV files whose recorder never wrote the size --------------------------------------------
-
-
-class _Overlaid(io.RawIOBase):
-    """A seekable file with other bytes at some places."""
-
-    def __init__(self, file: IO[bytes], changes: dict[int, bytes]) -> None:
-        self._file, self._changes = file, changes
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill a buffer, changes included."""
-        start = self._file.tell()
-        content = bytearray(self._file.read(len(buffer)))
-        for place, new in self._changes.items():
-            for offset, byte in enumerate(new):
-                if 0 <= (at := place + offset - start) < len(content):
-                    content[at] = byte
-        buffer[: len(content)] = content
-        return len(content)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Move in the file."""
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Return the place in the file."""
-        return self._file.tell()
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-
-def _repaired(file: IO[bytes]) -> tuple[IO[bytes], str | None]:
-    """Return a WAV file whose sizes are those of its content, and a note where they were not.
-
-    Recorders that crash, and programs that write into a pipe, leave a size of 0 or of
-    0xFFFFFFFF; libsndfile takes 0 for a file without sound.
-    """
-    file.seek(0)
-    head = file.read(1 << 16)
-    file.seek(0)
-    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
-        return file, None
-    at = 12
-    while at + 8 <= len(head):
-        kind, size = head[at : at + 4], struct.unpack_from("<I", head, at + 4)[0]
-        if kind == b"data":
-            break
-        at += 8 + size + size % 2
-    else:
-        return file, None
-    if size not in _UNKNOWN:
-        return file, None
-    end = file.seek(0, io.SEEK_END)
-    file.seek(0)
-    rest = min(end - at - 8, 0xFFFFFFF0 - at)
-    if rest <= 0:
-        return file, None
-    changes = {4: struct.pack("<I", at + rest), at + 4: struct.pack("<I", rest)}
-    overlaid = io.BufferedReader(_Overlaid(file, changes))
-    return overlaid, "the WAV header has no length (the recorder did not finish): all of it read"
-
-
 # FFmpeg -----------------------------------------------------------------------------------
 
 
-def _by_ffmpeg(file: IO[bytes], name: str, max_seconds: float, reason: str) -> Sound:
-    """Decode by PyAV what libsndfile refused for a reason."""
+def _by_ffmpeg(
+    file: IO[bytes], name: str, max_seconds: float, reason: str
+) -> tuple[_Layout, _Blocks]:
+    """Open by PyAV what libsndfile refused for a reason."""
     cure = "convert it to WAV: ffmpeg -i IN OUT.wav"
     try:
         import av
@@ -337,18 +367,24 @@ def _by_ffmpeg(file: IO[bytes], name: str, max_seconds: float, reason: str) -> S
                 raise AudioError(f"{name}: there is no sound in it")
             yield container, container.streams.audio[0]
 
+    errors = (av.error.FFmpegError, ValueError, OverflowError, MemoryError)
+    complaint = f"{name}: not a readable audio file ({reason}); {cure}"
+
     def blocks() -> Iterator[FloatArray]:
-        with opened() as (container, stream):
-            for frame in container.decode(stream):
-                yield _frame_samples(frame, layout)
+        try:
+            with opened() as (container, stream):
+                for frame in container.decode(stream):
+                    yield _frame_samples(frame, layout)
+        except errors as error:
+            raise AudioError(complaint) from error
 
     try:
         with opened() as (container, stream):
             layout = _stream_layout(container, stream)
         _check(layout, name, max_seconds)
-        return _mono(blocks, layout, name, max_seconds)
-    except (av.error.FFmpegError, ValueError, OverflowError, MemoryError) as error:
-        raise AudioError(f"{name}: not a readable audio file ({reason}); {cure}") from error
+    except errors as error:
+        raise AudioError(complaint) from error
+    return layout, blocks
 
 
 def _stream_layout(container: Any, stream: Any) -> _Layout:
