@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stepedit_core.chain.notation import AnyEdit, edit_from_data, format_edit, parse_edit
     from stepedit_core.chain.result import Step
     from stepedit_core.chain.running import ChainResult
-    from stepedit_core.codes import DualCodes, FreeGroups
+    from stepedit_core.codes import GROUP_SECONDS, DualCodes, FreeGroups
     from stepedit_core.config import EngineConfig, GenerationPolicy, SamplingConfig
     from stepedit_core.dsp.splicing import Patch, splice
     from stepedit_core.edit import Edit, Outcome, Rendered, Route
@@ -33,12 +33,22 @@ if TYPE_CHECKING:
     from stepedit_core.errors import (
         AlignmentError,
         AudioError,
+        BudgetError,
+        CheckpointError,
+        EditError,
+        EngineError,
+        InvalidChainError,
         MissingDependencyError,
+        PluginError,
+        RouteError,
         StepeditError,
+        UnknownEditError,
     )
     from stepedit_core.hookspecs import hookimpl
     from stepedit_core.models.engine import Engine
     from stepedit_core.pairs import (
+        MAX_MARGIN,
+        MIN_MARGIN,
         BuildContext,
         CorpusItem,
         CorpusReader,
@@ -57,6 +67,8 @@ if TYPE_CHECKING:
     )
     from stepedit_core.prompt import Prompt, Slot
     from stepedit_core.recording.hearing import align, transcribe
+    from stepedit_core.recording.regions import Where
+    from stepedit_core.recordings import packaged_speech
     from stepedit_core.registry.registry import (
         Registry,
         get_edit,
@@ -64,31 +76,49 @@ if TYPE_CHECKING:
         load_engine,
         register,
     )
-    from stepedit_core.scoring import Case, Judge, Measures, Prepared, Score, Scorer, Verdict
+    from stepedit_core.scoring import (
+        Case,
+        Judge,
+        Measures,
+        Prepared,
+        Score,
+        Scorer,
+        Verdict,
+        read_cases,
+        words_kept,
+    )
     from stepedit_core.utterance import Span, Utterance
 
 __all__ = [
+    "GROUP_SECONDS",
+    "MAX_MARGIN",
+    "MIN_MARGIN",
     "Aligner",
     "Alignment",
     "AlignmentError",
     "AnyEdit",
     "AudioError",
+    "BudgetError",
     "BuildContext",
     "Case",
     "Chain",
     "ChainResult",
+    "CheckpointError",
     "CorpusItem",
     "CorpusReader",
     "DecodeRequest",
     "DualCodes",
     "Edit",
+    "EditError",
     "EditPair",
     "Engine",
     "EngineConfig",
+    "EngineError",
     "FreeGroups",
     "GenerateRequest",
     "GenerationPolicy",
     "Insertion",
+    "InvalidChainError",
     "Judge",
     "MarginScorer",
     "Measures",
@@ -99,6 +129,7 @@ __all__ = [
     "PairJob",
     "Patch",
     "Plan",
+    "PluginError",
     "Prepared",
     "Prompt",
     "Recogniser",
@@ -107,6 +138,7 @@ __all__ = [
     "Rendered",
     "Replacement",
     "Route",
+    "RouteError",
     "SamplingConfig",
     "Score",
     "Scorer",
@@ -118,8 +150,10 @@ __all__ = [
     "StepeditError",
     "TimedWord",
     "Transcription",
+    "UnknownEditError",
     "Utterance",
     "Verdict",
+    "Where",
     "align",
     "conditioning_label",
     "edit_from_data",
@@ -129,10 +163,13 @@ __all__ = [
     "get_registry",
     "hookimpl",
     "load_engine",
+    "packaged_speech",
     "parse_edit",
+    "read_cases",
     "register",
     "splice",
     "transcribe",
+    "words_kept",
 ]
 
 __version__ = "0.1.0"
@@ -153,16 +190,32 @@ _HOMES = {
     "chain.notation": ("AnyEdit", "edit_from_data", "format_edit", "parse_edit"),
     "chain.result": ("Step",),
     "chain.running": ("ChainResult",),
-    "codes": ("DualCodes", "FreeGroups"),
+    "codes": ("GROUP_SECONDS", "DualCodes", "FreeGroups"),
     "config": ("EngineConfig", "GenerationPolicy", "SamplingConfig"),
     "dsp.splicing": ("Patch", "splice"),
     "edit": ("Edit", "Outcome", "Rendered", "Route"),
     "engine": ("DecodeRequest", "GenerateRequest", "SpeechEngine"),
-    "errors": ("AlignmentError", "AudioError", "MissingDependencyError", "StepeditError"),
+    "errors": (
+        "AlignmentError",
+        "AudioError",
+        "BudgetError",
+        "CheckpointError",
+        "EditError",
+        "EngineError",
+        "InvalidChainError",
+        "MissingDependencyError",
+        "PluginError",
+        "RouteError",
+        "StepeditError",
+        "UnknownEditError",
+    ),
     "recording.hearing": ("align", "transcribe"),
+    "recording.regions": ("Where",),
     "hookspecs": ("hookimpl",),
     "models.engine": ("Engine",),
     "pairs": (
+        "MAX_MARGIN",
+        "MIN_MARGIN",
         "BuildContext",
         "CorpusItem",
         "CorpusReader",
@@ -174,8 +227,19 @@ _HOMES = {
     ),
     "plan": ("Insertion", "NotHeardYet", "Plan", "Replacement", "conditioning_label"),
     "prompt": ("Prompt", "Slot"),
+    "recordings": ("packaged_speech",),
     "registry.registry": ("Registry", "get_edit", "get_registry", "load_engine", "register"),
-    "scoring": ("Case", "Judge", "Measures", "Prepared", "Score", "Scorer", "Verdict"),
+    "scoring": (
+        "Case",
+        "Judge",
+        "Measures",
+        "Prepared",
+        "Score",
+        "Scorer",
+        "Verdict",
+        "words_kept",
+        "read_cases",
+    ),
     "utterance": ("Span", "Utterance"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stepedit_core.chain.notation import AnyEdit
-from stepedit_core.errors import explain_validation
+from stepedit_core.errors import StepeditError, explain_validation
 from stepedit_core.utterance import Utterance
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Verdict",
     "bootstrap_interval",
     "read_cases",
+    "words_kept",
 ]
 
 
@@ -98,12 +99,14 @@ class Verdict:
         score: its rating, in the judge's stated range, or None.
         scores: rating per label, where the judge gives them.
         refused: why it gave no answer, or None.
+        said: the label in the judge's own words, where ``label`` spells it otherwise.
     """
 
     label: str | None = None
     score: float | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
     refused: str | None = None
+    said: str | None = None
 
 
 class Judge(ABC):
@@ -179,6 +182,8 @@ class Scorer(ABC):
     """Whether a changed duration counts as damage."""
     expects_same_speaker: ClassVar[bool] = True
     """Whether a changed voice counts as damage."""
+    judge: ClassVar[str | None] = None
+    """Name of the judge that is asked about the edit where the user names none."""
 
     def prepare(self, case: Case, clean: Utterance, rng: np.random.Generator) -> Prepared:
         """Make the edit's input from the case's recording; by default it is used as it is."""
@@ -188,7 +193,8 @@ class Scorer(ABC):
         """Return the preservation checks that the target itself contradicts.
 
         Names are those of the benchmark: ``words``, ``speaker``, ``quality``, ``loudness``,
-        ``clipping``, ``duration``. A whisper, for one, cannot keep the loudness of speech.
+        ``level``, ``clipping``, ``duration``. A whisper, for one, cannot keep the loudness of
+        speech.
         """
         return frozenset()
 
@@ -215,19 +221,21 @@ class Interval:
 
 
 def bootstrap_interval(
-    values: Sequence[float],
+    values: Sequence[float] | Sequence[Sequence[float]],
     rng: np.random.Generator,
     *,
     level: float = 0.95,
     resamples: int = 2000,
+    statistic: Callable[..., float] | None = None,
 ) -> Interval:
     """Return the mean with a percentile bootstrap interval (Efron & Tibshirani 1993, ch. 13).
 
     Args:
-        values: one number per case.
+        values: one number per case; with ``statistic`` one row of numbers per case.
         rng: draws the resamples.
         level: coverage of the interval.
         resamples: how many.
+        statistic: taken instead of the mean; it gets one array per column of ``values``.
 
     Raises:
         ValueError: if there are no values.
@@ -235,10 +243,49 @@ def bootstrap_interval(
     data = np.asarray(values, dtype=np.float64)
     if data.size == 0:
         raise ValueError("no values to average")
-    means = data[rng.integers(0, len(data), size=(resamples, len(data)))].mean(axis=1)
+    drawn = rng.integers(0, len(data), size=(resamples, len(data)))
     tail = (1 - level) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Interval(float(data.mean()), float(low), float(high), len(data))
+    if statistic is None:
+        low, high = np.quantile(data[drawn].mean(axis=1), [tail, 1 - tail])
+        return Interval(float(data.mean()), float(low), float(high), len(data))
+    low, high = np.quantile([statistic(*data[places].T) for places in drawn], [tail, 1 - tail])
+    return Interval(float(statistic(*data.T)), float(low), float(high), len(data))
+
+
+LOST_SHARE, LOST_LEAST = 0.10, 1.0
+"""Words more than in the source that may be wrong: a tenth of them, or one."""
+
+
+def words_kept(
+    measures: Measures, source: Utterance, output: Utterance, expected: str | None = None
+) -> tuple[bool | None, float | None]:
+    """Say whether an output says its words as well as the source does, within one or a tenth.
+
+    Substitutions, deletions and insertions count alike. A scorer asks so that audio which meets
+    its figure and says nothing does not pass.
+
+    Args:
+        measures: has the recogniser.
+        source: before the edit; what is misheard there is not held against the output.
+        output: after it.
+        expected: the words; by default the source's transcript.
+
+    Returns:
+        The verdict, and the output's error rate; None and None where the words are not known or
+        the recogniser does not know the language.
+    """
+    text = expected or source.transcript
+    if not (text or "").strip():
+        return None, None
+    assert text is not None
+    try:
+        before = measures.word_error(source.transcript or text, source)
+        after = measures.word_error(text, output.replace(language=source.language))
+    except StepeditError:
+        return None, None
+    words = len(text.split())
+    units = words if words > 1 else len(text)
+    return (after - before) * units <= max(LOST_LEAST, LOST_SHARE * units) + 1e-9, after
 
 
 def read_cases(text: str) -> list[Case]:

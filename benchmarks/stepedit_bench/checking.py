@@ -63,7 +63,7 @@ class _Row(_Part):
     edit: str
     case: str
     class_: str = Field(alias="class")
-    condition: Literal["source", "identity", "edit"]
+    condition: Literal["source", "dsp", "world", "identity", "target", "edit"]
     iteration: Annotated[int, Field(ge=0, le=1000)]
     status: str
     language: str | None
@@ -71,8 +71,8 @@ class _Row(_Part):
     request: dict[str, Any]
     reached: _Open
     values: dict[str, Any]
-    scorer: str
-    scorer_version: int
+    scorer: str | None = None
+    scorer_version: int | None = None
     kept: _Kept
     verdicts: list[_Verdict] = []
     checks: dict[str, _Open] = {}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,12 +16,15 @@ from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import StepeditError
 from stepedit_core.registry.registry import load_engine
 
-__all__ = ["bench", "load_choice"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["bench", "load_choice", "progress"]
 
 
 _LATE = {
     "engine": "stepedit_bench.speed.cli",
-    "figures": "stepedit_bench.figures.commands",
+    "figures": "stepedit_bench.heldout.commands",
     "judges": "stepedit_bench.judges.commands",
     "memory": "stepedit_bench.speed.cli",
     "recipes": "stepedit_bench.recipes",
@@ -74,6 +78,31 @@ def load_choice(engine: str, device: str) -> SpeechEngine | None:
     from stepedit_core.config import EngineConfig
 
     return load_engine(EngineConfig(name_or_path=engine, device=device))
+
+
+@contextmanager
+def progress(name: str, console: Console) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar, and yield what moves it: called with how many of how many are done."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn(name),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @bench.command("run")
@@ -131,14 +160,6 @@ def run(**given: Any) -> None:
 def _run(config: Any, out: str, engine: str, device: str, with_report: bool) -> None:
     """Run with a progress bar, print the table and write the report."""
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
     from stepedit_bench.estimate import judge_estimates
     from stepedit_bench.runner import run_bench
@@ -149,22 +170,8 @@ def _run(config: Any, out: str, engine: str, device: str, with_report: bool) -> 
     for line in judge_estimates(config):
         console.print(line, highlight=False, markup=False)
     loaded = load_choice(engine, device)
-    columns = (
-        TextColumn("bench"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("bench", total=None)
-        run_bench(
-            config,
-            out,
-            engine=loaded,
-            on_unit=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    with progress("bench", console) as show:
+        run_bench(config, out, engine=loaded, on_unit=show)
     print_table(summarise(read_results(out), config.seed), Console())
     if with_report:
         from stepedit_bench.report import write_report
@@ -174,12 +181,16 @@ def _run(config: Any, out: str, engine: str, device: str, with_report: bool) -> 
 
 @bench.command("report")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False))
+@click.argument("beside", nargs=-1, type=click.Path(exists=True, file_okay=False))
 @click.option("--players/--no-players", default=True, help="Put recordings into the page.")
-def report(folder: str, players: bool) -> None:
-    """Write report.html, summary.json and CSV files for the run in FOLDER."""
+def report(folder: str, beside: tuple[str, ...], players: bool) -> None:
+    """Write report.html, summary.json and CSV files for the run in FOLDER.
+
+    Further runs stand BESIDE it: their shares and recordings, column by column.
+    """
     from stepedit_bench.report import write_report
 
-    click.echo(str(write_report(folder, players=players)))
+    click.echo(str(write_report(folder, beside=beside, players=players)))
 
 
 @bench.command("compare")
@@ -201,6 +212,34 @@ def compare(first: str, second: str, seed: int, as_json: bool) -> None:
         sys.stdout.write("\n")
     else:
         print_comparison(differences, Console())
+
+
+@bench.command("attack")
+@click.argument("edits", nargs=-1)
+@click.option("--cases", type=click.IntRange(1), default=1, show_default=True, help="Per edit.")
+@click.option("--asr", default="auto", show_default=True, help="Recogniser.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print every verdict as JSON.")
+def attack_command(edits: tuple[str, ...], cases: int, asr: str, seed: int, as_json: bool) -> None:
+    """Put a zoo of cheats to the scorers of EDITS, all by default.
+
+    Silence, beeps, noise, the source itself, cut, reversed, filtered, clipped and pasted speech,
+    other recordings: none may be taken for the edit. The edit's own output by signal processing is
+    scored beside them. The exit code is 1 where a cheat passes.
+    """
+    import json
+
+    from stepedit_bench.attack import attack
+    from stepedit_bench.attack_table import print_attacks
+    from stepedit_bench.measuring import MeasureConfig, StandardMeasures
+
+    found = attack(edits, StandardMeasures(MeasureConfig(asr=asr)), limit=cases, seed=seed)
+    if as_json:
+        click.echo(json.dumps([one.to_data() for one in found], indent=1))
+    else:
+        print_attacks(found)
+    if any(one.fooled for one in found):
+        click.get_current_context().exit(1)
 
 
 @bench.command("calibrate")

@@ -24,7 +24,7 @@ from stepedit_core.scoring import bootstrap_interval
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Difference", "compare_runs", "compare_values", "print_comparison"]
+__all__ = ["Difference", "compare_runs", "compare_values", "print_comparison", "refuse_unlike"]
 
 SAME_SETTINGS = ("suite", "measures", "judges", "thresholds")
 """Settings that must be equal for figures to be comparable."""
@@ -120,7 +120,8 @@ def _by_case(folder: str | os.PathLike[str]) -> dict[tuple[str, int], dict[str, 
     return found
 
 
-def _refuse_unlike(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> None:
+def refuse_unlike(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> None:
+    """Refuse to compare runs that were measured in different ways; raises StepeditError."""
     one, two = read_run(first), read_run(second)
     for name in SAME_SETTINGS:
         if one.get(name) != two.get(name):
@@ -137,7 +138,7 @@ def compare_runs(
     Raises:
         StepeditError: if they were measured in different ways, or share no cases.
     """
-    _refuse_unlike(first, second)
+    refuse_unlike(first, second)
     one, two = _by_case(first), _by_case(second)
     found: list[Difference] = []
     for key in [key for key in one if key in two]:

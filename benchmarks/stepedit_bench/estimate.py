@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stepedit_bench.judging import JudgeChoice
 from stepedit_bench.runner import BenchConfig
-from stepedit_bench.suites import read_audio, scorable_edits, units
+from stepedit_bench.suites import scorable_edits, units
 from stepedit_core.errors import StepeditError
 
 __all__ = ["judge_estimates"]
@@ -29,7 +29,7 @@ def judge_estimates(config: BenchConfig) -> list[str]:
         wanted = [edit for edit in edits if task in {"*", edit}]
         work = units(wanted, config.suite, config.limit, config.seed) if wanted else []
         per_case = config.protocol.iterations + 2
-        seconds = sum(read_audio(unit.case).seconds for unit in work) * per_case
+        seconds = sum(unit.start().seconds for unit in work) * per_case
         lines.append(f"judge {name}: {estimate(len(work) * per_case, seconds)}")
     return lines
 

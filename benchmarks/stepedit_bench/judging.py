@@ -6,20 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stepedit_core.errors import PluginError, StepeditError, suggest
+from stepedit_core.labels.profile import profiles_of
 from stepedit_core.registry.registry import get_registry
 from stepedit_core.scoring import Judge, Verdict
 from stepedit_core.utterance import Utterance
 
-__all__ = ["DEFAULT_JUDGES", "JudgeChoice", "RecordingJudge", "judge_classes", "parse_judges"]
+__all__ = ["JudgeChoice", "RecordingJudge", "default_judge", "judge_classes", "parse_judges"]
 
-DEFAULT_JUDGES: Mapping[str, str] = {
-    "emotion": "acoustic",
-    "style": "acoustic",
-    "paralinguistic": "events",
-}
-"""Judges that run on no network, asked where the user names none."""
+_BY_PROFILES = "acoustic"
+"""Asked about edits whose labels have profiles, where neither user nor scorer names a judge."""
 
-TakeNote = Callable[[str, tuple[str, ...], Verdict], None]
+TakeNote = Callable[[str, tuple[str, ...], Utterance, Verdict], None]
+"""Takes the task, the labels offered, the utterance judged, and the answer."""
 
 
 def judge_classes() -> Mapping[str, type[Judge]]:
@@ -45,6 +43,24 @@ def parse_judges(texts: Sequence[str]) -> dict[str, str]:
     return chosen
 
 
+def default_judge(task: str) -> str | None:
+    """Return the judge that a task's scorer names, or the acoustic one where profiles exist.
+
+    Args:
+        task: name of an edit; any other has no default.
+    """
+    registry = get_registry()
+    info = registry.edits().get(task)
+    for pick in () if info is None else (info.plugin.name, None):
+        assert info is not None
+        try:
+            named = registry.scorer(info.edit_class, pick).judge
+        except PluginError:
+            continue
+        return named or (_BY_PROFILES if profiles_of(registry, task) else None)
+    return None
+
+
 class JudgeChoice:
     """The judge of each task, made on first use."""
 
@@ -60,7 +76,7 @@ class JudgeChoice:
 
     def name_for(self, task: str) -> str | None:
         """Return the name of the judge asked for a task, or None."""
-        return self.names.get(task) or self.names.get("*") or DEFAULT_JUDGES.get(task)
+        return self.names.get(task) or self.names.get("*") or default_judge(task)
 
     def for_task(self, task: str) -> Judge:
         """Return the judge of a task.
@@ -91,7 +107,8 @@ class JudgeChoice:
         A judge that asks a model by name states its default as ``default_model``.
         """
         classes = judge_classes()
-        tasks = sorted({*DEFAULT_JUDGES, *self.names})
+        judged = (task for task in get_registry().edits() if default_judge(task))
+        tasks = sorted({*judged, *self.names})
         described: dict[str, dict[str, Any]] = {}
         for task in tasks:
             name = self.name_for(task)
@@ -140,5 +157,5 @@ class RecordingJudge(Judge):
         verdict = self._judge.judge(
             task, utterance, reference=reference, labels=offered, question=question
         )
-        self._note(task, offered, verdict)
+        self._note(task, offered, utterance, verdict)
         return verdict

@@ -12,31 +12,39 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 
+from stepedit_bench.columns import Column, column_of, tags_of
 from stepedit_core.errors import StepeditError
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Clip", "Listening", "choose", "embed"]
+__all__ = ["Cell", "Listening", "choose", "embed", "listen"]
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Clip:
-    """One recording in the page."""
+class Cell:
+    """One recording of a case: its player, and what was measured.
 
-    title: str
-    data: str
+    Attributes:
+        data: the recording as a ``data:`` address, or None where none was made.
+        verdict: ``yes``, ``no`` or ``open`` for joint success; empty where nobody judged.
+        notes: numbers and failed checks.
+    """
+
+    data: str | None
+    verdict: str
+    notes: str
 
 
 @dataclass(frozen=True)
 class Listening:
-    """One case to listen to: why it was chosen, what was measured, its recordings."""
+    """One case to listen to: why it was chosen, what is asked, its recordings by column."""
 
     why: str
     case: str
     request: str
-    notes: str
-    clips: tuple[Clip, ...]
+    tags: Mapping[str, str]
+    cells: Mapping[Column, Cell]
 
 
 def embed(path: Path) -> str:
@@ -87,23 +95,35 @@ def choose(rows: Sequence[Row], seed: int, *, each: int = 2) -> list[tuple[str, 
 
 
 def _notes(row: Row) -> str:
-    """Return verdicts and failed checks in words."""
-    words = {True: "yes", False: "no", None: "not measured"}
+    """Return what was measured on a recording, in few words."""
+    if row.get("problem"):
+        return str(row["problem"])
+    kept = row.get("kept") or {}
+    text = kept.get("text") or {}
     failed = [name for name, passed in (row.get("checks") or {}).items() if passed is False]
-    parts = [f"reached: {words[row['reached']]}", f"preserved: {words[row.get('preserved')]}"]
-    if failed:
-        parts.append("failed: " + ", ".join(failed))
-    if row.get("unscored"):
-        parts.append(str(row["unscored"]))
-    return "; ".join(parts)
+    parts = [
+        "" if text.get("rate") is None else f"{text['unit']} error {100 * text['rate']:.0f} %",
+        "" if kept.get("speaker_similarity") is None else f"voice {kept['speaker_similarity']:.2f}",
+        "" if kept.get("dnsmos_ovrl") is None else f"DNSMOS {kept['dnsmos_ovrl']:.2f}",
+        "target missed" if row.get("reached") is False else "",
+        f"damaged: {', '.join(failed)}" if failed else "",
+        str(row.get("unscored") or ""),
+    ]
+    return "; ".join(part for part in parts if part)
 
 
-def listen(rows: Sequence[Row], folder: Path, seed: int) -> list[Listening]:
+def _verdict(row: Row) -> str:
+    if "joint" not in row:
+        return ""
+    return {True: "yes", False: "no", None: "open"}[row["joint"]]
+
+
+def listen(rows: Sequence[Row], folders: Sequence[Path], seed: int) -> list[Listening]:
     """Return what to listen to for one edit.
 
     Args:
-        rows: all rows of the edit.
-        folder: the run's folder, which holds the recordings.
+        rows: all rows of the edit, of one run or of several.
+        folders: of the runs, which hold the recordings.
         seed: of the random choice.
 
     Raises:
@@ -111,20 +131,31 @@ def listen(rows: Sequence[Row], folder: Path, seed: int) -> list[Listening]:
     """
     by_case: dict[str, list[Row]] = {}
     for row in rows:
-        if row.get("audio"):
-            by_case.setdefault(row["case"], []).append(row)
-    last = max((row["iteration"] for row in rows), default=0)
-    finals = [row for row in rows if row["condition"] == "edit" and row["iteration"] == last]
-    chosen: list[Listening] = []
-    for why, row in choose(finals, seed):
-        clips = tuple(
-            Clip(_title(item), embed(path))
-            for item in by_case.get(row["case"], ())
-            if (path := _inside(folder, item["audio"])).is_file()
-        )
-        request = ", ".join(f"{k}={v}" for k, v in row["request"].items() if k != "edit")
-        chosen.append(Listening(why, row["case"], request, _notes(row), clips))
-    return chosen
+        by_case.setdefault(row["case"], []).append(row)
+    edited = [row for row in rows if row["condition"] == "edit" and not row.get("run")]
+    last = max((row["iteration"] for row in edited), default=0)
+    finals = [row for row in edited if row["iteration"] == last]
+    if not finals:
+        finals = [row for row in rows if row["condition"] == "identity"]
+    return [
+        _listening(why, row, by_case[row["case"]], folders) for why, row in choose(finals, seed)
+    ]
+
+
+def _listening(why: str, row: Row, rows: Sequence[Row], folders: Sequence[Path]) -> Listening:
+    """Return a case with all its recordings."""
+    asked = {**row["request"]}
+    edits = asked.pop("edits", None)
+    request = ", ".join(f"{k}={v}" for k, v in asked.items() if k != "edit" and v is not None)
+    if edits is not None:
+        request = ", ".join(str(edit["edit"]) for edit in edits) or "tokenize, decode"
+    cells: dict[Column, Cell] = {}
+    for item in rows:
+        path = _inside(folders[item.get("run", 0)], item["audio"]) if item.get("audio") else None
+        data = embed(path) if path is not None and path.is_file() else None
+        cells[column_of(item)] = Cell(data, _verdict(item), _notes(item))
+    tags = {**tags_of(row), "joint": _verdict(row) or "open"}
+    return Listening(why, row["case"], request, tags, cells)
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -140,7 +171,3 @@ def _inside(folder: Path, name: str) -> Path:
             "restore results.jsonl, or write the report with --no-players"
         )
     return path
-
-
-def _title(row: Row) -> str:
-    return f"iteration {row['iteration']}" if row["condition"] == "edit" else str(row["condition"])

@@ -16,6 +16,8 @@ speaker     cosine similarity is 0.70 or more, or at most 0.05 below that of the
             (with an ideal output: of the source, which may be buried in noise)
 quality     DNSMOS OVRL falls by at most 0.5
 loudness    changes by at most 6 LU
+level       the level of active speech changes by at most 2 dB; compared with the source and the
+            ideal output alone: that coding lowers a hot recording is not excused
 clipping    the clipped share grows by at most 0.1 %
 duration    within 5 % or 0.12 s of the source where the scorer expects the same duration;
             otherwise at most double of what the edit itself announces: what is too short
@@ -39,7 +41,7 @@ from stepedit_core.utterance import Utterance
 
 __all__ = ["CHECKS", "BenchMeasures", "Kept", "Thresholds", "check", "measure", "verdict"]
 
-CHECKS = ("words", "speaker", "quality", "loudness", "clipping", "duration")
+CHECKS = ("words", "speaker", "quality", "loudness", "level", "clipping", "duration")
 T = TypeVar("T")
 
 
@@ -55,11 +57,17 @@ class BenchMeasures(Measures, Protocol):
     def text_errors(self, expected: str, utterance: Utterance) -> TextErrors:
         """Count the errors of what is heard against a text."""
 
+    def second_text(self, utterance: Utterance) -> str:
+        """Return the words that the second recogniser hears."""
+
     def phone_errors(self, reference: Utterance, utterance: Utterance) -> TextErrors:
         """Count the phones that are heard otherwise than in the reference."""
 
     def loudness(self, utterance: Utterance) -> float:
         """Return the integrated loudness in LUFS."""
+
+    def active_level(self, utterance: Utterance) -> float:
+        """Return the level of active speech in dB of full scale."""
 
     def clipped_share(self, utterance: Utterance) -> float:
         """Return the share of clipped samples, 0..1."""
@@ -81,6 +89,7 @@ class Thresholds:
     speaker_slack: float = 0.05
     quality_drop: float = 0.5
     loudness_lu: float = 6.0
+    level_db: float = 2.0
     clipped_share: float = 0.001
     duration_share: float = 0.05
     duration_seconds: float = 0.12
@@ -164,6 +173,7 @@ def measure(
         "dnsmos_sig": rating.get("sig"),
         "dnsmos_bak": rating.get("bak"),
         "loudness_lufs": attempt("loudness_lufs", lambda: measures.loudness(output)),
+        "active_level": attempt("active_level", lambda: measures.active_level(output)),
         "clipped_share": attempt("clipped_share", lambda: measures.clipped_share(output)),
         "seconds": output.seconds,
     }
@@ -228,6 +238,12 @@ def check(
             "loudness_lufs",
             lambda new, old: abs(new - old) <= limits.loudness_lu,
         ),
+        "level": _compare(
+            output,
+            [source] if reference is None else [source, reference],
+            "active_level",
+            lambda new, old: abs(new - old) <= limits.level_db,
+        ),
         "clipping": _compare(
             output, yardsticks, "clipped_share", lambda new, old: new <= old + limits.clipped_share
         ),
@@ -238,7 +254,8 @@ def check(
             lambda new, old: _duration(new, old, length_ratio, same_duration, limits),
         ),
     }
-    return {name: checks[name] for name in CHECKS if name not in waived}
+    absent = frozenset() if "active_level" in output.values else frozenset({"level"})
+    return {name: checks[name] for name in CHECKS if name not in waived | absent}
 
 
 def verdict(checks: Mapping[str, bool | None]) -> bool | None:
@@ -271,8 +288,8 @@ def _compare(
     output: Kept, yardsticks: list[Kept], metric: str, fits: Callable[[float, float], bool]
 ) -> bool | None:
     """Return whether a metric fits any yardstick, or None where it was not measured."""
-    new = output.values[metric]
-    known = [old for item in yardsticks if (old := item.values[metric]) is not None]
+    new = output.values.get(metric)
+    known = [old for item in yardsticks if (old := item.values.get(metric)) is not None]
     if new is None or not known:
         return None
     return any(fits(new, old) for old in known)

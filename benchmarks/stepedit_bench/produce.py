@@ -1,29 +1,28 @@
-"""Make the recordings of a case: iteration 0, the identity edit, and N edits on top."""
+"""Make the recordings of a case: iteration 0, then the conditions that the protocol names."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from stepedit_bench.batching import PromptFixed, run_together
-from stepedit_bench.suites import Unit, clone_text, find_external, read_audio
+from stepedit_bench.batching import run_together
+from stepedit_bench.conditions import BY_ENGINE, Condition, Made, Recordings, Request, make
+from stepedit_bench.suites import Unit, clone_text, find_external
 from stepedit_core.chain.chain import Chain
-from stepedit_core.chain.result import RouteChoice, Step
-from stepedit_core.chain.running import ChainResult
-from stepedit_core.chain.validation import choose_route
+from stepedit_core.chain.result import RouteChoice
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import StepeditError
-from stepedit_core.llm_route.carrying_out import reconstructed
 from stepedit_core.registry.registry import get_registry
 from stepedit_core.scoring import Prepared
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Produced", "Protocol", "produce", "produce_batch"]
+__all__ = ["Produced", "Protocol", "produce_batch"]
 
 
 class Protocol(BaseModel):
@@ -33,6 +32,8 @@ class Protocol(BaseModel):
 
     route: RouteChoice = "auto"
     """Route of every edit."""
+    conditions: tuple[Condition, ...] = ("identity", "edit")
+    """What is recorded beside the source, in this order; without an engine only what needs none."""
     iterations: int = Field(default=1, ge=1, le=20)
     """Edits on top of iteration 0, each applied to the output before it."""
     prompt_fixed: bool = False
@@ -42,6 +43,16 @@ class Protocol(BaseModel):
     clone_edit: str = "clone"
     """Edit that makes iteration 0 where a suite asks for a zero-shot clone."""
 
+    def asked(self, unit: Unit, engine: SpeechEngine | None) -> list[Condition]:
+        """Return the conditions that a unit is recorded in."""
+        named = unit.conditions(self.conditions)
+        # The edit itself runs without an engine, too: by signal processing.
+        return [
+            name
+            for name in self.conditions
+            if name in named and (engine is not None or name == "edit" or name not in BY_ENGINE)
+        ]
+
 
 @dataclass(frozen=True)
 class Produced:
@@ -50,30 +61,27 @@ class Produced:
     Attributes:
         unit: the case.
         prepared: the edit's input, or None where iteration 0 failed.
-        steps: finished edits, in order; fewer than asked for where one failed.
-        identity: the source coded and decoded, or None without an engine.
-        status: ``ok``, ``unsupported`` (no such route for these parameters) or ``failed``.
-        problem: what went wrong, or None.
-        seconds: wall-clock time, kept apart from the results.
+        made: condition to its recordings.
+        problem: why there is no iteration 0, or None.
+        seconds: wall-clock time per condition, kept apart from the results.
+        file: where the edit's input is kept already, or None.
     """
 
     unit: Unit
     prepared: Prepared | None
-    steps: tuple[Step, ...] = ()
-    identity: Utterance | None = None
-    status: str = "ok"
+    made: Mapping[str, Made] = field(default_factory=dict)
     problem: str | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    file: Path | None = None
 
 
-def _start(unit: Unit, engine: SpeechEngine | None, protocol: Protocol) -> Utterance:
+def _start(unit: Unit, protocol: Protocol, engine: SpeechEngine | None) -> Utterance:
     """Return the recording of iteration 0 before the scorer prepares it."""
-    case = unit.case
-    prompt = read_audio(case)
-    text = clone_text(case)
-    if protocol.source is not None:
+    prompt = unit.start()
+    text = None if unit.case is None else clone_text(unit.case)
+    if protocol.source is not None and unit.case is not None:
         words = text if text is not None else prompt.transcript
-        return Utterance.read(find_external(case, protocol.source), words, prompt.language)
+        return Utterance.read(find_external(unit.case, protocol.source), words, prompt.language)
     if text is None:
         return prompt
     clone = get_registry().edit_class(protocol.clone_edit)
@@ -82,75 +90,80 @@ def _start(unit: Unit, engine: SpeechEngine | None, protocol: Protocol) -> Utter
     return made.utterance.replace(transcript=text, language=prompt.language)
 
 
-def _identity(engine: SpeechEngine, source: Utterance, seed: int) -> Utterance:
-    """Return the source coded and decoded, which no edit can be better than."""
-    return reconstructed(engine, [source], [seed])[0]
-
-
-def _iterate(
-    unit: Unit, source: Utterance, engine: SpeechEngine | None, protocol: Protocol
-) -> tuple[tuple[Step, ...], str | None]:
-    """Apply the case's edit ``iterations`` times; return the finished steps and the problem."""
-    heard = engine
-    if protocol.prompt_fixed:
-        if engine is None:
-            raise StepeditError("--prompt-fixed needs an engine: it is about the decoder's prompt")
-        heard = PromptFixed(engine, source)
-    chain = Chain([unit.case.edit])
-    result = ChainResult(source, (), unit.seed, heard)
-    for _ in range(protocol.iterations):
-        try:
-            result = chain.run_from(
-                result,
-                engine=heard,
-                route=protocol.route,
-                carry="codes" if protocol.prompt_fixed else "latent",
-            )
-        except StepeditError as error:
-            return result.steps, str(error)
-    return result.steps, None
-
-
-def produce(unit: Unit, engine: SpeechEngine | None, protocol: Protocol) -> Produced:
-    """Make all recordings of a unit; what goes wrong with it is told in the result."""
-    edit = unit.case.edit
-    scorer = get_registry().scorer(type(edit))
+def _prepared(
+    unit: Unit, protocol: Protocol, recordings: Recordings | None, engine: SpeechEngine | None
+) -> Produced:
+    """Make the edit's input."""
     try:
-        clean = _start(unit, engine, protocol)
-        prepared = scorer.prepare(unit.case, clean, np.random.default_rng([unit.seed, 0]))
+        clean = _start(unit, protocol, engine)
+        if unit.case is None:
+            return Produced(unit, Prepared(clean), file=unit.file)
+        scorer = get_registry().scorer(type(unit.case.edit))
+        made = scorer.prepare(unit.case, clean, np.random.default_rng([unit.seed, 0]))
     except StepeditError as error:
-        return Produced(unit, None, status="failed", problem=f"iteration 0: {error}")
-    try:
-        identity = None if engine is None else _identity(engine, prepared.source, unit.seed)
-    except StepeditError as error:
-        return Produced(unit, prepared, status="failed", problem=f"identity edit: {error}")
-    try:
-        choose_route(edit, engine, protocol.route)
-    except StepeditError as error:
-        return Produced(unit, prepared, (), identity, "unsupported", str(error))
-    begin = time.perf_counter()
-    steps, problem = _iterate(unit, prepared.source, engine, protocol)
-    seconds = {"edits": time.perf_counter() - begin}
-    status = "ok" if problem is None else "failed"
-    return Produced(unit, prepared, steps, identity, status, problem, seconds)
+        return Produced(unit, None, problem=f"iteration 0: {error}")
+    if made.source is clean or recordings is None:
+        return Produced(unit, made, file=unit.file if made.source is clean else None)
+    path = recordings.path(unit, "source")
+    kept = recordings.keep(made.source, path, clean)
+    return Produced(unit, Prepared(kept, made.reference, made.facts), file=path)
 
 
 def produce_batch(
-    batch: Sequence[Unit], engine: SpeechEngine | None, protocol: Protocol
+    batch: Sequence[Unit],
+    engine: SpeechEngine | None,
+    protocol: Protocol,
+    recordings: Recordings | None = None,
 ) -> list[Produced]:
-    """Make the recordings of several units, with the engine's work in common batches."""
+    """Make the recordings of several units, with the engine's work in common batches.
+
+    What goes wrong with a unit is told in its result.
+    """
+    tasks = [partial(_prepared, unit, protocol, recordings) for unit in batch]
     if engine is None or len(batch) == 1:
-        return [produce(unit, engine, protocol) for unit in batch]
-    tasks = [partial(_produce_with, unit, protocol) for unit in batch]
-    made: list[Produced] = []
-    for unit, ran in zip(batch, run_together(engine, tasks), strict=True):
-        if ran.error is not None:
-            raise ran.error
-        if ran.value is None:
-            raise RuntimeError(f"{unit.key}: the chain gave nothing")
-        made.append(ran.value)
-    return made
+        produced = [task(engine) for task in tasks]
+    else:
+        produced = []
+        for ran in run_together(engine, tasks):
+            if ran.value is None:
+                raise ran.error or RuntimeError("the preparation gave nothing")
+            produced.append(ran.value)
+    ready = {one.unit.key: one.prepared for one in produced if one.prepared is not None}
+    made: dict[str, dict[str, Made]] = {unit.key: {} for unit in batch}
+    seconds: dict[str, dict[str, float]] = {unit.key: {} for unit in batch}
+    for condition in protocol.conditions:
+        units = [
+            unit
+            for unit in batch
+            if unit.key in ready and condition in protocol.asked(unit, engine)
+        ]
+        requests = [
+            _request(unit, ready[unit.key], condition, protocol, made[unit.key]) for unit in units
+        ]
+        begin = time.perf_counter()
+        got = make(condition, requests, engine, protocol.route, protocol.prompt_fixed, recordings)
+        for unit, one in zip(units, got, strict=True):
+            made[unit.key][condition] = one
+            seconds[unit.key][condition] = (time.perf_counter() - begin) / len(units)
+    return [
+        replace(one, made=made[one.unit.key], seconds=seconds[one.unit.key]) for one in produced
+    ]
 
 
-def _produce_with(unit: Unit, protocol: Protocol, engine: SpeechEngine) -> Produced:
-    return produce(unit, engine, protocol)
+def _request(
+    unit: Unit,
+    prepared: Prepared,
+    condition: Condition,
+    protocol: Protocol,
+    made: Mapping[str, Made],
+) -> Request:
+    """Return what a condition is made of."""
+    serving = unit.serving(condition)
+    if serving is not unit:
+        prepared = Prepared(serving.start())
+    ideal = unit.ideal(prepared)
+    if condition == "target" and ideal is None and "dsp" in made:
+        done = made["dsp"]
+        # Kept recordings are what was measured; a failed one is tried, and told, again.
+        ideal = done.steps[-1].audio if done.status == "ok" else None
+    return Request(serving, prepared, serving.requests(protocol.iterations), ideal)

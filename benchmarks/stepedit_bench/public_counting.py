@@ -4,8 +4,9 @@ The public scripts (stepfun-ai/Step-Audio-Edit-Benchmark, ``get_gemini_emotion_s
 and ``get_gemini_paralingustic_score.py``) take accuracy per iteration, speaker and class, then
 the mean over classes for each speaker, then leave the rest to the reader. They
 
-1. drop style answers that are not one of the seven classes, such as ``normal``, ``serious`` or
-   None, instead of counting them wrong, so that denominators shrink;
+1. drop answers that are neither a class nor the text ``None``, such as ``normal``, ``serious`` or
+   JSON's null, instead of counting them wrong, so that denominators shrink (``gemini_infer.py``
+   keeps ``None``, which its prompt prefers when in doubt: it counts as wrong);
 2. do so before the two aliases of labels are resolved, which therefore never are;
 3. drop answers that are no number from paralinguistic scores;
 4. cannot go on when an iteration, speaker or class is missing.
@@ -25,7 +26,7 @@ import numpy as np
 
 from stepedit_core.errors import StepeditError
 
-__all__ = ["ALIASES", "Cell", "Counting", "count", "last_verdict"]
+__all__ = ["ALIASES", "Cell", "Counting", "count", "verdict_on"]
 
 Counting = Literal["ours", "public"]
 Row = Mapping[str, Any]
@@ -53,18 +54,28 @@ class Cell:
     dropped: int
 
 
-def last_verdict(row: Row) -> Mapping[str, Any] | None:
-    """Return the judge's last verdict on a row's recording, or None."""
+NONE = "None"
+"""The text by which the public judge says that no class fits; public scripts count it as wrong."""
+
+
+def verdict_on(row: Row) -> Mapping[str, Any] | None:
+    """Return the judge's last verdict on a row's own recording, or None.
+
+    A scorer may ask about other recordings, too, such as the one before the edit. Rows of older
+    runs do not say which recording was judged; there the first verdict is the one.
+    """
     verdicts = row.get("verdicts") or []
     own = [item for item in verdicts if item.get("task") == row["edit"]]
-    return own[-1] if own else None
+    audio = row.get("audio_sha256")
+    named = [item for item in own if audio and item.get("audio_sha256") == audio]
+    return named[-1] if named else own[0] if own else None
 
 
 def _mark(row: Row, counting: Counting, classes: Sequence[str]) -> float | None:
     """Return what a row adds to its mean, or None where it is left out."""
     if row.get("status", "ok") != "ok":
         return None if counting == "public" else _worst(row)
-    verdict = last_verdict(row)
+    verdict = verdict_on(row)
     if verdict is None or verdict.get("refused"):
         return None
     if row["edit"] == "paralinguistic":
@@ -73,7 +84,9 @@ def _mark(row: Row, counting: Counting, classes: Sequence[str]) -> float | None:
     label = verdict.get("label")
     if counting == "public":
         known = EMOTION_LABELS if row["edit"] == "emotion" else tuple(classes)
-        return None if label not in known else float(label == row["class"])
+        said = verdict.get("said") or label
+        # As it was written: an alias is a stranger there, whatever we read it as.
+        return float(said == row["class"]) if said == NONE or said in known else None
     return float(ALIASES.get(str(label), label) == row["class"])
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from stepedit_core.dsp.acoustics import RATIOS, AcousticShift, difference, margin, measure
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
-from stepedit_core.labels.profile import Profile
+from stepedit_core.labels.profile import Profile, profiles_of
 from stepedit_core.recordings import packaged, packaged_speech
 from stepedit_core.registry.registry import get_registry
 
@@ -80,7 +80,7 @@ def recipes(edit: str) -> None:
     """
     registry = get_registry()
     edit_class = registry.edit_class(edit)
-    profiles = getattr(registry.pair_builder(edit_class), "profiles", None)
+    profiles = profiles_of(registry, edit_class.name)
     if not profiles:
         raise StepeditError(f"{edit}: its plugin brings no profiles of labels to measure against")
     for line in rows(edit_class, profiles):

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from stepedit_bench import plots
+from stepedit_bench.columns import Column, Pivot, columns_of, merge, pivot, tags_of
+from stepedit_bench.compare import refuse_unlike
 from stepedit_bench.judging import judge_classes
 from stepedit_bench.measuring.extras import need
 from stepedit_bench.peers import Peer, peers_for
 from stepedit_bench.players import Listening, listen
-from stepedit_bench.public_counting import Cell, count, last_verdict
+from stepedit_bench.public_counting import Cell, count, verdict_on
 from stepedit_bench.step_audio_edit import SUITE
 from stepedit_bench.store import read_results, read_run, write_text
 from stepedit_bench.summary import Group, percent, summarise
@@ -34,6 +36,8 @@ class _Section:
     """All that the page says about one edit."""
 
     edit: str
+    columns: Sequence[Column]
+    pivots: Sequence[Pivot]
     groups: Sequence[Group]
     by_language: Sequence[Group]
     by_class: Sequence[Group]
@@ -54,7 +58,7 @@ def confusion(rows: Sequence[Row], iteration: int) -> dict[tuple[str, str], int]
     table: dict[tuple[str, str], int] = {}
     for row in rows:
         wanted = "source" if iteration == 0 else "edit"
-        verdict = last_verdict(row)
+        verdict = verdict_on(row)
         if row["condition"] != wanted or row["iteration"] != iteration or verdict is None:
             continue
         if verdict.get("refused"):
@@ -89,14 +93,21 @@ def _judge(settings: Mapping[str, Any], edit: str) -> str:
 
 
 def _section(
-    edit: str, rows: Sequence[Row], settings: Mapping[str, Any], folder: Path, players: bool
+    edit: str,
+    rows: Sequence[Row],
+    settings: Mapping[str, Any],
+    folders: Sequence[Path],
+    players: bool,
 ) -> _Section:
-    """Gather what the page says about one edit."""
+    """Gather what the page says about one edit; shares are those of the first run."""
     seed = int(settings["seed"])
-    own = [row for row in rows if row["edit"] == edit]
+    beside = [row for row in rows if row["edit"] == edit]
+    own = [row for row in beside if not row.get("run")]
     groups = summarise(own, seed)
     last = max(group.iteration for group in groups)
-    figures = [plots.iterations_svg(edit, groups), plots.kept_svg(edit, own)]
+    figures = []
+    if any(group.condition == "edit" for group in groups):
+        figures = [plots.iterations_svg(edit, groups), plots.kept_svg(edit, own)]
     for iteration in dict.fromkeys((0, last)):
         table = confusion(own, iteration)
         if table:
@@ -106,6 +117,12 @@ def _section(
     ours, public, problem = _counted(own) if suited else ([], [], None)
     return _Section(
         edit=edit,
+        columns=columns_of(beside),
+        pivots=[
+            found
+            for verdict in ("joint", "reached", "preserved")
+            if (found := pivot(beside, verdict, seed)) is not None
+        ],
         groups=groups,
         by_language=summarise(own, seed, lambda row: str(row["language"] or "unknown")),
         by_class=summarise(own, seed, lambda row: str(row["class"])),
@@ -115,7 +132,7 @@ def _section(
         public_problem=problem,
         peers=peers_for(settings, edit),
         judge=_judge(settings, edit),
-        listening=listen(own, folder, seed) if players else [],
+        listening=listen(beside, folders, seed) if players else [],
     )
 
 
@@ -158,28 +175,60 @@ def _flat_group(group: Group) -> dict[str, Any]:
     return plain
 
 
-def write_report(folder: str | os.PathLike[str], *, players: bool = True) -> Path:
+def _figures(folder: Path) -> dict[str, Any] | None:
+    """Return the figures of a held-out run: rows with gates, routes and what was not measured."""
+    found: dict[str, Any] = {}
+    for name in ("figures", "routes"):
+        path = folder / f"{name}.json"
+        if not path.is_file():
+            return None
+        found[name] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _options(sections: Sequence[_Section], rows: Sequence[Row]) -> dict[str, list[str]]:
+    """Return what the page can be filtered by, with the values; single values filter nothing."""
+    tags = [tags_of(row) for row in rows]
+    found = {name: sorted({each[name] for each in tags}) for name in ("stratum", "language")}
+    shown = [item for section in sections for item in section.listening]
+    found["joint"] = sorted({item.tags["joint"] for item in shown})
+    return {name: values for name, values in found.items() if len(values) > 1}
+
+
+def write_report(
+    folder: str | os.PathLike[str],
+    *,
+    beside: Sequence[str | os.PathLike[str]] = (),
+    players: bool = True,
+) -> Path:
     """Write ``report.html``, ``summary.json``, ``summary.csv`` and ``results.csv``.
 
     Args:
         folder: of a run, finished or not.
+        beside: folders of further runs, whose recordings and shares stand beside.
         players: whether to put recordings into the page.
 
     Returns:
         The path of the page.
 
     Raises:
-        StepeditError: if there are no results yet.
+        StepeditError: if there are no results yet, or runs were measured in different ways.
     """
     root = Path(folder)
-    settings, rows = read_run(root), read_results(root)
-    edits = list(dict.fromkeys(row["edit"] for row in rows))
-    sections = [_section(edit, rows, settings, root, players) for edit in edits]
+    folders = [root, *map(Path, beside)]
+    for other in folders[1:]:
+        refuse_unlike(root, other)
+    settings = read_run(root)
+    names = _labels(folders)
+    rows = merge([(name, read_results(each)) for name, each in zip(names, folders, strict=True)])
+    own = [row for row in rows if not row["run"]]
+    edits = list(dict.fromkeys(row["edit"] for row in own))
+    sections = [_section(edit, rows, settings, folders, players) for edit in edits]
     groups = [group for section in sections for group in section.groups]
     summary = {"settings": settings, "groups": [group.to_data() for group in groups]}
     write_text(root / "summary.json", json.dumps(summary, ensure_ascii=False, indent=1) + "\n")
     write_text(root / "summary.csv", _csv([_flat_group(group) for group in groups]))
-    write_text(root / "results.csv", _csv([_flat(row) for row in rows]))
+    write_text(root / "results.csv", _csv([_flat(row) for row in read_results(root)]))
     jinja = need("jinja2", "jinja2", "the report")
     environment = jinja.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["percent"] = percent
@@ -188,7 +237,18 @@ def write_report(folder: str | os.PathLike[str], *, players: bool = True) -> Pat
         settings=settings,
         sections=sections,
         groups=groups,
+        runs=list(zip(names, map(str, folders), strict=True)),
+        filters=_options(sections, own),
+        figures=_figures(root),
         finished=(root / "results.jsonl").exists(),
     )
     write_text(root / "report.html", page)
     return root / "report.html"
+
+
+def _labels(folders: Sequence[Path]) -> list[str]:
+    """Return a short name for each run: its folder's, told apart by its parent's where needed."""
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        names = [f"{folder.resolve().parent.name}/{folder.resolve().name}" for folder in folders]
+    return names

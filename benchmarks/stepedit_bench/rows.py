@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from stepedit_bench import preservation
+from stepedit_bench.conditions import Made, Recorded
+from stepedit_bench.measuring.text_error import count_words
 from stepedit_bench.preservation import BenchMeasures, Kept, Thresholds
 from stepedit_bench.produce import Produced, Protocol
 from stepedit_core.atomic import write_atomically
-from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
-from stepedit_core.recordings import packaged
 from stepedit_core.registry.registry import get_registry
 from stepedit_core.scoring import Case, Prepared, Score, Scorer
 from stepedit_core.utterance import Utterance
 
-__all__ = ["class_of", "clean", "joint", "measure_unit", "waived"]
+__all__ = ["clean", "joint", "measure_unit", "waived"]
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,10 @@ class _Bench:
 
     produced: Produced
     prepared: Prepared
-    scorer: Scorer
+    scorer: Scorer | None
     measures: BenchMeasures
     folder: Path
-    source: Kept
-
-
-def class_of(case: Case) -> str:
-    """Return the class that a case is counted in: its own, the edit's goal, or the request."""
-    named = case.meta.get("class")
-    goal = case.edit.to_data().get("to")
-    return str(named or goal or case.edit)
+    thresholds: Thresholds
 
 
 def joint(reached: bool | None, preserved: bool | None) -> bool | None:
@@ -63,62 +57,46 @@ def clean(value: Any) -> Any:
     return round(number, 4) if math.isfinite(number) else None
 
 
+def _scorer_of(case: Case | None) -> Scorer | None:
+    return None if case is None else get_registry().scorer(type(case.edit))
+
+
 def _common(produced: Produced) -> dict[str, Any]:
     """Return what all rows of a unit share."""
     unit, case, registry = produced.unit, produced.unit.case, get_registry()
     source = produced.prepared.source if produced.prepared else None
-    scorer = registry.scorer(type(case.edit))
+    scorer = _scorer_of(case)
     return {
-        "edit": unit.edit,
-        "case": case.id,
-        "class": class_of(case),
-        "language": case.language or (source.language if source else None),
-        "speaker": case.meta.get("speaker") or _packaged_speaker(case),
-        "row": case.meta.get("row"),
-        "request": case.edit.to_data(),
-        "seed": unit.seed,
-        "plugin": str(registry.origin(case.edit)),
-        "scorer": f"{type(scorer).__module__}.{type(scorer).__name__}",
-        "scorer_version": scorer.version,
+        **unit.facts(),
+        "language": (case.language if case else None) or (source.language if source else None),
+        "plugin": None if case is None else str(registry.origin(case.edit)),
+        "scorer": None if scorer is None else f"{type(scorer).__module__}.{type(scorer).__name__}",
+        "scorer_version": None if scorer is None else scorer.version,
     }
 
 
-def _packaged_speaker(case: Case) -> str | None:
-    """Return who speaks a shipped recording, or None for others."""
-    kind, _, name = case.audio.partition(":")
-    known = packaged().get(name) if kind == "speech" else None
-    return None if known is None else known.speaker
-
-
-def _score(bench: _Bench, output: Utterance) -> tuple[Score, list[dict[str, Any]]]:
+def _score(
+    bench: _Bench, scorer: Scorer, case: Case, output: Utterance
+) -> tuple[Score, list[dict[str, Any]]]:
     """Score an output; what a scorer raises leaves the case unscored, with the reason."""
-    case = bench.produced.unit.case
     labels = case.meta.get("judge_labels")
     bench.measures.labels = tuple(labels) if labels else None
     bench.measures.take_verdicts()
     try:
-        score = bench.scorer.score(case, bench.prepared, output, bench.measures)
+        score = scorer.score(case, bench.prepared, output, bench.measures)
     except StepeditError as error:
         score = Score.failed(str(error))
     except Exception as error:
-        score = Score.failed(f"{type(bench.scorer).__name__}: {type(error).__name__}: {error}")
+        score = Score.failed(f"{type(scorer).__name__}: {type(error).__name__}: {error}")
     return score, bench.measures.take_verdicts()
 
 
-def _write(bench: _Bench, name: str, audio: Utterance) -> dict[str, str]:
-    """Keep a recording as 32-bit float WAV and return its place and digest."""
-    from scipy.io import wavfile
-
-    relative = f"{bench.produced.unit.folder}/{name}.wav"
-    buffer = io.BytesIO()
-    # libsndfile stamps float files with the time of writing; these bytes must not change.
-    wavfile.write(buffer, audio.sample_rate, audio.samples)
-    write_atomically(bench.folder / relative, buffer.getvalue())
-    return {"audio": relative, "audio_sha256": audio.digest}
-
-
-def _scored(bench: _Bench, output: Utterance) -> dict[str, Any]:
-    score, verdicts = _score(bench, output)
+def _scored(bench: _Bench, condition: str, output: Utterance) -> dict[str, Any]:
+    """Return the verdict on a recording, empty where nobody judges the condition."""
+    unit = bench.produced.unit
+    if bench.scorer is None or unit.case is None or not unit.is_scored(condition):
+        return {"reached": None, "values": {}, "unscored": None, "verdicts": []}
+    score, verdicts = _score(bench, bench.scorer, unit.case, output)
     return {
         "reached": score.reached,
         "values": clean(dict(score.values)),
@@ -127,71 +105,87 @@ def _scored(bench: _Bench, output: Utterance) -> dict[str, Any]:
     }
 
 
-def _plain(bench: _Bench, condition: str, audio: Utterance, kept: Kept) -> dict[str, Any]:
-    """Return the row of a recording that no edit has touched: source or identity."""
+def _place(bench: _Bench, name: str, recorded: Recorded) -> dict[str, str]:
+    """Return place and digest of a recording; one that is not kept yet is, as 32-bit float WAV."""
+    from scipy.io import wavfile
+
+    if recorded.file is not None:
+        relative = os.path.relpath(recorded.file, bench.folder)
+    else:
+        relative = f"{bench.produced.unit.folder}/{name}.wav"
+        buffer = io.BytesIO()
+        # libsndfile stamps float files with the time of writing; these bytes must not change.
+        wavfile.write(buffer, recorded.audio.sample_rate, recorded.audio.samples)
+        write_atomically(bench.folder / relative, buffer.getvalue())
+    return {"audio": relative, "audio_sha256": recorded.audio.digest}
+
+
+def _heard(bench: _Bench, output: Utterance) -> dict[str, Any]:
+    """Return the word counts of each recogniser that listens, or nothing where none does."""
+    ears = bench.produced.unit.ears()
+    if not ears:
+        return {}
+    ways = {"whisper": bench.measures.transcribe, "pocketsphinx": bench.measures.second_text}
+    expected = output.transcript or ""
     return {
-        **_common(bench.produced),
-        "condition": condition,
-        "iteration": 0,
-        "status": "ok",
-        **_scored(bench, audio),
-        "kept": clean(kept.to_data()),
-        "failures": dict(kept.failures),
-        **_write(bench, condition, audio),
+        "words": {name: count_words(expected, ways[name](output), output.language) for name in ears}
     }
 
 
-def _edited(
-    bench: _Bench, iteration: int, identity: Kept | None, thresholds: Thresholds
-) -> dict[str, Any]:
-    """Return the row of one iteration."""
-    step = bench.produced.steps[iteration - 1]
-    edit, source = bench.produced.unit.case.edit, bench.prepared.source
-    said_in = bench.produced.unit.case.meta.get("text_language")
-    output = step.utterance.replace(language=said_in or step.utterance.language or source.language)
+def _measured(bench: _Bench, output: Utterance) -> Kept | None:
+    """Measure what should be kept, where anybody asks for it."""
+    unit, source = bench.produced.unit, bench.prepared.source
+    if unit.words_alone:
+        return None
     ideal = bench.prepared.reference
-    kept = preservation.measure(output, source, output.transcript, bench.measures, ideal)
-    checks = preservation.check(
-        kept,
-        bench.source,
-        identity,
-        reference=_ideal(bench),
-        length_ratio=_length_ratio(edit, source, iteration),
-        same_duration=bench.scorer.expects_same_duration,
-        waived=waived(bench.scorer, bench.produced.unit.case),
-        thresholds=thresholds,
-    )
-    preserved = preservation.verdict(checks)
-    scored = _scored(bench, output)
-    return {
+    return preservation.measure(output, source, output.transcript, bench.measures, ideal)
+
+
+def _row(
+    bench: _Bench,
+    condition: str,
+    iteration: int,
+    recorded: Recorded,
+    kept: Kept | None,
+    yardsticks: Mapping[str, Kept | None],
+) -> dict[str, Any]:
+    """Return the row of a recording."""
+    unit = bench.produced.unit
+    scored = _scored(bench, condition, recorded.audio)
+    row: dict[str, Any] = {
         **_common(bench.produced),
-        "condition": "edit",
+        "condition": condition,
         "iteration": iteration,
         "status": "ok",
         **scored,
-        "kept": clean(kept.to_data()),
-        "failures": dict(kept.failures),
-        "checks": checks,
-        "preserved": preserved,
-        "joint": joint(scored["reached"], preserved),
-        "route": step.route,
-        "engine": step.engine,
-        "details": clean(dict(step.details)),
-        **_write(bench, f"iteration-{iteration}", output),
+        **_heard(bench, recorded.audio),
+        "kept": {} if kept is None else clean(kept.to_data()),
+        "failures": {} if kept is None else dict(kept.failures),
     }
-
-
-def _ideal(bench: _Bench) -> Kept | None:
-    """Measure the ideal output, where one exists."""
-    ideal = bench.prepared.reference
-    if ideal is None:
-        return None
-    return preservation.measure(ideal, ideal, ideal.transcript, bench.measures)
-
-
-def _length_ratio(edit: Edit, source: Utterance, iteration: int) -> float:
-    """Return the announced duration after some iterations over the source's."""
-    return float(edit.plan(source).length_ratio) ** iteration
+    source = yardsticks["source"]
+    if unit.is_checked(condition) and bench.scorer and unit.case and kept and source:
+        edit = unit.case.edit
+        checks = preservation.check(
+            kept,
+            source,
+            yardsticks.get("identity") if condition == "edit" else None,
+            reference=yardsticks.get("ideal"),
+            length_ratio=float(edit.plan(bench.prepared.source).length_ratio) ** max(1, iteration),
+            same_duration=bench.scorer.expects_same_duration,
+            waived=waived(bench.scorer, unit.case),
+            thresholds=bench.thresholds,
+        )
+        preserved = preservation.verdict(checks)
+        verdict = joint(scored["reached"], preserved)
+        row |= {"checks": checks, "preserved": preserved, "joint": verdict}
+    if recorded.route is not None:
+        row |= {
+            "route": recorded.route,
+            "engine": recorded.engine,
+            "details": clean(dict(recorded.details)),
+        }
+    name = f"iteration-{iteration}" if condition == "edit" else condition
+    return {**row, **_place(bench, name, recorded)}
 
 
 def waived(scorer: Scorer, case: Case) -> frozenset[str]:
@@ -200,14 +194,14 @@ def waived(scorer: Scorer, case: Case) -> frozenset[str]:
     return named if scorer.expects_same_speaker else named | {"speaker"}
 
 
-def _missing(produced: Produced, iteration: int) -> dict[str, Any]:
-    """Return the row of an iteration that was not made: it did not reach its target."""
+def _missing(produced: Produced, condition: str, iteration: int, made: Made) -> dict[str, Any]:
+    """Return the row of a recording that was not made: it did not reach its target."""
     return {
         **_common(produced),
-        "condition": "edit",
+        "condition": condition,
         "iteration": iteration,
-        "status": produced.status,
-        "problem": produced.problem,
+        "status": made.status,
+        "problem": made.problem,
         "reached": False,
         "values": {},
         "unscored": None,
@@ -229,7 +223,7 @@ def measure_unit(
     protocol: Protocol,
     thresholds: Thresholds | None = None,
 ) -> list[dict[str, Any]]:
-    """Write a unit's recordings and return its rows: source, identity, then each iteration.
+    """Write a unit's recordings and return its rows: source, then condition by condition.
 
     Args:
         produced: the recordings.
@@ -238,24 +232,48 @@ def measure_unit(
         protocol: tells how many iterations were asked for.
         thresholds: the limits of preservation.
     """
-    asked = range(1, protocol.iterations + 1)
     if produced.prepared is None:
-        return [_missing(produced, iteration) for iteration in asked]
-    source = produced.prepared.source
-    ideal = produced.prepared.reference
-    floor = preservation.measure(source, source, source.transcript, measures, ideal)
-    scorer = get_registry().scorer(type(produced.unit.case.edit))
-    bench = _Bench(produced, produced.prepared, scorer, measures, folder, floor)
-    rows = [_plain(bench, "source", source, floor)]
-    identity: Kept | None = None
-    if produced.identity is not None:
-        coded = produced.identity
-        identity = preservation.measure(coded, source, source.transcript, measures, ideal)
-        rows.append(_plain(bench, "identity", coded, identity))
+        return [
+            _missing(produced, condition, iteration, Made((), "failed", produced.problem))
+            for condition in protocol.conditions
+            if produced.unit.is_checked(condition)
+            for iteration in _iterations(produced, condition, protocol)
+        ]
+    scorer = _scorer_of(produced.unit.case)
     limits = thresholds or Thresholds()
-    for iteration in asked:
-        made = iteration <= len(produced.steps)
-        rows.append(
-            _edited(bench, iteration, identity, limits) if made else _missing(produced, iteration)
-        )
-    return rows
+    bench = _Bench(produced, produced.prepared, scorer, measures, folder, limits)
+    return list(_rows(bench, protocol))
+
+
+def _iterations(produced: Produced, condition: str, protocol: Protocol) -> range:
+    """Return the numbers of a condition's rows: 0 where nothing was edited, unless repeatedly."""
+    unit = produced.unit
+    if condition in ("edit", "dsp"):
+        return range(1, len(unit.requests(protocol.iterations)) + 1)
+    return range(1, unit.recodings + 1) if unit.recodings > 1 else range(1)
+
+
+def _rows(bench: _Bench, protocol: Protocol) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a unit that has an input."""
+    source, unit = bench.prepared.source, bench.produced.unit
+    yardsticks: dict[str, Kept | None] = {"source": _measured(bench, source)}
+    yield _row(
+        bench, "source", 0, Recorded(source, bench.produced.file), yardsticks["source"], yardsticks
+    )
+    ideal = bench.prepared.reference
+    if ideal is not None:
+        floor = preservation.measure(ideal, ideal, ideal.transcript, bench.measures)
+        yardsticks["ideal"] = floor
+    said_in = unit.case.meta.get("text_language") if unit.case else None
+    for condition, made in bench.produced.made.items():
+        for number, iteration in enumerate(_iterations(bench.produced, condition, protocol)):
+            if number >= len(made.steps):
+                yield _missing(bench.produced, condition, iteration, made)
+                continue
+            recorded = made.steps[number]
+            if condition in ("edit", "dsp"):
+                spoken = said_in or recorded.audio.language or source.language
+                recorded = replace(recorded, audio=recorded.audio.replace(language=spoken))
+            kept = _measured(bench, recorded.audio)
+            yardsticks.setdefault(condition, kept)
+            yield _row(bench, condition, iteration, recorded, kept, yardsticks)

@@ -9,15 +9,17 @@ import multiprocessing
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from stepedit_bench.conditions import Recordings
 from stepedit_bench.judging import JudgeChoice
 from stepedit_bench.measuring import MeasureConfig, StandardMeasures
 from stepedit_bench.preservation import BenchMeasures, Thresholds
@@ -50,7 +52,7 @@ OnUnit = Callable[[int, int], None]
 
 
 class BenchConfig(BaseModel):
-    """What to run; all but ``workers`` decides the figures."""
+    """What to run; ``workers``, ``cache`` and ``recordings`` do not decide the figures."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -74,6 +76,15 @@ class BenchConfig(BaseModel):
     """Judge to its arguments."""
     workers: int = Field(default=1, ge=1)
     """Processes that measure, and edit where there is no engine."""
+    cache: Path | None = None
+    """Folder where measurements are kept by content, for other runs."""
+    recordings: Path | None = None
+    """Folder where recordings that no engine made are kept as FLAC, for other runs; the engine's
+    own are kept in the run's folder then. None keeps 32-bit float WAV there alone."""
+
+    def kept(self, folder: Path) -> Recordings | None:
+        """Return where the recordings of a run are kept before they are measured."""
+        return None if self.recordings is None else Recordings(self.recordings, folder / "audio")
 
 
 @dataclass
@@ -83,6 +94,7 @@ class _Worker:
     measures: BenchMeasures
     folder: Path
     protocol: Protocol
+    recordings: Recordings | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
 
     def measure(self, produced: Produced) -> Measured:
@@ -94,7 +106,7 @@ class _Worker:
 
     def work(self, unit: Unit) -> Measured:
         """Edit without an engine, then measure."""
-        return self.measure(produce_batch([unit], None, self.protocol)[0])
+        return self.measure(produce_batch([unit], None, self.protocol, self.recordings)[0])
 
 
 _worker: _Worker | None = None
@@ -106,7 +118,8 @@ def _start_worker(config_json: str, folder: str, plugin_files: Sequence[str]) ->
     for path in plugin_files:
         get_registry().register_file(path)
     config = BenchConfig.model_validate_json(config_json)
-    _worker = _Worker(_measures(config), Path(folder), config.protocol)
+    place = Path(folder)
+    _worker = _Worker(_measures(config), place, config.protocol, config.kept(place))
 
 
 def _work(unit: Unit) -> Measured:
@@ -120,7 +133,8 @@ def _measure(produced: Produced) -> Measured:
 
 
 def _measures(config: BenchConfig) -> StandardMeasures:
-    return StandardMeasures(config.measures, JudgeChoice(config.judges, config.judge_options))
+    choice = JudgeChoice(config.judges, config.judge_options)
+    return StandardMeasures(config.measures, choice, config.cache)
 
 
 def _versions() -> dict[str, str]:
@@ -138,8 +152,10 @@ def _digest(work: Sequence[Unit]) -> str:
     """Return a hash of all cases, without the folders that their recordings lie in."""
     lines = []
     for unit in work:
-        data = unit.case.model_dump(mode="json")
-        data["audio"] = os.path.basename(str(data["audio"]))
+        data: Any = unit.key
+        if unit.case is not None:
+            data = unit.case.model_dump(mode="json")
+            data["audio"] = os.path.basename(str(data["audio"]))
         lines.append(json.dumps([unit.edit, data], sort_keys=True))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -148,7 +164,8 @@ def settings(
     config: BenchConfig, work: Sequence[Unit], engine: SpeechEngine | None
 ) -> dict[str, Any]:
     """Return all that decides the figures of a run, as JSON data."""
-    chosen = config.model_dump(mode="json", exclude={"workers", "edits", "judges", "judge_options"})
+    aside = {"workers", "cache", "recordings", "edits", "judges", "judge_options"}
+    chosen = config.model_dump(mode="json", exclude=aside)
     return {
         "schema_version": 1,
         **chosen,
@@ -168,10 +185,12 @@ def _batches(work: Sequence[Unit], size: int, done: set[str]) -> Iterator[list[U
     A batch that was killed half-way is made again whole: what an engine computes for a case may
     depend, in its last digits, on the cases beside it.
     """
-    for start in range(0, len(work), size):
-        batch = list(work[start : start + size])
-        if any(unit.key not in done for unit in batch):
-            yield batch
+    for _, group in groupby(work, lambda unit: unit.group):
+        own = list(group)
+        for start in range(0, len(own), size):
+            batch = own[start : start + size]
+            if any(unit.key not in done for unit in batch):
+                yield batch
 
 
 def run_bench(
@@ -180,6 +199,8 @@ def run_bench(
     *,
     engine: SpeechEngine | None = None,
     measures: BenchMeasures | None = None,
+    work: Sequence[Unit] | None = None,
+    growing: Collection[str] = (),
     on_unit: OnUnit = lambda done, total: None,
 ) -> Path:
     """Run a benchmark, or go on with one that was interrupted.
@@ -189,6 +210,8 @@ def run_bench(
         folder: where recordings, journal and results go.
         engine: the column to measure; None for signal processing.
         measures: backends to use instead of those that ``config`` names; one process only.
+        work: units to measure instead of the cases that plugins bring.
+        growing: settings that may differ from those that the folder was begun with.
         on_unit: told after each unit how many of how many are finished.
 
     Returns:
@@ -197,9 +220,11 @@ def run_bench(
     Raises:
         StepeditError: if an edit cannot be scored, or the folder holds another run.
     """
-    work = units(config.edits, config.suite, config.limit, config.seed)
-    store = RunStore(folder, settings(config, work, engine))
-    on_unit(len(store.finished), len(work))
+    if work is None:
+        work = units(config.edits, config.suite, config.limit, config.seed)
+    store = RunStore(folder, settings(config, work, engine), growing)
+    keys = {unit.key for unit in work}
+    on_unit(len(keys & set(store.finished)), len(work))
     source = (
         _in_pool(config, store, work, engine)
         if config.workers > 1 and measures is None
@@ -207,7 +232,7 @@ def run_bench(
     )
     for key, rows, times in source:
         store.add(key, rows, times)
-        on_unit(len(store.finished), len(work))
+        on_unit(len(keys & set(store.finished)), len(work))
     return store.finish(unit.key for unit in work)
 
 
@@ -219,10 +244,11 @@ def _in_process(
     measures: BenchMeasures | None,
 ) -> Iterator[Measured]:
     """Yield measured units, one after the other."""
-    worker = _Worker(measures or _measures(config), store.folder, config.protocol)
+    kept = config.kept(store.folder)
+    worker = _Worker(measures or _measures(config), store.folder, config.protocol, kept)
     size = config.batch if engine is not None else 1
     for batch in _batches(work, size, set(store.finished)):
-        for produced in produce_batch(batch, engine, config.protocol):
+        for produced in produce_batch(batch, engine, config.protocol, kept):
             if produced.unit.key not in store.finished:
                 yield worker.measure(produced)
 
@@ -245,8 +271,9 @@ def _in_pool(
                 todo = [unit for unit in work if unit.key not in store.finished]
                 futures = {pool.submit(_work, unit) for unit in todo}
             else:
+                kept = config.kept(store.folder)
                 for batch in _batches(work, config.batch, set(store.finished)):
-                    made = produce_batch(batch, engine, config.protocol)
+                    made = produce_batch(batch, engine, config.protocol, kept)
                     todo_made = [item for item in made if item.unit.key not in store.finished]
                     futures |= {pool.submit(_measure, item) for item in todo_made}
                     ready = {future for future in futures if future.done()}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError
 from stepedit_core.storage.stored_json import json_lines, read_json
 
-__all__ = ["RunStore", "read_results", "read_run", "write_text"]
+__all__ = ["Journal", "RunStore", "read_results", "read_run", "write_text"]
 
 RUN, JOURNAL, RESULTS, TIMINGS = "run.json", "journal.jsonl", "results.jsonl", "timings.jsonl"
 _CURE = "restore it, or run the benchmark into another folder"
@@ -43,11 +43,60 @@ def _append(path: Path, data: Mapping[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
+class Journal:
+    """Entries by key in a file of JSON lines, each on disk before the next is made."""
+
+    def __init__(self, path: Path, key: str = "key", value: str = "value") -> None:
+        """Read what is there; a last line that was torn by a kill is cut off.
+
+        Args:
+            path: of the file; its folder is made.
+            key: name of a line's key.
+            value: name of a line's value.
+
+        Raises:
+            StepeditError: if the folder cannot be written, or a line is damaged.
+        """
+        self.path, self._key, self._value = path, key, value
+        self.entries: dict[str, Any] = {}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            data = path.read_bytes() if path.exists() else b""
+        except OSError as error:
+            raise StepeditError(f"{path}: cannot use it ({error.strerror})") from error
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) < len(data):
+            with path.open("r+b") as file:
+                file.truncate(len(whole))
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                entry = json.loads(line)
+                self.entries[entry[key]] = entry[value]
+            except (ValueError, KeyError, TypeError) as error:
+                raise StepeditError(f"{path}: line {number} is damaged; delete it") from error
+
+    def add(self, key: str, value: Any) -> None:
+        """Keep an entry: it is on disk when this returns."""
+        _append(self.path, {self._key: key, self._value: value})
+        self.entries[key] = value
+
+
 class RunStore:
     """Reads and writes the folder of one run."""
 
-    def __init__(self, folder: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        settings: Mapping[str, Any],
+        growing: Collection[str] = (),
+    ) -> None:
         """Open a folder for a run, new or to be gone on with.
+
+        Args:
+            folder: of the run.
+            settings: what decides the figures.
+            growing: settings that may differ from those of the run before, since the key of a
+                unit tells them apart: which cases there are, for a run that is extended.
 
         Raises:
             StepeditError: if it holds a run with other settings, naming the first difference.
@@ -60,13 +109,16 @@ class RunStore:
         path = self.folder / RUN
         text = json.dumps(settings, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
         if path.exists():
-            self._refuse_other(read_json(path, _CURE), json.loads(text))
-        else:
+            self._refuse_other(read_json(path, _CURE), json.loads(text), growing)
+        if not path.exists() or growing:
             write_text(path, text)
-        self.finished = self._read_journal()
+        self._journal = Journal(self.folder / JOURNAL, "unit", "rows")
+        self.finished: dict[str, list[dict[str, Any]]] = self._journal.entries
 
-    def _refuse_other(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-        for key in sorted({*old, *new}):
+    def _refuse_other(
+        self, old: Mapping[str, Any], new: Mapping[str, Any], growing: Collection[str]
+    ) -> None:
+        for key in sorted({*old, *new} - set(growing)):
             if old.get(key) != new.get(key):
                 raise StepeditError(
                     f"{self.folder}: holds a run with another {key} "
@@ -74,33 +126,13 @@ class RunStore:
                     "choose another --out, or delete the folder"
                 )
 
-    def _read_journal(self) -> dict[str, list[dict[str, Any]]]:
-        """Return the rows of finished units by key; cut off a torn last line."""
-        path = self.folder / JOURNAL
-        if not path.exists():
-            return {}
-        data = path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):
-            with path.open("r+b") as file:
-                file.truncate(len(whole))
-        finished: dict[str, list[dict[str, Any]]] = {}
-        for number, line in enumerate(whole.splitlines(), start=1):
-            try:
-                entry = json.loads(line)
-                finished[entry["unit"]] = entry["rows"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise StepeditError(f"{path}: line {number} is damaged; delete it") from error
-        return finished
-
     def add(self, unit: str, rows: list[dict[str, Any]], seconds: Mapping[str, float]) -> None:
         """Keep the rows of a finished unit; a unit that is there already stays as it is."""
         if unit in self.finished:
             return
-        _append(self.folder / JOURNAL, {"unit": unit, "rows": rows})
+        self._journal.add(unit, rows)
         timing = {"unit": unit, **{name: round(value, 4) for name, value in seconds.items()}}
         _append(self.folder / TIMINGS, timing)
-        self.finished[unit] = rows
 
     def finish(self, order: Iterable[str]) -> Path:
         """Write ``results.jsonl`` in the order of units and return its path."""

@@ -8,14 +8,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from stepedit_core.chain.notation import format_edit
 from stepedit_core.edit import Edit
 from stepedit_core.errors import AudioError, PluginError, StepeditError
-from stepedit_core.recordings import packaged_speech
+from stepedit_core.recordings import packaged, packaged_speech
 from stepedit_core.registry.registry import get_registry
-from stepedit_core.scoring import Case
+from stepedit_core.scoring import Case, Prepared
 from stepedit_core.utterance import Utterance
 
 __all__ = [
@@ -41,24 +43,101 @@ class Unit:
     """One case of one edit: the smallest piece of work that a run keeps or repeats.
 
     Attributes:
-        edit: name of the edit class.
-        case: the benchmark item.
+        edit: name of the edit class, or of the row that the unit is counted in.
+        case: the benchmark item; None where nothing is asked that a scorer could judge.
         seed: of the case; it does not depend on which other cases run.
     """
 
     edit: str
-    case: Case
+    case: Case | None
     seed: int
+
+    @property
+    def name(self) -> str:
+        """Name of the case."""
+        assert self.case is not None
+        return self.case.id
 
     @property
     def key(self) -> str:
         """Name that is unique within a run."""
-        return f"{self.edit}/{self.case.id}"
+        return f"{self.edit}/{self.name}"
 
     @property
     def folder(self) -> str:
         """Folder of the unit's recordings, relative to the run's."""
-        return f"wavs/{slug(self.edit)}/{slug(self.case.id)}"
+        return f"wavs/{slug(self.edit)}/{slug(self.name)}"
+
+    @property
+    def group(self) -> str:
+        """Units of different groups never share a batch."""
+        return ""
+
+    @property
+    def file(self) -> Path | None:
+        """File that holds the recording of the case as it is measured, or None."""
+        return None
+
+    @property
+    def words_alone(self) -> bool:
+        """Whether words are all that is measured."""
+        return False
+
+    @property
+    def recodings(self) -> int:
+        """How often conditions that ask for nothing code the speech, one after the other."""
+        return 1
+
+    def requests(self, iterations: int) -> tuple[Edit, ...]:
+        """Return the edits to carry out, in order."""
+        assert self.case is not None
+        return (self.case.edit,) * iterations
+
+    def start(self) -> Utterance:
+        """Return the recording of the case."""
+        assert self.case is not None
+        return read_audio(self.case)
+
+    def conditions(self, asked: Sequence[str]) -> tuple[str, ...]:
+        """Return which of the conditions asked for make sense."""
+        return tuple(asked)
+
+    def serving(self, condition: str) -> Unit:
+        """Return the unit whose recording serves for this one, too."""
+        return self
+
+    def ideal(self, prepared: Prepared) -> Utterance | None:
+        """Return what an edit without fault would give, where that was recorded."""
+        return prepared.reference
+
+    def is_scored(self, condition: str) -> bool:
+        """Say whether the plugin's scorer judges a condition."""
+        return True
+
+    def is_checked(self, condition: str) -> bool:
+        """Say whether it is checked what else changed."""
+        return condition == "edit"
+
+    def ears(self) -> tuple[str, ...]:
+        """Return the recognisers whose word counts are kept, first the one that decides."""
+        return ()
+
+    def facts(self) -> dict[str, Any]:
+        """Return what all rows of the unit say of it; JSON data."""
+        case = self.case
+        assert case is not None
+        kind, _, recording = case.audio.partition(":")
+        shipped = packaged().get(recording) if kind == "speech" else None
+        goal = case.edit.to_data().get("to")
+        return {
+            "edit": self.edit,
+            "case": case.id,
+            "class": str(case.meta.get("class") or goal or format_edit(case.edit)),
+            "speaker": case.meta.get("speaker") or (shipped and shipped.speaker),
+            "row": case.meta.get("row"),
+            "request": case.edit.to_data(),
+            "seed": self.seed,
+        }
 
 
 def slug(text: str) -> str:

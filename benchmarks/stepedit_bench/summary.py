@@ -21,7 +21,7 @@ __all__ = ["KEPT", "Group", "group_rows", "print_table", "share", "summarise", "
 Row = Mapping[str, Any]
 KEPT = ("speaker_similarity", "dnsmos_ovrl", "loudness_lufs", "clipped_share", "seconds")
 """Means that are printed beside the checks."""
-_ORDER = {"source": 0, "identity": 1, "edit": 2}
+_ORDER = {"source": 0, "world": 1, "dsp": 2, "identity": 3, "target": 4, "edit": 5}
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Group:
 
     Attributes:
         edit: name of the edit.
-        condition: ``source`` (untouched), ``identity`` (coded and decoded) or ``edit``.
+        condition: as ``stepedit_bench.conditions`` names them.
         iteration: 0 for source and identity.
         part: language, class or speaker that the rows are of, or an empty text for all.
         n: rows.
@@ -127,7 +127,7 @@ def _reasons(rows: Sequence[Row]) -> dict[str, int]:
 def summarise_group(rows: Sequence[Row], part: str, seed: int) -> Group:
     """Summarise rows of one edit, condition and iteration."""
     first = rows[0]
-    edited = first["condition"] == "edit"
+    edited = first["condition"] == "edit" and any("joint" in row for row in rows)
     name = f"{first['edit']}/{first['condition']}/{first['iteration']}/{part}"
     own_seed = zlib.crc32(f"{seed}/{name}".encode())
     joints = [row.get("joint") for row in rows]
@@ -142,7 +142,7 @@ def summarise_group(rows: Sequence[Row], part: str, seed: int) -> Group:
         n=len(rows),
         unsupported=sum(row["status"] == "unsupported" for row in rows),
         failed=sum(row["status"] == "failed" for row in rows),
-        unscored=sum(row["reached"] is None for row in rows),
+        unscored=sum(row.get("unscored") is not None for row in rows),
         unmeasured=sum(edited and row.get("preserved") is None for row in rows),
         reached=share((row["reached"] for row in rows), own_seed),
         preserved=share((row.get("preserved") for row in rows), own_seed + 1),

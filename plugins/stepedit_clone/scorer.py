@@ -8,8 +8,7 @@ from typing import ClassVar
 
 from stepedit_clone.edit import Clone
 from stepedit_clone.prompt import Dialect
-from stepedit_core import Case, Measures, Prepared, Score, Scorer, Utterance
-from stepedit_core.errors import StepeditError
+from stepedit_core import Case, Measures, Prepared, Score, Scorer, StepeditError, Utterance
 
 __all__ = ["MAX_ERROR", "MIN_SIMILARITY", "CloneScorer"]
 
@@ -37,6 +36,10 @@ class CloneScorer(Scorer):
 
     expects_same_duration: ClassVar[bool] = False
     expects_same_speaker: ClassVar[bool] = True
+
+    def waives(self, case: Case) -> frozenset[str]:
+        """Return the level: a clone is new speech, not the prompt made louder or softer."""
+        return frozenset({"level"})
 
     def score(self, case: Case, prepared: Prepared, output: Utterance, measures: Measures) -> Score:
         """Measure words and voice; a measurement that fails leaves the case unscored."""

@@ -94,14 +94,48 @@ def noise_files(folder: str) -> list[Path]:
     return found
 
 
-def snr_db(speech: npt.NDArray[np.floating], noise: npt.NDArray[np.floating]) -> float:
-    """Return the power of speech over that of noise, whole length, offsets left out, in dB."""
-    powers = (float(np.var(part, dtype=np.float64)) for part in (speech, noise))
-    return 10 * float(np.log10(next(powers) / next(powers)))
+SPEECH_BAND = (50.0, 4000.0)
+"""Hz. Every recording from 8 kHz on has this band whole: noise above it would take part of the
+ratio, so that a higher sample rate would make the same ratio an easier case."""
 
 
-def mix(clean: Utterance, noise: FloatArray, level_db: float) -> tuple[Utterance, Utterance, float]:
+def snr_db(
+    speech: npt.NDArray[np.floating],
+    noise: npt.NDArray[np.floating],
+    band: tuple[float, float] | None = None,
+    rate: int = 0,
+) -> float:
+    """Return the power of speech over that of noise, whole length, offsets left out, in dB.
+
+    Args:
+        speech: samples.
+        noise: as many samples.
+        band: from and to which frequency power counts, in Hz; all of it by default.
+        rate: sample rate, needed with ``band``.
+    """
+    if band is None:
+        powers = [float(np.var(part, dtype=np.float64)) for part in (speech, noise)]
+    else:
+        hertz = np.fft.rfftfreq(len(speech), 1 / rate)
+        inside = (hertz >= band[0]) & (hertz <= band[1])
+        spectra = (np.abs(np.fft.rfft(part)) for part in (speech, noise))
+        powers = [float(np.sum(spectrum[inside] ** 2)) + 1e-30 for spectrum in spectra]
+    return 10 * float(np.log10(powers[0] / powers[1]))
+
+
+def mix(
+    clean: Utterance,
+    noise: FloatArray,
+    level_db: float,
+    band: tuple[float, float] | None = None,
+) -> tuple[Utterance, Utterance, float]:
     """Add noise at a signal-to-noise ratio.
+
+    Args:
+        clean: the speech.
+        noise: as many samples.
+        level_db: the ratio asked for.
+        band: in which the ratio is taken, in Hz; over all frequencies by default.
 
     Returns:
         The mixture, the clean utterance, both scaled down alike where the mixture would
@@ -113,8 +147,9 @@ def mix(clean: Utterance, noise: FloatArray, level_db: float) -> tuple[Utterance
     speech = clean.samples.astype(np.float64)
     if not speech.any() or not np.any(noise):
         raise StepeditError("speech and noise must not be silent to have a ratio")
-    scaled = noise * 10 ** ((snr_db(speech, noise) - level_db) / 20)
+    rate = clean.sample_rate
+    scaled = noise * 10 ** ((snr_db(speech, noise, band, rate) - level_db) / 20)
     gain = min(1.0, 0.99 / float(np.abs(speech + scaled).max()))
     noisy = clean.replace(samples=(gain * (speech + scaled)).astype(np.float32))
     target = clean.replace(samples=(gain * speech).astype(np.float32))
-    return noisy, target, snr_db(target.samples, noisy.samples - target.samples)
+    return noisy, target, snr_db(target.samples, noisy.samples - target.samples, band, rate)

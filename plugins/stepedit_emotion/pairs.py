@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from stepedit_core.labels.pairs import LabelledPairs
-from stepedit_core.labels.profile import EMOTIONS as PROFILES
 from stepedit_core.labels.profile import Profile
 from stepedit_emotion.edit import EMOTIONS, Emotion
+from stepedit_emotion.profiles import PROFILES
 
 __all__ = ["EmotionPairs"]
 

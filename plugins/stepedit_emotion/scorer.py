@@ -13,7 +13,7 @@ __all__ = ["EmotionScorer"]
 class EmotionScorer(LabelScorer):
     """Reached where the judge hears the emotion asked for."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     attribute: ClassVar[str] = "emotion"
     labels: ClassVar[tuple[str, ...]] = EMOTIONS
 

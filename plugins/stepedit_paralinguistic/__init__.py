@@ -42,6 +42,6 @@ def stepedit_cases(edit: type[Edit], suite: str) -> Iterable[Case] | None:
     """Bring cases on packaged recordings."""
     if edit is not Paralinguistic or suite != "default":
         return None
-    from stepedit_core.scoring import read_cases
+    from stepedit_core import read_cases
 
     return read_cases(files(__name__).joinpath("cases.jsonl").read_text(encoding="utf-8"))

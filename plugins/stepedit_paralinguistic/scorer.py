@@ -7,9 +7,18 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from stepedit_core import Case, Measures, Prepared, Score, Scorer, Utterance, Verdict
+from stepedit_core import (
+    Case,
+    Measures,
+    Prepared,
+    Score,
+    Scorer,
+    StepeditError,
+    Utterance,
+    Verdict,
+    words_kept,
+)
 from stepedit_core.dsp.words import split_words
-from stepedit_core.errors import StepeditError
 from stepedit_paralinguistic.edit import Paralinguistic
 from stepedit_paralinguistic.places import places
 from stepedit_paralinguistic.tags import with_spelling
@@ -21,18 +30,22 @@ MIN_INSERTED = 0.15
 """Shortest insertion that counts as one, in seconds."""
 NEAR = 0.4
 """An insertion belongs to a tag when it is this near to its place, in seconds."""
-MIN_SCORE = 2.0
-"""Rating from which the event is present at the right place (3 is perfect, 2 has a flaw)."""
+MIN_SCORE = 3.0
+"""Rating from which the sound asked for is there; 2 is an unclear sound, or another one."""
 
 
 class ParalinguisticScorer(Scorer):
-    """Reached where the judge rates 2 or better and the audio grew by an event.
+    """Reached where the judge rates 3, an insertion is at the tag's place, and the words are kept.
 
     The judge is asked as the public benchmark asks: 1 missing or at a wrong place, 2 with a
-    flaw, 3 perfect. The acoustic values stand beside it and hold a lenient judge in check.
+    flaw, 3 perfect. Any sound at the place may get 2, so that 2 is not enough. The acoustic values
+    hold a lenient judge in check.
     """
 
+    version: ClassVar[int] = 2
+
     expects_same_duration: ClassVar[bool] = False
+    judge: ClassVar[str | None] = "events"
 
     def score(self, case: Case, prepared: Prepared, output: Utterance, measures: Measures) -> Score:
         """Ask the judge, and find the insertions."""
@@ -55,9 +68,12 @@ class ParalinguisticScorer(Scorer):
             return Score.failed(
                 verdict.refused or "the judge gave no rating", judge_score=None, **values
             )
+        said, values["word_error"] = words_kept(measures, source, output)
         grew = (output.seconds - source.seconds) >= MIN_INSERTED
-        found = (values["found_in_place"] or 0.0) > 0
-        return Score(rating >= MIN_SCORE and (grew or found), {"judge_score": rating, **values})
+        found = values["found_in_place"]
+        placed = grew if found is None else found == 1.0
+        reached = rating >= MIN_SCORE and placed and said is not False
+        return Score(reached, {"judge_score": rating, **values})
 
 
 def question(edit: Paralinguistic, source: Utterance) -> dict[str, Any]:

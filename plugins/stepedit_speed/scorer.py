@@ -7,7 +7,9 @@ from typing import ClassVar
 
 from stepedit_core import Case, Measures, Prepared, Score, Scorer, StepeditError, Utterance
 from stepedit_core.dsp.vad import total_seconds
+from stepedit_core.scoring import words_kept
 from stepedit_speed.edit import FACTORS, Speed
+from stepedit_speed.pace import pace, unevenness, verbatim_share
 
 __all__ = ["SpeedScorer", "nearest_rate"]
 
@@ -18,6 +20,14 @@ SPEECH_SHARE, SPEECH_TOLERANCE = 0.5, 0.10
 places each edge to about a frame, and bridges pauses that have become short."""
 F0_TOLERANCE = 2 ** (1 / 12) - 1
 """Relative change of the median F0 that counts as kept: one semitone."""
+MAX_UNEVENNESS = 0.25
+"""Octaves by which local tempo may differ from the whole one, at the median. The dsp route and
+librosa's phase vocoder stay below 0.12; a cut ending comes to 0.3."""
+MAX_LAG = 0.10
+"""Share of the source by which the output may lead or lag behind even pace."""
+MAX_VERBATIM = 0.6
+"""Share of loud frames that may be the source's own samples: 0.43 at most by the dsp route, 0.7 and
+more where pieces were dropped or repeated."""
 _LIMIT = 2.2
 
 
@@ -37,10 +47,11 @@ class SpeedScorer(Scorer):
 
     A rate word is reached where it is the nearest one to the factor achieved in total, an exact
     factor within 5 %. Either way speech itself has gone at least half of the way on a log
-    scale, so that longer pauses alone do not pass, and the median F0 stays within a semitone.
+    scale, so that longer pauses alone do not pass, and the median F0 stays within a semitone. The
+    words are kept, at an even pace, and not by leaving pieces of the recording out (``pace``).
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def score(self, case: Case, prepared: Prepared, output: Utterance, measures: Measures) -> Score:
         """Measure the achieved factors and the change of F0."""
@@ -68,12 +79,29 @@ class SpeedScorer(Scorer):
         values["f0_ratio"] = f0_after / f0_before if f0_before and f0_after else None
         kept = f0_before is None or _f0_kept(values["f0_ratio"])
         reached = kept and speech is not None and _tempo_reached(edit, total, speech)
-        return Score(reached, values)
+        said, values["word_error"] = words_kept(measures, source, output)
+        even = _even(source, output, measures, values)
+        return Score(reached and even and said is not False, values)
 
 
 def _f0_kept(ratio: float | None) -> bool:
     """Say whether the median F0 moved by less than a semitone either way."""
     return ratio is not None and abs(math.log2(ratio)) <= math.log2(1 + F0_TOLERANCE)
+
+
+def _even(
+    source: Utterance, output: Utterance, measures: Measures, values: dict[str, float | None]
+) -> bool:
+    """Say whether all of the source is there at one pace; adds what was measured to ``values``."""
+    tempo = source.seconds / output.seconds
+    along = pace(source, output)
+    uneven, lag = unevenness(along, tempo, measures.speech_spans(output))
+    copied = verbatim_share(source, output, along)
+    values |= {"unevenness": uneven, "lag_share": lag, "verbatim_share": copied}
+    if uneven is None or lag is None:
+        return False
+    pasted = abs(math.log(tempo)) > math.log(1 + TOTAL_TOLERANCE) and copied > MAX_VERBATIM
+    return uneven <= MAX_UNEVENNESS and lag <= MAX_LAG and not pasted
 
 
 def _tempo_reached(edit: Speed, total: float, speech: float) -> bool:

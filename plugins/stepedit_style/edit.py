@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
-from pydantic import field_validator
 
-from stepedit_core import Edit, Plan, Prompt, Rendered, Route, Utterance, conditioning_label
+from stepedit_core import Plan, Rendered, Utterance, conditioning_label
+from stepedit_core.labels.edit import LabelledEdit
 from stepedit_style.prompt import INSTRUCTION, REMOVE
 from stepedit_style.recipes import RATES, RECIPES, reason_without
 
@@ -69,32 +69,18 @@ _MEANT = {
 }
 
 
-class Style(Edit):
+class Style(LabelledEdit):
     """Make the speech take on a speaking style, or remove the one that it has."""
+
+    instruction: ClassVar[str] = INSTRUCTION
+    removal: ClassVar[str] = REMOVE
+    synonyms: ClassVar[Mapping[str, str]] = _MEANT
+    without_dsp: ClassVar[Mapping[str, str]] = {
+        name: reason_without(name) for name in (*STYLES, "remove") if name not in RECIPES
+    }
 
     to: StyleName
     """The style, or ``remove`` for plain speech."""
-
-    @field_validator("to", mode="before")
-    @classmethod
-    def _known(cls, value: Any) -> Any:
-        """Refuse an unknown style with the nearest known one."""
-        known = get_args(StyleName)
-        if value in known:
-            return value
-        word = str(value).strip().lower()
-        near = _MEANT.get(word) or next(iter(difflib.get_close_matches(word, known, 1, 0.6)), None)
-        hint = f"did you mean {near!r}? " if near else ""
-        raise ValueError(f"no such style; {hint}There are {', '.join(known)}")
-
-    def route_problem(self, route: Route) -> str | None:
-        """Say why a style has no dsp route."""
-        if route == "dsp" and self.to not in RECIPES:
-            return (
-                f"style: no dsp route to {self.to!r} ({reason_without(self.to)}); "
-                f"use the llm route with an engine"
-            )
-        return super().route_problem(route)
 
     def plan(self, utterance: Utterance) -> Plan:
         """Return the plan, with the inverse of the usual tempo where studies give one.
@@ -109,17 +95,6 @@ class Style(Edit):
                 label=conditioning_label(self.name, self.to),
             )
         )
-
-    def needs_transcript(self, route: Route) -> bool:
-        """Return whether the route needs the words: the prompt says them."""
-        return route == "llm"
-
-    def prompt(self, utterance: Utterance) -> Prompt:
-        """Return the checkpoint's words for the style."""
-        text = (utterance.transcript or "").strip()
-        if self.to == "remove":
-            return Prompt.edit(REMOVE.format(text=text))
-        return Prompt.edit(INSTRUCTION.format(info=self.to, text=text))
 
     def render(self, utterance: Utterance, rng: np.random.Generator) -> Rendered:
         """Shift prosody, voice quality and vocal tract as the style asks (see ``recipes``).

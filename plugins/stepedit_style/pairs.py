@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from stepedit_core.labels.pairs import LabelledPairs
-from stepedit_core.labels.profile import STYLES as PROFILES
 from stepedit_core.labels.profile import Profile
 from stepedit_style.edit import STYLES, Style
+from stepedit_style.profiles import PROFILES
 
 __all__ = ["StylePairs"]
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from stepedit_core import Case, Measures, Prepared, Score, Scorer, StepeditError, Utterance
 from stepedit_core.dsp.vad import gaps, total_seconds
+from stepedit_core.scoring import words_kept
 from stepedit_trim_silence.room_tone import lengthen
 
 __all__ = ["TrimSilenceScorer", "long_silence"]
@@ -30,10 +31,11 @@ def long_silence(speech: Sequence[tuple[float, float]], seconds: float) -> float
 class TrimSilenceScorer(Scorer):
     """Compare long silence and speech time before and after, by Silero VAD.
 
-    Reached: at least 90 % of the long silence is gone, and speech time changed by 5 % at most.
+    Reached: at least 90 % of the long silence is gone, speech time changed by 5 % at most, and the
+    words are said as in the source: substitutions and insertions count as deletions do.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def prepare(self, case: Case, clean: Utterance, rng: np.random.Generator) -> Prepared:
         """Insert room tone by ``{"silence_share": X}``; without it the recording is the input.
@@ -67,4 +69,6 @@ class TrimSilenceScorer(Scorer):
             return Score.failed("the input has no long silence to remove", **values)
         removed, kept = 1 - left / silent, total_seconds(after) / total_seconds(before)
         values |= {"silence_removed": removed, "speech_kept": kept}
-        return Score(removed >= MIN_REMOVED and abs(kept - 1) <= SPEECH_TOLERANCE, values)
+        said, values["word_error"] = words_kept(measures, source, output)
+        trimmed = removed >= MIN_REMOVED and abs(kept - 1) <= SPEECH_TOLERANCE
+        return Score(trimmed and said is not False, values)

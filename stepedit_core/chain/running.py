@@ -22,6 +22,7 @@ from stepedit_core.edit import Edit, Outcome, Rendered, Route
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import EditError, InvalidChainError, RouteError, StepeditError
 from stepedit_core.llm_route.carrying_out import apply_by_llm
+from stepedit_core.plan import Plan
 from stepedit_core.registry.checks import PluginInfo
 from stepedit_core.registry.middleware import Layers
 from stepedit_core.registry.registry import Registry, get_registry
@@ -226,6 +227,7 @@ def _run_step(
     made = outcome.utterance
     if len(made.samples) == 0:
         raise EditError(f"{where}: nothing is left of the utterance")
+    made = _with_word_times(made, utterance, work.plan)
     is_llm = work.route == "llm"
     latent = outcome.latent
     return Step(
@@ -244,6 +246,17 @@ def _run_step(
     )
 
 
+def _with_word_times(made: Utterance, source: Utterance, plan: Plan | None) -> Utterance:
+    """Carry the words' times along where an edit keeps the words and its tempo is known."""
+    known = source.alignment or (plan.alignment if plan is not None else None)
+    if known is None or made.alignment is not None or made.transcript != source.transcript:
+        return made
+    if plan is None or not plan.uniform_tempo:
+        return made
+    ratio = made.seconds / source.seconds
+    return made.replace(alignment=known.moved(lambda second: second * ratio))
+
+
 class _Work:
     """Core's own part of one step: what the innermost ``proceed`` calls."""
 
@@ -257,6 +270,11 @@ class _Work:
         self._latent = before.latent if before is not None and hands_over else None
         self.codes = before.codes if before is not None and running.carry == "codes" else None
         self._plan = step.plan if step.is_final else None
+
+    @property
+    def plan(self) -> Plan | None:
+        """The step's plan, where one was made."""
+        return self._plan
 
     def check(self) -> None:
         """Make the plan, once; raise EditError where the edit does not fit the utterance."""

@@ -101,7 +101,8 @@ def implied_engine(
     for edit in _kinds(chain) if embedded.is_shipped() and route != "dsp" else ():
         has_dsp = route == "auto" and edit.route_problem("dsp") is None
         if edit.route_problem("llm") is None and not has_dsp:
-            why = "--route llm is asked for" if route == "llm" else "it has no dsp route"
+            some = "these values have" if "dsp" in edit.routes() else "it has"
+            why = "--route llm is asked for" if route == "llm" else f"{some} no dsp route"
             say(f"{edit.name} needs an engine ({why}): taking --engine {EMBEDDED}")
             return EMBEDDED
     return None

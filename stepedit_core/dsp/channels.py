@@ -45,10 +45,11 @@ class Mixdown:
         """Return a block of shape ``(n, channels)`` as mono float32 samples ``(n,)``."""
         kept = [place for place, sign in enumerate(self.signs) if sign]
         if len(kept) == 1:
-            return block[:, kept[0]] * np.float32(self.signs[kept[0]])
+            return np.asarray(block[:, kept[0]] * np.float32(self.signs[kept[0]]))
         if all(sign == 1 for sign in self.signs):
-            return block.mean(axis=1)
-        return (block[:, kept] * np.array([self.signs[at] for at in kept], np.float32)).mean(axis=1)
+            return np.asarray(block.mean(axis=1))
+        signs = np.array([self.signs[at] for at in kept], np.float32)
+        return np.asarray((block[:, kept] * signs).mean(axis=1))
 
 
 def mix_down(samples: FloatArray, rate: int) -> tuple[FloatArray, str | None]:

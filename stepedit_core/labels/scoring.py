@@ -10,16 +10,27 @@ import numpy as np
 
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
-from stepedit_core.scoring import Case, Judge, Measures, Prepared, Score, Scorer, Verdict
+from stepedit_core.scoring import (
+    Case,
+    Judge,
+    Measures,
+    Prepared,
+    Score,
+    Scorer,
+    Verdict,
+    words_kept,
+)
 from stepedit_core.utterance import Utterance
 
 __all__ = ["LabelScorer"]
 
 NEUTRAL = "neutral"
+MAX_FLATTENED = 0.01
+"""Share of samples that clipping may flatten: it raises level and tilt, as anger and shouts do."""
 
 
 class LabelScorer(Scorer):
-    """Reached where the judge hears the label asked for, and something was changed.
+    """Reached where the judge hears the label asked for, the words are kept, and all of it is new.
 
     For ``remove`` the judge must hear ``neutral``; where a case's ``prepare`` has
     ``{"from": label}``, the input is first given that label by the edit's dsp route and the
@@ -27,7 +38,9 @@ class LabelScorer(Scorer):
 
     Values: ``label_correct`` (0 or 1), ``intensity`` (the judge's rating of the label in the
     output, where it gives ratings) and ``intensity_gain`` (the same less that of the input).
-    A judge that refuses or fails leaves the case unscored.
+    A judge that refuses or fails leaves the case unscored. ``word_error`` is that of the output;
+    where the recogniser does not know the language, words are left to preservation. Where a
+    label has a rule of its own (``fits``), the output must keep it, too.
     """
 
     attribute: ClassVar[str]
@@ -39,8 +52,9 @@ class LabelScorer(Scorer):
     """Preservation checks that a label contradicts by itself, such as loudness for a shout."""
 
     def waives(self, case: Case) -> frozenset[str]:
-        """Return the checks that the case's label contradicts."""
-        return self.contradicts.get(str(getattr(case.edit, "to", "")), frozenset())
+        """Return the checks that the case's label contradicts; any label may move the level."""
+        named = self.contradicts.get(str(getattr(case.edit, "to", "")), frozenset())
+        return named | {"level"}
 
     @abstractmethod
     def edit_to(self, label: str) -> Edit:
@@ -78,8 +92,22 @@ class LabelScorer(Scorer):
         values["intensity"] = verdict.scores.get(wanted, verdict.score)
         if before is not None and wanted in before.scores:
             values["intensity_gain"] = verdict.scores[wanted] - before.scores[wanted]
+        kept, values["word_error"] = words_kept(measures, prepared.source, output)
+        fits, facts = self.fits(to, prepared.source, output)
         untouched = np.array_equal(output.samples, prepared.source.samples)
-        return Score(correct and not untouched, values)
+        whole = _flattened(output) <= _flattened(prepared.source) + MAX_FLATTENED
+        reached = correct and kept is not False and fits and whole and not untouched
+        return Score(reached, {**values, **facts})
+
+    def fits(
+        self, label: str, source: Utterance, output: Utterance
+    ) -> tuple[bool, Mapping[str, float | None]]:
+        """Say whether an output keeps a label's own rule, such as no voicing in a whisper.
+
+        Returns:
+            The verdict, and what was measured for it.
+        """
+        return True, {}
 
     def _ask(
         self,
@@ -97,3 +125,13 @@ class LabelScorer(Scorer):
             labels=choices,
             question={"to": to, "transcript": utterance.transcript},
         )
+
+
+def _flattened(utterance: Utterance) -> float:
+    """Return the share of samples that stand still at the peak, as in clipped speech."""
+    size = np.abs(utterance.samples)
+    peak = float(size.max(initial=0.0))
+    if peak == 0.0 or len(size) < 2:
+        return 0.0
+    at_peak = size >= 0.999 * peak
+    return float(np.mean(at_peak[1:] & at_peak[:-1]))

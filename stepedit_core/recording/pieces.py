@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from stepedit_core.chain.result import RouteChoice
@@ -169,7 +170,7 @@ def _numbered(
         limit = manner.longest if flag else _LEFT_SECONDS
         cuts = [] if whole else levels.cuts(start, stop, limit)
         edges = [start, *cuts, stop]
-        for place, (a, b) in enumerate(zip(edges, edges[1:], strict=False)):
+        for place, (a, b) in enumerate(pairwise(edges)):
             pieces.append(
                 Piece(
                     a,

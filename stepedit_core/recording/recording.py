@@ -24,7 +24,8 @@ from stepedit_core.recording.segments import (
     tiles_of_segments,
 )
 from stepedit_core.recording.subtitles import Cue, check_cues, read_cues
-from stepedit_core.storage.sound import SoundReader, is_stream, open_sound
+from stepedit_core.storage.sound import is_stream
+from stepedit_core.storage.sound_stream import SoundReader, open_sound
 
 if TYPE_CHECKING:
     from stepedit_core.chain.chain import Chain
@@ -107,21 +108,23 @@ class Recording:
                     digest.update(np.ascontiguousarray(block))
                     yield block
 
-            levels = measure_levels(hashed(), sound.rate)
+            levels = measure_levels(hashed(), sound.layout.rate)
             if not levels.samples:
                 raise AudioError(f"{os.fspath(path)}: the recording holds no samples")
             if not levels.power.any():
                 raise AudioError(
                     f"{os.fspath(path)}: the recording is digital silence: nothing to edit"
                 )
-        notes = list(sound.notes)
+        layout = sound.layout
+        cut = layout.cut_off(levels.samples)
+        notes = [*sound.notes, *([cut] if cut else [])]
         if cues is None:
             tiles = tiles_by_pauses(levels, longest)
         else:
             segments = _segments(cues, levels, str(subtitles), notes)
             tiles = tiles_of_segments(segments, levels)
         return cls(
-            Path(path), levels, tuple(tiles), sound.channels, sound.subtype, digest.hexdigest(),
+            Path(path), levels, tuple(tiles), layout.channels, layout.subtype, digest.hexdigest(),
             text, language, tuple(notes),
         )  # fmt: skip
 

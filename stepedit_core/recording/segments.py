@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from stepedit_core.errors import AlignmentError, suggest
 from stepedit_core.recording.levels import Levels
@@ -79,7 +80,7 @@ def tiles_by_pauses(levels: Levels, longest: float) -> list[Tile]:
     rate = levels.rate
     return [
         Tile(start, stop, (Segment(number, start / rate, stop / rate),))
-        for number, (start, stop) in enumerate(zip(edges, edges[1:], strict=False), 1)
+        for number, (start, stop) in enumerate(pairwise(edges), 1)
     ]
 
 

@@ -10,6 +10,7 @@ import io
 import os
 import stat
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
-from stepedit_core.dsp.channels import Mixdown, plan_mixdown
+from stepedit_core.dsp.channels import plan_mixdown
 from stepedit_core.errors import AudioError
 from stepedit_core.storage.wav_header import repaired_wav
 
@@ -30,13 +31,14 @@ __all__ = [
     "MAX_RATE",
     "MAX_STREAM_BYTES",
     "MIN_RATE",
+    "Layout",
     "Sound",
-    "SoundReader",
+    "bounded",
+    "check_file",
     "is_stream",
-    "open_sound",
+    "opened",
     "read_sound",
     "read_stream",
-    "sound_seconds",
 ]
 
 MIN_RATE, MAX_RATE = 4_000, 192_000
@@ -47,6 +49,7 @@ MAX_STREAM_BYTES = 1 << 29
 _FULL_LENGTH_RATE = 96_000
 """Rate up to which sound may be as long as the limit says; above it, accordingly shorter."""
 _BLOCK = 1 << 20  # samples of all channels in one block
+_STDERR = threading.Lock()
 _CUT_OFF = 0.5
 """Codecs pad, and containers round; a file this much shorter than its header says is cut off."""
 
@@ -58,7 +61,7 @@ _CONTAINERS = (
 
 FloatArray = npt.NDArray[np.float32]
 Source = str | os.PathLike[str] | bytes | BinaryIO
-_Blocks = Callable[[], Iterator[FloatArray]]
+Blocks = Callable[[], Iterator[FloatArray]]
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Sound:
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """What a decoder says of a file before its samples are read."""
 
     rate: int
@@ -94,6 +97,13 @@ class _Layout:
     def seconds(self) -> float:
         """Length that the header promises, 0 where it has none."""
         return (self.frames or 0) / self.rate
+
+    def cut_off(self, frames: int) -> str | None:
+        """Say that a file holds fewer frames than its header promises, or return None."""
+        missing = self.seconds - frames / self.rate
+        return (
+            f"the file ends {missing:.2f} s before its header says" if missing > _CUT_OFF else None
+        )
 
 
 def is_stream(path: str | os.PathLike[str]) -> bool:
@@ -148,7 +158,7 @@ def read_sound(source: Source, *, max_seconds: float, name: str | None = None) -
         if is_stream(source):
             source = read_stream(source)
         else:
-            _check_file(Path(source), label)
+            check_file(Path(source), label)
             try:
                 with open(source, "rb") as file:
                     return _decode(file, label, max_seconds)
@@ -159,7 +169,7 @@ def read_sound(source: Source, *, max_seconds: float, name: str | None = None) -
     return _decode(file_like, label, max_seconds)
 
 
-def _check_file(path: Path, name: str) -> None:
+def check_file(path: Path, name: str) -> None:
     """Refuse what is no file with content."""
     try:
         if path.is_dir():
@@ -174,17 +184,46 @@ def _check_file(path: Path, name: str) -> None:
 
 def _decode(file: IO[bytes], name: str, max_seconds: float) -> Sound:
     """Decode an open file by libsndfile, or by FFmpeg where libsndfile does not know it."""
-    layout, blocks = _opened(file, name, max_seconds)
+    layout, blocks = opened(file, name, max_seconds)
     return _mono(blocks, layout, name, max_seconds)
 
 
-def _opened(file: IO[bytes], name: str, max_seconds: float) -> tuple[_Layout, _Blocks]:
+def _prints(file: IO[bytes]) -> bool:
+    """Say whether a file may be MP3, whose decoder prints what is damaged."""
+    file.seek(0)
+    known = file.read(4) in (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM")
+    file.seek(0)
+    return not known
+
+
+@contextmanager
+def _quiet(prints: bool) -> Iterator[None]:
+    """Keep what libmpg123 prints about damaged MP3 files off the process's standard error."""
+    if not prints:
+        yield
+        return
+    with _STDERR, open(os.devnull, "wb") as nowhere:
+        try:
+            kept = os.dup(2)
+        except OSError:  # there is none
+            yield
+            return
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def opened(file: IO[bytes], name: str, max_seconds: float) -> tuple[Layout, Blocks]:
     """Return what an open file holds, and what yields its samples, as often as it is called."""
+    prints = _prints(file)
     repaired, note = repaired_wav(file)
     try:
-        with sf.SoundFile(repaired) as sound:
+        with _quiet(prints), sf.SoundFile(repaired) as sound:
             frames = sound.frames if 0 < sound.frames < 1 << 62 else None
-            layout = _Layout(sound.samplerate, sound.channels, sound.subtype, frames, note)
+            layout = Layout(sound.samplerate, sound.channels, sound.subtype, frames, note)
     except (sf.LibsndfileError, RuntimeError, ValueError) as error:
         reason = getattr(error, "error_string", None) or str(error)
         return _by_ffmpeg(file, name, max_seconds, reason.rstrip("."))
@@ -193,9 +232,15 @@ def _opened(file: IO[bytes], name: str, max_seconds: float) -> tuple[_Layout, _B
     def blocks() -> Iterator[FloatArray]:
         repaired.seek(0)
         try:
-            with sf.SoundFile(repaired) as sound:
+            with _quiet(prints):
+                sound = sf.SoundFile(repaired)
+            with sound:
                 size = max(1, _BLOCK // sound.channels)
-                while len(block := sound.read(size, dtype="float32", always_2d=True)):
+                while True:
+                    with _quiet(prints):
+                        block = sound.read(size, dtype="float32", always_2d=True)
+                    if not len(block):
+                        break
                     yield block
         except (sf.LibsndfileError, RuntimeError, ValueError) as error:
             raise AudioError(
@@ -205,83 +250,7 @@ def _opened(file: IO[bytes], name: str, max_seconds: float) -> tuple[_Layout, _B
     return layout, blocks
 
 
-@dataclass(frozen=True)
-class SoundReader:
-    """An open sound file that is read block by block: memory does not grow with its length.
-
-    Attributes:
-        rate: in Hz.
-        channels: channels that are mixed down.
-        subtype: soundfile subtype, or None where FFmpeg reads the file.
-        notes: what was done beyond decoding, one line each.
-    """
-
-    rate: int
-    channels: int
-    subtype: str | None
-    notes: tuple[str, ...]
-    _blocks: _Blocks
-    _mixdown: Mixdown
-    _name: str
-
-    def blocks(self) -> Iterator[FloatArray]:
-        """Yield the mono samples from the beginning, float32, about a million at a time.
-
-        Raises:
-            AudioError: where the file is damaged or holds NaN or infinite values.
-        """
-        for block in self._blocks():
-            mono = self._mixdown.apply(block)
-            if not np.isfinite(mono).all():
-                raise AudioError(
-                    f"{self._name}: the samples contain NaN or infinite values; "
-                    "repair the recording"
-                )
-            yield mono
-
-
-def sound_seconds(path: str | os.PathLike[str], *, max_seconds: float) -> float:
-    """Return the duration of a file: what its header says, or what is counted without one.
-
-    Raises:
-        AudioError: as `open_sound` does.
-    """
-    name = os.fspath(path)
-    _check_file(Path(path), name)
-    try:
-        with open(path, "rb") as file:
-            layout, blocks = _opened(file, name, max_seconds)
-            if layout.frames:
-                return layout.seconds
-            return sum(map(len, _bounded(blocks, layout, name, max_seconds))) / layout.rate
-    except OSError as error:
-        raise AudioError(f"{name}: cannot be read ({error.strerror or error})") from error
-
-
-@contextmanager
-def open_sound(path: str | os.PathLike[str], *, max_seconds: float) -> Iterator[SoundReader]:
-    """Open a file of any length up to a limit; the samples are those that `read_sound` gives.
-
-    Files of several channels are read once to decide how they are mixed down.
-
-    Raises:
-        AudioError: as `read_sound` does.
-    """
-    name = os.fspath(path)
-    _check_file(Path(path), name)
-    try:
-        file = open(path, "rb")  # noqa: SIM115
-    except OSError as error:
-        raise AudioError(f"{name}: cannot be read ({error.strerror or error})") from error
-    with file:
-        layout, blocks = _opened(file, name, max_seconds)
-        bounded = partial(_bounded, blocks, layout, name, max_seconds)
-        plan = plan_mixdown(bounded, layout.channels, layout.rate)
-        notes = tuple(note for note in (layout.note, plan.note) if note)
-        yield SoundReader(layout.rate, layout.channels, layout.subtype, notes, bounded, plan, name)
-
-
-def _check(layout: _Layout, name: str, max_seconds: float) -> None:
+def _check(layout: Layout, name: str, max_seconds: float) -> None:
     """Refuse a layout outside the limits."""
     if not MIN_RATE <= layout.rate <= MAX_RATE:
         raise AudioError(
@@ -306,14 +275,12 @@ def _too_long(name: str, seconds: float, limit: float) -> str:
     return f"{name}: lasts {lasts}, more than the limit of {limit:.0f} s; split it into utterances"
 
 
-def _most(layout: _Layout, max_seconds: float) -> int:
+def _most(layout: Layout, max_seconds: float) -> int:
     """Return how many samples of each channel are taken."""
     return round(max_seconds * min(layout.rate, _FULL_LENGTH_RATE))
 
 
-def _bounded(
-    blocks: _Blocks, layout: _Layout, name: str, max_seconds: float
-) -> Iterator[FloatArray]:
+def bounded(blocks: Blocks, layout: Layout, name: str, max_seconds: float) -> Iterator[FloatArray]:
     """Yield blocks until there are more than the limit allows."""
     count, most = 0, _most(layout, max_seconds)
     for block in blocks():
@@ -323,23 +290,21 @@ def _bounded(
         yield block
 
 
-def _mono(blocks: _Blocks, layout: _Layout, name: str, max_seconds: float) -> Sound:
+def _mono(blocks: Blocks, layout: Layout, name: str, max_seconds: float) -> Sound:
     """Mix blocks down, in two passes where there are several channels."""
     most = _most(layout, max_seconds)
-    bounded = partial(_bounded, blocks, layout, name, max_seconds)
-    plan = plan_mixdown(bounded, layout.channels, layout.rate)
+    limited = partial(bounded, blocks, layout, name, max_seconds)
+    plan = plan_mixdown(limited, layout.channels, layout.rate)
     samples = np.zeros(min(layout.frames or 0, most), np.float32)
     at = 0
-    for block in bounded():
+    for block in limited():
         if at + len(block) > len(samples):
             samples = np.concatenate([samples[:at], np.zeros(max(at, len(block)), np.float32)])
         samples[at : at + len(block)] = plan.apply(block)
         at += len(block)
     if not at:
         raise AudioError(f"{name}: the recording holds no samples")
-    missing = layout.seconds - at / layout.rate
-    cut = f"the file ends {missing:.2f} s before its header says" if missing > _CUT_OFF else None
-    notes = tuple(note for note in (layout.note, cut, plan.note) if note)
+    notes = tuple(note for note in (layout.note, layout.cut_off(at), plan.note) if note)
     return Sound(samples[:at], layout.rate, layout.channels, layout.subtype, notes)
 
 
@@ -348,7 +313,7 @@ def _mono(blocks: _Blocks, layout: _Layout, name: str, max_seconds: float) -> So
 
 def _by_ffmpeg(
     file: IO[bytes], name: str, max_seconds: float, reason: str
-) -> tuple[_Layout, _Blocks]:
+) -> tuple[Layout, Blocks]:
     """Open by PyAV what libsndfile refused for a reason."""
     cure = "convert it to WAV: ffmpeg -i IN OUT.wav"
     try:
@@ -367,7 +332,7 @@ def _by_ffmpeg(
                 raise AudioError(f"{name}: there is no sound in it")
             yield container, container.streams.audio[0]
 
-    errors = (av.error.FFmpegError, ValueError, OverflowError, MemoryError)
+    errors = (av.error.FFmpegError, ValueError, OverflowError, AttributeError)
     complaint = f"{name}: not a readable audio file ({reason}); {cure}"
 
     def blocks() -> Iterator[FloatArray]:
@@ -387,7 +352,7 @@ def _by_ffmpeg(
     return layout, blocks
 
 
-def _stream_layout(container: Any, stream: Any) -> _Layout:
+def _stream_layout(container: Any, stream: Any) -> Layout:
     """Return rate, channels and length of a stream of FFmpeg's."""
     if not stream.rate or not stream.channels:
         raise ValueError("no rate or channels")
@@ -398,10 +363,10 @@ def _stream_layout(container: Any, stream: Any) -> _Layout:
         seconds = container.duration / 1_000_000
     note = f"read by FFmpeg through PyAV ({stream.codec_context.name})"
     frames = round(seconds * stream.rate) if seconds > 0 else None
-    return _Layout(int(stream.rate), int(stream.channels), None, frames, note)
+    return Layout(int(stream.rate), int(stream.channels), None, frames, note)
 
 
-def _frame_samples(frame: Any, layout: _Layout) -> FloatArray:
+def _frame_samples(frame: Any, layout: Layout) -> FloatArray:
     """Return a decoded frame as float32 of shape ``(n, channels)``."""
     if frame.sample_rate != layout.rate or frame.layout.nb_channels != layout.channels:
         raise ValueError("rate or channels change within the file")

@@ -12,6 +12,7 @@ import numpy as np
 from stepedit_core.errors import AudioError
 from stepedit_core.pairs import BuildContext, CorpusItem, EditPair, PairBuilder, Rejected
 from stepedit_core.scoring import Case, Measures, Prepared, Score, Scorer
+from stepedit_core.testing.cheats import WORDLESS
 from stepedit_core.testing.fake_engine import FakeEngine
 from stepedit_core.testing.fake_measures import FailingMeasures
 from stepedit_core.testing.subject import Subject, load_case_audio, require, skip
@@ -205,10 +206,28 @@ def leaves_failures_unscored(subject: Subject) -> None:
         )
 
 
+def refuses_what_says_nothing(subject: Subject) -> None:
+    """Check that silence, tones and noise are not taken for the edit; see ``testing.cheats``."""
+    scorer = _scorer(subject)
+    case, ready = _prepared(subject, scorer)[0]
+    fooled = []
+    for name, cheat in WORDLESS.items():
+        output = cheat(ready.source).replace(transcript="")
+        score = scorer.score(case, ready, output, subject.measures)
+        if score.reached:
+            fooled.append(name)
+    require(
+        not fooled,
+        f"case {case.id}: {', '.join(fooled)} reached the target; ask words_kept() of "
+        "stepedit_core.scoring, or measure what only the edit does",
+    )
+
+
 BUNDLE_CHECKS = (
     builds_good_pairs,
     scores_untouched_input_low,
     scores_the_reference_higher,
     leaves_failures_unscored,
+    refuses_what_says_nothing,
 )
 """Checks of the pair builder and the scorer."""

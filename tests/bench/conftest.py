@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stepedit_core.registry.registry import set_registry
-from tests.bench.figures_kit import write_data
+from tests.bench.heldout_kit import write_data
 
 
 @pytest.fixture(autouse=True)

@@ -20,10 +20,11 @@ from stepedit_bench.judges.model import CARD, WEIGHTS, Classifier, network
 from stepedit_bench.judges.places import place
 from stepedit_bench.judges.train_emotion import speaker_folds, train_emotion_judge
 from stepedit_bench.judges.validation import Agreement, comparisons
+from stepedit_emotion.profiles import PROFILES as EMOTIONS
 
 from stepedit_core.dsp.acoustics import AcousticShift, difference, measure
 from stepedit_core.errors import CheckpointError, StepeditError
-from stepedit_core.labels.profile import EMOTIONS, Profile
+from stepedit_core.labels.profile import Profile
 from stepedit_core.pairs import CorpusItem
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.utterance import Utterance
@@ -218,6 +219,7 @@ class TestEvents:
         assert grade(np.array([0.4, 0.2, 0.1]), "laugh", limits) == 2, "there, but not clear"
         assert grade(np.array([0.6, 0.7, 0.1]), "laugh", limits) == 2, "another one is likelier"
         assert grade(np.array([0.2, 0.1, 0.1]), "laugh", limits) == 1
+        assert grade(np.array([0.6, 0.1, 0.1, 0.7]), "laugh", limits) == 2, "a beep, say"
 
     def test_looks_at_the_place_and_elsewhere(self) -> None:
         heard = Heard(np.array([0.8, 1.0, 4.0]), np.array([[0.1, 0, 0], [0.9, 0, 0], [0, 0.8, 0]]))
@@ -381,8 +383,8 @@ def test_trials_hold_the_sound_where_they_say(tmp_path: Path) -> None:
         Sound(tmp_path / f"{name}.wav", name, name, name, False, "CC0", "test")
         for name in ("speech", "breath")
     ]
-    touched, untouched = trials(sounds, rng, 5)
-    assert (touched.sound, untouched.sound) == ("breath", None)
+    touched, untouched, strange = trials(sounds, rng, 5)
+    assert (touched.sound, untouched.sound, strange.sound) == ("breath", None, "other")
     start, end = touched.span
     assert end - start == pytest.approx(0.5, abs=0.05)
     assert touched.utterance.seconds == pytest.approx(3.0 + end - start, abs=0.01)

@@ -53,6 +53,19 @@ def test_clipping_measures_its_share_back(measures: StandardMeasures, share: flo
     assert measures.clipped_share(tone) == pytest.approx(share, abs=0.004)
 
 
+@pytest.mark.parametrize("name", ["office", "wind"])
+def test_active_level_follows_gain_and_not_pauses(measures: StandardMeasures, name: str) -> None:
+    speech = packaged_speech(name)
+    level = measures.active_level(speech)
+    quieter = speech.replace(samples=speech.samples * 10 ** (-3 / 20))
+    assert measures.active_level(quieter) == pytest.approx(level - 3, abs=0.01)
+    half = np.zeros(len(speech.samples), np.float32)
+    padded = speech.replace(samples=np.concatenate([half, speech.samples, half]))
+    assert measures.active_level(padded) == pytest.approx(level, abs=0.4)
+    with pytest.raises(StepeditError, match="silent"):
+        measures.active_level(speech.replace(samples=half))
+
+
 def test_a_lone_peak_is_not_clipping(measures: StandardMeasures) -> None:
     samples = np.zeros(1000)
     samples[[10, 500]] = 1.0
@@ -99,6 +112,15 @@ def test_the_offline_recogniser_hears_packaged_speech(measures: StandardMeasures
     assert measures.word_error(changed, speech) == pytest.approx(1 / len(words))
     with pytest.raises(StepeditError, match="--asr"):
         measures.word_error("你好", speech.replace(language="zh"))
+
+
+def test_the_second_ear_hears_the_same_words_in_any_order() -> None:
+    pytest.importorskip("pocketsphinx")
+    recogniser = load_recogniser("pocketsphinx")
+    speech = [packaged_speech(name) for name in ("garden", "office", "wind", "doubt", "surpassed")]
+    there = [recogniser.transcribe(one) for one in speech]
+    back = [recogniser.transcribe(one) for one in reversed(speech)]
+    assert there == back[::-1]
 
 
 def test_an_unknown_recogniser_is_refused_with_the_list() -> None:

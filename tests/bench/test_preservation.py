@@ -14,6 +14,7 @@ GOOD: Mapping[str, float | None] = {
     "speaker_similarity": 0.95,
     "dnsmos_ovrl": 3.0,
     "loudness_lufs": -23.0,
+    "active_level": -24.0,
     "clipped_share": 0.0,
     "seconds": 4.0,
 }
@@ -35,6 +36,8 @@ def kept(errors: int = 0, length: int = 10, unit: str = "word", **changes: float
         (kept(dnsmos_ovrl=2.4), "quality", False),
         (kept(loudness_lufs=-17.0), "loudness", True),
         (kept(loudness_lufs=-30.0), "loudness", False),
+        (kept(active_level=-25.9), "level", True),
+        (kept(active_level=-26.1), "level", False),
         (kept(clipped_share=0.0005), "clipping", True),
         (kept(clipped_share=0.002), "clipping", False),
         (kept(seconds=7.9), "duration", True),
@@ -53,6 +56,13 @@ def test_duration_is_strict_where_the_scorer_says_so() -> None:
     assert check(kept(seconds=4.3), kept(), None, same_duration=True)["duration"] is False
     assert check(kept(seconds=4.1), kept(), None, same_duration=True)["duration"] is True
     assert check(kept(seconds=2.0), kept(), None, length_ratio=0.5)["duration"] is True
+
+
+def test_what_coding_does_to_the_level_is_no_excuse() -> None:
+    lowered = kept(active_level=-28.0)
+    assert check(lowered, kept(), lowered)["level"] is False
+    assert check(lowered, kept(), None, reference=lowered)["level"] is True
+    assert "level" not in check(lowered, kept(), None, waived=frozenset({"level"}))
 
 
 def test_an_edit_answers_only_for_its_own_delta() -> None:

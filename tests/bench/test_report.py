@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from stepedit_bench.columns import pivot
 from stepedit_bench.commands import bench
 from stepedit_bench.judging import JudgeChoice, parse_judges
 from stepedit_bench.players import choose
@@ -39,6 +40,45 @@ def test_the_page_needs_nothing_else_and_says_what_is_unscored(run: Path) -> Non
     assert page.count("<svg") >= 2
     assert "I would rather not say" in page and "unscored" in page
     assert all(word in page for word in ("best", "worst", "random", "iteration 2"))
+
+
+def test_columns_of_two_runs_stand_side_by_side(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    judges, options = {"emotion": "loudness"}, {"loudness": {"every": "4"}}
+    config = BenchConfig(judges=judges, protocol=Protocol(iterations=1))
+    run_bench(config, other, measures=LightMeasures(JudgeChoice(judges, options)))
+    page = write_report(run, beside=[other]).read_text()
+    head = re.findall(r'<table class="listen">\n<thead><tr>(.*?)</tr>', page)[0]
+    names = re.findall("<th>(.*?)</th>", head)
+    assert names == [
+        "case",
+        "source",
+        f"{run.name}: iteration 1",
+        f"{run.name}: iteration 2",
+        "other: iteration 1",
+    ]
+    first = re.findall(r'<tr class="best".*?</tr>', page, re.DOTALL)[0]
+    assert first.count("<audio") == 4
+    assert "Shares without a name are of the first" in page
+
+
+def test_shares_are_told_per_stratum_and_language() -> None:
+    def row(kind: str, language: str, joint: bool) -> dict[str, object]:
+        shared = {"condition": "edit", "iteration": 1, "kind": kind, "length": "4-10 s"}
+        return {**shared, "language": language, "joint": joint}
+
+    rows = [row("real", "en", True), row("real", "zh", False), row("synthetic", "en", True)]
+    table = pivot(rows, "joint", 0)
+    assert table is not None and [column.name for column in table.columns] == ["iteration 1"]
+    found = {title: cells[0].mean for title, _, cells in table.lines if cells[0] is not None}
+    assert found == {
+        "all": pytest.approx(2 / 3),
+        "real, 4-10 s": 0.5,
+        "synthetic, 4-10 s": 1.0,
+        "en": 1.0,
+        "zh": 0.0,
+    }
+    assert pivot(rows, "preserved", 0) is None
 
 
 def test_tables_beside_the_page_agree_with_the_rows(run: Path) -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile as sf
+from stepedit_bench.judges.answers import MalformedAnswer, read_answer
+from stepedit_bench.judges.prompts import Question
 from stepedit_bench.peers import peers, peers_for
-from stepedit_bench.public_counting import count
+from stepedit_bench.public_counting import count, verdict_on
+from stepedit_bench.report import confusion
 from stepedit_bench.step_audio_edit import read_suite
 
-from stepedit_core import Edit
+from stepedit_core import Case, Edit
 from stepedit_core.errors import StepeditError
 from stepedit_core.recordings import packaged_speech
 from tests.shared_data import need_shared
@@ -176,6 +182,83 @@ def test_incomplete_sets_end_the_public_count_but_not_ours() -> None:
     with pytest.raises(StepeditError, match="iteration 2, class older"):
         count(rows, "public")
     assert {cell.iteration for cell in count(rows)} == {1, 2}
+
+
+ANSWERS = (
+    *("whisper", "older", "act_coy", "child", "recite", "generous", "exaggerated"),
+    *("None", "normal", "serious", "neutral", "act_cute", "whisper (ASMR)", "", None),
+)
+"""What a judge may write: classes, the text None, strangers, aliases, nothing, JSON's null."""
+
+
+def public_accuracy(answers: Sequence[tuple[str, str | None]], classes: Collection[str]) -> float:
+    """Accuracy as the public scripts reckon it: rule by rule, from (class, answer as written)."""
+    table: dict[str, list[int]] = {}
+    for wanted, said in answers:
+        if said in classes or said == "None":
+            table.setdefault(wanted, []).append(int(said == wanted))
+    return 100 * float(np.mean([np.mean(marks) for marks in table.values()]))
+
+
+@pytest.mark.parametrize("edit", ["style", "emotion"])
+def test_the_public_count_equals_the_public_rules_on_answers_of_every_kind(edit: str) -> None:
+    emotions = ("happy", "angry", "sad", "fear", "surprised")
+    classes = ANSWERS[:7] if edit == "style" else emotions
+    written = ANSWERS if edit == "style" else (*emotions, "neutral", "None", "Joy", "", None)
+    rng = np.random.default_rng(3)
+    made, rows = [], []
+    for _ in range(4000):
+        wanted = classes[int(rng.integers(len(classes)))]
+        said = wanted if rng.random() < 0.3 else written[int(rng.integers(len(written)))]
+        made.append((wanted, said))
+        text = json.dumps({"label": said})
+        question = Question("", "", "label", (*classes, "neutral"))
+        try:
+            verdict = asdict(read_answer(question, text))
+        except MalformedAnswer as error:
+            verdict = {"label": None, "refused": str(error)}
+        rows.append(judged(None, wanted, edit=edit, verdict=verdict))
+    known = (*classes, "neutral") if edit == "emotion" else classes
+    cell = next(cell for cell in count(rows, "public") if cell.language == "en")
+    assert cell.value == pytest.approx(public_accuracy(made, known), abs=1e-9)
+    assert cell.counted == sum(said in known or said == "None" for _, said in made)
+    assert cell.counted + cell.dropped == 4000
+
+
+def test_the_verdict_counted_is_the_one_on_the_row_s_recording() -> None:
+    asked = {"task": "emotion", "score": None, "refused": None}
+    verdicts = [
+        {**asked, "label": "happy", "audio_sha256": "b"},
+        {**asked, "label": "neutral", "audio_sha256": "a"},
+    ]
+    row = judged("happy", "happy", edit="emotion", verdicts=verdicts, audio_sha256="b")
+    assert verdict_on(row) == verdicts[0]
+    assert verdict_on({**row, "audio_sha256": "a"}) == verdicts[1]
+    older = [{**verdict, "audio_sha256": None} for verdict in verdicts]
+    assert verdict_on({**row, "verdicts": older}) == older[0]
+    assert _value([row], "public") == _value([row], "ours") == (100.0, 1, 0)
+    assert confusion([row], 1) == {("happy", "happy"): 1}
+
+
+def test_a_run_tells_the_edit_s_verdict_from_the_source_s() -> None:
+    """The emotion scorer asks about the output, then about the source."""
+    from stepedit_bench.judging import JudgeChoice
+    from stepedit_bench.measuring import StandardMeasures
+    from stepedit_emotion import Emotion as RealEmotion
+    from stepedit_emotion.scorer import EmotionScorer
+
+    measures = StandardMeasures(judges=JudgeChoice({"emotion": "acoustic"}))
+    speech = packaged_speech("surpassed")
+    five = {"labels": ["happy", "sad", "fear"]}
+    case = Case(id="x", edit=RealEmotion(to="happy"), audio="speech:surpassed", meta=five)
+    ready = EmotionScorer().prepare(case, speech, np.random.default_rng(0))
+    happy = case.edit.render(speech, np.random.default_rng(0)).utterance
+    EmotionScorer().score(case, ready, happy, measures)
+    verdicts = measures.take_verdicts()
+    assert [verdict["label"] for verdict in verdicts] == ["happy", "neutral"]
+    row = judged(None, "happy", edit="emotion", verdicts=verdicts, audio_sha256=happy.digest)
+    assert confusion([row], 1) == {("happy", "happy"): 1}
+    assert _value([row], "public") == (100.0, 1, 0)
 
 
 # Published figures --------------------------------------------------------------------------

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from stepedit_emotion.profiles import PROFILES as EMOTIONS
+from stepedit_style.profiles import PROFILES as STYLES
 
 from stepedit_core import Utterance
 from stepedit_core.dsp.acoustics import (
@@ -16,7 +18,7 @@ from stepedit_core.dsp.acoustics import (
     margin,
     measure,
 )
-from stepedit_core.labels.profile import EMOTIONS, STYLES, Cue, Profile
+from stepedit_core.labels.profile import Cue, Profile
 from stepedit_core.recordings import packaged_speech
 
 RATE = 16_000

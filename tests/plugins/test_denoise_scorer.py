@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from stepedit_denoise import Denoise
+from stepedit_denoise.noises import SPEECH_BAND, mix, snr_db, synthesise
 from stepedit_denoise.quality import aligned, pesq, si_sdr, stoi
 from stepedit_denoise.scorer import DenoiseScorer
 
@@ -26,9 +27,20 @@ def test_known_noise_is_measured_back() -> None:
         case, ready = _prepared(level)
         assert ready.reference is not None
         score = DenoiseScorer().score(case, ready, ready.source, FakeMeasures())
-        assert score.values["si_sdr"] == pytest.approx(level, abs=0.3)
         assert score.values["si_sdr_gain"] == pytest.approx(0.0, abs=1e-6)
         assert ready.facts["snr_db"] == pytest.approx(level, abs=0.05)
+
+
+def test_the_ratio_holds_in_the_speech_band_at_any_rate() -> None:
+    levels = []
+    for rate in (8_000, 24_000, 48_000):
+        speech = packaged_speech("doctor").resample(rate)
+        noise = synthesise("white", len(speech.samples), rate, np.random.default_rng(0))
+        noisy, clean, measured = mix(speech, noise, 5.0, SPEECH_BAND)
+        assert measured == pytest.approx(5.0, abs=0.01)
+        narrow = [sound.resample(8_000).samples[200:-200] for sound in (clean, noisy)]
+        levels.append(snr_db(narrow[0], narrow[1] - narrow[0], SPEECH_BAND, 8_000))
+    assert levels == pytest.approx([5.0] * 3, abs=0.5)
 
 
 def test_verdicts() -> None:
@@ -41,7 +53,9 @@ def test_verdicts() -> None:
         "late and quiet": ready.reference.replace(
             samples=0.3 * np.pad(ready.reference.samples, (300, 0))
         ),
-        "low-passed": ready.source.resample(8_000).resample(24_000),
+        "low-passed": ready.reference.resample(4_000).resample(24_000),
+        "zeros": ready.source.replace(samples=np.zeros_like(ready.source.samples)),
+        "half": ready.reference.slice((0.0, ready.reference.seconds / 2)),
     }
     scores = {
         name: DenoiseScorer().score(case, ready, output, FakeMeasures())
@@ -52,6 +66,8 @@ def test_verdicts() -> None:
     assert reached["edited"] is True
     assert reached["ideal"] is True
     assert reached["late and quiet"] is True
+    assert not any(reached[name] for name in ("low-passed", "zeros", "half"))
+    assert scores["zeros"].values["si_sdr"] == -100.0
     assert scores["ideal"].values["si_sdr"] == 100.0
     assert all(v is None or np.isfinite(v) for s in scores.values() for v in s.values.values())
 
@@ -69,15 +85,19 @@ class _Rated(FakeMeasures):
         return {"sig": 3.0, "bak": self.ratings[utterance.digest], "ovrl": 3.0}
 
 
-def test_spoken_anew_is_judged_by_background_rating() -> None:
+@pytest.mark.parametrize("anew", [False, True])
+def test_one_yardstick_for_every_route(anew: bool) -> None:
     case, ready = _prepared()
-    anew = packaged_speech("wind").slice((0.0, 4.0))
-    plain = DenoiseScorer().score(case, ready, anew, _Rated({}))
-    assert plain.reached is None
-    assert (plain.values["si_sdr"] or 0) < 0
+    assert ready.reference is not None
+    output = ready.reference
+    if anew:  # as a vocoder gives it: another waveform, the same sound
+        spectrum = np.fft.rfft(output.samples)
+        output = output.replace(samples=np.fft.irfft(spectrum * 1j, len(output.samples)))
+    unrated = DenoiseScorer().score(case, ready, output, _Rated({ready.source.digest: 2.0}))
+    assert unrated.reached is None
     for after, expected in ((2.2, False), (3.4, True)):
-        measures = _Rated({ready.source.digest: 2.0, anew.digest: after})
-        assert DenoiseScorer().score(case, ready, anew, measures).reached is expected
+        measures = _Rated({ready.source.digest: 2.0, output.digest: after})
+        assert DenoiseScorer().score(case, ready, output, measures).reached is expected
 
 
 def test_without_reference_dnsmos_decides_and_clean_input_is_unscored() -> None:
@@ -104,6 +124,7 @@ def test_si_sdr_of_a_known_mixture() -> None:
     assert si_sdr(clean, clean) == 100
     assert si_sdr(clean, noise) < -20
     assert si_sdr(np.zeros(10), np.ones(10)) == -100
+    assert si_sdr(clean, np.zeros(50_000)) == -100
 
 
 @pytest.mark.parametrize("shift", [-500, 0, 700])

@@ -10,11 +10,11 @@ import pytest
 from pydantic import ValidationError
 from stepedit_emotion import Emotion
 from stepedit_emotion.edit import EMOTIONS
+from stepedit_emotion.profiles import PROFILES
 from stepedit_emotion.recipes import NO_RECIPE, RECIPES
 
 from stepedit_core import Utterance
 from stepedit_core.dsp.acoustics import AcousticShift, agreement, difference, margin
-from stepedit_core.labels.profile import EMOTIONS as PROFILES
 from stepedit_core.prompt import SYSTEM_EDIT, Slot
 from stepedit_core.recordings import packaged_speech
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from stepedit_emotion import Emotion
 from stepedit_emotion.pairs import EmotionPairs
+from stepedit_emotion.profiles import PROFILES
 from stepedit_style.pairs import StylePairs
 
 from stepedit_core import BuildContext, CorpusItem, EditPair, Rejected, StepeditError, Utterance
 from stepedit_core.dsp.acoustics import difference, margin
 from stepedit_core.edit import Edit
-from stepedit_core.labels.profile import EMOTIONS as PROFILES
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.testing.fake_engine import FakeEngine
 

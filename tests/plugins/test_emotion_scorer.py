@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from stepedit_emotion import Emotion, stepedit_cases
+from stepedit_emotion.profiles import PROFILES
 from stepedit_emotion.scorer import EmotionScorer
 
 from stepedit_core import Case, Utterance, Verdict
 from stepedit_core.dsp.acoustics import agreement, difference
-from stepedit_core.labels.profile import EMOTIONS as PROFILES
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.scoring import Judge
 from stepedit_core.testing.fake_measures import FailingMeasures, FakeJudge, FakeMeasures

@@ -301,7 +301,7 @@ def test_scorer_takes_the_judge_and_finds_the_place() -> None:
     assert good.values["found_in_place"] == 1.0
     assert good.values["inserted_seconds"] == pytest.approx(output.seconds - speech.seconds)
     assert (good.values["place_error_seconds"] or 0) < 0.25
-    assert score(edit, output, speech, 1).reached is False
+    assert [score(edit, output, speech, rating).reached for rating in (1, 2)] == [False, False]
 
 
 def test_scorer_knows_a_wrong_place_and_an_untouched_input() -> None:

@@ -9,12 +9,12 @@ import pytest
 from pydantic import ValidationError
 from stepedit_style import Style, stepedit_cases
 from stepedit_style.edit import STYLES
+from stepedit_style.profiles import PROFILES
 from stepedit_style.recipes import RATES, RECIPES
 from stepedit_style.scorer import StyleScorer
 
 from stepedit_core import Case, Utterance
 from stepedit_core.dsp.acoustics import AcousticShift, difference, margin, measure
-from stepedit_core.labels.profile import STYLES as PROFILES
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.testing.fake_measures import FakeJudge, FakeMeasures
 
@@ -152,7 +152,9 @@ def test_cases_and_scorer() -> None:
     speech = packaged_speech("surpassed")
     ready = StyleScorer().prepare(case, speech, np.random.default_rng(0))
     quiet = speech.replace(samples=speech.samples * 0.5)
-    assert StyleScorer().score(case, ready, quiet, FakeMeasures(judge)).reached is True
+    whisper = case.edit.render(speech, np.random.default_rng(0)).utterance
+    assert StyleScorer().score(case, ready, whisper, FakeMeasures(judge)).reached is True
+    assert StyleScorer().score(case, ready, quiet, FakeMeasures(judge)).reached is False
     assert StyleScorer().score(case, ready, speech, FakeMeasures(judge)).reached is False
     assert judge.questions[0][0] == "style"
     other = Case(id="y", edit=Style(to="shout"), audio="speech:surpassed")

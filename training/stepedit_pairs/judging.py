@@ -6,20 +6,17 @@ or with points. Here each becomes 1 to 10, so that margins and preferences can b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
-from stepedit_core.labels.profile import EMOTIONS, STYLES
+from stepedit_core.labels.profile import profiles_of
 from stepedit_core.pairs import MAX_MARGIN, MIN_MARGIN
-from stepedit_core.registry.registry import Registry
+from stepedit_core.registry.registry import Registry, get_registry
 from stepedit_core.scoring import Judge, Verdict
 from stepedit_core.utterance import Utterance
 
 __all__ = ["ask", "clamped", "judge_named"]
 
 NEUTRAL, REMOVE = "neutral", "remove"
-_OTHERS: Mapping[str, tuple[str, ...]] = {"emotion": tuple(EMOTIONS), "style": tuple(STYLES)}
 _POINTS = {"paralinguistic": (1.0, 3.0)}
 """Scale of points by task, where it is not 1 to 10; Step-Audio-Edit-Benchmark's for events."""
 
@@ -63,7 +60,8 @@ def ask(judge: Judge, edit: Edit, answer: Utterance, source: Utterance) -> float
         raise StepeditError(f"the judge {judge.name!r} judges {tasks}, not {edit.name}")
     to = getattr(edit, "to", None)
     wanted = None if to is None else NEUTRAL if to == REMOVE else str(to)
-    offered = dict.fromkeys((wanted, NEUTRAL, *_OTHERS.get(edit.name, ()))) if wanted else {}
+    others = profiles_of(get_registry(), edit.name)
+    offered = dict.fromkeys((wanted, NEUTRAL, *others)) if wanted else {}
     verdict = judge.judge(
         edit.name,
         answer,

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 
 from stepedit_core.dsp import acoustics
 from stepedit_core.edit import Edit
-from stepedit_core.labels.profile import EMOTIONS, STYLES, Profile
+from stepedit_core.labels.profile import profiles_of
 from stepedit_core.pairs import MIN_MARGIN, MarginScorer
-from stepedit_core.registry.registry import Registry
+from stepedit_core.registry.registry import Registry, get_registry
 from stepedit_core.scoring import Judge
 from stepedit_core.utterance import Utterance
 from stepedit_pairs.judging import REMOVE, ask, clamped
 
 __all__ = ["MARGIN_SCORERS", "AcousticMargin", "JudgeMargin", "judge_margins"]
 
-_TABLES: Mapping[str, Mapping[str, Profile]] = {"emotion": EMOTIONS, "style": STYLES}
 JUDGE = "judge:"
 """Begins the name of a scorer that asks a judge: ``--margin judge:NAME``."""
 
@@ -34,7 +32,7 @@ class AcousticMargin:
     """The shift of pitch, level, rate and spectrum along the edited label's usual shift.
 
     The shift from source to target is compared with how speakers usually shift for the label
-    (``stepedit_core.labels.profile``): 1 is no shift or the opposite one, 8 the usual size
+    (``LabelledPairs.profiles``): 1 is no shift or the opposite one, 8 the usual size
     of a clear portrayal, 6 some 0.7 of it. For ``to=remove`` the source is measured against the
     target along the profile that fits it best.
     """
@@ -51,8 +49,8 @@ class AcousticMargin:
 
     def margin(self, source: Utterance, target: Utterance, edit: Edit) -> float | None:
         """Return the margin 1..10; None for other edits, labels without a profile, and silence."""
-        profiles, label = _TABLES.get(edit.name), _label(edit)
-        if profiles is None or label is None:
+        profiles, label = profiles_of(get_registry(), edit.name), _label(edit)
+        if not profiles or label is None:
             return None
         if label == REMOVE:
             shift = acoustics.difference(_measured(target), _measured(source))

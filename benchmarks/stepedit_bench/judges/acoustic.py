@@ -1,9 +1,9 @@
 """The judge ``acoustic``: does speech move the way a label usually moves it, and how far?
 
 Nothing is trained. An utterance is compared with the one before the edit; for each label with
-published sizes (``stepedit_core.labels.profile``) the share of the usual shift is measured:
-0 not moved, 1 as far as acted portrayals move, negative the other way. The best label wins if
-it reaches half of its usual size; otherwise the speech counts as neutral.
+published sizes (``LabelledPairs.profiles`` of the plugin that brings the edit) the share of the
+usual shift is measured: 0 not moved, 1 as far as acted portrayals move, negative the other way.
+The best label wins if it reaches half of its usual size; otherwise the speech is neutral.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from stepedit_core.dsp.acoustics import Acoustics, AcousticShift, agreement, difference, measure
-from stepedit_core.labels.profile import EMOTIONS, STYLES, Profile
+from stepedit_core.labels.profile import Profile, profiled_edits, profiles_of
+from stepedit_core.registry.registry import get_registry
 from stepedit_core.scoring import Judge, Verdict
 from stepedit_core.utterance import Utterance
 
@@ -21,7 +22,6 @@ __all__ = ["NEUTRAL", "AcousticJudge", "rate"]
 
 NEUTRAL = frozenset({"neutral", "normal"})
 """Labels that stand for speech that has not moved."""
-PROFILES: Mapping[str, Mapping[str, Profile]] = {"emotion": EMOTIONS, "style": STYLES}
 
 
 @lru_cache(maxsize=64)
@@ -67,8 +67,8 @@ class AcousticJudge(Judge):
     )
 
     def tasks(self) -> Sequence[str]:
-        """Return emotion and style."""
-        return tuple(PROFILES)
+        """Return the edits whose plugins state profiles, such as emotion and style."""
+        return profiled_edits(get_registry())
 
     def judge(
         self,
@@ -84,9 +84,9 @@ class AcousticJudge(Judge):
         ``score`` and ``scores`` are shares of a label's usual shift, -1..1.5. Where
         ``question["to"]`` names a label that no study gives sizes for, the judge refuses.
         """
-        profiles = PROFILES.get(task)
-        if profiles is None:
-            return Verdict(refused=f"the acoustic judge knows emotion and style, not {task}")
+        profiles = profiles_of(get_registry(), task)
+        if not profiles:
+            return Verdict(refused=f"no plugin states acoustic profiles for {task}")
         if reference is None:
             return Verdict(refused="the acoustic judge needs the utterance before the edit")
         asked = (question or {}).get("to")

@@ -10,7 +10,7 @@ from typing import Any
 from stepedit_bench.judges.prompts import Question
 from stepedit_core.scoring import Verdict
 
-__all__ = ["MalformedAnswer", "first_object", "read_answer"]
+__all__ = ["JSON_NULL", "MalformedAnswer", "first_object", "read_answer"]
 
 ALIASES: Mapping[str, str] = {
     "act_cute": "act_coy",
@@ -26,6 +26,8 @@ ALIASES: Mapping[str, str] = {
     "whispering": "whisper",
     "reciting": "recite",
 }
+JSON_NULL = "(null)"
+"""What ``Verdict.said`` holds for an answer whose label is JSON's null."""
 _NEUTRAL = ("neutral", "normal", "none")
 
 
@@ -61,12 +63,13 @@ def read_answer(question: Question, text: str) -> Verdict:
     found = first_object(text)
     if question.kind == "rating":
         return _rating(found)
-    label = found.get("label")
+    said = label = found.get("label")
     if label is None and "label" in found:
-        label = "none"
+        said, label = JSON_NULL, "none"
     if not isinstance(label, str) or not label.strip():
         raise MalformedAnswer(f"no label in {text[:80]!r}")
-    return Verdict(label=_canonical(label, question.labels))
+    own = _canonical(label, question.labels)
+    return Verdict(label=own, said=None if said == own else str(said))
 
 
 def _canonical(label: str, labels: tuple[str, ...]) -> str:

@@ -2,7 +2,8 @@
 
 The sounds come from web microphones and the speech from studios, so that a classifier could
 tell them by the channel alone. Every recording is therefore heard through random filters, with
-random noise behind it and a random bandwidth.
+random noise behind it and a random bandwidth. Sounds that nobody asks for (beeps, buzzes, bursts
+of noise, clicks, speech backwards) are made, and are the class ``other``.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_bench.judges.features import FRAME_STEP, frame_features, levels, window_features
+from stepedit_bench.judges.other_sounds import other_sound
 from stepedit_core.dsp.offset import without_offset
 from stepedit_core.errors import StepeditError
 from stepedit_core.storage.tables import table_rows
 from stepedit_core.utterance import Utterance
 
-__all__ = ["CLASSES", "Sound", "channel", "read_sounds", "windows"]
+__all__ = ["CLASSES", "RATE", "Sound", "channel", "insert", "others", "read_sounds", "windows"]
 
 CLASSES: Mapping[str, str] = {
     "laughter (mostly)": "laugh",
@@ -42,6 +44,8 @@ QUIET_DB = -30.0
 """Windows of speech whose loudest frame lies this far below the recording's are pauses."""
 COPIES: Mapping[str, int] = {"speech": 3, "noise": 3}
 EVENT_COPIES = 6
+OTHERS = 800
+"""Sounds that are made for the class ``other``."""
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -208,3 +212,73 @@ def _cut(
         start = int(rng.integers(low, high + 1))
         if level[start : start + size].max() > QUIET_DB + 10:
             yield window_features(frames[start : start + size])
+
+
+def others(sounds: list[Sound], rng: np.random.Generator) -> FloatArray:
+    """Return windows of sounds that no tag asks for, each through a channel of its own.
+
+    Args:
+        sounds: recordings to take speech from.
+        rng: draws everything.
+
+    Returns:
+        Features, shape ``(n, features)``.
+    """
+    speech = [sound for sound in sounds if sound.name == "speech"]
+    rows: list[FloatArray] = []
+    said: FloatArray = np.zeros(0)
+    for number in range(OTHERS):
+        if number % 20 == 0:  # reading costs more than making
+            said = _samples(speech[int(rng.integers(len(speech)))])
+        heard = channel(np.pad(other_sound(said, rng), RATE // 4), rng)
+        frames = frame_features(Utterance(heard.astype(np.float32), RATE))
+        rows += _cut(frames, "other", rng, whole=False)
+    return np.array(rows)
+
+
+def _samples(sound: Sound) -> FloatArray:
+    return Utterance.read(sound.path).resample(RATE).samples.astype(np.float64)
+
+
+def insert(
+    said: FloatArray, sound: FloatArray, rng: np.random.Generator, lowest: float = 12.0
+) -> tuple[FloatArray, tuple[float, float]]:
+    """Return speech with a sound at its quietest place near a random time, and where it lies.
+
+    Args:
+        said: speech at 16 kHz.
+        sound: its active part is taken, 0 to ``lowest`` dB below the speech.
+        rng: draws place and level.
+        lowest: in dB.
+    """
+    added = _active(sound)
+    added = added * (_level(said) / _level(added) * 10 ** (-rng.uniform(0, lowest) / 20))
+    cut = _quiet_place(said, rng)
+    span = (cut / RATE, (cut + len(added)) / RATE)
+    return np.concatenate([said[:cut], added, said[cut:]]), span
+
+
+def _level(samples: FloatArray) -> float:
+    """Return the RMS of the louder half of 20 ms blocks."""
+    blocks = samples[: max(1, len(samples) // 320) * 320].reshape(-1, min(320, len(samples)))
+    power = np.sort((blocks**2).mean(axis=1))[len(blocks) // 2 :]
+    return float(np.sqrt(power.mean())) + 1e-9
+
+
+def _active(samples: FloatArray) -> FloatArray:
+    """Return the part of a sound within 30 dB of its loudest, with faded ends."""
+    envelope = np.sqrt(np.convolve(samples**2, np.ones(320) / 320, "same"))
+    loud = np.flatnonzero(envelope > envelope.max() * 10 ** (-30 / 20))
+    part = samples[loud[0] : loud[-1] + 1].copy()
+    edge = min(160, len(part) // 4)
+    part[:edge] *= np.linspace(0, 1, edge)
+    part[len(part) - edge :] *= np.linspace(1, 0, edge)
+    return part
+
+
+def _quiet_place(samples: FloatArray, rng: np.random.Generator) -> int:
+    """Return the quietest place within 0.5 s of a random one, away from the ends."""
+    envelope = np.convolve(samples**2, np.ones(800) / 800, "same")
+    middle = int(rng.uniform(0.2, 0.8) * len(samples))
+    low, high = max(0, middle - RATE // 2), min(len(samples), middle + RATE // 2)
+    return low + int(envelope[low:high].argmin())

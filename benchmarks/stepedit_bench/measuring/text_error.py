@@ -17,7 +17,7 @@ from typing import Any
 from stepedit_bench.measuring.extras import need
 from stepedit_core.errors import StepeditError
 
-__all__ = ["TextErrors", "counts_characters", "normalise", "text_errors"]
+__all__ = ["TextErrors", "count_words", "counts_characters", "normalise", "text_errors"]
 
 CHARACTER_LANGUAGES = frozenset({"zh", "cmn", "yue", "ja", "ko", "th", "lo", "my", "km", "bo"})
 
@@ -64,20 +64,35 @@ def normalise(text: str, language: str | None) -> str:
     return plain.replace(" ", "") if counts_characters(language) else plain
 
 
+def _aligned(expected: str, heard: str, language: str | None) -> tuple[Any, int]:
+    """Return jiwer's alignment of two texts and the length of the expected one."""
+    jiwer = need("jiwer", "jiwer", "word error")
+    reference, hypothesis = normalise(expected, language), normalise(heard, language)
+    if not reference:
+        raise StepeditError(f"the expected text {expected!r} holds no words to compare with")
+    if counts_characters(language):
+        return jiwer.process_characters(reference, hypothesis), len(reference)
+    return jiwer.process_words(reference, hypothesis), len(reference.split())
+
+
 def text_errors(expected: str, heard: str, language: str | None) -> TextErrors:
     """Count the errors of ``heard`` against ``expected``.
 
     Raises:
         StepeditError: if nothing is left of the expected text after normalising.
     """
-    jiwer = need("jiwer", "jiwer", "word error")
-    reference, hypothesis = normalise(expected, language), normalise(heard, language)
-    if not reference:
-        raise StepeditError(f"the expected text {expected!r} holds no words to compare with")
-    by_character = counts_characters(language)
-    output = (jiwer.process_characters if by_character else jiwer.process_words)(
-        reference, hypothesis
-    )
-    length = len(reference) if by_character else len(reference.split())
-    errors = output.substitutions + output.deletions + output.insertions
-    return TextErrors(int(errors), length, "character" if by_character else "word")
+    found, length = _aligned(expected, heard, language)
+    errors = found.substitutions + found.deletions + found.insertions
+    unit = "character" if counts_characters(language) else "word"
+    return TextErrors(int(errors), length, unit)
+
+
+def count_words(expected: str, heard: str, language: str | None) -> dict[str, int]:
+    """Return ``errors``, the ``deletions`` among them, and the ``length`` of the expected text.
+
+    Raises:
+        StepeditError: if nothing is left of the expected text after normalising.
+    """
+    found, length = _aligned(expected, heard, language)
+    errors = found.substitutions + found.deletions + found.insertions
+    return {"errors": int(errors), "deletions": int(found.deletions), "length": length}

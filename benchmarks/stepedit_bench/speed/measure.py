@@ -98,7 +98,7 @@ def copy_bandwidth(device: torch.device, settings: Settings) -> float:
 
 def _encoder(sizes: Sizes, settings: Settings) -> Iterator[Measurement]:
     """Linguistic encoding: one pass against the chunk loop, alone and in a batch."""
-    from stepedit_core.models.tokenizer.linguistic.benchmark import measure_encoder
+    from stepedit_bench.speed.encoder import measure_encoder
 
     encoder = build_encoder(sizes, settings.device)
     got = measure_encoder(encoder, settings.seconds, settings.batch, settings.repeats)

@@ -85,7 +85,7 @@ def build_model(
 
 def build_encoder(sizes: Sizes, device: torch.device) -> SANMEncoder:
     """Return a linguistic encoder with seeded random weights."""
-    from stepedit_core.models.tokenizer.linguistic.benchmark import random_encoder
+    from stepedit_bench.speed.encoder import random_encoder
     from stepedit_core.models.tokenizer.linguistic.encoder import SANMConfig
 
     return random_encoder(SANMConfig(**sizes.encoder), device=device)

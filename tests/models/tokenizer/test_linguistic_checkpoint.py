@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from stepedit_bench.speed.encoder import random_encoder
 
 from stepedit_core.errors import CheckpointError
 from stepedit_core.models.tokenizer.linguistic import LinguisticTokenizer, SANMConfig
-from stepedit_core.models.tokenizer.linguistic.benchmark import random_encoder
 from stepedit_core.models.tokenizer.linguistic.checkpoint import PARAFORMER, find_funasr, read_cmvn
 from stepedit_core.models.tokenizer.preprocess import limit_peak, preprocess
 from tests.models.audio_cases import SETS, golden, recordings, speech_like, tokenizer_folder

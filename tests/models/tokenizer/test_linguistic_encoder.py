@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from stepedit_bench.speed.encoder import measure_encoder, random_encoder
 
-from stepedit_core.models.tokenizer.linguistic.benchmark import measure_encoder, random_encoder
 from stepedit_core.models.tokenizer.linguistic.chunked import encode_chunked
 from stepedit_core.models.tokenizer.linguistic.encoder import (
     SANMConfig,

@@ -1,0 +1,163 @@
+"""Put a zoo of cheats to scorers: which take them for the edit?
+
+Every cheat of ``stepedit_core.testing.cheats`` is given to the scorer of an edit in place of its
+output: the whole recording, or its spans where the edit is confined to some, or a sound put in
+where the edit puts sounds in. A scorer is fooled where it says ``reached``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from stepedit_bench.suites import Unit, read_audio, units
+from stepedit_core.edit import Edit
+from stepedit_core.errors import StepeditError
+from stepedit_core.registry.registry import get_registry
+from stepedit_core.scoring import Case, Measures, Prepared, Score, Scorer
+from stepedit_core.testing.cheats import ADDED, CHEATS, insert_at
+from stepedit_core.utterance import Span, Utterance
+
+__all__ = ["GOOD", "Attack", "attack", "attempts"]
+
+GOOD = "(dsp route)"
+"""Stands for the edit's own output by signal processing, which ought to pass."""
+OnAttack = Callable[["Attack"], None]
+
+
+@dataclass(frozen=True)
+class Attack:
+    """What a scorer said about one output.
+
+    Attributes:
+        edit: whose scorer it was.
+        case: id of the case.
+        cheat: name of the cheat, or ``GOOD``.
+        reached: the verdict; None where the case was left unscored.
+        why: why it was not scored, or None.
+    """
+
+    edit: str
+    case: str
+    cheat: str
+    reached: bool | None
+    why: str | None = None
+
+    @property
+    def fooled(self) -> bool:
+        """Whether a cheat was taken for the edit."""
+        return self.cheat != GOOD and self.reached is True
+
+    def to_data(self) -> dict[str, Any]:
+        """Return JSON data."""
+        return {**asdict(self), "fooled": self.fooled}
+
+
+def attempts(edit: Edit, source: Utterance) -> Iterator[tuple[str, Utterance]]:
+    """Yield the cheats that fit an edit, by name.
+
+    Args:
+        edit: confines cheats to its spans, where it has some, and says where sounds go.
+        source: what the edit receives.
+    """
+    plan = edit.plan(source)
+    spans = plan.spans
+    for name, cheat in CHEATS.items():
+        yield name, cheat(source) if spans is None else _inside(cheat, source, spans)
+    for place in plan.insertions[:1]:
+        for name, sound in ADDED.items():
+            yield name, insert_at(source, sound(source), place.at)
+
+
+def _inside(
+    cheat: Callable[[Utterance], Utterance], source: Utterance, spans: Sequence[Span]
+) -> Utterance:
+    """Return a recording with a cheat in place of each span."""
+    parts: list[np.ndarray[Any, np.dtype[np.float32]]] = []
+    last = 0
+    for span in spans:
+        start, end = (round(edge * source.sample_rate) for edge in span)
+        inner = source.replace(samples=source.samples[start:end])
+        parts += [source.samples[last:start], cheat(inner).samples]
+        last = end
+    return source.replace(samples=np.concatenate([*parts, source.samples[last:]]))
+
+
+def attack(
+    edits: Sequence[str],
+    measures: Measures,
+    *,
+    limit: int = 1,
+    seed: int = 0,
+    on_attack: OnAttack = lambda found: None,
+) -> list[Attack]:
+    """Put every fitting cheat to the scorers of some edits.
+
+    Args:
+        edits: names; empty for all that can be scored.
+        measures: the backends, with a recogniser.
+        limit: cases per edit, drawn by the seed among those with a dsp route.
+        seed: of the cases.
+        on_attack: told of every verdict.
+
+    Raises:
+        StepeditError: if an edit cannot be scored.
+    """
+    found: list[Attack] = []
+    taken: dict[str, int] = {}
+    for unit in _mixed(units(edits, "default", None, seed), seed):
+        if taken.get(unit.edit, 0) < limit:
+            taken[unit.edit] = taken.get(unit.edit, 0) + 1
+            for one in _on_case(unit, measures):
+                found.append(one)
+                on_attack(one)
+    return sorted(found, key=lambda one: (one.edit, one.case))
+
+
+def _mixed(work: Sequence[Unit], seed: int) -> Iterator[Unit]:
+    """Yield units in an order drawn by the seed, those with a dsp route first."""
+    order = np.random.default_rng(seed).permutation(len(work))
+    drawn = [work[int(place)] for place in order]
+    yield from sorted(drawn, key=_lacks_dsp)
+
+
+def _lacks_dsp(unit: Unit) -> bool:
+    """Say whether signal processing cannot give a good output to compare with."""
+    return unit.case is None or unit.case.edit.route_problem("dsp") is not None
+
+
+def _on_case(unit: Unit, measures: Measures) -> Iterator[Attack]:
+    """Yield the verdicts on the edit's own output and on every cheat."""
+    if unit.case is None:
+        return
+    case, edit = unit.case, unit.case.edit
+    scorer = get_registry().scorer(type(edit))
+    prepared = scorer.prepare(case, read_audio(case), np.random.default_rng(unit.seed))
+    verdict = partial(_verdict, scorer, case, prepared, measures)
+    if edit.route_problem("dsp") is None:
+        made = edit.render(prepared.source, np.random.default_rng(unit.seed)).utterance
+        yield verdict(GOOD, made)
+    for name, output in attempts(edit, prepared.source):
+        yield verdict(name, output.replace(transcript=prepared.source.transcript))
+
+
+def _verdict(
+    scorer: Scorer,
+    case: Case,
+    prepared: Prepared,
+    measures: Measures,
+    cheat: str,
+    output: Utterance,
+) -> Attack:
+    """Score one output; a scorer that breaks on it leaves it unscored, with the reason."""
+    try:
+        score = scorer.score(case, prepared, output, measures)
+    except StepeditError as error:
+        score = Score.failed(str(error))
+    except Exception as error:
+        score = Score.failed(f"{type(error).__name__}: {error}")
+    return Attack(case.edit.name, case.id, cheat, score.reached, score.unscored)

@@ -1,0 +1,103 @@
+"""Time and memory of whole edits on one core, in a process of its own.
+
+    python -m stepedit_bench.speed.cost ENGINE SECONDS < recordings
+
+reads a JSON list of [path, transcript] and prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stepedit_core.errors import StepeditError
+from stepedit_core.utterance import Utterance
+
+__all__ = ["measure_cost"]
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def measure_cost(engine: str, recordings: Sequence[tuple[Path, str]]) -> dict[str, float]:
+    """Edit recordings in a child process that has one thread, and return what it took.
+
+    Args:
+        engine: name, folder or id.
+        recordings: files and their words.
+
+    Returns:
+        ``rtf`` (CPU seconds of whole edits over seconds of input), ``memory_gb`` (peak resident
+        memory, 10^9 bytes), ``load_seconds`` (wall clock) and ``n``.
+
+    Raises:
+        StepeditError: with the child's last line, if it fails.
+    """
+    given = json.dumps([[str(path), text] for path, text in recordings])
+    ran = subprocess.run(
+        [sys.executable, "-m", "stepedit_bench.speed.cost", engine],
+        input=given,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **dict.fromkeys(_THREADS, "1")},
+    )
+    if ran.returncode != 0:
+        lines = ran.stderr.strip().splitlines() or ["no reason given"]
+        raise StepeditError(f"the cost of an edit could not be measured: {lines[-1]}")
+    found: dict[str, float] = json.loads(ran.stdout.strip().splitlines()[-1])
+    return found
+
+
+def peak_bytes() -> int:
+    """Return the peak resident memory of this process.
+
+    Linux's own count is taken where there is one: what ``getrusage`` says begins with the
+    memory of the process that started this one.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def main(engine: str, recordings: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Load an engine and edit recordings one by one."""
+    import torch
+
+    from stepedit_core.config import EngineConfig
+    from stepedit_core.llm_route.carrying_out import apply_by_llm
+    from stepedit_core.registry.registry import get_edit, load_engine
+
+    torch.set_num_threads(1)
+    begin = time.perf_counter()
+    loaded = load_engine(EngineConfig(name_or_path=engine, device="cpu"))
+    load_seconds = time.perf_counter() - begin
+    edit = get_edit("denoise")()
+    seconds = work = 0.0
+    for number, (path, text) in enumerate(recordings):
+        speech = Utterance.read(path, text, "en")
+        begin = time.process_time()
+        apply_by_llm([edit], [speech], loaded, [number])
+        if number:  # the first one also warms caches and kernels
+            work += time.process_time() - begin
+            seconds += speech.seconds
+    return {
+        "rtf": work / seconds,
+        "memory_gb": peak_bytes() / 1e9,
+        "load_seconds": load_seconds,
+        "n": len(recordings) - 1,
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1], json.loads(sys.stdin.read()))))

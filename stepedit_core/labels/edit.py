@@ -1,0 +1,70 @@
+"""Edits towards a label, such as an emotion or a style: what they share."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, ClassVar, get_args
+
+from pydantic import field_validator
+
+from stepedit_core.edit import Edit, Route
+from stepedit_core.prompt import Prompt
+from stepedit_core.utterance import Utterance
+
+__all__ = ["REMOVE", "LabelledEdit"]
+
+REMOVE = "remove"
+"""Value of ``to`` that asks for speech without a label."""
+
+
+class LabelledEdit(Edit):
+    """Base of edits whose one parameter ``to`` is a choice of labels, or ``remove``.
+
+    A subclass narrows ``to`` to a ``Literal`` of its labels and ``remove``.
+    """
+
+    instruction: ClassVar[str]
+    """Prompt towards a label, with the places ``{info}`` (the label) and ``{text}``."""
+    removal: ClassVar[str]
+    """Prompt of ``remove``, with the place ``{text}``."""
+    synonyms: ClassVar[Mapping[str, str]] = {}
+    """Words that people say, lower case, to the label to suggest for them."""
+    without_dsp: ClassVar[Mapping[str, str]] = {}
+    """Label to why signal processing cannot render it."""
+
+    to: str
+    """The label, or ``remove``."""
+
+    @field_validator("to", mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        """Refuse an unknown label with the nearest known one."""
+        known = get_args(cls.model_fields["to"].annotation)
+        if value in known:
+            return value
+        word = str(value).strip().lower()
+        close = difflib.get_close_matches(word, known, 1, 0.6)
+        near = cls.synonyms.get(word) or next(iter(close), None)
+        hint = f"did you mean {near!r}? " if near else ""
+        raise ValueError(f"no such {cls.name}; {hint}There are {', '.join(known)}")
+
+    def route_problem(self, route: Route) -> str | None:
+        """Say why a label has no dsp route."""
+        if route == "dsp" and self.to in self.without_dsp:
+            return (
+                f"{self.name}: no dsp route to {self.to!r} ({self.without_dsp[self.to]}); "
+                f"use the llm route with an engine"
+            )
+        return super().route_problem(route)
+
+    def needs_transcript(self, route: Route) -> bool:
+        """Return whether the route needs the words: the prompt says them."""
+        return route == "llm"
+
+    def prompt(self, utterance: Utterance) -> Prompt:
+        """Return the subclass's words for the label."""
+        text = (utterance.transcript or "").strip()
+        if self.to == REMOVE:
+            return Prompt.edit(self.removal.format(text=text))
+        return Prompt.edit(self.instruction.format(info=self.to, text=text))
