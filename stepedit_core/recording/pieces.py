@@ -12,8 +12,7 @@ from stepedit_core.chain.validation import choose_route
 from stepedit_core.engine import SpeechEngine, longest_seconds
 from stepedit_core.errors import InvalidChainError, StepeditError
 from stepedit_core.recording.levels import Levels
-from stepedit_core.recording.recording import PIECE_SECONDS
-from stepedit_core.recording.segments import Segment, Tile
+from stepedit_core.recording.segments import PIECE_SECONDS, Segment, Tile
 from stepedit_core.recording.streaming import Stretch
 
 if TYPE_CHECKING:

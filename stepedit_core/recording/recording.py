@@ -17,6 +17,7 @@ import numpy.typing as npt
 from stepedit_core.errors import AlignmentError, AudioError
 from stepedit_core.recording.levels import Levels, measure_levels
 from stepedit_core.recording.segments import (
+    PIECE_SECONDS,
     Segment,
     Tile,
     choose,
@@ -31,12 +32,10 @@ if TYPE_CHECKING:
     from stepedit_core.chain.chain import Chain
     from stepedit_core.recording.editing import RecordingOptions, RecordingResult
 
-__all__ = ["MAX_SECONDS", "PIECE_SECONDS", "Recording"]
+__all__ = ["MAX_SECONDS", "Recording"]
 
 MAX_SECONDS = 24 * 3600.0
 """Longest recording that is read, in seconds."""
-PIECE_SECONDS = 15.0
-"""Longest stretch that a language model edits at once, unless its engine says otherwise."""
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -15,8 +15,18 @@ from stepedit_core.errors import AlignmentError, suggest
 from stepedit_core.recording.levels import Levels
 from stepedit_core.recording.subtitles import Cue
 
-__all__ = ["Segment", "Tile", "choose", "parse_numbers", "tiles_by_pauses", "tiles_of_segments"]
+__all__ = [
+    "PIECE_SECONDS",
+    "Segment",
+    "Tile",
+    "choose",
+    "parse_numbers",
+    "tiles_by_pauses",
+    "tiles_of_segments",
+]
 
+PIECE_SECONDS = 15.0
+"""Longest stretch that a language model edits at once, unless its engine says otherwise."""
 LONG_GAP = 2.0
 """A pause this long between segments, in seconds, is a tile of its own."""
 _REACH = 0.8  # how far from its segment a tile goes into such a pause, in seconds
@@ -205,8 +215,3 @@ def parse_numbers(text: str) -> tuple[int, ...]:
             raise AlignmentError(f"segments are numbers such as 3-7 or 1,4,6-9, got {text!r}")
         numbers += range(low, high + 1)
     return tuple(dict.fromkeys(numbers))
-
-
-def renumbered(segments: Iterable[Segment]) -> tuple[Segment, ...]:
-    """Return segments numbered from 1."""
-    return tuple(dataclasses.replace(part, number=n) for n, part in enumerate(segments, 1))
