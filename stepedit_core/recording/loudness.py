@@ -21,7 +21,7 @@ __all__ = ["loudness", "matched"]
 _BLOCK_SECONDS = 0.4
 _FRAME_SECONDS = 0.02
 _ACTIVE_DB = 25.0  # frames this far below the loudest one are active
-_LEAST_DB = 0.1  # smaller differences are left alone: nobody hears them
+_LEAST_DB = 0.3  # smaller differences are left alone: nobody hears them
 _CHECKED_DB = 1.0  # from here on speech has to be there
 _MOST_DB = 20.0
 
