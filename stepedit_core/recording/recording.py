@@ -36,6 +36,7 @@ __all__ = ["MAX_SECONDS", "Recording"]
 
 MAX_SECONDS = 24 * 3600.0
 """Longest recording that is read, in seconds."""
+_SILENCE = 1e-14  # power of what rounding alone makes
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -104,15 +105,16 @@ class Recording:
 
             def hashed() -> Iterator[FloatArray]:
                 for block in sound.blocks():
-                    digest.update(np.ascontiguousarray(block))
+                    digest.update(block.tobytes())
                     yield block
 
             levels = measure_levels(hashed(), sound.layout.rate)
             if not levels.samples:
                 raise AudioError(f"{os.fspath(path)}: the recording holds no samples")
-            if not levels.power.any():
+            if levels.power.max() < _SILENCE:
                 raise AudioError(
-                    f"{os.fspath(path)}: the recording is digital silence: nothing to edit"
+                    f"{os.fspath(path)}: the recording is digital silence or one constant value: "
+                    "there is nothing to edit"
                 )
         layout = sound.layout
         cut = layout.cut_off(levels.samples)

@@ -102,7 +102,8 @@ def tiles_of_segments(segments: Sequence[Segment], levels: Levels) -> list[Tile]
         levels: of the recording.
     """
     groups = _groups(segments)
-    tiles, at = [], 0
+    tiles: list[Tile] = []
+    at = 0
     for place, group in enumerate(groups):
         end = max(part.end for part in group)
         opening, closing = group[0].start, end
@@ -206,9 +207,9 @@ def parse_numbers(text: str) -> tuple[int, ...]:
     """
     numbers: list[int] = []
     for part in text.split(","):
-        first, _, last = part.strip().partition("-")
+        first, dash, last = part.strip().partition("-")
         try:
-            low, high = int(first), int(last or first)
+            low, high = int(first), int(last if dash else first)
         except ValueError:
             low, high = 0, -1
         if not 1 <= low <= high or high > 1_000_000:
