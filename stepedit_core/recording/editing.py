@@ -93,13 +93,13 @@ def edit_recording(
     kind, subtype = output_format(output, recording.sample_rate, recording.subtype)
     if output.exists() and not is_outlet(output) and output.samefile(recording.path):
         raise AudioError(f"{output} is the recording itself; choose another output")
-    manner = manner_of(chain, engine, route, options.get("longest"))
+    manner = manner_of(chain, engine, route, recording.sample_rate, options.get("longest"))
     if manner.by_llm and workers > 1:
         raise InvalidChainError(
             "several workers share no engine: give workers=1, or route dsp for signal processing"
         )
     if manner.needs_words:
-        recording = recording.with_words()
+        recording = recording.with_words().cut_to(manner.longest)
     run = _prepared(recording, chain, output, manner, options)
     expected = 2 * recording.levels.samples
     written: list[tuple[Joiner, SoundWriter]] = []

@@ -22,7 +22,8 @@ __all__ = ["DSP_SECONDS", "Manner", "Piece", "manner_of", "plan_pieces"]
 
 DSP_SECONDS = 30.0
 """Longest stretch that signal processing edits at once, unless the caller says otherwise: long
-enough for an estimate of noise, short enough for memory."""
+enough for an estimate of noise. At high rates it is shorter, for memory."""
+_DSP_SAMPLES, _DSP_LEAST = 720_000, 10.0
 _LEFT_SECONDS = 60.0  # what is left alone is copied in parts of at most this length
 _SHORT_SECONDS = 2.0  # a sentence as short as this goes with the next one
 _ENDS = (".", "!", "?", "…", "。", "！", "？", '"', "”", "」", "』", ")")
@@ -63,7 +64,11 @@ class Piece(Stretch):
 
 
 def manner_of(
-    chain: Chain, engine: SpeechEngine | None, route: RouteChoice, longest: float | None = None
+    chain: Chain,
+    engine: SpeechEngine | None,
+    route: RouteChoice,
+    rate: int,
+    longest: float | None = None,
 ) -> Manner:
     """Return how a chain is carried out on a long recording.
 
@@ -71,6 +76,7 @@ def manner_of(
         chain: what to do.
         engine: for the llm route; it may say how long pieces may be.
         route: one for all steps, or ``auto``.
+        rate: of the recording, in Hz.
         longest: length of pieces in seconds that the caller asks for.
 
     Raises:
@@ -90,7 +96,8 @@ def manner_of(
         if taken == "llm":
             by_llm = True
             limits.append(longest_seconds(engine, edit) or PIECE_SECONDS)
-    most = longest or min(limits, default=DSP_SECONDS)
+    dsp = min(DSP_SECONDS, max(_DSP_LEAST, _DSP_SAMPLES / rate))
+    most = longest or min(limits, default=dsp)
     if not most >= 1:
         raise InvalidChainError(f"pieces of at most {most:g} s cannot be edited; 1 s is the least")
     keeps = not any(edit.changes_level() for edit in edits)
@@ -164,7 +171,7 @@ def _numbered(
         start, stop = group[0].start, group[-1].stop
         segments = tuple(part for tile in group for part in tile.segments)
         text = " ".join(part.text for part in segments if part.text) or None
-        # Words cannot be shared among parts before they are timed; `divide` does it then.
+        # What has words is cut between them, by `cut_long_tiles`, before the pieces are planned.
         whole = flag and manner.needs_words
         limit = manner.longest if flag else _LEFT_SECONDS
         cuts = [] if whole else levels.cuts(start, stop, limit)

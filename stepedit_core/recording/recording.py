@@ -143,7 +143,7 @@ class Recording:
     def segments(self) -> tuple[Segment, ...]:
         """All segments, by number."""
         found = (part for tile in self.tiles for part in tile.segments)
-        return tuple(sorted(found, key=lambda part: part.number))
+        return tuple(sorted(found, key=lambda part: (part.number, part.start)))
 
     @property
     def has_words(self) -> bool:
@@ -179,6 +179,17 @@ class Recording:
             return self
         segments, notes = hear_sentences(self, threads=threads)
         tiles = tiles_of_segments(segments, self.levels)
+        return dataclasses.replace(self, tiles=tuple(tiles), notes=(*self.notes, *notes))
+
+    def cut_to(self, longest: float) -> Recording:
+        """Return the recording with segments of words that last longer cut between words.
+
+        Args:
+            longest: in seconds.
+        """
+        from stepedit_core.recording.sentences import cut_long_tiles
+
+        tiles, notes = cut_long_tiles(self, longest)
         return dataclasses.replace(self, tiles=tuple(tiles), notes=(*self.notes, *notes))
 
     def edit(

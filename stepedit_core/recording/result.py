@@ -141,7 +141,7 @@ def retimed(
     """
     old: list[float] = []
     new: list[float] = []
-    texts: dict[int, str] = {}
+    texts: dict[tuple[int, float], str] = {}
     for n, (piece, one) in enumerate(zip(pieces, made, strict=True)):
         begin, at = piece.start / rate, starts[n] / rate
         last = (piece.stop / rate, starts[n + 1] / rate)
@@ -156,11 +156,14 @@ def retimed(
         if one is not None and one.text is not None and one.text != piece.text:
             parts = share_words([part.text or "" for part in piece.segments], one.text)
             texts.update(
-                {part.number: text for part, text in zip(piece.segments, parts, strict=True)}
+                {
+                    (part.number, part.start): text
+                    for part, text in zip(piece.segments, parts, strict=True)
+                }
             )
     moved = []
     for part in segments:
         start, end = np.interp([part.start, part.end], old, new).tolist()
-        text = texts.get(part.number, part.text)
+        text = texts.get((part.number, part.start), part.text)
         moved.append(dataclasses.replace(part, start=start, end=max(start, end), text=text))
     return tuple(moved)

@@ -186,7 +186,7 @@ def choose(
         asked = set(numbers)
         if not asked or asked - chosen:
             missing = min(asked - chosen, default=0)
-            raise AlignmentError(f"no segment {missing}: there are 1 to {len(segments)}")
+            raise AlignmentError(f"no segment {missing}: there are 1 to {max(chosen)}")
         chosen = asked
     if speaker is not None:
         names = sorted({part.speaker for part in segments if part.speaker})

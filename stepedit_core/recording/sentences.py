@@ -13,7 +13,7 @@ from stepedit_core.alignment import Alignment, TimedWord
 from stepedit_core.dsp.words import normalised, split_words
 from stepedit_core.errors import AlignmentError
 from stepedit_core.recording.hearing import align
-from stepedit_core.recording.segments import Segment
+from stepedit_core.recording.segments import Segment, Tile
 from stepedit_core.recording.streaming import Stretch, read_stretches
 from stepedit_core.recording.subtitles import cues_of
 from stepedit_core.utterance import Utterance
@@ -21,7 +21,7 @@ from stepedit_core.utterance import Utterance
 if TYPE_CHECKING:
     from stepedit_core.recording.recording import Recording
 
-__all__ = ["hear_sentences", "share_words"]
+__all__ = ["cut_long_tiles", "hear_sentences", "share_words"]
 
 _LONGEST = 12.0  # longest sentence before it is cut between words, in seconds
 
@@ -153,3 +153,68 @@ def share_words(before: Sequence[str], after: str) -> list[str]:
         first = int(np.searchsorted(owners, part))
         edges.append(new[first].start if first < len(new) else len(after))
     return [after[a:b].strip() for a, b in pairwise([*edges, len(after)])]
+
+
+def cut_long_tiles(recording: Recording, longest: float) -> tuple[list[Tile], list[str]]:
+    """Return the tiles, those with words that last longer cut between words.
+
+    A cut lies at a sentence end where there is one in the second half of what fits, otherwise in
+    the longest pause. Segments that are cut keep their number in every part.
+
+    Args:
+        recording: its words are known.
+        longest: in seconds.
+    """
+    rate, notes = recording.sample_rate, []
+    tiles: list[Tile] = []
+    long = [t for t in recording.tiles if t.text and (t.stop - t.start) / rate > longest]
+    if not long:
+        return list(recording.tiles), []
+    parts: dict[int, list[Tile]] = {}
+    stretches = [Stretch(tile.start, tile.stop) for tile in long]
+    with recording.open() as sound:
+        pairs = read_stretches(sound.blocks(), stretches)
+        for tile, (_, samples) in zip(long, pairs, strict=True):
+            spoken = Utterance(samples, rate, tile.text, recording.language)
+            try:
+                parts[tile.start] = _cut_tile(tile, align(spoken), recording, longest)
+            except AlignmentError as error:
+                where = f"segment {tile.segments[0].number}"
+                notes.append(f"{where} is longer than {longest:g} s and stays whole: {error}")
+    for tile in recording.tiles:
+        tiles += parts.get(tile.start, [tile])
+    return tiles, notes
+
+
+def _cut_tile(tile: Tile, found: Alignment, recording: Recording, longest: float) -> list[Tile]:
+    """Return the parts of a tile."""
+    rate, words = recording.sample_rate, found.words
+    offset = tile.start / rate
+    ends = {sentence.stop for sentence in found.sentences}
+    places = found.places
+    tiles: list[Tile] = []
+    first, start = 0, tile.start
+    while first < len(words):
+        begin = start / rate - offset
+        fits = [n for n in range(first + 1, len(words)) if words[n].start - begin <= longest]
+        rest = (tile.stop - start) / rate
+        stop, edge = len(words), tile.stop
+        if rest > longest and fits:
+            late = [n for n in fits if words[n].start - begin >= longest / 2] or fits[-1:]
+            stop = max(late, key=lambda n: (n in ends, words[n].start - words[n - 1].end))
+            low, high = words[stop - 1].end + offset, words[stop].start + offset
+            edge = recording.levels.quietest(round(low * rate), round(max(low, high) * rate))
+        text = found.text[
+            places[first].start if first else 0 : places[stop].start if stop < len(words) else None
+        ]
+        own = tile.segments[0]
+        spoken = Segment(
+            own.number,
+            max(own.start, words[first].start + offset),
+            words[stop - 1].end + offset,
+            text.strip(),
+            tile.speaker,
+        )
+        tiles.append(Tile(start, max(edge, start + 1), (spoken,)))
+        first, start = stop, max(edge, start + 1)
+    return tiles

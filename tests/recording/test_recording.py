@@ -16,6 +16,8 @@ import pytest
 import soundfile as sf
 
 from stepedit_core import AlignmentError, AudioError, Chain, Recording, RecordingResult
+from stepedit_core.alignment import Alignment, TimedWord
+from stepedit_core.dsp.words import split_words
 from stepedit_core.edit import Edit, Rendered
 from stepedit_core.errors import EditError, InvalidChainError
 from stepedit_core.recording.loudness import loudness
@@ -218,6 +220,50 @@ def test_a_sentence_over_two_cues_is_one_piece(
     assert [p.segments for p in result.pieces if p.is_edited] == [(1,), (2, 3)]
     assert result.segments[1].text == "The hall was empty"
     assert result.segments[2].text == "and the gate stood open."
+
+
+class Brief(FakeEngine):
+    """An engine that edits five seconds at once."""
+
+    def longest_seconds(self, edit: Edit) -> float:
+        return 5.0
+
+
+def spread(utterance: Utterance, **options: object) -> Alignment:
+    """Time words evenly: what an aligner would hear."""
+    text = utterance.transcript or "Heard well. Heard on"
+    parts = split_words(text)
+    step = utterance.seconds / len(parts)
+    words = [TimedWord(w.text, n * step, (n + 0.9) * step) for n, w in enumerate(parts)]
+    return Alignment(text, tuple(words), "even")
+
+
+def test_words_are_cut_at_sentence_ends(
+    hooks: Registry, talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepedit_core.recording.sentences.align", spread)
+    recording = read_with(talk, [(0.0, 16.0, "One two three. Four five six seven. Eight nine.")])
+    result = recording.edit(
+        Chain([Recite(words="So.")]), tmp_path / "out.wav", engine=Brief(), longest=None
+    )
+    texts = [str(part.text) for part in result.source.segments]
+    assert " ".join(texts) == "One two three. Four five six seven. Eight nine."
+    assert "Eight nine." in texts  # a sentence end before the longest pause
+    assert all(piece.end - piece.start <= 5.1 for piece in result.pieces)
+    assert all(piece.segments == (1,) for piece in result.pieces)
+    assert {part.text for part in result.segments} == {"So."}
+
+
+def test_unknown_words_are_heard(
+    hooks: Registry, talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepedit_core.recording.sentences.align", spread)
+    recording = Recording.read(talk, longest=4).with_words()
+    assert [part.text for part in recording.segments][:2] == ["Heard well.", "Heard on Heard well."]
+    given = Recording.read(talk, text="Heard well. Heard one Heard well.", longest=8).with_words()
+    assert [part.text for part in given.segments] == ["Heard well.", "Heard one Heard well."]
+    with pytest.raises(AlignmentError, match="another recording's transcript"):
+        Recording.read(talk, text="This is not what they say.", longest=8).with_words()
 
 
 def test_share_words() -> None:

@@ -136,7 +136,8 @@ def recording(
     click.echo(
         f"{found.seconds:.0f} s of speech ({count} clips, {rate} Hz) -> {found.output_seconds:.0f} "
         f"s by {', '.join(edits)}: {found.wall:.1f} s with {workers} workers, "
-        f"{found.times_real_time:.1f} x real time, peak {found.peak:.0f} MB in all processes"
+        f"{found.times_real_time:.1f} x real time ({found.cpu:.1f} s of processor time), peak "
+        f"{found.peak:.0f} MB in all processes"
     )
     if out is not None:
         facts = {"edits": list(edits), "workers": workers, "rate": rate, "clips": count}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile as sf
@@ -35,13 +37,16 @@ class LongRun:
         seconds: of the recording.
         output_seconds: of what came out.
         wall: seconds from start to end of the command, loading included.
-        peak: memory of all of its processes together, in MB; shared pages count in each.
+        cpu: seconds that its processes computed, on all cores together.
+        peak: memory of all of its processes together, in MB. Where the system tells, a page that
+            several of them share counts once (PSS); otherwise in each (RSS).
         processes: most processes at a time.
     """
 
     seconds: float
     output_seconds: float
     wall: float
+    cpu: float
     peak: float
     processes: int
 
@@ -108,7 +113,7 @@ def measure_long(
             command += ["-e", edit]
         command += ["--workers", str(workers)]
         command += ["--subtitles", str(subtitles)] if subtitles else []
-        begin = time.perf_counter()
+        before, begin = _computed(), time.perf_counter()
         running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         peak, most = 0, 0
         ended = threading.Event()
@@ -119,7 +124,7 @@ def measure_long(
             while not ended.wait(_SAMPLED_EVERY):
                 try:
                     tree = [root, *root.children(recursive=True)]
-                    total = sum(one.memory_info().rss for one in tree)
+                    total = sum(map(_memory, tree))
                 except psutil.Error:
                     continue
                 peak, most = max(peak, total), max(most, len(tree))
@@ -133,4 +138,17 @@ def measure_long(
         if running.returncode:
             raise EngineError(f"stepedit edit failed: {said.strip().splitlines()[-1:]}")
         seconds = sf.info(str(recording)).duration
-        return LongRun(seconds, sf.info(str(out)).duration, wall, peak / 1e6, most)
+        return LongRun(
+            seconds, sf.info(str(out)).duration, wall, _computed() - before, peak / 1e6, most
+        )
+
+
+def _computed() -> float:
+    """Return the processor time of ended child processes in seconds, 0 where it is not told."""
+    return sum(os.times()[2:4])
+
+
+def _memory(process: Any) -> int:
+    """Return the memory of a process in bytes."""
+    facts = process.memory_full_info()
+    return int(getattr(facts, "pss", facts.rss))
