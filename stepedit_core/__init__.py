@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Transcription,
         find_phrase,
     )
+    from stepedit_core.chain.accept import Accept
     from stepedit_core.chain.chain import Chain
     from stepedit_core.chain.notation import AnyEdit, edit_from_data, format_edit, parse_edit
     from stepedit_core.chain.result import Step
@@ -95,6 +96,7 @@ __all__ = [
     "GROUP_SECONDS",
     "MAX_MARGIN",
     "MIN_MARGIN",
+    "Accept",
     "Aligner",
     "Alignment",
     "AlignmentError",
@@ -190,6 +192,7 @@ _HOMES = {
         "Transcription",
         "find_phrase",
     ),
+    "chain.accept": ("Accept",),
     "chain.chain": ("Chain",),
     "chain.notation": ("AnyEdit", "edit_from_data", "format_edit", "parse_edit"),
     "chain.result": ("Step",),

@@ -22,12 +22,12 @@ def stepedit_edits() -> Sequence[type[Edit]]:
 
 @hookimpl
 def stepedit_pair_builder(edit: type[Edit]) -> PairBuilder | None:
-    """Bring the builder of pairs with words taken out."""
+    """Bring the builder of pairs whose words differ in one place."""
     if not issubclass(edit, TextEdit):
         return None
-    from stepedit_text.pairs import CutPairs
+    from stepedit_text.pairs import TextPairs
 
-    return CutPairs(edit)
+    return TextPairs(edit)
 
 
 @hookimpl

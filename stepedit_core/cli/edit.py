@@ -14,6 +14,7 @@ import numpy as np
 import soundfile as sf
 
 from stepedit_core.atomic import is_outlet
+from stepedit_core.chain.accept import LEVELS, Accept, AcceptLevel
 from stepedit_core.chain.chain import Chain
 from stepedit_core.chain.notation import format_edit
 from stepedit_core.chain.result import DEFAULT_CARRY, SCHEMA_VERSION, Carry, RouteChoice, Step
@@ -54,6 +55,7 @@ class Run:
         journal: what an interrupted call has finished.
         rows: one JSON record per recording, for ``--report``.
         failures: one line per recording that failed.
+        accept: limits that each step must keep, or None.
     """
 
     chain: Chain
@@ -66,6 +68,7 @@ class Run:
     journal: Journal = field(default_factory=lambda: Journal(None))
     rows: list[dict[str, Any]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    accept: Accept | None = None
 
     def validate(self, jobs: Sequence[Job]) -> None:
         """Check the chain against every recording before the first one is edited."""
@@ -85,6 +88,8 @@ class Run:
             "seed": self.seed,
             "keep_steps": self.keep_steps,
         }
+        if self.accept is not None:
+            asked["accept"] = self.accept.model_dump()
         return request_digest(asked, job, source)
 
     def one(self, job: Job) -> None:
@@ -118,10 +123,13 @@ class Run:
                 route=self.route,
                 carry=self.carry,
                 on_step=on_step,
+                accept=self.accept,
             )
         except EditError as error:
             self._keep(job, source, error)
             return
+        for note in result.notes:
+            say(f"{job.source}: {note}")
         target = result.utterance.write(job.target)
         how = _how(result.utterance, target)
         say(f"wrote {target} ({result.utterance.seconds:.2f} s, {how})")
@@ -131,7 +139,7 @@ class Run:
 
     def in_pieces(self, job: Job, asked: Asked) -> None:
         """Edit a recording of any length in pieces; raises StepeditError."""
-        facts = {"seed": self.seed, "route": self.route, "carry": self.carry}
+        facts = {"seed": self.seed, "route": self.route, "carry": self.carry, "accept": self.accept}
         row = edit_long(job, self.chain, self.engine, asked, self.say, **facts)
         self.rows.append(row)
         failed = [piece for piece in row["pieces"] if piece["details"].get("failed")]
@@ -159,6 +167,15 @@ class Run:
         self.rows.append({**record, "kept": str(kept) if kept else None, **partial.report()})
 
 
+def _limits(level: AcceptLevel, tries: int | None, otherwise: str | None) -> Accept | None:
+    """Return the limits that the command line asks for."""
+    given: dict[str, Any] = {"tries": tries, "otherwise": otherwise}
+    changes = {name: value for name, value in given.items() if value is not None}
+    if level == "off" and changes:
+        raise click.UsageError("--tries and --otherwise go with --accept strict or normal")
+    return Accept.of(level, **changes)
+
+
 def _how(utterance: Utterance, target: Path) -> str:
     """Return rate and channels of a written output, and what its format had to clip."""
     over = int(np.sum(np.abs(utterance.samples) > 1.0))
@@ -178,7 +195,19 @@ def _step_line(number: int, step: Step, before: Utterance) -> str:
         f"step {number}: {format_edit(step.edit)} | route {step.route} ({engine}) | "
         f"{step.plugin.distribution} {step.plugin.version} | "
         f"{before.seconds:.2f} s -> {step.utterance.seconds:.2f} s | took {step.seconds:.2f} s"
+        f"{_acceptance(step)}"
     )
+
+
+def _acceptance(step: Step) -> str:
+    """Say how often a step was drawn, and what is wrong with a source that was kept."""
+    if step.accepted is None:
+        return ""
+    if step.accepted:
+        again = len(step.failed_tries)
+        return " | accepted" + (f" at try {again + 1}" if again else "")
+    why = "; ".join(step.failed_tries[-1]["why"])
+    return f" | not accepted in {len(step.failed_tries)} tries ({why}): kept the source"
 
 
 def _finish(run: Run, jobs: Sequence[Job], report: Path | None) -> None:
@@ -269,6 +298,22 @@ Examples:
     help="What one llm step hands to the next.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--accept",
+    "level",
+    type=click.Choice(LEVELS),
+    default="off",
+    show_default=True,
+    help="Limits that every step must keep: words, level, length, clipping, holes, any change.",
+)
+@click.option(
+    "--tries", type=click.IntRange(1, 64), help="How often a step by a model is drawn; --accept."
+)
+@click.option(
+    "--otherwise",
+    type=click.Choice(["fail", "keep"]),
+    help="Where no try is accepted: fail, or keep what the step received; --accept.",
+)
 @click.option("--keep-steps", is_flag=True, help="Write the audio of every step too.")
 @click.option(
     "--report", metavar="FILE", type=click.Path(path_type=Path), help="Write a JSON report."
@@ -290,7 +335,7 @@ def edit_command(
     carry: Carry,
     seed: int,
     keep_steps: bool,
-    **segmented: Any,
+    **options: Any,
 ) -> None:
     """Edit recordings by one edit or a chain of them.
 
@@ -303,7 +348,9 @@ def edit_command(
     """
     chain = build_chain(edits, chain_file, iterations)
     jobs = plan_jobs(inputs, output, text=text, text_file=text_file, language=language)
-    asked = Asked(**segmented)
+    given = [options.pop(name) for name in ("level", "tries", "otherwise")]
+    limits = _limits(*given)
+    asked = Asked(**options)
     asked.check(len(jobs))
     say = partial(click.echo, err=_stdout_is_taken(jobs, report, keep_steps))
     if report is not None:
@@ -316,7 +363,7 @@ def edit_command(
         job.read()
     loaded = load_named_engine(engine or implied_engine(chain, route, say), device)
     journal = Journal(jobs[0].target.parent if len(jobs) > 1 else None)
-    run = Run(chain, loaded, route, carry, seed, keep_steps, say, journal)
+    run = Run(chain, loaded, route, carry, seed, keep_steps, say, journal, accept=limits)
     run.validate(short)
     with progress(len(jobs)) as advance:
         for job in jobs:

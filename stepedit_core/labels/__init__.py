@@ -4,4 +4,4 @@ What a module lists in ``__all__`` is public; the plugin guide (``plugins/README
 each is for.
 """
 
-__all__ = ["pairs", "profile", "scoring"]
+__all__ = ["edit", "pairs", "profile", "scoring"]

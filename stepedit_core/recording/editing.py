@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 import stepedit_core
 from stepedit_core.atomic import is_outlet, replace_file
+from stepedit_core.chain.accept import Accept
 from stepedit_core.chain.result import DEFAULT_CARRY, Carry, RouteChoice
 from stepedit_core.chain.validation import check_arguments
 from stepedit_core.engine import SpeechEngine
@@ -47,6 +48,8 @@ class RecordingOptions(TypedDict, total=False):
     """Same seed, same result."""
     route: RouteChoice
     carry: Carry
+    accept: Accept | None
+    """Limits that each step must keep, or None."""
     segments: Iterable[int] | None
     """Numbers of the segments that are edited; all of the recording by default."""
     speaker: str | None
@@ -157,6 +160,7 @@ def _prepared(
         manner.keeps_level,
         options.get("keep_failed", False),
         not manner.needs_words,
+        options.get("accept"),
     )
     seed = options.get("seed", 0)
     request = {
@@ -165,6 +169,7 @@ def _prepared(
         "route": work.route,
         "carry": work.carry,
         "level": work.keeps_level,
+        "accept": None if work.accept is None else work.accept.model_dump(),
         "seed": seed,
         "recording": recording.digest,
         "version": stepedit_core.__version__,

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core.alignment import Alignment, TimedWord
+from stepedit_core.chain.accept import Accept
 from stepedit_core.chain.chain import Chain
 from stepedit_core.chain.result import Carry, RouteChoice
 from stepedit_core.dsp.vad import speech_spans
@@ -45,6 +46,7 @@ class Work:
         keeps_level: whether pieces keep the loudness of their source.
         keep_failed: whether a piece stays as it is where a step fails; otherwise all stops.
         time_words: whether the words are spread over their subtitles before the chain runs.
+        accept: limits that each step must keep, or None.
     """
 
     chain: str
@@ -53,6 +55,7 @@ class Work:
     keeps_level: bool
     keep_failed: bool
     time_words: bool
+    accept: Accept | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,14 @@ def edit_piece(work: Work, chain: Chain, task: Task, engine: SpeechEngine | None
     if problem:
         return Made(nothing, task.text, problem)
     try:
-        result = chain(source, engine, seed=task.seed, route=work.route, carry=work.carry)
+        result = chain(
+            source,
+            engine,
+            seed=task.seed,
+            route=work.route,
+            carry=work.carry,
+            accept=work.accept,
+        )
     except InvalidChainError as error:
         return Made(nothing, task.text, str(error))
     except EditError as error:
