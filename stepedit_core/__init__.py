@@ -68,7 +68,9 @@ if TYPE_CHECKING:
     )
     from stepedit_core.prompt import Prompt, Slot
     from stepedit_core.recording.hearing import align, transcribe
+    from stepedit_core.recording.recording import Recording
     from stepedit_core.recording.regions import Where
+    from stepedit_core.recording.result import RecordingResult
     from stepedit_core.recordings import packaged_speech
     from stepedit_core.registry.registry import (
         Registry,
@@ -135,6 +137,8 @@ __all__ = [
     "Prepared",
     "Prompt",
     "Recogniser",
+    "Recording",
+    "RecordingResult",
     "Registry",
     "Rejected",
     "Rendered",
@@ -214,6 +218,8 @@ _HOMES = {
     ),
     "recording.hearing": ("align", "transcribe"),
     "recording.regions": ("Where",),
+    "recording.recording": ("Recording",),
+    "recording.result": ("RecordingResult",),
     "hookspecs": ("hookimpl",),
     "models.engine": ("Engine",),
     "pairs": (

@@ -29,6 +29,7 @@ LAZY_ALLOWED = {
     "utterance.py": {"soxr"},
     "subtitles.py": {"charset_normalizer"},
     "vad.py": {"silero_vad", "onnxruntime", "torch"},
+    "loudness.py": {"pyloudnorm"},
     "frames.py": {"pyworld", "scipy"},
     "alignment.py": {"pocketsphinx"},
     "pair_rows.py": {"pyarrow"},

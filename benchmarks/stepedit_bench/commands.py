@@ -28,6 +28,7 @@ _LATE = {
     "judges": "stepedit_bench.judges.commands",
     "memory": "stepedit_bench.speed.cli",
     "recipes": "stepedit_bench.recipes",
+    "recording": "stepedit_bench.speed.cli",
 }
 
 

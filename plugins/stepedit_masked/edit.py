@@ -124,6 +124,10 @@ class Masked(Edit):
         """Return whether the inner edit's prompt repeats the words."""
         return self.inner.shows_transcript()
 
+    def changes_level(self) -> bool:
+        """Return whether the inner edit is about loudness."""
+        return self.inner.changes_level()
+
     def problem(self, utterance: Utterance) -> str | None:
         """Refuse spans outside the utterance, edits of whole utterances, and what inner refuses."""
         problem = self.where.problem(utterance.transcript or "")

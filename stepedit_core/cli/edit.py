@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 import numpy as np
@@ -28,6 +28,7 @@ from stepedit_core.cli.plan import (
     implied_engine,
     plan_jobs,
 )
+from stepedit_core.cli.recordings import Asked, edit_long, is_long, recording_options
 from stepedit_core.cli.resuming import Journal, request_digest
 from stepedit_core.cli.waiting import progress
 from stepedit_core.errors import EditError, InvalidChainError, StepeditError
@@ -136,6 +137,18 @@ class Run:
         self.rows.append({**record, **result.report()})
         self.journal.add(request, job, self.rows[-1])
 
+    def in_pieces(self, job: Job, asked: Asked) -> None:
+        """Edit a recording of any length in pieces; raises StepeditError."""
+        facts = {"seed": self.seed, "route": self.route, "carry": self.carry, "accept": self.accept}
+        row = edit_long(job, self.chain, self.engine, asked, self.say, **facts)
+        self.rows.append(row)
+        failed = [piece for piece in row["pieces"] if piece["details"].get("failed")]
+        if failed:
+            self.failures.append(
+                f"{job.source}: {len(failed)} pieces failed and are left as they were, the first "
+                f"at {failed[0]['start']:.2f} s: {failed[0]['left']}"
+            )
+
     def _keep(self, job: Job, source: Utterance, error: EditError) -> None:
         """Write what was finished beside the target's name, and remember the failure."""
         partial = ChainResult(source, error.steps, self.seed, self.engine)
@@ -226,6 +239,8 @@ Examples:
   stepedit edit in.wav -o out.wav -e speed:rate=slower
   stepedit edit in.wav -o out.wav --text "Hello there." -e emotion:to=happy -e denoise
   stepedit edit in.wav -o out.wav -e "masked:inner=(speed:factor=1.2),spans=[[0.4,1.2]]"
+  stepedit edit talk.mp3 -o out.wav -e denoise --workers 2
+  stepedit edit talk.wav -o out.wav -e speed:factor=1.1 --subtitles talk.srt --segments 3-7
   stepedit edit a.wav b.wav -o folder/ --chain chain.json --report report.json
   cat in.m4a | stepedit edit - -o - -e denoise | play -
 """
@@ -303,6 +318,7 @@ Examples:
 @click.option(
     "--report", metavar="FILE", type=click.Path(path_type=Path), help="Write a JSON report."
 )
+@recording_options
 def edit_command(
     inputs: tuple[Path, ...],
     output: str,
@@ -315,6 +331,10 @@ def edit_command(
     engine: str | None,
     device: str,
     report: Path | None,
+    route: RouteChoice,
+    carry: Carry,
+    seed: int,
+    keep_steps: bool,
     **options: Any,
 ) -> None:
     """Edit recordings by one edit or a chain of them.
@@ -322,33 +342,39 @@ def edit_command(
     A chain file comes first, then each -e in order. Everything is checked before the first
     step runs. The route and the engine of every step are printed. Without --engine, signal
     processing does what it can; a step that only a model can carry out takes the embedded one.
+
+    Recordings longer than five minutes, and those with --subtitles, are edited in pieces, cut in
+    pauses: what is not chosen stays as it is, and a call that was killed goes on where it was.
     """
     chain = build_chain(edits, chain_file, iterations)
     jobs = plan_jobs(inputs, output, text=text, text_file=text_file, language=language)
-    say = partial(click.echo, err=_stdout_is_taken(jobs, report, options["keep_steps"]))
+    given = [options.pop(name) for name in ("level", "tries", "otherwise")]
+    limits = _limits(*given)
+    asked = Asked(**options)
+    asked.check(len(jobs))
+    say = partial(click.echo, err=_stdout_is_taken(jobs, report, keep_steps))
     if report is not None:
         check_target(report, "--report")
-    for job in jobs:
+    long = {job.target for job in jobs if is_long(job, asked)}
+    short = [job for job in jobs if job.target not in long]
+    if long and keep_steps:
+        raise click.UsageError("--keep-steps is for recordings of up to five minutes")
+    for job in short:
         job.read()
-    route = cast(RouteChoice, options["route"])
     loaded = load_named_engine(engine or implied_engine(chain, route, say), device)
-    run = Run(
-        chain,
-        loaded,
-        route,
-        cast(Carry, options["carry"]),
-        options["seed"],
-        options["keep_steps"],
-        say,
-        Journal(jobs[0].target.parent if len(jobs) > 1 else None),
-        accept=_limits(options["level"], options["tries"], options["otherwise"]),
-    )
-    run.validate(jobs)
+    journal = Journal(jobs[0].target.parent if len(jobs) > 1 else None)
+    run = Run(chain, loaded, route, carry, seed, keep_steps, say, journal, accept=limits)
+    run.validate(short)
     with progress(len(jobs)) as advance:
         for job in jobs:
             try:
-                run.one(job)
+                if job.target in long:
+                    run.in_pieces(job, asked)
+                else:
+                    run.one(job)
             except StepeditError as error:
+                if job.target in long and len(jobs) == 1:
+                    raise
                 run.failures.append(f"{job.source}: {error}")
             advance()
     _finish(run, jobs, report)

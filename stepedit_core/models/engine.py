@@ -225,6 +225,10 @@ class Engine(Editing):
         """
         return self.parts.knows(edit)
 
+    def longest_seconds(self, edit: Edit) -> float | None:
+        """Return the longest piece for an edit, in seconds, where ``routes.json`` has it."""
+        return self.parts.routes.longest.get(edit.name)
+
     def regenerates_insertions_only(self, plan: Plan) -> bool:
         """Whether all but a plan's insertions is copied: ``GenerationPolicy.regenerate``."""
         return self._rules.policy.for_edit(*plan.rules).regenerate == "insertions"

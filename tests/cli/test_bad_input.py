@@ -53,7 +53,7 @@ def make(kind: str, path: Path) -> Path:
         ("inf", "NaN or infinite"),
         ("text", "not a readable audio file"),
         ("truncated header", "not a readable audio file"),
-        ("ten minutes", "lasts 600 s, more than the limit of 300 s; split it into utterances"),
+        ("ten minutes", "digital silence or one constant value: there is nothing to edit"),
         ("3 ms", "lasts 3.0 ms; 20 ms is the least"),
         ("all zero", "digital silence: there is nothing to edit"),
         ("folder", "is a folder, not a recording"),
