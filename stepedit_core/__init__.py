@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         TimedWord,
         Transcription,
         find_phrase,
+        sentence_places,
     )
     from stepedit_core.chain.chain import Chain
     from stepedit_core.chain.notation import AnyEdit, edit_from_data, format_edit, parse_edit
@@ -37,6 +38,15 @@ if TYPE_CHECKING:
         StepeditError,
     )
     from stepedit_core.hookspecs import hookimpl
+    from stepedit_core.interpretation import (
+        Interpretation,
+        InterpretationError,
+        Interpreter,
+        Reading,
+        Region,
+        Setting,
+        interpret,
+    )
     from stepedit_core.models.engine import Engine
     from stepedit_core.pairs import (
         BuildContext,
@@ -48,6 +58,7 @@ if TYPE_CHECKING:
         PairJob,
         Rejected,
     )
+    from stepedit_core.phrases import Phrases, read_phrases
     from stepedit_core.plan import (
         Insertion,
         NotHeardYet,
@@ -89,6 +100,9 @@ __all__ = [
     "GenerateRequest",
     "GenerationPolicy",
     "Insertion",
+    "Interpretation",
+    "InterpretationError",
+    "Interpreter",
     "Judge",
     "MarginScorer",
     "Measures",
@@ -98,10 +112,13 @@ __all__ = [
     "PairBuilder",
     "PairJob",
     "Patch",
+    "Phrases",
     "Plan",
     "Prepared",
     "Prompt",
+    "Reading",
     "Recogniser",
+    "Region",
     "Registry",
     "Rejected",
     "Rendered",
@@ -111,6 +128,7 @@ __all__ = [
     "Score",
     "Scorer",
     "Sentence",
+    "Setting",
     "Slot",
     "Span",
     "SpeechEngine",
@@ -128,9 +146,12 @@ __all__ = [
     "get_edit",
     "get_registry",
     "hookimpl",
+    "interpret",
     "load_engine",
     "parse_edit",
+    "read_phrases",
     "register",
+    "sentence_places",
     "splice",
     "transcribe",
 ]
@@ -148,6 +169,7 @@ _HOMES = {
         "TimedWord",
         "Transcription",
         "find_phrase",
+        "sentence_places",
     ),
     "chain.chain": ("Chain",),
     "chain.notation": ("AnyEdit", "edit_from_data", "format_edit", "parse_edit"),
@@ -161,6 +183,15 @@ _HOMES = {
     "errors": ("AlignmentError", "AudioError", "MissingDependencyError", "StepeditError"),
     "recording.hearing": ("align", "transcribe"),
     "hookspecs": ("hookimpl",),
+    "interpretation": (
+        "Interpretation",
+        "InterpretationError",
+        "Interpreter",
+        "Reading",
+        "Region",
+        "Setting",
+        "interpret",
+    ),
     "models.engine": ("Engine",),
     "pairs": (
         "BuildContext",
@@ -172,6 +203,7 @@ _HOMES = {
         "PairJob",
         "Rejected",
     ),
+    "phrases": ("Phrases", "read_phrases"),
     "plan": ("Insertion", "NotHeardYet", "Plan", "Replacement", "conditioning_label"),
     "prompt": ("Prompt", "Slot"),
     "registry.registry": ("Registry", "get_edit", "get_registry", "load_engine", "register"),

@@ -21,6 +21,7 @@ __all__ = ["bench", "load_choice"]
 _LATE = {
     "engine": "stepedit_bench.speed.cli",
     "figures": "stepedit_bench.figures.commands",
+    "interpret": "stepedit_bench.interpreting.cli",
     "judges": "stepedit_bench.judges.commands",
     "memory": "stepedit_bench.speed.cli",
     "recipes": "stepedit_bench.recipes",

@@ -1,0 +1,256 @@
+"""Words of the transcript that a request names, and places before and after them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from stepedit_core import AlignmentError, Region, Setting, find_phrase, sentence_places
+from stepedit_core.dsp.words import split_words
+from stepedit_core.interpretation import InterpretationError
+from stepedit_interpret.lexicon import QUOTE, is_chinese
+from stepedit_interpret.numbers import ORDINAL, ordinal, read_number
+from stepedit_interpret.regions import find_region, occurrences
+from stepedit_interpret.wording import Wording
+
+__all__ = ["Anchor", "Place", "anchors", "place_of", "tagged", "text_of"]
+
+_NAMED = re.compile(
+    r"^(?:the\s+|that\s+|this\s+)?(?:(?:words?|phrase|name|sentence|line|text|part)\s+)(?=\S)|"
+    r"^(?:这个)?(?:词语|单词|短语|词|字)(?=\S)"
+)
+_NAMED_AFTER = re.compile(r"\s*(?:这?几?个?(?:词语?|字|短语)|\s+(?:word|phrase)|这句话?)$")
+_WHICH = re.compile(
+    rf"^(?:the\s+)?(?P<ord>{ORDINAL})\s+(?:(?:word|occurrence\s+of|instance\s+of|time)\s+)?(?=\S)|"
+    r"^第(?P<z>[一二两三四五六七八九十\d]+)[个处次]|^(?P<zl>最后一?[个处次])"
+)
+_EVERY = re.compile(
+    r"^(?:every|each|all)(?:\s+(?:of\s+)?(?:the|occurrences?\s+of|instances?\s+of|word))*\s+|"
+    r"^(?:所有|全部|每个|每一个)的?"
+)
+_LONGEST_BARE = 8
+"""Most words without quotes that are taken for words of the transcript, where it is not known."""
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """Words of the transcript.
+
+    Attributes:
+        words: as they stand there.
+        occurrence: which one, from 1, where there are several.
+        every: it stands beside others because every one is meant.
+    """
+
+    words: str
+    occurrence: int | None = None
+    every: bool = False
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in the transcript that a request names.
+
+    Attributes:
+        start: of its words in the request.
+        end: after them.
+        places: characters of the transcript; several where the words are said several times.
+    """
+
+    start: int
+    end: int
+    places: tuple[int, ...]
+
+
+def text_of(piece: Wording) -> str:
+    """Return a text to say, without quotes around it."""
+    piece = piece.stripped()
+    if Wording.is_quote(piece.low):
+        return piece.quote(piece.low)
+    if re.search(QUOTE, piece.low):
+        inside = re.fullmatch(rf"(?:the\s+)?(?:words?|phrase|sentence|text|line)?\s*({QUOTE})", piece.low)
+        return piece.quote(inside.group(1)) if inside else ""
+    raw = piece.raw
+    named = _NAMED.match(piece.low)
+    return (raw[named.end() :] if named else raw).strip().strip(",;").strip()
+
+
+def anchors(
+    piece: Wording, setting: Setting, *, explicit: bool, region: Region | None = None
+) -> list[Anchor]:
+    """Return the words that a piece of a request names; several where it is not clear which.
+
+    Args:
+        piece: quoted or not.
+        setting: with the transcript, where it is known.
+        explicit: without a transcript, words without quotes are taken as they are.
+        region: they have to be in these sentences.
+
+    Raises:
+        InterpretationError: if they are not said.
+    """
+    piece = piece.stripped()
+    every = _EVERY.match(piece.low)
+    if every:
+        piece = piece.part(every.end(), len(piece.low))
+    number: int | None = None
+    which = _WHICH.match(piece.low)
+    if which and (setting.text is None or not _is_said(piece.raw, setting)):
+        region_said = _region_words(piece, setting)
+        if region_said is not None:
+            return [region_said]
+        said = which.group("ord") or which.group("z")
+        number = -1 if said is None else ordinal(said) if which["ord"] else int(read_number(said))
+        piece = piece.part(which.end(), len(piece.low)).stripped()
+    named = _NAMED.match(piece.low)
+    if named and not _is_said(piece.raw, setting):
+        piece, explicit = piece.part(named.end(), len(piece.low)).stripped(), True
+    words = _as_said(piece, setting, explicit=explicit)
+    return _located(words, number, setting, every=every is not None, region=region)
+
+
+def _is_said(phrase: str, setting: Setting) -> bool:
+    """Return whether a phrase stands in the transcript."""
+    return setting.text is not None and bool(occurrences(setting.text, phrase))
+
+
+def _region_words(piece: Wording, setting: Setting) -> Anchor | None:
+    """Return the words of "the second sentence" or "the last word", or None."""
+    found = find_region(piece, setting)
+    if found is None or piece.without(found.start, found.end).low.strip():
+        return None
+    region = found.region
+    if region.words is not None:
+        return Anchor(region.words, region.occurrence)
+    if not (region.sentences and setting.text):
+        return None
+    places = sentence_places(setting.text)
+    start, end = places[region.sentences[0] - 1][0], places[region.sentences[-1] - 1][1]
+    inside = [word for word in split_words(setting.text) if start <= word.start < end]
+    return Anchor(setting.text[inside[0].start : inside[-1].end])
+
+
+def _as_said(piece: Wording, setting: Setting, *, explicit: bool) -> str:
+    """Return the words of a piece, quoted or found in the transcript."""
+    trimmed = _NAMED_AFTER.sub("", piece.low)
+    if Wording.is_quote(trimmed.strip()):
+        return piece.quote(trimmed.strip())
+    raw = piece.raw.strip().strip(",;.").strip()
+    if setting.text is not None:
+        bare = re.sub(r"^(?:the|a|an)\s+", "", raw, flags=re.IGNORECASE)
+        shorter = raw[: len(trimmed)].strip() if len(trimmed) < len(piece.low) else raw
+        for one in (raw, bare, shorter):
+            if _is_said(one, setting):
+                return one
+        # The message names what is nearest to what was asked for.
+        find_words(setting.text, raw)
+    if re.search(QUOTE, raw) or not explicit or len(split_words(raw)) > _LONGEST_BARE:
+        raise InterpretationError(f"put the words in quotes, as in \"{raw[:40]}\"")
+    return raw
+
+
+def find_words(text: str, phrase: str) -> None:
+    """Raise InterpretationError if a phrase is not said in a text; near misses are named."""
+    try:
+        find_phrase([word.text for word in split_words(text)], phrase, 1)
+    except AlignmentError as error:
+        raise InterpretationError(str(error)) from error
+
+
+def _located(
+    words: str, number: int | None, setting: Setting, *, every: bool, region: Region | None
+) -> list[Anchor]:
+    """Return the occurrences that are meant."""
+    if setting.text is None:
+        if every or (number is not None and number < 0):
+            raise InterpretationError(f"how often {words!r} is said is not known; give --text")
+        return [Anchor(words, number)]
+    at = occurrences(setting.text, words)
+    if not at:
+        find_words(setting.text, words)
+    chosen = list(range(1, len(at) + 1))
+    if region is not None and region.sentences:
+        places = sentence_places(setting.text)
+        spans = [places[n - 1] for n in region.sentences]
+        starts = [word.start for word in split_words(setting.text)]
+        chosen = [n for n in chosen if any(a <= starts[at[n - 1]] < b for a, b in spans)]
+        if not chosen:
+            raise InterpretationError(f"{words!r} is not said in {region}")
+    if number is not None:
+        place = number - 1 if number > 0 else len(chosen) + number
+        if not 0 <= place < len(chosen):
+            raise InterpretationError(f"{words!r} is said {len(at)} times; there is no {number}")
+        chosen = [chosen[place]]
+    single = len(at) == 1
+    return [Anchor(words, None if single else n, every) for n in chosen]
+
+
+# Places ---------------------------------------------------------------------------------------
+
+_PLACES = tuple(
+    (side, re.compile(pattern))
+    for side, pattern in (
+        ("start", r"\b(?:at|to|in|near)\s+the\s+(?:very\s+)?(?:start|beginning|front|opening)"
+                  r"(?:\s+of\s+(?P<of>.+))?$|在?(?:(?P<zof>.{2,8}?)的?)?(?:最?开头|最前面|开始)(?:处|的地方|的时候)?"),
+        ("end", r"\b(?:at|to|in|near)\s+the\s+(?:very\s+)?(?:end|close|ending)(?:\s+of\s+(?P<of>.+))?$|"
+                r"在?(?:(?P<zof>.{2,8}?)的?)?(?:结尾|末尾|最后面?|结束)(?:处|的地方|的时候)?"),
+        ("after", r"\b(?:right\s+|just\s+|directly\s+)?(?:after|following)\s+(?P<of>.+)$|"
+                  r"在?(?P<zof>[^在]+?)(?:的?后面|之后|后边|后)"),
+        ("before", r"\b(?:right\s+|just\s+|directly\s+)?(?:before|preceding)\s+(?P<of>.+)$|"
+                   r"在?(?P<zof>[^在]+?)(?:的?前面|之前|前边|前)"),
+    )
+)  # fmt: skip
+
+
+def place_of(request: Wording, setting: Setting) -> Place | None:
+    """Return the place that a request names, or None.
+
+    Raises:
+        InterpretationError: if it stands beside words that are not said.
+    """
+    text = setting.text
+    for side, regex in _PLACES:
+        match = regex.search(request.low)
+        if match is None:
+            continue
+        if text is None:
+            return Place(match.start(), match.end(), ())
+        group = "of" if match.group("of") else "zof"
+        whole = (0,) if side == "start" else (len(text),)
+        if not match.group(group):
+            return Place(match.start(), match.end(), whole)
+        piece = request.part(*match.span(group)).stripped()
+        if side in ("start", "end") and re.fullmatch(
+            r"(?:it|the\s+(?:recording|clip|audio|speech|text|whole\s+thing))", piece.low
+        ):
+            return Place(match.start(), match.end(), whole)
+        return Place(match.start(), match.end(), _beside(piece, side, setting))
+    return None
+
+
+def _beside(piece: Wording, side: str, setting: Setting) -> tuple[int, ...]:
+    """Return the characters before or after a sentence or words."""
+    text = setting.text or ""
+    found = find_region(piece, setting)
+    if found and found.region.sentences and not piece.without(found.start, found.end).low.strip():
+        places = sentence_places(text)
+        start, end = places[found.region.sentences[0] - 1][0], places[found.region.sentences[-1] - 1][1]
+        start += len(text[start:end]) - len(text[start:end].lstrip())
+        return (start,) if side in ("before", "start") else (end,)
+    words = split_words(text)
+    out = []
+    for one in anchors(piece, setting, explicit=True):
+        at = occurrences(text, one.words)[(one.occurrence or 1) - 1]
+        last = at + len(split_words(one.words)) - 1
+        out.append(words[at].start if side in ("before", "start") else words[last].end)
+    return tuple(out)
+
+
+def tagged(text: str, tag: str, at: int) -> str:
+    """Return a text with a tag in square brackets at a place."""
+    before, after = text[:at], text[at:]
+    wide = is_chinese(before[-2:] or after[:2])
+    left = "" if not before or before[-1].isspace() or wide else " "
+    closes = not after or after[0].isspace() or not after[0].isalnum()
+    right = "" if closes or wide else " "
+    return f"{before}{left}[{tag}]{right}{after}"
