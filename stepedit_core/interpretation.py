@@ -135,7 +135,7 @@ class Reading:
     edit: Edit
     region: Region | None
     source: str
-    origin: Any = None
+    origin: Any = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         """Return edit, region and source in a line."""

@@ -68,7 +68,9 @@ def text_of(piece: Wording) -> str:
     if Wording.is_quote(piece.low):
         return piece.quote(piece.low)
     if re.search(QUOTE, piece.low):
-        inside = re.fullmatch(rf"(?:the\s+)?(?:words?|phrase|sentence|text|line)?\s*({QUOTE})", piece.low)
+        inside = re.fullmatch(
+            rf"(?:the\s+)?(?:words?|phrase|sentence|text|line)?\s*({QUOTE})", piece.low
+        )
         return piece.quote(inside.group(1)) if inside else ""
     raw = piece.raw
     named = _NAMED.match(piece.low)
@@ -145,7 +147,7 @@ def _as_said(piece: Wording, setting: Setting, *, explicit: bool) -> str:
         # The message names what is nearest to what was asked for.
         find_words(setting.text, raw)
     if re.search(QUOTE, raw) or not explicit or len(split_words(raw)) > _LONGEST_BARE:
-        raise InterpretationError(f"put the words in quotes, as in \"{raw[:40]}\"")
+        raise InterpretationError(f'put the words in quotes, as in "{raw[:40]}"')
     return raw
 
 
@@ -234,7 +236,10 @@ def _beside(piece: Wording, side: str, setting: Setting) -> tuple[int, ...]:
     found = find_region(piece, setting)
     if found and found.region.sentences and not piece.without(found.start, found.end).low.strip():
         places = sentence_places(text)
-        start, end = places[found.region.sentences[0] - 1][0], places[found.region.sentences[-1] - 1][1]
+        start, end = (
+            places[found.region.sentences[0] - 1][0],
+            places[found.region.sentences[-1] - 1][1],
+        )
         start += len(text[start:end]) - len(text[start:end].lstrip())
         return (start,) if side in ("before", "start") else (end,)
     words = split_words(text)

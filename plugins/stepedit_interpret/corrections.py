@@ -20,10 +20,12 @@ _UNDO = re.compile(
     r"(?:\s+(?:that|it|this|the\s+last\s+(?:one|step|edit|change)))?(?:\s+back)?|"
     r"go\s+back(?:\s+one(?:\s+step)?)?|撤销(?:上一步|刚才的?|它)?|取消(?:上一步|刚才的?|它)?|撤回|算了|退回上一步"
 )
-_UNDO_ALL = re.compile(r"(?:undo|revert|cancel)\s+(?:everything|all(?:\s+of\s+(?:it|that))?)|start\s+over|全部撤销|重来")
+_UNDO_ALL = re.compile(
+    r"(?:undo|revert|cancel)\s+(?:everything|all(?:\s+of\s+(?:it|that))?)|start\s+over|全部撤销|重来"
+)
 _LESS = re.compile(
     r"(?:(?:no|ok(?:ay)?|but)[,.]?\s*)?(?:(?:just\s+)?(?:a\s+(?:little|bit|tad|touch)|slightly|somewhat|much)\s+)?"
-    r"(?:less|not\s+(?:so|that|quite\s+so)\s+much|weaker|milder)(?:\s+(?:so|than\s+that|please))?|"
+    r"(?:(?:even\s+)?less|not\s+(?:so|that|quite\s+so)\s+much|weaker|milder)(?:\s+(?:so|than\s+that|please))?|"
     r"(?:that\s+is\s+)?(?:a\s+(?:little|bit)\s+)?too\s+much|(?:that\s+is\s+)?overdone|"
     r"(?:再)?(?:少|弱|轻|收)一?[点些]|太过?了|过头了|太多了|没?那么(?:强|多)"
 )
@@ -36,8 +38,12 @@ _NO = re.compile(
     r"^(?:no(?:pe)?|not\s+that(?:\s+one)?|wrong|actually|sorry|i\s+mean(?:t)?|rather|instead|wait|make\s+that"
     r"|不对?|不是|错了|我是说|应该是)(?:\s*[,.!，。！]\s*|\s+|(?=[\u3400-\u9fff]))(?P<rest>.+)$"
 )
-_ONE = re.compile(rf"(?:(?:on|in|for)\s+)?(?:the\s+)?(?P<ord>{ORDINAL})(?:\s+one)?|第(?P<z>[一二两三四五六七八九十\d]+)个")
-_FILLING = re.compile(r"^(?:i\s+mean(?:t)?|actually|make\s+(?:that|it)|rather|是|应该是|我是说)\s*|\s*(?:instead|please|吧|[.!。！])+$")
+_ONE = re.compile(
+    rf"(?:(?:on|in|for)\s+)?(?:the\s+)?(?P<ord>{ORDINAL})(?:\s+one)?|第(?P<z>[一二两三四五六七八九十\d]+)个"
+)
+_FILLING = re.compile(
+    r"^(?:i\s+mean(?:t)?|actually|make\s+(?:that|it)|rather|是|应该是|我是说)\s*|\s*(?:instead|please|吧|[.!。！])+$"
+)
 
 
 def corrected(
@@ -100,9 +106,7 @@ def _degree(done: tuple[Reading, ...], by: int) -> tuple[Reading, ...]:
     )
 
 
-def _replaced(
-    rest: Wording, context: Context, done: tuple[Reading, ...]
-) -> tuple[Reading, ...]:
+def _replaced(rest: Wording, context: Context, done: tuple[Reading, ...]) -> tuple[Reading, ...]:
     """Return the readings with the last one's region, or the last one itself, replaced."""
     low = _FILLING.sub("", rest.low).strip()
     last = done[-1]
@@ -120,7 +124,8 @@ def _replaced(
         raise InterpretationError(f"{rest.shown()!r} can mean several things; say it in full")
     readings = tuple(
         replace(new, region=last.region)
-        if new.region is None and not (isinstance(new.origin, Origin) and new.origin.pattern.known.phrases.whole)
+        if new.region is None
+        and not (isinstance(new.origin, Origin) and new.origin.pattern.known.phrases.whole)
         else new
         for new in ways.ways[0]
     )

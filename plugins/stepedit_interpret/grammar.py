@@ -104,7 +104,7 @@ class Grammar(Interpreter):
         choices = [one.ways for one in done.ways]
         every = []
         for chosen in itertools.islice(itertools.product(*choices), MOST_ALTERNATIVES):
-            readings = tuple(itertools.chain.from_iterable(chosen))
+            readings = tuple(_without_echoes(chosen))
             if not readings and done.kept:
                 readings, earlier = earlier, ()
             readings = tuple(_spared(one, done.kept, setting) for one in readings)
@@ -172,7 +172,19 @@ class _Reader:
         kept = _kept(part, done.context.setting)
         if kept is not None:
             return replace(done, kept=(*done.kept, kept))
-        plain = before.strip() in ("", ",", "and", "，", "、", "和", "并", "并且", "而且", "且", "but")
+        plain = before.strip() in (
+            "",
+            ",",
+            "and",
+            "，",
+            "、",
+            "和",
+            "并",
+            "并且",
+            "而且",
+            "且",
+            "but",
+        )
         context = replace(done.context, inherits=plain)
         lead = re.match(r"\W*(before|after|once|when)\s+(?=(?:you\s+|we\s+)?[a-z]+ing\b)", part.low)
         ways = _read(part.part(lead.end(), len(part.low)) if lead else part, context)
@@ -189,9 +201,7 @@ class _Reader:
         region = ways.region if ways.region is not None else done.context.region
         if ways.region is None and any(one.region is None for one in ways.ways[0]):
             region = None if plain is False else done.context.region
-        return replace(
-            done, ways=own, context=replace(done.context, verb=ways.verb, region=region)
-        )
+        return replace(done, ways=own, context=replace(done.context, verb=ways.verb, region=region))
 
 
 def _pieces(text: str) -> Iterator[_Piece]:
@@ -234,7 +244,12 @@ def _kept(part: Wording, setting: Setting) -> Region | None:
     match = _KEEP_BEFORE.match(part.low)
     start = match.end() if match else 0
     rest = part.part(start, len(part.low))
-    found = find_region(rest, setting)
+    try:
+        found = find_region(rest, setting)
+    except InterpretationError:
+        if match is not None and not _NEEDS_AFTER.match(match.group()):
+            raise
+        return None
     if found is None or found.region == WHOLE or found.region.outside:
         return None
     if rest.low[: found.start].strip() not in ("", "the"):
@@ -248,6 +263,15 @@ def _kept(part: Wording, setting: Setting) -> Region | None:
     return found.region
 
 
+def _without_echoes(ways: tuple[tuple[Reading, ...], ...]) -> Iterator[Reading]:
+    """Yield the readings; "the ums and the uhs" asks once for what takes out both."""
+    last: Reading | None = None
+    for way in ways:
+        if last is None or any(one.edit != last.edit or one.region != last.region for one in way):
+            yield from way
+        last = way[-1] if way else last
+
+
 def _spared(one: Reading, kept: tuple[Region, ...], setting: Setting) -> Reading:
     """Return a reading that leaves out what must not be touched."""
     if not kept:
@@ -256,7 +280,9 @@ def _spared(one: Reading, kept: tuple[Region, ...], setting: Setting) -> Reading
     if isinstance(origin, Origin) and origin.pattern.known.phrases.whole:
         if origin.pattern.has_words:
             return one  # it touches the words that it names alone
-        raise InterpretationError(f"{one.edit.name} works on the whole utterance: nothing can be left out")
+        raise InterpretationError(
+            f"{one.edit.name} works on the whole utterance: nothing can be left out"
+        )
     sentences = {number for region in kept for number in region.sentences}
     if one.region is None and len(kept) == 1:
         return replace(one, region=replace(kept[0], outside=True))
@@ -268,7 +294,9 @@ def _spared(one: Reading, kept: tuple[Region, ...], setting: Setting) -> Reading
         inside = set(every) - inside if one.region.outside else inside
         if left := tuple(sorted(inside - sentences)):
             return replace(one, region=Region(sentences=left))
-    raise InterpretationError(f"{one.edit.name} on {one.region}, but not on {kept[0]}, leaves nothing")
+    raise InterpretationError(
+        f"{one.edit.name} on {one.region}, but not on {kept[0]}, leaves nothing"
+    )
 
 
 def _refuse_contradictions(readings: tuple[Reading, ...], words: Wording) -> None:
@@ -283,7 +311,7 @@ def _refuse_contradictions(readings: tuple[Reading, ...], words: Wording) -> Non
         if origin.pattern.has_words or origin.pattern.ask.place is not None:
             continue
         raise InterpretationError(
-            f"{left.source!r} and {right.source!r} contradict each other; say \"then\" if both are "
+            f'{left.source!r} and {right.source!r} contradict each other; say "then" if both are '
             "meant in turn"
         )
 

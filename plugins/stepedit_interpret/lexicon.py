@@ -112,7 +112,9 @@ _ZH_CARRIERS = (
     "在 部分 里的 话 句 句子 表达 带 带着 充满 效果 整体 一个 一种 一 个 种 多余 出 去 进行 能 可以 带上 加 对 起 应该 需要 当中 之中 变化 被 会 后"
 ).split()
 CARRIERS = re.compile(
-    r"\b(?:" + "|".join(sorted(_EN_CARRIERS, key=len, reverse=True)) + r")\b|"
+    r"\b(?:"
+    + "|".join(sorted(_EN_CARRIERS, key=len, reverse=True))
+    + r")\b|"
     + "|".join(sorted(_ZH_CARRIERS, key=len, reverse=True))
 )
 """Words that carry a request and say nothing of what it is."""

@@ -23,7 +23,9 @@ _TIMES = (
     rf"(?:twice|thrice|double(?:d)?|triple|half|halve|(?:by\s+)?(?:a\s+factor\s+of\s+)?{NUMBER}"
     r"\s*(?:times|x|×|倍速|倍)|一半)"
 )
-_PERCENT = rf"(?:{NUMBER}\s*(?:%|percent|per\s+cent)|百分之\s*{NUMBER}|[一二三四五六七八九]成(?!为))"
+_PERCENT = (
+    rf"(?:{NUMBER}\s*(?:%|percent|per\s+cent)|百分之\s*{NUMBER}|[一二三四五六七八九]成(?!为))"
+)
 _SECONDS = rf"(?:{NUMBER}\s*(?:milliseconds?|ms|毫秒|seconds?|secs?|s\b|秒钟?))"
 
 
@@ -126,7 +128,7 @@ def regex_of(phrase: str, language: str, slots: Mapping[str, ValueSlot]) -> str:
     parts: list[str] = []
     for slot, bracket, word, blank, other in _PIECE.findall(phrase):
         if slot:
-            parts.append(rf"(?P<{slot}>{_slot_regex(slots[slot])})")
+            parts.append(rf"\s*(?P<{slot}>{_slot_regex(slots[slot])})\s*")
         elif bracket:
             parts.append(_BRACKETS[bracket])
         elif word:

@@ -87,7 +87,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("lastwords", rf"{_LEAD}{_THE}(?P<ord>{ORDINAL})(?:\s+(?P<n>{NUMBER}|couple\s+of))?\s+words?"),
         ("half", rf"{_LEAD}{_THE}(?P<ord>first|second|last)\s+half(?:\s+of\s+(?:it|the\s+\w+))?"),
         ("half", r"(?P<zhalf>前|后)半(?:段|部分|句)"),
-        ("speaker", r"\b(?:what\s+)?speaker\s+(?P<who>[a-z0-9_]+)(?:\s+says|'s(?:\s+(?:voice|part|lines))?)?"),
+        ("speaker", r"\b(?:what\s+)?speaker\s+(?P<who>[a-z]\b|\d+)(?:\s+says|'s(?:\s+(?:voice|part|lines))?)?"),
         ("speaker", r"(?:说话人|讲话人|发言人)(?P<who>[a-z0-9_甲乙丙丁]+)(?:说)?的?(?:话|部分|声音)?"),
         ("place", rf"{_LEAD}\b(?:the|its)\s+(?:very\s+)?(?P<end>{_ENDING}|{_START})(?:\s+of\s+(?:it|the\s+"
                   r"(?:recording|clip|audio|speech)))?"),
@@ -136,15 +136,15 @@ def find_region(request: Wording, setting: Setting, start: int = 0) -> Found | N
         before = re.search(rf"{_EXCEPT}(?:\s*{_THE})$", request.low[:begin])
         if before is not None:
             region, begin = replace(region, outside=True), before.start()
-            tail = re.match(r"\s*(?:之外|以外|外)?\s*[,，]?\s*(?:都|全|其他的?|其余的?)?", request.low[end:])
+            tail = re.match(
+                r"\s*(?:之外|以外|外)?\s*[,，]?\s*(?:都|全|其他的?|其余的?)?", request.low[end:]
+            )
             end += tail.end() if tail else 0
         return Found(region, begin, end, name)
     return None
 
 
-def _region(
-    name: str, match: re.Match[str], request: Wording, setting: Setting
-) -> Region | None:
+def _region(name: str, match: re.Match[str], request: Wording, setting: Setting) -> Region | None:
     """Build the region of a match, or None where it is none after all."""
     groups = {key: value for key, value in match.groupdict().items() if value is not None}
     match name:
@@ -173,7 +173,9 @@ def _region(
             first = groups.get("ord") == "first" or groups.get("zhalf") == "前"
             return _span(0.0, half, setting) if first else _span(half, 2 * half, setting)
         case "speaker":
-            return Region(speaker=groups["who"].upper() if len(groups["who"]) == 1 else groups["who"])
+            return Region(
+                speaker=groups["who"].upper() if len(groups["who"]) == 1 else groups["who"]
+            )
         case "place":
             return _place(groups, setting)
         case _:
@@ -293,7 +295,9 @@ def _last_words(groups: dict[str, str], setting: Setting) -> Region:
     number = ordinal(groups["ord"])
     count = groups.get("n", "1")
     many = 2 if count.startswith("couple") else int(read_number(count))
-    first = len(places) - many if number == -1 else len(places) + number if number < 0 else number - 1
+    first = (
+        len(places) - many if number == -1 else len(places) + number if number < 0 else number - 1
+    )
     if not 0 <= first < first + many <= len(places):
         raise InterpretationError(f"the text has {len(places)} words; there is no such word")
     chosen = places[first : first + many]

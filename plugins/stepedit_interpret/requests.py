@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from pydantic import ValidationError
 
@@ -33,10 +33,14 @@ from stepedit_interpret.wording import Wording
 
 __all__ = ["Context", "Origin", "Unread", "Ways", "built", "cleaned", "read_request"]
 
-_BARE = re.compile(rf"\bthe\s+(?P<ord>{ORDINAL})(?:\s+one)?\b|第(?P<z>[一二两三四五六七八九十\d]+)个?(?!句)")
+_BARE = re.compile(
+    rf"\bthe\s+(?P<ord>{ORDINAL})(?:\s+one)?\b|第(?P<z>[一二两三四五六七八九十\d]+)个?(?!句)"
+)
 _IT = re.compile(r"\b(?:it|them|its)\b|它")
 _ELLIPTIC = re.compile(r"^(?:(?:a|an|more|less|much|slightly|even|bit|little)\b|[\w-]+er\b)")
 MOST_REPEATS = 10
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Unread(InterpretationError):
@@ -142,28 +146,49 @@ def read_request(request: Wording, context: Context) -> Ways:
     request = cleaned(request)
     if not request.low:
         raise Unread("nothing is asked for")
-    quoted = re.search(QUOTE, request.low) is not None
-    spoken = _whole_phrases(request, context, None)
-    if spoken is not None and quoted:
+    failures: list[InterpretationError] = []
+    spoken = _tried(failures, _whole_phrases, request, context, None)
+    if spoken is not None and re.search(QUOTE, request.low):
         return spoken
-    tags = _tagged(request, context)
+    tags = _tried(failures, _tagged, request, context)
     if tags is not None:
         return tags
-    found = find_region(request, context.setting)
-    region, rest = _regioned(request, found, context)
+    found = _tried(failures, find_region, request, context.setting)
+    try:
+        region, rest = _regioned(request, found, context)
+    except InterpretationError as error:
+        failures.append(error)
+        region, rest = None, request
     spotted = _spotted(rest, region, context, request)
     if spotted is not None:
         return spotted
     if spoken is not None:
         return spoken
     if found is not None and region is not None:
-        inner = _whole_phrases(cleaned(rest), context, region)
+        inner = _tried(failures, _whole_phrases, cleaned(rest), context, region)
         if inner is not None:
             return inner
         taken = _region_taken(rest, region, context, request)
         if taken is not None:
             return taken
+    for failure in failures:
+        if not isinstance(failure, Unread) or failure.specific:
+            raise failure
     raise Unread(f"{request.shown()!r} is not understood")
+
+
+def _tried(
+    failures: list[InterpretationError],
+    work: Callable[P, T | None],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T | None:
+    """Return what some work gives; keep why it fails, another reading may do."""
+    try:
+        return work(*args, **kwargs)
+    except InterpretationError as error:
+        failures.append(error)
+        return None
 
 
 # Phrases with free words ---------------------------------------------------------------------
@@ -192,7 +217,11 @@ def _whole_phrases(request: Wording, context: Context, region: Region | None) ->
 
 
 def _filled(
-    pattern: Pattern, match: re.Match[str], request: Wording, context: Context, region: Region | None
+    pattern: Pattern,
+    match: re.Match[str],
+    request: Wording,
+    context: Context,
+    region: Region | None,
 ) -> Iterator[tuple[Reading, ...]]:
     """Yield the ways to fill the slots of a phrase."""
     slots = pattern.known.phrases.slots
@@ -251,7 +280,9 @@ def _tagged(request: Wording, context: Context) -> Ways | None:
         values = dict(pattern.known.value(name, match.group(name)) for name in pattern.slots)
         tag = str(next(iter(values.values())))
         if not context.setting.text:
-            raise Unread(f"where the {tag} goes is a place in the words; give --text", specific=True)
+            raise Unread(
+                f"where the {tag} goes is a place in the words; give --text", specific=True
+            )
         places = place.places if place is not None else (0, len(context.setting.text))
         ways = []
         for at in places:
@@ -372,9 +403,7 @@ def _is_covered(left: str, verb: str | None) -> bool:
     return not re.sub(r"[\s¦,.;:!?'，。；：！？、\-]", "", left)
 
 
-def _region_taken(
-    rest: Wording, region: Region, context: Context, request: Wording
-) -> Ways | None:
+def _region_taken(rest: Wording, region: Region, context: Context, request: Wording) -> Ways | None:
     """Read "delete the second sentence": an edit whose parameter is the words of a region."""
     for known in context.vocabulary.known:
         for number, ask in enumerate(known.phrases.ask):
@@ -408,7 +437,9 @@ def _words_of(region: Region, setting: Setting) -> tuple[str, int | None]:
         raise Unread(f"which words are said in {region} is not known", specific=True)
     numbers = region.sentences
     if list(numbers) != list(range(numbers[0], numbers[-1] + 1)):
-        raise Unread(f"{region} do not follow each other; ask for one after the other", specific=True)
+        raise Unread(
+            f"{region} do not follow each other; ask for one after the other", specific=True
+        )
     places = sentence_places(text)
     start, end = places[numbers[0] - 1][0], places[numbers[-1] - 1][1]
     inside = [word for word in split_words(text) if start <= word.start < end]

@@ -192,11 +192,23 @@ def _stdout_is_taken(jobs: Sequence[Job], report: Path | None, keep_steps: bool)
     return audio or facts
 
 
+def _said(
+    sentences: Sequence[str], jobs: Sequence[Job], yes: bool, say: Callable[[str], None]
+) -> Chain:
+    """Return the chain that sentences ask for; they speak of one recording."""
+    from stepedit_core.cli.interpreting import say_chain
+
+    if len(jobs) > 1:
+        raise click.UsageError("--say speaks of one recording; give one IN, or a chain")
+    return say_chain(sentences, jobs[0].read(), yes=yes, say=say)
+
+
 _EXAMPLES = """\b
 Examples:
   stepedit edit in.wav -o out.wav -e speed:rate=slower
   stepedit edit in.wav -o out.wav --text "Hello there." -e emotion:to=happy -e denoise
   stepedit edit in.wav -o out.wav -e "masked:inner=(speed:factor=1.2),spans=[[0.4,1.2]]"
+  stepedit edit in.wav -o out.wav --say "take out the hum, then slow it down a little"
   stepedit edit a.wav b.wav -o folder/ --chain chain.json --report report.json
   cat in.m4a | stepedit edit - -o - -e denoise | play -
 """
@@ -227,6 +239,15 @@ Examples:
     type=click.Path(path_type=Path),
     help="A chain as JSON.",
 )
+@click.option(
+    "--say",
+    "sentences",
+    multiple=True,
+    metavar="SENTENCE",
+    help="What to do, in English or Mandarin; the chain is shown before it runs. A later one "
+    "corrects an earlier one.",
+)
+@click.option("--yes", is_flag=True, help="Run what --say was read as without asking.")
 @click.option(
     "--iterations", type=click.IntRange(min=1), default=1, help="Run it all N times over."
 )
@@ -274,17 +295,20 @@ def edit_command(
 ) -> None:
     """Edit recordings by one edit or a chain of them.
 
-    A chain file comes first, then each -e in order. Everything is checked before the first
+    A chain file comes first, then each -e in order, then what --say asks for. Everything is checked before the first
     step runs. The route and the engine of every step are printed. Without --engine, signal
     processing does what it can; a step that only a model can carry out takes the embedded one.
     """
-    chain = build_chain(edits, chain_file, iterations)
+    sentences = options["sentences"]
+    chain = build_chain(edits, chain_file, iterations, optional=bool(sentences))
     jobs = plan_jobs(inputs, output, text=text, text_file=text_file, language=language)
     say = partial(click.echo, err=_stdout_is_taken(jobs, report, options["keep_steps"]))
     if report is not None:
         check_target(report, "--report")
     for job in jobs:
         job.read()
+    if sentences:
+        chain += _said(sentences, jobs, options["yes"], say) * iterations
     route = cast(RouteChoice, options["route"])
     loaded = load_named_engine(engine or implied_engine(chain, route, say), device)
     run = Run(
