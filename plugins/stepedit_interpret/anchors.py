@@ -95,12 +95,13 @@ def anchors(
     every = _EVERY.match(piece.low)
     if every:
         piece = piece.part(every.end(), len(piece.low))
-    number: int | None = None
-    which = _WHICH.match(piece.low)
-    if which and (setting.text is None or not _is_said(piece.raw, setting)):
+    if not _is_said(piece.raw, setting) and not Wording.is_quote(piece.low):
         region_said = _region_words(piece, setting)
         if region_said is not None:
             return [region_said]
+    number: int | None = None
+    which = _WHICH.match(piece.low)
+    if which and (setting.text is None or not _is_said(piece.raw, setting)):
         said = which.group("ord") or which.group("z")
         number = -1 if said is None else ordinal(said) if which["ord"] else int(read_number(said))
         piece = piece.part(which.end(), len(piece.low)).stripped()
@@ -122,6 +123,8 @@ def _region_words(piece: Wording, setting: Setting) -> Anchor | None:
     if found is None or piece.without(found.start, found.end).low.strip():
         return None
     region = found.region
+    if region.outside or found.how == "words":
+        return None
     if region.words is not None:
         return Anchor(region.words, region.occurrence)
     if not (region.sentences and setting.text):
@@ -193,8 +196,10 @@ _PLACES = tuple(
     (side, re.compile(pattern))
     for side, pattern in (
         ("start", r"\b(?:at|to|in|near)\s+the\s+(?:very\s+)?(?:start|beginning|front|opening)"
-                  r"(?:\s+of\s+(?P<of>.+))?$|在?(?:(?P<zof>.{2,8}?)的?)?(?:最?开头|最前面|开始)(?:处|的地方|的时候)?"),
-        ("end", r"\b(?:at|to|in|near)\s+the\s+(?:very\s+)?(?:end|close|ending)(?:\s+of\s+(?P<of>.+))?$|"
+                  r"(?:\s+of\s+(?P<of>.+))?$|在?(?:(?P<zof>.{2,8}?)的?)?(?:最?开头|最前面"
+                  r"|开始)(?:处|的地方|的时候)?"),
+        ("end", r"\b(?:at|to|in|near)\s+the\s+(?:very\s+)?(?:end|close"
+                r"|ending)(?:\s+of\s+(?P<of>.+))?$|"
                 r"在?(?:(?P<zof>.{2,8}?)的?)?(?:结尾|末尾|最后面?|结束)(?:处|的地方|的时候)?"),
         ("after", r"\b(?:right\s+|just\s+|directly\s+)?(?:after|following)\s+(?P<of>.+)$|"
                   r"在?(?P<zof>[^在]+?)(?:的?后面|之后|后边|后)"),

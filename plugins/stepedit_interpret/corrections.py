@@ -7,42 +7,55 @@ from dataclasses import replace
 
 from stepedit_core import Interpretation, Reading, Region
 from stepedit_core.interpretation import InterpretationError
-from stepedit_interpret.lexicon import LITTLE, MUCH
 from stepedit_interpret.numbers import ORDINAL
 from stepedit_interpret.regions import WHOLE, find_region
-from stepedit_interpret.requests import Context, Origin, Unread, built, read_request
+from stepedit_interpret.requests import Context, Origin, built, read_request
 from stepedit_interpret.wording import Wording
 
 __all__ = ["corrected"]
 
 _UNDO = re.compile(
-    r"(?:no[,.]?\s*)?(?:please\s+)?(?:undo|revert|take\s+(?:that|it)\s+back|scratch|cancel|forget|never\s*mind)"
+    r"(?:no[,.]?\s*)?(?:please\s+)?(?:undo|revert|take\s+(?:that|it)\s+back|scratch|cancel|forget"
+    r"|never\s*mind)"
     r"(?:\s+(?:that|it|this|the\s+last\s+(?:one|step|edit|change)))?(?:\s+back)?|"
-    r"go\s+back(?:\s+one(?:\s+step)?)?|撤销(?:上一步|刚才的?|它)?|取消(?:上一步|刚才的?|它)?|撤回|算了|退回上一步"
+    r"go\s+back(?:\s+one(?:\s+step)?)?|撤销(?:上一步|刚才的?|它)?|取消(?:上一步|刚才的?|它)?|撤回"
+    r"|算了|退回上一步"
 )
 _UNDO_ALL = re.compile(
-    r"(?:undo|revert|cancel)\s+(?:everything|all(?:\s+of\s+(?:it|that))?)|start\s+over|全部撤销|重来"
+    r"(?:undo|revert|cancel)\s+(?:everything|all(?:\s+of\s+(?:it|that))?)|start\s+over|全部撤销"
+    r"|重来"
 )
 _LESS = re.compile(
-    r"(?:(?:no|ok(?:ay)?|but)[,.]?\s*)?(?:(?:just\s+)?(?:a\s+(?:little|bit|tad|touch)|slightly|somewhat|much)\s+)?"
-    r"(?:(?:even\s+)?less|not\s+(?:so|that|quite\s+so)\s+much|weaker|milder)(?:\s+(?:so|than\s+that|please))?|"
+    r"(?:(?:no|ok(?:ay)?|but)[,.]?\s*)?(?:(?:just\s+)?(?:a\s+(?:little|bit|tad|touch)|slightly"
+    r"|somewhat|much)\s+)?"
+    r"(?:(?:even\s+)?less|not\s+(?:so|that|quite\s+so)\s+much|weaker|milder)(?:\s+(?:so"
+    r"|than\s+that|please))?|"
     r"(?:that\s+is\s+)?(?:a\s+(?:little|bit)\s+)?too\s+much|(?:that\s+is\s+)?overdone|"
     r"(?:再)?(?:少|弱|轻|收)一?[点些]|太过?了|过头了|太多了|没?那么(?:强|多)"
 )
 _MORE = re.compile(
-    r"(?:(?:no|ok(?:ay)?|but)[,.]?\s*)?(?:(?:just\s+)?(?:a\s+(?:little|bit|lot)|even|much|slightly|some|still|way)\s+)*"
-    r"(?:more|stronger|further)(?:\s+(?:so|of\s+(?:that|it)|please))?|(?:do\s+(?:it|that)|once)?\s*(?:once\s+)?again|"
-    r"not\s+enough|one\s+more\s+time|再来一[次遍]|更?(?:强|多)一?[点些]|再(?:强|多)一?[点些]|更多|不够|还不够|再来"
+    r"(?:(?:no|ok(?:ay)?|but)[,.]?\s*)?(?:(?:just\s+)?(?:a\s+(?:little|bit|lot)|even|much"
+    r"|slightly|some|still|way)\s+)*"
+    r"(?:more|stronger|further)(?:\s+(?:so|of\s+(?:that|it)|please))?|(?:do\s+(?:it|that)"
+    r"|once)?\s*(?:once\s+)?again|"
+    r"not\s+enough|one\s+more\s+time|再来一[次遍]|更?(?:强|多)一?[点些]|再(?:强|多)一?[点些]|更多"
+    r"|不够|还不够|再来"
 )
 _NO = re.compile(
-    r"^(?:no(?:pe)?|not\s+that(?:\s+one)?|wrong|actually|sorry|i\s+mean(?:t)?|rather|instead|wait|make\s+that"
+    r"^(?:no(?:pe)?|not\s+that(?:\s+one)?|wrong|actually|sorry|i\s+mean(?:t)?|rather|instead|wait"
+    r"|make\s+that"
     r"|不对?|不是|错了|我是说|应该是)(?:\s*[,.!，。！]\s*|\s+|(?=[\u3400-\u9fff]))(?P<rest>.+)$"
 )
+_ALSO = re.compile(
+    r"(?:and|also|plus|也|还有)\s*(?P<rest>.+?)(?:\s*(?:too|as\s+well|也是?|一样))?[.!。]?"
+)
 _ONE = re.compile(
-    rf"(?:(?:on|in|for)\s+)?(?:the\s+)?(?P<ord>{ORDINAL})(?:\s+one)?|第(?P<z>[一二两三四五六七八九十\d]+)个"
+    rf"(?:(?:on|in|for)\s+)?(?:the\s+)?(?P<ord>{ORDINAL})(?:\s+one)?"
+    rf"|第(?P<z>[一二两三四五六七八九十\d]+)个"
 )
 _FILLING = re.compile(
-    r"^(?:i\s+mean(?:t)?|actually|make\s+(?:that|it)|rather|是|应该是|我是说)\s*|\s*(?:instead|please|吧|[.!。！])+$"
+    r"^(?:i\s+mean(?:t)?|actually|make\s+(?:that|it)|rather|是|应该是|我是说)\s*|\s*(?:instead"
+    r"|please|吧|[.!。！])+$"
 )
 
 
@@ -71,12 +84,39 @@ def corrected(
         return (*done[:-1], *_degree(done, -1))
     if _MORE.fullmatch(low):
         return (*done[:-1], *_degree(done, +1))
+    added = _also(words, context, done)
+    if added is not None:
+        return added
     match = _NO.match(words.low.strip())
     if match is None:
         return None
     rest = words.stripped()
     rest = rest.part(match.start("rest"), match.end("rest"))
     return _replaced(rest, context, done)
+
+
+def _also(
+    words: Wording, context: Context, done: tuple[Reading, ...]
+) -> tuple[Reading, ...] | None:
+    """Return the readings with the last one on another region too, or None."""
+    match = _ALSO.fullmatch(words.low.strip())
+    if match is None or done[-1].region is None:
+        return None
+    rest = words.stripped().part(match.start("rest"), match.end("rest"))
+    region = _named(rest, context, done[-1])
+    return None if region is None else (*done, replace(done[-1], region=region))
+
+
+def _named(rest: Wording, context: Context, last: Reading) -> Region | None:
+    """Return the region that is all that some words name, or None."""
+    one = _ONE.fullmatch(_FILLING.sub("", rest.low).strip())
+    if one is not None and last.region is not None and last.region.sentences:
+        noun = f"the {one['ord']} sentence" if one["ord"] else f"第{one['z']}句"
+        rest = Wording.of(noun)
+    found = find_region(rest, context.setting)
+    if found is None or _FILLING.sub("", rest.without(found.start, found.end).low).strip():
+        return None
+    return found.region
 
 
 def _degree(done: tuple[Reading, ...], by: int) -> tuple[Reading, ...]:
@@ -108,17 +148,10 @@ def _degree(done: tuple[Reading, ...], by: int) -> tuple[Reading, ...]:
 
 def _replaced(rest: Wording, context: Context, done: tuple[Reading, ...]) -> tuple[Reading, ...]:
     """Return the readings with the last one's region, or the last one itself, replaced."""
-    low = _FILLING.sub("", rest.low).strip()
     last = done[-1]
-    one = _ONE.fullmatch(low)
-    if one is not None and last.region is not None and last.region.sentences:
-        number = one.group("ord") or f"{one.group('z')}"
-        noun = f"the {number} sentence" if one.group("ord") else f"第{number}句"
-        return (*done[:-1], replace(last, region=_region(Wording.of(noun), context)))
-    found = find_region(rest, context.setting)
-    if found is not None and not _FILLING.sub("", rest.without(found.start, found.end).low).strip():
-        region = None if found.region == WHOLE else found.region
-        return (*done[:-1], replace(last, region=region))
+    named = _named(rest, context, last)
+    if named is not None:
+        return (*done[:-1], replace(last, region=None if named == WHOLE else named))
     ways = read_request(rest, replace(context, verb=None))
     if len(ways.ways) != 1:
         raise InterpretationError(f"{rest.shown()!r} can mean several things; say it in full")
@@ -130,11 +163,3 @@ def _replaced(rest: Wording, context: Context, done: tuple[Reading, ...]) -> tup
         for new in ways.ways[0]
     )
     return (*done[:-1], *readings)
-
-
-def _region(words: Wording, context: Context) -> Region:
-    """Return the region that some words name."""
-    found = find_region(words, context.setting)
-    if found is None:
-        raise Unread(f"{words.shown()!r} is no region", specific=True)
-    return found.region

@@ -26,8 +26,10 @@ MOST_PIECES = 24
 MOST_ALTERNATIVES = 6
 
 _KEEP_BEFORE = re.compile(
-    r"^(?:(?:please\s+)?(?:do\s+not|never|without)\s+(?:touch|chang|alter|edit|modify|affect|includ)"
-    r"(?:e|ing)?|leave(?:\s+out)?|keep|not|skip|ignore|(?:不要|别|不许|勿)(?:动|改变|改动|改|碰|处理)了?|保留|保持)\s*"
+    r"^(?:(?:please\s+)?(?:do\s+not|never|without)\s+(?:touch|chang|alter|edit|modify|affect"
+    r"|includ)"
+    r"(?:e|ing)?|leave(?:\s+out)?|keep|not|skip|ignore|(?:不要|别|不许|勿)(?:动|改变|改动|改|碰"
+    r"|处理)了?|保留|保持)\s*"
 )
 _KEEP_AFTER = re.compile(
     r"^\s*(?:alone|out(?:\s+of\s+it)?|be|intact|as\s+(?:it\s+is|is|they\s+are)|unchanged|untouched"
@@ -35,7 +37,8 @@ _KEEP_AFTER = re.compile(
     r"(?:保持)?(?:原样|不变|不动)|别动|不要动|不用动|不改|不要改|别改)?\s*[.!。！]?$"
 )
 _NEEDS_AFTER = re.compile(r"^(?:leave|keep|保留|保持)")
-_FIRST = re.compile(r"^\W*(?:but\s+)?(?:first(?!\s+(?:word|sentence|line|\w+\s+(?:word|sentence|second)))"
+_FIRST = re.compile(r"^\W*(?:but\s+)?(?:first(?!\s+(?:word|sentence|line|\w+\s+(?:word|sentence"
+                    r"|second)))"
                     r"|before\s+that|beforehand|但?先|之前先)")  # fmt: skip
 _GERUND = re.compile(r"^(?:you\s+|we\s+)?(?P<verb>[a-z]+ing)\b")
 _ORDERED = re.compile(r"then|after|before|next|finally|第二步|然后|接着|再|之后")
@@ -171,7 +174,8 @@ class _Reader:
         """Read one request and put it in its place."""
         kept = _kept(part, done.context.setting)
         if kept is not None:
-            return replace(done, kept=(*done.kept, kept))
+            context = replace(done.context, kept=kept)
+            return replace(done, kept=(*done.kept, kept), context=context)
         plain = before.strip() in (
             "",
             ",",
@@ -201,7 +205,13 @@ class _Reader:
         region = ways.region if ways.region is not None else done.context.region
         if ways.region is None and any(one.region is None for one in ways.ways[0]):
             region = None if plain is False else done.context.region
-        return replace(done, ways=own, context=replace(done.context, verb=ways.verb, region=region))
+        return replace(
+            done,
+            ways=own,
+            context=replace(
+                done.context, verb=ways.verb, region=region, lead=ways.lead, words=ways.words
+            ),
+        )
 
 
 def _pieces(text: str) -> Iterator[_Piece]:
@@ -239,8 +249,8 @@ def _read(part: Wording, context: Context) -> Ways:
 def _kept(part: Wording, setting: Setting) -> Region | None:
     """Return the region of "do not touch the ending", or None where it is no such request."""
     part = part.stripped()
-    part = part.part(len(part.low) - len(re.sub(r"^(?:please|but|and|但是?|不过|,|，)\s*", "", part.low)),
-                     len(part.low))  # fmt: skip
+    lead = re.match(r"(?:(?:please|but|and|但是?|不过)\s*|[,，]\s*)*", part.low)
+    part = part.part(lead.end() if lead else 0, len(part.low))
     match = _KEEP_BEFORE.match(part.low)
     start = match.end() if match else 0
     rest = part.part(start, len(part.low))
@@ -257,9 +267,9 @@ def _kept(part: Wording, setting: Setting) -> Region | None:
     tail = rest.low[found.end :]
     if not _KEEP_AFTER.match(tail):
         return None
-    if match is None or _NEEDS_AFTER.match(match.group()):
-        if not tail.strip(" .。!！"):
-            return None
+    needs_after = match is None or _NEEDS_AFTER.match(match.group()) is not None
+    if needs_after and not tail.strip(" .。!！"):
+        return None
     return found.region
 
 
@@ -288,6 +298,8 @@ def _spared(one: Reading, kept: tuple[Region, ...], setting: Setting) -> Reading
         return replace(one, region=replace(kept[0], outside=True))
     if one.region is None and all(region.sentences for region in kept):
         return replace(one, region=Region(sentences=tuple(sorted(sentences)), outside=True))
+    if one.region is not None and one.region.outside and sentences <= set(one.region.sentences):
+        return one
     if one.region is not None and one.region.sentences and sentences:
         every = range(1, len(sentence_places(setting.text or "")) + 1)
         inside = set(one.region.sentences)

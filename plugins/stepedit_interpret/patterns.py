@@ -86,7 +86,7 @@ class Known:
         """The words for each value of each slot that is a choice."""
         return {
             name: [
-                (re.compile(regex_of(word, language, {})), value)
+                (re.compile(regex_of(word, language, {}, inflect=True)), value)
                 for value, spoken in slot.choices.items()
                 for language, word in spoken.phrases()
             ]
@@ -123,8 +123,28 @@ def _amount(kind: str, text: str) -> float:
     return number
 
 
-def regex_of(phrase: str, language: str, slots: Mapping[str, ValueSlot]) -> str:
-    """Return a phrase as a regular expression; blanks and word boundaries as the language has."""
+def _inflected(word: str) -> str:
+    """Return an English word with the endings that comparison and adverbs give it."""
+    if len(word) < 4:
+        return re.escape(word)
+    if word.endswith("y"):
+        return f"{re.escape(word[:-1])}(?:y|ier|iest|ily|iness)"
+    if word.endswith("e"):
+        return f"{re.escape(word[:-1])}(?:e|er|est|ely|y|eness)"
+    return f"{re.escape(word)}(?:er|est|ly|ness|y)?"
+
+
+def regex_of(
+    phrase: str, language: str, slots: Mapping[str, ValueSlot], *, inflect: bool = False
+) -> str:
+    """Return a phrase as a regular expression; blanks and word boundaries as the language has.
+
+    Args:
+        phrase: as a plugin writes it.
+        language: ``en`` or ``zh``.
+        slots: what may stand in its slots.
+        inflect: English words may have the endings of comparison and of adverbs.
+    """
     parts: list[str] = []
     for slot, bracket, word, blank, other in _PIECE.findall(phrase):
         if slot:
@@ -133,13 +153,13 @@ def regex_of(phrase: str, language: str, slots: Mapping[str, ValueSlot]) -> str:
             parts.append(_BRACKETS[bracket])
         elif word:
             edge = r"\b" if language == "en" else ""
-            parts.append(f"{edge}{re.escape(word.lower())}{edge}")
+            stem = _inflected(word.lower()) if inflect and edge else re.escape(word.lower())
+            parts.append(f"{edge}{stem}{edge}")
         elif blank:
             parts.append(r"\s*")
         else:
             parts.append(re.escape(other))
-    text = "".join(parts)
-    return text
+    return "".join(parts)
 
 
 def _slot_regex(slot: ValueSlot) -> str:
@@ -149,7 +169,7 @@ def _slot_regex(slot: ValueSlot) -> str:
             return QUOTE if slot.quoted else rf"{QUOTE}|.+?"
         case "choice":
             every = [
-                regex_of(word, language, {})
+                regex_of(word, language, {}, inflect=True)
                 for spoken in slot.choices.values()
                 for language, word in spoken.phrases()
             ]

@@ -38,6 +38,10 @@ _BARE = re.compile(
 )
 _IT = re.compile(r"\b(?:it|them|its)\b|它")
 _ELLIPTIC = re.compile(r"^(?:(?:a|an|more|less|much|slightly|even|bit|little)\b|[\w-]+er\b)")
+_ARTICLE = re.compile(
+    r"(?:the|any|all|every|those|these|its|his|her|their)\b"
+    r"|[¦]?.*[\u3400-\u9fff]"
+)
 MOST_REPEATS = 10
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -76,7 +80,10 @@ class Context:
         setting: what is known of the utterance.
         verb: ``remove`` or ``add`` where the request before asked so.
         region: where the request before was confined to.
-        inherits: a request without a verb may take over the region.
+        inherits: a request without a verb may take over verb and region.
+        lead: how the request before began, up to its first free words.
+        words: new words that the request before put in: "that word" means them.
+        kept: what must not be touched: "the rest" is all but that.
     """
 
     vocabulary: Vocabulary
@@ -84,6 +91,9 @@ class Context:
     verb: str | None = None
     region: Region | None = None
     inherits: bool = False
+    lead: str = ""
+    words: str | None = None
+    kept: Region | None = None
 
 
 @dataclass(frozen=True)
@@ -95,12 +105,16 @@ class Ways:
         verb: ``remove`` or ``add`` where it was said.
         region: the region it named or took over.
         question: what has to be chosen.
+        lead: what stands before the first free words, which a request after it may leave out.
+        words: new words that it puts in.
     """
 
     ways: tuple[tuple[Reading, ...], ...]
     verb: str | None = None
     region: Region | None = None
     question: str = ""
+    lead: str = ""
+    words: str | None = None
 
 
 def cleaned(request: Wording) -> Wording:
@@ -162,6 +176,8 @@ def read_request(request: Wording, context: Context) -> Ways:
     spotted = _spotted(rest, region, context, request)
     if spotted is not None:
         return spotted
+    if spoken is None or context.setting.text is None:
+        _refuse_never(request, context)
     if spoken is not None:
         return spoken
     if found is not None and region is not None:
@@ -171,10 +187,23 @@ def read_request(request: Wording, context: Context) -> Ways:
         taken = _region_taken(rest, region, context, request)
         if taken is not None:
             return taken
+    if context.lead and context.inherits:
+        again = Wording(context.lead + request.raw, context.lead + request.low, request.quotes)
+        carried = _tried(failures, _whole_phrases, again, context, None)
+        if carried is not None:
+            return carried
     for failure in failures:
         if not isinstance(failure, Unread) or failure.specific:
             raise failure
     raise Unread(f"{request.shown()!r} is not understood")
+
+
+def _refuse_never(request: Wording, context: Context) -> None:
+    """Refuse what only sounds like an edit, with the reason that its phrases give."""
+    for known in context.vocabulary.known:
+        for regex, because in known.never:
+            if regex.search(request.low):
+                raise Unread(f"{request.shown()!r}: {because}", specific=True)
 
 
 def _tried(
@@ -197,12 +226,7 @@ def _tried(
 def _whole_phrases(request: Wording, context: Context, region: Region | None) -> Ways | None:
     """Read a request that is all one phrase with free words in it."""
     failure: InterpretationError | None = None
-    for pattern in context.vocabulary.patterns:
-        if not pattern.has_words:
-            continue
-        match = pattern.regex.fullmatch(request.low)
-        if match is None:
-            continue
+    for pattern, match in _whole_matches(request, context):
         try:
             ways = list(_filled(pattern, match, request, context, region))
         except InterpretationError as error:
@@ -210,10 +234,31 @@ def _whole_phrases(request: Wording, context: Context, region: Region | None) ->
             continue
         if ways:
             question = "which one is meant" if len(ways) > 1 else ""
-            return Ways(tuple(ways), verb=pattern.ask.verb, question=question)
+            lead = request.low[: min(match.start(name) for name in pattern.slots)]
+            new = _new_words(pattern, ways[0])
+            return Ways(tuple(ways), pattern.ask.verb, None, question, lead, new)
     if failure is not None and (not isinstance(failure, Unread) or failure.specific):
         raise failure
     return None
+
+
+def _new_words(pattern: Pattern, way: tuple[Reading, ...]) -> str | None:
+    """Return the words that a reading puts in, where there is one such text."""
+    slots = pattern.known.phrases.slots
+    free = [slots[name].param or name for name in pattern.slots if not slots[name].said]
+    origin = way[0].origin
+    return str(origin.values[free[0]]) if len(free) == 1 and isinstance(origin, Origin) else None
+
+
+def _whole_matches(request: Wording, context: Context) -> list[tuple[Pattern, re.Match[str]]]:
+    """Return the phrases with free words that a request is, those with the most own words first."""
+    found = []
+    for pattern in context.vocabulary.patterns:
+        match = pattern.regex.fullmatch(request.low) if pattern.has_words else None
+        if match is not None:
+            free = sum(len(match.group(name)) for name in pattern.slots)
+            found.append((free, pattern, match))
+    return [(pattern, match) for _, pattern, match in sorted(found, key=lambda one: one[0])]
 
 
 def _filled(
@@ -274,7 +319,8 @@ def _tagged(request: Wording, context: Context) -> Ways | None:
         place = place_of(rest, context.setting)
         if place is not None:
             rest = rest.without(place.start, place.end)
-        asked = ADD.search(rest.low) is not None or context.verb == "add" or place is not None
+        goes_on = context.inherits and context.verb == "add"
+        asked = ADD.search(rest.low) is not None or goes_on or place is not None
         if not asked or not _is_covered(rest.low, "add"):
             continue
         values = dict(pattern.known.value(name, match.group(name)) for name in pattern.slots)
@@ -304,11 +350,18 @@ def _regioned(
     if found is not None:
         rest = request.without(found.start, found.end)
         if found.how == "pronoun":
-            return context.region, rest if context.region else request
+            if re.fullmatch(r"there", request.low[found.start : found.end]):
+                return context.region, rest if context.region else request
+            known = context.region or (Region(words=context.words) if context.words else None)
+            if known is None:
+                said = request.raw[found.start : found.end].strip()
+                raise Unread(f"{said!r}: which one is not said before", specific=True)
+            return known, rest
         if found.how == "rest":
-            if context.region is None:
+            before = context.kept or context.region
+            if before is None:
                 return None, request
-            return replace(context.region, outside=not context.region.outside), rest
+            return replace(before, outside=not before.outside), rest
         return found.region, rest
     bare = _BARE.search(request.low)
     if bare is not None and context.region is not None and context.region.sentences:
@@ -333,12 +386,14 @@ def _spotted(
         for match in pattern.regex.finditer(rest.low):
             left = rest.low[: match.start()] + " ¦ " + rest.low[match.end() :]
             verb = pattern.ask.verb
-            if verb == "remove" and not (REMOVE.search(left) or context.verb == "remove"):
-                continue
-            if verb == "add" and not (ADD.search(left) or context.verb == "add"):
+            said = {"remove": REMOVE, "add": ADD}[verb].search(left) if verb else None
+            if verb and not said and not (context.inherits and context.verb == verb):
                 continue
             if _is_covered(left, verb):
-                best.append((match.end() - match.start(), pattern, match, left))
+                # "and whisper" is a request of its own, "and the whispering" goes on.
+                goes_on = verb is not None and not said and not _ARTICLE.match(left.strip())
+                length = 2 * (match.end() - match.start()) - goes_on
+                best.append((length, pattern, match, left))
     if not best:
         return None
     longest = max(length for length, *_ in best)
@@ -410,7 +465,8 @@ def _region_taken(rest: Wording, region: Region, context: Context, request: Word
             if ask.region is None:
                 continue
             verbs = REMOVE if ask.verb == "remove" else ADD
-            said = verbs.search(rest.low) is not None or context.verb == ask.verb
+            goes_on = context.inherits and context.verb == ask.verb
+            said = verbs.search(rest.low) is not None or goes_on
             if not said or not _is_covered(rest.low, ask.verb):
                 continue
             words, occurrence = _words_of(region, context.setting)

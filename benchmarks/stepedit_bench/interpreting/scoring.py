@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterable, Sequence
@@ -161,10 +162,8 @@ def _judged(instruction: Instruction, found: Interpretation) -> tuple[Outcome, b
 def run(instructions: Iterable[Instruction], interpreter: str = "grammar") -> list[Row]:
     """Read every instruction; phrases are loaded before the first one is timed."""
     rows: list[Row] = []
-    try:
+    with contextlib.suppress(InterpretationError):
         interpret("warm up", None, interpreter=interpreter)
-    except InterpretationError:
-        pass
     for instruction in instructions:
         setting = _setting(instruction)
         sentences: Sequence[str] = (
