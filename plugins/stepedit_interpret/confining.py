@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
+from pydantic import ValidationError
+
 from stepedit_core import (
     Edit,
     InterpretationError,
@@ -11,6 +15,7 @@ from stepedit_core import (
     get_edit,
     sentence_places,
 )
+from stepedit_core.errors import explain_validation
 
 __all__ = ["confined"]
 
@@ -21,13 +26,15 @@ def confined(edit: Edit, region: Region, setting: Setting) -> Edit:
     Raises:
         InterpretationError: if the region needs word times that are not known.
     """
-    masked = get_edit("masked")
+    masked = cast(Any, get_edit("masked"))
     region = _inside(region, setting)
-    if region.spans and not region.outside:
-        return masked(inner=edit, spans=region.spans)
-    if "where" in masked.model_fields and not region.outside:
-        return masked(inner=edit, where=region.to_data())
-    return masked(inner=edit, spans=_spans(region, setting))
+    by_words = "where" in masked.model_fields and not region.spans and not region.outside
+    place = {"where": region.to_data()} if by_words else {"spans": _spans(region, setting)}
+    try:
+        return cast(Edit, masked(inner=edit, **place))
+    except ValidationError as error:
+        why = explain_validation(error, masked.model_fields)
+        raise InterpretationError(f"{edit.name} on {region}: {why}") from error
 
 
 def _inside(region: Region, setting: Setting) -> Region:

@@ -14,7 +14,7 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.interpretation import InterpretationError
 from stepedit_interpret.confining import confined
 from stepedit_interpret.corrections import corrected
-from stepedit_interpret.lexicon import BREAKS
+from stepedit_interpret.lexicon import BREAKS, is_chinese
 from stepedit_interpret.patterns import Vocabulary, vocabulary
 from stepedit_interpret.regions import WHOLE, find_region
 from stepedit_interpret.requests import Context, Origin, Unread, Ways, cleaned, read_request
@@ -337,8 +337,11 @@ def _refusal(words: Wording, known: Vocabulary, why: str) -> InterpretationError
                 return InterpretationError(f"{words.shown()!r}: {because}")
     best, nearest = 0.0, None
     asked = set(re.findall(r"[a-z]{3,}|[\u3400-\u9fff]", low))
+    chinese = is_chinese(low)
     for one in known.known:
-        for example in one.phrases.example:
+        for example in one.phrases.example if one.phrases.ask else ():
+            if is_chinese(example.say) != chinese:
+                continue
             shared = asked & set(re.findall(r"[a-z]{3,}|[\u3400-\u9fff]", example.say.lower()))
             near = difflib.SequenceMatcher(None, low[:80], example.say.lower(), autojunk=False)
             score = near.real_quick_ratio() * 0.01 + len(shared) / max(1, len(asked))

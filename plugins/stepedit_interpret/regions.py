@@ -49,7 +49,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         (
             "span",
             rf"\b(?:from|between)\s+(?:seconds?\s+)?(?P<a>{_TIME}){_UNIT}?\s*(?:to|and|until|till|through|up\s+to"
-            rf"|-)\s*"
+            rf"|-)\s*(?:seconds?\s+)?"
             rf"(?P<b>{_TIME}){_UNIT}?",
         ),
         ("span", rf"从?第?(?P<a>{_TIME}){_UNIT}?(?:到|至|-|~)第?(?P<b>{_TIME}){_UNIT}(?:之间"

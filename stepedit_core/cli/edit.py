@@ -296,9 +296,9 @@ def edit_command(
     """Edit recordings by one edit or a chain of them.
 
     A chain file comes first, then each -e in order, then what --say asks for. Everything is
-    checked before the first
-    step runs. The route and the engine of every step are printed. Without --engine, signal
-    processing does what it can; a step that only a model can carry out takes the embedded one.
+    checked before the first step runs. The route and the engine of every step are printed.
+    Without --engine, signal processing does what it can; a step that only a model can carry out
+    takes the embedded one.
     """
     sentences = options["sentences"]
     chain = build_chain(edits, chain_file, iterations, optional=bool(sentences))
