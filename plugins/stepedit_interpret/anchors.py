@@ -5,9 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from stepedit_core import AlignmentError, Region, Setting, find_phrase, sentence_places
+from stepedit_core import (
+    AlignmentError,
+    InterpretationError,
+    Region,
+    Setting,
+    find_phrase,
+    sentence_places,
+)
 from stepedit_core.dsp.words import split_words
-from stepedit_core.interpretation import InterpretationError
 from stepedit_interpret.lexicon import QUOTE, is_chinese
 from stepedit_interpret.numbers import ORDINAL, ordinal, read_number
 from stepedit_interpret.regions import find_region, occurrences

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from stepedit_core import Interpretation, Reading, Region
-from stepedit_core.interpretation import InterpretationError
+from stepedit_core import Interpretation, InterpretationError, Reading, Region
+from stepedit_interpret.context import Context, Origin, built
 from stepedit_interpret.numbers import ORDINAL
 from stepedit_interpret.regions import WHOLE, find_region
-from stepedit_interpret.requests import Context, Origin, built, read_request
+from stepedit_interpret.requests import read_request
 from stepedit_interpret.wording import Wording
 
 __all__ = ["corrected"]

@@ -9,15 +9,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from stepedit_core import Interpretation, Interpreter, Reading, Region, Setting, sentence_places
+from stepedit_core import (
+    Interpretation,
+    InterpretationError,
+    Interpreter,
+    Reading,
+    Region,
+    Setting,
+    sentence_places,
+)
 from stepedit_core.errors import StepeditError
-from stepedit_core.interpretation import InterpretationError
 from stepedit_interpret.confining import confined
+from stepedit_interpret.context import Context, Origin, Unread, Ways, cleaned
 from stepedit_interpret.corrections import corrected
 from stepedit_interpret.lexicon import BREAKS, is_chinese
 from stepedit_interpret.patterns import Vocabulary, vocabulary
 from stepedit_interpret.regions import WHOLE, find_region
-from stepedit_interpret.requests import Context, Origin, Unread, Ways, cleaned, read_request
+from stepedit_interpret.requests import read_request
 from stepedit_interpret.wording import Wording
 
 __all__ = ["Grammar"]

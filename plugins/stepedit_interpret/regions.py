@@ -5,9 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from stepedit_core import AlignmentError, Region, Setting, Span, find_phrase, sentence_places
+from stepedit_core import (
+    AlignmentError,
+    InterpretationError,
+    Region,
+    Setting,
+    Span,
+    find_phrase,
+    sentence_places,
+)
 from stepedit_core.dsp.words import split_words
-from stepedit_core.interpretation import InterpretationError
 from stepedit_interpret.lexicon import QUOTE
 from stepedit_interpret.numbers import NUMBER, ORDINAL, ordinal, read_number
 from stepedit_interpret.wording import Wording
