@@ -38,6 +38,23 @@ _LONGEST_BARE = 8
 """Most words without quotes that are taken for words of the transcript, where it is not known."""
 
 
+class NotSaid(InterpretationError):
+    """A phrase is not in the transcript; what is nearest to it is looked for when it is shown."""
+
+    def __init__(self, phrase: str, text: str) -> None:
+        """Keep phrase and transcript."""
+        super().__init__(f"{phrase!r} is not said")
+        self.phrase, self.text = phrase, text
+
+    def __str__(self) -> str:
+        """Return the message with the nearest phrase."""
+        try:
+            find_phrase([word.text for word in split_words(self.text)], self.phrase, 1)
+        except AlignmentError as error:
+            return str(error)
+        return str(self.args[0])
+
+
 @dataclass(frozen=True)
 class Anchor:
     """Words of the transcript.
@@ -153,19 +170,10 @@ def _as_said(piece: Wording, setting: Setting, *, explicit: bool) -> str:
         for one in (raw, bare, shorter):
             if _is_said(one, setting):
                 return one
-        # The message names what is nearest to what was asked for.
-        find_words(setting.text, raw)
+        raise NotSaid(raw, setting.text)
     if re.search(QUOTE, raw) or not explicit or len(split_words(raw)) > _LONGEST_BARE:
         raise InterpretationError(f'put the words in quotes, as in "{raw[:40]}"')
     return raw
-
-
-def find_words(text: str, phrase: str) -> None:
-    """Raise InterpretationError if a phrase is not said in a text; near misses are named."""
-    try:
-        find_phrase([word.text for word in split_words(text)], phrase, 1)
-    except AlignmentError as error:
-        raise InterpretationError(str(error)) from error
 
 
 def _located(
@@ -178,7 +186,7 @@ def _located(
         return [Anchor(words, number)]
     at = occurrences(setting.text, words)
     if not at:
-        find_words(setting.text, words)
+        raise NotSaid(words, setting.text)
     chosen = list(range(1, len(at) + 1))
     if region is not None and region.sentences:
         places = sentence_places(setting.text)

@@ -154,7 +154,7 @@ def _replaced(rest: Wording, context: Context, done: tuple[Reading, ...]) -> tup
         return (*done[:-1], replace(last, region=None if named == WHOLE else named))
     ways = read_request(rest, replace(context, verb=None))
     if len(ways.ways) != 1:
-        raise InterpretationError(f"{rest.shown()!r} can mean several things; say it in full")
+        raise InterpretationError(f"{rest.brief()!r} can mean several things; say it in full")
     readings = tuple(
         replace(new, region=last.region)
         if new.region is None

@@ -123,7 +123,7 @@ class Grammar(Interpreter):
             every.append(self._given((*earlier, *readings), setting))
         if len(every) == 1:
             if not every[0].readings:
-                raise InterpretationError(f"{words.shown()!r} asks for no edit")
+                raise InterpretationError(f"{words.brief()!r} asks for no edit")
             return every[0]
         question = next(one.question for one in done.ways if one.question)
         return Interpretation((), setting, tuple(every), question, confine=confined)
@@ -342,7 +342,7 @@ def _refusal(words: Wording, known: Vocabulary, why: str) -> InterpretationError
     for one in known.known:
         for regex, because in one.never:
             if regex.search(words.low):
-                return InterpretationError(f"{words.shown()!r}: {because}")
+                return InterpretationError(f"{words.brief()!r}: {because}")
     best, nearest = 0.0, None
     asked = set(re.findall(r"[a-z]{3,}|[\u3400-\u9fff]", low))
     chinese = is_chinese(low)

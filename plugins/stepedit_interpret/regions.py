@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from stepedit_core import (
     AlignmentError,
@@ -14,7 +15,7 @@ from stepedit_core import (
     find_phrase,
     sentence_places,
 )
-from stepedit_core.dsp.words import split_words
+from stepedit_core.dsp.words import normalised, split_words
 from stepedit_interpret.lexicon import QUOTE
 from stepedit_interpret.numbers import NUMBER, ORDINAL, ordinal, read_number
 from stepedit_interpret.wording import Wording
@@ -302,13 +303,17 @@ def _words(phrase: str, which: str | None, setting: Setting) -> Region:
 
 def occurrences(text: str, phrase: str) -> list[int]:
     """Return the index of the first word of every occurrence of a phrase."""
-    words = [word.text for word in split_words(text)]
-    found: list[int] = []
-    while True:
-        try:
-            found.append(find_phrase(words, phrase, len(found) + 1).start)
-        except AlignmentError:
-            return found
+    asked, words = _normal_words(phrase), _normal_words(text)
+    if not asked:
+        return []
+    last = len(words) - len(asked)
+    return [n for n in range(last + 1) if words[n : n + len(asked)] == asked]
+
+
+@lru_cache(maxsize=64)
+def _normal_words(text: str) -> tuple[str, ...]:
+    """Return the words of a text as they are compared."""
+    return tuple(normalised(word.text) for word in split_words(text))
 
 
 def _last_words(groups: dict[str, str], setting: Setting) -> Region:

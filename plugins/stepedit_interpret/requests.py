@@ -53,6 +53,8 @@ def read_request(request: Wording, context: Context) -> Ways:
     try:
         region, rest = _regioned(request, found, context)
     except InterpretationError as error:
+        if isinstance(error, Unread):
+            raise  # it speaks of a region that nobody has named
         failures.append(error)
         region, rest = None, request
     spotted = _spotted(rest, region, context, request)
@@ -77,7 +79,7 @@ def read_request(request: Wording, context: Context) -> Ways:
     for failure in failures:
         if not isinstance(failure, Unread) or failure.specific:
             raise failure
-    raise Unread(f"{request.shown()!r} is not understood")
+    raise Unread(f"{request.brief()!r} is not understood")
 
 
 def _refuse_never(request: Wording, context: Context) -> None:
@@ -85,7 +87,7 @@ def _refuse_never(request: Wording, context: Context) -> None:
     for known in context.vocabulary.known:
         for regex, because in known.never:
             if regex.search(request.low):
-                raise Unread(f"{request.shown()!r}: {because}", specific=True)
+                raise Unread(f"{request.brief()!r}: {because}", specific=True)
 
 
 def _tried(
@@ -172,7 +174,7 @@ def _spotted(
         reading = Reading(edit, where, request.shown(), Origin(pattern, degree, values))
         ways.setdefault(edit, (reading,) * _repeats(left))
         verb = verb or pattern.ask.verb
-    question = f"{request.shown()!r} can mean several things" if len(ways) > 1 else ""
+    question = f"{request.brief()!r} can mean several things" if len(ways) > 1 else ""
     return Ways(tuple(ways.values()), verb=verb, region=where, question=question)
 
 

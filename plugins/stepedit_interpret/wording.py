@@ -6,6 +6,8 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from stepedit_core.errors import printable
+
 __all__ = ["Wording"]
 
 _QUOTED = re.compile(
@@ -78,8 +80,12 @@ class Wording:
         """Return the quoted text that a character stands for."""
         return self.quotes[ord(mark) - _FIRST]
 
+    def brief(self) -> str:
+        """Return the sentence for messages, the middle of a long one left out."""
+        return printable(self.shown(), 80)
+
     def shown(self) -> str:
-        """Return the sentence with its quotes, for messages."""
+        """Return the sentence with its quotes."""
         text = self.raw.strip()
         for number, quoted in enumerate(self.quotes):
             text = text.replace(chr(_FIRST + number), f'"{quoted}"')
