@@ -15,7 +15,7 @@ from stepedit_core import (
 )
 from stepedit_core.dsp.words import split_words
 from stepedit_interpret.lexicon import QUOTE, is_chinese
-from stepedit_interpret.numbers import ORDINAL, ordinal, read_number
+from stepedit_interpret.numbers import NUMBER, ORDINAL, ordinal, read_number
 from stepedit_interpret.regions import find_region, occurrences
 from stepedit_interpret.wording import Wording
 
@@ -34,6 +34,23 @@ _EVERY = re.compile(
     r"^(?:every|each|all)(?:\s+(?:of\s+)?(?:the|occurrences?\s+of|instances?\s+of|word))*\s+|"
     r"^(?:所有|全部|每个|每一个)的?"
 )
+_RELATIVE = re.compile(
+    rf"^(?:(?P<all>everything|all|anything|what\s+comes|the\s+(?:text|part|words|rest))|(?:the\s+)?"
+    rf"(?:(?P<n>{NUMBER})\s+)?words?)\s+(?:that\s+(?:comes?|follows?)\s+|said\s+|right\s+|just\s+)?"
+    r"(?P<side>before|after|following|preceding)\s+(?P<of>.+)$"
+)
+_RELATIVE_ZH = re.compile(
+    rf"^(?P<of>.+?)(?:的)?(?P<side>之前|前面|前|之后|后面|后)的?(?:(?P<all>所有"
+    rf"|全部)?(?:的)?(?:内容|部分|话|文字)|"
+    rf"(?P<n>{NUMBER})?个?(?:词|字))$"
+)
+_STANDS_FOR = re.compile(
+    r"(?:it|this|that|these|those|them|him|her|me|you|us|everything|all|all\s+of\s+it|something|"
+    r"(?:the|this|that|his|her|my|your|their)\s+(?:voice|tone|speech|speaker|audio|recording|clip|"
+    r"sound|style|emotion|mood|language|accent|volume|pitch|speed|tempo|pace|text|words?|noise|"
+    r"whole\s+thing)|它|他|她|这|那|这个|那个|声音|语气|语速|音量|音调|情绪|风格|语言|全部|全文|录音)"
+)
+_ARTICLE = re.compile(r"(?:the|a|an|my|his|her|their|this|that|some|any)\s")
 _LONGEST_BARE = 8
 """Most words without quotes that are taken for words of the transcript, where it is not known."""
 
@@ -119,6 +136,9 @@ def anchors(
     if every:
         piece = piece.part(every.end(), len(piece.low))
     if not _is_said(piece.raw, setting) and not Wording.is_quote(piece.low):
+        beside = _relative(piece, setting)
+        if beside is not None:
+            return [beside]
         region_said = _region_words(piece, setting)
         if region_said is not None:
             return [region_said]
@@ -137,7 +157,33 @@ def anchors(
 
 def _is_said(phrase: str, setting: Setting) -> bool:
     """Return whether a phrase stands in the transcript."""
-    return setting.text is not None and bool(occurrences(setting.text, phrase))
+    has_quote = re.search(QUOTE, phrase) is not None
+    return setting.text is not None and not has_quote and bool(occurrences(setting.text, phrase))
+
+
+def _relative(piece: Wording, setting: Setting) -> Anchor | None:
+    """Return the words of "everything after X" or "the word before X", or None."""
+    match = _RELATIVE.match(piece.low) or _RELATIVE_ZH.match(piece.low)
+    if match is None or not setting.text:
+        return None
+    of = piece.part(*match.span("of")).stripped()
+    found = anchors(of, setting, explicit=True)
+    if len(found) != 1:
+        raise InterpretationError(f"{of.brief()!r} is said several times; say which")
+    words = split_words(setting.text)
+    first = occurrences(setting.text, found[0].words)[(found[0].occurrence or 1) - 1]
+    stop = first + len(split_words(found[0].words))
+    by_word = match.re is _RELATIVE_ZH and match.group()[-1] in "字词"
+    whole = match.group("all") is not None or (match.re is _RELATIVE_ZH and not by_word)
+    count = len(words) if whole else int(read_number(match.group("n") or "1"))
+    is_before = match.group("side") in ("before", "preceding", "之前", "前面", "前")
+    start, end = (first - count, first) if is_before else (stop, stop + count)
+    start, end = max(0, start), min(len(words), end)
+    if start == end:
+        raise InterpretationError(f"there is no word {match.group('side')} {of.brief()!r}")
+    phrase = setting.text[words[start].start : words[end - 1].end]
+    at = occurrences(setting.text, phrase)
+    return Anchor(phrase, at.index(start) + 1 if len(at) > 1 else None)
 
 
 def _region_words(piece: Wording, setting: Setting) -> Anchor | None:
@@ -164,14 +210,21 @@ def _as_said(piece: Wording, setting: Setting, *, explicit: bool) -> str:
     if Wording.is_quote(trimmed.strip()):
         return piece.quote(trimmed.strip())
     raw = piece.raw.strip().strip(",;.").strip()
-    if setting.text is not None:
+    if _STANDS_FOR.fullmatch(raw.lower()):
+        raise InterpretationError(f"{raw!r} names no words; put the words in quotes")
+    if setting.text is not None and not re.search(QUOTE, raw):
         bare = re.sub(r"^(?:the|a|an)\s+", "", raw, flags=re.IGNORECASE)
         shorter = raw[: len(trimmed)].strip() if len(trimmed) < len(piece.low) else raw
         for one in (raw, bare, shorter):
             if _is_said(one, setting):
                 return one
         raise NotSaid(raw, setting.text)
-    if re.search(QUOTE, raw) or not explicit or len(split_words(raw)) > _LONGEST_BARE:
+    if (
+        re.search(QUOTE, raw)
+        or not explicit
+        or _ARTICLE.match(raw.lower())
+        or len(split_words(raw)) > _LONGEST_BARE
+    ):
         raise InterpretationError(f'put the words in quotes, as in "{raw[:40]}"')
     return raw
 

@@ -48,7 +48,9 @@ _NEEDS_AFTER = re.compile(r"^(?:leave|keep|保留|保持)")
 _FIRST = re.compile(r"^\W*(?:but\s+)?(?:first(?!\s+(?:word|sentence|line|\w+\s+(?:word|sentence"
                     r"|second)))"
                     r"|before\s+that|beforehand|但?先|之前先)")  # fmt: skip
-_GERUND = re.compile(r"^(?:you\s+|we\s+)?(?P<verb>[a-z]+ing)\b")
+_GERUND = re.compile(
+    r"^(?:you\s+|we\s+)?(?P<verb>(?!(?:every|any|no|some)?thing\b|evening|morning|during)[a-z]+ing)\b"
+)
 _ORDERED = re.compile(r"then|after|before|next|finally|第二步|然后|接着|再|之后")
 
 
@@ -241,7 +243,7 @@ def _read(part: Wording, context: Context) -> Ways:
     if match is None:
         return read_request(part, context)
     stem = match.group("verb")[:-3]
-    plain = [stem, f"{stem}e", stem[:-1] if stem[-1:] == stem[-2:-1] else stem]
+    plain = [stem, f"{stem}e", stem[:-1] if stem[-1:] == stem[-2:-1] else f"{stem}ing"]
     failure: InterpretationError | None = None
     for verb in plain:
         end = match.end()

@@ -30,7 +30,7 @@ REMOVE = re.compile(
     r"|eras(?:e|ing)"
     r"|los(?:e|ing)|reduc(?:e|ing)|lower(?:ing)?|kill|filter(?:ing)?|trim(?:ming)?|shorten(?:ing)?"
     r"|tighten(?:ing)?"
-    r"|clean(?:ing)?|suppress|edit\s+out|no(?:\s+more)?|without|less|not\s+so|fewer|minus|scrub|clear"
+    r"|clean(?:ing)?|suppress|edit\s+out|no(?:\s+more)?|without(?!\s+\w+ing)|less|not\s+so|fewer|minus|scrub|clear"
     r"|snip|excise|omit|leave\s+out|throw\s+out|bleach|out)\b"
     r"|去掉|去除|去(?=[^年])|删除|删掉|删去|删|除去|移除|消除|剪掉|剪去|剪|不要有|不要|减少|降低"
     r"|清除|抹掉"
@@ -117,7 +117,21 @@ _EN_CARRIERS = (
     *("effect", "kind", "sort", "touch", "passage", "piece", "pretty", "quite", "throughout"),
     *("everywhere", "everything", "and", "please", "overall", "generally", "same", "than", "by"),
     *("out", "where", "what", "seem", "seems", "appear", "narrator", "back", "still", "lines"),
-    *("vocal", "vocals", "when", "we", "sample", "here", "original", "current", "hint", "version"),
+    *(
+        "vocal",
+        "vocals",
+        "when",
+        "we",
+        "sample",
+        "here",
+        "original",
+        "current",
+        "emotion",
+        "emotions",
+        "only",
+        "hint",
+        "version",
+    ),
     "talks",
 )
 _ZH_CARRIERS = (

@@ -53,10 +53,12 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             rf"|sentence)\s+(?:where\s+\w+\s+says?"
             rf"\s+)?(?P<q>{QUOTE})",
         ),
-        ("words", rf"{_LEAD}\b(?:the|this)\s+(?:words?|phrase|name)\s+(?P<w>[\w'-]+)"),
+        ("words", rf"{_LEAD}\b(?:the|this)\s+(?:words?|phrase|name)\s+(?P<w>(?!(?:before|after"
+                  rf"|following|that|in|on)\b)[\w'-]+)"),
         (
             "span",
-            rf"\b(?:from|between)\s+(?:seconds?\s+)?(?P<a>{_TIME}){_UNIT}?\s*(?:to|and|until|till|through|up\s+to"
+            rf"\b(?:from|between)\s+(?:seconds?\s+)?(?P<a>{_TIME}){_UNIT}?\s*(?:to|and|until|till"
+            rf"|through|up\s+to"
             rf"|-)\s*(?:seconds?\s+)?"
             rf"(?P<b>{_TIME}){_UNIT}?",
         ),
