@@ -37,6 +37,10 @@ class Unread(InterpretationError):
         self.specific = specific
 
 
+_CHANGE = re.compile(r"\b(?:change|convert|transform|switch|edit)\b")
+_INTO = re.compile(r"\b(?:to|into|so)\b|¦.*(?:version|style|voice|tone|emotion)")
+
+
 @dataclass(frozen=True)
 class Origin:
     """What a reading was made of, for corrections.
@@ -139,5 +143,7 @@ def is_covered(left: str, verb: str | None) -> bool:
         left = REMOVE.sub(" ", left)
     if verb == "add":
         left = ADD.sub(" ", left)
+    if _CHANGE.search(left) and not _INTO.search(left):
+        return False
     left = CARRIERS.sub(" ", EVEN.sub(" ", left))
     return not re.sub(r"[\s¦,.;:!?'，。；：！？、\-]", "", left)

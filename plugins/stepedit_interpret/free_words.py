@@ -10,7 +10,7 @@ from stepedit_core import InterpretationError, Reading, Region, Setting, sentenc
 from stepedit_core.dsp.words import normalised, split_words
 from stepedit_interpret.anchors import Anchor, anchors, place_of, tagged, text_of
 from stepedit_interpret.context import Context, Origin, Unread, Ways, built, is_covered
-from stepedit_interpret.lexicon import ADD, REMOVE
+from stepedit_interpret.lexicon import ADD, LESSEN, REMOVE
 from stepedit_interpret.patterns import Pattern
 from stepedit_interpret.regions import occurrences
 from stepedit_interpret.wording import Wording
@@ -138,10 +138,11 @@ def region_taken(rest: Wording, region: Region, context: Context, request: Wordi
         for number, ask in enumerate(known.phrases.ask):
             if ask.region is None:
                 continue
-            verbs = REMOVE if ask.verb == "remove" else ADD
+            match = (REMOVE if ask.verb == "remove" else ADD).search(rest.low)
             goes_on = context.inherits and context.verb == ask.verb
-            said = verbs.search(rest.low) is not None or goes_on
-            if not said or not is_covered(rest.low, ask.verb):
+            if match is not None and LESSEN.fullmatch(match.group()):
+                continue  # "trim the last sentence" does not ask for it to go
+            if not (match or goes_on) or not is_covered(rest.low, ask.verb):
                 continue
             words, occurrence = _words_of(region, context.setting)
             values: dict[str, Any] = {ask.region: words}

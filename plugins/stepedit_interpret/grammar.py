@@ -186,6 +186,9 @@ class _Reader:
         if kept is not None:
             context = replace(done.context, kept=kept)
             return replace(done, kept=(*done.kept, kept), context=context)
+        only = _only(part, done)
+        if only is not None:
+            return only
         plain = before.strip() in (
             "",
             ",",
@@ -222,6 +225,28 @@ class _Reader:
                 done.context, verb=ways.verb, region=region, lead=ways.lead, words=ways.words
             ),
         )
+
+
+def _only(part: Wording, done: _Done) -> _Done | None:
+    """Confine the request before to a region: "faster, but only the end"; None where it is not."""
+    match = re.match(r"\s*(?:but\s+)?(?:only|just)\s+|\s*(?:但|不过)?(?:只有|只|仅)", part.low)
+    if match is None or not done.ways:
+        return None
+    rest = part.part(match.end(), len(part.low))
+    found = find_region(rest, done.context.setting)
+    if found is None or cleaned(rest.without(found.start, found.end)).low.strip(" .!"):
+        return None
+    last = done.ways[-1]
+    if any(one.region is not None for way in last.ways for one in way):
+        return None
+    if any(
+        isinstance(one.origin, Origin) and one.origin.pattern.known.phrases.whole
+        for way in last.ways
+        for one in way
+    ):
+        raise Unread("what changes the words works on the whole utterance", specific=True)
+    ways = tuple(tuple(replace(one, region=found.region) for one in way) for way in last.ways)
+    return replace(done, ways=(*done.ways[:-1], replace(last, ways=ways, region=found.region)))
 
 
 def _pieces(text: str) -> Iterator[_Piece]:

@@ -9,6 +9,7 @@ __all__ = [
     "BREAKS",
     "CARRIERS",
     "EVEN",
+    "LESSEN",
     "LITTLE",
     "MUCH",
     "NEGATIONS",
@@ -37,6 +38,12 @@ REMOVE = re.compile(
     r"|拿掉|过滤掉?|缩短|压缩|清理|消掉|减弱|别"
 )
 """What asks to take something away."""
+
+LESSEN = re.compile(
+    r"(?:reduc|lower|trim|shorten|tighten|clean|suppress|less|not\s+so|fewer|no\b|without|kill|filter|"
+    r"scrub|clear|out\b).*|减少|降低|缩短|压缩|清理|减弱|别|清除"
+)
+"""Those of them that do not ask for words to go."""
 
 ADD = re.compile(
     r"\b(?:add(?:ing)?|insert(?:ing)?|put(?:ting)?|includ(?:e|ing)|append(?:ing)?|prepend"
