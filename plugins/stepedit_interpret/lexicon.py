@@ -89,7 +89,7 @@ POLITE_BEFORE = re.compile(
     r"|同时|另外|还有|首先|其次|而且|且|还)"
 )
 POLITE_AFTER = re.compile(
-    r"(?:[\s,，。.!！?？:：;；]|\b(?:please|thanks?(?:\s+you)?|for\s+me|if\s+you\s+can"
+    r"(?:[\s,，。.!！?？:：;；]|(?<!\bword\s)(?<!\bphrase\s)\b(?:please|thanks?(?:\s+you)?|for\s+me|if\s+you\s+can"
     r"|if\s+possible"
     r"|as\s+well|too|now|afterwards?|first|will\s+you|would\s+you|okay|ok|after\s+that"
     r"|though|instead)"
