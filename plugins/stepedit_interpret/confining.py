@@ -28,7 +28,7 @@ def confined(edit: Edit, region: Region, setting: Setting) -> Edit:
     """
     masked = cast(Any, get_edit("masked"))
     region = _inside(region, setting)
-    by_words = "where" in masked.model_fields and not region.spans and not region.outside
+    by_words = "words" in masked.model_fields and not region.spans and not region.outside
     place = {"where": region.to_data()} if by_words else {"spans": _spans(region, setting)}
     try:
         return cast(Edit, masked(inner=edit, **place))

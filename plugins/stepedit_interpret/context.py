@@ -38,6 +38,7 @@ class Unread(InterpretationError):
 
 
 _CHANGE = re.compile(r"\b(?:change|convert|transform|switch|edit)\b")
+_TAKEN_OUT = re.compile(r"\b(?:tak(?:e|ing)|get|leave|put)\b.*\b(?:out|away|off)\b")
 _INTO = re.compile(r"\b(?:to|into|so)\b|¦.*(?:version|style|voice|tone|emotion)")
 
 
@@ -137,6 +138,8 @@ def built(pattern: Pattern, degree: int, values: Mapping[str, Any]) -> Edit:
 
 def is_covered(left: str, verb: str | None) -> bool:
     """Return whether nothing is left that a request would not have anyway."""
+    if verb is None and _TAKEN_OUT.search(left):
+        return False
     for regex in (TIMES, LITTLE, MUCH):
         left = regex.sub(" ", left)
     if verb == "remove":
