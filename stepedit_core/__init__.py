@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         TimedWord,
         Transcription,
         find_phrase,
+        sentence_places,
     )
     from stepedit_core.chain.accept import Accept
     from stepedit_core.chain.chain import Chain
@@ -46,6 +47,15 @@ if TYPE_CHECKING:
         UnknownEditError,
     )
     from stepedit_core.hookspecs import hookimpl
+    from stepedit_core.interpretation import (
+        Interpretation,
+        InterpretationError,
+        Interpreter,
+        Reading,
+        Region,
+        Setting,
+        interpret,
+    )
     from stepedit_core.models.engine import Engine
     from stepedit_core.pairs import (
         MAX_MARGIN,
@@ -59,6 +69,7 @@ if TYPE_CHECKING:
         PairJob,
         Rejected,
     )
+    from stepedit_core.phrases import Phrases, read_phrases
     from stepedit_core.plan import (
         Insertion,
         NotHeardYet,
@@ -122,6 +133,9 @@ __all__ = [
     "GenerateRequest",
     "GenerationPolicy",
     "Insertion",
+    "Interpretation",
+    "InterpretationError",
+    "Interpreter",
     "InvalidChainError",
     "Judge",
     "MarginScorer",
@@ -132,13 +146,16 @@ __all__ = [
     "PairBuilder",
     "PairJob",
     "Patch",
+    "Phrases",
     "Plan",
     "PluginError",
     "Prepared",
     "Prompt",
+    "Reading",
     "Recogniser",
     "Recording",
     "RecordingResult",
+    "Region",
     "Registry",
     "Rejected",
     "Rendered",
@@ -149,6 +166,7 @@ __all__ = [
     "Score",
     "Scorer",
     "Sentence",
+    "Setting",
     "Slot",
     "Span",
     "SpeechEngine",
@@ -168,11 +186,14 @@ __all__ = [
     "get_edit",
     "get_registry",
     "hookimpl",
+    "interpret",
     "load_engine",
     "packaged_speech",
     "parse_edit",
     "read_cases",
+    "read_phrases",
     "register",
+    "sentence_places",
     "splice",
     "transcribe",
     "words_kept",
@@ -191,6 +212,7 @@ _HOMES = {
         "TimedWord",
         "Transcription",
         "find_phrase",
+        "sentence_places",
     ),
     "chain.accept": ("Accept",),
     "chain.chain": ("Chain",),
@@ -221,6 +243,15 @@ _HOMES = {
     "recording.recording": ("Recording",),
     "recording.result": ("RecordingResult",),
     "hookspecs": ("hookimpl",),
+    "interpretation": (
+        "Interpretation",
+        "InterpretationError",
+        "Interpreter",
+        "Reading",
+        "Region",
+        "Setting",
+        "interpret",
+    ),
     "models.engine": ("Engine",),
     "pairs": (
         "MAX_MARGIN",
@@ -234,6 +265,7 @@ _HOMES = {
         "PairJob",
         "Rejected",
     ),
+    "phrases": ("Phrases", "read_phrases"),
     "plan": ("Insertion", "NotHeardYet", "Plan", "Replacement", "conditioning_label"),
     "prompt": ("Prompt", "Slot"),
     "recordings": ("packaged_speech",),

@@ -234,6 +234,17 @@ def _stdout_is_taken(jobs: Sequence[Job], report: Path | None, keep_steps: bool)
     return audio or facts
 
 
+def _said(
+    sentences: Sequence[str], jobs: Sequence[Job], yes: bool, say: Callable[[str], None]
+) -> Chain:
+    """Return the chain that sentences ask for; they speak of one recording."""
+    from stepedit_core.cli.interpreting import say_chain
+
+    if len(jobs) > 1:
+        raise click.UsageError("--say speaks of one recording; give one IN, or a chain")
+    return say_chain(sentences, jobs[0].read(), yes=yes, say=say)
+
+
 _EXAMPLES = """\b
 Examples:
   stepedit edit in.wav -o out.wav -e speed:rate=slower
@@ -241,6 +252,7 @@ Examples:
   stepedit edit in.wav -o out.wav -e "masked:inner=(speed:factor=1.2),spans=[[0.4,1.2]]"
   stepedit edit talk.mp3 -o out.wav -e denoise --workers 2
   stepedit edit talk.wav -o out.wav -e speed:factor=1.1 --subtitles talk.srt --segments 3-7
+  stepedit edit in.wav -o out.wav --say "take out the hum, then slow it down a little"
   stepedit edit a.wav b.wav -o folder/ --chain chain.json --report report.json
   cat in.m4a | stepedit edit - -o - -e denoise | play -
 """
@@ -271,6 +283,15 @@ Examples:
     type=click.Path(path_type=Path),
     help="A chain as JSON.",
 )
+@click.option(
+    "--say",
+    "sentences",
+    multiple=True,
+    metavar="SENTENCE",
+    help="What to do, in English or Mandarin; the chain is shown before it runs. A later one "
+    "corrects an earlier one.",
+)
+@click.option("--yes", is_flag=True, help="Run what --say was read as without asking.")
 @click.option(
     "--iterations", type=click.IntRange(min=1), default=1, help="Run it all N times over."
 )
@@ -339,14 +360,16 @@ def edit_command(
 ) -> None:
     """Edit recordings by one edit or a chain of them.
 
-    A chain file comes first, then each -e in order. Everything is checked before the first
-    step runs. The route and the engine of every step are printed. Without --engine, signal
-    processing does what it can; a step that only a model can carry out takes the embedded one.
+    A chain file comes first, then each -e in order, then what --say asks for. Everything is
+    checked before the first step runs. The route and the engine of every step are printed.
+    Without --engine, signal processing does what it can; a step that only a model can carry out
+    takes the embedded one.
 
     Recordings longer than five minutes, and those with --subtitles, are edited in pieces, cut in
     pauses: what is not chosen stays as it is, and a call that was killed goes on where it was.
     """
-    chain = build_chain(edits, chain_file, iterations)
+    sentences, yes = options.pop("sentences"), options.pop("yes")
+    chain = build_chain(edits, chain_file, iterations, optional=bool(sentences))
     jobs = plan_jobs(inputs, output, text=text, text_file=text_file, language=language)
     given = [options.pop(name) for name in ("level", "tries", "otherwise")]
     limits = _limits(*given)
@@ -361,6 +384,8 @@ def edit_command(
         raise click.UsageError("--keep-steps is for recordings of up to five minutes")
     for job in short:
         job.read()
+    if sentences:
+        chain += _said(sentences, jobs, yes, say) * iterations
     loaded = load_named_engine(engine or implied_engine(chain, route, say), device)
     journal = Journal(jobs[0].target.parent if len(jobs) > 1 else None)
     run = Run(chain, loaded, route, carry, seed, keep_steps, say, journal, accept=limits)

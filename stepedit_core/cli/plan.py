@@ -108,8 +108,16 @@ def implied_engine(
     return None
 
 
-def build_chain(edits: Sequence[str], file: Path | None, iterations: int) -> Chain:
+def build_chain(
+    edits: Sequence[str], file: Path | None, iterations: int, *, optional: bool = False
+) -> Chain:
     """Join a chain file and edits in one-line form, in this order.
+
+    Args:
+        edits: in one-line form.
+        file: a chain as JSON, or None.
+        iterations: how often all of it runs.
+        optional: it may be empty, because more comes elsewhere.
 
     Raises:
         InvalidChainError: if a part is wrong; the text says which.
@@ -126,8 +134,10 @@ def build_chain(edits: Sequence[str], file: Path | None, iterations: int) -> Cha
         except RecursionError as error:
             raise InvalidChainError(f"-e number {number}: edits are nested too deeply") from error
     chain += Chain(parsed)
-    if not len(chain):
-        raise click.UsageError("nothing to do: give -e NAME:param=value or --chain FILE")
+    if not len(chain) and not optional:
+        raise click.UsageError(
+            "nothing to do: give -e NAME:param=value, --say SENTENCE or --chain FILE"
+        )
     return chain * iterations
 
 

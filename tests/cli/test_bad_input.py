@@ -88,7 +88,7 @@ def test_one_bad_recording_stops_a_batch_before_it_begins(wav: Path, tmp_path: P
         (['{"edit": "gain", "db": ' + "[" * 9000], "not JSON: nested too deeply"),
         (["within:inner=(" * 900 + "gain" + ")" * 900], "edits are nested too deeply"),
         (["recite:words=a"], "the llm route needs an engine; give one with engine= or --engine"),
-        ([], "nothing to do: give -e NAME:param=value or --chain FILE"),
+        ([], "nothing to do: give -e NAME:param=value, --say SENTENCE or --chain FILE"),
     ],
 )
 def test_edits(wav: Path, tmp_path: Path, edits: list[str], message: str) -> None:
