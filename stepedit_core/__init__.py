@@ -20,12 +20,14 @@ if TYPE_CHECKING:
         TimedWord,
         Transcription,
         find_phrase,
+        sentence_places,
     )
+    from stepedit_core.chain.accept import Accept
     from stepedit_core.chain.chain import Chain
     from stepedit_core.chain.notation import AnyEdit, edit_from_data, format_edit, parse_edit
     from stepedit_core.chain.result import Step
     from stepedit_core.chain.running import ChainResult
-    from stepedit_core.codes import DualCodes, FreeGroups
+    from stepedit_core.codes import GROUP_SECONDS, DualCodes, FreeGroups
     from stepedit_core.config import EngineConfig, GenerationPolicy, SamplingConfig
     from stepedit_core.dsp.splicing import Patch, splice
     from stepedit_core.edit import Edit, Outcome, Rendered, Route
@@ -33,12 +35,31 @@ if TYPE_CHECKING:
     from stepedit_core.errors import (
         AlignmentError,
         AudioError,
+        BudgetError,
+        CheckpointError,
+        EditError,
+        EngineError,
+        InvalidChainError,
         MissingDependencyError,
+        PluginError,
+        RouteError,
         StepeditError,
+        UnknownEditError,
     )
     from stepedit_core.hookspecs import hookimpl
+    from stepedit_core.interpretation import (
+        Interpretation,
+        InterpretationError,
+        Interpreter,
+        Reading,
+        Region,
+        Setting,
+        interpret,
+    )
     from stepedit_core.models.engine import Engine
     from stepedit_core.pairs import (
+        MAX_MARGIN,
+        MIN_MARGIN,
         BuildContext,
         CorpusItem,
         CorpusReader,
@@ -48,6 +69,7 @@ if TYPE_CHECKING:
         PairJob,
         Rejected,
     )
+    from stepedit_core.phrases import Phrases, read_phrases
     from stepedit_core.plan import (
         Insertion,
         NotHeardYet,
@@ -57,6 +79,10 @@ if TYPE_CHECKING:
     )
     from stepedit_core.prompt import Prompt, Slot
     from stepedit_core.recording.hearing import align, transcribe
+    from stepedit_core.recording.recording import Recording
+    from stepedit_core.recording.regions import Where
+    from stepedit_core.recording.result import RecordingResult
+    from stepedit_core.recordings import packaged_speech
     from stepedit_core.registry.registry import (
         Registry,
         get_edit,
@@ -72,32 +98,45 @@ if TYPE_CHECKING:
         Score,
         Scorer,
         Verdict,
+        read_cases,
         words_kept,
     )
     from stepedit_core.utterance import Span, Utterance
 
 __all__ = [
+    "GROUP_SECONDS",
+    "MAX_MARGIN",
+    "MIN_MARGIN",
+    "Accept",
     "Aligner",
     "Alignment",
     "AlignmentError",
     "AnyEdit",
     "AudioError",
+    "BudgetError",
     "BuildContext",
     "Case",
     "Chain",
     "ChainResult",
+    "CheckpointError",
     "CorpusItem",
     "CorpusReader",
     "DecodeRequest",
     "DualCodes",
     "Edit",
+    "EditError",
     "EditPair",
     "Engine",
     "EngineConfig",
+    "EngineError",
     "FreeGroups",
     "GenerateRequest",
     "GenerationPolicy",
     "Insertion",
+    "Interpretation",
+    "InterpretationError",
+    "Interpreter",
+    "InvalidChainError",
     "Judge",
     "MarginScorer",
     "Measures",
@@ -107,19 +146,27 @@ __all__ = [
     "PairBuilder",
     "PairJob",
     "Patch",
+    "Phrases",
     "Plan",
+    "PluginError",
     "Prepared",
     "Prompt",
+    "Reading",
     "Recogniser",
+    "Recording",
+    "RecordingResult",
+    "Region",
     "Registry",
     "Rejected",
     "Rendered",
     "Replacement",
     "Route",
+    "RouteError",
     "SamplingConfig",
     "Score",
     "Scorer",
     "Sentence",
+    "Setting",
     "Slot",
     "Span",
     "SpeechEngine",
@@ -127,8 +174,10 @@ __all__ = [
     "StepeditError",
     "TimedWord",
     "Transcription",
+    "UnknownEditError",
     "Utterance",
     "Verdict",
+    "Where",
     "align",
     "conditioning_label",
     "edit_from_data",
@@ -137,9 +186,14 @@ __all__ = [
     "get_edit",
     "get_registry",
     "hookimpl",
+    "interpret",
     "load_engine",
+    "packaged_speech",
     "parse_edit",
+    "read_cases",
+    "read_phrases",
     "register",
+    "sentence_places",
     "splice",
     "transcribe",
     "words_kept",
@@ -158,21 +212,50 @@ _HOMES = {
         "TimedWord",
         "Transcription",
         "find_phrase",
+        "sentence_places",
     ),
+    "chain.accept": ("Accept",),
     "chain.chain": ("Chain",),
     "chain.notation": ("AnyEdit", "edit_from_data", "format_edit", "parse_edit"),
     "chain.result": ("Step",),
     "chain.running": ("ChainResult",),
-    "codes": ("DualCodes", "FreeGroups"),
+    "codes": ("GROUP_SECONDS", "DualCodes", "FreeGroups"),
     "config": ("EngineConfig", "GenerationPolicy", "SamplingConfig"),
     "dsp.splicing": ("Patch", "splice"),
     "edit": ("Edit", "Outcome", "Rendered", "Route"),
     "engine": ("DecodeRequest", "GenerateRequest", "SpeechEngine"),
-    "errors": ("AlignmentError", "AudioError", "MissingDependencyError", "StepeditError"),
+    "errors": (
+        "AlignmentError",
+        "AudioError",
+        "BudgetError",
+        "CheckpointError",
+        "EditError",
+        "EngineError",
+        "InvalidChainError",
+        "MissingDependencyError",
+        "PluginError",
+        "RouteError",
+        "StepeditError",
+        "UnknownEditError",
+    ),
     "recording.hearing": ("align", "transcribe"),
+    "recording.regions": ("Where",),
+    "recording.recording": ("Recording",),
+    "recording.result": ("RecordingResult",),
     "hookspecs": ("hookimpl",),
+    "interpretation": (
+        "Interpretation",
+        "InterpretationError",
+        "Interpreter",
+        "Reading",
+        "Region",
+        "Setting",
+        "interpret",
+    ),
     "models.engine": ("Engine",),
     "pairs": (
+        "MAX_MARGIN",
+        "MIN_MARGIN",
         "BuildContext",
         "CorpusItem",
         "CorpusReader",
@@ -182,8 +265,10 @@ _HOMES = {
         "PairJob",
         "Rejected",
     ),
+    "phrases": ("Phrases", "read_phrases"),
     "plan": ("Insertion", "NotHeardYet", "Plan", "Replacement", "conditioning_label"),
     "prompt": ("Prompt", "Slot"),
+    "recordings": ("packaged_speech",),
     "registry.registry": ("Registry", "get_edit", "get_registry", "load_engine", "register"),
     "scoring": (
         "Case",
@@ -194,6 +279,7 @@ _HOMES = {
         "Scorer",
         "Verdict",
         "words_kept",
+        "read_cases",
     ),
     "utterance": ("Span", "Utterance"),
 }

@@ -27,6 +27,7 @@ __all__ = [
     "TimedWord",
     "Transcription",
     "find_phrase",
+    "sentence_places",
 ]
 
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+[”’」』）]*|\n+")
@@ -133,10 +134,8 @@ class Alignment:
         """The sentences of the transcript that hold words, in order."""
         places = self.places
         found: list[Sentence] = []
-        for start, end in _sentence_spans(self.text):
+        for start, end in sentence_places(self.text):
             inside = [n for n, word in enumerate(places) if start <= word.start < end]
-            if not inside:
-                continue
             first, stop = inside[0], inside[-1] + 1
             said = {self.speakers[n] for n in inside} if self.speakers else {None}
             found.append(
@@ -362,6 +361,11 @@ def find_phrase(
         raise AlignmentError(f"{phrase!r} is said {len(at)} times; there is no {occurrence}")
     start = at[(occurrence or 1) - 1]
     return range(start, start + len(asked))
+
+
+def sentence_places(text: str) -> list[tuple[int, int]]:
+    """Return start and end, in characters, of each sentence of a text that holds a word."""
+    return [(start, end) for start, end in _sentence_spans(text) if split_words(text[start:end])]
 
 
 def _when(starts: Sequence[float] | None, index: int) -> str:

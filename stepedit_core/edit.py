@@ -165,6 +165,13 @@ class Edit(OldHooks, BaseModel):
         """
         return self.needs_transcript("llm")
 
+    def changes_level(self) -> bool:
+        """Return whether loudness is what the edit is about.
+
+        Pieces of a long recording keep the loudness of their source after edits that are not.
+        """
+        return False
+
     def problem(self, utterance: Utterance) -> str | None:
         """Say why these parameters do not fit this utterance, or return None."""
         return None

@@ -25,6 +25,7 @@ __all__ = [
     "InfillingEngine",
     "Latent",
     "LatentEngine",
+    "LimitedEngine",
     "PartialGeneration",
     "SpeechEngine",
     "SpokenWord",
@@ -32,6 +33,7 @@ __all__ = [
     "answer_starts",
     "keeps_latents",
     "knows",
+    "longest_seconds",
     "regenerates_insertions_only",
 ]
 
@@ -262,6 +264,13 @@ class TaughtEngine(Protocol):
         """Whether the model was taught this kind of edit."""
 
 
+class LimitedEngine(Protocol):
+    """What an engine may offer besides: to say how much speech it edits well at once."""
+
+    def longest_seconds(self, edit: Edit) -> float | None:
+        """Return the longest piece for an edit, in seconds, or None where that is not known."""
+
+
 # Stand-ins pass on what their engine offers by __getattr__, which isinstance() does not see.
 
 
@@ -269,6 +278,12 @@ def knows(engine: SpeechEngine, edit: Edit) -> bool:
     """Return whether an engine was taught an edit; one that does not say knows all."""
     says = getattr(engine, "knows", None)
     return says is None or bool(says(edit))
+
+
+def longest_seconds(engine: SpeechEngine | None, edit: Edit) -> float | None:
+    """Return how many seconds an engine edits well at once, or None where it does not say."""
+    says = getattr(engine, "longest_seconds", None)
+    return None if says is None else says(edit)
 
 
 def keeps_latents(engine: SpeechEngine) -> TypeGuard[LatentEngine]:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from stepedit_core.config import EngineConfig
     from stepedit_core.edit import Edit, Outcome, Route
     from stepedit_core.engine import SpeechEngine
+    from stepedit_core.interpretation import Interpreter
     from stepedit_core.pairs import CorpusReader, MarginScorer, PairBuilder
+    from stepedit_core.phrases import Phrases
     from stepedit_core.scoring import Case, Judge, Scorer
     from stepedit_core.utterance import Utterance
 
@@ -110,6 +112,20 @@ def stepedit_aligners() -> Sequence[type[Aligner]]:  # type: ignore[empty-body]
     Called when an edit or a region needs word times, and by ``stepedit align``; chosen as
     recognisers are.
     """
+
+
+@hookspec
+def stepedit_phrases(edit: type[Edit]) -> Phrases | None:
+    """Return how people ask for an edit class, in English and Mandarin, or None for others.
+
+    Called when a sentence is read. Exactly one plugin may answer. Ship a ``phrases.toml`` and
+    return ``read_phrases(text, edit.name)``.
+    """
+
+
+@hookspec
+def stepedit_interpreters() -> Sequence[type[Interpreter]]:  # type: ignore[empty-body]
+    """Return classes that turn a sentence into a chain, collected by ``name``."""
 
 
 @hookspec(firstresult=True)

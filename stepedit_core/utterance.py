@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
-from stepedit_core.atomic import is_outlet, replace_file
+from stepedit_core.atomic import replace_file
 from stepedit_core.errors import AudioError, StepeditError
 from stepedit_core.storage.sound import MAX_RATE, MIN_RATE, Sound, read_sound
+from stepedit_core.storage.sound_out import output_format
 
 if TYPE_CHECKING:
     from stepedit_core.alignment import Alignment
@@ -26,13 +27,6 @@ __all__ = ["MAX_SECONDS", "MIN_SECONDS", "Span", "Utterance"]
 MIN_SECONDS = 0.02
 MAX_SECONDS = 300.0
 """Longest file that ``Utterance.read`` takes by default, in seconds."""
-_KEPT_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
-# A codec's own rates, in Hz; other formats take any rate.
-_RATES = {
-    "MP3": (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
-    "OPUS": (8_000, 12_000, 16_000, 24_000, 48_000),
-}
-
 FloatArray = npt.NDArray[np.float32]
 
 
@@ -235,7 +229,7 @@ class Utterance:
                 does not take the sample rate.
         """
         target = Path(path)
-        kind, chosen = self._format_for(target, subtype)
+        kind, chosen = output_format(target, self.sample_rate, self.subtype, subtype)
 
         def fill(partial: Path) -> None:
             sf.write(partial, self.samples, self.sample_rate, subtype=chosen, format=kind)
@@ -247,23 +241,3 @@ class Utterance:
         except StepeditError as error:
             raise AudioError(str(error)) from error
         return target
-
-    def _format_for(self, target: Path, subtype: str | None) -> tuple[str, str]:
-        """Return soundfile's format and subtype for a target; raises as ``write`` does."""
-        suffix = target.suffix.lstrip(".").upper()
-        if is_outlet(target) and suffix not in sf.available_formats():
-            suffix = "WAV"
-        kind = "OGG" if suffix == "OPUS" else suffix
-        if kind not in sf.available_formats():
-            raise AudioError(f"{target}: unknown audio format {target.suffix!r}; use .wav or .flac")
-        rates = _RATES.get(suffix)
-        if rates is not None and self.sample_rate not in rates:
-            raise AudioError(
-                f"{target}: {suffix} takes {', '.join(map(str, rates))} Hz, "
-                f"not {self.sample_rate} Hz; choose .wav or .flac"
-            )
-        kept = (self.subtype or "").startswith(_KEPT_SUBTYPES)
-        chosen = subtype or (self.subtype if kept else None)
-        if chosen is None or not sf.check_format(kind, chosen):
-            chosen = "OPUS" if suffix == "OPUS" else sf.default_subtype(kind)
-        return kind, chosen

@@ -1,35 +1,71 @@
 #!/usr/bin/env bash
-# Install stepedit with all that its tests need into .venv, then check and test it.
-#   tests/run.sh            the default tier
-#   tests/run.sh -m slow    anything after the name goes to pytest
+# Install stepedit with all that its tests need, and test it. Linting is .ci/run's.
+#   tests/run.sh             the default tier, with the versions of tests/constraints.txt (.venv)
+#   tests/run.sh --light     core, chains, registry, dsp plugins, command line: no torch (.venv-light)
+#   tests/run.sh --newest    the newest versions that pyproject.toml allows (.venv-newest)
+#   tests/run.sh --lowest    the lowest versions that it allows (.venv-lowest)
+#   tests/run.sh --install   install alone
+# What follows goes to pytest: tests/run.sh -m slow, tests/run.sh --lowest tests/core.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+mode=tested
+case "${1:-}" in
+    --light | --newest | --lowest | --install)
+        mode="${1#--}"
+        shift
+        ;;
+esac
+home=.venv
+case "$mode" in light | newest | lowest) home=".venv-$mode" ;; esac
+
 # Optional programs, for the tests of the routes that use them; tests skip what is absent.
-if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
-    need=()
+system_packages() {
+    command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || return 0
+    local need=() package
     for package in sox rubberband-cli libsndfile1 python3-venv; do
         dpkg -s "$package" >/dev/null 2>&1 || need+=("$package")
     done
     # Two of the libraries that the tests compare with come as sources alone.
-    command -v cc >/dev/null || need+=(gcc g++ python3-dev)
-    if [ ${#need[@]} -gt 0 ]; then
-        apt-get update -qq && apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
-    fi
-fi
+    [ "$mode" = light ] || command -v cc >/dev/null || need+=(gcc g++ python3-dev)
+    [ ${#need[@]} -gt 0 ] || return 0
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
+}
 
-[ -x .venv/bin/python ] || python3 -m venv .venv
-.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]' 2>&1 |
-    { grep -v '^WARNING: Location' || true; }
+pip_install() {
+    "$home/bin/python" -m pip install --quiet --disable-pip-version-check "$@" 2>&1 |
+        { grep -v '^WARNING: Location' || true; }
+}
+
+packages() {
+    case "$mode" in
+        light)
+            pip_install -c tests/constraints.txt -r tests/light.txt
+            pip_install -c tests/constraints.txt --no-deps silero-vad
+            pip_install --no-deps -e .
+            ;;
+        newest) pip_install --upgrade --upgrade-strategy eager -e '.[test]' ;;
+        lowest)
+            pip_install uv
+            "$home/bin/uv" pip compile --quiet pyproject.toml --extra test \
+                --resolution lowest-direct --python "$home/bin/python" -o "$home/lowest.txt"
+            pip_install -c "$home/lowest.txt" -e '.[test]'
+            ;;
+        *) pip_install -c tests/constraints.txt -e '.[test]' ;;
+    esac
+}
+
+system_packages
+[ -x "$home/bin/python" ] || python3 -m venv "$home"
+packages
+[ "$mode" != install ] || exit 0
 
 # Two test processes with one thread each use two cores better than one with two threads.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-if [ $# -gt 0 ]; then
-    exec .venv/bin/pytest "$@"
+if [ "$mode" = light ] && [ $# -eq 0 ]; then
+    set -- -n 2 --dist loadfile tests/{core,chain,registry,dsp,llm_route,cli,plugins,contract}
 fi
-.venv/bin/ruff check .
-.venv/bin/ruff format --check .
-.venv/bin/mypy
-.venv/bin/pytest -n 2 --dist loadfile --durations=10
-echo "Not run here: tests marked slow (tests/run.sh -m slow) and gpu (tests/run.sh -m gpu)."
-echo "Coverage: tests/run.sh --cov --cov-report=term:skip-covered"
+if [ $# -gt 0 ]; then
+    exec "$home/bin/python" -m pytest "$@"
+fi
+exec "$home/bin/python" -m pytest -n 2 --dist loadfile --durations=10

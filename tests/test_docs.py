@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from stepedit_core import hookspecs
 from stepedit_core.chain.notation import parse_edit
@@ -22,9 +23,19 @@ from stepedit_core.testing import FakeEngine
 ROOT = Path(__file__).parents[1]
 PAGES = [
     page
-    for page in [ROOT / "README.md", *sorted((ROOT / "plugins").rglob("README.md"))]
+    for page in [
+        ROOT / "README.md",
+        ROOT / "stepedit_core" / "README.md",
+        ROOT / "benchmarks" / "RESULTS.md",
+        *sorted((ROOT / "plugins").rglob("README.md")),
+        *sorted((ROOT / "benchmarks").rglob("README.md")),
+    ]
     if page.is_file()
 ]
+# Commands that take minutes: `bench` runs with -m slow, stages of training in tests/train.
+COSTLY = ("bench", "train", "demo")
+# These need a package that an earlier line installs with pip; test_packaging.py does.
+INSTALLED = "vocal_fry"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -52,9 +63,13 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
     speech = packaged_speech("garden")
     speech.write(tmp_path / "in.wav")
+    for name in ("voice.wav", "talk.wav"):
+        speech.write(tmp_path / name)
     (tmp_path / "in.txt").write_text(speech.transcript or "")
+    (tmp_path / "stepedit_core").symlink_to(ROOT / "stepedit_core")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(engines.Engine, "load", lambda *args, **options: FakeEngine())
+    monkeypatch.setattr(engines.Engine, "from_config", lambda config: FakeEngine())
     set_registry(Registry(disabled=()).load())
     yield tmp_path
     set_registry(None)
@@ -95,6 +110,48 @@ def test_command_lines_are_valid(page: Path, workplace: Path) -> None:
                 parse_edit(text)
 
 
+def run(words: list[str]) -> None:
+    """Run a command line as a user would, on the fake engine."""
+    done = CliRunner().invoke(cli, words, prog_name="stepedit")
+    assert done.exit_code == 0, f"stepedit {shlex.join(words)}: {done.output}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_run(page: Path, workplace: Path) -> None:
+    for words in command_lines(page):
+        needs_install = INSTALLED in words and words[0] != "new"
+        if words[0] not in COSTLY and not needs_install:
+            run(words)
+
+
+@pytest.mark.slow
+def test_the_first_pages_benchmark_runs(workplace: Path) -> None:
+    lines = [words for words in command_lines(ROOT / "README.md") if words[0] == "bench"]
+    assert lines
+    for words in lines:
+        run(words)
+
+
+def test_the_first_page_is_short() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 200
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+        file, _, part = target.partition("#")
+        if "://" in target:
+            continue
+        other = (page.parent / file) if file else page
+        assert other.exists(), f"{page.relative_to(ROOT)}: {target}"
+        if part:
+            headings = re.findall(r"^#+ (.*)$", other.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in headings}
+            assert part in slugs, f"{page.relative_to(ROOT)}: {target}"
+
+
 def test_every_hook_is_documented_with_its_arguments() -> None:
     text = (ROOT / "plugins" / "README.md").read_text(encoding="utf-8")
     hooks = [name for name in vars(hookspecs) if name.startswith("stepedit_")]
@@ -104,7 +161,7 @@ def test_every_hook_is_documented_with_its_arguments() -> None:
         assert f"`{name}({arguments})`" in text
 
 
-def test_the_eight_plugins_have_a_page() -> None:
+def test_every_plugin_has_a_page() -> None:
     folders = [path for path in (ROOT / "plugins").iterdir() if (path / "__init__.py").is_file()]
-    assert len(folders) == 8
+    assert len(folders) >= 10
     assert [path.name for path in folders if not (path / "README.md").is_file()] == []

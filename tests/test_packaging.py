@@ -14,6 +14,8 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import stepedit_core
 from stepedit_core import embedded
@@ -24,7 +26,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def test_every_public_name_can_be_imported() -> None:
-    assert sorted(stepedit_core.__all__) == stepedit_core.__all__
+    assert len(set(stepedit_core.__all__)) == len(stepedit_core.__all__)
     for name in stepedit_core.__all__:
         assert getattr(stepedit_core, name) is not None
     assert set(stepedit_core.__all__) <= set(dir(stepedit_core))
@@ -45,6 +47,43 @@ def test_declared_entry_points_are_installed() -> None:
         if entry.dist is not None and entry.dist.name == "stepedit"
     }
     assert installed == declared
+
+
+def pinned() -> dict[str, str]:
+    """Return the versions of the constraints file, by canonical name."""
+    lines = (ROOT / "tests" / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if not line.startswith("#"))
+
+
+def needs(*groups: str) -> list[Requirement]:
+    """Return what the project asks for in some extras, "" for its dependencies."""
+    project = PROJECT["project"]
+    lists = {"": project["dependencies"], **project["optional-dependencies"]}
+    found = [Requirement(text) for group in groups for text in lists[group]]
+    return [need for need in found if need.name != "stepedit"]
+
+
+def test_what_the_tests_install_is_in_the_constraints_and_allowed() -> None:
+    (own,) = [need for need in map(Requirement, PROJECT["project"]["optional-dependencies"]["test"])
+              if need.name == "stepedit"]  # fmt: skip
+    versions = pinned()
+    for need in needs("", "test", *own.extras):
+        version = versions.get(canonicalize_name(need.name))
+        cure = "install it, then python tests/constraints.py > tests/constraints.txt"
+        assert version is not None, f"{need.name} is not in tests/constraints.txt: {cure}"
+        assert need.specifier.contains(version), f"{need}, but {version} is tested"
+
+
+def test_tools_are_pinned() -> None:
+    loose = [str(need) for need in needs("test") if not str(need.specifier).startswith("==")]
+    assert loose == []
+
+
+def test_the_light_tier_has_no_heavy_package() -> None:
+    lines = (ROOT / "tests" / "light.txt").read_text(encoding="utf-8").splitlines()
+    light = {canonicalize_name(line) for line in lines if not line.startswith("#")}
+    assert not light & {"torch", "torchaudio", "transformers", "ray", "faster-whisper", "datasets"}
+    assert light <= pinned().keys()
 
 
 def test_data_files_are_there() -> None:
@@ -96,7 +135,7 @@ def test_a_third_partys_plugin_is_installed_and_found(tmp_path: Path) -> None:
     entry = [r for r in json.loads(checked) if r["check"] == "is_found_by_entry_point"]
     assert entry[0]["status"] == "passed"
     out = tmp_path / "out.wav"
-    recording = files("stepedit_core").joinpath("speech/office.ogg")
+    recording = files("stepedit_core").joinpath("recordings/office.ogg")
     edit = run(python, "-c", main, "edit", recording, "-o", out, "-e", "shout:level=2")
     assert "stepedit-shout 0.3.0" in edit
     assert out.is_file()

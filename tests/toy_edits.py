@@ -25,6 +25,9 @@ class Gain(Edit):
     db: float = Field(default=-6.0, ge=-40, le=12)
     """Change in dB."""
 
+    def changes_level(self) -> bool:
+        return True
+
     def render(self, utterance: Utterance, rng: np.random.Generator) -> Rendered:
         samples = utterance.samples * np.float32(10 ** (self.db / 20))
         return Rendered(utterance.replace(samples=samples), {"db": self.db})

@@ -122,11 +122,18 @@ def _mixed(work: Sequence[Unit], seed: int) -> Iterator[Unit]:
     """Yield units in an order drawn by the seed, those with a dsp route first."""
     order = np.random.default_rng(seed).permutation(len(work))
     drawn = [work[int(place)] for place in order]
-    yield from sorted(drawn, key=lambda unit: unit.case.edit.route_problem("dsp") is not None)
+    yield from sorted(drawn, key=_lacks_dsp)
+
+
+def _lacks_dsp(unit: Unit) -> bool:
+    """Say whether signal processing cannot give a good output to compare with."""
+    return unit.case is None or unit.case.edit.route_problem("dsp") is not None
 
 
 def _on_case(unit: Unit, measures: Measures) -> Iterator[Attack]:
     """Yield the verdicts on the edit's own output and on every cheat."""
+    if unit.case is None:
+        return
     case, edit = unit.case, unit.case.edit
     scorer = get_registry().scorer(type(edit))
     prepared = scorer.prepare(case, read_audio(case), np.random.default_rng(unit.seed))

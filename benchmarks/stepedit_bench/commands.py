@@ -25,9 +25,11 @@ __all__ = ["bench", "load_choice", "progress"]
 _LATE = {
     "engine": "stepedit_bench.speed.cli",
     "figures": "stepedit_bench.heldout.commands",
+    "interpret": "stepedit_bench.interpreting.cli",
     "judges": "stepedit_bench.judges.commands",
     "memory": "stepedit_bench.speed.cli",
     "recipes": "stepedit_bench.recipes",
+    "recording": "stepedit_bench.speed.cli",
 }
 
 

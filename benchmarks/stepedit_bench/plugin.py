@@ -33,14 +33,19 @@ def stepedit_judges() -> Sequence[type[Judge]]:
 
 @hookimpl
 def stepedit_cases(edit: type[Edit], suite: str) -> Iterable[Case] | None:
-    """Return the public benchmark's rows for an edit class."""
+    """Return the public benchmark's rows for an edit class, or cases of one's own."""
+    from stepedit_bench.own_cases import OWN, read_own
     from stepedit_bench.step_audio_edit import SUITE, read_suite
     from stepedit_bench.suites import SUITE_PATH_VARIABLE
     from stepedit_core.errors import StepeditError
 
-    if suite != SUITE:
+    if suite not in (SUITE, OWN):
         return None
     folder = os.environ.get(SUITE_PATH_VARIABLE)
+    if suite == OWN:
+        if not folder:
+            raise StepeditError(f"suite {OWN!r} reads a folder with cases.jsonl: give --suite-path")
+        return read_own(edit, folder)
     if not folder:
         raise StepeditError(
             f"suite {SUITE!r} reads a folder: give --suite-path, a copy of "

@@ -83,7 +83,7 @@ def _counted(rows: Sequence[Row]) -> tuple[list[Cell], list[Cell], str | None]:
 
 def _judge(settings: Mapping[str, Any], edit: str) -> str:
     """Return the judge of an edit with how it was validated."""
-    judge = settings["judges"].get(edit)
+    judge = settings["judges"].get(edit) or settings["judges"].get("*")
     if judge is None:
         return ""
     found = judge_classes().get(judge["name"])

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
 from stepedit_clone.edit import Clone
-from stepedit_core import Case, Edit, PairBuilder, Scorer, hookimpl
+from stepedit_core import Case, Edit, PairBuilder, Phrases, Scorer, hookimpl
 
 __all__ = ["Clone"]
 
@@ -42,6 +42,19 @@ def stepedit_cases(edit: type[Edit], suite: str) -> Iterable[Case] | None:
     """Bring cases on packaged recordings."""
     if edit is not Clone or suite != "default":
         return None
-    from stepedit_core.scoring import read_cases
+    from stepedit_core import read_cases
 
     return read_cases(files(__name__).joinpath("cases.jsonl").read_text(encoding="utf-8"))
+
+
+@hookimpl
+def stepedit_phrases(edit: type[Edit]) -> Phrases | None:
+    """Bring the phrases that people ask for it with."""
+    if edit is not Clone:
+        return None
+    from importlib.resources import files
+
+    from stepedit_core import read_phrases
+
+    text = files(__package__).joinpath("phrases.toml").read_text(encoding="utf-8")
+    return read_phrases(text, edit.name, f"{__package__}/phrases.toml")

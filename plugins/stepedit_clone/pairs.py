@@ -8,10 +8,18 @@ from typing import ClassVar
 
 from stepedit_clone.edit import Clone
 from stepedit_clone.prompt import DIALECTS, Dialect
-from stepedit_core import BuildContext, CorpusItem, EditPair, PairBuilder, PairJob, Rejected
+from stepedit_core import (
+    MAX_MARGIN,
+    MIN_MARGIN,
+    BuildContext,
+    CorpusItem,
+    EditPair,
+    PairBuilder,
+    PairJob,
+    Rejected,
+    StepeditError,
+)
 from stepedit_core.dsp.words import normalised, split_words
-from stepedit_core.errors import StepeditError
-from stepedit_core.pairs import MAX_MARGIN, MIN_MARGIN
 
 __all__ = ["ClonePairs", "novelty"]
 

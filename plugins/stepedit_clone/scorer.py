@@ -8,8 +8,7 @@ from typing import ClassVar
 
 from stepedit_clone.edit import Clone
 from stepedit_clone.prompt import Dialect
-from stepedit_core import Case, Measures, Prepared, Score, Scorer, Utterance
-from stepedit_core.errors import StepeditError
+from stepedit_core import Case, Measures, Prepared, Score, Scorer, StepeditError, Utterance
 
 __all__ = ["MAX_ERROR", "MIN_SIMILARITY", "CloneScorer"]
 

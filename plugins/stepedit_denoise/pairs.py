@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core import (
+    MIN_MARGIN,
+    AudioError,
     BuildContext,
     CorpusItem,
     EditPair,
@@ -19,8 +21,6 @@ from stepedit_core import (
     StepeditError,
     Utterance,
 )
-from stepedit_core.errors import AudioError
-from stepedit_core.pairs import MIN_MARGIN
 from stepedit_denoise import noises, rooms
 from stepedit_denoise.edit import Denoise
 from stepedit_denoise.settings import OPTIONS, Settings

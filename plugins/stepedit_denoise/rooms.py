@@ -7,8 +7,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from stepedit_core import StepeditError, Utterance
-from stepedit_core.errors import MissingDependencyError
+from stepedit_core import MissingDependencyError, StepeditError, Utterance
 
 __all__ = ["can_simulate", "measure_rt60", "reverberate", "simulate_room"]
 

@@ -6,9 +6,17 @@ from typing import ClassVar
 
 import numpy as np
 
-from stepedit_core import Case, Measures, Prepared, Score, Scorer, StepeditError, Utterance
+from stepedit_core import (
+    Case,
+    Measures,
+    Prepared,
+    Score,
+    Scorer,
+    StepeditError,
+    Utterance,
+    words_kept,
+)
 from stepedit_core.dsp.vad import total_seconds
-from stepedit_core.scoring import words_kept
 from stepedit_denoise import noises, quality
 
 __all__ = ["DenoiseScorer"]

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stepedit_core import StepeditError
-from stepedit_core.errors import MissingDependencyError
+from stepedit_core import MissingDependencyError, StepeditError
 from stepedit_denoise.noises import SYNTHETIC
 from stepedit_denoise.rooms import can_simulate
 

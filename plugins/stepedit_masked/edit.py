@@ -6,11 +6,24 @@ import math
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field, model_validator
 
-from stepedit_core import AnyEdit, Edit, Plan, Prompt, Rendered, Route, Span, Utterance
+from stepedit_core import (
+    AlignmentError,
+    AnyEdit,
+    Edit,
+    Plan,
+    Prompt,
+    Rendered,
+    Route,
+    RouteError,
+    Span,
+    StepeditError,
+    Utterance,
+    Where,
+    align,
+)
 from stepedit_core.dsp.splicing import FADE_SECONDS, Patch, span_problem, splice
-from stepedit_core.errors import RouteError, StepeditError
 
 __all__ = ["MIN_SPAN_SECONDS", "Masked"]
 
@@ -45,8 +58,48 @@ class Masked(Edit):
 
     inner: AnyEdit
     """The edit to carry out inside the spans."""
-    spans: Annotated[tuple[Span, ...], AfterValidator(_checked)]
+    spans: Annotated[tuple[Span, ...], AfterValidator(_checked)] | None = None
     """Where, as (start, end) in seconds of the utterance; at least 40 ms each, no overlap."""
+    words: str | None = Field(default=None, min_length=1, max_length=2_000)
+    """Where, as words of the transcript."""
+    occurrence: int | None = Field(default=None, ge=1)
+    """Which one of ``words``, from 1, where they are said several times."""
+    sentences: tuple[int, ...] | None = Field(default=None, min_length=1)
+    """Where, as numbers of sentences of the transcript, from 1; -1 is the last."""
+    speaker: str | None = Field(default=None, min_length=1)
+    """Where, as all that a speaker says, where speakers are known."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread_where(cls, data: Any) -> Any:
+        """Take ``where={"words": ...}`` for the fields that it names."""
+        if not isinstance(data, dict) or "where" not in data:
+            return data
+        rest = dict(data)
+        where = rest.pop("where")
+        if not isinstance(where, dict):
+            raise ValueError("where is an object such as {'words': '...'}")
+        twice = where.keys() & rest.keys()
+        if twice:
+            raise ValueError(f"{min(twice)} is given twice, by itself and in where")
+        return {**rest, **where}
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Masked:
+        """Hold that where is said in exactly one way."""
+        given = [self.spans, self.words, self.sentences, self.speaker]
+        if sum(place is not None for place in given) != 1:
+            raise ValueError("give exactly one of spans, words, sentences and speaker")
+        if self.occurrence is not None and self.words is None:
+            raise ValueError("occurrence goes with words")
+        return self
+
+    @property
+    def where(self) -> Where:
+        """The region, as core resolves it."""
+        return Where(
+            self.spans or (), self.words, self.occurrence, self.sentences or (), self.speaker
+        )
 
     def prompt(self, utterance: Utterance) -> Prompt:
         """Return the inner edit's prompt; the plan's spans confine what is generated."""
@@ -59,19 +112,25 @@ class Masked(Edit):
         problem = self.problem(utterance)
         if problem:
             return Plan(problem=problem, words_after=utterance.transcript)
-        return Plan.inside(self.inner.plan, self.spans, utterance, name=self.name)
+        spans = self.where.resolve(utterance)
+        plan = Plan.inside(self.inner.plan, spans, utterance, name=self.name)
+        return plan.but(alignment=align(utterance)) if self.where.needs_words() else plan
 
     def needs_transcript(self, route: Route) -> bool:
         """Return whether the inner edit's route needs the words."""
-        return self.inner.needs_transcript(route)
+        return self.where.needs_words() or self.inner.needs_transcript(route)
 
     def shows_transcript(self) -> bool:
         """Return whether the inner edit's prompt repeats the words."""
         return self.inner.shows_transcript()
 
+    def changes_level(self) -> bool:
+        """Return whether the inner edit is about loudness."""
+        return self.inner.changes_level()
+
     def problem(self, utterance: Utterance) -> str | None:
         """Refuse spans outside the utterance, edits of whole utterances, and what inner refuses."""
-        problem = span_problem(self.spans, utterance.seconds)
+        problem = self.where.problem(utterance.transcript or "")
         if problem:
             return problem
         if self.inner.is_composite():
@@ -81,8 +140,15 @@ class Masked(Edit):
                 f"{self.inner.name} changes the words and so works on the whole utterance; "
                 "use it outside masked"
             )
+        try:
+            spans = self.where.resolve(utterance)
+        except AlignmentError as error:
+            return str(error)
+        problem = span_problem(spans, utterance.seconds)
+        if problem:
+            return problem
         inner = self.inner
-        parts = [utterance.slice(span) for span in self.spans]
+        parts = [utterance.slice(span) for span in spans]
         received = parts if isinstance(inner, Masked) else [utterance]
         problem = next(filter(None, map(inner.problem, received)), None)
         return f"{inner.name}: {problem}" if problem else None
@@ -111,10 +177,11 @@ class Masked(Edit):
         problem = self.route_problem("dsp") or self.problem(utterance)
         if problem:
             raise RouteError(problem)
-        seeds = rng.integers(2**63, size=len(self.spans))
+        spans = self.where.resolve(utterance)
+        seeds = rng.integers(2**63, size=len(spans))
         patches: list[Patch] = []
         reports: list[dict[str, Any]] = []
-        for span, seed in zip(self.spans, seeds, strict=True):
+        for span, seed in zip(spans, seeds, strict=True):
             rendered = self._render_span(utterance, span, np.random.default_rng(int(seed)))
             patches.append(Patch(span, rendered.utterance.samples))
             reports.append({"span": list(span), "inner": dict(rendered.details)})

@@ -12,18 +12,19 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core import (
+    GROUP_SECONDS,
     BuildContext,
     CorpusItem,
     EditPair,
     PairBuilder,
     PairJob,
+    Patch,
     Rejected,
     Span,
+    StepeditError,
     get_registry,
+    splice,
 )
-from stepedit_core.codes import GROUP_SECONDS
-from stepedit_core.dsp.splicing import Patch, splice
-from stepedit_core.errors import StepeditError
 from stepedit_masked.edit import Masked
 from stepedit_masked.timing import time_map
 

@@ -12,15 +12,16 @@ import numpy.typing as npt
 from stepedit_core import (
     Case,
     Measures,
+    PluginError,
     Prepared,
     Score,
     Scorer,
     Span,
+    StepeditError,
     Utterance,
     get_registry,
+    words_kept,
 )
-from stepedit_core.errors import PluginError, StepeditError
-from stepedit_core.scoring import words_kept
 from stepedit_masked.edit import Masked
 
 __all__ = ["MaskedScorer", "Outside", "compare_outside"]
@@ -66,7 +67,7 @@ class MaskedScorer(Scorer):
             return Prepared(clean)
         scorer: Scorer = get_registry().scorer(type(edit.inner))
         made = scorer.prepare(case.model_copy(update={"edit": edit.inner}), clean, rng)
-        return Prepared(made.source, _ideal(made, edit.spans), made.facts)
+        return Prepared(made.source, _ideal(made, edit.where.resolve(made.source)), made.facts)
 
     def waives(self, case: Case) -> frozenset[str]:
         """Return what the inner edit's target contradicts."""
@@ -88,14 +89,15 @@ class MaskedScorer(Scorer):
         if output.sample_rate != source.sample_rate:
             return Score(False, {"outside_max_difference": None, "inside_changed": None})
         try:
-            outside = compare_outside(source, output, edit.spans)
+            spans = edit.where.resolve(source)
+            outside = compare_outside(source, output, spans)
         except StepeditError as error:
             return Score.failed(str(error))
         changes = [
             _change_db(source.slice(span).samples, new)
-            for span, new in zip(edit.spans, outside.inside, strict=True)
+            for span, new in zip(spans, outside.inside, strict=True)
         ]
-        before = sum(span.seconds for span in edit.spans)
+        before = sum(span.seconds for span in spans)
         after = sum(map(len, outside.inside)) / source.sample_rate
         changed = sum(change > CHANGED_DB for change in changes) / len(changes)
         values: dict[str, float | None] = {
@@ -103,14 +105,14 @@ class MaskedScorer(Scorer):
             "inside_changed": changed,
             "inside_change_db": float(np.mean(changes)),
             "inside_length_ratio": after / before,
-            "join_step_db": _join_step(source, output, edit.spans, outside),
+            "join_step_db": _join_step(source, output, spans, outside),
         }
         if outside.difference != 0.0 or changed != 1.0:
             return Score(False, values)
         said, values["word_error"] = words_kept(measures, source, output)
         inner = [
             _inner_score(case, edit, prepared, span, new, measures)
-            for span, new in zip(edit.spans, outside.inside, strict=True)
+            for span, new in zip(spans, outside.inside, strict=True)
         ]
         values["inner_reached"] = float(np.mean([score.reached is True for score in inner]))
         if said is False or any(score.reached is False for score in inner):

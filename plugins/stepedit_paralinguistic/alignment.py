@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from stepedit_core import Span, Utterance
+from stepedit_core import AlignmentError, MissingDependencyError, Span, Utterance
 from stepedit_core.dsp.alignment import align_words, guessed_words
 from stepedit_core.dsp.pauses import align_by_pauses
 from stepedit_core.dsp.vad import speech_spans
 from stepedit_core.dsp.words import Word
-from stepedit_core.errors import AlignmentError, MissingDependencyError
 
 __all__ = ["Alignment", "align"]
 

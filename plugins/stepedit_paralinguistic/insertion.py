@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from stepedit_core import Rendered, Span, Utterance
+from stepedit_core import Patch, Rendered, RouteError, Span, Utterance, splice
 from stepedit_core.dsp.offset import offset_of, without_offset
-from stepedit_core.dsp.splicing import Patch, splice
 from stepedit_core.dsp.words import split_words, without_tags
-from stepedit_core.errors import RouteError
 from stepedit_paralinguistic.alignment import Alignment, align
 from stepedit_paralinguistic.events import synthesise
 from stepedit_paralinguistic.voice import RATE, Voice, analyse, room_tone

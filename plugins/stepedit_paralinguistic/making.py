@@ -13,15 +13,16 @@ from stepedit_core import (
     EditPair,
     GenerateRequest,
     PairJob,
+    Patch,
     Plan,
     Prompt,
     Rejected,
     Span,
+    StepeditError,
     Utterance,
+    splice,
 )
-from stepedit_core.dsp.splicing import Patch, splice
 from stepedit_core.dsp.words import nominal_seconds, split_words, without_tags
-from stepedit_core.errors import StepeditError
 from stepedit_paralinguistic.alignment import Alignment, align
 from stepedit_paralinguistic.edit import SYNTHESISED, Paralinguistic
 from stepedit_paralinguistic.insertion import Event, put_in

@@ -7,9 +7,16 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, Literal, cast, get_args
 
-from stepedit_core import BuildContext, CorpusItem, EditPair, PairBuilder, PairJob, Rejected
+from stepedit_core import (
+    BuildContext,
+    CorpusItem,
+    EditPair,
+    PairBuilder,
+    PairJob,
+    Rejected,
+    StepeditError,
+)
 from stepedit_core.dsp.words import split_words
-from stepedit_core.errors import StepeditError
 from stepedit_paralinguistic.tags import TagSet, event_tag, tags_of
 
 __all__ = ["Method", "ParalinguisticPairs"]

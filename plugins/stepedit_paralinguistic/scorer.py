@@ -7,10 +7,18 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from stepedit_core import Case, Measures, Prepared, Score, Scorer, Utterance, Verdict
+from stepedit_core import (
+    Case,
+    Measures,
+    Prepared,
+    Score,
+    Scorer,
+    StepeditError,
+    Utterance,
+    Verdict,
+    words_kept,
+)
 from stepedit_core.dsp.words import split_words
-from stepedit_core.errors import StepeditError
-from stepedit_core.scoring import words_kept
 from stepedit_paralinguistic.edit import Paralinguistic
 from stepedit_paralinguistic.places import places
 from stepedit_paralinguistic.tags import with_spelling

@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stepedit_core import StepeditError, Utterance
+from stepedit_core import MissingDependencyError, StepeditError, Utterance
 from stepedit_core.dsp.offset import around_offset
-from stepedit_core.errors import MissingDependencyError
 
 __all__ = ["BACKENDS", "installed_backends", "stretch"]
 

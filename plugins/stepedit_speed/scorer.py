@@ -5,9 +5,17 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from stepedit_core import Case, Measures, Prepared, Score, Scorer, StepeditError, Utterance
+from stepedit_core import (
+    Case,
+    Measures,
+    Prepared,
+    Score,
+    Scorer,
+    StepeditError,
+    Utterance,
+    words_kept,
+)
 from stepedit_core.dsp.vad import total_seconds
-from stepedit_core.scoring import words_kept
 from stepedit_speed.edit import FACTORS, Speed
 from stepedit_speed.pace import pace, unevenness, verbatim_share
 

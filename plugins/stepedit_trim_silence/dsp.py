@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stepedit_core import Span, Utterance
+from stepedit_core import AudioError, Span, Utterance
 from stepedit_core.dsp.offset import offset_of
 from stepedit_core.dsp.silences import find_silences, find_speech
-from stepedit_core.errors import AudioError
+from stepedit_core.dsp.splicing import time_map
 
 __all__ = ["FADE_SECONDS", "cut", "trim"]
 
@@ -91,7 +91,17 @@ def cut(utterance: Utterance, spans: Sequence[Span]) -> tuple[Utterance, list[Sp
         removed.append(Span(first / rate, last / rate))
         at = last
     pieces.append(samples[at:])
-    return utterance.replace(samples=np.concatenate(pieces)), removed
+    edited = utterance.replace(samples=np.concatenate(pieces))
+    if utterance.alignment is not None:
+        # Of each span, the cross-fade stays: its first half before, its second half after.
+        kept = fade / rate
+        starts = [sum(span.seconds - kept for span in removed[:n]) for n in range(len(removed))]
+        placed = [
+            Span(span.start - gone, span.start - gone + kept)
+            for span, gone in zip(removed, starts, strict=True)
+        ]
+        edited = edited.replace(alignment=utterance.alignment.moved(time_map(removed, placed)))
+    return edited, removed
 
 
 def _quietest(samples: FloatArray, low: int, high: int, width: int) -> int:

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from stepedit_core import (
+    MIN_MARGIN,
+    AudioError,
     BuildContext,
     CorpusItem,
     EditPair,
@@ -18,8 +20,6 @@ from stepedit_core import (
     Utterance,
 )
 from stepedit_core.dsp.vad import total_seconds
-from stepedit_core.errors import AudioError
-from stepedit_core.pairs import MIN_MARGIN
 from stepedit_trim_silence.dsp import trim
 from stepedit_trim_silence.edit import TrimSilence
 from stepedit_trim_silence.room_tone import lengthen

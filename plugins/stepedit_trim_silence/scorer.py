@@ -7,9 +7,17 @@ from typing import ClassVar
 
 import numpy as np
 
-from stepedit_core import Case, Measures, Prepared, Score, Scorer, StepeditError, Utterance
+from stepedit_core import (
+    Case,
+    Measures,
+    Prepared,
+    Score,
+    Scorer,
+    StepeditError,
+    Utterance,
+    words_kept,
+)
 from stepedit_core.dsp.vad import gaps, total_seconds
-from stepedit_core.scoring import words_kept
 from stepedit_trim_silence.room_tone import lengthen
 
 __all__ = ["TrimSilenceScorer", "long_silence"]

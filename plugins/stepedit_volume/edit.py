@@ -36,6 +36,10 @@ class Volume(Edit):
             raise ValueError("db=0 changes nothing; 6 is twice the amplitude, -6 half of it")
         return self
 
+    def changes_level(self) -> bool:
+        """Return True: loudness is what the edit is about."""
+        return True
+
     def plan(self, utterance: Utterance) -> Plan:
         """Return the plan: nothing but the level changes."""
         asked = self.model_dump(exclude_none=True)

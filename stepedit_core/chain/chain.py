@@ -217,7 +217,8 @@ class Chain(Sequence["Edit | Chain"]):
                 ``carry`` is what a step hands to the next one: ``latent`` (what the engine made
                 its sound from, the default), ``codes`` or ``audio`` (its sound alone);
                 ``registry`` is whose hooks run, the process's by default; ``on_step`` is called
-                after each finished step.
+                after each finished step; ``accept`` holds limits (`Accept`) that each step must
+                keep, or is drawn again.
 
         Raises:
             InvalidChainError: before anything runs, if a step cannot work.

@@ -49,6 +49,9 @@ class Step:
         middleware: plugins whose ``stepedit_apply`` had a part in the outcome, innermost first.
         transcript_unverified: whether ``utterance.transcript`` is what the edit promises, and
             nobody has heard whether the model said it.
+        accepted: whether the step kept the limits that were set (`Accept`); False: its source was
+            kept instead; None: no limits.
+        failed_tries: the tries that did not, each with the reasons; JSON data.
     """
 
     edit: Edit
@@ -63,6 +66,8 @@ class Step:
     latent: Latent | None = field(default=None, repr=False, compare=False)
     middleware: tuple[Acted, ...] = ()
     transcript_unverified: bool = False
+    accepted: bool | None = None
+    failed_tries: tuple[Mapping[str, Any], ...] = ()
 
     def report(self) -> dict[str, Any]:
         """Return the step as JSON data, without its samples."""
@@ -71,6 +76,10 @@ class Step:
             further["middleware"] = [asdict(one) for one in self.middleware]
         if self.transcript_unverified:
             further["transcript_unverified"] = True
+        if self.accepted is not None:
+            further["accepted"] = self.accepted
+        if self.failed_tries:
+            further["failed_tries"] = [dict(one) for one in self.failed_tries]
         return {
             "edit": self.edit.to_data(),
             "route": self.route,

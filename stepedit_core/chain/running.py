@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
+from stepedit_core.chain.accept import Accept, Ears
 from stepedit_core.chain.result import (
     DEFAULT_CARRY,
     SCHEMA_VERSION,
@@ -22,6 +23,7 @@ from stepedit_core.edit import Edit, Outcome, Rendered, Route
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import EditError, InvalidChainError, RouteError, StepeditError
 from stepedit_core.llm_route.carrying_out import apply_by_llm
+from stepedit_core.plan import Plan
 from stepedit_core.registry.checks import PluginInfo
 from stepedit_core.registry.middleware import Layers
 from stepedit_core.registry.registry import Registry, get_registry
@@ -43,6 +45,7 @@ class RunOptions(TypedDict, total=False):
     carry: Carry
     registry: Registry | None
     on_step: Callable[[Step], None] | None
+    accept: Accept | None
 
 
 # Results ---------------------------------------------------------------------------------
@@ -57,12 +60,14 @@ class ChainResult:
         steps: the finished steps, in order.
         seed: the chain's seed.
         engine: the engine that was given, if any.
+        notes: what a user should know, such as limits that could not be judged.
     """
 
     source: Utterance
     steps: tuple[Step, ...]
     seed: int
     engine: SpeechEngine | None = field(default=None, repr=False, compare=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def utterance(self) -> Utterance:
@@ -120,9 +125,16 @@ class _Single:
 # Running ---------------------------------------------------------------------------------
 
 
-def step_rng(seed: int, position: int) -> np.random.Generator:
-    """Return the generator of a step; it depends on the seed and the step's place alone."""
-    return np.random.default_rng(np.random.SeedSequence(abs(seed), spawn_key=(position,)))
+def step_rng(seed: int, position: int, number: int = 0) -> np.random.Generator:
+    """Return the generator of a step; it depends on the seed and the step's place alone.
+
+    Args:
+        seed: the chain's.
+        position: the step's place in the chain, from 0.
+        number: of the try, from 0, where a step is drawn several times.
+    """
+    key = (position,) if number == 0 else (position, number)
+    return np.random.default_rng(np.random.SeedSequence(abs(seed), spawn_key=key))
 
 
 @dataclass(frozen=True)
@@ -136,6 +148,8 @@ class _Run:
     carry: Carry
     seed: int
     depth: int = 0
+    accept: Accept | None = None
+    ears: Ears | None = None
 
 
 def run(
@@ -147,6 +161,7 @@ def run(
     carry: Carry = DEFAULT_CARRY,
     registry: Registry | None = None,
     on_step: Callable[[Step], None] | None = None,
+    accept: Accept | None = None,
 ) -> ChainResult:
     """Run a chain's edits after the steps that ``start`` has; arguments as for calling a chain.
 
@@ -158,9 +173,13 @@ def run(
     source, first = start.utterance, len(start.steps) + 1
     ready = look_ahead(chain, source, engine, route=route, carry=carry, first=first)
     owners = hooks.owners(step.edit for step in ready)
-    running = _Run(hooks, owners, engine, route, carry, start.seed)
+    ears, silent = (None, None)
+    if accept is not None and accept.words is not None:
+        ears, silent = Ears.of(source)
+    running = _Run(hooks, owners, engine, route, carry, start.seed, accept=accept, ears=ears)
     steps = _run_steps(running, ready, source, start.steps, on_step)
-    result = ChainResult(start.source, steps, start.seed, engine)
+    notes = (silent,) if silent else ()
+    result = ChainResult(start.source, steps, start.seed, engine, notes)
     hooks.hook.stepedit_chain_finished(result=result)
     return result
 
@@ -176,9 +195,8 @@ def _run_steps(
     steps = list(finished)
     for one in ready:
         try:
-            steps.append(
-                _run_step(running, one, utterance, steps[-1] if steps else None, len(steps))
-            )
+            before = steps[-1] if steps else None
+            steps.append(_accepted(running, one, utterance, before, len(steps)))
         except StepeditError as error:
             raise EditError(str(error), tuple(steps)) from error
         utterance = steps[-1].utterance
@@ -187,10 +205,44 @@ def _run_steps(
     return tuple(steps)
 
 
-def _run_step(
+def _accepted(
     running: _Run, step: Ready, utterance: Utterance, before: Step | None, position: int
 ) -> Step:
-    """Carry out one edit through the hooks and check what comes back.
+    """Carry out one edit; where limits are set, draw again until they are kept.
+
+    Raises:
+        EditError: if the edit fails, or no try keeps the limits and the source is not to be kept.
+    """
+    limits = running.accept
+    if limits is None:
+        return _run_step(running, step, utterance, before, position)[0]
+    failed: list[dict[str, Any]] = []
+    for number in range(limits.tries):
+        made, plan = _run_step(running, step, utterance, before, position, number)
+        why = limits.complaints(utterance, made.utterance, plan, running.ears)
+        if not why:
+            return replace(made, failed_tries=tuple(failed), accepted=True)
+        failed.append({"try": number + 1, "why": why})
+        if made.route == "dsp":
+            break  # signal processing gives the same again
+    if limits.otherwise == "keep":
+        kept = replace(made, utterance=utterance, codes=None, latent=None)
+        return replace(kept, failed_tries=tuple(failed), accepted=False)
+    raise EditError(
+        f"step {position + 1}, {step.edit.name}: not accepted in {len(failed)} tries, the last: "
+        f"{'; '.join(why)}; --accept off takes it, more --tries may help"
+    )
+
+
+def _run_step(
+    running: _Run,
+    step: Ready,
+    utterance: Utterance,
+    before: Step | None,
+    position: int,
+    number: int = 0,
+) -> tuple[Step, Plan | None]:
+    """Carry out one edit through the hooks and check what comes back; return its plan, too.
 
     Raises:
         EditError: if the edit does not fit the utterance, fails, or returns nonsense; the text
@@ -212,7 +264,7 @@ def _run_step(
     )
     try:
         work.check()
-        outcome = layers.run(utterance, step_rng(running.seed, position))
+        outcome = layers.run(utterance, step_rng(running.seed, position, number))
     except (Exception, SystemExit) as error:
         plugin = layers.blamed(error)
         blame = f"{where} ({owner.distribution} {owner.version})"
@@ -226,9 +278,10 @@ def _run_step(
     made = outcome.utterance
     if len(made.samples) == 0:
         raise EditError(f"{where}: nothing is left of the utterance")
+    made = _with_word_times(made, utterance, work.plan)
     is_llm = work.route == "llm"
     latent = outcome.latent
-    return Step(
+    finished = Step(
         edit=edit,
         utterance=made,
         route=work.route,
@@ -242,6 +295,18 @@ def _run_step(
         middleware=tuple(layers.acted),
         transcript_unverified=is_llm and made.transcript is not None,
     )
+    return finished, work.plan
+
+
+def _with_word_times(made: Utterance, source: Utterance, plan: Plan | None) -> Utterance:
+    """Carry the words' times along where an edit keeps the words and its tempo is known."""
+    known = source.alignment or (plan.alignment if plan is not None else None)
+    if known is None or made.alignment is not None or made.transcript != source.transcript:
+        return made
+    if plan is None or not plan.uniform_tempo:
+        return made
+    ratio = made.seconds / source.seconds
+    return made.replace(alignment=known.moved(lambda second: second * ratio))
 
 
 class _Work:
@@ -257,6 +322,11 @@ class _Work:
         self._latent = before.latent if before is not None and hands_over else None
         self.codes = before.codes if before is not None and running.carry == "codes" else None
         self._plan = step.plan if step.is_final else None
+
+    @property
+    def plan(self) -> Plan | None:
+        """The step's plan, where one was made."""
+        return self._plan
 
     def check(self) -> None:
         """Make the plan, once; raise EditError where the edit does not fit the utterance."""

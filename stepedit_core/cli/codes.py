@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stepedit_core.cli.console import check_folder, check_format, echo_json, engine_options
+from stepedit_core.cli.console import (
+    check_folder,
+    check_format,
+    echo_json,
+    engine_options,
+    load_named_engine,
+)
 from stepedit_core.errors import StepeditError
 
 if TYPE_CHECKING:
@@ -93,10 +99,11 @@ def _read_codes(file: Path) -> DualCodes:
 
 def _engine(name: str | None, device: str) -> SpeechEngine:
     """Load the named engine, or the embedded one."""
-    from stepedit_core.config import EMBEDDED, EngineConfig
-    from stepedit_core.registry.registry import load_engine
+    from stepedit_core.config import EMBEDDED
 
-    return load_engine(EngineConfig(name_or_path=name or EMBEDDED, device=device))
+    engine = load_named_engine(name or EMBEDDED, device)
+    assert engine is not None
+    return engine
 
 
 @click.command(short_help="Write the dual codes of a recording.")

@@ -49,20 +49,68 @@ def echo_json(data: object) -> None:
     click.echo(json.dumps(data, ensure_ascii=False, indent=2))
 
 
+_SETTINGS = "stepedit.engine"
+"""Key of the engine's further settings in a command's context."""
+
+
+def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    """Keep a setting of the engine for `engine_settings`."""
+    if value is not None:
+        ctx.meta.setdefault(_SETTINGS, {})[param.name] = value
+
+
 def engine_options(function: F) -> F:
-    """Add ``--engine`` and ``--device`` to a command."""
-    device = click.option(
-        "--device",
-        default="auto",
-        show_default=True,
-        help="auto, cpu, cuda, cuda:N or mps; needs --engine.",
-    )
-    engine = click.option(
-        "--engine",
-        metavar="NAME_OR_PATH",
-        help="Engine of the llm route: 'embedded', a folder, a hub id, or a plugin's name.",
-    )
-    return engine(device(function))
+    """Add ``--engine``, ``--device``, ``--dtype``, ``--quantize`` and ``--best-of``.
+
+    The command receives engine and device; the others are found by `engine_settings`.
+    """
+    options = [
+        click.option(
+            "--engine",
+            metavar="NAME_OR_PATH",
+            help="Engine of the llm route: 'embedded', a folder, a hub id, or a plugin's name.",
+        ),
+        click.option(
+            "--device",
+            default="auto",
+            show_default=True,
+            help="auto, cpu, cuda, cuda:N or mps; needs --engine.",
+        ),
+        click.option(
+            "--dtype",
+            type=click.Choice(["float32", "bfloat16", "float16"]),
+            expose_value=False,
+            callback=_remember,
+            help="Arithmetic of the language model; by default what suits device and weights.",
+        ),
+        click.option(
+            "--quantize",
+            type=click.Choice(["int8", "int4"]),
+            expose_value=False,
+            callback=_remember,
+            help="Hold the language model's weights in 8 or 4 bits: less memory.",
+        ),
+        click.option(
+            "--best-of",
+            type=click.IntRange(1, 64),
+            expose_value=False,
+            callback=_remember,
+            help="Answers to draw where the words are known; the best read is kept.",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def engine_settings() -> dict[str, Any]:
+    """Return what the command line says of an engine beside its name and device."""
+    context = click.get_current_context(silent=True)
+    chosen = dict(context.meta.get(_SETTINGS, {})) if context is not None else {}
+    best_of = chosen.pop("best_of", None)
+    if best_of is not None:
+        chosen["generation"] = {"best_of": best_of}
+    return chosen
 
 
 def load_named_engine(name: str | None, device: str = "auto") -> SpeechEngine | None:
@@ -71,16 +119,20 @@ def load_named_engine(name: str | None, device: str = "auto") -> SpeechEngine | 
     Raises:
         StepeditError: if it cannot be loaded, or a device is named without an engine.
     """
+    settings = engine_settings()
     if name is None:
-        if device != "auto":
-            raise click.UsageError("--device chooses where an engine runs; give --engine too")
+        if device != "auto" or settings:
+            raise click.UsageError(
+                "--device, --dtype, --quantize and --best-of say how an engine runs; give "
+                "--engine too"
+            )
         return None
-    from stepedit_core.config import EngineConfig
+    from stepedit_core.config import engine_config
     from stepedit_core.registry.registry import load_engine
 
     if sys.stderr.isatty():
         click.echo(f"loading engine {name} ...", err=True)
-    return load_engine(EngineConfig(name_or_path=name, device=device))
+    return load_engine(engine_config(name_or_path=name, device=device, **settings))
 
 
 def check_format(target: Path) -> None:

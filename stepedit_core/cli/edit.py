@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 import numpy as np
 import soundfile as sf
 
 from stepedit_core.atomic import is_outlet
+from stepedit_core.chain.accept import LEVELS, Accept, AcceptLevel
 from stepedit_core.chain.chain import Chain
 from stepedit_core.chain.notation import format_edit
 from stepedit_core.chain.result import DEFAULT_CARRY, SCHEMA_VERSION, Carry, RouteChoice, Step
@@ -27,6 +28,7 @@ from stepedit_core.cli.plan import (
     implied_engine,
     plan_jobs,
 )
+from stepedit_core.cli.recordings import Asked, edit_long, is_long, recording_options
 from stepedit_core.cli.resuming import Journal, request_digest
 from stepedit_core.cli.waiting import progress
 from stepedit_core.errors import EditError, InvalidChainError, StepeditError
@@ -53,6 +55,7 @@ class Run:
         journal: what an interrupted call has finished.
         rows: one JSON record per recording, for ``--report``.
         failures: one line per recording that failed.
+        accept: limits that each step must keep, or None.
     """
 
     chain: Chain
@@ -65,6 +68,7 @@ class Run:
     journal: Journal = field(default_factory=lambda: Journal(None))
     rows: list[dict[str, Any]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    accept: Accept | None = None
 
     def validate(self, jobs: Sequence[Job]) -> None:
         """Check the chain against every recording before the first one is edited."""
@@ -84,6 +88,8 @@ class Run:
             "seed": self.seed,
             "keep_steps": self.keep_steps,
         }
+        if self.accept is not None:
+            asked["accept"] = self.accept.model_dump()
         return request_digest(asked, job, source)
 
     def one(self, job: Job) -> None:
@@ -117,16 +123,31 @@ class Run:
                 route=self.route,
                 carry=self.carry,
                 on_step=on_step,
+                accept=self.accept,
             )
         except EditError as error:
             self._keep(job, source, error)
             return
+        for note in result.notes:
+            say(f"{job.source}: {note}")
         target = result.utterance.write(job.target)
         how = _how(result.utterance, target)
         say(f"wrote {target} ({result.utterance.seconds:.2f} s, {how})")
         record = {"input": str(job.source), "notes": list(source.notes), "output": str(target)}
         self.rows.append({**record, **result.report()})
         self.journal.add(request, job, self.rows[-1])
+
+    def in_pieces(self, job: Job, asked: Asked) -> None:
+        """Edit a recording of any length in pieces; raises StepeditError."""
+        facts = {"seed": self.seed, "route": self.route, "carry": self.carry, "accept": self.accept}
+        row = edit_long(job, self.chain, self.engine, asked, self.say, **facts)
+        self.rows.append(row)
+        failed = [piece for piece in row["pieces"] if piece["details"].get("failed")]
+        if failed:
+            self.failures.append(
+                f"{job.source}: {len(failed)} pieces failed and are left as they were, the first "
+                f"at {failed[0]['start']:.2f} s: {failed[0]['left']}"
+            )
 
     def _keep(self, job: Job, source: Utterance, error: EditError) -> None:
         """Write what was finished beside the target's name, and remember the failure."""
@@ -144,6 +165,15 @@ class Run:
             "error": str(error),
         }
         self.rows.append({**record, "kept": str(kept) if kept else None, **partial.report()})
+
+
+def _limits(level: AcceptLevel, tries: int | None, otherwise: str | None) -> Accept | None:
+    """Return the limits that the command line asks for."""
+    given: dict[str, Any] = {"tries": tries, "otherwise": otherwise}
+    changes = {name: value for name, value in given.items() if value is not None}
+    if level == "off" and changes:
+        raise click.UsageError("--tries and --otherwise go with --accept strict or normal")
+    return Accept.of(level, **changes)
 
 
 def _how(utterance: Utterance, target: Path) -> str:
@@ -165,7 +195,19 @@ def _step_line(number: int, step: Step, before: Utterance) -> str:
         f"step {number}: {format_edit(step.edit)} | route {step.route} ({engine}) | "
         f"{step.plugin.distribution} {step.plugin.version} | "
         f"{before.seconds:.2f} s -> {step.utterance.seconds:.2f} s | took {step.seconds:.2f} s"
+        f"{_acceptance(step)}"
     )
+
+
+def _acceptance(step: Step) -> str:
+    """Say how often a step was drawn, and what is wrong with a source that was kept."""
+    if step.accepted is None:
+        return ""
+    if step.accepted:
+        again = len(step.failed_tries)
+        return " | accepted" + (f" at try {again + 1}" if again else "")
+    why = "; ".join(step.failed_tries[-1]["why"])
+    return f" | not accepted in {len(step.failed_tries)} tries ({why}): kept the source"
 
 
 def _finish(run: Run, jobs: Sequence[Job], report: Path | None) -> None:
@@ -192,11 +234,25 @@ def _stdout_is_taken(jobs: Sequence[Job], report: Path | None, keep_steps: bool)
     return audio or facts
 
 
+def _said(
+    sentences: Sequence[str], jobs: Sequence[Job], yes: bool, say: Callable[[str], None]
+) -> Chain:
+    """Return the chain that sentences ask for; they speak of one recording."""
+    from stepedit_core.cli.interpreting import say_chain
+
+    if len(jobs) > 1:
+        raise click.UsageError("--say speaks of one recording; give one IN, or a chain")
+    return say_chain(sentences, jobs[0].read(), yes=yes, say=say)
+
+
 _EXAMPLES = """\b
 Examples:
   stepedit edit in.wav -o out.wav -e speed:rate=slower
   stepedit edit in.wav -o out.wav --text "Hello there." -e emotion:to=happy -e denoise
   stepedit edit in.wav -o out.wav -e "masked:inner=(speed:factor=1.2),spans=[[0.4,1.2]]"
+  stepedit edit talk.mp3 -o out.wav -e denoise --workers 2
+  stepedit edit talk.wav -o out.wav -e speed:factor=1.1 --subtitles talk.srt --segments 3-7
+  stepedit edit in.wav -o out.wav --say "take out the hum, then slow it down a little"
   stepedit edit a.wav b.wav -o folder/ --chain chain.json --report report.json
   cat in.m4a | stepedit edit - -o - -e denoise | play -
 """
@@ -228,6 +284,15 @@ Examples:
     help="A chain as JSON.",
 )
 @click.option(
+    "--say",
+    "sentences",
+    multiple=True,
+    metavar="SENTENCE",
+    help="What to do, in English or Mandarin; the chain is shown before it runs. A later one "
+    "corrects an earlier one.",
+)
+@click.option("--yes", is_flag=True, help="Run what --say was read as without asking.")
+@click.option(
     "--iterations", type=click.IntRange(min=1), default=1, help="Run it all N times over."
 )
 @click.option("--text", help="The words spoken in the input.")
@@ -254,10 +319,27 @@ Examples:
     help="What one llm step hands to the next.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--accept",
+    "level",
+    type=click.Choice(LEVELS),
+    default="off",
+    show_default=True,
+    help="Limits that every step must keep: words, level, length, clipping, holes, any change.",
+)
+@click.option(
+    "--tries", type=click.IntRange(1, 64), help="How often a step by a model is drawn; --accept."
+)
+@click.option(
+    "--otherwise",
+    type=click.Choice(["fail", "keep"]),
+    help="Where no try is accepted: fail, or keep what the step received; --accept.",
+)
 @click.option("--keep-steps", is_flag=True, help="Write the audio of every step too.")
 @click.option(
     "--report", metavar="FILE", type=click.Path(path_type=Path), help="Write a JSON report."
 )
+@recording_options
 def edit_command(
     inputs: tuple[Path, ...],
     output: str,
@@ -270,39 +352,54 @@ def edit_command(
     engine: str | None,
     device: str,
     report: Path | None,
+    route: RouteChoice,
+    carry: Carry,
+    seed: int,
+    keep_steps: bool,
     **options: Any,
 ) -> None:
     """Edit recordings by one edit or a chain of them.
 
-    A chain file comes first, then each -e in order. Everything is checked before the first
-    step runs. The route and the engine of every step are printed. Without --engine, signal
-    processing does what it can; a step that only a model can carry out takes the embedded one.
+    A chain file comes first, then each -e in order, then what --say asks for. Everything is
+    checked before the first step runs. The route and the engine of every step are printed.
+    Without --engine, signal processing does what it can; a step that only a model can carry out
+    takes the embedded one.
+
+    Recordings longer than five minutes, and those with --subtitles, are edited in pieces, cut in
+    pauses: what is not chosen stays as it is, and a call that was killed goes on where it was.
     """
-    chain = build_chain(edits, chain_file, iterations)
+    sentences, yes = options.pop("sentences"), options.pop("yes")
+    chain = build_chain(edits, chain_file, iterations, optional=bool(sentences))
     jobs = plan_jobs(inputs, output, text=text, text_file=text_file, language=language)
-    say = partial(click.echo, err=_stdout_is_taken(jobs, report, options["keep_steps"]))
+    given = [options.pop(name) for name in ("level", "tries", "otherwise")]
+    limits = _limits(*given)
+    asked = Asked(**options)
+    asked.check(len(jobs))
+    say = partial(click.echo, err=_stdout_is_taken(jobs, report, keep_steps))
     if report is not None:
         check_target(report, "--report")
-    for job in jobs:
+    long = {job.target for job in jobs if is_long(job, asked)}
+    short = [job for job in jobs if job.target not in long]
+    if long and keep_steps:
+        raise click.UsageError("--keep-steps is for recordings of up to five minutes")
+    for job in short:
         job.read()
-    route = cast(RouteChoice, options["route"])
+    if sentences:
+        chain += _said(sentences, jobs, yes, say) * iterations
     loaded = load_named_engine(engine or implied_engine(chain, route, say), device)
-    run = Run(
-        chain,
-        loaded,
-        route,
-        cast(Carry, options["carry"]),
-        options["seed"],
-        options["keep_steps"],
-        say,
-        Journal(jobs[0].target.parent if len(jobs) > 1 else None),
-    )
-    run.validate(jobs)
+    journal = Journal(jobs[0].target.parent if len(jobs) > 1 else None)
+    run = Run(chain, loaded, route, carry, seed, keep_steps, say, journal, accept=limits)
+    run.validate(short)
     with progress(len(jobs)) as advance:
         for job in jobs:
             try:
-                run.one(job)
+                if job.target in long:
+                    run.in_pieces(job, asked)
+                else:
+                    run.one(job)
             except StepeditError as error:
+                if job.target in long and len(jobs) == 1:
+                    raise
                 run.failures.append(f"{job.source}: {error}")
             advance()
     _finish(run, jobs, report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
@@ -9,7 +10,8 @@ import click
 from stepedit_core.cli.console import echo_json
 from stepedit_core.cli.tables import print_table
 from stepedit_core.edit import ROUTES, Edit, Route
-from stepedit_core.registry.checks import EditInfo, PluginInfo
+from stepedit_core.errors import StepeditError, suggest
+from stepedit_core.registry.checks import LOCAL, EditInfo, PluginInfo
 from stepedit_core.registry.registry import get_registry
 
 __all__ = ["describe_edit", "describe_plugin", "edits_command", "plugins_command"]
@@ -54,6 +56,74 @@ def describe_edit(info: EditInfo) -> dict[str, Any]:
     }
 
 
+def _source(info: PluginInfo) -> str:
+    """Return where a plugin comes from: distribution and version, or that it is no package."""
+    if info.distribution != LOCAL:
+        return f"{info.distribution} {info.version}"
+    return f"{info.name} (file or object, not installed)"
+
+
+def _values(schema: dict[str, Any], root: dict[str, Any]) -> Iterator[str]:
+    """Yield what a parameter takes: its named values, or its type with the limits."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        yield from _values(root.get("$defs", {}).get(name, {}), root)
+    elif "enum" in schema or "const" in schema:
+        yield from map(str, schema.get("enum", [schema.get("const")]))
+    elif "anyOf" in schema:
+        for part in schema["anyOf"]:
+            yield from _values(part, root)
+    else:
+        limits = [
+            f"{word} {schema[key]:g}"
+            for key, word in (
+                ("minimum", "at least"),
+                ("exclusiveMinimum", "above"),
+                ("maximum", "at most"),
+                ("exclusiveMaximum", "below"),
+            )
+            if key in schema
+        ]
+        kind = {"null": "nothing", "object": "an edit or an object"}.get(
+            schema.get("type", ""), schema.get("type", "anything")
+        )
+        yield " ".join([kind, " and ".join(limits)]).strip()
+
+
+def _without_dsp(info: EditInfo, parameter: str, values: list[str]) -> list[str]:
+    """Return the values of one parameter that signal processing cannot carry out."""
+    if "dsp" not in info.edit_class.routes():
+        return []
+    found = []
+    for value in values:
+        try:
+            edit = info.edit_class(**{parameter: value})
+        except ValueError:
+            continue  # another parameter is needed too, or the value is no value alone
+        if edit.route_problem("dsp") is not None:
+            found.append(value)
+    return found
+
+
+def _one_edit(info: EditInfo) -> Iterator[str]:
+    """Yield the lines that describe one edit in full."""
+    edit_class = info.edit_class
+    schema = edit_class.model_json_schema()
+    required = set(schema.get("required", ()))
+    yield f"{edit_class.name}: {edit_class.summary()}"
+    yield f"routes: {', '.join(edit_class.routes())}"
+    yield f"plugin: {_source(info.plugin)}"
+    for name, parameter in schema.get("properties", {}).items():
+        values = list(_values(parameter, schema))
+        default = parameter.get("default")
+        state = "required" if name in required else f"default {default}"
+        about = " ".join(str(parameter.get("description", "")).split())
+        yield f"\n{name} ({state}): {about}"
+        yield f"  values: {', '.join(values)}"
+        if missing := _without_dsp(info, name, values):
+            yield f"  llm route alone: {', '.join(missing)}"
+
+
 def _parameter_text(info: EditInfo) -> str:
     """Return the parameters of an edit; required ones have no question mark."""
     fields = info.edit_class.model_fields.items()
@@ -61,14 +131,44 @@ def _parameter_text(info: EditInfo) -> str:
 
 
 @click.command("edits")
+@click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON with a JSON Schema per edit.")
-def edits_command(as_json: bool) -> None:
-    """List the edits: parameters (optional ones with a question mark), routes, origin."""
+def edits_command(name: str | None, as_json: bool) -> None:
+    """List the edits, or describe the edit NAME with all values of its parameters.
+
+    In the list, optional parameters have a question mark.
+    """
     registry = get_registry()
     edits = registry.edits()
-    if as_json:
+    if name is not None:
+        _describe(name, edits, as_json)
+    elif as_json:
         echo_json([describe_edit(info) for info in edits.values()])
+    else:
+        _print_edits(edits)
+        for text in registry.clashes().values():
+            click.echo(f"left out: {text}", err=True)
+
+
+def _describe(name: str, edits: Mapping[str, EditInfo], as_json: bool) -> None:
+    """Print one edit in full.
+
+    Raises:
+        StepeditError: if no plugin brings it.
+    """
+    if name not in edits:
+        raise StepeditError(
+            f"no edit {name!r}{suggest(name, edits)}; there is {', '.join(edits) or 'none'}"
+        )
+    if as_json:
+        echo_json(describe_edit(edits[name]))
         return
+    for line in _one_edit(edits[name]):
+        click.echo(line)
+
+
+def _print_edits(edits: Mapping[str, EditInfo]) -> None:
+    """Print the table of all edits."""
     from rich.markup import escape
 
     rows = [
@@ -77,14 +177,12 @@ def edits_command(as_json: bool) -> None:
             escape(_parameter_text(info)),
             " ".join(info.edit_class.routes()),
             escape(info.edit_class.summary()),
-            f"[dim]{escape(f'{info.plugin.distribution} {info.plugin.version}')}[/]",
+            f"[dim]{escape(_source(info.plugin))}[/]",
         )
         for name, info in edits.items()
     ]
     headings = ("edit", "parameters", "routes", "what it does", "plugin")
     print_table(headings, rows, prose={1, 3}, title="Edits")
-    for text in registry.clashes().values():
-        click.echo(f"left out: {text}", err=True)
     if not edits:
         click.echo("no edits: no plugin is loaded; see stepedit plugins", err=True)
 
@@ -94,20 +192,21 @@ def edits_command(as_json: bool) -> None:
 def plugins_command(as_json: bool) -> None:
     """List the plugins with distribution, version, edits, hooks and errors."""
     registry = get_registry()
-    rows = [describe_plugin(info) for info in registry.plugins()]
+    infos = registry.plugins()
+    rows = [describe_plugin(info) for info in infos]
     if as_json:
         echo_json(rows)
         return
     from rich.markup import escape
 
     cells = []
-    for row in rows:
+    for info, row in zip(infos, rows, strict=True):
         hooks = " ".join(hook.removeprefix("stepedit_") for hook in row["hooks"])
         state = f"[bold red]{escape(row['error'])}[/]" if row["error"] else "[green]works[/]"
         cells.append(
             (
                 f"[bold cyan]{escape(row['name'])}[/]",
-                escape(f"{row['distribution']} {row['version']}"),
+                escape(_source(info)),
                 " ".join(row["edits"]),
                 f"[dim]{hooks}[/]",
                 state,

@@ -34,7 +34,8 @@ def _walk(folder: Traversable, place: PurePosixPath) -> Iterator[tuple[PurePosix
 
 def _names(name: str) -> dict[str, str]:
     """Return what the template's placeholders stand for."""
-    return {"name": name, "class_name": "".join(part.title() for part in name.split("_"))}
+    parts = name.split("_")
+    return {"name": name, "class_name": "".join(map(str.title, parts)), "words": " ".join(parts)}
 
 
 def _is_name(name: str) -> bool:

@@ -101,14 +101,23 @@ def implied_engine(
     for edit in _kinds(chain) if embedded.is_shipped() and route != "dsp" else ():
         has_dsp = route == "auto" and edit.route_problem("dsp") is None
         if edit.route_problem("llm") is None and not has_dsp:
-            why = "--route llm is asked for" if route == "llm" else "it has no dsp route"
+            some = "these values have" if "dsp" in edit.routes() else "it has"
+            why = "--route llm is asked for" if route == "llm" else f"{some} no dsp route"
             say(f"{edit.name} needs an engine ({why}): taking --engine {EMBEDDED}")
             return EMBEDDED
     return None
 
 
-def build_chain(edits: Sequence[str], file: Path | None, iterations: int) -> Chain:
+def build_chain(
+    edits: Sequence[str], file: Path | None, iterations: int, *, optional: bool = False
+) -> Chain:
     """Join a chain file and edits in one-line form, in this order.
+
+    Args:
+        edits: in one-line form.
+        file: a chain as JSON, or None.
+        iterations: how often all of it runs.
+        optional: it may be empty, because more comes elsewhere.
 
     Raises:
         InvalidChainError: if a part is wrong; the text says which.
@@ -125,8 +134,10 @@ def build_chain(edits: Sequence[str], file: Path | None, iterations: int) -> Cha
         except RecursionError as error:
             raise InvalidChainError(f"-e number {number}: edits are nested too deeply") from error
     chain += Chain(parsed)
-    if not len(chain):
-        raise click.UsageError("nothing to do: give -e NAME:param=value or --chain FILE")
+    if not len(chain) and not optional:
+        raise click.UsageError(
+            "nothing to do: give -e NAME:param=value, --say SENTENCE or --chain FILE"
+        )
     return chain * iterations
 
 

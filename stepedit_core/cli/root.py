@@ -32,6 +32,7 @@ _COMMANDS = {
     "doctor": ("doctor", "Say what works on this machine, and what to install for the rest."),
     "new": ("new", "Scaffold a plugin: package, tests, README."),
     "check": ("check", "Run the contract kit on a plugin."),
+    "interpret": ("interpreting", "Show the chain that a sentence asks for; run nothing."),
     "align": ("listening", "Write when each word of a recording is said."),
     "transcribe": ("listening", "Write the words of a recording."),
     "encode": ("codes", "Write the dual codes of a recording."),

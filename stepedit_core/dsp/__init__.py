@@ -1,1 +1,24 @@
-"""The public signal-processing toolkit for plugins: its modules and their names are stable."""
+"""The public signal-processing toolkit for plugins: its modules and their names are stable.
+
+What a module lists in ``__all__`` is public; the plugin guide (``plugins/README.md``) says what
+each is for. Importing a module loads no heavy library: those are imported inside functions.
+"""
+
+__all__ = [
+    "acoustics",
+    "alignment",
+    "channels",
+    "cutting",
+    "frames",
+    "letter_to_sound",
+    "likeness",
+    "loudness",
+    "offset",
+    "pauses",
+    "prosody",
+    "room_tone",
+    "silences",
+    "splicing",
+    "vad",
+    "words",
+]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from stepedit_core.alignment import Alignment
 from stepedit_core.utterance import Span, Utterance
 
-__all__ = ["Cut", "cut_out", "join_steps", "plan_cut"]
+__all__ = ["Cut", "cross_faded", "cut_out", "join_steps", "plan_cut"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -102,13 +102,27 @@ def cut_out(utterance: Utterance, cut: Cut) -> Utterance:
         return utterance.replace(samples=np.concatenate([samples[:start], samples[end:]]))
     out, into = samples[start - half : start + half], samples[end - half : end + half]
     n = min(len(out), len(into))
-    out, into = out[:n], into[:n]
-    alike = _correlation(out, into)
-    ramp = (np.arange(n, dtype=np.float32) + 0.5) / n
-    power = 1.0 - 0.5 * max(0.0, alike)
-    mixed = out * (1 - ramp) ** power + into * ramp**power
-    pieces = [samples[: start - half], mixed.astype(np.float32), samples[end - half + n :]]
+    mixed = cross_faded(out[:n], into[:n])
+    pieces = [samples[: start - half], mixed, samples[end - half + n :]]
     return utterance.replace(samples=np.concatenate(pieces))
+
+
+def cross_faded(out: FloatArray, into: FloatArray) -> FloatArray:
+    """Fade from samples into others of the same length, at a level that keeps.
+
+    Of equal power where both differ, linear where they are alike (a vowel in phase); equal
+    samples stay equal to the bit.
+
+    Args:
+        out: float32, shape ``(n,)``.
+        into: float32, shape ``(n,)``.
+    """
+    n = len(out)
+    ramp = (np.arange(n, dtype=np.float32) + np.float32(0.5)) / np.float32(max(1, n))
+    power = np.float32(0.5 + 0.5 * max(0.0, _correlation(out, into)))
+    falling, rising = (1 - ramp) ** power, ramp**power
+    mixed = out * falling + into * rising
+    return np.where(out == into, out, mixed).astype(np.float32)
 
 
 def join_steps(utterance: Utterance, second: float, reach: float = 0.03) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from stepedit_core.dsp.offset import offset_of
 from stepedit_core.utterance import Span, Utterance
 
-__all__ = ["FADE_SECONDS", "Patch", "span_problem", "splice"]
+__all__ = ["FADE_SECONDS", "Patch", "span_problem", "splice", "time_map"]
 
 FADE_SECONDS = 0.01
 """Length of the cross-fade at each edge of a patch, inside the span."""
@@ -103,4 +103,27 @@ def splice(
         written += len(new)
         at = end
     pieces.append(source.samples[at:])
-    return source.replace(samples=np.concatenate(pieces)), placed
+    edited = source.replace(samples=np.concatenate(pieces))
+    if source.alignment is not None:
+        replaced = [patch.span for patch in sorted(patches, key=lambda item: item.span)]
+        to = time_map(replaced, placed)
+        edited = edited.replace(alignment=source.alignment.moved(to))
+    return edited, placed
+
+
+def time_map(spans: Sequence[Span], placed: Sequence[Span]) -> Callable[[float], float]:
+    """Return where each second of a source lies after spans of it were replaced.
+
+    Args:
+        spans: what was replaced, in seconds of the source, in order.
+        placed: where each lies in the result; time inside runs evenly.
+    """
+    before = [0.0, *(edge for span in spans for edge in span)]
+    after = [0.0, *(edge for span in placed for edge in span)]
+
+    def to(second: float) -> float:
+        if second >= before[-1]:
+            return after[-1] + second - before[-1]
+        return float(np.interp(second, before, after))
+
+    return to

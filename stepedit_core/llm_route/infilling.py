@@ -37,6 +37,10 @@ _TEMPO = 0.75
 52 words that were replaced by themselves and on natural sentences."""
 
 
+_SHORTEST, _EDGES = 0.06, 0.25
+"""Seconds of the shortest word; seconds by which a text alone is read longer than amid others."""
+
+
 def replace_words(utterance: Utterance, plan: Plan, engine: SpeechEngine, seed: int) -> Outcome:
     """Carry out a plan's replacements, one after the other, from the last to the first.
 
@@ -159,12 +163,11 @@ def _expected_groups(known: Alignment, change: Replacement, groups: int) -> floa
         places = known.places
         said = known.text[places[change.first].start : places[change.stop - 1].end]
         old = max(0.05, read_seconds(said))
-        seconds = max(0.06, span.seconds) * (new / old) ** _TEMPO
+        seconds = max(_SHORTEST, span.seconds) * float((new / old) ** _TEMPO)
         return max(1.0, groups + (seconds - span.seconds) / GROUP_SECONDS)
     whole = known.span(0, len(known.words)).seconds
     tempo = whole / max(0.1, read_seconds(known.text))
-    # Alone, a text is read with edges that words amid others do not have.
-    return max(1.0, groups + max(0.06, (new - read_seconds("")) * tempo) / GROUP_SECONDS)
+    return max(1.0, groups + max(_SHORTEST, (new - _EDGES) * tempo) / GROUP_SECONDS)
 
 
 def _places(known: Alignment, change: Replacement, codes: DualCodes) -> tuple[SpokenWord, ...]:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,65 +25,16 @@ from stepedit_core.errors import EngineError
 from stepedit_core.llm_route.carrying_out import Editing
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.models.checkpoint.load import EngineParts, load_parts
-from stepedit_core.models.decoder.decoder import DecodeInput, Reference
+from stepedit_core.models.decoder.decoder import DecodeInput
 from stepedit_core.models.lm.framing import Rules
+from stepedit_core.models.references import ReferenceCache
+from stepedit_core.models.stage_clock import StageClock, StageTimes
 from stepedit_core.plan import Plan
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Engine", "StageClock", "StageTime", "StageTimes"]
+__all__ = ["Engine"]
 
 FloatArray = npt.NDArray[np.float32]
-Value = TypeVar("Value")
-
-
-@dataclass
-class StageTime:
-    """Work done by one stage.
-
-    Attributes:
-        calls: how often it ran.
-        seconds: wall-clock time in seconds.
-        audio_seconds: audio read or made, in seconds.
-    """
-
-    calls: int = 0
-    seconds: float = 0.0
-    audio_seconds: float = 0.0
-
-    @property
-    def real_time_factor(self) -> float:
-        """Seconds of work per second of audio; below 1 is faster than real time."""
-        return self.seconds / self.audio_seconds if self.audio_seconds else float("nan")
-
-
-StageTimes = Mapping[str, StageTime]
-
-
-class StageClock:
-    """Sums up the work of stages, from any thread."""
-
-    def __init__(self) -> None:
-        """Start at zero."""
-        self._lock = threading.Lock()
-        self._stages: dict[str, StageTime] = {}
-
-    @contextmanager
-    def stage(self, name: str, audio_seconds: float = 0.0) -> Iterator[StageTime]:
-        """Time a block; its audio may be set on the yielded record instead."""
-        note = StageTime(1, 0.0, audio_seconds)
-        begin = time.perf_counter()
-        yield note
-        note.seconds = time.perf_counter() - begin
-        with self._lock:
-            total = self._stages.setdefault(name, StageTime())
-            total.calls += 1
-            total.seconds += note.seconds
-            total.audio_seconds += note.audio_seconds
-
-    def times(self) -> StageTimes:
-        """Return a copy of the sums by stage."""
-        with self._lock:
-            return {name: StageTime(**vars(item)) for name, item in self._stages.items()}
 
 
 class Engine(Editing):
@@ -107,7 +54,7 @@ class Engine(Editing):
         self._rules = Rules(sampling, policy)
         self._lock = threading.RLock()
         self._clock = StageClock()
-        self._references = _ReferenceCache(parts, self._clock, config.cache_size)
+        self._references = ReferenceCache(parts, self._clock, config.cache_size)
 
     # Loading -----------------------------------------------------------------------------
 
@@ -278,6 +225,10 @@ class Engine(Editing):
         """
         return self.parts.knows(edit)
 
+    def longest_seconds(self, edit: Edit) -> float | None:
+        """Return the longest piece for an edit, in seconds, where ``routes.json`` has it."""
+        return self.parts.routes.longest.get(edit.name)
+
     def regenerates_insertions_only(self, plan: Plan) -> bool:
         """Whether all but a plan's insertions is copied: ``GenerationPolicy.regenerate``."""
         return self._rules.policy.for_edit(*plan.rules).regenerate == "insertions"
@@ -340,109 +291,6 @@ class Engine(Editing):
     def __repr__(self) -> str:
         """Show name and device."""
         return f"Engine({self.name!r} on {self.parts.device})"
-
-
-class _ReferenceCache:
-    """Codes and reference features of utterances; those of recent ones are kept.
-
-    Not locked: the engine sees to that.
-    """
-
-    def __init__(self, parts: EngineParts, clock: StageClock, size: int) -> None:
-        self.parts, self._clock = parts, clock
-        self._codes: _LruCache[DualCodes] = _LruCache(size)
-        self._features: _LruCache[Any] = _LruCache(size)
-
-    def accepts(self, latent: Latent) -> bool:
-        """Return whether these weights made it, and the decoder's reference lies on its grid."""
-        return (
-            latent.made_by == self.parts.fingerprint and self.parts.decoder.flow.aligned_reference
-        )
-
-    def codes(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
-        """Return the codes of each utterance; raises AudioError if one is too short."""
-        found: dict[str, DualCodes] = {}
-        new: dict[str, Utterance] = {}
-        for utterance in utterances:
-            known = self._codes.get(utterance.digest)
-            if known is None:
-                new[utterance.digest] = utterance
-            else:
-                found[utterance.digest] = known
-        if new:
-            with self._clock.stage("encode", sum(u.seconds for u in new.values())):
-                recordings = [(u.samples, u.sample_rate) for u in new.values()]
-                found.update(zip(new, self.parts.tokenizer.encode(recordings), strict=True))
-        for key, codes in found.items():
-            self._codes.put(key, codes)
-        return [found[utterance.digest] for utterance in utterances]
-
-    def voices(self, requests: Sequence[DecodeRequest]) -> list[tuple[Reference, float]]:
-        """Return what the decoder needs of each reference, and where its codes begin, in s."""
-        latents = [r.latent if r.latent and self.accepts(r.latent) else None for r in requests]
-        unknown = [r.reference for r, own in zip(requests, latents, strict=True) if own is None]
-        encoded = iter(self.codes(unknown))
-        voices = []
-        for request, latent in zip(requests, latents, strict=True):
-            codes = next(encoded) if latent is None else latent.codes
-            features = self._features_of(request.reference, codes)
-            mel = features.mel[0].numpy() if latent is None else latent.state.copy()
-            voice = Reference(codes.interleave(), mel, features.embedding[0].numpy())
-            voices.append((voice, codes.start))
-        return voices
-
-    def _features_of(self, utterance: Utterance, codes: DualCodes) -> Any:
-        """Return mel and speaker vector of an utterance, the mel from where its codes begin."""
-        start = codes.start if self.parts.decoder.flow.aligned_reference else 0.0
-        key = f"{utterance.digest} {start!r}"
-        features = self._features.get(key)
-        if features is None:
-            with self._clock.stage("reference", utterance.seconds):
-                features = self.parts.reference.encode(
-                    utterance.samples, utterance.sample_rate, start
-                )
-            self._features.put(key, features)
-        return features
-
-    def clear(self) -> None:
-        """Forget all of them."""
-        self._codes.clear()
-        self._features.clear()
-
-
-class _LruCache(Generic[Value]):
-    """Keeps up to ``size`` values by key; not locked, the owner sees to that."""
-
-    def __init__(self, size: int) -> None:
-        """Keep nothing yet; ``size`` 0 never keeps anything."""
-        self.size = size
-        self._values: OrderedDict[str, Value] = OrderedDict()
-
-    def __contains__(self, key: str) -> bool:
-        """Say whether a value is kept."""
-        return key in self._values
-
-    def __len__(self) -> int:
-        """Return how many values are kept."""
-        return len(self._values)
-
-    def get(self, key: str) -> Value | None:
-        """Return a value and mark it as used, or None."""
-        if key not in self._values:
-            return None
-        self._values.move_to_end(key)
-        return self._values[key]
-
-    def put(self, key: str, value: Value) -> None:
-        """Keep a value; forget the least recently used ones beyond ``size``."""
-        self._values[key] = value
-        self._values.move_to_end(key)
-        while len(self._values) > self.size:
-            self._values.popitem(last=False)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._values.clear()
 
 
 class _Closed:

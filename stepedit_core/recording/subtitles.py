@@ -11,8 +11,8 @@ import json
 import math
 import re
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeGuard, get_args
@@ -27,6 +27,8 @@ __all__ = [
     "check_cues",
     "cues_of",
     "format_alignment",
+    "format_cues",
+    "label_format",
     "read_cues",
 ]
 
@@ -180,8 +182,21 @@ def format_alignment(alignment: Alignment, kind: LabelFormat, seconds: float | N
     return format_cues(cues_of(alignment), kind)
 
 
-def format_cues(cues: Sequence[Cue], kind: Literal["srt", "vtt"]) -> str:
-    """Return cues as SRT or WebVTT; a speaker is written as ``<v NAME>`` or ``NAME:``."""
+def format_cues(cues: Sequence[Cue], kind: LabelFormat) -> str:
+    """Return cues as the text of a file; a speaker is written as ``<v NAME>`` or ``NAME:``.
+
+    Args:
+        cues: in order; times in seconds.
+        kind: SRT, WebVTT, Audacity labels, JSON (``segments``), or a TextGrid of one tier.
+    """
+    if kind == "json":
+        data = [{**asdict(c), "start": round(c.start, 4), "end": round(c.end, 4)} for c in cues]
+        return json.dumps({"segments": data}, ensure_ascii=False, indent=2) + "\n"
+    if kind == "audacity":
+        return "".join(f"{c.start:.6f}\t{c.end:.6f}\t{_flat(c.text)}\n" for c in cues)
+    if kind == "textgrid":
+        rows = {"segments": [(cue.start, cue.end, _flat(cue.text)) for cue in cues]}
+        return _grid(rows, max((cue.end for cue in cues), default=0.0))
     blocks = ["WEBVTT\n"] if kind == "vtt" else []
     for number, cue in enumerate(cues, start=1):
         text = _flat(cue.text).replace("-->", "->")
@@ -193,6 +208,25 @@ def format_cues(cues: Sequence[Cue], kind: Literal["srt", "vtt"]) -> str:
         times = f"{_stamp(cue.start, kind)} --> {_stamp(cue.end, kind)}"
         blocks.append(f"{number}\n{times}\n{text}\n")
     return "\n".join(blocks)
+
+
+def label_format(path: Path) -> LabelFormat:
+    """Return the format that a file's suffix names.
+
+    Raises:
+        AlignmentError: if it names none.
+    """
+    kinds: dict[str, LabelFormat] = {
+        ".srt": "srt",
+        ".vtt": "vtt",
+        ".json": "json",
+        ".txt": "audacity",
+        ".textgrid": "textgrid",
+    }
+    kind = kinds.get(path.suffix.lower())
+    if kind is None:
+        raise AlignmentError(f"{path}: subtitles are written as {', '.join(kinds)}")
+    return kind
 
 
 def _stamp(second: float, kind: str) -> str:
@@ -327,14 +361,19 @@ def _textgrid_cues(file: Path) -> list[Cue]:
 
 def _textgrid(alignment: Alignment, seconds: float | None) -> str:
     """Return tiers of words and sentences in Praat's long text format."""
-    library = _need("praatio.textgrid")
     last = alignment.words[-1].end if alignment.words else 0.0
-    total = max(seconds or 0.0, last, _MIN_LAST)
-    grid = library.Textgrid(0, total)
     rows = {
         "words": [(w.start, w.end, w.text) for w in alignment.words],
         "sentences": [(s.start, s.end, _flat(s.text)) for s in alignment.sentences],
     }
+    return _grid(rows, max(seconds or 0.0, last))
+
+
+def _grid(rows: Mapping[str, Sequence[tuple[float, float, str]]], seconds: float) -> str:
+    """Return named tiers of (start, end, text) as a TextGrid."""
+    library = _need("praatio.textgrid")
+    total = max(seconds, _MIN_LAST)
+    grid = library.Textgrid(0, total)
     for name, entries in rows.items():
         kept, edge = [], 0.0
         for start, end, text in entries:

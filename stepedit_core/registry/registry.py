@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stepedit_core.config import EngineConfig
     from stepedit_core.engine import SpeechEngine
     from stepedit_core.pairs import PairBuilder
+    from stepedit_core.phrases import Phrases
     from stepedit_core.scoring import Case, Scorer
 
 __all__ = [
@@ -159,6 +160,11 @@ class Registry(PluginLoader):
         """Return the scorer of an edit class; raises PluginError as ``one`` does."""
         what = f"scorer for {edit.name!r}"
         return cast("Scorer", self.one("stepedit_scorer", what, pick, edit=edit))
+
+    def phrases(self, edit: type[Edit], pick: str | None = None) -> Phrases:
+        """Return how people ask for an edit class; raises PluginError as ``one`` does."""
+        what = f"set of phrases for {edit.name!r}"
+        return cast("Phrases", self.one("stepedit_phrases", what, pick, edit=edit))
 
     def cases(
         self, edit: type[Edit], suite: str = "default", pick: str | None = None

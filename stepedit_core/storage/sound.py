@@ -9,12 +9,12 @@ from __future__ import annotations
 import io
 import os
 import stat
-import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -24,14 +24,19 @@ import soundfile as sf
 
 from stepedit_core.dsp.channels import plan_mixdown
 from stepedit_core.errors import AudioError
+from stepedit_core.storage.wav_header import repaired_wav
 
 __all__ = [
     "MAX_CHANNELS",
     "MAX_RATE",
     "MAX_STREAM_BYTES",
     "MIN_RATE",
+    "Layout",
     "Sound",
+    "bounded",
+    "check_file",
     "is_stream",
+    "opened",
     "read_sound",
     "read_stream",
 ]
@@ -45,7 +50,6 @@ _FULL_LENGTH_RATE = 96_000
 """Rate up to which sound may be as long as the limit says; above it, accordingly shorter."""
 _BLOCK = 1 << 20  # samples of all channels in one block
 _STDERR = threading.Lock()
-_UNKNOWN = (0, 0xFFFFFFFF)
 _CUT_OFF = 0.5
 """Codecs pad, and containers round; a file this much shorter than its header says is cut off."""
 
@@ -57,7 +61,7 @@ _CONTAINERS = (
 
 FloatArray = npt.NDArray[np.float32]
 Source = str | os.PathLike[str] | bytes | BinaryIO
-_Blocks = Callable[[], Iterator[FloatArray]]
+Blocks = Callable[[], Iterator[FloatArray]]
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class Sound:
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """What a decoder says of a file before its samples are read."""
 
     rate: int
@@ -93,6 +97,13 @@ class _Layout:
     def seconds(self) -> float:
         """Length that the header promises, 0 where it has none."""
         return (self.frames or 0) / self.rate
+
+    def cut_off(self, frames: int) -> str | None:
+        """Say that a file holds fewer frames than its header promises, or return None."""
+        missing = self.seconds - frames / self.rate
+        return (
+            f"the file ends {missing:.2f} s before its header says" if missing > _CUT_OFF else None
+        )
 
 
 def is_stream(path: str | os.PathLike[str]) -> bool:
@@ -147,7 +158,7 @@ def read_sound(source: Source, *, max_seconds: float, name: str | None = None) -
         if is_stream(source):
             source = read_stream(source)
         else:
-            _check_file(Path(source), label)
+            check_file(Path(source), label)
             try:
                 with open(source, "rb") as file:
                     return _decode(file, label, max_seconds)
@@ -158,7 +169,7 @@ def read_sound(source: Source, *, max_seconds: float, name: str | None = None) -
     return _decode(file_like, label, max_seconds)
 
 
-def _check_file(path: Path, name: str) -> None:
+def check_file(path: Path, name: str) -> None:
     """Refuse what is no file with content."""
     try:
         if path.is_dir():
@@ -173,17 +184,22 @@ def _check_file(path: Path, name: str) -> None:
 
 def _decode(file: IO[bytes], name: str, max_seconds: float) -> Sound:
     """Decode an open file by libsndfile, or by FFmpeg where libsndfile does not know it."""
-    with _quiet(file):
-        return _decoded(file, name, max_seconds)
+    layout, blocks = opened(file, name, max_seconds)
+    return _mono(blocks, layout, name, max_seconds)
 
 
-@contextmanager
-def _quiet(file: IO[bytes]) -> Iterator[None]:
-    """Keep what libmpg123 prints about damaged MP3 files off the process's standard error."""
+def _prints(file: IO[bytes]) -> bool:
+    """Say whether a file may be MP3, whose decoder prints what is damaged."""
     file.seek(0)
     known = file.read(4) in (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM")
     file.seek(0)
-    if known:
+    return not known
+
+
+@contextmanager
+def _quiet(prints: bool) -> Iterator[None]:
+    """Keep what libmpg123 prints about damaged MP3 files off the process's standard error."""
+    if not prints:
         yield
         return
     with _STDERR, open(os.devnull, "wb") as nowhere:
@@ -200,13 +216,14 @@ def _quiet(file: IO[bytes]) -> Iterator[None]:
             os.close(kept)
 
 
-def _decoded(file: IO[bytes], name: str, max_seconds: float) -> Sound:
-    """Decode an open file; raises as ``read_sound`` does."""
-    repaired, note = _repaired(file)
+def opened(file: IO[bytes], name: str, max_seconds: float) -> tuple[Layout, Blocks]:
+    """Return what an open file holds, and what yields its samples, as often as it is called."""
+    prints = _prints(file)
+    repaired, note = repaired_wav(file)
     try:
-        with sf.SoundFile(repaired) as sound:
+        with _quiet(prints), sf.SoundFile(repaired) as sound:
             frames = sound.frames if 0 < sound.frames < 1 << 62 else None
-            layout = _Layout(sound.samplerate, sound.channels, sound.subtype, frames, note)
+            layout = Layout(sound.samplerate, sound.channels, sound.subtype, frames, note)
     except (sf.LibsndfileError, RuntimeError, ValueError) as error:
         reason = getattr(error, "error_string", None) or str(error)
         return _by_ffmpeg(file, name, max_seconds, reason.rstrip("."))
@@ -214,18 +231,26 @@ def _decoded(file: IO[bytes], name: str, max_seconds: float) -> Sound:
 
     def blocks() -> Iterator[FloatArray]:
         repaired.seek(0)
-        with sf.SoundFile(repaired) as sound:
-            size = max(1, _BLOCK // sound.channels)
-            while len(block := sound.read(size, dtype="float32", always_2d=True)):
-                yield block
+        try:
+            with _quiet(prints):
+                sound = sf.SoundFile(repaired)
+            with sound:
+                size = max(1, _BLOCK // sound.channels)
+                while True:
+                    with _quiet(prints):
+                        block = sound.read(size, dtype="float32", always_2d=True)
+                    if not len(block):
+                        break
+                    yield block
+        except (sf.LibsndfileError, RuntimeError, ValueError) as error:
+            raise AudioError(
+                f"{name}: not a readable audio file ({error}); export it anew"
+            ) from error
 
-    try:
-        return _mono(blocks, layout, name, max_seconds)
-    except (sf.LibsndfileError, RuntimeError, ValueError) as error:
-        raise AudioError(f"{name}: not a readable audio file ({error}); export it anew") from error
+    return layout, blocks
 
 
-def _check(layout: _Layout, name: str, max_seconds: float) -> None:
+def _check(layout: Layout, name: str, max_seconds: float) -> None:
     """Refuse a layout outside the limits."""
     if not MIN_RATE <= layout.rate <= MAX_RATE:
         raise AudioError(
@@ -250,107 +275,46 @@ def _too_long(name: str, seconds: float, limit: float) -> str:
     return f"{name}: lasts {lasts}, more than the limit of {limit:.0f} s; split it into utterances"
 
 
-def _mono(blocks: _Blocks, layout: _Layout, name: str, max_seconds: float) -> Sound:
+def _most(layout: Layout, max_seconds: float) -> int:
+    """Return how many samples of each channel are taken."""
+    return round(max_seconds * min(layout.rate, _FULL_LENGTH_RATE))
+
+
+def bounded(blocks: Blocks, layout: Layout, name: str, max_seconds: float) -> Iterator[FloatArray]:
+    """Yield blocks until there are more than the limit allows."""
+    count, most = 0, _most(layout, max_seconds)
+    for block in blocks():
+        count += len(block)
+        if count > most:
+            raise AudioError(_too_long(name, count / layout.rate, most / layout.rate))
+        yield block
+
+
+def _mono(blocks: Blocks, layout: Layout, name: str, max_seconds: float) -> Sound:
     """Mix blocks down, in two passes where there are several channels."""
-    most = round(max_seconds * min(layout.rate, _FULL_LENGTH_RATE))
-
-    def bounded() -> Iterator[FloatArray]:
-        count = 0
-        for block in blocks():
-            count += len(block)
-            if count > most:
-                raise AudioError(_too_long(name, count / layout.rate, most / layout.rate))
-            yield block
-
-    plan = plan_mixdown(bounded, layout.channels, layout.rate)
+    most = _most(layout, max_seconds)
+    limited = partial(bounded, blocks, layout, name, max_seconds)
+    plan = plan_mixdown(limited, layout.channels, layout.rate)
     samples = np.zeros(min(layout.frames or 0, most), np.float32)
     at = 0
-    for block in bounded():
+    for block in limited():
         if at + len(block) > len(samples):
             samples = np.concatenate([samples[:at], np.zeros(max(at, len(block)), np.float32)])
         samples[at : at + len(block)] = plan.apply(block)
         at += len(block)
     if not at:
         raise AudioError(f"{name}: the recording holds no samples")
-    missing = layout.seconds - at / layout.rate
-    cut = f"the file ends {missing:.2f} s before its header says" if missing > _CUT_OFF else None
-    notes = tuple(note for note in (layout.note, cut, plan.note) if note)
+    notes = tuple(note for note in (layout.note, layout.cut_off(at), plan.note) if note)
     return Sound(samples[:at], layout.rate, layout.channels, layout.subtype, notes)
-
-
-# WAV files whose recorder never wrote the size --------------------------------------------
-
-
-class _Overlaid(io.RawIOBase):
-    """A seekable file with other bytes at some places."""
-
-    def __init__(self, file: IO[bytes], changes: dict[int, bytes]) -> None:
-        self._file, self._changes = file, changes
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill a buffer, changes included."""
-        start = self._file.tell()
-        content = bytearray(self._file.read(len(buffer)))
-        for place, new in self._changes.items():
-            for offset, byte in enumerate(new):
-                if 0 <= (at := place + offset - start) < len(content):
-                    content[at] = byte
-        buffer[: len(content)] = content
-        return len(content)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Move in the file."""
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Return the place in the file."""
-        return self._file.tell()
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-
-def _repaired(file: IO[bytes]) -> tuple[IO[bytes], str | None]:
-    """Return a WAV file whose sizes are those of its content, and a note where they were not.
-
-    Recorders that crash, and programs that write into a pipe, leave a size of 0 or of
-    0xFFFFFFFF; libsndfile takes 0 for a file without sound.
-    """
-    file.seek(0)
-    head = file.read(1 << 16)
-    file.seek(0)
-    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
-        return file, None
-    at = 12
-    while at + 8 <= len(head):
-        kind, size = head[at : at + 4], struct.unpack_from("<I", head, at + 4)[0]
-        if kind == b"data":
-            break
-        at += 8 + size + size % 2
-    else:
-        return file, None
-    if size not in _UNKNOWN:
-        return file, None
-    end = file.seek(0, io.SEEK_END)
-    file.seek(0)
-    rest = min(end - at - 8, 0xFFFFFFF0 - at)
-    if rest <= 0:
-        return file, None
-    changes = {4: struct.pack("<I", at + rest), at + 4: struct.pack("<I", rest)}
-    overlaid = io.BufferedReader(_Overlaid(file, changes))
-    return overlaid, "the WAV header has no length (the recorder did not finish): all of it read"
 
 
 # FFmpeg -----------------------------------------------------------------------------------
 
 
-def _by_ffmpeg(file: IO[bytes], name: str, max_seconds: float, reason: str) -> Sound:
-    """Decode by PyAV what libsndfile refused for a reason."""
+def _by_ffmpeg(
+    file: IO[bytes], name: str, max_seconds: float, reason: str
+) -> tuple[Layout, Blocks]:
+    """Open by PyAV what libsndfile refused for a reason."""
     cure = "convert it to WAV: ffmpeg -i IN OUT.wav"
     try:
         import av
@@ -368,21 +332,27 @@ def _by_ffmpeg(file: IO[bytes], name: str, max_seconds: float, reason: str) -> S
                 raise AudioError(f"{name}: there is no sound in it")
             yield container, container.streams.audio[0]
 
+    errors = (av.error.FFmpegError, ValueError, OverflowError, AttributeError)
+    complaint = f"{name}: not a readable audio file ({reason}); {cure}"
+
     def blocks() -> Iterator[FloatArray]:
-        with opened() as (container, stream):
-            for frame in container.decode(stream):
-                yield _frame_samples(frame, layout)
+        try:
+            with opened() as (container, stream):
+                for frame in container.decode(stream):
+                    yield _frame_samples(frame, layout)
+        except errors as error:
+            raise AudioError(complaint) from error
 
     try:
         with opened() as (container, stream):
             layout = _stream_layout(container, stream)
         _check(layout, name, max_seconds)
-        return _mono(blocks, layout, name, max_seconds)
-    except (av.error.FFmpegError, ValueError, OverflowError, AttributeError) as error:
-        raise AudioError(f"{name}: not a readable audio file ({reason}); {cure}") from error
+    except errors as error:
+        raise AudioError(complaint) from error
+    return layout, blocks
 
 
-def _stream_layout(container: Any, stream: Any) -> _Layout:
+def _stream_layout(container: Any, stream: Any) -> Layout:
     """Return rate, channels and length of a stream of FFmpeg's."""
     if not stream.rate or not stream.channels:
         raise ValueError("no rate or channels")
@@ -393,10 +363,10 @@ def _stream_layout(container: Any, stream: Any) -> _Layout:
         seconds = container.duration / 1_000_000
     note = f"read by FFmpeg through PyAV ({stream.codec_context.name})"
     frames = round(seconds * stream.rate) if seconds > 0 else None
-    return _Layout(int(stream.rate), int(stream.channels), None, frames, note)
+    return Layout(int(stream.rate), int(stream.channels), None, frames, note)
 
 
-def _frame_samples(frame: Any, layout: _Layout) -> FloatArray:
+def _frame_samples(frame: Any, layout: Layout) -> FloatArray:
     """Return a decoded frame as float32 of shape ``(n, channels)``."""
     if frame.sample_rate != layout.rate or frame.layout.nb_channels != layout.channels:
         raise ValueError("rate or channels change within the file")

@@ -9,7 +9,11 @@ from collections.abc import Iterator
 
 from pydantic import ValidationError
 
+from stepedit_core.chain.notation import parse_edit
+from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
+from stepedit_core.interpretation import Setting, interpret
+from stepedit_core.phrases import Example
 from stepedit_core.scoring import Case
 from stepedit_core.testing.checks_edit import renders_odd_input
 from stepedit_core.testing.subject import Subject, load_case_audio, require, skip
@@ -140,6 +144,43 @@ def _one_per_recording(cases: list[Case]) -> Iterator[Case]:
     yield from {case.audio: case for case in cases}.values()
 
 
+def is_found_by_its_phrases(subject: Subject) -> None:
+    """Check that each example is read as its edit, and that no other plugin's is taken away."""
+    phrases = subject.bundled("phrases")
+    if phrases is None:
+        skip("brings no phrases: no sentence leads to it")
+    if not subject.registry.named("stepedit_interpreters", lambda kind: str(kind.name)):
+        skip("no interpreter is installed")
+    for example in phrases.example:
+        wanted = parse_edit(example.edit)
+        require(subject.name in example.edit, f"the example {example.say!r} is about {wanted.name}")
+        found = _read_as(subject, example)
+        require(found == [wanted], f"{example.say!r} is read as {found}, not as {wanted}")
+    for name, info in subject.registry.edits().items():
+        if name == subject.name:
+            continue
+        try:
+            others = subject.registry.phrases(info.edit_class)
+        except StepeditError:
+            continue
+        for example in others.example:
+            wanted = parse_edit(example.edit)
+            require(
+                _read_as(subject, example) == [wanted],
+                f"{example.say!r} is an example of {name} and is no longer read as {wanted}",
+            )
+
+
+def _read_as(subject: Subject, example: Example) -> list[Edit]:
+    """Return the edits that an example is read as."""
+    setting = Setting(example.text, seconds=60.0)
+    try:
+        return list(interpret(example.say, setting, registry=subject.registry).chain.flat())
+    except StepeditError as error:
+        require(False, f"{example.say!r}: {error}")
+        return []
+
+
 def survives_odd_input(subject: Subject) -> None:
     """Check the dsp route on short, long, silent, clipped, and low- and high-rate input."""
     for edit, utterance in subject.samples:
@@ -159,6 +200,7 @@ CLASS_CHECKS = (
     imports_lightly,
     is_found_by_entry_point,
     brings_good_cases,
+    is_found_by_its_phrases,
     survives_odd_input,
 )
 """Checks of the class, in the order that a report shows."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from stepedit_core.codes import (
     DualCodes,
     FreeGroups,
 )
-from stepedit_core.engine import DecodeRequest, GenerateRequest
+from stepedit_core.engine import DecodeRequest, GenerateRequest, Infilled, InfillRequest
 from stepedit_core.errors import EngineError
 from stepedit_core.utterance import Utterance
 
@@ -142,6 +143,13 @@ class FakeEngine:
             np.concatenate([part.semantic for part in parts]),
             request.codes.start,
         )
+
+    def infill(self, request: InfillRequest) -> Infilled:
+        """Echo the groups that go at the expected length, as ``generate`` does."""
+        length = max(1, round(request.expected))
+        free = FreeGroups(request.start, request.stop, length)
+        plain = replace(request.as_generation(), free=(free,))
+        return Infilled(self._generate(plain), length, {"draws": 1})
 
     def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
         """Return 24 kHz sines for codes; references and seeds change nothing here."""

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from stepedit_core.dsp.words import normalised, split_words
 from stepedit_core.errors import StepeditError
 from stepedit_core.scoring import Judge, Verdict
 from stepedit_core.utterance import Utterance
@@ -67,8 +68,11 @@ class FakeMeasures:
         return utterance.transcript
 
     def word_error(self, expected: str, utterance: Utterance) -> float:
-        """Return 0 where the claimed words are the expected ones, otherwise 1."""
-        return float(self.transcribe(utterance).split() != expected.split())
+        """Return 0 where the claimed words are the expected ones, otherwise 1.
+
+        As in speech, case, punctuation and tags of sounds do not count.
+        """
+        return float(_spoken(self.transcribe(utterance)) != _spoken(expected))
 
     def speaker_similarity(self, first: Utterance, second: Utterance) -> float:
         """Return the cosine similarity of log-spectral envelopes, -1..1."""
@@ -140,6 +144,11 @@ class FailingMeasures(FakeMeasures):
     def judge(self, task: str) -> Judge:
         """Fail."""
         raise self._fail()
+
+
+def _spoken(text: str) -> list[str]:
+    """Return the words of a text as a recogniser would hear them."""
+    return [normalised(word.text) for word in split_words(text)]
 
 
 def _levels_db(utterance: Utterance) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

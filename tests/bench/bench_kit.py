@@ -46,6 +46,9 @@ class GainScorer(Scorer):
     version = 3
     expects_same_duration = True
 
+    def waives(self, case: Case) -> frozenset[str]:
+        return frozenset({"level"})  # it is what the edit changes
+
     def prepare(self, case: Case, clean: Utterance, rng: np.random.Generator) -> Prepared:
         return Prepared(clean.replace(samples=clean.samples * 0.25))
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import stepedit_emotion
 from click.testing import CliRunner
 from stepedit_bench.columns import pivot
 from stepedit_bench.commands import bench
@@ -120,7 +121,7 @@ def test_listening_shows_the_best_the_worst_and_others() -> None:
 
 
 def test_judges_are_chosen_by_name_or_by_task() -> None:
-    install(cases(1))
+    install(cases(1)).register(stepedit_emotion, "emotion")
     assert parse_judges(["loudness"]) == {"*": "loudness"}
     assert parse_judges(["emotion=loudness"]) == {"emotion": "loudness"}
     with pytest.raises(StepeditError, match="did you mean 'loudness'"):
@@ -129,6 +130,8 @@ def test_judges_are_chosen_by_name_or_by_task() -> None:
     with pytest.raises(StepeditError, match="cannot judge 'style', only emotion"):
         choice.for_task("style")
     assert choice.describe()["emotion"]["name"] == "loudness"
+    assert choice.describe()["*"]["name"] == "loudness", "for edits that name no judge"
+    assert JudgeChoice().describe()["emotion"]["name"] == "acoustic"
     with pytest.raises(StepeditError, match="choose one with --judge accent=NAME"):
         JudgeChoice().for_task("accent")
 

@@ -53,7 +53,7 @@ def make(kind: str, path: Path) -> Path:
         ("inf", "NaN or infinite"),
         ("text", "not a readable audio file"),
         ("truncated header", "not a readable audio file"),
-        ("ten minutes", "lasts 600 s, more than the limit of 300 s; split it into utterances"),
+        ("ten minutes", "digital silence or one constant value: there is nothing to edit"),
         ("3 ms", "lasts 3.0 ms; 20 ms is the least"),
         ("all zero", "digital silence: there is nothing to edit"),
         ("folder", "is a folder, not a recording"),
@@ -88,7 +88,7 @@ def test_one_bad_recording_stops_a_batch_before_it_begins(wav: Path, tmp_path: P
         (['{"edit": "gain", "db": ' + "[" * 9000], "not JSON: nested too deeply"),
         (["within:inner=(" * 900 + "gain" + ")" * 900], "edits are nested too deeply"),
         (["recite:words=a"], "the llm route needs an engine; give one with engine= or --engine"),
-        ([], "nothing to do: give -e NAME:param=value or --chain FILE"),
+        ([], "nothing to do: give -e NAME:param=value, --say SENTENCE or --chain FILE"),
     ],
 )
 def test_edits(wav: Path, tmp_path: Path, edits: list[str], message: str) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import metadata
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def test_edits_lists_parameters_routes_and_origin(toys: Registry) -> None:
     row = next(line for line in result.stdout.splitlines() if line.startswith("within"))
     assert "inner, spans?" in row
     assert "llm" in row
-    assert "(local) 0" in row
+    assert "(local)" not in result.stdout
 
 
 def test_edits_as_json_have_a_schema(toys: Registry) -> None:
@@ -43,6 +44,27 @@ def test_edits_as_json_have_a_schema(toys: Registry) -> None:
     assert gain["parameters"]["properties"]["db"]["maximum"] == 12
     assert gain["plugin"] == {"name": "toys", "distribution": "(local)", "version": "0"}
     assert rows["recite"]["needs_transcript"] == ["llm"]
+
+
+def test_one_edit_is_shown_with_all_its_values(toys: Registry) -> None:
+    lines = call("edits", "gain").stdout.splitlines()
+    assert lines[0].startswith("gain: ")
+    assert "routes: dsp" in lines
+    assert "plugin: toys (file or object, not installed)" in lines
+    assert any(line.startswith("  values: number at least") and "12" in line for line in lines)
+    assert json.loads(call("edits", "gain", "--json").stdout)["name"] == "gain"
+
+
+def test_an_unknown_edit_is_refused_with_a_suggestion(toys: Registry) -> None:
+    assert "did you mean 'gain'" in refused(call("edits", "gian"))
+
+
+def test_values_without_a_dsp_route_are_named() -> None:
+    shown = call("edits", "emotion").stdout
+    values = re.search(r"values: (.*)", shown)
+    alone = re.search(r"llm route alone: (.*)", shown)
+    assert values and len(values[1].split(", ")) == 15
+    assert alone and "happy" not in alone[1] and len(alone[1].split(", ")) >= 7
 
 
 def test_clashes_and_an_empty_registry_are_said(toys: Registry) -> None:
@@ -124,6 +146,7 @@ def test_doctor_says_what_the_embedded_model_is(
 
 def test_doctor_names_the_cure(toys: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    monkeypatch.setattr(doctor, "_device", lambda: iter(()))
     monkeypatch.setattr(
         doctor.metadata, "requires", lambda name: ["nosuch>=1", 'other; extra == "bench"']
     )

@@ -29,10 +29,17 @@ class Darker(Brighter):
     """Ask for darker speech, by either route."""
 
 
+class Unheard(Brighter):
+    """Ask for what the model was not taught."""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = write_single(tmp_path_factory.mktemp("engine"))
-    rows = {"brighter": {"llm": 0.4, "dsp": 0.9, "n": 40}}
+    rows = {
+        "brighter": {"llm": 0.4, "dsp": 0.9, "n": 40},
+        "darker": {"llm": 0.9, "dsp": 0.4, "n": 40},
+    }
     (found / "routes.json").write_text(json.dumps({"edits": rows}))
     return found
 
@@ -66,8 +73,11 @@ def test_auto_takes_the_route_that_was_measured_as_better(shipped: Engine) -> No
     assert choose_route(Brighter(), shipped) == "dsp"
     assert choose_route(Brighter(), shipped, "llm") == "llm"
     assert choose_route(Darker(), shipped) == "llm"
+    assert choose_route(Unheard(), shipped) == "dsp"
+    assert choose_route(Unheard(), shipped, "llm") == "llm"
     speech = packaged_speech("office")
-    assert Chain([Brighter(), Darker()]).validate(speech, shipped) == ["dsp", "llm"]
+    chain = Chain([Brighter(), Darker(), Unheard()])
+    assert chain.validate(speech, shipped) == ["dsp", "llm", "dsp"]
 
 
 def test_the_identity_edit_is_encoding_and_decoding(shipped: Engine) -> None:

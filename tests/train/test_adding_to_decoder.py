@@ -100,7 +100,7 @@ def test_kept_items_have_the_output_of_before_as_target_and_the_others_their_own
     assert set(labels.unique().tolist()) == {0, 1, 2}  # never the label that it has yet to learn
     alone = ((labels > 0).any(1)) & (labels == 0).any(1)
     assert alone.any()  # some are put in between
-    assert made.places[chosen][alone].isnan().equal(labels[alone] > 0)
+    assert made.positions[chosen][alone].isnan().equal(labels[alone] > 0)
     noisier = made.prompt_mel[chosen] - batch.prompt_mel[chosen]
     assert (noisier >= -1e-5).all() and 0 < (noisier.amax((1, 2)) > 0).float().mean() < 1
     again = with_distilled(old, batch, chosen, np.random.default_rng(0))

@@ -146,7 +146,7 @@ def test_a_taught_folder_needs_nothing_else(tmp_path: Path, model: Path) -> None
     assert _taught(tmp_path, model).exit_code == 0
     made = tmp_path / "taught" / "model"
     assert RouteTable.load(made).routes == {"speed": "dsp"}
-    assert folder_sampling(made) == {"temperature": 0.5}
+    assert folder_sampling(made) == ({"temperature": 0.5}, {})
     assert (made / DECODER_FOLDER / "deep" / "flow.safetensors").read_bytes() == b"weights"
     assert not [path for path in made.rglob("*") if path.is_symlink()]
     assert named(made) == "taught" and named(made.rename(tmp_path / "moved")) == "taught"

@@ -1,4 +1,4 @@
-"""``stepedit bench engine`` and ``stepedit bench memory``."""
+"""``stepedit bench engine``, ``stepedit bench memory`` and ``stepedit bench recording``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from stepedit_bench.speed.measure import Measurement, Settings
 
-__all__ = ["engine", "memory"]
+__all__ = ["engine", "memory", "recording"]
 
 
 @click.command("engine", short_help="Time every stage of the engine against the plain way.")
@@ -95,6 +95,54 @@ def memory(name: str, device: str, edits: int) -> None:
         f"loaded {found.loaded:.0f} MB, after 70 edits {found.warm:.0f} MB, after {edits} "
         f"{found.end:.0f} MB: growth {found.growth:+.1f} MB over {edits - 70} edits"
     )
+
+
+@click.command("recording", short_help="Time the editing of a long recording; watch its memory.")
+@click.argument("clips", nargs=-1, metavar="[CLIP...]", type=click.Path(path_type=Path))
+@click.option("--seconds", default=1200.0, show_default=True, help="Duration of the recording.")
+@click.option("--rate", default=16_000, show_default=True, help="Its sample rate in Hz.")
+@click.option(
+    "-e",
+    "--edit",
+    "edits",
+    multiple=True,
+    default=("denoise", "trim_silence", "speed:factor=1.1"),
+    show_default=True,
+    help="An edit; may be repeated.",
+)
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64))
+@click.option("--json", "out", type=click.Path(path_type=Path), help="Write the figures as JSON.")
+def recording(
+    clips: tuple[Path, ...],
+    seconds: float,
+    rate: int,
+    edits: tuple[str, ...],
+    workers: int,
+    out: Path | None,
+) -> None:
+    """Join clips to a long recording, edit it by signal processing, and print time and memory.
+
+    Without clips, the packaged recordings are joined. The time is that of the whole command.
+    """
+    import dataclasses
+    import tempfile
+
+    from stepedit_bench.speed.long import join_clips, measure_long
+
+    with tempfile.TemporaryDirectory() as folder:
+        joined = Path(folder) / "recording.wav"
+        count = join_clips(clips, joined, seconds, rate)
+        found = measure_long(joined, edits, workers)
+    click.echo(
+        f"{found.seconds:.0f} s of speech ({count} clips, {rate} Hz) -> {found.output_seconds:.0f} "
+        f"s by {', '.join(edits)}: {found.wall:.1f} s with {workers} workers, "
+        f"{found.times_real_time:.1f} x real time ({found.cpu:.1f} s of processor time), peak "
+        f"{found.peak:.0f} MB in all processes"
+    )
+    if out is not None:
+        facts = {"edits": list(edits), "workers": workers, "rate": rate, "clips": count}
+        facts |= {"x_real_time": round(found.times_real_time, 2), **dataclasses.asdict(found)}
+        out.write_text(json.dumps(facts, indent=2) + "\n")
 
 
 def _facts(size: str, settings: Settings) -> dict[str, Any]:

@@ -131,10 +131,17 @@ def pick_device(wanted: str) -> torch.device:
     return device
 
 
-def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
-    """Return the language model's dtype; ``auto`` is bfloat16 on CUDA, else float32."""
+def pick_dtype(wanted: str, device: torch.device, quantize: str | None = None) -> torch.dtype:
+    """Return the language model's dtype.
+
+    Args:
+        wanted: its name; ``auto`` is bfloat16 on CUDA and for quantised weights, else float32.
+        device: where the model runs.
+        quantize: how its weights are quantised, if they are.
+    """
     if wanted == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
+        is_fast = device.type == "cuda" or quantize is not None
+        return torch.bfloat16 if is_fast else torch.float32
     return {
         "float32": torch.float32,
         "bfloat16": torch.bfloat16,
@@ -190,7 +197,7 @@ def load_parts(config: EngineConfig) -> EngineParts:
         layout=TokenLayout.of(text),
         model=load_network(
             folders.model,
-            dtype=pick_dtype(config.dtype, device),
+            dtype=pick_dtype(config.dtype, device, config.quantize),
             device=device,
             quantize=config.quantize,
         ),

@@ -7,6 +7,7 @@
 
 ``llm`` and ``dsp`` are joint success (0..1) or null where the route does not exist, ``n`` is the
 number of cases. ``route`` may be left out: then the better score decides, and ``llm`` a tie.
+``longest_seconds`` may say how much speech the model edits well at once.
 """
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ class RouteTable:
 
     Attributes:
         routes: name of an edit to its better route.
+        longest: name of an edit to the longest stretch, in seconds, that the model edits well.
     """
 
     routes: Mapping[str, Route] = field(default_factory=dict)
+    longest: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path) -> RouteTable:
@@ -52,11 +55,23 @@ class RouteTable:
         edits = content.get("edits") if isinstance(content, dict) else None
         if not isinstance(edits, dict):
             raise CheckpointError(f"{path} has no object under 'edits'")
-        return cls({name: _better(row, f"{path}, {name!r}") for name, row in edits.items()})
+        routes = {name: _better(row, f"{path}, {name!r}") for name, row in edits.items()}
+        longest = {name: row.get("longest_seconds") for name, row in edits.items()}
+        wrong = [n for n, value in longest.items() if not _is_length(value)]
+        if wrong:
+            raise CheckpointError(f"{path}, {wrong[0]!r}: longest_seconds is a number from 1")
+        return cls(routes, {n: float(value) for n, value in longest.items() if value is not None})
 
     def preferred(self, edit: Edit) -> Route | None:
         """Return the better route of an edit's type, or None where none was measured."""
         return self.routes.get(edit.name)
+
+
+def _is_length(value: object) -> bool:
+    """Say whether a value is a number of seconds, from 1, or absent."""
+    return value is None or (
+        isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value < 1e5
+    )
 
 
 def _better(row: Any, where: str) -> Route:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -155,10 +156,14 @@ def most_groups(request: GenerateRequest, budget: int, policy: GenerationPolicy)
     """Return the length at which output is cut, in groups.
 
     A model that does not find its end repeats itself until the budget is used up; no edit
-    needs several times the expected length.
+    needs several times the expected length, and none much more than one that it was asked for.
     """
     expected = request.codes.groups * request.length_ratio
-    return max(1, min(budget // GROUP_SIZE, round(policy.max_growth * expected) + 50))
+    if request.plan.has_known_length:
+        longest = math.ceil(policy.max_growth_known * expected) + 1
+    else:
+        longest = round(policy.max_growth * expected) + 50
+    return max(1, min(budget // GROUP_SIZE, longest))
 
 
 def codes_of(output: Generated, request: GenerateRequest, parts: EngineParts) -> DualCodes:
@@ -170,7 +175,7 @@ def codes_of(output: Generated, request: GenerateRequest, parts: EngineParts) ->
     base = parts.layout.audio_base
     tokens = [i - base for i in output.ids if base <= i < base + CODE_COUNT]
     codes = DualCodes.from_interleaved(_whole_groups(tokens))
-    if output.finish == "length":
+    if output.finish == "length" and not request.plan.has_known_length:
         _log.warning(
             "the language model did not end its turn; its output was cut at %.1f s", codes.seconds
         )

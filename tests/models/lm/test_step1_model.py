@@ -116,6 +116,25 @@ def test_transformers_generate_uses_the_cache_correctly(cache: str | None) -> No
             assert model(torch.tensor([out[:length]])).logits[0, -1].argmax() == out[length]
 
 
+@pytest.mark.parametrize("name", ["past_key_values", "cache"])
+def test_the_cache_is_taken_under_its_old_and_its_new_name(name: str) -> None:
+    model, ids = tiny_model(), torch.tensor([prompts(1)[0]])
+    whole = model(ids).logits[0, -1]
+    first = model(ids[:, :-1], use_cache=True)
+    last = model(ids[:, -1:], use_cache=True, **{name: first.past_key_values})
+    torch.testing.assert_close(last.logits[0, -1], whole, rtol=1e-4, atol=1e-4)
+    assert last.past_key_values.get_seq_length() == ids.shape[1]
+
+
+@pytest.mark.parametrize("part", ["whole", "inner"])
+def test_two_caches_are_refused(part: str) -> None:
+    model, ids = tiny_model(), torch.tensor([prompts(1)[0]])
+    held = model(ids, use_cache=True).past_key_values
+    asked = model if part == "whole" else model.model
+    with pytest.raises(ValueError, match="give the cache once"):
+        asked(ids, past_key_values=held, cache=held)
+
+
 def test_save_and_load_keep_the_untied_head(tmp_path: Path) -> None:
     model = tiny_model()
     model.save_pretrained(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,10 @@ from stepedit_train.data import pieces
 from stepedit_train.data.cache import Array, CachedItem, block_path, write_block
 from stepedit_train.data.pieces import PiecesSettings, cut_places, make_pieces
 
-from stepedit_core.dsp.words import Word
+from stepedit_core.dsp import alignment
+from stepedit_core.dsp.words import Word, split_words
+from stepedit_core.errors import MissingDependencyError
+from stepedit_core.utterance import Utterance
 
 WORDS = "one two, three four five. six seven eight"
 LONG = [(0.2 + number, 0.8 + number) for number in range(8)]
@@ -104,3 +108,17 @@ def test_cuts_lie_in_pauses_alone(cache: Path) -> None:
     # The first pause is too short, and the fifth span too long.
     assert found == [(0, 2), (2, 4), (5, 6)]
     assert cut_places([], limits, np.random.default_rng(0)) == []
+
+
+def test_words_that_cannot_be_aligned_are_none() -> None:
+    pytest.importorskip("pocketsphinx")
+    quiet = Utterance(np.zeros(8000, np.float32), 16_000)
+    assert pieces.align_words(quiet, split_words("a xqzzt")) is None
+
+
+def test_without_the_aligner_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pocketsphinx", None)
+    alignment._decoder.cache_clear()
+    quiet = Utterance(np.zeros(8000, np.float32), 16_000)
+    with pytest.raises(MissingDependencyError, match=r"stepedit\[align\]"):
+        pieces.align_words(quiet, split_words("one"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from stepedit_core.models.decoder.flow import token_rows
 from stepedit_core.models.speaker.campplus import load_speaker
 from stepedit_core.models.tokenizer.audio_tokenizer import AudioTokenizer
 from stepedit_core.models.tokenizer.preprocess import limit_peak
-from stepedit_core.storage import pair_rows
 from tests.models.audio_cases import speech_like, write_semantic_graph, write_speaker_graph
 from tests.models.tokenizer.test_linguistic_checkpoint import write_checkpoint
 from tests.toy_edits import Gain
@@ -100,7 +100,7 @@ class Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.encoded = self.cached = self.decoded = 0
-        encode, audio, read = AudioTokenizer.encode, Cache.audio, pair_rows.sf.read
+        encode, audio, read = AudioTokenizer.encode, Cache.audio, sources.row_utterance
 
         def encodes(tokenizer: AudioTokenizer, heard: list[Sound]) -> object:
             self.encoded += len(heard)
@@ -110,13 +110,13 @@ class Counted:
             self.cached += 1
             return audio(cache, index)
 
-        def reads(*given: Any, **options: Any) -> object:
+        def reads(row: Mapping[str, Any], role: str) -> object:
             self.decoded += 1
-            return read(*given, **options)
+            return read(row, role)
 
         monkeypatch.setattr(AudioTokenizer, "encode", encodes)
         monkeypatch.setattr(Cache, "audio", hears)
-        monkeypatch.setattr(pair_rows.sf, "read", reads)
+        monkeypatch.setattr(sources, "row_utterance", reads)
 
 
 def test_the_store_holds_rows_and_mels_of_the_recordings(chosen: MelDataSettings) -> None:

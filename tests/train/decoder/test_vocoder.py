@@ -22,6 +22,7 @@ from stepedit_train.decoder.vocoder.stage import VocoderTask, train_vocoder
 from stepedit_train.journal import read_journal
 
 from stepedit_core.errors import StepeditError
+from stepedit_core.models.checkpoint.hyperyaml import read_hyperyaml
 from stepedit_core.models.decoder.checkpoint import read_decoder
 from stepedit_core.models.decoder.vocoder import HarmonicNoiseVocoder, SeededSourceNoise
 from stepedit_core.models.tokenizer.features import MelConfig, prompt_mel
@@ -131,8 +132,12 @@ def test_export_without_a_run_says_what_to_do(tmp_path: Path) -> None:
 def test_export_of_other_sizes_is_refused(tmp_path: Path) -> None:
     make_voices(tmp_path / "cache")
     list(train_vocoder(settings(tmp_path, steps=1)))
+    run, out = tmp_path / "run", tmp_path / "o"
     with pytest.raises(StepeditError, match="other sizes"):
-        list(export_vocoder(VocoderExportSettings(run=tmp_path / "run", out=tmp_path / "o")))
+        list(export_vocoder(VocoderExportSettings(run=run, out=out, sizes=VocoderSizes())))
+    assert not list(out.rglob("hift.*"))
+    list(export_vocoder(VocoderExportSettings(run=run, out=out)))  # takes the run's own
+    assert read_hyperyaml(out / "hift.yaml")["hift"].arguments["width"] == SIZES["width"]
 
 
 def test_a_crop_shows_the_mel_of_its_own_samples(tmp_path: Path) -> None:

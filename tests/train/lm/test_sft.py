@@ -100,7 +100,7 @@ def test_rows_become_prompt_and_answer(tmp_path: Path) -> None:
 
 def test_rows_without_codes_say_so(tmp_path: Path) -> None:
     folder = make_pairs(tmp_path / "pairs", [Hiss(), Hiss()], with_codes=False)
-    with pytest.raises(StepeditError, match=r"no row is left.*no codes"):
+    with pytest.raises(StepeditError, match=r"pairs: no row of it .*1: the row has no codes"):
         read_mixture([Source(path=folder)], ByteTokenizer(), "r1")
     with pytest.raises(StepeditError, match="no shards"):
         read_mixture([Source(path=tmp_path)], ByteTokenizer(), "r1")

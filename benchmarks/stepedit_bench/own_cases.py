@@ -1,0 +1,45 @@
+"""Cases of one's own as a suite: ``cases.jsonl`` and recordings in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stepedit_core.edit import Edit
+from stepedit_core.errors import StepeditError
+from stepedit_core.scoring import Case, read_cases
+
+__all__ = ["OWN", "read_own"]
+
+OWN = "cases"
+"""Name for ``--suite``."""
+FILE = "cases.jsonl"
+MAX_BYTES = 50_000_000
+
+
+def read_own(edit: type[Edit], folder: str | Path) -> list[Case] | None:
+    """Return the cases of an edit class; None where the folder has none for it.
+
+    Each line is a case as plugins write them; ``audio`` is ``speech:NAME`` or a path that may be
+    relative to the folder.
+
+    Raises:
+        StepeditError: if the file is absent, too large, or a line is no case.
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise StepeditError(f"{path}: no such file; a suite of one's own is a folder with {FILE}")
+    if path.stat().st_size > MAX_BYTES:
+        raise StepeditError(f"{path}: larger than {MAX_BYTES // 10**6} MB; split the suite")
+    try:
+        cases = read_cases(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, ValueError) as error:
+        raise StepeditError(f"{path}: {error}") from error
+    own = [case for case in cases if type(case.edit) is edit]
+    return [_placed(case, path.parent) for case in own] or None
+
+
+def _placed(case: Case, folder: Path) -> Case:
+    """Return a case whose recording is found from any working folder."""
+    if case.audio.startswith("speech:") or Path(case.audio).is_absolute():
+        return case
+    return case.model_copy(update={"audio": str((folder / case.audio).resolve())})

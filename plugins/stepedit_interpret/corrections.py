@@ -1,0 +1,165 @@
+"""Corrections in a session: "no, the third one", "undo that", "a little less", "even more"."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from stepedit_core import Interpretation, InterpretationError, Reading, Region
+from stepedit_interpret.context import Context, Origin, built
+from stepedit_interpret.numbers import ORDINAL
+from stepedit_interpret.regions import WHOLE, find_region
+from stepedit_interpret.requests import read_request
+from stepedit_interpret.wording import Wording
+
+__all__ = ["corrected"]
+
+_UNDO = re.compile(
+    r"(?:no[,.]?\s*)?(?:please\s+)?(?:undo|revert|take\s+(?:that|it)\s+back|scratch|cancel|forget"
+    r"|never\s*mind)"
+    r"(?:\s+(?:that|it|this|the\s+last\s+(?:one|step|edit|change)))?(?:\s+back)?|"
+    r"go\s+back(?:\s+one(?:\s+step)?)?|撤销(?:上一步|刚才的?|它)?|取消(?:上一步|刚才的?|它)?|撤回"
+    r"|算了|退回上一步"
+)
+_UNDO_ALL = re.compile(
+    r"(?:undo|revert|cancel)\s+(?:everything|all(?:\s+of\s+(?:it|that))?)|start\s+over|全部撤销"
+    r"|重来"
+)
+_LESS = re.compile(
+    r"(?:(?:no|ok(?:ay)?|but)[,.]?\s*)?(?:(?:just\s+)?(?:a\s+(?:little|bit|tad|touch)|slightly"
+    r"|somewhat|much)\s+)?"
+    r"(?:(?:even\s+)?less|not\s+(?:so|that|quite\s+so)\s+much|weaker|milder)(?:\s+(?:so"
+    r"|than\s+that|please))?|"
+    r"(?:that\s+is\s+)?(?:a\s+(?:little|bit)\s+)?too\s+much|(?:that\s+is\s+)?overdone|"
+    r"(?:再)?(?:少|弱|轻|收)一?[点些]|太过?了|过头了|太多了|没?那么(?:强|多)"
+)
+_MORE = re.compile(
+    r"(?:(?:no|ok(?:ay)?|but)[,.]?\s*)?(?:(?:just\s+)?(?:a\s+(?:little|bit|lot)|even|much"
+    r"|slightly|some|still|way)\s+)*"
+    r"(?:more|stronger|further)(?:\s+(?:so|of\s+(?:that|it)|please))?|(?:do\s+(?:it|that)"
+    r"|once)?\s*(?:once\s+)?again|"
+    r"not\s+enough|one\s+more\s+time|再来一[次遍]|更?(?:强|多)一?[点些]|再(?:强|多)一?[点些]|更多"
+    r"|不够|还不够|再来"
+)
+_NO = re.compile(
+    r"^(?:no(?:pe)?|not\s+that(?:\s+one)?|wrong|actually|sorry|i\s+mean(?:t)?|rather|instead|wait"
+    r"|make\s+that"
+    r"|不对?|不是|错了|我是说|应该是)(?:\s*[,.!，。！]\s*|\s+|(?=[\u3400-\u9fff]))(?P<rest>.+)$"
+)
+_ALSO = re.compile(
+    r"(?:and|also|plus|也|还有)\s*(?P<rest>.+?)(?:\s*(?:too|as\s+well|也是?|一样))?[.!。]?"
+)
+_ONE = re.compile(
+    rf"(?:(?:on|in|for)\s+)?(?:the\s+)?(?P<ord>{ORDINAL})(?:\s+one)?"
+    rf"|第(?P<z>[一二两三四五六七八九十\d]+)个"
+)
+_FILLING = re.compile(
+    r"^(?:i\s+mean(?:t)?|actually|make\s+(?:that|it)|rather|是|应该是|我是说)\s*|\s*(?:instead"
+    r"|please|吧|[.!。！])+$"
+)
+
+
+def corrected(
+    words: Wording, context: Context, before: Interpretation
+) -> tuple[Reading, ...] | None:
+    """Return all readings after a correction of what was asked, or None where it is none.
+
+    Raises:
+        InterpretationError: if there is nothing to correct, or it cannot be corrected so.
+    """
+    low = words.low.strip().rstrip(".!?。！？ ").strip()
+    done = before.readings
+    if _UNDO_ALL.fullmatch(low):
+        return ()
+    if _UNDO.fullmatch(low):
+        if not done:
+            raise InterpretationError("there is nothing to undo")
+        # What was read from the same words belongs to one step.
+        last = done[-1].source
+        kept = [one for n, one in enumerate(done) if any(x.source != last for x in done[n:])]
+        return tuple(kept) if done[-1:] != done[-2:-1] else done[:-1]
+    if not done:
+        return None
+    if _LESS.fullmatch(low):
+        return (*done[:-1], *_degree(done, -1))
+    if _MORE.fullmatch(low):
+        return (*done[:-1], *_degree(done, +1))
+    added = _also(words, context, done)
+    if added is not None:
+        return added
+    match = _NO.match(words.low.strip())
+    if match is None:
+        return None
+    rest = words.stripped()
+    rest = rest.part(match.start("rest"), match.end("rest"))
+    return _replaced(rest, context, done)
+
+
+def _also(
+    words: Wording, context: Context, done: tuple[Reading, ...]
+) -> tuple[Reading, ...] | None:
+    """Return the readings with the last one on another region too, or None."""
+    match = _ALSO.fullmatch(words.low.strip())
+    if match is None or done[-1].region is None:
+        return None
+    rest = words.stripped().part(match.start("rest"), match.end("rest"))
+    region = _named(rest, context, done[-1])
+    return None if region is None else (*done, replace(done[-1], region=region))
+
+
+def _named(rest: Wording, context: Context, last: Reading) -> Region | None:
+    """Return the region that is all that some words name, or None."""
+    one = _ONE.fullmatch(_FILLING.sub("", rest.low).strip())
+    if one is not None and last.region is not None and last.region.sentences:
+        noun = f"the {one['ord']} sentence" if one["ord"] else f"第{one['z']}句"
+        rest = Wording.of(noun)
+    found = find_region(rest, context.setting)
+    if found is None or _FILLING.sub("", rest.without(found.start, found.end).low).strip():
+        return None
+    return found.region
+
+
+def _degree(done: tuple[Reading, ...], by: int) -> tuple[Reading, ...]:
+    """Return the last reading, weaker or stronger; what has no degrees is repeated."""
+    last = done[-1]
+    origin = last.origin
+    if not isinstance(origin, Origin):
+        raise InterpretationError(f"{last.edit.name} has no degrees")
+    wanted = origin.degree + by
+    ask = origin.pattern.ask
+    has = {-1: ask.little is not None, 0: True, 1: ask.much is not None}
+    has_amount = any(
+        origin.pattern.known.phrases.slots[name].kind not in ("words", "choice")
+        for name in origin.pattern.slots
+    )
+    if not has_amount and has.get(wanted, False):
+        edit = built(origin.pattern, wanted, origin.values)
+        if edit != last.edit:
+            return (replace(last, edit=edit, origin=replace(origin, degree=wanted)),)
+    if by > 0 and not has_amount and not origin.pattern.has_words and ask.place is None:
+        return (last, last)
+    if by < 0 and len(done) > 1 and done[-1] == done[-2]:
+        return ()
+    raise InterpretationError(
+        f"{last.edit.name} has no {'weaker' if by < 0 else 'stronger'} form of {last.source!r}; "
+        'say the amount, or "undo that"'
+    )
+
+
+def _replaced(rest: Wording, context: Context, done: tuple[Reading, ...]) -> tuple[Reading, ...]:
+    """Return the readings with the last one's region, or the last one itself, replaced."""
+    last = done[-1]
+    named = _named(rest, context, last)
+    if named is not None:
+        return (*done[:-1], replace(last, region=None if named == WHOLE else named))
+    ways = read_request(rest, replace(context, verb=None))
+    if len(ways.ways) != 1:
+        raise InterpretationError(f"{rest.brief()!r} can mean several things; say it in full")
+    readings = tuple(
+        replace(new, region=last.region)
+        if new.region is None
+        and not (isinstance(new.origin, Origin) and new.origin.pattern.known.phrases.whole)
+        else new
+        for new in ways.ways[0]
+    )
+    return (*done[:-1], *readings)

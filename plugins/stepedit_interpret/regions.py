@@ -1,0 +1,373 @@
+"""Regions in a request: which sentence, which word, which seconds, which speaker, all but what."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from stepedit_core import (
+    AlignmentError,
+    InterpretationError,
+    Region,
+    Setting,
+    Span,
+    find_phrase,
+    sentence_places,
+)
+from stepedit_core.dsp.words import normalised, split_words
+from stepedit_interpret.lexicon import QUOTE
+from stepedit_interpret.numbers import NUMBER, ORDINAL, ordinal, read_number
+from stepedit_interpret.wording import Wording
+
+__all__ = ["WHOLE", "Found", "find_region", "occurrences"]
+
+WHOLE = Region()
+"""The whole utterance, said in so many words."""
+
+_ZHN = "[一二两三四五六七八九十\\d]+"
+_LEAD = r"(?:\b(?:only\s+)?(?:in|on|of|for|to|over|during|within|inside|at|from|just|only)\s+)?"
+_THE = r"(?:\b(?:the|this|that|his|her|my)\s+)?"
+_EXCEPT = (
+    r"(?:\b(?:everything|everywhere|all(?:\s+of\s+it)?|the\s+(?:whole\s+thing|rest|entire\s+\w+"
+    r"|whole"
+    r"\s+\w+)|anything)?\s*\b(?:but\s+not|except(?:ing)?(?:\s+for)?|apart\s+from|other\s+than|aside"
+    r"\s+from|outside(?:\s+of)?|excluding|(?:everything|all|everywhere)\s+but|but\s+leave\s+out)\s+"
+    r"|(?<![删去消清移剔扣免])除(?:了|开)?)"
+)
+_CLOCK = r"(?:\d+:\d{1,2}(?:\.\d+)?)"
+_TIME = rf"(?:(?:{_CLOCK}|{NUMBER}))"
+_UNIT = r"(?:\s*(?:seconds?|secs?|s|秒钟?)\b|\s*秒钟?)"
+_SENTENCE = r"(?:sentences?|lines?|utterances?|phrases?)"
+_ENDING = r"(?:ending|end|very\s+end|conclusion)"
+_START = r"(?:beginning|start|opening|intro|introduction)"
+
+_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (name, re.compile(pattern))
+    for name, pattern in (
+        ("occurrence", rf"{_LEAD}{_THE}(?P<ord>{ORDINAL})\s+(?:word\s+|time\s+)?(?P<q>{QUOTE})"),
+        ("occurrence", rf"第(?P<zord>{_ZHN})[个处次]\s*(?P<q>{QUOTE})"),
+        (
+            "words",
+            rf"{_LEAD}{_THE}\b(?:words?|phrases?|part|bit|name|line"
+            rf"|sentence)\s+(?:where\s+\w+\s+says?"
+            rf"\s+)?(?P<q>{QUOTE})",
+        ),
+        ("words", rf"{_LEAD}\b(?:the|this)\s+(?:words?|phrase|name)\s+(?P<w>(?!(?:before|after"
+                  rf"|following|that|in|on)\b)[\w'-]+)"),
+        (
+            "span",
+            rf"\b(?:from|between)\s+(?:seconds?\s+)?(?P<a>{_TIME}){_UNIT}?\s*(?:to|and|until|till"
+            rf"|through|up\s+to"
+            rf"|-)\s*(?:seconds?\s+)?"
+            rf"(?P<b>{_TIME}){_UNIT}?",
+        ),
+        ("span", rf"从?第?(?P<a>{_TIME}){_UNIT}?(?:到|至|-|~)第?(?P<b>{_TIME}){_UNIT}(?:之间"
+                 rf"|这?段)?"),
+        ("span", rf"{_LEAD}(?<![\w.])(?P<a>{_TIME}){_UNIT}?\s*(?:-|to)\s*(?P<b>{_TIME}){_UNIT}"),
+        (
+            "edge",
+            rf"{_LEAD}{_THE}(?P<side>first|last|final|opening|closing)\s+(?P<n>{NUMBER}"
+            rf"|couple\s+of)"
+            rf"{_UNIT}(?:\s+of\s+(?:it|the\s+\w+))?",
+        ),
+        ("edge", rf"(?P<side>前|开头|头|最后|后|末尾|最初)的?(?P<n>{NUMBER})秒钟?"),
+        ("after", rf"\b(?:everything\s+)?(?:after|from|past"
+                  rf"|starting\s+at)\s+(?:the\s+)?(?P<a>{_TIME})"
+                  rf"{_UNIT}(?:\s+(?:on|onwards?|mark))?"),
+        ("after", rf"(?P<a>{_TIME})秒(?:钟)?(?:之后|以后|后|起)"),
+        ("before", rf"\b(?:everything\s+)?(?:before|until|up\s+to|till)\s+(?:the\s+)?(?P<a>{_TIME})"
+                   rf"{_UNIT}(?:\s+mark)?"),
+        ("before", rf"(?P<a>{_TIME})秒(?:钟)?(?:之前|以前|前)"),
+        (
+            "sentences",
+            rf"{_LEAD}{_THE}(?P<ord>{ORDINAL})\s+(?P<n>{NUMBER}|couple\s+of)\s+{_SENTENCE}",
+        ),
+        (
+            "ordinals",
+            rf"{_LEAD}{_THE}(?P<ord>{ORDINAL})(?:\s*,\s*{_THE}(?P<ord3>{ORDINAL}))?\s*,?\s+and"
+            rf"\s+{_THE}"
+            rf"(?P<ord2>{ORDINAL})\s+{_SENTENCE}",
+        ),
+        ("sentences", rf"{_LEAD}{_THE}(?P<ord>{ORDINAL})\s+(?:spoken\s+)?{_SENTENCE}"),
+        (
+            "numbered",
+            rf"{_LEAD}\b{_SENTENCE}\s+(?:number\s+)?(?P<n>{NUMBER})(?:\s*(?P<j>and|to|through|-"
+            rf"|,)\s*"
+            rf"(?P<m>{NUMBER}))?",
+        ),
+        ("zsentences", rf"第(?P<zord>{_ZHN})句?[、和跟与](?:第)?(?P<zord2>{_ZHN})句话?"),
+        ("zsentences", rf"第(?P<zord>{_ZHN})句?话?(?:到|至)第?(?P<zto>{_ZHN})句话?"),
+        ("zsentences", rf"第(?P<zord>{_ZHN})(?:个句子|句话?|句)"),
+        ("zsentences", rf"(?P<zside>前|后|最后|最前|开头|首|末|头|尾|倒数第?|最末"
+                       rf"|结尾)的?(?P<zn>{_ZHN})?(?:个句子|句话?)"),
+        ("paragraph", rf"{_LEAD}{_THE}(?P<ord>{ORDINAL})\s+paragraph"),
+        ("paragraph", rf"(?:第(?P<zord>{_ZHN})|(?P<zlast>最后一?))(?:段话?|个段落|段落)"),
+        ("lastwords", rf"{_LEAD}{_THE}(?P<ord>{ORDINAL})(?:\s+(?P<n>{NUMBER}"
+                      rf"|couple\s+of))?\s+words?"),
+        ("half", rf"{_LEAD}{_THE}(?P<ord>first|second|last)\s+half(?:\s+of\s+(?:it|the\s+\w+))?"),
+        ("half", r"(?P<zhalf>前|后)半(?:段|部分|句)"),
+        ("speaker", r"\b(?:what\s+)?speaker\s+(?P<who>[a-z]\b|\d+)(?:\s+says|'s(?:\s+(?:voice"
+                    r"|part|lines))?)?"),
+        ("speaker", r"(?:说话人|讲话人|发言人)(?P<who>[a-z0-9_甲乙丙丁]+)(?:说)?的?(?:话|部分"
+                    r"|声音)?"),
+        ("place", rf"{_LEAD}\b(?:the|its)\s+(?:very\s+)?(?P<end>{_ENDING}"
+                  rf"|{_START})(?:\s+of\s+(?:it|the\s+"
+                  r"(?:recording|clip|audio|speech)))?"),
+        ("place", r"(?P<zend>结尾|末尾|开头)(?:部分|处)?"),
+        ("whole", r"\b(?:(?:in|of|over|through)\s+)?(?:the\s+)?(?:whole|entire)\s+(?:thing"
+                  r"|recording|clip|"
+                  r"audio|speech|text|file|utterance|track)\b|\ball\s+of\s+it\b|\bthroughout\b"
+                  r"|整段|全部|整个"),
+        ("rest", r"\b(?:the\s+)?(?:rest|others?|remaining\s+\w+)(?:\s+of\s+(?:it|the\s+\w+))?"
+                 r"|其余的?|其他的?|剩下的?"),
+        ("pronoun", r"\b(?:in\s+|of\s+)?(?:that|this|the\s+same)\s+(?:sentence|line|word|part|bit"
+                    r"|phrase|"
+                    r"section|one|passage|segment)\b|\bthere\b|这[句段个]话?|那[句段个]话?|该句"),
+        ("words", rf"{_LEAD}(?P<q>{QUOTE})(?:这?[个几]?[字词]|这?句话?)?"),
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Found:
+    """A region in a request.
+
+    Attributes:
+        region: where; `WHOLE` for the whole utterance in so many words.
+        start: place in the request.
+        end: place after it.
+        how: ``pronoun`` and ``rest`` stand for the region before.
+    """
+
+    region: Region
+    start: int
+    end: int
+    how: str
+
+
+def find_region(request: Wording, setting: Setting, start: int = 0) -> Found | None:
+    """Return the first region that a request names, or None.
+
+    Raises:
+        InterpretationError: if it names what the utterance does not have.
+    """
+    for name, regex in _PATTERNS:
+        match = regex.search(request.low, start)
+        if match is None or not match.group().strip():
+            continue
+        region = _region(name, match, request, setting)
+        if region is None:
+            continue
+        begin, end = match.span()
+        before = re.search(rf"{_EXCEPT}(?:\s*{_THE})$", request.low[:begin])
+        if before is not None:
+            region, begin = replace(region, outside=True), before.start()
+            tail = re.match(
+                r"\s*(?:之外|以外|外)?\s*[,，]?\s*(?:都|全|其他的?|其余的?)?", request.low[end:]
+            )
+            end += tail.end() if tail else 0
+        return Found(region, begin, end, name)
+    return None
+
+
+def _region(name: str, match: re.Match[str], request: Wording, setting: Setting) -> Region | None:
+    """Build the region of a match, or None where it is none after all."""
+    groups = {key: value for key, value in match.groupdict().items() if value is not None}
+    match name:
+        case "occurrence" | "words":
+            phrase = request.quote(groups["q"]) if "q" in groups else _raw(match, request, "w")
+            return _words(phrase, groups.get("ord") or groups.get("zord"), setting)
+        case "span":
+            return _span(_seconds(groups["a"]), _seconds(groups["b"]), setting)
+        case "edge":
+            count = 2.0 if groups["n"].startswith("couple") else read_number(groups["n"])
+            is_last = groups["side"] in ("last", "final", "closing", "最后", "后", "末尾")
+            return _edge(count, is_last, setting)
+        case "after":
+            return _span(_seconds(groups["a"]), _duration(setting), setting)
+        case "before":
+            return _span(0.0, _seconds(groups["a"]), setting)
+        case "sentences" | "ordinals" | "numbered" | "zsentences":
+            return _sentences(_numbers(name, groups), setting)
+        case "paragraph":
+            last = "zlast" in groups
+            return _paragraph(-1 if last else ordinal(groups.get("ord") or groups["zord"]), setting)
+        case "lastwords":
+            return _last_words(groups, setting)
+        case "half":
+            half = _duration(setting) / 2
+            first = groups.get("ord") == "first" or groups.get("zhalf") == "前"
+            return _span(0.0, half, setting) if first else _span(half, 2 * half, setting)
+        case "speaker":
+            return Region(
+                speaker=groups["who"].upper() if len(groups["who"]) == 1 else groups["who"]
+            )
+        case "place":
+            return _place(groups, setting)
+        case _:
+            return WHOLE
+
+
+def _raw(match: re.Match[str], request: Wording, group: str) -> str:
+    start, end = match.span(group)
+    return request.raw[start:end]
+
+
+def _place(groups: dict[str, str], setting: Setting) -> Region:
+    """Return the first or last sentence, where "the beginning" or "the ending" is said."""
+    word = groups.get("end") or groups.get("zend", "")
+    is_start = re.fullmatch(rf"{_START}|开头", word) is not None
+    return _sentences([1 if is_start else -1], setting)
+
+
+def _numbers(name: str, groups: dict[str, str]) -> list[int]:
+    """Return the numbers of sentences, from 1 or from the end as -1."""
+    if name == "ordinals":
+        return [ordinal(groups[key]) for key in ("ord", "ord3", "ord2") if key in groups]
+    if name == "sentences":
+        first = ordinal(groups["ord"])
+        if "n" not in groups:
+            return [first]
+        count = 2 if groups["n"].startswith("couple") else int(read_number(groups["n"]))
+        return list(range(-count, 0)) if first < 0 else list(range(first, first + count))
+    if name == "numbered":
+        first = int(read_number(groups["n"]))
+        if "m" not in groups:
+            return [first]
+        last = int(read_number(groups["m"]))
+        return [first, last] if groups["j"] in ("and", ",") else list(range(first, last + 1))
+    if "zord" in groups:
+        first = int(read_number(groups["zord"]))
+        if "zto" in groups:
+            return list(range(first, int(read_number(groups["zto"])) + 1))
+        return [first] + ([int(read_number(groups["zord2"]))] if "zord2" in groups else [])
+    count = int(read_number(groups["zn"])) if "zn" in groups else 1
+    if groups["zside"].startswith("倒数"):
+        return [-count]
+    if groups["zside"] in ("前", "最前", "开头", "首", "头"):
+        return list(range(1, count + 1))
+    return list(range(-count, 0))
+
+
+def _sentences(numbers: list[int], setting: Setting) -> Region:
+    """Return sentences by number, those from the end counted where the transcript is known."""
+    count = len(sentence_places(setting.text)) if setting.text else None
+    if any(number < 0 for number in numbers) and count is None:
+        raise InterpretationError(
+            "which sentence is the last is not known without the words; give --text"
+        )
+    found = []
+    for number in numbers:
+        chosen = number if number > 0 else (count or 0) + 1 + number
+        if count is not None and not 1 <= chosen <= count:
+            many = "sentence" if count == 1 else "sentences"
+            raise InterpretationError(f"there is no sentence {number}: the text has {count} {many}")
+        found.append(chosen)
+    return Region(sentences=tuple(sorted(set(found))))
+
+
+def _paragraph(number: int, setting: Setting) -> Region:
+    """Return the sentences of a paragraph; blank lines or line ends part paragraphs."""
+    text = setting.text or ""
+    breaks = [match.start() for match in re.finditer(r"\n+", text.strip())]
+    if not breaks:
+        raise InterpretationError(
+            "the text has no paragraphs (no line ends in it); name sentences or seconds instead"
+        )
+    count = len(breaks) + 1
+    chosen = number if number > 0 else count + 1 + number
+    if not 1 <= chosen <= count:
+        raise InterpretationError(f"there is no paragraph {number}: the text has {count}")
+    start = 0 if chosen == 1 else breaks[chosen - 2]
+    end = breaks[chosen - 1] if chosen <= len(breaks) else len(text)
+    places = sentence_places(text.strip())
+    inside = [n for n, (first, stop) in enumerate(places, 1) if stop > start and first < end]
+    return Region(sentences=tuple(inside))
+
+
+def _words(phrase: str, which: str | None, setting: Setting) -> Region:
+    """Return a phrase as a region; one that is not said, or said often, is refused."""
+    number = ordinal(which) if which else None
+    if setting.text is None:
+        if number is not None and number < 0:
+            raise InterpretationError(f"which {phrase!r} is the last is not known; give --text")
+        return Region(words=phrase, occurrence=number)
+    every = occurrences(setting.text, phrase)
+    if number is not None and number < 0:
+        number = len(every) + 1 + number
+    try:
+        find_phrase([word.text for word in split_words(setting.text)], phrase, number)
+    except AlignmentError as error:
+        raise InterpretationError(str(error).replace("give occurrence=", "say which")) from error
+    return Region(words=phrase, occurrence=number if len(every) > 1 else None)
+
+
+def occurrences(text: str, phrase: str) -> list[int]:
+    """Return the index of the first word of every occurrence of a phrase."""
+    asked, words = _normal_words(phrase), _normal_words(text)
+    if not asked:
+        return []
+    last = len(words) - len(asked)
+    return [n for n in range(last + 1) if words[n : n + len(asked)] == asked]
+
+
+@lru_cache(maxsize=64)
+def _normal_words(text: str) -> tuple[str, ...]:
+    """Return the words of a text as they are compared."""
+    return tuple(normalised(word.text) for word in split_words(text))
+
+
+def _last_words(groups: dict[str, str], setting: Setting) -> Region:
+    """Return the first or last words of the transcript as a phrase."""
+    if not setting.text:
+        raise InterpretationError("which word that is is not known without the words; give --text")
+    places = split_words(setting.text)
+    number = ordinal(groups["ord"])
+    count = groups.get("n", "1")
+    many = 2 if count.startswith("couple") else int(read_number(count))
+    first = (
+        len(places) - many if number == -1 else len(places) + number if number < 0 else number - 1
+    )
+    if not 0 <= first < first + many <= len(places):
+        raise InterpretationError(f"the text has {len(places)} words; there is no such word")
+    chosen = places[first : first + many]
+    phrase = setting.text[chosen[0].start : chosen[-1].end]
+    at = occurrences(setting.text, phrase)
+    return Region(words=phrase, occurrence=at.index(first) + 1 if len(at) > 1 else None)
+
+
+def _seconds(text: str) -> float:
+    """Return seconds of ``1:05`` or of a number."""
+    if ":" in text:
+        minutes, _, seconds = text.partition(":")
+        return 60 * float(minutes) + float(seconds)
+    return read_number(text)
+
+
+def _duration(setting: Setting) -> float:
+    """Return the duration; raises InterpretationError where it is not known."""
+    if setting.seconds is None:
+        raise InterpretationError(
+            "the end of the recording is not known; give the recording, or seconds from its start"
+        )
+    return setting.seconds
+
+
+def _span(start: float, end: float, setting: Setting) -> Region:
+    """Return a span, checked against the recording."""
+    if end <= start:
+        raise InterpretationError(f"{start:g} to {end:g} s is no span: the end comes first")
+    if setting.seconds is not None and end > setting.seconds + 1e-6:
+        raise InterpretationError(f"{end:g} s is after the end at {setting.seconds:.2f} s")
+    return Region(spans=(Span(start, end),))
+
+
+def _edge(count: float, is_last: bool, setting: Setting) -> Region:
+    """Return the first or last seconds."""
+    if not is_last:
+        return _span(0.0, count, setting)
+    total = _duration(setting)
+    if count > total:
+        raise InterpretationError(f"the recording has {total:.2f} s, not {count:g}")
+    return _span(total - count, total, setting)

@@ -1,0 +1,207 @@
+"""One request of a sentence: which edit, with which parameters, where."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import ParamSpec, TypeVar
+
+from stepedit_core import Edit, InterpretationError, Reading, Region, sentence_places
+from stepedit_interpret.context import Context, Origin, Unread, Ways, built, cleaned, is_covered
+from stepedit_interpret.free_words import region_taken, whole_phrases, with_sound
+from stepedit_interpret.lexicon import ADD, LITTLE, MUCH, QUOTE, REMOVE, TIMES
+from stepedit_interpret.numbers import ORDINAL, ordinal, read_number
+from stepedit_interpret.patterns import Pattern
+from stepedit_interpret.regions import WHOLE, Found, find_region
+from stepedit_interpret.wording import Wording
+
+__all__ = ["read_request"]
+
+_BARE = re.compile(
+    rf"\bthe\s+(?P<ord>{ORDINAL})(?:\s+one)?\b|第(?P<z>[一二两三四五六七八九十\d]+)个?(?!句)"
+)
+_IT = re.compile(r"\b(?:it|them|its)\b|它")
+_ELLIPTIC = re.compile(r"^(?:(?:a|an|more|less|much|slightly|even|bit|little)\b|[\w-]+er\b)")
+_ARTICLE = re.compile(
+    r"(?:the|any|all|every|those|these|its|his|her|their)\b"
+    r"|[¦]?.*[\u3400-\u9fff]"
+)
+MOST_REPEATS = 10
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def read_request(request: Wording, context: Context) -> Ways:
+    """Return how a request can be read.
+
+    Raises:
+        Unread: if no phrase covers it.
+        InterpretationError: if it names what the utterance does not have.
+    """
+    request = cleaned(request)
+    if not request.low:
+        raise Unread("nothing is asked for")
+    failures: list[InterpretationError] = []
+    spoken = _tried(failures, whole_phrases, request, context, None)
+    if spoken is not None and re.search(QUOTE, request.low):
+        return spoken
+    tags = _tried(failures, with_sound, request, context)
+    if tags is not None:
+        return tags
+    found = _tried(failures, find_region, request, context.setting)
+    try:
+        region, rest = _regioned(request, found, context)
+    except InterpretationError as error:
+        if isinstance(error, Unread):
+            raise  # it speaks of a region that nobody has named
+        failures.append(error)
+        region, rest = None, request
+    spotted = _spotted(rest, region, context, request)
+    if spotted is not None:
+        return spotted
+    if spoken is None or context.setting.text is None:
+        _refuse_never(request, context)
+    if spoken is not None:
+        return spoken
+    if found is not None and region is not None:
+        inner = _tried(failures, whole_phrases, cleaned(rest), context, region)
+        if inner is not None:
+            return inner
+        taken = region_taken(rest, region, context, request)
+        if taken is not None:
+            return taken
+    if context.lead and context.inherits:
+        again = Wording(context.lead + request.raw, context.lead + request.low, request.quotes)
+        carried = _tried(failures, whole_phrases, again, context, None)
+        if carried is not None:
+            return carried
+    for failure in failures:
+        if not isinstance(failure, Unread) or failure.specific:
+            raise failure
+    raise Unread(f"{request.brief()!r} is not understood")
+
+
+def _refuse_never(request: Wording, context: Context) -> None:
+    """Refuse what only sounds like an edit, with the reason that its phrases give."""
+    for known in context.vocabulary.known:
+        for regex, because in known.never:
+            if regex.search(request.low):
+                raise Unread(f"{request.brief()!r}: {because}", specific=True)
+
+
+def _tried(
+    failures: list[InterpretationError],
+    work: Callable[P, T | None],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T | None:
+    """Return what some work gives; keep why it fails, another reading may do."""
+    try:
+        return work(*args, **kwargs)
+    except InterpretationError as error:
+        failures.append(error)
+        return None
+
+
+def _regioned(
+    request: Wording, found: Found | None, context: Context
+) -> tuple[Region | None, Wording]:
+    """Return the region of a request, and the request without it."""
+    if found is not None:
+        rest = request.without(found.start, found.end)
+        if found.how == "pronoun":
+            if re.fullmatch(r"there", request.low[found.start : found.end]):
+                return context.region, rest if context.region else request
+            known = context.region or (Region(words=context.words) if context.words else None)
+            if known is None:
+                said = request.raw[found.start : found.end].strip()
+                raise Unread(f"{said!r}: which one is not said before", specific=True)
+            return known, rest
+        if found.how == "rest":
+            before = context.kept or context.region
+            if before is None:
+                return None, request
+            return replace(before, outside=not before.outside), rest
+        return found.region, rest
+    bare = _BARE.search(request.low)
+    if bare is not None and context.region is not None and context.region.sentences:
+        number = ordinal(bare.group("ord")) if bare.group("ord") else int(read_number(bare["z"]))
+        text = context.setting.text
+        count = len(sentence_places(text)) if text else None
+        chosen = number if number > 0 else (count or 0) + 1 + number
+        if count is not None and not 1 <= chosen <= count:
+            raise InterpretationError(f"there is no sentence {number}: the text has {count}")
+        return Region(sentences=(chosen,)), request.without(*bare.span())
+    return None, request
+
+
+def _spotted(
+    rest: Wording, region: Region | None, context: Context, request: Wording
+) -> Ways | None:
+    """Read a request by a phrase in it where only words that any request has are left over."""
+    best: list[tuple[int, Pattern, re.Match[str], str]] = []
+    for pattern in context.vocabulary.patterns:
+        if pattern.has_words or pattern.ask.place == "tag":
+            continue
+        for match in pattern.regex.finditer(rest.low):
+            left = rest.low[: match.start()] + " ¦ " + rest.low[match.end() :]
+            verb = pattern.ask.verb
+            said = {"remove": REMOVE, "add": ADD}[verb].search(left) if verb else None
+            if verb and not said and not (context.inherits and context.verb == verb):
+                continue
+            if is_covered(left, verb):
+                # "and whisper" is a request of its own, "and the whispering" goes on.
+                goes_on = verb is not None and not said and not _ARTICLE.match(left.strip())
+                length = 2 * (match.end() - match.start()) - goes_on
+                best.append((length, pattern, match, left))
+    if not best:
+        return None
+    longest = max(length for length, *_ in best)
+    ways: dict[Edit, tuple[Reading, ...]] = {}
+    where = _where(rest, region, context, [one for one in best if one[0] == longest])
+    verb = None
+    for length, pattern, match, left in best:
+        if length < longest:
+            continue
+        degree = -1 if LITTLE.search(left) else 1 if MUCH.search(left) else 0
+        values = dict(pattern.known.value(name, match.group(name)) for name in pattern.slots)
+        edit = built(pattern, degree, values)
+        if where is not None and pattern.known.phrases.whole:
+            raise Unread(
+                f"{edit.name} works on the whole utterance, not on {where} alone", specific=True
+            )
+        reading = Reading(edit, where, request.shown(), Origin(pattern, degree, values))
+        ways.setdefault(edit, (reading,) * _repeats(left))
+        verb = verb or pattern.ask.verb
+    question = f"{request.brief()!r} can mean several things" if len(ways) > 1 else ""
+    return Ways(tuple(ways.values()), verb=verb, region=where, question=question)
+
+
+def _where(
+    rest: Wording,
+    region: Region | None,
+    context: Context,
+    best: list[tuple[int, Pattern, re.Match[str], str]],
+) -> Region | None:
+    """Return the region of a request, taken over from the one before where it says "it"."""
+    if region == WHOLE:
+        return None
+    if region is not None or context.region is None:
+        return region
+    _, pattern, match, left = best[0]
+    if _IT.search(rest.low):
+        return context.region
+    bare = not re.sub(r"[\s¦]", "", MUCH.sub(" ", LITTLE.sub(" ", left)))
+    adjective = any(pattern.known.phrases.slots[name].kind == "choice" for name in pattern.slots)
+    elliptic = bare and (adjective or _ELLIPTIC.match(match.group()) or "¦" in left[:3])
+    return context.region if context.inherits and elliptic else None
+
+
+def _repeats(left: str) -> int:
+    """Return how often an edit is asked for."""
+    match = TIMES.search(left)
+    if match is None:
+        return 1
+    said = match.group("en") or match.group("zh")
+    return min(MOST_REPEATS, int(read_number(said))) if said else 2

@@ -1,0 +1,121 @@
+"""``stepedit interpret``, and what ``stepedit edit --say`` shows before it runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from stepedit_core.cli.console import echo_json
+from stepedit_core.interpretation import Interpretation, InterpretationError, Setting, interpret
+
+if TYPE_CHECKING:
+    from stepedit_core.chain.chain import Chain
+    from stepedit_core.utterance import Utterance
+
+__all__ = ["interpret_command", "say_chain"]
+
+
+def _lines(found: Interpretation) -> list[str]:
+    """Return what was read, one numbered line for each edit."""
+    if not found.readings and not found.alternatives:
+        return ["nothing is left to do"]
+    return [f"{number}. {line}" for number, line in enumerate(found.explanation, 1)]
+
+
+@click.command("interpret")
+@click.argument("sentences", nargs=-1, required=True, metavar="SENTENCE...")
+@click.option("--text", help="The words of the recording that the sentence is about.")
+@click.option(
+    "--recording",
+    "recording",
+    type=click.Path(path_type=Path),
+    help="The recording: its length, and when its words are said.",
+)
+@click.option("--language", metavar="TAG", help="Language of the words, such as en or zh.")
+@click.option("--interpreter", default="grammar", show_default=True, help="Who reads sentences.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON with the chain.")
+def interpret_command(
+    sentences: tuple[str, ...],
+    text: str | None,
+    recording: Path | None,
+    language: str | None,
+    interpreter: str,
+    as_json: bool,
+) -> None:
+    """Show the chain that a sentence asks for, and the words that each edit was read from.
+
+    Nothing is run. Later sentences correct earlier ones ("a little less", "no, the third one",
+    "undo that"). What no edit does, and what can mean several things, is refused in one line.
+
+    Example: stepedit interpret "take out the hum, then slow it down a little" --json
+    """
+    setting = Setting(text)
+    if recording is not None:
+        setting = _setting_of(recording, text, language)
+    try:
+        found = interpret(sentences, setting, interpreter=interpreter)
+        if found.alternatives:
+            _ = found.chain  # says what there is to choose from
+        data = found.to_data() if as_json else None
+    except InterpretationError as error:
+        if as_json:
+            ways = [way.to_data() for way in error.alternatives]
+            echo_json({"chain": None, "explanation": [], "alternatives": ways})
+        raise
+    if data is not None:
+        echo_json(data)
+        return
+    for line in _lines(found):
+        click.echo(line)
+
+
+def _setting_of(recording: Path, text: str | None, language: str | None) -> Setting:
+    """Return what is known of a recording; its words are timed where they are given."""
+    from stepedit_core.utterance import Utterance
+
+    speech = Utterance.read(recording, text, language)
+    return Setting.of(_timed(speech) if text else speech)
+
+
+def _timed(speech: Utterance) -> Utterance:
+    """Return an utterance with word times."""
+    from stepedit_core.recording.hearing import with_words
+
+    return with_words(speech)[0]
+
+
+def say_chain(
+    sentences: Sequence[str],
+    speech: Utterance,
+    *,
+    yes: bool,
+    say: Callable[[str], None] = click.echo,
+) -> Chain:
+    """Return the chain that sentences ask for, after it was shown and agreed to.
+
+    Words are timed only where a region needs it. Without a terminal, ``yes`` is needed.
+
+    Raises:
+        InterpretationError: as `interpret` does.
+        click.UsageError: if nobody agrees.
+    """
+    found = interpret(sentences, speech)
+    try:
+        chain = found.chain
+    except InterpretationError:
+        if found.alternatives or not any(one.region for one in found.readings):
+            raise
+        chain = interpret(sentences, _timed(speech)).chain
+    for line in _lines(found):
+        say(line)
+    if yes:
+        return chain
+    if not sys.stdin.isatty():
+        raise click.UsageError("--say shows the chain and asks; give --yes to run it unasked")
+    if not click.confirm("run this?", default=True, err=True):
+        raise click.Abort
+    return chain

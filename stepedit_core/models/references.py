@@ -1,0 +1,122 @@
+"""Codes and reference features of the utterances that an engine has met lately."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+from stepedit_core.codes import DualCodes
+from stepedit_core.engine import DecodeRequest, Latent
+from stepedit_core.models.checkpoint.load import EngineParts
+from stepedit_core.models.decoder.decoder import Reference
+from stepedit_core.models.stage_clock import StageClock
+from stepedit_core.utterance import Utterance
+
+__all__ = ["ReferenceCache"]
+
+Value = TypeVar("Value")
+
+
+class ReferenceCache:
+    """Codes and reference features of utterances; those of recent ones are kept.
+
+    Not locked: the engine sees to that.
+    """
+
+    def __init__(self, parts: EngineParts, clock: StageClock, size: int) -> None:
+        """Keep up to ``size`` utterances' codes, and as many features; nothing is kept yet."""
+        self.parts, self._clock = parts, clock
+        self._codes: _LruCache[DualCodes] = _LruCache(size)
+        self._features: _LruCache[Any] = _LruCache(size)
+
+    def accepts(self, latent: Latent) -> bool:
+        """Return whether these weights made it, and the decoder's reference lies on its grid."""
+        return (
+            latent.made_by == self.parts.fingerprint and self.parts.decoder.flow.aligned_reference
+        )
+
+    def codes(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
+        """Return the codes of each utterance; raises AudioError if one is too short."""
+        found: dict[str, DualCodes] = {}
+        new: dict[str, Utterance] = {}
+        for utterance in utterances:
+            known = self._codes.get(utterance.digest)
+            if known is None:
+                new[utterance.digest] = utterance
+            else:
+                found[utterance.digest] = known
+        if new:
+            with self._clock.stage("encode", sum(u.seconds for u in new.values())):
+                recordings = [(u.samples, u.sample_rate) for u in new.values()]
+                found.update(zip(new, self.parts.tokenizer.encode(recordings), strict=True))
+        for key, codes in found.items():
+            self._codes.put(key, codes)
+        return [found[utterance.digest] for utterance in utterances]
+
+    def voices(self, requests: Sequence[DecodeRequest]) -> list[tuple[Reference, float]]:
+        """Return what the decoder needs of each reference, and where its codes begin, in s."""
+        latents = [r.latent if r.latent and self.accepts(r.latent) else None for r in requests]
+        unknown = [r.reference for r, own in zip(requests, latents, strict=True) if own is None]
+        encoded = iter(self.codes(unknown))
+        voices = []
+        for request, latent in zip(requests, latents, strict=True):
+            codes = next(encoded) if latent is None else latent.codes
+            features = self._features_of(request.reference, codes)
+            mel = features.mel[0].numpy() if latent is None else latent.state.copy()
+            voice = Reference(codes.interleave(), mel, features.embedding[0].numpy())
+            voices.append((voice, codes.start))
+        return voices
+
+    def _features_of(self, utterance: Utterance, codes: DualCodes) -> Any:
+        """Return mel and speaker vector of an utterance, the mel from where its codes begin."""
+        start = codes.start if self.parts.decoder.flow.aligned_reference else 0.0
+        key = f"{utterance.digest} {start!r}"
+        features = self._features.get(key)
+        if features is None:
+            with self._clock.stage("reference", utterance.seconds):
+                features = self.parts.reference.encode(
+                    utterance.samples, utterance.sample_rate, start
+                )
+            self._features.put(key, features)
+        return features
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._codes.clear()
+        self._features.clear()
+
+
+class _LruCache(Generic[Value]):
+    """Keeps up to ``size`` values by key; not locked, the owner sees to that."""
+
+    def __init__(self, size: int) -> None:
+        """Keep nothing yet; ``size`` 0 never keeps anything."""
+        self.size = size
+        self._values: OrderedDict[str, Value] = OrderedDict()
+
+    def __contains__(self, key: str) -> bool:
+        """Say whether a value is kept."""
+        return key in self._values
+
+    def __len__(self) -> int:
+        """Return how many values are kept."""
+        return len(self._values)
+
+    def get(self, key: str) -> Value | None:
+        """Return a value and mark it as used, or None."""
+        if key not in self._values:
+            return None
+        self._values.move_to_end(key)
+        return self._values[key]
+
+    def put(self, key: str, value: Value) -> None:
+        """Keep a value; forget the least recently used ones beyond ``size``."""
+        self._values[key] = value
+        self._values.move_to_end(key)
+        while len(self._values) > self.size:
+            self._values.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._values.clear()

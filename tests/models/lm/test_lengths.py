@@ -1,0 +1,44 @@
+"""How long an answer may be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from stepedit_core import DualCodes, GenerateRequest, Plan, Prompt, Utterance
+from stepedit_core.config import GenerationPolicy
+from stepedit_core.models.checkpoint.load import pick_dtype
+from stepedit_core.models.lm.framing import most_groups
+
+
+def request(plan: Plan, groups: int = 100) -> GenerateRequest:
+    codes = DualCodes(
+        np.zeros(2 * groups, dtype=np.int64), np.full(3 * groups, 1024, dtype=np.int64) - 1024
+    )
+    speech = Utterance(np.zeros(24_000, dtype=np.float32) + 1e-3, 24_000)
+    return GenerateRequest(Prompt.edit("Do it."), codes, speech, plan=plan)
+
+
+def test_a_definite_length_is_not_overrun() -> None:
+    policy = GenerationPolicy()
+    known = Plan(length_ratio=0.5, uniform_tempo=True)
+    assert most_groups(request(known), 40_000, policy) == 59  # 1.15 * 50, rounded up, and one
+    guessed = Plan(length_ratio=0.5)
+    assert most_groups(request(guessed), 40_000, policy) == 250
+    assert most_groups(request(known), 50, policy) == 10  # the budget comes first
+
+
+@pytest.mark.parametrize(
+    ("wanted", "quantize", "dtype"),
+    [
+        ("auto", None, torch.float32),
+        ("auto", "int8", torch.bfloat16),
+        ("auto", "int4", torch.bfloat16),
+        ("float32", "int4", torch.float32),
+    ],
+)
+def test_quantised_weights_are_read_in_bfloat16(
+    wanted: str, quantize: str | None, dtype: torch.dtype
+) -> None:
+    assert pick_dtype(wanted, torch.device("cpu"), quantize) is dtype
