@@ -45,6 +45,8 @@ if TYPE_CHECKING:
         RouteError,
         StepeditError,
         UnknownEditError,
+        explain_validation,
+        printable,
     )
     from stepedit_core.hookspecs import hookimpl
     from stepedit_core.interpretation import (
@@ -69,7 +71,7 @@ if TYPE_CHECKING:
         PairJob,
         Rejected,
     )
-    from stepedit_core.phrases import Phrases, read_phrases
+    from stepedit_core.phrases import Ask, Phrases, ValueSlot, read_phrases
     from stepedit_core.plan import (
         Insertion,
         NotHeardYet,
@@ -112,6 +114,7 @@ __all__ = [
     "Alignment",
     "AlignmentError",
     "AnyEdit",
+    "Ask",
     "AudioError",
     "BudgetError",
     "BuildContext",
@@ -176,11 +179,13 @@ __all__ = [
     "Transcription",
     "UnknownEditError",
     "Utterance",
+    "ValueSlot",
     "Verdict",
     "Where",
     "align",
     "conditioning_label",
     "edit_from_data",
+    "explain_validation",
     "find_phrase",
     "format_edit",
     "get_edit",
@@ -190,6 +195,7 @@ __all__ = [
     "load_engine",
     "packaged_speech",
     "parse_edit",
+    "printable",
     "read_cases",
     "read_phrases",
     "register",
@@ -237,6 +243,8 @@ _HOMES = {
         "RouteError",
         "StepeditError",
         "UnknownEditError",
+        "explain_validation",
+        "printable",
     ),
     "recording.hearing": ("align", "transcribe"),
     "recording.regions": ("Where",),
@@ -265,7 +273,7 @@ _HOMES = {
         "PairJob",
         "Rejected",
     ),
-    "phrases": ("Phrases", "read_phrases"),
+    "phrases": ("Ask", "Phrases", "ValueSlot", "read_phrases"),
     "plan": ("Insertion", "NotHeardYet", "Plan", "Replacement", "conditioning_label"),
     "prompt": ("Prompt", "Slot"),
     "recordings": ("packaged_speech",),

@@ -12,10 +12,10 @@ from stepedit_core import (
     Region,
     Setting,
     Span,
+    explain_validation,
     get_edit,
     sentence_places,
 )
-from stepedit_core.errors import explain_validation
 
 __all__ = ["confined"]
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stepedit_core import Edit, InterpretationError, Reading, Region, Setting
-from stepedit_core.errors import explain_validation
+from stepedit_core import Edit, InterpretationError, Reading, Region, Setting, explain_validation
 from stepedit_interpret.lexicon import (
     ADD,
     CARRIERS,

@@ -16,9 +16,9 @@ from stepedit_core import (
     Reading,
     Region,
     Setting,
+    StepeditError,
     sentence_places,
 )
-from stepedit_core.errors import StepeditError
 from stepedit_interpret.confining import confined
 from stepedit_interpret.context import Context, Origin, Unread, Ways, cleaned
 from stepedit_interpret.corrections import corrected

@@ -9,9 +9,7 @@ from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from stepedit_core import Edit, Phrases, Registry
-from stepedit_core.errors import PluginError
-from stepedit_core.phrases import Ask, ValueSlot
+from stepedit_core import Ask, Edit, Phrases, PluginError, Registry, ValueSlot
 from stepedit_interpret.lexicon import QUOTE
 from stepedit_interpret.numbers import NUMBER, read_number
 

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from stepedit_core.errors import printable
+from stepedit_core import printable
 
 __all__ = ["Wording"]
 

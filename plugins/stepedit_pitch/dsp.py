@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,10 @@ import numpy.typing as npt
 from stepedit_core import AudioError, StepeditError, Utterance
 from stepedit_core.dsp.offset import around_offset
 from stepedit_core.dsp.prosody import ProsodyRecipe, transform_with_facts
-from stepedit_pitch.edit import Pitch
 from stepedit_pitch.measuring import STEP, pitch_track
+
+if TYPE_CHECKING:
+    from stepedit_pitch.edit import Pitch
 
 __all__ = ["BACKENDS", "backend_for", "shifted"]
 

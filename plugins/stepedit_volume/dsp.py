@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,10 @@ import numpy.typing as npt
 from stepedit_core import AudioError, Utterance
 from stepedit_core.dsp.loudness import limited, loudness, true_peak
 from stepedit_core.dsp.offset import offset_of
-from stepedit_volume.edit import CEILING_DB, Volume
+from stepedit_volume.ceiling import CEILING_DB
+
+if TYPE_CHECKING:
+    from stepedit_volume.edit import Volume
 
 __all__ = ["MOST_LIMITED_DB", "levelled"]
 

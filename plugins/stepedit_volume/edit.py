@@ -6,11 +6,9 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from stepedit_core import Edit, Plan, Rendered, Utterance, conditioning_label
+from stepedit_volume.ceiling import CEILING_DB
 
 __all__ = ["CEILING_DB", "Volume"]
-
-CEILING_DB = -1.0
-"""Highest true peak of any result, in dBTP (EBU R 128)."""
 
 
 class Volume(Edit):
