@@ -126,7 +126,9 @@ def _envelopes(utterance: Utterance) -> FloatArray:
     )
     coarse, times = pyworld.dio(samples, RATE, frame_period=STEP * 1000)
     f0 = pyworld.stonemask(samples, coarse, times, RATE)
-    return np.log(np.maximum(pyworld.cheaptrick(samples, f0, times, RATE), 1e-16))
+    return np.asarray(
+        np.log(np.maximum(pyworld.cheaptrick(samples, f0, times, RATE), 1e-16)), dtype=np.float64
+    )
 
 
 def _at(envelopes: FloatArray, freqs: FloatArray, where: FloatArray) -> FloatArray:

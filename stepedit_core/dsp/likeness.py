@@ -72,7 +72,7 @@ def _bands(utterance: Utterance) -> Array:
 def _decibels(power: Array, depth: float) -> Array:
     """Return dB, each row held to a depth below its largest value."""
     logs = 10 * np.log10(np.maximum(power, 1e-12))
-    return np.maximum(logs, logs.max(axis=-1, keepdims=True) - depth)
+    return np.asarray(np.maximum(logs, logs.max(axis=-1, keepdims=True) - depth), dtype=np.float64)
 
 
 def _levels(bands: Array) -> Array:
