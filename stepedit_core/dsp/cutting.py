@@ -122,6 +122,9 @@ def cross_faded(out: FloatArray, into: FloatArray) -> FloatArray:
     power = np.float32(0.5 + 0.5 * max(0.0, _correlation(out, into)))
     falling, rising = (1 - ramp) ** power, ramp**power
     mixed = out * falling + into * rising
+    # Two loud sounds may add up beyond full scale, which neither of them left.
+    peak = max(1.0, float(np.abs(out).max(initial=0)), float(np.abs(into).max(initial=0)))
+    mixed = np.clip(mixed, -peak, peak)
     return np.where(out == into, out, mixed).astype(np.float32)
 
 

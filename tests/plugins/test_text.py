@@ -147,3 +147,10 @@ def test_share_kept() -> None:
     cut = source.replace(samples=np.r_[source.samples[:300], source.samples[500:]])
     assert share_kept(source, cut) == 1.0
     assert share_kept(source, source.replace(samples=-source.samples)) == 0.0
+
+
+def test_a_join_stays_within_full_scale() -> None:
+    time = np.arange(8000) / 8000
+    loud = Utterance(np.clip(2 * np.sin(2 * np.pi * 440 * time), -1, 1).astype(np.float32), 8000)
+    for end in np.arange(0.3, 0.31, 0.0005):
+        assert np.abs(cut_out(loud, Cut(0.2, float(end))).samples).max() <= 1.0
