@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,6 @@ from stepedit_core.dsp.cutting import Cut, cut_out
 from stepedit_core.dsp.offset import offset_of
 from stepedit_core.dsp.room_tone import extend, insert
 from stepedit_core.dsp.silences import FRAME_SECONDS, find_speech, frame_levels, quiet_level
-from stepedit_pause.edit import Pause
 
 __all__ = ["Place", "locate", "paused", "tone_span"]
 
@@ -42,8 +41,13 @@ class Place:
     word: int | None = None
 
 
-def locate(utterance: Utterance, edit: Pause, alignment: Alignment | None) -> Place:
-    """Return the pause that an edit means.
+def locate(
+    utterance: Utterance,
+    at: float | Literal["start", "end"] | None,
+    word: int | None,
+    alignment: Alignment | None,
+) -> Place:
+    """Return the pause at a place.
 
     Quiet frames of 10 ms count that touch the gap between the words (40 ms wider on both sides) or
     lie within 20 ms of the second that was given. Where there are none, the place is the quietest
@@ -51,17 +55,15 @@ def locate(utterance: Utterance, edit: Pause, alignment: Alignment | None) -> Pl
 
     Args:
         utterance: the recording.
-        edit: the request.
-        alignment: its words; needed where the request names words.
+        at: the place in seconds, or an end; None where words say it.
+        word: index of the word that follows; None where ``at`` says the place.
+        alignment: the words of the recording; needed with ``word``.
     """
     seconds = utterance.seconds
-    if alignment is None or edit.at is not None:
-        at = {"start": 0.0, "end": seconds}.get(str(edit.at), edit.at)
-        near = float(at) if at is not None else 0.0
+    if alignment is None or word is None:
+        near = {"start": 0.0, "end": seconds}.get(str(at), at if isinstance(at, float) else 0.0)
         window = Span(max(0.0, near - _AT_REACH), min(seconds, near + _AT_REACH))
         return Place(_quiet_at(utterance, window, near))
-    word = edit.word_index(alignment.text)
-    assert word is not None
     gap = alignment.gap(word, seconds)
     low = alignment.words[word - 1].start if word else 0.0
     high = alignment.words[word].end if word < len(alignment.words) else seconds
@@ -70,14 +72,19 @@ def locate(utterance: Utterance, edit: Pause, alignment: Alignment | None) -> Pl
 
 
 def paused(
-    utterance: Utterance, edit: Pause, alignment: Alignment | None, rng: np.random.Generator
+    utterance: Utterance,
+    place: Place,
+    seconds: float,
+    alignment: Alignment | None,
+    rng: np.random.Generator,
 ) -> tuple[Utterance, dict[str, Any]]:
-    """Make the pause at a place so long as an edit asks.
+    """Make a pause last so long.
 
     Args:
         utterance: the recording.
-        edit: the request.
-        alignment: its words, where they are known; carried along.
+        place: the pause, from `locate`.
+        seconds: how long it is to last.
+        alignment: the words, where they are known; carried along.
         rng: draws the room tone.
 
     Returns:
@@ -85,8 +92,7 @@ def paused(
         put in (positive) or cut out of it.
     """
     rate = utterance.sample_rate
-    place = locate(utterance, edit, alignment)
-    grown = edit.seconds - place.span.seconds
+    grown = seconds - place.span.seconds
     middle = (place.span.start + place.span.end) / 2
     details: dict[str, Any] = {
         "pause_before": [round(edge, 4) for edge in place.span],

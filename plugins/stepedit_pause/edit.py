@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -21,6 +21,9 @@ from stepedit_core import (
     find_phrase,
 )
 from stepedit_core.dsp.words import split_words
+
+if TYPE_CHECKING:
+    from stepedit_pause.dsp import Place
 
 __all__ = ["Pause"]
 
@@ -95,11 +98,9 @@ class Pause(Edit):
         plan = super().plan(utterance)
         if plan.problem or (self.at is None and not (utterance.transcript or "").strip()):
             return plan
-        from stepedit_pause.dsp import locate
-
         try:
             alignment = self.timed(utterance)
-            place = locate(utterance, self, alignment)
+            place = self.place(utterance, alignment)
         except NotHeardYet:
             return plan
         except StepeditError as error:
@@ -112,6 +113,21 @@ class Pause(Edit):
         """Return when the words are said; what is known where ``at`` says the place."""
         return utterance.alignment if self.at is not None else align(utterance)
 
+    def place(self, utterance: Utterance, alignment: Alignment | None) -> Place:
+        """Return the pause that is meant.
+
+        Args:
+            utterance: the recording.
+            alignment: its words; needed where the place is given by words.
+
+        Raises:
+            AlignmentError: if the words are not there.
+        """
+        from stepedit_pause.dsp import locate
+
+        word = None if alignment is None else self.word_index(alignment.text)
+        return locate(utterance, self.at, word, alignment)
+
     def render(self, utterance: Utterance, rng: np.random.Generator) -> Rendered:
         """Put room tone in, or cut of the pause.
 
@@ -120,5 +136,7 @@ class Pause(Edit):
         """
         from stepedit_pause.dsp import paused
 
-        edited, details = paused(utterance, self, self.timed(utterance), rng)
+        alignment = self.timed(utterance)
+        place = self.place(utterance, alignment)
+        edited, details = paused(utterance, place, self.seconds, alignment, rng)
         return Rendered(edited, details)

@@ -21,7 +21,7 @@ from stepedit_core import (
     find_phrase,
 )
 from stepedit_core.dsp.words import split_words
-from stepedit_pause.dsp import locate, paused
+from stepedit_pause.dsp import paused
 from stepedit_pause.edit import Pause
 
 __all__ = ["PausePairs", "margin_of"]
@@ -76,8 +76,9 @@ class PausePairs(PairBuilder):
             if edit is None:
                 yield Rejected("no word is said once", {"item": item.id})
                 continue
-            before = locate(source, edit, alignment).span.seconds
-            target, details = paused(source, edit, alignment, context.rng)
+            place = edit.place(source, alignment)
+            before = place.span.seconds
+            target, details = paused(source, place, edit.seconds, alignment, context.rng)
             margin = margin_of(seconds - before)
             if margin < self.min_margin:
                 yield Rejected(f"margin below {self.min_margin:g}", {**details, "margin": margin})

@@ -18,7 +18,7 @@ from stepedit_core import (
     words_kept,
 )
 from stepedit_core.dsp.silences import frame_levels
-from stepedit_pause.dsp import locate, tone_span
+from stepedit_pause.dsp import tone_span
 from stepedit_pause.edit import Pause
 
 __all__ = ["PauseScorer"]
@@ -47,7 +47,7 @@ class PauseScorer(Scorer):
         if not isinstance(edit, Pause):
             return Score.failed(f"the pause scorer was given the edit {edit.name}")
         try:
-            pause = locate(source, edit, edit.timed(source)).span
+            pause = edit.place(source, edit.timed(source)).span
         except StepeditError as error:
             return Score.failed(f"the place was not found: {error}")
         if abs(edit.seconds - pause.seconds) < _LEAST_CHANGE:

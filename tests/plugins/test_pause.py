@@ -7,7 +7,6 @@ import pytest
 from pydantic import ValidationError
 from stepedit_masked import Masked
 from stepedit_pause import Pause
-from stepedit_pause.dsp import locate
 from stepedit_pause.pairs import PausePairs, margin_of
 from stepedit_pause.scorer import PauseScorer
 
@@ -53,7 +52,7 @@ def test_length_samples_and_alignment(
     two_words: Utterance, seconds: float, place: dict[str, object]
 ) -> None:
     out = _render(Pause(seconds=seconds, **place), two_words)
-    pause = locate(two_words, Pause(seconds=seconds, **place), two_words.alignment).span
+    pause = Pause(seconds=seconds, **place).place(two_words, two_words.alignment).span
     assert pause.start == pytest.approx(0.8, abs=0.01)
     assert pause.end == pytest.approx(1.2, abs=0.01)
     assert out.seconds - two_words.seconds == pytest.approx(seconds - pause.seconds, abs=1e-4)
