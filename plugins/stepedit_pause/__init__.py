@@ -47,7 +47,7 @@ def stepedit_cases(edit: type[Edit], suite: str) -> Iterable[Case] | None:
         return None
     from importlib.resources import files
 
-    from stepedit_core.scoring import read_cases
+    from stepedit_core import read_cases
 
     return read_cases(files(__package__).joinpath("cases.jsonl").read_text(encoding="utf-8"))
 
