@@ -25,6 +25,7 @@ BUILTIN = (
     "masked",
     "paralinguistic",
     "pitch",
+    "redact",
     "remove_fillers",
     "replace",
     "rewrite",
