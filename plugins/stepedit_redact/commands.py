@@ -34,7 +34,7 @@ def speak(out: Path, count: int, seed: int) -> None:
     for number, secret in enumerate(draw_secrets(count, np.random.default_rng(seed))):
         name = f"{number:03d}-{secret.kind}.flac"
         say(secret, seed + number).write(out / name)
-        edit = {"edit": "redact", "by": ("silence", "bleep", "noise")[number % 3]}
+        edit = {"edit": "redact", "names": "rules", "by": ("silence", "bleep", "noise")[number % 3]}
         meta = {"private": [secret.private], "kind": secret.kind, "voice": secret.voice}
         case = {"id": f"{number:03d}-{secret.kind}", "edit": edit, "audio": name}
         rows.append({**case, "transcript": secret.text, "language": "en", "meta": meta})
@@ -73,22 +73,26 @@ def choose(manifest: Path, out: Path, count: int, seed: int) -> None:
     help="Find secrets in the given transcript, or in what Whisper base hears.",
 )
 @click.option("--limit", type=click.IntRange(1), help="The first N cases alone.")
+@click.option("--before/--no-before", default=True, help="Hear the recordings before, too.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="One JSON row per case; a call that was stopped goes on where it was.",
 )
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 64))
-def measure(folder: Path, words: str, limit: int | None, out: Path | None, threads: int) -> None:
+def measure(
+    folder: Path, words: str, limit: int | None, before: bool, out: Path | None, threads: int
+) -> None:
     """Hide the secrets of FOLDER/cases.jsonl and listen again, by Whisper base and tiny.en.
 
     Prints how many secrets were heard before, how many are heard again in part or whole, and how
     well the other words are.
     """
-    from stepedit_redact.figures import measured, stored_rows, summary
+    from stepedit_redact.figures import Listening, measured, stored_rows, summary
 
     rows = stored_rows(out)
-    for row in measured(folder, words == "given", limit, threads, {row["id"] for row in rows}):
+    listening = Listening(given=words == "given", before=before, threads=threads)
+    for row in measured(folder, listening, limit, {row["id"] for row in rows}):
         rows.append(row)
         if out is not None:
             with out.open("a", encoding="utf-8") as file:

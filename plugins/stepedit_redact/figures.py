@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from stepedit_redact.hearing import heard_again
 from stepedit_redact.scorer import secrets_of
 from stepedit_redact.text import hidden_text
 
-__all__ = ["chosen_cases", "measured", "stored_rows", "summary"]
+__all__ = ["Listening", "chosen_cases", "measured", "stored_rows", "summary"]
 
 _SHORTEST, _LONGEST = 3.0, 12.0
 _EARS = {"en": ("whisper", "tiny.en"), "zh": ("whisper",)}
@@ -96,16 +97,30 @@ def _phrase(text: str, rng: np.random.Generator) -> str | None:
     return None
 
 
+@dataclass(frozen=True)
+class Listening:
+    """How secrets are looked for and listened for.
+
+    Attributes:
+        given: whether a case's own transcript is used, or what Whisper base hears.
+        before: whether the recording is heard before the edit, too, by one recogniser.
+        threads: for the recognisers.
+    """
+
+    given: bool = True
+    before: bool = True
+    threads: int = 1
+
+
 def measured(
-    folder: Path, given: bool, limit: int | None, threads: int, done: Collection[str] = ()
+    folder: Path, listening: Listening, limit: int | None = None, done: Collection[str] = ()
 ) -> Iterator[dict[str, Any]]:
     """Yield one row of facts for each case of a folder.
 
     Args:
         folder: with a ``cases.jsonl``.
-        given: whether the case's transcript is used, or what Whisper base hears.
+        listening: how.
         limit: the first so many cases.
-        threads: for the recognisers.
         done: ids of cases that are left out.
 
     Raises:
@@ -117,7 +132,7 @@ def measured(
         raise StepeditError(f"{folder / 'cases.jsonl'}: {error}") from error
     for case in cases[:limit]:
         if case.id not in done:
-            yield _row(case, folder, given, threads)
+            yield _row(case, folder, listening)
 
 
 def stored_rows(file: Path | None) -> list[dict[str, Any]]:
@@ -133,7 +148,7 @@ def stored_rows(file: Path | None) -> list[dict[str, Any]]:
     return rows
 
 
-def _row(case: Case, folder: Path, given: bool, threads: int) -> dict[str, Any]:
+def _row(case: Case, folder: Path, how: Listening) -> dict[str, Any]:
     """Return the facts of one case."""
     said = Utterance.read(folder / case.audio, case.transcript, case.language)
     edit = case.edit
@@ -147,18 +162,20 @@ def _row(case: Case, folder: Path, given: bool, threads: int) -> dict[str, Any]:
     ears = _EARS.get(case.language or "en", ("whisper",))
     fact: dict[str, Any] = {"id": case.id, "kind": case.meta.get("kind"), "by": edit.by}
     fact |= {"secrets": len(secrets), "error": None, "again": {}, "rest_error": {}}
-    # One recogniser says what was heard before; the slower one is asked where it is needed.
-    first = ears[-1] if given else ears[0]
-    before = _hear(said, first, threads)
-    source = said if given else said.replace(transcript=before)
+    # One recogniser says what was heard before; the slower one where its words are needed.
+    first, before = (ears[-1] if how.given else ears[0]), None
+    if how.before or not how.given:
+        before = _hear(said, first, how.threads)
+    source = said if how.given else said.replace(transcript=before)
     try:
         result = Chain([edit])(source)
     except (StepeditError, AlignmentError) as error:
         return {**fact, "error": str(error)}
-    known = sum(bool(heard_again(secret, before, public)) for secret in secrets)
-    fact |= {"before": known, "before_by": first, "missed_before": _missed(public, before)}
+    if before is not None:
+        known = sum(bool(heard_again(secret, before or "", public)) for secret in secrets)
+        fact |= {"before": known, "before_by": first, "missed_before": _missed(public, before)}
     for ear in ears:
-        heard = _hear(result.utterance, ear, threads)
+        heard = _hear(result.utterance, ear, how.threads)
         again = [part for secret in secrets for part in heard_again(secret, heard, public)]
         if again:
             fact["again"][ear] = again
@@ -188,8 +205,8 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Return the figures as lines of text."""
     done = [row for row in rows if not row["error"]]
     lines = [f"{len(done)} of {len(rows)} recordings edited"]
-    for ear in dict.fromkeys(row["before_by"] for row in done):
-        mine = [row for row in done if row["before_by"] == ear]
+    for ear in dict.fromkeys(row["before_by"] for row in done if "before_by" in row):
+        mine = [row for row in done if row.get("before_by") == ear]
         count = max(1, sum(row["words"] for row in mine))
         missed = 100 * sum(row["missed_before"] for row in mine) / count
         lines.append(

@@ -134,11 +134,18 @@ def _kind_of(tokens: Sequence[Token], run: DigitRun, asked: set[str]) -> Pattern
         return None
     if "phone" in asked:
         cued = bool(near & _PHONE_CUES) and size >= _LEAST_CUED
-        if cued or size in _PHONE or size > _PHONE[-1]:
+        if cued or size >= _PHONE[0] or _is_cut(tokens, run):
             return "phone"
     if "number" in asked and size >= _LEAST_NUMBER:
         return "number"
     return None
+
+
+def _is_cut(tokens: Sequence[Token], run: DigitRun) -> bool:
+    """Say whether digits said one by one begin or end the transcript: a piece of a longer one."""
+    at_edge = run.first == 0 or run.stop == len(tokens)
+    single = [len(digits_of(token.word) or "") == 1 for token in tokens[run.first : run.stop]]
+    return at_edge and len(single) >= _LEAST_NUMBER and all(single)
 
 
 def _cues_before(tokens: Sequence[Token], first: int) -> set[str]:

@@ -46,7 +46,6 @@ _SURNAMES_ZH = frozenset(
 )
 _PRESIDIO: dict[str, Kind] = {
     "PERSON": "name",
-    "EMAIL_ADDRESS": "email",
     "PHONE_NUMBER": "phone",
     "CREDIT_CARD": "card",
     "IBAN_CODE": "card",

@@ -52,6 +52,7 @@ def _after(text: str, edit: Redact = RULES) -> str:
         ("Call 415-555-0123 or (020) 7946 0958.", "Call [phone] or [phone]."),
         ("Dial +44 20 7946 0958 now.", "Dial [phone] now."),
         ("四一五五五五零一二三", "[phone]"),
+        ("and then it goes on five five oh one", "and then it goes on [phone]"),
         ("我的电话是一三八零零一三八零零零。", "我的电话是[phone]。"),
         ("The card is 4242 4242 4242 4242, expires 12/27.", "The card is [card], expires 12/27."),
         ("It is 4242 4242 4242 4243.", "It is [card]."),
@@ -285,3 +286,18 @@ def test_spoken_secrets_are_drawn_by_seed() -> None:
         words = split_words(secret.text)
         found = [secret.text[words[h.first].start : words[h.stop - 1].end] for h in hits]
         assert any(secret.private in one for one in found), (secret.text, found)
+
+
+def test_inside_masked_words_outside_the_span_stay() -> None:
+    speech = _timed(packaged_speech("wind"))
+    inner = Redact(words=("wind", "heavy"), patterns=(), names="off")
+    edit = parse("masked:inner=(denoise),spans=[[2.6,5.3]]").model_copy(update={"inner": inner})
+    assert edit.hides_words() and edit.problem(speech) is None
+    result = Chain([edit])(speech)
+    made = result.utterance
+    text = "When the wind is great, bow before it; when the [redacted] is [redacted], yield to it."
+    assert made.transcript == text
+    assert made.alignment is not None and len(made.alignment.words) == 14
+    differs = np.flatnonzero(made.samples != speech.samples) / speech.sample_rate
+    assert differs.min() >= 2.6 and differs.max() <= 5.3
+    assert "heavy" not in json.dumps(result.report()) + json.dumps(edit.public_data())
