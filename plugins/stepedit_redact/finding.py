@@ -70,7 +70,7 @@ def find_patterns(tokens: Sequence[Token], kinds: Iterable[PatternKind]) -> list
         tokens: words of the transcript.
         kinds: which patterns.
     """
-    asked = set(kinds)
+    asked: set[str] = set(kinds)
     found = find_emails(tokens) if "email" in asked else []
     if asked & {"phone", "card", "number"}:
         for run in digit_runs(tokens):
