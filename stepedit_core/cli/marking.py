@@ -52,6 +52,9 @@ def mark_long(names: Sequence[str], job: Job, chain: Chain, row: Mapping[str, An
     """Mark what a recording was edited into in pieces; ``row`` is its record for the report."""
     if names:
         from stepedit_core.marks.marking import load_marks, mark_file
+        from stepedit_core.marks.sidecar import file_hash
 
         record = {**row, "chain": chain.public_data()["edits"]}
+        facts = {key: value for key, value in record.pop("source").items() if key != "sha256"}
+        record["input"] = {**facts, "name": job.source.name, "sha256": file_hash(job.source)}
         mark_file(job.target, record, load_marks(names, job.target))

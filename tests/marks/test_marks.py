@@ -170,3 +170,17 @@ def test_marks_are_refused_before_anything_runs(tmp_path: Path) -> None:
 def test_core_brings_the_sidecar() -> None:
     known = get_registry().named("stepedit_marks", lambda kind: str(kind.name))
     assert {"c2pa", "sidecar", "watermark"} <= known.keys()
+
+
+def test_recordings_in_pieces_get_a_sidecar(tmp_path: Path) -> None:
+    speech_like(1.5).write(tmp_path / "in.wav")
+    (tmp_path / "in.srt").write_text("1\n00:00:00,000 --> 00:00:01,400\nHello there.\n")
+    target = tmp_path / "out.wav"
+    words = ["edit", str(tmp_path / "in.wav"), "-o", str(target), "-e", "volume:db=-3"]
+    words += ["--subtitles", str(tmp_path / "in.srt"), "--mark", "sidecar"]
+    done = CliRunner().invoke(cli, words, standalone_mode=False)
+    assert done.exit_code == 0, done.output
+    data = json.loads(Path(f"{target}{SUFFIX}").read_text())
+    assert data["input"]["sha256"] == file_hash(tmp_path / "in.wav")
+    assert data["output"]["sha256"] == file_hash(target)
+    assert data["chain"] == [{"edit": "volume", "db": -3.0}]
