@@ -185,10 +185,10 @@ def _sound(utterance: Utterance, span: Span, by: Mask, rng: np.random.Generator)
     if by == "bleep":
         times = np.arange(count) / rate
         tone = np.sin(2 * np.pi * _TONE_HZ * times) * min(level * np.sqrt(2), peak)
-        return tone.astype(np.float32)
+        return np.asarray(tone, np.float32)
     noise = _shaped(utterance.samples, rng.standard_normal(count))
     scaled = noise * level / max(float(np.sqrt(np.mean(noise**2))), 1e-9)
-    return np.clip(scaled, -peak, peak).astype(np.float32)
+    return np.asarray(np.clip(scaled, -peak, peak), np.float32)
 
 
 def _level(utterance: Utterance) -> float:

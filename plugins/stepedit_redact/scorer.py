@@ -62,7 +62,7 @@ class RedactScorer(Scorer):
         words = split_words(text)
         secrets = [text[words[hit.first].start : words[hit.stop - 1].end] for hit in hits]
         again = [secret for secret in secrets if heard_again(secret, heard, public)]
-        understood, error = _rest_kept(measures, source, output, public)
+        understood, rest_error = _rest_kept(measures, source, output, public)
         needed = sum(
             sum(word.seconds for word in words[hit.first : hit.stop]) + SLACK_SECONDS
             for hit in hits
@@ -71,7 +71,7 @@ class RedactScorer(Scorer):
         values: dict[str, float | None] = {
             "recall": 1 - len(again) / len(hits),
             "false_hits": float(_false_hits(output, public)),
-            "word_error_of_the_rest": error,
+            "word_error_of_the_rest": rest_error,
             "samples_kept": kept,
         }
         wide = 1 - min(1.0, 2.0 * needed / source.seconds)

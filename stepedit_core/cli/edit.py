@@ -83,7 +83,7 @@ class Run:
 
     def _request(self, job: Job, source: Utterance) -> str:
         """Return the hash of what is asked of a recording."""
-        asked = {
+        asked: dict[str, Any] = {
             "chain": self.chain.to_data(),
             "engine": None if self.engine is None else self.engine.name,
             "route": self.route,
