@@ -58,6 +58,8 @@ if TYPE_CHECKING:
         Setting,
         interpret,
     )
+    from stepedit_core.marks.mark import Finding, Mark
+    from stepedit_core.marks.marking import verify, write_marked
     from stepedit_core.models.engine import Engine
     from stepedit_core.pairs import (
         MAX_MARGIN,
@@ -132,6 +134,7 @@ __all__ = [
     "Engine",
     "EngineConfig",
     "EngineError",
+    "Finding",
     "FreeGroups",
     "GenerateRequest",
     "GenerationPolicy",
@@ -142,6 +145,7 @@ __all__ = [
     "InvalidChainError",
     "Judge",
     "MarginScorer",
+    "Mark",
     "Measures",
     "MissingDependencyError",
     "NotHeardYet",
@@ -202,7 +206,9 @@ __all__ = [
     "sentence_places",
     "splice",
     "transcribe",
+    "verify",
     "words_kept",
+    "write_marked",
 ]
 
 __version__ = "0.1.0"
@@ -260,6 +266,8 @@ _HOMES = {
         "Setting",
         "interpret",
     ),
+    "marks.mark": ("Finding", "Mark"),
+    "marks.marking": ("verify", "write_marked"),
     "models.engine": ("Engine",),
     "pairs": (
         "MAX_MARGIN",

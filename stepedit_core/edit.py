@@ -172,6 +172,22 @@ class Edit(OldHooks, BaseModel):
         """
         return False
 
+    def hides_words(self) -> bool:
+        """Return whether what the edit takes away must not be found in any record.
+
+        Records then hold `public_data` in place of the edit's parameters, and of what came before
+        it neither words nor parameters. An edit around another one hides what that one hides.
+        """
+        return any(isinstance(value, Edit) and value.hides_words() for _, value in self)
+
+    def public_data(self) -> dict[str, Any]:
+        """Return what records say of the edit: its JSON data, without what it hides."""
+        data = self.to_data()
+        for key, value in self:
+            if isinstance(value, Edit):
+                data[key] = value.public_data()
+        return data
+
     def problem(self, utterance: Utterance) -> str | None:
         """Say why these parameters do not fit this utterance, or return None."""
         return None

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from stepedit_core.edit import Edit, Outcome, Route
     from stepedit_core.engine import SpeechEngine
     from stepedit_core.interpretation import Interpreter
+    from stepedit_core.marks.mark import Mark
     from stepedit_core.pairs import CorpusReader, MarginScorer, PairBuilder
     from stepedit_core.phrases import Phrases
     from stepedit_core.scoring import Case, Judge, Scorer
@@ -126,6 +127,14 @@ def stepedit_phrases(edit: type[Edit]) -> Phrases | None:
 @hookspec
 def stepedit_interpreters() -> Sequence[type[Interpreter]]:  # type: ignore[empty-body]
     """Return classes that turn a sentence into a chain, collected by ``name``."""
+
+
+@hookspec
+def stepedit_marks() -> Sequence[type[Mark]]:  # type: ignore[empty-body]
+    """Return classes that mark audio as edited, collected by ``name``; names must differ.
+
+    Called by ``stepedit edit --mark NAME``, ``write_marked`` and ``stepedit verify``.
+    """
 
 
 @hookspec(firstresult=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -215,7 +216,13 @@ class Utterance:
         except AudioError as error:
             raise AudioError(f"{name}: {error}") from error
 
-    def write(self, path: str | os.PathLike[str], *, subtype: str | None = None) -> Path:
+    def write(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        subtype: str | None = None,
+        finish: Callable[[Path], None] | None = None,
+    ) -> Path:
         """Write the samples; the suffix chooses the format, the name appears when complete.
 
         Args:
@@ -223,6 +230,7 @@ class Utterance:
                 gets a WAV file, as pipes and devices do.
             subtype: soundfile subtype; the one that the utterance was read with if that is
                 not a codec's and the format has it, otherwise the format's default.
+            finish: gets the complete file before it has its name, such as to mark it.
 
         Raises:
             AudioError: if the folder cannot be written, the suffix is unknown, or the format
@@ -233,6 +241,8 @@ class Utterance:
 
         def fill(partial: Path) -> None:
             sf.write(partial, self.samples, self.sample_rate, subtype=chosen, format=kind)
+            if finish is not None:
+                finish(partial)
 
         try:
             replace_file(target, fill)

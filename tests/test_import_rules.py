@@ -13,6 +13,8 @@ from string import Template
 
 import pytest
 
+from stepedit_core import hookspecs
+
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "stepedit_core"
 PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if path.name.startswith("stepedit_"))
@@ -208,7 +210,8 @@ def test_runners_reach_plugins_by_hook_alone(runner: str) -> None:
 
 
 def test_core_names_no_plugin() -> None:
-    names = {plugin.name for plugin in PLUGINS} | set(RUNNERS)
+    # A package may be called as its hook is; that core imports none is held above.
+    names = ({plugin.name for plugin in PLUGINS} | set(RUNNERS)) - set(vars(hookspecs))
     wrong = [
         f"{path.relative_to(ROOT)} names {name}"
         for path in sorted(CORE.rglob("*.py"))

@@ -114,7 +114,19 @@ class Masked(Edit):
             return Plan(problem=problem, words_after=utterance.transcript)
         spans = self.where.resolve(utterance)
         plan = Plan.inside(self.inner.plan, spans, utterance, name=self.name)
+        plan = plan.but(words_after=self.transcript_after(utterance))
         return plan.but(alignment=align(utterance)) if self.where.needs_words() else plan
+
+    def transcript_after(self, utterance: Utterance) -> str | None:
+        """Return the words after the edit: an inner edit may hide some in the spans."""
+        if not (self.inner.hides_words() and utterance.transcript):
+            return utterance.transcript
+        from stepedit_masked.words import hidden_text
+
+        try:
+            return hidden_text(utterance, self.where.resolve(utterance), self.inner)
+        except AlignmentError:
+            return utterance.transcript
 
     def needs_transcript(self, route: Route) -> bool:
         """Return whether the inner edit's route needs the words."""
@@ -135,7 +147,9 @@ class Masked(Edit):
             return problem
         if self.inner.is_composite():
             return f"{self.inner.name} stands for a chain of edits; confine each of these instead"
-        if self.inner.transcript_after(utterance) != utterance.transcript:
+        keeps = self.inner.transcript_after(utterance) == utterance.transcript
+        hides = self.inner.hides_words() and self.inner.route_problem("dsp") is None
+        if not keeps and not hides:
             return (
                 f"{self.inner.name} changes the words and so works on the whole utterance; "
                 "use it outside masked"
@@ -158,7 +172,7 @@ class Masked(Edit):
         problem = super().route_problem(route) or self.inner.route_problem(route)
         if problem:
             return problem
-        if route == "dsp" and self.inner.needs_transcript("dsp"):
+        if route == "dsp" and self.inner.needs_transcript("dsp") and not self.inner.hides_words():
             return (
                 f"{self.inner.name} needs the words by the dsp route, and the words of a span "
                 "are not known; use the llm route"
@@ -180,12 +194,18 @@ class Masked(Edit):
         spans = self.where.resolve(utterance)
         seeds = rng.integers(2**63, size=len(spans))
         patches: list[Patch] = []
+        made: list[Utterance] = []
         reports: list[dict[str, Any]] = []
         for span, seed in zip(spans, seeds, strict=True):
             rendered = self._render_span(utterance, span, np.random.default_rng(int(seed)))
             patches.append(Patch(span, rendered.utterance.samples))
+            made.append(rendered.utterance)
             reports.append({"span": list(span), "inner": dict(rendered.details)})
         edited, placed = splice(utterance, patches)
+        if self.inner.hides_words() and utterance.transcript:
+            from stepedit_masked.words import with_hidden
+
+            edited = with_hidden(utterance, edited, spans, made)
         for report, where in zip(reports, placed, strict=True):
             report["output_span"] = [round(edge, 6) for edge in where]
         return Rendered(
@@ -201,6 +221,10 @@ class Masked(Edit):
     def _render_span(self, utterance: Utterance, span: Span, rng: np.random.Generator) -> Rendered:
         """Carry out the inner edit on one span, at the utterance's rate."""
         part = utterance.slice(span)
+        if self.inner.hides_words() and utterance.transcript:
+            from stepedit_masked.words import part_with_words
+
+            part = part_with_words(utterance, span)
         where = f"span ({span.start:g}, {span.end:g}): {self.inner.name}"
         problem = self.inner.problem(part)
         if problem:

@@ -106,6 +106,28 @@ class Chain(Sequence["Edit | Chain"]):
         edits = [item._body() if isinstance(item, Chain) else item.to_data() for item in self]
         return {"iterations": self.iterations, "edits": edits}
 
+    def hides_words(self) -> bool:
+        """Return whether an edit of the chain hides words; see `Edit.hides_words`."""
+        return any(item.hides_words() for item in self)
+
+    def public_data(self) -> dict[str, Any]:
+        """Return what records say of the chain: its JSON data, without what its edits hide.
+
+        Where one hides words, the other edits are told by their names alone.
+        """
+        return {"schema_version": SCHEMA_VERSION, **self._public_body(self.hides_words())}
+
+    def _public_body(self, hides: bool) -> dict[str, Any]:
+        edits = [
+            item._public_body(hides)
+            if isinstance(item, Chain)
+            else item.public_data()
+            if item.hides_words() or not hides
+            else {"edit": item.name}
+            for item in self
+        ]
+        return {"iterations": self.iterations, "edits": edits}
+
     def to_json(self, indent: int | None = 2) -> str:
         """Return the chain as JSON text."""
         return json.dumps(self.to_data(), ensure_ascii=False, indent=indent)

@@ -21,7 +21,14 @@ from stepedit_core.errors import StepeditError, UnknownEditError, explain_valida
 from stepedit_core.registry.registry import get_registry
 from stepedit_core.storage.stored_json import parse_json
 
-__all__ = ["AnyEdit", "edit_from_data", "format_edit", "parse_edit", "split_params"]
+__all__ = [
+    "AnyEdit",
+    "edit_from_data",
+    "format_edit",
+    "parse_edit",
+    "shown_edit",
+    "split_params",
+]
 
 _KEY = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*")
 _NEXT = re.compile(r",\s*[A-Za-z_]\w*\s*=")
@@ -162,6 +169,11 @@ def format_edit(edit: Edit) -> str:
         value = own if isinstance(own, Edit) else plain
         params.append(f"{key}={_format_value(value, type(edit).model_fields[key].annotation)}")
     return f"{edit.name}:{','.join(params)}" if params else edit.name
+
+
+def shown_edit(edit: Edit) -> str:
+    """Return the one-line form for screens and logs: the name alone of what hides words."""
+    return edit.name if edit.hides_words() else format_edit(edit)
 
 
 def edit_from_data(data: Mapping[str, Any]) -> Edit:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stepedit_core.codes import DualCodes
     from stepedit_core.engine import Latent
 
-__all__ = ["DEFAULT_CARRY", "SCHEMA_VERSION", "Carry", "RouteChoice", "Step"]
+__all__ = ["DEFAULT_CARRY", "SCHEMA_VERSION", "WITHHELD", "Carry", "RouteChoice", "Step"]
 
 SCHEMA_VERSION = 1
 RouteChoice = Literal["auto", "llm", "dsp"]
@@ -29,6 +29,8 @@ engine made it from (codes and mel), so that nothing is lost by coding it again.
 ``codes``: the same, and its output codes even where its sound was joined with its source's.
 """
 DEFAULT_CARRY: Carry = "latent"
+WITHHELD = "a later step hides words"
+"""Why a record says nothing of a step."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,12 @@ class Step:
     accepted: bool | None = None
     failed_tries: tuple[Mapping[str, Any], ...] = ()
 
-    def report(self) -> dict[str, Any]:
-        """Return the step as JSON data, without its samples."""
+    def report(self, *, hides: bool = False) -> dict[str, Any]:
+        """Return the step as JSON data, without its samples.
+
+        Args:
+            hides: a later step hides words, so none may be told of this one, nor what was asked.
+        """
         further: dict[str, Any] = {}
         if self.middleware:
             further["middleware"] = [asdict(one) for one in self.middleware]
@@ -78,10 +84,10 @@ class Step:
             further["transcript_unverified"] = True
         if self.accepted is not None:
             further["accepted"] = self.accepted
-        if self.failed_tries:
+        if self.failed_tries and not hides:
             further["failed_tries"] = [dict(one) for one in self.failed_tries]
         return {
-            "edit": self.edit.to_data(),
+            "edit": {"edit": self.edit.name} if hides else self.edit.public_data(),
             "route": self.route,
             "engine": self.engine,
             "plugin": {
@@ -93,8 +99,8 @@ class Step:
             "wall_seconds": round(self.seconds, 4),
             "audio_seconds": round(self.utterance.seconds, 4),
             "sample_rate": self.utterance.sample_rate,
-            "transcript": self.utterance.transcript,
-            "details": dict(self.details),
+            "transcript": None if hides else self.utterance.transcript,
+            "details": {"withheld": WITHHELD} if hides else dict(self.details),
             **further,
         }
 

@@ -95,8 +95,16 @@ class ChainResult:
         following = _Single(chain) if isinstance(chain, Edit) else chain
         return run(following, start, engine=options.pop("engine", self.engine), **options)
 
-    def report(self) -> dict[str, Any]:
-        """Return the result as JSON data, without samples."""
+    def report(self, *, hides: bool = False) -> dict[str, Any]:
+        """Return the result as JSON data, without samples.
+
+        Of what comes before a step that hides words, no words are told.
+
+        Args:
+            hides: words were to be hidden by a step that is not among the finished ones.
+        """
+        hiding = [n for n, step in enumerate(self.steps) if step.edit.hides_words()]
+        last = len(self.steps) if hides else max(hiding, default=-1)
         return {
             "schema_version": SCHEMA_VERSION,
             "seed": self.seed,
@@ -106,9 +114,9 @@ class ChainResult:
                 "audio_seconds": round(self.source.seconds, 4),
                 "sample_rate": self.source.sample_rate,
                 "channels": self.source.channels,
-                "transcript": self.source.transcript,
+                "transcript": None if last >= 0 else self.source.transcript,
             },
-            "steps": [step.report() for step in self.steps],
+            "steps": [step.report(hides=n < last) for n, step in enumerate(self.steps)],
         }
 
 
@@ -368,7 +376,7 @@ class _Work:
         )
         self.route = "llm" if any(step.route == "llm" for step in steps) else "dsp"
         last = steps[-1]
-        details = {"steps": [step.report() for step in steps]}
+        details = {"steps": ChainResult(utterance, steps, seed).report()["steps"]}
         return Outcome(last.utterance, self.route, last.codes, details, last.latent)
 
 

@@ -16,10 +16,11 @@ import soundfile as sf
 from stepedit_core.atomic import is_outlet
 from stepedit_core.chain.accept import LEVELS, Accept, AcceptLevel
 from stepedit_core.chain.chain import Chain
-from stepedit_core.chain.notation import format_edit
+from stepedit_core.chain.notation import shown_edit
 from stepedit_core.chain.result import DEFAULT_CARRY, SCHEMA_VERSION, Carry, RouteChoice, Step
 from stepedit_core.chain.running import ChainResult
 from stepedit_core.cli.console import engine_options, load_named_engine, write_text
+from stepedit_core.cli.marking import check_marks, mark_long, write_output
 from stepedit_core.cli.plan import (
     Job,
     build_chain,
@@ -56,6 +57,7 @@ class Run:
         rows: one JSON record per recording, for ``--report``.
         failures: one line per recording that failed.
         accept: limits that each step must keep, or None.
+        marks: names of the marks that each output gets.
     """
 
     chain: Chain
@@ -69,6 +71,7 @@ class Run:
     rows: list[dict[str, Any]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     accept: Accept | None = None
+    marks: tuple[str, ...] = ()
 
     def validate(self, jobs: Sequence[Job]) -> None:
         """Check the chain against every recording before the first one is edited."""
@@ -80,7 +83,7 @@ class Run:
 
     def _request(self, job: Job, source: Utterance) -> str:
         """Return the hash of what is asked of a recording."""
-        asked = {
+        asked: dict[str, Any] = {
             "chain": self.chain.to_data(),
             "engine": None if self.engine is None else self.engine.name,
             "route": self.route,
@@ -88,6 +91,8 @@ class Run:
             "seed": self.seed,
             "keep_steps": self.keep_steps,
         }
+        if self.marks:
+            asked["marks"] = list(self.marks)
         if self.accept is not None:
             asked["accept"] = self.accept.model_dump()
         return request_digest(asked, job, source)
@@ -130,7 +135,7 @@ class Run:
             return
         for note in result.notes:
             say(f"{job.source}: {note}")
-        target = result.utterance.write(job.target)
+        target = write_output(self.marks, job, result)
         how = _how(result.utterance, target)
         say(f"wrote {target} ({result.utterance.seconds:.2f} s, {how})")
         record = {"input": str(job.source), "notes": list(source.notes), "output": str(target)}
@@ -141,6 +146,7 @@ class Run:
         """Edit a recording of any length in pieces; raises StepeditError."""
         facts = {"seed": self.seed, "route": self.route, "carry": self.carry, "accept": self.accept}
         row = edit_long(job, self.chain, self.engine, asked, self.say, **facts)
+        mark_long(self.marks, job, self.chain, row)
         self.rows.append(row)
         failed = [piece for piece in row["pieces"] if piece["details"].get("failed")]
         if failed:
@@ -158,13 +164,14 @@ class Run:
             partial.utterance.write(kept)
         ending = f"kept the audio after step {len(error.steps)} in {kept}" if kept else ""
         self.failures.append(f"{job.source}: {error}; {ending or 'nothing was written'}")
+        told = partial.report(hides=self.chain.hides_words())
         record = {
             "input": str(job.source),
             "notes": list(source.notes),
             "output": None,
             "error": str(error),
         }
-        self.rows.append({**record, "kept": str(kept) if kept else None, **partial.report()})
+        self.rows.append({**record, "kept": str(kept) if kept else None, **told})
 
 
 def _limits(level: AcceptLevel, tries: int | None, otherwise: str | None) -> Accept | None:
@@ -192,7 +199,7 @@ def _step_line(number: int, step: Step, before: Utterance) -> str:
     """Say what a step did, by which route and engine, in one line."""
     engine = f"engine {step.engine}" if step.engine else "no engine"
     return (
-        f"step {number}: {format_edit(step.edit)} | route {step.route} ({engine}) | "
+        f"step {number}: {shown_edit(step.edit)} | route {step.route} ({engine}) | "
         f"{step.plugin.distribution} {step.plugin.version} | "
         f"{before.seconds:.2f} s -> {step.utterance.seconds:.2f} s | took {step.seconds:.2f} s"
         f"{_acceptance(step)}"
@@ -213,7 +220,11 @@ def _acceptance(step: Step) -> str:
 def _finish(run: Run, jobs: Sequence[Job], report: Path | None) -> None:
     """Write the report and end with the failures, if any."""
     if report is not None:
-        data = {"schema_version": SCHEMA_VERSION, "chain": run.chain.to_data(), "runs": run.rows}
+        data = {
+            "schema_version": SCHEMA_VERSION,
+            "chain": run.chain.public_data(),
+            "runs": run.rows,
+        }
         write_text(report, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
         run.say(f"wrote {report}")
     run.journal.close(run.failures)
@@ -335,6 +346,13 @@ Examples:
     type=click.Choice(["fail", "keep"]),
     help="Where no try is accepted: fail, or keep what the step received; --accept.",
 )
+@click.option(
+    "--mark",
+    "marks",
+    multiple=True,
+    metavar="NAME",
+    help="Mark the output as edited: sidecar, c2pa, watermark; may be repeated.",
+)
 @click.option("--keep-steps", is_flag=True, help="Write the audio of every step too.")
 @click.option(
     "--report", metavar="FILE", type=click.Path(path_type=Path), help="Write a JSON report."
@@ -373,6 +391,7 @@ def edit_command(
     jobs = plan_jobs(inputs, output, text=text, text_file=text_file, language=language)
     given = [options.pop(name) for name in ("level", "tries", "otherwise")]
     limits = _limits(*given)
+    marks = options.pop("marks")
     asked = Asked(**options)
     asked.check(len(jobs))
     say = partial(click.echo, err=_stdout_is_taken(jobs, report, keep_steps))
@@ -382,13 +401,16 @@ def edit_command(
     short = [job for job in jobs if job.target not in long]
     if long and keep_steps:
         raise click.UsageError("--keep-steps is for recordings of up to five minutes")
+    check_marks(marks, jobs, long)
     for job in short:
         job.read()
     if sentences:
         chain += _said(sentences, jobs, yes, say) * iterations
     loaded = load_named_engine(engine or implied_engine(chain, route, say), device)
     journal = Journal(jobs[0].target.parent if len(jobs) > 1 else None)
-    run = Run(chain, loaded, route, carry, seed, keep_steps, say, journal, accept=limits)
+    run = Run(
+        chain, loaded, route, carry, seed, keep_steps, say, journal, accept=limits, marks=marks
+    )
     run.validate(short)
     with progress(len(jobs)) as advance:
         for job in jobs:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from stepedit_core.chain.notation import format_edit
+from stepedit_core.chain.notation import shown_edit
 from stepedit_core.cli.plan import Job, check_target
 from stepedit_core.cli.waiting import piece_progress
 from stepedit_core.storage.sound import is_stream
@@ -179,7 +179,7 @@ def _tell(job: Job, result: RecordingResult, chain: Chain, say: Callable[[str], 
         say(f"{job.source}: {note}")
     edited = sum(piece.is_edited for piece in result.pieces)
     again = f", {result.resumed} of them by an earlier call" if result.resumed else ""
-    steps = " | ".join(format_edit(edit) for edit in chain.unrolled()[:8])
+    steps = " | ".join(shown_edit(edit) for edit in chain.unrolled()[:8])
     say(f"{edited} of {len(result.pieces)} pieces edited{again}: {steps}")
     clipped = f", {result.clipped} samples clipped" if result.clipped else ""
     speed = result.source.seconds / max(result.wall_seconds, 1e-9)

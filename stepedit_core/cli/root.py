@@ -35,6 +35,7 @@ _COMMANDS = {
     "interpret": ("interpreting", "Show the chain that a sentence asks for; run nothing."),
     "align": ("listening", "Write when each word of a recording is said."),
     "transcribe": ("listening", "Write the words of a recording."),
+    "verify": ("verifying", "Say what a file says about itself: sidecar, C2PA, watermark."),
     "encode": ("codes", "Write the dual codes of a recording."),
     "decode": ("codes", "Turn dual codes back into audio."),
 }

@@ -121,8 +121,8 @@ def edit_piece(work: Work, chain: Chain, task: Task, engine: SpeechEngine | None
     details = {
         "gain_db": round(gain, 2),
         "steps": [
-            {"edit": step.edit.to_data(), "route": step.route, "wall": round(step.seconds, 3)}
-            for step in result.steps
+            {"edit": told["edit"], "route": step.route, "wall": round(step.seconds, 3)}
+            for step, told in zip(result.steps, result.report()["steps"], strict=True)
         ],
     }
     samples = np.ascontiguousarray(edited.samples)

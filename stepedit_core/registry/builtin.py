@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stepedit_core.engine import SpeechEngine
@@ -9,8 +10,9 @@ from stepedit_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from stepedit_core.config import EngineConfig
+    from stepedit_core.marks.mark import Mark
 
-__all__ = ["stepedit_load_engine"]
+__all__ = ["stepedit_load_engine", "stepedit_marks"]
 
 
 @hookimpl(trylast=True)
@@ -22,3 +24,11 @@ def stepedit_load_engine(config: EngineConfig) -> SpeechEngine | None:
     from stepedit_core.models.engine import Engine
 
     return Engine.from_config(config)
+
+
+@hookimpl
+def stepedit_marks() -> Sequence[type[Mark]]:
+    """Return the sidecar."""
+    from stepedit_core.marks.sidecar import Sidecar
+
+    return [Sidecar]

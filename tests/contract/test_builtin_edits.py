@@ -26,6 +26,7 @@ BUILTIN = (
     "paralinguistic",
     "pause",
     "pitch",
+    "redact",
     "remove_fillers",
     "replace",
     "rewrite",

@@ -1,0 +1,1 @@
+"""Marks: what a file says about itself, in a form that machines read."""
