@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 @hookimpl
 def stepedit_interpreters() -> Sequence[type[Interpreter]]:
-    """Bring the offline interpreter."""
+    """Bring the offline interpreter, and the one that asks a language model."""
     from stepedit_interpret.grammar import Grammar
+    from stepedit_interpret.model import Model
 
-    return [Grammar]
+    return [Grammar, Model]
