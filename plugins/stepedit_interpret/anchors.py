@@ -35,7 +35,8 @@ _EVERY = re.compile(
     r"^(?:所有|全部|每个|每一个)的?"
 )
 _RELATIVE = re.compile(
-    rf"^(?:(?P<all>everything|all|anything|what\s+comes|the\s+(?:text|part|words|rest))|(?:the\s+)?"
+    rf"^(?:(?P<all>everything|all|anything|what(?:ever)?\s+comes"
+    rf"|(?:all\s+)?(?:of\s+)?(?:the\s+)?(?:text|part|words|rest|stuff|bit))|(?:the\s+)?"
     rf"(?:(?P<n>{NUMBER})\s+)?words?)\s+(?:that\s+(?:comes?|follows?)\s+|said\s+|right\s+|just\s+)?"
     r"(?P<side>before|after|following|preceding)\s+(?P<of>.+)$"
 )

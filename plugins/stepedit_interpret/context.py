@@ -11,15 +11,15 @@ from pydantic import ValidationError
 
 from stepedit_core import Edit, InterpretationError, Reading, Region, Setting, explain_validation
 from stepedit_interpret.lexicon import (
-    ADD,
     CARRIERS,
     EVEN,
     LITTLE,
     MUCH,
+    OPPOSITE,
     POLITE_AFTER,
     POLITE_BEFORE,
-    REMOVE,
     TIMES,
+    VERBS,
 )
 from stepedit_interpret.patterns import Pattern, Vocabulary
 from stepedit_interpret.wording import Wording
@@ -92,6 +92,7 @@ class Ways:
         question: what has to be chosen.
         lead: what stands before the first free words, which a request after it may leave out.
         words: new words that it puts in.
+        complains: it says what is wrong: a request after it may say what to do about it.
     """
 
     ways: tuple[tuple[Reading, ...], ...]
@@ -100,6 +101,7 @@ class Ways:
     question: str = ""
     lead: str = ""
     words: str | None = None
+    complains: bool = False
 
 
 def cleaned(request: Wording) -> Wording:
@@ -135,16 +137,25 @@ def built(pattern: Pattern, degree: int, values: Mapping[str, Any]) -> Edit:
         raise Unread(f"{edit_class.name}: {why}", specific=True) from error
 
 
-def is_covered(left: str, verb: str | None) -> bool:
-    """Return whether nothing is left that a request would not have anyway."""
+def is_covered(left: str, verb: str | None, about: tuple[str, ...] = ()) -> bool:
+    """Return whether nothing is left that a request would not have anyway.
+
+    Args:
+        left: the request without its phrase.
+        verb: what the phrase has to be asked about with.
+        about: words that may stand beside the phrase.
+    """
     if verb is None and _TAKEN_OUT.search(left):
         return False
+    if verb in OPPOSITE and OPPOSITE[verb].search(left):
+        return False
+    for word in about:
+        edge = r"\b" if word.isascii() else ""
+        left = re.sub(rf"{edge}{re.escape(word)}{edge}", " ", left)
     for regex in (TIMES, LITTLE, MUCH):
         left = regex.sub(" ", left)
-    if verb == "remove":
-        left = REMOVE.sub(" ", left)
-    if verb == "add":
-        left = ADD.sub(" ", left)
+    if verb is not None:
+        left = VERBS[verb].sub(" ", left)
     if _CHANGE.search(left) and not _INTO.search(left):
         return False
     left = CARRIERS.sub(" ", EVEN.sub(" ", left))

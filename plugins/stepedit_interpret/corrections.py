@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 from stepedit_core import Interpretation, InterpretationError, Reading, Region
+from stepedit_interpret.anchors import text_of
 from stepedit_interpret.context import Context, Origin, built
 from stepedit_interpret.numbers import ORDINAL
 from stepedit_interpret.regions import WHOLE, find_region
@@ -47,15 +48,23 @@ _NO = re.compile(
     r"|不对?|不是|错了|我是说|应该是)(?:\s*[,.!，。！]\s*|\s+|(?=[\u3400-\u9fff]))(?P<rest>.+)$"
 )
 _ALSO = re.compile(
-    r"(?:and|also|plus|也|还有)\s*(?P<rest>.+?)(?:\s*(?:too|as\s+well|也是?|一样))?[.!。]?"
+    r"(?P<lead>and|also|plus|也|还有)?\s*(?P<rest>.+?)"
+    r"(?P<tail>\s*(?:too|as\s+well|also|也是?|也一样|一样))?[.!。]?"
 )
+_STILL = re.compile(
+    r"(?:(?:and|but|no)[,]?\s+)?(?:even|still|yet)\s+(?P<rest>.+)|(?:还要)?再(?P<zh>.+)"
+)
+_INSTEAD = re.compile(r"(?:instead[,]?\s+(?P<first>.+)|(?P<last>.+?)[,]?\s+instead)")
+_NEW_WORDS = re.compile(r"(?P<lead>(?:with|by|to|into|as|换成|改成|是)\s*)?(?P<new>.+)")
+_LONGEST_NEW = 3
+"""Most words that are taken for a new text where neither quotes nor "with" say so."""
 _ONE = re.compile(
     rf"(?:(?:on|in|for)\s+)?(?:the\s+)?(?P<ord>{ORDINAL})(?:\s+one)?"
     rf"|第(?P<z>[一二两三四五六七八九十\d]+)个"
 )
 _FILLING = re.compile(
-    r"^(?:i\s+mean(?:t)?|actually|make\s+(?:that|it)|rather|是|应该是|我是说)\s*|\s*(?:instead"
-    r"|please|吧|[.!。！])+$"
+    r"^(?:i\s+mean(?:t)?|actually|make\s+(?:that|it)|only|just|rather|是|应该是|我是说|只有?)\s*"
+    r"|\s*(?:instead|only|alone|please|吧|[.!。！])+$"
 )
 
 
@@ -84,15 +93,46 @@ def corrected(
         return (*done[:-1], *_degree(done, -1))
     if _MORE.fullmatch(low):
         return (*done[:-1], *_degree(done, +1))
-    added = _also(words, context, done)
+    added = _also(words, context, done) or _still(words, context, done)
     if added is not None:
         return added
+    swapped = _INSTEAD.fullmatch(low)
+    if swapped is not None:
+        return _replaced(_part(words, swapped, "first", "last"), context, done)
     match = _NO.match(words.low.strip())
     if match is None:
         return None
-    rest = words.stripped()
-    rest = rest.part(match.start("rest"), match.end("rest"))
-    return _replaced(rest, context, done)
+    return _replaced(_part(words, match, "rest"), context, done)
+
+
+def _part(words: Wording, match: re.Match[str], *groups: str) -> Wording:
+    """Return what the first group holds that took part in a match."""
+    name = next(group for group in groups if match.group(group) is not None)
+    return words.stripped().part(*match.span(name))
+
+
+def _still(
+    words: Wording, context: Context, done: tuple[Reading, ...]
+) -> tuple[Reading, ...] | None:
+    """Return the readings after "even louder", where the last one was about the same, or None."""
+    low = words.low.strip().rstrip(".!?。！？ ")
+    match = _STILL.fullmatch(low)
+    if match is None:
+        return None
+    try:
+        ways = read_request(_part(words, match, "rest", "zh"), replace(context, verb=None)).ways
+    except InterpretationError:
+        return None
+    origin, last = ways[0][0].origin, done[-1].origin
+    if len(ways) != 1 or not isinstance(origin, Origin) or not isinstance(last, Origin):
+        return None
+    same = origin.pattern.known is last.pattern.known and origin.pattern.ask == last.pattern.ask
+    if not same or origin.degree < last.degree:  # "slower", then "a bit slower still": both
+        return None
+    try:
+        return (*done[:-1], *_degree(done, +1))
+    except InterpretationError:
+        return None
 
 
 def _also(
@@ -100,7 +140,7 @@ def _also(
 ) -> tuple[Reading, ...] | None:
     """Return the readings with the last one on another region too, or None."""
     match = _ALSO.fullmatch(words.low.strip())
-    if match is None or done[-1].region is None:
+    if match is None or done[-1].region is None or not (match["lead"] or match["tail"]):
         return None
     rest = words.stripped().part(match.start("rest"), match.end("rest"))
     region = _named(rest, context, done[-1])
@@ -152,7 +192,13 @@ def _replaced(rest: Wording, context: Context, done: tuple[Reading, ...]) -> tup
     named = _named(rest, context, last)
     if named is not None:
         return (*done[:-1], replace(last, region=None if named == WHOLE else named))
-    ways = read_request(rest, replace(context, verb=None))
+    try:
+        ways = read_request(rest, replace(context, verb=None))
+    except InterpretationError:
+        again = _other_words(rest, last)
+        if again is None:
+            raise
+        return (*done[:-1], again)
     if len(ways.ways) != 1:
         raise InterpretationError(f"{rest.brief()!r} can mean several things; say it in full")
     readings = tuple(
@@ -163,3 +209,20 @@ def _replaced(rest: Wording, context: Context, done: tuple[Reading, ...]) -> tup
         for new in ways.ways[0]
     )
     return (*done[:-1], *readings)
+
+
+def _other_words(rest: Wording, last: Reading) -> Reading | None:
+    """Return the last reading with other new words, as in "no, with hot", or None."""
+    origin = last.origin
+    match = _NEW_WORDS.fullmatch(rest.low.strip().rstrip(".!。！ "))
+    if match is None or not isinstance(origin, Origin) or not origin.pattern.has_words:
+        return None
+    slots = origin.pattern.known.phrases.slots
+    free = [slots[name].param or name for name in origin.pattern.slots if not slots[name].said]
+    new = rest.stripped().part(*match.span("new"))
+    clear = match["lead"] or Wording.is_quote(new.low.strip())
+    if len(free) != 1 or not (clear or len(new.low.split()) <= _LONGEST_NEW):
+        return None
+    values = {**origin.values, free[0]: text_of(new)}
+    edit = built(origin.pattern, origin.degree, values)
+    return replace(last, edit=edit, origin=replace(origin, values=values))

@@ -48,7 +48,7 @@ def _new_words(pattern: Pattern, way: tuple[Reading, ...]) -> str | None:
 def _whole_matches(request: Wording, context: Context) -> list[tuple[Pattern, re.Match[str]]]:
     """Return the phrases with free words that a request is, those with the most own words first."""
     found = []
-    for pattern in context.vocabulary.patterns:
+    for pattern in context.vocabulary.candidates(request.low):
         match = pattern.regex.fullmatch(request.low) if pattern.has_words else None
         if match is not None:
             free = sum(len(match.group(name)) for name in pattern.slots)
@@ -101,7 +101,7 @@ def _filled(
 
 def with_sound(request: Wording, context: Context) -> Ways | None:
     """Read a request to put a sound at a place of the text."""
-    for pattern in context.vocabulary.patterns:
+    for pattern in context.vocabulary.candidates(request.low):
         if pattern.ask.place != "tag":
             continue
         match = pattern.regex.search(request.low)

@@ -19,12 +19,21 @@ from stepedit_core import (
     StepeditError,
     sentence_places,
 )
+from stepedit_interpret.complaints import (
+    elliptic,
+    is_complaint,
+    is_remedy,
+    is_statement,
+    refuse_questions,
+    remedied,
+)
 from stepedit_interpret.confining import confined
 from stepedit_interpret.context import Context, Origin, Unread, Ways, cleaned
 from stepedit_interpret.corrections import corrected
 from stepedit_interpret.lexicon import BREAKS, is_chinese
+from stepedit_interpret.numbers import ORDINAL
 from stepedit_interpret.patterns import Vocabulary, vocabulary
-from stepedit_interpret.regions import WHOLE, find_region
+from stepedit_interpret.regions import WHOLE, Found, find_region
 from stepedit_interpret.requests import read_request
 from stepedit_interpret.wording import Wording
 
@@ -51,6 +60,7 @@ _FIRST = re.compile(r"^\W*(?:but\s+)?(?:first(?!\s+(?:word|sentence|line|\w+\s+(
 _GERUND = re.compile(
     r"^(?:you\s+|we\s+)?(?P<verb>(?!(?:every|any|no|some)?thing\b|evening|morning|during)[a-z]+ing)\b"
 )
+_LEAD = re.compile(r"\W*(before|after|once|when)\s+(?=(?:you|we)\s+[a-z]+\b|[a-z]+ing\b)")
 _ORDERED = re.compile(r"then|after|before|next|finally|第二步|然后|接着|再|之后")
 
 
@@ -96,6 +106,7 @@ class Grammar(Interpreter):
             answer = corrected(words, context, before)
             if answer is not None:
                 return self._given(answer, setting)
+        refuse_questions(words)
         try:
             done = _Reader(words, known).all(context)
         except StepeditError as error:
@@ -114,10 +125,13 @@ class Grammar(Interpreter):
         self, done: _Done, setting: Setting, earlier: tuple[Reading, ...], words: Wording
     ) -> Interpretation:
         """Return one interpretation, or the alternatives."""
-        choices = [one.ways for one in done.ways]
+        choices = [
+            [tuple((reading, one.complains) for reading in way) for way in one.ways]
+            for one in done.ways
+        ]
         every = []
         for chosen in itertools.islice(itertools.product(*choices), MOST_ALTERNATIVES):
-            readings = tuple(_without_echoes(chosen))
+            readings = tuple(_without_echoes(_mended(chosen)))
             if not readings and done.kept:
                 readings, earlier = earlier, ()
             readings = tuple(_spared(one, done.kept, setting) for one in readings)
@@ -127,7 +141,7 @@ class Grammar(Interpreter):
             if not every[0].readings:
                 raise InterpretationError(f"{words.brief()!r} asks for no edit")
             return every[0]
-        question = next(one.question for one in done.ways if one.question)
+        question = next(one.question for one in done.ways if one.question not in ("", "waits"))
         return Interpretation((), setting, tuple(every), question, confine=confined)
 
 
@@ -168,7 +182,9 @@ class _Reader:
                 nxt = self._one(part, self.pieces[at].before, done)
             except InterpretationError as error:
                 self._fail(at, error)
-                continue
+                if not (is_statement(part) and stop < len(self.pieces) and not done.ways):
+                    continue
+                nxt = done  # "I sound bored, ...": what is asked for comes after
             following = self._from(stop, nxt)
             if following is not None:
                 return following
@@ -182,7 +198,9 @@ class _Reader:
 
     def _one(self, part: Wording, before: str, done: _Done) -> _Done:
         """Read one request and put it in its place."""
-        kept = _kept(part, done.context.setting)
+        if done.ways and done.ways[-1].complains and is_remedy(part):
+            return done
+        kept = _kept(part, done.context)
         if kept is not None:
             context = replace(done.context, kept=kept)
             return replace(done, kept=(*done.kept, kept), context=context)
@@ -203,8 +221,11 @@ class _Reader:
             "but",
         )
         context = replace(done.context, inherits=plain)
-        lead = re.match(r"\W*(before|after|once|when)\s+(?=(?:you\s+|we\s+)?[a-z]+ing\b)", part.low)
-        ways = _read(part.part(lead.end(), len(part.low)) if lead else part, context)
+        lead = re.match(
+            r"\W*(before|after|once|when)\s+(?=(?:you|we)\s+[a-z]+\b|[a-z]+ing\b)", part.low
+        )
+        asked = part.part(lead.end(), len(part.low)) if lead else part
+        ways = replace(_read_after(asked, done, context), complains=is_complaint(asked))
         order = lead.group(1) if lead else before.strip()
         own = done.ways
         goes_first = own and (order == "after" or _FIRST.match(f"{before} {part.low}".strip()))
@@ -212,7 +233,8 @@ class _Reader:
         if goes_first:
             own = (ways, *own)
         elif own and getattr(own[-1], "question", "") == "waits":
-            own = (*own[:-1], ways, replace(own[-1], question=""))
+            still = "waits" if plain else ""  # "before A, do B and C"
+            own = (*own[:-1], ways, replace(own[-1], question=still))
         else:
             own = (*own, replace(ways, question="waits") if waits else ways)
         region = ways.region if ways.region is not None else done.context.region
@@ -281,8 +303,21 @@ def _read(part: Wording, context: Context) -> Ways:
     raise failure
 
 
-def _kept(part: Wording, setting: Setting) -> Region | None:
+def _read_after(part: Wording, done: _Done, context: Context) -> Ways:
+    """Read a request, with the noun of the one before where it has none of its own."""
+    try:
+        return _read(part, context)
+    except InterpretationError:
+        said = done.ways[-1].ways[0][-1].source if done.ways and done.ways[-1].ways[0] else ""
+        whole = elliptic(part, said)
+        if whole is None:
+            raise
+        return _read(whole, context)
+
+
+def _kept(part: Wording, context: Context) -> Region | None:
     """Return the region of "do not touch the ending", or None where it is no such request."""
+    setting = context.setting
     part = part.stripped()
     lead = re.match(r"(?:(?:please|but|and|但是?|不过)\s*|[,，]\s*)*", part.low)
     part = part.part(lead.end() if lead else 0, len(part.low))
@@ -290,7 +325,7 @@ def _kept(part: Wording, setting: Setting) -> Region | None:
     start = match.end() if match else 0
     rest = part.part(start, len(part.low))
     try:
-        found = find_region(rest, setting)
+        found = find_region(rest, setting) or _bare_sentence(rest, context)
     except InterpretationError:
         if match is not None and not _NEEDS_AFTER.match(match.group()):
             raise
@@ -306,6 +341,27 @@ def _kept(part: Wording, setting: Setting) -> Region | None:
     if needs_after and not tail.strip(" .。!！"):
         return None
     return found.region
+
+
+def _bare_sentence(rest: Wording, context: Context) -> Found | None:
+    """Return the sentence of "the third (one)", where sentences were spoken of, or None."""
+    region = context.region
+    match = re.match(rf"(?:the\s+)?(?P<ord>{ORDINAL})(?:\s+one)?\b", rest.low)
+    if match is None or region is None or not region.sentences:
+        return None
+    named = Wording.of(f"the {match['ord']} sentence")
+    found = find_region(named, context.setting)
+    return None if found is None else replace(found, start=0, end=match.end())
+
+
+def _mended(
+    chosen: tuple[tuple[tuple[Reading, bool], ...], ...],
+) -> tuple[tuple[Reading, ...], ...]:
+    """Return the readings of each request; a complaint that the next one mends is left out."""
+    kept = list(remedied(pair for way in chosen for pair in way))
+    if len(kept) == sum(map(len, chosen)):
+        return tuple(tuple(reading for reading, _ in way) for way in chosen)
+    return tuple((one,) for one in kept)
 
 
 def _without_echoes(ways: tuple[tuple[Reading, ...], ...]) -> Iterator[Reading]:

@@ -11,13 +11,17 @@ __all__ = [
     "EVEN",
     "LESSEN",
     "LITTLE",
+    "LOWER",
     "MUCH",
     "NEGATIONS",
+    "OPPOSITE",
     "POLITE_AFTER",
     "POLITE_BEFORE",
     "QUOTE",
+    "RAISE",
     "REMOVE",
     "TIMES",
+    "VERBS",
     "is_chinese",
 ]
 
@@ -52,10 +56,27 @@ ADD = re.compile(
 )
 """What asks to put something in."""
 
+RAISE = re.compile(
+    r"\b(?:rais(?:e|ing)(?:\s+up)?|increas(?:e|ing)|boost(?:ing)?|up|upwards?|higher|more|bump(?:ing)?"
+    r"|push(?:ing)?|lift(?:ing)?|crank(?:ing)?|gain|add(?:ing)?|plus|amplify(?:ing)?|nudg(?:e|ing)"
+    r"|elevat(?:e|ing)|enhance|hike|turn(?:ing)?\s+up|bring(?:ing)?\s+up|upped|greater|bigger)\b|\+"
+    r"|提高|调高|升高|加大|增大|调大|放大|提升|增加|变大|变高|开大|拉高|抬高|上调|往上|加|大|高|升"
+)
+"""What asks for more of something that has a level."""
+LOWER = re.compile(
+    r"\b(?:lower(?:ing)?|reduc(?:e|ing)|decreas(?:e|ing)|dropp?(?:ing)?|down|downwards?|cut(?:ting)?"
+    r"|turn(?:ing)?\s+down|bring(?:ing)?\s+down|less|minus|fewer|dial(?:ing)?|attenuat(?:e|ing)"
+    r"|smaller|pull(?:ing)?|tak(?:e|ing)|knock(?:ing)?|off)\b|-"
+    r"|降低|调低|减小|调小|放小|压低|减少|变小|变低|下调|往下|拉低|关小|减弱|降|低|小|减"
+)
+"""What asks for less of it."""
+VERBS = {"remove": REMOVE, "add": ADD, "raise": RAISE, "lower": LOWER}
+OPPOSITE = {"raise": LOWER, "lower": RAISE}
+
 LITTLE = re.compile(
     r"\b(?:(?:just\s+)?a\s+(?:(?:little|tiny|wee)(?:\s+bit)?|bit|tad|touch|notch|hair|smidge|shade)"
     r"|a\s+few\s+percent|slightly|somewhat|marginally|ever\s+so\s+slightly|subtly|a\s+little\s+more"
-    r"|mildly)\b|(?:稍微|稍稍|稍|略微|略|有)?(?:一点儿?|一些|点儿|[点些](?![音点]))|稍微|稍稍"
+    r"|mildly|(?:little|bit)(?=\s+(?:bit\s+)?(?:more|less|[a-z]+er)\b))\b|(?:稍微|稍稍|稍|略微|略|有)?(?:一点儿?|一些|点儿|[点些](?![音点]))|稍微|稍稍"
     r"|略微|轻微地?|稍"
 )
 MUCH = re.compile(
@@ -92,7 +113,7 @@ POLITE_AFTER = re.compile(
     r"(?:[\s,，。.!！?？:：;；]|(?<!\bword\s)(?<!\bphrase\s)\b(?:please|thanks?(?:\s+you)?|for\s+me|if\s+you\s+can"
     r"|if\s+possible"
     r"|as\s+well|too|now|afterwards?|first|will\s+you|would\s+you|okay|ok|after\s+that"
-    r"|though|instead)"
+    r"|though)"
     r"|吧|吗|好吗|可以吗|谢谢|一下|好不好|行吗|呢|哦|啊)$"
 )
 
@@ -139,7 +160,10 @@ _EN_CARRIERS = (
         "hint",
         "version",
     ),
-    "talks",
+    *("talks", "already", "must", "shall", "actually", "simply", "maybe", "kinda", "gonna"),
+    *("gotta", "wanna", "stuff", "myself", "am", "being", "may", "might", "over", "own"),
+    *("now", "wanted", "needed", "rendered", "render", "present", "presented", "produce"),
+    *("somewhat", "sort", "which", "entirely"),
 )
 _ZH_CARRIERS = (
     *("请", "帮我", "把", "将", "让", "使", "给", "用", "以", "听起来", "听上去", "显得", "变得"),

@@ -39,7 +39,7 @@ _CLOCK = r"(?:\d+:\d{1,2}(?:\.\d+)?)"
 _TIME = rf"(?:(?:{_CLOCK}|{NUMBER}))"
 _UNIT = r"(?:\s*(?:seconds?|secs?|s|秒钟?)\b|\s*秒钟?)"
 _SENTENCE = r"(?:sentences?|lines?|utterances?|phrases?)"
-_ENDING = r"(?:ending|end|very\s+end|conclusion)"
+_ENDING = r"(?:ending|end|very\s+end|conclusion|outro|closing|finish)"
 _START = r"(?:beginning|start|opening|intro|introduction)"
 
 _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(

@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 from stepedit_core import Edit, InterpretationError, Reading, Region, sentence_places
 from stepedit_interpret.context import Context, Origin, Unread, Ways, built, cleaned, is_covered
 from stepedit_interpret.free_words import region_taken, whole_phrases, with_sound
-from stepedit_interpret.lexicon import ADD, LITTLE, MUCH, QUOTE, REMOVE, TIMES
+from stepedit_interpret.lexicon import LITTLE, MUCH, QUOTE, TIMES, VERBS
 from stepedit_interpret.numbers import ORDINAL, ordinal, read_number
 from stepedit_interpret.patterns import Pattern
 from stepedit_interpret.regions import WHOLE, Found, find_region
@@ -50,6 +50,10 @@ def read_request(request: Wording, context: Context) -> Ways:
     if tags is not None:
         return tags
     found = _tried(failures, find_region, request, context.setting)
+    if found is not None:  # "dead air at the start and the end" is all one phrase
+        around = _spotted(request, None, context, request, around=(found.start, found.end))
+        if around is not None:
+            return around
     try:
         region, rest = _regioned(request, found, context)
     except InterpretationError as error:
@@ -137,20 +141,34 @@ def _regioned(
 
 
 def _spotted(
-    rest: Wording, region: Region | None, context: Context, request: Wording
+    rest: Wording,
+    region: Region | None,
+    context: Context,
+    request: Wording,
+    around: tuple[int, int] | None = None,
 ) -> Ways | None:
-    """Read a request by a phrase in it where only words that any request has are left over."""
+    """Read a request by a phrase in it where only words that any request has are left over.
+
+    Args:
+        rest: the request without its region.
+        region: where.
+        context: what it may lean on.
+        request: all of it.
+        around: the phrase has to hold these places.
+    """
     best: list[tuple[int, Pattern, re.Match[str], str]] = []
-    for pattern in context.vocabulary.patterns:
+    for pattern in context.vocabulary.candidates(rest.low):
         if pattern.has_words or pattern.ask.place == "tag":
             continue
         for match in pattern.regex.finditer(rest.low):
+            if around and not (match.start() <= around[0] and around[1] <= match.end()):
+                continue
             left = rest.low[: match.start()] + " ¦ " + rest.low[match.end() :]
             verb = pattern.ask.verb
-            said = {"remove": REMOVE, "add": ADD}[verb].search(left) if verb else None
+            said = VERBS[verb].search(left) if verb else None
             if verb and not said and not (context.inherits and context.verb == verb):
                 continue
-            if is_covered(left, verb):
+            if is_covered(left, verb, pattern.ask.about):
                 # "and whisper" is a request of its own, "and the whispering" goes on.
                 goes_on = verb is not None and not said and not _ARTICLE.match(left.strip())
                 length = 2 * (match.end() - match.start()) - goes_on
