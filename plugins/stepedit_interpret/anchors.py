@@ -19,12 +19,14 @@ from stepedit_interpret.numbers import NUMBER, ORDINAL, ordinal, read_number
 from stepedit_interpret.regions import find_region, occurrences
 from stepedit_interpret.wording import Wording
 
-__all__ = ["Anchor", "Place", "anchors", "place_of", "tagged", "text_of"]
+__all__ = ["Anchor", "Place", "anchors", "located", "place_of", "tagged", "text_of"]
 
 _NAMED = re.compile(
     r"^(?:the\s+|that\s+|this\s+)?(?:(?:words?|phrase|name|sentence|line|text|part)\s+)(?=\S)|"
     r"^(?:这个)?(?:词语|单词|短语|词|字)(?=\S)"
 )
+_BEFORE_QUOTE = re.compile(rf"^(?:the|that|this|my|his|her|their|any|an?)\s+(?={QUOTE}$)")
+_FUNCTION = re.compile(r"(?:the|an?|of|to|in|on|at|it|is|out|up|and|or|my|his|her|its|one)")
 _NAMED_AFTER = re.compile(r"\s*(?:这?几?个?(?:词语?|字|短语)|\s+(?:word|phrase)|这句话?)$")
 _WHICH = re.compile(
     rf"^(?:the\s+)?(?P<ord>{ORDINAL})\s+(?:(?:word|occurrence\s+of|instance\s+of|time)\s+)?(?=\S)|"
@@ -133,6 +135,8 @@ def anchors(
         InterpretationError: if they are not said.
     """
     piece = piece.stripped()
+    if article := _BEFORE_QUOTE.match(piece.low):
+        piece = piece.part(article.end(), len(piece.low))
     every = _EVERY.match(piece.low)
     if every:
         piece = piece.part(every.end(), len(piece.low))
@@ -153,7 +157,7 @@ def anchors(
     if named and not _is_said(piece.raw, setting):
         piece, explicit = piece.part(named.end(), len(piece.low)).stripped(), True
     words = _as_said(piece, setting, explicit=explicit)
-    return _located(words, number, setting, every=every is not None, region=region)
+    return located(words, number, setting, every=every is not None, region=region)
 
 
 def _is_said(phrase: str, setting: Setting) -> bool:
@@ -211,7 +215,7 @@ def _as_said(piece: Wording, setting: Setting, *, explicit: bool) -> str:
     if Wording.is_quote(trimmed.strip()):
         return piece.quote(trimmed.strip())
     raw = piece.raw.strip().strip(",;.").strip()
-    if _STANDS_FOR.fullmatch(raw.lower()):
+    if _FUNCTION.fullmatch(raw.lower()) or _STANDS_FOR.fullmatch(raw.lower()):
         raise InterpretationError(f"{raw!r} names no words; put the words in quotes")
     if setting.text is not None and not re.search(QUOTE, raw):
         bare = re.sub(r"^(?:the|a|an)\s+", "", raw, flags=re.IGNORECASE)
@@ -230,7 +234,7 @@ def _as_said(piece: Wording, setting: Setting, *, explicit: bool) -> str:
     return raw
 
 
-def _located(
+def located(
     words: str, number: int | None, setting: Setting, *, every: bool, region: Region | None
 ) -> list[Anchor]:
     """Return the occurrences that are meant."""

@@ -9,7 +9,15 @@ from dataclasses import replace
 from stepedit_core import InterpretationError, Reading
 from stepedit_interpret.wording import Wording
 
-__all__ = ["elliptic", "is_complaint", "is_remedy", "is_statement", "refuse_questions", "remedied"]
+__all__ = [
+    "elliptic",
+    "is_complaint",
+    "is_remedy",
+    "is_statement",
+    "meant",
+    "refuse_questions",
+    "remedied",
+]
 
 _COMPLAINT = re.compile(
     r"\b(?:too|there\s+is|there\s+are|i\s+(?:can\s+)?hear|you\s+can\s+hear|not\s+\w+\s+enough)\b"
@@ -31,6 +39,14 @@ _ELLIPTIC = re.compile(
     r"(?:再|就|给我|帮我|请)?(?:调|放|弄|变|开)?(?:大|小|高|低|快|慢)声?(?:一?[点些]儿?|得多|很多)?"
 )
 _NOUN = re.compile(r"声音|音量|音调|音高|语速|速度|声调")
+_SUBJECT = re.compile(
+    r"(?:and\s+|but\s+)?(?P<of>(?:the|that|this|those|these|all|my|his|her|there\s+is)\s+(?:\w+\s+){0,3}?\w+)"
+    r"\s+(?:is|are|was|were|keeps?|bothers?|annoys?|drives?|sounds?|ruins?|distracts?|has|have)\b.*"
+)
+_TAKE_OUT = re.compile(
+    r"(?:please\s+|can\s+you\s+|could\s+you\s+|so\s+)*(?:get\s+rid\s+of|remove|delete|cut|take|clean|kill)"
+    r"\s+(?:it|that|this|them|those)(?:\s+(?:out|away|up))?(?:\s+please)?"
+)
 _QUESTION = re.compile(
     r"(?:is|are|was|were|does|did|why|how)\b(?!\s+(?:it\s+possible|there\s+a\s+way|about|not|you"
     r"\s+able))(?!.*\b(?:should|must)\b).*|"
@@ -57,6 +73,14 @@ def is_complaint(part: Wording) -> bool:
 def is_remedy(part: Wording) -> bool:
     """Return whether a part only asks to mend what was complained of: "please fix it"."""
     return _REMEDY.fullmatch(part.low.strip(" .!。！")) is not None
+
+
+def meant(statement: Wording, request: Wording) -> Wording | None:
+    """Return "remove the hum" for "the hum is loud, get rid of it", or None."""
+    subject = _SUBJECT.fullmatch(statement.low.strip(" .!"))
+    if subject is None or _TAKE_OUT.fullmatch(request.low.strip(" .!,")) is None:
+        return None
+    return Wording.of(f"remove {subject['of']}")
 
 
 def is_statement(part: Wording) -> bool:

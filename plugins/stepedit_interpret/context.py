@@ -9,7 +9,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stepedit_core import Edit, InterpretationError, Reading, Region, Setting, explain_validation
+from stepedit_core import (
+    Ask,
+    Edit,
+    InterpretationError,
+    Reading,
+    Region,
+    Setting,
+    explain_validation,
+)
 from stepedit_interpret.lexicon import (
     CARRIERS,
     EVEN,
@@ -137,21 +145,25 @@ def built(pattern: Pattern, degree: int, values: Mapping[str, Any]) -> Edit:
         raise Unread(f"{edit_class.name}: {why}", specific=True) from error
 
 
-def is_covered(left: str, verb: str | None, about: tuple[str, ...] = ()) -> bool:
+def is_covered(left: str, ask: Ask) -> bool:
     """Return whether nothing is left that a request would not have anyway.
 
     Args:
         left: the request without its phrase.
-        verb: what the phrase has to be asked about with.
-        about: words that may stand beside the phrase.
+        ask: what the phrase belongs to.
     """
+    verb = ask.verb
     if verb is None and _TAKEN_OUT.search(left):
         return False
     if verb in OPPOSITE and OPPOSITE[verb].search(left):
         return False
-    for word in about:
-        edge = r"\b" if word.isascii() else ""
-        left = re.sub(rf"{edge}{re.escape(word)}{edge}", " ", left)
+    if ask.about:
+        whole = left
+        for word in ask.about:
+            edge = r"\b" if word.isascii() else ""
+            left = re.sub(rf"{edge}{re.escape(word)}{edge}", " ", left)
+        if ask.must and left == whole:
+            return False
     for regex in (TIMES, LITTLE, MUCH):
         left = regex.sub(" ", left)
     if verb is not None:

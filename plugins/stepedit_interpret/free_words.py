@@ -113,7 +113,7 @@ def with_sound(request: Wording, context: Context) -> Ways | None:
             rest = rest.without(place.start, place.end)
         goes_on = context.inherits and context.verb == "add"
         asked = ADD.search(rest.low) is not None or goes_on or place is not None
-        if not asked or not is_covered(rest.low, "add"):
+        if not asked or not is_covered(rest.low, pattern.ask):
             continue
         values = dict(pattern.known.value(name, match.group(name)) for name in pattern.slots)
         tag = str(next(iter(values.values())))
@@ -142,7 +142,7 @@ def region_taken(rest: Wording, region: Region, context: Context, request: Wordi
             goes_on = context.inherits and context.verb == ask.verb
             if match is not None and LESSEN.fullmatch(match.group()):
                 continue  # "trim the last sentence" does not ask for it to go
-            if not (match or goes_on) or not is_covered(rest.low, ask.verb):
+            if not (match or goes_on) or not is_covered(rest.low, ask):
                 continue
             words, occurrence = _words_of(region, context.setting)
             values: dict[str, Any] = {ask.region: words}

@@ -17,23 +17,23 @@ from stepedit_core import (
     Region,
     Setting,
     StepeditError,
-    sentence_places,
 )
 from stepedit_interpret.complaints import (
     elliptic,
     is_complaint,
     is_remedy,
     is_statement,
+    meant,
     refuse_questions,
     remedied,
 )
 from stepedit_interpret.confining import confined
 from stepedit_interpret.context import Context, Origin, Unread, Ways, cleaned
 from stepedit_interpret.corrections import corrected
+from stepedit_interpret.keeping import is_left_alone, kept_region, spared
 from stepedit_interpret.lexicon import BREAKS, is_chinese
-from stepedit_interpret.numbers import ORDINAL
 from stepedit_interpret.patterns import Vocabulary, vocabulary
-from stepedit_interpret.regions import WHOLE, Found, find_region
+from stepedit_interpret.regions import find_region
 from stepedit_interpret.requests import read_request
 from stepedit_interpret.wording import Wording
 
@@ -42,25 +42,16 @@ __all__ = ["Grammar"]
 MOST_PIECES = 24
 MOST_ALTERNATIVES = 6
 
-_KEEP_BEFORE = re.compile(
-    r"^(?:(?:please\s+)?(?:do\s+not|never|without)\s+(?:touch|chang|alter|edit|modify|affect"
-    r"|includ)"
-    r"(?:e|ing)?|leave(?:\s+out)?|keep|not|skip|ignore|(?:不要|别|不许|勿)(?:动|改变|改动|改|碰"
-    r"|处理)了?|保留|保持)\s*"
-)
-_KEEP_AFTER = re.compile(
-    r"^\s*(?:alone|out(?:\s+of\s+it)?|be|intact|as\s+(?:it\s+is|is|they\s+are)|unchanged|untouched"
-    r"|the\s+same|the\s+way\s+it\s+is|in\s+peace|"
-    r"(?:保持)?(?:原样|不变|不动)|别动|不要动|不用动|不改|不要改|别改)?\s*[.!。！]?$"
-)
-_NEEDS_AFTER = re.compile(r"^(?:leave|keep|保留|保持)")
 _FIRST = re.compile(r"^\W*(?:but\s+)?(?:first(?!\s+(?:word|sentence|line|\w+\s+(?:word|sentence"
                     r"|second)))"
                     r"|before\s+that|beforehand|但?先|之前先)")  # fmt: skip
 _GERUND = re.compile(
     r"^(?:you\s+|we\s+)?(?P<verb>(?!(?:every|any|no|some)?thing\b|evening|morning|during)[a-z]+ing)\b"
 )
-_LEAD = re.compile(r"\W*(before|after|once|when)\s+(?=(?:you|we)\s+[a-z]+\b|[a-z]+ing\b)")
+_LEAD = re.compile(
+    r"\W*(before|after|once|when)\s+"
+    r"(?=(?:(?:you|we)\s+(?:have\s+|would\s+|had\s+)?|(?:it\s+is\s+)?)[a-z]+\b)(?!that\b|the\b)"
+)
 _ORDERED = re.compile(r"then|after|before|next|finally|第二步|然后|接着|再|之后")
 
 
@@ -134,7 +125,7 @@ class Grammar(Interpreter):
             readings = tuple(_without_echoes(_mended(chosen)))
             if not readings and done.kept:
                 readings, earlier = earlier, ()
-            readings = tuple(_spared(one, done.kept, setting) for one in readings)
+            readings = tuple(spared(one, done.kept, setting) for one in readings)
             _refuse_contradictions(readings, words)
             every.append(self._given((*earlier, *readings), setting))
         if len(every) == 1:
@@ -167,6 +158,20 @@ class _Reader:
             raise self.failure[2]
         return found
 
+    def _mended(self, at: int, part: Wording, done: _Done) -> _Done | None:
+        """Read "the hum is loud, get rid of it" at two pieces, or None."""
+        if at + 1 >= len(self.pieces):
+            return None
+        piece = self.pieces[at + 1]
+        asked = meant(part, cleaned(self.words.part(piece.start, piece.end)))
+        if asked is None:
+            return None
+        try:
+            nxt = self._one(asked, self.pieces[at].before, done)
+        except InterpretationError:
+            return None
+        return self._from(at + 2, nxt)
+
     def _from(self, at: int, done: _Done) -> _Done | None:
         """Read what begins at a piece; short requests are tried first."""
         if at == len(self.pieces):
@@ -182,6 +187,9 @@ class _Reader:
                 nxt = self._one(part, self.pieces[at].before, done)
             except InterpretationError as error:
                 self._fail(at, error)
+                mended = self._mended(stop - 1, part, done)
+                if mended is not None:
+                    return mended
                 if not (is_statement(part) and stop < len(self.pieces) and not done.ways):
                     continue
                 nxt = done  # "I sound bored, ...": what is asked for comes after
@@ -200,7 +208,9 @@ class _Reader:
         """Read one request and put it in its place."""
         if done.ways and done.ways[-1].complains and is_remedy(part):
             return done
-        kept = _kept(part, done.context)
+        if is_left_alone(part) and (done.ways or part.low != self.words.low):
+            return done
+        kept = kept_region(part, done.context)
         if kept is not None:
             context = replace(done.context, kept=kept)
             return replace(done, kept=(*done.kept, kept), context=context)
@@ -221,12 +231,10 @@ class _Reader:
             "but",
         )
         context = replace(done.context, inherits=plain)
-        lead = re.match(
-            r"\W*(before|after|once|when)\s+(?=(?:you|we)\s+[a-z]+\b|[a-z]+ing\b)", part.low
-        )
+        lead = _LEAD.match(part.low)
         asked = part.part(lead.end(), len(part.low)) if lead else part
         ways = replace(_read_after(asked, done, context), complains=is_complaint(asked))
-        order = lead.group(1) if lead else before.strip()
+        order = lead.group(1) if lead else before.strip().rpartition(" ")[2]
         own = done.ways
         goes_first = own and (order == "after" or _FIRST.match(f"{before} {part.low}".strip()))
         waits = bool(lead) and order == "before" and not own
@@ -315,45 +323,6 @@ def _read_after(part: Wording, done: _Done, context: Context) -> Ways:
         return _read(whole, context)
 
 
-def _kept(part: Wording, context: Context) -> Region | None:
-    """Return the region of "do not touch the ending", or None where it is no such request."""
-    setting = context.setting
-    part = part.stripped()
-    lead = re.match(r"(?:(?:please|but|and|但是?|不过)\s*|[,，]\s*)*", part.low)
-    part = part.part(lead.end() if lead else 0, len(part.low))
-    match = _KEEP_BEFORE.match(part.low)
-    start = match.end() if match else 0
-    rest = part.part(start, len(part.low))
-    try:
-        found = find_region(rest, setting) or _bare_sentence(rest, context)
-    except InterpretationError:
-        if match is not None and not _NEEDS_AFTER.match(match.group()):
-            raise
-        return None
-    if found is None or found.region == WHOLE or found.region.outside:
-        return None
-    if rest.low[: found.start].strip() not in ("", "the"):
-        return None
-    tail = rest.low[found.end :]
-    if not _KEEP_AFTER.match(tail):
-        return None
-    needs_after = match is None or _NEEDS_AFTER.match(match.group()) is not None
-    if needs_after and not tail.strip(" .。!！"):
-        return None
-    return found.region
-
-
-def _bare_sentence(rest: Wording, context: Context) -> Found | None:
-    """Return the sentence of "the third (one)", where sentences were spoken of, or None."""
-    region = context.region
-    match = re.match(rf"(?:the\s+)?(?P<ord>{ORDINAL})(?:\s+one)?\b", rest.low)
-    if match is None or region is None or not region.sentences:
-        return None
-    named = Wording.of(f"the {match['ord']} sentence")
-    found = find_region(named, context.setting)
-    return None if found is None else replace(found, start=0, end=match.end())
-
-
 def _mended(
     chosen: tuple[tuple[tuple[Reading, bool], ...], ...],
 ) -> tuple[tuple[Reading, ...], ...]:
@@ -371,35 +340,6 @@ def _without_echoes(ways: tuple[tuple[Reading, ...], ...]) -> Iterator[Reading]:
         if last is None or any(one.edit != last.edit or one.region != last.region for one in way):
             yield from way
         last = way[-1] if way else last
-
-
-def _spared(one: Reading, kept: tuple[Region, ...], setting: Setting) -> Reading:
-    """Return a reading that leaves out what must not be touched."""
-    if not kept:
-        return one
-    origin = one.origin
-    if isinstance(origin, Origin) and origin.pattern.known.phrases.whole:
-        if origin.pattern.has_words:
-            return one  # it touches the words that it names alone
-        raise InterpretationError(
-            f"{one.edit.name} works on the whole utterance: nothing can be left out"
-        )
-    sentences = {number for region in kept for number in region.sentences}
-    if one.region is None and len(kept) == 1:
-        return replace(one, region=replace(kept[0], outside=True))
-    if one.region is None and all(region.sentences for region in kept):
-        return replace(one, region=Region(sentences=tuple(sorted(sentences)), outside=True))
-    if one.region is not None and one.region.outside and sentences <= set(one.region.sentences):
-        return one
-    if one.region is not None and one.region.sentences and sentences:
-        every = range(1, len(sentence_places(setting.text or "")) + 1)
-        inside = set(one.region.sentences)
-        inside = set(every) - inside if one.region.outside else inside
-        if left := tuple(sorted(inside - sentences)):
-            return replace(one, region=Region(sentences=left))
-    raise InterpretationError(
-        f"{one.edit.name} on {one.region}, but not on {kept[0]}, leaves nothing"
-    )
 
 
 def _refuse_contradictions(readings: tuple[Reading, ...], words: Wording) -> None:

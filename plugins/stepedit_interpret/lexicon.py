@@ -119,7 +119,7 @@ POLITE_AFTER = re.compile(
 
 BREAKS = re.compile(
     r"(?P<mark>\s*[,;.!?](?!\d)\s*|\s*[，。；、！？]\s*|\s+-+\s+)"
-    r"|\s+(?:and\s+then|and\s+also|then|and|but|plus|also|while|as\s+well\s+as|before|after|so"
+    r"|\s+(?:(?:but\s+)?(?:(?:only|right|just)\s+)?(?:before|after)|and\s+then|and\s+also|then|and|but|plus|also|while|as\s+well\s+as|so"
     r"|yet)\s+"
     r"|(?:然后|接着|之后再|再(?!见|次)|并且|并|以及|同时|和|与|跟|而且|且|但是?|不过|后(?=再))"
     r"|(?<=[^\s])(?=最后(?:再|把|将|加|去|删|降|用|让))"
@@ -163,7 +163,7 @@ _EN_CARRIERS = (
     *("talks", "already", "must", "shall", "actually", "simply", "maybe", "kinda", "gonna"),
     *("gotta", "wanna", "stuff", "myself", "am", "being", "may", "might", "over", "own"),
     *("now", "wanted", "needed", "rendered", "render", "present", "presented", "produce"),
-    *("somewhat", "sort", "which", "entirely"),
+    *("somewhat", "sort", "which", "entirely", "match", "about", "roughly", "approximately"),
 )
 _ZH_CARRIERS = (
     *("请", "帮我", "把", "将", "让", "使", "给", "用", "以", "听起来", "听上去", "显得", "变得"),

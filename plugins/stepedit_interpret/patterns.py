@@ -164,7 +164,8 @@ def regex_of(
             edge = r"\b" if language == "en" else ""
             begins = r"(?<![a-z])" if edge and word[0].isalpha() else edge  # "3dB", "2x"
             stem = _inflected(word.lower()) if inflect and edge else re.escape(word.lower())
-            parts.append(f"{begins}{stem}{edge}")
+            ends = r"(?![a-z])" if edge and word[-1].isalpha() else edge
+            parts.append(f"{begins}{stem}{ends}")
         elif blank:
             parts.append(r"\s*")
         else:

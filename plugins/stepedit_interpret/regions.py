@@ -118,7 +118,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("whole", r"\b(?:(?:in|of|over|through)\s+)?(?:the\s+)?(?:whole|entire)\s+(?:thing"
                   r"|recording|clip|"
                   r"audio|speech|text|file|utterance|track)\b|\ball\s+of\s+it\b|\bthroughout\b"
-                  r"|整段|全部|整个"),
+                  r"|整段|全部|整个|[这那]段(?:录音|音频|语音|声音|视频)|整体"),
         ("rest", r"\b(?:the\s+)?(?:rest|others?|remaining\s+\w+)(?:\s+of\s+(?:it|the\s+\w+))?"
                  r"|其余的?|其他的?|剩下的?"),
         ("pronoun", r"\b(?:in\s+|of\s+)?(?:that|this|the\s+same)\s+(?:sentence|line|word|part|bit"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
 from stepedit_core import Edit, InterpretationError, Reading, Region, sentence_places
+from stepedit_interpret.anchors import located
 from stepedit_interpret.context import Context, Origin, Unread, Ways, built, cleaned, is_covered
 from stepedit_interpret.free_words import region_taken, whole_phrases, with_sound
 from stepedit_interpret.lexicon import LITTLE, MUCH, QUOTE, TIMES, VERBS
@@ -127,7 +128,7 @@ def _regioned(
             if before is None:
                 return None, request
             return replace(before, outside=not before.outside), rest
-        return found.region, rest
+        return _inner_words(found.region, rest, context)
     bare = _BARE.search(request.low)
     if bare is not None and context.region is not None and context.region.sentences:
         number = ordinal(bare.group("ord")) if bare.group("ord") else int(read_number(bare["z"]))
@@ -138,6 +139,26 @@ def _regioned(
             raise InterpretationError(f"there is no sentence {number}: the text has {count}")
         return Region(sentences=(chosen,)), request.without(*bare.span())
     return None, request
+
+
+_QUOTED = re.compile(rf"(?:\b(?:on|in|of|for)\s+)?(?:\bthe\s+(?:words?|phrase)\s+)?(?P<q>{QUOTE})")
+
+
+def _inner_words(region: Region, rest: Wording, context: Context) -> tuple[Region, Wording]:
+    """Return the words in quotes inside a sentence, as in "red" in the third sentence.
+
+    Raises:
+        InterpretationError: if they are not said there, or several times.
+    """
+    match = _QUOTED.search(rest.low)
+    text = context.setting.text
+    if match is None or not region.sentences or region.outside or text is None:
+        return region, rest
+    places = located(rest.quote(match["q"]), None, context.setting, every=False, region=region)
+    if len(places) != 1:
+        raise InterpretationError(f"{rest.quote(match['q'])!r} is said several times in {region}")
+    (place,) = places
+    return Region(words=place.words, occurrence=place.occurrence), rest.without(*match.span())
 
 
 def _spotted(
@@ -164,11 +185,12 @@ def _spotted(
             if around and not (match.start() <= around[0] and around[1] <= match.end()):
                 continue
             left = rest.low[: match.start()] + " ¦ " + rest.low[match.end() :]
+            left = _without_synonyms(left, pattern, match)
             verb = pattern.ask.verb
             said = VERBS[verb].search(left) if verb else None
             if verb and not said and not (context.inherits and context.verb == verb):
                 continue
-            if is_covered(left, verb, pattern.ask.about):
+            if is_covered(left, pattern.ask):
                 # "and whisper" is a request of its own, "and the whispering" goes on.
                 goes_on = verb is not None and not said and not _ARTICLE.match(left.strip())
                 length = 2 * (match.end() - match.start()) - goes_on
@@ -194,6 +216,23 @@ def _spotted(
         verb = verb or pattern.ask.verb
     question = f"{request.brief()!r} can mean several things" if len(ways) > 1 else ""
     return Ways(tuple(ways.values()), verb=verb, region=where, question=question)
+
+
+def _without_synonyms(left: str, pattern: Pattern, match: re.Match[str]) -> str:
+    """Return what is left without other words for the same choice: "recite it like a poem"."""
+    slots = pattern.known.phrases.slots
+    if len(pattern.slots) != 1 or slots[pattern.slots[0]].kind != "choice":
+        return left
+    (name,) = pattern.slots
+    chosen = pattern.known.value(name, match[name])
+    same = (
+        one
+        for one in pattern.regex.finditer(left)
+        if pattern.known.value(name, one[name]) == chosen
+    )
+    for one in reversed(list(same)):
+        left = f"{left[: one.start()]} {left[one.end() :]}"
+    return left
 
 
 def _where(
