@@ -154,6 +154,7 @@ class Interpretation:
             ``readings`` is empty.
         question: what has to be chosen, where the sentence is ambiguous.
         notes: what a user should know of the reading, such as what it cost.
+        earlier: what was asked before the last sentence, where that is known.
         confine: builds the edit that is confined to a region.
     """
 
@@ -162,6 +163,7 @@ class Interpretation:
     alternatives: tuple[Interpretation, ...] = ()
     question: str = ""
     notes: tuple[str, ...] = ()
+    earlier: Interpretation | None = field(default=None, repr=False, compare=False)
     confine: Confine | None = field(default=None, repr=False, compare=False)
 
     @property

@@ -13,7 +13,7 @@ from stepedit_interpret.regions import WHOLE, find_region
 from stepedit_interpret.requests import read_request
 from stepedit_interpret.wording import Wording
 
-__all__ = ["corrected"]
+__all__ = ["corrected", "is_undo"]
 
 _UNDO = re.compile(
     r"(?:no[,.]?\s*)?(?:please\s+)?(?:undo|revert|take\s+(?:that|it)\s+back|scratch|cancel|forget"
@@ -43,9 +43,9 @@ _MORE = re.compile(
     r"|不够|还不够|再来"
 )
 _NO = re.compile(
-    r"^(?:no(?:pe)?|not\s+that(?:\s+one)?|wrong|actually|sorry|i\s+mean(?:t)?|rather|instead|wait"
-    r"|make\s+that"
-    r"|不对?|不是|错了|我是说|应该是)(?:\s*[,.!，。！]\s*|\s+|(?=[\u3400-\u9fff]))(?P<rest>.+)$"
+    r"^(?:(?:no(?:pe)?|not\s+that(?:\s+one)?|wrong|actually|sorry|i\s+mean(?:t)?|rather|instead|wait"
+    r"|hold\s+on|oops|hmm|make\s+that)\b[\s,.!]*)+(?P<rest>.+)$|^(?:"
+    r"不对?|不是|错了|我是说|应该是)(?:\s*[,.!，。！]\s*|\s+|(?=[\u3400-\u9fff]))(?P<zh>.+)$"
 )
 _ALSO = re.compile(
     r"(?P<lead>and|also|plus|也|还有)?\s*(?P<rest>.+?)"
@@ -68,6 +68,12 @@ _FILLING = re.compile(
 )
 
 
+def is_undo(words: Wording) -> bool:
+    """Return whether a sentence takes back what was asked last."""
+    low = words.low.strip().rstrip(".!?。！？ ").strip()
+    return _UNDO.fullmatch(low) is not None
+
+
 def corrected(
     words: Wording, context: Context, before: Interpretation
 ) -> tuple[Reading, ...] | None:
@@ -83,6 +89,9 @@ def corrected(
     if _UNDO.fullmatch(low):
         if not done:
             raise InterpretationError("there is nothing to undo")
+        past = before.earlier.readings if before.earlier is not None else ()
+        if before.earlier is not None and done[: len(past)] != past:
+            return past  # the last sentence corrected what there was
         # What was read from the same words belongs to one step.
         last = done[-1].source
         kept = [one for n, one in enumerate(done) if any(x.source != last for x in done[n:])]
@@ -102,7 +111,7 @@ def corrected(
     match = _NO.match(words.low.strip())
     if match is None:
         return None
-    return _replaced(_part(words, match, "rest"), context, done)
+    return _replaced(_part(words, match, "rest", "zh"), context, done)
 
 
 def _part(words: Wording, match: re.Match[str], *groups: str) -> Wording:

@@ -29,7 +29,7 @@ from stepedit_interpret.complaints import (
 )
 from stepedit_interpret.confining import confined
 from stepedit_interpret.context import Context, Origin, Unread, Ways, cleaned
-from stepedit_interpret.corrections import corrected
+from stepedit_interpret.corrections import corrected, is_undo
 from stepedit_interpret.keeping import is_left_alone, kept_region, spared
 from stepedit_interpret.lexicon import BREAKS, is_chinese
 from stepedit_interpret.patterns import Vocabulary, vocabulary
@@ -51,6 +51,13 @@ _GERUND = re.compile(
 _LEAD = re.compile(
     r"\W*(before|after|once|when)\s+"
     r"(?=(?:(?:you|we)\s+(?:have\s+|would\s+|had\s+)?|(?:it\s+is\s+)?)[a-z]+\b)(?!that\b|the\b)"
+)
+_NEXT = re.compile(
+    r"\W*(?:and\s+)?(?:then|after\s+that|afterwards|next|finally|lastly)\b|\W*(?:然后|接着|最后|之后)"
+)
+_OBJECT = re.compile(r"\s*(?:请|帮我)?(?:把|将)")
+_SHARED_VERB = re.compile(
+    r"(?:都|全部?|一起)(?P<v>去掉|去除|删掉|删除|剪掉|清除|消除|去了|删了)了?\s*$"
 )
 _ORDERED = re.compile(r"then|after|before|next|finally|第二步|然后|接着|再|之后")
 
@@ -96,7 +103,9 @@ class Grammar(Interpreter):
             context = replace(context, region=last)
             answer = corrected(words, context, before)
             if answer is not None:
-                return self._given(answer, setting)
+                past = before.earlier if is_undo(words) and before.earlier else before
+                earlier = past.earlier if is_undo(words) else before
+                return replace(self._given(answer, setting), earlier=earlier)
         refuse_questions(words)
         try:
             done = _Reader(words, known).all(context)
@@ -106,8 +115,8 @@ class Grammar(Interpreter):
             if isinstance(error, InterpretationError):
                 raise InterpretationError(str(error)) from error
             raise InterpretationError(str(error)) from error
-        earlier = before.readings if before is not None else ()
-        return self._joined(done, setting, earlier, words)
+        asked = before.readings if before is not None else ()
+        return replace(self._joined(done, setting, asked, words), earlier=before)
 
     def _given(self, readings: tuple[Reading, ...], setting: Setting) -> Interpretation:
         return Interpretation(readings, setting, confine=confined)
@@ -172,6 +181,22 @@ class _Reader:
             return None
         return self._from(at + 2, nxt)
 
+    def _shared(self, at: int, part: Wording, done: _Done) -> _Done | None:
+        """Read "把杂音和停顿都去掉": the verb at the end is that of all before it; or None."""
+        if _OBJECT.match(part.low) is None or at + 1 >= len(self.pieces):
+            return None
+        for piece in self.pieces[at + 1 : at + 4]:
+            verb = _SHARED_VERB.search(self.words.low[piece.start : piece.end])
+            if verb is None:
+                continue
+            whole = Wording(part.raw + verb["v"], part.low + verb["v"], part.quotes)
+            try:
+                nxt = self._one(whole, self.pieces[at].before, done)
+            except InterpretationError:
+                return None
+            return self._from(at + 1, nxt)
+        return None
+
     def _from(self, at: int, done: _Done) -> _Done | None:
         """Read what begins at a piece; short requests are tried first."""
         if at == len(self.pieces):
@@ -187,7 +212,7 @@ class _Reader:
                 nxt = self._one(part, self.pieces[at].before, done)
             except InterpretationError as error:
                 self._fail(at, error)
-                mended = self._mended(stop - 1, part, done)
+                mended = self._mended(stop - 1, part, done) or self._shared(at, part, done)
                 if mended is not None:
                     return mended
                 if not (is_statement(part) and stop < len(self.pieces) and not done.ways):
@@ -230,6 +255,7 @@ class _Reader:
             "且",
             "but",
         )
+        plain = plain and not _NEXT.match(part.low)
         context = replace(done.context, inherits=plain)
         lead = _LEAD.match(part.low)
         asked = part.part(lead.end(), len(part.low)) if lead else part

@@ -29,7 +29,8 @@ QUOTE = r"[\ue000-\uefff]"
 """One character that stands for a quoted text."""
 
 REMOVE = re.compile(
-    r"\b(?:remov(?:e|ing)|delet(?:e|ing)|cut(?:ting)?(?:\s+(?:out|down|off|away))?"
+    r"\b(?:remov(?:e|ing)|delet(?:e|ing)|rm|del|strike|ditch|axe|nuke|wipe(?:\s+out)?|zap|chop(?:\s+out)?"
+    r"|cut(?:ting)?(?:\s+(?:out|down|off|away))?"
     r"|tak(?:e|ing)\s+(?:out|away|off)"
     r"|tak(?:e|ing)|get(?:ting)?\s+rid\s+of|rid|dropp?(?:ing)?|eliminat(?:e|ing)|stripp?(?:ing)?"
     r"|eras(?:e|ing)"
@@ -95,7 +96,8 @@ TIMES = re.compile(
 NEGATIONS = re.compile(r"\b(?:not|never|no|nothing|nor|neither|hardly)\b|不|没|别|勿")
 
 POLITE_BEFORE = re.compile(
-    r"^(?:[\s,，。.:：;；!！]|(?:please|kindly|hey|hi\s+there|ok(?:ay)?|so|well|now|also|and|then"
+    r"^(?:[\s,，。.:：;；!！]|(?:please|pls|plz|yo|can\s+u|to(?=\s+(?:change|replace|delete|remove|insert|add"
+    r"|make|put|cut|read|say|slow|speed|raise|lower|reduce|increase|speak)\b)|kindly|hey|hi\s+there|ok(?:ay)?|so|well|now|also|and|then"
     r"|first(?:ly)?"
     r"(?!\s+(?:word|sentence|line|two|three|four|five|\d|half|second|part|paragraph|one|phrase))"
     r"|next|finally|lastly|afterwards?|after\s+that|secondly|thirdly|plus|but|just"
@@ -111,7 +113,7 @@ POLITE_BEFORE = re.compile(
 )
 POLITE_AFTER = re.compile(
     r"(?:[\s,，。.!！?？:：;；]|(?<!\bword\s)(?<!\bphrase\s)\b(?:please|thanks?(?:\s+you)?|for\s+me|if\s+you\s+can"
-    r"|if\s+possible"
+    r"|if\s+possible|pls|plz|thx|lol|if\s+you\s+do\s+not\s+mind|a\s+lot\s+of\s+thanks"
     r"|as\s+well|too|now|afterwards?|first|will\s+you|would\s+you|okay|ok|after\s+that"
     r"|though)"
     r"|吧|吗|好吗|可以吗|谢谢|一下|好不好|行吗|呢|哦|啊)$"
@@ -119,7 +121,7 @@ POLITE_AFTER = re.compile(
 
 BREAKS = re.compile(
     r"(?P<mark>\s*[,;.!?](?!\d)\s*|\s*[，。；、！？]\s*|\s+-+\s+)"
-    r"|\s+(?:(?:but\s+)?(?:(?:only|right|just)\s+)?(?:before|after)|and\s+then|and\s+also|then|and|but|plus|also|while|as\s+well\s+as|so"
+    r"|\s+(?:(?:but\s+)?(?:(?:only|right|just)\s+)?(?:before|after)(?!\s+(?:that|this|which)\b)|and\s+then|and\s+also|then|and|but|plus|also|while|as\s+well\s+as|so"
     r"|yet)\s+"
     r"|(?:然后|接着|之后再|再(?!见|次)|并且|并|以及|同时|和|与|跟|而且|且|但是?|不过|后(?=再))"
     r"|(?<=[^\s])(?=最后(?:再|把|将|加|去|删|降|用|让))"
@@ -163,6 +165,20 @@ _EN_CARRIERS = (
     *("talks", "already", "must", "shall", "actually", "simply", "maybe", "kinda", "gonna"),
     *("gotta", "wanna", "stuff", "myself", "am", "being", "may", "might", "over", "own"),
     *("now", "wanted", "needed", "rendered", "render", "present", "presented", "produce"),
+    *(
+        "vibe",
+        "vibes",
+        "u",
+        "ur",
+        "lol",
+        "yo",
+        "pls",
+        "plz",
+        "wish",
+        "text",
+        "script",
+        "transcript",
+    ),
     *("somewhat", "sort", "which", "entirely", "match", "about", "roughly", "approximately"),
 )
 _ZH_CARRIERS = (

@@ -96,9 +96,9 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             rf"|,)\s*"
             rf"(?P<m>{NUMBER}))?",
         ),
-        ("zsentences", rf"第(?P<zord>{_ZHN})句?[、和跟与](?:第)?(?P<zord2>{_ZHN})句话?"),
-        ("zsentences", rf"第(?P<zord>{_ZHN})句?话?(?:到|至)第?(?P<zto>{_ZHN})句话?"),
-        ("zsentences", rf"第(?P<zord>{_ZHN})(?:个句子|句话?|句)"),
+        ("zsentences", rf"(?<!倒数)第(?P<zord>{_ZHN})句?[、和跟与](?:第)?(?P<zord2>{_ZHN})句话?"),
+        ("zsentences", rf"(?<!倒数)第(?P<zord>{_ZHN})句?话?(?:到|至)第?(?P<zto>{_ZHN})句话?"),
+        ("zsentences", rf"(?<!倒数)第(?P<zord>{_ZHN})(?:个句子|句话?|句)"),
         ("zsentences", rf"(?P<zside>前|后|最后|最前|开头|首|末|头|尾|倒数第?|最末"
                        rf"|结尾)的?(?P<zn>{_ZHN})?(?:个句子|句话?)"),
         ("paragraph", rf"{_LEAD}{_THE}(?P<ord>{ORDINAL})\s+paragraph"),

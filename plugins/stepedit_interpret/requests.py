@@ -11,8 +11,8 @@ from stepedit_core import Edit, InterpretationError, Reading, Region, sentence_p
 from stepedit_interpret.anchors import located
 from stepedit_interpret.context import Context, Origin, Unread, Ways, built, cleaned, is_covered
 from stepedit_interpret.free_words import region_taken, whole_phrases, with_sound
-from stepedit_interpret.lexicon import LITTLE, MUCH, QUOTE, TIMES, VERBS
-from stepedit_interpret.numbers import ORDINAL, ordinal, read_number
+from stepedit_interpret.lexicon import LITTLE, MUCH, QUOTE, TIMES, VERBS, is_chinese
+from stepedit_interpret.numbers import NUMBER, ORDINAL, ordinal, read_number
 from stepedit_interpret.patterns import Pattern
 from stepedit_interpret.regions import WHOLE, Found, find_region
 from stepedit_interpret.wording import Wording
@@ -22,8 +22,14 @@ __all__ = ["read_request"]
 _BARE = re.compile(
     rf"\bthe\s+(?P<ord>{ORDINAL})(?:\s+one)?\b|第(?P<z>[一二两三四五六七八九十\d]+)个?(?!句)"
 )
+_BARE_COUNT = re.compile(
+    rf"\bthe\s+(?P<ord>first|last|final)\s+(?P<n>{NUMBER})(?:\s+ones)?(?=\s*[,.!]|\s*$)"
+)
 _IT = re.compile(r"\b(?:it|them|its)\b|它")
-_ELLIPTIC = re.compile(r"^(?:(?:a|an|more|less|much|slightly|even|bit|little)\b|[\w-]+er\b)")
+_ELLIPTIC = re.compile(
+    rf"^(?:(?:a|an|more|less|much|slightly|even|bit|little|not|too|by|at|[-+])(?:\b|\s)"
+    rf"|[\w-]+er\b|{NUMBER})"
+)
 _ARTICLE = re.compile(
     r"(?:the|any|all|every|those|these|its|his|her|their)\b"
     r"|[¦]?.*[\u3400-\u9fff]"
@@ -129,6 +135,12 @@ def _regioned(
                 return None, request
             return replace(before, outside=not before.outside), rest
         return _inner_words(found.region, rest, context)
+    some = _BARE_COUNT.search(request.low)
+    if some is not None and context.region is not None and context.region.sentences:
+        named = Wording.of(f"the {some['ord']} {some['n']} sentences")
+        several = find_region(named, context.setting)
+        if several is not None:
+            return several.region, request.without(*some.span())
     bare = _BARE.search(request.low)
     if bare is not None and context.region is not None and context.region.sentences:
         number = ordinal(bare.group("ord")) if bare.group("ord") else int(read_number(bare["z"]))
@@ -251,7 +263,8 @@ def _where(
         return context.region
     bare = not re.sub(r"[\s¦]", "", MUCH.sub(" ", LITTLE.sub(" ", left)))
     adjective = any(pattern.known.phrases.slots[name].kind == "choice" for name in pattern.slots)
-    elliptic = bare and (adjective or _ELLIPTIC.match(match.group()) or "¦" in left[:3])
+    starts = "¦" in left[:3] and is_chinese(match.group())
+    elliptic = bare and (adjective or _ELLIPTIC.match(match.group()) or starts)
     return context.region if context.inherits and elliptic else None
 
 
