@@ -15,6 +15,7 @@ __all__ = [
     "is_remedy",
     "is_statement",
     "meant",
+    "noun_of",
     "refuse_questions",
     "remedied",
 ]
@@ -88,13 +89,19 @@ def is_statement(part: Wording) -> bool:
     return _STATEMENT.fullmatch(part.low.strip(" .!")) is not None
 
 
+def noun_of(text: str) -> str | None:
+    """Return what a Mandarin request is about, such as 声音, or None."""
+    found = _NOUN.search(text)
+    return found.group() if found else None
+
+
 def elliptic(part: Wording, before: str) -> Wording | None:
     """Return "a bit smaller" with the noun of the part before: "声音太大，小一点", or None."""
-    noun = _NOUN.search(before)
+    noun = noun_of(before)
     low = part.low.strip()
     if noun is None or _ELLIPTIC.fullmatch(low) is None:
         return None
-    return Wording(noun.group() + part.raw.strip(), noun.group() + low, part.quotes)
+    return Wording(noun + part.raw.strip(), noun + low, part.quotes)
 
 
 def remedied(readings: Iterable[tuple[Reading, bool]]) -> Iterator[Reading]:

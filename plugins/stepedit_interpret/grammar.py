@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -24,6 +24,7 @@ from stepedit_interpret.complaints import (
     is_remedy,
     is_statement,
     meant,
+    noun_of,
     refuse_questions,
     remedied,
 )
@@ -40,13 +41,18 @@ from stepedit_interpret.wording import Wording
 __all__ = ["Grammar"]
 
 MOST_PIECES = 24
+MOST_JOINED = 6
+"""Most pieces of one request."""
+MOST_TRIES = 200
 MOST_ALTERNATIVES = 6
 
 _FIRST = re.compile(r"^\W*(?:but\s+)?(?:first(?!\s+(?:word|sentence|line|\w+\s+(?:word|sentence"
                     r"|second)))"
                     r"|before\s+that|beforehand|但?先|之前先)")  # fmt: skip
 _GERUND = re.compile(
-    r"^(?:you\s+|we\s+)?(?P<verb>(?!(?:every|any|no|some)?thing\b|evening|morning|during)[a-z]+ing)\b"
+    r"^(?:(?:you|we)\s+(?:have|had|would)\s+(?P<past>[a-z]+ed)\b"
+    r"|(?:you\s+|we\s+)?"
+    r"(?P<verb>(?!(?:every|any|no|some)?thing\b|evening|morning|during)[a-z]+ing)\b)"
 )
 _LEAD = re.compile(
     r"\W*(before|after|once|when)\s+"
@@ -145,6 +151,17 @@ class Grammar(Interpreter):
         return Interpretation((), setting, tuple(every), question, confine=confined)
 
 
+def _leaning(done: _Done) -> Hashable:
+    """Return all of what was read before that decides how the next request is read."""
+    context = done.context
+    last = done.ways[-1] if done.ways else None
+    noun = noun_of(last.ways[0][-1].source) if last is not None and last.ways[0] else None
+    return (
+        *(context.verb, context.region, context.lead, context.words, context.kept, noun),
+        *(last is not None, last is not None and last.complains, len(done.kept)),
+    )
+
+
 class _Reader:
     """Parts one sentence into requests."""
 
@@ -153,6 +170,8 @@ class _Reader:
         self.known = known
         self.pieces = list(_pieces(words.low))
         self.failure: tuple[int, bool, InterpretationError] | None = None
+        self.dead: set[tuple[int, Hashable]] = set()
+        self.tries = 0
         if len(self.pieces) > MOST_PIECES:
             raise InterpretationError(
                 f"the sentence has {len(self.pieces)} parts; {MOST_PIECES} are the most: say it in "
@@ -198,16 +217,32 @@ class _Reader:
         return None
 
     def _from(self, at: int, done: _Done) -> _Done | None:
-        """Read what begins at a piece; short requests are tried first."""
+        """Read what begins at a piece; short requests are tried first.
+
+        What could not be read from a piece on is not tried again with the same to lean on.
+        """
         if at == len(self.pieces):
             return done
-        for stop in range(at + 1, len(self.pieces) + 1):
+        state = (at, _leaning(done))
+        if state in self.dead:
+            return None
+        found = self._longer(at, done)
+        if found is None:
+            self.dead.add(state)
+        return found
+
+    def _longer(self, at: int, done: _Done) -> _Done | None:
+        """Read one request at a piece, of one piece or more, and all after it."""
+        for stop in range(at + 1, min(at + MOST_JOINED, len(self.pieces)) + 1):
             part = self.words.part(self.pieces[at].start, self.pieces[stop - 1].end)
             if not cleaned(part).low:
                 following = self._from(stop, done)
                 if following is not None:
                     return following
                 continue
+            self.tries += 1
+            if self.tries > MOST_TRIES:
+                raise InterpretationError("the sentence can be parted in too many ways; say less")
             try:
                 nxt = self._one(part, self.pieces[at].before, done)
             except InterpretationError as error:
@@ -318,12 +353,12 @@ def _pieces(text: str) -> Iterator[_Piece]:
 
 
 def _read(part: Wording, context: Context) -> Ways:
-    """Read a request; a gerund is tried as a plain verb."""
+    """Read a request; a gerund or a participle is tried as a plain verb."""
     part = cleaned(part)
     match = _GERUND.match(part.low)
     if match is None:
         return read_request(part, context)
-    stem = match.group("verb")[:-3]
+    stem = match["verb"][:-3] if match["verb"] else match["past"][:-2]
     plain = [stem, f"{stem}e", stem[:-1] if stem[-1:] == stem[-2:-1] else f"{stem}ing"]
     failure: InterpretationError | None = None
     for verb in plain:
