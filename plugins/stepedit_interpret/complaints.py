@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from stepedit_core import InterpretationError, Reading
+from stepedit_interpret.lexicon import QUOTE
 from stepedit_interpret.wording import Wording
 
 __all__ = [
@@ -32,7 +33,7 @@ _REMEDY = re.compile(
     r"(?:请|帮我|帮忙|给我)?(?:处理|解决|修|弄|调|调整|去|去掉|改|清理|优化)(?:一下|掉)?吧?"
 )
 _STATEMENT = re.compile(
-    r"(?:i|he|she|we|they|you|it|this|that|the\s+(?:voice|speaker|recording|audio))\s+"
+    rf"(?:i|he|she|we|they|you|it|this|that|everything|{QUOTE}|the\s+(?:\w+\s+){{0,3}}?\w+)\s+"
     r"(?:just\s+)?(?:sounds?|seems?|am|is|are|was|were|feels?)\s+"
     r"(?:\w+\s+){0,3}\w+"
 )
@@ -49,8 +50,9 @@ _TAKE_OUT = re.compile(
     r"\s+(?:it|that|this|them|those)(?:\s+(?:out|away|up))?(?:\s+please)?"
 )
 _QUESTION = re.compile(
-    r"(?:is|are|was|were|does|did|why|how)\b(?!\s+(?:it\s+possible|there\s+a\s+way|about|not|you"
+    r"(?:is|are|was|were|does|did|why|how)\b(?!\s+(?:(?:it\s+)?possible|there\s+a\s+way|about|not|you"
     r"\s+able))(?!.*\b(?:should|must)\b).*|"
+    r"should\s+(?:it|i|we|this|that|the)\b.*\?|"
     r"(?:what|which|who|when|where|do|has|have)\b(?!\s+(?:about|if)\b).*\?|"
     r"(?!.*(?:可以|能|可否|行|好|帮)).*(?:吗|么)[?？]?|.*(?:多少|什么|怎么|为什么|几).*[?？]"
 )

@@ -77,6 +77,7 @@ class Context:
         lead: how the request before began, up to its first free words.
         words: new words that the request before put in: "that word" means them.
         kept: what must not be touched: "the rest" is all but that.
+        spoken: what a statement before spoke of: the next request is about it.
     """
 
     vocabulary: Vocabulary
@@ -87,6 +88,7 @@ class Context:
     lead: str = ""
     words: str | None = None
     kept: Region | None = None
+    spoken: Region | None = None
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ _MORE = re.compile(
 _NO = re.compile(
     r"^(?:(?:no(?:pe)?|not\s+that(?:\s+one)?|wrong|actually|sorry|i\s+mean(?:t)?|rather|instead|wait"
     r"|hold\s+on|oops|hmm|make\s+that)\b[\s,.!]*)+(?P<rest>.+)$|^(?:"
-    r"不对?|不是|错了|我是说|应该是)(?:\s*[,.!，。！]\s*|\s+|(?=[\u3400-\u9fff]))(?P<zh>.+)$"
+    r"不是|不对?|错了|我是说|应该是)(?:\s*[,.!，。！]\s*|\s+|(?=[\u3400-\u9fff]))(?P<zh>.+)$"
 )
 _ALSO = re.compile(
     r"(?P<lead>and|also|plus|也|还有)?\s*(?P<rest>.+?)"
@@ -198,7 +198,13 @@ def _degree(done: tuple[Reading, ...], by: int) -> tuple[Reading, ...]:
 def _replaced(rest: Wording, context: Context, done: tuple[Reading, ...]) -> tuple[Reading, ...]:
     """Return the readings with the last one's region, or the last one itself, replaced."""
     last = done[-1]
-    named = _named(rest, context, last)
+    try:
+        named = _named(rest, context, last)
+    except InterpretationError:
+        again = _other_words(rest, last)
+        if again is None:
+            raise
+        return (*done[:-1], again)
     if named is not None:
         return (*done[:-1], replace(last, region=None if named == WHOLE else named))
     try:

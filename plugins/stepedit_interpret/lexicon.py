@@ -29,7 +29,8 @@ QUOTE = r"[\ue000-\uefff]"
 """One character that stands for a quoted text."""
 
 REMOVE = re.compile(
-    r"\b(?:remov(?:e|ing)|delet(?:e|ing)|rm|del|strike|ditch|axe|nuke|wipe(?:\s+out)?|zap|chop(?:\s+out)?"
+    r"\b(?:remov(?:e|ing)|delet(?:e|ing)|rm|del|strike|gone|(?:must|should|has\s+to|have\s+to|needs?\s+to)\s+go"
+    r"|ditch|axe|nuke|wipe(?:\s+out)?|zap|chop(?:\s+out)?"
     r"|cut(?:ting)?(?:\s+(?:out|down|off|away))?"
     r"|tak(?:e|ing)\s+(?:out|away|off)"
     r"|tak(?:e|ing)|get(?:ting)?\s+rid\s+of|rid|dropp?(?:ing)?|eliminat(?:e|ing)|stripp?(?:ing)?"
@@ -96,7 +97,8 @@ TIMES = re.compile(
 NEGATIONS = re.compile(r"\b(?:not|never|no|nothing|nor|neither|hardly)\b|不|没|别|勿")
 
 POLITE_BEFORE = re.compile(
-    r"^(?:[\s,，。.:：;；!！]|(?:please|pls|plz|yo|can\s+u|to(?=\s+(?:change|replace|delete|remove|insert|add"
+    r"^(?:[\s,，。.:：;；!！]|(?:please|pls|plz|yo|can\s+u|(?:second|third|fourth|fifth)(?:ly)?$|is\s+(?:it\s+)?possible\s+to|would\s+it\s+be"
+    r"\s+possible\s+to|is\s+there\s+a\s+way\s+to|to(?=\s+(?:change|replace|delete|remove|insert|add"
     r"|make|put|cut|read|say|slow|speed|raise|lower|reduce|increase|speak)\b)|kindly|hey|hi\s+there|ok(?:ay)?|so|well|now|also|and|then"
     r"|first(?:ly)?"
     r"(?!\s+(?:word|sentence|line|two|three|four|five|\d|half|second|part|paragraph|one|phrase))"
@@ -167,6 +169,9 @@ _EN_CARRIERS = (
     *("now", "wanted", "needed", "rendered", "render", "present", "presented", "produce"),
     *(
         "vibe",
+        "hear",
+        "heard",
+        "listen",
         "vibes",
         "u",
         "ur",

@@ -97,6 +97,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             rf"(?P<m>{NUMBER}))?",
         ),
         ("zsentences", rf"(?<!倒数)第(?P<zord>{_ZHN})句?[、和跟与](?:第)?(?P<zord2>{_ZHN})句话?"),
+        ("zsentences", rf"(?<!倒数)第(?P<zord>{_ZHN})句?话?[、和跟与](?P<zend>最后一句|末句)话?"),
         ("zsentences", rf"(?<!倒数)第(?P<zord>{_ZHN})句?话?(?:到|至)第?(?P<zto>{_ZHN})句话?"),
         ("zsentences", rf"(?<!倒数)第(?P<zord>{_ZHN})(?:个句子|句话?|句)"),
         ("zsentences", rf"(?P<zside>前|后|最后|最前|开头|首|末|头|尾|倒数第?|最末"
@@ -239,6 +240,8 @@ def _numbers(name: str, groups: dict[str, str]) -> list[int]:
         return [first, last] if groups["j"] in ("and", ",") else list(range(first, last + 1))
     if "zord" in groups:
         first = int(read_number(groups["zord"]))
+        if "zend" in groups:
+            return [first, -1]
         if "zto" in groups:
             return list(range(first, int(read_number(groups["zto"])) + 1))
         return [first] + ([int(read_number(groups["zord2"]))] if "zord2" in groups else [])
