@@ -267,6 +267,8 @@ def located(
 _PLACES = tuple(
     (side, re.compile(pattern))
     for side, pattern in (
+        ("between", r"\bbetween\s+(?P<of>.+?\s+and\s+.+)$|"
+                    r"在?(?P<zof>第.+?[和与].+?)(?:的?之间|中间)"),
         ("start", r"\b(?:at|to|in|near)\s+the\s+(?:very\s+)?(?:start|beginning|front|opening)"
                   r"(?:\s+of\s+(?P<of>.+))?$|在?(?:(?P<zof>.{2,8}?)的?)?(?:最?开头|最前面"
                   r"|开始)(?:处|的地方|的时候)?"),
@@ -318,7 +320,14 @@ def _beside(piece: Wording, side: str, setting: Setting) -> tuple[int, ...]:
             places[found.region.sentences[-1] - 1][1],
         )
         start += len(text[start:end]) - len(text[start:end].lstrip())
+        if side == "between":
+            numbers = found.region.sentences
+            if len(numbers) != 2 or numbers[1] != numbers[0] + 1:
+                raise InterpretationError(f"{piece.brief()!r}: they do not follow each other")
+            end = places[numbers[0] - 1][1]
         return (start,) if side in ("before", "start") else (end,)
+    if side == "between":
+        raise InterpretationError(f"{piece.brief()!r} is no place; say after which words")
     words = split_words(text)
     out = []
     for one in anchors(piece, setting, explicit=True):

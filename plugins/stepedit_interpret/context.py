@@ -46,6 +46,7 @@ class Unread(InterpretationError):
 
 _CHANGE = re.compile(r"\b(?:change|convert|transform|switch|edit)\b")
 _TAKEN_OUT = re.compile(r"\b(?:tak(?:e|ing)|get|leave|put)\b.*\b(?:out|away|off)\b")
+_WORDS = re.compile(r"\b(?:words?|phrase)\b")
 _INTO = re.compile(r"\b(?:to|into|so)\b|¦.*(?:version|style|voice|tone|emotion)")
 
 
@@ -157,6 +158,8 @@ def is_covered(left: str, ask: Ask) -> bool:
     verb = ask.verb
     if verb is None and _TAKEN_OUT.search(left):
         return False
+    if verb == "remove" and _WORDS.search(left):
+        return False  # "delete the noise word" is about a word
     if verb in OPPOSITE and OPPOSITE[verb].search(left):
         return False
     if ask.about:

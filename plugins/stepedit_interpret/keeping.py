@@ -15,8 +15,8 @@ __all__ = ["is_left_alone", "kept_region", "spared"]
 
 _LEFT_ALONE = re.compile(
     r"(?:please\s+|but\s+|and\s+)*(?:keep|leave|do\s+not\s+(?:touch|change|alter))\s+"
-    r"(?:everything(?:\s+else)?|all(?:\s+the)?(?:\s+rest)?|(?:all\s+)?(?:of\s+)?the\s+rest|anything"
-    r"\s+else)(?:\s+(?:as\s+(?:it\s+)?is|the\s+same|the\s+way\s+it\s+is|alone|unchanged|untouched"
+    r"(?:everything(?:\s+else)?|all(?:\s+the)?(?:\s+rest)?|(?:all\s+)?(?:of\s+)?the\s+(?:rest|others?|other\s+\w+)|anything"
+    r"\s+else)(?:\s+(?:as\s+(?:it\s+)?is|as\s+they\s+are|the\s+same|the\s+way\s+it\s+is|alone|unchanged|untouched"
     r"|intact))?|(?:其他|其余|剩下)的?(?:都|部分)?(?:不变|别动|不要动|不动|不改|保持不变|保持原样)"
 )
 _KEEP_BEFORE = re.compile(

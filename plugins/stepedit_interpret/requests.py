@@ -34,6 +34,7 @@ _ARTICLE = re.compile(
     r"(?:the|any|all|every|those|these|its|his|her|their)\b"
     r"|[¦]?.*[\u3400-\u9fff]"
 )
+_COMPARED = re.compile(r"\b(?:than|(?<!would\s)like|as)\s+(?:in\s+|the\s+)*$|[比像跟]$")
 MOST_REPEATS = 10
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,6 +58,8 @@ def read_request(request: Wording, context: Context) -> Ways:
     if tags is not None:
         return tags
     found = _tried(failures, find_region, request, context.setting)
+    if found is not None and _COMPARED.search(request.low[: found.start]):
+        raise Unread(f"{request.brief()!r} compares with a place; say how much", specific=True)
     if found is not None:  # "dead air at the start and the end" is all one phrase
         around = _spotted(request, None, context, request, around=(found.start, found.end))
         if around is not None:
