@@ -239,7 +239,8 @@ class Interpreter(ABC):
         Args:
             sentence: in any language that the interpreter knows.
             setting: what is known of the utterance.
-            before: what was asked so far, which the sentence may correct.
+            before: what was asked so far, which the sentence may correct; where it is ambiguous,
+                the sentence has to choose.
 
         Raises:
             InterpretationError: in one line, naming the nearest thing that can be done.
@@ -288,8 +289,6 @@ def interpret(
             raise InterpretationError(
                 f"a sentence of {len(one)} characters; {MAX_CHARACTERS} are the most"
             )
-        if before is not None and before.alternatives:
-            _ = before.chain  # ambiguous: says so
         before = reader.read(one, setting, before)
     if before is None:
         raise InterpretationError("there is no sentence to read")

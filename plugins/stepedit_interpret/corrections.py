@@ -8,12 +8,12 @@ from dataclasses import replace
 from stepedit_core import Interpretation, InterpretationError, Reading, Region
 from stepedit_interpret.anchors import text_of
 from stepedit_interpret.context import Context, Origin, built
-from stepedit_interpret.numbers import ORDINAL
+from stepedit_interpret.numbers import ORDINAL, ordinal, read_number
 from stepedit_interpret.regions import WHOLE, find_region
 from stepedit_interpret.requests import read_request
 from stepedit_interpret.wording import Wording
 
-__all__ = ["corrected", "is_undo"]
+__all__ = ["choice_of", "corrected", "is_undo"]
 
 _UNDO = re.compile(
     r"(?:no[,.]?\s*)?(?:please\s+)?(?:undo|revert|take\s+(?:that|it)\s+back|scratch|cancel|forget"
@@ -58,6 +58,11 @@ _INSTEAD = re.compile(r"(?:instead[,]?\s+(?P<first>.+)|(?P<last>.+?)[,]?\s+inste
 _NEW_WORDS = re.compile(r"(?P<lead>(?:with|by|to|into|as|换成|改成|是)\s*)?(?P<new>.+)")
 _LONGEST_NEW = 3
 """Most words that are taken for a new text where neither quotes nor "with" say so."""
+_CHOICE = re.compile(
+    rf"(?:(?:i\s+mean(?:t)?|take|choose|use|pick|option|number|no\.)\s+)?(?:the\s+)?"
+    rf"(?:(?P<ord>{ORDINAL})(?:\s+(?:one|option|choice|reading))?|(?P<n>\d))"
+    rf"|(?:选|用)?第?(?P<z>[一二两三四五六])个?"
+)
 _ONE = re.compile(
     rf"(?:(?:on|in|for)\s+)?(?:the\s+)?(?P<ord>{ORDINAL})(?:\s+one)?"
     rf"|第(?P<z>[一二两三四五六七八九十\d]+)个"
@@ -66,6 +71,32 @@ _FILLING = re.compile(
     r"^(?:i\s+mean(?:t)?|actually|make\s+(?:that|it)|only|just|rather|是|应该是|我是说|只有?)\s*"
     r"|\s*(?:instead|only|alone|please|吧|[.!。！])+$"
 )
+
+
+def choice_of(words: Wording, before: Interpretation) -> Interpretation:
+    """Return the alternative that a sentence chooses: "the second one", "the pitch".
+
+    Raises:
+        InterpretationError: with the alternatives, if it chooses none.
+    """
+    low = words.low.strip().rstrip(".!?。！？ ").strip()
+    ways = before.alternatives
+    match = _CHOICE.fullmatch(low)
+    if match is not None:
+        said = match["n"] or match["z"]
+        number = ordinal(match["ord"]) if match["ord"] else int(read_number(said))
+        place = number - 1 if number > 0 else len(ways) + number
+        if 0 <= place < len(ways):
+            return ways[place]
+    named = [
+        way
+        for way in ways
+        if any(re.search(rf"\b{one.edit.name.replace('_', ' ')}\b", low) for one in way.readings)
+    ]
+    if len(named) == 1:
+        return named[0]
+    _ = before.chain  # says what there is to choose from
+    raise InterpretationError("nothing is chosen")
 
 
 def is_undo(words: Wording) -> bool:

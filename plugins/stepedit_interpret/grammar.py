@@ -20,7 +20,7 @@ from stepedit_core import (
 from stepedit_interpret.complaints import refuse_questions, remedied
 from stepedit_interpret.confining import confined
 from stepedit_interpret.context import Context, Origin, Unread
-from stepedit_interpret.corrections import corrected, is_undo
+from stepedit_interpret.corrections import choice_of, corrected, is_undo
 from stepedit_interpret.keeping import spared
 from stepedit_interpret.lexicon import is_chinese
 from stepedit_interpret.parting import Done, Parting
@@ -46,6 +46,8 @@ class Grammar(Interpreter):
         words = Wording.of(sentence)
         known = vocabulary(self.registry)
         context = Context(known, setting)
+        if before is not None and before.alternatives:
+            return replace(choice_of(words, before), earlier=before.earlier)
         if before is not None:
             last = before.readings[-1].region if before.readings else None
             context = replace(context, region=last)

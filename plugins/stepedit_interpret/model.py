@@ -70,6 +70,8 @@ class Model(Interpreter):
         """
         if not sentence.strip():
             raise InterpretationError("there is no sentence to read")
+        if before is not None and before.alternatives:
+            _ = before.chain  # says what there is to choose from
         edits = askable(self.registry)
         endpoint = Endpoint(self.model)
         messages = [
