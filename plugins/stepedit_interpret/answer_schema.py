@@ -65,7 +65,8 @@ def askable(registry: Registry) -> dict[str, Askable]:
         schema = _parameters(info.edit_class)
         if schema is None:
             continue
-        does, whole, examples = (info.edit_class.__doc__ or name).split("\n")[0], False, ()
+        does, whole = (info.edit_class.__doc__ or name).split("\n")[0], False
+        examples: tuple[tuple[str, str], ...] = ()
         try:
             phrases = registry.phrases(info.edit_class)
         except StepeditError:
