@@ -56,8 +56,6 @@ _STILL = re.compile(
 )
 _INSTEAD = re.compile(r"(?:instead[,]?\s+(?P<first>.+)|(?P<last>.+?)[,]?\s+instead)")
 _NEW_WORDS = re.compile(r"(?P<lead>(?:with|by|to|into|as|换成|改成|是)\s*)?(?P<new>.+)")
-_LONGEST_NEW = 3
-"""Most words that are taken for a new text where neither quotes nor "with" say so."""
 _CHOICE = re.compile(
     rf"(?:(?:i\s+mean(?:t)?|take|choose|use|pick|option|number|no\.)\s+)?(?:the\s+)?"
     rf"(?:(?P<ord>{ORDINAL})(?:\s+(?:one|option|choice|reading))?|(?P<n>\d))"
@@ -266,8 +264,8 @@ def _other_words(rest: Wording, last: Reading) -> Reading | None:
     slots = origin.pattern.known.phrases.slots
     free = [slots[name].param or name for name in origin.pattern.slots if not slots[name].said]
     new = rest.stripped().part(*match.span("new"))
-    clear = match["lead"] or Wording.is_quote(new.low.strip())
-    if len(free) != 1 or not (clear or len(new.low.split()) <= _LONGEST_NEW):
+    clear = match["lead"] or Wording.is_quote(new.low.strip())  # "no, thanks" is no new text
+    if len(free) != 1 or not clear:
         return None
     values = {**origin.values, free[0]: text_of(new)}
     edit = built(origin.pattern, origin.degree, values)

@@ -227,7 +227,7 @@ class Parting:
         asked = part.part(lead.end(), len(part.low)) if lead else part
         ways = replace(_read_after(asked, done, context), complains=is_complaint(asked))
         if context.spoken is not None:
-            ways = _about(ways, context.spoken)
+            _hold_place(ways, asked, context.spoken)
         order = lead.group(1) if lead else before.strip().rpartition(" ")[2]
         own = done.ways
         goes_first = own and (order == "after" or _FIRST.match(f"{before} {part.low}".strip()))
@@ -256,24 +256,20 @@ class Parting:
         )
 
 
-def _about(ways: Ways, region: Region) -> Ways:
-    """Return readings that are about a region where they name none; raises Unread."""
+def _hold_place(ways: Ways, asked: Wording, region: Region) -> None:
+    """Refuse a request that may or may not be about what a statement before it spoke of.
+
+    Raises:
+        Unread: if it neither names a region nor says "it".
+    """
     for way in ways.ways:
         for one in way:
             origin = one.origin
-            whole = isinstance(origin, Origin) and origin.pattern.known.phrases.whole
-            if one.region is None and whole and not origin.pattern.has_words:
-                raise Unread(f"{one.edit.name} works on the whole utterance", specific=True)
-    confined_ways = tuple(
-        tuple(
-            one
-            if one.region is not None or one.origin.pattern.known.phrases.whole
-            else replace(one, region=region)
-            for one in way
-        )
-        for way in ways.ways
-    )
-    return replace(ways, ways=confined_ways)
+            bound = isinstance(origin, Origin) and origin.pattern.known.phrases.whole
+            if one.region is None and not bound:
+                raise Unread(
+                    f"{asked.brief()!r}: on {region} or on all of it? say which", specific=True
+                )
 
 
 def _only(part: Wording, done: Done) -> Done | None:
