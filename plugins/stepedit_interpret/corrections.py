@@ -48,7 +48,8 @@ _NO = re.compile(
     r"不是|不对?|错了|我是说|应该是)(?:\s*[,.!，。！]\s*|\s+|(?=[\u3400-\u9fff]))(?P<zh>.+)$"
 )
 _ALSO = re.compile(
-    r"(?P<lead>and|also|plus|也|还有)?\s*(?P<rest>.+?)"
+    r"(?P<lead>(?:and\s+)?(?:do\s+)?(?:the\s+)?same\s+(?:for|to|with|on|in)|ditto\s+(?:for|on)"
+    r"|and|also|plus|也|还有)?\s*(?P<rest>.+?)"
     r"(?P<tail>\s*(?:too|as\s+well|also|也是?|也一样|一样))?[.!。]?"
 )
 _STILL = re.compile(
@@ -152,13 +153,12 @@ def _part(words: Wording, match: re.Match[str], *groups: str) -> Wording:
 def _still(
     words: Wording, context: Context, done: tuple[Reading, ...]
 ) -> tuple[Reading, ...] | None:
-    """Return the readings after "even louder", where the last one was about the same, or None."""
+    """Return the readings after "even louder" or "much louder", after "louder", or None."""
     low = words.low.strip().rstrip(".!?。！？ ")
     match = _STILL.fullmatch(low)
-    if match is None:
-        return None
+    again = words if match is None else _part(words, match, "rest", "zh")
     try:
-        ways = read_request(_part(words, match, "rest", "zh"), replace(context, verb=None)).ways
+        ways = read_request(again, replace(context, verb=None)).ways
     except InterpretationError:
         return None
     origin, last = ways[0][0].origin, done[-1].origin
@@ -167,6 +167,10 @@ def _still(
     same = origin.pattern.known is last.pattern.known and origin.pattern.ask == last.pattern.ask
     if not same or origin.degree < last.degree:  # "slower", then "a bit slower still": both
         return None
+    if match is None:
+        stronger = origin.degree > last.degree and ways[0][0].region in (None, done[-1].region)
+        new = replace(done[-1], edit=ways[0][0].edit, origin=origin)
+        return (*done[:-1], new) if stronger else None
     try:
         return (*done[:-1], *_degree(done, +1))
     except InterpretationError:
