@@ -27,7 +27,7 @@ _PERCENT = (
 )
 _MOST_KEPT = 512
 _ARTICLE = r"\b(?:a\s+couple(?:\s+of)?|couple\s+of|an?)\b"
-_SECONDS = rf"(?:{NUMBER}\s*(?:milliseconds?|ms|毫秒|seconds?|secs?|s\b|秒钟?))"
+_SECONDS = rf"(?:(?:{NUMBER}|half|\ban?\b)[\s-]*(?:milliseconds?|ms|毫秒|seconds?|secs?|s\b|秒钟?))"
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,8 @@ class Known:
         if slot.kind == "choice":
             return param, next(v for regex, v in self._choices[name] if regex.fullmatch(text))
         value = slot.offset + slot.scale * _amount(slot.kind, text)
-        if slot.inverse:
-            value = 1 / value if value else 0.0
+        if slot.inverse and value > 1:  # "slower by half" is half the speed as it stands
+            value = 1 / value
         return param, round(value, 4)
 
 
@@ -126,7 +126,8 @@ def _amount(kind: str, text: str) -> float:
     if kind == "number" and re.fullmatch(_ARTICLE, text):
         return 2.0 if "couple" in text else 1.0
     found = re.search(NUMBER, text.replace("百分之", "").replace("factor of", ""))
-    number = read_number(found.group()) if found else 0.0
+    bare = 0.5 if "half" in text else 1.0 if re.match(r"an?\b", text) else 0.0
+    number = read_number(found.group()) if found else bare
     if kind == "seconds" and re.search(r"ms|milli|毫秒", text):
         return number / 1000
     return number

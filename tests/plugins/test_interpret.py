@@ -63,6 +63,8 @@ def read(*sentences: str, text: str | None = TEXT) -> list[str]:
             "make it angry but do not touch the ending",
             ["emotion:to=angry on everything but sentence 3"],
         ),
+        ("slow it down by half", ["speed:factor=0.5"]),
+        ("pause for a second after Hello", ["pause:seconds=1.0,after=Hello"]),
         ("make it louder", ["volume:db=6.0"]),
         ("bump the volume up by 3 dB", ["volume:db=3.0"]),
         ("音量降低3分贝", ["volume:db=-3.0"]),
