@@ -153,6 +153,8 @@ class Interpretation:
         alternatives: the readings to choose from where the sentence is ambiguous; then
             ``readings`` is empty.
         question: what has to be chosen, where the sentence is ambiguous.
+        notes: what a user should know of the reading, such as what it cost.
+        earlier: what was asked before the last sentence, where that is known.
         confine: builds the edit that is confined to a region.
     """
 
@@ -160,6 +162,8 @@ class Interpretation:
     setting: Setting = Setting()
     alternatives: tuple[Interpretation, ...] = ()
     question: str = ""
+    notes: tuple[str, ...] = ()
+    earlier: Interpretation | None = field(default=None, repr=False, compare=False)
     confine: Confine | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -193,7 +197,10 @@ class Interpretation:
         return tuple(map(str, self.readings))
 
     def to_data(self) -> dict[str, Any]:
-        """Return JSON data: ``chain`` (None where ambiguous), ``explanation``, ``alternatives``."""
+        """Return JSON data: ``chain`` (None where ambiguous), ``explanation``, ``alternatives``.
+
+        ``notes`` stand beside them where there are any.
+        """
         explanation = [
             {
                 "edit": format_edit(one.edit),
@@ -202,11 +209,12 @@ class Interpretation:
             }
             for one in self.readings
         ]
-        return {
+        data: dict[str, Any] = {
             "chain": None if self.alternatives else self.chain.to_data(),
             "explanation": explanation,
             "alternatives": [way.to_data() for way in self.alternatives],
         }
+        return data | ({"notes": list(self.notes)} if self.notes else {})
 
 
 class Interpreter(ABC):
@@ -214,9 +222,13 @@ class Interpreter(ABC):
 
     name: ClassVar[str]
 
-    def __init__(self, registry: Registry) -> None:
-        """Take the registry whose edits may be asked for."""
+    takes_model: ClassVar[bool] = False
+    """Whether a model may be named, as in ``name:model``."""
+
+    def __init__(self, registry: Registry, model: str | None = None) -> None:
+        """Take the registry whose edits may be asked for, and the model where one is named."""
         self.registry = registry
+        self.model = model
 
     @abstractmethod
     def read(
@@ -227,11 +239,25 @@ class Interpreter(ABC):
         Args:
             sentence: in any language that the interpreter knows.
             setting: what is known of the utterance.
-            before: what was asked so far, which the sentence may correct.
+            before: what was asked so far, which the sentence may correct; where it is ambiguous,
+                the sentence has to choose.
 
         Raises:
             InterpretationError: in one line, naming the nearest thing that can be done.
         """
+
+
+def _load(spec: str, hooks: Registry) -> Interpreter:
+    """Return the interpreter of a name, or of ``name:model``; raises StepeditError."""
+    known = hooks.named("stepedit_interpreters", lambda kind: str(kind.name))
+    name, _, model = spec.partition(":")
+    if name not in known:
+        hint = suggest(name, known) or f"; there is {', '.join(known) or 'none'}"
+        raise StepeditError(f"no interpreter {name!r}{hint}")
+    kind = cast(type[Interpreter], known[name])
+    if model and not kind.takes_model:
+        raise StepeditError(f"interpreter {name}: takes no model; {model!r} was given")
+    return kind(hooks, model) if model else kind(hooks)
 
 
 def interpret(
@@ -248,7 +274,7 @@ def interpret(
         sentence: one, or several that correct each other in turn.
         utterance: what is spoken of; a transcript alone will do for most requests.
         before: what was asked so far.
-        interpreter: name of the interpreter.
+        interpreter: name of the interpreter, or ``name:model`` where it takes one.
         registry: whose edits may be asked for; the process's registry by default.
 
     Raises:
@@ -256,19 +282,13 @@ def interpret(
         StepeditError: if there is no such interpreter.
     """
     hooks = registry or get_registry()
-    known = hooks.named("stepedit_interpreters", lambda kind: str(kind.name))
-    if interpreter not in known:
-        hint = suggest(interpreter, known) or f"; there is {', '.join(known) or 'none'}"
-        raise StepeditError(f"no interpreter {interpreter!r}{hint}")
-    reader = cast(Interpreter, known[interpreter](hooks))
+    reader = _load(interpreter, hooks)
     setting = Setting.of(utterance)
     for one in [sentence] if isinstance(sentence, str) else sentence:
         if len(one) > MAX_CHARACTERS:
             raise InterpretationError(
                 f"a sentence of {len(one)} characters; {MAX_CHARACTERS} are the most"
             )
-        if before is not None and before.alternatives:
-            _ = before.chain  # ambiguous: says so
         before = reader.read(one, setting, before)
     if before is None:
         raise InterpretationError("there is no sentence to read")

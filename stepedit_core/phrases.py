@@ -109,7 +109,10 @@ class Ask(Spoken):
 
     Attributes:
         params: parameters that the phrases stand for.
-        verb: what has to be asked about it: ``remove`` ("take out the ...") or ``add``.
+        verb: what has to be asked about it: ``remove`` ("take out the ..."), ``add``, ``raise``
+            ("turn the ... up") or ``lower``.
+        about: words that may stand beside it: the volume, where the phrase is "3 dB".
+        must: one of them has to.
         little: parameters in their stead for "a bit ..." and "slightly".
         much: parameters in their stead for "much ..." and "a lot".
         place: where in the text is part of the request: ``tag`` writes the slot's value in
@@ -120,7 +123,9 @@ class Ask(Spoken):
     """
 
     params: dict[str, Any] = Field(default_factory=dict)
-    verb: Literal["remove", "add"] | None = None
+    verb: Literal["remove", "add", "raise", "lower"] | None = None
+    about: tuple[str, ...] = ()
+    must: bool = False
     little: dict[str, Any] | None = None
     much: dict[str, Any] | None = None
     place: Literal["tag", "fields"] | None = None

@@ -19,12 +19,14 @@ from stepedit_interpret.numbers import NUMBER, ORDINAL, ordinal, read_number
 from stepedit_interpret.regions import find_region, occurrences
 from stepedit_interpret.wording import Wording
 
-__all__ = ["Anchor", "Place", "anchors", "place_of", "tagged", "text_of"]
+__all__ = ["Anchor", "Place", "anchors", "located", "place_of", "tagged", "text_of"]
 
 _NAMED = re.compile(
     r"^(?:the\s+|that\s+|this\s+)?(?:(?:words?|phrase|name|sentence|line|text|part)\s+)(?=\S)|"
     r"^(?:这个)?(?:词语|单词|短语|词|字)(?=\S)"
 )
+_BEFORE_QUOTE = re.compile(rf"^(?:the|that|this|my|his|her|their|any|an?)\s+(?={QUOTE}$)")
+_FUNCTION = re.compile(r"(?:the|an?|of|to|in|on|at|it|is|out|up|and|or|my|his|her|its|one)")
 _NAMED_AFTER = re.compile(r"\s*(?:这?几?个?(?:词语?|字|短语)|\s+(?:word|phrase)|这句话?)$")
 _WHICH = re.compile(
     rf"^(?:the\s+)?(?P<ord>{ORDINAL})\s+(?:(?:word|occurrence\s+of|instance\s+of|time)\s+)?(?=\S)|"
@@ -35,7 +37,8 @@ _EVERY = re.compile(
     r"^(?:所有|全部|每个|每一个)的?"
 )
 _RELATIVE = re.compile(
-    rf"^(?:(?P<all>everything|all|anything|what\s+comes|the\s+(?:text|part|words|rest))|(?:the\s+)?"
+    rf"^(?:(?P<all>everything|all|anything|what(?:ever)?\s+comes"
+    rf"|(?:all\s+)?(?:of\s+)?(?:the\s+)?(?:text|part|words|rest|stuff|bit))|(?:the\s+)?"
     rf"(?:(?P<n>{NUMBER})\s+)?words?)\s+(?:that\s+(?:comes?|follows?)\s+|said\s+|right\s+|just\s+)?"
     r"(?P<side>before|after|following|preceding)\s+(?P<of>.+)$"
 )
@@ -132,6 +135,8 @@ def anchors(
         InterpretationError: if they are not said.
     """
     piece = piece.stripped()
+    if article := _BEFORE_QUOTE.match(piece.low):
+        piece = piece.part(article.end(), len(piece.low))
     every = _EVERY.match(piece.low)
     if every:
         piece = piece.part(every.end(), len(piece.low))
@@ -152,7 +157,7 @@ def anchors(
     if named and not _is_said(piece.raw, setting):
         piece, explicit = piece.part(named.end(), len(piece.low)).stripped(), True
     words = _as_said(piece, setting, explicit=explicit)
-    return _located(words, number, setting, every=every is not None, region=region)
+    return located(words, number, setting, every=every is not None, region=region)
 
 
 def _is_said(phrase: str, setting: Setting) -> bool:
@@ -210,7 +215,7 @@ def _as_said(piece: Wording, setting: Setting, *, explicit: bool) -> str:
     if Wording.is_quote(trimmed.strip()):
         return piece.quote(trimmed.strip())
     raw = piece.raw.strip().strip(",;.").strip()
-    if _STANDS_FOR.fullmatch(raw.lower()):
+    if _FUNCTION.fullmatch(raw.lower()) or _STANDS_FOR.fullmatch(raw.lower()):
         raise InterpretationError(f"{raw!r} names no words; put the words in quotes")
     if setting.text is not None and not re.search(QUOTE, raw):
         bare = re.sub(r"^(?:the|a|an)\s+", "", raw, flags=re.IGNORECASE)
@@ -229,7 +234,7 @@ def _as_said(piece: Wording, setting: Setting, *, explicit: bool) -> str:
     return raw
 
 
-def _located(
+def located(
     words: str, number: int | None, setting: Setting, *, every: bool, region: Region | None
 ) -> list[Anchor]:
     """Return the occurrences that are meant."""
@@ -262,6 +267,8 @@ def _located(
 _PLACES = tuple(
     (side, re.compile(pattern))
     for side, pattern in (
+        ("between", r"\bbetween\s+(?P<of>.+?\s+and\s+.+)$|"
+                    r"在?(?P<zof>第.+?[和与].+?)(?:的?之间|中间)"),
         ("start", r"\b(?:at|to|in|near)\s+the\s+(?:very\s+)?(?:start|beginning|front|opening)"
                   r"(?:\s+of\s+(?P<of>.+))?$|在?(?:(?P<zof>.{2,8}?)的?)?(?:最?开头|最前面"
                   r"|开始)(?:处|的地方|的时候)?"),
@@ -313,7 +320,14 @@ def _beside(piece: Wording, side: str, setting: Setting) -> tuple[int, ...]:
             places[found.region.sentences[-1] - 1][1],
         )
         start += len(text[start:end]) - len(text[start:end].lstrip())
+        if side == "between":
+            numbers = found.region.sentences
+            if len(numbers) != 2 or numbers[1] != numbers[0] + 1:
+                raise InterpretationError(f"{piece.brief()!r}: they do not follow each other")
+            end = places[numbers[0] - 1][1]
         return (start,) if side in ("before", "start") else (end,)
+    if side == "between":
+        raise InterpretationError(f"{piece.brief()!r} is no place; say after which words")
     words = split_words(text)
     out = []
     for one in anchors(piece, setting, explicit=True):

@@ -17,7 +17,10 @@ from stepedit_core import (
     sentence_places,
 )
 
-__all__ = ["confined"]
+__all__ = ["MASKED", "confined"]
+
+MASKED = "masked"
+"""The edit that confines another one."""
 
 
 def confined(edit: Edit, region: Region, setting: Setting) -> Edit:
@@ -26,7 +29,7 @@ def confined(edit: Edit, region: Region, setting: Setting) -> Edit:
     Raises:
         InterpretationError: if the region needs word times that are not known.
     """
-    masked = cast(Any, get_edit("masked"))
+    masked = cast(Any, get_edit(MASKED))
     region = _inside(region, setting)
     by_words = "words" in masked.model_fields and not region.spans and not region.outside
     place = {"where": region.to_data()} if by_words else {"spans": _spans(region, setting)}

@@ -9,17 +9,25 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stepedit_core import Edit, InterpretationError, Reading, Region, Setting, explain_validation
+from stepedit_core import (
+    Ask,
+    Edit,
+    InterpretationError,
+    Reading,
+    Region,
+    Setting,
+    explain_validation,
+)
 from stepedit_interpret.lexicon import (
-    ADD,
     CARRIERS,
     EVEN,
     LITTLE,
     MUCH,
+    OPPOSITE,
     POLITE_AFTER,
     POLITE_BEFORE,
-    REMOVE,
     TIMES,
+    VERBS,
 )
 from stepedit_interpret.patterns import Pattern, Vocabulary
 from stepedit_interpret.wording import Wording
@@ -38,6 +46,7 @@ class Unread(InterpretationError):
 
 _CHANGE = re.compile(r"\b(?:change|convert|transform|switch|edit)\b")
 _TAKEN_OUT = re.compile(r"\b(?:tak(?:e|ing)|get|leave|put)\b.*\b(?:out|away|off)\b")
+_WORDS = re.compile(r"\b(?:words?|phrase)\b")
 _INTO = re.compile(r"\b(?:to|into|so)\b|¦.*(?:version|style|voice|tone|emotion)")
 
 
@@ -69,6 +78,7 @@ class Context:
         lead: how the request before began, up to its first free words.
         words: new words that the request before put in: "that word" means them.
         kept: what must not be touched: "the rest" is all but that.
+        spoken: what a statement before spoke of: the next request is about it.
     """
 
     vocabulary: Vocabulary
@@ -79,6 +89,7 @@ class Context:
     lead: str = ""
     words: str | None = None
     kept: Region | None = None
+    spoken: Region | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,7 @@ class Ways:
         question: what has to be chosen.
         lead: what stands before the first free words, which a request after it may leave out.
         words: new words that it puts in.
+        complains: it says what is wrong: a request after it may say what to do about it.
     """
 
     ways: tuple[tuple[Reading, ...], ...]
@@ -100,6 +112,7 @@ class Ways:
     question: str = ""
     lead: str = ""
     words: str | None = None
+    complains: bool = False
 
 
 def cleaned(request: Wording) -> Wording:
@@ -135,16 +148,31 @@ def built(pattern: Pattern, degree: int, values: Mapping[str, Any]) -> Edit:
         raise Unread(f"{edit_class.name}: {why}", specific=True) from error
 
 
-def is_covered(left: str, verb: str | None) -> bool:
-    """Return whether nothing is left that a request would not have anyway."""
+def is_covered(left: str, ask: Ask) -> bool:
+    """Return whether nothing is left that a request would not have anyway.
+
+    Args:
+        left: the request without its phrase.
+        ask: what the phrase belongs to.
+    """
+    verb = ask.verb
     if verb is None and _TAKEN_OUT.search(left):
         return False
+    if verb == "remove" and _WORDS.search(left):
+        return False  # "delete the noise word" is about a word
+    if verb in OPPOSITE and OPPOSITE[verb].search(left):
+        return False
+    if ask.about:
+        whole = left
+        for word in ask.about:
+            edge = r"\b" if word.isascii() else ""
+            left = re.sub(rf"{edge}{re.escape(word)}{edge}", " ", left)
+        if ask.must and left == whole:
+            return False
     for regex in (TIMES, LITTLE, MUCH):
         left = regex.sub(" ", left)
-    if verb == "remove":
-        left = REMOVE.sub(" ", left)
-    if verb == "add":
-        left = ADD.sub(" ", left)
+    if verb is not None:
+        left = VERBS[verb].sub(" ", left)
     if _CHANGE.search(left) and not _INTO.search(left):
         return False
     left = CARRIERS.sub(" ", EVEN.sub(" ", left))

@@ -6,13 +6,14 @@ import re
 from dataclasses import replace
 
 from stepedit_core import Interpretation, InterpretationError, Reading, Region
+from stepedit_interpret.anchors import text_of
 from stepedit_interpret.context import Context, Origin, built
-from stepedit_interpret.numbers import ORDINAL
+from stepedit_interpret.numbers import ORDINAL, ordinal, read_number
 from stepedit_interpret.regions import WHOLE, find_region
 from stepedit_interpret.requests import read_request
 from stepedit_interpret.wording import Wording
 
-__all__ = ["corrected"]
+__all__ = ["choice_of", "corrected", "is_undo"]
 
 _UNDO = re.compile(
     r"(?:no[,.]?\s*)?(?:please\s+)?(?:undo|revert|take\s+(?:that|it)\s+back|scratch|cancel|forget"
@@ -42,21 +43,65 @@ _MORE = re.compile(
     r"|不够|还不够|再来"
 )
 _NO = re.compile(
-    r"^(?:no(?:pe)?|not\s+that(?:\s+one)?|wrong|actually|sorry|i\s+mean(?:t)?|rather|instead|wait"
-    r"|make\s+that"
-    r"|不对?|不是|错了|我是说|应该是)(?:\s*[,.!，。！]\s*|\s+|(?=[\u3400-\u9fff]))(?P<rest>.+)$"
+    r"^(?:(?:no(?:pe)?|not\s+that(?:\s+one)?|wrong|actually|sorry|i\s+mean(?:t)?|rather|instead|wait"
+    r"|hold\s+on|oops|hmm|make\s+that)\b[\s,.!]*)+(?P<rest>.+)$|^(?:"
+    r"不是|不对?|错了|我是说|应该是)(?:\s*[,.!，。！]\s*|\s+|(?=[\u3400-\u9fff]))(?P<zh>.+)$"
 )
 _ALSO = re.compile(
-    r"(?:and|also|plus|也|还有)\s*(?P<rest>.+?)(?:\s*(?:too|as\s+well|也是?|一样))?[.!。]?"
+    r"(?P<lead>(?:and\s+)?(?:do\s+)?(?:the\s+)?same\s+(?:for|to|with|on|in)|ditto\s+(?:for|on)"
+    r"|and|also|plus|也|还有)?\s*(?P<rest>.+?)"
+    r"(?P<tail>\s*(?:too|as\s+well|also|也是?|也一样|一样))?[.!。]?"
+)
+_STILL = re.compile(
+    r"(?:(?:and|but|no)[,]?\s+)?(?:even|still|yet)\s+(?P<rest>.+)|(?:还要)?再(?P<zh>.+)"
+)
+_INSTEAD = re.compile(r"(?:instead[,]?\s+(?P<first>.+)|(?P<last>.+?)[,]?\s+instead)")
+_NEW_WORDS = re.compile(r"(?P<lead>(?:with|by|to|into|as|换成|改成|是)\s*)?(?P<new>.+)")
+_CHOICE = re.compile(
+    rf"(?:(?:i\s+mean(?:t)?|take|choose|use|pick|option|number|no\.)\s+)?(?:the\s+)?"
+    rf"(?:(?P<ord>{ORDINAL})(?:\s+(?:one|option|choice|reading))?|(?P<n>\d))"
+    rf"|(?:选|用)?第?(?P<z>[一二两三四五六])个?"
 )
 _ONE = re.compile(
     rf"(?:(?:on|in|for)\s+)?(?:the\s+)?(?P<ord>{ORDINAL})(?:\s+one)?"
     rf"|第(?P<z>[一二两三四五六七八九十\d]+)个"
 )
 _FILLING = re.compile(
-    r"^(?:i\s+mean(?:t)?|actually|make\s+(?:that|it)|rather|是|应该是|我是说)\s*|\s*(?:instead"
-    r"|please|吧|[.!。！])+$"
+    r"^(?:i\s+mean(?:t)?|actually|make\s+(?:that|it)|only|just|rather|是|应该是|我是说|只有?)\s*"
+    r"|\s*(?:instead|only|alone|please|吧|[.!。！])+$"
 )
+
+
+def choice_of(words: Wording, before: Interpretation) -> Interpretation:
+    """Return the alternative that a sentence chooses: "the second one", "the pitch".
+
+    Raises:
+        InterpretationError: with the alternatives, if it chooses none.
+    """
+    low = words.low.strip().rstrip(".!?。！？ ").strip()
+    ways = before.alternatives
+    match = _CHOICE.fullmatch(low)
+    if match is not None:
+        said = match["n"] or match["z"]
+        number = ordinal(match["ord"]) if match["ord"] else int(read_number(said))
+        place = number - 1 if number > 0 else len(ways) + number
+        if 0 <= place < len(ways):
+            return ways[place]
+    named = [
+        way
+        for way in ways
+        if any(re.search(rf"\b{one.edit.name.replace('_', ' ')}\b", low) for one in way.readings)
+    ]
+    if len(named) == 1:
+        return named[0]
+    _ = before.chain  # says what there is to choose from
+    raise InterpretationError("nothing is chosen")
+
+
+def is_undo(words: Wording) -> bool:
+    """Return whether a sentence takes back what was asked last."""
+    low = words.low.strip().rstrip(".!?。！？ ").strip()
+    return _UNDO.fullmatch(low) is not None
 
 
 def corrected(
@@ -74,6 +119,9 @@ def corrected(
     if _UNDO.fullmatch(low):
         if not done:
             raise InterpretationError("there is nothing to undo")
+        past = before.earlier.readings if before.earlier is not None else ()
+        if before.earlier is not None and done[: len(past)] != past:
+            return past  # the last sentence corrected what there was
         # What was read from the same words belongs to one step.
         last = done[-1].source
         kept = [one for n, one in enumerate(done) if any(x.source != last for x in done[n:])]
@@ -84,15 +132,49 @@ def corrected(
         return (*done[:-1], *_degree(done, -1))
     if _MORE.fullmatch(low):
         return (*done[:-1], *_degree(done, +1))
-    added = _also(words, context, done)
+    added = _also(words, context, done) or _still(words, context, done)
     if added is not None:
         return added
+    swapped = _INSTEAD.fullmatch(low)
+    if swapped is not None:
+        return _replaced(_part(words, swapped, "first", "last"), context, done)
     match = _NO.match(words.low.strip())
     if match is None:
         return None
-    rest = words.stripped()
-    rest = rest.part(match.start("rest"), match.end("rest"))
-    return _replaced(rest, context, done)
+    return _replaced(_part(words, match, "rest", "zh"), context, done)
+
+
+def _part(words: Wording, match: re.Match[str], *groups: str) -> Wording:
+    """Return what the first group holds that took part in a match."""
+    name = next(group for group in groups if match.group(group) is not None)
+    return words.stripped().part(*match.span(name))
+
+
+def _still(
+    words: Wording, context: Context, done: tuple[Reading, ...]
+) -> tuple[Reading, ...] | None:
+    """Return the readings after "even louder" or "much louder", after "louder", or None."""
+    low = words.low.strip().rstrip(".!?。！？ ")
+    match = _STILL.fullmatch(low)
+    again = words if match is None else _part(words, match, "rest", "zh")
+    try:
+        ways = read_request(again, replace(context, verb=None)).ways
+    except InterpretationError:
+        return None
+    origin, last = ways[0][0].origin, done[-1].origin
+    if len(ways) != 1 or not isinstance(origin, Origin) or not isinstance(last, Origin):
+        return None
+    same = origin.pattern.known is last.pattern.known and origin.pattern.ask == last.pattern.ask
+    if not same or origin.degree < last.degree:  # "slower", then "a bit slower still": both
+        return None
+    if match is None:
+        stronger = origin.degree > last.degree and ways[0][0].region in (None, done[-1].region)
+        new = replace(done[-1], edit=ways[0][0].edit, origin=origin)
+        return (*done[:-1], new) if stronger else None
+    try:
+        return (*done[:-1], *_degree(done, +1))
+    except InterpretationError:
+        return None
 
 
 def _also(
@@ -100,7 +182,7 @@ def _also(
 ) -> tuple[Reading, ...] | None:
     """Return the readings with the last one on another region too, or None."""
     match = _ALSO.fullmatch(words.low.strip())
-    if match is None or done[-1].region is None:
+    if match is None or done[-1].region is None or not (match["lead"] or match["tail"]):
         return None
     rest = words.stripped().part(match.start("rest"), match.end("rest"))
     region = _named(rest, context, done[-1])
@@ -149,10 +231,22 @@ def _degree(done: tuple[Reading, ...], by: int) -> tuple[Reading, ...]:
 def _replaced(rest: Wording, context: Context, done: tuple[Reading, ...]) -> tuple[Reading, ...]:
     """Return the readings with the last one's region, or the last one itself, replaced."""
     last = done[-1]
-    named = _named(rest, context, last)
+    try:
+        named = _named(rest, context, last)
+    except InterpretationError:
+        again = _other_words(rest, last)
+        if again is None:
+            raise
+        return (*done[:-1], again)
     if named is not None:
         return (*done[:-1], replace(last, region=None if named == WHOLE else named))
-    ways = read_request(rest, replace(context, verb=None))
+    try:
+        ways = read_request(rest, replace(context, verb=None))
+    except InterpretationError:
+        again = _other_words(rest, last)
+        if again is None:
+            raise
+        return (*done[:-1], again)
     if len(ways.ways) != 1:
         raise InterpretationError(f"{rest.brief()!r} can mean several things; say it in full")
     readings = tuple(
@@ -163,3 +257,20 @@ def _replaced(rest: Wording, context: Context, done: tuple[Reading, ...]) -> tup
         for new in ways.ways[0]
     )
     return (*done[:-1], *readings)
+
+
+def _other_words(rest: Wording, last: Reading) -> Reading | None:
+    """Return the last reading with other new words, as in "no, with hot", or None."""
+    origin = last.origin
+    match = _NEW_WORDS.fullmatch(rest.low.strip().rstrip(".!。！ "))
+    if match is None or not isinstance(origin, Origin) or not origin.pattern.has_words:
+        return None
+    slots = origin.pattern.known.phrases.slots
+    free = [slots[name].param or name for name in origin.pattern.slots if not slots[name].said]
+    new = rest.stripped().part(*match.span("new"))
+    clear = match["lead"] or Wording.is_quote(new.low.strip())  # "no, thanks" is no new text
+    if len(free) != 1 or not clear:
+        return None
+    values = {**origin.values, free[0]: text_of(new)}
+    edit = built(origin.pattern, origin.degree, values)
+    return replace(last, edit=edit, origin=replace(origin, values=values))

@@ -48,7 +48,7 @@ def _new_words(pattern: Pattern, way: tuple[Reading, ...]) -> str | None:
 def _whole_matches(request: Wording, context: Context) -> list[tuple[Pattern, re.Match[str]]]:
     """Return the phrases with free words that a request is, those with the most own words first."""
     found = []
-    for pattern in context.vocabulary.patterns:
+    for pattern in context.vocabulary.candidates(request.low):
         match = pattern.regex.fullmatch(request.low) if pattern.has_words else None
         if match is not None:
             free = sum(len(match.group(name)) for name in pattern.slots)
@@ -101,7 +101,7 @@ def _filled(
 
 def with_sound(request: Wording, context: Context) -> Ways | None:
     """Read a request to put a sound at a place of the text."""
-    for pattern in context.vocabulary.patterns:
+    for pattern in context.vocabulary.candidates(request.low):
         if pattern.ask.place != "tag":
             continue
         match = pattern.regex.search(request.low)
@@ -113,7 +113,7 @@ def with_sound(request: Wording, context: Context) -> Ways | None:
             rest = rest.without(place.start, place.end)
         goes_on = context.inherits and context.verb == "add"
         asked = ADD.search(rest.low) is not None or goes_on or place is not None
-        if not asked or not is_covered(rest.low, "add"):
+        if not asked or not is_covered(rest.low, pattern.ask):
             continue
         values = dict(pattern.known.value(name, match.group(name)) for name in pattern.slots)
         tag = str(next(iter(values.values())))
@@ -142,7 +142,7 @@ def region_taken(rest: Wording, region: Region, context: Context, request: Wordi
             goes_on = context.inherits and context.verb == ask.verb
             if match is not None and LESSEN.fullmatch(match.group()):
                 continue  # "trim the last sentence" does not ask for it to go
-            if not (match or goes_on) or not is_covered(rest.low, ask.verb):
+            if not (match or goes_on) or not is_covered(rest.low, ask):
                 continue
             words, occurrence = _words_of(region, context.setting)
             values: dict[str, Any] = {ask.region: words}

@@ -1,4 +1,4 @@
-"""The offline interpreter: requests parted from each other, read one by one, put in order."""
+"""The offline interpreter: what a sentence asks for, one interpretation or a choice."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from stepedit_core import (
@@ -14,68 +14,24 @@ from stepedit_core import (
     InterpretationError,
     Interpreter,
     Reading,
-    Region,
     Setting,
     StepeditError,
-    sentence_places,
 )
+from stepedit_interpret.complaints import refuse_questions, remedied
 from stepedit_interpret.confining import confined
-from stepedit_interpret.context import Context, Origin, Unread, Ways, cleaned
-from stepedit_interpret.corrections import corrected
-from stepedit_interpret.lexicon import BREAKS, is_chinese
+from stepedit_interpret.context import Context, Origin, Unread
+from stepedit_interpret.corrections import choice_of, corrected, is_undo
+from stepedit_interpret.keeping import spared
+from stepedit_interpret.lexicon import is_chinese
+from stepedit_interpret.parting import Done, Parting
 from stepedit_interpret.patterns import Vocabulary, vocabulary
-from stepedit_interpret.regions import WHOLE, find_region
-from stepedit_interpret.requests import read_request
 from stepedit_interpret.wording import Wording
 
 __all__ = ["Grammar"]
 
-MOST_PIECES = 24
 MOST_ALTERNATIVES = 6
 
-_KEEP_BEFORE = re.compile(
-    r"^(?:(?:please\s+)?(?:do\s+not|never|without)\s+(?:touch|chang|alter|edit|modify|affect"
-    r"|includ)"
-    r"(?:e|ing)?|leave(?:\s+out)?|keep|not|skip|ignore|(?:不要|别|不许|勿)(?:动|改变|改动|改|碰"
-    r"|处理)了?|保留|保持)\s*"
-)
-_KEEP_AFTER = re.compile(
-    r"^\s*(?:alone|out(?:\s+of\s+it)?|be|intact|as\s+(?:it\s+is|is|they\s+are)|unchanged|untouched"
-    r"|the\s+same|the\s+way\s+it\s+is|in\s+peace|"
-    r"(?:保持)?(?:原样|不变|不动)|别动|不要动|不用动|不改|不要改|别改)?\s*[.!。！]?$"
-)
-_NEEDS_AFTER = re.compile(r"^(?:leave|keep|保留|保持)")
-_FIRST = re.compile(r"^\W*(?:but\s+)?(?:first(?!\s+(?:word|sentence|line|\w+\s+(?:word|sentence"
-                    r"|second)))"
-                    r"|before\s+that|beforehand|但?先|之前先)")  # fmt: skip
-_GERUND = re.compile(
-    r"^(?:you\s+|we\s+)?(?P<verb>(?!(?:every|any|no|some)?thing\b|evening|morning|during)[a-z]+ing)\b"
-)
 _ORDERED = re.compile(r"then|after|before|next|finally|第二步|然后|接着|再|之后")
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """What stands between two breaks of a sentence: places, and the break before it."""
-
-    start: int
-    end: int
-    before: str
-
-
-@dataclass(frozen=True)
-class _Done:
-    """Requests that were read, in the order in which they are carried out.
-
-    Attributes:
-        ways: one for each request.
-        kept: regions that must not be touched.
-        context: what the next request may lean on.
-    """
-
-    ways: tuple[Ways, ...]
-    kept: tuple[Region, ...]
-    context: Context
 
 
 class Grammar(Interpreter):
@@ -90,222 +46,63 @@ class Grammar(Interpreter):
         words = Wording.of(sentence)
         known = vocabulary(self.registry)
         context = Context(known, setting)
+        if before is not None and before.alternatives:
+            return replace(choice_of(words, before), earlier=before.earlier)
         if before is not None:
             last = before.readings[-1].region if before.readings else None
             context = replace(context, region=last)
             answer = corrected(words, context, before)
             if answer is not None:
-                return self._given(answer, setting)
+                past = before.earlier if is_undo(words) and before.earlier else before
+                earlier = past.earlier if is_undo(words) else before
+                return replace(self._given(answer, setting), earlier=earlier)
+        refuse_questions(words)
         try:
-            done = _Reader(words, known).all(context)
+            done = Parting(words).all(context)
         except StepeditError as error:
             if isinstance(error, Unread) and not error.specific:
                 raise _refusal(words, known, str(error)) from error
             if isinstance(error, InterpretationError):
                 raise InterpretationError(str(error)) from error
             raise InterpretationError(str(error)) from error
-        earlier = before.readings if before is not None else ()
-        return self._joined(done, setting, earlier, words)
+        asked = before.readings if before is not None else ()
+        return replace(self._joined(done, setting, asked, words), earlier=before)
 
     def _given(self, readings: tuple[Reading, ...], setting: Setting) -> Interpretation:
         return Interpretation(readings, setting, confine=confined)
 
     def _joined(
-        self, done: _Done, setting: Setting, earlier: tuple[Reading, ...], words: Wording
+        self, done: Done, setting: Setting, earlier: tuple[Reading, ...], words: Wording
     ) -> Interpretation:
         """Return one interpretation, or the alternatives."""
-        choices = [one.ways for one in done.ways]
+        choices = [
+            [tuple((reading, one.complains) for reading in way) for way in one.ways]
+            for one in done.ways
+        ]
         every = []
         for chosen in itertools.islice(itertools.product(*choices), MOST_ALTERNATIVES):
-            readings = tuple(_without_echoes(chosen))
+            readings = tuple(_without_echoes(_mended(chosen)))
             if not readings and done.kept:
                 readings, earlier = earlier, ()
-            readings = tuple(_spared(one, done.kept, setting) for one in readings)
+            readings = tuple(spared(one, done.kept, setting) for one in readings)
             _refuse_contradictions(readings, words)
             every.append(self._given((*earlier, *readings), setting))
         if len(every) == 1:
             if not every[0].readings:
                 raise InterpretationError(f"{words.brief()!r} asks for no edit")
             return every[0]
-        question = next(one.question for one in done.ways if one.question)
+        question = next(one.question for one in done.ways if one.question not in ("", "waits"))
         return Interpretation((), setting, tuple(every), question, confine=confined)
 
 
-class _Reader:
-    """Parts one sentence into requests."""
-
-    def __init__(self, words: Wording, known: Vocabulary) -> None:
-        self.words = words
-        self.known = known
-        self.pieces = list(_pieces(words.low))
-        self.failure: tuple[int, bool, InterpretationError] | None = None
-        if len(self.pieces) > MOST_PIECES:
-            raise InterpretationError(
-                f"the sentence has {len(self.pieces)} parts; {MOST_PIECES} are the most: say it in "
-                "several"
-            )
-
-    def all(self, context: Context) -> _Done:
-        """Return all requests of the sentence; raises why the first unread one is not read."""
-        found = self._from(0, _Done((), (), context))
-        if found is None:
-            assert self.failure is not None
-            raise self.failure[2]
-        return found
-
-    def _from(self, at: int, done: _Done) -> _Done | None:
-        """Read what begins at a piece; short requests are tried first."""
-        if at == len(self.pieces):
-            return done
-        for stop in range(at + 1, len(self.pieces) + 1):
-            part = self.words.part(self.pieces[at].start, self.pieces[stop - 1].end)
-            if not cleaned(part).low:
-                following = self._from(stop, done)
-                if following is not None:
-                    return following
-                continue
-            try:
-                nxt = self._one(part, self.pieces[at].before, done)
-            except InterpretationError as error:
-                self._fail(at, error)
-                continue
-            following = self._from(stop, nxt)
-            if following is not None:
-                return following
-        return None
-
-    def _fail(self, at: int, error: InterpretationError) -> None:
-        """Remember the failure that lies furthest on, those that tell why first."""
-        specific = not isinstance(error, Unread) or error.specific
-        if self.failure is None or (at, specific) > self.failure[:2]:
-            self.failure = (at, specific, error)
-
-    def _one(self, part: Wording, before: str, done: _Done) -> _Done:
-        """Read one request and put it in its place."""
-        kept = _kept(part, done.context.setting)
-        if kept is not None:
-            context = replace(done.context, kept=kept)
-            return replace(done, kept=(*done.kept, kept), context=context)
-        only = _only(part, done)
-        if only is not None:
-            return only
-        plain = before.strip() in (
-            "",
-            ",",
-            "and",
-            "，",
-            "、",
-            "和",
-            "并",
-            "并且",
-            "而且",
-            "且",
-            "but",
-        )
-        context = replace(done.context, inherits=plain)
-        lead = re.match(r"\W*(before|after|once|when)\s+(?=(?:you\s+|we\s+)?[a-z]+ing\b)", part.low)
-        ways = _read(part.part(lead.end(), len(part.low)) if lead else part, context)
-        order = lead.group(1) if lead else before.strip()
-        own = done.ways
-        goes_first = own and (order == "after" or _FIRST.match(f"{before} {part.low}".strip()))
-        waits = bool(lead) and order == "before" and not own
-        if goes_first:
-            own = (ways, *own)
-        elif own and getattr(own[-1], "question", "") == "waits":
-            own = (*own[:-1], ways, replace(own[-1], question=""))
-        else:
-            own = (*own, replace(ways, question="waits") if waits else ways)
-        region = ways.region if ways.region is not None else done.context.region
-        if ways.region is None and any(one.region is None for one in ways.ways[0]):
-            region = None if plain is False else done.context.region
-        return replace(
-            done,
-            ways=own,
-            context=replace(
-                done.context, verb=ways.verb, region=region, lead=ways.lead, words=ways.words
-            ),
-        )
-
-
-def _only(part: Wording, done: _Done) -> _Done | None:
-    """Confine the request before to a region: "faster, but only the end"; None where it is not."""
-    match = re.match(r"\s*(?:but\s+)?(?:only|just)\s+|\s*(?:但|不过)?(?:只有|只|仅)", part.low)
-    if match is None or not done.ways:
-        return None
-    rest = part.part(match.end(), len(part.low))
-    found = find_region(rest, done.context.setting)
-    if found is None or cleaned(rest.without(found.start, found.end)).low.strip(" .!"):
-        return None
-    last = done.ways[-1]
-    if any(one.region is not None for way in last.ways for one in way):
-        return None
-    if any(
-        isinstance(one.origin, Origin) and one.origin.pattern.known.phrases.whole
-        for way in last.ways
-        for one in way
-    ):
-        raise Unread("what changes the words works on the whole utterance", specific=True)
-    ways = tuple(tuple(replace(one, region=found.region) for one in way) for way in last.ways)
-    return replace(done, ways=(*done.ways[:-1], replace(last, ways=ways, region=found.region)))
-
-
-def _pieces(text: str) -> Iterator[_Piece]:
-    """Yield the pieces of a sentence."""
-    at, before = 0, ""
-    for match in BREAKS.finditer(text):
-        if match.start() > at or not at:
-            yield _Piece(at, match.start(), before)
-        before = match.group() if match.start() > at else before + match.group()
-        at = match.end()
-    if text[at:].strip():
-        yield _Piece(at, len(text), before)
-
-
-def _read(part: Wording, context: Context) -> Ways:
-    """Read a request; a gerund is tried as a plain verb."""
-    part = cleaned(part)
-    match = _GERUND.match(part.low)
-    if match is None:
-        return read_request(part, context)
-    stem = match.group("verb")[:-3]
-    plain = [stem, f"{stem}e", stem[:-1] if stem[-1:] == stem[-2:-1] else f"{stem}ing"]
-    failure: InterpretationError | None = None
-    for verb in plain:
-        end = match.end()
-        tried = Wording(verb + part.raw[end:], verb + part.low[end:], part.quotes)
-        try:
-            return read_request(tried, context)
-        except InterpretationError as error:
-            failure = failure or error
-    assert failure is not None
-    raise failure
-
-
-def _kept(part: Wording, setting: Setting) -> Region | None:
-    """Return the region of "do not touch the ending", or None where it is no such request."""
-    part = part.stripped()
-    lead = re.match(r"(?:(?:please|but|and|但是?|不过)\s*|[,，]\s*)*", part.low)
-    part = part.part(lead.end() if lead else 0, len(part.low))
-    match = _KEEP_BEFORE.match(part.low)
-    start = match.end() if match else 0
-    rest = part.part(start, len(part.low))
-    try:
-        found = find_region(rest, setting)
-    except InterpretationError:
-        if match is not None and not _NEEDS_AFTER.match(match.group()):
-            raise
-        return None
-    if found is None or found.region == WHOLE or found.region.outside:
-        return None
-    if rest.low[: found.start].strip() not in ("", "the"):
-        return None
-    tail = rest.low[found.end :]
-    if not _KEEP_AFTER.match(tail):
-        return None
-    needs_after = match is None or _NEEDS_AFTER.match(match.group()) is not None
-    if needs_after and not tail.strip(" .。!！"):
-        return None
-    return found.region
+def _mended(
+    chosen: tuple[tuple[tuple[Reading, bool], ...], ...],
+) -> tuple[tuple[Reading, ...], ...]:
+    """Return the readings of each request; a complaint that the next one mends is left out."""
+    kept = list(remedied(pair for way in chosen for pair in way))
+    if len(kept) == sum(map(len, chosen)):
+        return tuple(tuple(reading for reading, _ in way) for way in chosen)
+    return tuple((one,) for one in kept)
 
 
 def _without_echoes(ways: tuple[tuple[Reading, ...], ...]) -> Iterator[Reading]:
@@ -315,35 +112,6 @@ def _without_echoes(ways: tuple[tuple[Reading, ...], ...]) -> Iterator[Reading]:
         if last is None or any(one.edit != last.edit or one.region != last.region for one in way):
             yield from way
         last = way[-1] if way else last
-
-
-def _spared(one: Reading, kept: tuple[Region, ...], setting: Setting) -> Reading:
-    """Return a reading that leaves out what must not be touched."""
-    if not kept:
-        return one
-    origin = one.origin
-    if isinstance(origin, Origin) and origin.pattern.known.phrases.whole:
-        if origin.pattern.has_words:
-            return one  # it touches the words that it names alone
-        raise InterpretationError(
-            f"{one.edit.name} works on the whole utterance: nothing can be left out"
-        )
-    sentences = {number for region in kept for number in region.sentences}
-    if one.region is None and len(kept) == 1:
-        return replace(one, region=replace(kept[0], outside=True))
-    if one.region is None and all(region.sentences for region in kept):
-        return replace(one, region=Region(sentences=tuple(sorted(sentences)), outside=True))
-    if one.region is not None and one.region.outside and sentences <= set(one.region.sentences):
-        return one
-    if one.region is not None and one.region.sentences and sentences:
-        every = range(1, len(sentence_places(setting.text or "")) + 1)
-        inside = set(one.region.sentences)
-        inside = set(every) - inside if one.region.outside else inside
-        if left := tuple(sorted(inside - sentences)):
-            return replace(one, region=Region(sentences=left))
-    raise InterpretationError(
-        f"{one.edit.name} on {one.region}, but not on {kept[0]}, leaves nothing"
-    )
 
 
 def _refuse_contradictions(readings: tuple[Reading, ...], words: Wording) -> None:

@@ -11,13 +11,17 @@ __all__ = [
     "EVEN",
     "LESSEN",
     "LITTLE",
+    "LOWER",
     "MUCH",
     "NEGATIONS",
+    "OPPOSITE",
     "POLITE_AFTER",
     "POLITE_BEFORE",
     "QUOTE",
+    "RAISE",
     "REMOVE",
     "TIMES",
+    "VERBS",
     "is_chinese",
 ]
 
@@ -25,7 +29,9 @@ QUOTE = r"[\ue000-\uefff]"
 """One character that stands for a quoted text."""
 
 REMOVE = re.compile(
-    r"\b(?:remov(?:e|ing)|delet(?:e|ing)|cut(?:ting)?(?:\s+(?:out|down|off|away))?"
+    r"\b(?:remov(?:e|ing)|delet(?:e|ing)|rm|del|strike|gone|(?:must|should|has\s+to|have\s+to|needs?\s+to)\s+go"
+    r"|ditch|axe|nuke|wipe(?:\s+out)?|zap|chop(?:\s+out)?"
+    r"|cut(?:ting)?(?:\s+(?:out|down|off|away))?"
     r"|tak(?:e|ing)\s+(?:out|away|off)"
     r"|tak(?:e|ing)|get(?:ting)?\s+rid\s+of|rid|dropp?(?:ing)?|eliminat(?:e|ing)|stripp?(?:ing)?"
     r"|eras(?:e|ing)"
@@ -52,10 +58,27 @@ ADD = re.compile(
 )
 """What asks to put something in."""
 
+RAISE = re.compile(
+    r"\b(?:rais(?:e|ing)(?:\s+up)?|increas(?:e|ing)|boost(?:ing)?|up|upwards?|higher|more|bump(?:ing)?"
+    r"|push(?:ing)?|lift(?:ing)?|crank(?:ing)?|gain|add(?:ing)?|plus|amplify(?:ing)?|nudg(?:e|ing)"
+    r"|elevat(?:e|ing)|enhance|hike|turn(?:ing)?\s+up|bring(?:ing)?\s+up|upped|greater|bigger)\b|\+"
+    r"|提高|调高|升高|加大|增大|调大|放大|提升|增加|变大|变高|开大|拉高|抬高|上调|往上|加|大|高|升"
+)
+"""What asks for more of something that has a level."""
+LOWER = re.compile(
+    r"\b(?:lower(?:ing)?|reduc(?:e|ing)|decreas(?:e|ing)|dropp?(?:ing)?|down|downwards?|cut(?:ting)?"
+    r"|turn(?:ing)?\s+down|bring(?:ing)?\s+down|less|minus|fewer|dial(?:ing)?|attenuat(?:e|ing)"
+    r"|smaller|pull(?:ing)?|tak(?:e|ing)|knock(?:ing)?|off)\b|-"
+    r"|降低|调低|减小|调小|放小|压低|减少|变小|变低|下调|往下|拉低|关小|减弱|降|低|小|减"
+)
+"""What asks for less of it."""
+VERBS = {"remove": REMOVE, "add": ADD, "raise": RAISE, "lower": LOWER}
+OPPOSITE = {"raise": LOWER, "lower": RAISE}
+
 LITTLE = re.compile(
     r"\b(?:(?:just\s+)?a\s+(?:(?:little|tiny|wee)(?:\s+bit)?|bit|tad|touch|notch|hair|smidge|shade)"
     r"|a\s+few\s+percent|slightly|somewhat|marginally|ever\s+so\s+slightly|subtly|a\s+little\s+more"
-    r"|mildly)\b|(?:稍微|稍稍|稍|略微|略|有)?(?:一点儿?|一些|点儿|[点些](?![音点]))|稍微|稍稍"
+    r"|mildly|(?:little|bit)(?=\s+(?:bit\s+)?(?:more|less|[a-z]+er)\b))\b|(?:稍微|稍稍|稍|略微|略|有)?(?:一点儿?|一些|点儿|[点些](?![音点]))|稍微|稍稍"
     r"|略微|轻微地?|稍"
 )
 MUCH = re.compile(
@@ -74,7 +97,9 @@ TIMES = re.compile(
 NEGATIONS = re.compile(r"\b(?:not|never|no|nothing|nor|neither|hardly)\b|不|没|别|勿")
 
 POLITE_BEFORE = re.compile(
-    r"^(?:[\s,，。.:：;；!！]|(?:please|kindly|hey|hi\s+there|ok(?:ay)?|so|well|now|also|and|then"
+    r"^(?:[\s,，。.:：;；!！]|(?:please|pls|plz|yo|can\s+u|(?:second|third|fourth|fifth)(?:ly)?$|is\s+(?:it\s+)?possible\s+to|would\s+it\s+be"
+    r"\s+possible\s+to|is\s+there\s+a\s+way\s+to|to(?=\s+(?:change|replace|delete|remove|insert|add"
+    r"|make|put|cut|read|say|slow|speed|raise|lower|reduce|increase|speak)\b)|kindly|hey|hi\s+there|ok(?:ay)?|so|well|now|also|and|then"
     r"|first(?:ly)?"
     r"(?!\s+(?:word|sentence|line|two|three|four|five|\d|half|second|part|paragraph|one|phrase))"
     r"|next|finally|lastly|afterwards?|after\s+that|secondly|thirdly|plus|but|just"
@@ -90,15 +115,15 @@ POLITE_BEFORE = re.compile(
 )
 POLITE_AFTER = re.compile(
     r"(?:[\s,，。.!！?？:：;；]|(?<!\bword\s)(?<!\bphrase\s)\b(?:please|thanks?(?:\s+you)?|for\s+me|if\s+you\s+can"
-    r"|if\s+possible"
+    r"|if\s+possible|pls|plz|thx|lol|if\s+you\s+do\s+not\s+mind|a\s+lot\s+of\s+thanks"
     r"|as\s+well|too|now|afterwards?|first|will\s+you|would\s+you|okay|ok|after\s+that"
-    r"|though|instead)"
+    r"|though)"
     r"|吧|吗|好吗|可以吗|谢谢|一下|好不好|行吗|呢|哦|啊)$"
 )
 
 BREAKS = re.compile(
     r"(?P<mark>\s*[,;.!?](?!\d)\s*|\s*[，。；、！？]\s*|\s+-+\s+)"
-    r"|\s+(?:and\s+then|and\s+also|then|and|but|plus|also|while|as\s+well\s+as|before|after|so"
+    r"|\s+(?:(?:but\s+)?(?:(?:only|right|just)\s+)?(?:before|after)(?!\s+(?:that|this|which)\b)|and\s+then|and\s+also|then|and|but|plus|also|while|as\s+well\s+as|so"
     r"|yet)\s+"
     r"|(?:然后|接着|之后再|再(?!见|次)|并且|并|以及|同时|和|与|跟|而且|且|但是?|不过|后(?=再))"
     r"|(?<=[^\s])(?=最后(?:再|把|将|加|去|删|降|用|让))"
@@ -139,7 +164,12 @@ _EN_CARRIERS = (
         "hint",
         "version",
     ),
-    "talks",
+    *("talks", "already", "must", "shall", "actually", "simply", "maybe", "kinda", "gonna"),
+    *("gotta", "wanna", "stuff", "myself", "am", "being", "may", "might", "over", "own"),
+    *("now", "wanted", "needed", "rendered", "render", "present", "presented", "produce"),
+    *("vibe", "vibes", "hear", "heard", "listen", "u", "ur", "lol", "yo", "pls", "plz", "wish"),
+    *("read the text", "say the text", "speak the text", "read the script"),
+    *("somewhat", "sort", "which", "entirely", "match", "about", "roughly", "approximately"),
 )
 _ZH_CARRIERS = (
     *("请", "帮我", "把", "将", "让", "使", "给", "用", "以", "听起来", "听上去", "显得", "变得"),
@@ -153,7 +183,7 @@ _ZH_CARRIERS = (
     *("非常", "是", "在", "部分", "里的", "话", "句", "句子", "表达", "带", "带着", "充满", "效果"),
     *("整体", "一个", "一种", "一", "个", "种", "多余", "出", "去", "进行", "能", "可以", "带上"),
     *("加", "对", "起", "应该", "需要", "当中", "之中", "变化", "被", "会", "后", "着", "听"),
-    "起来",
+    *("起来", "大概", "大约", "左右"),
 )
 CARRIERS = re.compile(
     r"\b(?:"

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from stepedit_core import Ask, Edit, Phrases, PluginError, Registry, ValueSlot
 from stepedit_interpret.lexicon import QUOTE
 from stepedit_interpret.numbers import NUMBER, read_number
+from stepedit_interpret.required import required_words
 
 __all__ = ["Known", "Pattern", "Vocabulary", "vocabulary"]
 
@@ -24,7 +25,9 @@ _TIMES = (
 _PERCENT = (
     rf"(?:{NUMBER}\s*(?:%|percent|per\s+cent)|百分之\s*{NUMBER}|[一二三四五六七八九]成(?!为))"
 )
-_SECONDS = rf"(?:{NUMBER}\s*(?:milliseconds?|ms|毫秒|seconds?|secs?|s\b|秒钟?))"
+_MOST_KEPT = 512
+_ARTICLE = r"\b(?:a\s+couple(?:\s+of)?|couple\s+of|an?)\b"
+_SECONDS = rf"(?:(?:{NUMBER}|half|\ban?\b)[\s-]*(?:milliseconds?|ms|毫秒|seconds?|secs?|s\b|秒钟?))"
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Pattern:
         regex: the phrase, one group for each slot.
         slots: names of its slots.
         has_words: whether a slot takes free words; such phrases have to be all of a request.
-        length: characters of the phrase's own words.
+        needs: one of these words stands in any text that it matches; empty: not known.
     """
 
     known: Known
@@ -47,6 +50,7 @@ class Pattern:
     regex: re.Pattern[str]
     slots: tuple[str, ...]
     has_words: bool
+    needs: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +81,12 @@ class Known:
                 slots = tuple(match for match in re.findall(r"\{(\w+)\}", phrase))
                 has_words = any(self.phrases.slots[name].kind == "words" for name in slots)
                 regex = re.compile(regex_of(phrase, language, self.phrases.slots))
-                yield Pattern(self, ask, number, regex, slots, has_words)
+                needs = required_words(phrase, self.phrases.slots)
+                yield Pattern(self, ask, number, regex, slots, has_words, needs)
+
+    def prepare(self) -> None:
+        """Compile what is compiled on first use, so that no sentence waits for it."""
+        _ = self.never, self._choices
 
     @cached_property
     def _choices(self) -> Mapping[str, list[tuple[re.Pattern[str], str]]]:
@@ -99,8 +108,8 @@ class Known:
         if slot.kind == "choice":
             return param, next(v for regex, v in self._choices[name] if regex.fullmatch(text))
         value = slot.offset + slot.scale * _amount(slot.kind, text)
-        if slot.inverse:
-            value = 1 / value if value else 0.0
+        if slot.inverse and value > 1:  # "slower by half" is half the speed as it stands
+            value = 1 / value
         return param, round(value, 4)
 
 
@@ -114,8 +123,11 @@ def _amount(kind: str, text: str) -> float:
             return float(named[text])
     if kind == "percent" and text.endswith("成"):
         return 10 * read_number(text[0])
+    if kind == "number" and re.fullmatch(_ARTICLE, text):
+        return 2.0 if "couple" in text else 1.0
     found = re.search(NUMBER, text.replace("百分之", "").replace("factor of", ""))
-    number = read_number(found.group()) if found else 0.0
+    bare = 0.5 if "half" in text else 1.0 if re.match(r"an?\b", text) else 0.0
+    number = read_number(found.group()) if found else bare
     if kind == "seconds" and re.search(r"ms|milli|毫秒", text):
         return number / 1000
     return number
@@ -151,8 +163,10 @@ def regex_of(
             parts.append(_BRACKETS[bracket])
         elif word:
             edge = r"\b" if language == "en" else ""
+            begins = r"(?<![a-z])" if edge and word[0].isalpha() else edge  # "3dB", "2x"
             stem = _inflected(word.lower()) if inflect and edge else re.escape(word.lower())
-            parts.append(f"{edge}{stem}{edge}")
+            ends = r"(?![a-z])" if edge and word[-1].isalpha() else edge
+            parts.append(f"{begins}{stem}{ends}")
         elif blank:
             parts.append(r"\s*")
         else:
@@ -179,7 +193,7 @@ def _slot_regex(slot: ValueSlot) -> str:
         case "seconds":
             return _SECONDS
         case _:
-            return NUMBER
+            return rf"{NUMBER}|{_ARTICLE}"
 
 
 @dataclass(eq=False)
@@ -195,6 +209,31 @@ class Vocabulary:
     known: list[Known] = field(default_factory=list)
     mute: list[str] = field(default_factory=list)
     patterns: list[Pattern] = field(default_factory=list)
+    _found: dict[str, list[Pattern]] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def _index(self) -> tuple[dict[str, list[int]], list[int]]:
+        """The patterns by a word that they need, and those that need none."""
+        by_word: dict[str, list[int]] = {}
+        always = []
+        for number, pattern in enumerate(self.patterns):
+            if not pattern.needs:
+                always.append(number)
+            for word in pattern.needs:
+                by_word.setdefault(word, []).append(number)
+        return by_word, always
+
+    def candidates(self, text: str) -> list[Pattern]:
+        """Return the patterns that may match in a text, in their order."""
+        found = self._found.get(text)
+        if found is None:
+            by_word, always = self._index
+            numbers = {n for word, some in by_word.items() if word in text for n in some}
+            found = [self.patterns[n] for n in sorted(numbers.union(always))]
+            if len(self._found) >= _MOST_KEPT:
+                self._found.clear()
+            self._found[text] = found
+        return found
 
     @classmethod
     def of(cls, registry: Registry) -> Vocabulary:
@@ -213,6 +252,7 @@ class Vocabulary:
                 found.mute.append(name)
                 continue
             known = Known(info.edit_class, phrases)
+            known.prepare()
             found.known.append(known)
             found.patterns += known.patterns()
         return found

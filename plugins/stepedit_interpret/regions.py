@@ -39,7 +39,7 @@ _CLOCK = r"(?:\d+:\d{1,2}(?:\.\d+)?)"
 _TIME = rf"(?:(?:{_CLOCK}|{NUMBER}))"
 _UNIT = r"(?:\s*(?:seconds?|secs?|s|秒钟?)\b|\s*秒钟?)"
 _SENTENCE = r"(?:sentences?|lines?|utterances?|phrases?)"
-_ENDING = r"(?:ending|end|very\s+end|conclusion)"
+_ENDING = r"(?:ending|end|very\s+end|conclusion|outro|closing|finish)"
 _START = r"(?:beginning|start|opening|intro|introduction)"
 
 _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
@@ -96,9 +96,10 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             rf"|,)\s*"
             rf"(?P<m>{NUMBER}))?",
         ),
-        ("zsentences", rf"第(?P<zord>{_ZHN})句?[、和跟与](?:第)?(?P<zord2>{_ZHN})句话?"),
-        ("zsentences", rf"第(?P<zord>{_ZHN})句?话?(?:到|至)第?(?P<zto>{_ZHN})句话?"),
-        ("zsentences", rf"第(?P<zord>{_ZHN})(?:个句子|句话?|句)"),
+        ("zsentences", rf"(?<!倒数)第(?P<zord>{_ZHN})句?[、和跟与](?:第)?(?P<zord2>{_ZHN})句话?"),
+        ("zsentences", rf"(?<!倒数)第(?P<zord>{_ZHN})句?话?[、和跟与](?P<zend>最后一句|末句)话?"),
+        ("zsentences", rf"(?<!倒数)第(?P<zord>{_ZHN})句?话?(?:到|至)第?(?P<zto>{_ZHN})句话?"),
+        ("zsentences", rf"(?<!倒数)第(?P<zord>{_ZHN})(?:个句子|句话?|句)"),
         ("zsentences", rf"(?P<zside>前|后|最后|最前|开头|首|末|头|尾|倒数第?|最末"
                        rf"|结尾)的?(?P<zn>{_ZHN})?(?:个句子|句话?)"),
         ("paragraph", rf"{_LEAD}{_THE}(?P<ord>{ORDINAL})\s+paragraph"),
@@ -118,7 +119,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("whole", r"\b(?:(?:in|of|over|through)\s+)?(?:the\s+)?(?:whole|entire)\s+(?:thing"
                   r"|recording|clip|"
                   r"audio|speech|text|file|utterance|track)\b|\ball\s+of\s+it\b|\bthroughout\b"
-                  r"|整段|全部|整个"),
+                  r"|整段|全部|整个|[这那]段(?:录音|音频|语音|声音|视频)|整体"),
         ("rest", r"\b(?:the\s+)?(?:rest|others?|remaining\s+\w+)(?:\s+of\s+(?:it|the\s+\w+))?"
                  r"|其余的?|其他的?|剩下的?"),
         ("pronoun", r"\b(?:in\s+|of\s+)?(?:that|this|the\s+same)\s+(?:sentence|line|word|part|bit"
@@ -239,6 +240,8 @@ def _numbers(name: str, groups: dict[str, str]) -> list[int]:
         return [first, last] if groups["j"] in ("and", ",") else list(range(first, last + 1))
     if "zord" in groups:
         first = int(read_number(groups["zord"]))
+        if "zend" in groups:
+            return [first, -1]
         if "zto" in groups:
             return list(range(first, int(read_number(groups["zto"])) + 1))
         return [first] + ([int(read_number(groups["zord2"]))] if "zord2" in groups else [])

@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
 from stepedit_core import Edit, InterpretationError, Reading, Region, sentence_places
+from stepedit_interpret.anchors import located
 from stepedit_interpret.context import Context, Origin, Unread, Ways, built, cleaned, is_covered
 from stepedit_interpret.free_words import region_taken, whole_phrases, with_sound
-from stepedit_interpret.lexicon import ADD, LITTLE, MUCH, QUOTE, REMOVE, TIMES
-from stepedit_interpret.numbers import ORDINAL, ordinal, read_number
+from stepedit_interpret.lexicon import LITTLE, MUCH, QUOTE, TIMES, VERBS, is_chinese
+from stepedit_interpret.numbers import NUMBER, ORDINAL, ordinal, read_number
 from stepedit_interpret.patterns import Pattern
 from stepedit_interpret.regions import WHOLE, Found, find_region
 from stepedit_interpret.wording import Wording
@@ -21,12 +22,19 @@ __all__ = ["read_request"]
 _BARE = re.compile(
     rf"\bthe\s+(?P<ord>{ORDINAL})(?:\s+one)?\b|第(?P<z>[一二两三四五六七八九十\d]+)个?(?!句)"
 )
+_BARE_COUNT = re.compile(
+    rf"\bthe\s+(?P<ord>first|last|final)\s+(?P<n>{NUMBER})(?:\s+ones)?(?=\s*[,.!]|\s*$)"
+)
 _IT = re.compile(r"\b(?:it|them|its)\b|它")
-_ELLIPTIC = re.compile(r"^(?:(?:a|an|more|less|much|slightly|even|bit|little)\b|[\w-]+er\b)")
+_ELLIPTIC = re.compile(
+    rf"^(?:(?:a|an|more|less|much|slightly|even|bit|little|not|too|by|at|[-+])(?:\b|\s)"
+    rf"|[\w-]+er\b|{NUMBER})"
+)
 _ARTICLE = re.compile(
     r"(?:the|any|all|every|those|these|its|his|her|their)\b"
     r"|[¦]?.*[\u3400-\u9fff]"
 )
+_COMPARED = re.compile(r"\b(?:than|(?<!would\s)like|as)\s+(?:in\s+|the\s+)*$|[比像跟]$")
 MOST_REPEATS = 10
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,6 +58,12 @@ def read_request(request: Wording, context: Context) -> Ways:
     if tags is not None:
         return tags
     found = _tried(failures, find_region, request, context.setting)
+    if found is not None and _COMPARED.search(request.low[: found.start]):
+        raise Unread(f"{request.brief()!r} compares with a place; say how much", specific=True)
+    if found is not None:  # "dead air at the start and the end" is all one phrase
+        around = _spotted(request, None, context, request, around=(found.start, found.end))
+        if around is not None:
+            return around
     try:
         region, rest = _regioned(request, found, context)
     except InterpretationError as error:
@@ -123,7 +137,13 @@ def _regioned(
             if before is None:
                 return None, request
             return replace(before, outside=not before.outside), rest
-        return found.region, rest
+        return _inner_words(found.region, rest, context)
+    some = _BARE_COUNT.search(request.low)
+    if some is not None and context.region is not None and context.region.sentences:
+        named = Wording.of(f"the {some['ord']} {some['n']} sentences")
+        several = find_region(named, context.setting)
+        if several is not None:
+            return several.region, request.without(*some.span())
     bare = _BARE.search(request.low)
     if bare is not None and context.region is not None and context.region.sentences:
         number = ordinal(bare.group("ord")) if bare.group("ord") else int(read_number(bare["z"]))
@@ -136,21 +156,56 @@ def _regioned(
     return None, request
 
 
+_QUOTED = re.compile(rf"(?:\b(?:on|in|of|for)\s+)?(?:\bthe\s+(?:words?|phrase)\s+)?(?P<q>{QUOTE})")
+
+
+def _inner_words(region: Region, rest: Wording, context: Context) -> tuple[Region, Wording]:
+    """Return the words in quotes inside a sentence, as in "red" in the third sentence.
+
+    Raises:
+        InterpretationError: if they are not said there, or several times.
+    """
+    match = _QUOTED.search(rest.low)
+    text = context.setting.text
+    if match is None or not region.sentences or region.outside or text is None:
+        return region, rest
+    places = located(rest.quote(match["q"]), None, context.setting, every=False, region=region)
+    if len(places) != 1:
+        raise InterpretationError(f"{rest.quote(match['q'])!r} is said several times in {region}")
+    (place,) = places
+    return Region(words=place.words, occurrence=place.occurrence), rest.without(*match.span())
+
+
 def _spotted(
-    rest: Wording, region: Region | None, context: Context, request: Wording
+    rest: Wording,
+    region: Region | None,
+    context: Context,
+    request: Wording,
+    around: tuple[int, int] | None = None,
 ) -> Ways | None:
-    """Read a request by a phrase in it where only words that any request has are left over."""
+    """Read a request by a phrase in it where only words that any request has are left over.
+
+    Args:
+        rest: the request without its region.
+        region: where.
+        context: what it may lean on.
+        request: all of it.
+        around: the phrase has to hold these places.
+    """
     best: list[tuple[int, Pattern, re.Match[str], str]] = []
-    for pattern in context.vocabulary.patterns:
+    for pattern in context.vocabulary.candidates(rest.low):
         if pattern.has_words or pattern.ask.place == "tag":
             continue
         for match in pattern.regex.finditer(rest.low):
+            if around and not (match.start() <= around[0] and around[1] <= match.end()):
+                continue
             left = rest.low[: match.start()] + " ¦ " + rest.low[match.end() :]
+            left = _without_synonyms(left, pattern, match)
             verb = pattern.ask.verb
-            said = {"remove": REMOVE, "add": ADD}[verb].search(left) if verb else None
+            said = VERBS[verb].search(left) if verb else None
             if verb and not said and not (context.inherits and context.verb == verb):
                 continue
-            if is_covered(left, verb):
+            if is_covered(left, pattern.ask):
                 # "and whisper" is a request of its own, "and the whispering" goes on.
                 goes_on = verb is not None and not said and not _ARTICLE.match(left.strip())
                 length = 2 * (match.end() - match.start()) - goes_on
@@ -178,6 +233,23 @@ def _spotted(
     return Ways(tuple(ways.values()), verb=verb, region=where, question=question)
 
 
+def _without_synonyms(left: str, pattern: Pattern, match: re.Match[str]) -> str:
+    """Return what is left without other words for the same choice: "recite it like a poem"."""
+    slots = pattern.known.phrases.slots
+    if len(pattern.slots) != 1 or slots[pattern.slots[0]].kind != "choice":
+        return left
+    (name,) = pattern.slots
+    chosen = pattern.known.value(name, match[name])
+    same = (
+        one
+        for one in pattern.regex.finditer(left)
+        if pattern.known.value(name, one[name]) == chosen
+    )
+    for one in reversed(list(same)):
+        left = f"{left[: one.start()]} {left[one.end() :]}"
+    return left
+
+
 def _where(
     rest: Wording,
     region: Region | None,
@@ -194,7 +266,8 @@ def _where(
         return context.region
     bare = not re.sub(r"[\s¦]", "", MUCH.sub(" ", LITTLE.sub(" ", left)))
     adjective = any(pattern.known.phrases.slots[name].kind == "choice" for name in pattern.slots)
-    elliptic = bare and (adjective or _ELLIPTIC.match(match.group()) or "¦" in left[:3])
+    starts = "¦" in left[:3] and is_chinese(match.group())
+    elliptic = bare and (adjective or _ELLIPTIC.match(match.group()) or starts)
     return context.region if context.inherits and elliptic else None
 
 

@@ -9,7 +9,7 @@ from stepedit_core import Edit, hookimpl
 from stepedit_volume.edit import Volume
 
 if TYPE_CHECKING:
-    from stepedit_core import Case, PairBuilder, Scorer
+    from stepedit_core import Case, PairBuilder, Phrases, Scorer
 
 __all__ = ["Volume"]
 
@@ -50,3 +50,16 @@ def stepedit_cases(edit: type[Edit], suite: str) -> Iterable[Case] | None:
     from stepedit_core import read_cases
 
     return read_cases(files(__package__).joinpath("cases.jsonl").read_text(encoding="utf-8"))
+
+
+@hookimpl
+def stepedit_phrases(edit: type[Edit]) -> Phrases | None:
+    """Bring the phrases that people ask for it with."""
+    if edit is not Volume:
+        return None
+    from importlib.resources import files
+
+    from stepedit_core import read_phrases
+
+    text = files(__package__).joinpath("phrases.toml").read_text(encoding="utf-8")
+    return read_phrases(text, edit.name, f"{__package__}/phrases.toml")

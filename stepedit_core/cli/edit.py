@@ -20,6 +20,7 @@ from stepedit_core.chain.notation import shown_edit
 from stepedit_core.chain.result import DEFAULT_CARRY, SCHEMA_VERSION, Carry, RouteChoice, Step
 from stepedit_core.chain.running import ChainResult
 from stepedit_core.cli.console import engine_options, load_named_engine, write_text
+from stepedit_core.cli.interpreting import interpreter_option, say_chain
 from stepedit_core.cli.marking import check_marks, mark_long, write_output
 from stepedit_core.cli.plan import (
     Job,
@@ -246,14 +247,16 @@ def _stdout_is_taken(jobs: Sequence[Job], report: Path | None, keep_steps: bool)
 
 
 def _said(
-    sentences: Sequence[str], jobs: Sequence[Job], yes: bool, say: Callable[[str], None]
+    sentences: Sequence[str],
+    jobs: Sequence[Job],
+    yes: bool,
+    interpreter: str,
+    say: Callable[[str], None],
 ) -> Chain:
     """Return the chain that sentences ask for; they speak of one recording."""
-    from stepedit_core.cli.interpreting import say_chain
-
     if len(jobs) > 1:
         raise click.UsageError("--say speaks of one recording; give one IN, or a chain")
-    return say_chain(sentences, jobs[0].read(), yes=yes, say=say)
+    return say_chain(sentences, jobs[0].read(), yes=yes, interpreter=interpreter, say=say)
 
 
 _EXAMPLES = """\b
@@ -303,6 +306,7 @@ Examples:
     "corrects an earlier one.",
 )
 @click.option("--yes", is_flag=True, help="Run what --say was read as without asking.")
+@interpreter_option
 @click.option(
     "--iterations", type=click.IntRange(min=1), default=1, help="Run it all N times over."
 )
@@ -387,6 +391,7 @@ def edit_command(
     pauses: what is not chosen stays as it is, and a call that was killed goes on where it was.
     """
     sentences, yes = options.pop("sentences"), options.pop("yes")
+    interpreter = options.pop("interpreter")
     chain = build_chain(edits, chain_file, iterations, optional=bool(sentences))
     jobs = plan_jobs(inputs, output, text=text, text_file=text_file, language=language)
     given = [options.pop(name) for name in ("level", "tries", "otherwise")]
@@ -405,7 +410,7 @@ def edit_command(
     for job in short:
         job.read()
     if sentences:
-        chain += _said(sentences, jobs, yes, say) * iterations
+        chain += _said(sentences, jobs, yes, interpreter, say) * iterations
     loaded = load_named_engine(engine or implied_engine(chain, route, say), device)
     journal = Journal(jobs[0].target.parent if len(jobs) > 1 else None)
     run = Run(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from stepedit_core.chain.chain import Chain
     from stepedit_core.utterance import Utterance
 
-__all__ = ["interpret_command", "say_chain"]
+__all__ = ["interpret_command", "interpreter_option", "say_chain"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _lines(found: Interpretation) -> list[str]:
@@ -24,6 +27,17 @@ def _lines(found: Interpretation) -> list[str]:
     if not found.readings and not found.alternatives:
         return ["nothing is left to do"]
     return [f"{number}. {line}" for number, line in enumerate(found.explanation, 1)]
+
+
+def interpreter_option(command: Command) -> Command:
+    """Add the option that says who reads sentences."""
+    return click.option(
+        "--interpreter",
+        default="grammar",
+        show_default=True,
+        metavar="NAME[:MODEL]",
+        help="Who reads sentences: grammar (offline), or model:NAME of an endpoint.",
+    )(command)
 
 
 @click.command("interpret")
@@ -36,7 +50,7 @@ def _lines(found: Interpretation) -> list[str]:
     help="The recording: its length, and when its words are said.",
 )
 @click.option("--language", metavar="TAG", help="Language of the words, such as en or zh.")
-@click.option("--interpreter", default="grammar", show_default=True, help="Who reads sentences.")
+@interpreter_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON with the chain.")
 def interpret_command(
     sentences: tuple[str, ...],
@@ -71,6 +85,8 @@ def interpret_command(
         return
     for line in _lines(found):
         click.echo(line)
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
 
 
 def _setting_of(recording: Path, text: str | None, language: str | None) -> Setting:
@@ -93,6 +109,7 @@ def say_chain(
     speech: Utterance,
     *,
     yes: bool,
+    interpreter: str = "grammar",
     say: Callable[[str], None] = click.echo,
 ) -> Chain:
     """Return the chain that sentences ask for, after it was shown and agreed to.
@@ -103,14 +120,18 @@ def say_chain(
         InterpretationError: as `interpret` does.
         click.UsageError: if nobody agrees.
     """
-    found = interpret(sentences, speech)
+    found = interpret(sentences, speech, interpreter=interpreter)
     try:
         chain = found.chain
     except InterpretationError:
         if found.alternatives or not any(one.region for one in found.readings):
             raise
-        chain = interpret(sentences, _timed(speech)).chain
-    for line in _lines(found):
+        timed = _timed(speech)
+        if speech.transcript:  # the same reading holds, and a model is not asked twice
+            chain = replace(found, setting=Setting.of(timed)).chain
+        else:
+            chain = interpret(sentences, timed, interpreter=interpreter).chain
+    for line in (*_lines(found), *(f"note: {note}" for note in found.notes)):
         say(line)
     if yes:
         return chain

@@ -154,7 +154,7 @@ def is_found_by_its_phrases(subject: Subject) -> None:
     for example in phrases.example:
         wanted = parse_edit(example.edit)
         require(subject.name in example.edit, f"the example {example.say!r} is about {wanted.name}")
-        found = _read_as(subject, example)
+        found = _read_as(subject, example, subject.name)
         require(found == [wanted], f"{example.say!r} is read as {found}, not as {wanted}")
     for name, info in subject.registry.edits().items():
         if name == subject.name:
@@ -166,18 +166,18 @@ def is_found_by_its_phrases(subject: Subject) -> None:
         for example in others.example:
             wanted = parse_edit(example.edit)
             require(
-                _read_as(subject, example) == [wanted],
+                _read_as(subject, example, name) == [wanted],
                 f"{example.say!r} is an example of {name} and is no longer read as {wanted}",
             )
 
 
-def _read_as(subject: Subject, example: Example) -> list[Edit]:
+def _read_as(subject: Subject, example: Example, owner: str) -> list[Edit]:
     """Return the edits that an example is read as."""
     setting = Setting(example.text, seconds=60.0)
     try:
         return list(interpret(example.say, setting, registry=subject.registry).chain.flat())
     except StepeditError as error:
-        require(False, f"{example.say!r}: {error}")
+        require(False, f"{example.say!r} is an example of {owner}: {error}")
         return []
 
 

@@ -63,6 +63,20 @@ def read(*sentences: str, text: str | None = TEXT) -> list[str]:
             "make it angry but do not touch the ending",
             ["emotion:to=angry on everything but sentence 3"],
         ),
+        ("slow it down by half", ["speed:factor=0.5"]),
+        ("pause for a second after Hello", ["pause:seconds=1.0,after=Hello"]),
+        ("make it louder", ["volume:db=6.0"]),
+        ("bump the volume up by 3 dB", ["volume:db=3.0"]),
+        ("音量降低3分贝", ["volume:db=-3.0"]),
+        ("lower the pitch by two semitones", ["pitch:semitones=-2.0"]),
+        ("nudge the pace up about ten percent", ["speed:factor=1.1"]),
+        ("my voice is too high, bring it down two semitones", ["pitch:semitones=-2.0"]),
+        ("the last sentence sounds flat, make it happy", ["emotion:to=happy on sentence 3"]),
+        ("make the third sentence sad, then denoise", ["emotion:to=sad on sentence 3", "denoise"]),
+        ("denoise it, and after that trim the silences", ["denoise", "trim_silence"]),
+        ("before you denoise it, delete Hello", ["delete:find=Hello", "denoise"]),
+        ("whisper the last line and leave the rest as it is", ["style:to=whisper on sentence 3"]),
+        ("把噪音和停顿都去掉", ["denoise", "trim_silence"]),
         ("去掉噪音和停顿，然后慢一点", ["denoise", "trim_silence", "speed:factor=0.9"]),
         ("denoise twice", ["denoise", "denoise"]),
     ],
@@ -80,6 +94,15 @@ def test_sentence_to_edits(said: str, edits: list[str]) -> None:
         (("make it excited", "even more"), ["emotion:to=excited"] * 2),
         (("denoise", "faster", "undo that"), ["denoise"]),
         (("make it happy", "no, sad"), ["emotion:to=sad"]),
+        (("make it happy", "make it sad instead"), ["emotion:to=sad"]),
+        (("make it louder", "even louder"), ["volume:db=12.0"]),
+        (("slower", "a bit less", "undo that"), ["speed:rate=slower"]),
+        (("slower", "denoise", "undo", "undo"), []),
+        (
+            ("make the first sentence sad", "the last one too"),
+            ["emotion:to=sad on sentence 1", "emotion:to=sad on sentence 3"],
+        ),
+        (("replace Hello with Hi", "no, with Hey"), ["replace:find=Hello,by=Hey"]),
     ],
 )  # fmt: skip
 def test_corrections(said: tuple[str, ...], edits: list[str]) -> None:
@@ -105,6 +128,14 @@ def test_regions_become_masked_edits() -> None:
         ('delete "banana"', "is not said"),
         ("remove the fillers in the second sentence", "whole utterance"),
         ("make that word sad", "not said before"),
+        ("is it too loud?", "is a question"),
+        ("声音大吗？", "is a question"),
+        ("say it twice", ""),
+        ("3 dB", "no installed edit"),
+        ("delete the noise word", ""),
+        ("make it sadder than the first sentence", "compares"),
+        ("mute the first sentence", "no installed edit mutes"),
+        ("make it 20 % louder", "how many dB"),
         ("", "asks for no edit"),
         ("," * 900, "asks for no edit"),
         ("and then " * 100, ""),
@@ -126,6 +157,29 @@ def test_ambiguity_gives_choices() -> None:
     ]
     with pytest.raises(InterpretationError, match="which one is meant"):
         _ = found.chain
+
+
+def test_bare_lower_and_normalise_give_choices() -> None:
+    for said in ("lower it", "normalise the volume"):
+        assert len(interpret(said).alternatives) == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "edits"),
+    [
+        (("lower it", "the second one"), ["volume:db=-6.0"]),
+        (("lower it", "the volume"), ["volume:db=-6.0"]),
+        (("denoise", "lower it", "2"), ["denoise", "volume:db=-6.0"]),
+        (("lower it", "第一个"), ["pitch:semitones=-3.0"]),
+    ],
+)
+def test_choices_are_chosen_from(said: tuple[str, ...], edits: list[str]) -> None:
+    assert read(*said) == edits
+
+
+def test_an_open_choice_is_asked_again() -> None:
+    with pytest.raises(InterpretationError, match="several things"):
+        interpret(["lower it", "make it happy"])
 
 
 def test_words_of_the_transcript_are_data() -> None:
