@@ -23,6 +23,7 @@ __all__ = ["bench", "load_choice", "progress"]
 
 
 _LATE = {
+    "ears": "stepedit_bench.measuring.ears",
     "engine": "stepedit_bench.speed.cli",
     "figures": "stepedit_bench.heldout.commands",
     "interpret": "stepedit_bench.interpreting.cli",
@@ -166,7 +167,7 @@ def _run(config: Any, out: str, engine: str, device: str, with_report: bool) -> 
     from stepedit_bench.estimate import judge_estimates
     from stepedit_bench.runner import run_bench
     from stepedit_bench.store import read_results
-    from stepedit_bench.summary import print_table, summarise
+    from stepedit_bench.summary import heard_by, print_table, summarise
 
     console = Console(stderr=True)
     for line in judge_estimates(config):
@@ -174,7 +175,10 @@ def _run(config: Any, out: str, engine: str, device: str, with_report: bool) -> 
     loaded = load_choice(engine, device)
     with progress("bench", console) as show:
         run_bench(config, out, engine=loaded, on_unit=show)
-    print_table(summarise(read_results(out), config.seed), Console())
+    rows = read_results(out)
+    print_table(summarise(rows, config.seed), Console())
+    for language, names in heard_by(rows).items():
+        click.echo(f"words of {language} heard by {' and '.join(names)}")
     if with_report:
         from stepedit_bench.report import write_report
 

@@ -132,6 +132,14 @@ def _heard(bench: _Bench, output: Utterance) -> dict[str, Any]:
     }
 
 
+def _heard_by(bench: _Bench, language: str | None) -> str | None:
+    """Return who heard a recording; None where nobody is installed."""
+    try:
+        return bench.measures.heard_by(language)
+    except StepeditError:
+        return None
+
+
 def _measured(bench: _Bench, output: Utterance) -> Kept | None:
     """Measure what should be kept, where anybody asks for it."""
     unit, source = bench.produced.unit, bench.prepared.source
@@ -159,6 +167,7 @@ def _row(
         "status": "ok",
         **scored,
         **_heard(bench, recorded.audio),
+        "heard_by": _heard_by(bench, recorded.audio.language),
         "kept": {} if kept is None else clean(kept.to_data()),
         "failures": {} if kept is None else dict(kept.failures),
     }
@@ -206,6 +215,7 @@ def _missing(produced: Produced, condition: str, iteration: int, made: Made) -> 
         "values": {},
         "unscored": None,
         "verdicts": [],
+        "heard_by": None,
         "kept": {},
         "failures": {},
         "checks": {},
