@@ -165,6 +165,7 @@ def _run(config: Any, out: str, engine: str, device: str, with_report: bool) -> 
     from rich.console import Console
 
     from stepedit_bench.estimate import judge_estimates
+    from stepedit_bench.public.work import PUBLIC
     from stepedit_bench.runner import run_bench
     from stepedit_bench.store import read_results
     from stepedit_bench.summary import heard_by, print_table, summarise
@@ -179,10 +180,30 @@ def _run(config: Any, out: str, engine: str, device: str, with_report: bool) -> 
     print_table(summarise(rows, config.seed), Console())
     for language, names in heard_by(rows).items():
         click.echo(f"words of {language} heard by {' and '.join(names)}")
+    if config.suite in PUBLIC:
+        _write_public(config, Path(out))
     if with_report:
         from stepedit_bench.report import write_report
 
         click.echo(str(write_report(out)))
+
+
+def _write_public(config: Any, out: Path) -> None:
+    """Print and write the figures of a public test set, and what its judge takes."""
+    import json
+
+    from rich.console import Console
+
+    from stepedit_bench.public.counting import count_public, print_counts
+    from stepedit_bench.public.submission import write_submission
+    from stepedit_bench.store import read_results, write_text
+
+    counts = count_public(read_results(out), config.seed)
+    print_counts(counts, Console())
+    data = {"suite": config.suite, "rows": [one.to_data() for one in counts]}
+    write_text(out / "public.json", json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    if config.suite == "mmae":
+        click.echo(str(write_submission(out)))
 
 
 @bench.command("report")
