@@ -111,7 +111,12 @@ def progress(name: str, console: Console) -> Iterator[Callable[[int, int], None]
 @bench.command("run")
 @click.argument("edits", nargs=-1, metavar="EDIT...")
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder of the run.")
-@click.option("--suite", default="default", show_default=True, help="Case set.")
+@click.option(
+    "--suite",
+    default="default",
+    show_default=True,
+    help="Case set, or a public test set: see the README.",
+)
 @click.option("--suite-path", type=click.Path(exists=True), help="Folder of a public benchmark.")
 @click.option("--engine", default="dsp", show_default=True, help="Name, id, folder, or dsp.")
 @click.option("--device", default="auto", show_default=True, help="Where the engine runs.")

@@ -8,8 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from stepedit_bench.measuring import MeasureConfig, StandardMeasures
-from stepedit_bench.measuring.ears import error_of, known_recordings
+from stepedit_bench.measuring.ears import ears, error_of, known_recordings
 from stepedit_bench.measuring.recognisers import Recognisers
 from stepedit_bench.measuring.text_error import text_errors
 from stepedit_bench.summary import heard_by
@@ -263,6 +264,11 @@ def test_ears_are_measured_on_reference_texts_alone(
     assert error_of([one for one in better if one.part == "b"], "english") is None
     with pytest.raises(StepeditError, match="reference text"):
         known_recordings(tmp_path / "manifest.csv", where={"set": ("none",)})
+    asked = [str(tmp_path / "manifest.csv"), "--where", "set=a", "--recogniser", "english"]
+    shown = CliRunner().invoke(ears, asked)
+    assert "| en | english | 4 | 75.0 [" in shown.stdout and "| 8 words |" in shown.stdout
+    wrong = CliRunner().invoke(ears, [*asked, "--where", "set"])
+    assert "COLUMN=VALUE" in str(wrong.exception)
 
 
 def test_phone_error_sees_other_words_but_not_a_level_change(measures: StandardMeasures) -> None:

