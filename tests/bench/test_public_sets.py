@@ -13,7 +13,14 @@ from stepedit_bench.public.dote_bench import compiled, read_xml
 from stepedit_bench.public.items import inside
 from stepedit_bench.public.ming_freeform import changed_regions
 from stepedit_bench.public.submission import RATE, write_submission
-from stepedit_bench.public.targets import Acoustic, By, Words, local_errors, whole_score
+from stepedit_bench.public.targets import (
+    Acoustic,
+    By,
+    Words,
+    labelled,
+    local_errors,
+    whole_score,
+)
 from stepedit_bench.public.work import PUBLIC, public_units
 from stepedit_bench.report import write_report
 from stepedit_bench.runner import BenchConfig, run_bench
@@ -236,6 +243,8 @@ def test_labels_are_judged_by_the_plugin_that_brings_the_edit() -> None:
     part = By(request).judge(speech, louder, FakeMeasures())
     assert part.kind == "volume" and part.reached is False
     assert {"level", "loudness"} & By(request).waives()
+    assert labelled("emotion", "Afraid") == {"edit": "emotion", "to": "fear"}
+    assert labelled("nonesuch", "x") == {"edit": "nonesuch", "to": "x"}
     assert By({"edit": "nonesuch"}).judge(speech, speech, FakeMeasures()).reached is None
 
 

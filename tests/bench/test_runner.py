@@ -199,11 +199,11 @@ def test_workers_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyP
     results = []
     for workers in (1, 2):
         monkeypatch.delitem(sys.modules, plugin.stem, raising=False)
-        registry = Registry(group="stepedit-none", disabled=())
+        registry = Registry(disabled=())  # as the workers have it
         registry.register_file(plugin)
         set_registry(registry)
         folder = tmp_path / str(workers)
-        run_bench(BenchConfig(workers=workers), folder)
+        run_bench(BenchConfig(edits=("half",), workers=workers), folder)
         results.append((folder / RESULTS).read_bytes())
     assert results[0] == results[1]
 

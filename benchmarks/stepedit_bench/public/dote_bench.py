@@ -31,7 +31,7 @@ from typing import Any
 
 from stepedit_bench.measuring.extras import need
 from stepedit_bench.public.items import MAX_TEXT, Item, bounded, inside
-from stepedit_bench.public.targets import Acoustic, By, Target, Words
+from stepedit_bench.public.targets import Acoustic, By, Target, Words, labelled
 from stepedit_core.dsp.words import normalised, split_words
 from stepedit_core.errors import StepeditError
 from stepedit_core.storage.stored_json import read_json
@@ -48,8 +48,6 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
     "rate": ("factor",),
     "pause": ("act", "level"),
 }
-_LABELS = {"calm": "neutral", "melancholic": "depressed"}
-"""Emotions of doteBench that edits call otherwise."""
 _SPACE_BEFORE = re.compile(r"\s+(?=[,.;:!?…，。；：！？、])")
 
 
@@ -176,7 +174,7 @@ def _label(operation: Operation) -> dict[str, Any]:
     kind = operation.fields.get("type")
     if not kind:
         raise StepeditError("no installed edit follows a description of an emotion")
-    return {"edit": "emotion", "to": _LABELS.get(kind, kind)}
+    return labelled("emotion", kind)
 
 
 def _edit(operation: Operation, text: str, words: tuple[int, int]) -> dict[str, Any]:
@@ -212,8 +210,7 @@ def _target(operation: Operation) -> Target | None:
     """Return what a tag that is not about words has to reach."""
     kind = operation.kind
     if kind == "emo":
-        request = {"edit": "emotion", "to": _LABELS.get(operation.fields.get("type", ""), "")}
-        request["to"] = request["to"] or operation.fields.get("type", "")
+        request = labelled("emotion", operation.fields.get("type", ""))
         return By(request, operation.before, operation.after)
     if kind == "pitch":
         amount = _number(operation, "semitones")

@@ -18,7 +18,7 @@ from typing import Any
 
 from stepedit_bench.public.items import Item, bounded, inside, shortened
 from stepedit_bench.public.ming_freeform import changed_regions
-from stepedit_bench.public.targets import By, Part, Target, Words
+from stepedit_bench.public.targets import By, Part, Target, Words, labelled
 from stepedit_core.errors import StepeditError
 from stepedit_core.storage.stored_json import json_lines
 from stepedit_core.utterance import Utterance
@@ -119,7 +119,7 @@ def _target(
     if kind == "content" and said and wanted:
         return Words(wanted, changed_regions(said, wanted), language)
     if kind in ("emotion", "style") and anchor.get(f"target_{kind}"):
-        return By({"edit": kind, "to": str(anchor[f"target_{kind}"])})
+        return By(labelled(kind, str(anchor[f"target_{kind}"])))
     subtask = str(anchor.get("subtask") or "")
     if kind == "acoustic" and "denois" in subtask:
         return By({"edit": "denoise"})

@@ -28,7 +28,7 @@ from stepedit_core.registry.registry import get_registry
 from stepedit_core.scoring import Case, Measures, Prepared, Score
 from stepedit_core.utterance import Span, Utterance
 
-__all__ = ["Acoustic", "By", "Part", "Target", "Words", "local_errors", "whole_score"]
+__all__ = ["Acoustic", "By", "Part", "Target", "Words", "labelled", "local_errors", "whole_score"]
 
 AROUND = 3
 """Words on either side of a change that are looked at."""
@@ -322,6 +322,16 @@ def _gap(alignment: Alignment, index: int) -> float:
 
 
 # Labels ------------------------------------------------------------------------------------
+
+
+def labelled(edit: str, label: str) -> dict[str, Any]:
+    """Return the data of an edit towards a label that its plugin may spell otherwise."""
+    word = label.strip().lower()
+    try:
+        known = getattr(get_registry().edit_class(edit), "synonyms", {})
+    except StepeditError:
+        known = {}
+    return {"edit": edit, "to": known.get(word, word)}
 
 
 @dataclass(frozen=True)
