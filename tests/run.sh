@@ -62,8 +62,8 @@ packages
 
 # Two test processes with one thread each use two cores better than one with two threads.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-if [ "$mode" = light ] && [ $# -eq 0 ]; then
-    set -- -n 2 --dist loadfile tests/{core,chain,registry,dsp,llm_route,cli,plugins,contract}
+if [ "$mode" = light ] && [[ " $* " != *" tests"* ]]; then
+    set -- -n 2 --dist loadfile "$@" tests/{core,chain,registry,dsp,llm_route,cli,plugins,contract}
 fi
 if [ $# -gt 0 ]; then
     exec "$home/bin/python" -m pytest "$@"

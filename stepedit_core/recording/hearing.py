@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from functools import lru_cache
-from typing import Any, TypeVar, cast
+from threading import Lock
+from typing import Any, Generic, TypeVar, cast
 
-from stepedit_core.alignment import Aligner, Alignment, Recogniser, Transcription
+from stepedit_core.alignment import Aligner, Alignment, Recogniser, TimedWord, Transcription
 from stepedit_core.dsp.words import split_words
 from stepedit_core.errors import AlignmentError, StepeditError, suggest
 from stepedit_core.registry.registry import Registry, get_registry
@@ -24,10 +26,42 @@ __all__ = [
 ]
 
 Kind = TypeVar("Kind", Recogniser, Aligner)
+Answer = TypeVar("Answer")
 DOUBTFUL = 0.35
 """Mean confidence below which a transcript is said not to fit the recording."""
 _NAMED_ONLY = 100
 """Rank from which ``auto`` takes nobody."""
+KEPT = 64
+"""How many answers of recognisers and of aligners are kept, without the sound."""
+
+
+class _Recent(Generic[Answer]):
+    """The latest answers of models that answer the same whenever they are asked the same.
+
+    An edit is planned and then carried out, and both times it may ask when the words are said.
+    """
+
+    def __init__(self) -> None:
+        self._answers: OrderedDict[Hashable, Answer] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, model: Hashable, utterance: Utterance, ask: Callable[[], Answer]) -> Answer:
+        """Return what ``ask`` returned for this model and utterance, or ask now."""
+        key = (model, utterance.digest, utterance.transcript, utterance.language)
+        with self._lock:
+            if key in self._answers:
+                self._answers.move_to_end(key)
+                return self._answers[key]
+        answer = ask()
+        with self._lock:
+            self._answers[key] = answer
+            while len(self._answers) > KEPT:
+                self._answers.popitem(last=False)
+        return answer
+
+
+_HEARD: _Recent[Transcription] = _Recent()
+_TIMED: _Recent[tuple[TimedWord, ...]] = _Recent()
 
 
 def transcribe(
@@ -48,7 +82,8 @@ def transcribe(
     Raises:
         StepeditError: if no recogniser is installed or knows the language.
     """
-    return load_recogniser(recogniser, utterance.language, threads, registry).transcribe(utterance)
+    chosen = load_recogniser(recogniser, utterance.language, threads, registry)
+    return _HEARD.get(chosen, utterance, lambda: chosen.transcribe(utterance))
 
 
 def align(
@@ -86,7 +121,7 @@ def align(
     if not places:
         raise AlignmentError("the recording holds no words to time")
     chosen = load_aligner(aligner, utterance.language, threads, registry)
-    words = tuple(chosen.align(utterance, places))
+    words = _TIMED.get(chosen, utterance, lambda: tuple(chosen.align(utterance, places)))
     found = Alignment(text, words, chosen.name, notes=tuple(notes))
     unplaced = [word.text for word in words if word.confidence == 0.0]
     if unplaced and len(unplaced) < len(words):

@@ -148,8 +148,27 @@ def test_tags_on_sound_are_confined_to_their_words(tmp_path: Path) -> None:
     inner = units[f"prosody-default/one-take/{name}-3"].item.requests[0]
     assert inner["edit"] == "masked" and inner["inner"] == {"edit": "speed", "factor": 0.8}
     pause = units[f"pause-default/one-take/{name}-4"].item
-    with pytest.raises(StepeditError, match="pause"):
-        pause.edits(Utterance(np.zeros(16_000), 16_000, pause.transcript))
+    first = public_kit.words(name)[0].rstrip(".,")
+    assert pause.requests == ({"edit": "pause", "seconds": 1.0, "after": first, "occurrence": 1},)
+    (edit,) = pause.edits(Utterance(np.zeros(16_000), 16_000, pause.transcript))
+    assert edit.name == "pause"
+
+
+def test_what_no_edit_expresses_is_a_problem_of_the_item(tmp_path: Path) -> None:
+    public_kit.dote_bench(tmp_path)
+    path = tmp_path / "data" / "pause" / "default" / "manifest.json"
+    data = json.loads(path.read_text(encoding="utf-8"))
+    data["cases"][0]["instruction_xml"] = "a <emo desc='as if at sea'>b</emo> c"
+    data["cases"][1]["instruction_xml"] = "a <pitch semitones='99'>b</pitch> c"
+    data["cases"][2]["instruction_xml"] = "a <b>b</b> c"
+    path.write_text(json.dumps(data), encoding="utf-8")
+    units = public_units("dotebench", tmp_path, ["pause"], None, 0)
+    for unit, said in zip(units, ("description", "semitones", "no tag"), strict=False):
+        item = unit.item  # type: ignore[attr-defined]
+        with pytest.raises(StepeditError, match=said):
+            item.edits(Utterance(np.zeros(16_000), 16_000, "a b c"))
+        if item.targets:
+            assert unit.lost()["operations_reached"] == 0
 
 
 # Counting -------------------------------------------------------------------------------------

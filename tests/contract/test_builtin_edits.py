@@ -24,6 +24,7 @@ BUILTIN = (
     "insert",
     "masked",
     "paralinguistic",
+    "pause",
     "pitch",
     "remove_fillers",
     "replace",

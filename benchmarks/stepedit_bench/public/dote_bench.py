@@ -11,8 +11,7 @@ tag                                    edit
 ``<emo type level>``                   ``emotion``, in the region; our edit has no level
 ``<pitch semitones>``                  ``pitch``
 ``<rate factor>``                      ``speed``
-``<pause act="red"/>``                 ``trim_silence`` between the two words
-``<pause act="ins"/>``                 ``pause``, which no plugin brings yet: counted as failed
+``<pause act="ins"/>``, ``"red"``      ``pause`` of 1 s, of 0.05 s, before the next word
 =====================================  ======================================================
 
 ``one-take`` runs all edits of a case as one chain from the last place to the first, so that the
@@ -39,6 +38,8 @@ from stepedit_core.storage.stored_json import read_json
 __all__ = ["Operation", "read_items", "read_xml"]
 
 WAYS = ("one-take", "sequential")
+PAUSES: Mapping[str, float] = {"ins": 1.0, "red": 0.05}
+"""How long a pause is to last, in seconds; the set asks for a direction alone."""
 _FIELDS: Mapping[str, tuple[str, ...]] = {
     "ins": (),
     "del": (),
@@ -194,10 +195,14 @@ def _edit(operation: Operation, text: str, words: tuple[int, int]) -> dict[str, 
         where = {"after": place["phrase"], "occurrence": place["occurrence"]}
         return {"edit": "insert", "text": operation.text, **where}
     if kind == "pause":
-        if operation.fields.get("act") != "red":
-            return {"edit": "pause"}
-        around = (max(0, first - 1), min(count, first + 1))
-        return _confined({"edit": "trim_silence"}, text, around)
+        seconds = PAUSES.get(operation.fields.get("act", ""))
+        if seconds is None:
+            raise StepeditError(f"<pause>: act={operation.fields.get('act')!r} is unknown")
+        if first == 0 or first == count:
+            return {"edit": "pause", "seconds": seconds, "at": "end" if first else "start"}
+        place = _place(text, (first - 1, first))
+        where = {"after": place["phrase"], "occurrence": place["occurrence"]}
+        return {"edit": "pause", "seconds": seconds, **where}
     inner = {
         "emo": lambda: _label(operation),
         "pitch": lambda: {"edit": "pitch", "semitones": _number(operation, "semitones")},

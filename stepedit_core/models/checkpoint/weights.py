@@ -38,9 +38,12 @@ class _NoDraws(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Return the tensor of an initialiser as it is; call everything else."""
+        given = kwargs or {}
         if getattr(func, "__module__", None) == "torch.nn.init":
-            return args[0] if args else (kwargs or {})["tensor"]
-        return func(*args, **(kwargs or {}))
+            return args[0] if args else given["tensor"]
+        if func in (torch.randn, torch.rand):
+            return torch.empty(*args, **{k: v for k, v in given.items() if k != "generator"})
+        return func(*args, **given)
 
 
 @contextmanager
