@@ -161,14 +161,26 @@ def test_what_no_edit_expresses_is_a_problem_of_the_item(tmp_path: Path) -> None
     data["cases"][0]["instruction_xml"] = "a <emo desc='as if at sea'>b</emo> c"
     data["cases"][1]["instruction_xml"] = "a <pitch semitones='99'>b</pitch> c"
     data["cases"][2]["instruction_xml"] = "a <b>b</b> c"
+    data["cases"][3]["instruction_xml"] = "a <del>, </del> c"
     path.write_text(json.dumps(data), encoding="utf-8")
     units = public_units("dotebench", tmp_path, ["pause"], None, 0)
-    for unit, said in zip(units, ("description", "semitones", "no tag"), strict=False):
+    for unit, said in zip(units, ("description", "semitones", "no tag", "no word"), strict=False):
         item = unit.item  # type: ignore[attr-defined]
         with pytest.raises(StepeditError, match=said):
             item.edits(Utterance(np.zeros(16_000), 16_000, "a b c"))
         if item.targets:
             assert unit.lost()["operations_reached"] == 0
+
+
+def test_single_deletions_need_no_new_speech(tmp_path: Path) -> None:
+    public_kit.real_edit(tmp_path)
+    items = [unit.item for unit in by_id("realedit", tmp_path).values()]
+    first = next(item for item in items if item.row == "1 deletion")
+    said = public_kit.words(public_kit.NAMES[0])
+    assert first.requests[0]["edit"] == "delete"
+    assert first.requests[0]["find"] == said[1].strip(".,")
+    assert first.targets[0].regions == ((1, 1),)
+    assert sum(item.requests[0]["edit"] == "rewrite" for item in items) == 15
 
 
 # Counting -------------------------------------------------------------------------------------

@@ -29,9 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from stepedit_bench.measuring.extras import need
-from stepedit_bench.public.items import MAX_TEXT, Item, bounded, inside
+from stepedit_bench.public.items import MAX_TEXT, Item, bounded, inside, phrase_at
 from stepedit_bench.public.targets import Acoustic, By, Target, Words, labelled
-from stepedit_core.dsp.words import normalised, split_words
+from stepedit_core.dsp.words import split_words
 from stepedit_core.errors import StepeditError
 from stepedit_core.storage.stored_json import read_json
 
@@ -132,32 +132,12 @@ def _tidy(text: str) -> str:
 # Operations become edits ---------------------------------------------------------------------
 
 
-def _occurrence(words: Sequence[str], first: int, stop: int) -> int:
-    """Return which one of its occurrences a phrase is, from 1."""
-    phrase, size = words[first:stop], stop - first
-    return sum(words[n : n + size] == phrase for n in range(first + 1))
-
-
-def _place(text: str, words: tuple[int, int]) -> dict[str, Any]:
-    """Return a phrase of a text and which of its occurrences is meant."""
-    found = split_words(text)
-    plain = [normalised(word.text) for word in found]
-    first, stop = words
-    phrase = text[found[first].start : found[stop - 1].end]
-    return {"phrase": phrase, "occurrence": _occurrence(plain, first, stop)}
-
-
 def _confined(inner: Mapping[str, Any], text: str, words: tuple[int, int]) -> dict[str, Any]:
     """Return an edit in a region of the text, or alone where the region is all of it."""
     if words == (0, len(split_words(text))):
         return dict(inner)
-    place = _place(text, words)
-    return {
-        "edit": "masked",
-        "inner": dict(inner),
-        "words": place["phrase"],
-        "occurrence": place["occurrence"],
-    }
+    phrase, which = phrase_at(text, words)
+    return {"edit": "masked", "inner": dict(inner), "words": phrase, "occurrence": which}
 
 
 def _number(operation: Operation, name: str) -> float:
@@ -183,16 +163,16 @@ def _edit(operation: Operation, text: str, words: tuple[int, int]) -> dict[str, 
     kind, (first, stop) = operation.kind, words
     count = len(split_words(text))
     if kind in ("del", "sub"):
-        place = _place(text, words)
-        find = {"find": place["phrase"], "occurrence": place["occurrence"]}
+        phrase, which = phrase_at(text, words)
+        find = {"find": phrase, "occurrence": which}
         if kind == "del":
             return {"edit": "delete", **find}
         return {"edit": "replace", **find, "by": operation.fields["targ"]}
     if kind == "ins":
         if first == 0 or first == count:
             return {"edit": "insert", "text": operation.text, "at": "end" if first else "start"}
-        place = _place(text, (first - 1, first))
-        where = {"after": place["phrase"], "occurrence": place["occurrence"]}
+        phrase, which = phrase_at(text, (first - 1, first))
+        where = {"after": phrase, "occurrence": which}
         return {"edit": "insert", "text": operation.text, **where}
     if kind == "pause":
         seconds = PAUSES.get(operation.fields.get("act", ""))
@@ -200,8 +180,8 @@ def _edit(operation: Operation, text: str, words: tuple[int, int]) -> dict[str, 
             raise StepeditError(f"<pause>: act={operation.fields.get('act')!r} is unknown")
         if first == 0 or first == count:
             return {"edit": "pause", "seconds": seconds, "at": "end" if first else "start"}
-        place = _place(text, (first - 1, first))
-        where = {"after": place["phrase"], "occurrence": place["occurrence"]}
+        phrase, which = phrase_at(text, (first - 1, first))
+        where = {"after": phrase, "occurrence": which}
         return {"edit": "pause", "seconds": seconds, **where}
     inner = {
         "emo": lambda: _label(operation),

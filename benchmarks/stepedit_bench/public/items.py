@@ -13,6 +13,7 @@ from stepedit_bench.suites import Unit
 from stepedit_core.chain.chain import Chain
 from stepedit_core.chain.notation import edit_from_data
 from stepedit_core.chain.result import DEFAULT_CARRY, Carry
+from stepedit_core.dsp.words import normalised, split_words
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
 from stepedit_core.interpretation import interpret
@@ -20,7 +21,7 @@ from stepedit_core.recording.hearing import transcribe, with_words
 from stepedit_core.scoring import Measures, Prepared, Score
 from stepedit_core.utterance import Utterance
 
-__all__ = ["MAX_TEXT", "Item", "PublicUnit", "bounded", "inside", "shortened"]
+__all__ = ["MAX_TEXT", "Item", "PublicUnit", "bounded", "inside", "phrase_at", "shortened"]
 
 MAX_TEXT = 4_000
 """Most characters of an instruction or a transcript."""
@@ -219,6 +220,26 @@ def bounded(path: Path, what: str) -> Path:
     if path.stat().st_size > MAX_BYTES:
         raise StepeditError(f"{path}: larger than {MAX_BYTES // 10**6} MB; it is no part of {what}")
     return path
+
+
+def phrase_at(text: str, words: tuple[int, int]) -> tuple[str, int]:
+    """Return some words of a text, and which of their occurrences is meant, from 1.
+
+    Args:
+        text: a transcript.
+        words: (first, stop) in it.
+
+    Raises:
+        StepeditError: if that is no word.
+    """
+    found = split_words(text)
+    if not 0 <= words[0] < words[1] <= len(found):
+        raise StepeditError("the place that is named holds no word")
+    plain = [normalised(word.text) for word in found]
+    first, stop = words
+    size = stop - first
+    which = sum(plain[n : n + size] == plain[first:stop] for n in range(first + 1))
+    return text[found[first].start : found[stop - 1].end], which
 
 
 def shortened(texts: Sequence[str], where: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from stepedit_bench.public.items import Item, bounded, inside, shortened
+from stepedit_bench.public.items import Item, bounded, inside, phrase_at, shortened
 from stepedit_bench.public.targets import By, Target, Words
 from stepedit_core.dsp.words import normalised, split_words
 from stepedit_core.errors import StepeditError
@@ -127,11 +127,7 @@ def _by_index(instruction: str, text: str) -> dict[str, Any] | None:
     first, last = int(match[1]), int(match[2] or match[1])
     if not 1 <= first <= last <= len(words):
         raise StepeditError(f"index {first} to {last} of a text of {len(words)} words")
-    phrase = text[words[first - 1].start : words[last - 1].end]
-    plain = [normalised(word.text) for word in words]
-    size = last - first + 1
-    wanted = plain[first - 1 : last]
-    which = sum(plain[n : n + size] == wanted for n in range(first))
+    phrase, which = phrase_at(text, (first - 1, last))
     verb, rest = instruction.strip().split(maxsplit=1)[0].lower(), instruction
     quoted = _QUOTED.search(rest)
     if verb in ("delete", "remove"):

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from stepedit_bench.public.items import Item, bounded, inside, shortened
+from stepedit_bench.public.items import Item, bounded, inside, phrase_at, shortened
 from stepedit_bench.public.targets import Words
 from stepedit_core.dsp.words import split_words
 from stepedit_core.errors import StepeditError
@@ -26,7 +26,7 @@ _SPAN = re.compile(r"^\s*(\d+)\s*(?:,\s*(\d+)\s*)?$")
 
 
 def read_items(folder: Path) -> Iterator[Item]:
-    """Yield the rows: each is a ``rewrite`` to the new transcript.
+    """Yield the rows: a ``delete``, or a ``rewrite`` to the new transcript.
 
     Raises:
         StepeditError: if there is no such table, or a row lacks a field.
@@ -58,13 +58,40 @@ def _item(row: Mapping[str, Any], line: int, root: Path, path: Path) -> Item:
         row=f"{len(_spans(str(row['new_masked_span']), where))} {kind}",
         audio=_recording(root, str(row["wav_fn"])),
         language="en",
-        requests=({"edit": "rewrite", "to": after},),
+        requests=(_request(row, before, after, where),),
         transcript=before,
         said=before,
         wanted=after,
         targets=(Words(after, _regions(row, after, where), "en"),),
     )
     return item
+
+
+def _request(row: Mapping[str, Any], before: str, after: str, where: str) -> dict[str, Any]:
+    """Return the edit of a row: one deletion by itself needs no new speech."""
+    spans = _spans(str(row.get("orig_masked_span") or ""), where) if _deletes(row) else []
+    if len(spans) != 1:
+        return {"edit": "rewrite", "to": after}
+    place = _words_of(before, spans[0], where)
+    if place[0] == place[1]:  # a stop alone
+        return {"edit": "rewrite", "to": after}
+    phrase, which = phrase_at(before, place)
+    return {"edit": "delete", "find": phrase, "occurrence": which}
+
+
+def _deletes(row: Mapping[str, Any]) -> bool:
+    return str(row["type"]).strip().lower().startswith("delet")
+
+
+def _words_of(text: str, span: tuple[int, int], where: str) -> tuple[int, int]:
+    """Return (first, stop) in our words of a span in words that blanks part."""
+    blanks = [match.span() for match in re.finditer(r"\S+", text)]
+    if span[1] > len(blanks):
+        raise StepeditError(f"{where}: a span ends after the last of {len(blanks)} words")
+    start, end = (blanks[min(place, len(blanks) - 1)] for place in span)
+    words = split_words(text)
+    first = sum(word.end <= start[0] for word in words)
+    return first, max(first, sum(word.start < end[1] for word in words))
 
 
 def _recording(root: Path, name: str) -> Path:
@@ -89,16 +116,10 @@ def _spans(text: str, where: str) -> list[tuple[int, int]]:
 
 def _regions(row: Mapping[str, Any], after: str, where: str) -> tuple[tuple[int, int], ...]:
     """Return the changed words of the new transcript, in our words."""
-    blanks = [match.span() for match in re.finditer(r"\S+", after)]
-    words = split_words(after)
     regions = []
-    for first, last in _spans(str(row["new_masked_span"]), where):
-        if last >= len(blanks) + 1:
-            raise StepeditError(f"{where}: a span ends after the last of {len(blanks)} words")
-        start, end = blanks[min(first, len(blanks) - 1)][0], blanks[min(last, len(blanks) - 1)][1]
-        begin = sum(word.end <= start for word in words)
-        stop = sum(word.start < end for word in words)
+    for span in _spans(str(row["new_masked_span"]), where):
+        begin, stop = _words_of(after, span, where)
         if "delet" in str(row["type"]).lower():
             begin = stop = min(begin + 1, stop)  # between the two neighbours
-        regions.append((begin, max(begin, stop)))
+        regions.append((begin, stop))
     return tuple(regions)
