@@ -255,6 +255,7 @@ def _edited(
     except StepeditError as error:
         problem = str(error)
     seconds = tuple(step.seconds for step in result.steps)
+    steps: tuple[Recorded, ...]
     if request.unit.whole:
         steps = (_whole(request.unit, result),) if problem is None and result.steps else ()
     else:

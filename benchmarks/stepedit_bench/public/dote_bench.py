@@ -167,7 +167,7 @@ def _edit(operation: Operation, text: str, words: tuple[int, int]) -> dict[str, 
         find = {"find": phrase, "occurrence": which}
         if kind == "del":
             return {"edit": "delete", **find}
-        return {"edit": "replace", **find, "by": operation.fields["targ"]}
+        return {"edit": "replace", **find, "by": operation.fields.get("targ", "")}
     if kind == "ins":
         if first == 0 or first == count:
             return {"edit": "insert", "text": operation.text, "at": "end" if first else "start"}
@@ -183,11 +183,12 @@ def _edit(operation: Operation, text: str, words: tuple[int, int]) -> dict[str, 
         phrase, which = phrase_at(text, (first - 1, first))
         where = {"after": phrase, "occurrence": which}
         return {"edit": "pause", "seconds": seconds, **where}
-    inner = {
-        "emo": lambda: _label(operation),
-        "pitch": lambda: {"edit": "pitch", "semitones": _number(operation, "semitones")},
-        "rate": lambda: {"edit": "speed", "factor": _number(operation, "factor")},
-    }[kind]()
+    if kind == "emo":
+        inner = _label(operation)
+    elif kind == "pitch":
+        inner = {"edit": "pitch", "semitones": _number(operation, "semitones")}
+    else:
+        inner = {"edit": "speed", "factor": _number(operation, "factor")}
     return _confined(inner, text, (first, stop))
 
 

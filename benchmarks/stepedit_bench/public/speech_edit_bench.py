@@ -97,11 +97,11 @@ def _anchors(row: Mapping[str, Any], where: str) -> list[tuple[str, Mapping[str,
     components = row.get("components")
     if components is None:
         components = [{"edit_type": row["task"], "anchor": row.get("anchor")}]
-    found = []
+    found: list[tuple[str, Mapping[str, Any]]] = []
     for one in components if isinstance(components, list) else [None]:
-        anchor = one.get("anchor") if isinstance(one, dict) else None
-        if not isinstance(anchor, dict):
+        if not isinstance(one, dict) or not isinstance(one.get("anchor"), dict):
             raise StepeditError(f"{where}: a component without an anchor")
+        anchor = one["anchor"]
         task = str(one.get("edit_type") or one.get("component_type") or row["task"])
         found.append((task, anchor))
     return found
