@@ -279,7 +279,8 @@ class _Listener(ABC):
     languages: ClassVar[frozenset[str] | None] = None
     """Primary language subtags that it knows, or None for many."""
     rank: ClassVar[int] = 50
-    """``auto`` takes the lowest rank that is installed and knows the language."""
+    """``auto`` takes the lowest rank that is installed and knows the language; one of 100 or more
+    is taken only where it is named."""
 
     def __init__(self, model: str | None = None, *, threads: int = 1) -> None:
         """Load what is needed.
@@ -300,6 +301,11 @@ class _Listener(ABC):
         return None
 
     @classmethod
+    def title(cls, model: str | None = None) -> str:
+        """Return what results call it, with model and versions; loads nothing."""
+        return f"{cls.name}:{model}" if model else cls.name
+
+    @classmethod
     def knows(cls, language: str | None) -> bool:
         """Say whether it knows a language (BCP 47 tag); an unknown one is taken for English."""
         primary = (language or "en").split("-")[0].lower()
@@ -316,6 +322,10 @@ class Recogniser(_Listener):
         Raises:
             StepeditError: if the recogniser fails; silence gives an empty text.
         """
+
+    def hear(self, utterance: Utterance) -> str:
+        """Return the words alone, where times would cost more; raises as ``transcribe`` does."""
+        return self.transcribe(utterance).text
 
 
 class Aligner(_Listener):

@@ -129,7 +129,7 @@ def calibrate(
     pooled = Interval(float(errors.sum() / lengths.sum()), float(low), float(high), len(found))
     same, other = _voices(recordings, measures, rng)
     return Calibration(
-        recogniser=measures.recogniser().name,
+        recogniser=measures.heard_by(recordings[0].speech.language),
         recordings=len(found),
         unit=units.pop(),
         length=int(lengths.sum()),

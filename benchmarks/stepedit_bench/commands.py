@@ -23,6 +23,7 @@ __all__ = ["bench", "load_choice", "progress"]
 
 
 _LATE = {
+    "ears": "stepedit_bench.measuring.ears",
     "engine": "stepedit_bench.speed.cli",
     "figures": "stepedit_bench.heldout.commands",
     "interpret": "stepedit_bench.interpreting.cli",
@@ -110,7 +111,12 @@ def progress(name: str, console: Console) -> Iterator[Callable[[int, int], None]
 @bench.command("run")
 @click.argument("edits", nargs=-1, metavar="EDIT...")
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder of the run.")
-@click.option("--suite", default="default", show_default=True, help="Case set.")
+@click.option(
+    "--suite",
+    default="default",
+    show_default=True,
+    help="Case set, or a public test set: see the README.",
+)
 @click.option("--suite-path", type=click.Path(exists=True), help="Folder of a public benchmark.")
 @click.option("--engine", default="dsp", show_default=True, help="Name, id, folder, or dsp.")
 @click.option("--device", default="auto", show_default=True, help="Where the engine runs.")
@@ -164,9 +170,10 @@ def _run(config: Any, out: str, engine: str, device: str, with_report: bool) -> 
     from rich.console import Console
 
     from stepedit_bench.estimate import judge_estimates
+    from stepedit_bench.public.work import PUBLIC
     from stepedit_bench.runner import run_bench
     from stepedit_bench.store import read_results
-    from stepedit_bench.summary import print_table, summarise
+    from stepedit_bench.summary import heard_by, print_table, summarise
 
     console = Console(stderr=True)
     for line in judge_estimates(config):
@@ -174,11 +181,34 @@ def _run(config: Any, out: str, engine: str, device: str, with_report: bool) -> 
     loaded = load_choice(engine, device)
     with progress("bench", console) as show:
         run_bench(config, out, engine=loaded, on_unit=show)
-    print_table(summarise(read_results(out), config.seed), Console())
+    rows = read_results(out)
+    print_table(summarise(rows, config.seed), Console())
+    for language, names in heard_by(rows).items():
+        click.echo(f"words of {language} heard by {' and '.join(names)}")
+    if config.suite in PUBLIC:
+        _write_public(config, Path(out))
     if with_report:
         from stepedit_bench.report import write_report
 
         click.echo(str(write_report(out)))
+
+
+def _write_public(config: Any, out: Path) -> None:
+    """Print and write the figures of a public test set, and what its judge takes."""
+    import json
+
+    from rich.console import Console
+
+    from stepedit_bench.public.counting import count_public, print_counts
+    from stepedit_bench.public.submission import write_submission
+    from stepedit_bench.store import read_results, write_text
+
+    counts = count_public(read_results(out), config.seed)
+    print_counts(counts, Console())
+    data = {"suite": config.suite, "rows": [one.to_data() for one in counts]}
+    write_text(out / "public.json", json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    if config.suite == "mmae":
+        click.echo(str(write_submission(out)))
 
 
 @bench.command("report")

@@ -27,7 +27,7 @@ import numpy as np
 from stepedit_bench.batching import PromptFixed, run_together
 from stepedit_bench.suites import Unit, slug
 from stepedit_core.chain.chain import Chain
-from stepedit_core.chain.result import RouteChoice
+from stepedit_core.chain.result import Carry, RouteChoice
 from stepedit_core.chain.running import ChainResult
 from stepedit_core.chain.validation import choose_route
 from stepedit_core.codes import GROUP_SECONDS
@@ -75,21 +75,32 @@ class Made:
         steps: one recording for each edit, in order; fewer than asked for where one failed.
         status: ``ok``, ``unsupported`` (no such route for these parameters) or ``failed``.
         problem: what went wrong, or None.
+        seconds: wall-clock time of each edit, kept apart from the results.
     """
 
     steps: tuple[Recorded, ...] = ()
     status: str = "ok"
     problem: str | None = None
+    seconds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class Request:
-    """A unit in one condition: what to carry out, on what."""
+    """A unit in one condition: what to carry out, on what.
+
+    Attributes:
+        unit: the unit.
+        prepared: its input.
+        edits: what to carry out, in order.
+        ideal: what an edit without fault would give, or None.
+        problem: why no edit can be asked for what the unit wants, or None.
+    """
 
     unit: Unit
     prepared: Prepared
     edits: tuple[Edit, ...]
     ideal: Utterance | None
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -226,6 +237,8 @@ def _edited(
 ) -> Made:
     """Carry the edits out, each on the output of the one before."""
     source = request.prepared.source
+    if request.problem is not None:
+        return Made((), "unsupported", request.problem)
     if prompt_fixed and engine is None:
         raise StepeditError("--prompt-fixed needs an engine: it is about the decoder's prompt")
     heard = PromptFixed(engine, source) if prompt_fixed and engine is not None else engine
@@ -235,17 +248,41 @@ def _edited(
     except StepeditError as error:
         return Made((), "unsupported", str(error))
     result, problem = ChainResult(source, (), request.unit.seed, heard), None
-    carry: Literal["codes", "latent"] = "codes" if prompt_fixed else "latent"
+    carry: Carry = "codes" if prompt_fixed else request.unit.carry
     try:
         for edit in request.edits:
             result = Chain([edit]).run_from(result, engine=heard, route=route, carry=carry)
     except StepeditError as error:
         problem = str(error)
-    steps = tuple(
-        Recorded(step.utterance, None, step.route, step.engine, step.details)
-        for step in result.steps
-    )
-    return Made(steps, "ok" if problem is None else "failed", problem)
+    seconds = tuple(step.seconds for step in result.steps)
+    steps: tuple[Recorded, ...]
+    if request.unit.whole:
+        steps = (_whole(request.unit, result),) if problem is None and result.steps else ()
+    else:
+        steps = tuple(
+            Recorded(step.utterance, None, step.route, step.engine, step.details)
+            for step in result.steps
+        )
+    return Made(steps, "ok" if problem is None else "failed", problem, seconds)
+
+
+def _whole(unit: Unit, result: ChainResult) -> Recorded:
+    """Return the recording after all edits, with what is to be known of each."""
+    told, before = [], result.source
+    for step in result.steps:
+        about = step.report()
+        del about["wall_seconds"]  # results are the same however fast a machine is
+        if step.route == "llm":
+            prompt = step.edit.prompt(before)
+            turns = {"system": prompt.system, "user": prompt.user}
+            about["prompt"] = {name: [str(part) for part in turn] for name, turn in turns.items()}
+        told.append(about)
+        before = step.utterance
+    last = result.steps[-1]
+    routes = "+".join(dict.fromkeys(step.route for step in result.steps))
+    engines = [step.engine for step in result.steps if step.engine]
+    engine = engines[-1] if engines else None
+    return Recorded(unit.promised(last.utterance), None, routes, engine, {"steps": told})
 
 
 def _world(speech: Utterance) -> Utterance:

@@ -54,6 +54,9 @@ class BenchMeasures(Measures, Protocol):
     def hears(self, language: str | None) -> bool:
         """Say whether the recogniser knows a language."""
 
+    def heard_by(self, language: str | None) -> str:
+        """Return who hears the words, or the phones, of a language, with its version."""
+
     def text_errors(self, expected: str, utterance: Utterance) -> TextErrors:
         """Count the errors of what is heard against a text."""
 

@@ -16,6 +16,7 @@ from stepedit_bench.conditions import BY_ENGINE, Condition, Made, Recordings, Re
 from stepedit_bench.suites import Unit, clone_text, find_external
 from stepedit_core.chain.chain import Chain
 from stepedit_core.chain.result import RouteChoice
+from stepedit_core.edit import Edit
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import StepeditError
 from stepedit_core.registry.registry import get_registry
@@ -145,6 +146,8 @@ def produce_batch(
         for unit, one in zip(units, got, strict=True):
             made[unit.key][condition] = one
             seconds[unit.key][condition] = (time.perf_counter() - begin) / len(units)
+            for number, taken in enumerate(one.seconds, start=1) if unit.whole else ():
+                seconds[unit.key][f"{condition}, edit {number}"] = taken
     return [
         replace(one, made=made[one.unit.key], seconds=seconds[one.unit.key]) for one in produced
     ]
@@ -162,8 +165,14 @@ def _request(
     if serving is not unit:
         prepared = Prepared(serving.start())
     ideal = unit.ideal(prepared)
+    edits: tuple[Edit, ...] = ()
+    problem = None
+    try:
+        edits = serving.edits_on(prepared.source, protocol.iterations)
+    except StepeditError as error:
+        problem = str(error)
     if condition == "target" and ideal is None and "dsp" in made:
         done = made["dsp"]
         # Kept recordings are what was measured; a failed one is tried, and told, again.
         ideal = done.steps[-1].audio if done.status == "ok" else None
-    return Request(serving, prepared, serving.requests(protocol.iterations), ideal)
+    return Request(serving, prepared, edits, ideal, problem)

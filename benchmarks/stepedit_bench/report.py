@@ -22,7 +22,7 @@ from stepedit_bench.players import Listening, listen
 from stepedit_bench.public_counting import Cell, count, verdict_on
 from stepedit_bench.step_audio_edit import SUITE
 from stepedit_bench.store import read_results, read_run, write_text
-from stepedit_bench.summary import Group, percent, summarise
+from stepedit_bench.summary import Group, heard_by, percent, summarise
 from stepedit_core.errors import StepeditError
 from stepedit_core.storage.tables import plain_cell
 
@@ -225,7 +225,11 @@ def write_report(
     edits = list(dict.fromkeys(row["edit"] for row in own))
     sections = [_section(edit, rows, settings, folders, players) for edit in edits]
     groups = [group for section in sections for group in section.groups]
-    summary = {"settings": settings, "groups": [group.to_data() for group in groups]}
+    summary = {
+        "settings": settings,
+        "heard_by": heard_by(own),
+        "groups": [group.to_data() for group in groups],
+    }
     write_text(root / "summary.json", json.dumps(summary, ensure_ascii=False, indent=1) + "\n")
     write_text(root / "summary.csv", _csv([_flat_group(group) for group in groups]))
     write_text(root / "results.csv", _csv([_flat(row) for row in read_results(root)]))
@@ -239,6 +243,7 @@ def write_report(
         groups=groups,
         runs=list(zip(names, map(str, folders), strict=True)),
         filters=_options(sections, own),
+        heard=summary["heard_by"],
         figures=_figures(root),
         finished=(root / "results.jsonl").exists(),
     )

@@ -18,10 +18,10 @@ from stepedit_bench.produce import Produced, Protocol
 from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError
 from stepedit_core.registry.registry import get_registry
-from stepedit_core.scoring import Case, Prepared, Score, Scorer
+from stepedit_core.scoring import Prepared, Score
 from stepedit_core.utterance import Utterance
 
-__all__ = ["clean", "joint", "measure_unit", "waived"]
+__all__ = ["clean", "joint", "measure_unit"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,6 @@ class _Bench:
 
     produced: Produced
     prepared: Prepared
-    scorer: Scorer | None
     measures: BenchMeasures
     folder: Path
     thresholds: Thresholds
@@ -57,15 +56,11 @@ def clean(value: Any) -> Any:
     return round(number, 4) if math.isfinite(number) else None
 
 
-def _scorer_of(case: Case | None) -> Scorer | None:
-    return None if case is None else get_registry().scorer(type(case.edit))
-
-
 def _common(produced: Produced) -> dict[str, Any]:
     """Return what all rows of a unit share."""
     unit, case, registry = produced.unit, produced.unit.case, get_registry()
     source = produced.prepared.source if produced.prepared else None
-    scorer = _scorer_of(case)
+    scorer = unit.scorer()
     return {
         **unit.facts(),
         "language": (case.language if case else None) or (source.language if source else None),
@@ -75,28 +70,29 @@ def _common(produced: Produced) -> dict[str, Any]:
     }
 
 
-def _score(
-    bench: _Bench, scorer: Scorer, case: Case, output: Utterance
-) -> tuple[Score, list[dict[str, Any]]]:
+def _score(bench: _Bench, output: Utterance) -> tuple[Score | None, list[dict[str, Any]]]:
     """Score an output; what a scorer raises leaves the case unscored, with the reason."""
-    labels = case.meta.get("judge_labels")
+    unit = bench.produced.unit
+    labels = unit.case.meta.get("judge_labels") if unit.case else None
     bench.measures.labels = tuple(labels) if labels else None
     bench.measures.take_verdicts()
+    score: Score | None
     try:
-        score = scorer.score(case, bench.prepared, output, bench.measures)
+        score = unit.score(bench.prepared, output, bench.measures)
     except StepeditError as error:
         score = Score.failed(str(error))
     except Exception as error:
-        score = Score.failed(f"{type(scorer).__name__}: {type(error).__name__}: {error}")
+        who = type(unit.scorer() or unit).__name__
+        score = Score.failed(f"{who}: {type(error).__name__}: {error}")
     return score, bench.measures.take_verdicts()
 
 
 def _scored(bench: _Bench, condition: str, output: Utterance) -> dict[str, Any]:
     """Return the verdict on a recording, empty where nobody judges the condition."""
     unit = bench.produced.unit
-    if bench.scorer is None or unit.case is None or not unit.is_scored(condition):
+    score, verdicts = _score(bench, output) if unit.is_scored(condition) else (None, [])
+    if score is None:
         return {"reached": None, "values": {}, "unscored": None, "verdicts": []}
-    score, verdicts = _score(bench, bench.scorer, unit.case, output)
     return {
         "reached": score.reached,
         "values": clean(dict(score.values)),
@@ -132,9 +128,18 @@ def _heard(bench: _Bench, output: Utterance) -> dict[str, Any]:
     }
 
 
+def _heard_by(bench: _Bench, language: str | None) -> str | None:
+    """Return who heard a recording; None where nobody is installed."""
+    try:
+        return bench.measures.heard_by(language)
+    except StepeditError:
+        return None
+
+
 def _measured(bench: _Bench, output: Utterance) -> Kept | None:
     """Measure what should be kept, where anybody asks for it."""
-    unit, source = bench.produced.unit, bench.prepared.source
+    unit = bench.produced.unit
+    source = unit.known(bench.prepared.source)
     if unit.words_alone:
         return None
     ideal = bench.prepared.reference
@@ -159,20 +164,22 @@ def _row(
         "status": "ok",
         **scored,
         **_heard(bench, recorded.audio),
+        "heard_by": _heard_by(bench, recorded.audio.language),
         "kept": {} if kept is None else clean(kept.to_data()),
         "failures": {} if kept is None else dict(kept.failures),
     }
     source = yardsticks["source"]
-    if unit.is_checked(condition) and bench.scorer and unit.case and kept and source:
-        edit = unit.case.edit
+    expected = unit.expectation(bench.prepared.source, iteration) if kept and source else None
+    if unit.is_checked(condition) and expected and kept and source:
+        ratio, same_duration, named = expected
         checks = preservation.check(
             kept,
             source,
             yardsticks.get("identity") if condition == "edit" else None,
             reference=yardsticks.get("ideal"),
-            length_ratio=float(edit.plan(bench.prepared.source).length_ratio) ** max(1, iteration),
-            same_duration=bench.scorer.expects_same_duration,
-            waived=waived(bench.scorer, unit.case),
+            length_ratio=ratio,
+            same_duration=same_duration,
+            waived=named,
             thresholds=bench.thresholds,
         )
         preserved = preservation.verdict(checks)
@@ -188,12 +195,6 @@ def _row(
     return {**row, **_place(bench, name, recorded)}
 
 
-def waived(scorer: Scorer, case: Case) -> frozenset[str]:
-    """Return the checks that do not count for a case, because its target contradicts them."""
-    named = scorer.waives(case)
-    return named if scorer.expects_same_speaker else named | {"speaker"}
-
-
 def _missing(produced: Produced, condition: str, iteration: int, made: Made) -> dict[str, Any]:
     """Return the row of a recording that was not made: it did not reach its target."""
     return {
@@ -203,9 +204,10 @@ def _missing(produced: Produced, condition: str, iteration: int, made: Made) -> 
         "status": made.status,
         "problem": made.problem,
         "reached": False,
-        "values": {},
+        "values": clean(dict(produced.unit.lost())),
         "unscored": None,
         "verdicts": [],
+        "heard_by": None,
         "kept": {},
         "failures": {},
         "checks": {},
@@ -239,15 +241,16 @@ def measure_unit(
             if produced.unit.is_checked(condition)
             for iteration in _iterations(produced, condition, protocol)
         ]
-    scorer = _scorer_of(produced.unit.case)
     limits = thresholds or Thresholds()
-    bench = _Bench(produced, produced.prepared, scorer, measures, folder, limits)
+    bench = _Bench(produced, produced.prepared, measures, folder, limits)
     return list(_rows(bench, protocol))
 
 
 def _iterations(produced: Produced, condition: str, protocol: Protocol) -> range:
     """Return the numbers of a condition's rows: 0 where nothing was edited, unless repeatedly."""
     unit = produced.unit
+    if unit.whole:
+        return range(1, 2) if condition in ("edit", "dsp") else range(1)
     if condition in ("edit", "dsp"):
         return range(1, len(unit.requests(protocol.iterations)) + 1)
     return range(1, unit.recodings + 1) if unit.recodings > 1 else range(1)
@@ -255,7 +258,8 @@ def _iterations(produced: Produced, condition: str, protocol: Protocol) -> range
 
 def _rows(bench: _Bench, protocol: Protocol) -> Iterator[dict[str, Any]]:
     """Yield the rows of a unit that has an input."""
-    source, unit = bench.prepared.source, bench.produced.unit
+    unit = bench.produced.unit
+    source = unit.known(bench.prepared.source)
     yardsticks: dict[str, Kept | None] = {"source": _measured(bench, source)}
     yield _row(
         bench, "source", 0, Recorded(source, bench.produced.file), yardsticks["source"], yardsticks

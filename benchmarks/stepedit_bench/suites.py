@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from stepedit_core.chain.notation import format_edit
+from stepedit_core.chain.result import DEFAULT_CARRY, Carry
 from stepedit_core.edit import Edit
 from stepedit_core.errors import AudioError, PluginError, StepeditError
 from stepedit_core.recordings import packaged, packaged_speech
 from stepedit_core.registry.registry import get_registry
-from stepedit_core.scoring import Case, Prepared
+from stepedit_core.scoring import Case, Measures, Prepared, Score, Scorer
 from stepedit_core.utterance import Utterance
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "read_audio",
     "scorable_edits",
     "select",
+    "select_places",
     "slug",
     "units",
 ]
@@ -92,6 +94,64 @@ class Unit:
         """Return the edits to carry out, in order."""
         assert self.case is not None
         return (self.case.edit,) * iterations
+
+    def edits_on(self, source: Utterance, iterations: int) -> tuple[Edit, ...]:
+        """Return the edits to carry out on a recording, in order.
+
+        Raises:
+            StepeditError: if no installed edit can express what is asked.
+        """
+        return self.requests(iterations)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the recording after all edits is the only one that counts."""
+        return False
+
+    @property
+    def carry(self) -> Carry:
+        """What an edit hands to the next one."""
+        return DEFAULT_CARRY
+
+    def known(self, source: Utterance) -> Utterance:
+        """Return the recording with the words that its judge knows."""
+        return source
+
+    def promised(self, output: Utterance) -> Utterance:
+        """Return an output with the words that it ought to say."""
+        return output
+
+    def scorer(self) -> Scorer | None:
+        """Return the scorer of the case's edit, or None where there is no case."""
+        return None if self.case is None else get_registry().scorer(type(self.case.edit))
+
+    def score(self, prepared: Prepared, output: Utterance, measures: Measures) -> Score | None:
+        """Return the verdict on an output, or None where nobody judges it."""
+        scorer = self.scorer()
+        if scorer is None or self.case is None:
+            return None
+        return scorer.score(self.case, prepared, output, measures)
+
+    def lost(self) -> Mapping[str, float]:
+        """Return the values of an output that was not made."""
+        return {}
+
+    def expectation(
+        self, source: Utterance, iteration: int
+    ) -> tuple[float, bool, frozenset[str]] | None:
+        """Return what preservation is checked by, or None where it is not.
+
+        Returns:
+            Duration after over duration before, as the edit announces it; whether a changed
+            duration counts as damage; and the checks that the target contradicts.
+        """
+        scorer = self.scorer()
+        if scorer is None or self.case is None:
+            return None
+        ratio = float(self.case.edit.plan(source).length_ratio) ** max(1, iteration)
+        named = scorer.waives(self.case)
+        waived = named if scorer.expects_same_speaker else named | {"speaker"}
+        return ratio, scorer.expects_same_duration, waived
 
     def start(self) -> Utterance:
         """Return the recording of the case."""
@@ -181,11 +241,15 @@ def scorable_edits(names: Sequence[str], suite: str) -> list[type[Edit]]:
 
 def select(cases: Sequence[Case], limit: int | None, seed: int) -> list[Case]:
     """Return at most ``limit`` cases, drawn by the seed, in their own order."""
-    if limit is None or limit >= len(cases):
-        return list(cases)
-    rng = np.random.default_rng(seed)
-    kept = sorted(rng.choice(len(cases), size=limit, replace=False))
-    return [cases[place] for place in kept]
+    return [cases[place] for place in select_places(len(cases), limit, seed)]
+
+
+def select_places(count: int, limit: int | None, seed: int) -> list[int]:
+    """Return at most ``limit`` of ``count`` places, drawn by the seed, in their own order."""
+    if limit is None or limit >= count:
+        return list(range(count))
+    kept = np.random.default_rng(seed).choice(count, size=limit, replace=False)
+    return sorted(int(place) for place in kept)
 
 
 def units(names: Sequence[str], suite: str, limit: int | None, seed: int) -> list[Unit]:

@@ -16,7 +16,16 @@ from stepedit_core.scoring import Interval, bootstrap_interval
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["KEPT", "Group", "group_rows", "print_table", "share", "summarise", "summarise_group"]
+__all__ = [
+    "KEPT",
+    "Group",
+    "group_rows",
+    "heard_by",
+    "print_table",
+    "share",
+    "summarise",
+    "summarise_group",
+]
 
 Row = Mapping[str, Any]
 KEPT = ("speaker_similarity", "dnsmos_ovrl", "loudness_lufs", "clipped_share", "seconds")
@@ -69,6 +78,16 @@ class Group:
     def to_data(self) -> dict[str, Any]:
         """Return the group as JSON data."""
         return asdict(self)
+
+
+def heard_by(rows: Iterable[Row]) -> dict[str, list[str]]:
+    """Return language to whoever heard the words of its recordings, with versions."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.get("heard_by"):
+            ears = found.setdefault(str(row["language"] or "unknown"), [])
+            ears += [row["heard_by"]] if row["heard_by"] not in ears else []
+    return dict(sorted(found.items()))
 
 
 def share(values: Iterable[bool | None], seed: int) -> Interval | None:

@@ -42,6 +42,8 @@ _MEANT = {
     "afraid": "fear",
     "surprise": "surprised",
     "disgust": "disgusted",
+    "melancholic": "depressed",
+    "calm": "remove",
     "neutral": "remove",
     "none": "remove",
     "cold": "coldness",

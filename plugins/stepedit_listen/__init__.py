@@ -15,12 +15,13 @@ __all__ = ["stepedit_aligners", "stepedit_recognisers"]
 
 @hookimpl
 def stepedit_recognisers() -> Sequence[type[Recogniser]]:
-    """Return Whisper, PocketSphinx and OpenAI-compatible endpoints."""
+    """Return Whisper, PocketSphinx, OpenAI-compatible endpoints and transformers pipelines."""
     from stepedit_listen.endpoint import Endpoint
+    from stepedit_listen.pipeline import Pipeline
     from stepedit_listen.sphinx import SphinxRecogniser
     from stepedit_listen.whisper import TinyWhisper, Whisper
 
-    return [Whisper, TinyWhisper, SphinxRecogniser, Endpoint]
+    return [Whisper, TinyWhisper, SphinxRecogniser, Endpoint, Pipeline]
 
 
 @hookimpl

@@ -20,7 +20,7 @@ class Endpoint(Recogniser):
     """``openai:MODEL``; address and key from OPENAI_BASE_URL and OPENAI_API_KEY."""
 
     name: ClassVar[str] = "openai"
-    rank: ClassVar[int] = 90
+    rank: ClassVar[int] = 100  # never by itself: a recording leaves the machine only where asked
 
     def __init__(self, model: str | None = None, *, threads: int = 1) -> None:
         """Make a client; nothing is sent yet."""
@@ -30,8 +30,13 @@ class Endpoint(Recogniser):
         import openai
 
         self._model = model or "whisper-1"
-        self.label = f"{self._model} (OpenAI-compatible endpoint)"
+        self.label = self.title(model)
         self._client: Any = openai.OpenAI(max_retries=6, timeout=120.0)
+
+    @classmethod
+    def title(cls, model: str | None = None) -> str:
+        """Return the model's name."""
+        return f"{model or 'whisper-1'} (OpenAI-compatible endpoint)"
 
     @classmethod
     def missing(cls) -> str | None:

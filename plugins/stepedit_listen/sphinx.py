@@ -57,8 +57,13 @@ class SphinxRecogniser(Recogniser):
         """Load the model that comes with the package."""
         if _absent():
             raise StepeditError(f"recogniser pocketsphinx: {_CURE}")
-        self.label = f"pocketsphinx {version('pocketsphinx')}, en-us"
+        self.label = self.title()
         self._decoder = _decoder()
+
+    @classmethod
+    def title(cls, model: str | None = None) -> str:
+        """Return package, version and acoustic model."""
+        return f"PocketSphinx {version('pocketsphinx')}, en-us"
 
     @classmethod
     def missing(cls) -> str | None:
@@ -68,6 +73,9 @@ class SphinxRecogniser(Recogniser):
     def transcribe(self, utterance: Utterance) -> Transcription:
         """Return the words heard."""
         samples = np.clip(utterance.resample(RATE).samples, -1, 1)
+        # The front end goes on from the utterance before, batch normalisation or not: without a
+        # new one the words would depend on what was heard earlier.
+        self._decoder.reinit_feat()
         self._decoder.start_utt()
         try:
             self._decoder.process_raw((samples * 32767).astype("<i2").tobytes(), full_utt=True)

@@ -105,8 +105,8 @@ def transcribe(
     """Write the words of the recording IN.
 
     Recognisers: whisper (base, multilingual, no network; whisper:small takes any size, hub id
-    or folder), tiny.en, pocketsphinx, openai:MODEL (an endpoint; OPENAI_BASE_URL and
-    OPENAI_API_KEY). Other formats than text have word times.
+    or folder), tiny.en, pocketsphinx, hf:MODEL (a transformers pipeline), openai:MODEL (an
+    endpoint; OPENAI_BASE_URL and OPENAI_API_KEY). Other formats than text have word times.
 
     Example: stepedit transcribe talk.wav -o talk.srt
     """

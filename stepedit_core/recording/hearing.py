@@ -15,12 +15,22 @@ from stepedit_core.errors import AlignmentError, StepeditError, suggest
 from stepedit_core.registry.registry import Registry, get_registry
 from stepedit_core.utterance import Utterance
 
-__all__ = ["align", "aligner_names", "load_aligner", "load_recogniser", "transcribe", "with_words"]
+__all__ = [
+    "align",
+    "aligner_names",
+    "choose_recogniser",
+    "load_aligner",
+    "load_recogniser",
+    "transcribe",
+    "with_words",
+]
 
 Kind = TypeVar("Kind", Recogniser, Aligner)
 Answer = TypeVar("Answer")
 DOUBTFUL = 0.35
 """Mean confidence below which a transcript is said not to fit the recording."""
+_NAMED_ONLY = 100
+"""Rank from which ``auto`` takes nobody."""
 KEPT = 64
 """How many answers of recognisers and of aligners are kept, without the sound."""
 
@@ -145,9 +155,17 @@ def load_recogniser(
     Raises:
         StepeditError: if the name is unknown, or nothing that is installed knows the language.
     """
-    found = (registry or get_registry()).named("stepedit_recognisers", lambda kind: str(kind.name))
-    kind, model = _choose(dict(found), spec, language, "recogniser")
+    kind, model = choose_recogniser(spec, language, registry)
     return cast(Recogniser, _load(cast(Hashable, kind), model, threads))
+
+
+def choose_recogniser(
+    spec: str = "auto", language: str | None = None, registry: Registry | None = None
+) -> tuple[type[Recogniser], str | None]:
+    """Return the class and the model that ``load_recogniser`` would load; raises as it does."""
+    found = (registry or get_registry()).named("stepedit_recognisers", lambda kind: str(kind.name))
+    known = cast(dict[str, type[Recogniser]], dict(found))
+    return _choose(known, spec, language, "recogniser")
 
 
 def load_aligner(
@@ -185,7 +203,8 @@ def _choose(
         if missing:
             raise StepeditError(f"{what} {name}: {missing}")
         return known[name], model or None
-    ranked = sorted(known.values(), key=lambda kind: (kind.rank, kind.name))
+    able = [kind for kind in known.values() if kind.rank < _NAMED_ONLY]
+    ranked = sorted(able, key=lambda kind: (kind.rank, kind.name))
     fitting = [kind for kind in ranked if kind.knows(language)]
     for kind in fitting:
         if kind.missing() is None:

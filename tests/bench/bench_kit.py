@@ -143,6 +143,9 @@ class LightMeasures(StandardMeasures):
     def hears(self, language: str | None) -> bool:
         return language in (None, "en")
 
+    def heard_by(self, language: str | None) -> str:
+        return "the transcript"
+
     def transcribe(self, utterance: Utterance) -> str:
         time.sleep(self._delay)
         if utterance.transcript is None:

