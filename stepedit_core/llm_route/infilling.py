@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,19 +16,28 @@ from stepedit_core.dsp.words import read_seconds, split_words
 from stepedit_core.edit import Outcome
 from stepedit_core.engine import (
     DecodeRequest,
+    Infilled,
     InfillingEngine,
     InfillRequest,
     SpeechEngine,
     SpokenWord,
+    infill_context,
 )
 from stepedit_core.errors import EngineError
 from stepedit_core.llm_route.joining import splice_groups
+from stepedit_core.llm_route.listening import Heard, Listener, best_of, installed_ear
 from stepedit_core.llm_route.source_map import SourceMap
+from stepedit_core.llm_route.surroundings import Surroundings, surroundings
 from stepedit_core.plan import Plan, Replacement
 from stepedit_core.prompt import Prompt
 from stepedit_core.utterance import Span, Utterance
 
 __all__ = ["replace_words"]
+
+HEARD, ROUNDS = 12, 2
+"""Versions that are listened to before more are drawn, and how often these are drawn."""
+_NEXT_ROUND = 7919
+"""Apart from the seeds of other changes of the same edit."""
 
 _INSIDE = 0.2
 """Share of a group by which a word's border may lie inside the group before it goes."""
@@ -102,29 +111,124 @@ def _infill(
     assert isinstance(engine, InfillingEngine)
     known = _alignment(current)
     (codes,) = engine.encode([current])
-    span = _stretch(current, known, change)
-    start, stop = _groups(span, codes)
-    request = InfillRequest(
-        Prompt.clone((current.transcript or "").strip(), change.text_after),
-        codes,
-        current,
-        change.text_after,
-        start,
-        stop,
-        _expected_groups(known, change, stop - start),
-        _places(known, change, codes),
+    hole = _groups(_stretch(current, known, change), codes)
+    part = surroundings(codes, known, change, hole, infill_context(engine, rules))
+    ear = installed_ear(current)
+    if ear is None:
+        request = _request(current, known, change, part, hole, seed, rules)
+        chosen = _versions(current, codes, part, request, engine, 1)[0]
+        heard_facts: dict[str, Any] = {}
+    else:
+        listener = Listener(ear, part.alignment.text, part.change, current.slice(part.span))
+        rounds = (
+            _versions(current, codes, part, request, engine, HEARD)
+            for request in (
+                _request(current, known, change, part, hole, seed + number * _NEXT_ROUND, rules)
+                for number in range(ROUNDS)
+            )
+        )
+        chosen, heard, count = _first_right(rounds, listener)
+        heard_facts = {"listened": count, "heard": heard.text, "heard_as_asked": heard.is_right}
+    begin, end = chosen.facts["output_spans"][0]
+    longer = (chosen.made.length - (hole[1] - hole[0])) * GROUP_SECONDS
+    timed = _timed(known, change, Span(begin, end), longer)
+    facts = {**chosen.facts, **chosen.made.details, **heard_facts, "words": change.by}
+    edited = chosen.edited.replace(transcript=change.text_after, alignment=timed)
+    return edited, _put_back(codes, part, chosen.made.codes), facts
+
+
+def _request(
+    current: Utterance,
+    known: Alignment,
+    change: Replacement,
+    part: Surroundings,
+    hole: tuple[int, int],
+    seed: int,
+    rules: tuple[str, ...],
+) -> InfillRequest:
+    """Return what the engine is asked: the words of the part, and the place in its codes."""
+    return InfillRequest(
+        Prompt.clone(part.alignment.text, part.change.text_after),
+        part.codes,
+        current.replace(transcript=part.alignment.text),
+        part.change.text_after,
+        hole[0] - part.start,
+        hole[1] - part.start,
+        _expected_groups(known, change, hole[1] - hole[0]),
+        _places(part.alignment, part.change, part.codes),
         seed,
         rules,
     )
-    made = engine.infill(request)
-    free = (FreeGroups(start, stop, made.length),)
-    source_map = _without_source(codes, free[0])
-    (audio,) = engine.decode([DecodeRequest(made.codes, current, seed, source_map)])
-    edited, facts = splice_groups(current, audio, codes, free)
-    begin, end = facts["output_spans"][0]
-    timed = _timed(known, change, Span(begin, end), (made.length - (stop - start)) * GROUP_SECONDS)
-    facts = {**facts, **made.details, "words": change.by}
-    return edited.replace(transcript=change.text_after, alignment=timed), made.codes, facts
+
+
+@dataclasses.dataclass(frozen=True)
+class _Version:
+    """New words put into the recording.
+
+    Attributes:
+        made: what the engine drew.
+        edited: the whole recording with it.
+        stretch: the part of it that is listened to.
+        facts: how it was put in; JSON data.
+    """
+
+    made: Infilled
+    edited: Utterance
+    stretch: Utterance
+    facts: dict[str, Any]
+
+
+def _versions(
+    current: Utterance,
+    codes: DualCodes,
+    part: Surroundings,
+    request: InfillRequest,
+    engine: SpeechEngine,
+    count: int,
+) -> list[_Version]:
+    """Return up to so many versions, the one that the engine likes best first."""
+    assert isinstance(engine, InfillingEngine)
+    first = engine.infill(request)
+    drawn = [first, *first.others][:count]
+    frees = [(FreeGroups(request.start, request.stop, made.length),) for made in drawn]
+    spoken = engine.decode(
+        [
+            DecodeRequest(made.codes, current, request.seed, _without_source(codes, part, *free))
+            for made, free in zip(drawn, frees, strict=True)
+        ]
+    )
+    versions = []
+    for made, free, audio in zip(drawn, frees, spoken, strict=True):
+        edited, facts = splice_groups(current, audio, part.codes, free)
+        end = part.span.end + edited.seconds - current.seconds
+        stretch = edited.slice(Span(part.span.start, min(edited.seconds, end)))
+        versions.append(_Version(made, edited, stretch, facts))
+    return versions
+
+
+def _first_right(
+    rounds: Iterable[Sequence[_Version]], listener: Listener
+) -> tuple[_Version, Heard, int]:
+    """Return the first version that is heard as asked, or the best one; how many were heard."""
+    found: list[tuple[_Version, Heard]] = []
+    for versions in rounds:
+        for version in versions:
+            heard = listener.hear(version.stretch)
+            found.append((version, heard))
+            if heard.is_right:
+                return version, heard, len(found)
+    at = best_of([heard for _, heard in found])
+    return *found[at], len(found)
+
+
+def _put_back(codes: DualCodes, part: Surroundings, made: DualCodes) -> DualCodes:
+    """Return the codes of the whole recording with those of a part in place of its own."""
+    pieces = [codes.slice_groups(0, part.start), made, codes.slice_groups(part.stop, codes.groups)]
+    linguistic, semantic = (
+        np.concatenate([getattr(piece, name) for piece in pieces])
+        for name in ("linguistic", "semantic")
+    )
+    return DualCodes(linguistic, semantic, codes.start)
 
 
 def _alignment(current: Utterance) -> Alignment:
@@ -194,20 +298,21 @@ def _group(word: TimedWord, codes: DualCodes) -> float:
     return max(0.0, (word.start - codes.start) / GROUP_SECONDS)
 
 
-def _without_source(codes: DualCodes, free: FreeGroups) -> SourceMap:
-    """Return the map of an answer whose new stretch the source holds nothing of.
+def _without_source(codes: DualCodes, part: Surroundings, free: FreeGroups) -> SourceMap:
+    """Return the map of a part's answer whose new stretch the source holds nothing of.
 
     With positions there, a decoder that copies its reference says the old words again.
     """
     per = SEMANTIC_PER_GROUP
     positions = np.concatenate(
         [
-            np.arange(per * free.start, dtype=np.float32),
+            per * part.start + np.arange(per * free.start, dtype=np.float32),
             np.full(per * free.length, np.nan, dtype=np.float32),
-            np.arange(per * free.stop, per * codes.groups, dtype=np.float32),
+            per * part.start
+            + np.arange(per * free.stop, per * part.codes.groups, dtype=np.float32),
         ]
     )
-    edited = np.zeros(codes.groups + free.length - (free.stop - free.start), dtype=bool)
+    edited = np.zeros(part.codes.groups + free.length - (free.stop - free.start), dtype=bool)
     edited[free.start : free.start + free.length] = True
     return SourceMap(positions, "", edited, codes.start)
 
