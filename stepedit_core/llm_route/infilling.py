@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from stepedit_core.engine import (
 )
 from stepedit_core.errors import EngineError
 from stepedit_core.llm_route.joining import splice_groups
-from stepedit_core.llm_route.listening import Heard, Listener, best_of, installed_ear
+from stepedit_core.llm_route.listening import Heard, Listener, best_of
 from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.llm_route.surroundings import Surroundings, surroundings
 from stepedit_core.plan import Plan, Replacement
@@ -34,8 +34,11 @@ from stepedit_core.utterance import Span, Utterance
 
 __all__ = ["replace_words"]
 
-HEARD, ROUNDS = 12, 2
-"""Versions that are listened to before more are drawn, and how often these are drawn."""
+HEARD, ROUNDS, AT_ONCE = 8, 2, 4
+"""Versions that are listened to before more are drawn, how often these are drawn, and how many are
+decoded at once."""
+LISTENED = 7.5
+"""Seconds around the change that are listened to: recognisers want some words on either side."""
 _NEXT_ROUND = 7919
 """Apart from the seeds of other changes of the same edit."""
 
@@ -79,7 +82,7 @@ def replace_words(utterance: Utterance, plan: Plan, engine: SpeechEngine, seed: 
                 raise EngineError(
                     f"engine {engine.name!r} cannot put words into a recording; use another one"
                 )
-            current, codes, facts = _infill(current, change, engine, seed + number, plan.rules)
+            current, codes, facts = _infill(current, change, engine, seed + number, plan)
         details.append(facts)
     last = codes if len(plan.replacements) == 1 else None
     return Outcome(current, "llm", last, {"replacements": details})
@@ -105,30 +108,28 @@ def _infill(
     change: Replacement,
     engine: SpeechEngine,
     seed: int,
-    rules: tuple[str, ...],
+    plan: Plan,
 ) -> tuple[Utterance, DualCodes, dict[str, Any]]:
     """Have new words drawn, decode them, and put them into the samples."""
     assert isinstance(engine, InfillingEngine)
     known = _alignment(current)
     (codes,) = engine.encode([current])
     hole = _groups(_stretch(current, known, change), codes)
-    part = surroundings(codes, known, change, hole, infill_context(engine, rules))
-    ear = installed_ear(current)
-    if ear is None:
-        request = _request(current, known, change, part, hole, seed, rules)
-        chosen = _versions(current, codes, part, request, engine, 1)[0]
-        heard_facts: dict[str, Any] = {}
-    else:
-        listener = Listener(ear, part.alignment.text, part.change, current.slice(part.span))
-        rounds = (
-            _versions(current, codes, part, request, engine, HEARD)
-            for request in (
-                _request(current, known, change, part, hole, seed + number * _NEXT_ROUND, rules)
-                for number in range(ROUNDS)
-            )
-        )
-        chosen, heard, count = _first_right(rounds, listener)
+    part = surroundings(codes, known, change, hole, infill_context(engine, plan.rules))
+    requests = (
+        _request(current, known, change, part, hole, seed + number * _NEXT_ROUND, plan.rules)
+        for number in range(ROUNDS)
+    )
+    heard_facts: dict[str, Any] = {}
+    if plan.ears:
+        wide = surroundings(codes, known, change, hole, LISTENED)
+        source = current.slice(wide.span)
+        listener = Listener(plan.ears, wide.alignment.text, wide.change, source)
+        rounds = (_versions(current, codes, part, one, engine, HEARD) for one in requests)
+        chosen, heard, count = _first_right(rounds, listener, wide.span)
         heard_facts = {"listened": count, "heard": heard.text, "heard_as_asked": heard.is_right}
+    else:
+        chosen = next(_versions(current, codes, part, next(requests), engine, 1))
     begin, end = chosen.facts["output_spans"][0]
     longer = (chosen.made.length - (hole[1] - hole[0])) * GROUP_SECONDS
     timed = _timed(known, change, Span(begin, end), longer)
@@ -168,14 +169,19 @@ class _Version:
     Attributes:
         made: what the engine drew.
         edited: the whole recording with it.
-        stretch: the part of it that is listened to.
+        longer: seconds by which it got longer.
         facts: how it was put in; JSON data.
     """
 
     made: Infilled
     edited: Utterance
-    stretch: Utterance
+    longer: float
     facts: dict[str, Any]
+
+    def stretch(self, span: Span) -> Utterance:
+        """Return what a span of the source around the change has become."""
+        end = min(self.edited.seconds, span.end + self.longer)
+        return self.edited.slice(Span(span.start, end))
 
 
 def _versions(
@@ -185,35 +191,37 @@ def _versions(
     request: InfillRequest,
     engine: SpeechEngine,
     count: int,
-) -> list[_Version]:
-    """Return up to so many versions, the one that the engine likes best first."""
+) -> Iterator[_Version]:
+    """Yield up to so many versions, the one that the engine likes best first.
+
+    They are decoded a few at a time, as the first ones are often good enough.
+    """
     assert isinstance(engine, InfillingEngine)
     first = engine.infill(request)
-    drawn = [first, *first.others][:count]
-    frees = [(FreeGroups(request.start, request.stop, made.length),) for made in drawn]
-    spoken = engine.decode(
-        [
-            DecodeRequest(made.codes, current, request.seed, _without_source(codes, part, *free))
-            for made, free in zip(drawn, frees, strict=True)
-        ]
-    )
-    versions = []
-    for made, free, audio in zip(drawn, frees, spoken, strict=True):
-        edited, facts = splice_groups(current, audio, part.codes, free)
-        end = part.span.end + edited.seconds - current.seconds
-        stretch = edited.slice(Span(part.span.start, min(edited.seconds, end)))
-        versions.append(_Version(made, edited, stretch, facts))
-    return versions
+    handed = [first, *first.others][:count]
+    for at in range(0, len(handed), AT_ONCE):
+        drawn = handed[at : at + AT_ONCE]
+        frees = [(FreeGroups(request.start, request.stop, made.length),) for made in drawn]
+        maps = [_without_source(codes, part, *free) for free in frees]
+        spoken = engine.decode(
+            [
+                DecodeRequest(made.codes, current, request.seed, source_map)
+                for made, source_map in zip(drawn, maps, strict=True)
+            ]
+        )
+        for made, free, audio in zip(drawn, frees, spoken, strict=True):
+            edited, facts = splice_groups(current, audio, part.codes, free)
+            yield _Version(made, edited, edited.seconds - current.seconds, facts)
 
 
 def _first_right(
-    rounds: Iterable[Sequence[_Version]], listener: Listener
+    rounds: Iterable[Iterable[_Version]], listener: Listener, span: Span
 ) -> tuple[_Version, Heard, int]:
     """Return the first version that is heard as asked, or the best one; how many were heard."""
     found: list[tuple[_Version, Heard]] = []
     for versions in rounds:
         for version in versions:
-            heard = listener.hear(version.stretch)
+            heard = listener.hear(version.stretch(span))
             found.append((version, heard))
             if heard.is_right:
                 return version, heard, len(found)

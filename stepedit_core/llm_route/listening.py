@@ -7,18 +7,16 @@ audible, so that versions are listened to by whatever recogniser is installed.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stepedit_core.alignment import Ear
 from stepedit_core.dsp.words import normalised, split_words
-from stepedit_core.errors import StepeditError
 from stepedit_core.plan import Replacement
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Ear", "Heard", "Listener", "best_of", "installed_ear"]
+__all__ = ["Heard", "Listener", "best_of"]
 
-Ear = Callable[[Utterance], str]
-"""Returns the words that are heard in an utterance."""
 _BESIDE = 2
 """Words on either side of the change that have to be heard as in the source."""
 
@@ -31,11 +29,13 @@ class Heard:
         text: all of it.
         lacking: new words that were not heard.
         around: errors in the words beside them, those of the source left out.
+        content: ears that heard it as asked before one objected.
     """
 
     text: str
     lacking: int
     around: int
+    content: int = 0
 
     @property
     def is_right(self) -> bool:
@@ -46,35 +46,44 @@ class Heard:
 class Listener:
     """Listens for the new words of one change, and for the words beside them."""
 
-    def __init__(self, ear: Ear, before: str, change: Replacement, source: Utterance) -> None:
+    def __init__(
+        self, ears: Sequence[Ear], before: str, change: Replacement, source: Utterance
+    ) -> None:
         """Listen to nothing yet.
 
         Args:
-            ear: what hears.
+            ears: what hears, at least one; a later one is asked where those before are content.
             before: the words that ``source`` says.
             change: of these words.
             source: the stretch of the recording around the change.
         """
-        self._ear, self._before, self._change, self._source = ear, before, change, source
-        self._known: int | None = None
+        self._ears, self._before, self._change, self._source = ears, before, change, source
+        self._known: dict[int, int] = {}
 
     def hear(self, version: Utterance) -> Heard:
-        """Return what is heard of a version of the stretch."""
+        """Return what is heard of a version of the stretch, by the first ear that objects."""
+        for number in range(len(self._ears)):
+            heard = self._hear(number, version)
+            if not heard.is_right:
+                return Heard(heard.text, heard.lacking, heard.around, number)
+        return Heard(heard.text, 0, 0, len(self._ears))
+
+    def _hear(self, number: int, version: Utterance) -> Heard:
+        """Return what one ear hears."""
         change = self._change
-        new = len(split_words(change.by))
-        text = self._ear(version)
-        first, stop = change.first, change.first + new
-        lacking, around = _errors(change.text_after, text, first, stop)
+        stop = change.first + len(split_words(change.by))
+        text = self._ears[number](version)
+        lacking, around = _errors(change.text_after, text, change.first, stop)
         if around and not lacking:
-            around = max(0, around - self._errors_of_source())
+            around = max(0, around - self._errors_of_source(number))
         return Heard(text, lacking, around)
 
-    def _errors_of_source(self) -> int:
-        """Return the errors that the ear makes beside the change in the source itself."""
-        if self._known is None:
-            heard = self._ear(self._source)
-            self._known = _errors(self._before, heard, self._change.first, self._change.stop)[1]
-        return self._known
+    def _errors_of_source(self, number: int) -> int:
+        """Return the errors that an ear makes beside the change in the source itself."""
+        if number not in self._known:
+            heard, change = self._ears[number](self._source), self._change
+            self._known[number] = _errors(self._before, heard, change.first, change.stop)[1]
+        return self._known[number]
 
 
 def _errors(asked: str, heard: str, first: int, stop: int) -> tuple[int, int]:
@@ -96,17 +105,8 @@ def _errors(asked: str, heard: str, first: int, stop: int) -> tuple[int, int]:
     return lacking, around
 
 
-def installed_ear(source: Utterance) -> Ear | None:
-    """Return the ear of the recogniser that is installed for a language, or None."""
-    from stepedit_core.recording.hearing import load_recogniser
-
-    try:
-        recogniser = load_recogniser("auto", source.language)
-    except StepeditError:
-        return None
-    return lambda utterance: recogniser.transcribe(utterance).text
-
-
 def best_of(heard: Sequence[Heard]) -> int:
     """Return the number of the version that was heard best; of equals the first."""
-    return min(range(len(heard)), key=lambda n: (heard[n].lacking, heard[n].around, n))
+    return min(
+        range(len(heard)), key=lambda n: (-heard[n].content, heard[n].lacking, heard[n].around, n)
+    )
