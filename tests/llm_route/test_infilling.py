@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stepedit_core import Alignment, TimedWord, Utterance
+from stepedit_core.alignment import Ear
 from stepedit_core.engine import Infilled, InfillRequest
 from stepedit_core.llm_route.infilling import HEARD, ROUNDS, replace_words
 from stepedit_core.plan import Plan, Replacement
@@ -48,9 +49,9 @@ def talk() -> Utterance:
     return Utterance(samples, RATE, TEXT).replace(alignment=Alignment(TEXT, timed, "test"))
 
 
-def plan(*ears: object) -> Plan:
+def plan(*ears: Ear) -> Plan:
     """Return the plan of one replacement."""
-    return Plan(replacements=(Replacement(3, 4, "x", AFTER),), ears=ears)  # type: ignore[arg-type]
+    return Plan(replacements=(Replacement(3, 4, "x", AFTER),), ears=ears)
 
 
 def test_the_first_version_that_is_heard_is_kept(talk: Utterance) -> None:

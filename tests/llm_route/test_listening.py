@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from stepedit_core import Utterance
+from stepedit_core.alignment import Ear
 from stepedit_core.llm_route.listening import Heard, Listener, best_of
 from stepedit_core.plan import Replacement
 
@@ -22,7 +23,7 @@ def sound(number: int) -> Utterance:
 def listener(*ears: dict[int, str]) -> Listener:
     """Return a listener whose ears hear, of sound n, the n-th of their texts."""
 
-    def ear(texts: dict[int, str]):  # noqa: ANN202
+    def ear(texts: dict[int, str]) -> Ear:
         return lambda heard: texts[round(float(heard.samples[0]) * 10)]
 
     return Listener([ear(texts) for texts in ears], BEFORE, CHANGE, sound(0))
