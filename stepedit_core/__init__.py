@@ -82,7 +82,7 @@ if TYPE_CHECKING:
         conditioning_label,
     )
     from stepedit_core.prompt import Prompt, Slot
-    from stepedit_core.recording.hearing import align, transcribe
+    from stepedit_core.recording.hearing import align, installed_ears, transcribe
     from stepedit_core.recording.recording import Recording
     from stepedit_core.recording.regions import Where
     from stepedit_core.recording.result import RecordingResult
@@ -195,6 +195,7 @@ __all__ = [
     "get_edit",
     "get_registry",
     "hookimpl",
+    "installed_ears",
     "interpret",
     "load_engine",
     "packaged_speech",
@@ -252,7 +253,7 @@ _HOMES = {
         "explain_validation",
         "printable",
     ),
-    "recording.hearing": ("align", "transcribe"),
+    "recording.hearing": ("align", "installed_ears", "transcribe"),
     "recording.regions": ("Where",),
     "recording.recording": ("Recording",),
     "recording.result": ("RecordingResult",),

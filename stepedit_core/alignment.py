@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 from stepedit_core.dsp.words import Word, normalised, split_words
 from stepedit_core.errors import AlignmentError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Aligner",
     "Alignment",
+    "Ear",
     "Recogniser",
     "Sentence",
     "TimedWord",
@@ -29,6 +30,9 @@ __all__ = [
     "find_phrase",
     "sentence_places",
 ]
+
+Ear: TypeAlias = "Callable[[Utterance], str]"
+"""Returns the words that are heard in an utterance."""
 
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+[”’」』）]*|\n+")
 _ABBREVIATIONS = frozenset(

@@ -142,6 +142,9 @@ class GenerationPolicy(_Rules):
     """Answers that are drawn where all words of the answer are known; the one that reads best as
     these words is kept, by the phone reader that a model has beside its weights. Models without
     one, streams and words that it does not know draw one."""
+    infill_context: float | None = Field(default=None, ge=1.0)
+    """Where words are changed: seconds of speech around them that the model is given, for models
+    that were taught with short recordings; None gives the whole recording."""
 
 
 class SamplingConfig(_Rules):

@@ -31,6 +31,7 @@ __all__ = [
     "SpokenWord",
     "TaughtEngine",
     "answer_starts",
+    "infill_context",
     "keeps_latents",
     "knows",
     "longest_seconds",
@@ -157,11 +158,13 @@ class Infilled:
         codes: of the whole recording; outside the change they are the source's.
         length: groups of the new stretch.
         details: how it was chosen; JSON data.
+        others: further draws, better ones first, for who listens to them.
     """
 
     codes: DualCodes
     length: int
     details: Mapping[str, Any] = field(default_factory=dict)
+    others: tuple[Infilled, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,3 +301,14 @@ def regenerates_insertions_only(engine: SpeechEngine, plan: Plan) -> bool:
 
 
 __getattr__ = moved_names(__name__, {"Engine": "stepedit_core.models.engine"})
+
+
+def infill_context(engine: SpeechEngine, rules: tuple[str, ...]) -> float | None:
+    """Return how many seconds around changed words an engine is given; None: all.
+
+    Args:
+        engine: any; one that does not say takes the whole recording.
+        rules: names of edits whose policy holds, later ones first.
+    """
+    says = getattr(engine, "infill_context", None)
+    return None if says is None else says(rules)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.utterance import Span, Utterance
 
 if TYPE_CHECKING:
-    from stepedit_core.alignment import Alignment
+    from stepedit_core.alignment import Alignment, Ear
 
 __all__ = [
     "ForeseenUtterance",
@@ -72,6 +72,8 @@ class Plan:
         replacements: words that are said anew amid the others, carried out in this order; the
             last in the recording comes first, so that the indices of the others hold.
         alignment: when each word of the utterance is said, where the edit depends on it.
+        ears: who hears whether new words are said as asked, the strictest first; empty where
+            nobody does.
         words_after: the words after the edit, or None where they are not known.
         label: what a decoder may be conditioned on: the edit's name, with its label behind a
             colon (``emotion:sad``), and numbers where they matter (``pitch:+2.0``).
@@ -86,6 +88,7 @@ class Plan:
     insertions: tuple[Insertion, ...] = ()
     replacements: tuple[Replacement, ...] = ()
     alignment: Alignment | None = None
+    ears: tuple[Ear, ...] = field(default=(), repr=False, compare=False)
     words_after: str | None = None
     label: str = ""
     rules: tuple[str, ...] = ()

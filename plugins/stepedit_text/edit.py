@@ -21,6 +21,7 @@ from stepedit_core import (
     Utterance,
     align,
     find_phrase,
+    installed_ears,
 )
 from stepedit_core.dsp.words import normalised, split_words
 from stepedit_text.changes import Change, applied, difference
@@ -94,6 +95,7 @@ class TextEdit(Edit):
             length_ratio=_expected_share(self.changes(text), text),
             replacements=tuple(replacements),
             alignment=alignment,
+            ears=() if self.only_takes_out() else installed_ears(utterance),
             rules=("clone", self.name),
         )
 

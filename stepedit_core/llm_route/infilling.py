@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,19 +16,31 @@ from stepedit_core.dsp.words import read_seconds, split_words
 from stepedit_core.edit import Outcome
 from stepedit_core.engine import (
     DecodeRequest,
+    Infilled,
     InfillingEngine,
     InfillRequest,
     SpeechEngine,
     SpokenWord,
+    infill_context,
 )
 from stepedit_core.errors import EngineError
 from stepedit_core.llm_route.joining import splice_groups
+from stepedit_core.llm_route.listening import Heard, Listener, best_of
 from stepedit_core.llm_route.source_map import SourceMap
+from stepedit_core.llm_route.surroundings import Surroundings, surroundings
 from stepedit_core.plan import Plan, Replacement
 from stepedit_core.prompt import Prompt
 from stepedit_core.utterance import Span, Utterance
 
 __all__ = ["replace_words"]
+
+HEARD, ROUNDS, AT_ONCE = 8, 2, 4
+"""Versions that are listened to before more are drawn, how often these are drawn, and how many are
+decoded at once."""
+LISTENED = 7.5
+"""Seconds around the change that are listened to: recognisers want some words on either side."""
+_NEXT_ROUND = 7919
+"""Apart from the seeds of other changes of the same edit."""
 
 _INSIDE = 0.2
 """Share of a group by which a word's border may lie inside the group before it goes."""
@@ -70,7 +82,7 @@ def replace_words(utterance: Utterance, plan: Plan, engine: SpeechEngine, seed: 
                 raise EngineError(
                     f"engine {engine.name!r} cannot put words into a recording; use another one"
                 )
-            current, codes, facts = _infill(current, change, engine, seed + number, plan.rules)
+            current, codes, facts = _infill(current, change, engine, seed + number, plan)
         details.append(facts)
     last = codes if len(plan.replacements) == 1 else None
     return Outcome(current, "llm", last, {"replacements": details})
@@ -96,35 +108,135 @@ def _infill(
     change: Replacement,
     engine: SpeechEngine,
     seed: int,
-    rules: tuple[str, ...],
+    plan: Plan,
 ) -> tuple[Utterance, DualCodes, dict[str, Any]]:
     """Have new words drawn, decode them, and put them into the samples."""
     assert isinstance(engine, InfillingEngine)
     known = _alignment(current)
     (codes,) = engine.encode([current])
-    span = _stretch(current, known, change)
-    start, stop = _groups(span, codes)
-    request = InfillRequest(
-        Prompt.clone((current.transcript or "").strip(), change.text_after),
-        codes,
-        current,
-        change.text_after,
-        start,
-        stop,
-        _expected_groups(known, change, stop - start),
-        _places(known, change, codes),
+    hole = _groups(_stretch(current, known, change), codes)
+    part = surroundings(codes, known, change, hole, infill_context(engine, plan.rules))
+    requests = (
+        _request(current, known, change, part, hole, seed + number * _NEXT_ROUND, plan.rules)
+        for number in range(ROUNDS)
+    )
+    heard_facts: dict[str, Any] = {}
+    if plan.ears:
+        wide = surroundings(codes, known, change, hole, LISTENED)
+        source = current.slice(wide.span)
+        listener = Listener(plan.ears, wide.alignment.text, wide.change, source)
+        rounds = (_versions(current, codes, part, one, engine, HEARD) for one in requests)
+        chosen, heard, count = _first_right(rounds, listener, wide.span)
+        heard_facts = {"listened": count, "heard": heard.text, "heard_as_asked": heard.is_right}
+    else:
+        chosen = next(_versions(current, codes, part, next(requests), engine, 1))
+    begin, end = chosen.facts["output_spans"][0]
+    longer = (chosen.made.length - (hole[1] - hole[0])) * GROUP_SECONDS
+    timed = _timed(known, change, Span(begin, end), longer)
+    facts = {**chosen.facts, **chosen.made.details, **heard_facts, "words": change.by}
+    edited = chosen.edited.replace(transcript=change.text_after, alignment=timed)
+    return edited, _put_back(codes, part, chosen.made.codes), facts
+
+
+def _request(
+    current: Utterance,
+    known: Alignment,
+    change: Replacement,
+    part: Surroundings,
+    hole: tuple[int, int],
+    seed: int,
+    rules: tuple[str, ...],
+) -> InfillRequest:
+    """Return what the engine is asked: the words of the part, and the place in its codes."""
+    return InfillRequest(
+        Prompt.clone(part.alignment.text, part.change.text_after),
+        part.codes,
+        current.replace(transcript=part.alignment.text),
+        part.change.text_after,
+        hole[0] - part.start,
+        hole[1] - part.start,
+        _expected_groups(known, change, hole[1] - hole[0]),
+        _places(part.alignment, part.change, part.codes),
         seed,
         rules,
     )
-    made = engine.infill(request)
-    free = (FreeGroups(start, stop, made.length),)
-    source_map = _without_source(codes, free[0])
-    (audio,) = engine.decode([DecodeRequest(made.codes, current, seed, source_map)])
-    edited, facts = splice_groups(current, audio, codes, free)
-    begin, end = facts["output_spans"][0]
-    timed = _timed(known, change, Span(begin, end), (made.length - (stop - start)) * GROUP_SECONDS)
-    facts = {**facts, **made.details, "words": change.by}
-    return edited.replace(transcript=change.text_after, alignment=timed), made.codes, facts
+
+
+@dataclasses.dataclass(frozen=True)
+class _Version:
+    """New words put into the recording.
+
+    Attributes:
+        made: what the engine drew.
+        edited: the whole recording with it.
+        longer: seconds by which it got longer.
+        facts: how it was put in; JSON data.
+    """
+
+    made: Infilled
+    edited: Utterance
+    longer: float
+    facts: dict[str, Any]
+
+    def stretch(self, span: Span) -> Utterance:
+        """Return what a span of the source around the change has become."""
+        end = min(self.edited.seconds, span.end + self.longer)
+        return self.edited.slice(Span(span.start, end))
+
+
+def _versions(
+    current: Utterance,
+    codes: DualCodes,
+    part: Surroundings,
+    request: InfillRequest,
+    engine: SpeechEngine,
+    count: int,
+) -> Iterator[_Version]:
+    """Yield up to so many versions, the one that the engine likes best first.
+
+    They are decoded a few at a time, as the first ones are often good enough.
+    """
+    assert isinstance(engine, InfillingEngine)
+    first = engine.infill(request)
+    handed = [first, *first.others][:count]
+    for at in range(0, len(handed), AT_ONCE):
+        drawn = handed[at : at + AT_ONCE]
+        frees = [(FreeGroups(request.start, request.stop, made.length),) for made in drawn]
+        maps = [_without_source(codes, part, *free) for free in frees]
+        spoken = engine.decode(
+            [
+                DecodeRequest(made.codes, current, request.seed, source_map)
+                for made, source_map in zip(drawn, maps, strict=True)
+            ]
+        )
+        for made, free, audio in zip(drawn, frees, spoken, strict=True):
+            edited, facts = splice_groups(current, audio, part.codes, free)
+            yield _Version(made, edited, edited.seconds - current.seconds, facts)
+
+
+def _first_right(
+    rounds: Iterable[Iterable[_Version]], listener: Listener, span: Span
+) -> tuple[_Version, Heard, int]:
+    """Return the first version that is heard as asked, or the best one; how many were heard."""
+    found: list[tuple[_Version, Heard]] = []
+    for versions in rounds:
+        for version in versions:
+            heard = listener.hear(version.stretch(span))
+            found.append((version, heard))
+            if heard.is_right:
+                return version, heard, len(found)
+    at = best_of([heard for _, heard in found])
+    return *found[at], len(found)
+
+
+def _put_back(codes: DualCodes, part: Surroundings, made: DualCodes) -> DualCodes:
+    """Return the codes of the whole recording with those of a part in place of its own."""
+    pieces = [codes.slice_groups(0, part.start), made, codes.slice_groups(part.stop, codes.groups)]
+    linguistic, semantic = (
+        np.concatenate([getattr(piece, name) for piece in pieces])
+        for name in ("linguistic", "semantic")
+    )
+    return DualCodes(linguistic, semantic, codes.start)
 
 
 def _alignment(current: Utterance) -> Alignment:
@@ -194,20 +306,21 @@ def _group(word: TimedWord, codes: DualCodes) -> float:
     return max(0.0, (word.start - codes.start) / GROUP_SECONDS)
 
 
-def _without_source(codes: DualCodes, free: FreeGroups) -> SourceMap:
-    """Return the map of an answer whose new stretch the source holds nothing of.
+def _without_source(codes: DualCodes, part: Surroundings, free: FreeGroups) -> SourceMap:
+    """Return the map of a part's answer whose new stretch the source holds nothing of.
 
     With positions there, a decoder that copies its reference says the old words again.
     """
     per = SEMANTIC_PER_GROUP
     positions = np.concatenate(
         [
-            np.arange(per * free.start, dtype=np.float32),
+            per * part.start + np.arange(per * free.start, dtype=np.float32),
             np.full(per * free.length, np.nan, dtype=np.float32),
-            np.arange(per * free.stop, per * codes.groups, dtype=np.float32),
+            per * part.start
+            + np.arange(per * free.stop, per * part.codes.groups, dtype=np.float32),
         ]
     )
-    edited = np.zeros(codes.groups + free.length - (free.stop - free.start), dtype=bool)
+    edited = np.zeros(part.codes.groups + free.length - (free.stop - free.start), dtype=bool)
     edited[free.start : free.start + free.length] = True
     return SourceMap(positions, "", edited, codes.start)
 

@@ -168,6 +168,13 @@ class Engine(Editing):
             note.audio_seconds = GROUP_SECONDS * made.length
         return made
 
+    def infill_context(self, rules: tuple[str, ...]) -> float | None:
+        """Return how many seconds around changed words are given to the language model.
+
+        None gives it the whole recording: ``GenerationPolicy.infill_context``.
+        """
+        return self._rules.policy.for_edit(*rules).infill_context
+
     def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
         """Return audio for the codes of each request, in the voice of its reference.
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
 from typing import Any, Generic, TypeVar, cast
 
-from stepedit_core.alignment import Aligner, Alignment, Recogniser, TimedWord, Transcription
+from stepedit_core.alignment import Aligner, Alignment, Ear, Recogniser, TimedWord, Transcription
 from stepedit_core.dsp.words import split_words
 from stepedit_core.errors import AlignmentError, StepeditError, suggest
 from stepedit_core.registry.registry import Registry, get_registry
@@ -19,6 +20,7 @@ __all__ = [
     "align",
     "aligner_names",
     "choose_recogniser",
+    "installed_ears",
     "load_aligner",
     "load_recogniser",
     "transcribe",
@@ -27,6 +29,9 @@ __all__ = [
 
 Kind = TypeVar("Kind", Recogniser, Aligner)
 Answer = TypeVar("Answer")
+_TRUSTED = 30
+"""Highest rank of a recogniser whose word counts against another's."""
+_AFTER_LATIN = "\u0250"
 DOUBTFUL = 0.35
 """Mean confidence below which a transcript is said not to fit the recording."""
 _NAMED_ONLY = 100
@@ -166,6 +171,42 @@ def choose_recogniser(
     found = (registry or get_registry()).named("stepedit_recognisers", lambda kind: str(kind.name))
     known = cast(dict[str, type[Recogniser]], dict(found))
     return _choose(known, spec, language, "recogniser")
+
+
+def installed_ears(
+    utterance: Utterance, most: int = 2, *, registry: Registry | None = None
+) -> tuple[Ear, ...]:
+    """Return up to so many recognisers that are installed for an utterance, to be asked in order.
+
+    They are the default one and the next, the lesser first: it mishears more and costs less.
+    Those of a low place (PocketSphinx) or over a network (endpoints) are left out. Words in other
+    than Latin letters, of a language that nobody named, are left to the default one. Models are
+    loaded when they first hear something.
+    """
+    letters = [letter for letter in utterance.transcript or "" if letter.isalpha()]
+    is_foreign = utterance.language is None and any(x >= _AFTER_LATIN for x in letters)
+    language = None if is_foreign else utterance.language or "en"
+    found = (registry or get_registry()).named("stepedit_recognisers", lambda kind: str(kind.name))
+    fitting = [
+        kind
+        for kind in found.values()
+        if kind.rank <= _TRUSTED and kind.knows(language) and kind.missing() is None
+    ]
+    ranked = sorted(fitting, key=lambda kind: (kind.rank, kind.name))[: 1 if is_foreign else most]
+    return tuple(_RecogniserEar(kind, language) for kind in reversed(ranked))
+
+
+@dataclass(frozen=True)
+class _RecogniserEar:
+    """What a recogniser hears, of speech in one language."""
+
+    kind: Any
+    language: str | None
+
+    def __call__(self, utterance: Utterance) -> str:
+        """Return the words."""
+        recogniser = cast(Recogniser, _load(cast(Hashable, self.kind), None, 1))
+        return recogniser.transcribe(utterance.replace(language=self.language)).text
 
 
 def load_aligner(

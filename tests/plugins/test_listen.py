@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from stepedit_listen.ctc import viterbi
 from stepedit_listen.matching import laid_along
+from stepedit_listen.whisper import most_tokens
 
 from stepedit_core import (
     Aligner,
@@ -25,7 +26,7 @@ from stepedit_core import (
 )
 from stepedit_core.cli.root import cli
 from stepedit_core.dsp.words import Word, split_words
-from stepedit_core.recording.hearing import load_aligner, load_recogniser
+from stepedit_core.recording.hearing import installed_ears, load_aligner, load_recogniser
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.registry import Registry
 
@@ -34,6 +35,7 @@ class Ears(Recogniser):
     """A fake that hears two words."""
 
     name: ClassVar[str] = "ears"
+    rank: ClassVar[int] = 10
     languages: ClassVar[frozenset[str] | None] = frozenset({"en"})
 
     def transcribe(self, utterance: Utterance) -> Transcription:
@@ -165,3 +167,38 @@ def test_whisper_hears_packaged_speech() -> None:
     heard = load_recogniser("whisper", "en").transcribe(speech)
     assert "certainty is absurd" in heard.text.lower()
     assert heard.words and heard.words[-1].end <= speech.seconds + 0.1
+
+
+class Networked(Ears):
+    """A fake that asks another machine."""
+
+    name: ClassVar[str] = "networked"
+    rank: ClassVar[int] = 90
+
+
+class Lesser(Ears):
+    """A fake that hears worse."""
+
+    name: ClassVar[str] = "lesser"
+    rank: ClassVar[int] = 20
+
+    def transcribe(self, utterance: Utterance) -> Transcription:
+        return Transcription("yellow world", "en", "lesser")
+
+
+def test_ears_are_the_local_recognisers_the_lesser_first(speech: Utterance) -> None:
+    class Many:
+        @hookimpl
+        def stepedit_recognisers(self) -> list[type[Recogniser]]:
+            return [Networked, Ears, Lesser]
+
+    registry = Registry(disabled=())
+    registry.register(Many(), "many")
+    ears = installed_ears(speech, registry=registry)
+    assert [ear(speech) for ear in ears] == ["yellow world", "hello world"]
+    assert installed_ears(speech.replace(language="zh"), registry=registry) == ()
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(0.1, 26), (5.0, 104), (60.0, 400)])
+def test_no_more_tokens_than_speech_has(seconds: float, most: int) -> None:
+    assert most_tokens(seconds) == most

@@ -9,6 +9,7 @@ are read once for all draws.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -40,6 +41,8 @@ REJOINED = 6
 # Weights of the choice, found by replacing words by themselves: reader against rejoin, and the
 # cost of a squared group of length.
 READER, LENGTH = 3.0, 1.5
+HANDED_ON, OF_ONE_LENGTH = 16, 5
+"""Draws that are handed on to be listened to, and how many of them may have the same length."""
 _LEAST_APART = 0.5
 """Word times nearer than this, in groups, are one knot of the position prior."""
 
@@ -59,7 +62,7 @@ class _Draw:
 
 
 def infill(parts: EngineParts, rules: Rules, request: InfillRequest) -> Infilled:
-    """Return the codes of a recording with other words in one place.
+    """Return the codes of a recording with other words in one place, and further draws.
 
     Args:
         parts: of the engine.
@@ -72,16 +75,32 @@ def infill(parts: EngineParts, rules: Rules, request: InfillRequest) -> Infilled
     lengths = sorted({max(1, round(request.expected) + more) for more in LENGTHS})
     sampling = sampling_of(rules.sampling)
     drawn = _draw(parts, sampling, request, lengths, rules.sampling.max_length)
-    best = max(drawn, key=lambda one: one.score(request.expected))
+    first, *others = (_handed_on(draw, request, len(drawn)) for draw in _ranked(drawn, request))
+    return dataclasses.replace(first, others=tuple(others))
+
+
+def _ranked(drawn: Sequence[_Draw], request: InfillRequest) -> list[_Draw]:
+    """Return the best draws, better ones first, no two alike and not all of one length."""
+    best = sorted(drawn, key=lambda draw: draw.score(request.expected), reverse=True)
+    kept: list[_Draw] = []
+    for draw in best:
+        alike = sum(draw.length == other.length for other in kept)
+        if alike < OF_ONE_LENGTH and all(draw.codes != other.codes for other in kept):
+            kept.append(draw)
+    return kept[:HANDED_ON]
+
+
+def _handed_on(draw: _Draw, request: InfillRequest, draws: int) -> Infilled:
+    """Return a draw as the caller gets it."""
     return Infilled(
-        best.codes,
-        best.length,
+        draw.codes,
+        draw.length,
         {
-            "draws": len(drawn),
-            "length_groups": best.length,
+            "draws": draws,
+            "length_groups": draw.length,
             "expected_groups": round(request.expected, 2),
-            "rejoin": round(best.rejoin, 2),
-            "reading": round(best.reading, 2),
+            "rejoin": round(draw.rejoin, 2),
+            "reading": round(draw.reading, 2),
         },
     )
 
