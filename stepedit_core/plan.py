@@ -75,6 +75,8 @@ class Plan:
         words_after: the words after the edit, or None where they are not known.
         label: what a decoder may be conditioned on: the edit's name, with its label behind a
             colon (``emotion:sad``), and numbers where they matter (``pitch:+2.0``).
+        level: how far the edit may move the level of active speech, in dB, lowest and highest;
+            ``(0, 0)``: it keeps the level; None: it is about level, or nobody knows.
         rules: names of edits whose rules of sampling hold, later ones first.
         problem: why the edit does not fit the utterance, in one line; None where it does.
     """
@@ -88,6 +90,7 @@ class Plan:
     alignment: Alignment | None = None
     words_after: str | None = None
     label: str = ""
+    level: tuple[float, float] | None = (0.0, 0.0)
     rules: tuple[str, ...] = ()
     problem: str | None = None
 
@@ -134,6 +137,7 @@ class Plan:
             spans=tuple(free),
             words_after=utterance.transcript,
             label=name if plans[0].insertions else plans[0].label,
+            level=plans[0].level,
             rules=(*plans[0].rules, name),
         )
 

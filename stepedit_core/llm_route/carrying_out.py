@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,6 +26,7 @@ from stepedit_core.engine import (
 from stepedit_core.errors import EngineError
 from stepedit_core.llm_route.infilling import replace_words
 from stepedit_core.llm_route.joining import splice_groups
+from stepedit_core.llm_route.level import levelled
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.llm_route.timing import fit_to_source_timing
@@ -50,8 +52,9 @@ def reconstructed(
         for one, own, seed in zip(codes, speech, seeds, strict=True)
     ]
     made = []
-    for audio, one, own in zip(engine.decode(requests), codes, speech, strict=True):
+    for (audio, latent), one, own in zip(_decoded(engine, requests), codes, speech, strict=True):
         new, _ = fit_to_source_timing(audio, one.start, own.seconds)
+        new, _ = levelled(own, new, (0.0, 0.0), _gain(latent))
         made.append(new.replace(transcript=own.transcript, language=own.language))
     return made
 
@@ -120,9 +123,9 @@ def apply_by_llm(
         for output, request, latent in zip(outputs, requests, known, strict=True)
     ]
     return [
-        _outcome(request, output, audio, latent)
+        _outcome(request, output, audio, latent, keep_latent)
         for request, output, (audio, latent) in zip(
-            requests, outputs, _decoded(engine, decoding, keep_latent), strict=True
+            requests, outputs, _decoded(engine, decoding), strict=True
         )
     ]
 
@@ -176,18 +179,27 @@ def _source_codes(
 
 
 def _decoded(
-    engine: SpeechEngine, requests: Sequence[DecodeRequest], keep_latent: bool
+    engine: SpeechEngine, requests: Sequence[DecodeRequest]
 ) -> list[tuple[Utterance, Latent | None]]:
-    """Return audio, with what it was made from where that is wanted and the engine keeps it."""
-    if keep_latent and keeps_latents(engine):
+    """Return audio, with what it was made from where the engine keeps that."""
+    if keeps_latents(engine):
         return list(engine.decode_keeping(requests))
     return [(audio, None) for audio in engine.decode(requests)]
 
 
+def _gain(latent: Latent | None) -> float:
+    """Return what brings decoded audio to its reference's level, as far as the engine says."""
+    return 1.0 if latent is None else latent.gain
+
+
 def _outcome(
-    request: GenerateRequest, output: DualCodes, audio: Utterance, latent: Latent | None
+    request: GenerateRequest,
+    output: DualCodes,
+    audio: Utterance,
+    latent: Latent | None,
+    keep_latent: bool,
 ) -> Outcome:
-    """Give decoded audio its source's timing, or join it with the source where it is confined."""
+    """Give decoded audio its source's timing and level, or join it with the source."""
     utterance, plan = request.utterance, request.plan
     if request.free is not None:
         edited, details = splice_groups(utterance, audio, request.codes, request.free)
@@ -199,9 +211,11 @@ def _outcome(
             audio, request.codes.start * ratio, utterance.seconds * ratio
         )
         output = dataclasses.replace(output, start=start)
+    audio, gain = levelled(utterance, audio, plan.level, _gain(latent))
     edited = audio.replace(transcript=plan.words_after, language=utterance.language)
-    kept = latent and latent.of(edited, start)
-    return Outcome(edited, "llm", output, {"groups": output.groups}, kept)
+    kept = latent.of(edited, start, gain) if latent is not None and keep_latent else None
+    details = {"groups": output.groups, "gain_db": round(20 * math.log10(gain), 2)}
+    return Outcome(edited, "llm", output, details, kept)
 
 
 def _confined(

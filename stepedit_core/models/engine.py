@@ -194,10 +194,11 @@ class Engine(Editing):
                 spoken = self.parts.decoder.speak(inputs)
         made = []
         for (wave, mel), request in zip(spoken, requests, strict=True):
+            gain = self._references.gain(request)
             mel.setflags(write=False)
             audio = Utterance(wave, self.sample_rate)
             by = self.parts.fingerprint
-            made.append((audio, Latent(request.codes, mel, by, audio.digest)))
+            made.append((audio, Latent(request.codes, mel, by, audio.digest, gain)))
         return made
 
     def accepts(self, latent: Latent) -> bool:

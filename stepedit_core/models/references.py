@@ -6,11 +6,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+
 from stepedit_core.codes import DualCodes
 from stepedit_core.engine import DecodeRequest, Latent
 from stepedit_core.models.checkpoint.load import EngineParts
 from stepedit_core.models.decoder.decoder import Reference
 from stepedit_core.models.stage_clock import StageClock
+from stepedit_core.models.tokenizer.preprocess import PEAK_LIMIT
 from stepedit_core.utterance import Utterance
 
 __all__ = ["ReferenceCache"]
@@ -64,9 +67,22 @@ class ReferenceCache:
             codes = next(encoded) if latent is None else latent.codes
             features = self._features_of(request.reference, codes)
             mel = features.mel[0].numpy() if latent is None else latent.state.copy()
+            if request.voice is not None:
+                features = self._features_of(request.voice, self.codes([request.voice])[0])
             voice = Reference(codes.interleave(), mel, features.embedding[0].numpy())
             voices.append((voice, codes.start))
         return voices
+
+    def gain(self, request: DecodeRequest) -> float:
+        """Return what brings decoded audio back to its reference's level.
+
+        The public system lowers a reference to a peak of 0.6 before it takes its mel, and speaks at
+        that level.
+        """
+        if request.latent is not None and self.accepts(request.latent):
+            return request.latent.gain
+        peak = float(np.abs(request.reference.samples).max(initial=0.0))
+        return max(1.0, peak / PEAK_LIMIT)
 
     def _features_of(self, utterance: Utterance, codes: DualCodes) -> Any:
         """Return mel and speaker vector of an utterance, the mel from where its codes begin."""
