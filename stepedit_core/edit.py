@@ -166,6 +166,13 @@ class Edit(OldHooks, BaseModel):
         """
         return self.needs_transcript("llm")
 
+    def gentler(self) -> Edit | None:
+        """Return the same request with less of its effect, or None where there is no less.
+
+        It is tried where no candidate of a model keeps the limits of a chain (`Accept`).
+        """
+        return None
+
     def changes_level(self) -> bool:
         """Return whether loudness is what the edit is about.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stepedit_core.codes import DualCodes
     from stepedit_core.engine import Latent
 
-__all__ = ["DEFAULT_CARRY", "SCHEMA_VERSION", "Carry", "RouteChoice", "Step"]
+__all__ = ["DEFAULT_CARRY", "SCHEMA_VERSION", "Carry", "RouteChoice", "Step", "Until"]
 
 SCHEMA_VERSION = 1
 RouteChoice = Literal["auto", "llm", "dsp"]
@@ -29,6 +29,8 @@ engine made it from (codes and mel), so that nothing is lost by coding it again.
 ``codes``: the same, and its output codes even where its sound was joined with its source's.
 """
 DEFAULT_CARRY: Carry = "latent"
+Until = Literal["no gain"]
+"""When the iterations of a chain end: where one brings its edits no nearer to their targets."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,9 @@ class Step:
         accepted: whether the step kept the limits that were set (`Accept`); False: its source was
             kept instead; None: no limits.
         failed_tries: the tries that did not, each with the reasons; JSON data.
+        judged: what was measured of the accepted try, or of the best one: how many were ``drawn``,
+            ``word_error``, ``voice``, ``level`` and the like, and limits ``unjudged`` with the
+            reason; JSON data.
     """
 
     edit: Edit
@@ -68,6 +73,7 @@ class Step:
     transcript_unverified: bool = False
     accepted: bool | None = None
     failed_tries: tuple[Mapping[str, Any], ...] = ()
+    judged: Mapping[str, Any] = field(default_factory=dict)
 
     def report(self) -> dict[str, Any]:
         """Return the step as JSON data, without its samples."""
@@ -80,6 +86,8 @@ class Step:
             further["accepted"] = self.accepted
         if self.failed_tries:
             further["failed_tries"] = [dict(one) for one in self.failed_tries]
+        if self.judged:
+            further["judged"] = dict(self.judged)
         return {
             "edit": self.edit.to_data(),
             "route": self.route,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -33,7 +34,23 @@ from stepedit_core.llm_route.timing import fit_to_source_timing
 from stepedit_core.plan import Plan
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Editing", "apply_by_llm", "reconstructed"]
+__all__ = ["Editing", "Past", "apply_by_llm", "reconstructed"]
+
+
+@dataclass(frozen=True)
+class Past:
+    """What a chain's earlier steps tell the decoder.
+
+    Attributes:
+        reference: what it speaks from instead of the utterance that is edited: what the present
+            run of labels began with; None: that utterance.
+        latent: what the engine made the reference from, where that is known.
+        voice: whose speaker vector: the first recording's.
+    """
+
+    reference: Utterance | None = None
+    latent: Latent | None = None
+    voice: Utterance | None = None
 
 
 def reconstructed(
@@ -69,6 +86,7 @@ def apply_by_llm(
     plans: Sequence[Plan] | None = None,
     latents: Sequence[Latent | None] | None = None,
     keep_latent: bool = False,
+    pasts: Sequence[Past | None] | None = None,
 ) -> list[Outcome]:
     """Carry out edits in one batch: encode, generate, decode.
 
@@ -84,6 +102,7 @@ def apply_by_llm(
         plans: one for each utterance; None asks the edits.
         latents: what the engine made the utterances from, as far as that is known.
         keep_latent: keep what the outcomes are made from, where the engine can go on from it.
+        pasts: what earlier steps of a chain tell the decoder.
 
     Raises:
         RouteError: if an edit has no prompt.
@@ -117,10 +136,10 @@ def apply_by_llm(
         for output, request in zip(engine.generate(requests), requests, strict=True)
     ]
     decoding = [
-        DecodeRequest(
-            output, request.utterance, request.seed, request.source_map(output.groups), latent
+        _decoding(request, output, latent, past, engine)
+        for output, request, latent, past in zip(
+            outputs, requests, known, pasts or nothing, strict=True
         )
-        for output, request, latent in zip(outputs, requests, known, strict=True)
     ]
     return [
         _outcome(request, output, audio, latent, keep_latent)
@@ -128,6 +147,28 @@ def apply_by_llm(
             requests, outputs, _decoded(engine, decoding), strict=True
         )
     ]
+
+
+def _decoding(
+    request: GenerateRequest,
+    output: DualCodes,
+    latent: Latent | None,
+    past: Past | None,
+    engine: SpeechEngine,
+) -> DecodeRequest:
+    """Return how an answer is decoded: from the utterance that was edited, or from an earlier one.
+
+    Where the answer lies in an earlier one is not known; its label is.
+    """
+    voice = None if past is None or past.voice is request.utterance else past.voice
+    earlier = None if past is None else past.reference
+    whole = request.free is None and not request.plan.uniform_tempo
+    if past is None or earlier is None or earlier is request.utterance or not whole:
+        source_map = request.source_map(output.groups)
+        return DecodeRequest(output, request.utterance, request.seed, source_map, latent, voice)
+    source_map = SourceMap.build(output.groups, None, condition=request.condition)
+    known = _usable(past.latent, engine, earlier)
+    return DecodeRequest(output, earlier, request.seed, source_map, known, voice)
 
 
 def _one_by_one(

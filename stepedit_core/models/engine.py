@@ -209,6 +209,22 @@ class Engine(Editing):
         """
         return self._references.accepts(latent)
 
+    def reading(self, codes: DualCodes, words: str) -> float | None:
+        """Return how well codes read as words, by the model's phone reader; higher is better.
+
+        None where the model has no reader, or does not know the words.
+        """
+        reader = self.parts.reader
+        if reader is None or not reader.reads(words):
+            return None
+        return reader.score(codes, words)
+
+    def speaker_similarity(self, first: Utterance, second: Utterance) -> float:
+        """Return the cosine similarity of two utterances' speaker vectors, -1..1."""
+        with self._lock:
+            one, two = self._references.voice(first), self._references.voice(second)
+        return float(np.dot(one, two) / (np.linalg.norm(one) * np.linalg.norm(two)))
+
     # Edits -------------------------------------------------------------------------------
 
     def preferred_route(self, edit: Edit) -> Route | None:

@@ -65,10 +65,10 @@ class ReferenceCache:
         voices = []
         for request, latent in zip(requests, latents, strict=True):
             codes = next(encoded) if latent is None else latent.codes
-            features = self._features_of(request.reference, codes)
+            features = self._features_of(request.reference, codes.start)
             mel = features.mel[0].numpy() if latent is None else latent.state.copy()
             if request.voice is not None:
-                features = self._features_of(request.voice, self.codes([request.voice])[0])
+                features = self._features_of(request.voice, 0.0)
             voice = Reference(codes.interleave(), mel, features.embedding[0].numpy())
             voices.append((voice, codes.start))
         return voices
@@ -84,9 +84,13 @@ class ReferenceCache:
         peak = float(np.abs(request.reference.samples).max(initial=0.0))
         return max(1.0, peak / PEAK_LIMIT)
 
-    def _features_of(self, utterance: Utterance, codes: DualCodes) -> Any:
+    def voice(self, utterance: Utterance) -> Any:
+        """Return the speaker vector of an utterance, float32 ``(size,)``."""
+        return self._features_of(utterance, 0.0).embedding[0].numpy()
+
+    def _features_of(self, utterance: Utterance, begin: float) -> Any:
         """Return mel and speaker vector of an utterance, the mel from where its codes begin."""
-        start = codes.start if self.parts.decoder.flow.aligned_reference else 0.0
+        start = begin if self.parts.decoder.flow.aligned_reference else 0.0
         key = f"{utterance.digest} {start!r}"
         features = self._features.get(key)
         if features is None:

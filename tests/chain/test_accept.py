@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stepedit_core import Accept, Chain, Edit, Outcome, Plan, Utterance, hookimpl
-from stepedit_core.chain.accept import word_error
+from stepedit_core.chain.ears import word_error
 from stepedit_core.errors import EditError
 from stepedit_core.registry.registry import Registry
 from stepedit_core.testing import FakeEngine, speech_like
