@@ -260,7 +260,7 @@ def _run_steps(
         try:
             steps.append(_accepted(running, one, utterance, steps, len(steps)))
         except StepeditError as error:
-            raise EditError(str(error), tuple(steps)) from error
+            raise EditError(str(error), tuple(steps), getattr(error, "tries", ())) from error
         utterance = steps[-1].utterance
         if on_step is not None:
             on_step(steps[-1])

@@ -192,5 +192,6 @@ class Trial:
             )
         raise EditError(
             f"{self.where}: not accepted in {self._drawn} tries, the best: "
-            f"{'; '.join(judged.why)}; --accept off takes it, more --tries may help"
+            f"{'; '.join(judged.why)}; --accept off takes it, more --tries may help",
+            tries=tuple(self._failed),
         )

@@ -14,11 +14,19 @@ import numpy as np
 import soundfile as sf
 
 from stepedit_core.atomic import is_outlet
-from stepedit_core.chain.accept import LEVELS, Accept, AcceptLevel
+from stepedit_core.chain.accept import Accept
 from stepedit_core.chain.chain import Chain
 from stepedit_core.chain.notation import format_edit
-from stepedit_core.chain.result import DEFAULT_CARRY, SCHEMA_VERSION, Carry, RouteChoice, Step
+from stepedit_core.chain.result import (
+    DEFAULT_CARRY,
+    SCHEMA_VERSION,
+    Carry,
+    RouteChoice,
+    Step,
+    Until,
+)
 from stepedit_core.chain.running import ChainResult
+from stepedit_core.cli.accepting import accept_options, acceptance, limits_of, tried
 from stepedit_core.cli.console import engine_options, load_named_engine, write_text
 from stepedit_core.cli.plan import (
     Job,
@@ -56,6 +64,7 @@ class Run:
         rows: one JSON record per recording, for ``--report``.
         failures: one line per recording that failed.
         accept: limits that each step must keep, or None.
+        until: when iterations end before their number.
     """
 
     chain: Chain
@@ -69,6 +78,7 @@ class Run:
     rows: list[dict[str, Any]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     accept: Accept | None = None
+    until: Until | None = None
 
     def validate(self, jobs: Sequence[Job]) -> None:
         """Check the chain against every recording before the first one is edited."""
@@ -90,6 +100,8 @@ class Run:
         }
         if self.accept is not None:
             asked["accept"] = self.accept.model_dump()
+        if self.until is not None:
+            asked["until"] = self.until
         return request_digest(asked, job, source)
 
     def one(self, job: Job) -> None:
@@ -111,7 +123,8 @@ class Run:
         def on_step(step: Step) -> None:
             before = finished[-1].utterance if finished else source
             finished.append(step)
-            say(_step_line(len(finished), step, before))
+            for line in (_step_line(len(finished), step, before), *tried(step.failed_tries)):
+                say(line)
             if self.keep_steps:
                 step.utterance.write(job.step_target(len(finished), step.edit.name))
 
@@ -124,6 +137,7 @@ class Run:
                 carry=self.carry,
                 on_step=on_step,
                 accept=self.accept,
+                until=self.until,
             )
         except EditError as error:
             self._keep(job, source, error)
@@ -133,13 +147,16 @@ class Run:
         target = result.utterance.write(job.target)
         how = _how(result.utterance, target)
         say(f"wrote {target} ({result.utterance.seconds:.2f} s, {how})")
-        record = {"input": str(job.source), "notes": list(source.notes), "output": str(target)}
+        notes = [*source.notes, *result.notes]
+        record = {"input": str(job.source), "notes": notes, "output": str(target)}
         self.rows.append({**record, **result.report()})
         self.journal.add(request, job, self.rows[-1])
 
     def in_pieces(self, job: Job, asked: Asked) -> None:
         """Edit a recording of any length in pieces; raises StepeditError."""
         facts = {"seed": self.seed, "route": self.route, "carry": self.carry, "accept": self.accept}
+        if self.until is not None:
+            raise EditError("--until is for recordings of up to five minutes")
         row = edit_long(job, self.chain, self.engine, asked, self.say, **facts)
         self.rows.append(row)
         failed = [piece for piece in row["pieces"] if piece["details"].get("failed")]
@@ -158,22 +175,17 @@ class Run:
             partial.utterance.write(kept)
         ending = f"kept the audio after step {len(error.steps)} in {kept}" if kept else ""
         self.failures.append(f"{job.source}: {error}; {ending or 'nothing was written'}")
-        record = {
+        record: dict[str, Any] = {
             "input": str(job.source),
             "notes": list(source.notes),
             "output": None,
             "error": str(error),
         }
+        if error.tries:
+            record["failed_tries"] = [dict(one) for one in error.tries]
+            for line in tried(error.tries):
+                self.say(line)
         self.rows.append({**record, "kept": str(kept) if kept else None, **partial.report()})
-
-
-def _limits(level: AcceptLevel, tries: int | None, otherwise: str | None) -> Accept | None:
-    """Return the limits that the command line asks for."""
-    given: dict[str, Any] = {"tries": tries, "otherwise": otherwise}
-    changes = {name: value for name, value in given.items() if value is not None}
-    if level == "off" and changes:
-        raise click.UsageError("--tries and --otherwise go with --accept strict or normal")
-    return Accept.of(level, **changes)
 
 
 def _how(utterance: Utterance, target: Path) -> str:
@@ -195,19 +207,8 @@ def _step_line(number: int, step: Step, before: Utterance) -> str:
         f"step {number}: {format_edit(step.edit)} | route {step.route} ({engine}) | "
         f"{step.plugin.distribution} {step.plugin.version} | "
         f"{before.seconds:.2f} s -> {step.utterance.seconds:.2f} s | took {step.seconds:.2f} s"
-        f"{_acceptance(step)}"
+        f"{acceptance(step)}"
     )
-
-
-def _acceptance(step: Step) -> str:
-    """Say how often a step was drawn, and what is wrong with a source that was kept."""
-    if step.accepted is None:
-        return ""
-    if step.accepted:
-        again = len(step.failed_tries)
-        return " | accepted" + (f" at try {again + 1}" if again else "")
-    why = "; ".join(step.failed_tries[-1]["why"])
-    return f" | not accepted in {len(step.failed_tries)} tries ({why}): kept the source"
 
 
 def _finish(run: Run, jobs: Sequence[Job], report: Path | None) -> None:
@@ -319,21 +320,11 @@ Examples:
     help="What one llm step hands to the next.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@accept_options
 @click.option(
-    "--accept",
-    "level",
-    type=click.Choice(LEVELS),
-    default="off",
-    show_default=True,
-    help="Limits that every step must keep: words, level, length, clipping, holes, any change.",
-)
-@click.option(
-    "--tries", type=click.IntRange(1, 64), help="How often a step by a model is drawn; --accept."
-)
-@click.option(
-    "--otherwise",
-    type=click.Choice(["fail", "keep"]),
-    help="Where no try is accepted: fail, or keep what the step received; --accept.",
+    "--until",
+    type=click.Choice(get_args(Until)),
+    help="End --iterations, and those of a chain, where one brings no gain by the edits' scorers.",
 )
 @click.option("--keep-steps", is_flag=True, help="Write the audio of every step too.")
 @click.option(
@@ -371,8 +362,7 @@ def edit_command(
     sentences, yes = options.pop("sentences"), options.pop("yes")
     chain = build_chain(edits, chain_file, iterations, optional=bool(sentences))
     jobs = plan_jobs(inputs, output, text=text, text_file=text_file, language=language)
-    given = [options.pop(name) for name in ("level", "tries", "otherwise")]
-    limits = _limits(*given)
+    limits, until = limits_of(options), options.pop("until")
     asked = Asked(**options)
     asked.check(len(jobs))
     say = partial(click.echo, err=_stdout_is_taken(jobs, report, keep_steps))
@@ -388,7 +378,9 @@ def edit_command(
         chain += _said(sentences, jobs, yes, say) * iterations
     loaded = load_named_engine(engine or implied_engine(chain, route, say), device)
     journal = Journal(jobs[0].target.parent if len(jobs) > 1 else None)
-    run = Run(chain, loaded, route, carry, seed, keep_steps, say, journal, accept=limits)
+    run = Run(
+        chain, loaded, route, carry, seed, keep_steps, say, journal, accept=limits, until=until
+    )
     run.validate(short)
     with progress(len(jobs)) as advance:
         for job in jobs:
