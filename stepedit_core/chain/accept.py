@@ -86,11 +86,19 @@ class Accept(BaseModel):
         return self
 
     @classmethod
-    def of(cls, level: AcceptLevel, **changes: Any) -> Accept | None:
-        """Return the limits of a level, or None for ``off``."""
+    def of(cls, level: AcceptLevel, /, **changes: Any) -> Accept | None:
+        """Return the limits of a level, or None for ``off``.
+
+        Raises:
+            InvalidChainError: if a change is no limit, or has a wrong value.
+        """
         if level == "off":
             return None
-        return cls(**({**_STRICT, **changes} if level == "strict" else changes))
+        try:
+            return cls(**({**_STRICT, **changes} if level == "strict" else changes))
+        except ValidationError as error:
+            reason = explain_validation(error, cls.model_fields)
+            raise InvalidChainError(f"limits: {reason}") from error
 
     @classmethod
     def read(cls, path: Path, **changes: Any) -> Accept:

@@ -14,7 +14,8 @@ from stepedit_core.chain.result import Step
 __all__ = ["accept_options", "acceptance", "limits_of", "tried"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_NAMES = ("level", "limits", "best_of", "tries", "seconds", "fallback", "otherwise")
+_NAMES = ("level", "limits", "best", "tries", "seconds", "fallback", "otherwise")
+_FIELDS = ("best_of", *_NAMES[3:])
 _OPTIONS = (
     click.option(
         "--accept",
@@ -33,7 +34,8 @@ _OPTIONS = (
         help="One limit, such as words=0.1 or voice=off; --accept.",
     ),
     click.option(
-        "--best-of",
+        "--candidates",
+        "best",
         type=click.IntRange(1, 32),
         help="Candidates that a model draws in one batch; --accept.",
     ),
@@ -76,7 +78,7 @@ def limits_of(given: dict[str, Any]) -> Accept | None:
     """
     level, texts, *rest = (given.pop(name) for name in _NAMES)
     changes = Accept.parse(texts)
-    changes |= {name: value for name, value in zip(_NAMES[2:], rest, strict=True) if value}
+    changes |= {name: value for name, value in zip(_FIELDS, rest, strict=True) if value}
     if level == "off" and changes:
         raise click.UsageError(
             f"{', '.join(sorted(changes))}: such limits go with --accept strict, normal or a FILE"
