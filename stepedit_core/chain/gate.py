@@ -88,9 +88,9 @@ class Judged:
         return [complaint.text for complaint in self.complaints]
 
     @property
-    def badness(self) -> tuple[int, float]:
-        """Order among candidates: fewer complaints first, then smaller ones."""
-        return len(self.complaints), sum(one.excess for one in self.complaints)
+    def badness(self) -> tuple[bool, int, float]:
+        """Order among candidates: those heard to the end, fewer complaints, smaller ones first."""
+        return not self.complete, len(self.complaints), sum(one.excess for one in self.complaints)
 
     def attempt(self, limit: str, make: Callable[[], T]) -> T | None:
         """Return what ``make`` gives, or note why it could not be measured."""
@@ -154,7 +154,22 @@ class Gate:
     def listen(
         self, judged: Judged, limits: Accept, edit: Edit, made: Utterance, to: Compared
     ) -> Judged:
-        """Add what takes time: voice, pitch, words, quality, and last the edit's own target."""
+        """Add what takes time: voice, pitch, words, quality, and last the edit's own target.
+
+        A candidate with another voice or pitch is not listened to for its words.
+        """
+        self._hear_voice(judged, limits, edit, made, to)
+        if not judged.complaints:
+            self._hear_words(judged, limits, edit, made, to)
+            judged.complete = True
+        for limit, why in judged.unjudged.items():
+            self._unjudged[f"{limit} is not judged: {why}"] = None
+        return judged
+
+    def _hear_voice(
+        self, judged: Judged, limits: Accept, edit: Edit, made: Utterance, to: Compared
+    ) -> None:
+        """Complain of another voice, or of a pitch that the edit does not ask for."""
         waived = self.waived(edit)
         measures = self._measures
         if limits.voice is not None and "speaker" not in waived:
@@ -166,16 +181,18 @@ class Gate:
                     judged.complaints.append(Complaint("voice", text, limits.voice - likeness))
         if limits.pitch is not None:
             self._judge_pitch(limits.pitch, edit, made, to, judged)
+
+    def _hear_words(
+        self, judged: Judged, limits: Accept, edit: Edit, made: Utterance, to: Compared
+    ) -> None:
+        """Complain of lost words, of lost quality, and of a target that is not reached."""
+        waived, measures = self.waived(edit), self._measures
         if limits.words is not None and self.ears is not None and "words" not in waived:
             _words(limits.words, self.ears, made, to, judged)
         if limits.quality is not None and "quality" not in waived:
             _quality(limits.quality, measures, made, to, judged)
         if limits.target and not edit.is_composite():
             self._judge_target(edit, made, to, judged)
-        judged.complete = True
-        for limit, why in judged.unjudged.items():
-            self._unjudged[f"{limit} is not judged: {why}"] = None
-        return judged
 
     def waived(self, edit: Edit) -> frozenset[str]:
         """Return the checks of preservation that an edit's scorer does not ask for."""

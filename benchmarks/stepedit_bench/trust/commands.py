@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ CHAIN = (
 @click.option("--speech", required=True, type=click.Path(exists=True), help="Has manifest.csv.")
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder of the run.")
 @click.option("--sets", default="librispeech", show_default=True, help="Sets begin with this.")
+@click.option("--longest", default=10.0, show_default=True, help="Seconds of a recording.")
 @click.option("--engine", default="embedded", show_default=True, help="Name, id or folder.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--count", type=click.IntRange(1), default=16, show_default=True, help="Edits.")
@@ -53,12 +54,12 @@ def trust(**given: Any) -> None:
     from stepedit_bench.judging import JudgeChoice
     from stepedit_bench.measuring import MeasureConfig, StandardMeasures
     from stepedit_bench.store import Journal, write_text
-    from stepedit_bench.trust.measuring import is_wrong, measure_trust
+    from stepedit_bench.trust.measuring import Bench, is_wrong, measure_trust
     from stepedit_bench.trust.units import PARTS, recordings, units
     from stepedit_core.chain.accept import Accept
 
     out, begin = Path(given["out"]), time.monotonic()
-    speech = recordings(Path(given["speech"]), given["sets"], given["seed"])
+    speech = recordings(Path(given["speech"]), given["sets"], given["seed"], given["longest"])
     work = [
         unit
         for unit in units(speech, EDITS, CHAIN, given["count"])
@@ -74,7 +75,14 @@ def trust(**given: Any) -> None:
         late = given["seconds"] is not None and time.monotonic() - begin > given["seconds"]
         if key in journal.entries or late:
             continue
-        row = measure_trust(unit, engine, limits, measures, given["seed"])
+
+        def keep(name: str, make: Callable[[], Any], key: str = key) -> Any:
+            if f"{key}/{name}" not in journal.entries:
+                journal.add(f"{key}/{name}", make())
+            return journal.entries[f"{key}/{name}"]
+
+        bench = Bench(engine, limits, measures, given["seed"], keep)
+        row = measure_trust(unit, bench)
         if unit.part == "edit":
             row["wrong"] = is_wrong(row, len((unit.speech.transcript or "").split()))
         journal.add(key, row)

@@ -9,19 +9,19 @@ they make in the source.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from stepedit_bench.measuring import StandardMeasures
 from stepedit_bench.measuring.text_error import text_errors
-from stepedit_bench.preservation import Kept, check, measure, verdict
+from stepedit_bench.preservation import check, measure, verdict
 from stepedit_bench.rows import waived
 from stepedit_bench.trust.units import TrustUnit
 from stepedit_core.chain.accept import Accept
 from stepedit_core.chain.chain import Chain
-from stepedit_core.chain.running import ChainResult
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import EditError, StepeditError
 from stepedit_core.llm_route.carrying_out import reconstructed
@@ -29,72 +29,89 @@ from stepedit_core.registry.registry import get_registry
 from stepedit_core.scoring import Case, Prepared
 from stepedit_core.utterance import Utterance
 
-__all__ = ["is_wrong", "measure_trust"]
+__all__ = ["Bench", "is_wrong", "measure_trust"]
 
 ITERATIONS = 4
 _HOT_PEAK = 0.98
 
 
-def measure_trust(
-    unit: TrustUnit, engine: SpeechEngine, limits: Accept, measures: StandardMeasures, seed: int
-) -> dict[str, Any]:
+class Keep(Protocol):
+    """Returns what is kept under a name, or makes and keeps it."""
+
+    def __call__(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return JSON data."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all measurements need.
+
+    Attributes:
+        engine: carries edits out.
+        limits: of the condition ``on``.
+        measures: hear and judge outputs.
+        seed: of the edits.
+        keep: keeps each condition as soon as it is measured, for a run that is killed.
+    """
+
+    engine: SpeechEngine
+    limits: Accept
+    measures: StandardMeasures
+    seed: int
+    keep: Keep
+
+
+def measure_trust(unit: TrustUnit, bench: Bench) -> dict[str, Any]:
     """Return what was measured of a unit; JSON data."""
     how = {"level": _level, "edit": _edit, "iterations": _iterations, "chain": _chain}
-    return how[unit.part](unit, engine, limits, measures, seed)
+    return how[unit.part](unit, bench)
 
 
-def _level(
-    unit: TrustUnit, engine: SpeechEngine, limits: Accept, measures: StandardMeasures, seed: int
-) -> dict[str, Any]:
+def _level(unit: TrustUnit, bench: Bench) -> dict[str, Any]:
     """Return how far the identity edit moves the active level, in dB, as it is and when hot."""
     gain = np.float32(_HOT_PEAK / max(float(np.abs(unit.speech.samples).max()), 1e-6))
     hot = unit.speech.replace(samples=unit.speech.samples * gain)
-    row = {}
+    row, level = {}, bench.measures.active_level
     for name, speech in (("as_is", unit.speech), ("hot", hot)):
-        made = reconstructed(engine, [speech], [seed])[0]
-        row[name] = round(measures.active_level(made) - measures.active_level(speech), 3)
+        made = reconstructed(bench.engine, [speech], [bench.seed])[0]
+        row[name] = round(level(made) - level(speech), 3)
     return row
 
 
-def _edit(
-    unit: TrustUnit, engine: SpeechEngine, limits: Accept, measures: StandardMeasures, seed: int
-) -> dict[str, Any]:
+def _edit(unit: TrustUnit, bench: Bench) -> dict[str, Any]:
     """Return an edit by the llm route without and with limits."""
-    identity = reconstructed(engine, [unit.speech], [seed])[0]
-    floor = [measure(one, unit.speech, unit.speech.transcript, measures) for one in (
-        unit.speech, identity,
-    )]  # fmt: skip
-    row: dict[str, Any] = {"source": _heard(unit.speech, measures)}
-    for name, accept in (("off", None), ("on", limits)):
-        result, seconds = _run(unit, engine, accept, seed)
-        if result is None:
-            row[name] = {"seconds": seconds, "joint": False, "accepted": False}
-            continue
-        step, made = result.steps[-1], result.utterance
-        row[name] = {
-            "seconds": seconds,
-            **_heard(made, measures),
-            **_judged(unit, made, floor, measures),
-            "level": round(measures.active_level(made) - measures.active_level(unit.speech), 2),
-            "accepted": step.accepted,
-            "drawn": step.judged.get("drawn", 1),
-            "why": [why for tried in step.failed_tries for why in tried["why"]],
-        }
-        if step.accepted is False:
-            row[name]["joint"] = False
-    return row
+    return {
+        "source": _heard(unit.speech, bench.measures),
+        "off": bench.keep("off", lambda: _condition(unit, bench, None)),
+        "on": bench.keep("on", lambda: _condition(unit, bench, bench.limits)),
+    }
 
 
-def _run(
-    unit: TrustUnit, engine: SpeechEngine, accept: Accept | None, seed: int
-) -> tuple[ChainResult | None, float]:
-    """Run a unit's edits by the llm route; return the result and the seconds that it took."""
+def _condition(unit: TrustUnit, bench: Bench, accept: Accept | None) -> dict[str, Any]:
+    """Carry an edit out by the llm route and measure it; JSON data."""
     begin = time.perf_counter()
     try:
-        result = Chain(unit.edits)(unit.speech, engine, seed=seed, route="llm", accept=accept)
-    except EditError:
-        result = None
-    return result, round(time.perf_counter() - begin, 2)
+        chain = Chain(unit.edits)
+        result = chain(unit.speech, bench.engine, seed=bench.seed, route="llm", accept=accept)
+    except EditError as error:
+        return {
+            "seconds": round(time.perf_counter() - begin, 2),
+            "joint": False,
+            "accepted": False,
+            "why": [why for tried in error.tries for why in tried["why"]],
+            "drawn": len(error.tries),
+        }
+    seconds, step = round(time.perf_counter() - begin, 2), result.steps[-1]
+    made, level = result.utterance, bench.measures.active_level
+    return {
+        "seconds": seconds,
+        **_heard(made, bench.measures),
+        **_judged(unit, made, bench),
+        "level": round(level(made) - level(unit.speech), 2),
+        "accepted": step.accepted,
+        "drawn": step.judged.get("drawn", 1),
+        "why": [why for tried in step.failed_tries for why in tried["why"]],
+    }
 
 
 def _heard(made: Utterance, measures: StandardMeasures) -> dict[str, float]:
@@ -107,10 +124,11 @@ def _heard(made: Utterance, measures: StandardMeasures) -> dict[str, float]:
     }
 
 
-def _judged(
-    unit: TrustUnit, made: Utterance, floor: list[Kept], measures: StandardMeasures
-) -> dict[str, Any]:
+def _judged(unit: TrustUnit, made: Utterance, bench: Bench) -> dict[str, Any]:
     """Return whether the target was reached and all else kept, as ``stepedit bench`` says."""
+    measures, source = bench.measures, unit.speech
+    identity = reconstructed(bench.engine, [source], [bench.seed])[0]
+    floor = [measure(one, source, source.transcript, measures) for one in (source, identity)]
     edit = unit.edits[-1]
     case = Case(id=unit.name, edit=edit, audio="", transcript=made.transcript, language="en")
     scorer = get_registry().scorer(type(edit))
@@ -130,52 +148,47 @@ def _judged(
     return {"reached": score.reached, "checks": checks, "joint": both, "voice": voice}
 
 
-def _iterations(
-    unit: TrustUnit, engine: SpeechEngine, limits: Accept, measures: StandardMeasures, seed: int
-) -> dict[str, Any]:
+def _iterations(unit: TrustUnit, bench: Bench) -> dict[str, Any]:
     """Return word error and voice after one and after four iterations, without and with limits."""
-    chain = Chain(unit.edits, iterations=ITERATIONS)
-    keeping = limits.model_copy(update={"otherwise": "keep"})
-    row: dict[str, Any] = {}
-    for name, accept in (("off", None), ("on", keeping)):
-        result = chain(unit.speech, engine, seed=seed, route="llm", accept=accept)
-        row[name] = {
-            str(number): {
-                **_heard(made, measures),
-                "voice": round(measures.speaker_similarity(unit.speech, made), 4),
-                "f0": measures.median_f0(made),
-                "level": round(measures.active_level(made) - measures.active_level(unit.speech), 2),
-            }
-            for number in (1, ITERATIONS)
-            for made in (result.steps[number - 1].utterance,)
+    keeping = bench.limits.model_copy(update={"otherwise": "keep"})
+    return {
+        "off": bench.keep("off", lambda: _repeated(unit, bench, None)),
+        "on": bench.keep("on", lambda: _repeated(unit, bench, keeping)),
+    }
+
+
+def _repeated(unit: TrustUnit, bench: Bench, accept: Accept | None) -> dict[str, Any]:
+    chain, measures = Chain(unit.edits, iterations=ITERATIONS), bench.measures
+    result = chain(unit.speech, bench.engine, seed=bench.seed, route="llm", accept=accept)
+    level = measures.active_level(unit.speech)
+    row: dict[str, Any] = {"accepted": [step.accepted for step in result.steps]}
+    for number in (1, ITERATIONS):
+        made = result.steps[number - 1].utterance
+        row[str(number)] = {
+            **_heard(made, measures),
+            "voice": round(measures.speaker_similarity(unit.speech, made), 4),
+            "f0": measures.median_f0(made),
+            "level": round(measures.active_level(made) - level, 2),
         }
-        row[name]["accepted"] = [step.accepted for step in result.steps]
     return row
 
 
-def _chain(
-    unit: TrustUnit, engine: SpeechEngine, limits: Accept, measures: StandardMeasures, seed: int
-) -> dict[str, Any]:
+def _chain(unit: TrustUnit, bench: Bench) -> dict[str, Any]:
     """Return whether every step of a mixed chain by ``auto`` is right, without and with limits.
 
     A step is right where its own scorer says so of what it received, and the words of the end are
     kept. With limits, it must have been accepted, too.
     """
-    row: dict[str, Any] = {"source": _heard(unit.speech, measures)}
-    for name, accept in (("off", None), ("on", limits)):
-        row[name] = _steps(unit, engine, accept, measures, seed)
-    return row
+    return {
+        "off": bench.keep("off", lambda: _steps(unit, bench, None)),
+        "on": bench.keep("on", lambda: _steps(unit, bench, bench.limits)),
+    }
 
 
-def _steps(
-    unit: TrustUnit,
-    engine: SpeechEngine,
-    accept: Accept | None,
-    measures: StandardMeasures,
-    seed: int,
-) -> dict[str, Any]:
+def _steps(unit: TrustUnit, bench: Bench, accept: Accept | None) -> dict[str, Any]:
+    measures = bench.measures
     try:
-        result = Chain(unit.edits)(unit.speech, engine, seed=seed, accept=accept)
+        result = Chain(unit.edits)(unit.speech, bench.engine, seed=bench.seed, accept=accept)
     except EditError as error:
         return {"right": False, "error": str(error), "steps": len(error.steps)}
     received, reached = unit.speech, []
