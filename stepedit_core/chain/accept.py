@@ -21,8 +21,8 @@ _STRICT = {
     "length": 0.1,
     "pitch": 2.0,
     "quality": 0.5,
-    "best_of": 8,
-    "tries": 16,
+    "heard": 8,
+    "tries": 24,
 }
 
 
@@ -61,8 +61,11 @@ class Accept(BaseModel):
     """Whether a step that changes nothing fails."""
     target: bool = True
     """Whether the edit's own scorer must say that its target is reached."""
-    best_of: int = Field(default=4, ge=1, le=32)
+    best_of: int = Field(default=8, ge=1, le=32)
     """Candidates that a model draws in one batch; the best by these limits is taken."""
+    heard: int = Field(default=2, ge=1, le=32)
+    """Candidates of one batch that are listened to, the most promising ones by the cheap limits and
+    by the engine's own reader; listening takes longer than drawing."""
     tries: int = Field(default=8, ge=1, le=64)
     """How many candidates a step by a model is given in all; new batches have new seeds."""
     seconds: float | None = Field(default=None, gt=0.0)

@@ -124,9 +124,13 @@ class Trial:
             for one, step in candidates
         ]
         order = ordered(quick, [self._reading(step) for _, step in candidates])
+        heard = 0
         for at in order:
             (one, step), judged = candidates[at], quick[at]
             if not judged.complaints:
+                heard += 1
+                if heard > self.limits.heard:
+                    break
                 self.gate.listen(judged, self.limits, edit, step.utterance, self.to)
             if not judged.complaints:
                 return self._finished(step, judged, edit)
