@@ -68,13 +68,14 @@ class Emotion(LabelledEdit):
         further than studies say.
         """
         recipe = RECIPES[self.to].recipe if self.to in RECIPES else None
+        level = span_of(0.0 if recipe is None else recipe.level)
         return (
             super()
             .plan(utterance)
             .but(
                 length_ratio=1.0 if recipe is None else 1 / recipe.rate,
                 label=conditioning_label(self.name, self.to),
-                level=(0.0, 0.0) if recipe is None else span_of(recipe.level),
+                level=None if self.to == "remove" else level,
             )
         )
 

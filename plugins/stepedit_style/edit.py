@@ -94,7 +94,7 @@ class Style(LabelledEdit):
             .but(
                 length_ratio=1 / RATES.get(self.to, 1.0),
                 label=conditioning_label(self.name, self.to),
-                level=span_of(LEVELS.get(self.to, 0.0)),
+                level=None if self.to == "remove" else span_of(LEVELS.get(self.to, 0.0)),
             )
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -238,9 +239,7 @@ class Gate:
         known = (profile or {}).get(label) if isinstance(label, str) else None
         if known is None:
             return
-        before, after = (
-            judged.attempt("pitch", lambda u=u: self._f0(u)) for u in (to.anchor, made)
-        )
+        before, after = (judged.attempt("pitch", partial(self._f0, u)) for u in (to.anchor, made))
         if not before or not after:
             return
         usual = known.cues["f0"].size if "f0" in known.cues else 0.0
@@ -341,11 +340,11 @@ def _length(limit: float, made: Utterance, plan: Plan, source: Utterance, judged
 
 def _words(limit: float, ears: Ears, made: Utterance, to: Compared, judged: Judged) -> None:
     """Complain of words that were lost, replaced or invented."""
-    after = judged.attempt("words", lambda: ears.word_error(made))
+    after = _or_none(judged, lambda: ears.word_error(made))
     if after is None:
         return
     known = to.first if (to.first.transcript or "").strip() else to.received
-    before = min(1.0, judged.attempt("words", lambda: ears.word_error(known)) or 0.0)
+    before = min(1.0, _or_none(judged, lambda: ears.word_error(known)) or 0.0)
     judged.values["word_error"] = round(after, 3)
     if after - before > limit + 1e-9:
         text = (
@@ -356,16 +355,19 @@ def _words(limit: float, ears: Ears, made: Utterance, to: Compared, judged: Judg
         )
 
 
+def _or_none(judged: Judged, make: Callable[[], float | None]) -> float | None:
+    """Return a word error, or None where there are no words or nobody hears them."""
+    return judged.attempt("words", make)
+
+
 def _quality(
     limit: float, measures: Measures, made: Utterance, to: Compared, judged: Judged
 ) -> None:
     """Complain of a rating by DNSMOS that fell too far."""
-    ratings = [
-        judged.attempt("quality", lambda u=u: measures.dnsmos(u)["ovrl"]) for u in (to.first, made)
-    ]
-    before, after = ratings
-    if before is None or after is None:
+    ratings = [judged.attempt("quality", partial(measures.dnsmos, u)) for u in (to.first, made)]
+    if ratings[0] is None or ratings[1] is None:
         return
+    before, after = (float(rating["ovrl"]) for rating in ratings if rating is not None)
     judged.values["quality"] = round(after, 2)
     if before - after > limit:
         text = f"DNSMOS fell from {before:.2f} to {after:.2f} (limit {limit:g})"

@@ -75,6 +75,17 @@ class Step:
     failed_tries: tuple[Mapping[str, Any], ...] = ()
     judged: Mapping[str, Any] = field(default_factory=dict)
 
+    def acceptance(self) -> dict[str, Any]:
+        """Return what was tried and measured where limits were set, as JSON data; else nothing."""
+        further: dict[str, Any] = {}
+        if self.accepted is not None:
+            further["accepted"] = self.accepted
+        if self.failed_tries:
+            further["failed_tries"] = [dict(one) for one in self.failed_tries]
+        if self.judged:
+            further["judged"] = dict(self.judged)
+        return further
+
     def report(self) -> dict[str, Any]:
         """Return the step as JSON data, without its samples."""
         further: dict[str, Any] = {}
@@ -82,12 +93,7 @@ class Step:
             further["middleware"] = [asdict(one) for one in self.middleware]
         if self.transcript_unverified:
             further["transcript_unverified"] = True
-        if self.accepted is not None:
-            further["accepted"] = self.accepted
-        if self.failed_tries:
-            further["failed_tries"] = [dict(one) for one in self.failed_tries]
-        if self.judged:
-            further["judged"] = dict(self.judged)
+        further |= self.acceptance()
         return {
             "edit": self.edit.to_data(),
             "route": self.route,

@@ -205,8 +205,9 @@ def run(
     if accept is not None or until is not None:
         gate = Gate(hooks, start.source, engine, accept is not None and accept.words is not None)
     running = _Run(hooks, owners, engine, route, carry, start.seed, 0, accept, gate, start.source)
+    notes: tuple[str, ...] = ()
     if until is None:
-        steps, notes = _run_steps(running, ready, source, start.steps, on_step), ()
+        steps = _run_steps(running, ready, source, start.steps, on_step)
     else:
         rounds = max(1, getattr(chain, "iterations", 1))
         steps, notes = _until_no_gain(running, ready, rounds, start, on_step)
@@ -322,7 +323,8 @@ def _run_step(
         EditError: if the edit does not fit the utterance, fails, or returns nonsense; the text
             names step, edit and plugin.
     """
-    edit, owner = step.edit, running.owners[type(step.edit)]
+    edit = step.edit
+    owner = running.owners.get(type(edit)) or running.registry.origin(edit)
     utterance, where = state.utterance, f"step {state.position + 1}, {edit.name}"
     begin = time.perf_counter()
     work = _Work(running, step, state)

@@ -111,7 +111,8 @@ def edit_piece(work: Work, chain: Chain, task: Task, engine: SpeechEngine | None
         if not speech_spans(source):
             return Made(nothing, task.text, f"no speech in it: {error}")
         if work.keep_failed:
-            return Made(nothing, task.text, f"failed: {error}", details={"failed": True})
+            tried = {"failed_tries": list(error.tries)} if error.tries else {}
+            return Made(nothing, task.text, f"failed: {error}", details={"failed": True, **tried})
         # The finished steps hold sound, which need not go through a pipe.
         raise EditError(f"{task.name}: {error}") from None
     edited = result.utterance.resample(task.rate)
@@ -121,9 +122,15 @@ def edit_piece(work: Work, chain: Chain, task: Task, engine: SpeechEngine | None
     details = {
         "gain_db": round(gain, 2),
         "steps": [
-            {"edit": step.edit.to_data(), "route": step.route, "wall": round(step.seconds, 3)}
+            {
+                "edit": step.edit.to_data(),
+                "route": step.route,
+                "wall": round(step.seconds, 3),
+                **step.acceptance(),
+            }
             for step in result.steps
         ],
+        **({"notes": list(result.notes)} if result.notes else {}),
     }
     samples = np.ascontiguousarray(edited.samples)
     return Made(samples, edited.transcript, None, _anchors(source, edited), details)
