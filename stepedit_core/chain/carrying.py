@@ -14,7 +14,19 @@ from stepedit_core.llm_route.carrying_out import apply_by_llm
 from stepedit_core.plan import Plan
 from stepedit_core.utterance import Utterance
 
-__all__ = ["carry_out", "with_word_times"]
+__all__ = ["carry_out", "step_rng", "with_word_times"]
+
+
+def step_rng(seed: int, position: int, number: int = 0) -> np.random.Generator:
+    """Return the generator of a step; it depends on the seed and the step's place alone.
+
+    Args:
+        seed: the chain's.
+        position: the step's place in the chain, from 0.
+        number: of the try, from 0, where a step is drawn several times.
+    """
+    key = (position,) if number == 0 else (position, number)
+    return np.random.default_rng(np.random.SeedSequence(abs(seed), spawn_key=key))
 
 
 def with_word_times(made: Utterance, source: Utterance, plan: Plan | None) -> Utterance:

@@ -2,17 +2,21 @@
 
 An edit towards a label (`LabelledEdit`) asks for a state. Applied twice it may deepen it, not
 double it: the decoder goes on speaking from what the first one received, and the level and the
-length that the label announces count from there.
+length that the label announces count from there. A model that reads its own output as its source
+may run away all the same (happy four times: from 119 to 387 Hz): where pitch or length leave the
+label's range, it is asked of what the first one received.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stepedit_core.chain.gate import Compared, Gate
 from stepedit_core.dsp.loudness import active_level
 from stepedit_core.labels.edit import LabelledEdit
+from stepedit_core.labels.profile import profiles_of
 from stepedit_core.llm_route.carrying_out import Past
 from stepedit_core.scoring import Case
 
@@ -23,10 +27,11 @@ if TYPE_CHECKING:
     from stepedit_core.registry.registry import Registry
     from stepedit_core.utterance import Utterance
 
-__all__ = ["compared", "no_gain", "past_of", "within_label"]
+__all__ = ["compared", "no_gain", "overdone", "past_of", "run_start", "within_label"]
 
 _SHORTEST, _LONGEST = 0.5, 2.0
 """Bounds of a length ratio that is counted from the beginning of a run."""
+_MOST_SEMITONES, _MOST_STRETCH = 4.0, 1.5
 _LEAST_GAIN = 0.02
 """Growth of the scorers' intensity, of which 1 is a label's usual size, that counts as a gain."""
 
@@ -43,7 +48,7 @@ def compared(
         first: the recording that the chain began with.
         steps: those that are finished.
     """
-    begin = _run_start(edit, steps)
+    begin = run_start(edit, steps)
     anchor = received if begin == len(steps) else _before(first, steps, begin)
     voice = first
     for step in steps:
@@ -54,7 +59,7 @@ def compared(
 
 def past_of(to: Compared, edit: Edit, steps: Sequence[Step]) -> Past | None:
     """Return what the decoder is to know of the chain before a step; None where that is nothing."""
-    begin = _run_start(edit, steps)
+    begin = run_start(edit, steps)
     if not steps:
         return None
     if begin == len(steps):
@@ -73,6 +78,32 @@ def within_label(plan: Plan, to: Compared) -> Plan:
         return plan
     moved = now - before
     return plan.but(level=(plan.level[0] - moved, plan.level[1] - moved))
+
+
+def overdone(registry: Registry, edit: Edit, to: Compared, made: Utterance) -> str | None:
+    """Say that a label applied again moved the pitch or the tempo further than it should.
+
+    The pitch may go a quarter beyond what the label usually does, and four semitones more; the
+    length, between two thirds and one and a half times that of the beginning of the run, beside
+    what the label usually does. A voice without pitch is not measured.
+    """
+    from stepedit_core.dsp.acoustics import measure
+
+    label = getattr(edit, "to", None)
+    known = profiles_of(registry, edit.name).get(label) if isinstance(label, str) else None
+    cues = {} if known is None else known.cues
+    usual = cues["f0"].size if "f0" in cues else 0.0
+    before, after = measure(to.anchor).f0, measure(made).f0
+    if before and after:
+        shift = 12 * math.log2(after / before)
+        if max(shift - 1.25 * max(0.0, usual), 1.25 * min(0.0, usual) - shift) > _MOST_SEMITONES:
+            return f"again, the pitch moved by {shift:+.1f} semitones in all ({label}: {usual:+g})"
+    ratio = (
+        made.seconds / max(to.anchor.seconds, 1e-3) * (cues["tempo"].size if "tempo" in cues else 1)
+    )
+    if not 1 / _MOST_STRETCH <= ratio <= _MOST_STRETCH:
+        return f"again, the length came to {ratio:.2f} times what {label} usually gives"
+    return None
 
 
 def no_gain(
@@ -99,7 +130,7 @@ def no_gain(
     return None
 
 
-def _run_start(edit: Edit, steps: Sequence[Step]) -> int:
+def run_start(edit: Edit, steps: Sequence[Step]) -> int:
     """Return the index of the first step of the run of one kind of label that an edit goes on."""
     begin = len(steps)
     if not isinstance(edit, LabelledEdit):

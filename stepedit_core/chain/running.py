@@ -11,8 +11,8 @@ from typing import Any, TypedDict
 import numpy as np
 
 from stepedit_core.chain.accept import Accept
-from stepedit_core.chain.carrying import carry_out, with_word_times
-from stepedit_core.chain.drift import compared, no_gain, past_of, within_label
+from stepedit_core.chain.carrying import carry_out, step_rng, with_word_times
+from stepedit_core.chain.drift import compared, no_gain, overdone, past_of, run_start, within_label
 from stepedit_core.chain.gate import Compared, Gate
 from stepedit_core.chain.result import (
     DEFAULT_CARRY,
@@ -53,9 +53,6 @@ class RunOptions(TypedDict, total=False):
     on_step: Callable[[Step], None] | None
     accept: Accept | None
     until: Until | None
-
-
-# Results ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -129,21 +126,6 @@ class _Single:
         return [self.edit]
 
 
-# Running ---------------------------------------------------------------------------------
-
-
-def step_rng(seed: int, position: int, number: int = 0) -> np.random.Generator:
-    """Return the generator of a step; it depends on the seed and the step's place alone.
-
-    Args:
-        seed: the chain's.
-        position: the step's place in the chain, from 0.
-        number: of the try, from 0, where a step is drawn several times.
-    """
-    key = (position,) if number == 0 else (position, number)
-    return np.random.default_rng(np.random.SeedSequence(abs(seed), spawn_key=key))
-
-
 @dataclass(frozen=True)
 class _Run:
     """What holds for all steps of a run."""
@@ -170,6 +152,7 @@ class _State:
         to: what the step is compared with.
         past: what the decoder is to know of earlier steps.
         position: the step's place, from 0.
+        run_before: the step before the present run of labels.
     """
 
     utterance: Utterance
@@ -177,6 +160,7 @@ class _State:
     to: Compared
     past: Past | None
     position: int
+    run_before: Step | None = None
 
 
 def run(
@@ -280,9 +264,10 @@ def _accepted(
     to = compared(running.registry, step.edit, utterance, first, steps)
     past = None if running.carry == "audio" else past_of(to, step.edit, steps)
     before = steps[-1] if steps else None
-    state = _State(utterance, before, to, past, position)
+    begin = run_start(step.edit, steps)
+    state = _State(utterance, before, to, past, position, steps[begin - 1] if begin else None)
     if running.accept is None or running.gate is None:
-        return _run_step(running, step, state)[0]
+        return _run_held(running, step, state)[0]
 
     def draw(edit: Edit, route: Route, numbers: Sequence[int]) -> list[Drawn]:
         same = edit is step.edit and route == step.route
@@ -299,7 +284,7 @@ def _draw(running: _Run, step: Ready, state: _State, numbers: Sequence[int]) -> 
 
     def one(number: int, engine: SpeechEngine | None) -> Drawn:
         try:
-            made, plan = _run_step(replace(running, engine=engine), step, state, number)
+            made, plan = _run_held(replace(running, engine=engine), step, state, number)
         except StepeditError as error:
             return Drawn(number, error=error)
         return Drawn(number, made, plan)
@@ -312,6 +297,28 @@ def _draw(running: _Run, step: Ready, state: _State, numbers: Sequence[int]) -> 
         if result.value is None:
             raise result.error or RuntimeError("a try gave nothing")
     return [result.value for result in ran if result.value is not None]
+
+
+def _run_held(
+    running: _Run, step: Ready, state: _State, number: int = 0
+) -> tuple[Step, Plan | None]:
+    """Carry out one edit; where a label again goes too far, ask of what its run began with."""
+    made, plan = _run_step(running, step, state, number)
+    to = state.to
+    if step.route != "llm" or state.past is None or to.anchor is to.received:
+        return made, plan
+    why = overdone(running.registry, step.edit, to, made.utterance)
+    if why is None:
+        return made, plan
+    earlier = replace(
+        state,
+        utterance=to.anchor,
+        before=state.run_before,
+        to=replace(to, received=to.anchor),
+        past=replace(state.past, reference=None, latent=None),
+    )
+    made, plan = _run_step(running, replace(step, is_final=False), earlier, number)
+    return replace(made, details={**made.details, "asked_again": why}), plan
 
 
 def _run_step(

@@ -111,3 +111,28 @@ def test_until_no_gain(toys: Registry, words: Utterance, strengths: list[float],
     made = chain(words, FakeEngine(), until="no gain", on_step=seen.append)
     assert len(made.steps) == len(seen) == left
     assert any("brought no gain" in note for note in made.notes) is (left < 3)
+
+
+class Runaway(Heard):
+    """Says one sound at another length for each request."""
+
+    def __init__(self, sound: Utterance, *lengths: float) -> None:
+        super().__init__()
+        self.sound, self.lengths = sound.resample(24_000).samples, list(lengths)
+
+    def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
+        made = super().decode(requests)
+        size = int(self.lengths.pop(0) * 24_000)
+        return [one.replace(samples=np.resize(self.sound, size)) for one in made]
+
+
+def test_a_label_that_runs_away_is_asked_of_its_beginning(
+    mooded: Registry, words: Utterance
+) -> None:
+    engine = Runaway(words, 1.0, 1.1, 3.0, 1.2)
+    steps = Chain([Mood(to="glad")] * 3)(words, engine).steps
+    assert len(engine.requests) == 4
+    assert [request.utterance is words for request in engine.requests] == [True, False, False, True]
+    assert engine.decoded[-1].reference is words
+    assert [step.utterance.seconds for step in steps] == [1.0, 1.1, 1.2]
+    assert "the length came to 2.50 times" in steps[2].details["asked_again"]
