@@ -40,6 +40,9 @@ class Accept(BaseModel):
     words: float | None = Field(default=0.15, ge=0.0)
     """Most word error (character error for Chinese, Japanese, Korean) that a step may add, by the
     recogniser that is installed."""
+    ears: int = Field(default=2, ge=1, le=4)
+    """Recognisers that must all find the words kept, the preferred ones that are installed: one
+    that knows its language well writes what it expects to hear."""
     voice: float | None = Field(default=0.70, ge=-1.0, le=1.0)
     """Least cosine similarity to the first recording's speaker vector, by the speaker encoder of
     the measurements that are installed, or the engine's own."""

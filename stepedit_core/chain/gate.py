@@ -108,7 +108,7 @@ class Gate:
     """Measures and judges the candidates of a chain's steps; every recording once."""
 
     def __init__(
-        self, registry: Registry, first: Utterance, engine: SpeechEngine | None, words: bool = True
+        self, registry: Registry, first: Utterance, engine: SpeechEngine | None, ears: int = 1
     ) -> None:
         """Find what can be measured; backends load on first use.
 
@@ -116,10 +116,10 @@ class Gate:
             registry: whose scorers, measurements and recognisers are asked.
             first: the chain's recording; its language is listened for.
             engine: asked for the speakers' likeness where no measurements are installed.
-            words: whether words are listened for.
+            ears: recognisers that listen for words; 0 for none.
         """
         self._registry, self._engine = registry, engine
-        self.ears, deaf = Ears.of(first) if words else (None, None)
+        self.ears, deaf = Ears.of(first, ears) if ears else (None, None)
         self._measures = _GateMeasures(registry.hook.stepedit_measures(), self.ears, engine)
         self._unjudged: dict[str, None] = dict.fromkeys([deaf] if deaf else [])
         self._pitch: dict[str, float | None] = {}
@@ -339,20 +339,21 @@ def _length(limit: float, made: Utterance, plan: Plan, source: Utterance, judged
 
 
 def _words(limit: float, ears: Ears, made: Utterance, to: Compared, judged: Judged) -> None:
-    """Complain of words that were lost, replaced or invented."""
-    after = _or_none(judged, lambda: ears.word_error(made))
-    if after is None:
-        return
+    """Complain of words that were lost, replaced or invented, as one of the recognisers hears."""
     known = to.first if (to.first.transcript or "").strip() else to.received
-    before = min(1.0, _or_none(judged, lambda: ears.word_error(known)) or 0.0)
-    judged.values["word_error"] = round(after, 3)
-    if after - before > limit + 1e-9:
-        text = (
-            f"word error {after:.2f} against {before:.2f} before, heard: {ears.hear(made)[:80]!r}"
-        )
-        judged.complaints.append(
-            Complaint("words", text, (after - before - limit) / max(limit, 0.01))
-        )
+    for which in range(ears.count):
+        after = _or_none(judged, lambda at=which: ears.word_error(made, which=at))  # type: ignore[misc]
+        if after is None:
+            return
+        own = _or_none(judged, lambda at=which: ears.word_error(known, which=at))  # type: ignore[misc]
+        before = min(1.0, own or 0.0)
+        judged.values["word_error"] = max(judged.values.get("word_error", 0.0), round(after, 3))
+        if after - before > limit + 1e-9:
+            heard = ears.hear(made, which)[:80]
+            text = f"word error {after:.2f} against {before:.2f} before, heard: {heard!r}"
+            excess = (after - before - limit) / max(limit, 0.01)
+            judged.complaints.append(Complaint("words", text, excess))
+            return
 
 
 def _or_none(judged: Judged, make: Callable[[], float | None]) -> float | None:

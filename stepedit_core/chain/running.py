@@ -187,7 +187,8 @@ def run(
     owners = hooks.owners(step.edit for step in ready)
     gate = None
     if accept is not None or until is not None:
-        gate = Gate(hooks, start.source, engine, accept is not None and accept.words is not None)
+        listens = accept is not None and accept.words is not None
+        gate = Gate(hooks, start.source, engine, accept.ears if listens and accept else 0)
     running = _Run(hooks, owners, engine, route, carry, start.seed, 0, accept, gate, start.source)
     notes: tuple[str, ...] = ()
     if until is None:

@@ -13,7 +13,15 @@ from stepedit_core.errors import AlignmentError, StepeditError, suggest
 from stepedit_core.registry.registry import Registry, get_registry
 from stepedit_core.utterance import Utterance
 
-__all__ = ["align", "aligner_names", "load_aligner", "load_recogniser", "transcribe", "with_words"]
+__all__ = [
+    "align",
+    "aligner_names",
+    "load_aligner",
+    "load_recogniser",
+    "recogniser_names",
+    "transcribe",
+    "with_words",
+]
 
 Kind = TypeVar("Kind", Recogniser, Aligner)
 DOUBTFUL = 0.35
@@ -113,6 +121,13 @@ def load_recogniser(
     found = (registry or get_registry()).named("stepedit_recognisers", lambda kind: str(kind.name))
     kind, model = _choose(dict(found), spec, language, "recogniser")
     return cast(Recogniser, _load(cast(Hashable, kind), model, threads))
+
+
+def recogniser_names(language: str | None, registry: Registry | None = None) -> list[str]:
+    """Return the names of the recognisers that can hear a language here, the preferred first."""
+    found = (registry or get_registry()).named("stepedit_recognisers", lambda kind: str(kind.name))
+    ranked = sorted(found.values(), key=lambda kind: (kind.rank, kind.name))
+    return [kind.name for kind in ranked if kind.knows(language) and kind.missing() is None]
 
 
 def load_aligner(

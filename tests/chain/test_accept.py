@@ -43,7 +43,7 @@ def test_word_error(heard: str, error: float) -> None:
 
 def test_quick_limits(toys: Registry, speech: Utterance) -> None:
     plan = Plan(uniform_tempo=True)
-    gate = Gate(toys, speech, None, words=False)
+    gate = Gate(toys, speech, None, ears=0)
     hole = np.concatenate([speech.samples, np.zeros(48_000, np.float32), speech.samples])
 
     def why(made: Utterance, limits: Accept = QUIET, plan: Plan = plan) -> str:

@@ -1,9 +1,9 @@
 """Carry out what is asked, with and without limits, and measure what came out.
 
-The gate hears by the recogniser that is installed (Whisper base); the outputs are heard again by
-two others, Whisper tiny.en and PocketSphinx, that had no part in it. An acceptance is wrong where
-both of these say that words are lost: more than one, and more than a tenth, beyond the errors that
-they make in the source.
+The gate hears by the two preferred recognisers that are installed (Whisper base and tiny.en). The
+outputs are heard by tiny.en and by PocketSphinx, which alone had no part in the gate. An acceptance is
+wrong where both of these say that words are lost: more than one, and more than a tenth, beyond the
+errors that they make in the source.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _condition(unit: TrustUnit, bench: Bench, accept: Accept | None) -> dict[str
 
 
 def _heard(made: Utterance, measures: StandardMeasures) -> dict[str, float]:
-    """Return the word error by the two recognisers that are not the gate's."""
+    """Return the word error by tiny.en and by PocketSphinx."""
     expected = made.transcript or ""
     ways = {"tiny": measures.transcribe, "sphinx": measures.second_text}
     return {
