@@ -1,9 +1,9 @@
 """Carry out what is asked, with and without limits, and measure what came out.
 
 The gate hears by the two preferred recognisers that are installed (Whisper base and tiny.en). The
-outputs are heard by tiny.en and by PocketSphinx, which alone had no part in the gate. An acceptance is
-wrong where both of these say that words are lost: more than one, and more than a tenth, beyond the
-errors that they make in the source.
+outputs are heard by tiny.en and by PocketSphinx, which alone had no part in the gate. An acceptance
+is wrong where both of these say that words are lost: more than one, and more than a tenth, beyond
+the errors that they make in the source.
 """
 
 from __future__ import annotations
