@@ -17,9 +17,10 @@ import numpy.typing as npt
 
 from stepedit_core.chain.ears import Ears
 from stepedit_core.dsp.loudness import active_level
+from stepedit_core.dsp.words import split_words
 from stepedit_core.errors import StepeditError
 from stepedit_core.labels.profile import profiles_of
-from stepedit_core.scoring import Case, Judge, Measures, Prepared, Score
+from stepedit_core.scoring import LOST_LEAST, Case, Judge, Measures, Prepared, Score
 
 if TYPE_CHECKING:
     from stepedit_core.chain.accept import Accept
@@ -341,6 +342,8 @@ def _length(limit: float, made: Utterance, plan: Plan, source: Utterance, judged
 def _words(limit: float, ears: Ears, made: Utterance, to: Compared, judged: Judged) -> None:
     """Complain of words that were lost, replaced or invented, as one of the recognisers hears."""
     known = to.first if (to.first.transcript or "").strip() else to.received
+    words = len(split_words(made.transcript or ""))
+    allowed = max(limit, LOST_LEAST / max(words, 1)) if limit else 0.0
     for which in range(ears.count):
         after = _or_none(judged, lambda at=which: ears.word_error(made, which=at))  # type: ignore[misc]
         if after is None:
@@ -348,10 +351,10 @@ def _words(limit: float, ears: Ears, made: Utterance, to: Compared, judged: Judg
         own = _or_none(judged, lambda at=which: ears.word_error(known, which=at))  # type: ignore[misc]
         before = min(1.0, own or 0.0)
         judged.values["word_error"] = max(judged.values.get("word_error", 0.0), round(after, 3))
-        if after - before > limit + 1e-9:
+        if after - before > allowed + 1e-9:
             heard = ears.hear(made, which)[:80]
             text = f"word error {after:.2f} against {before:.2f} before, heard: {heard!r}"
-            excess = (after - before - limit) / max(limit, 0.01)
+            excess = (after - before - allowed) / max(allowed, 0.01)
             judged.complaints.append(Complaint("words", text, excess))
             return
 

@@ -228,3 +228,42 @@ def test_limits_from_text_and_file(tmp_path: Path) -> None:
     path.write_text('{"level": "loud"}')
     with pytest.raises(InvalidChainError, match=r"limits\.json: .*level"):
         Accept.read(path)
+
+
+class Heard:
+    """Recognisers that hear the same words whatever is said."""
+
+    count = 2
+
+    def __init__(self, *heard: str) -> None:
+        self.heard = heard
+
+    def hear(self, utterance: Utterance, which: int = 0) -> str:
+        return "one two three four" if utterance.language == "en" else self.heard[which]
+
+    def word_error(self, utterance: Utterance, words: str | None = None, which: int = 0) -> float:
+        return word_error("one two three four", self.hear(utterance, which))
+
+
+@pytest.mark.parametrize(
+    ("heard", "limit", "kept"),
+    [
+        (("one two three four", "one two three four"), 0.1, True),
+        (("one two three four", "one two three"), 0.1, True),
+        (("one two three four", "one two three"), 0.0, False),
+        (("one two three four", "one two"), 0.1, False),
+        (("one two", "one two three four"), 0.1, False),
+        (("one two", "one two"), 0.5, True),
+    ],
+)
+def test_words(
+    toys: Registry, speech: Utterance, heard: tuple[str, str], limit: float, kept: bool
+) -> None:
+    gate = Gate(toys, speech, None, ears=0)
+    gate.ears = Heard(*heard)  # type: ignore[assignment]
+    first = speech.replace(transcript="one two three four", language="en")
+    made = speech.replace(transcript="one two three four", language="fr")
+    limits = QUIET.model_copy(update={"words": limit})
+    judged = gate.quick(limits, Hiss(), ramp(made, 0.9), None, Compared(first, first, first, first))
+    gate.listen(judged, limits, Hiss(), made, Compared(first, first, first, first))
+    assert (judged.why == []) is kept
