@@ -142,6 +142,7 @@ class Edit(OldHooks, BaseModel):
         return Plan(
             words_after=self.transcript_after(utterance),
             problem=self.problem(utterance),
+            level=None if self.changes_level() else (0.0, 0.0),
             **{"label": self.name, "rules": (self.name,), **plan_of_old_hooks(self, utterance)},
         )
 
@@ -165,10 +166,19 @@ class Edit(OldHooks, BaseModel):
         """
         return self.needs_transcript("llm")
 
+    def gentler(self) -> Edit | None:
+        """Return the same request with less of its effect, or None where there is no less.
+
+        It is tried where no candidate of a model keeps the limits of a chain (`Accept`).
+        """
+        return None
+
     def changes_level(self) -> bool:
         """Return whether loudness is what the edit is about.
 
-        Pieces of a long recording keep the loudness of their source after edits that are not.
+        Pieces of a long recording keep the loudness of their source after edits that are not, and
+        what a model says keeps the level of what it was made of. An edit that moves the level by
+        the way, such as an emotion, says how far in its plan (``Plan.level``).
         """
         return False
 

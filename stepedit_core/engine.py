@@ -179,16 +179,26 @@ class Latent:
         state: the engine's own, such as a mel spectrogram; to others it means nothing.
         made_by: fingerprint of the weights.
         digest: of the recording (`Utterance.digest`); another sound has another past.
+        gain: what the decoded sound is multiplied by to stand at the level of its reference, which
+            an engine may have lowered before it took it in.
     """
 
     codes: DualCodes
     state: Any = field(repr=False)
     made_by: str
     digest: str
+    gain: float = 1.0
 
-    def of(self, utterance: Utterance, start: float) -> Latent:
-        """Return the same for samples in which the codes begin at another second."""
-        return replace(self, codes=replace(self.codes, start=start), digest=utterance.digest)
+    def of(self, utterance: Utterance, start: float, gain: float = 1.0) -> Latent:
+        """Return the same for samples in which the codes begin at another second.
+
+        Args:
+            utterance: the decoded sound, with other ends and another level.
+            start: second of it at which the codes begin.
+            gain: what it was multiplied by in all.
+        """
+        codes = replace(self.codes, start=start)
+        return replace(self, codes=codes, digest=utterance.digest, gain=gain)
 
 
 @dataclass(frozen=True)
@@ -201,6 +211,8 @@ class DecodeRequest:
         seed: of the flow's noise and the vocoder's source.
         source_map: where the codes lie in the reference, where that is their source.
         latent: what the engine made the reference from, where a chain carries it.
+        voice: whose speaker vector, where that is not the reference's: in a chain, the first
+            recording's.
     """
 
     codes: DualCodes
@@ -208,6 +220,7 @@ class DecodeRequest:
     seed: int = 0
     source_map: SourceMap | None = None
     latent: Latent | None = None
+    voice: Utterance | None = None
 
 
 @runtime_checkable
@@ -257,7 +270,10 @@ class LatentEngine(SpeechEngine, Protocol):
         """Whether these weights made it and can begin with it."""
 
     def decode_keeping(self, requests: Sequence[DecodeRequest]) -> list[tuple[Utterance, Latent]]:
-        """Return audio as ``decode`` does, and what it was made from."""
+        """Return audio as ``decode`` does, and what it was made from.
+
+        The audio is as the decoder gives it; ``Latent.gain`` brings it to its reference's level.
+        """
 
 
 class TaughtEngine(Protocol):

@@ -80,12 +80,15 @@ class EditError(StepeditError):
 
     Attributes:
         steps: the records (`Step`) of what was finished before the failure, in order.
+        tries: the tries of the step that failed, each with the reasons, where limits were set.
     """
 
-    def __init__(self, message: str, steps: tuple[Any, ...] = ()) -> None:
-        """Keep the finished steps beside the message."""
+    def __init__(
+        self, message: str, steps: tuple[Any, ...] = (), tries: tuple[Any, ...] = ()
+    ) -> None:
+        """Keep the finished steps and the tries of the failed one beside the message."""
         super().__init__(message)
-        self.steps = steps
+        self.steps, self.tries = steps, tries
 
 
 _JOINERS = "\u200c\u200d"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from stepedit_core.marks.mark import Mark
     from stepedit_core.pairs import CorpusReader, MarginScorer, PairBuilder
     from stepedit_core.phrases import Phrases
-    from stepedit_core.scoring import Case, Judge, Scorer
+    from stepedit_core.scoring import Case, Judge, Measures, Scorer
     from stepedit_core.utterance import Utterance
 
 __all__ = ["PROJECT", "Proceed", "hookimpl", "hookspec"]
@@ -95,6 +95,15 @@ def stepedit_margin_scorers() -> Sequence[MarginScorer]:  # type: ignore[empty-b
 @hookspec
 def stepedit_judges() -> Sequence[type[Judge]]:  # type: ignore[empty-body]
     """Return judge classes that scorers may ask, collected by name."""
+
+
+@hookspec(firstresult=True)
+def stepedit_measures() -> Measures | None:
+    """Return the measurements that scorers are given when an edit is to be accepted, or None.
+
+    Called once for each chain that has limits (`Accept`); the first answer wins. Backends load on
+    first use, and one that is not installed raises `StepeditError`, which the chain's notes say.
+    """
 
 
 @hookspec

@@ -77,6 +77,8 @@ class Plan:
         words_after: the words after the edit, or None where they are not known.
         label: what a decoder may be conditioned on: the edit's name, with its label behind a
             colon (``emotion:sad``), and numbers where they matter (``pitch:+2.0``).
+        level: how far the edit may move the level of active speech, in dB, lowest and highest;
+            ``(0, 0)``: it keeps the level; None: it is about level, or nobody knows.
         rules: names of edits whose rules of sampling hold, later ones first.
         problem: why the edit does not fit the utterance, in one line; None where it does.
     """
@@ -91,6 +93,7 @@ class Plan:
     ears: tuple[Ear, ...] = field(default=(), repr=False, compare=False)
     words_after: str | None = None
     label: str = ""
+    level: tuple[float, float] | None = (0.0, 0.0)
     rules: tuple[str, ...] = ()
     problem: str | None = None
 
@@ -137,6 +140,7 @@ class Plan:
             spans=tuple(free),
             words_after=utterance.transcript,
             label=name if plans[0].insertions else plans[0].label,
+            level=plans[0].level,
             rules=(*plans[0].rules, name),
         )
 

@@ -31,6 +31,7 @@ _LATE = {
     "memory": "stepedit_bench.speed.cli",
     "recipes": "stepedit_bench.recipes",
     "recording": "stepedit_bench.speed.cli",
+    "trust": "stepedit_bench.trust.commands",
 }
 
 

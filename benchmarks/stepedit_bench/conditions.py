@@ -24,7 +24,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stepedit_bench.batching import PromptFixed, run_together
 from stepedit_bench.suites import Unit, slug
 from stepedit_core.chain.chain import Chain
 from stepedit_core.chain.result import Carry, RouteChoice
@@ -35,6 +34,7 @@ from stepedit_core.dsp.prosody import ProsodyRecipe, transform
 from stepedit_core.edit import Edit
 from stepedit_core.engine import DecodeRequest, SpeechEngine, regenerates_insertions_only
 from stepedit_core.errors import StepeditError
+from stepedit_core.llm_route.batching import PromptFixed, run_together
 from stepedit_core.llm_route.carrying_out import reconstructed
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.llm_route.timing import fit_to_source_timing

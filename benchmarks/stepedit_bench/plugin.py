@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import click
 
     from stepedit_core.edit import Edit
-    from stepedit_core.scoring import Case, Judge
+    from stepedit_core.scoring import Case, Judge, Measures
 
 
 @hookimpl
@@ -29,6 +29,14 @@ def stepedit_judges() -> Sequence[type[Judge]]:
     from stepedit_bench.judges import JUDGES
 
     return JUDGES
+
+
+@hookimpl(trylast=True)
+def stepedit_measures() -> Measures | None:
+    """Return the measurements of the bench, so that edits are accepted by what it counts."""
+    from stepedit_bench.measuring import StandardMeasures
+
+    return StandardMeasures()
 
 
 @hookimpl

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from stepedit_bench.batching import run_together
 from stepedit_bench.conditions import BY_ENGINE, Condition, Made, Recordings, Request, make
 from stepedit_bench.suites import Unit, clone_text, find_external
 from stepedit_core.chain.chain import Chain
@@ -19,6 +18,7 @@ from stepedit_core.chain.result import RouteChoice
 from stepedit_core.edit import Edit
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import StepeditError
+from stepedit_core.llm_route.batching import run_together
 from stepedit_core.registry.registry import get_registry
 from stepedit_core.scoring import Prepared
 from stepedit_core.utterance import Utterance

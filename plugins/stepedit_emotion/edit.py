@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 
 from stepedit_core import Plan, Rendered, Utterance, conditioning_label
-from stepedit_core.labels.edit import LabelledEdit
+from stepedit_core.labels.edit import LabelledEdit, span_of
 from stepedit_emotion.prompt import INSTRUCTION, REMOVE
 from stepedit_emotion.recipes import NO_RECIPE, RECIPES
 
@@ -66,14 +66,18 @@ class Emotion(LabelledEdit):
     def plan(self, utterance: Utterance) -> Plan:
         """Return the plan, with the inverse of the usual tempo where studies give one.
 
-        The label goes to the decoder: each moves level and pitch in its own way.
+        The label goes to the decoder: each moves level and pitch in its own way, the level no
+        further than studies say.
         """
+        recipe = RECIPES[self.to].recipe if self.to in RECIPES else None
+        level = span_of(0.0 if recipe is None else recipe.level)
         return (
             super()
             .plan(utterance)
             .but(
-                length_ratio=1 / RECIPES[self.to].recipe.rate if self.to in RECIPES else 1.0,
+                length_ratio=1.0 if recipe is None else 1 / recipe.rate,
                 label=conditioning_label(self.name, self.to),
+                level=None if self.to == "remove" else level,
             )
         )
 

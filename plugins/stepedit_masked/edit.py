@@ -136,6 +136,11 @@ class Masked(Edit):
         """Return whether the inner edit's prompt repeats the words."""
         return self.inner.shows_transcript()
 
+    def gentler(self) -> Masked | None:
+        """Return the same place with the inner edit's gentler setting."""
+        inner = self.inner.gentler()
+        return None if inner is None else self.model_copy(update={"inner": inner})
+
     def changes_level(self) -> bool:
         """Return whether the inner edit is about loudness."""
         return self.inner.changes_level()

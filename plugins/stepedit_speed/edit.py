@@ -84,6 +84,11 @@ class Speed(Edit):
             )
         return super().route_problem(route)
 
+    def gentler(self) -> Speed | None:
+        """Return the smaller of the two words in the same direction."""
+        less: dict[str, Rate] = {"more_faster": "faster", "more_slower": "slower"}
+        return Speed(rate=less[self.rate]) if self.rate in less else None
+
     def plan(self, utterance: Utterance) -> Plan:
         """Return the plan: the source at one tempo, which gives the duration."""
         return super().plan(utterance).but(length_ratio=1 / self.tempo, uniform_tempo=True)

@@ -8,9 +8,9 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 
 from stepedit_core import Plan, Rendered, Utterance, conditioning_label
-from stepedit_core.labels.edit import LabelledEdit
+from stepedit_core.labels.edit import LabelledEdit, span_of
 from stepedit_style.prompt import INSTRUCTION, REMOVE
-from stepedit_style.recipes import RATES, RECIPES, reason_without
+from stepedit_style.recipes import LEVELS, RATES, RECIPES, reason_without
 
 __all__ = ["STYLES", "Style", "StyleName"]
 
@@ -85,7 +85,8 @@ class Style(LabelledEdit):
     def plan(self, utterance: Utterance) -> Plan:
         """Return the plan, with the inverse of the usual tempo where studies give one.
 
-        The label goes to the decoder: each moves level and pitch in its own way.
+        The label goes to the decoder: each moves level and pitch in its own way, the level no
+        further than the recipe for signal processing does.
         """
         return (
             super()
@@ -93,6 +94,7 @@ class Style(LabelledEdit):
             .but(
                 length_ratio=1 / RATES.get(self.to, 1.0),
                 label=conditioning_label(self.name, self.to),
+                level=None if self.to == "remove" else span_of(LEVELS.get(self.to, 0.0)),
             )
         )
 

@@ -28,7 +28,7 @@ import numpy as np
 
 from stepedit_core.dsp.prosody import ProsodyRecipe
 
-__all__ = ["RATES", "RECIPES", "Sourced", "reason_without"]
+__all__ = ["LEVELS", "RATES", "RECIPES", "Sourced", "reason_without"]
 
 MAN_BELOW = 165.0
 """Median F0 in Hz between men's and women's voices."""
@@ -87,10 +87,19 @@ def _older(f0: float | None) -> ProsodyRecipe:
 
 RATES: Mapping[str, float] = {"older": 0.83, "gentle": 0.88, "loudly": 0.96, "shout": 0.95}
 """Style to its tempo, where it changes it."""
+LEVELS: Mapping[str, float] = {
+    "whisper": -10.0,
+    "loudly": 8.0,
+    "shout": 14.0,
+    "murmur": -8.0,
+    "gentle": -4.0,
+    "roar": 14.0,
+}
+"""Style to its change of level in dB, where it changes it; a roar as a shout."""
 
 RECIPES: Mapping[str, Sourced] = {
     "whisper": Sourced(
-        _fixed(ProsodyRecipe(aperiodicity=1.0, tilt=3.0, level=-10.0)),
+        _fixed(ProsodyRecipe(aperiodicity=1.0, tilt=3.0, level=LEVELS["whisper"])),
         "no voicing at all; TE00: spectrum as with more vocal effort; level: our choice",
     ),
     "child": Sourced(
@@ -109,7 +118,11 @@ RECIPES: Mapping[str, Sourced] = {
         "steady; SWP87: durations 20 to 25 % longer; Li01: jitter, tremor of 5 Hz, breathiness",
     ),
     "loudly": Sourced(
-        _fixed(ProsodyRecipe(f0_ratio=semitones(3), tilt=1.6, rate=RATES["loudly"], level=8.0)),
+        _fixed(
+            ProsodyRecipe(
+                f0_ratio=semitones(3), tilt=1.6, rate=RATES["loudly"], level=LEVELS["loudly"]
+            )
+        ),
         "8 dB of vocal effort; GS88: 0.2 to 0.6 semitones per dB; NS04: about 0.2 dB per octave "
         "and dB; AET96, TE00: longer vowels",
     ),
@@ -120,7 +133,7 @@ RECIPES: Mapping[str, Sourced] = {
                 formant_ratio=1.04,
                 tilt=2.8,
                 rate=RATES["shout"],
-                level=14.0,
+                level=LEVELS["shout"],
             )
         ),
         "14 dB of vocal effort by the same; AET96: F0 doubles over 30 dB, range in semitones "
@@ -129,7 +142,11 @@ RECIPES: Mapping[str, Sourced] = {
     "murmur": Sourced(
         _fixed(
             ProsodyRecipe(
-                f0_ratio=semitones(-2), f0_range=0.7, tilt=-1.6, aperiodicity=0.25, level=-8.0
+                f0_ratio=semitones(-2),
+                f0_range=0.7,
+                tilt=-1.6,
+                aperiodicity=0.25,
+                level=LEVELS["murmur"],
             )
         ),
         "8 dB less vocal effort: GS88, NS04, TE00; breathiness: our choice",
@@ -137,7 +154,11 @@ RECIPES: Mapping[str, Sourced] = {
     "gentle": Sourced(
         _fixed(
             ProsodyRecipe(
-                f0_ratio=semitones(-1), f0_range=0.8, tilt=-0.9, rate=RATES["gentle"], level=-4.0
+                f0_ratio=semitones(-1),
+                f0_range=0.8,
+                tilt=-0.9,
+                rate=RATES["gentle"],
+                level=LEVELS["gentle"],
             )
         ),
         "JL03: tenderness is slow, soft, low, even and dark; sizes as 4 dB less vocal effort",

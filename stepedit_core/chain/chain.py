@@ -240,7 +240,8 @@ class Chain(Sequence["Edit | Chain"]):
                 its sound from, the default), ``codes`` or ``audio`` (its sound alone);
                 ``registry`` is whose hooks run, the process's by default; ``on_step`` is called
                 after each finished step; ``accept`` holds limits (`Accept`) that each step must
-                keep, or is drawn again.
+                keep, or is drawn again; ``until="no gain"`` ends the iterations of the chain where
+                one brings its edits no nearer to their targets, by their own scorers.
 
         Raises:
             InvalidChainError: before anything runs, if a step cannot work.

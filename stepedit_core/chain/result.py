@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stepedit_core.codes import DualCodes
     from stepedit_core.engine import Latent
 
-__all__ = ["DEFAULT_CARRY", "SCHEMA_VERSION", "WITHHELD", "Carry", "RouteChoice", "Step"]
+__all__ = ["DEFAULT_CARRY", "SCHEMA_VERSION", "WITHHELD", "Carry", "RouteChoice", "Step", "Until"]
 
 SCHEMA_VERSION = 1
 RouteChoice = Literal["auto", "llm", "dsp"]
@@ -31,6 +31,8 @@ engine made it from (codes and mel), so that nothing is lost by coding it again.
 DEFAULT_CARRY: Carry = "latent"
 WITHHELD = "a later step hides words"
 """Why a record says nothing of a step."""
+Until = Literal["no gain"]
+"""When the iterations of a chain end: where one brings its edits no nearer to their targets."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,9 @@ class Step:
         accepted: whether the step kept the limits that were set (`Accept`); False: its source was
             kept instead; None: no limits.
         failed_tries: the tries that did not, each with the reasons; JSON data.
+        judged: what was measured of the accepted try, or of the best one: how many were ``drawn``,
+            ``word_error``, ``voice``, ``level`` and the like, and limits ``unjudged`` with the
+            reason; JSON data.
     """
 
     edit: Edit
@@ -70,6 +75,18 @@ class Step:
     transcript_unverified: bool = False
     accepted: bool | None = None
     failed_tries: tuple[Mapping[str, Any], ...] = ()
+    judged: Mapping[str, Any] = field(default_factory=dict)
+
+    def acceptance(self) -> dict[str, Any]:
+        """Return what was tried and measured where limits were set, as JSON data; else nothing."""
+        further: dict[str, Any] = {}
+        if self.accepted is not None:
+            further["accepted"] = self.accepted
+        if self.failed_tries:
+            further["failed_tries"] = [dict(one) for one in self.failed_tries]
+        if self.judged:
+            further["judged"] = dict(self.judged)
+        return further
 
     def report(self, *, hides: bool = False) -> dict[str, Any]:
         """Return the step as JSON data, without its samples.
@@ -82,10 +99,10 @@ class Step:
             further["middleware"] = [asdict(one) for one in self.middleware]
         if self.transcript_unverified:
             further["transcript_unverified"] = True
-        if self.accepted is not None:
-            further["accepted"] = self.accepted
-        if self.failed_tries and not hides:
-            further["failed_tries"] = [dict(one) for one in self.failed_tries]
+        told = self.acceptance()
+        if hides or self.edit.hides_words():  # limits name the words that were heard
+            told = {name: told[name] for name in ("accepted",) if name in told}
+        further |= told
         return {
             "edit": {"edit": self.edit.name} if hides else self.edit.public_data(),
             "route": self.route,

@@ -5,24 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypedDict
 
 import numpy as np
 
-from stepedit_core.chain.accept import Accept, Ears
+from stepedit_core.chain.accept import Accept
+from stepedit_core.chain.carrying import carry_out, step_rng, with_word_times
+from stepedit_core.chain.drift import compared, no_gain, overdone, past_of, run_start, within_label
+from stepedit_core.chain.gate import Compared, Gate
 from stepedit_core.chain.result import (
     DEFAULT_CARRY,
     SCHEMA_VERSION,
     Carry,
     RouteChoice,
     Step,
+    Until,
 )
+from stepedit_core.chain.trying import Drawn, Trial
 from stepedit_core.chain.validation import Ready, Unrolled, look_ahead
-from stepedit_core.codes import DualCodes
-from stepedit_core.edit import Edit, Outcome, Rendered, Route
+from stepedit_core.edit import Edit, Outcome, Route
 from stepedit_core.engine import SpeechEngine
-from stepedit_core.errors import EditError, InvalidChainError, RouteError, StepeditError
-from stepedit_core.llm_route.carrying_out import apply_by_llm
+from stepedit_core.errors import EditError, InvalidChainError, StepeditError
+from stepedit_core.llm_route.batching import run_together
+from stepedit_core.llm_route.carrying_out import Past
 from stepedit_core.plan import Plan
 from stepedit_core.registry.checks import PluginInfo
 from stepedit_core.registry.middleware import Layers
@@ -46,9 +52,7 @@ class RunOptions(TypedDict, total=False):
     registry: Registry | None
     on_step: Callable[[Step], None] | None
     accept: Accept | None
-
-
-# Results ---------------------------------------------------------------------------------
+    until: Until | None
 
 
 @dataclass(frozen=True)
@@ -130,21 +134,6 @@ class _Single:
         return [self.edit]
 
 
-# Running ---------------------------------------------------------------------------------
-
-
-def step_rng(seed: int, position: int, number: int = 0) -> np.random.Generator:
-    """Return the generator of a step; it depends on the seed and the step's place alone.
-
-    Args:
-        seed: the chain's.
-        position: the step's place in the chain, from 0.
-        number: of the try, from 0, where a step is drawn several times.
-    """
-    key = (position,) if number == 0 else (position, number)
-    return np.random.default_rng(np.random.SeedSequence(abs(seed), spawn_key=key))
-
-
 @dataclass(frozen=True)
 class _Run:
     """What holds for all steps of a run."""
@@ -157,7 +146,29 @@ class _Run:
     seed: int
     depth: int = 0
     accept: Accept | None = None
-    ears: Ears | None = None
+    gate: Gate | None = None
+    first: Utterance | None = None
+
+
+@dataclass(frozen=True)
+class _State:
+    """Where a chain stands before a step.
+
+    Attributes:
+        utterance: what the step receives.
+        before: the step before.
+        to: what the step is compared with.
+        past: what the decoder is to know of earlier steps.
+        position: the step's place, from 0.
+        run_before: the step before the present run of labels.
+    """
+
+    utterance: Utterance
+    before: Step | None
+    to: Compared
+    past: Past | None
+    position: int
+    run_before: Step | None = None
 
 
 def run(
@@ -170,6 +181,7 @@ def run(
     registry: Registry | None = None,
     on_step: Callable[[Step], None] | None = None,
     accept: Accept | None = None,
+    until: Until | None = None,
 ) -> ChainResult:
     """Run a chain's edits after the steps that ``start`` has; arguments as for calling a chain.
 
@@ -181,15 +193,52 @@ def run(
     source, first = start.utterance, len(start.steps) + 1
     ready = look_ahead(chain, source, engine, route=route, carry=carry, first=first)
     owners = hooks.owners(step.edit for step in ready)
-    ears, silent = (None, None)
-    if accept is not None and accept.words is not None:
-        ears, silent = Ears.of(source)
-    running = _Run(hooks, owners, engine, route, carry, start.seed, accept=accept, ears=ears)
-    steps = _run_steps(running, ready, source, start.steps, on_step)
-    notes = (silent,) if silent else ()
+    gate = None
+    if accept is not None or until is not None:
+        listens = accept is not None and accept.words is not None
+        gate = Gate(hooks, start.source, engine, accept.ears if listens and accept else 0)
+    running = _Run(hooks, owners, engine, route, carry, start.seed, 0, accept, gate, start.source)
+    notes: tuple[str, ...] = ()
+    if until is None:
+        steps = _run_steps(running, ready, source, start.steps, on_step)
+    else:
+        rounds = max(1, getattr(chain, "iterations", 1))
+        steps, notes = _until_no_gain(running, ready, rounds, start, on_step)
+    if gate is not None:
+        notes = (*notes, *gate.notes)
     result = ChainResult(start.source, steps, start.seed, engine, notes)
     hooks.hook.stepedit_chain_finished(result=result)
     return result
+
+
+def _until_no_gain(
+    running: _Run,
+    ready: Sequence[Ready],
+    rounds: int,
+    start: ChainResult,
+    on_step: Callable[[Step], None] | None,
+) -> tuple[tuple[Step, ...], tuple[str, ...]]:
+    """Run the iterations of a chain until one brings its edits no nearer to their targets.
+
+    What that one did is dropped.
+    """
+    assert running.gate is not None
+    size, steps = len(ready) // rounds, start.steps
+    for number in range(rounds):
+        part = ready[number * size : (number + 1) * size]
+        here = steps[-1].utterance if steps else start.source
+        more = _run_steps(running, part, here, steps)
+        new = more[len(steps) :]
+        gain = None
+        if number:
+            gain = no_gain(running.gate, [one.edit for one in part], start.source, here, new)
+        if gain is not None:
+            return steps, (f"iteration {number + 1} is dropped: {gain}",)
+        steps = more
+        for step in new if on_step is not None else ():
+            assert on_step is not None
+            on_step(step)
+    return steps, ()
 
 
 def _run_steps(
@@ -203,10 +252,9 @@ def _run_steps(
     steps = list(finished)
     for one in ready:
         try:
-            before = steps[-1] if steps else None
-            steps.append(_accepted(running, one, utterance, before, len(steps)))
+            steps.append(_accepted(running, one, utterance, steps, len(steps)))
         except StepeditError as error:
-            raise EditError(str(error), tuple(steps)) from error
+            raise EditError(str(error), tuple(steps), getattr(error, "tries", ())) from error
         utterance = steps[-1].utterance
         if on_step is not None:
             on_step(steps[-1])
@@ -214,41 +262,76 @@ def _run_steps(
 
 
 def _accepted(
-    running: _Run, step: Ready, utterance: Utterance, before: Step | None, position: int
+    running: _Run, step: Ready, utterance: Utterance, steps: Sequence[Step], position: int
 ) -> Step:
-    """Carry out one edit; where limits are set, draw again until they are kept.
+    """Carry out one edit; where limits are set, draw candidates until one keeps them.
 
     Raises:
         EditError: if the edit fails, or no try keeps the limits and the source is not to be kept.
     """
-    limits = running.accept
-    if limits is None:
-        return _run_step(running, step, utterance, before, position)[0]
-    failed: list[dict[str, Any]] = []
-    for number in range(limits.tries):
-        made, plan = _run_step(running, step, utterance, before, position, number)
-        why = limits.complaints(utterance, made.utterance, plan, running.ears)
-        if not why:
-            return replace(made, failed_tries=tuple(failed), accepted=True)
-        failed.append({"try": number + 1, "why": why})
-        if made.route == "dsp":
-            break  # signal processing gives the same again
-    if limits.otherwise == "keep":
-        kept = replace(made, utterance=utterance, codes=None, latent=None)
-        return replace(kept, failed_tries=tuple(failed), accepted=False)
-    raise EditError(
-        f"step {position + 1}, {step.edit.name}: not accepted in {len(failed)} tries, the last: "
-        f"{'; '.join(why)}; --accept off takes it, more --tries may help"
+    first = running.first or utterance
+    to = compared(running.registry, step.edit, utterance, first, steps)
+    past = None if running.carry == "audio" else past_of(to, step.edit, steps)
+    before = steps[-1] if steps else None
+    begin = run_start(step.edit, steps)
+    state = _State(utterance, before, to, past, position, steps[begin - 1] if begin else None)
+    if running.accept is None or running.gate is None:
+        return _run_held(running, step, state)[0]
+
+    def draw(edit: Edit, route: Route, numbers: Sequence[int]) -> list[Drawn]:
+        same = edit is step.edit and route == step.route
+        asked = step if same else Ready(edit, route, Plan(), False)
+        return _draw(running, asked, state, numbers)
+
+    where = f"step {position + 1}, {step.edit.name}"
+    limits = running.accept.for_step(step.edit.name, position + 1)
+    return Trial(limits, running.gate, step.edit, step.route, to, draw, running.engine, where).run()
+
+
+def _draw(running: _Run, step: Ready, state: _State, numbers: Sequence[int]) -> list[Drawn]:
+    """Carry an edit out several times, with the engine's work in common batches."""
+
+    def one(number: int, engine: SpeechEngine | None) -> Drawn:
+        try:
+            made, plan = _run_held(replace(running, engine=engine), step, state, number)
+        except StepeditError as error:
+            return Drawn(number, error=error)
+        return Drawn(number, made, plan)
+
+    if running.engine is None or step.route != "llm" or len(numbers) == 1:
+        return [one(number, running.engine) for number in numbers]
+    tasks = [partial(one, number) for number in numbers]
+    ran = run_together(running.engine, tasks, one_at_a_time=True)
+    for result in ran:
+        if result.value is None:
+            raise result.error or RuntimeError("a try gave nothing")
+    return [result.value for result in ran if result.value is not None]
+
+
+def _run_held(
+    running: _Run, step: Ready, state: _State, number: int = 0
+) -> tuple[Step, Plan | None]:
+    """Carry out one edit; where a label again goes too far, ask of what its run began with."""
+    made, plan = _run_step(running, step, state, number)
+    to = state.to
+    if step.route != "llm" or state.past is None or to.anchor is to.received:
+        return made, plan
+    why = overdone(running.registry, step.edit, to, made.utterance)
+    if why is None:
+        return made, plan
+    earlier = replace(
+        state,
+        utterance=to.anchor,
+        before=state.run_before,
+        to=replace(to, received=to.anchor),
+        past=replace(state.past, reference=None, latent=None),
     )
+    made, plan = _run_step(running, replace(step, is_final=False), earlier, number)
+    return replace(made, details={**made.details, "asked_again": why}), plan
 
 
 def _run_step(
-    running: _Run,
-    step: Ready,
-    utterance: Utterance,
-    before: Step | None,
-    position: int,
-    number: int = 0,
+    running: _Run, step: Ready, state: _State, number: int = 0
 ) -> tuple[Step, Plan | None]:
     """Carry out one edit through the hooks and check what comes back; return its plan, too.
 
@@ -256,10 +339,11 @@ def _run_step(
         EditError: if the edit does not fit the utterance, fails, or returns nonsense; the text
             names step, edit and plugin.
     """
-    edit, owner = step.edit, running.owners[type(step.edit)]
-    where = f"step {position + 1}, {edit.name}"
+    edit = step.edit
+    owner = running.owners.get(type(edit)) or running.registry.origin(edit)
+    utterance, where = state.utterance, f"step {state.position + 1}, {edit.name}"
     begin = time.perf_counter()
-    work = _Work(running, step, utterance, before)
+    work = _Work(running, step, state)
     layers = Layers(
         running.registry,
         work.carry_out,
@@ -272,7 +356,7 @@ def _run_step(
     )
     try:
         work.check()
-        outcome = layers.run(utterance, step_rng(running.seed, position, number))
+        outcome = layers.run(utterance, step_rng(running.seed, state.position, number))
     except (Exception, SystemExit) as error:
         plugin = layers.blamed(error)
         blame = f"{where} ({owner.distribution} {owner.version})"
@@ -286,7 +370,7 @@ def _run_step(
     made = outcome.utterance
     if len(made.samples) == 0:
         raise EditError(f"{where}: nothing is left of the utterance")
-    made = _with_word_times(made, utterance, work.plan)
+    made = with_word_times(made, utterance, work.plan)
     is_llm = work.route == "llm"
     latent = outcome.latent
     finished = Step(
@@ -306,24 +390,12 @@ def _run_step(
     return finished, work.plan
 
 
-def _with_word_times(made: Utterance, source: Utterance, plan: Plan | None) -> Utterance:
-    """Carry the words' times along where an edit keeps the words and its tempo is known."""
-    known = source.alignment or (plan.alignment if plan is not None else None)
-    if known is None or made.alignment is not None or made.transcript != source.transcript:
-        return made
-    if plan is None or not plan.uniform_tempo:
-        return made
-    ratio = made.seconds / source.seconds
-    return made.replace(alignment=known.moved(lambda second: second * ratio))
-
-
 class _Work:
     """Core's own part of one step: what the innermost ``proceed`` calls."""
 
-    def __init__(
-        self, running: _Run, step: Ready, utterance: Utterance, before: Step | None
-    ) -> None:
-        self._running, self._utterance = running, utterance
+    def __init__(self, running: _Run, step: Ready, state: _State) -> None:
+        self._running, self._utterance, self._state = running, state.utterance, state
+        before = state.before
         self._edit, self._ready = step.edit, step
         self.route = step.route
         hands_over = before is not None and running.carry != "audio"
@@ -340,6 +412,8 @@ class _Work:
         """Make the plan, once; raise EditError where the edit does not fit the utterance."""
         if self._plan is None and not self._edit.is_composite():
             self._plan = self._edit.plan(self._utterance)
+        if self._plan is not None and self._state.past is not None:
+            self._plan = within_label(self._plan, self._state.to)
         problem = self._edit.problem(self._utterance) if self._plan is None else self._plan.problem
         if problem:
             raise EditError(problem)
@@ -359,6 +433,7 @@ class _Work:
             plan=self._plan if same else None,
             latent=self._latent,
             keep_latent=self._running.carry != "audio",
+            past=self._state.past,
         )
 
     def _composite(self, utterance: Utterance, rng: np.random.Generator) -> Outcome:
@@ -371,53 +446,9 @@ class _Work:
         ready = look_ahead(inner, utterance, running.engine, route=running.choice, depth=depth)
         owners = running.registry.owners(step.edit for step in ready)
         seed = int(rng.integers(2**63))
-        steps = _run_steps(
-            replace(running, owners=owners, seed=seed, depth=depth), ready, utterance
-        )
+        inside = replace(running, owners=owners, seed=seed, depth=depth, first=utterance)
+        steps = _run_steps(inside, ready, utterance)
         self.route = "llm" if any(step.route == "llm" for step in steps) else "dsp"
         last = steps[-1]
         details = {"steps": ChainResult(utterance, steps, seed).report()["steps"]}
         return Outcome(last.utterance, self.route, last.codes, details, last.latent)
-
-
-def carry_out(
-    edit: Edit,
-    utterance: Utterance,
-    engine: SpeechEngine | None,
-    rng: np.random.Generator,
-    route: Route,
-    codes: DualCodes | None = None,
-    **known: Any,
-) -> Outcome:
-    """Carry out an edit by the prompt and the engine, or by its own signal processing.
-
-    Args:
-        edit: the request.
-        utterance: what to edit.
-        engine: needed by the llm route.
-        rng: the only source of randomness.
-        route: ``llm`` or ``dsp``.
-        codes: of the utterance, where they are known.
-        known: ``plan``, ``latent`` and ``keep_latent`` of the llm route, see `apply_by_llm`.
-
-    Raises:
-        RouteError: if there is no engine, or ``render()`` returns nonsense.
-    """
-    if route == "dsp":
-        rendered = edit.render(utterance, rng)
-        if not isinstance(rendered, Rendered):
-            raise RouteError(f"render() returned {type(rendered).__name__}, not Rendered")
-        return Outcome(rendered.utterance, "dsp", details=rendered.details)
-    if engine is None:
-        raise RouteError(f"{edit.name}: the llm route needs an engine")
-    plan, latent = known.get("plan"), known.get("latent")
-    return apply_by_llm(
-        [edit],
-        [utterance],
-        engine,
-        [int(rng.integers(2**63))],
-        [codes],
-        plans=None if plan is None else [plan],
-        latents=[latent],
-        keep_latent=known.get("keep_latent", False),
-    )[0]

@@ -14,11 +14,19 @@ import numpy as np
 import soundfile as sf
 
 from stepedit_core.atomic import is_outlet
-from stepedit_core.chain.accept import LEVELS, Accept, AcceptLevel
+from stepedit_core.chain.accept import Accept
 from stepedit_core.chain.chain import Chain
 from stepedit_core.chain.notation import shown_edit
-from stepedit_core.chain.result import DEFAULT_CARRY, SCHEMA_VERSION, Carry, RouteChoice, Step
+from stepedit_core.chain.result import (
+    DEFAULT_CARRY,
+    SCHEMA_VERSION,
+    Carry,
+    RouteChoice,
+    Step,
+    Until,
+)
 from stepedit_core.chain.running import ChainResult
+from stepedit_core.cli.accepting import accept_options, acceptance, limits_of, tried
 from stepedit_core.cli.console import engine_options, load_named_engine, write_text
 from stepedit_core.cli.interpreting import interpreter_option, say_chain
 from stepedit_core.cli.marking import check_marks, mark_long, write_output
@@ -59,6 +67,7 @@ class Run:
         failures: one line per recording that failed.
         accept: limits that each step must keep, or None.
         marks: names of the marks that each output gets.
+        until: when iterations end before their number.
     """
 
     chain: Chain
@@ -73,6 +82,7 @@ class Run:
     failures: list[str] = field(default_factory=list)
     accept: Accept | None = None
     marks: tuple[str, ...] = ()
+    until: Until | None = None
 
     def validate(self, jobs: Sequence[Job]) -> None:
         """Check the chain against every recording before the first one is edited."""
@@ -96,6 +106,8 @@ class Run:
             asked["marks"] = list(self.marks)
         if self.accept is not None:
             asked["accept"] = self.accept.model_dump()
+        if self.until is not None:
+            asked["until"] = self.until
         return request_digest(asked, job, source)
 
     def one(self, job: Job) -> None:
@@ -117,7 +129,8 @@ class Run:
         def on_step(step: Step) -> None:
             before = finished[-1].utterance if finished else source
             finished.append(step)
-            say(_step_line(len(finished), step, before))
+            for line in (_step_line(len(finished), step, before), *tried(step.failed_tries)):
+                say(line)
             if self.keep_steps:
                 step.utterance.write(job.step_target(len(finished), step.edit.name))
 
@@ -130,6 +143,7 @@ class Run:
                 carry=self.carry,
                 on_step=on_step,
                 accept=self.accept,
+                until=self.until,
             )
         except EditError as error:
             self._keep(job, source, error)
@@ -139,13 +153,16 @@ class Run:
         target = write_output(self.marks, job, result)
         how = _how(result.utterance, target)
         say(f"wrote {target} ({result.utterance.seconds:.2f} s, {how})")
-        record = {"input": str(job.source), "notes": list(source.notes), "output": str(target)}
+        notes = [*source.notes, *result.notes]
+        record = {"input": str(job.source), "notes": notes, "output": str(target)}
         self.rows.append({**record, **result.report()})
         self.journal.add(request, job, self.rows[-1])
 
     def in_pieces(self, job: Job, asked: Asked) -> None:
         """Edit a recording of any length in pieces; raises StepeditError."""
         facts = {"seed": self.seed, "route": self.route, "carry": self.carry, "accept": self.accept}
+        if self.until is not None:
+            raise EditError("--until is for recordings of up to five minutes")
         row = edit_long(job, self.chain, self.engine, asked, self.say, **facts)
         mark_long(self.marks, job, self.chain, row)
         self.rows.append(row)
@@ -165,23 +182,19 @@ class Run:
             partial.utterance.write(kept)
         ending = f"kept the audio after step {len(error.steps)} in {kept}" if kept else ""
         self.failures.append(f"{job.source}: {error}; {ending or 'nothing was written'}")
-        told = partial.report(hides=self.chain.hides_words())
-        record = {
+        hides = self.chain.hides_words()
+        record: dict[str, Any] = {
             "input": str(job.source),
             "notes": list(source.notes),
             "output": None,
             "error": str(error),
         }
+        if error.tries and not hides:
+            record["failed_tries"] = [dict(one) for one in error.tries]
+            for line in tried(error.tries):
+                self.say(line)
+        told = partial.report(hides=hides)
         self.rows.append({**record, "kept": str(kept) if kept else None, **told})
-
-
-def _limits(level: AcceptLevel, tries: int | None, otherwise: str | None) -> Accept | None:
-    """Return the limits that the command line asks for."""
-    given: dict[str, Any] = {"tries": tries, "otherwise": otherwise}
-    changes = {name: value for name, value in given.items() if value is not None}
-    if level == "off" and changes:
-        raise click.UsageError("--tries and --otherwise go with --accept strict or normal")
-    return Accept.of(level, **changes)
 
 
 def _how(utterance: Utterance, target: Path) -> str:
@@ -203,19 +216,8 @@ def _step_line(number: int, step: Step, before: Utterance) -> str:
         f"step {number}: {shown_edit(step.edit)} | route {step.route} ({engine}) | "
         f"{step.plugin.distribution} {step.plugin.version} | "
         f"{before.seconds:.2f} s -> {step.utterance.seconds:.2f} s | took {step.seconds:.2f} s"
-        f"{_acceptance(step)}"
+        f"{acceptance(step)}"
     )
-
-
-def _acceptance(step: Step) -> str:
-    """Say how often a step was drawn, and what is wrong with a source that was kept."""
-    if step.accepted is None:
-        return ""
-    if step.accepted:
-        again = len(step.failed_tries)
-        return " | accepted" + (f" at try {again + 1}" if again else "")
-    why = "; ".join(step.failed_tries[-1]["why"])
-    return f" | not accepted in {len(step.failed_tries)} tries ({why}): kept the source"
 
 
 def _finish(run: Run, jobs: Sequence[Job], report: Path | None) -> None:
@@ -334,21 +336,11 @@ Examples:
     help="What one llm step hands to the next.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@accept_options
 @click.option(
-    "--accept",
-    "level",
-    type=click.Choice(LEVELS),
-    default="off",
-    show_default=True,
-    help="Limits that every step must keep: words, level, length, clipping, holes, any change.",
-)
-@click.option(
-    "--tries", type=click.IntRange(1, 64), help="How often a step by a model is drawn; --accept."
-)
-@click.option(
-    "--otherwise",
-    type=click.Choice(["fail", "keep"]),
-    help="Where no try is accepted: fail, or keep what the step received; --accept.",
+    "--until",
+    type=click.Choice(get_args(Until)),
+    help="End --iterations, and those of a chain, where one brings no gain by the edits' scorers.",
 )
 @click.option(
     "--mark",
@@ -394,8 +386,7 @@ def edit_command(
     interpreter = options.pop("interpreter")
     chain = build_chain(edits, chain_file, iterations, optional=bool(sentences))
     jobs = plan_jobs(inputs, output, text=text, text_file=text_file, language=language)
-    given = [options.pop(name) for name in ("level", "tries", "otherwise")]
-    limits = _limits(*given)
+    limits, until = limits_of(options), options.pop("until")
     marks = options.pop("marks")
     asked = Asked(**options)
     asked.check(len(jobs))
@@ -414,7 +405,17 @@ def edit_command(
     loaded = load_named_engine(engine or implied_engine(chain, route, say), device)
     journal = Journal(jobs[0].target.parent if len(jobs) > 1 else None)
     run = Run(
-        chain, loaded, route, carry, seed, keep_steps, say, journal, accept=limits, marks=marks
+        chain,
+        loaded,
+        route,
+        carry,
+        seed,
+        keep_steps,
+        say,
+        journal,
+        accept=limits,
+        marks=marks,
+        until=until,
     )
     run.validate(short)
     with progress(len(jobs)) as advance:

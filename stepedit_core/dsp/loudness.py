@@ -1,4 +1,4 @@
-"""Loudness and true peak by ITU-R BS.1770, and a look-ahead limiter of the true peak.
+"""Loudness and true peak by ITU-R BS.1770, active level after P.56, and a true-peak limiter.
 
 Loudness is pyloudnorm's (Steinmetz & Reiss 2021, AES 150). No kept package limits the true peak
 under a licence that an Apache-2.0 project can take, so the limiter is ours: the gain that each
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from stepedit_core.utterance import Utterance
 
-__all__ = ["LOOK_AHEAD", "limited", "loudness", "true_peak"]
+__all__ = ["LOOK_AHEAD", "active_level", "limited", "loudness", "true_peak"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -25,6 +25,7 @@ _HIGHEST_RATE = 192_000
 _CHUNK = 1 << 20
 _EDGE = 64
 _ROUNDS = 6
+_FRAME_SECONDS, _MARGIN_DB, _LEVEL_ROUNDS, _SILENT_POWER = 0.02, 15.9, 8, 1e-10
 
 
 def loudness(utterance: Utterance) -> float | None:
@@ -43,6 +44,25 @@ def loudness(utterance: Utterance) -> float | None:
     with np.errstate(divide="ignore", invalid="ignore"):
         value = float(meter.integrated_loudness(samples))
     return value if np.isfinite(value) else None
+
+
+def active_level(utterance: Utterance) -> float | None:
+    """Return the power of active speech in dB of a full-scale square wave, or None of silence.
+
+    Frames of 20 ms count that come within 15.9 dB of the active level itself, the margin of
+    ITU-T P.56 (12/2011), found by iteration from the level of the whole recording; pauses do not
+    lower it, so that it tells a change of gain that an edit of pauses or tempo hides.
+    """
+    size = max(1, round(_FRAME_SECONDS * utterance.sample_rate))
+    count = max(1, len(utterance.samples) // size)
+    samples = utterance.samples[: count * size].astype(np.float64)
+    power = np.square(samples).reshape(-1, min(size, max(1, len(samples)))).mean(axis=1)
+    level = float(power.mean()) if power.size else 0.0
+    if level <= _SILENT_POWER:
+        return None
+    for _ in range(_LEVEL_ROUNDS):
+        level = float(power[power >= level * 10 ** (-_MARGIN_DB / 10)].mean())
+    return float(10 * np.log10(level))
 
 
 def true_peak(samples: FloatArray, rate: int) -> float:

@@ -9,13 +9,19 @@ from typing import Any, ClassVar, get_args
 from pydantic import field_validator
 
 from stepedit_core.edit import Edit, Route
+from stepedit_core.plan import Plan
 from stepedit_core.prompt import Prompt
 from stepedit_core.utterance import Utterance
 
-__all__ = ["REMOVE", "LabelledEdit"]
+__all__ = ["REMOVE", "LabelledEdit", "span_of"]
 
 REMOVE = "remove"
 """Value of ``to`` that asks for speech without a label."""
+
+
+def span_of(shift: float) -> tuple[float, float]:
+    """Return the span from no shift to a label's usual one, such as of its level in dB."""
+    return (min(0.0, shift), max(0.0, shift))
 
 
 class LabelledEdit(Edit):
@@ -57,6 +63,10 @@ class LabelledEdit(Edit):
                 f"use the llm route with an engine"
             )
         return super().route_problem(route)
+
+    def plan(self, utterance: Utterance) -> Plan:
+        """Return the plan; how far a label moves the level is the subclass's to say."""
+        return super().plan(utterance).but(level=None)
 
     def needs_transcript(self, route: Route) -> bool:
         """Return whether the route needs the words: the prompt says them."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,13 +27,30 @@ from stepedit_core.engine import (
 from stepedit_core.errors import EngineError
 from stepedit_core.llm_route.infilling import replace_words
 from stepedit_core.llm_route.joining import splice_groups
+from stepedit_core.llm_route.level import levelled
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.llm_route.timing import fit_to_source_timing
 from stepedit_core.plan import Plan
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Editing", "apply_by_llm", "reconstructed"]
+__all__ = ["Editing", "Past", "apply_by_llm", "reconstructed"]
+
+
+@dataclass(frozen=True)
+class Past:
+    """What a chain's earlier steps tell the decoder.
+
+    Attributes:
+        reference: what it speaks from instead of the utterance that is edited: what the present
+            run of labels began with; None: that utterance.
+        latent: what the engine made the reference from, where that is known.
+        voice: whose speaker vector: the first recording's.
+    """
+
+    reference: Utterance | None = None
+    latent: Latent | None = None
+    voice: Utterance | None = None
 
 
 def reconstructed(
@@ -50,8 +69,9 @@ def reconstructed(
         for one, own, seed in zip(codes, speech, seeds, strict=True)
     ]
     made = []
-    for audio, one, own in zip(engine.decode(requests), codes, speech, strict=True):
+    for (audio, latent), one, own in zip(_decoded(engine, requests), codes, speech, strict=True):
         new, _ = fit_to_source_timing(audio, one.start, own.seconds)
+        new, _ = levelled(own, new, (0.0, 0.0), _gain(latent))
         made.append(new.replace(transcript=own.transcript, language=own.language))
     return made
 
@@ -66,6 +86,7 @@ def apply_by_llm(
     plans: Sequence[Plan] | None = None,
     latents: Sequence[Latent | None] | None = None,
     keep_latent: bool = False,
+    pasts: Sequence[Past | None] | None = None,
 ) -> list[Outcome]:
     """Carry out edits in one batch: encode, generate, decode.
 
@@ -81,6 +102,7 @@ def apply_by_llm(
         plans: one for each utterance; None asks the edits.
         latents: what the engine made the utterances from, as far as that is known.
         keep_latent: keep what the outcomes are made from, where the engine can go on from it.
+        pasts: what earlier steps of a chain tell the decoder.
 
     Raises:
         RouteError: if an edit has no prompt.
@@ -114,17 +136,39 @@ def apply_by_llm(
         for output, request in zip(engine.generate(requests), requests, strict=True)
     ]
     decoding = [
-        DecodeRequest(
-            output, request.utterance, request.seed, request.source_map(output.groups), latent
+        _decoding(request, output, latent, past, engine)
+        for output, request, latent, past in zip(
+            outputs, requests, known, pasts or nothing, strict=True
         )
-        for output, request, latent in zip(outputs, requests, known, strict=True)
     ]
     return [
-        _outcome(request, output, audio, latent)
+        _outcome(request, output, audio, latent, keep_latent)
         for request, output, (audio, latent) in zip(
-            requests, outputs, _decoded(engine, decoding, keep_latent), strict=True
+            requests, outputs, _decoded(engine, decoding), strict=True
         )
     ]
+
+
+def _decoding(
+    request: GenerateRequest,
+    output: DualCodes,
+    latent: Latent | None,
+    past: Past | None,
+    engine: SpeechEngine,
+) -> DecodeRequest:
+    """Return how an answer is decoded: from the utterance that was edited, or from an earlier one.
+
+    Where the answer lies in an earlier one is not known; its label is.
+    """
+    voice = None if past is None or past.voice is request.utterance else past.voice
+    earlier = None if past is None else past.reference
+    whole = request.free is None and not request.plan.uniform_tempo
+    if past is None or earlier is None or earlier is request.utterance or not whole:
+        source_map = request.source_map(output.groups)
+        return DecodeRequest(output, request.utterance, request.seed, source_map, latent, voice)
+    source_map = SourceMap.build(output.groups, None, condition=request.condition)
+    known = _usable(past.latent, engine, earlier)
+    return DecodeRequest(output, earlier, request.seed, source_map, known, voice)
 
 
 def _one_by_one(
@@ -176,18 +220,27 @@ def _source_codes(
 
 
 def _decoded(
-    engine: SpeechEngine, requests: Sequence[DecodeRequest], keep_latent: bool
+    engine: SpeechEngine, requests: Sequence[DecodeRequest]
 ) -> list[tuple[Utterance, Latent | None]]:
-    """Return audio, with what it was made from where that is wanted and the engine keeps it."""
-    if keep_latent and keeps_latents(engine):
+    """Return audio, with what it was made from where the engine keeps that."""
+    if keeps_latents(engine):
         return list(engine.decode_keeping(requests))
     return [(audio, None) for audio in engine.decode(requests)]
 
 
+def _gain(latent: Latent | None) -> float:
+    """Return what brings decoded audio to its reference's level, as far as the engine says."""
+    return 1.0 if latent is None else latent.gain
+
+
 def _outcome(
-    request: GenerateRequest, output: DualCodes, audio: Utterance, latent: Latent | None
+    request: GenerateRequest,
+    output: DualCodes,
+    audio: Utterance,
+    latent: Latent | None,
+    keep_latent: bool,
 ) -> Outcome:
-    """Give decoded audio its source's timing, or join it with the source where it is confined."""
+    """Give decoded audio its source's timing and level, or join it with the source."""
     utterance, plan = request.utterance, request.plan
     if request.free is not None:
         edited, details = splice_groups(utterance, audio, request.codes, request.free)
@@ -199,9 +252,11 @@ def _outcome(
             audio, request.codes.start * ratio, utterance.seconds * ratio
         )
         output = dataclasses.replace(output, start=start)
+    audio, gain = levelled(utterance, audio, plan.level, _gain(latent))
     edited = audio.replace(transcript=plan.words_after, language=utterance.language)
-    kept = latent and latent.of(edited, start)
-    return Outcome(edited, "llm", output, {"groups": output.groups}, kept)
+    kept = latent.of(edited, start, gain) if latent is not None and keep_latent else None
+    details = {"groups": output.groups, "gain_db": round(20 * math.log10(gain), 2)}
+    return Outcome(edited, "llm", output, details, kept)
 
 
 def _confined(

@@ -201,10 +201,11 @@ class Engine(Editing):
                 spoken = self.parts.decoder.speak(inputs)
         made = []
         for (wave, mel), request in zip(spoken, requests, strict=True):
+            gain = self._references.gain(request)
             mel.setflags(write=False)
             audio = Utterance(wave, self.sample_rate)
             by = self.parts.fingerprint
-            made.append((audio, Latent(request.codes, mel, by, audio.digest)))
+            made.append((audio, Latent(request.codes, mel, by, audio.digest, gain)))
         return made
 
     def accepts(self, latent: Latent) -> bool:
@@ -214,6 +215,22 @@ class Engine(Editing):
         recording's own sound instead.
         """
         return self._references.accepts(latent)
+
+    def reading(self, codes: DualCodes, words: str) -> float | None:
+        """Return how well codes read as words, by the model's phone reader; higher is better.
+
+        None where the model has no reader, or does not know the words.
+        """
+        reader = self.parts.reader
+        if reader is None or not reader.reads(words):
+            return None
+        return reader.score(codes, words)
+
+    def speaker_similarity(self, first: Utterance, second: Utterance) -> float:
+        """Return the cosine similarity of two utterances' speaker vectors, -1..1."""
+        with self._lock:
+            one, two = self._references.voice(first), self._references.voice(second)
+        return float(np.dot(one, two) / (np.linalg.norm(one) * np.linalg.norm(two)))
 
     # Edits -------------------------------------------------------------------------------
 

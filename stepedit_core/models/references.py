@@ -6,11 +6,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+
 from stepedit_core.codes import DualCodes
 from stepedit_core.engine import DecodeRequest, Latent
 from stepedit_core.models.checkpoint.load import EngineParts
 from stepedit_core.models.decoder.decoder import Reference
 from stepedit_core.models.stage_clock import StageClock
+from stepedit_core.models.tokenizer.preprocess import PEAK_LIMIT
 from stepedit_core.utterance import Utterance
 
 __all__ = ["ReferenceCache"]
@@ -62,15 +65,32 @@ class ReferenceCache:
         voices = []
         for request, latent in zip(requests, latents, strict=True):
             codes = next(encoded) if latent is None else latent.codes
-            features = self._features_of(request.reference, codes)
+            features = self._features_of(request.reference, codes.start)
             mel = features.mel[0].numpy() if latent is None else latent.state.copy()
+            if request.voice is not None:
+                features = self._features_of(request.voice, 0.0)
             voice = Reference(codes.interleave(), mel, features.embedding[0].numpy())
             voices.append((voice, codes.start))
         return voices
 
-    def _features_of(self, utterance: Utterance, codes: DualCodes) -> Any:
+    def gain(self, request: DecodeRequest) -> float:
+        """Return what brings decoded audio back to its reference's level.
+
+        The public system lowers a reference to a peak of 0.6 before it takes its mel, and speaks at
+        that level.
+        """
+        if request.latent is not None and self.accepts(request.latent):
+            return request.latent.gain
+        peak = float(np.abs(request.reference.samples).max(initial=0.0))
+        return max(1.0, peak / PEAK_LIMIT)
+
+    def voice(self, utterance: Utterance) -> Any:
+        """Return the speaker vector of an utterance, float32 ``(size,)``."""
+        return self._features_of(utterance, 0.0).embedding[0].numpy()
+
+    def _features_of(self, utterance: Utterance, begin: float) -> Any:
         """Return mel and speaker vector of an utterance, the mel from where its codes begin."""
-        start = codes.start if self.parts.decoder.flow.aligned_reference else 0.0
+        start = begin if self.parts.decoder.flow.aligned_reference else 0.0
         key = f"{utterance.digest} {start!r}"
         features = self._features.get(key)
         if features is None:

@@ -23,6 +23,7 @@ __all__ = [
     "installed_ears",
     "load_aligner",
     "load_recogniser",
+    "recogniser_names",
     "transcribe",
     "with_words",
 ]
@@ -207,6 +208,17 @@ class _RecogniserEar:
         """Return the words."""
         recogniser = cast(Recogniser, _load(cast(Hashable, self.kind), None, 1))
         return recogniser.transcribe(utterance.replace(language=self.language)).text
+
+
+def recogniser_names(language: str | None, registry: Registry | None = None) -> list[str]:
+    """Return the names of the recognisers that can hear a language here, the preferred first."""
+    found = (registry or get_registry()).named("stepedit_recognisers", lambda kind: str(kind.name))
+    ranked = sorted(found.values(), key=lambda kind: (kind.rank, kind.name))
+    return [
+        kind.name
+        for kind in ranked
+        if kind.rank < _NAMED_ONLY and kind.knows(language) and kind.missing() is None
+    ]
 
 
 def load_aligner(

@@ -31,6 +31,7 @@ __all__ = ["Task", "Work", "edit_piece", "workers_of"]
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _LOUD_DB = 35.0  # what is this far below the loudest 20 ms is taken for speech's own extent
+_TOLD = ("accepted", "failed_tries", "judged")
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -111,7 +112,8 @@ def edit_piece(work: Work, chain: Chain, task: Task, engine: SpeechEngine | None
         if not speech_spans(source):
             return Made(nothing, task.text, f"no speech in it: {error}")
         if work.keep_failed:
-            return Made(nothing, task.text, f"failed: {error}", details={"failed": True})
+            tried = {"failed_tries": list(error.tries)} if error.tries else {}
+            return Made(nothing, task.text, f"failed: {error}", details={"failed": True, **tried})
         # The finished steps hold sound, which need not go through a pipe.
         raise EditError(f"{task.name}: {error}") from None
     edited = result.utterance.resample(task.rate)
@@ -121,9 +123,15 @@ def edit_piece(work: Work, chain: Chain, task: Task, engine: SpeechEngine | None
     details = {
         "gain_db": round(gain, 2),
         "steps": [
-            {"edit": told["edit"], "route": step.route, "wall": round(step.seconds, 3)}
+            {
+                "edit": told["edit"],
+                "route": step.route,
+                "wall": round(step.seconds, 3),
+                **{name: told[name] for name in _TOLD if name in told},
+            }
             for step, told in zip(result.steps, result.report()["steps"], strict=True)
         ],
+        **({"notes": list(result.notes)} if result.notes else {}),
     }
     samples = np.ascontiguousarray(edited.samples)
     return Made(samples, edited.transcript, None, _anchors(source, edited), details)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
-from stepedit_core import Accept, Chain, Edit, Outcome, Plan, Utterance, hookimpl
-from stepedit_core.chain.accept import word_error
-from stepedit_core.errors import EditError
+from stepedit_core import Accept, Chain, Edit, Outcome, Plan, Score, Scorer, Utterance, hookimpl
+from stepedit_core.chain.ears import word_error
+from stepedit_core.chain.gate import Compared, Gate
+from stepedit_core.errors import EditError, InvalidChainError
 from stepedit_core.registry.registry import Registry
 from stepedit_core.testing import FakeEngine, speech_like
-from tests.toy_edits import Gain, Recite
+from tests.toy_edits import Gain, Hiss, Recite
 
-QUIET = Accept(words=None)
-
-
-def changed(speech: Utterance, **changes: object) -> Utterance:
-    return speech.replace(**changes)
+QUIET = Accept(words=None, voice=None, target=False)
 
 
 def ramp(speech: Utterance, factor: float) -> Utterance:
@@ -39,20 +41,77 @@ def test_word_error(heard: str, error: float) -> None:
     assert word_error("今天天气", "今天气") == 0.25
 
 
-def test_limits(speech: Utterance) -> None:
+def test_quick_limits(toys: Registry, speech: Utterance) -> None:
     plan = Plan(uniform_tempo=True)
+    gate = Gate(toys, speech, None, ears=0)
     hole = np.concatenate([speech.samples, np.zeros(48_000, np.float32), speech.samples])
 
-    def why(made: Utterance, limits: Accept = QUIET) -> str:
-        return "; ".join(limits.complaints(speech, made, plan, None))
+    def why(made: Utterance, limits: Accept = QUIET, plan: Plan = plan) -> str:
+        to = Compared(speech, speech, speech, speech)
+        return "; ".join(gate.quick(limits, Hiss(), made, plan, to).why)
 
     assert why(speech) == "nothing changed"
     assert why(ramp(speech, 0.9)) == ""
     assert "level moved by -20.0 dB" in why(ramp(speech, 0.1))
+    assert why(ramp(speech, 0.1), plan=plan.but(level=(-15.0, 0.0))) == ""
+    assert why(ramp(speech, 0.1), plan=plan.but(level=None)) == ""
     assert "0.50 times as long" in why(speech.replace(samples=speech.samples[::2]))
     assert "clipped" in why(speech.replace(samples=np.clip(90 * speech.samples, -1, 1)))
-    assert "silence of 2.0 s" in why(speech.replace(samples=hole), Accept(words=None, length=None))
-    assert why(speech, Accept(words=None, changed=False)) == ""
+    assert "silence of 2.0 s" in why(speech.replace(samples=hole), Accept(length=None))
+    assert why(speech, QUIET.model_copy(update={"changed": False})) == ""
+
+
+class Measured:
+    """Measurements and scorer of a third party's edit; counts what it is asked."""
+
+    def __init__(self, likeness: float = 1.0, reached: bool = True) -> None:
+        self.likeness, self.reached, self.asked = likeness, reached, 0
+
+    def speaker_similarity(self, first: Utterance, second: Utterance) -> float:
+        return self.likeness
+
+    @hookimpl
+    def stepedit_measures(self) -> Any:
+        return self
+
+    @hookimpl
+    def stepedit_scorer(self, edit: type[Edit]) -> Scorer | None:
+        outer = self
+
+        class Toy(Scorer):
+            def score(self, case: Any, prepared: Any, output: Any, measures: Any) -> Score:
+                outer.asked += 1
+                return Score(outer.reached, {"size": 1.0})
+
+        return Toy()
+
+
+@pytest.mark.parametrize(
+    ("measured", "why"),
+    [
+        (Measured(), None),
+        (Measured(likeness=0.5), "the voice is alike by 0.50 (limit 0.7)"),
+        (Measured(reached=False), "the scorer of recite says that its target is not reached"),
+    ],
+)
+def test_voice_and_target(toys: Registry, measured: Measured, why: str | None) -> None:
+    toys.register(measured, "measured")
+    speech = speech_like(1.2).replace(transcript="a b")
+    limits = Accept(words=None, otherwise="keep", best_of=2, tries=2)
+    step = Chain([Recite(words="c d")])(speech, FakeEngine(), accept=limits).steps[0]
+    assert step.accepted is (why is None)
+    if why is None:
+        assert measured.asked == 1 and step.judged["target"] == {"size": 1.0}
+    else:
+        assert [why in one["why"][0] for one in step.failed_tries] == [True, True]
+
+
+def test_what_cannot_be_judged_is_said(toys: Registry, speech: Utterance) -> None:
+    made = Chain([Hiss()])(speech, accept=Accept())
+    notes = "; ".join(made.notes)
+    assert "words are not judged" in notes and "voice is not judged" in notes
+    assert "no plugin brings a scorer for 'hiss'" in notes
+    assert made.steps[0].report()["judged"]["unjudged"].keys() == {"voice", "target"}
 
 
 class Deaf:
@@ -71,32 +130,140 @@ class Deaf:
         return outcome
 
 
+LOUD = {"words": None, "level": 40.0, "length": None, "voice": None, "target": False}
+
+
 @pytest.mark.parametrize("spoilt", [0, 1, 2])
-def test_a_step_by_a_model_is_drawn_again(toys: Registry, spoilt: int) -> None:
+@pytest.mark.parametrize("best_of", [1, 4])
+def test_a_step_by_a_model_is_drawn_again(toys: Registry, spoilt: int, best_of: int) -> None:
     toys.register(Deaf(spoilt), "deaf")
     speech = speech_like(1.2).replace(transcript="a b")
-    limits = Accept(words=None, level=40.0, length=None, tries=3)
+    limits = Accept(**LOUD, tries=3, best_of=best_of)
     result = Chain([Recite(words="c d")])(speech, FakeEngine(), accept=limits)
     step = result.steps[0]
-    assert step.accepted and len(step.failed_tries) == spoilt
-    assert step.report()["accepted"] is True
+    assert step.accepted and step.report()["accepted"] is True
+    assert step.judged["drawn"] == (spoilt + 1 if best_of == 1 else 3)
+    assert len(step.failed_tries) == (spoilt if best_of == 1 else 0)
     plain = Chain([Recite(words="c d")])(speech, FakeEngine())
     if spoilt == 0:
         assert np.array_equal(step.utterance.samples, plain.utterance.samples)
 
 
+def test_candidates_are_one_batch(toys: Registry) -> None:
+    sizes: list[int] = []
+
+    class Counting(FakeEngine):
+        def generate(self, requests: Any) -> Any:
+            sizes.append(len(requests))
+            return super().generate(requests)
+
+    speech = speech_like(1.2).replace(transcript="a b")
+    limits = Accept(**{**LOUD, "level": 1e-9}, otherwise="keep", best_of=3, tries=7)
+    Chain([Recite(words="c d")])(speech, Counting(), accept=limits)
+    assert sizes == [3, 3, 1]
+
+
 def test_no_try_passes(toys: Registry) -> None:
     toys.register(Deaf(99), "deaf")
     speech = speech_like(1.2).replace(transcript="a b")
-    limits = Accept(words=None, level=40.0, length=None, tries=2)
+    limits = Accept(**LOUD, tries=2)
     chain = Chain([Recite(words="c d")])
-    with pytest.raises(EditError, match="not accepted in 2 tries, the last: the level moved"):
+    with pytest.raises(EditError, match="not accepted in 2 tries, the best: the level") as raised:
         chain(speech, FakeEngine(), accept=limits)
+    assert [one["try"] for one in raised.value.tries] == [1, 2]
     kept = chain(speech, FakeEngine(), accept=limits.model_copy(update={"otherwise": "keep"}))
     assert kept.steps[0].accepted is False and kept.utterance == speech
 
 
+class Milder(Recite):
+    """Say other words, or fewer of them."""
+
+    def gentler(self) -> Edit | None:
+        return Milder(words=self.words[:-1]) if len(self.words) > 1 else None
+
+
+@pytest.mark.parametrize(("gentler", "words"), [(True, "c"), (False, None)])
+def test_the_gentler_setting_comes_last(toys: Registry, gentler: bool, words: str | None) -> None:
+    toys.register(Deaf(2), "deaf")
+    speech = speech_like(1.2).replace(transcript="a b")
+    limits = Accept(**LOUD, tries=2, gentler=gentler, otherwise="keep")
+    step = Chain([Milder(words="cd")])(speech, FakeEngine(), accept=limits).steps[0]
+    assert step.edit == Milder(words="cd")
+    assert step.details.get("gentler", {}).get("words") == words
+    assert step.utterance.transcript == (words or "a b")
+
+
+@pytest.mark.parametrize(("fallback", "route"), [("dsp", "dsp"), (None, "llm")])
+def test_signal_processing_where_it_is_asked_for(toys: Registry, fallback: Any, route: str) -> None:
+    toys.register(Deaf(2), "deaf")
+    speech = speech_like(1.2)
+    limits = Accept(**LOUD, tries=2, fallback=fallback, otherwise="keep")
+    step = Chain([Hiss()])(speech, FakeEngine(), route="llm", accept=limits).steps[0]
+    assert (step.route, step.accepted) == (route, fallback is not None)
+
+
 def test_signal_processing_is_not_tried_again(toys: Registry, speech: Utterance) -> None:
+    loud = QUIET.model_copy(update={"level": 0.001})
     with pytest.raises(EditError, match="not accepted in 1 tries"):
-        Chain([Gain(db=-30)])(speech, accept=QUIET)
-    assert Chain([Gain(db=-3)])(speech, accept=QUIET).steps[0].accepted
+        Chain([Hiss(amount="much")])(speech, accept=loud)
+    assert Chain([Gain(db=-30)])(speech, accept=QUIET).steps[0].accepted
+
+
+def test_limits_by_edit_and_step() -> None:
+    limits = Accept(words=0.2, edits={"gain": {"words": None}, "2": {"tries": 1}})
+    assert limits.for_step("gain", 1).words is None
+    assert limits.for_step("hiss", 2).tries == 1 and limits.for_step("hiss", 2).words == 0.2
+    with pytest.raises(ValueError, match="no limit 'loudness'"):
+        Accept(edits={"gain": {"loudness": 1}})
+
+
+def test_limits_from_text_and_file(tmp_path: Path) -> None:
+    given: Mapping[str, Any] = Accept.parse(["words=0.1", "voice=off", "otherwise=keep"])
+    assert given == {"words": 0.1, "voice": None, "otherwise": "keep"}
+    with pytest.raises(InvalidChainError, match="did you mean 'words'"):
+        Accept.parse(["word=0.1"])
+    path = tmp_path / "limits.json"
+    path.write_text(json.dumps(Accept(level=2.0).model_dump()))
+    assert Accept.read(path, tries=3) == Accept(level=2.0, tries=3)
+    path.write_text('{"level": "loud"}')
+    with pytest.raises(InvalidChainError, match=r"limits\.json: .*level"):
+        Accept.read(path)
+
+
+class Heard:
+    """Recognisers that hear the same words whatever is said."""
+
+    count = 2
+
+    def __init__(self, *heard: str) -> None:
+        self.heard = heard
+
+    def hear(self, utterance: Utterance, which: int = 0) -> str:
+        return "one two three four" if utterance.language == "en" else self.heard[which]
+
+    def word_error(self, utterance: Utterance, words: str | None = None, which: int = 0) -> float:
+        return word_error("one two three four", self.hear(utterance, which))
+
+
+@pytest.mark.parametrize(
+    ("heard", "limit", "kept"),
+    [
+        (("one two three four", "one two three four"), 0.1, True),
+        (("one two three four", "one two three"), 0.1, True),
+        (("one two three four", "one two three"), 0.0, False),
+        (("one two three four", "one two"), 0.1, False),
+        (("one two", "one two three four"), 0.1, False),
+        (("one two", "one two"), 0.5, True),
+    ],
+)
+def test_words(
+    toys: Registry, speech: Utterance, heard: tuple[str, str], limit: float, kept: bool
+) -> None:
+    gate = Gate(toys, speech, None, ears=0)
+    gate.ears = Heard(*heard)  # type: ignore[assignment]
+    first = speech.replace(transcript="one two three four", language="en")
+    made = speech.replace(transcript="one two three four", language="fr")
+    limits = QUIET.model_copy(update={"words": limit})
+    judged = gate.quick(limits, Hiss(), ramp(made, 0.9), None, Compared(first, first, first, first))
+    gate.listen(judged, limits, Hiss(), made, Compared(first, first, first, first))
+    assert (judged.why == []) is kept

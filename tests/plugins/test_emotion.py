@@ -135,3 +135,11 @@ def test_importing_the_plugin_is_light() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_level_of_the_plan() -> None:
+    def level(label: str) -> object:
+        return Emotion.model_validate({"to": label}).plan(packaged_speech("garden")).level
+
+    assert level("angry") == (0.0, 6.0) and level("sad") == (-5.0, 0.0)
+    assert level("humour") == (0.0, 0.0) and level("remove") is None

@@ -12,6 +12,7 @@ from stepedit_masked import Masked
 from stepedit_masked.pairs import MaskedPairs
 from stepedit_masked.scorer import MaskedScorer, compare_outside
 from stepedit_paralinguistic import Paralinguistic
+from stepedit_speed import Speed
 
 from stepedit_core.chain.running import carry_out
 from stepedit_core.edit import Edit, Rendered, Route
@@ -398,3 +399,9 @@ def test_scorer_sees_a_change_in_only_one_of_two_spans() -> None:
     found = score(edited, source, SPANS)
     assert found.reached is False  # type: ignore[attr-defined]
     assert found.values["inside_changed"] == 0.5  # type: ignore[attr-defined]
+
+
+def test_gentler_is_the_inner_edits() -> None:
+    fast = Masked(inner=Speed(rate="more_faster"), spans=SPANS)
+    assert fast.gentler() == Masked(inner=Speed(rate="faster"), spans=SPANS)
+    assert Masked(inner=Words(), spans=SPANS).gentler() is None

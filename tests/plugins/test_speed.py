@@ -166,3 +166,8 @@ def test_unknown_and_absent_backends_are_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(StepeditError, match="sox is not installed"):
         stretch(speech, 1.2, backend="sox")
+
+
+def test_gentler() -> None:
+    assert Speed(rate="more_slower").gentler() == Speed(rate="slower")
+    assert Speed(rate="slower").gentler() is None and Speed(factor=1.5).gentler() is None

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 
 from stepedit_bench.measuring.extras import need
+from stepedit_core.dsp.loudness import active_level as active_speech_level
 from stepedit_core.errors import StepeditError
 from stepedit_core.utterance import Utterance
 
@@ -15,7 +16,6 @@ __all__ = ["CLIP_LEVEL", "active_level", "clipped_share", "loudness"]
 CLIP_LEVEL = 0.9999
 """Fraction of full scale from which a sample may be clipped."""
 _BLOCK_SECONDS = 0.4
-_FRAME_SECONDS, _MARGIN_DB, _ROUNDS, _SILENT_POWER = 0.02, 15.9, 8, 1e-10
 
 
 def loudness(utterance: Utterance) -> float:
@@ -40,23 +40,15 @@ def loudness(utterance: Utterance) -> float:
 def active_level(utterance: Utterance) -> float:
     """Return the power of active speech, in dB relative to a full-scale square wave.
 
-    Frames of 20 ms count that come within 15.9 dB of the active level itself, the margin of
-    ITU-T P.56 (12/2011), found by iteration from the level of the whole recording; pauses do not
-    lower it, so that it tells a change of gain that an edit of pauses or tempo hides.
+    Pauses do not lower it; see `stepedit_core.dsp.loudness.active_level`.
 
     Raises:
         StepeditError: if the recording is silent.
     """
-    size = max(1, round(_FRAME_SECONDS * utterance.sample_rate))
-    count = max(1, len(utterance.samples) // size)
-    samples = utterance.samples[: count * size].astype(np.float64)
-    power = np.square(samples).reshape(-1, min(size, max(1, len(samples)))).mean(axis=1)
-    level = float(power.mean())
-    if level <= _SILENT_POWER:
+    level = active_speech_level(utterance)
+    if level is None:
         raise StepeditError("active level: the recording is silent")
-    for _ in range(_ROUNDS):
-        level = float(power[power >= level * 10 ** (-_MARGIN_DB / 10)].mean())
-    return float(10 * np.log10(level))
+    return level
 
 
 def clipped_share(utterance: Utterance) -> float:

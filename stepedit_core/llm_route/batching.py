@@ -136,8 +136,14 @@ class _Seat(_Delegate):
 class _Table(Generic[T]):
     """Where chains wait for the engine, and the loop that serves them."""
 
-    def __init__(self, engine: SpeechEngine, tasks: Sequence[Callable[[SpeechEngine], T]]) -> None:
+    def __init__(
+        self,
+        engine: SpeechEngine,
+        tasks: Sequence[Callable[[SpeechEngine], T]],
+        one_at_a_time: bool,
+    ) -> None:
         self._engine = engine
+        self._turn = threading.Semaphore(1 if one_at_a_time else max(1, len(tasks)))
         self._tasks = tasks
         self._changed = threading.Condition()
         self._waiting: dict[int, _Request] = {}
@@ -149,18 +155,22 @@ class _Table(Generic[T]):
         with self._changed:
             self._waiting[number] = request
             self._changed.notify_all()
+        self._turn.release()
         request.answered.wait()
+        self._turn.acquire()
         if request.error is not None:
             raise request.error
         return request.answer
 
     def _work(self, number: int) -> None:
+        self._turn.acquire()
         try:
             seat = _Seat(self._engine, self, number)
             self.results[number].value = self._tasks[number](seat)
         except Exception as error:
             self.results[number].error = error
         finally:
+            self._turn.release()
             with self._changed:
                 self._live -= 1
                 self._changed.notify_all()
@@ -211,17 +221,21 @@ class _Table(Generic[T]):
 
 
 def run_together(
-    engine: SpeechEngine, tasks: Sequence[Callable[[SpeechEngine], T]]
+    engine: SpeechEngine,
+    tasks: Sequence[Callable[[SpeechEngine], T]],
+    *,
+    one_at_a_time: bool = False,
 ) -> list[Ran[T]]:
     """Run tasks that use an engine, with their requests in common batches.
 
     Args:
         engine: who answers; called from this thread alone.
         tasks: each receives a stand-in for the engine.
+        one_at_a_time: let one task work while the others wait, for what is not made for threads.
 
     Returns:
         One result per task, in order; an exception ends its own task alone.
     """
-    table = _Table(engine, tasks)
+    table = _Table(engine, tasks, one_at_a_time)
     table.run()
     return table.results

@@ -1,0 +1,201 @@
+"""Draw a step until a candidate keeps the limits: best of N, new seeds, gentler, other route."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from stepedit_core.chain.accept import Accept
+from stepedit_core.chain.gate import Compared, Gate, Judged, ordered
+from stepedit_core.chain.result import Step
+from stepedit_core.edit import Edit, Route
+from stepedit_core.engine import SpeechEngine
+from stepedit_core.errors import EditError, StepeditError
+from stepedit_core.plan import Plan
+
+__all__ = ["Drawn", "Trial"]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One candidate, or why there is none.
+
+    Attributes:
+        number: of the try, from 0.
+        step: the finished step.
+        plan: of the step.
+        error: what ended it.
+    """
+
+    number: int
+    step: Step | None = None
+    plan: Plan | None = None
+    error: StepeditError | None = None
+
+
+class Draw(Protocol):
+    """Carries an edit out several times over, in one batch."""
+
+    def __call__(self, edit: Edit, route: Route, numbers: Sequence[int]) -> list[Drawn]:
+        """Return one candidate for each number, which seeds it."""
+
+
+@dataclass
+class Trial:
+    """The tries of one step.
+
+    Attributes:
+        limits: of this step.
+        gate: judges candidates.
+        edit: the request.
+        route: the route that it takes.
+        to: what candidates are compared with.
+        draw: makes candidates.
+        engine: reads candidates, where it can.
+        where: names the step in errors.
+    """
+
+    limits: Accept
+    gate: Gate
+    edit: Edit
+    route: Route
+    to: Compared
+    draw: Draw
+    engine: SpeechEngine | None
+    where: str
+
+    def __post_init__(self) -> None:
+        """Begin with nothing tried."""
+        self._failed: list[dict[str, Any]] = []
+        self._rest: list[tuple[Judged, Step]] = []
+        self._drawn, self._begin = 0, time.perf_counter()
+
+    def run(self) -> Step:
+        """Return the accepted step, or one that kept its source.
+
+        Raises:
+            EditError: if nothing keeps the limits and the source is not to be kept; or if no try
+                gave any sound, the first one's error.
+        """
+        for edit, route, most in self._plans():
+            while most > 0:
+                size = min(most, self.limits.best_of) if route == "llm" else 1
+                found = self._batch(edit, route, size)
+                if found is not None:
+                    return found
+                most -= size
+                if self._is_late():
+                    break
+            if self._is_late():
+                self._failed.append({"try": self._drawn, "why": ["the time is up"]})
+                break
+        return self._given_up()
+
+    def _plans(self) -> Sequence[tuple[Edit, Route, int]]:
+        """Return what is tried, in order, and how often at most."""
+        limits, repeats = self.limits, self.route == "llm" and not self.edit.is_composite()
+        plans: list[tuple[Edit, Route, int]] = [
+            (self.edit, self.route, limits.tries if repeats else 1)
+        ]
+        gentle = self.edit.gentler() if limits.gentler else None
+        if gentle is not None and gentle.route_problem(self.route) is None:
+            plans.append((gentle, self.route, min(limits.best_of, limits.tries) if repeats else 1))
+        wants_dsp = limits.fallback == "dsp" and self.route == "llm"
+        if wants_dsp and self.edit.route_problem("dsp") is None:
+            plans.append((self.edit, "dsp", 1))
+        return plans
+
+    def _is_late(self) -> bool:
+        spent = time.perf_counter() - self._begin
+        return self.limits.seconds is not None and spent > self.limits.seconds
+
+    def _batch(self, edit: Edit, route: Route, size: int) -> Step | None:
+        """Draw candidates and return the first that keeps all limits, the best ones first."""
+        drawn = self.draw(edit, route, range(self._drawn, self._drawn + size))
+        self._drawn += size
+        errors = [one.error for one in drawn if one.error is not None]
+        if len(errors) == len(drawn) and not self._rest and errors:
+            raise errors[0]
+        candidates = [(one, one.step) for one in drawn if one.step is not None]
+        quick = [
+            self.gate.quick(self.limits, edit, step.utterance, one.plan, self.to)
+            for one, step in candidates
+        ]
+        order = ordered(quick, [self._reading(step) for _, step in candidates])
+        heard = 0
+        for at in order:
+            (one, step), judged = candidates[at], quick[at]
+            if not judged.complaints:
+                heard += 1
+                if heard > self.limits.heard:
+                    break
+                self.gate.listen(judged, self.limits, edit, step.utterance, self.to)
+            if not judged.complaints:
+                return self._finished(step, judged, edit)
+            self._rest.append((judged, step))
+            self._failed.append(self._record(one.number, edit, route, judged.why))
+        for one in drawn:
+            if one.error is not None:
+                self._failed.append(self._record(one.number, edit, route, [str(one.error)]))
+        return None
+
+    def _record(self, number: int, edit: Edit, route: Route, why: list[str]) -> dict[str, Any]:
+        """Return what is written of a try that failed."""
+        record: dict[str, Any] = {"try": number + 1, "why": why}
+        if edit is not self.edit:
+            record["edit"] = edit.to_data()
+        if route != self.route:
+            record["route"] = route
+        return record
+
+    def _reading(self, step: Step) -> float:
+        """Return how well a candidate's codes read as its words, by the engine's own reader."""
+        read: Callable[..., float | None] | None = getattr(self.engine, "reading", None)
+        words = step.utterance.transcript
+        if read is None or step.codes is None or not words:
+            return 0.0
+        value = read(step.codes, words)
+        return float("-inf") if value is None else value
+
+    def _finished(self, step: Step, judged: Judged, edit: Edit) -> Step:
+        """Return an accepted step with what was found and tried."""
+        details = dict(step.details)
+        if edit is not self.edit:
+            details["gentler"] = edit.to_data()
+        return replace(
+            step,
+            edit=self.edit,
+            seconds=time.perf_counter() - self._begin,
+            details=details,
+            accepted=True,
+            failed_tries=tuple(self._failed),
+            judged=self._facts(judged),
+        )
+
+    def _facts(self, judged: Judged) -> dict[str, Any]:
+        """Return what was measured of a candidate; JSON data."""
+        facts = {"drawn": self._drawn, **judged.values}
+        return {**facts, **({"unjudged": dict(judged.unjudged)} if judged.unjudged else {})}
+
+    def _given_up(self) -> Step:
+        """Keep the source, or raise, as the user chose."""
+        judged, step = min(self._rest, key=lambda one: one[0].badness)
+        if self.limits.otherwise == "keep":
+            kept = replace(step, edit=self.edit, utterance=self.to.received)
+            return replace(
+                kept,
+                codes=None,
+                latent=None,
+                transcript_unverified=False,
+                seconds=time.perf_counter() - self._begin,
+                accepted=False,
+                failed_tries=tuple(self._failed),
+                judged=self._facts(judged),
+            )
+        raise EditError(
+            f"{self.where}: not accepted in {self._drawn} tries, the best: "
+            f"{'; '.join(judged.why)}; --accept off takes it, more --tries may help",
+            tries=tuple(self._failed),
+        )

@@ -1,0 +1,119 @@
+"""Options of ``stepedit edit`` for limits that steps must keep, and what is printed of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+
+from stepedit_core.chain.accept import LEVELS, Accept, AcceptLevel
+from stepedit_core.chain.result import Step
+
+__all__ = ["accept_options", "acceptance", "limits_of", "tried"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_NAMES = ("level", "limits", "best", "tries", "seconds", "fallback", "otherwise")
+_FIELDS = ("best_of", *_NAMES[3:])
+_OPTIONS = (
+    click.option(
+        "--accept",
+        "level",
+        default="off",
+        show_default=True,
+        metavar="strict|normal|off|FILE",
+        help="Limits that every step must keep: words, voice, level, length, pitch, clipping, "
+        "holes, any change, and the edit's own target; or a JSON file with limits.",
+    ),
+    click.option(
+        "--limit",
+        "limits",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="One limit, such as words=0.1 or voice=off; --accept.",
+    ),
+    click.option(
+        "--candidates",
+        "best",
+        type=click.IntRange(1, 32),
+        help="Candidates that a model draws in one batch; --accept.",
+    ),
+    click.option(
+        "--tries",
+        type=click.IntRange(1, 64),
+        help="How many candidates a step by a model gets in all; --accept.",
+    ),
+    click.option(
+        "--try-seconds",
+        "seconds",
+        type=click.FloatRange(0, min_open=True),
+        help="Begin no further batch of candidates after so long; --accept.",
+    ),
+    click.option(
+        "--fallback",
+        type=click.Choice(["dsp"]),
+        help="Where no candidate of a model is accepted, take signal processing; --accept.",
+    ),
+    click.option(
+        "--otherwise",
+        type=click.Choice(["fail", "keep"]),
+        help="Where nothing is accepted: fail, or keep what the step received; --accept.",
+    ),
+)
+
+
+def accept_options(command: Command) -> Command:
+    """Add the options; `limits_of` takes them out of the command's arguments again."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def limits_of(given: dict[str, Any]) -> Accept | None:
+    """Take the options out of a command's arguments and return the limits that they ask for.
+
+    Raises:
+        InvalidChainError: if a limit or a file does not fit.
+    """
+    level, texts, *rest = (given.pop(name) for name in _NAMES)
+    changes = Accept.parse(texts)
+    changes |= {name: value for name, value in zip(_FIELDS, rest, strict=True) if value}
+    if level == "off" and changes:
+        raise click.UsageError(
+            f"{', '.join(sorted(changes))}: such limits go with --accept strict, normal or a FILE"
+        )
+    if level not in LEVELS:
+        if not Path(level).is_file():
+            names = ", ".join(LEVELS)
+            raise click.UsageError(f"--accept {level}: one of {names}, or a JSON file of limits")
+        return Accept.read(Path(level), **changes)
+    return Accept.of(cast(AcceptLevel, level), **changes)
+
+
+def acceptance(step: Step) -> str:
+    """Say what was drawn and measured of a step, in a part of its line."""
+    if step.accepted is None:
+        return ""
+    found = step.judged
+    drawn = found.get("drawn", 1)
+    shown = [
+        f"{name.replace('_', ' ')} {found[name]:.2f}"
+        for name in ("word_error", "voice", "quality")
+        if name in found
+    ]
+    facts = f" ({', '.join(shown)})" if shown else ""
+    if step.accepted:
+        again = f" after {len(step.failed_tries)} that failed" if step.failed_tries else ""
+        return f" | accepted, best of {drawn}{again}{facts}"
+    return f" | not accepted in {drawn} tries{facts}: kept the source"
+
+
+def tried(tries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for each try that failed."""
+    lines = []
+    for one in tries:
+        instead = f" {one['edit']}" if "edit" in one else ""
+        route = f" by {one['route']}" if "route" in one else ""
+        lines.append(f"  try {one['try']}{instead}{route}: {'; '.join(one['why'])}")
+    return lines
