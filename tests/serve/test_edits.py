@@ -1,0 +1,127 @@
+"""One edit at once: audio and JSON, sentences, streams, consent, what is refused."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from tests.serve.serve_kit import SLOWER, error_of, form, serving, sound, speech, wav
+
+from stepedit_core import Chain, Utterance, edit_from_data
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    with serving(tmp_path_factory.mktemp("edits")) as found:
+        yield found
+
+
+def edit(client: TestClient, content: bytes = b"", **fields: object) -> object:
+    headers = fields.pop("headers", {})
+    return client.post(
+        "/v1/edit", files={"file": ("a.wav", content or wav())}, data=form(**fields), headers=headers
+    )
+
+
+def test_health_and_models(client: TestClient) -> None:
+    assert client.get("/health").json()["status"] == "ok"
+    assert client.get("/v1/models").json()["data"][0]["id"] == "fake"
+    assert b"stepedit_requests_total" in client.get("/metrics").content
+
+
+def test_edits_have_schemas_and_phrases(client: TestClient) -> None:
+    found = {one["name"]: one for one in client.get("/v1/edits").json()["edits"]}
+    assert found["speed"]["parameters"]["properties"]["factor"]
+    assert found["speed"]["phrases"]["does"]["zh"]
+    assert found["clone"]["consent"]
+    assert found["denoise"]["route"] in ("dsp", "llm")
+
+
+def test_audio_is_what_the_chain_gives(client: TestClient) -> None:
+    content, _ = speech()
+    answer = edit(client, content, chain=SLOWER, route="dsp", seed=3)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-stepedit-steps"] == "speed/dsp"
+    made, rate = sound(answer.content)
+    chain = Chain([edit_from_data(SLOWER)])
+    expected = chain(Utterance.from_bytes(content), seed=3, route="dsp").utterance
+    assert rate == expected.sample_rate
+    np.testing.assert_allclose(made, expected.samples, atol=1 / 32768)
+
+
+def test_json_has_audio_and_report(client: TestClient) -> None:
+    headers = {"accept": "application/json"}
+    found = edit(client, chain=SLOWER, route="llm", headers=headers, transcript="a b c").json()
+    assert found["report"]["steps"][0]["engine"] == "fake"
+    assert len(base64.b64decode(found["audio"])) > 1000
+    assert found["transcript"] == "a b c"
+
+
+def test_a_sentence_becomes_a_chain(client: TestClient) -> None:
+    headers = {"accept": "application/json"}
+    found = edit(client, say="20 percent slower", route="dsp", headers=headers).json()
+    assert found["chain"]["edits"][0]["edit"] == "speed"
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "mp3", "ogg", "opus", "pcm"])
+def test_formats(client: TestClient, kind: str) -> None:
+    answer = edit(client, chain=SLOWER, route="dsp", format=kind)
+    assert answer.status_code == 200
+    if kind == "pcm":
+        assert len(answer.content) == 2 * 20_000
+        return
+    samples, rate = sound(answer.content)
+    assert 1.15 < len(samples) / rate < 1.4
+
+
+def test_clone_asks_for_consent(client: TestClient) -> None:
+    clone = {"edit": "clone", "text": "good morning"}
+    refused = edit(client, chain=clone, transcript="hello there")
+    assert (refused.status_code, error_of(refused)["code"]) == (403, "consent_required")
+    agreed = edit(
+        client, chain=clone, transcript="hello there", consent_attestation="Ann agreed on Monday"
+    )
+    assert agreed.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "code"),
+    [
+        ({"chain": "{"}, 400, "invalid_chain"),
+        ({"chain": {"edit": "sped"}}, 400, "invalid_chain"),
+        ({"chain": {"edits": []}}, 400, "invalid_chain"),
+        ({"chain": {"edit": "speed", "factor": 99}}, 400, "invalid_chain"),
+        ({"chain": {"edits": [SLOWER], "iterations": 65}}, 400, "invalid_chain"),
+        ({}, 400, "invalid_request"),
+        ({"chain": SLOWER, "say": "slower"}, 400, "invalid_request"),
+        ({"chain": SLOWER, "seed": -1}, 400, "invalid_request"),
+        ({"chain": SLOWER, "route": "up"}, 400, "invalid_request"),
+        ({"chain": SLOWER, "nonsense": 1}, 400, "invalid_request"),
+        ({"chain": SLOWER, "transcript": "a\x00b"}, 400, "invalid_request"),
+        ({"chain": SLOWER, "language": "no language"}, 400, "invalid_request"),
+        ({"say": "juggle three oranges"}, 400, "invalid_sentence"),
+        ({"chain": {"edit": "emotion", "label": "happy"}, "route": "llm"}, 400, "invalid_chain"),
+        ({"chain": SLOWER, "stream": "true", "format": "mp3"}, 400, "unsupported"),
+    ],
+)
+def test_refusals(
+    client: TestClient, fields: dict[str, object], status: int, code: str
+) -> None:
+    answer = edit(client, **fields)
+    assert (answer.status_code, error_of(answer)["code"]) == (status, code), answer.text
+
+
+@pytest.mark.parametrize("content", [b"x", b"RIFF", wav()[:60], bytes(4000), wav()[:44] + bytes(16_000)])
+def test_damaged_audio(client: TestClient, content: bytes) -> None:
+    answer = edit(client, content, chain=SLOWER)
+    assert (answer.status_code, error_of(answer)["code"]) == (400, "invalid_audio")
+    assert "/" not in error_of(answer)["message"].replace("and/or", "")
+
+
+def test_too_long(tmp_path: pytest.TempPathFactory) -> None:
+    with serving(tmp_path, max_seconds=2.0) as client:
+        answer = edit(client, wav(3.0), chain=SLOWER)
+    assert (answer.status_code, error_of(answer)["code"]) == (413, "too_long")
