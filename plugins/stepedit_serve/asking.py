@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from stepedit_core import Utterance
 from stepedit_serve.errors import ApiError
 from stepedit_serve.keys import Key
-from stepedit_serve.schemas import AcceptName, ErrorOut, RouteName
+from stepedit_serve.schemas import AcceptName, ErrorOut, RouteName, clean
 from stepedit_serve.service import Service
 
 __all__ = [
@@ -32,17 +32,6 @@ __all__ = [
     "fields",
     "uploaded",
 ]
-
-
-def clean(text: str) -> str:
-    """Return a text that databases can hold; raises ValueError for one that none can."""
-    if "\x00" in text:
-        raise ValueError("the text holds a NUL character")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("the text holds half of a surrogate pair") from None
-    return text
 
 
 def blank_is_none(text: str | None) -> str | None:

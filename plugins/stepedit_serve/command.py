@@ -85,7 +85,8 @@ def serve(host: str, port: int, new_key: str | None, **options: Any) -> None:
     if options.pop("ray"):
         from stepedit_serve.ray_app import serve_on_ray
 
-        serve_on_ray(_settings(options), host, port, options["replicas"])
+        settings = _settings(options | {"shared": True})
+        serve_on_ray(settings, host, port, options["replicas"])
         return
     _serve_here(host, port, options)
 

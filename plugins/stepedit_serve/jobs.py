@@ -294,7 +294,7 @@ def _at_once(
         cancelled=work.cancelled,
         on_step=on_step,
     )
-    made = service.marker.marked(result.utterance)
+    made = service.marker.marked(result.utterance, speech)
     audio = work.folder / "audio.wav"
     made.write(audio, subtype=request["subtype"])
     notes = [*request["notes"], *result.notes]

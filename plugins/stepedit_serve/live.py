@@ -264,4 +264,4 @@ class _Live:
         result = await service.run(
             lambda: service.run_chain(self._chain, speech, seed=asked.seed, route=asked.route)
         )
-        return service.marker.marked(result.utterance)
+        return service.marker.marked(result.utterance, speech)

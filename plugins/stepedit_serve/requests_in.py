@@ -18,6 +18,7 @@ from stepedit_core import (
 )
 from stepedit_serve.errors import ApiError, api_error
 from stepedit_serve.keys import Key
+from stepedit_serve.schemas import clean, texts_in
 
 __all__ = [
     "CONSENT",
@@ -46,6 +47,8 @@ def chain_from(data: Mapping[str, Any] | str) -> Chain:
     try:
         if isinstance(data, str):
             data = json.loads(data)
+        for text in texts_in(data):
+            clean(text)
         if isinstance(data, Mapping) and "edits" not in data and "edit" in data:
             data = {"edits": [data]}
         chain = Chain.from_data(data)
@@ -53,7 +56,7 @@ def chain_from(data: Mapping[str, Any] | str) -> Chain:
     except StepeditError as error:
         raise api_error(error, "chain") from error
     except (ValueError, RecursionError) as error:
-        raise ApiError(400, "invalid_chain", f"chain: not JSON ({error})", param="chain") from error
+        raise ApiError(400, "invalid_chain", f"chain: {error}", param="chain") from error
     if count > MAX_EDITS:
         text = f"the chain has {count} edits; {MAX_EDITS} are the most of one request"
         raise ApiError(400, "invalid_chain", text, param="chain")

@@ -117,7 +117,7 @@ async def _answer(
     service: Service, request: Request, result: ChainResult, chain: Chain, kind: str
 ) -> Response:
     """Return a result as audio, or as JSON with the audio in it."""
-    made = service.marker.marked(result.utterance)
+    made = service.marker.marked(result.utterance, result.source)
     content = await asyncio.to_thread(encode, made, kind)
     if "application/json" in request.headers.get("accept", ""):
         answer = EditAnswer(
@@ -134,6 +134,7 @@ async def _answer(
     headers = {
         "X-Stepedit-Seed": str(result.seed),
         "X-Stepedit-Steps": summary(result.steps),
+        "X-Stepedit-Mark": service.marker.name,
         "X-Stepedit-Seconds": f"{made.seconds:.4f}",
         "X-Stepedit-Sample-Rate": str(made.sample_rate),
     }
@@ -154,6 +155,9 @@ async def stream_edit(
     """
     if kind not in ("wav", "pcm"):
         raise ApiError(400, "unsupported", f"{kind} cannot be streamed; ask for wav or pcm")
+    if service.marker.is_asked_for:
+        text = f"streams cannot carry the mark {service.marker.name!r}; ask without stream"
+        raise ApiError(400, "unsupported", text)
     edits = chain.unrolled()
     engine = None if service.batcher is None else service.batcher.engine
     if engine is None or not hasattr(engine, "stream"):
@@ -175,6 +179,7 @@ async def stream_edit(
     headers = {
         "X-Stepedit-Seed": str(seed),
         "X-Stepedit-Sample-Rate": str(engine.sample_rate),
+        "X-Stepedit-Mark": "none",
         "Cache-Control": "no-store",
     }
     return StreamingResponse(body(), media_type=MEDIA_TYPES[kind], headers=headers)

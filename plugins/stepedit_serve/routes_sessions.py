@@ -52,9 +52,10 @@ from stepedit_serve.sessions import (
     begin_session,
     edit_version,
     time_words,
+    utterance_of,
     whole_chain,
 )
-from stepedit_serve.sound_out import MEDIA_TYPES, rewrite
+from stepedit_serve.sound_out import MEDIA_TYPES, encode, rewrite
 from stepedit_serve.tables import Node, Session
 
 __all__ = ["router", "save_subtitles"]
@@ -317,17 +318,16 @@ def audio(
 def as_format(service: Service, node: Node, kind: str) -> tuple[Path, bool]:
     """Return a version as a file of a format, made on first use; and whether it is a mere copy.
 
-    What edits calculated is rounded to the fineness of the source.
+    What edits calculated is rounded to the fineness of the source. Edited versions carry the mark,
+    where there is one and they are not too long to be held as a whole.
     """
     wanted = audio_key(node.session, node.id)
-    if kind != "wav" or node.subtype == "FLOAT":
-        wanted = f"{wanted.removesuffix('.wav')}.as.{kind}"
+    if kind != "wav" or node.subtype == "FLOAT" or _is_to_be_marked(service, node):
+        wanted = f"{wanted.removesuffix('.wav')}.{service.marker.name}.{kind}"
         if not service.audio.exists(wanted):
-            root = service.database.node(node.session, _root_of(service, node))
             made = service.spooled(f".{kind}")
             try:
-                with audio_of(service, node) as path:
-                    rewrite(path, made, kind, root.subtype)
+                _write_as(service, node, kind, made)
                 service.audio.put(wanted, made)
             finally:
                 made.unlink(missing_ok=True)
@@ -336,8 +336,20 @@ def as_format(service: Service, node: Node, kind: str) -> tuple[Path, bool]:
     return path, path == copy
 
 
-def _root_of(service: Service, node: Node) -> str:
-    return service.database.nodes(node.session)[0].id
+def _is_to_be_marked(service: Service, node: Node) -> bool:
+    is_held = node.seconds <= service.settings.long_seconds
+    return service.marker.name != "none" and node.parent is not None and is_held
+
+
+def _write_as(service: Service, node: Node, kind: str, target: Path) -> None:
+    """Write a version as a file of a format, marked where it is to be."""
+    root = service.database.nodes(node.session)[0]
+    if _is_to_be_marked(service, node):
+        made = service.marker.marked(utterance_of(service, node), utterance_of(service, root))
+        target.write_bytes(encode(made.replace(subtype=root.subtype), kind))
+        return
+    with audio_of(service, node) as path:
+        rewrite(path, target, kind, root.subtype)
 
 
 @router.get(

@@ -72,16 +72,18 @@ async def speech(asked: SpeechRequest, service: ServiceOf, key: KeyOf) -> Respon
     service.count_audio(key, read_seconds(asked.input))
     source = await asyncio.to_thread(_voice, service, key, asked)
     kind = asked.response_format
-    if kind in ("wav", "pcm") and len(chain) == 1 and asked.stream_format == "audio":
+    is_plain = len(chain) == 1 and asked.stream_format == "audio"
+    if kind in ("wav", "pcm") and is_plain and not service.marker.is_asked_for:
         return await stream_edit(service, source, chain, asked.seed, kind)
     result = await service.run(
         lambda: service.run_chain(chain, source, seed=asked.seed, route="auto")
     )
-    made = service.marker.marked(result.utterance)
+    made = service.marker.marked(result.utterance, None)
     content = await asyncio.to_thread(encode, made, kind)
     if asked.stream_format == "sse":
         return StreamingResponse(_events(content), media_type="text/event-stream")
-    return Response(content, media_type=MEDIA_TYPES[kind])
+    headers = {"X-Stepedit-Mark": service.marker.name}
+    return Response(content, media_type=MEDIA_TYPES[kind], headers=headers)
 
 
 def _spoken(asked: SpeechRequest) -> Chain:

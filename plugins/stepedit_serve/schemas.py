@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 __all__ = [
     "AlignmentOut",
@@ -47,6 +48,8 @@ __all__ = [
     "VoiceOut",
     "Voices",
     "WordOut",
+    "clean",
+    "texts_in",
 ]
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -72,6 +75,43 @@ class _Asked(BaseModel):
     """What a client sends: unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _clean(cls, data: Any) -> Any:
+        """Refuse texts that databases cannot hold."""
+        for name, value in data.items() if isinstance(data, dict) else ():
+            for text in texts_in(value):
+                try:
+                    clean(text)
+                except ValueError as error:
+                    raise ValueError(f"{name}: {error}") from None
+        return data
+
+
+def clean(text: str) -> str:
+    """Return a text that databases can hold; raises ValueError for one that none can."""
+    if "\x00" in text:
+        raise ValueError("the text holds a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("the text holds half of a surrogate pair") from None
+    return text
+
+
+def texts_in(data: Any) -> Iterator[str]:
+    """Yield all texts of JSON data, keys included."""
+    waiting = [data]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            waiting.extend(one.keys())
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
 
 
 class _Given(BaseModel):

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
@@ -82,30 +82,45 @@ class Service:
         self.begun = time.time()
         self.metrics = Metrics()
         self.keys = Keys(settings.keys)
-        settings.spool.mkdir(parents=True, exist_ok=True)
-        self.database = Database(settings.database_url)
-        self._lock_file = self._sole() if self.database.is_sqlite else None
-        holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"[-80:]
-        self.queue = JobQueue(self.database, holder, settings.lease_seconds)
-        if self.database.is_sqlite:
-            freed = self.queue.release_all()
-            if freed:
-                LOG.info("%d jobs were under way when the service ended: they go on", freed)
-        self.audio = AudioStore(settings.audio_url)
         self.marker = Marker(settings.mark)
-        begin_server()
-        self.workers = Workers(settings.workers)
-        self._dsp = DspInWorkers(self.workers)
-        self._registry = get_registry()
-        self._registry.register(self._dsp, f"serve_workers_{secrets.token_hex(4)}")
-        self.batcher = self._batcher(engine)
-        self._chains = ThreadPoolExecutor(settings.parallel, "chain")
-        self._decoders = ThreadPoolExecutor(settings.decoders, "decode")
-        self._listeners = ThreadPoolExecutor(max(2, settings.workers), "listen")
+        settings.spool.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as opened:
+            self._open(opened, engine)
+            self._opened = opened.pop_all()
         self._count = threading.Lock()
         self.waiting = self.running = 0
         self.metrics.gauge("stepedit_waiting", "Requests that wait.", lambda: self.waiting)
         self.metrics.gauge("stepedit_running", "Chains that run.", lambda: self.running)
+
+    def _open(self, opened: ExitStack, engine: SpeechEngine | None) -> None:
+        """Open the stores, start the processes and threads, load the engine."""
+        settings = self.settings
+        self.database = Database(settings.database_url)
+        opened.callback(self.database.close)
+        alone = self.database.is_sqlite and not settings.shared
+        if alone:
+            opened.enter_context(self._sole())
+        holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"[-80:]
+        self.queue = JobQueue(self.database, holder, settings.lease_seconds)
+        if alone:
+            freed = self.queue.release_all()
+            if freed:
+                LOG.info("%d jobs were under way when the service ended: they go on", freed)
+        self.audio = AudioStore(settings.audio_url)
+        begin_server()
+        self.workers = Workers(settings.workers)
+        opened.callback(self.workers.close)
+        registry, dsp = get_registry(), DspInWorkers(self.workers)
+        registry.register(dsp, f"serve_workers_{secrets.token_hex(4)}")
+        opened.callback(registry.manager.unregister, dsp)
+        self.batcher = self._batcher(engine)
+        if self.batcher is not None:
+            opened.callback(self.batcher.close)
+        self._chains = ThreadPoolExecutor(settings.parallel, "chain")
+        self._decoders = ThreadPoolExecutor(settings.decoders, "decode")
+        self._listeners = ThreadPoolExecutor(max(2, settings.workers), "listen")
+        for pool in (self._chains, self._decoders, self._listeners):
+            opened.callback(pool.shutdown, wait=False, cancel_futures=True)
 
     def _sole(self) -> IO[str]:
         """Hold the data folder; raises StepeditError where another service has it."""
@@ -137,15 +152,7 @@ class Service:
 
     def close(self) -> None:
         """Stop the threads and processes; what is under way is given up."""
-        for pool in (self._chains, self._decoders, self._listeners):
-            pool.shutdown(wait=False, cancel_futures=True)
-        self._registry.manager.unregister(self._dsp)
-        if self.batcher is not None:
-            self.batcher.close()
-        self.workers.close()
-        self.database.close()
-        if self._lock_file is not None:
-            self._lock_file.close()
+        self._opened.close()
 
     # The engine --------------------------------------------------------------------------
 

@@ -306,9 +306,9 @@ def _edit_whole(
         cancelled=work.cancelled,
         on_step=on_step,
     )
-    made = service.marker.marked(result.utterance)
+    made = result.utterance
     made.write(audio, subtype="FLOAT")
-    known = made.alignment or result.utterance.alignment
+    known = made.alignment
     new.report, new.notes = result.report(), [*result.notes]
     new.seconds, new.sample_rate, new.subtype = made.seconds, made.sample_rate, "FLOAT"
     new.transcript = made.transcript

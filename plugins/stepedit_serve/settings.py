@@ -28,6 +28,9 @@ class ServeSettings(BaseModel):
     """SQLAlchemy URL; a SQLite file in ``data`` by default."""
     audio: str | None = None
     """fsspec URL of the audio store; a folder in ``data`` by default."""
+    shared: bool = False
+    """Whether several processes share the stores; one that has them alone takes over at its start
+    what it left undone, others wait until a claim has run out."""
     keys: Path | None = None
     """File of hashed bearer keys; without one nobody is asked."""
     cors: tuple[str, ...] = ()

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from tests.serve.serve_kit import SLOWER, error_of, form, serving, sound, speech, wav
 
 from stepedit_core import Chain, Utterance, edit_from_data
+from tests.serve.serve_kit import SLOWER, error_of, form, serving, sound, speech, wav
+
+SAID_SLOWER = {"edit": "speed", "rate": "slower"}
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,10 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
 def edit(client: TestClient, content: bytes = b"", **fields: object) -> object:
     headers = fields.pop("headers", {})
     return client.post(
-        "/v1/edit", files={"file": ("a.wav", content or wav())}, data=form(**fields), headers=headers
+        "/v1/edit",
+        files={"file": ("a.wav", content or wav())},
+        data=form(**fields),
+        headers=headers,
     )
 
 
@@ -54,7 +59,7 @@ def test_audio_is_what_the_chain_gives(client: TestClient) -> None:
 
 def test_json_has_audio_and_report(client: TestClient) -> None:
     headers = {"accept": "application/json"}
-    found = edit(client, chain=SLOWER, route="llm", headers=headers, transcript="a b c").json()
+    found = edit(client, chain=SAID_SLOWER, route="llm", headers=headers, transcript="a b c").json()
     assert found["report"]["steps"][0]["engine"] == "fake"
     assert len(base64.b64decode(found["audio"])) > 1000
     assert found["transcript"] == "a b c"
@@ -103,18 +108,18 @@ def test_clone_asks_for_consent(client: TestClient) -> None:
         ({"chain": SLOWER, "transcript": "a\x00b"}, 400, "invalid_request"),
         ({"chain": SLOWER, "language": "no language"}, 400, "invalid_request"),
         ({"say": "juggle three oranges"}, 400, "invalid_sentence"),
-        ({"chain": {"edit": "emotion", "label": "happy"}, "route": "llm"}, 400, "invalid_chain"),
+        ({"chain": {"edit": "emotion", "to": "happy"}, "route": "llm"}, 400, "invalid_chain"),
         ({"chain": SLOWER, "stream": "true", "format": "mp3"}, 400, "unsupported"),
     ],
 )
-def test_refusals(
-    client: TestClient, fields: dict[str, object], status: int, code: str
-) -> None:
+def test_refusals(client: TestClient, fields: dict[str, object], status: int, code: str) -> None:
     answer = edit(client, **fields)
     assert (answer.status_code, error_of(answer)["code"]) == (status, code), answer.text
 
 
-@pytest.mark.parametrize("content", [b"x", b"RIFF", wav()[:60], bytes(4000), wav()[:44] + bytes(16_000)])
+@pytest.mark.parametrize(
+    "content", [b"x", b"RIFF", wav()[:60], bytes(4000), wav()[:44] + bytes(16_000)]
+)
 def test_damaged_audio(client: TestClient, content: bytes) -> None:
     answer = edit(client, content, chain=SLOWER)
     assert (answer.status_code, error_of(answer)["code"]) == (400, "invalid_audio")
