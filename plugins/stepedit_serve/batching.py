@@ -251,7 +251,7 @@ class BatchedEngine:
         return self._ask("decode", requests)
 
 
-class _KeepingEngine(BatchedEngine):
+class _Keeping(BatchedEngine):
     """A batched engine that can go on from what it made a recording from."""
 
     def decode_keeping(self, requests: Sequence[DecodeRequest]) -> list[Any]:
@@ -259,7 +259,7 @@ class _KeepingEngine(BatchedEngine):
         return self._ask("decode_keeping", requests)
 
 
-class _InfillingEngine(_KeepingEngine):
+class _Infilling(BatchedEngine):
     """A batched engine that can put words into a recording."""
 
     def infill(self, request: Any) -> Any:
@@ -267,10 +267,20 @@ class _InfillingEngine(_KeepingEngine):
         return self._ask("infill", [request])[0]
 
 
+class _Both(_Keeping, _Infilling):
+    """A batched engine that can do both."""
+
+
+# Whether an engine can is asked by hasattr and isinstance, so that each set has its class.
+_CLASSES = {
+    (False, False): BatchedEngine,
+    (True, False): _Keeping,
+    (False, True): _Infilling,
+    (True, True): _Both,
+}
+
+
 def batched_engine(batcher: Batcher, cancelled: threading.Event | None = None) -> BatchedEngine:
     """Return an engine for one chain, with the abilities that the batcher's has."""
-    if hasattr(batcher.engine, "infill"):
-        return _InfillingEngine(batcher, cancelled)
-    if hasattr(batcher.engine, "decode_keeping"):
-        return _KeepingEngine(batcher, cancelled)
-    return BatchedEngine(batcher, cancelled)
+    able = hasattr(batcher.engine, "decode_keeping"), hasattr(batcher.engine, "infill")
+    return _CLASSES[able](batcher, cancelled)
