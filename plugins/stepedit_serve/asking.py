@@ -10,9 +10,10 @@ from fastapi import Depends, File, Form, Request, UploadFile
 from pydantic import AfterValidator, Field, StringConstraints
 
 from stepedit_core import Utterance
+from stepedit_serve.bodies import AcceptName, RouteName, clean
 from stepedit_serve.errors import ApiError
 from stepedit_serve.keys import Key
-from stepedit_serve.schemas import AcceptName, ErrorOut, RouteName, clean
+from stepedit_serve.schemas import ErrorOut
 from stepedit_serve.service import Service
 
 __all__ = [

@@ -19,11 +19,12 @@ from stepedit_core import (
     Utterance,
     printable,
 )
+from stepedit_serve.bodies import EditRequest
 from stepedit_serve.database import new_id
 from stepedit_serve.errors import ApiError, api_error
 from stepedit_serve.job_queue import ENDED, MAX_FRUITLESS
 from stepedit_serve.keys import Key
-from stepedit_serve.schemas import EditRequest, JobOut, Progress
+from stepedit_serve.schemas import JobOut, Progress
 from stepedit_serve.sessions import Work, edit_version, time_words
 from stepedit_serve.sound_out import encode, rewrite
 from stepedit_serve.tables import Job
@@ -172,6 +173,7 @@ class JobRunner:
                 self._works.pop(job.id, None)
         if ended:
             shutil.rmtree(work.folder, ignore_errors=True)
+            self._service.audio.remove(f"jobs/{job.id}/source.wav")
 
     def _failed(self, job: Job, work: Work, error: Exception) -> bool:
         """Say why a job ended without a result; return whether it has ended."""

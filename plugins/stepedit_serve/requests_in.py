@@ -16,9 +16,9 @@ from stepedit_core import (
     get_registry,
     interpret,
 )
+from stepedit_serve.bodies import clean, texts_in
 from stepedit_serve.errors import ApiError, api_error
 from stepedit_serve.keys import Key
-from stepedit_serve.schemas import clean, texts_in
 
 __all__ = [
     "CONSENT",

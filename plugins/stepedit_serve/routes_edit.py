@@ -32,19 +32,11 @@ from stepedit_serve.asking import (
     fields,
     uploaded,
 )
+from stepedit_serve.bodies import AudioFormat, InterpretRequest, LabelFormat
 from stepedit_serve.errors import ApiError
 from stepedit_serve.keys import Key
 from stepedit_serve.requests_in import chain_from, guarded, said
-from stepedit_serve.schemas import (
-    AlignmentOut,
-    AudioFormat,
-    EditAnswer,
-    Interpreted,
-    InterpretRequest,
-    LabelFormat,
-    TranscriptionOut,
-    WordOut,
-)
+from stepedit_serve.schemas import AlignmentOut, EditAnswer, Interpreted, TranscriptionOut, WordOut
 from stepedit_serve.service import Service, summary
 from stepedit_serve.sessions import setting_of
 from stepedit_serve.sound_out import MEDIA_TYPES, encode, pcm16, streamed_wav_header

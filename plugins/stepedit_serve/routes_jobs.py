@@ -30,13 +30,14 @@ from stepedit_serve.asking import (
     answers,
     fields,
 )
+from stepedit_serve.bodies import AudioFormat
 from stepedit_serve.database import new_id
 from stepedit_serve.errors import ApiError
 from stepedit_serve.jobs import has_ended, job_out, new_job
 from stepedit_serve.keys import Key
 from stepedit_serve.requests_in import chain_from, chain_said, guarded, said, segment_numbers
 from stepedit_serve.routes_sessions import save_subtitles
-from stepedit_serve.schemas import AudioFormat, JobOut, Jobs
+from stepedit_serve.schemas import JobOut, Jobs
 from stepedit_serve.service import Service
 from stepedit_serve.sound_out import MEDIA_TYPES
 from stepedit_serve.tables import Job
@@ -179,7 +180,10 @@ def cancel(job: str, service: ServiceOf, key: KeyOf) -> Any:
         service.queue.remove(job)
         service.audio.remove(f"jobs/{job}")
         return Response(status_code=204)
-    return job_out(service.queue.cancel(job))
+    after = service.queue.cancel(job)
+    if after.state == "cancelled":  # it never ran
+        service.audio.remove(f"jobs/{job}")
+    return job_out(after)
 
 
 @router.get(

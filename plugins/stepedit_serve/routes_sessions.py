@@ -21,27 +21,29 @@ from stepedit_serve.asking import (
     answers,
     fields,
 )
+from stepedit_serve.bodies import (
+    BranchRequest,
+    EditRequest,
+    FileFormat,
+    LabelFormat,
+    Nothing,
+    TranscriptRequest,
+)
 from stepedit_serve.errors import ApiError, api_error
 from stepedit_serve.jobs import job_out, new_job
 from stepedit_serve.keys import Key
 from stepedit_serve.routes_edit import labels
 from stepedit_serve.schemas import (
     AlignmentOut,
-    BranchRequest,
-    EditRequest,
-    FileFormat,
     History,
     JobOut,
     JobPending,
-    LabelFormat,
     NodeMade,
     NodeOut,
-    Nothing,
     SessionOut,
     Sessions,
     SessionSummary,
     StepSummary,
-    TranscriptRequest,
 )
 from stepedit_serve.service import Service
 from stepedit_serve.sessions import (

@@ -27,11 +27,12 @@ from stepedit_serve.asking import (
     fields,
     uploaded,
 )
+from stepedit_serve.bodies import SpeechRequest
 from stepedit_serve.database import new_id
 from stepedit_serve.errors import ApiError, api_error
 from stepedit_serve.keys import Key
 from stepedit_serve.routes_edit import stream_edit
-from stepedit_serve.schemas import Deleted, SpeechRequest, VoiceConsentOut, VoiceOut, Voices
+from stepedit_serve.schemas import Deleted, VoiceConsentOut, VoiceOut, Voices
 from stepedit_serve.service import Service, pieces
 from stepedit_serve.sound_out import MEDIA_TYPES, encode
 from stepedit_serve.tables import Consent, Voice

@@ -103,6 +103,7 @@ class Service:
         holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"[-80:]
         self.queue = JobQueue(self.database, holder, settings.lease_seconds)
         if alone:
+            _clean(settings.spool)
             freed = self.queue.release_all()
             if freed:
                 LOG.info("%d jobs were under way when the service ended: they go on", freed)
@@ -310,6 +311,13 @@ class Service:
         plain = utterance.replace(alignment=None)
         alignment, language = self.workers.call(align_words, plain, aligner)
         return utterance.replace(transcript=alignment.text, language=language, alignment=alignment)
+
+
+def _clean(spool: Path) -> None:
+    """Remove what a process that was killed left half done; jobs' own folders stay."""
+    for path in spool.iterdir():
+        if path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def _is_confined(found: Interpretation) -> bool:

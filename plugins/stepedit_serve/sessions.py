@@ -27,11 +27,11 @@ from stepedit_core import (
     StepeditError,
     Utterance,
 )
+from stepedit_serve.bodies import EditRequest
 from stepedit_serve.database import new_id
 from stepedit_serve.errors import ApiError, Cancelled
 from stepedit_serve.keys import Key
 from stepedit_serve.requests_in import chain_from, chain_said, guarded, said
-from stepedit_serve.schemas import EditRequest
 from stepedit_serve.service import Service
 from stepedit_serve.tables import Node, Session
 from stepedit_serve.words_of_long import after_edit, align_long, cues_json, read_subtitles

@@ -7,6 +7,7 @@ answering; here they run beside it, one thread each.
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
 import os
 import threading
 from collections.abc import Callable
@@ -96,6 +97,15 @@ def _begin() -> None:
     for name in _ONE_THREAD:
         os.environ[name] = "1"
     os.nice(_NICENESS)
+    threading.Thread(target=_end_with_service, daemon=True).start()
+
+
+def _end_with_service() -> None:
+    """End this process when the service's has ended, also by kill -9."""
+    service = multiprocessing.parent_process()
+    if service is not None:
+        service.join()
+        os._exit(1)
 
 
 # What workers do -------------------------------------------------------------------------

@@ -121,6 +121,29 @@ def test_no_job_is_lost_or_done_twice(tmp_path: Path) -> None:
         process.wait(30)
 
 
+def test_workers_end_with_the_service(tmp_path: Path) -> None:
+    port = free_port()
+    process = start(tmp_path, port)
+    job = put(f"http://127.0.0.1:{port}", 1)
+    wait_for_all(f"http://127.0.0.1:{port}", [str(job)])
+    workers = children(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    until = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}/cmdline").exists() for pid in workers):
+        assert time.monotonic() < until, workers
+        time.sleep(0.1)
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes below a process."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found += [int(child), *children(int(child))]
+    return found
+
+
 def wait_for_all(base: str, jobs: list[str]) -> list[dict[str, Any]]:
     """Return the jobs when all have ended."""
     until = time.monotonic() + 120
