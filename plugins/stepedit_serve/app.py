@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from stepedit_serve.settings import ServeSettings
 __all__ = ["STUDIO", "create_app"]
 
 STUDIO = Path(__file__).parent / "studio"
+_THREADS = 64
 _QUIET = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False}
 
 
@@ -50,6 +52,8 @@ def create_app(settings: ServeSettings, engine: SpeechEngine | None = None) -> F
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         runner = JobRunner(service)
+        # Short waits for the database and for files; many clients may watch jobs at once.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "wait"))
         try:
             yield
         finally:

@@ -69,7 +69,7 @@ def test_speed_is_a_second_edit(client: TestClient) -> None:
         ({"speed": 9}, 400, "speed"),
         ({"response_format": "wma"}, 400, "response_format"),
         ({"instructions": "cheerful"}, 400, "instructions"),
-        ({"input": "a\x00b"}, 400, "input"),
+        ({"input": "a\x00b"}, 400, None),
     ],
 )
 def test_refusals(client: TestClient, change: dict[str, Any], status: int, param: str) -> None:
