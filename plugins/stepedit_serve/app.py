@@ -33,6 +33,7 @@ from stepedit_serve.settings import ServeSettings
 __all__ = ["STUDIO", "create_app"]
 
 STUDIO = Path(__file__).parent / "studio"
+DOCS = Path(__file__).parent / "docs.html"
 _THREADS = 64
 _QUIET = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False}
 
@@ -65,6 +66,8 @@ def create_app(settings: ServeSettings, engine: SpeechEngine | None = None) -> F
         version=stepedit_core.__version__,
         summary="Edits of speech, sessions and voices over HTTP.",
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own pages load scripts from elsewhere
+        redoc_url=None,
         middleware=_middleware(service),
         form_limits={"max_fields": 32, "max_files": 4, "max_part_size": 2 << 20},
         telemetry=_QUIET,  # type: ignore[arg-type]
@@ -100,7 +103,12 @@ def _middleware(service: Service) -> list[Middleware]:
 
 
 def _add_page(app: FastAPI) -> None:
-    """Serve the studio page where it is installed."""
+    """Serve the page of routes, and the studio page where it is installed."""
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> FileResponse:
+        return FileResponse(DOCS)
+
     index = STUDIO / "index.html"
     if not index.is_file():
         return

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["BodyLimit", "Doors"]
 
 LOG = logging.getLogger("stepedit.serve")
-_FREE = ("/health", "/docs", "/redoc", "/openapi.json", "/favicon.ico")
+_FREE = ("/health", "/docs", "/openapi.json", "/favicon.ico")
 _SLOW_BODIES = ("/v1/jobs", "/v1/sessions")
 
 

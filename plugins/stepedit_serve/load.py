@@ -4,11 +4,12 @@
     python -m stepedit_serve.load mixed --seconds 120 --clients 200
     python -m stepedit_serve.load batch --clients 16
     python -m stepedit_serve.load stream
+    python -m stepedit_serve.load long --seconds 7200
 
 ``mixed``: so many clients at once, each with one request after the other of mixed routes, while
 ``/health`` is asked ten times a second. ``batch``: emotion edits of 5 s by the engine, one after
-another and then all clients at once. ``stream``: seconds until the first streamed audio. Needs
-``httpx``.
+another and then all clients at once. ``stream``: seconds until the first streamed audio. ``long``:
+a recording of so many seconds as a job, while somebody edits 2 s again and again. Needs ``httpx``.
 """
 
 from __future__ import annotations
@@ -234,10 +235,46 @@ async def stream(base: str, tries: int, seconds: float) -> dict[str, Any]:
     return {"audio_seconds": seconds, "first": spread(first[1:]), "all": spread(whole[1:])}
 
 
+async def long(base: str, seconds: float, pid: int | None) -> dict[str, Any]:
+    """Return how long a long job takes, and what it does to others meanwhile."""
+    slower = {"chain": json.dumps({"edit": "volume", "db": -3.0}), "route": "dsp"}
+    short, _ = recording(2.0)
+    content, _ = recording(seconds)
+    others: list[float] = []
+    before = memory(pid)
+    async with httpx.AsyncClient(base_url=base, timeout=3600) as client:
+        begin = time.perf_counter()
+        answer = await client.post(
+            "/v1/jobs", files={"file": ("long.wav", content)}, data={**slower, "format": "flac"}
+        )
+        answer.raise_for_status()
+        accepted = time.perf_counter() - begin
+        where = f"/v1/jobs/{answer.json()['id']}"
+        job = answer.json()
+        while job["state"] in ("queued", "running"):
+            started = time.perf_counter()
+            one = await client.post("/v1/edit", files={"file": ("a.wav", short)}, data=slower)
+            one.raise_for_status()
+            others.append(time.perf_counter() - started)
+            job = (await client.get(where)).json()
+        done = time.perf_counter() - begin
+        size = len((await client.get(f"{where}/result")).content)
+    return {
+        "audio_seconds": seconds,
+        "accepted_s": round(accepted, 1),
+        "done_s": round(done, 1),
+        "state": job["state"],
+        "result_mb": round(size / 1e6, 1),
+        "edits_of_others": len(others),
+        "others": spread(others),
+        "memory_mb": {"before": before, "after": memory(pid)},
+    }
+
+
 def main() -> None:
     """Read the command line, load the service, print JSON."""
     parser = argparse.ArgumentParser(description="Load a running `stepedit serve`.")
-    parser.add_argument("what", choices=["mixed", "batch", "stream"])
+    parser.add_argument("what", choices=["mixed", "batch", "stream", "long"])
     parser.add_argument("--base", default="http://127.0.0.1:8765")
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=5.0)
@@ -249,6 +286,8 @@ def main() -> None:
         found = asyncio.run(mixed(asked.base, asked.clients, asked.seconds, asked.pid))
     elif asked.what == "batch":
         found = asyncio.run(batch(asked.base, asked.clients, asked.seconds, asked.singles))
+    elif asked.what == "long":
+        found = asyncio.run(long(asked.base, asked.seconds, asked.pid))
     else:
         found = asyncio.run(stream(asked.base, asked.tries, asked.seconds))
     print(json.dumps(found, indent=2))

@@ -69,14 +69,22 @@ def _model(name: str, service: Service) -> ModelOut:
     return ModelOut(id=name, created=int(service.begun), owned_by="stepedit")
 
 
-@router.get("/v1/edits", tags=["edits"], responses=answers())
-def edits(service: ServiceOf) -> Edits:
+@router.get(
+    "/v1/edits",
+    tags=["edits"],
+    responses={200: {"model": Edits}} | answers(),
+    response_class=Response,
+)
+def edits(service: ServiceOf) -> Response:
     """List the installed edits: JSON Schemas of their parameters, routes, how people ask."""
-    engine = None if service.batcher is None else service.batcher.engine
-    found = [
-        describe(info.edit_class, info.plugin, engine) for info in get_registry().edits().values()
-    ]
-    return Edits(engine=service.engine_name, edits=found)
+    infos = tuple(get_registry().edits().values())
+    known = service.described.get(infos)
+    if known is None:
+        engine = None if service.batcher is None else service.batcher.engine
+        found = [describe(info.edit_class, info.plugin, engine) for info in infos]
+        listed = Edits(engine=service.engine_name, edits=found)
+        known = service.described[infos] = listed.model_dump_json().encode()
+    return Response(known, media_type="application/json")
 
 
 def describe(edit: type[Edit], plugin: Any, engine: Any) -> EditInfoOut:

@@ -66,6 +66,9 @@ class Service:
         keys: who may come in.
         metrics: figures.
         marker: marks what goes out as edited.
+        waiting: requests that wait for a thread.
+        running: chains that run.
+        described: the answer of ``/v1/edits`` by what is installed; schemas take a while to make.
     """
 
     def __init__(self, settings: ServeSettings, engine: SpeechEngine | None = None) -> None:
@@ -89,6 +92,7 @@ class Service:
             self._opened = opened.pop_all()
         self._count = threading.Lock()
         self.waiting = self.running = 0
+        self.described: dict[tuple[object, ...], bytes] = {}
         self.metrics.gauge("stepedit_waiting", "Requests that wait.", lambda: self.waiting)
         self.metrics.gauge("stepedit_running", "Chains that run.", lambda: self.running)
 

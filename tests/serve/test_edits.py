@@ -37,6 +37,14 @@ def test_health_and_models(client: TestClient) -> None:
     assert b"stepedit_requests_total" in client.get("/metrics").content
 
 
+def test_the_page_of_routes_loads_nothing_from_elsewhere(client: TestClient) -> None:
+    page = client.get("/docs")
+    assert page.status_code == 200
+    assert "//" not in page.text.replace("</", "")
+    paths = client.get("/openapi.json").json()["paths"]
+    assert {"/v1/edit", "/v1/jobs/{job}/events", "/v1/audio/speech"} <= set(paths)
+
+
 def test_edits_have_schemas_and_phrases(client: TestClient) -> None:
     found = {one["name"]: one for one in client.get("/v1/edits").json()["edits"]}
     assert found["speed"]["parameters"]["properties"]["factor"]
