@@ -81,7 +81,10 @@ def serve(host: str, port: int, new_key: str | None, **options: Any) -> None:
     if new_key is not None:
         _print_new_key(new_key, options["keys"])
         return
-    _check_host(host, options["keys"], options.pop("open_to_all"))
+    open_to_all = options.pop("open_to_all")
+    _check_host(host, options["keys"], open_to_all)
+    if options["keys"] is None and not open_to_all:
+        options["hosts"] = ("localhost", "127.0.0.1", "[::1]", host)
     if options.pop("ray"):
         from stepedit_serve.ray_app import serve_on_ray
 

@@ -20,6 +20,11 @@ __all__ = ["BodyLimit", "Doors"]
 
 LOG = logging.getLogger("stepedit.serve")
 _FREE = ("/health", "/docs", "/openapi.json", "/favicon.ico")
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
 _SLOW_BODIES = ("/v1/jobs", "/v1/sessions")
 
 
@@ -35,6 +40,9 @@ class Doors:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or answer it."""
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -44,6 +52,7 @@ class Doors:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                message = {**message, "headers": [*message["headers"], *_HEADERS]}
             await send(message)
 
         try:
@@ -55,9 +64,40 @@ class Doors:
         finally:
             self._note(scope, status, time.perf_counter() - begin)
 
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a WebSocket in, unless a page from elsewhere opens it; its key comes later."""
+        try:
+            self._look_at_origin(Headers(scope=scope))
+        except ApiError:
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        await self._app(scope, receive, send)
+
+    def _look_at_origin(self, headers: Headers) -> None:
+        """Refuse pages from elsewhere, and names that were bent to this machine's address.
+
+        A browser lets any page send forms and open WebSockets to the loopback; only reading the
+        answer is up to CORS.
+
+        Raises:
+            ApiError: (403) if the request comes from such a page.
+        """
+        settings = self._service.settings
+        host = headers.get("host", "")
+        name = host.rpartition(":")[0] if _has_port(host) else host
+        if settings.hosts and name not in settings.hosts:
+            raise ApiError(403, "not_permitted", "this service does not go by that host name")
+        origin = headers.get("origin")
+        if origin is None or origin in settings.cors or origin.partition("://")[2] == host:
+            return
+        text = "pages from elsewhere are not answered; stepedit serve --cors ORIGIN lets one in"
+        raise ApiError(403, "not_permitted", text)
+
     def _let_in(self, scope: Scope) -> None:
-        """Look at key, rate and announced size; raises ApiError."""
+        """Look at origin, key, rate and announced size; raises ApiError."""
         headers = Headers(scope=scope)
+        self._look_at_origin(headers)
         state = scope.setdefault("state", {})
         path = str(scope["path"])
         if _is_free(path, str(scope["method"])):
@@ -90,6 +130,11 @@ class Doors:
         name = key.name if key is not None else "-"
         level = logging.DEBUG if route == "/health" else logging.INFO
         LOG.log(level, "%s %s %d %.3f s, key %s", method, route, status, seconds, name)
+
+
+def _has_port(host: str) -> bool:
+    """Say whether a Host header has a port after its name or address."""
+    return host.rpartition(":")[2].isdecimal() and not host.endswith("]")
 
 
 def _is_free(path: str, method: str) -> bool:

@@ -35,6 +35,8 @@ class ServeSettings(BaseModel):
     """File of hashed bearer keys; without one nobody is asked."""
     cors: tuple[str, ...] = ()
     """Origins whose pages may call the service; none by default."""
+    hosts: tuple[str, ...] = ()
+    """Names that the service goes by; other ``Host`` headers are refused. None refuses none."""
     mark: str = "auto"
     """Mark that audio carries: a name, ``auto`` (the first that a plugin brings) or ``none``."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from fastapi.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 from stepedit_serve.decoding import Bounds, decode_utterance
 from stepedit_serve.errors import ApiError
 from stepedit_serve.keys import Key, Keys, new_key
@@ -223,9 +224,38 @@ def test_other_origins_are_not_answered(tmp_path: Path) -> None:
     with serving(tmp_path) as client:
         answer = client.options("/v1/edit", headers=ask)
         assert "access-control-allow-origin" not in answer.headers
+        sent = client.post(
+            "/v1/edit",
+            files={"file": ("a.wav", wav())},
+            data=form(chain=SLOWER),
+            headers={"Origin": "https://elsewhere.example"},
+        )
+        assert (sent.status_code, error_of(sent)["code"]) == (403, "not_permitted")
+        own = client.get("/v1/models", headers={"Origin": "http://testserver"})
+        assert own.status_code == 200
+        with (
+            pytest.raises(WebSocketDisconnect),
+            client.websocket_connect("/v1/live", headers={"Origin": "https://elsewhere.example"}),
+        ):
+            pass
     with serving(tmp_path, cors=("https://elsewhere.example",)) as client:
         answer = client.options("/v1/edit", headers=ask)
         assert answer.headers["access-control-allow-origin"] == "https://elsewhere.example"
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:1", 200),
+        ("localhost", 200),
+        ("[::1]:80", 200),
+        ("evil.example:1", 403),
+        ("", 403),
+    ],
+)
+def test_names_bent_to_this_address(tmp_path: Path, host: str, status: int) -> None:
+    with serving(tmp_path, hosts=("localhost", "[::1]")) as client:
+        assert client.get("/v1/models", headers={"Host": host}).status_code == status
 
 
 def test_an_open_address_needs_keys() -> None:

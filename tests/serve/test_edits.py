@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from stepedit_core import Chain, Utterance, edit_from_data
+from stepedit_core import Chain, Edit, Utterance, edit_from_data
+from stepedit_core.testing import FakeEngine
 from tests.serve.serve_kit import SLOWER, error_of, form, serving, sound, speech, wav
 
 SAID_SLOWER = {"edit": "speed", "rate": "slower"}
@@ -21,8 +25,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
         yield found
 
 
-def edit(client: TestClient, content: bytes = b"", **fields: object) -> object:
-    headers = fields.pop("headers", {})
+def edit(client: TestClient, content: bytes = b"", **fields: object) -> Any:
+    headers: Any = fields.pop("headers", {})
     return client.post(
         "/v1/edit",
         files={"file": ("a.wav", content or wav())},
@@ -134,7 +138,78 @@ def test_damaged_audio(client: TestClient, content: bytes) -> None:
     assert "/" not in error_of(answer)["message"].replace("and/or", "")
 
 
-def test_too_long(tmp_path: pytest.TempPathFactory) -> None:
+def test_too_long(tmp_path: Path) -> None:
     with serving(tmp_path, max_seconds=2.0) as client:
         answer = edit(client, wav(3.0), chain=SLOWER)
     assert (answer.status_code, error_of(answer)["code"]) == (413, "too_long")
+
+
+# Words, streams ----------------------------------------------------------------------------
+
+
+def test_words_are_timed(client: TestClient) -> None:
+    content, words = speech()
+    asked = {
+        "files": {"file": ("a.wav", content)},
+        "data": form(transcript=words, aligner="pauses"),
+    }
+    found = client.post("/v1/align", **asked).json()
+    assert found["text"] == words
+    assert [one["start"] for one in found["words"]] == sorted(
+        one["start"] for one in found["words"]
+    )
+    asked["data"]["format"] = "vtt"
+    assert client.post("/v1/align", **asked).text.startswith("WEBVTT")
+    asked["data"] |= {"format": "json", "aligner": "nobody"}
+    refused = client.post("/v1/align", **asked)
+    assert refused.status_code == 400
+    assert "nobody" in error_of(refused)["message"]
+
+
+def test_a_sentence_is_read_and_not_run(client: TestClient) -> None:
+    asked = {"say": ["slow it down by 20 percent", "no, by 10 percent"]}
+    found = client.post("/v1/interpret", json=asked).json()
+    assert found["chain"]["edits"][0]["edit"] == "speed"
+    assert found["explanation"][0]["where"] is None
+
+
+class Streaming(FakeEngine):
+    """Gives what it makes in three chunks; the second and third wait to be let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+
+    def stream(self, utterance: Utterance, edit: Edit, *, seed: int = 0) -> Iterator[Any]:
+        made = Chain([edit])(utterance, cast(Any, FakeEngine()), route="llm", seed=seed).utterance
+        for number, part in enumerate(np.array_split(made.samples, 3)):
+            if number:
+                assert self.go.wait(30)
+            yield part
+
+
+def test_the_first_audio_comes_before_the_last_is_made(tmp_path: Path) -> None:
+    engine = Streaming()
+    content, words = speech()
+    with serving(tmp_path, cast(Any, engine)) as client:
+        asked = {
+            "files": {"file": ("a.wav", content)},
+            "data": form(chain=SAID_SLOWER, transcript=words, stream="true", seed=2),
+        }
+        threading.Timer(1.0, engine.go.set).start()
+        with client.stream("POST", "/v1/edit", **asked) as answer:
+            assert answer.status_code == 200
+            whole = b"".join(answer.iter_bytes())
+        plain = client.post(
+            "/v1/edit",
+            files=asked["files"],
+            data=asked["data"] | {"stream": "false", "route": "llm"},
+        )
+    assert whole[:4] == b"RIFF"
+    samples = np.frombuffer(whole[44:], "<i2") / 32768
+    np.testing.assert_allclose(samples, sound(plain.content)[0], atol=2 / 32768)
+
+
+def test_no_engine_no_stream(client: TestClient) -> None:
+    answer = edit(client, chain=SAID_SLOWER, stream="true", transcript="a")
+    assert (answer.status_code, error_of(answer)["code"]) == (503, "unavailable")
