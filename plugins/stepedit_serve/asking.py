@@ -116,11 +116,12 @@ async def uploaded(
     seconds: float | None = None,
 ) -> Utterance:
     """Return an upload as an utterance with its words; raises ApiError."""
-    path = await service.save(file.file)
-    try:
-        found = await service.decoded(path, key, seconds)
-    finally:
-        _forget(path)
+    with service.under_way():
+        path = await service.save(file.file)
+        try:
+            found = await service.decoded(path, key, seconds)
+        finally:
+            _forget(path)
     return found.replace(transcript=transcript, language=language)
 
 

@@ -32,8 +32,11 @@ from stepedit_serve.errors import Cancelled
 __all__ = ["BatchedEngine", "Batcher", "batched_engine"]
 
 KINDS = ("encode", "generate", "decode_keeping", "decode", "infill")
-GATHER_SECONDS = 0.02
-"""How long a batch waits for requests that are under way and not yet waiting."""
+GATHER_SHARE = 0.1
+"""How long a batch waits for requests that are under way and not yet waiting, as a share of the
+time that the last batch of its kind took."""
+SHORTEST_GATHER, LONGEST_GATHER = 0.02, 0.5
+"""Bounds of that, in seconds."""
 _NICENESS = 5
 """Of the engine's thread: answering comes first."""
 
@@ -73,6 +76,7 @@ class Batcher:
         self._waiting: deque[_Call] = deque()
         self._changed = threading.Condition()
         self._under_way = 0
+        self._took: dict[str, float] = {}
         self._ended = False
         self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
         self._thread.start()
@@ -81,7 +85,7 @@ class Batcher:
 
     @contextmanager
     def request(self) -> Iterator[None]:
-        """Count a chain as under way: batches wait a moment for it."""
+        """Count a request as under way, be it read or edited: batches wait a moment for it."""
         with self._changed:
             self._under_way += 1
         try:
@@ -133,7 +137,9 @@ class Batcher:
 
     def _gather(self) -> None:
         """Wait for calls of chains that are under way, not longer than a moment."""
-        until = self._waiting[0].since + GATHER_SECONDS
+        first = self._waiting[0]
+        window = GATHER_SHARE * self._took.get(first.kind, 0.0)
+        until = first.since + min(LONGEST_GATHER, max(SHORTEST_GATHER, window))
         while not self._ended and len(self._waiting) < min(self._under_way, self.max_batch):
             left = until - time.monotonic()
             if left <= 0:
@@ -172,8 +178,9 @@ class Batcher:
                 for call in batch:
                     self._carry_out([call])
             return
+        self._took[kind] = time.perf_counter() - begin
         if self._on_batch is not None:
-            self._on_batch(kind, len(items), time.perf_counter() - begin)
+            self._on_batch(kind, len(items), self._took[kind])
         at = 0
         for call in batch:
             call.answer.set_result(made[at : at + len(call.items)])

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
@@ -172,6 +172,10 @@ class Service:
             return None
         return cast(SpeechEngine, batched_engine(self.batcher, cancelled))
 
+    def under_way(self) -> AbstractContextManager[None]:
+        """Count a request as one that will soon ask the engine for something."""
+        return nullcontext() if self.batcher is None else self.batcher.request()
+
     def run_chain(
         self,
         chain: Chain,
@@ -189,7 +193,7 @@ class Service:
             StepeditError: as calling a chain does; `Cancelled` where ``cancelled`` was set.
         """
         limits = Accept.of(cast(Any, accept))
-        with self.batcher.request() if self.batcher is not None else nullcontext():
+        with self.under_way():
             try:
                 result = chain(
                     utterance,

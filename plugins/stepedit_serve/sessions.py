@@ -335,7 +335,7 @@ def _edit_pieces(
         elif node.transcript:
             options["text"] = node.transcript
         recording = Recording.read(path, **options)
-        with service.batcher.request() if service.batcher is not None else _nothing():
+        with service.under_way():
             result: RecordingResult = recording.edit(
                 chain,
                 audio,
@@ -367,11 +367,6 @@ def _carry_words(new: Node, node: Node, known: Alignment | None, segments: Seque
     texts = [str(part.text).strip() for part in segments if part.text]
     new.transcript = found.text if found is not None else " ".join(texts) or node.transcript
     new.alignment = None if found is None else found.to_data()
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 def whole_chain(service: Service, node: Node) -> Chain:

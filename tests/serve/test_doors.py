@@ -249,6 +249,7 @@ def test_other_origins_are_not_answered(tmp_path: Path) -> None:
         ("localhost:1", 200),
         ("localhost", 200),
         ("[::1]:80", 200),
+        ("[::1]", 200),
         ("evil.example:1", 403),
         ("", 403),
     ],
