@@ -3,8 +3,8 @@
 Each chain runs in a thread of its own and sees an engine. Its calls are put down here; one thread
 takes all calls of a kind that wait, up to a limit, and has the engine carry them out together. New
 requests join at the next batch of any step, whoever else is half way through a chain. An item of a
-batch gives what it would give alone, which engines promise, so that nobody's answer depends on who
-else was there.
+batch gets the codes that it would get alone, which engines promise, and samples that differ by
+rounding, so that nobody's answer depends on who else was there.
 """
 
 from __future__ import annotations
