@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -54,7 +55,7 @@ def deployment(settings: ServeSettings, replicas: int, *, gpus: float = 0.0) -> 
         "max_replicas": replicas,
         "target_ongoing_requests": ONGOING,
     }
-    made = serve.deployment(
+    made: Any = serve.deployment(
         serve.ingress(build)(),
         name=NAME,
         autoscaling_config=scaling,
@@ -66,9 +67,8 @@ def deployment(settings: ServeSettings, replicas: int, *, gpus: float = 0.0) -> 
 
 def deploy(settings: ServeSettings, host: str, port: int, replicas: int) -> None:
     """Start Ray Serve, or join the one that runs, and wait until the replicas answer."""
-    import ray
-    from ray import serve
-
+    ray: Any = import_module("ray")
+    serve: Any = import_module("ray.serve")
     gpus = 1.0 if ray.is_initialized() and ray.cluster_resources().get("GPU") else 0.0
     serve.start(http_options={"host": host, "port": port})
     serve.run(deployment(settings, replicas, gpus=gpus), name=NAME, route_prefix="/")
@@ -78,9 +78,8 @@ def serve_on_ray(settings: ServeSettings, host: str, port: int, replicas: int) -
     """Serve until the process is told to end."""
     bound = deployment(settings, replicas)  # says so where Ray Serve is not there
     del bound
-    import ray
-    from ray import serve
-
+    ray: Any = import_module("ray")
+    serve: Any = import_module("ray.serve")
     if not ray.is_initialized():
         ray.init(log_to_driver=False)
     deploy(settings, host, port, replicas)

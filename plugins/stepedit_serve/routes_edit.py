@@ -322,10 +322,5 @@ def interpret(asked: InterpretRequest, service: ServiceOf, key: KeyOf) -> Interp
     elif asked.node is not None:
         raise ApiError(400, "invalid_request", "node needs session", param="node")
     found = said(asked.say, about)
-    data = {
-        "chain": None,
-        "explanation": [],
-        "alternatives": [],
-        "question": found.question,
-    }
-    return Interpreted.model_validate(data | found.to_data())
+    data = {"question": found.question, **found.to_data()}
+    return Interpreted.model_validate(data)

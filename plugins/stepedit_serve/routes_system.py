@@ -90,7 +90,7 @@ def edits(service: ServiceOf) -> Response:
 def describe(edit: type[Edit], plugin: Any, engine: Any) -> EditInfoOut:
     """Return what a client needs to know of an edit."""
     blank = edit.model_construct()
-    routes = list(edit.routes())
+    routes: list[str] = list(edit.routes())
     knows = engine is not None and "llm" in routes and _asked(engine, "knows", blank, True)
     preferred = _asked(engine, "preferred_route", blank, None) if engine is not None else None
     usable = [route for route in routes if route == "dsp" or knows]
