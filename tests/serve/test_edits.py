@@ -167,10 +167,10 @@ def test_words_are_timed(client: TestClient) -> None:
 
 
 def test_a_sentence_is_read_and_not_run(client: TestClient) -> None:
-    asked = {"say": ["slow it down by 20 percent", "no, by 10 percent"]}
+    asked = {"say": ["take out the noise, then slow it down a little", "undo that"]}
     found = client.post("/v1/interpret", json=asked).json()
-    assert found["chain"]["edits"][0]["edit"] == "speed"
-    assert found["explanation"][0]["where"] is None
+    assert [one["edit"] for one in found["chain"]["edits"]] == ["denoise"]
+    assert found["explanation"][0]["read_from"] == "take out the noise"
 
 
 class Streaming(FakeEngine):
