@@ -147,6 +147,7 @@ async def mixed(base: str, clients: int, seconds: float, pid: int | None) -> dic
         ours, theirs = context.Pipe(duplex=False)
         prober = context.Process(target=probe, args=(base, seconds, theirs))
         prober.start()
+        theirs.close()
         until = time.monotonic() + seconds
         before = memory(pid)
         began = time.monotonic()
