@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from stepedit_core.recording.recording import Recording
     from stepedit_core.recording.regions import Where
     from stepedit_core.recording.result import RecordingResult
+    from stepedit_core.recording.subtitles import format_alignment
     from stepedit_core.recordings import packaged_speech
     from stepedit_core.registry.registry import (
         Registry,
@@ -191,6 +192,7 @@ __all__ = [
     "edit_from_data",
     "explain_validation",
     "find_phrase",
+    "format_alignment",
     "format_edit",
     "get_edit",
     "get_registry",
@@ -257,6 +259,7 @@ _HOMES = {
     "recording.regions": ("Where",),
     "recording.recording": ("Recording",),
     "recording.result": ("RecordingResult",),
+    "recording.subtitles": ("format_alignment",),
     "hookspecs": ("hookimpl",),
     "interpretation": (
         "Interpretation",

@@ -32,8 +32,9 @@ PAGES = [
     ]
     if page.is_file()
 ]
-# Commands that take minutes: `bench` runs with -m slow, stages of training in tests/train.
-COSTLY = ("bench", "train", "demo")
+# Commands that take minutes, or do not end: `bench` runs with -m slow, stages of training in
+# tests/train, `serve` in tests/serve.
+COSTLY = ("bench", "train", "demo", "serve")
 # These need a package that an earlier line installs with pip; test_packaging.py does.
 INSTALLED = "vocal_fry"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)

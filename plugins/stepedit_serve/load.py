@@ -1,0 +1,331 @@
+"""Load a running service and print what it does under it, as JSON.
+
+    stepedit serve --port 8765 &
+    python -m stepedit_serve.load mixed --seconds 120 --clients 200
+    python -m stepedit_serve.load batch --clients 16
+    python -m stepedit_serve.load stream
+    python -m stepedit_serve.load long --seconds 7200
+
+``mixed``: so many clients at once, each with one request after the other of mixed routes, while
+``/health`` is asked ten times a second. ``batch``: emotion edits of 5 s by the engine, one after
+another and then all clients at once. ``stream``: seconds until the first streamed audio. ``long``:
+a recording of so many seconds as a job, while somebody edits 2 s again and again. Needs ``httpx``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import json
+import multiprocessing
+import os
+import random
+import statistics
+import time
+from collections import Counter
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import soundfile as sf
+
+from stepedit_core import packaged_speech
+
+__all__ = ["main"]
+
+EMOTION = {"edit": "emotion", "to": "happy"}
+_HEALTH_SECONDS = 0.1
+
+
+def recording(seconds: float) -> tuple[bytes, str]:
+    """Return packaged speech of a length in seconds as WAV, and its words."""
+    found = packaged_speech("garden")
+    count = round(seconds * found.sample_rate)
+    samples = np.resize(found.samples, count)
+    out = io.BytesIO()
+    sf.write(out, samples, found.sample_rate, subtype="PCM_16", format="WAV")
+    return out.getvalue(), found.transcript or ""
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value below which a share of the values lies."""
+    return round(sorted(values)[min(len(values) - 1, int(share * len(values)))], 4)
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Return median, 99th percentile and the greatest of values."""
+    if not values:
+        return {}
+    return {
+        "median": round(statistics.median(values), 4),
+        "p99": percentile(values, 0.99),
+        "max": round(max(values), 4),
+    }
+
+
+class Mixed:
+    """Clients that ask for all sorts of things."""
+
+    def __init__(self, client: httpx.AsyncClient, session: str) -> None:
+        """Take the client, and a session to edit.
+
+        Args:
+            client: of the service.
+            session: its id.
+        """
+        self._client, self._session = client, session
+        self.statuses: Counter[str] = Counter()
+        self.lost = 0
+        self.seconds: dict[str, list[float]] = {}
+        self._short, self._text = recording(2.0)
+
+    def _requests(self) -> dict[str, tuple[str, str, dict[str, Any]]]:
+        """Return the requests that are drawn from: name to method, path and arguments."""
+        file = {"files": {"file": ("a.wav", self._short)}}
+        slower = json.dumps({"edit": "speed", "factor": 0.9})
+        dsp = {"chain": slower, "route": "dsp"}
+        llm = {"chain": json.dumps(EMOTION), "transcript": self._text, "route": "auto"}
+        edit = {"chain": {"edit": "speed", "factor": 1.1}, "route": "dsp"}
+        return {
+            "edit dsp": ("POST", "/v1/edit", {**file, "data": dsp}),
+            "edit llm": ("POST", "/v1/edit", {**file, "data": llm}),
+            "job": ("POST", "/v1/jobs", {**file, "data": dsp}),
+            "edits": ("GET", "/v1/edits", {}),
+            "interpret": ("POST", "/v1/interpret", {"json": {"say": "a bit faster"}}),
+            "session": ("GET", f"/v1/sessions/{self._session}", {}),
+            "session edit": ("POST", f"/v1/sessions/{self._session}/edits", {"json": edit}),
+            "models": ("GET", "/v1/models", {}),
+        }
+
+    async def one_client(self, until: float, draw: random.Random) -> None:
+        """Send one request after the other until a moment."""
+        known = self._requests()
+        names = list(known)
+        while time.monotonic() < until:
+            name = draw.choice(names)
+            method, path, arguments = known[name]
+            begin = time.perf_counter()
+            try:
+                answer = await self._client.request(method, path, **arguments)
+            except httpx.HTTPError as error:
+                self.lost += 1
+                self.statuses[type(error).__name__] += 1
+                continue
+            self.statuses[str(answer.status_code)] += 1
+            self.seconds.setdefault(name, []).append(time.perf_counter() - begin)
+            if answer.status_code == 503:
+                await asyncio.sleep(float(answer.headers.get("retry-after", 1)))
+
+
+def probe(base: str, seconds: float, answer: Connection) -> None:
+    """Ask for the health ten times a second; in a process of its own, which has nothing to do."""
+    found: list[float] = []
+    until = time.monotonic() + seconds
+    with httpx.Client(base_url=base, timeout=60) as client:
+        while time.monotonic() < until:
+            begin = time.perf_counter()
+            client.get("/health")
+            found.append(time.perf_counter() - begin)
+            time.sleep(_HEALTH_SECONDS)
+    answer.send(found)
+
+
+async def mixed(base: str, clients: int, seconds: float, pid: int | None) -> dict[str, Any]:
+    """Return what so many clients at once saw, and the service's memory."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    async with httpx.AsyncClient(base_url=base, timeout=600, limits=limits) as client:
+        content, text = recording(2.0)
+        begun = await client.post(
+            "/v1/sessions", files={"file": ("a.wav", content)}, data={"transcript": text}
+        )
+        load = Mixed(client, begun.json()["id"])
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe(duplex=False)
+        prober = context.Process(target=probe, args=(base, seconds, theirs))
+        prober.start()
+        theirs.close()
+        until = time.monotonic() + seconds
+        before = memory(pid)
+        began = time.monotonic()
+        await asyncio.gather(*(load.one_client(until, random.Random(n)) for n in range(clients)))
+        took = time.monotonic() - began
+        health = await asyncio.to_thread(ours.recv)
+        prober.join()
+        return {
+            "clients": clients,
+            "seconds": round(took, 1),
+            "requests": sum(load.statuses.values()),
+            "lost": load.lost,
+            "statuses": dict(load.statuses),
+            "health": spread(health),
+            "routes": {name: spread(values) for name, values in sorted(load.seconds.items())},
+            "memory_mb": {"before": before, "after": memory(pid)},
+        }
+
+
+def memory(pid: int | None) -> float | None:
+    """Return the resident memory of a process in MB, where it is known."""
+    if pid is None:
+        return None
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return round(int(line.split()[1]) / 1024, 1)
+    return None
+
+
+def processor_seconds(pid: int | None) -> float:
+    """Return the processor time of a process, 0 where it is not known."""
+    if pid is None:
+        return 0.0
+    parts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def batch(
+    base: str, clients: int, seconds: float, singles: int, pid: int | None
+) -> dict[str, Any]:
+    """Return the throughput of emotion edits one after another, and of all clients at once.
+
+    Args:
+        base: address of the service.
+        clients: edits at once.
+        seconds: of audio of each.
+        singles: how many are done one after another.
+        pid: of the service, whose processor time does not depend on what else the machine does.
+    """
+    content, text = recording(seconds)
+
+    async def edit(client: httpx.AsyncClient, seed: int) -> bytes:
+        answer = await client.post(
+            "/v1/edit",
+            files={"file": ("a.wav", content)},
+            data={
+                "chain": json.dumps(EMOTION), "transcript": text, "route": "llm",
+                "seed": str(seed),
+            },
+        )  # fmt: skip
+        answer.raise_for_status()
+        return answer.content
+
+    async with httpx.AsyncClient(base_url=base, timeout=1200) as client:
+        await edit(client, 10_000)  # loads and warms what is made once
+        begin, used = time.perf_counter(), processor_seconds(pid)
+        alone = [await edit(client, seed) for seed in range(singles)]
+        single = (time.perf_counter() - begin) / singles
+        single_used = (processor_seconds(pid) - used) / singles
+        begin, used = time.perf_counter(), processor_seconds(pid)
+        together = await asyncio.gather(*(edit(client, seed) for seed in range(clients)))
+        at_once = time.perf_counter() - begin
+        all_used = processor_seconds(pid) - used
+    return {
+        "clients": clients,
+        "audio_seconds": seconds,
+        "one_alone_s": round(single, 2),
+        "all_at_once_s": round(at_once, 2),
+        "ratio": round(single * clients / at_once, 2),
+        "one_alone_cpu_s": round(single_used, 2),
+        "all_at_once_cpu_s": round(all_used, 2),
+        "ratio_cpu": round(single_used * clients / all_used, 2) if all_used else None,
+        "greatest_difference": max(map(difference, alone, together)),
+    }
+
+
+def difference(a: bytes, b: bytes) -> float:
+    """Return the greatest difference of two sound files' samples; 1 where lengths differ."""
+    one, other = (sf.read(io.BytesIO(part), dtype="float32")[0] for part in (a, b))
+    return float(np.abs(one - other).max()) if len(one) == len(other) else 1.0
+
+
+async def stream(base: str, tries: int, seconds: float) -> dict[str, Any]:
+    """Return seconds until the first streamed audio, and until all of it."""
+    content, text = recording(seconds)
+    first: list[float] = []
+    whole: list[float] = []
+    async with httpx.AsyncClient(base_url=base, timeout=600) as client:
+        for number in range(tries + 1):
+            begin = time.perf_counter()
+            got = 0
+            async with client.stream(
+                "POST",
+                "/v1/edit",
+                files={"file": ("a.wav", content)},
+                data={
+                    "chain": json.dumps(EMOTION), "transcript": text, "stream": "true",
+                    "seed": str(number),
+                },
+            ) as answer:  # fmt: skip
+                answer.raise_for_status()
+                async for chunk in answer.aiter_bytes():
+                    got += len(chunk)
+                    if got > 44 and len(first) == len(whole):
+                        first.append(time.perf_counter() - begin)
+            whole.append(time.perf_counter() - begin)
+    return {"audio_seconds": seconds, "first": spread(first[1:]), "all": spread(whole[1:])}
+
+
+async def long(base: str, seconds: float, pid: int | None) -> dict[str, Any]:
+    """Return how long a long job takes, and what it does to others meanwhile."""
+    slower = {"chain": json.dumps({"edit": "volume", "db": -3.0}), "route": "dsp"}
+    short, _ = recording(2.0)
+    content, _ = recording(seconds)
+    others: list[float] = []
+    before = memory(pid)
+    async with httpx.AsyncClient(base_url=base, timeout=3600) as client:
+        begin = time.perf_counter()
+        answer = await client.post(
+            "/v1/jobs", files={"file": ("long.wav", content)}, data={**slower, "format": "flac"}
+        )
+        answer.raise_for_status()
+        accepted = time.perf_counter() - begin
+        where = f"/v1/jobs/{answer.json()['id']}"
+        job = answer.json()
+        while job["state"] in ("queued", "running"):
+            started = time.perf_counter()
+            one = await client.post("/v1/edit", files={"file": ("a.wav", short)}, data=slower)
+            one.raise_for_status()
+            others.append(time.perf_counter() - started)
+            job = (await client.get(where)).json()
+        done = time.perf_counter() - begin
+        size = len((await client.get(f"{where}/result")).content)
+    return {
+        "audio_seconds": seconds,
+        "accepted_s": round(accepted, 1),
+        "done_s": round(done, 1),
+        "state": job["state"],
+        "result_mb": round(size / 1e6, 1),
+        "edits_of_others": len(others),
+        "others": spread(others),
+        "memory_mb": {"before": before, "after": memory(pid)},
+    }
+
+
+def main() -> None:
+    """Read the command line, load the service, print JSON."""
+    parser = argparse.ArgumentParser(description="Load a running `stepedit serve`.")
+    parser.add_argument("what", choices=["mixed", "batch", "stream", "long"])
+    parser.add_argument("--base", default="http://127.0.0.1:8765")
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--tries", type=int, default=5)
+    parser.add_argument("--singles", type=int, default=16, help="of batch, one after another")
+    parser.add_argument("--pid", type=int, help="of the service, to read its memory")
+    asked = parser.parse_args()
+    if asked.what == "mixed":
+        found = asyncio.run(mixed(asked.base, asked.clients, asked.seconds, asked.pid))
+    elif asked.what == "batch":
+        found = asyncio.run(
+            batch(asked.base, asked.clients, asked.seconds, asked.singles, asked.pid)
+        )
+    elif asked.what == "long":
+        found = asyncio.run(long(asked.base, asked.seconds, asked.pid))
+    else:
+        found = asyncio.run(stream(asked.base, asked.tries, asked.seconds))
+    print(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()

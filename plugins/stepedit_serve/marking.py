@@ -1,0 +1,97 @@
+"""Marks: audio that goes out is marked as edited, where a plugin brings a mark of the sound.
+
+Marks are looked up by the hook ``stepedit_marks``, where core has that hook. A mark is applied
+last, to what leaves the service: versions of a session are stored without one, so that editing them
+again marks nothing twice. Streams and recordings that are edited piece by piece are never held as a
+whole and carry none; answers say in ``X-Stepedit-Mark`` what they carry.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from stepedit_core import Span, StepeditError, Utterance, get_registry
+
+__all__ = ["Marker", "changed_span"]
+
+
+class Marker:
+    """Marks edited audio by one mark, or leaves it as it is.
+
+    Attributes:
+        name: of the mark, ``none`` where nothing is marked.
+        is_asked_for: whether somebody named the mark; then nothing goes out without it.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Look the mark up.
+
+        Args:
+            name: of a mark of the sound; ``auto`` takes the first that is installed, if any,
+                ``none`` marks nothing.
+
+        Raises:
+            StepeditError: if there is no mark of that name here, or it does not mark the sound.
+        """
+        self.name, self._mark = "none", None
+        self.is_asked_for = name not in ("auto", "none")
+        known = {} if name == "none" else _known()
+        if self.is_asked_for:
+            there = ", ".join(known) or "none is installed"
+            if name not in known:
+                raise StepeditError(f"no mark {name!r} of the sound; there is: {there}")
+            missing = known[name].missing()
+            if missing:
+                raise StepeditError(f"mark {name}: {missing}")
+            self.name = name
+        elif (
+            first := next((n for n, kind in known.items() if not kind.missing()), None)
+        ) is not None:
+            self.name = first
+        if self.name != "none":
+            self._mark = known[self.name]()
+
+    def marked(self, edited: Utterance, source: Utterance | None) -> Utterance:
+        """Return an utterance with the mark in what was edited.
+
+        Args:
+            edited: what goes out.
+            source: what it was made from; None marks all of it.
+        """
+        span = None if self._mark is None else changed_span(edited, source)
+        if self._mark is None or span is None:
+            return edited
+        marked: Utterance = self._mark.in_sound(edited, [span])
+        return marked
+
+
+def changed_span(edited: Utterance, source: Utterance | None) -> Span | None:
+    """Return where an utterance begins and ends to differ from its source; None: it does not."""
+    whole = Span(0.0, edited.seconds)
+    if source is None or source.sample_rate != edited.sample_rate:
+        return whole
+    a, b = source.samples, edited.samples
+    most = min(len(a), len(b))
+    before = _equal(a[:most], b[:most])
+    if before == len(a) == len(b):
+        return None
+    after = _equal(a[::-1][: most - before], b[::-1][: most - before])
+    rate = edited.sample_rate
+    return Span(before / rate, (len(b) - after) / rate)
+
+
+def _equal(a: Any, b: Any) -> int:
+    """Return how many samples are equal from the start."""
+    differs = np.flatnonzero(a != b)
+    return int(differs[0]) if len(differs) else len(a)
+
+
+def _known() -> dict[str, Any]:
+    """Return the marks of the sound that plugins bring, by name."""
+    registry = get_registry()
+    if not hasattr(registry.hook, "stepedit_marks"):
+        return {}
+    found = registry.named("stepedit_marks", lambda kind: str(kind.name))
+    return {name: kind for name, kind in found.items() if getattr(kind, "marks_sound", False)}

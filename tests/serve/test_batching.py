@@ -1,0 +1,114 @@
+"""The batcher: calls that come together are one batch; one that fails fails alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from stepedit_serve.batching import Batcher, batched_engine
+from stepedit_serve.errors import Cancelled
+
+from stepedit_core import (
+    Chain,
+    DualCodes,
+    EngineError,
+    GenerateRequest,
+    SpeechEngine,
+    StepeditError,
+    Utterance,
+    edit_from_data,
+    packaged_speech,
+)
+from stepedit_core.testing import FakeEngine
+
+CHAIN = Chain([edit_from_data({"edit": "speed", "rate": "slower"})])
+
+
+class Slow(FakeEngine):
+    """Takes a moment, and refuses the words that it is told to."""
+
+    refused = ""
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> list[DualCodes]:
+        time.sleep(0.05)
+        if any(self.refused and self.refused in str(one.utterance.transcript) for one in requests):
+            raise EngineError("refused")
+        return super().generate(requests)
+
+
+@pytest.fixture
+def batcher() -> Iterator[tuple[Batcher, list[tuple[str, int]]]]:
+    seen: list[tuple[str, int]] = []
+    found = Batcher(
+        cast(SpeechEngine, Slow()), 8, lambda kind, items, seconds: seen.append((kind, items))
+    )
+    yield found, seen
+    found.close()
+
+
+def speech(words: str) -> Utterance:
+    return packaged_speech("garden").replace(transcript=words)
+
+
+def run_all(batcher: Batcher, texts: Sequence[str]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+
+    def one(words: str) -> None:
+        with batcher.request():
+            engine = cast(SpeechEngine, batched_engine(batcher))
+            try:
+                made[words] = CHAIN(speech(words), engine, route="llm", seed=len(words)).utterance
+            except StepeditError as error:
+                made[words] = error
+
+    threads = [threading.Thread(target=one, args=(words,)) for words in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return made
+
+
+def test_batched_is_what_each_gives_alone(batcher: tuple[Batcher, list[tuple[str, int]]]) -> None:
+    texts = [f"say {'so ' * n}" for n in range(1, 17)]
+    made = run_all(batcher[0], texts)
+    for words in texts:
+        alone = CHAIN(speech(words), FakeEngine(), route="llm", seed=len(words)).utterance
+        np.testing.assert_array_equal(made[words].samples, alone.samples)
+    sizes = [items for kind, items in batcher[1] if kind == "generate"]
+    assert sum(sizes) == 16
+    assert max(sizes) <= 8
+    assert len(sizes) <= 5
+
+
+def test_the_guilty_one_fails_alone(batcher: tuple[Batcher, list[tuple[str, int]]]) -> None:
+    cast(Slow, batcher[0].engine).refused = "bad"
+    made = run_all(batcher[0], ["good one", "bad one", "good two"])
+    assert isinstance(made["bad one"], StepeditError)
+    assert all(isinstance(made[words], Utterance) for words in ("good one", "good two"))
+
+
+def test_a_cancelled_chain_asks_no_more(batcher: tuple[Batcher, list[tuple[str, int]]]) -> None:
+    wanted_no_more = threading.Event()
+    engine = batched_engine(batcher[0], wanted_no_more)
+    wanted_no_more.set()
+    with pytest.raises(Cancelled):
+        engine.encode([speech("a")])
+
+
+def test_calls_fail_when_the_service_ends() -> None:
+    batcher = Batcher(cast(SpeechEngine, FakeEngine()))
+    batcher.close()
+    with pytest.raises(StepeditError, match="shutting down"):
+        batcher.ask("encode", [speech("a")])
+
+
+def test_what_else_the_engine_offers(batcher: tuple[Batcher, list[tuple[str, int]]]) -> None:
+    engine = batched_engine(batcher[0])
+    assert engine.name == "fake"
+    assert hasattr(engine, "infill") == hasattr(FakeEngine(), "infill")
+    assert hasattr(engine, "decode_keeping") == hasattr(FakeEngine(), "decode_keeping")
