@@ -1,0 +1,72 @@
+// What the page says, in English and Chinese.
+
+const CHINESE = {
+  skip: "跳到文字", recording: "录音", open: "打开文件", record: "录音", stop: "停止录音",
+  remove: "删除", language: "页面语言", theme: "明暗", welcome: "像改文字一样改语音",
+  drop: "把录音拖到这里（可连同字幕），打开文件，或用麦克风录音。",
+  transcript: "文本（如果有；没有则自动识别）", spoken: "语言", unknown: "自动识别", sound: "声音",
+  play: "播放", pause: "暂停", before: "听原声", zoom: "缩放", spectrogram: "频谱图",
+  waveform: "波形；拖动选择一段", ask: "想改什么",
+  askHint: "更开心一点 · 把“你好”换成“您好” · 去掉噪音", show: "显示编辑", cancel: "取消",
+  words: "文字", wordsLabel: "录音的文字", playThis: "播放选中", replace: "替换", delete: "删除",
+  insert: "在后面插入", clear: "取消选择", correct: "修改识别文本",
+  keys: "方向键移动，Shift 选择，输入即替换，Delete 删除，回车播放，B 听原声，空格播放。",
+  side: "版本与编辑", versions: "版本", undo: "撤销", redo: "重做", export: "导出", choose: "选择",
+  audio: "音频", labels: "文字", chain: "编辑链", edits: "编辑", edit: "编辑", options: "运行方式",
+  route: "路线", accept: "必须满足的限度", seed: "随机种子", ok: "确定", run: "运行",
+  runSelection: "只对选中部分运行", scope: "用于选中部分", readFrom: "来自",
+  choices: "可以理解为：", nothing: "没有选中", selectedWords: "选中 {n} 个词，{s} 秒",
+  selectedSpan: "选中 {s} 秒", listening: "正在识别和对齐文字 …", uploading: "正在上传 …",
+  queued: "排队中 …", running: "运行中", left: "还需约 {s} 秒", cancelled: "已取消", done: "完成：{t}",
+  failed: "失败：{m}", by: "由", engine: "模型", source: "原始录音", seconds: "秒",
+  newWords: "改成什么？", insertWords: "插入什么？", correctWords: "录音里说的是：",
+  consentTitle: "声音的使用许可", consent: "谁同意了使用这个声音？（此编辑会用这个声音说新的话）",
+  keyTitle: "密钥", key: "这个服务需要密钥：", removeAsk: "删除这个录音和它的所有版本？输入“yes”确认。",
+  noMic: "不能使用麦克风：{m}", oneSentence: "长录音：请在一个句子之内选择",
+  noWords: "还没有文字", sentence: "第 {n} 句", notKnown: "引擎没有学过", notAccepted: "未通过限度，保留原样",
+  tries: "试了 {n} 次", nowhere: "请先选择词语", session: "选择录音", noEdit: "这里没有可用的路线", noEngine: "需要引擎，这个服务没有",
+};
+
+const ENGLISH = {
+  stop: "Stop recording", pause: "Pause", run: "Run", runSelection: "Run on the selection",
+  scope: "for the selection", readFrom: "from", choices: "It may mean:", nothing: "nothing selected",
+  selectedWords: "{n} words, {s} s", selectedSpan: "{s} s", listening: "Listening for the words …",
+  uploading: "Sending …", queued: "Waiting …", running: "Running", left: "about {s} s left",
+  cancelled: "Cancelled", done: "Done: {t}", failed: "{m}", by: "by", engine: "engine",
+  source: "source", seconds: "s", newWords: "Say what instead?", insertWords: "Say what after it?",
+  correctWords: "What is said in the recording:", consentTitle: "Consent to use the voice",
+  consent: "Who agreed that this voice says new words, and how?", keyTitle: "Key",
+  key: "This service asks for a key:", removeAsk: "Remove this recording and all its versions? Type yes.",
+  noMic: "The microphone cannot be used: {m}", oneSentence: "Long recording: select within one sentence",
+  noWords: "No words yet", sentence: "Sentence {n}", notKnown: "the engine was not taught this",
+  notAccepted: "limits not kept: left as it was", tries: "{n} tries", nowhere: "Select words first",
+  session: "choose a recording", noEdit: "no route can carry this out here",
+  noEngine: "needs an engine, and this service has none",
+};
+
+export let language = localStorage.getItem("stepedit-language")
+  ?? (navigator.language.startsWith("zh") ? "zh" : "en");
+const shown = new Map();
+
+export function say(name, values = {}) {
+  const text = (language === "zh" ? CHINESE[name] : ENGLISH[name]) ?? ENGLISH[name] ?? name;
+  return text.replace(/\{(\w+)\}/g, (_, key) => values[key] ?? "");
+}
+
+/** Put the page into a language; the English text of the page itself is what is in its HTML. */
+export function setLanguage(to) {
+  language = to;
+  localStorage.setItem("stepedit-language", to);
+  document.documentElement.lang = to === "zh" ? "zh-CN" : "en";
+  const places = [["data-i18n", "textContent"], ["data-i18n-label", "aria-label"],
+    ["data-i18n-placeholder", "placeholder"], ["data-i18n-group", "label"]];
+  for (const [attribute, target] of places) {
+    for (const element of document.querySelectorAll(`[${attribute}]`)) {
+      const id = `${attribute}:${element.getAttribute(attribute)}`;
+      const read = () => target === "textContent" ? element.textContent : element.getAttribute(target);
+      if (!shown.has(id)) shown.set(id, read());
+      const text = (to === "zh" ? CHINESE[element.getAttribute(attribute)] : null) ?? shown.get(id);
+      if (target === "textContent") element.textContent = text; else element.setAttribute(target, text);
+    }
+  }
+}

@@ -1,0 +1,207 @@
+"""The page in a real browser: words, sentences, edits, undo, export, keys, accessibility."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+sync_api = pytest.importorskip("playwright.sync_api")
+axe_core = pytest.importorskip("axe_core_python")
+
+from stepedit_serve.app import STUDIO  # noqa: E402
+
+from stepedit_core.recordings import packaged_speech  # noqa: E402
+from tests.serve.test_kills import free_port, start  # noqa: E402
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WAIT = 120_000
+NAME = "doubt"
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("studio")
+    port = free_port()
+    process = start(folder, port, "--engine", "embedded")
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium")
+    with sync_api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser: Any, base: str) -> Iterator[Any]:
+    context = browser.new_context(
+        viewport={"width": 1300, "height": 900}, accept_downloads=True, locale="en-GB"
+    )
+    page = context.new_page()
+    page.faults = []
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.goto(base)
+    page.wait_for_function("document.querySelectorAll('#edit option').length > 3", timeout=WAIT)
+    yield page
+    assert page.faults == []
+    context.close()
+
+
+def upload(page: Any, folder: Path) -> None:
+    """Upload a packaged recording with its transcript and wait for the words."""
+    speech = packaged_speech(NAME)
+    path = folder / "doubt.wav"
+    speech.write(path)
+    page.fill("#begin-text", speech.transcript or "")
+    page.set_input_files("#file", str(path))
+    page.wait_for_selector(".word", timeout=WAIT)
+
+
+def versions(page: Any) -> int:
+    return int(page.locator("#versions [role=treeitem]").count())
+
+
+def wait_for(page: Any, count: int) -> None:
+    """Wait until there are so many versions, and their words."""
+    page.wait_for_function(
+        f"document.querySelectorAll('#versions [role=treeitem]').length === {count}"
+        " && document.getElementById('job').hidden && document.querySelector('.word')",
+        timeout=WAIT,
+    )
+    assert page.inner_text("#error") == ""
+
+
+def text(page: Any) -> str:
+    return " ".join(page.locator(".word").all_inner_texts())
+
+
+def violations(page: Any) -> list[str]:
+    """Return what axe-core complains of."""
+    source = Path(axe_core.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
+    page.evaluate(source)
+    found = page.evaluate("axe.run(document)")["violations"]
+    return [f"{one['id']}: {one['nodes'][0]['html'][:120]}" for one in found]
+
+
+def test_a_recording_is_edited_by_its_words(page: Any, tmp_path: Path) -> None:
+    assert violations(page) == []
+    upload(page, tmp_path)
+    assert text(page) == packaged_speech(NAME).transcript
+    assert violations(page) == []
+
+    # A sentence is chosen, and an emotion put on it through the form.
+    page.click("[data-sentence='0']")
+    assert page.locator(".word[aria-pressed=true]").count() == page.locator(".word").count()
+    page.select_option("#edit", "emotion")
+    page.select_option("#field-to", label="happy")
+    page.click("#form button[type=submit]")
+    wait_for(page, 2)
+    page.click("#undo")
+    page.wait_for_function("document.getElementById('undo').disabled", timeout=WAIT)
+    page.wait_for_selector(".word", timeout=WAIT)
+
+    # Typing over a word replaces it, which begins a branch; deleting deletes.
+    page.locator(".word", has_text=re.compile("^pleasant")).click()
+    page.keyboard.press("g")
+    page.keyboard.type("ood")
+    page.keyboard.press("Enter")
+    wait_for(page, 3)
+    assert "good" in text(page)
+    page.locator(".word", has_text=re.compile("^not")).click()
+    page.keyboard.press("Delete")
+    wait_for(page, 4)
+    assert "not" not in text(page)
+
+    # What is there is taken away as files.
+    for value, check in (
+        ("audio:flac", lambda data: data[:4] == b"fLaC"),
+        ("alignment:textgrid", lambda data: b"TextGrid" in data),
+        ("chain:json", lambda data: len(json.loads(data)["edits"]) == 2),
+    ):
+        with page.expect_download(timeout=WAIT) as download:
+            page.select_option("#export", value)
+        assert check(Path(download.value.path()).read_bytes())
+    page.reload()
+    page.wait_for_selector(".word", timeout=WAIT)
+    assert versions(page) == 4
+
+
+def test_a_sentence_is_shown_before_it_runs(page: Any, tmp_path: Path) -> None:
+    upload(page, tmp_path)
+    page.fill("#say", "a bit slower")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#proposal .go", timeout=WAIT)
+    assert "speed:" in page.inner_text("#proposal")
+    assert versions(page) == 1
+    page.click("#proposal .go")
+    wait_for(page, 2)
+    page.fill("#say", "paint the wall")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#error:not([hidden])", timeout=WAIT)
+    assert "\n" not in page.inner_text("#error").strip()
+
+
+def test_keys_alone_choose_words(page: Any, tmp_path: Path) -> None:
+    upload(page, tmp_path)
+    page.locator(".word").first.focus()
+    for key in ("ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight"):
+        page.keyboard.press(key)
+    assert page.locator(".word[aria-pressed=true]").count() == 3
+    page.keyboard.press("Control+a")
+    assert page.locator(".word[aria-pressed=true]").count() == page.locator(".word").count()
+    page.keyboard.press("Escape")
+    assert page.locator(".word[aria-pressed=true]").count() == 0
+
+
+def test_chinese_dark_and_narrow(page: Any, tmp_path: Path) -> None:
+    upload(page, tmp_path)
+    page.select_option("#language", "zh")
+    assert page.inner_text("#undo") == "撤销"
+    page.click("#theme")
+    page.set_viewport_size({"width": 390, "height": 800})
+    wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert wide <= 0
+    assert violations(page) == []
+
+
+def test_a_hostile_file_is_one_line(page: Any, tmp_path: Path) -> None:
+    path = tmp_path / "<img src=x onerror=alert(1)>.wav"
+    path.write_bytes(b"not sound at all")
+    page.set_input_files("#file", str(path))
+    page.wait_for_selector("#error:not([hidden])", timeout=WAIT)
+    assert "\n" not in page.inner_text("#error").strip()
+
+
+def test_the_page_is_small_and_loads_nothing_from_elsewhere(browser: Any, base: str) -> None:
+    page = browser.new_page()
+    sizes, places = [], set()
+    page.on("response", lambda answer: (sizes.append(len(answer.body())), places.add(answer.url)))
+    page.goto(base, wait_until="networkidle")
+    assert sum(sizes) < 400_000
+    assert all(place.startswith(base) for place in places)
+    page.close()
+
+
+def test_what_is_vendored_has_its_licence() -> None:
+    assert "BSD 3-Clause" in (STUDIO / "vendor" / "wavesurfer.LICENSE").read_text()
