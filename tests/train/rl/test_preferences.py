@@ -39,9 +39,9 @@ def _toys(toys: Registry) -> Iterator[None]:
 
 
 def half(seed: int, high: bool, groups: int = 3) -> DualCodes:
-    """Return codes whose semantic stream lies in one half: what is preferred."""
+    """Return codes whose semantic stream has eight low values, or eight high ones."""
     rng = np.random.default_rng(seed)
-    semantic = rng.integers(0, 2048, 3 * groups) + 2048 * high
+    semantic = rng.integers(0, 8, 3 * groups) + 2048 * high
     return DualCodes(rng.integers(0, 1024, 2 * groups), semantic)
 
 
@@ -72,7 +72,7 @@ def fields(folder: Path, **changes: Any) -> dict[str, Any]:
         "model": folder / "base",
         "out": folder / "run",
         "data": [{"path": folder / "prefer"}],
-        "epochs": 3.0,
+        "epochs": 5.0,
         "budget": 1500.0,
         "tokens": 1500,
         "learning_rate": 3e-3,
@@ -99,6 +99,7 @@ def entries(out: Path) -> list[dict[str, Any]]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     make_model(tmp_path / "base")
+    (tmp_path / "base" / "sampling.json").write_text('{"repetition_window": 0}')
     make_preferences(tmp_path / "prefer")
     return tmp_path
 
@@ -148,6 +149,12 @@ def test_dpo_makes_the_better_answer_likelier(folder: Path, kind: str) -> None:
         pairs = (load_step1(one / "model", dtype=torch.float32) for one in (again, folder / "run"))
         for ours, theirs in zip(*(model.parameters() for model in pairs), strict=True):
             assert torch.equal(ours, theirs)
+
+
+def test_answers_that_nobody_could_draw_are_left_out(folder: Path) -> None:
+    (folder / "base" / "sampling.json").unlink()
+    with pytest.raises(StepeditError, match="12: the answer repeats a code"):
+        list(train_dpo(DpoSettings.model_validate(fields(folder))))
 
 
 def test_dpo_without_reference_and_with_adapters(folder: Path) -> None:

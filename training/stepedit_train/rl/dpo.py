@@ -109,8 +109,8 @@ class DpoTask(Task):
         parts = {
             "accuracy": float((gap > 0).float().mean()),
             "margin": self.settings.beta * float(gap.mean()),
-            "chosen": float(chosen.mean()),
-            "rejected": float(rejected.mean()),
+            "chosen": float(chosen.detach().mean()),
+            "rejected": float(rejected.detach().mean()),
         }
         return Losses(loss, parts)
 

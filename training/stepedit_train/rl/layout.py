@@ -148,19 +148,14 @@ def lay_out(
     against = None
     if sampling.guided:
         against = [*hide_words(prompt.ids, vocabulary.text), *before[len(prompt.ids) :]]
-    return AnswerRow(
-        before,
-        ids,
-        drawn,
-        semantic,
-        may_end,
-        _banned(before, ids, sampling, base),
-        sampling,
-        base,
-        prompt.alignment,
-        against,
+    banned = _banned(before, ids, sampling, base)
+    row = AnswerRow(
+        before, ids, drawn, semantic, may_end, banned, sampling, base, prompt.alignment, against,
         first,
-    )
+    )  # fmt: skip
+    if (drawn & (row.columns == banned)).any():
+        raise StepeditError("the answer repeats a code that the repetition rule forbids")
+    return row
 
 
 def _decisions(made: Plan, body: Ids) -> tuple[Flags, Flags, Flags, bool]:

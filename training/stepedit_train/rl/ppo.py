@@ -208,6 +208,8 @@ class PpoTask(OnlineTask):
     ) -> Losses:
         """Learn from the answers of a step: the critic always, the actor once that is warm."""
         own = self.settings
+        if not bool(batch.known.any()):
+            return Losses(torch.zeros(()), {**batch.figures, "skipped": 1.0})
         self.model.train()
         told, figures = self._told(batch)
         is_warm = self.step >= own.critic_warmup
@@ -220,7 +222,13 @@ class PpoTask(OnlineTask):
                 moves += 1
         figures |= {name: value / max(1, moves) for name, value in totals.items()}
         loss = figures["policy_loss"] + figures["value_loss"]
-        everything = {**batch.figures, **figures, "loss": loss, "warm": float(is_warm)}
+        everything = {
+            **batch.figures,
+            **figures,
+            "loss": loss,
+            "warm": float(is_warm),
+            "skipped": 0.0,
+        }
         return Losses(torch.tensor(loss), everything)
 
     def _move(
