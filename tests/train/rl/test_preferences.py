@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 import torch
 from stepedit_pairs.shards import row_of, write_shard
 from stepedit_train.journal import read_journal
+from stepedit_train.lm.rows import Example
+from stepedit_train.lm.store import save_examples
 from stepedit_train.rl.dpo import DpoSettings, train_dpo
 from stepedit_train.rl.reward_model import calibration_error, load_reward_model
 from stepedit_train.rl.reward_stage import RewardModelSettings, train_reward
@@ -20,6 +23,7 @@ from stepedit_train.rl.reward_stage import RewardModelSettings, train_reward
 from stepedit_core.codes import DualCodes
 from stepedit_core.errors import CheckpointError, StepeditError
 from stepedit_core.models.lm.step1 import load_step1
+from stepedit_core.models.text.bytes import ByteTokenizer
 from stepedit_core.pairs import CorpusItem, EditPair, PairJob
 from stepedit_core.registry.registry import Registry
 from stepedit_core.testing import speech_like
@@ -177,6 +181,27 @@ def test_any_pairs_prefer_their_target_to_the_source(tmp_path: Path) -> None:
     data = [{"path": tmp_path / "prefer", "rejected": "source"}]
     lines = list(train_reward(RewardModelSettings.model_validate({**settings, "data": data})))
     assert "accuracy_by_margin" in lines[-1]
+
+
+def test_stored_examples_prefer_their_answers_to_their_sources(tmp_path: Path) -> None:
+    make_model(tmp_path / "base")
+    tokenizer = ByteTokenizer()
+    rows = []
+    for number in range(8):
+        source, target = (
+            tokenizer.audio_ids(half(number + 9 * high, high).interleave().tolist())
+            for high in (True, False)
+        )
+        prompt = [1, 70, *source, 3]
+        ids = [*prompt, *target, tokenizer.eot_id]
+        rows.append(Example(str(number), "hiss", f"s{number}", ids, len(prompt)))
+    save_examples(tmp_path / "replay.npz", rows, Counter())
+    data = [{"path": tmp_path / "replay.npz", "rejected": "source"}]
+    settings = fields(tmp_path, data=data, dev_share=0.1)
+    lines = list(train_reward(RewardModelSettings.model_validate({**settings, "head_pace": 10.0})))
+    assert lines[0].startswith("5 preferences") and "accuracy 1.000" in lines[-1]
+    with pytest.raises(StepeditError, match="they are for `stepedit train reward`"):
+        list(train_dpo(DpoSettings.model_validate(settings | {"out": tmp_path / "dpo"})))
 
 
 def test_calibration_by_hand() -> None:

@@ -217,6 +217,6 @@ def told(settings: RlSettings) -> Iterator[str]:
         yield f"{devices} x H100: {sum(parts.values()):.2f} s for each step ({text})"
     yield (
         f"assumed: {PEAK / 1e12:.0f} TFLOP/s at {USED:.0%}, {BANDWIDTH / 1e12:.2f} TB/s at "
-        f"{READ:.0%}, answers shared out over devices that each hold a whole copy; rewards that "
-        "hear audio come on top"
+        f"{READ:.0%}, answers shared out over devices that each hold a whole copy (the stages "
+        "themselves run on one device so far); rewards that hear audio come on top"
     )

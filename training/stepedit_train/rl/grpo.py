@@ -99,23 +99,24 @@ class GrpoTask(OnlineTask):
         )
         advantages = advantages.to(self.device)
         self.policy.train()
-        old = log_probs_of(self.policy, batch.rows, self.layout, own, self.device)
+        # Where the optimiser moves once, the policy that drew the answers is the one that learns.
+        old = None
+        if own.passes * own.minibatches > 1:
+            old = log_probs_of(self.policy, batch.rows, self.layout, own, self.device).chosen
         reference = self.reference_log_probs(batch.rows)
-        drawn = old.chosen != 0
-        figures = {**batch.figures, "entropy": float(old.entropy[drawn].mean())}
-        if reference is not None:
-            figures["kl"] = float(kl_estimate(old.chosen, reference)[drawn].mean())
         # Without a tie to the reference, answers that are neither better nor worse teach nothing.
         used = [at for at, row in enumerate(advantages.tolist()) if own.beta > 0 or row[0] != 0.0]
-        totals: dict[str, float] = {"loss": 0.0, "clipped": 0.0, "gradient": 0.0}
+        totals = dict.fromkeys(("loss", "clipped", "gradient", "entropy", "kl"), 0.0)
         moves = 0
         for number in range(own.passes):
             for part in minibatches(len(used), own.minibatches, own.seed, self.step, number):
                 chosen = [used[at] for at in part]
-                made = self._move(optimizer, batch, chosen, advantages, old.chosen, reference)
+                made = self._move(optimizer, batch, chosen, advantages, old, reference)
                 totals = {name: totals[name] + made[name] for name in totals}
                 moves += 1
-        figures |= {name: value / max(1, moves) for name, value in totals.items()}
+        figures = {**batch.figures, **{name: v / max(1, moves) for name, v in totals.items()}}
+        if reference is None:
+            del figures["kl"]
         figures["skipped"] = float(moves == 0)
         return Losses(torch.tensor(figures["loss"]), figures)
 
@@ -125,7 +126,7 @@ class GrpoTask(OnlineTask):
         batch: Experience,
         chosen: Sequence[int],
         advantages: Tensor,
-        old: Tensor,
+        old: Tensor | None,
         reference: Tensor | None,
     ) -> dict[str, float]:
         """Move the optimiser once, after a part of the answers; return figures."""
@@ -137,28 +138,32 @@ class GrpoTask(OnlineTask):
             counted[at, : len(row.ids)] = torch.from_numpy(row.drawn)
         weights = token_weights(counted, own.loss_kind, own.max_tokens).to(self.device)
         optimizer.zero_grad(set_to_none=True)
-        total, clipped = 0.0, 0.0
+        sums = dict.fromkeys(("loss", "clipped", "entropy", "kl"), 0.0)
+        high = own.clip_ratio if own.clip_ratio_high is None else own.clip_ratio_high
         for part in parts_within(rows, own.tokens):
             answers = collate_answers([rows[at] for at in part], aligned=self.aligned)
+            answers = answers.to(self.device)
             with arithmetic(own.precision, self.device):
-                made = token_log_probs(self.policy, answers.to(self.device), self.layout).chosen
-            width = made.shape[1]
-            places = [chosen[at] for at in part]
-            high = own.clip_ratio if own.clip_ratio_high is None else own.clip_ratio_high
-            loss, acts = clipped_policy_loss(
-                made, padded_to(old[places], width), advantages[places], own.clip_ratio, high
-            )
-            if reference is not None and own.beta > 0:
-                loss = loss + own.beta * kl_estimate(made, padded_to(reference[places], width))
+                made, entropy = token_log_probs(self.policy, answers, self.layout)
+            places, width = [chosen[at] for at in part], made.shape[1]
+            before = made.detach() if old is None else padded_to(old[places], width)
+            loss, acts = clipped_policy_loss(made, before, advantages[places], own.clip_ratio, high)
             share = padded_to(weights[part], width)
+            if reference is not None:
+                apart = kl_estimate(made, padded_to(reference[places], width))
+                loss = loss + own.beta * apart
+                sums["kl"] += float((apart.detach() * answers.drawn).sum())
             weighed = (loss * share).sum()
             weighed.backward()  # type: ignore[no-untyped-call]
-            total += float(weighed.detach())
-            clipped += float((acts.float() * share).sum() / weights.sum().clamp(min=1e-9))
+            sums["loss"] += weighed.item()
+            sums["clipped"] += float((acts & answers.drawn).sum())
+            sums["entropy"] += float(entropy.sum())
         norm = nn.utils.clip_grad_norm_(self.policy.parameters(), own.clip)
         if bool(torch.isfinite(norm)):
             optimizer.step()
-        return {"loss": total, "clipped": clipped, "gradient": float(norm)}
+        decisions = max(1, int(counted.sum()))
+        each = {name: sums[name] / decisions for name in ("clipped", "entropy", "kl")}
+        return {"loss": sums["loss"], "gradient": float(norm), **each}
 
 
 def prepared_run(

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core.codes import GROUP_SIZE, LINGUISTIC_PER_GROUP, DualCodes
+from stepedit_core.config import GenerationPolicy, SamplingConfig
 from stepedit_core.engine import GenerateRequest
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.lm.chat import PromptEncoding, hide_words, preferred_encoding
@@ -31,7 +32,13 @@ from stepedit_core.models.text.base import TextTokenizer
 if TYPE_CHECKING:
     from stepedit_core.models.checkpoint.load import EngineParts
 
-__all__ = ["AnswerRow", "Vocabulary", "lay_out"]
+__all__ = ["READING", "AnswerRow", "Vocabulary", "lay_out", "read_answer"]
+
+READING = Rules(
+    SamplingConfig(temperature=1.0, repetition_window=0),
+    GenerationPolicy(max_growth=1000.0, max_growth_known=1000.0),
+)
+"""Under which answers are read: nobody draws them here, so any length may be judged."""
 
 Flags = npt.NDArray[np.bool_]
 Ids = npt.NDArray[np.int64]
@@ -156,6 +163,24 @@ def lay_out(
     if (drawn & (row.columns == banned)).any():
         raise StepeditError("the answer repeats a code that the repetition rule forbids")
     return row
+
+
+def read_answer(
+    prompt: Sequence[int], ids: Sequence[int], vocabulary: Vocabulary, alignment: Alignment | None
+) -> AnswerRow:
+    """Return an answer that is judged and not drawn, from ids: any codes, of any length.
+
+    Args:
+        prompt: its ids.
+        ids: of the answer's codes, whole groups.
+        vocabulary: of the model.
+        alignment: expected place of the answer in its source.
+    """
+    flags = _flags(len(ids), np.zeros(len(ids), np.bool_), drawn=True)
+    none = np.full(len(ids), -1, np.int64)
+    sampling, base = sampling_of(READING.sampling), vocabulary.layout.audio_base
+    made = np.asarray(ids, np.int64)
+    return AnswerRow(list(prompt), made, *flags, none, sampling, base, alignment)
 
 
 def _decisions(made: Plan, body: Ids) -> tuple[Flags, Flags, Flags, bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,8 @@ from stepedit_core.storage.pair_rows import (
     row_edit,
     row_utterance,
 )
-from stepedit_train.rl.layout import AnswerRow, Vocabulary, lay_out
+from stepedit_train.lm.store import load_examples
+from stepedit_train.rl.layout import READING, AnswerRow, Vocabulary, lay_out, read_answer
 from stepedit_train.seeds import rng_of, share_of
 from stepedit_train.settings import Settings
 
@@ -40,7 +41,8 @@ class PreferenceSource(Settings):
     """One folder of rows."""
 
     path: Path
-    """Folder of `stepedit pairs-prefer`, or of `stepedit pairs`."""
+    """Folder of `stepedit pairs-prefer`, or of `stepedit pairs`; for ``reward`` also a file of
+    pre-tokenised examples (``replay.npz`` of a model), with ``rejected = "source"``."""
     rejected: Literal["row", "source"] = "row"
     """The worse answer: the row's own (`pairs-prefer` writes it), or the source, unedited, which
     makes preferences of any large-margin pairs."""
@@ -132,6 +134,45 @@ def _preference(
     return Preference(row["id"], edit.name, row["speaker"] or row["id"], by, *rows)
 
 
+def _of_examples(
+    source: PreferenceSource, vocabulary: Vocabulary, rules: Rules
+) -> Iterator[Preference | str]:
+    """Yield the preferences of a file of examples: each answer above its own source."""
+    if source.rejected != "source" or rules != READING:
+        raise StepeditError(
+            f"{source.path}: pre-tokenised examples have no rejected answers and no rules of "
+            "sampling; they are for `stepedit train reward`, with rejected = 'source'"
+        )
+    base = vocabulary.layout.audio_base
+    for one in load_examples(source.path)[0]:
+        prompt = one.ids[: one.prompt]
+        answers = (
+            [i for i in one.ids[one.prompt :] if i >= base],
+            [i for i in prompt if i >= base],
+        )
+        if not all(answers) or answers[0] == answers[1]:
+            yield "both answers have the same codes"
+            continue
+        rows = [read_answer(prompt, ids, vocabulary, one.alignment) for ids in answers]
+        yield Preference(one.name, one.edit, one.speaker, MARGIN, *rows)
+
+
+def _of_rows(
+    source: PreferenceSource, vocabulary: Vocabulary, rules: Rules, seed: int
+) -> Iterator[Preference | str]:
+    """Yield the preferences of a folder, or why a row has none."""
+    finished_shards(source.path)
+    for row in read_rows(source.path, COLUMNS):
+        if row["split"] not in (None, "train"):
+            yield f"split {row['split']}"
+        elif _is_taken(source, row["id"], seed):
+            yield _preference(row, source, vocabulary, rules)
+
+
+def _is_taken(source: PreferenceSource, name: str, seed: int) -> bool:
+    return bool(rng_of(seed, "share", name).random() < source.share)
+
+
 def read_preferences(
     sources: Sequence[PreferenceSource],
     vocabulary: Vocabulary,
@@ -157,20 +198,21 @@ def read_preferences(
     found: list[Preference] = []
     skipped: Counter[str] = Counter()
     for source in sources:
-        finished_shards(source.path)
-        for row in read_rows(source.path, COLUMNS):
-            if row["split"] not in (None, "train"):
-                skipped[f"split {row['split']}"] += 1
-                continue
-            if rng_of(seed, "share", row["id"]).random() >= source.share:
-                continue
-            made = _preference(row, source, vocabulary, rules)
-            if isinstance(made, str):
-                skipped[made] += 1
-            elif max(made.chosen.tokens, made.rejected.tokens) > max_tokens:
+        made: Iterator[Preference | str]
+        if source.path.suffix == ".npz":
+            every = _of_examples(source, vocabulary, rules)
+            made = (
+                one for one in every if isinstance(one, str) or _is_taken(source, one.name, seed)
+            )
+        else:
+            made = _of_rows(source, vocabulary, rules, seed)
+        for one in made:
+            if isinstance(one, str):
+                skipped[one] += 1
+            elif max(one.chosen.tokens, one.rejected.tokens) > max_tokens:
                 skipped[f"longer than {max_tokens} tokens"] += 1
             else:
-                found.append(made)
+                found.append(one)
     train = [one for one in found if share_of("sft", one.speaker) >= dev_share]
     dev = [one for one in found if share_of("sft", one.speaker) < dev_share]
     if not train:

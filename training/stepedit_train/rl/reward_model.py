@@ -17,16 +17,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from stepedit_core.atomic import replace_file
-from stepedit_core.config import GenerationPolicy, SamplingConfig
 from stepedit_core.errors import CheckpointError
-from stepedit_core.models.lm.framing import Rules
 from stepedit_core.models.lm.step1 import load_step1
 from stepedit_train.rl.log_probs import AnswerBatch, answer_states
 from stepedit_train.rl.policy import ScalarHead
 
 __all__ = [
     "HEAD",
-    "READING",
     "RewardModel",
     "calibration_error",
     "load_reward_model",
@@ -35,11 +32,6 @@ __all__ = [
 
 HEAD = "reward_head.safetensors"
 """File beside the weights of a reward model."""
-READING = Rules(
-    SamplingConfig(temperature=1.0, repetition_window=0),
-    GenerationPolicy(max_growth=1000.0, max_growth_known=1000.0),
-)
-"""Under which answers are read: nobody draws them here, so any length may be judged."""
 
 
 class RewardModel(nn.Module):

@@ -17,7 +17,7 @@ from stepedit_train.checkpoints import seed_everything
 from stepedit_train.lm.training import base_and_out
 from stepedit_train.loop import Losses, Task, run_loop
 from stepedit_train.precision import arithmetic
-from stepedit_train.rl.layout import Vocabulary
+from stepedit_train.rl.layout import READING, Vocabulary
 from stepedit_train.rl.log_probs import AnswerBatch, collate_answers
 from stepedit_train.rl.losses import bradley_terry_loss
 from stepedit_train.rl.policy import load_policy, plain_model, save_policy
@@ -27,7 +27,7 @@ from stepedit_train.rl.preferences import (
     PreferenceSource,
     read_preferences,
 )
-from stepedit_train.rl.reward_model import READING, RewardModel, calibration_error, save_head
+from stepedit_train.rl.reward_model import RewardModel, calibration_error, save_head
 from stepedit_train.rl.settings import RlSettings, planned
 from stepedit_train.settings import resolve_path
 

@@ -14,9 +14,9 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.registry.registry import get_registry
 from stepedit_core.reward import Answer, Reward, RewardOptions, RewardTools
 from stepedit_core.scoring import Score, Scorer
-from stepedit_train.rl.layout import Vocabulary, lay_out
+from stepedit_train.rl.layout import READING, Vocabulary, lay_out
 from stepedit_train.rl.log_probs import collate_answers, parts_within
-from stepedit_train.rl.reward_model import READING, load_reward_model
+from stepedit_train.rl.reward_model import load_reward_model
 
 __all__ = ["Phones", "RewardModelScore", "ScorerReward", "Voice", "Words"]
 
