@@ -103,7 +103,7 @@ def test_adapters_alone_are_trained_and_kept(tmp_path: Path, model: Path) -> Non
     assert kept["model"] and all("lora" in name for name in kept["model"])
     assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").is_file()
     log = [entry for entry in entries(tmp_path / "run") if entry["part"] == "train"]
-    assert log[0]["kl"] == 0.0 and log[1]["kl"] > 0
+    assert 0 < log[1]["kl"] < float("inf")
 
 
 def test_what_cannot_be_scored_is_not_learned_from(tmp_path: Path, model: Path) -> None:

@@ -76,7 +76,7 @@ class AnswerBatch:
 
     def to(self, device: torch.device) -> AnswerBatch:
         """Return it on a device."""
-        values = {
+        values: dict[str, Any] = {
             name: value if value is None else value.to(device) for name, value in vars(self).items()
         }
         return AnswerBatch(**values)
