@@ -16,13 +16,13 @@ from stepedit_train.settings import apply_changes, check_settings
 __all__ = ["scorer_settings"]
 
 _DEFAULTS: dict[str, Any] = {
-    "steps": 100,
+    "steps": 40,
     "budget": 2,
     "answers": 8,
-    "learning_rate": 5e-5,
-    "final_learning_rate": 1e-5,
-    "beta": 0.02,
-    "temperature": 0.7,
+    "learning_rate": 4e-4,
+    "final_learning_rate": 2e-4,
+    "beta": 0.0,
+    "temperature": 0.8,
     "max_tokens": 1200,
     "tokens": 4000,
     "dev_share": 0.1,
