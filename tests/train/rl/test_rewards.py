@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from stepedit_train.rl.adding import scorer_settings
 from stepedit_train.rl.measures import Tools, TrainingMeasures
 from stepedit_train.rl.rewarding import Rewards, RewardSettings, make_reward
 from stepedit_train.rl.token_rewards import copied_share, kept_segments
@@ -147,3 +148,17 @@ def test_a_copy_of_the_source_does_not_win(name: str) -> None:
     assert found.copied[0] == 1.0
     if len(found.totals) > 1 and None not in found.totals:
         assert found.totals[1] > found.totals[0] + rest  # type: ignore[operator]
+
+
+def test_an_edit_is_trained_by_its_scorer_alone(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    speech, out = tmp_path / "speech.csv", tmp_path / "out"
+    asked = (["denoise"], str(tmp_path), tmp_path / "pairs")
+    made = scorer_settings(*asked, speech, out, ["steps=7"])
+    assert made.steps == 7 and made.answers >= 2 and made.out == out
+    assert [one.name for one in made.rewards] == ["scorer"]
+    assert made.prompts[0].path == speech and made.prompts[0].edits == ("denoise",)
+    with pytest.raises(StepeditError, match="or name plain speech with --corpus"):
+        scorer_settings(*asked, None, out)
+    with pytest.raises(StepeditError, match="unknown edit 'denoisy'"):
+        scorer_settings(["denoisy"], *asked[1:], speech, out)
