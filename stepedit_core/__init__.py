@@ -95,6 +95,7 @@ if TYPE_CHECKING:
         load_engine,
         register,
     )
+    from stepedit_core.reward import Answer, Reward, RewardOptions, RewardTools
     from stepedit_core.scoring import (
         Case,
         Judge,
@@ -116,6 +117,7 @@ __all__ = [
     "Aligner",
     "Alignment",
     "AlignmentError",
+    "Answer",
     "AnyEdit",
     "Ask",
     "AudioError",
@@ -168,6 +170,9 @@ __all__ = [
     "Rejected",
     "Rendered",
     "Replacement",
+    "Reward",
+    "RewardOptions",
+    "RewardTools",
     "Route",
     "RouteError",
     "SamplingConfig",
@@ -290,6 +295,7 @@ _HOMES = {
     "prompt": ("Prompt", "Slot"),
     "recordings": ("packaged_speech",),
     "registry.registry": ("Registry", "get_edit", "get_registry", "load_engine", "register"),
+    "reward": ("Answer", "Reward", "RewardOptions", "RewardTools"),
     "scoring": (
         "Case",
         "Judge",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from stepedit_core.marks.mark import Mark
     from stepedit_core.pairs import CorpusReader, MarginScorer, PairBuilder
     from stepedit_core.phrases import Phrases
+    from stepedit_core.reward import Reward
     from stepedit_core.scoring import Case, Judge, Measures, Scorer
     from stepedit_core.utterance import Utterance
 
@@ -121,6 +122,15 @@ def stepedit_aligners() -> Sequence[type[Aligner]]:  # type: ignore[empty-body]
 
     Called when an edit or a region needs word times, and by ``stepedit align``; chosen as
     recognisers are.
+    """
+
+
+@hookspec
+def stepedit_rewards() -> Sequence[type[Reward]]:  # type: ignore[empty-body]
+    """Return classes that reward answers in training, collected by ``name``; names must differ.
+
+    Called by ``stepedit train grpo`` and ``ppo``, whose settings name rewards and weigh them. The
+    scorer of every edit is one already, under the name ``scorer``.
     """
 
 

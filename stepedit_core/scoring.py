@@ -198,6 +198,18 @@ class Scorer(ABC):
         """
         return frozenset()
 
+    def grade(self, score: Score) -> float | None:
+        """Return how far an output has come towards its target, 0..1, for training by reward.
+
+        By default 1 where the target is reached and 0 where it is not. A scorer whose figure says
+        how much is missing should say so here: among answers that all fail there is nothing to
+        learn otherwise. An input that nobody edited gets about 0.
+
+        Args:
+            score: what ``score`` gave; None is returned for one that is unscored.
+        """
+        return None if score.reached is None else float(score.reached)
+
     @abstractmethod
     def score(self, case: Case, prepared: Prepared, output: Utterance, measures: Measures) -> Score:
         """Measure one output.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from stepedit_train.data.stage import DataSettings
 from stepedit_train.decoder.flow.stage import FlowSettings
 from stepedit_train.lm.sft import SftSettings
 from stepedit_train.settings import Settings, load_settings, resolve_path
+from stepedit_train.stages import settings_of
 from stepedit_train.tokenizers.linguistic.codebook import CodebookSettings
 from stepedit_train.tokenizers.linguistic.stage import LinguisticSettings
 from stepedit_train.tokenizers.semantic.export import SemanticExportSettings
@@ -36,6 +38,11 @@ CONFIGS = Path(__file__).parents[2] / "training" / "configs"
         (FlowSettings, "flow.toml"),
         (FlowSettings, "flow-small.toml"),
         (SftSettings, "sft.toml"),
+        *[
+            (settings_of(stage), f"{folder}{stage}.toml")
+            for stage in ("reward", "dpo", "grpo", "ppo")
+            for folder in ("", "embedded/rl/")
+        ],
     ],
 )
 def test_the_shipped_configs_are_valid(kind: type[Settings], name: str) -> None:
@@ -80,3 +87,21 @@ def test_the_command_is_added_by_the_hook(tmp_path: Path) -> None:
     missing = CliRunner().invoke(group, ["train", "sft", "--config", str(tmp_path / "no.toml")])
     assert isinstance(missing.exception, StepeditError)
     assert "cannot be read" in str(missing.exception)
+
+
+@pytest.mark.parametrize("stage", ["reward", "dpo", "grpo", "ppo"])
+def test_a_dry_run_says_what_a_step_takes(stage: str, tmp_path: Path) -> None:
+    group = click.Group()
+    plugin.stepedit_commands(group)
+    config = tmp_path / f"{stage}.toml"
+    text = (CONFIGS / "embedded" / "rl" / f"{stage}.toml").read_text(encoding="utf-8")
+    config.write_text(text.replace('"llm/model"', f'"{tmp_path}"'))
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    sizes |= {"vocab_size": 324 + 5120, "num_attention_heads": 4, "num_attention_groups": 2}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "step1", **sizes}))
+    asked = ["train", stage, "--config", str(config), "--dry-run"]
+    run = CliRunner().invoke(group, asked)
+    assert run.exit_code == 0, run.output
+    assert "memory of each device" in run.output and "64 x H100" in run.output
+    assert "0.4 M parameters" in run.output and "is not here" not in run.output
+    assert CliRunner().invoke(group, ["train", "sft", *asked[2:]]).exit_code == 2

@@ -82,7 +82,7 @@ def save_checkpoint(
         settings: JSON of the settings that the curve depends on.
     """
     content = {
-        "model": model.state_dict(),
+        "model": _trained_state(model),
         "optimizer": optimizer.state_dict(),
         "random": _random_states(),
         "step": progress.step,
@@ -99,6 +99,16 @@ def save_checkpoint(
     for old in _all(folder)[:-KEPT]:
         old.unlink(missing_ok=True)
     return path
+
+
+def _frozen(model: nn.Module) -> set[str]:
+    """Return the names of weights that are not trained: they are where the run began."""
+    return {name for name, weight in model.named_parameters() if not weight.requires_grad}
+
+
+def _trained_state(model: nn.Module) -> dict[str, Any]:
+    frozen = _frozen(model)
+    return {name: value for name, value in model.state_dict().items() if name not in frozen}
 
 
 def _all(folder: Path) -> list[Path]:
@@ -179,7 +189,9 @@ def load_checkpoint(
             f"{path}: was made with other settings or other recordings; go on with those, or "
             "choose another out folder"
         )
-    model.load_state_dict(content["model"])
+    strange = model.load_state_dict(content["model"], strict=False)
+    if strange.unexpected_keys or set(strange.missing_keys) - _frozen(model):
+        raise CheckpointError(f"{path}: has other parts than the model")
     optimizer.load_state_dict(content["optimizer"])
     _restore_random(content["random"])
     return Progress(

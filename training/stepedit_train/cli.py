@@ -38,13 +38,53 @@ def _add_to_decoder(measured: int, *asked: Any) -> Iterator[str]:
 _ADDING = {"sft": _add_to_model, "mel": _add_to_decoder}
 
 
+def _by_scorer(
+    edits: list[str],
+    base: str,
+    pairs: Path,
+    corpus: Path | None,
+    out: Path,
+    given: tuple[str, ...],
+) -> Iterator[str]:
+    from stepedit_train.rl.adding import scorer_settings
+    from stepedit_train.rl.grpo import train_grpo
+
+    return train_grpo(scorer_settings(edits, base, pairs, corpus, out, given))
+
+
+def _dry_run(stage: str, config: Path, given: tuple[str, ...]) -> Iterator[str]:
+    from stepedit_train.rl.estimate import told
+    from stepedit_train.rl.settings import RlSettings
+    from stepedit_train.settings import load_settings
+
+    kind = settings_of(stage)
+    if not issubclass(kind, RlSettings):
+        raise click.UsageError("--dry-run goes with the stages reward, dpo, grpo and ppo")
+    return told(load_settings(kind, config, given))
+
+
+def _echoed(lines: Iterator[str]) -> None:
+    """Print lines as they come; a run that is stopped for its figures is a failed step."""
+    from stepedit_core.cli.root import STEP_FAILED, Failure
+    from stepedit_train.stopping import TrainingStopped
+
+    try:
+        for line in lines:
+            click.echo(line)
+    except TrainingStopped as error:
+        raise Failure(str(error), STEP_FAILED) from error
+
+
 @click.command(short_help="Train one stage of a model, resumable.", epilog=f"\b\nStages:\n{_LIST}")
 @click.argument("stage", type=click.Choice(tuple(STAGES)), metavar="STAGE")
 @click.option("--explain", is_flag=True, help="Print the stage's settings as commented TOML.")
 @click.option("--config", type=click.Path(path_type=Path), help="Settings of the stage, as TOML.")
 @click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="Change a setting.")
+@click.option("--dry-run", is_flag=True, help="reward, dpo, grpo, ppo: print memory and cost.")
 @click.option(
-    "--edits", metavar="NAME[,NAME]", help="sft, mel: add these edits to a trained model."
+    "--edits",
+    metavar="NAME[,NAME]",
+    help="sft, mel: add these edits to a trained model; grpo: train them by their scorers alone.",
 )
 @click.option("--base", default="embedded", help="With --edits: the model, a folder or a name.")
 @click.option(
@@ -52,6 +92,11 @@ _ADDING = {"sft": _add_to_model, "mel": _add_to_decoder}
     default=Path("pairs"),
     type=click.Path(path_type=Path),
     help="With --edits: folder around the folders of `stepedit pairs`, one named as each edit.",
+)
+@click.option(
+    "--corpus",
+    type=click.Path(path_type=Path, exists=True),
+    help="With grpo --edits: plain speech to ask about, in place of --pairs.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="With --edits: folder of the run.")
 @click.option(
@@ -73,9 +118,11 @@ def train(
     explain: bool,
     config: Path | None,
     given: tuple[str, ...],
+    dry_run: bool,
     edits: str | None,
     base: str,
     pairs: Path,
+    corpus: Path | None,
     out: Path | None,
     replay: float,
     measured: int,
@@ -90,6 +137,8 @@ def train(
     stepedit train sft --config training/configs/sft.toml --set steps=500
     stepedit train mel --edits my_edit --base embedded --pairs pairs --out my-voice
     stepedit train sft --edits my_edit --base my-voice/model --pairs pairs --out my-model
+    stepedit train grpo --edits my_edit --base my-model --corpus speech.csv --out better
+    stepedit train ppo --config training/configs/ppo.toml --dry-run
     stepedit train flow --explain > flow.toml      # all settings of a stage, with comments
     """  # noqa: D301 -- click reads the backspace as "keep these lines"
     if explain:
@@ -98,14 +147,16 @@ def train(
         lines = lines_of(settings_of(stage))
     elif edits is None:
         if config is None:
-            raise click.UsageError("give --config FILE (or, for sft and mel, --edits NAME)")
-        lines = run_stage(stage, config, given)
-    elif stage not in _ADDING or config is not None or out is None:
+            raise click.UsageError("give --config FILE (or, for sft, mel and grpo, --edits NAME)")
+        lines = _dry_run(stage, config, given) if dry_run else run_stage(stage, config, given)
+    elif stage not in {*_ADDING, "grpo"} or config is not None or out is None or dry_run:
         raise click.UsageError(
-            "--edits goes with the stages sft and mel and with --out DIR, without --config"
+            "--edits goes with the stages sft, mel and grpo and with --out DIR, without --config"
         )
     else:
         names = [name.strip() for name in edits.split(",")]
-        lines = _ADDING[stage](measured, names, base, pairs, out, given, replay)
-    for line in lines:
-        click.echo(line)
+        if stage == "grpo":
+            lines = _by_scorer(names, base, pairs, corpus, out, given)
+        else:
+            lines = _ADDING[stage](measured, names, base, pairs, out, given, replay)
+    _echoed(lines)

@@ -28,12 +28,20 @@ from stepedit_train.checkpoints import (
     load_checkpoint,
     save_checkpoint,
 )
-from stepedit_train.journal import Journal, step_bar
+from stepedit_train.journal import Journal, read_journal, step_bar
 from stepedit_train.precision import Precision, arithmetic
 from stepedit_train.settings import RunSettings, resolve_path
 from stepedit_train.signals import stop_requests
+from stepedit_train.stopping import TrainingStopped
 
-__all__ = ["LoopSettings", "Losses", "Task", "learning_rate", "run_loop"]
+__all__ = [
+    "LoopSettings",
+    "Losses",
+    "Task",
+    "curve_settings",
+    "learning_rate",
+    "run_loop",
+]
 
 
 if TYPE_CHECKING:
@@ -131,6 +139,8 @@ class Task(ABC):
 
     model: nn.Module
     device: torch.device = torch.device("cpu")
+    validates_first: ClassVar[bool] = False
+    """Whether figures before the first step are wanted, too."""
 
     def moved(self, batch: B) -> B:
         """Return a dataclass of a batch with everything that has a ``to`` on the device."""
@@ -155,6 +165,20 @@ class Task(ABC):
     @abstractmethod
     def validate(self) -> Mapping[str, float]:
         """Return figures on data that is not trained on; the model is in evaluation mode."""
+
+    def rate(self, step: int, settings: LoopSettings) -> float:
+        """Return the learning rate of a step."""
+        return learning_rate(step, settings)
+
+    def update(
+        self, optimizer: torch.optim.Optimizer, batch: Any, settings: LoopSettings
+    ) -> Losses:
+        """Take one step, by one or several moves of the optimiser, and return the losses."""
+        return _update(self, optimizer, batch, settings)
+
+    def objection(self, entries: Sequence[Mapping[str, Any]]) -> str | None:
+        """Say why a run is not to go on, from the entries of its log, or return None."""
+        return None
 
     def samples(self) -> Mapping[str, tuple[npt.NDArray[np.float32], int]]:
         """Return recordings to listen to, by name, with their rate in Hz; none by default."""
@@ -242,6 +266,12 @@ def run_loop(
         step_bar(settings.steps, progress.step) as show,
     ):
         before = progress.step
+        why = _objection(task, journal, progress.step, settings) if before else None
+        if why is not None:
+            raise TrainingStopped(why)
+
+        if task.validates_first and not read_journal(out):
+            _validate(task, journal, 0)
 
         def save() -> None:
             save_checkpoint(out / "checkpoints", progress, task.model, optimizer, frozen)
@@ -269,10 +299,10 @@ def _steps(
     for indices, after in plan.start_at(progress.position):
         if progress.step >= settings.steps or asked:
             return
-        rate = learning_rate(progress.step, settings)
+        rate = task.rate(progress.step, settings)
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("pace", 1.0)
-        losses = _update(task, optimizer, task.batch(indices, progress.step), settings)
+        losses = task.update(optimizer, task.batch(indices, progress.step), settings)
         _add_figures(progress, losses.parts)
         progress.step += 1
         progress.position = after
@@ -285,9 +315,20 @@ def _steps(
             journal.write(progress.step, "train", _take_means(progress) | facts)
         if progress.step % settings.validate_every == 0 or progress.step == settings.steps:
             _validate(task, journal, progress.step)
+        why = _objection(task, journal, progress.step, settings)
+        if why is not None:
+            save()
+            raise TrainingStopped(why)
         if now - saved >= settings.checkpoint_minutes * 60:
             save()
             saved = now
+
+
+def _objection(task: Task, journal: Journal, step: int, settings: LoopSettings) -> str | None:
+    """Return why a run is not to go on after a step that wrote into its log, or None."""
+    is_written = step % settings.log_every == 0 or step % settings.validate_every == 0
+    why = task.objection(read_journal(journal.folder)) if is_written else None
+    return None if why is None else f"{journal.folder}: stopped after {step} steps: {why}"
 
 
 def _validate(task: Task, journal: Journal, step: int) -> None:

@@ -1,13 +1,16 @@
-"""Hook implementations: the training command."""
+"""Hook implementations: the training command, and the rewards that come with it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stepedit_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     import click
+
+    from stepedit_core.reward import Reward
 
 
 @hookimpl
@@ -16,3 +19,15 @@ def stepedit_commands(cli: click.Group) -> None:
     from stepedit_train.cli import train
 
     cli.add_command(train)
+
+
+@hookimpl
+def stepedit_rewards() -> Sequence[type[Reward]]:
+    """Bring the scorers of all edits as one reward, and those on codes, words and voice."""
+    from stepedit_train.rl.rewards import Phones, RewardModelScore, ScorerReward, Voice, Words
+    from stepedit_train.rl.token_rewards import Consistency, EditSimilarity, InOrder, Length
+
+    return [
+        ScorerReward, Phones, Words, Voice, RewardModelScore,
+        EditSimilarity, Consistency, InOrder, Length,
+    ]  # fmt: skip

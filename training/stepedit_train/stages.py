@@ -157,6 +157,24 @@ STAGES: dict[str, Stage] = {
         "train_sft",
         "fine-tune the language model on pairs; with --edits, add edits",
     ),
+    "reward": Stage(
+        "rl.reward_stage",
+        "RewardModelSettings",
+        "train_reward",
+        "train a reward model on preferences",
+    ),
+    "dpo": Stage(
+        "rl.dpo", "DpoSettings", "train_dpo", "optimise the language model on preferences directly"
+    ),
+    "grpo": Stage(
+        "rl.grpo",
+        "GrpoSettings",
+        "train_grpo",
+        "learn from rewards of groups of answers, such as scorers'",
+    ),
+    "ppo": Stage(
+        "rl.ppo", "PpoSettings", "train_ppo", "learn from rewards with a critic, token by token"
+    ),
     "assemble": Stage(
         "assembly.stage", "AssembleSettings", "assemble", "join the parts into one engine folder"
     ),

@@ -109,7 +109,7 @@ def train_pretrain(settings: PretrainSettings) -> Iterator[str]:
     Raises:
         StepeditError: if there is nothing to train on, or a file is missing or damaged.
     """
-    base, out = base_and_out(settings)
+    base, out = base_and_out(settings, settings.model)
     dtype = getattr(read_config(base)[0], "dtype", None) or torch.bfloat16
     tokenizer = load_tokenizer(base)
     mixture = _mixture(settings, tokenizer, out)

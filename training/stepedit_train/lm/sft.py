@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
-from stepedit_core.errors import MissingDependencyError
 from stepedit_core.models.lm.chat import preferred_encoding
 from stepedit_core.models.lm.session import TokenLayout
 from stepedit_core.models.lm.step1.loading import read_config
 from stepedit_core.models.text import load_tokenizer
 from stepedit_core.models.text.base import TextTokenizer
+from stepedit_train.lm.adapters import LoraSettings, with_adapters
 from stepedit_train.lm.callbacks import GenerationEval, GenerationEvalSettings, SaveByClock
 from stepedit_train.lm.mixture import (
     Mixture,
@@ -37,26 +37,13 @@ from stepedit_train.lm.training import (
     train_or_stop,
     training_arguments,
 )
-from stepedit_train.settings import MixtureRow, MixtureSettings, Settings, resolve_path
+from stepedit_train.settings import MixtureRow, MixtureSettings, resolve_path
 
 __all__ = [
     "LoraSettings",
     "SftSettings",
     "train_sft",
 ]
-
-ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-
-class LoraSettings(Settings):
-    """Low-rank adapters (Hu et al. 2021) on all linear layers of the stack."""
-
-    rank: int = Field(default=32, ge=1)
-    """Rank."""
-    alpha: int = Field(default=64, ge=1)
-    """Scale; the adapter's output is multiplied by alpha / rank."""
-    dropout: float = Field(default=0.05, ge=0, lt=1)
-    """Before the adapter."""
 
 
 class SftSettings(MixtureSettings, LanguageModelSettings):
@@ -81,24 +68,6 @@ class SftSettings(MixtureSettings, LanguageModelSettings):
     def of_mixture(cls, rows: Sequence[MixtureRow]) -> dict[str, Any]:
         """Return the pair folders with their shares."""
         return {"data": pair_sources(rows)}
-
-
-def _with_adapters(model: Any, lora: LoraSettings, seed: int) -> Any:
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise MissingDependencyError(
-            "lora needs the peft package: pip install 'stepedit[train]'"
-        ) from error
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=list(ADAPTED),
-        task_type="CAUSAL_LM",
-    )
-    torch.manual_seed(seed)
-    return get_peft_model(model, config)
 
 
 def _save(trainer: Any, settings: SftSettings, base: Path, out: Path, dtype: torch.dtype) -> None:
@@ -167,7 +136,7 @@ def train_sft(settings: SftSettings) -> Iterator[str]:
     Raises:
         StepeditError: if there is nothing to train on, or a file is missing or damaged.
     """
-    base, out = base_and_out(settings)
+    base, out = base_and_out(settings, settings.model)
     mixture = _mixture(settings, base)
     yield f"{len(mixture.train)} examples to train on, {len(mixture.dev)} to validate on"
     for reason, count in sorted(mixture.skipped.items()):
@@ -175,7 +144,7 @@ def train_sft(settings: SftSettings) -> Iterator[str]:
     dtype = getattr(read_config(base)[0], "dtype", None) or torch.bfloat16
     model = load_for_training(settings, base)
     if settings.lora is not None:
-        model = _with_adapters(model, settings.lora, settings.seed)
+        model = with_adapters(model, settings.lora, settings.seed)
     trainer = _trainer(settings, model, mixture, load_tokenizer(base))
     done, stopped = train_or_stop(trainer, out)
     if stopped is not None:

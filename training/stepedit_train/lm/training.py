@@ -114,13 +114,17 @@ class LanguageModelSettings(RunSettings):
         return (resolve_path(self, self.out) / "model" / "config.json").is_file()
 
 
-def base_and_out(settings: LanguageModelSettings) -> tuple[Path, Path]:
+def base_and_out(settings: RunSettings, model: Path) -> tuple[Path, Path]:
     """Return the absolute folders of the model to start from and of the run.
+
+    Args:
+        settings: of the run.
+        model: the setting that names the model.
 
     Raises:
         StepeditError: if the result would overwrite the model that it starts from.
     """
-    base, out = resolve_path(settings, settings.model), resolve_path(settings, settings.out)
+    base, out = resolve_path(settings, model), settings.folder()
     if out == base or base.is_relative_to(out / "model"):
         raise StepeditError(f"{out}: the result would overwrite the model that it starts from")
     return base, out

@@ -1,0 +1,210 @@
+"""The ``grpo`` stage: learn from how much better an answer is than others to the same request.
+
+Group relative policy optimisation (Shao et al. 2024), without division by the group's deviation
+(Liu et al. 2025), as the CosyVoice recipes do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from stepedit_core.config import EngineConfig
+from stepedit_core.models.engine import Engine
+from stepedit_train.batching import BatchPlan
+from stepedit_train.checkpoints import seed_everything
+from stepedit_train.lm.training import base_and_out
+from stepedit_train.loop import LoopSettings, Losses, run_loop
+from stepedit_train.precision import arithmetic
+from stepedit_train.rl.log_probs import collate_answers, parts_within, token_log_probs
+from stepedit_train.rl.losses import (
+    GrpoKind,
+    clipped_policy_loss,
+    group_advantages,
+    kl_estimate,
+    token_weights,
+)
+from stepedit_train.rl.online import (
+    Experience,
+    OnlineSettings,
+    OnlineTask,
+    hardest_of,
+    prompts_digest,
+)
+from stepedit_train.rl.policy import load_policy, log_probs_of, save_policy
+from stepedit_train.rl.prompts import read_prompts
+from stepedit_train.rl.settings import planned
+from stepedit_train.seeds import rng_of
+from stepedit_train.settings import resolve_path
+
+__all__ = ["GrpoSettings", "GrpoTask", "minibatches", "padded_to", "prepared_run", "train_grpo"]
+
+
+class GrpoSettings(OnlineSettings):
+    """Settings of the grpo stage; the defaults are for the 3B model."""
+
+    answers: int = Field(default=16, ge=2)
+    """Answers to each request; one alone has nothing to be better than."""
+    beta: float = Field(default=0.1, ge=0)
+    """Strength of the tie to the model that the run begins with; 0 holds no reference."""
+    loss_kind: GrpoKind = "grpo"
+    """How tokens add up: ``grpo`` (every answer alike), ``bnpo`` (every token alike), ``dr_grpo``
+    (a constant, Liu et al. 2025)."""
+    scale_advantages: bool = False
+    """Divide advantages by the group's deviation, which favours requests of extreme success."""
+
+
+def minibatches(count: int, parts: int, seed: int, *names: object) -> list[list[int]]:
+    """Return indices in a seeded order, cut into parts of about one size."""
+    order = rng_of(seed, "minibatches", *names).permutation(count).tolist()
+    size = max(1, -(-count // parts))
+    return [order[begin : begin + size] for begin in range(0, count, size)]
+
+
+def padded_to(values: Tensor, width: int) -> Tensor:
+    """Return ``(rows, tokens)`` cut to a width; what is cut off is padding."""
+    return values[:, :width]
+
+
+class GrpoTask(OnlineTask):
+    """Groups of answers and their advantages."""
+
+    settings: GrpoSettings
+    step: int = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.model: nn.Module = self.policy
+
+    def batch(self, indices: Sequence[int], step: int) -> Experience:
+        """Draw and reward the answers of a step."""
+        self.step = step
+        return super().batch(indices, step)
+
+    def loss(self, batch: Experience) -> Losses:
+        """Not used: a step moves the optimiser several times, see ``update``."""
+        raise NotImplementedError
+
+    def update(
+        self, optimizer: torch.optim.Optimizer, batch: Experience, settings: LoopSettings
+    ) -> Losses:
+        """Learn from the answers of a step."""
+        own = self.settings
+        advantages = group_advantages(batch.rewards, batch.known, scaled=own.scale_advantages).view(
+            -1, 1
+        )
+        advantages = advantages.to(self.device)
+        self.policy.train()
+        # Where the optimiser moves once, the policy that drew the answers is the one that learns.
+        old = None
+        if own.passes * own.minibatches > 1:
+            old = log_probs_of(self.policy, batch.rows, self.layout, own, self.device).chosen
+        reference = self.reference_log_probs(batch.rows)
+        # Without a tie to the reference, answers that are neither better nor worse teach nothing.
+        used = [at for at, row in enumerate(advantages.tolist()) if own.beta > 0 or row[0] != 0.0]
+        totals = dict.fromkeys(("loss", "clipped", "gradient", "entropy", "kl"), 0.0)
+        moves = 0
+        for number in range(own.passes):
+            for part in minibatches(len(used), own.minibatches, own.seed, self.step, number):
+                chosen = [used[at] for at in part]
+                made = self._move(optimizer, batch, chosen, advantages, old, reference)
+                totals = {name: totals[name] + made[name] for name in totals}
+                moves += 1
+        figures = {**batch.figures, **{name: v / max(1, moves) for name, v in totals.items()}}
+        if reference is None:
+            del figures["kl"]
+        figures["skipped"] = float(moves == 0)
+        return Losses(torch.tensor(figures["loss"]), figures)
+
+    def _move(
+        self,
+        optimizer: torch.optim.Optimizer,
+        batch: Experience,
+        chosen: Sequence[int],
+        advantages: Tensor,
+        old: Tensor | None,
+        reference: Tensor | None,
+    ) -> dict[str, float]:
+        """Move the optimiser once, after a part of the answers; return figures."""
+        own = self.settings
+        rows = [batch.rows[at] for at in chosen]
+        longest = max(len(row.ids) for row in rows)
+        counted = torch.zeros(len(rows), longest, dtype=torch.bool)
+        for at, row in enumerate(rows):
+            counted[at, : len(row.ids)] = torch.from_numpy(row.drawn)
+        weights = token_weights(counted, own.loss_kind, own.max_tokens).to(self.device)
+        optimizer.zero_grad(set_to_none=True)
+        sums = dict.fromkeys(("loss", "clipped", "entropy", "kl"), 0.0)
+        high = own.clip_ratio if own.clip_ratio_high is None else own.clip_ratio_high
+        for part in parts_within(rows, own.tokens):
+            answers = collate_answers([rows[at] for at in part], aligned=self.aligned)
+            answers = answers.to(self.device)
+            with arithmetic(own.precision, self.device):
+                made, entropy = token_log_probs(self.policy, answers, self.layout)
+            places, width = [chosen[at] for at in part], made.shape[1]
+            before = made.detach() if old is None else padded_to(old[places], width)
+            loss, acts = clipped_policy_loss(made, before, advantages[places], own.clip_ratio, high)
+            share = padded_to(weights[part], width)
+            if reference is not None:
+                apart = kl_estimate(made, padded_to(reference[places], width))
+                loss = loss + own.beta * apart
+                sums["kl"] += float((apart.detach() * answers.drawn).sum())
+            weighed = (loss * share).sum()
+            weighed.backward()  # type: ignore[no-untyped-call]
+            sums["loss"] += weighed.item()
+            sums["clipped"] += float((acts & answers.drawn).sum())
+            sums["entropy"] += float(entropy.sum())
+        norm = nn.utils.clip_grad_norm_(self.policy.parameters(), own.clip)
+        if bool(torch.isfinite(norm)):
+            optimizer.step()
+        decisions = max(1, int(counted.sum()))
+        each = {name: sums[name] / decisions for name in ("clipped", "entropy", "kl")}
+        return {"loss": sums["loss"], "gradient": float(norm), **each}
+
+
+def prepared_run(
+    settings: OnlineSettings,
+) -> tuple[Engine, tuple[list[Any], list[Any]], OnlineSettings]:
+    """Return the engine, requests to train and to validate on, and settings with absolute paths.
+
+    Raises:
+        StepeditError: if there is nothing to ask, or a file is missing or damaged.
+    """
+    base, _ = base_and_out(settings, settings.model)
+    sources = [
+        one.model_copy(update={"path": resolve_path(settings, one.path)})
+        for one in settings.prompts
+    ]
+    prompts = read_prompts(sources, settings.dev_share, settings.seed)
+    engine = Engine.from_config(EngineConfig(name_or_path=str(base), device=settings.device))
+    return engine, prompts, settings
+
+
+def train_grpo(settings: GrpoSettings) -> Iterator[str]:
+    """Learn from groups of answers, or go on; yield lines that say what was done.
+
+    Raises:
+        StepeditError: if there is nothing to ask, or a file is missing or damaged.
+        TrainingStopped: if the watch stops the run.
+    """
+    base, out = base_and_out(settings, settings.model)
+    engine, prompts, _ = prepared_run(settings)
+    yield f"{len(prompts[0])} requests to train on, {len(prompts[1])} to validate on"
+    seed_everything(settings.seed)
+    policy = load_policy(settings, base)
+    task = GrpoTask(policy, engine, prompts, settings, compared=settings.beta > 0)
+    task.train = hardest_of(task, out)
+    if settings.hardest < 1:
+        yield f"the {len(task.train)} hardest are trained on"
+    plan = BatchPlan([1.0] * len(task.train), settings.budget, settings.seed)
+    task.settings = settings = settings.model_copy(update={"steps": planned(settings, plan).steps})
+    done = run_loop(task, plan, settings, out, prompts_digest([*task.train, *task.dev]))
+    if done.step < settings.steps:
+        yield f"stopped after {done.step} steps, as asked; call again to go on"
+        return
+    save_policy(policy, settings, base, out)
+    yield f"{done.step} steps in {done.seconds / 60:.1f} minutes; model in {out / 'model'}"

@@ -1,0 +1,187 @@
+"""The losses: preferences (Bradley-Terry, DPO), groups (GRPO), and PPO with its critic.
+
+All take what a batch of answers gave and nothing of models, so that each is one formula. Policy
+losses come per token, with weights that say how tokens add up: parts of a batch that are computed
+one after the other then add up to what the whole would give.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = [
+    "DpoKind",
+    "GrpoKind",
+    "advantages_over_time",
+    "bradley_terry_loss",
+    "clipped_policy_loss",
+    "clipped_value_loss",
+    "dpo_loss",
+    "group_advantages",
+    "kl_estimate",
+    "token_weights",
+    "whitened",
+]
+
+DpoKind = Literal["sigmoid", "ipo", "hinge"]
+GrpoKind = Literal["grpo", "bnpo", "dr_grpo"]
+
+
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    """Return the negative log likelihood of preferences (Bradley and Terry 1952), a scalar.
+
+    Args:
+        chosen: scores of the better answers, ``(pairs,)``.
+        rejected: scores of the worse ones.
+    """
+    return -F.logsigmoid(chosen - rejected).mean()
+
+
+def dpo_loss(
+    chosen: Tensor,
+    rejected: Tensor,
+    *,
+    beta: float,
+    kind: DpoKind = "sigmoid",
+    lengths: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """Return the loss of direct preference optimisation, a scalar.
+
+    ``sigmoid`` (Rafailov et al. 2023), ``hinge`` (SLiC, Zhao et al. 2023), ``ipo`` (Azar et al.
+    2023; log ratios are means over tokens).
+
+    Args:
+        chosen: log ratio of policy to reference of the better answers, ``(pairs,)``, summed over
+            tokens. Without a reference: log probabilities of the policy.
+        rejected: the same of the worse ones.
+        beta: strength of the tie to the reference.
+        kind: of the loss.
+        lengths: decisions of the better and of the worse answers, for ``ipo``.
+    """
+    if kind == "ipo":
+        assert lengths is not None
+        gap = chosen / lengths[0].clamp(min=1) - rejected / lengths[1].clamp(min=1)
+        return ((gap - 1 / (2 * beta)) ** 2).mean()
+    gap = beta * (chosen - rejected)
+    return (torch.relu(1 - gap) if kind == "hinge" else -F.logsigmoid(gap)).mean()
+
+
+def group_advantages(rewards: Tensor, known: Tensor, *, scaled: bool = False) -> Tensor:
+    """Return how much better each answer is than the others to the same request.
+
+    Dividing by the group's deviation, as the first GRPO (Shao et al. 2024), favours requests that
+    are nearly always or nearly never solved (Liu et al. 2025); it is off by default.
+
+    Args:
+        rewards: ``(requests, answers)``.
+        known: bool, the same shape; others get 0 and do not count.
+        scaled: divide by the deviation.
+    """
+    held = rewards.masked_fill(~known, 0.0)
+    count = known.sum(1, keepdim=True)
+    centred = (held - held.sum(1, keepdim=True) / count.clamp(min=1)).masked_fill(~known, 0.0)
+    if scaled:
+        spread = (centred.square().sum(1, keepdim=True) / (count - 1).clamp(min=1)).sqrt()
+        centred = centred / (spread + 1e-4)
+    return centred
+
+
+def clipped_policy_loss(
+    log_probs: Tensor, old: Tensor, advantages: Tensor, low: float, high: float
+) -> tuple[Tensor, Tensor]:
+    """Return PPO's clipped loss of each token (Schulman et al. 2017), and where the clip acts.
+
+    Args:
+        log_probs: of the policy, ``(rows, tokens)``.
+        old: of the policy that drew the answers.
+        advantages: ``(rows, 1)`` or ``(rows, tokens)``.
+        low: the ratio of the two counts from 1 - low on.
+        high: and up to 1 + high.
+    """
+    ratio = (log_probs - old).exp()
+    held = ratio.clamp(1 - low, 1 + high)
+    loss = -torch.minimum(ratio * advantages, held * advantages)
+    is_clipped = ((ratio < 1 - low) & (advantages < 0)) | ((ratio > 1 + high) & (advantages > 0))
+    return loss, is_clipped
+
+
+def kl_estimate(log_probs: Tensor, reference: Tensor) -> Tensor:
+    """Return Schulman's estimate of the divergence from the reference, each at least 0."""
+    gap = reference - log_probs
+    return gap.exp() - gap - 1
+
+
+def token_weights(counted: Tensor, kind: GrpoKind, longest: int) -> Tensor:
+    """Return what each token weighs in a loss that is a sum, ``(rows, tokens)``.
+
+    Args:
+        counted: bool ``(rows, tokens)``.
+        kind: ``grpo``, every answer alike; ``bnpo``, every token alike; ``dr_grpo``, a constant.
+        longest: largest number of tokens of an answer, for ``dr_grpo``.
+    """
+    mask = counted.float()
+    if kind == "grpo":
+        return mask / mask.sum(1, keepdim=True).clamp(min=1) / len(mask)
+    if kind == "bnpo":
+        return mask / mask.sum().clamp(min=1)
+    return mask / (len(mask) * longest)
+
+
+def advantages_over_time(
+    rewards: Tensor, values: Tensor, counted: Tensor, decay: float, smoothing: float
+) -> tuple[Tensor, Tensor]:
+    """Return generalised advantage estimates and returns (Schulman et al. 2016).
+
+    Tokens that were copied are passed over: what comes after them counts for the decision before.
+
+    Args:
+        rewards: of each token, ``(rows, tokens)``; those of copied tokens are not looked at.
+        values: the critic's, before each token.
+        counted: bool, the decisions.
+        decay: gamma.
+        smoothing: lambda.
+
+    Returns:
+        Advantages and returns, ``(rows, tokens)``, 0 where nothing was decided.
+    """
+    advantages = torch.zeros_like(rewards)
+    ahead = torch.zeros_like(rewards[:, 0])
+    after = torch.zeros_like(rewards[:, 0])
+    for at in range(rewards.shape[1] - 1, -1, -1):
+        is_decision = counted[:, at]
+        error = rewards[:, at] + decay * after - values[:, at]
+        now = error + decay * smoothing * ahead
+        advantages[:, at] = torch.where(is_decision, now, advantages[:, at])
+        ahead = torch.where(is_decision, now, ahead)
+        after = torch.where(is_decision, values[:, at], after)
+    return advantages, torch.where(counted, advantages + values, torch.zeros_like(values))
+
+
+def clipped_value_loss(
+    values: Tensor, old: Tensor, returns: Tensor, clip: float, weights: Tensor
+) -> Tensor:
+    """Return half the squared error of the critic, its step clipped as PPO's, a scalar.
+
+    Args:
+        values: now, ``(rows, tokens)``.
+        old: of the critic when the answers were drawn.
+        returns: what they should be.
+        clip: largest move that counts.
+        weights: of each token.
+    """
+    held = old + (values - old).clamp(-clip, clip)
+    worst = torch.maximum((values - returns).square(), (held - returns).square())
+    return 0.5 * (worst * weights).sum()
+
+
+def whitened(values: Tensor, counted: Tensor) -> Tensor:
+    """Return values with mean 0 and deviation 1 over what is counted, and 0 elsewhere."""
+    known = values[counted]
+    if len(known) < 2:
+        return values.masked_fill(~counted, 0.0)
+    spread = known.std() + 1e-8
+    return ((values - known.mean()) / spread).masked_fill(~counted, 0.0)

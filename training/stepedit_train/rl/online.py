@@ -1,0 +1,257 @@
+"""What GRPO and PPO share: draws, rewards, figures, validation and the watch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from stepedit_core.atomic import write_atomically
+from stepedit_core.errors import StepeditError
+from stepedit_core.models.engine import Engine
+from stepedit_core.reward import Answer
+from stepedit_core.storage.stored_json import read_json
+from stepedit_train.loop import Task
+from stepedit_train.precision import arithmetic
+from stepedit_train.rl.layout import AnswerRow
+from stepedit_train.rl.measures import Tools
+from stepedit_train.rl.policy import Reference, log_probs_of, plain_model
+from stepedit_train.rl.prompts import Prompt, PromptSource
+from stepedit_train.rl.rewarding import Rewards, RewardSettings, make_reward
+from stepedit_train.rl.rollouts import OwnGenerator, Rollouts, rollout_rules
+from stepedit_train.rl.settings import RlSettings
+from stepedit_train.rl.watch import WatchSettings, objection
+
+__all__ = ["Experience", "OnlineSettings", "OnlineTask", "hardest_of", "prompts_digest"]
+
+
+class OnlineSettings(RlSettings):
+    """Settings of stages whose answers the model draws itself."""
+
+    free: ClassVar[frozenset[str]] = RlSettings.free | {"watch", "width"}
+
+    prompts: tuple[PromptSource, ...]
+    """Where requests come from."""
+    rewards: tuple[RewardSettings, ...] = (RewardSettings(name="scorer"),)
+    """What is added up to the reward."""
+    budget: float = Field(default=8.0, ge=1)
+    """Requests in a step."""
+    answers: int = Field(default=16, ge=1)
+    """Answers to each request."""
+    passes: int = Field(default=1, ge=1)
+    """Times that the optimiser goes over the answers of a step."""
+    minibatches: int = Field(default=1, ge=1)
+    """Parts that it moves after, in each pass."""
+    clip_ratio: float = Field(default=0.2, gt=0)
+    """How far the probability of a token may move before it counts no more."""
+    clip_ratio_high: float | None = Field(default=None, gt=0)
+    """The same upwards; None: as far."""
+    temperature: float | None = Field(default=None, gt=0)
+    """Of the draws; None: the model's own for each edit."""
+    guidance: float | None = Field(default=None, ge=0)
+    """Of the draws; None: the model's own for each edit. Guided answers cost twice as much."""
+    copy_penalty: float = Field(default=1.0, ge=0)
+    """Taken off an answer that copies its source; less for a copy with few changes."""
+    copied_allowed: float = Field(default=0.98, ge=0, lt=1)
+    """Share of an answer that may be the source's before anything is taken off."""
+    recogniser: str = "none"
+    """Hears words for scorers and for ``words``, by name; ``none`` leaves them unmeasured."""
+    hardest: float = Field(default=1.0, gt=0, le=1)
+    """Share of the requests that is trained on: those with the lowest rewards before training."""
+    hardest_answers: int = Field(default=4, ge=1)
+    """Answers to each request that this is found by."""
+    validation_requests: int = Field(default=16, ge=0)
+    """Requests of held-out speakers that validation answers, once each."""
+    width: int = Field(default=64, ge=1)
+    """Answers that are drawn, and decoded, in one batch."""
+    log_every: int = Field(default=1, ge=1)
+    """Steps between entries of the log."""
+    validate_every: int = Field(default=20, ge=1)
+    """Steps between validations."""
+    watch: WatchSettings = WatchSettings()
+    """What stops the run."""
+
+    @model_validator(mode="after")
+    def _held_out_is_not_rewarded(self) -> OnlineSettings:
+        both = {one.name for one in self.rewards} & {one.name for one in self.watch.held_out}
+        if both:
+            raise ValueError(f"{', '.join(sorted(both))}: a held-out judge must not be a reward")
+        return self
+
+
+@dataclass(frozen=True)
+class Experience:
+    """The answers of a step.
+
+    Attributes:
+        rows: all answers, those to one request after each other.
+        rewards: float32 ``(requests, answers)``, 0 where unknown.
+        known: bool, the same shape.
+        dense: what each code of each answer adds to its reward.
+        figures: for the log.
+    """
+
+    rows: list[AnswerRow]
+    rewards: Tensor
+    known: Tensor
+    dense: list[Any]
+    figures: dict[str, float]
+
+
+def prompts_digest(prompts: Sequence[Prompt]) -> str:
+    """Return a hash of requests, so that a run does not go on with others."""
+    digest = hashlib.sha256()
+    for one in prompts:
+        digest.update(f"{one.name} {one.edit.model_dump_json()} {one.speaker}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+class OnlineTask(Task):
+    """Draws answers and rewards them; what is learned from them is the stage's own.
+
+    Attributes:
+        policy: the model that answers.
+        reference: as it was before training; None where nothing is compared with it.
+    """
+
+    validates_first: ClassVar[bool] = True
+    settings: OnlineSettings
+
+    def __init__(
+        self,
+        policy: Any,
+        engine: Engine,
+        prompts: tuple[list[Prompt], list[Prompt]],
+        settings: OnlineSettings,
+        *,
+        compared: bool,
+    ) -> None:
+        self.policy, self.engine, self.settings = policy, engine, settings
+        self.train, self.dev = prompts
+        self.dev = self.dev[: settings.validation_requests]
+        self.reference = Reference(policy, settings) if compared else None
+        self.aligned = plain_model(policy).config.source_alignment is not None
+        tools = Tools(engine, settings.recogniser)
+        self.rewards = Rewards(
+            settings.rewards, tools, settings.base, settings.copy_penalty, settings.copied_allowed
+        )
+        self.held_out = [make_reward(one, tools, settings.base) for one in settings.watch.held_out]
+        self.layout = engine.parts.layout
+
+    @cached_property
+    def rollouts(self) -> Rollouts:
+        """What draws."""
+        settings = self.settings
+        rules = rollout_rules(self.engine, settings.temperature, settings.guidance)
+        generator = OwnGenerator(self.engine, self.policy, settings.width)
+        return Rollouts(self.engine, generator, rules, settings.max_tokens, settings.width)
+
+    def _drawn(
+        self, prompts: Sequence[Prompt], count: int, *names: object, decoded: bool
+    ) -> tuple[list[Any], int]:
+        with torch.inference_mode(), arithmetic(self.settings.precision, self.device):
+            return self.rollouts.draw(prompts, count, self.settings.seed, *names, decoded=decoded)
+
+    def batch(self, indices: Sequence[int], step: int) -> Experience:
+        """Draw and reward the answers of a step; the seed and the step decide the draws."""
+        prompts = [self.train[index] for index in indices]
+        count = self.settings.answers
+        groups, refused = self._drawn(
+            prompts, count, "step", step, decoded=self.rewards.needs_audio
+        )
+        if not groups:
+            raise StepeditError(
+                f"step {step}: none of its {refused} requests could be asked; shorter sources or "
+                "a larger max_tokens may help"
+            )
+        answers = [answer for group in groups for answer in group.answers]
+        rewarded = self.rewards(answers)
+        rewards = torch.tensor([value or 0.0 for value in rewarded.totals]).view(-1, count)
+        known = torch.tensor([value is not None for value in rewarded.totals]).view(-1, count)
+        spread = rewards.masked_fill(~known, -torch.inf).amax(1) > rewards.masked_fill(
+            ~known, torch.inf
+        ).amin(1)
+        figures = {
+            **rewarded.figures(),
+            "length": float(np.mean([a.codes.groups / a.expected_groups for a in answers])),
+            "refused": float(refused),
+            "groups_with_contrast": float(spread.float().mean()),
+        }
+        rows = [row for group in groups for row in group.rows]
+        dense = self.rewards.per_token(answers, rewarded.totals)
+        return Experience(rows, rewards.float(), known, dense, figures)
+
+    def reference_log_probs(self, rows: Sequence[AnswerRow]) -> Tensor | None:
+        """Return what the reference gives to answers, or None without one."""
+        if self.reference is None:
+            return None
+        self.reference.to(self.device)
+        with self.reference.using(self.policy) as model:
+            return log_probs_of(model, rows, self.layout, self.settings, self.device).chosen
+
+    def validate(self) -> Mapping[str, float]:
+        """Return rewards and held-out judges of answers to held-out speakers' requests."""
+        if not self.dev:
+            return {}
+        hears = self.rewards.needs_audio or any(one.needs_audio for one in self.held_out)
+        groups, _ = self._drawn(self.dev, 1, "dev", decoded=hears)
+        answers = [answer for group in groups for answer in group.answers]
+        if not answers:
+            return {}
+        found = self.rewards(answers).figures()
+        for judge in self.held_out:
+            known = [value for value in judge.score(answers) if value is not None]
+            if known:
+                found[f"held_out_{judge.name}"] = float(np.mean(known))
+        return found
+
+    def objection(self, entries: Sequence[Mapping[str, Any]]) -> str | None:
+        """Say why the run is not to go on."""
+        return objection(entries, self.settings.watch)
+
+    def difficulty(self, prompts: Sequence[Prompt]) -> list[float]:
+        """Return the mean reward of each request's answers before training, -inf for none."""
+        count = self.settings.hardest_answers
+        found: list[float] = []
+        for at, prompt in enumerate(prompts):
+            groups, _ = self._drawn(
+                [prompt], count, "hardest", at, decoded=self.rewards.needs_audio
+            )
+            answers: list[Answer] = [answer for group in groups for answer in group.answers]
+            known = [v for v in self.rewards(answers).totals if v is not None] if answers else []
+            found.append(float(np.mean(known)) if known else float("inf"))
+        return found
+
+
+def hardest_of(task: OnlineTask, out: Path) -> list[Prompt]:
+    """Return the requests that the model answers worst, by its own rewards before training.
+
+    The ranking is kept in ``out/hardest.json``, so that a run that is started again trains on the
+    same ones.
+    """
+    settings, prompts = task.settings, task.train
+    if settings.hardest >= 1:
+        return prompts
+    path = out / "hardest.json"
+    if path.is_file():
+        scores = read_json(path, "delete it to ask the model again")
+    else:
+        made = task.difficulty(prompts)
+        scores = {one.name: value for one, value in zip(prompts, made, strict=True)}
+        scores = {name: value for name, value in scores.items() if value != float("inf")}
+        write_atomically(path, json.dumps(scores, indent=1, ensure_ascii=False).encode())
+    known = [one for one in prompts if one.name in scores]
+    known.sort(key=lambda one: (scores[one.name], one.name))
+    kept = known[: max(1, round(settings.hardest * len(known)))]
+    if not kept:
+        raise StepeditError(f"{path}: no request has a reward")
+    return kept

@@ -1,0 +1,243 @@
+"""Answers drawn by the model that is trained, decoded and made ready for rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from stepedit_core.codes import DualCodes
+from stepedit_core.config import GenerationPolicy, SamplingConfig
+from stepedit_core.engine import DecodeRequest, GenerateRequest
+from stepedit_core.errors import StepeditError
+from stepedit_core.llm_route.carrying_out import apply_by_llm
+from stepedit_core.llm_route.planning import request_for
+from stepedit_core.models.engine import Engine
+from stepedit_core.models.lm.framing import Rules
+from stepedit_core.models.lm.generate_codes import answer_requests
+from stepedit_core.reward import Answer
+from stepedit_core.utterance import Utterance
+from stepedit_train.rl.layout import AnswerRow, Vocabulary, lay_out
+from stepedit_train.rl.policy import plain_model
+from stepedit_train.rl.prompts import Prompt, Ready
+from stepedit_train.seeds import rng_of
+
+__all__ = ["Group", "OwnGenerator", "RolloutGenerator", "Rollouts", "rollout_rules"]
+
+
+class RolloutGenerator(Protocol):
+    """What draws answers: the model itself, or a server that holds a copy of its weights.
+
+    Whoever draws them, their log probabilities are taken by the trained model afterwards, under the
+    same rules: a server that rounds otherwise changes nothing but which answers come.
+    """
+
+    def generate(self, requests: Sequence[GenerateRequest], rules: Rules) -> list[DualCodes]:
+        """Return an answer to each request, drawn by its seed under rules that all share."""
+
+
+class OwnGenerator:
+    """Draws by the trained model in the engine's own loop.
+
+    Args:
+        engine: its vocabulary and limits.
+        policy: the trained model.
+        width: answers in a batch.
+    """
+
+    def __init__(self, engine: Engine, policy: Any, width: int) -> None:
+        self.engine, self.policy, self.width = engine, policy, width
+
+    def generate(self, requests: Sequence[GenerateRequest], rules: Rules) -> list[DualCodes]:
+        """Return an answer to each request; raises EngineError as the engine does."""
+        parts = replace(self.engine.parts, model=plain_model(self.policy))
+        was_training = self.policy.training
+        self.policy.eval()
+        found: list[DualCodes] = []
+        try:
+            for begin in range(0, len(requests), self.width):
+                part = requests[begin : begin + self.width]
+                found += answer_requests(parts, rules, part, graphs=False)
+        finally:
+            self.policy.train(was_training)
+        return found
+
+
+def rollout_rules(engine: Engine, temperature: float | None, guidance: float | None) -> Rules:
+    """Return the rules that answers are drawn by: the model's own, without top-k and top-p.
+
+    Args:
+        engine: has those of the model.
+        temperature: another one, for all edits.
+        guidance: another one, for all edits.
+    """
+    given: dict[str, Any] = {"top_k": None, "top_p": None, "grammar": True}
+    given |= {} if temperature is None else {"temperature": temperature}
+    given |= {} if guidance is None else {"guidance": guidance}
+    sampling = SamplingConfig(**given).filled(engine.parts.sampling)
+    return Rules(sampling, GenerationPolicy().filled(engine.parts.generation))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Answers to one request.
+
+    Attributes:
+        prompt: what was asked.
+        answers: as rewards see them.
+        rows: the same, as the model reads them.
+    """
+
+    prompt: Prompt
+    answers: list[Answer]
+    rows: list[AnswerRow]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A request and what it is answered by."""
+
+    prompt: Prompt
+    ready: Ready
+    request: GenerateRequest
+    rules: Rules
+
+
+class _Given:
+    """An engine whose answers are known: everything else is the engine's own."""
+
+    def __init__(self, engine: Engine, codes: Sequence[DualCodes]) -> None:
+        self._engine, self._codes = engine, list(codes)
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> list[DualCodes]:
+        """Return them."""
+        return self._codes
+
+    def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
+        """Decode as the engine does."""
+        return self._engine.decode(requests)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+
+class Rollouts:
+    """Draws groups of answers.
+
+    Args:
+        engine: encodes sources and decodes answers.
+        generator: draws.
+        rules: of sampling; edits have their own.
+        max_tokens: of prompt and answer together.
+        width: answers that are decoded in a batch.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        generator: RolloutGenerator,
+        rules: Rules,
+        max_tokens: int,
+        width: int,
+    ) -> None:
+        self.engine, self.generator, self.rules = engine, generator, rules
+        self.vocabulary = Vocabulary.of_parts(engine.parts)
+        self.max_tokens, self.width = max_tokens, width
+
+    def _asked(self, prompt: Prompt) -> _Asked:
+        """Return what is asked of the model, and by which rules."""
+        ready = prompt.ready()
+        source = ready.prepared.source
+        codes = ready.codes or self.engine.encode([source])[0]
+        plan = prompt.edit.plan(source)
+        if plan.replacements:
+            raise StepeditError(f"{prompt.edit.name}: replaced words are not learned from")
+        own = self.rules.for_edit(*plan.rules)
+        own = Rules(
+            own.sampling.model_copy(update={"max_length": self.max_tokens}),
+            own.policy.model_copy(update={"best_of": 1}),
+        )
+        alone = own.policy.regenerate == "insertions"
+        request = request_for(prompt.edit, source, codes, 0, plan=plan, insertions_only=alone)
+        return _Asked(prompt, ready, request, own)
+
+    def draw(
+        self, prompts: Sequence[Prompt], count: int, seed: int, *names: object, decoded: bool
+    ) -> tuple[list[Group], int]:
+        """Return ``count`` answers to each request, and how many requests could not be asked.
+
+        Args:
+            prompts: the requests.
+            count: answers to each.
+            seed: of the run.
+            names: what the draws depend on besides, such as the step.
+            decoded: whether the answers are to be heard.
+        """
+        asked: list[_Asked] = []
+        refused = 0
+        for prompt in prompts:
+            try:
+                asked.append(self._asked(prompt))
+            except StepeditError:
+                refused += 1
+        drawn: list[list[GenerateRequest]] = []
+        for one in asked:
+            seeds = rng_of(seed, "answers", *names, one.prompt.name).integers(2**31, size=count)
+            drawn.append([replace(one.request, seed=int(own)) for own in seeds])
+        codes = self._generate(asked, drawn)
+        groups = [self._group(one, drawn[at], codes[at], decoded) for at, one in enumerate(asked)]
+        return groups, refused
+
+    def _generate(
+        self, asked: Sequence[_Asked], drawn: Sequence[Sequence[GenerateRequest]]
+    ) -> dict[int, list[DualCodes]]:
+        """Draw all answers, those under the same rules together."""
+        found: dict[int, list[DualCodes]] = {}
+        left = list(range(len(asked)))
+        while left:
+            rules = asked[left[0]].rules
+            same = [at for at in left if asked[at].rules == rules]
+            left = [at for at in left if at not in same]
+            requests = [request for at in same for request in drawn[at]]
+            made = iter(self.generator.generate(requests, rules))
+            found |= {at: [next(made) for _ in drawn[at]] for at in same}
+        return found
+
+    def _group(
+        self,
+        asked: _Asked,
+        requests: Sequence[GenerateRequest],
+        codes: Sequence[DualCodes],
+        decoded: bool,
+    ) -> Group:
+        rows = [
+            lay_out(request, one, self.vocabulary, asked.rules)
+            for request, one in zip(requests, codes, strict=True)
+        ]
+        prompt, ready = asked.prompt, asked.ready
+        heard = self._heard(prompt, requests, codes) if decoded else [None] * len(codes)
+        answers = [
+            Answer(prompt.edit, request, one, ready.case, ready.prepared, ready.target, audio)
+            for request, one, audio in zip(requests, codes, heard, strict=True)
+        ]
+        return Group(prompt, answers, rows)
+
+    def _heard(
+        self, prompt: Prompt, requests: Sequence[GenerateRequest], codes: Sequence[DualCodes]
+    ) -> list[Utterance | None]:
+        """Return the answers as an edit's outcome sounds."""
+        found: list[Utterance | None] = []
+        for begin in range(0, len(codes), self.width):
+            part = list(codes[begin : begin + self.width])
+            own = requests[begin : begin + self.width]
+            given: Any = _Given(self.engine, part)
+            outcomes = apply_by_llm(
+                [prompt.edit] * len(part),
+                [one.utterance for one in own],
+                given,
+                [one.seed for one in own],
+                [one.codes for one in own],
+                plans=[one.plan for one in own],
+            )
+            found += [outcome.utterance for outcome in outcomes]
+        return found
