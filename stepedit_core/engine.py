@@ -33,6 +33,7 @@ __all__ = [
     "answer_starts",
     "keeps_latents",
     "knows",
+    "languages",
     "longest_seconds",
     "regenerates_insertions_only",
 ]
@@ -94,6 +95,7 @@ class GenerateRequest:
             free=self.free,
             start=self.codes.start,
             offset=offset,
+            placed_inside=self.plan.uniform_tempo_in_spans,
         )
 
 
@@ -278,6 +280,11 @@ def knows(engine: SpeechEngine, edit: Edit) -> bool:
     """Return whether an engine was taught an edit; one that does not say knows all."""
     says = getattr(engine, "knows", None)
     return says is None or bool(says(edit))
+
+
+def languages(engine: SpeechEngine) -> tuple[str, ...] | None:
+    """Return the languages that an engine was taught; None where it does not say."""
+    return getattr(engine, "languages", None)
 
 
 def longest_seconds(engine: SpeechEngine | None, edit: Edit) -> float | None:

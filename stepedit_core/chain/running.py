@@ -22,6 +22,7 @@ from stepedit_core.codes import DualCodes
 from stepedit_core.edit import Edit, Outcome, Rendered, Route
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import EditError, InvalidChainError, RouteError, StepeditError
+from stepedit_core.languages import untaught_language
 from stepedit_core.llm_route.carrying_out import apply_by_llm
 from stepedit_core.plan import Plan
 from stepedit_core.registry.checks import PluginInfo
@@ -178,7 +179,12 @@ def run(
         ears, silent = Ears.of(source)
     running = _Run(hooks, owners, engine, route, carry, start.seed, accept=accept, ears=ears)
     steps = _run_steps(running, ready, source, start.steps, on_step)
-    notes = (silent,) if silent else ()
+    foreign = [
+        untaught_language(engine, source, step.plan.words_after)
+        for step in ready
+        if step.route == "llm"
+    ]
+    notes = tuple(dict.fromkeys(note for note in (silent, *foreign) if note))
     result = ChainResult(start.source, steps, start.seed, engine, notes)
     hooks.hook.stepedit_chain_finished(result=result)
     return result

@@ -49,6 +49,8 @@ class AssembleSettings(Settings):
     """Engine folder to make."""
     name: str = "stepedit embedded"
     """Name of the model, for the card."""
+    languages: tuple[str, ...] = ()
+    """Codes of the languages that the model was taught, such as ``en``; none: not said."""
     language_model: Path
     """Folder with ``config.json``, weights and text tokenizer; or a run of the sft stage that has
     not ended, whose newest checkpoint is taken."""
