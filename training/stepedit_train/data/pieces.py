@@ -46,6 +46,8 @@ class PiecesSettings(Settings):
     """Folder of the corpus: ``manifest.jsonl`` and ``audio/``."""
     splits: tuple[Literal["train", "dev", "test"], ...] = ("train", "dev")
     """Splits to take; a piece keeps that of its recording."""
+    languages: tuple[str, ...] = ()
+    """Codes of the languages to take; none: all."""
     min_seconds: float = Field(default=1.5, gt=0)
     """Shorter pieces are left out."""
     max_seconds: float = Field(default=6.0, gt=0)
@@ -102,6 +104,8 @@ def _write_part(
     rows = []
     for place in places:
         item = cache.items[place]
+        if settings.languages and _language(item) not in settings.languages:
+            continue
         audio = cache.audio(place)
         for number, piece in enumerate(_pieces(item, audio, settings)):
             name = f"audio/{item.id.replace('/', '_')}-{number:02d}.flac"
@@ -154,6 +158,10 @@ def _row(item: CachedItem, piece: Piece, name: str, path: str) -> dict[str, Any]
     return {key: value for key, value in row.items() if value is not None}
 
 
+def _language(item: CachedItem) -> str:
+    return (item.language or "").split("-")[0].lower()
+
+
 def _pieces(item: CachedItem, audio: Array, settings: PiecesSettings) -> list[Piece]:
     """Return the pieces of a recording."""
     seconds = len(audio) / AUDIO_RATE
@@ -163,8 +171,7 @@ def _pieces(item: CachedItem, audio: Array, settings: PiecesSettings) -> list[Pi
         return [Piece(0.0, seconds, item.transcript)]
     whole = Utterance(audio, AUDIO_RATE, item.transcript, item.language)
     words = split_words(item.transcript or "")
-    is_english = (item.language or "").split("-")[0].lower() == "en"
-    times = align_words(whole, words) if is_english else None
+    times = align_words(whole, words) if _language(item) == "en" else None
     spans: list[tuple[float, float]]
     if times is None:
         heard = speech_spans(whole, min_speech=0.1, min_silence=settings.pause_seconds, pad=0.0)
