@@ -124,6 +124,7 @@ def edit_piece(work: Work, chain: Chain, task: Task, engine: SpeechEngine | None
             {"edit": step.edit.to_data(), "route": step.route, "wall": round(step.seconds, 3)}
             for step in result.steps
         ],
+        **({"notes": list(result.notes)} if result.notes else {}),
     }
     samples = np.ascontiguousarray(edited.samples)
     return Made(samples, edited.transcript, None, _anchors(source, edited), details)
