@@ -79,6 +79,8 @@ class AssembleSettings(Settings):
     """Rules of sampling that the model sets where its user does not: the fields given here."""
     generation: GenerationPolicy = GenerationPolicy()
     """The same of what is generated; old configurations have these fields under ``sampling``."""
+    longest_seconds: dict[str, float] = Field(default_factory=dict)
+    """Of edits: seconds that the model edits well at once; longer utterances go in stretches."""
     replay: Path | None = None
     """Rows against forgetting that the replay stage wrote, to be shipped."""
     reader: Path | None = None
