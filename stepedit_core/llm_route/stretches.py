@@ -12,18 +12,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stepedit_core.alignment import TimedWord
 from stepedit_core.codes import (
     GROUP_SECONDS,
     LINGUISTIC_PER_GROUP,
     SEMANTIC_PER_GROUP,
     DualCodes,
 )
+from stepedit_core.dsp.alignment import align_words
 from stepedit_core.dsp.silences import find_silences, find_speech
-from stepedit_core.dsp.words import split_words
+from stepedit_core.dsp.words import Word, split_words
 from stepedit_core.edit import Edit
 from stepedit_core.engine import GenerateRequest, SpeechEngine, longest_seconds
 from stepedit_core.errors import AlignmentError, MissingDependencyError
+from stepedit_core.languages import language_of
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.utterance import Span, Utterance
 
@@ -146,12 +147,12 @@ def _texts(utterance: Utterance, codes: DualCodes, edges: Sequence[int]) -> list
     text = utterance.transcript or ""
     if not text.strip():
         return [None] * (len(edges) - 1)
-    known = _timed(utterance)
-    if known is None:
-        return None
     places = split_words(text)
+    middles = _middles(utterance, places)
+    if middles is None:
+        return None
     cuts = [codes.start + edge * GROUP_SECONDS for edge in edges[1:-1]]
-    shares = np.searchsorted(cuts, [(word.start + word.end) / 2 for word in known])
+    shares = np.searchsorted(cuts, middles)
     texts: list[str | None] = []
     for number in range(len(edges) - 1):
         own = np.flatnonzero(shares == number)
@@ -165,11 +166,13 @@ def _texts(utterance: Utterance, codes: DualCodes, edges: Sequence[int]) -> list
     return texts
 
 
-def _timed(utterance: Utterance) -> Sequence[TimedWord] | None:
-    """Return when the words are said, or None where nobody can tell."""
-    from stepedit_core.recording.hearing import align
-
+def _middles(utterance: Utterance, words: Sequence[Word]) -> list[float] | None:
+    """Return the middle of each word in seconds, or None where nobody can tell."""
+    if utterance.alignment is not None and utterance.alignment.text == utterance.transcript:
+        return [(word.start + word.end) / 2 for word in utterance.alignment.words]
+    if language_of(utterance) not in (None, "en"):
+        return None
     try:
-        return align(utterance).words
+        return [(span.start + span.end) / 2 for span in align_words(utterance, list(words))]
     except (AlignmentError, MissingDependencyError):
         return None

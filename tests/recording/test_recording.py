@@ -240,8 +240,13 @@ def test_a_language_that_the_engine_was_not_taught_is_named_once(
     hooks: Registry, subtitled: Recording, tmp_path: Path
 ) -> None:
     foreign = dataclasses.replace(subtitled, language="zh")
-    asked = {"engine": Anglophone(), "segments": [1, 4], "route": "llm"}
-    result = foreign.edit(Chain([Recite(words="So.")]), tmp_path / "out.wav", **asked)
+    result = foreign.edit(
+        Chain([Recite(words="So.")]),
+        tmp_path / "out.wav",
+        engine=Anglophone(),
+        segments=[1, 4],
+        route="llm",
+    )
     assert sum("not Mandarin (zh)" in note for note in result.notes) == 1
 
 
