@@ -34,6 +34,7 @@ __all__ = [
     "infill_context",
     "keeps_latents",
     "knows",
+    "languages",
     "longest_seconds",
     "regenerates_insertions_only",
 ]
@@ -95,6 +96,7 @@ class GenerateRequest:
             free=self.free,
             start=self.codes.start,
             offset=offset,
+            placed_inside=self.plan.uniform_tempo_in_spans,
         )
 
 
@@ -297,6 +299,11 @@ def knows(engine: SpeechEngine, edit: Edit) -> bool:
     """Return whether an engine was taught an edit; one that does not say knows all."""
     says = getattr(engine, "knows", None)
     return says is None or bool(says(edit))
+
+
+def languages(engine: SpeechEngine) -> tuple[str, ...] | None:
+    """Return the languages that an engine was taught; None where it does not say."""
+    return getattr(engine, "languages", None)
 
 
 def longest_seconds(engine: SpeechEngine | None, edit: Edit) -> float | None:

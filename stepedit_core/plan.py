@@ -66,6 +66,9 @@ class Plan:
         uniform_tempo: whether all of the source is spoken at one tempo, ``1 / length_ratio``;
             the ratio is then exact, too.
         spans: the only spans that may change, in seconds; None where all may.
+        uniform_tempo_in_spans: whether each span is spoken at one tempo of its own. Where it is
+            not, as of an emotion, a decoder is not told places inside the spans: the source's
+            sound there may be what the edit is to change.
         insertions: what is put between the words, where that is all that the edit does. Engines
             whose policy is ``regenerate="insertions"`` generate these parts alone and copy all
             others.
@@ -87,6 +90,7 @@ class Plan:
     length_is_exact: bool = False
     uniform_tempo: bool = False
     spans: tuple[Span, ...] | None = None
+    uniform_tempo_in_spans: bool = True
     insertions: tuple[Insertion, ...] = ()
     replacements: tuple[Replacement, ...] = ()
     alignment: Alignment | None = None
@@ -135,9 +139,14 @@ class Plan:
             within = (Span(0.0, span.seconds),) if plan.spans is None else plan.spans
             free += [Span(span.start + part.start, span.start + part.end) for part in within]
             added += span.seconds * (plan.length_ratio - 1)
+        uniform = all(
+            plan.uniform_tempo if plan.spans is None else plan.uniform_tempo_in_spans
+            for plan in plans
+        )
         return cls(
             length_ratio=1.0 + added / max(utterance.seconds, 1e-9),
             spans=tuple(free),
+            uniform_tempo_in_spans=uniform,
             words_after=utterance.transcript,
             label=name if plans[0].insertions else plans[0].label,
             level=plans[0].level,

@@ -33,11 +33,18 @@ __all__ = [
     "select_places",
     "slug",
     "units",
+    "waived",
 ]
 
 SUITE_PATH_VARIABLE = "STEPEDIT_SUITE_PATH"
 """Where ``--suite-path`` is handed to ``stepedit_cases`` hooks that read a folder."""
 _SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+
+
+def waived(scorer: Scorer, case: Case) -> frozenset[str]:
+    """Return the checks that do not count for a case, because its target contradicts them."""
+    named = scorer.waives(case)
+    return named if scorer.expects_same_speaker else named | {"speaker"}
 
 
 @dataclass(frozen=True)
@@ -149,9 +156,7 @@ class Unit:
         if scorer is None or self.case is None:
             return None
         ratio = float(self.case.edit.plan(source).length_ratio) ** max(1, iteration)
-        named = scorer.waives(self.case)
-        waived = named if scorer.expects_same_speaker else named | {"speaker"}
-        return ratio, scorer.expects_same_duration, waived
+        return ratio, scorer.expects_same_duration, waived(scorer, self.case)
 
     def start(self) -> Utterance:
         """Return the recording of the case."""

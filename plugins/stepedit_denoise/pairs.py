@@ -69,6 +69,9 @@ class DenoisePairs(PairBuilder):
         """Yield one pair for each degradation of one recording."""
         settings = Settings.parse(context.options)
         clean = job.items[0].read()
+        if settings.rates:
+            rate = settings.rates[int(context.rng.integers(len(settings.rates)))]
+            clean = clean.resample(min(rate, clean.sample_rate))
         chosen = settings.degradations
         if settings.draw is not None:
             drawn = context.rng.permutation(len(chosen))[: settings.draw]

@@ -21,6 +21,7 @@ OPTIONS = {
     "rir_folder": "folder of measured room impulse responses to use instead of simulated rooms",
     "rt60": "least and greatest reverberation time of simulated rooms in s; default 0.7:1.3",
     "rooms": "how many different rooms to simulate; default 32",
+    "rates": "rates in Hz to bring recordings down to, one drawn for each, joined by +",
     "clean_share": "share of recordings that are also paired with themselves, clean; default 0",
 }
 _DEGRADATIONS = ("noise", "reverb", "both")
@@ -40,6 +41,7 @@ class Settings:
     rt60: tuple[float, float]
     rooms: int
     clean_share: float
+    rates: tuple[int, ...] = ()
 
     @classmethod
     def parse(cls, options: Mapping[str, str]) -> Settings:
@@ -59,6 +61,7 @@ class Settings:
             rt60=_range(options, "rt60", "0.7:1.3"),
             rooms=_count(options, "rooms", "32"),
             clean_share=_share(options, "clean_share"),
+            rates=_rates(options.get("rates", "")),
         )
         if settings.rt60[0] <= 0:
             raise StepeditError("rt60: reverberation times are above 0 s")
@@ -108,6 +111,14 @@ def _count(options: Mapping[str, str], name: str, default: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise StepeditError(f"{name}: a whole number from 1, got {text!r}")
     return int(text)
+
+
+def _rates(text: str) -> tuple[int, ...]:
+    """Parse rates joined by +; none where none is given."""
+    parts = tuple(filter(None, text.split("+")))
+    if not all(part.isdecimal() and 4_000 <= int(part) <= 192_000 for part in parts):
+        raise StepeditError(f"rates: Hz from 4000 to 192000, such as 8000+16000, got {text!r}")
+    return tuple(map(int, parts))
 
 
 def _share(options: Mapping[str, str], name: str) -> float:

@@ -27,6 +27,7 @@ from stepedit_core.chain.validation import Ready, Unrolled, look_ahead
 from stepedit_core.edit import Edit, Outcome, Route
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import EditError, InvalidChainError, StepeditError
+from stepedit_core.languages import untaught_language
 from stepedit_core.llm_route.batching import run_together
 from stepedit_core.llm_route.carrying_out import Past
 from stepedit_core.plan import Plan
@@ -206,6 +207,12 @@ def run(
         steps, notes = _until_no_gain(running, ready, rounds, start, on_step)
     if gate is not None:
         notes = (*notes, *gate.notes)
+    foreign = [
+        untaught_language(engine, source, step.plan.words_after)
+        for step in ready
+        if step.route == "llm"
+    ]
+    notes = (*notes, *dict.fromkeys(note for note in foreign if note))
     result = ChainResult(start.source, steps, start.seed, engine, notes)
     hooks.hook.stepedit_chain_finished(result=result)
     return result

@@ -9,6 +9,7 @@ from stepedit_core.chain.result import DEFAULT_CARRY, Carry, RouteChoice
 from stepedit_core.edit import Edit, Route
 from stepedit_core.engine import SpeechEngine, knows
 from stepedit_core.errors import InvalidChainError, StepeditError
+from stepedit_core.languages import untaught_language
 from stepedit_core.plan import ForeseenUtterance, NotHeardYet, Plan
 from stepedit_core.utterance import Utterance
 
@@ -63,11 +64,16 @@ def check_arguments(
         raise InvalidChainError(f"carry is one of {get_args(Carry)}, got {carry!r}")
 
 
-def choose_route(edit: Edit, engine: SpeechEngine | None, choice: RouteChoice = "auto") -> Route:
+def choose_route(
+    edit: Edit,
+    engine: SpeechEngine | None,
+    choice: RouteChoice = "auto",
+    utterance: Utterance | None = None,
+) -> Route:
     """Return the route that an edit will take.
 
     ``auto`` takes the engine's own preference where it states one (``preferred_route``), then
-    llm where there is an engine that was taught the edit, then dsp.
+    llm where there is an engine that was taught the edit and the utterance's language, then dsp.
 
     Raises:
         StepeditError: if no route fits; the text says why and what to do.
@@ -87,6 +93,9 @@ def choose_route(edit: Edit, engine: SpeechEngine | None, choice: RouteChoice = 
             f"the engine {engine.name!r} was not taught {edit.name!r}; teach it the edit, give an "
             "engine that knows it, or try route llm all the same"
         )
+    foreign = None if utterance is None else untaught_language(engine, utterance)
+    if foreign is not None and problems["llm"] is None:
+        problems["llm"] = f"{foreign}; route llm tries it all the same"
     prefer = getattr(engine, "preferred_route", None)
     preferred = prefer(edit) if callable(prefer) else None
     for route in (preferred, "llm", "dsp"):
@@ -154,7 +163,7 @@ def _ready(
     """Look at one step; ``state`` is the source itself, or what is foreseen of its utterance."""
     if edit.is_composite():
         return _composite_ready(edit, state, engine, choice, depth)
-    route = choose_route(edit, engine, choice)
+    route = choose_route(edit, engine, choice, state)
     if edit.needs_transcript(route) and not (state.transcript or "").strip():
         text = f"the {route} route needs the transcript; give it with transcript= or --text"
         return Ready(edit, route, Plan(problem=text), False)

@@ -30,6 +30,7 @@ from stepedit_core.llm_route.joining import splice_groups
 from stepedit_core.llm_route.level import levelled
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.llm_route.source_map import SourceMap
+from stepedit_core.llm_route.stretches import in_stretches, joined_codes
 from stepedit_core.llm_route.timing import fit_to_source_timing
 from stepedit_core.plan import Plan
 from stepedit_core.utterance import Utterance
@@ -133,7 +134,7 @@ def apply_by_llm(
         requests.append(request_for(edit, speech, source, seed, plan=plan, insertions_only=alone))
     outputs = [
         output if request.free is None else _confined(output, request.codes, request.free, engine)
-        for output, request in zip(engine.generate(requests), requests, strict=True)
+        for output, request in zip(_answers(edits, requests, engine), requests, strict=True)
     ]
     decoding = [
         _decoding(request, output, latent, past, engine)
@@ -169,6 +170,17 @@ def _decoding(
     source_map = SourceMap.build(output.groups, None, condition=request.condition)
     known = _usable(past.latent, engine, earlier)
     return DecodeRequest(output, earlier, request.seed, source_map, known, voice)
+
+
+def _answers(
+    edits: Sequence[Edit], requests: Sequence[GenerateRequest], engine: SpeechEngine
+) -> list[DualCodes]:
+    """Return the output codes of requests, those of long utterances made in stretches."""
+    parts = [
+        in_stretches(edit, request, engine) for edit, request in zip(edits, requests, strict=True)
+    ]
+    made = iter(engine.generate([one for own in parts for one in own]))
+    return [joined_codes([next(made) for _ in own]) for own in parts]
 
 
 def _one_by_one(

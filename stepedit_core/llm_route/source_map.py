@@ -59,6 +59,7 @@ class SourceMap:
         free: Sequence[FreeGroups] | None = None,
         start: float = 0.0,
         offset: float = 0.0,
+        placed_inside: bool = True,
     ) -> SourceMap:
         """Return where the codes of an answer are expected in their source.
 
@@ -69,6 +70,7 @@ class SourceMap:
             free: parts that the edit may have changed; None: all.
             start: second of the source at which its codes begin.
             offset: source groups by which the answer's codes begin late.
+            placed_inside: whether positions are known in the parts that the edit may have changed.
         """
         positions, edited = None, None
         if tempo is not None:
@@ -77,6 +79,8 @@ class SourceMap:
             edited = np.zeros(groups, dtype=bool)
             for part, begin in zip(free, answer_starts(free), strict=True):
                 edited[begin : begin + part.length] = True
+        if positions is not None and edited is not None and not placed_inside:
+            positions[np.repeat(edited, SEMANTIC_PER_GROUP)] = np.nan
         return cls(positions, condition, edited, start)
 
     def counted_from(self, start: float) -> SourceMap:

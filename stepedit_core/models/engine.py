@@ -94,6 +94,11 @@ class Engine(Editing):
         return self.parts.decoder.sample_rate
 
     @property
+    def languages(self) -> tuple[str, ...] | None:
+        """Codes of the languages that the model was taught; None where its files do not say."""
+        return self.parts.languages
+
+    @property
     def times(self) -> StageTimes:
         """Seconds of work and of audio per stage since loading."""
         return self._clock.times()

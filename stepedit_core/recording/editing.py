@@ -296,7 +296,8 @@ def _result(run: _Run, output: Path, joiner: Joiner, sink: SoundWriter) -> Recor
     starts = [0, *np.cumsum(joiner.lengths).tolist()]
     kept = [one if one is not None and one.left is None else None for one in run.made]
     segments = retimed(recording.segments, run.pieces, kept, starts, recording.sample_rate)
-    notes = list(recording.notes)
+    said = [note for one in run.made if one for note in one.details.get("notes", ())]
+    notes = [*recording.notes, *dict.fromkeys(said)]
     reasons = Counter(one.left for one in run.made if one is not None and one.left)
     for reason, count in reasons.most_common(3):
         notes.append(f"{count} pieces were left as they are: {reason}")

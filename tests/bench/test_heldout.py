@@ -168,6 +168,17 @@ def test_figures_routes_and_report_are_written(data: Path, tmp_path: Path) -> No
     assert "denoise.joint" in page and "better route" in page
 
 
+def test_labels_inside_of_spans_are_asked_for_by_turns(data: Path, tmp_path: Path) -> None:
+    chosen = settings(data, tmp_path / "out", "masked_label", quick=True)
+    run = measure(chosen, FakeEngine(), measures=LightKept(tmp_path / "out"))
+    asked = [unit.edits[0].to_data() for unit in run.units]
+    assert {one["inner"]["edit"] for one in asked} == {"emotion", "style"}
+    for one, unit in zip(asked, run.units, strict=True):
+        ((start, end),) = one["spans"]
+        assert end - start == pytest.approx(0.4 * unit.held.speech.seconds, abs=0.01)
+    assert ("masked_label.reached", "all") in table(run.rows)
+
+
 def test_an_engine_that_fails_counts_as_missed(data: Path, tmp_path: Path) -> None:
     chosen = settings(data, tmp_path / "out", "speed", quick=True)
     run = measure(chosen, FakeEngine(fail_after=0), measures=LightKept(tmp_path / "out"))

@@ -155,6 +155,30 @@ def test_auto_does_not_send_an_engine_what_it_was_not_taught(speech: Utterance) 
         choose_route(Unheard(words="a"), engine)
 
 
+class Anglophone(FakeEngine):
+    """Was taught English."""
+
+    languages = ("en",)
+
+
+def test_auto_does_not_send_an_engine_a_language_it_was_not_taught(speech: Utterance) -> None:
+    engine, foreign = Anglophone(), speech.replace(language="zh-CN")
+    assert choose_route(Hiss(), engine, "auto", speech.replace(language="en-GB")) == "llm"
+    assert choose_route(Hiss(), engine, "auto", foreign) == "dsp"
+    assert choose_route(Hiss(), FakeEngine(), "auto", foreign) == "llm"
+    with pytest.raises(InvalidChainError, match=r"English \(en\) and not Mandarin \(zh\)"):
+        Chain([Recite(words="a")])(foreign, engine)
+    forced = Chain([Hiss()])(foreign, engine, route="llm")
+    assert len(forced.notes) == 1 and "not Mandarin (zh)" in forced.notes[0]
+    assert Chain([Hiss()])(foreign, engine, route="dsp").notes == ()
+
+
+def test_words_tell_of_a_language_that_was_not_taught(speech: Utterance) -> None:
+    engine = Anglophone()
+    (note,) = Chain([Recite(words="你好，世界")])(speech.replace(language="en"), engine).notes
+    assert "not Mandarin (zh)" in note
+
+
 def test_a_promised_transcript_is_marked_until_somebody_hears_it(
     toys: Registry, speech: Utterance
 ) -> None:

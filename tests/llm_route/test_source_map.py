@@ -12,7 +12,7 @@ from stepedit_core.engine import GenerateRequest
 from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.plan import Insertion, Plan
 from stepedit_core.prompt import Prompt
-from stepedit_core.utterance import Utterance
+from stepedit_core.utterance import Span, Utterance
 
 
 def request(plan: Plan | None = None, **changes: Any) -> GenerateRequest:
@@ -69,3 +69,11 @@ def test_the_label_of_a_sound_holds_for_the_sound_alone() -> None:
     assert request(plan, free=(FreeGroups(4, 5, 4, True),)).condition == "bell"
     assert request(plan).condition == ""
     assert request(Plan(label="bell")).condition == "bell"
+
+
+def test_spans_of_no_one_tempo_are_not_placed_inside() -> None:
+    plan = Plan(label="emotion:sad", spans=(Span(0.24, 0.48),), uniform_tempo_in_spans=False)
+    found = request(plan, free=(FreeGroups(2, 4, 4),)).source_map(12)
+    assert found.positions is not None
+    assert np.flatnonzero(np.isnan(found.positions)).tolist() == list(range(6, 18))
+    assert found.positions[18:].tolist() == pytest.approx(range(12, 30), abs=1e-4)

@@ -146,3 +146,16 @@ def test_margins() -> None:
     assert margin_of_snr(11.1) == pytest.approx(6, abs=0.01)
     assert margin_of_rt60(0.1) == 1
     assert margin_of_rt60(1.0) == 10
+
+
+def test_recordings_are_brought_down_to_a_drawn_rate(items: list[CorpusItem]) -> None:
+    own = items[0].read().sample_rate
+    found = {
+        pair.source.sample_rate
+        for seed in range(6)
+        for pair in _build(items, seed, degradations="noise", rates="8000+96000")
+        if isinstance(pair, EditPair) and pair.target.sample_rate == pair.source.sample_rate
+    }
+    assert found == {8_000, own}
+    with pytest.raises(StepeditError, match="rates: Hz from 4000"):
+        _build(items, rates="8k")

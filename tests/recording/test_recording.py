@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -227,6 +228,26 @@ class Brief(FakeEngine):
 
     def longest_seconds(self, edit: Edit) -> float:
         return 6.0
+
+
+class Anglophone(FakeEngine):
+    """An engine that was taught English."""
+
+    languages = ("en",)
+
+
+def test_a_language_that_the_engine_was_not_taught_is_named_once(
+    hooks: Registry, subtitled: Recording, tmp_path: Path
+) -> None:
+    foreign = dataclasses.replace(subtitled, language="zh")
+    result = foreign.edit(
+        Chain([Recite(words="So.")]),
+        tmp_path / "out.wav",
+        engine=Anglophone(),
+        segments=[1, 4],
+        route="llm",
+    )
+    assert sum("not Mandarin (zh)" in note for note in result.notes) == 1
 
 
 def spread(utterance: Utterance, **options: object) -> Alignment:

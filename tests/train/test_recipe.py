@@ -25,7 +25,7 @@ STAGES = {
     "data-synthesised": "data",
     "pieces-synthesised": "pieces",
 }
-PHASES = {"mel": 2, "vocoder": 2, "sft": 2}
+PHASES = {"mel": 2, "vocoder": 2, "sft": 3}
 
 
 @pytest.mark.parametrize(

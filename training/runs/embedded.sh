@@ -8,13 +8,14 @@
 # One TOML file per stage in training/configs/embedded; all paths start at RUNS. Unattended and
 # resumable: what is complete is skipped, what was stopped goes on; call the same command again.
 # Options: --data FILE (settings of the data stage), --events MANIFEST (recordings of laughter, breath
-# and the like, to be inserted), --synthesis (also speech of free voices: 'stepedit[synth]', flite).
+# and the like, to be inserted), --street FOLDER (recordings of noise, for denoise), --synthesis (also
+# speech of free voices: 'stepedit[synth]', flite).
 set -euo pipefail
 
 HERE=$(cd "$(dirname "$0")/.." && pwd)
 CONFIGS=$HERE/configs/embedded
 STEPEDIT=${STEPEDIT:-stepedit}
-OUT="" SIZE=embedded HOURS="" CORPORA=corpora DATA="" EVENTS="" SYNTHESIS=""
+OUT="" SIZE=embedded HOURS="" CORPORA=corpora DATA="" EVENTS="" SYNTHESIS="" STREET=()
 while [ $# -gt 0 ]; do
     case $1 in
         --out) OUT=$2; shift 2 ;;
@@ -23,6 +24,7 @@ while [ $# -gt 0 ]; do
         --corpora) CORPORA=$2; shift 2 ;;
         --data) DATA=$2; shift 2 ;;
         --events) EVENTS=$2; shift 2 ;;
+        --street) STREET=(--set noise_folder="$(cd "$2" && pwd)"); shift 2 ;;
         --synthesis) SYNTHESIS=yes; shift ;;
         *) echo "embedded.sh: unknown option $1; see the head of the file" >&2; exit 2 ;;
     esac
@@ -91,15 +93,25 @@ pairs denoise 3900 denoise "${NOISY[@]}" --set clean_share=0.1 --min-margin 4
 pairs trim_silence 2300 trim_silence --set clean_share=0.15 --set share=0.2:0.6 --min-margin 4
 pairs trim_silence_inside 2400 trim_silence --set kinds=inside --set clean_share=0.1 \
     --set share=0.15:0.6 --min-margin 4
-pairs emotion 520 emotion --set mode=render --set unlabelled=neutral
-pairs style 520 style --set mode=render --set unlabelled=neutral
+# Telephone, wide band and full band, among voices and in what was recorded on the street, where it is at hand.
+pairs denoise_rates 1600 denoise "${NOISY[@]}" "${STREET[@]}" --set rates=8000+16000+24000 --seed 2 --min-margin 4
+RENDER=(--set mode=render --set unlabelled=neutral)
+pairs emotion 900 emotion "${RENDER[@]}"
+pairs style 900 style "${RENDER[@]}"
+pairs whisper 300 style "${RENDER[@]}" --set labels=whisper --seed 2
 if [ -n "$EVENTS" ]; then
     pairs paralinguistic 4000 paralinguistic --corpus "$EVENTS" --min-margin 4
 else
     pairs paralinguistic 2800 paralinguistic --set method=render
 fi
-pairs masked 1000 masked --set inner=speed --set "inner_options=exact=0;draw=1"
-pairs clone 7000 clone --set max_seconds=6.5 --min-margin 4
+pairs masked_speed 700 masked --set inner=speed --set "inner_options=exact=0;draw=1"
+pairs masked_denoise 400 masked --set inner=denoise --set "inner_options=degradations=noise;draw=1;snr=0:10"
+INSIDE="inner_options=mode=render;unlabelled=neutral;directions=to"
+pairs masked_emotion 900 masked --set inner=emotion --set "$INSIDE" --seed 1
+pairs masked_style 900 masked --set inner=style --set "$INSIDE" --seed 2
+pairs clone 9000 clone --set max_seconds=12 --min-margin 4
+# A word said as another one of the recording, and the recording: as what it is put right to, in its voice.
+pairs replace 1500 replace
 
 # The decoder: codes to mels, mels to sound.
 stage mel-data

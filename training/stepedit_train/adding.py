@@ -13,7 +13,7 @@ from stepedit_core.config import EMBEDDED
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.checkpoint.hyperyaml import read_hyperyaml
 from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME
-from stepedit_core.models.checkpoint.naming import ENGINE_FILE, name_folder, named
+from stepedit_core.models.checkpoint.naming import ENGINE_FILE, languages_of, name_folder, named
 from stepedit_core.registry.registry import get_registry
 from stepedit_core.storage.pair_rows import count_rows, finished_shards
 from stepedit_train.decoder.data import MelDataSettings, make_mel_data
@@ -103,7 +103,7 @@ def _write_engine(settings: MelSettings, base: Path, decoder: Path, folder: Path
     arguments = {**flow.arguments, "labels": list(settings.sizes.labels)}
     entries["flow"] = replace(flow, arguments=arguments)
     write_atomically(inside / "cosyvoice.yaml", configuration(entries).encode())
-    name_folder(folder, folder.parent.name, named(base))
+    name_folder(folder, folder.parent.name, named(base), languages_of(base))
     return line
 
 

@@ -17,12 +17,14 @@ import click
 from stepedit_core.errors import StepeditError
 
 if TYPE_CHECKING:
+    from stepedit_bench.conditions import Condition
     from stepedit_bench.heldout.requests import HeldOut
     from stepedit_bench.preservation import BenchMeasures
     from stepedit_core.engine import SpeechEngine
 
 __all__ = ["HeldOutRun", "Settings", "figures", "measure"]
 
+BESIDE = ("dsp", "world", "identity", "target")
 OnUnit = Callable[[int, int], None]
 _GROWING = ("edits", "cases", "cases_sha256", "protocol", "batch", "versions")
 """Settings of a run that may be extended: the names of units and of the cache tell them apart."""
@@ -43,6 +45,7 @@ class Settings:
         finished: take what was measured before and measure nothing.
         workers: processes that measure.
         lengths: strata of length, by name.
+        beside: conditions that are recorded beside the edit.
     """
 
     data: Path
@@ -55,6 +58,7 @@ class Settings:
     finished: bool = False
     workers: int = 1
     lengths: tuple[str, ...] = ("short",)
+    beside: tuple[str, ...] = BESIDE
 
     def chosen(self) -> tuple[str, ...]:
         """Return the rows; raises StepeditError for a row or a length that does not exist."""
@@ -64,6 +68,7 @@ class Settings:
         for what, given, known in (
             ("row", self.rows, [*ROWS, *MORE_ROWS]),
             ("length", self.lengths, [*LENGTHS]),
+            ("condition", self.beside, [*BESIDE]),
         ):
             unknown = [name for name in given if name not in known]
             if unknown:
@@ -130,7 +135,7 @@ def measure(
         batch=settings.batch,
         protocol=Protocol(
             route="llm" if engine is not None else "dsp",
-            conditions=("dsp", "world", *(("identity", "target", "edit") if engine else ())),
+            conditions=_conditions(settings.beside, engine),
         ),
         measures=MeasureConfig(dnsmos="one"),
         workers=settings.workers,
@@ -159,6 +164,13 @@ def measure(
     return HeldOutRun(folder, units, found)
 
 
+def _conditions(beside: Sequence[str], engine: SpeechEngine | None) -> tuple[Condition, ...]:
+    """Return what is recorded, in the usual order: without an engine what needs none."""
+    needing = () if engine is None else ("identity", "target", "edit")
+    asked = {*beside, "edit"}
+    return tuple(name for name in ("dsp", "world", *needing) if name in asked)
+
+
 @click.command("figures", short_help="Measure every row of the model card for an engine.")
 @click.option("--engine", default="embedded", show_default=True, help="Name, folder, or dsp.")
 @click.option(
@@ -183,6 +195,12 @@ def measure(
     show_default=True,
     help="Utterances of each kind, real and synthetic.",
 )
+@click.option(
+    "--beside",
+    default=",".join(BESIDE),
+    show_default=True,
+    help="What is recorded beside the edit, separated by commas; fewer are faster.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
@@ -191,7 +209,9 @@ def measure(
 @click.option(
     "--install", is_flag=True, help="Copy figures.json and routes.json into the engine's folder."
 )
-def figures(engine: str, rows: str | None, lengths: str, install: bool, **given: Any) -> None:
+def figures(
+    engine: str, rows: str | None, lengths: str, beside: str, install: bool, **given: Any
+) -> None:
     """Measure an engine on held-out speakers: real and synthetic speech apart.
 
     Recordings and measurements that hang on no engine are kept for all engines. A killed run
@@ -201,7 +221,8 @@ def figures(engine: str, rows: str | None, lengths: str, install: bool, **given:
         raise StepeditError(f"--install: --engine {engine} is not a folder to copy into")
     chosen = tuple(name.strip() for name in rows.split(",")) if rows else ()
     strata = tuple(name.strip() for name in lengths.split(","))
-    settings = Settings(rows=chosen, lengths=strata, **given)
+    others = tuple(filter(None, (name.strip() for name in beside.split(","))))
+    settings = Settings(rows=chosen, lengths=strata, beside=others, **given)
     settings.chosen()
     page = _measure(settings, engine)
     if install:

@@ -18,7 +18,7 @@ from stepedit_bench.heldout.requests import HeldOut
 from stepedit_bench.heldout.speech import KINDS, LENGTHS, SHORT
 from stepedit_bench.store import write_text
 from stepedit_bench.summary import heard_by, share
-from stepedit_core.engine import SpeechEngine
+from stepedit_core.engine import SpeechEngine, longest_seconds
 from stepedit_core.scoring import Interval, bootstrap_interval
 
 __all__ = ["COSTS", "figure_rows", "routes_of", "unscored_reasons", "write_figures"]
@@ -157,6 +157,17 @@ def routes_of(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     return {name: _choice(pairs) for name, pairs in sorted(both.items())}
 
 
+def _with_lengths(
+    routes: dict[str, dict[str, Any]], units: Sequence[HeldOut], engine: SpeechEngine | None
+) -> dict[str, dict[str, Any]]:
+    """Add how much speech of an edit the engine takes at once: it was measured so."""
+    for edit in {type(edit): edit for unit in units for edit in unit.edits}.values():
+        longest = longest_seconds(engine, edit) if engine is not None else None
+        if longest is not None and edit.name in routes:
+            routes[edit.name]["longest_seconds"] = longest
+    return routes
+
+
 def _choice(pairs: list[tuple[bool, bool | None]]) -> dict[str, Any]:
     """Compare the routes over cases that both can carry out, or over all where dsp has none."""
     known = [(llm, dsp) for llm, dsp in pairs if dsp is not None]
@@ -215,7 +226,7 @@ def write_figures(
     model = described.get("weights") or described.get("name") or "none"
     table = [*figure_rows(rows, seed), *(cost_rows(cost) if cost else ())]
     figures = {"model": model, "rows": table, "measured": measured}
-    routes = {"model": model, "edits": routes_of(rows)}
+    routes = {"model": model, "edits": _with_lengths(routes_of(rows), units, engine)}
     for name, data in (("routes.json", routes), ("figures.json", figures)):
         write_text(folder / name, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     return folder / "figures.json"

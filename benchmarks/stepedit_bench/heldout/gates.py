@@ -259,6 +259,8 @@ GATES: Sequence[Gate] = (
     Gate("trim_silence.words_lost", "%", 5, 1, _added("whisper", "identity", "deletions"), pooled),
     Gate("masked.outside_identical", "%", 100, 100, _outside, percent, ("dsp",), higher=True,
          share=True),
+    Gate("masked_label.reached", "%", 40, 65, _verdict("reached"), percent, ("dsp",), higher=True,
+         share=True),
     Gate("emotion_style.reached", "%", 50, 75, _verdict("reached"), percent,
          ("dsp", "world", "identity", "target"), higher=True, share=True),
     Gate("paralinguistic.in_place", "%", 50, 75, _verdict("reached"), percent,

@@ -38,7 +38,7 @@ ITERATIONS = 4
 
 _TWO_EARS = ("identity", "speed", "clone", "chain")
 """Rows whose figure is word error: there the second recogniser listens too."""
-_NO_TARGET = ("identity", "masked", "chain", "iteration", "mixed_chain")
+_NO_TARGET = ("identity", "masked", "masked_label", "chain", "iteration", "mixed_chain")
 """Rows without one ideal output whose codes could be decoded instead of the model's."""
 _SCORED: Mapping[str, tuple[str, ...]] = {
     "speed": ("dsp", "identity", "target", "edit"),
@@ -259,6 +259,21 @@ def _masked() -> Make:
     return make
 
 
+def _masked_label() -> Make:
+    """Confine emotions and styles by turns to the middle of the utterance."""
+    both = [_requests("emotion"), _requests("style")]
+
+    def make(pool: Sequence[Held], place: int) -> Asked:
+        seconds = pool[place].speech.seconds
+        span = [round(0.3 * seconds, 3), round(0.7 * seconds, 3)]
+        requests = both[place % 2]
+        inner = requests[place // 2 % len(requests)][0]
+        data = {"edit": "masked", "inner": dict(inner), "spans": [span]}
+        return _asked(pool[place], (data, {}, {}))
+
+    return make
+
+
 def _paralinguistic() -> Make:
     """Put a sound between the words: after the first comma, otherwise in the middle."""
     texts = [str(data["text"]) for data, _, _ in _requests("paralinguistic")]
@@ -339,6 +354,7 @@ ROWS: Mapping[str, Callable[[], Make]] = {
 MORE_ROWS: Mapping[str, Callable[[], Make]] = {
     "iteration": _iteration,
     "mixed_chain": _mixed_chain,
+    "masked_label": _masked_label,
 }
 """Rows without a gate, measured where they are asked for."""
 

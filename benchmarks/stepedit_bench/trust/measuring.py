@@ -18,7 +18,7 @@ import numpy as np
 from stepedit_bench.measuring import StandardMeasures
 from stepedit_bench.measuring.text_error import text_errors
 from stepedit_bench.preservation import check, measure, verdict
-from stepedit_bench.rows import waived
+from stepedit_bench.suites import waived
 from stepedit_bench.trust.units import TrustUnit
 from stepedit_core.chain.accept import Accept
 from stepedit_core.chain.chain import Chain

@@ -15,7 +15,7 @@ from stepedit_core.edit import Edit
 from stepedit_core.errors import BudgetError, EngineError
 from stepedit_core.models.checkpoint.folder_sampling import folder_sampling
 from stepedit_core.models.checkpoint.layout import CheckpointFolders, find_folders
-from stepedit_core.models.checkpoint.naming import named
+from stepedit_core.models.checkpoint.naming import languages_of, named
 from stepedit_core.models.checkpoint.routes import RouteTable
 from stepedit_core.models.decoder.decoder import Decoder
 from stepedit_core.models.lm.chat import PromptEncoding, preferred_encoding
@@ -53,6 +53,7 @@ class EngineParts:
         routes: the better route of each edit that was measured with these weights.
         sampling: fields of ``SamplingConfig`` that the model sets where the user does not.
         generation: the same of ``GenerationPolicy``.
+        languages: codes of the languages that the model was taught; None where it does not say.
         reader: tells how well codes say words, for models that bring one.
     """
 
@@ -69,6 +70,7 @@ class EngineParts:
     routes: RouteTable
     sampling: Mapping[str, Any] = field(default_factory=dict)
     generation: Mapping[str, Any] = field(default_factory=dict)
+    languages: tuple[str, ...] | None = None
     reader: PhoneReader | None = None
 
     @property
@@ -206,6 +208,7 @@ def load_parts(config: EngineConfig) -> EngineParts:
         routes=RouteTable.load(folders.model),
         sampling=sampling,
         generation=generation,
+        languages=languages_of(folders.model),
         reader=PhoneReader.load(folders.model, text.pronunciations),
     )
 

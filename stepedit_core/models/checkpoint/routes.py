@@ -7,7 +7,8 @@
 
 ``llm`` and ``dsp`` are joint success (0..1) or null where the route does not exist, ``n`` is the
 number of cases. ``route`` may be left out: then the better score decides, and ``llm`` a tie.
-``longest_seconds`` may say how much speech the model edits well at once.
+``longest_seconds`` may say how much speech the model edits well at once: longer utterances are
+generated in stretches. A row may say that alone.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class RouteTable:
         edits = content.get("edits") if isinstance(content, dict) else None
         if not isinstance(edits, dict):
             raise CheckpointError(f"{path} has no object under 'edits'")
-        routes = {name: _better(row, f"{path}, {name!r}") for name, row in edits.items()}
+        better = {name: _better(row, f"{path}, {name!r}") for name, row in edits.items()}
+        routes = {name: route for name, route in better.items() if route is not None}
         longest = {name: row.get("longest_seconds") for name, row in edits.items()}
         wrong = [n for n, value in longest.items() if not _is_length(value)]
         if wrong:
@@ -74,10 +76,12 @@ def _is_length(value: object) -> bool:
     )
 
 
-def _better(row: Any, where: str) -> Route:
-    """Return the route that a row names, or whose score is higher."""
+def _better(row: Any, where: str) -> Route | None:
+    """Return the route that a row names, or whose score is higher; None of a length alone."""
     if not isinstance(row, Mapping):
         raise CheckpointError(f"{where}: expected an object with llm, dsp and route")
+    if set(row) == {"longest_seconds"}:
+        return None
     named = row.get("route")
     if named == "llm" or named == "dsp":
         return "llm" if named == "llm" else "dsp"

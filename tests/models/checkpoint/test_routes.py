@@ -40,6 +40,13 @@ def test_rows_that_name_no_route_are_refused(tmp_path: Path, row: object) -> Non
         load(tmp_path, {"hiss": row})
 
 
+def test_a_length_may_stand_alone(tmp_path: Path) -> None:
+    table = load(tmp_path, {"hiss": {"longest_seconds": 4}, "gain": {"route": "dsp"}})
+    assert (table.routes, table.longest) == ({"gain": "dsp"}, {"hiss": 4.0})
+    with pytest.raises(CheckpointError, match="longest_seconds is a number from 1"):
+        load(tmp_path, {"hiss": {"longest_seconds": 0.5}})
+
+
 def test_damaged_tables_are_refused(tmp_path: Path) -> None:
     (tmp_path / ROUTES_FILE).write_text("{")
     with pytest.raises(CheckpointError, match="not readable JSON"):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from stepedit_speed import Speed
 from stepedit_train.assembly.card import _data, _training
 from stepedit_train.assembly.facts import run_facts
 from stepedit_train.assembly.settings import AssembleSettings, KnownPairs, Run
@@ -57,6 +58,8 @@ def settings(parts: Path, out: Path, **more: object) -> AssembleSettings:
         "decoder": "decoder",
         "speaker": RESEMBLYZER_FILE,
         "caches": ("cache",),
+        "languages": ("en",),
+        "longest_seconds": {"speed": 4.0},
         "runs": (Run(name="everything", folder=Path("run"), threads=2),),
         **more,
     }
@@ -138,6 +141,9 @@ def test_the_card_says_what_it_is_made_of(made: Path) -> None:
     assert "**Experimental**: its figures have not been measured yet." in card
     assert "| tones | CC0 | 2 |" in card
     assert "| everything | 40 | 1.00 |" in card
+    assert "Languages taught: English (en)." in card
+    engine = Engine.load(str(made))
+    assert engine.languages == ("en",) and engine.longest_seconds(Speed(factor=1.2)) == 4.0
     assert "Resemblyzer (GE2E)" in card and "HiFTGenerator" in card
 
 

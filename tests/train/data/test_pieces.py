@@ -122,3 +122,9 @@ def test_without_the_aligner_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     quiet = Utterance(np.zeros(8000, np.float32), 16_000)
     with pytest.raises(MissingDependencyError, match=r"stepedit\[align\]"):
         pieces.align_words(quiet, split_words("one"))
+
+
+def test_other_languages_are_left_out(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "align_words", align)
+    (said,) = make_pieces(settings(cache, languages=["zh"]))
+    assert said.startswith("0 pieces") and rows(cache) == []

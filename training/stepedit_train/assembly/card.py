@@ -15,9 +15,11 @@ from safetensors import safe_open
 
 from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError
+from stepedit_core.languages import language_name
 from stepedit_core.models.checkpoint.figures import FIGURES_FILE, Figure, experimental, read_figures
 from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME, CheckpointFolders
 from stepedit_core.models.checkpoint.load import fingerprint
+from stepedit_core.models.checkpoint.naming import languages_of
 from stepedit_core.models.checkpoint.routes import ROUTES_FILE, RouteTable
 from stepedit_core.models.lm.step1.loading import read_config
 from stepedit_core.models.reader import READER
@@ -202,6 +204,7 @@ def render_card(settings: AssembleSettings, folder: Path) -> str:
         size=f"{size / 1e6:.1f} MB",
         parts=_parts(folder),
         differences=_differences(folder),
+        languages=", ".join(map(language_name, languages_of(folder) or ())) or "not said",
         data=data,
         licences=licences,
         training=_training(settings),

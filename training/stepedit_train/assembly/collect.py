@@ -16,6 +16,8 @@ from stepedit_core.config import join_rules
 from stepedit_core.errors import MissingDependencyError, StepeditError
 from stepedit_core.models.checkpoint.folder_sampling import SAMPLING
 from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME
+from stepedit_core.models.checkpoint.naming import ENGINE_FILE
+from stepedit_core.models.checkpoint.routes import ROUTES_FILE
 from stepedit_core.models.checkpoint.weights import read_state_dict
 from stepedit_core.models.lm.step1.loading import read_safetensors
 from stepedit_core.models.reader import READER
@@ -74,6 +76,14 @@ def collect(settings: AssembleSettings, folder: Path) -> None:
         shutil.copyfile(resolve_path(settings, settings.replay), folder / REPLAY)
     if settings.reader is not None:
         shutil.copyfile(resolve_path(settings, settings.reader), folder / READER)
+    if settings.languages:
+        facts = json.dumps({"languages": settings.languages})
+        write_atomically(folder / ENGINE_FILE, f"{facts}\n".encode())
+    if settings.longest_seconds:
+        longest = settings.longest_seconds
+        table = {name: {"longest_seconds": seconds} for name, seconds in longest.items()}
+        content = json.dumps({"edits": table}, indent=1)
+        write_atomically(folder / ROUTES_FILE, f"{content}\n".encode())
     rules = join_rules(settings.sampling, settings.generation)
     if rules:
         content = json.dumps(rules, indent=2)

@@ -49,6 +49,8 @@ class AssembleSettings(Settings):
     """Engine folder to make."""
     name: str = "stepedit embedded"
     """Name of the model, for the card."""
+    languages: tuple[str, ...] = ()
+    """Codes of the languages that the model was taught, such as ``en``; none: not said."""
     language_model: Path
     """Folder with ``config.json``, weights and text tokenizer; or a run of the sft stage that has
     not ended, whose newest checkpoint is taken."""
@@ -77,6 +79,8 @@ class AssembleSettings(Settings):
     """Rules of sampling that the model sets where its user does not: the fields given here."""
     generation: GenerationPolicy = GenerationPolicy()
     """The same of what is generated; old configurations have these fields under ``sampling``."""
+    longest_seconds: dict[str, float] = Field(default_factory=dict)
+    """Of edits: seconds that the model edits well at once; longer utterances go in stretches."""
     replay: Path | None = None
     """Rows against forgetting that the replay stage wrote, to be shipped."""
     reader: Path | None = None

@@ -1,7 +1,8 @@
 """The pieces stage: cached recordings to a corpus of short utterances, for building pairs.
 
 Short recordings are taken whole. Long ones are cut in pauses between words, each piece with its
-own words where a forced alignment is at hand, and without words where it is not.
+own words where a forced alignment is at hand, and without words where it is not. Neighbouring
+pieces of a speaker may be joined to longer utterances.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from stepedit_core.dsp.words import Word, split_words
 from stepedit_core.errors import AlignmentError
 from stepedit_core.utterance import Span, Utterance
 from stepedit_train.data.cache import AUDIO_RATE, Array, Cache, CachedItem
+from stepedit_train.data.joining import joined, runs_to_join
 from stepedit_train.seeds import rng_of
 from stepedit_train.settings import Settings, resolve_path
 
@@ -44,12 +46,16 @@ class PiecesSettings(Settings):
     """Folder of the corpus: ``manifest.jsonl`` and ``audio/``."""
     splits: tuple[Literal["train", "dev", "test"], ...] = ("train", "dev")
     """Splits to take; a piece keeps that of its recording."""
+    languages: tuple[str, ...] = ()
+    """Codes of the languages to take; none: all."""
     min_seconds: float = Field(default=1.5, gt=0)
     """Shorter pieces are left out."""
     max_seconds: float = Field(default=6.0, gt=0)
     """Longer recordings are cut."""
     pause_seconds: float = Field(default=0.12, gt=0)
     """Shortest pause in which a recording is cut."""
+    joined_seconds: tuple[float, float] | None = None
+    """Neighbouring pieces of a speaker are joined, too, to utterances of this duration."""
     seed: int = 0
     """Of the places where recordings are cut."""
 
@@ -86,6 +92,9 @@ def make_pieces(settings: PiecesSettings) -> Iterator[str]:
                     out, part, cache, range(first, min(first + BATCH, len(cache))), settings
                 )
     yield _write_manifest(out)
+    if settings.joined_seconds is not None:
+        _join(out, settings.joined_seconds, settings.seed)
+        yield _write_manifest(out)
 
 
 def _write_part(
@@ -95,6 +104,8 @@ def _write_part(
     rows = []
     for place in places:
         item = cache.items[place]
+        if settings.languages and _language(item) not in settings.languages:
+            continue
         audio = cache.audio(place)
         for number, piece in enumerate(_pieces(item, audio, settings)):
             name = f"audio/{item.id.replace('/', '_')}-{number:02d}.flac"
@@ -103,6 +114,24 @@ def _write_part(
             rows.append(_row(item, piece, f"{item.id}#{number}", name))
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     write_atomically(part, lines.encode())
+
+
+def _join(out: Path, seconds: tuple[float, float], seed: int) -> None:
+    """Write longer utterances of the pieces, then the rows that name them."""
+    part = out / "parts" / "joined.jsonl"
+    if part.is_file():
+        return
+    rows = [json.loads(line) for line in (out / "manifest.jsonl").read_text("utf-8").splitlines()]
+    made: list[str] = []
+    for run in runs_to_join(rows, seconds, rng_of(seed, "joining")):
+        found = joined(out, run, rng_of(seed, "joining", run[0]["id"]))
+        if found is None:
+            continue
+        samples, row = found
+        name = f"audio/{row['id'].replace('/', '_').replace('#', '-')}.flac"
+        _write_flac(out / name, samples)
+        made.append(json.dumps({**row, "path": name}, ensure_ascii=False) + "\n")
+    write_atomically(part, "".join(made).encode())
 
 
 def _write_flac(path: Path, samples: Array) -> None:
@@ -129,6 +158,10 @@ def _row(item: CachedItem, piece: Piece, name: str, path: str) -> dict[str, Any]
     return {key: value for key, value in row.items() if value is not None}
 
 
+def _language(item: CachedItem) -> str:
+    return (item.language or "").split("-")[0].lower()
+
+
 def _pieces(item: CachedItem, audio: Array, settings: PiecesSettings) -> list[Piece]:
     """Return the pieces of a recording."""
     seconds = len(audio) / AUDIO_RATE
@@ -138,8 +171,7 @@ def _pieces(item: CachedItem, audio: Array, settings: PiecesSettings) -> list[Pi
         return [Piece(0.0, seconds, item.transcript)]
     whole = Utterance(audio, AUDIO_RATE, item.transcript, item.language)
     words = split_words(item.transcript or "")
-    is_english = (item.language or "").split("-")[0].lower() == "en"
-    times = align_words(whole, words) if is_english else None
+    times = align_words(whole, words) if _language(item) == "en" else None
     spans: list[tuple[float, float]]
     if times is None:
         heard = speech_spans(whole, min_speech=0.1, min_silence=settings.pause_seconds, pad=0.0)

@@ -18,7 +18,7 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.models.checkpoint.folder_sampling import SAMPLING
 from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME
 from stepedit_core.models.checkpoint.load import pick_device
-from stepedit_core.models.checkpoint.naming import name_folder, named
+from stepedit_core.models.checkpoint.naming import languages_of, name_folder, named
 from stepedit_core.models.checkpoint.routes import ROUTES_FILE
 from stepedit_core.models.lm.chat import MAX_TOKENS
 from stepedit_core.models.lm.step1 import load_step1
@@ -271,7 +271,7 @@ def save_model_folder(model: Any, base: Path, folder: Path, dtype: torch.dtype) 
         part = find_part(base, name)
         if part is not None:
             copy_part(part, partial / name)
-    name_folder(partial, folder.parent.name, named(base))
+    name_folder(partial, folder.parent.name, named(base), languages_of(base))
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 
