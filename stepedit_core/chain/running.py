@@ -27,9 +27,9 @@ from stepedit_core.chain.validation import Ready, Unrolled, look_ahead
 from stepedit_core.edit import Edit, Outcome, Route
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import EditError, InvalidChainError, StepeditError
-from stepedit_core.languages import untaught_language
 from stepedit_core.llm_route.batching import run_together
 from stepedit_core.llm_route.carrying_out import Past
+from stepedit_core.llm_route.languages import untaught_language
 from stepedit_core.plan import Plan
 from stepedit_core.registry.checks import PluginInfo
 from stepedit_core.registry.middleware import Layers

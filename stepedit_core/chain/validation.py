@@ -9,7 +9,7 @@ from stepedit_core.chain.result import DEFAULT_CARRY, Carry, RouteChoice
 from stepedit_core.edit import Edit, Route
 from stepedit_core.engine import SpeechEngine, knows
 from stepedit_core.errors import InvalidChainError, StepeditError
-from stepedit_core.languages import untaught_language
+from stepedit_core.llm_route.languages import untaught_language
 from stepedit_core.plan import ForeseenUtterance, NotHeardYet, Plan
 from stepedit_core.utterance import Utterance
 

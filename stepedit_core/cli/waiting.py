@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from stepedit_core.cli.console import console
-from stepedit_core.progress import listening
+from stepedit_core.llm_route.progress import listening
 
 __all__ = ["piece_progress", "progress"]
 

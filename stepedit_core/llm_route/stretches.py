@@ -24,7 +24,7 @@ from stepedit_core.dsp.words import Word, split_words
 from stepedit_core.edit import Edit
 from stepedit_core.engine import GenerateRequest, SpeechEngine, longest_seconds
 from stepedit_core.errors import AlignmentError, MissingDependencyError
-from stepedit_core.languages import language_of
+from stepedit_core.llm_route.languages import language_of
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.utterance import Span, Utterance
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stepedit_core.cli.waiting import progress
-from stepedit_core.progress import listening, report_tokens
+from stepedit_core.llm_route.progress import listening, report_tokens
 from stepedit_core.testing import speech_like
 
 _WORK = """
@@ -19,7 +19,7 @@ import time
 from stepedit_core.cli.console import load_named_engine
 from stepedit_core.cli.waiting import progress
 from stepedit_core.errors import StepeditError
-from stepedit_core.progress import report_tokens
+from stepedit_core.llm_route.progress import report_tokens
 try:
     load_named_engine("/nowhere/big")
 except StepeditError:

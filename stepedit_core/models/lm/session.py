@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from stepedit_core.llm_route.progress import report_tokens
 from stepedit_core.models.lm.chat import MAX_TOKENS, check_budget
 from stepedit_core.models.lm.constraint_state import ConstraintState
 from stepedit_core.models.lm.constraints import CODE_COUNT, Plan, Segment, plan
@@ -19,7 +20,6 @@ from stepedit_core.models.lm.step1.alignment import Alignment, alignment_tensor
 from stepedit_core.models.lm.step1.decoding import Decoder, GraphDecoder, audio_head, full_head
 from stepedit_core.models.lm.step1.network import CausalLM
 from stepedit_core.models.text.base import TextTokenizer
-from stepedit_core.progress import report_tokens
 
 __all__ = ["Generated", "Ids", "Session", "TokenLayout", "generate", "release_graphs", "stream"]
 

@@ -15,7 +15,7 @@ from safetensors import safe_open
 
 from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError
-from stepedit_core.languages import language_name
+from stepedit_core.llm_route.languages import language_name
 from stepedit_core.models.checkpoint.figures import FIGURES_FILE, Figure, experimental, read_figures
 from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME, CheckpointFolders
 from stepedit_core.models.checkpoint.load import fingerprint

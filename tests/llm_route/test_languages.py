@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stepedit_core.errors import CheckpointError
-from stepedit_core.languages import language_of, language_of_text
+from stepedit_core.llm_route.languages import language_of, language_of_text
 from stepedit_core.models.checkpoint.naming import languages_of, name_folder, named
 from stepedit_core.utterance import Utterance
 
