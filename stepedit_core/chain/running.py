@@ -23,13 +23,13 @@ from stepedit_core.chain.result import (
     Until,
 )
 from stepedit_core.chain.trying import Drawn, Trial
-from stepedit_core.chain.validation import Ready, Unrolled, look_ahead
+from stepedit_core.chain.validation import Ready, Single, Unrolled, look_ahead
 from stepedit_core.edit import Edit, Outcome, Route
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import EditError, InvalidChainError, StepeditError
 from stepedit_core.llm_route.batching import run_together
 from stepedit_core.llm_route.carrying_out import Past
-from stepedit_core.llm_route.languages import untaught_language
+from stepedit_core.llm_route.languages import untaught_languages
 from stepedit_core.plan import Plan
 from stepedit_core.registry.checks import PluginInfo
 from stepedit_core.registry.middleware import Layers
@@ -97,7 +97,7 @@ class ChainResult:
         if after is not None and not 0 <= after <= len(self.steps):
             raise InvalidChainError(f"cannot go on after step {after} of {len(self.steps)}")
         start = ChainResult(self.source, kept, options.pop("seed", self.seed), self.engine)
-        following = _Single(chain) if isinstance(chain, Edit) else chain
+        following = Single(chain) if isinstance(chain, Edit) else chain
         return run(following, start, engine=options.pop("engine", self.engine), **options)
 
     def report(self, *, hides: bool = False) -> dict[str, Any]:
@@ -123,16 +123,6 @@ class ChainResult:
             },
             "steps": [step.report(hides=n < last) for n, step in enumerate(self.steps)],
         }
-
-
-@dataclass(frozen=True)
-class _Single:
-    """One edit as a chain."""
-
-    edit: Edit
-
-    def unrolled(self) -> list[Edit]:
-        return [self.edit]
 
 
 @dataclass(frozen=True)
@@ -207,12 +197,8 @@ def run(
         steps, notes = _until_no_gain(running, ready, rounds, start, on_step)
     if gate is not None:
         notes = (*notes, *gate.notes)
-    foreign = [
-        untaught_language(engine, source, step.plan.words_after)
-        for step in ready
-        if step.route == "llm"
-    ]
-    notes = (*notes, *dict.fromkeys(note for note in foreign if note))
+    texts = [step.plan.words_after for step in ready if step.route == "llm"]
+    notes = (*notes, *untaught_languages(engine, source, texts))
     result = ChainResult(start.source, steps, start.seed, engine, notes)
     hooks.hook.stepedit_chain_finished(result=result)
     return result

@@ -13,7 +13,7 @@ from stepedit_core.llm_route.languages import untaught_language
 from stepedit_core.plan import ForeseenUtterance, NotHeardYet, Plan
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Ready", "Unrolled", "check_arguments", "choose_route", "look_ahead"]
+__all__ = ["Ready", "Single", "Unrolled", "check_arguments", "choose_route", "look_ahead"]
 
 MAX_DEPTH = 16
 """Most levels of composites within composites."""
@@ -24,6 +24,17 @@ class Unrolled(Protocol):
 
     def unrolled(self) -> list[Edit]:
         """Return the edits one by one; raises InvalidChainError where there are too many."""
+
+
+@dataclass(frozen=True)
+class Single:
+    """One edit as a chain."""
+
+    edit: Edit
+
+    def unrolled(self) -> list[Edit]:
+        """Return the edit."""
+        return [self.edit]
 
 
 @dataclass(frozen=True)

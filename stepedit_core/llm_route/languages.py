@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 
 from stepedit_core.engine import SpeechEngine, languages
 from stepedit_core.utterance import Utterance
 
-__all__ = ["language_name", "language_of", "language_of_text", "untaught_language"]
+__all__ = [
+    "language_name",
+    "language_of",
+    "language_of_text",
+    "untaught_language",
+    "untaught_languages",
+]
 
 _NAMES = {
     "ar": "Arabic", "cmn": "Mandarin", "de": "German", "en": "English", "es": "Spanish",
@@ -69,3 +76,11 @@ def untaught_language(
                 "is one, or an engine that knows the language"
             )
     return None
+
+
+def untaught_languages(
+    engine: SpeechEngine | None, utterance: Utterance, texts: Iterable[str | None]
+) -> tuple[str, ...]:
+    """Return what `untaught_language` says of several texts on one utterance, each line once."""
+    said = [untaught_language(engine, utterance, text) for text in texts]
+    return tuple(dict.fromkeys(line for line in said if line))

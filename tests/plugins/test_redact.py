@@ -93,9 +93,13 @@ def test_what_is_left_alone(text: str) -> None:
 
 
 def test_numbers_of_four_digits_only_where_asked() -> None:
-    text = "The code is nine nine one two."
+    text = "The code nine nine one two is new."
     assert _after(text) == text
-    assert _after(text, Redact(patterns=("number",), names="off")) == "The code is [number]."
+    assert _after(text, Redact(patterns=("number",), names="off")) == "The code [number] is new."
+
+
+def test_digits_that_the_end_of_a_piece_may_cut_are_hidden() -> None:
+    assert _after("The code is nine nine one two.") == "The code is [phone]."
 
 
 @pytest.mark.parametrize(

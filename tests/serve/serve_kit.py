@@ -24,7 +24,7 @@ SLOWER = {"edit": "speed", "factor": 0.8}
 
 def settings(folder: Path, **changes: Any) -> ServeSettings:
     """Return settings for tests: one worker, no engine but the one that is given."""
-    values = {"engine": None, "data": folder / "data", "workers": 1, **changes}
+    values = {"engine": None, "data": folder / "data", "workers": 1, "mark": "none", **changes}
     return ServeSettings(**values)
 
 

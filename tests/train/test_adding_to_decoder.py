@@ -182,6 +182,6 @@ def test_an_edit_is_added_to_the_embedded_decoder(tmp_path: Path, toys: Registry
 
 
 def test_the_command_names_the_stages_that_add_edits(tmp_path: Path) -> None:
-    for stage, message in (("vocoder", "stages sft and mel"), ("mel", "--out DIR")):
+    for stage, message in (("vocoder", "stages sft, mel and grpo"), ("mel", "--out DIR")):
         found = CliRunner().invoke(train, [stage, "--edits", "speed"])
         assert found.exit_code == 2 and message in found.output
