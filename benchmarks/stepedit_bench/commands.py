@@ -30,6 +30,7 @@ _LATE = {
     "memory": "stepedit_bench.speed.cli",
     "recipes": "stepedit_bench.recipes",
     "recording": "stepedit_bench.speed.cli",
+    "table": "stepedit_bench.table",
 }
 
 

