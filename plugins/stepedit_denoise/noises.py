@@ -37,8 +37,8 @@ def synthesise(kind: str, length: int, rate: int, rng: np.random.Generator) -> F
 
     Args:
         kind: ``white``, ``pink`` (1/f), ``brown`` (1/f squared, flat below 20 Hz), ``hum`` (50 or
-            60 Hz with harmonics that fall off), ``clicks`` (five short bursts a second) or ``street``
-            (vehicles that pass: rumble and tyres that swell and fade).
+            60 Hz with harmonics that fall off), ``clicks`` (five short bursts a second) or
+            ``street`` (vehicles that pass: rumble and tyres that swell and fade).
         length: number of samples.
         rate: in Hz.
         rng: draws it.
