@@ -76,6 +76,9 @@ class Plan:
         label: what a decoder may be conditioned on: the edit's name, with its label behind a
             colon (``emotion:sad``), and numbers where they matter (``pitch:+2.0``).
         rules: names of edits whose rules of sampling hold, later ones first.
+        keeps_codes: whether the llm route decodes the recording's own codes again and asks the
+            language model nothing.
+        voice: whose voice the codes are decoded in; None for the recording's own.
         problem: why the edit does not fit the utterance, in one line; None where it does.
     """
 
@@ -89,6 +92,8 @@ class Plan:
     words_after: str | None = None
     label: str = ""
     rules: tuple[str, ...] = ()
+    keeps_codes: bool = False
+    voice: Utterance | None = None
     problem: str | None = None
 
     def but(self, **changes: Any) -> Plan:
@@ -135,6 +140,8 @@ class Plan:
             words_after=utterance.transcript,
             label=name if plans[0].insertions else plans[0].label,
             rules=(*plans[0].rules, name),
+            keeps_codes=plans[0].keeps_codes,
+            voice=plans[0].voice,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -111,12 +112,10 @@ def apply_by_llm(
         requests.append(request_for(edit, speech, source, seed, plan=plan, insertions_only=alone))
     outputs = [
         output if request.free is None else _confined(output, request.codes, request.free, engine)
-        for output, request in zip(engine.generate(requests), requests, strict=True)
+        for output, request in zip(_answers(engine, requests), requests, strict=True)
     ]
     decoding = [
-        DecodeRequest(
-            output, request.utterance, request.seed, request.source_map(output.groups), latent
-        )
+        _decoding(output, request, latent)
         for output, request, latent in zip(outputs, requests, known, strict=True)
     ]
     return [
@@ -125,6 +124,22 @@ def apply_by_llm(
             requests, outputs, _decoded(engine, decoding, keep_latent), strict=True
         )
     ]
+
+
+def _answers(engine: SpeechEngine, requests: Sequence[GenerateRequest]) -> list[DualCodes]:
+    """Return the codes to decode for each request: the model's, or the source's own."""
+    asked = [request for request in requests if not request.plan.keeps_codes]
+    answers = iter(engine.generate(asked) if asked else ())
+    return [request.codes if request.plan.keeps_codes else next(answers) for request in requests]
+
+
+def _decoding(output: DualCodes, request: GenerateRequest, latent: Latent | None) -> DecodeRequest:
+    """Return how an answer is decoded; another voice's recording is not the codes' source."""
+    voice = request.plan.voice
+    if voice is not None:
+        return DecodeRequest(output, voice, request.seed)
+    source_map = request.source_map(output.groups)
+    return DecodeRequest(output, request.utterance, request.seed, source_map, latent)
 
 
 def _one_by_one(
@@ -201,7 +216,10 @@ def _outcome(
         output = dataclasses.replace(output, start=start)
     edited = audio.replace(transcript=plan.words_after, language=utterance.language)
     kept = latent and latent.of(edited, start)
-    return Outcome(edited, "llm", output, {"groups": output.groups}, kept)
+    details: dict[str, Any] = {"groups": output.groups}
+    if plan.voice is not None:
+        details["voice"] = plan.voice.digest
+    return Outcome(edited, "llm", output, details, kept)
 
 
 def _confined(
