@@ -9,8 +9,8 @@ import click
 import numpy as np
 
 from stepedit_bench.store import read_results
+from stepedit_bench.summary import percent, share
 from stepedit_core.errors import StepeditError
-from stepedit_core.scoring import bootstrap_interval
 
 __all__ = ["table", "table_lines"]
 
@@ -35,7 +35,7 @@ def table_lines(rows: Iterable[Row], by: Sequence[str], seed: int = 0) -> list[s
     Args:
         rows: of ``results.jsonl``.
         by: fields of a row that split the table, with dots between keys.
-        seed: of the bootstrap interval of joint success.
+        seed: of the intervals of joint success (bootstrap; Wilson where all cases agree).
 
     Raises:
         StepeditError: if no row has a field.
@@ -72,12 +72,9 @@ def _line(key: tuple[str, ...], rows: Sequence[Row], seed: int) -> str:
     if key[0] == "source":
         return "| " + " | ".join([*cells, "", "", ""]) + " |"
     for name in ("reached", "preserved", "joint"):
-        verdicts = [float(row[name]) for row in rows if row.get(name) is not None]
-        share = f"{100 * np.mean(verdicts):.1f}" if verdicts else ""
-        if name == "joint" and verdicts:
-            found = bootstrap_interval(verdicts, np.random.default_rng(seed))
-            share += f" [{100 * found.low:.1f}, {100 * found.high:.1f}]"
-        cells.append(share)
+        found = share((row.get(name) for row in rows), seed)
+        both = percent(found)
+        cells.append(both if name == "joint" else both.split(" ")[0])
     return "| " + " | ".join(cells) + " |"
 
 

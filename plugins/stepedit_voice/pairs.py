@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from stepedit_core import (
     BuildContext,
@@ -42,7 +43,7 @@ def margin_of(source: Utterance, target: Utterance) -> float:
     return float(np.clip(1 + 9 * max(pitch, timbre), 1, 10))
 
 
-def _spectrum(utterance: Utterance) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _spectrum(utterance: Utterance) -> npt.NDArray[np.float64]:
     """Return the level of each third octave in dB, ``(15,)``; where there is none, -100."""
     rate = utterance.sample_rate
     power = np.abs(np.fft.rfft(utterance.samples.astype(np.float64))) ** 2 / len(utterance.samples)
