@@ -79,10 +79,10 @@ class Outcome:
 class Edit(OldHooks, BaseModel):
     """Base of all edits: a frozen pydantic model whose fields are the edit's parameters.
 
-    A subclass offers the ``llm`` route by defining ``prompt`` and the ``dsp`` route by
-    defining ``render``; it may do both. One that is a composite of other edits defines ``expand``
-    alone. It is registered under its class name in snake_case, or under ``name`` where the class
-    sets one. No field may be called ``edit``.
+    A subclass offers the ``llm`` route by defining ``prompt`` or setting ``keeps_codes``, and the
+    ``dsp`` route by defining ``render``; it may do both. One that is a composite of other edits
+    defines ``expand`` alone. It is registered under its class name in snake_case, or under ``name``
+    where the class sets one. No field may be called ``edit``.
     """
 
     model_config = ConfigDict(
@@ -94,6 +94,10 @@ class Edit(OldHooks, BaseModel):
     prompts_like: ClassVar[str | None] = None
     """Name of the edit whose prompt the llm route uses, where that is another one's: engines that
     were taught that one know this one, too."""
+
+    keeps_codes: ClassVar[bool] = False
+    """Whether the llm route decodes the recording's own codes again and asks the language model
+    nothing; such an edit defines no prompt, and says in its plan whose voice decodes them."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -143,6 +147,7 @@ class Edit(OldHooks, BaseModel):
             words_after=self.transcript_after(utterance),
             problem=self.problem(utterance),
             level=None if self.changes_level() else (0.0, 0.0),
+            keeps_codes=self.keeps_codes,
             **{"label": self.name, "rules": (self.name,), **plan_of_old_hooks(self, utterance)},
         )
 
@@ -218,7 +223,7 @@ class Edit(OldHooks, BaseModel):
     def routes(cls) -> tuple[Route, ...]:
         """Return the routes that the class offers, in the order of ``ROUTES``."""
         offered = {
-            "llm": cls.prompt is not Edit.prompt or cls.is_composite(),
+            "llm": cls.prompt is not Edit.prompt or cls.keeps_codes or cls.is_composite(),
             "dsp": cls.render is not Edit.render or cls.is_composite(),
         }
         return tuple(route for route in ROUTES if offered[route])

@@ -83,6 +83,9 @@ class Plan:
         level: how far the edit may move the level of active speech, in dB, lowest and highest;
             ``(0, 0)``: it keeps the level; None: it is about level, or nobody knows.
         rules: names of edits whose rules of sampling hold, later ones first.
+        keeps_codes: whether the llm route decodes the recording's own codes again and asks the
+            language model nothing.
+        voice: whose voice the codes are decoded in; None for the recording's own.
         problem: why the edit does not fit the utterance, in one line; None where it does.
     """
 
@@ -99,6 +102,8 @@ class Plan:
     label: str = ""
     level: tuple[float, float] | None = (0.0, 0.0)
     rules: tuple[str, ...] = ()
+    keeps_codes: bool = False
+    voice: Utterance | None = None
     problem: str | None = None
 
     def but(self, **changes: Any) -> Plan:
@@ -151,6 +156,8 @@ class Plan:
             label=name if plans[0].insertions else plans[0].label,
             level=plans[0].level,
             rules=(*plans[0].rules, name),
+            keeps_codes=plans[0].keeps_codes,
+            voice=plans[0].voice,
         )
 
 

@@ -32,6 +32,7 @@ _LATE = {
     "recipes": "stepedit_bench.recipes",
     "recording": "stepedit_bench.speed.cli",
     "trust": "stepedit_bench.trust.commands",
+    "table": "stepedit_bench.table",
 }
 
 

@@ -42,14 +42,15 @@ def stepedit_scorer(edit: type[Edit]) -> Scorer | None:
 
 @hookimpl
 def stepedit_cases(edit: type[Edit], suite: str) -> Iterable[Case] | None:
-    """Bring the built-in cases."""
-    if edit is not Denoise or suite != "default":
+    """Bring the built-in cases, and those that compare the backends."""
+    names = {"default": "cases.jsonl", "backends": "backends.jsonl"}
+    if edit is not Denoise or suite not in names:
         return None
     from importlib.resources import files
 
     from stepedit_core import read_cases
 
-    return read_cases(files(__package__).joinpath("cases.jsonl").read_text(encoding="utf-8"))
+    return read_cases(files(__package__).joinpath(names[suite]).read_text(encoding="utf-8"))
 
 
 @hookimpl

@@ -1,4 +1,6 @@
-"""Spectral gating by noisereduce (Sainburg 2019, doi:10.5281/zenodo.3243139).
+"""Noise reduction: spectral gating by noisereduce (Sainburg 2019), or a network with a dry share.
+
+Source of the gate: doi:10.5281/zenodo.3243139.
 
 The gate needs to know the noise. Where the recording has pauses, the noise is what is heard in
 them (Silero VAD); where it has none, its spectrum is taken from the quiet frames of each band
@@ -15,8 +17,9 @@ import numpy.typing as npt
 from stepedit_core import Utterance
 from stepedit_core.dsp.offset import around_offset
 from stepedit_core.dsp.vad import gaps, speech_spans
+from stepedit_denoise.nets import NetName, denoised_by_net
 
-__all__ = ["reduce_noise"]
+__all__ = ["reduce_noise", "reduce_noise_by_net"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -53,6 +56,41 @@ def reduce_noise(
         The utterance, as long as before, and what was done.
     """
     return around_offset(utterance, lambda flat: _gated(flat, rng, noise, strength))
+
+
+def reduce_noise_by_net(
+    utterance: Utterance, net: NetName, *, strength: float = 0.9
+) -> tuple[Utterance, dict[str, Any]]:
+    """Let a network take noise away, and mix a share of the input in.
+
+    A network takes weak consonants for noise, and what it removes is gone; the dry share keeps
+    them audible.
+
+    Args:
+        utterance: any rate and length.
+        net: which one.
+        strength: 0..1; the output is ``strength`` of the network's and ``1 - strength`` of the
+            input.
+
+    Returns:
+        The utterance, as long as before, and what was done.
+
+    Raises:
+        MissingDependencyError: if the network's package is not installed.
+    """
+    return around_offset(utterance, lambda flat: _mixed(flat, net, strength))
+
+
+def _mixed(utterance: Utterance, net: NetName, strength: float) -> tuple[Utterance, dict[str, Any]]:
+    """Mix what a network gives with the input; both without a constant offset."""
+    details: dict[str, Any] = {"backend": net, "strength": strength}
+    samples = utterance.samples.astype(np.float64)
+    if not samples.any():
+        return utterance, details
+    speech = denoised_by_net(utterance, net)
+    edited = (strength * speech + (1 - strength) * samples).astype(np.float32)
+    details["removed_db"] = _removed_db(samples, edited)
+    return utterance.replace(samples=_limited(edited, samples)), details
 
 
 def _gated(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stepedit_core import Edit, Plan, Prompt, Rendered, Route, Utterance
+from stepedit_denoise.nets import NetName, missing_package
 from stepedit_denoise.prompt import INSTRUCTION
 
 __all__ = ["Denoise"]
@@ -20,18 +21,36 @@ class Denoise(Edit):
     is open to their defaults alone.
     """
 
+    backend: Literal["noisereduce", "deepfilternet", "rnnoise"] | None = None
+    """What removes the noise by the dsp route: a spectral gate (noisereduce, also where none is
+    named), or a network of an optional package (deepfilternet, rnnoise)."""
     noise: Literal["stationary", "varying"] = "stationary"
-    """Kind of noise for the dsp route: stationary (fans, hiss, hum) or varying (streets, rain)."""
+    """Kind of noise for the gate: stationary (fans, hiss, hum) or varying (streets, rain)."""
     strength: float = Field(default=0.9, gt=0, le=1)
-    """How much of the noise the dsp route takes away; 0.9 is 20 dB, 1 all of it."""
+    """How much of the noise the dsp route takes away; 0.9 is 20 dB, 1 all of it. The rest of the
+    input stays in the output: with a network, that share of it is mixed in."""
+
+    @model_validator(mode="after")
+    def _gate_alone_has_kinds(self) -> Self:
+        """Refuse a kind of noise for a network, which hears that by itself."""
+        if self.net is not None and self.noise != "stationary":
+            raise ValueError(f"noise: backend={self.net} takes no kind of noise; leave it out")
+        return self
+
+    @property
+    def net(self) -> NetName | None:
+        """The network that removes the noise, or None for the gate."""
+        return None if self.backend == "noisereduce" else self.backend
 
     def route_problem(self, route: Route) -> str | None:
-        """Say that the llm prompt cannot express other than default parameters."""
+        """Say what the llm prompt cannot express, and what the dsp route lacks."""
         if route == "llm" and self != Denoise():
             return (
-                "denoise: the llm prompt has no words for noise= and strength=; "
+                "denoise: the llm prompt has no words for backend=, noise= and strength=; "
                 "leave them out or use the dsp route"
             )
+        if route == "dsp" and self.net and (problem := missing_package(self.net)):
+            return problem
         return super().route_problem(route)
 
     def plan(self, utterance: Utterance) -> Plan:
@@ -43,8 +62,11 @@ class Denoise(Edit):
         return Prompt.edit(INSTRUCTION)
 
     def render(self, utterance: Utterance, rng: np.random.Generator) -> Rendered:
-        """Gate the spectrum with noisereduce."""
-        from stepedit_denoise.dsp import reduce_noise
+        """Gate the spectrum with noisereduce, or let a network remove the noise."""
+        from stepedit_denoise.dsp import reduce_noise, reduce_noise_by_net
 
-        edited, details = reduce_noise(utterance, rng, noise=self.noise, strength=self.strength)
-        return Rendered(edited, details)
+        if self.net is None:
+            made = reduce_noise(utterance, rng, noise=self.noise, strength=self.strength)
+        else:
+            made = reduce_noise_by_net(utterance, self.net, strength=self.strength)
+        return Rendered(*made)

@@ -10,13 +10,25 @@ import numpy.typing as npt
 
 from stepedit_core import StepeditError, Utterance
 
-__all__ = ["COLOURS", "SYNTHETIC", "babble", "mix", "noise_files", "snr_db", "synthesise", "tile"]
+__all__ = [
+    "COLOURS",
+    "MORE_SYNTHETIC",
+    "SYNTHETIC",
+    "babble",
+    "mix",
+    "noise_files",
+    "snr_db",
+    "synthesise",
+    "tile",
+]
 
 FloatArray = npt.NDArray[np.float64]
 
 COLOURS = {"white": 0.0, "pink": 1.0, "brown": 2.0}
 """Exponent of 1/f in the power spectrum."""
 SYNTHETIC = (*COLOURS, "hum", "clicks")
+"""What the pair builder draws from by default."""
+MORE_SYNTHETIC = (*SYNTHETIC, "street")
 _AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 
@@ -25,7 +37,8 @@ def synthesise(kind: str, length: int, rate: int, rng: np.random.Generator) -> F
 
     Args:
         kind: ``white``, ``pink`` (1/f), ``brown`` (1/f squared, flat below 20 Hz), ``hum`` (50 or
-            60 Hz with harmonics that fall off) or ``clicks`` (five short bursts a second).
+            60 Hz with harmonics that fall off), ``clicks`` (five short bursts a second) or
+            ``street`` (vehicles that pass: rumble and tyres that swell and fade).
         length: number of samples.
         rate: in Hz.
         rng: draws it.
@@ -34,8 +47,15 @@ def synthesise(kind: str, length: int, rate: int, rng: np.random.Generator) -> F
         return _hum(length, rate, rng)
     if kind == "clicks":
         return _clicks(length, rate, rng)
+    if kind == "street":
+        return _street(length, rate, rng)
+    return _coloured(COLOURS[kind], length, rate, rng)
+
+
+def _coloured(exponent: float, length: int, rate: int, rng: np.random.Generator) -> FloatArray:
+    """Return noise of a power spectrum 1/f to an exponent, flat below 20 Hz, any scale."""
     frequencies = np.fft.rfftfreq(length, 1 / rate)
-    shape = np.maximum(frequencies, 20.0) ** (-COLOURS[kind] / 2)
+    shape = np.maximum(frequencies, 20.0) ** (-exponent / 2)
     shape[0] = 0.0
     phases = rng.standard_normal((2, len(shape)))
     return np.asarray(np.fft.irfft(shape * (phases[0] + 1j * phases[1]), length))
@@ -62,6 +82,30 @@ def _clicks(length: int, rate: int, rng: np.random.Generator) -> FloatArray:
         decay = np.exp(-5 * np.arange(size) / max(1, size))
         out[at : at + size] += rng.uniform(0.3, 1.0) * decay * rng.standard_normal(size)
     return out
+
+
+def _street(length: int, rate: int, rng: np.random.Generator) -> FloatArray:
+    """Return traffic: distant rumble, and a vehicle about every two seconds.
+
+    Each swells and fades within 1 to 4 s: engine rumble (1/f squared) with a tone, and tyres
+    (noise about 1 kHz).
+    """
+    from scipy.signal import butter, sosfilt
+
+    def even(sound: FloatArray) -> FloatArray:
+        return sound / max(float(np.std(sound)), 1e-12)
+
+    tyres_band = butter(2, (500, min(2000, 0.45 * rate)), "bandpass", fs=rate, output="sos")
+    rumble = even(_coloured(2.0, length, rate, rng))
+    tyres = even(np.asarray(sosfilt(tyres_band, rng.standard_normal(length))))
+    time = np.arange(length) / rate
+    street = 0.3 * rumble + 0.1 * tyres
+    for _ in range(1 + rng.poisson(length / rate / 2)):
+        near = np.exp(-0.5 * ((time - rng.uniform(0, length / rate)) / rng.uniform(0.25, 1)) ** 2)
+        engine = np.sin(2 * np.pi * (rng.uniform(60, 140) * time + rng.random()))
+        loudness = rng.uniform(0.4, 1.0)
+        street += loudness * near * (0.7 * rumble + 0.6 * tyres + 0.3 * engine)
+    return street
 
 
 def babble(

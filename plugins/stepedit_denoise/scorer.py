@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from stepedit_core import (
     Case,
@@ -14,6 +15,7 @@ from stepedit_core import (
     Scorer,
     StepeditError,
     Utterance,
+    packaged_speech,
     words_kept,
 )
 from stepedit_core.dsp.vad import total_seconds
@@ -48,17 +50,18 @@ class DenoiseScorer(Scorer):
     def prepare(self, case: Case, clean: Utterance, rng: np.random.Generator) -> Prepared:
         """Add noise by ``{"noise": KIND, "snr_db": X}``; without it the recording is the input.
 
+        ``voices`` names the packaged speech that babble is made of; a ``seed`` gives several cases
+        the very same noise.
+
         Raises:
-            StepeditError: if the kind of noise is unknown.
+            StepeditError: if the kind of noise is unknown, or babble has no voices.
         """
         kind = case.prepare.get("noise")
         if kind is None:
             return Prepared(clean)
-        if kind not in noises.SYNTHETIC:
-            raise StepeditError(
-                f"case {case.id}: no noise {kind!r}; there are {', '.join(noises.SYNTHETIC)}"
-            )
-        noise = noises.synthesise(kind, len(clean.samples), clean.sample_rate, rng)
+        if "seed" in case.prepare:
+            rng = np.random.default_rng(int(case.prepare["seed"]))
+        noise = _noise(case, kind, clean, rng)
         source, reference, measured = noises.mix(
             clean, noise, float(case.prepare["snr_db"]), noises.SPEECH_BAND
         )
@@ -90,6 +93,22 @@ class DenoiseScorer(Scorer):
         values["band_loss_db"] = loss
         kept = loss is not None and loss <= MAX_BAND_LOSS_DB and said is not False
         return Score(gain >= MIN_BACKGROUND_GAIN and kept, values)
+
+
+def _noise(
+    case: Case, kind: str, clean: Utterance, rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Return noise of a kind as long as a recording."""
+    length, rate = len(clean.samples), clean.sample_rate
+    if kind == "babble":
+        voices = [packaged_speech(str(name)) for name in case.prepare.get("voices", ())]
+        if not voices:
+            raise StepeditError(f"case {case.id}: babble needs voices, names of packaged speech")
+        return noises.babble(voices, length, rate, rng)
+    if kind not in noises.MORE_SYNTHETIC:
+        known = ", ".join((*noises.MORE_SYNTHETIC, "babble"))
+        raise StepeditError(f"case {case.id}: no noise {kind!r}; there are {known}")
+    return noises.synthesise(kind, length, rate, rng)
 
 
 def _against(reference: Utterance, source: Utterance, output: Utterance) -> dict[str, float | None]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stepedit_core import MissingDependencyError, StepeditError
-from stepedit_denoise.noises import SYNTHETIC
+from stepedit_denoise.noises import MORE_SYNTHETIC, SYNTHETIC
 from stepedit_denoise.rooms import can_simulate
 
 __all__ = ["OPTIONS", "Settings"]
@@ -15,7 +15,7 @@ __all__ = ["OPTIONS", "Settings"]
 OPTIONS = {
     "degradations": "noise, reverb, both (noise in a room), joined by +; default noise+reverb",
     "draw": "how many of the degradations to draw for each recording; default all",
-    "noises": "white, pink, brown, hum, clicks, babble, joined by +; default all",
+    "noises": "white, pink, brown, hum, clicks, babble (default: these) and street, joined by +",
     "noise_folder": "folder of noise recordings to use instead of synthesised noise",
     "snr": "least and greatest signal-to-noise ratio in dB; default 0:10",
     "rir_folder": "folder of measured room impulse responses to use instead of simulated rooms",
@@ -25,7 +25,8 @@ OPTIONS = {
     "clean_share": "share of recordings that are also paired with themselves, clean; default 0",
 }
 _DEGRADATIONS = ("noise", "reverb", "both")
-_NOISES = (*SYNTHETIC, "babble")
+_DEFAULT_NOISES = (*SYNTHETIC, "babble")
+_NOISES = (*MORE_SYNTHETIC, "babble")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Settings:
         settings = cls(
             degradations=_choices(options, "degradations", _DEGRADATIONS, "noise+reverb"),
             draw=_count(options, "draw", "") if "draw" in options else None,
-            noises=_choices(options, "noises", _NOISES, "+".join(_NOISES)),
+            noises=_choices(options, "noises", _NOISES, "+".join(_DEFAULT_NOISES)),
             noise_folder=_folder(options, "noise_folder"),
             snr=_range(options, "snr", "0:10"),
             rir_folder=_folder(options, "rir_folder"),

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -159,8 +160,11 @@ def _decoding(
 ) -> DecodeRequest:
     """Return how an answer is decoded: from the utterance that was edited, or from an earlier one.
 
-    Where the answer lies in an earlier one is not known; its label is.
+    Where the answer lies in an earlier one is not known; its label is. The recording of another
+    voice is not the codes' source.
     """
+    if request.plan.voice is not None:
+        return DecodeRequest(output, request.plan.voice, request.seed)
     voice = None if past is None or past.voice is request.utterance else past.voice
     earlier = None if past is None else past.reference
     whole = request.free is None and not request.plan.uniform_tempo
@@ -175,12 +179,20 @@ def _decoding(
 def _answers(
     edits: Sequence[Edit], requests: Sequence[GenerateRequest], engine: SpeechEngine
 ) -> list[DualCodes]:
-    """Return the output codes of requests, those of long utterances made in stretches."""
+    """Return the codes to decode for each request: the model's, or the source's own.
+
+    Those of long utterances are made in stretches.
+    """
     parts = [
-        in_stretches(edit, request, engine) for edit, request in zip(edits, requests, strict=True)
+        [] if request.plan.keeps_codes else in_stretches(edit, request, engine)
+        for edit, request in zip(edits, requests, strict=True)
     ]
-    made = iter(engine.generate([one for own in parts for one in own]))
-    return [joined_codes([next(made) for _ in own]) for own in parts]
+    asked = [one for own in parts for one in own]
+    made = iter(engine.generate(asked) if asked else ())
+    return [
+        joined_codes([next(made) for _ in own]) if own else request.codes
+        for own, request in zip(parts, requests, strict=True)
+    ]
 
 
 def _one_by_one(
@@ -267,7 +279,12 @@ def _outcome(
     audio, gain = levelled(utterance, audio, plan.level, _gain(latent))
     edited = audio.replace(transcript=plan.words_after, language=utterance.language)
     kept = latent.of(edited, start, gain) if latent is not None and keep_latent else None
-    details = {"groups": output.groups, "gain_db": round(20 * math.log10(gain), 2)}
+    details: dict[str, Any] = {
+        "groups": output.groups,
+        "gain_db": round(20 * math.log10(gain), 2),
+    }
+    if plan.voice is not None:
+        details["voice"] = plan.voice.digest
     return Outcome(edited, "llm", output, details, kept)
 
 

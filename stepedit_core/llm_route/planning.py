@@ -11,6 +11,7 @@ from stepedit_core.edit import Edit
 from stepedit_core.engine import GenerateRequest
 from stepedit_core.errors import EngineError, RouteError
 from stepedit_core.plan import Insertion, Plan
+from stepedit_core.prompt import Prompt
 from stepedit_core.utterance import Span, Utterance
 
 __all__ = ["free_groups", "inserted_groups", "request_for", "span_ratio"]
@@ -98,4 +99,6 @@ def request_for(
     elif insertions_only:
         free = inserted_groups(plan.insertions, codes) or None
     words = plan.words_after if free is None else None
-    return GenerateRequest(edit.prompt(utterance), codes, utterance, seed, plan, words, free)
+    # Nobody reads the prompt of an edit that keeps the codes.
+    prompt = Prompt.edit("") if plan.keeps_codes else edit.prompt(utterance)
+    return GenerateRequest(prompt, codes, utterance, seed, plan, words, free)

@@ -49,8 +49,8 @@ def is_frozen(subject: Subject, edit: Edit, utterance: Utterance) -> None:
 
 def prompts_well(subject: Subject, edit: Edit, utterance: Utterance) -> None:
     """Check that the prompt is repeatable, filled in, and fit for any words."""
-    if edit.route_problem("llm") or edit.is_composite():
-        skip("no llm route, or a composite of others")
+    if edit.route_problem("llm") or edit.is_composite() or edit.keeps_codes:
+        skip("no llm route, a composite of others, or one that keeps the codes")
     for text in (utterance.transcript, *_TEXTS):
         spoken = utterance.replace(transcript=text)
         if subject.problem(edit, spoken):
@@ -117,7 +117,7 @@ def _foresees_well(edit: Edit, utterance: Utterance) -> None:
 def _keeps_the_inner_plan(edit: Edit, plan: Plan, utterance: Utterance) -> None:
     """Check that an edit that carries out another one by its prompt keeps its label and rules."""
     for key, inner in edit:
-        if not isinstance(inner, Edit) or edit.route_problem("llm"):
+        if not isinstance(inner, Edit) or edit.route_problem("llm") or inner.keeps_codes:
             continue
         if edit.prompt(utterance) != inner.prompt(utterance):
             continue

@@ -33,6 +33,7 @@ BUILTIN = (
     "speed",
     "style",
     "trim_silence",
+    "voice",
     "volume",
 )
 

@@ -4,6 +4,7 @@ import json
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 from unittest.mock import patch
 
 import numpy as np
@@ -56,6 +57,16 @@ class BrighterInside(Brighter):
 
     def plan(self, utterance: Utterance) -> Plan:
         return super().plan(utterance).but(spans=(Span(self.start, self.end),))
+
+
+class Again(Edit):
+    """Decode the same codes in the voice of noise."""
+
+    keeps_codes: ClassVar[bool] = True
+
+    def plan(self, utterance: Utterance) -> Plan:
+        noise = np.random.default_rng(5).normal(0, 0.1, 24_000).astype(np.float32)
+        return super().plan(utterance).but(voice=Utterance(noise, 24_000))
 
 
 class Bell(Brighter):
@@ -375,10 +386,23 @@ def test_what_is_confined_to_spans_is_not_streamed(engine: Engine, speech: Utter
         next(engine.stream(speech, BrighterInside(start=0.3, end=0.9)))
 
 
+def test_own_codes_in_another_voice(engine: Engine, speech: Utterance) -> None:
+    (made,) = engine.edit([speech], Again(), seed=3)
+    (codes,) = engine.encode([speech])
+    voice = Again().plan(speech).voice
+    assert voice is not None
+    (plain,) = engine.decode([DecodeRequest(codes, voice, 3)])
+    np.testing.assert_array_equal(made.utterance.samples, plain.samples)
+    assert made.codes == codes
+    with pytest.raises(RouteError, match="generates nothing to stream"):
+        next(engine.stream(speech, Again()))
+
+
 def test_an_engine_knows_what_its_files_list(engine: Engine) -> None:
     assert engine.parts.taught is None and engine.knows(Brighter())
     parts = replace(engine.parts, routes=RouteTable({"bell": "llm", "masked": "dsp"}))
     taught = Engine(parts, engine.config)
     assert taught.knows(Bell(at=0.1)) and not taught.knows(Brighter())
+    assert taught.knows(Again())
     assert taught.knows(Masked(inner=Bell(at=0.1), spans=((0.1, 0.5),)))
     assert not taught.knows(Masked(inner=Brighter(), spans=((0.1, 0.5),)))

@@ -149,3 +149,40 @@ def test_stoi_and_pesq_fall_with_noise() -> None:
         assert worse is not None
         assert worse < 0.9 * best
     assert stoi(np.zeros(24_000), np.zeros(24_000), 24_000) is None
+
+
+@pytest.mark.parametrize("kind", ["street", "babble"])
+def test_backends_meet_the_same_noise(kind: str) -> None:
+    speech = packaged_speech("garden")
+    prepare = {"noise": kind, "snr_db": 5, "seed": 3, "voices": ["doctor", "romance"]}
+    ready = [
+        DenoiseScorer().prepare(
+            Case(id=name, edit=Denoise(), audio="speech:garden", prepare=prepare),
+            speech,
+            np.random.default_rng(seed),
+        )
+        for seed, name in enumerate("ab")
+    ]
+    assert ready[0].source == ready[1].source
+    assert ready[0].facts["snr_db"] == pytest.approx(5.0, abs=0.05)
+
+
+def test_babble_without_voices() -> None:
+    case = Case(
+        id="a",
+        edit=Denoise(),
+        audio="speech:garden",
+        prepare={"noise": "babble", "snr_db": 5},
+    )
+    with pytest.raises(StepeditError, match="needs voices"):
+        DenoiseScorer().prepare(case, packaged_speech("garden"), np.random.default_rng(0))
+
+
+def test_the_suite_of_backends() -> None:
+    import stepedit_denoise
+
+    cases = list(stepedit_denoise.stepedit_cases(Denoise, "backends") or ())
+    assert len({case.id for case in cases}) == len(cases) == 60
+    inputs = {(case.audio, str(case.prepare)) for case in cases}
+    assert len(inputs) == 12
+    assert {case.prepare["snr_db"] for case in cases} == {5}

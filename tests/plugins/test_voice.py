@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stepedit_emotion import Emotion
+from stepedit_masked import Masked
+from stepedit_voice import Voice
+from stepedit_voice.pairs import VoicePairs, margin_of
+from stepedit_voice.scorer import VoiceScorer
+from stepedit_voice.voices import named_voices
+
+from stepedit_core import (
+    BuildContext,
+    Case,
+    Chain,
+    CorpusItem,
+    EditPair,
+    Prepared,
+    Rejected,
+    Span,
+    StepeditError,
+    Utterance,
+    packaged_speech,
+)
+from stepedit_core.engine import DecodeRequest
+from stepedit_core.llm_route.carrying_out import apply_by_llm
+from stepedit_core.testing import FakeEngine, FakeMeasures
+
+SAYS = 'speaker = "A"\nlicence = "CC0"\nconsent = "Given."\n'
+
+
+class _Listening(FakeEngine):
+    """Keeps what it is asked to decode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decoded: list[DecodeRequest] = []
+
+    def decode(self, requests: list[DecodeRequest]) -> list[Utterance]:  # type: ignore[override]
+        self.decoded += requests
+        return super().decode(requests)
+
+
+def test_own_codes_in_the_other_voice() -> None:
+    engine, speech = _Listening(), packaged_speech("garden")
+    step = Chain([Voice(reference="lewis")])(speech, engine=engine).steps[0]
+    assert engine.requests == []  # the language model is not asked
+    (request,) = engine.decoded
+    assert request.reference == packaged_speech("wind")
+    assert request.source_map is None
+    (codes,) = engine.encode([speech])
+    assert np.array_equal(request.codes.interleave(), codes.interleave())
+    assert step.details["voice"] == packaged_speech("wind").digest
+    assert step.utterance.seconds == pytest.approx(speech.seconds, abs=1e-3)
+    assert step.utterance.transcript == speech.transcript
+
+
+def test_beside_an_edit_that_asks_the_model() -> None:
+    engine, speech = _Listening(), packaged_speech("garden")
+    edits = [Voice(reference="lewis"), Emotion(to="sad"), Voice(reference="lily")]
+    apply_by_llm(edits, [speech] * 3, engine, [1, 2, 3])
+    assert [request.plan.label for request in engine.requests] == ["emotion:sad"]
+    assert [one.reference == speech for one in engine.decoded] == [False, True, False]
+
+
+def test_inside_a_mask() -> None:
+    engine, speech = _Listening(), packaged_speech("garden")
+    edit = Masked(inner=Voice(reference="lewis"), spans=(Span(1.0, 2.0),))
+    out = Chain([edit])(speech, engine=engine).utterance
+    assert engine.requests == []
+    assert engine.decoded[0].reference == packaged_speech("wind")
+    rate = speech.sample_rate
+    np.testing.assert_array_equal(out.samples[: round(0.95 * rate)], speech.samples[:22_800])
+    assert not np.array_equal(out.samples[rate : 2 * rate], speech.samples[rate : 2 * rate])
+
+
+def test_files_names_and_what_they_lack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    speech = packaged_speech("garden")
+    path = speech.write(tmp_path / "ada.wav")
+    assert Voice(reference=str(path)).voice().seconds == pytest.approx(speech.seconds, abs=1e-3)
+    assert Voice(reference="ada").problem(speech) is not None
+    monkeypatch.setenv("STEPEDIT_VOICES", str(tmp_path))
+    (tmp_path / "ada.toml").write_text(SAYS)
+    assert Voice(reference="ada").problem(speech) is None
+    assert {"ada", "linda", "lewis"} <= {voice.name for voice in named_voices()}
+    assert all(voice.licence and voice.consent for voice in named_voices())
+    (tmp_path / "ada.toml").write_text(SAYS.replace('consent = "Given."', ""))
+    assert "consent" in str(Voice(reference="ada").problem(speech))
+    (tmp_path / "ada.toml").write_text(SAYS + 'audio = "gone.wav"\n')
+    assert "gone.wav" in str(Voice(reference="ada").problem(speech))
+    monkeypatch.setenv("STEPEDIT_VOICES", str(tmp_path / "absent"))
+    assert "is no folder" in str(Voice(reference="linda").problem(speech))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "says"), [(0.5, "lasts 0.5 s"), (40.0, "lasts 40.0 s"), (0.0, "absent")]
+)
+def test_unfit_recordings(tmp_path: Path, seconds: float, says: str) -> None:
+    path = tmp_path / "absent.wav"
+    if seconds:
+        noise = np.random.default_rng(0).normal(0, 0.1, round(seconds * 16_000))
+        Utterance(noise.astype(np.float32), 16_000).write(path)
+    problem = Voice(reference=str(path)).problem(packaged_speech("garden"))
+    assert problem is not None
+    assert says in problem
+    assert "\n" not in problem
+
+
+def test_routes() -> None:
+    assert Voice.routes() == ("llm",)
+    assert Voice(reference="linda").route_problem("llm") is None
+    assert "no dsp route" in str(Voice(reference="linda").route_problem("dsp"))
+
+
+class _Voices(FakeMeasures):
+    """Similarities by the digests of the two sides."""
+
+    def __init__(self, near: float, far: float, between: float = 0.5, error: float = 0.0) -> None:
+        super().__init__()
+        self.near, self.far, self.between, self.error = near, far, between, error
+        self.source, self.target = packaged_speech("garden"), packaged_speech("wind")
+
+    def speaker_similarity(self, first: Utterance, second: Utterance) -> float:
+        if {first.digest, second.digest} == {self.source.digest, self.target.digest}:
+            return self.between
+        return self.near if first == self.target else self.far
+
+    def word_error(self, expected: str, utterance: Utterance) -> float:
+        return 0.0 if utterance == self.source else self.error
+
+
+def test_verdicts() -> None:
+    speech = packaged_speech("garden")
+    case = Case(id="a", edit=Voice(reference="lewis"), audio="speech:garden")
+    output = speech.replace(samples=speech.samples * np.float32(0.5))
+
+    def reached(measures: _Voices, sound: Utterance = output) -> bool | None:
+        return VoiceScorer().score(case, Prepared(speech), sound, measures).reached
+
+    assert reached(_Voices(0.8, 0.6)) is True
+    assert reached(_Voices(0.6, 0.8)) is False
+    assert reached(_Voices(0.8, 0.6, error=0.3)) is False
+    assert reached(_Voices(0.8, 0.6, between=0.97)) is None
+    other = packaged_speech("books")  # neither the words nor the course of the source
+    assert reached(_Voices(0.9, 0.5), other) is False
+
+
+def test_pairs(tmp_path: Path) -> None:
+    items = []
+    for name, speaker, text in (
+        ("garden", "a", "the same"),
+        ("wind", "b", "The same."),
+        ("romance", "b", "other words"),
+        ("books", "c", "alone"),
+    ):
+        path = packaged_speech(name).write(tmp_path / f"{name}.wav")
+        items.append(CorpusItem(name, str(path), text, speaker))
+    builder = VoicePairs()
+    jobs = list(builder.jobs(items, {}))
+    made = [next(iter(builder.build(job, _context()))) for job in jobs]
+    pairs = [one for one in made if isinstance(one, EditPair)]
+    assert [job.key for job in jobs if len(job.items) == 3] == ["garden->wind", "wind->garden"]
+    assert pairs[0].edit == Voice(reference=str(tmp_path / "romance.wav"))
+    assert pairs[0].margin == margin_of(items[0].read(), items[1].read())
+    assert pairs[0].margin >= builder.min_margin
+    lonely = [one for one in made if isinstance(one, Rejected)]
+    assert {one.reason for one in lonely} >= {"the words are said by no other speaker"}
+    with pytest.raises(StepeditError, match="each: a number"):
+        list(builder.jobs(items, {"each": "0"}))
+
+
+def test_margin_of_one_voice() -> None:
+    same, other = packaged_speech("doubt"), packaged_speech("hardware")
+    assert margin_of(same, same) == 1.0
+    assert margin_of(same, other) < margin_of(same, packaged_speech("wind"))
+
+
+def _context() -> BuildContext:
+    return BuildContext(np.random.default_rng(0), {})
+
+
+def test_the_plan_keeps_its_codes() -> None:
+    plan = Voice(reference="lewis").plan(packaged_speech("garden"))
+    assert plan.keeps_codes
+    assert plan.voice == packaged_speech("wind")
