@@ -187,6 +187,14 @@ class Edit(OldHooks, BaseModel):
         """
         return False
 
+    def files(self) -> tuple[str, ...]:
+        """Return the files that the parameters name.
+
+        What edits for others, such as a service, refuses these edits, for it would open its own
+        files for them. An edit around another one names that one's files.
+        """
+        return tuple(f for _, value in self if isinstance(value, Edit) for f in value.files())
+
     def hides_words(self) -> bool:
         """Return whether what the edit takes away must not be found in any record.
 

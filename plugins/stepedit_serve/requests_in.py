@@ -103,8 +103,17 @@ def guarded(chain: Chain, key: Key, attestation: str | None) -> Chain:
     """Return a chain as a key may run it: with consent for voices, and redaction first.
 
     Raises:
-        ApiError: (403) without the consent, or where redaction is asked for and cannot be had.
+        ApiError: (403) where a file is named, without the consent, or where redaction is asked
+            for and cannot be had.
     """
+    for edit in chain.unrolled():
+        if edit.files():
+            raise ApiError(
+                403,
+                "not_permitted",
+                f"{edit.name}: files of this machine are not read for requests; give a name",
+                param="chain",
+            )
     asking = sorted(edit_names(chain) & CONSENT)
     if asking and len((attestation or "").strip()) < 8:
         raise ApiError(

@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from stepedit_core import Edit, Plan, Route, StepeditError, Utterance
-from stepedit_voice.voices import find_voice
+from stepedit_voice.voices import find_voice, is_file
 
 __all__ = ["LONGEST_SECONDS", "SHORTEST_SECONDS", "Voice"]
 
@@ -26,6 +26,10 @@ class Voice(Edit):
 
     reference: str = Field(min_length=1, max_length=1_000)
     """A recording of the voice (a file, 1 to 30 s), or the name of a voice that is installed."""
+
+    def files(self) -> tuple[str, ...]:
+        """Return the recording of the voice, where the reference is not a name."""
+        return (self.reference,) if is_file(self.reference) else ()
 
     def voice(self) -> Utterance:
         """Return the recording of the voice.

@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stepedit_core import StepeditError, Utterance, packaged_speech
 
-__all__ = ["VOICES_VARIABLE", "NamedVoice", "find_voice", "named_voices"]
+__all__ = ["VOICES_VARIABLE", "NamedVoice", "find_voice", "is_file", "named_voices"]
 
 VOICES_VARIABLE = "STEPEDIT_VOICES"
 """Environment variable with folders of voices, as PATH lists folders."""
@@ -87,6 +87,11 @@ def named_voices() -> Iterator[NamedVoice]:
                 yield _voice(card)
 
 
+def is_file(reference: str) -> bool:
+    """Return whether a reference is a file: it has a folder or the suffix of a file in it."""
+    return bool(Path(reference).suffix) or any(mark in reference for mark in "/\\:")
+
+
 def find_voice(reference: str) -> Utterance:
     """Return the recording of a voice, by name or by file.
 
@@ -95,7 +100,7 @@ def find_voice(reference: str) -> Utterance:
     Raises:
         StepeditError: if there is no such voice or file.
     """
-    if Path(reference).suffix or any(mark in reference for mark in "/\\"):
+    if is_file(reference):
         return _read(reference)
     for folder in _folders():
         card = folder / f"{reference}.toml"

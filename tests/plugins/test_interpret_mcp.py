@@ -208,6 +208,12 @@ def test_only_plain_files_below_the_root(folder: Folder, root: Path, name: str) 
     assert (root / "link.wav").is_symlink()
 
 
+def test_edits_open_no_files(folder: Folder, root: Path) -> None:
+    chain = {"edits": [{"edit": "voice", "reference": str(root / "in.wav")}]}
+    refused(folder, "edit", recording="in.wav", output="out.wav", chain=chain)
+    assert not (root / "out.wav").exists()
+
+
 def test_measure(folder: Folder, root: Path) -> None:
     speech = Utterance.read(root / "in.wav")
     speech.replace(samples=(speech.samples * np.float32(0.5))).write(root / "soft.wav")

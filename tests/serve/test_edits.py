@@ -104,6 +104,15 @@ def test_clone_asks_for_consent(client: TestClient) -> None:
     assert agreed.status_code == 200
 
 
+@pytest.mark.parametrize("reference", ["/etc/passwd", "a.wav", "../x", "C:a"])
+def test_files_of_the_server_are_not_opened(client: TestClient, reference: str) -> None:
+    voice = {"edit": "voice", "reference": reference}
+    inside = {"edit": "masked", "inner": voice, "spans": [[0.1, 0.5]]}
+    for chain in (voice, inside):
+        refused = edit(client, chain=chain, consent_attestation="Ann agreed on Monday")
+        assert (refused.status_code, error_of(refused)["code"]) == (403, "not_permitted")
+
+
 @pytest.mark.parametrize(
     ("fields", "status", "code"),
     [

@@ -154,6 +154,8 @@ class Tools:
             wanted = found.chain if chain is None else Chain.from_data(chain)
             if not len(wanted):
                 raise StepeditError("the chain is empty: there is nothing to do")
+            if named := [file for edit in wanted.unrolled() for file in edit.files()]:
+                raise StepeditError(f"{named[0]!r}: edits read no files here; give a name")
             result = wanted(speech, self._engine, seed=seed)
             self._folder.write(output, result.utterance, overwrite=overwrite)
             steps = [
