@@ -267,8 +267,8 @@ def _outcome(
     """Give decoded audio its source's timing and level, or join it with the source."""
     utterance, plan = request.utterance, request.plan
     if request.free is not None:
-        edited, details = splice_groups(utterance, audio, request.codes, request.free)
-        return Outcome(edited.replace(transcript=plan.words_after), "llm", output, details)
+        edited, joins = splice_groups(utterance, audio, request.codes, request.free)
+        return Outcome(edited.replace(transcript=plan.words_after), "llm", output, joins)
     start = output.start
     if plan.uniform_tempo:
         ratio = request.length_ratio
