@@ -28,6 +28,7 @@ from stepedit_core import (
     Utterance,
 )
 from stepedit_core.codes import DualCodes
+from stepedit_core.dsp.loudness import active_level
 from stepedit_core.errors import AudioError, BudgetError, EngineError, RouteError
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.llm_route.source_map import SourceMap
@@ -392,7 +393,10 @@ def test_own_codes_in_another_voice(engine: Engine, speech: Utterance) -> None:
     voice = Again().plan(speech).voice
     assert voice is not None
     (plain,) = engine.decode([DecodeRequest(codes, voice, 3)])
-    np.testing.assert_array_equal(made.utterance.samples, plain.samples)
+    power = np.dot(plain.samples, plain.samples)
+    gain = float(np.dot(made.utterance.samples, plain.samples) / power)
+    np.testing.assert_allclose(made.utterance.samples, gain * plain.samples, atol=1e-5)
+    assert active_level(made.utterance) == pytest.approx(active_level(speech), abs=1.0)
     assert made.codes == codes
     with pytest.raises(RouteError, match="generates nothing to stream"):
         next(engine.stream(speech, Again()))

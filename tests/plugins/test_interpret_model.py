@@ -139,7 +139,14 @@ def test_request_is_strict_and_cold(server: Server) -> None:
     jsonschema.validate(
         json.loads(
             chain(
-                step("denoise", "x", {"start": 1.0, "end": 2.0}, noise=None, strength=None),
+                step(
+                    "denoise",
+                    "x",
+                    {"start": 1.0, "end": 2.0},
+                    noise=None,
+                    strength=None,
+                    backend=None,
+                ),
             )
         ),
         form["schema"],

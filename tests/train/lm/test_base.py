@@ -43,7 +43,8 @@ def spoken_prompts() -> list[tuple[Edit, str]]:
     """An edit of every class that a prompt can be guessed for."""
     found = []
     for name, info in get_registry().edits().items():
-        edits = [edit for edit in example_edits(info.edit_class) if not edit.route_problem("llm")]
+        examples = () if info.edit_class.keeps_codes else example_edits(info.edit_class)
+        edits = [edit for edit in examples if not edit.route_problem("llm")]
         found += [(edit, name) for edit in edits[:2]]
     return found
 
