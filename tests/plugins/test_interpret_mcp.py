@@ -9,8 +9,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import anyio
-import jsonschema
 import numpy as np
 import pytest
 import soundfile as sf
@@ -20,6 +18,8 @@ from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.testing import speech_like
 
 pytest.importorskip("mcp")
+import anyio
+import jsonschema
 import uvicorn
 from mcp import Client, StdioServerParameters
 from stepedit_interpret.mcp_server.folder import Folder
