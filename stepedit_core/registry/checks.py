@@ -7,7 +7,8 @@ import inspect
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint
+from functools import lru_cache
+from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
 from types import ModuleType
 
@@ -62,7 +63,13 @@ class EditInfo:
 
 def distribution_of(entry: EntryPoint) -> tuple[str, str]:
     """Return name and version of the distribution that declares an entry point."""
-    return (entry.dist.name, entry.dist.version) if entry.dist else (LOCAL, "0")
+    return _name_and_version(entry.dist) if entry.dist else (LOCAL, "0")
+
+
+@lru_cache(maxsize=64)
+def _name_and_version(distribution: Distribution) -> tuple[str, str]:
+    """Return a distribution's name and version; each asked for parses its metadata anew."""
+    return distribution.name, distribution.version
 
 
 def clash(what: str, infos: Iterable[PluginInfo]) -> str:
