@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core import AudioError, StepeditError, Utterance
+from stepedit_core.dsp.loudness import level_like
 from stepedit_core.dsp.offset import around_offset
 from stepedit_core.dsp.prosody import ProsodyRecipe, transform_with_facts
 from stepedit_pitch.measuring import STEP, pitch_track
@@ -100,7 +101,7 @@ def _changed(
         return made, details
     seed = int(rng.integers(2**31))
     samples = _shifted_by(chosen, flat, edit.semitones, seed)
-    level, gain = _level_like(samples, flat.samples)
+    level, gain = level_like(samples, flat.samples)
     return flat.replace(samples=level), {**details, "gain_db": round(gain, 2)}
 
 
@@ -127,16 +128,6 @@ def _shifted_by(chosen: str, flat: Utterance, semitones: float, seed: int) -> Fl
     made = np.asarray(raw, dtype=np.float32).reshape(-1)[: len(scaled)]
     fitted = np.pad(made, (0, len(scaled) - len(made)))
     return fitted * np.float32(peak / _HEADROOM)
-
-
-def _level_like(samples: FloatArray, source: FloatArray) -> tuple[FloatArray, float]:
-    """Undo the backend's change of level, by 6 dB at most, never beyond full scale."""
-    before, after = (float(np.sqrt(np.mean(np.square(x, dtype=float)))) for x in (source, samples))
-    if after == 0:
-        return samples, 0.0
-    room = max(1.0, float(np.abs(source).max())) / max(1e-9, float(np.abs(samples).max()))
-    gain = min(float(np.clip(before / after, 0.5, 2.0)), room)
-    return samples * np.float32(gain), 20 * float(np.log10(gain))
 
 
 def _with_unvoiced(

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core import MissingDependencyError, StepeditError, Utterance
+from stepedit_core.dsp.loudness import level_like
 from stepedit_core.dsp.offset import around_offset
 
 __all__ = ["BACKENDS", "installed_backends", "stretch"]
@@ -127,20 +128,10 @@ def _stretched(
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         raise StepeditError(f"speed: {chosen} failed ({error}); try another backend") from error
     fitted = _fit(raw, round(len(scaled) / factor)) * np.float32(peak / _HEADROOM)
-    samples, gain = _level_like(fitted, utterance.samples)
+    samples, gain = level_like(fitted, utterance.samples)
     return utterance.replace(samples=samples), {**details, "gain_db": round(gain, 2)}
 
 
 def _fit(samples: FloatArray, length: int) -> FloatArray:
     """Cut or fill up to a length; backends differ from it by a few samples."""
     return np.pad(samples[:length], (0, max(0, length - len(samples))))
-
-
-def _level_like(samples: FloatArray, source: FloatArray) -> tuple[FloatArray, float]:
-    """Undo the backend's change of level (by 6 dB at most), never beyond full scale."""
-    before, after = (float(np.sqrt(np.mean(np.square(x, dtype=float)))) for x in (source, samples))
-    if after == 0:
-        return samples, 0.0
-    ceiling = max(1.0, float(np.abs(source).max())) / max(1e-9, float(np.abs(samples).max()))
-    gain = min(float(np.clip(before / after, 0.5, 2.0)), ceiling)
-    return samples * np.float32(gain), 20 * float(np.log10(gain))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from stepedit_core.utterance import Utterance
 
-__all__ = ["LOOK_AHEAD", "active_level", "limited", "loudness", "true_peak"]
+__all__ = ["LOOK_AHEAD", "active_level", "level_like", "limited", "loudness", "true_peak"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -26,6 +26,24 @@ _CHUNK = 1 << 20
 _EDGE = 64
 _ROUNDS = 6
 _FRAME_SECONDS, _MARGIN_DB, _LEVEL_ROUNDS, _SILENT_POWER = 0.02, 15.9, 8, 1e-10
+
+
+def level_like(samples: FloatArray, source: FloatArray) -> tuple[FloatArray, float]:
+    """Undo a backend's change of level, by 6 dB at most, never beyond full scale.
+
+    Args:
+        samples: what the backend made, ``(n,)``.
+        source: what it was made from, ``(m,)``.
+
+    Returns:
+        The samples, and the gain in dB.
+    """
+    before, after = (float(np.sqrt(np.mean(np.square(x, dtype=float)))) for x in (source, samples))
+    if after == 0:
+        return samples, 0.0
+    ceiling = max(1.0, float(np.abs(source).max())) / max(1e-9, float(np.abs(samples).max()))
+    gain = min(float(np.clip(before / after, 0.5, 2.0)), ceiling)
+    return samples * np.float32(gain), 20 * float(np.log10(gain))
 
 
 def loudness(utterance: Utterance) -> float | None:
