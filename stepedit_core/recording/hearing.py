@@ -187,13 +187,8 @@ def installed_ears(
     letters = [letter for letter in utterance.transcript or "" if letter.isalpha()]
     is_foreign = utterance.language is None and any(x >= _AFTER_LATIN for x in letters)
     language = None if is_foreign else utterance.language or "en"
-    found = (registry or get_registry()).named("stepedit_recognisers", lambda kind: str(kind.name))
-    fitting = [
-        kind
-        for kind in found.values()
-        if kind.rank <= _TRUSTED and kind.knows(language) and kind.missing() is None
-    ]
-    ranked = sorted(fitting, key=lambda kind: (kind.rank, kind.name))[: 1 if is_foreign else most]
+    trusted = [kind for kind in _recognisers(language, registry) if kind.rank <= _TRUSTED]
+    ranked = trusted[: 1 if is_foreign else most]
     return tuple(_RecogniserEar(kind, language) for kind in reversed(ranked))
 
 
@@ -212,13 +207,15 @@ class _RecogniserEar:
 
 def recogniser_names(language: str | None, registry: Registry | None = None) -> list[str]:
     """Return the names of the recognisers that can hear a language here, the preferred first."""
+    return [kind.name for kind in _recognisers(language, registry) if kind.rank < _NAMED_ONLY]
+
+
+def _recognisers(language: str | None, registry: Registry | None) -> list[type[Recogniser]]:
+    """Return the recognisers that are installed for a language, the preferred first."""
     found = (registry or get_registry()).named("stepedit_recognisers", lambda kind: str(kind.name))
-    ranked = sorted(found.values(), key=lambda kind: (kind.rank, kind.name))
-    return [
-        kind.name
-        for kind in ranked
-        if kind.rank < _NAMED_ONLY and kind.knows(language) and kind.missing() is None
-    ]
+    known = cast(dict[str, type[Recogniser]], dict(found)).values()
+    fitting = [kind for kind in known if kind.knows(language) and kind.missing() is None]
+    return sorted(fitting, key=lambda kind: (kind.rank, kind.name))
 
 
 def load_aligner(
