@@ -59,7 +59,7 @@ if TYPE_CHECKING:
         interpret,
     )
     from stepedit_core.marks.mark import Finding, Mark
-    from stepedit_core.marks.marking import verify, write_marked
+    from stepedit_core.marks.marking import edited_spans, verify, write_marked
     from stepedit_core.models.engine import Engine
     from stepedit_core.pairs import (
         MAX_MARGIN,
@@ -195,6 +195,7 @@ __all__ = [
     "align",
     "conditioning_label",
     "edit_from_data",
+    "edited_spans",
     "explain_validation",
     "find_phrase",
     "format_alignment",
@@ -276,7 +277,7 @@ _HOMES = {
         "interpret",
     ),
     "marks.mark": ("Finding", "Mark"),
-    "marks.marking": ("verify", "write_marked"),
+    "marks.marking": ("edited_spans", "verify", "write_marked"),
     "models.engine": ("Engine",),
     "pairs": (
         "MAX_MARGIN",

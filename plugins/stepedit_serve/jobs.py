@@ -278,14 +278,7 @@ def _at_once(
 ) -> tuple[Path, dict[str, Any]]:
     """Run a chain on a short recording."""
     request = job.request
-    total, done = len(chain.unrolled()), 0
-    work.tell(0, total)
-
-    def on_step(step: Any) -> None:
-        nonlocal done
-        done += 1
-        work.tell(min(done, total), total)
-
+    on_step = work.counting(len(chain.unrolled()))
     speech = Utterance.read(source, request["transcript"], request["language"])
     result = service.run_chain(
         chain,

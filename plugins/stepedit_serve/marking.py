@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from stepedit_core import Span, StepeditError, Utterance, get_registry
+from stepedit_core import Span, StepeditError, Utterance, edited_spans, get_registry
 
 __all__ = ["Marker", "changed_span"]
 
@@ -69,23 +67,10 @@ class Marker:
 
 def changed_span(edited: Utterance, source: Utterance | None) -> Span | None:
     """Return where an utterance begins and ends to differ from its source; None: it does not."""
-    whole = Span(0.0, edited.seconds)
-    if source is None or source.sample_rate != edited.sample_rate:
-        return whole
-    a, b = source.samples, edited.samples
-    most = min(len(a), len(b))
-    before = _equal(a[:most], b[:most])
-    if before == len(a) == len(b):
-        return None
-    after = _equal(a[::-1][: most - before], b[::-1][: most - before])
-    rate = edited.sample_rate
-    return Span(before / rate, (len(b) - after) / rate)
-
-
-def _equal(a: Any, b: Any) -> int:
-    """Return how many samples are equal from the start."""
-    differs = np.flatnonzero(a != b)
-    return int(differs[0]) if len(differs) else len(a)
+    if source is None:
+        return Span(0.0, edited.seconds)
+    spans = edited_spans(source, edited)
+    return Span(spans[0].start, spans[-1].end) if spans else None
 
 
 def _known() -> dict[str, Any]:

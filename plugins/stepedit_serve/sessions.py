@@ -63,6 +63,18 @@ class Work:
             raise Cancelled("cancelled")
         self.on_progress(done, total)
 
+    def counting(self, total: int) -> Callable[[Any], None]:
+        """Return what a chain of so many steps calls after each of them, to pass progress on."""
+        done = 0
+        self.tell(0, total)
+
+        def on_step(step: Any) -> None:
+            nonlocal done
+            done += 1
+            self.tell(min(done, total), total)
+
+        return on_step
+
 
 def audio_key(session: str, node: str) -> str:
     """Return where the store has a version's audio."""
@@ -289,14 +301,7 @@ def _edit_whole(
     audio: Path,
 ) -> None:
     """Run a chain on a whole version."""
-    total, done = len(chain.unrolled()), 0
-    work.tell(0, total)
-
-    def on_step(step: Any) -> None:
-        nonlocal done
-        done += 1
-        work.tell(min(done, total), total)
-
+    on_step = work.counting(len(chain.unrolled()))
     result: ChainResult = service.run_chain(
         chain,
         utterance_of(service, node),
