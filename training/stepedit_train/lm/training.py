@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from pydantic import Field
@@ -208,7 +208,15 @@ def planned_steps(
     return max(1, math.ceil(settings.epochs * one_pass / together))
 
 
-def load_for_training(settings: LanguageModelSettings, base: Path) -> Any:
+class Checkpointed(Protocol):
+    """Settings that say whether activations are calculated again to save memory."""
+
+    @property
+    def gradient_checkpointing(self) -> bool:
+        """Whether they are."""
+
+
+def load_for_training(settings: Checkpointed, base: Path) -> Any:
     """Return the model in float32, all weights trainable, in training mode.
 
     Raises:

@@ -7,6 +7,7 @@ Group relative policy optimisation (Shao et al. 2024), without division by the g
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -41,7 +42,15 @@ from stepedit_train.rl.settings import planned
 from stepedit_train.seeds import rng_of
 from stepedit_train.settings import resolve_path
 
-__all__ = ["GrpoSettings", "GrpoTask", "minibatches", "padded_to", "prepared_run", "train_grpo"]
+__all__ = [
+    "GrpoSettings",
+    "GrpoTask",
+    "learn",
+    "minibatches",
+    "padded_to",
+    "prepared_run",
+    "train_grpo",
+]
 
 
 class GrpoSettings(OnlineSettings):
@@ -184,6 +193,19 @@ def prepared_run(
     return engine, prompts, settings
 
 
+def learn(task: OnlineTask, base: Path, out: Path) -> Iterator[str]:
+    """Train on the requests of a task, or go on, and save its policy; yield what was done."""
+    plan = BatchPlan([1.0] * len(task.train), task.settings.budget, task.settings.seed)
+    steps = planned(task.settings, plan).steps
+    task.settings = settings = task.settings.model_copy(update={"steps": steps})
+    done = run_loop(task, plan, settings, out, prompts_digest([*task.train, *task.dev]))
+    if done.step < settings.steps:
+        yield f"stopped after {done.step} steps, as asked; call again to go on"
+        return
+    save_policy(task.policy, settings, base, out)
+    yield f"{done.step} steps in {done.seconds / 60:.1f} minutes; model in {out / 'model'}"
+
+
 def train_grpo(settings: GrpoSettings) -> Iterator[str]:
     """Learn from groups of answers, or go on; yield lines that say what was done.
 
@@ -200,11 +222,4 @@ def train_grpo(settings: GrpoSettings) -> Iterator[str]:
     task.train = hardest_of(task, out)
     if settings.hardest < 1:
         yield f"the {len(task.train)} hardest are trained on"
-    plan = BatchPlan([1.0] * len(task.train), settings.budget, settings.seed)
-    task.settings = settings = settings.model_copy(update={"steps": planned(settings, plan).steps})
-    done = run_loop(task, plan, settings, out, prompts_digest([*task.train, *task.dev]))
-    if done.step < settings.steps:
-        yield f"stopped after {done.step} steps, as asked; call again to go on"
-        return
-    save_policy(policy, settings, base, out)
-    yield f"{done.step} steps in {done.seconds / 60:.1f} minutes; model in {out / 'model'}"
+    yield from learn(task, base, out)

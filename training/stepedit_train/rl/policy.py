@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from stepedit_core.models.lm.session import TokenLayout
-from stepedit_core.models.lm.step1 import load_step1
 from stepedit_core.models.lm.step1.loading import read_config
 from stepedit_train.lm.adapters import with_adapters
-from stepedit_train.lm.training import save_model_folder
+from stepedit_train.lm.training import load_for_training, save_model_folder
 from stepedit_train.precision import arithmetic
 from stepedit_train.rl.layout import AnswerRow
 from stepedit_train.rl.log_probs import (
@@ -42,11 +41,7 @@ def load_policy(settings: RlSettings, base: Path, seed: int | None = None) -> An
     Raises:
         CheckpointError: if a file of the folder is missing or damaged.
     """
-    model: Any = load_step1(base, dtype=torch.float32).train()
-    model.requires_grad_(True)
-    model.config.use_cache = False
-    if settings.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+    model = load_for_training(settings, base)
     if settings.lora is not None:
         still = settings.lora.model_copy(update={"dropout": 0.0})
         model = with_adapters(model, still, settings.seed if seed is None else seed)

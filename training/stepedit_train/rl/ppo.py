@@ -18,12 +18,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from stepedit_core.models.lm.constraints import CODE_COUNT
-from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import seed_everything
 from stepedit_train.lm.training import base_and_out
-from stepedit_train.loop import LoopSettings, Losses, learning_rate, run_loop
+from stepedit_train.loop import LoopSettings, Losses, learning_rate
 from stepedit_train.precision import arithmetic
-from stepedit_train.rl.grpo import minibatches, padded_to, prepared_run
+from stepedit_train.rl.grpo import learn, minibatches, padded_to, prepared_run
 from stepedit_train.rl.layout import AnswerRow
 from stepedit_train.rl.log_probs import (
     AnswerBatch,
@@ -44,16 +43,13 @@ from stepedit_train.rl.online import (
     OnlineSettings,
     OnlineTask,
     hardest_of,
-    prompts_digest,
 )
 from stepedit_train.rl.policy import (
     ScalarHead,
     load_policy,
     log_probs_of,
     plain_model,
-    save_policy,
 )
-from stepedit_train.rl.settings import planned
 from stepedit_train.settings import resolve_path
 
 __all__ = ["Critic", "PpoSettings", "PpoTask", "token_rewards", "train_ppo"]
@@ -296,14 +292,7 @@ def train_ppo(settings: PpoSettings) -> Iterator[str]:
     task = PpoTask(policy, critic, engine, prompts, settings, compared=True)
     task.train = hardest_of(task, out)
     yield f"the {len(task.train)} hardest are trained on"
-    plan = BatchPlan([1.0] * len(task.train), settings.budget, settings.seed)
-    task.settings = settings = settings.model_copy(update={"steps": planned(settings, plan).steps})
-    done = run_loop(task, plan, settings, out, prompts_digest([*task.train, *task.dev]))
-    if done.step < settings.steps:
-        yield f"stopped after {done.step} steps, as asked; call again to go on"
-        return
-    save_policy(policy, settings, base, out)
-    yield f"{done.step} steps in {done.seconds / 60:.1f} minutes; model in {out / 'model'}"
+    yield from learn(task, base, out)
 
 
 def _critic_base(settings: PpoSettings, base: Path) -> Path:
