@@ -23,10 +23,9 @@ if TYPE_CHECKING:
         sentence_places,
     )
     from stepedit_core.chain.accept import Accept
-    from stepedit_core.chain.chain import Chain
+    from stepedit_core.chain.chain import Chain, ChainResult
     from stepedit_core.chain.notation import AnyEdit, edit_from_data, format_edit, parse_edit
     from stepedit_core.chain.result import Step
-    from stepedit_core.chain.running import ChainResult
     from stepedit_core.codes import GROUP_SECONDS, DualCodes, FreeGroups
     from stepedit_core.config import EngineConfig, GenerationPolicy, SamplingConfig
     from stepedit_core.dsp.splicing import Patch, splice
@@ -236,10 +235,9 @@ _HOMES = {
         "sentence_places",
     ),
     "chain.accept": ("Accept",),
-    "chain.chain": ("Chain",),
+    "chain.chain": ("Chain", "ChainResult"),
     "chain.notation": ("AnyEdit", "edit_from_data", "format_edit", "parse_edit"),
     "chain.result": ("Step",),
-    "chain.running": ("ChainResult",),
     "codes": ("GROUP_SECONDS", "DualCodes", "FreeGroups"),
     "config": ("EngineConfig", "GenerationPolicy", "SamplingConfig"),
     "dsp.splicing": ("Patch", "splice"),

@@ -17,7 +17,12 @@ from pydantic import (
 from stepedit_core.plan import Insertion, Plan
 from stepedit_core.prompt import Prompt
 from stepedit_core.registry.moved import moved_names
-from stepedit_core.registry.old_hooks import OldHooks, plan_of_old_hooks, warn_of_old_hooks
+from stepedit_core.registry.old_hooks import (
+    OldHooks,
+    defines_old_hooks,
+    plan_of_old_hooks,
+    warn_of_old_hooks,
+)
 from stepedit_core.utterance import Utterance
 
 if TYPE_CHECKING:
@@ -104,6 +109,7 @@ class Edit(OldHooks, BaseModel):
         """Name the class and refuse a field that the JSON form reserves."""
         super().__pydantic_init_subclass__(**kwargs)
         warn_of_old_hooks(cls)
+        cls.has_old_hooks = defines_old_hooks(cls)
         if "name" not in cls.__dict__:
             cls.name = snake_case(cls.__name__)
         if "edit" in cls.model_fields:
@@ -143,12 +149,13 @@ class Edit(OldHooks, BaseModel):
         In a chain it is asked once for each step. While a chain is validated, later steps are
         asked about a `ForeseenUtterance`, which has words and no sound yet.
         """
+        old = plan_of_old_hooks(self, utterance) if self.has_old_hooks else {}
         return Plan(
             words_after=self.transcript_after(utterance),
             problem=self.problem(utterance),
             level=None if self.changes_level() else (0.0, 0.0),
             keeps_codes=self.keeps_codes,
-            **{"label": self.name, "rules": (self.name,), **plan_of_old_hooks(self, utterance)},
+            **{"label": self.name, "rules": (self.name,), **old},
         )
 
     def expand(self, utterance: Utterance) -> Chain | None:

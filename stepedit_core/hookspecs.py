@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from stepedit_core.alignment import Aligner, Recogniser
-    from stepedit_core.chain.running import ChainResult
+    from stepedit_core.chain.chain import ChainResult
     from stepedit_core.codes import DualCodes
     from stepedit_core.config import EngineConfig
     from stepedit_core.edit import Edit, Outcome, Route

@@ -25,9 +25,8 @@ from typing import Any, Literal
 import numpy as np
 
 from stepedit_bench.suites import Unit, slug
-from stepedit_core.chain.chain import Chain
+from stepedit_core.chain.chain import Chain, ChainResult
 from stepedit_core.chain.result import Carry, RouteChoice
-from stepedit_core.chain.running import ChainResult
 from stepedit_core.chain.validation import choose_route
 from stepedit_core.codes import GROUP_SECONDS
 from stepedit_core.dsp.prosody import ProsodyRecipe, transform

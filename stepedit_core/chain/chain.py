@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from stepedit_core.chain.notation import edit_from_data
-from stepedit_core.chain.result import SCHEMA_VERSION, RouteChoice
-from stepedit_core.chain.running import ChainResult, RunOptions, run
+from stepedit_core.chain.result import SCHEMA_VERSION, RouteChoice, Step, reported
+from stepedit_core.chain.running import RunOptions, run
 from stepedit_core.chain.validation import look_ahead
 from stepedit_core.edit import Edit, Route
 from stepedit_core.errors import InvalidChainError, StepeditError
+from stepedit_core.registry.registry import get_registry
 from stepedit_core.storage.stored_json import parse_json
 from stepedit_core.utterance import Utterance
 
 if TYPE_CHECKING:
     from stepedit_core.engine import SpeechEngine
+    from stepedit_core.registry.registry import Registry
 
-__all__ = ["MAX_STEPS", "Chain"]
+__all__ = ["MAX_STEPS", "Chain", "ChainResult"]
 
 MAX_STEPS = 10_000
 """Most steps that a chain may unroll to; more is taken for a slip of the pen."""
@@ -218,7 +221,7 @@ class Chain(Sequence["Edit | Chain"]):
         Raises:
             InvalidChainError: naming the first step that cannot work, why, and the cure.
         """
-        steps = look_ahead(self, utterance, engine, route=route, first=first)
+        steps = look_ahead(self.unrolled(), utterance, engine, route=route, first=first)
         return [step.route for step in steps]
 
     def __call__(
@@ -227,6 +230,7 @@ class Chain(Sequence["Edit | Chain"]):
         engine: SpeechEngine | None = None,
         *,
         seed: int = 0,
+        registry: Registry | None = None,
         **options: Unpack[RunOptions],
     ) -> ChainResult:
         """Run the chain on an utterance.
@@ -235,26 +239,102 @@ class Chain(Sequence["Edit | Chain"]):
             utterance: what to edit.
             engine: needed by steps that take the llm route.
             seed: same seed, same result.
+            registry: whose hooks run; the process's by default.
             options: ``route`` forces one route for all steps, or lets each choose (``auto``);
                 ``carry`` is what a step hands to the next one: ``latent`` (what the engine made
                 its sound from, the default), ``codes`` or ``audio`` (its sound alone);
-                ``registry`` is whose hooks run, the process's by default; ``on_step`` is called
-                after each finished step; ``accept`` holds limits (`Accept`) that each step must
-                keep, or is drawn again; ``until="no gain"`` ends the iterations of the chain where
-                one brings its edits no nearer to their targets, by their own scorers.
+                ``on_step`` is called after each finished step; ``accept`` holds limits (`Accept`)
+                that each step must keep, or is drawn again; ``until="no gain"`` ends the
+                iterations of the chain where one brings its edits no nearer to their targets, by
+                their own scorers.
 
         Raises:
             InvalidChainError: before anything runs, if a step cannot work.
             EditError: if a step fails while it runs; it carries the finished steps.
         """
-        return run(self, ChainResult(utterance, (), seed, engine), engine=engine, **options)
+        start = ChainResult(utterance, (), seed, engine)
+        return self.run_from(start, engine=engine, registry=registry, **options)
 
     def run_from(
         self,
         start: ChainResult,
         *,
         engine: SpeechEngine | None,
+        registry: Registry | None = None,
         **options: Unpack[RunOptions],
     ) -> ChainResult:
         """Run the edits after the steps that ``start`` has; raises as calling a chain does."""
-        return run(self, start, engine=engine, **options)
+        hooks = registry or get_registry()
+        steps, notes = run(
+            self.unrolled(), start.source, start.steps,
+            seed=start.seed, engine=engine, registry=hooks, rounds=self.iterations, **options,
+        )  # fmt: skip
+        result = ChainResult(start.source, steps, start.seed, engine, notes)
+        hooks.hook.stepedit_chain_finished(result=result)
+        return result
+
+
+@dataclass(frozen=True)
+class ChainResult:
+    """The final utterance and one record per edit.
+
+    Attributes:
+        source: what went in.
+        steps: the finished steps, in order.
+        seed: the chain's seed.
+        engine: the engine that was given, if any.
+        notes: what a user should know, such as limits that could not be judged.
+    """
+
+    source: Utterance
+    steps: tuple[Step, ...]
+    seed: int
+    engine: SpeechEngine | None = field(default=None, repr=False, compare=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def utterance(self) -> Utterance:
+        """What came out of the last step."""
+        return self.steps[-1].utterance if self.steps else self.source
+
+    def then(self, chain: Chain | Edit, *, after: int | None = None, **options: Any) -> ChainResult:
+        """Run more edits on what is here: from the end, or from any step, to branch or undo.
+
+        Args:
+            chain: what to do next.
+            after: how many of the finished steps to keep; None keeps all, 0 starts from the
+                source.
+            options: as for calling a chain; engine and seed default to this result's.
+
+        Raises:
+            InvalidChainError: if there are fewer steps than ``after``.
+        """
+        kept = self.steps if after is None else self.steps[:after]
+        if after is not None and not 0 <= after <= len(self.steps):
+            raise InvalidChainError(f"cannot go on after step {after} of {len(self.steps)}")
+        start = ChainResult(self.source, kept, options.pop("seed", self.seed), self.engine)
+        following = Chain([chain]) if isinstance(chain, Edit) else chain
+        return following.run_from(start, engine=options.pop("engine", self.engine), **options)
+
+    def report(self, *, hides: bool = False) -> dict[str, Any]:
+        """Return the result as JSON data, without samples.
+
+        Of what comes before a step that hides words, no words are told.
+
+        Args:
+            hides: words were to be hidden by a step that is not among the finished ones.
+        """
+        hidden = hides or any(step.edit.hides_words() for step in self.steps)
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "seed": self.seed,
+            "engine": dict(self.engine.describe()) if self.engine is not None else None,
+            "source": {
+                "sha256": self.source.digest,
+                "audio_seconds": round(self.source.seconds, 4),
+                "sample_rate": self.source.sample_rate,
+                "channels": self.source.channels,
+                "transcript": None if hidden else self.source.transcript,
+            },
+            "steps": reported(self.steps, hides=hides),
+        }

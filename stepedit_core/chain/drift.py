@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stepedit_core.chain.gate import Compared, Gate
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from stepedit_core.registry.registry import Registry
     from stepedit_core.utterance import Utterance
 
-__all__ = ["compared", "no_gain", "overdone", "past_of", "run_start", "within_label"]
+__all__ = ["Standing", "no_gain", "overdone", "standing", "within_label"]
 
 _SHORTEST, _LONGEST = 0.5, 2.0
 """Bounds of a length ratio that is counted from the beginning of a run."""
@@ -36,10 +37,37 @@ _LEAST_GAIN = 0.02
 """Growth of the scorers' intensity, of which 1 is a label's usual size, that counts as a gain."""
 
 
-def compared(
-    registry: Registry, edit: Edit, received: Utterance, first: Utterance, steps: Sequence[Step]
-) -> Compared:
-    """Return what the next step is compared with.
+@dataclass(frozen=True)
+class Standing:
+    """Where a chain stands before a step.
+
+    Attributes:
+        utterance: what the step receives.
+        before: the step before.
+        to: what the step is compared with.
+        past: what the decoder is to know of earlier steps; None where that is nothing.
+        position: the step's place, from 0.
+        run_before: the step before the present run of labels.
+    """
+
+    utterance: Utterance
+    before: Step | None
+    to: Compared
+    past: Past | None
+    position: int
+    run_before: Step | None = None
+
+
+def standing(
+    registry: Registry,
+    edit: Edit,
+    received: Utterance,
+    first: Utterance,
+    steps: Sequence[Step],
+    *,
+    tells_past: bool,
+) -> Standing:
+    """Return where a chain stands before its next step.
 
     Args:
         registry: whose scorers say which edits change the voice.
@@ -47,24 +75,24 @@ def compared(
         received: what it receives.
         first: the recording that the chain began with.
         steps: those that are finished.
+        tells_past: whether the decoder is told of earlier steps.
     """
-    begin = run_start(edit, steps)
-    anchor = received if begin == len(steps) else _before(first, steps, begin)
+    begin = _run_start(edit, steps)
+    run_before = steps[begin - 1] if begin else None
+    goes_on = begin < len(steps)
+    anchor = received if not goes_on else first if run_before is None else run_before.utterance
     voice = first
     for step in steps:
         if step.accepted is not False and _changes_voice(registry, step.edit):
             voice = step.utterance
-    return Compared(received, first, voice, anchor)
-
-
-def past_of(to: Compared, edit: Edit, steps: Sequence[Step]) -> Past | None:
-    """Return what the decoder is to know of the chain before a step; None where that is nothing."""
-    begin = run_start(edit, steps)
-    if not steps:
-        return None
-    if begin == len(steps):
-        return Past(voice=to.voice)
-    return Past(to.anchor, steps[begin - 1].latent if begin else None, to.voice)
+    past = None
+    if tells_past and goes_on:
+        past = Past(anchor, None if run_before is None else run_before.latent, voice)
+    elif tells_past and steps:
+        past = Past(voice=voice)
+    before = steps[-1] if steps else None
+    to = Compared(received, first, voice, anchor)
+    return Standing(received, before, to, past, len(steps), run_before)
 
 
 def within_label(plan: Plan, to: Compared) -> Plan:
@@ -130,7 +158,7 @@ def no_gain(
     return None
 
 
-def run_start(edit: Edit, steps: Sequence[Step]) -> int:
+def _run_start(edit: Edit, steps: Sequence[Step]) -> int:
     """Return the index of the first step of the run of one kind of label that an edit goes on."""
     begin = len(steps)
     if not isinstance(edit, LabelledEdit):
@@ -138,10 +166,6 @@ def run_start(edit: Edit, steps: Sequence[Step]) -> int:
     while begin and type(steps[begin - 1].edit) is type(edit) and steps[begin - 1].route == "llm":
         begin -= 1
     return begin
-
-
-def _before(first: Utterance, steps: Sequence[Step], index: int) -> Utterance:
-    return first if index == 0 else steps[index - 1].utterance
 
 
 def _changes_voice(registry: Registry, edit: Edit) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from stepedit_core.codes import DualCodes
     from stepedit_core.engine import Latent
 
-__all__ = ["DEFAULT_CARRY", "SCHEMA_VERSION", "WITHHELD", "Carry", "RouteChoice", "Step", "Until"]
+__all__ = [
+    "DEFAULT_CARRY",
+    "SCHEMA_VERSION",
+    "WITHHELD",
+    "Carry",
+    "RouteChoice",
+    "Step",
+    "Until",
+    "reported",
+]
 
 SCHEMA_VERSION = 1
 RouteChoice = Literal["auto", "llm", "dsp"]
@@ -122,10 +131,24 @@ class Step:
         }
 
 
+def reported(steps: Sequence[Step], *, hides: bool = False) -> list[dict[str, Any]]:
+    """Return the records of steps that ran one after the other, as JSON data.
+
+    Of what comes before a step that hides words, no words are told.
+
+    Args:
+        steps: in order.
+        hides: words were to be hidden by a later step, which is not among them.
+    """
+    hiding = [n for n, step in enumerate(steps) if step.edit.hides_words()]
+    last = len(steps) if hides else max(hiding, default=-1)
+    return [step.report(hides=n < last) for n, step in enumerate(steps)]
+
+
 __getattr__ = moved_names(
     __name__,
     {
-        "ChainResult": "stepedit_core.chain.running",
+        "ChainResult": "stepedit_core.chain.chain",
         "check_arguments": "stepedit_core.chain.validation",
         "choose_route": "stepedit_core.chain.validation",
     },

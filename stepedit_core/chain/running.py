@@ -4,45 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypedDict
 
 import numpy as np
+import pluggy
 
 from stepedit_core.chain.accept import Accept
-from stepedit_core.chain.carrying import carry_out, step_rng, with_word_times
-from stepedit_core.chain.drift import compared, no_gain, overdone, past_of, run_start, within_label
-from stepedit_core.chain.gate import Compared, Gate
-from stepedit_core.chain.result import (
-    DEFAULT_CARRY,
-    SCHEMA_VERSION,
-    Carry,
-    RouteChoice,
-    Step,
-    Until,
-)
+from stepedit_core.chain.drift import Standing, no_gain, overdone, standing, within_label
+from stepedit_core.chain.gate import Gate
+from stepedit_core.chain.result import DEFAULT_CARRY, Carry, RouteChoice, Step, Until, reported
 from stepedit_core.chain.trying import Drawn, Trial
-from stepedit_core.chain.validation import Ready, Single, Unrolled, look_ahead
-from stepedit_core.edit import Edit, Outcome, Route
+from stepedit_core.chain.validation import Ready, look_ahead
+from stepedit_core.codes import DualCodes
+from stepedit_core.edit import Edit, Outcome, Rendered, Route
 from stepedit_core.engine import SpeechEngine
-from stepedit_core.errors import EditError, InvalidChainError, StepeditError
+from stepedit_core.errors import EditError, RouteError, StepeditError
 from stepedit_core.llm_route.batching import run_together
-from stepedit_core.llm_route.carrying_out import Past
+from stepedit_core.llm_route.carrying_out import apply_by_llm
 from stepedit_core.llm_route.languages import untaught_languages
 from stepedit_core.plan import Plan
 from stepedit_core.registry.checks import PluginInfo
 from stepedit_core.registry.middleware import Layers
-from stepedit_core.registry.registry import Registry, get_registry
+from stepedit_core.registry.registry import Registry
 from stepedit_core.utterance import Utterance
 
-__all__ = [
-    "ChainResult",
-    "RunOptions",
-    "carry_out",
-    "run",
-    "step_rng",
-]
+__all__ = ["RunOptions", "carry_out", "run", "step_rng"]
 
 
 class RunOptions(TypedDict, total=False):
@@ -50,79 +38,9 @@ class RunOptions(TypedDict, total=False):
 
     route: RouteChoice
     carry: Carry
-    registry: Registry | None
     on_step: Callable[[Step], None] | None
     accept: Accept | None
     until: Until | None
-
-
-@dataclass(frozen=True)
-class ChainResult:
-    """The final utterance and one record per edit.
-
-    Attributes:
-        source: what went in.
-        steps: the finished steps, in order.
-        seed: the chain's seed.
-        engine: the engine that was given, if any.
-        notes: what a user should know, such as limits that could not be judged.
-    """
-
-    source: Utterance
-    steps: tuple[Step, ...]
-    seed: int
-    engine: SpeechEngine | None = field(default=None, repr=False, compare=False)
-    notes: tuple[str, ...] = ()
-
-    @property
-    def utterance(self) -> Utterance:
-        """What came out of the last step."""
-        return self.steps[-1].utterance if self.steps else self.source
-
-    def then(
-        self, chain: Unrolled | Edit, *, after: int | None = None, **options: Any
-    ) -> ChainResult:
-        """Run more edits on what is here: from the end, or from any step, to branch or undo.
-
-        Args:
-            chain: what to do next.
-            after: how many of the finished steps to keep; None keeps all, 0 starts from the
-                source.
-            options: as for calling a chain; engine and seed default to this result's.
-
-        Raises:
-            InvalidChainError: if there are fewer steps than ``after``.
-        """
-        kept = self.steps if after is None else self.steps[:after]
-        if after is not None and not 0 <= after <= len(self.steps):
-            raise InvalidChainError(f"cannot go on after step {after} of {len(self.steps)}")
-        start = ChainResult(self.source, kept, options.pop("seed", self.seed), self.engine)
-        following = Single(chain) if isinstance(chain, Edit) else chain
-        return run(following, start, engine=options.pop("engine", self.engine), **options)
-
-    def report(self, *, hides: bool = False) -> dict[str, Any]:
-        """Return the result as JSON data, without samples.
-
-        Of what comes before a step that hides words, no words are told.
-
-        Args:
-            hides: words were to be hidden by a step that is not among the finished ones.
-        """
-        hiding = [n for n, step in enumerate(self.steps) if step.edit.hides_words()]
-        last = len(self.steps) if hides else max(hiding, default=-1)
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "seed": self.seed,
-            "engine": dict(self.engine.describe()) if self.engine is not None else None,
-            "source": {
-                "sha256": self.source.digest,
-                "audio_seconds": round(self.source.seconds, 4),
-                "sample_rate": self.source.sample_rate,
-                "channels": self.source.channels,
-                "transcript": None if last >= 0 else self.source.transcript,
-            },
-            "steps": [step.report(hides=n < last) for n, step in enumerate(self.steps)],
-        }
 
 
 @dataclass(frozen=True)
@@ -131,84 +49,80 @@ class _Run:
 
     registry: Registry
     owners: Mapping[type[Edit], PluginInfo]
+    middleware: Sequence[pluggy.HookImpl]
     engine: SpeechEngine | None
     choice: RouteChoice
     carry: Carry
     seed: int
+    first: Utterance
     depth: int = 0
     accept: Accept | None = None
     gate: Gate | None = None
-    first: Utterance | None = None
-
-
-@dataclass(frozen=True)
-class _State:
-    """Where a chain stands before a step.
-
-    Attributes:
-        utterance: what the step receives.
-        before: the step before.
-        to: what the step is compared with.
-        past: what the decoder is to know of earlier steps.
-        position: the step's place, from 0.
-        run_before: the step before the present run of labels.
-    """
-
-    utterance: Utterance
-    before: Step | None
-    to: Compared
-    past: Past | None
-    position: int
-    run_before: Step | None = None
 
 
 def run(
-    chain: Unrolled,
-    start: ChainResult,
+    edits: Sequence[Edit],
+    source: Utterance,
+    finished: tuple[Step, ...],
     *,
+    seed: int,
     engine: SpeechEngine | None,
+    registry: Registry,
+    rounds: int = 1,
     route: RouteChoice = "auto",
     carry: Carry = DEFAULT_CARRY,
-    registry: Registry | None = None,
     on_step: Callable[[Step], None] | None = None,
     accept: Accept | None = None,
     until: Until | None = None,
-) -> ChainResult:
-    """Run a chain's edits after the steps that ``start`` has; arguments as for calling a chain.
+) -> tuple[tuple[Step, ...], tuple[str, ...]]:
+    """Run edits after the steps that are finished; return all steps, and notes for the user.
+
+    Args:
+        edits: what to do, one by one, all ``rounds`` of a chain that iterates.
+        source: what the first of the finished steps received.
+        finished: the steps so far.
+        seed: of the chain.
+        engine: and what follows: as for calling a chain.
+        registry: whose hooks run.
+        rounds: how many iterations ``edits`` are.
+        route: as for calling a chain.
+        carry: as for calling a chain.
+        on_step: as for calling a chain.
+        accept: as for calling a chain.
+        until: as for calling a chain.
 
     Raises:
         InvalidChainError: before anything runs, if a step cannot work.
         EditError: if a step fails while it runs; it carries the finished steps.
     """
-    hooks = registry or get_registry()
-    source, first = start.utterance, len(start.steps) + 1
-    ready = look_ahead(chain, source, engine, route=route, carry=carry, first=first)
-    owners = hooks.owners(step.edit for step in ready)
+    here = finished[-1].utterance if finished else source
+    first = len(finished) + 1
+    ready = look_ahead(edits, here, engine, route=route, carry=carry, first=first)
+    owners = registry.owners(edits)
+    middleware = registry.hook.stepedit_apply.get_hookimpls()
     gate = None
     if accept is not None or until is not None:
         listens = accept is not None and accept.words is not None
-        gate = Gate(hooks, start.source, engine, accept.ears if listens and accept else 0)
-    running = _Run(hooks, owners, engine, route, carry, start.seed, 0, accept, gate, start.source)
+        gate = Gate(registry, source, engine, accept.ears if listens and accept else 0)
+    running = _Run(
+        registry, owners, middleware, engine, route, carry, seed, source, accept=accept, gate=gate
+    )
     notes: tuple[str, ...] = ()
     if until is None:
-        steps = _run_steps(running, ready, source, start.steps, on_step)
+        steps = _run_steps(running, ready, here, finished, on_step)
     else:
-        rounds = max(1, getattr(chain, "iterations", 1))
-        steps, notes = _until_no_gain(running, ready, rounds, start, on_step)
+        steps, notes = _until_no_gain(running, ready, rounds, finished, on_step)
     if gate is not None:
         notes = (*notes, *gate.notes)
     texts = [step.plan.words_after for step in ready if step.route == "llm"]
-    notes = (*notes, *untaught_languages(engine, source, texts))
-    result = ChainResult(start.source, steps, start.seed, engine, notes)
-    hooks.hook.stepedit_chain_finished(result=result)
-    return result
+    return steps, (*notes, *untaught_languages(engine, here, texts))
 
 
 def _until_no_gain(
     running: _Run,
     ready: Sequence[Ready],
     rounds: int,
-    start: ChainResult,
+    finished: tuple[Step, ...],
     on_step: Callable[[Step], None] | None,
 ) -> tuple[tuple[Step, ...], tuple[str, ...]]:
     """Run the iterations of a chain until one brings its edits no nearer to their targets.
@@ -216,15 +130,15 @@ def _until_no_gain(
     What that one did is dropped.
     """
     assert running.gate is not None
-    size, steps = len(ready) // rounds, start.steps
+    size, steps = len(ready) // rounds, finished
     for number in range(rounds):
         part = ready[number * size : (number + 1) * size]
-        here = steps[-1].utterance if steps else start.source
+        here = steps[-1].utterance if steps else running.first
         more = _run_steps(running, part, here, steps)
         new = more[len(steps) :]
         gain = None
         if number:
-            gain = no_gain(running.gate, [one.edit for one in part], start.source, here, new)
+            gain = no_gain(running.gate, [one.edit for one in part], running.first, here, new)
         if gain is not None:
             return steps, (f"iteration {number + 1} is dropped: {gain}",)
         steps = more
@@ -245,7 +159,7 @@ def _run_steps(
     steps = list(finished)
     for one in ready:
         try:
-            steps.append(_accepted(running, one, utterance, steps, len(steps)))
+            steps.append(_accepted(running, one, utterance, steps))
         except StepeditError as error:
             raise EditError(str(error), tuple(steps), getattr(error, "tries", ())) from error
         utterance = steps[-1].utterance
@@ -254,20 +168,16 @@ def _run_steps(
     return tuple(steps)
 
 
-def _accepted(
-    running: _Run, step: Ready, utterance: Utterance, steps: Sequence[Step], position: int
-) -> Step:
+def _accepted(running: _Run, step: Ready, utterance: Utterance, steps: Sequence[Step]) -> Step:
     """Carry out one edit; where limits are set, draw candidates until one keeps them.
 
     Raises:
         EditError: if the edit fails, or no try keeps the limits and the source is not to be kept.
     """
-    first = running.first or utterance
-    to = compared(running.registry, step.edit, utterance, first, steps)
-    past = None if running.carry == "audio" else past_of(to, step.edit, steps)
-    before = steps[-1] if steps else None
-    begin = run_start(step.edit, steps)
-    state = _State(utterance, before, to, past, position, steps[begin - 1] if begin else None)
+    state = standing(
+        running.registry, step.edit, utterance, running.first, steps,
+        tells_past=running.carry != "audio",
+    )  # fmt: skip
     if running.accept is None or running.gate is None:
         return _run_held(running, step, state)[0]
 
@@ -276,12 +186,15 @@ def _accepted(
         asked = step if same else Ready(edit, route, Plan(), False)
         return _draw(running, asked, state, numbers)
 
-    where = f"step {position + 1}, {step.edit.name}"
-    limits = running.accept.for_step(step.edit.name, position + 1)
-    return Trial(limits, running.gate, step.edit, step.route, to, draw, running.engine, where).run()
+    number = state.position + 1
+    limits = running.accept.for_step(step.edit.name, number)
+    return Trial(
+        limits, running.gate, step.edit, step.route, state.to, draw, running.engine,
+        f"step {number}, {step.edit.name}",
+    ).run()  # fmt: skip
 
 
-def _draw(running: _Run, step: Ready, state: _State, numbers: Sequence[int]) -> list[Drawn]:
+def _draw(running: _Run, step: Ready, state: Standing, numbers: Sequence[int]) -> list[Drawn]:
     """Carry an edit out several times, with the engine's work in common batches."""
 
     def one(number: int, engine: SpeechEngine | None) -> Drawn:
@@ -302,7 +215,7 @@ def _draw(running: _Run, step: Ready, state: _State, numbers: Sequence[int]) -> 
 
 
 def _run_held(
-    running: _Run, step: Ready, state: _State, number: int = 0
+    running: _Run, step: Ready, state: Standing, number: int = 0
 ) -> tuple[Step, Plan | None]:
     """Carry out one edit; where a label again goes too far, ask of what its run began with."""
     made, plan = _run_step(running, step, state, number)
@@ -324,7 +237,7 @@ def _run_held(
 
 
 def _run_step(
-    running: _Run, step: Ready, state: _State, number: int = 0
+    running: _Run, step: Ready, state: Standing, number: int = 0
 ) -> tuple[Step, Plan | None]:
     """Carry out one edit through the hooks and check what comes back; return its plan, too.
 
@@ -337,21 +250,13 @@ def _run_step(
     utterance, where = state.utterance, f"step {state.position + 1}, {edit.name}"
     begin = time.perf_counter()
     work = _Work(running, step, state)
-    layers = Layers(
-        running.registry,
-        work.carry_out,
-        {
-            "edit": edit,
-            "engine": running.engine if step.route == "llm" else None,
-            "route": step.route,
-            "codes": work.codes,
-        },
-    )
+    layers = _layers(running, step, work) if running.middleware else None
+    carried_out_by = work.carry_out if layers is None else layers.run
     try:
         work.check()
-        outcome = layers.run(utterance, step_rng(running.seed, state.position, number))
+        outcome = carried_out_by(utterance, step_rng(running.seed, state.position, number))
     except (Exception, SystemExit) as error:
-        plugin = layers.blamed(error)
+        plugin = None if layers is None else layers.blamed(error)
         blame = f"{where} ({owner.distribution} {owner.version})"
         if plugin is not None:
             blame = f"{where}: stepedit_apply of {plugin}"
@@ -363,7 +268,7 @@ def _run_step(
     made = outcome.utterance
     if len(made.samples) == 0:
         raise EditError(f"{where}: nothing is left of the utterance")
-    made = with_word_times(made, utterance, work.plan)
+    made = _with_word_times(made, utterance, work.plan)
     is_llm = work.route == "llm"
     latent = outcome.latent
     finished = Step(
@@ -377,43 +282,46 @@ def _run_step(
         codes=outcome.codes,
         details=outcome.details,
         latent=latent if latent is not None and latent.digest == made.digest else None,
-        middleware=tuple(layers.acted),
+        middleware=() if layers is None else tuple(layers.acted),
         transcript_unverified=is_llm and made.transcript is not None,
     )
     return finished, work.plan
 
 
+def _layers(running: _Run, step: Ready, work: _Work) -> Layers:
+    """Return the middleware around core's own part of a step."""
+    engine = running.engine if step.route == "llm" else None
+    known = {"edit": step.edit, "engine": engine, "route": step.route, "codes": work.codes}
+    return Layers(running.registry, running.middleware, work.carry_out, known)
+
+
 class _Work:
     """Core's own part of one step: what the innermost ``proceed`` calls."""
 
-    def __init__(self, running: _Run, step: Ready, state: _State) -> None:
+    def __init__(self, running: _Run, step: Ready, state: Standing) -> None:
         self._running, self._utterance, self._state = running, state.utterance, state
         before = state.before
-        self._edit, self._ready = step.edit, step
+        self._edit = step.edit
         self.route = step.route
         hands_over = before is not None and running.carry != "audio"
         self._latent = before.latent if before is not None and hands_over else None
         self.codes = before.codes if before is not None and running.carry == "codes" else None
-        self._plan = step.plan if step.is_final else None
-
-    @property
-    def plan(self) -> Plan | None:
-        """The step's plan, where one was made."""
-        return self._plan
+        self.plan = step.plan if step.is_final else None
+        """The step's plan, where one was made; a composite has none."""
 
     def check(self) -> None:
         """Make the plan, once; raise EditError where the edit does not fit the utterance."""
-        if self._plan is None and not self._edit.is_composite():
-            self._plan = self._edit.plan(self._utterance)
-        if self._plan is not None and self._state.past is not None:
-            self._plan = within_label(self._plan, self._state.to)
-        problem = self._edit.problem(self._utterance) if self._plan is None else self._plan.problem
+        if self.plan is None and not self._edit.is_composite():
+            self.plan = self._edit.plan(self._utterance)
+        if self.plan is not None and self._state.past is not None:
+            self.plan = within_label(self.plan, self._state.to)
+        problem = self._edit.problem(self._utterance) if self.plan is None else self.plan.problem
         if problem:
             raise EditError(problem)
 
     def carry_out(self, utterance: Utterance, rng: np.random.Generator) -> Outcome:
         """Carry out the edit, on its own utterance or on what middleware gives instead."""
-        if self._edit.is_composite():
+        if self.plan is None:
             return self._composite(utterance, rng)
         same = utterance is self._utterance
         return carry_out(
@@ -423,7 +331,7 @@ class _Work:
             rng,
             self.route,
             self.codes if same else None,
-            plan=self._plan if same else None,
+            plan=self.plan if same else None,
             latent=self._latent,
             keep_latent=self._running.carry != "audio",
             past=self._state.past,
@@ -435,13 +343,81 @@ class _Work:
         inner = self._edit.expand(utterance)
         if inner is None:
             raise EditError(f"{type(self._edit).__name__}.expand() gave no chain")
-        depth = running.depth + 1
-        ready = look_ahead(inner, utterance, running.engine, route=running.choice, depth=depth)
-        owners = running.registry.owners(step.edit for step in ready)
+        edits, depth = inner.unrolled(), running.depth + 1
+        ready = look_ahead(edits, utterance, running.engine, route=running.choice, depth=depth)
+        owners = running.registry.owners(edits)
         seed = int(rng.integers(2**63))
         inside = replace(running, owners=owners, seed=seed, depth=depth, first=utterance)
         steps = _run_steps(inside, ready, utterance)
         self.route = "llm" if any(step.route == "llm" for step in steps) else "dsp"
         last = steps[-1]
-        details = {"steps": ChainResult(utterance, steps, seed).report()["steps"]}
+        details = {"steps": reported(steps)}
         return Outcome(last.utterance, self.route, last.codes, details, last.latent)
+
+
+def step_rng(seed: int, position: int, number: int = 0) -> np.random.Generator:
+    """Return the generator of a step; it depends on the seed and the step's place alone.
+
+    Args:
+        seed: the chain's.
+        position: the step's place in the chain, from 0.
+        number: of the try, from 0, where a step is drawn several times.
+    """
+    key = (position,) if number == 0 else (position, number)
+    return np.random.default_rng(np.random.SeedSequence(abs(seed), spawn_key=key))
+
+
+def _with_word_times(made: Utterance, source: Utterance, plan: Plan | None) -> Utterance:
+    """Carry the words' times along where an edit keeps the words and its tempo is known."""
+    known = source.alignment or (plan.alignment if plan is not None else None)
+    if known is None or made.alignment is not None or made.transcript != source.transcript:
+        return made
+    if plan is None or not plan.uniform_tempo:
+        return made
+    ratio = made.seconds / source.seconds
+    return made.replace(alignment=known.moved(lambda second: second * ratio))
+
+
+def carry_out(
+    edit: Edit,
+    utterance: Utterance,
+    engine: SpeechEngine | None,
+    rng: np.random.Generator,
+    route: Route,
+    codes: DualCodes | None = None,
+    **known: Any,
+) -> Outcome:
+    """Carry out an edit by the prompt and the engine, or by its own signal processing.
+
+    Args:
+        edit: the request.
+        utterance: what to edit.
+        engine: needed by the llm route.
+        rng: the only source of randomness.
+        route: ``llm`` or ``dsp``.
+        codes: of the utterance, where they are known.
+        known: ``plan``, ``latent``, ``keep_latent`` and ``past`` of the llm route, see
+            `apply_by_llm`.
+
+    Raises:
+        RouteError: if there is no engine, or ``render()`` returns nonsense.
+    """
+    if route == "dsp":
+        rendered = edit.render(utterance, rng)
+        if not isinstance(rendered, Rendered):
+            raise RouteError(f"render() returned {type(rendered).__name__}, not Rendered")
+        return Outcome(rendered.utterance, "dsp", details=rendered.details)
+    if engine is None:
+        raise RouteError(f"{edit.name}: the llm route needs an engine")
+    plan, latent = known.get("plan"), known.get("latent")
+    return apply_by_llm(
+        [edit],
+        [utterance],
+        engine,
+        [int(rng.integers(2**63))],
+        [codes],
+        plans=None if plan is None else [plan],
+        latents=[latent],
+        keep_latent=known.get("keep_latent", False),
+        pasts=[known.get("past")],
+    )[0]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol, cast, get_args
+from typing import get_args
 
 from stepedit_core.chain.result import DEFAULT_CARRY, Carry, RouteChoice
 from stepedit_core.edit import Edit, Route
@@ -13,28 +14,11 @@ from stepedit_core.llm_route.languages import untaught_language
 from stepedit_core.plan import ForeseenUtterance, NotHeardYet, Plan
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Ready", "Single", "Unrolled", "check_arguments", "choose_route", "look_ahead"]
+__all__ = ["Ready", "check_arguments", "choose_route", "look_ahead"]
 
 MAX_DEPTH = 16
 """Most levels of composites within composites."""
-
-
-class Unrolled(Protocol):
-    """What is run: a chain."""
-
-    def unrolled(self) -> list[Edit]:
-        """Return the edits one by one; raises InvalidChainError where there are too many."""
-
-
-@dataclass(frozen=True)
-class Single:
-    """One edit as a chain."""
-
-    edit: Edit
-
-    def unrolled(self) -> list[Edit]:
-        """Return the edit."""
-        return [self.edit]
+_NO_ENGINE = "the llm route needs an engine; give one with engine= or --engine"
 
 
 @dataclass(frozen=True)
@@ -89,34 +73,45 @@ def choose_route(
     Raises:
         StepeditError: if no route fits; the text says why and what to do.
     """
-    problems: dict[Route, str | None] = {
-        "llm": edit.route_problem("llm"),
-        "dsp": edit.route_problem("dsp"),
-    }
-    if engine is None and problems["llm"] is None:
-        problems["llm"] = "the llm route needs an engine; give one with engine= or --engine"
     if choice != "auto":
-        if problems[choice] is not None:
-            raise StepeditError(str(problems[choice]))
+        problem = edit.route_problem(choice)
+        if problem is None and choice == "llm" and engine is None:
+            problem = _NO_ENGINE
+        if problem is not None:
+            raise StepeditError(problem)
         return choice
-    if engine is not None and problems["llm"] is None and not knows(engine, edit):
-        problems["llm"] = (
+    prefer = getattr(engine, "preferred_route", None)
+    preferred: Route | None = prefer(edit) if callable(prefer) else None
+    order: tuple[Route, ...] = ("llm", "dsp") if preferred is None else (preferred, "llm", "dsp")
+    problems: dict[Route, str] = {}
+    for route in dict.fromkeys(order):
+        found = _route_problem(edit, route, engine, utterance)
+        if found is None:
+            return route
+        problems[route] = found
+    raise StepeditError(f"no route: {problems['llm']}; {problems['dsp']}")
+
+
+def _route_problem(
+    edit: Edit, route: Route, engine: SpeechEngine | None, utterance: Utterance | None
+) -> str | None:
+    """Say why ``auto`` does not take a route, or return None."""
+    problem = edit.route_problem(route)
+    if problem is not None or route == "dsp":
+        return problem
+    if engine is None:
+        return _NO_ENGINE
+    if not knows(engine, edit):
+        return (
             f"the engine {engine.name!r} was not taught {edit.name!r}; teach it the edit, give an "
             "engine that knows it, or try route llm all the same"
         )
     foreign = None if utterance is None else untaught_language(engine, utterance)
-    if foreign is not None and problems["llm"] is None:
-        problems["llm"] = f"{foreign}; route llm tries it all the same"
-    prefer = getattr(engine, "preferred_route", None)
-    preferred = prefer(edit) if callable(prefer) else None
-    for route in (preferred, "llm", "dsp"):
-        if route is not None and problems[cast(Route, route)] is None:
-            return cast(Route, route)
-    raise StepeditError(f"no route: {problems['llm']}; {problems['dsp']}")
+    return None if foreign is None else f"{foreign}; route llm tries it all the same"
 
 
 def look_ahead(
-    chain: Unrolled,
+    edits: Iterable[Edit],
     utterance: Utterance,
     engine: SpeechEngine | None,
     *,
@@ -131,7 +126,7 @@ def look_ahead(
     step before leaves. What depends on their sound is left to the run.
 
     Args:
-        chain: what will run.
+        edits: what will run, one by one.
         utterance: what it will receive.
         engine: what it will run on.
         route: one for all steps, or ``auto``.
@@ -148,7 +143,10 @@ def look_ahead(
         raise InvalidChainError(trouble)
     steps: list[Ready] = []
     state = utterance
-    for number, edit in enumerate(chain.unrolled(), start=first):
+    for number, edit in enumerate(edits, start=first):
+        if steps:
+            words = steps[-1].plan.words_after
+            state = ForeseenUtterance(words, utterance.sample_rate, utterance.language)
         try:
             step = _ready(edit, state, utterance, engine, route, depth)
             problem = step.plan.problem
@@ -157,7 +155,6 @@ def look_ahead(
         if problem:
             raise InvalidChainError(f"step {number}, {edit.name}: {problem}")
         steps.append(step)
-        state = ForeseenUtterance(step.plan.words_after, utterance.sample_rate, utterance.language)
     if not steps:
         raise InvalidChainError("the chain is empty: give at least one edit")
     return steps
@@ -213,7 +210,7 @@ def _composite_ready(
         if inner is None:
             nothing = f"{type(edit).__name__}.expand() gave no chain"
             return Ready(edit, route, Plan(problem=problem or nothing), False)
-        steps = look_ahead(inner, state, engine, route=choice, depth=depth + 1)
+        steps = look_ahead(inner.unrolled(), state, engine, route=choice, depth=depth + 1)
     except NotHeardYet:
         return Ready(edit, route, Plan(words_after=state.transcript), False)
     taken: Route = "llm" if any(step.route == "llm" for step in steps) else "dsp"

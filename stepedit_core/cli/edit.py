@@ -15,7 +15,7 @@ import soundfile as sf
 
 from stepedit_core.atomic import is_outlet
 from stepedit_core.chain.accept import Accept
-from stepedit_core.chain.chain import Chain
+from stepedit_core.chain.chain import Chain, ChainResult
 from stepedit_core.chain.notation import shown_edit
 from stepedit_core.chain.result import (
     DEFAULT_CARRY,
@@ -25,7 +25,6 @@ from stepedit_core.chain.result import (
     Step,
     Until,
 )
-from stepedit_core.chain.running import ChainResult
 from stepedit_core.cli.accepting import accept_options, acceptance, limits_of, tried
 from stepedit_core.cli.console import engine_options, load_named_engine, write_text
 from stepedit_core.cli.interpreting import interpreter_option, say_chain

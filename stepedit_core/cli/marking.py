@@ -6,8 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stepedit_core.chain.chain import Chain
-from stepedit_core.chain.running import ChainResult
+from stepedit_core.chain.chain import Chain, ChainResult
 from stepedit_core.cli.plan import Job
 from stepedit_core.errors import StepeditError
 

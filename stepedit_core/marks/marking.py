@@ -12,7 +12,7 @@ import numpy as np
 
 import stepedit_core
 from stepedit_core.atomic import is_outlet, replace_file
-from stepedit_core.chain.running import ChainResult
+from stepedit_core.chain.chain import ChainResult
 from stepedit_core.errors import StepeditError, suggest
 from stepedit_core.marks.mark import Finding, Mark
 from stepedit_core.marks.sidecar import file_hash

@@ -41,6 +41,8 @@ class PluginLoader:
         self.disabled = frozenset(name.strip() for name in named if name.strip())
         self.manager = pluggy.PluginManager(PROJECT)
         self.manager.add_hookspecs(hookspecs)
+        self.hook: Any = self.manager.hook
+        """The callers of all hooks, as pluggy makes them."""
         self.files: list[Path] = []
         self._infos: dict[str, PluginInfo] = {}
         from stepedit_core.registry import builtin
@@ -48,11 +50,6 @@ class PluginLoader:
         self.manager.register(builtin, name="core")
         for name in self.disabled:
             self.manager.set_blocked(name)
-
-    @property
-    def hook(self) -> Any:
-        """The callers of all hooks, as pluggy makes them."""
-        return self.manager.hook
 
     def load(self) -> Self:
         """Load every entry point of the group, one by one; failures are kept aside."""

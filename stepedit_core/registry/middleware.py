@@ -47,16 +47,20 @@ class Layers:
     """
 
     def __init__(
-        self, registry: Registry, terminal: Terminal, arguments: Mapping[str, Any]
+        self,
+        registry: Registry,
+        implementations: Sequence[pluggy.HookImpl],
+        terminal: Terminal,
+        arguments: Mapping[str, Any],
     ) -> None:
         """Put the layers together.
 
         Args:
             registry: whose plugins take part.
+            implementations: of ``stepedit_apply``, as pluggy orders them: the outermost last.
             terminal: core's own way to carry out the edit.
             arguments: of the hook, without ``utterance``, ``rng`` and ``proceed``.
         """
-        implementations = registry.hook.stepedit_apply.get_hookimpls()
         self._layers: Sequence[pluggy.HookImpl] = implementations[::-1]
         self._registry, self._terminal, self._arguments = registry, terminal, arguments
         self._blamed: list[tuple[BaseException, PluginInfo | None]] = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Mapping
-from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stepedit_core.plan import Insertion, Plan
@@ -14,7 +13,13 @@ from stepedit_core.utterance import Span, Utterance
 if TYPE_CHECKING:
     from stepedit_core.edit import Edit
 
-__all__ = ["OLD_HOOKS", "OldHooks", "warn_of_old_hooks"]
+__all__ = [
+    "OLD_HOOKS",
+    "OldHooks",
+    "defines_old_hooks",
+    "plan_of_old_hooks",
+    "warn_of_old_hooks",
+]
 
 OLD_HOOKS: Mapping[str, str] = {
     "transcript_routes": "needs_transcript(route)",
@@ -54,6 +59,8 @@ class OldHooks:
     transcript_routes: ClassVar[frozenset[Any]] = frozenset()
     known_duration: ClassVar[bool] = False
     even_pace: ClassVar[bool] = False
+    has_old_hooks: ClassVar[bool] = False
+    """Whether the class or an ancestor of it defines any of these."""
 
     def length_ratio(self: Edit, utterance: Utterance) -> float:  # type: ignore[misc]
         """Return ``plan().length_ratio``."""
@@ -87,8 +94,7 @@ def defines(edit: Edit, name: str) -> bool:
     return _definer(type(edit), name) is not OldHooks
 
 
-@cache
-def _defines_any(edit_class: type) -> bool:
+def defines_old_hooks(edit_class: type) -> bool:
     """Return whether a class or an ancestor of it defines an old hook."""
     return any(_definer(edit_class, name) is not OldHooks for name in OLD_HOOKS)
 
@@ -96,8 +102,6 @@ def _defines_any(edit_class: type) -> bool:
 def plan_of_old_hooks(edit: Edit, utterance: Utterance) -> dict[str, Any]:
     """Return the fields of a plan that an edit's old hooks say."""
     said: dict[str, Any] = {}
-    if not _defines_any(type(edit)):
-        return said
     if defines(edit, "known_duration"):
         said["length_is_exact"] = bool(edit.known_duration)
     if defines(edit, "even_pace"):

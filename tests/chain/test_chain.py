@@ -282,7 +282,7 @@ def test_a_report_is_json_and_says_who_did_what(speech: Utterance, engine: FakeE
 def test_hooks_wrap_and_are_notified(toys: Registry, speech: Utterance) -> None:
     import pluggy
 
-    from stepedit_core.chain.running import ChainResult
+    from stepedit_core.chain.chain import ChainResult
     from stepedit_core.edit import Outcome
     from stepedit_core.hookspecs import hookimpl
 

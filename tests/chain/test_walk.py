@@ -1,0 +1,77 @@
+"""The way from calling a chain to the engine: how often a reader has to change the file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import CodeType, FrameType
+
+import pytest
+
+import stepedit_core
+from stepedit_core import Chain, Edit, get_edit, get_registry, packaged_speech
+from stepedit_core.testing import FakeEngine
+
+CORE = Path(stepedit_core.__file__).parent
+PLUGINS = CORE.parent / "plugins"
+Call = tuple[Path, Path, int]
+"""Files of the caller and of what is called, and how many methods of an edit are on the stack."""
+
+
+def own_frames(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield the frames of core and the plugins; pluggy and pydantic are passed over."""
+    while frame is not None:
+        file = Path(frame.f_code.co_filename)
+        if file.is_relative_to(CORE) or file.is_relative_to(PLUGINS):
+            yield frame
+        frame = frame.f_back
+
+
+def is_of_an_edit(frame: FrameType) -> bool:
+    """Say whether a frame is a method of an edit, or of its class."""
+    owner = frame.f_locals.get("self", frame.f_locals.get("cls"))
+    return isinstance(owner, Edit) or (isinstance(owner, type) and issubclass(owner, Edit))
+
+
+def changes_of_file(run: Callable[[], object], stop: CodeType) -> list[Call]:
+    """Return the calls that lead from one file to another, until a function is called."""
+    calls: list[Call] = []
+
+    def watch(frame: FrameType, event: str, _: object) -> None:
+        if event != "call":
+            return
+        stack = list(own_frames(frame))
+        if len(stack) > 1 and stack[0] is frame:
+            to, source = (Path(one.f_code.co_filename) for one in stack[:2])
+            if source != to:
+                calls.append((source, to, sum(map(is_of_an_edit, stack))))
+        if frame.f_code is stop:
+            sys.setprofile(None)
+
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        run()
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("edit", "total"),
+    [
+        (get_edit("speed")(rate="faster"), 15),
+        (get_edit("emotion")(to="happy"), 19),
+    ],
+    ids=["speed", "emotion"],
+)
+def test_files_between_a_chain_and_the_engine(edit: Edit, total: int) -> None:
+    chain, speech, engine = Chain([edit]), packaged_speech("garden"), FakeEngine()
+    get_registry().owners([edit])  # plugins are asked for their edits once in a process
+    calls = changes_of_file(lambda: chain(speech, engine, route="llm"), FakeEngine.encode.__code__)
+    told = "\n".join(f"{source.name} -> {to.name}" for source, to, _ in calls)
+    assert calls[-1][1].name == "fake_engine.py"
+    # Core's own way; what an edit does to answer whether and how it can run is its own business.
+    assert sum(not depth for _, _, depth in calls) <= 8, told
+    assert len(calls) <= total, told
