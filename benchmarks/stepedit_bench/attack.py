@@ -13,6 +13,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from stepedit_bench.suites import Unit, read_audio, units
 from stepedit_core.edit import Edit
@@ -22,7 +25,7 @@ from stepedit_core.scoring import Case, Measures, Prepared, Score, Scorer
 from stepedit_core.testing.cheats import ADDED, CHEATS, insert_at
 from stepedit_core.utterance import Span, Utterance
 
-__all__ = ["GOOD", "Attack", "attack", "attempts"]
+__all__ = ["GOOD", "Attack", "attack", "attempts", "print_attacks"]
 
 GOOD = "(dsp route)"
 """Stands for the edit's own output by signal processing, which ought to pass."""
@@ -161,3 +164,25 @@ def _verdict(
     except Exception as error:
         score = Score.failed(f"{type(error).__name__}: {error}")
     return Attack(case.edit.name, case.id, cheat, score.reached, score.unscored)
+
+
+def print_attacks(found: Sequence[Attack], console: Console | None = None) -> None:
+    """Print one line per edit, and the cheats that passed by name."""
+    shown = console or Console()
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("scorer of", "cheats", "fooled by", "unscored", "dsp route passes"):
+        table.add_column(heading, overflow="fold")
+    for edit in dict.fromkeys(one.edit for one in found):
+        own = [one for one in found if one.edit == edit]
+        cheats = [one for one in own if one.cheat != GOOD]
+        good = [one for one in own if one.cheat == GOOD]
+        fooled = [f"{one.cheat} ({one.case})" for one in cheats if one.fooled]
+        unscored = sum(one.reached is None for one in cheats)
+        passed = sum(one.reached is True for one in good)
+        names = f"[red]{escape(', '.join(fooled))}[/]" if fooled else "[green]none[/]"
+        good_text = f"{passed} of {len(good)}"
+        table.add_row(edit, str(len(cheats)), names, str(unscored), good_text)
+    shown.print(table)
+    kinds = len({one.cheat for one in found if one.cheat != GOOD})
+    count = sum(one.fooled for one in found)
+    shown.print(f"{kinds} cheats, {len(found)} verdicts, {count} fooled")

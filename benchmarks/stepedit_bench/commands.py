@@ -263,8 +263,7 @@ def attack_command(edits: tuple[str, ...], cases: int, asr: str, seed: int, as_j
     """
     import json
 
-    from stepedit_bench.attack import attack
-    from stepedit_bench.attack_table import print_attacks
+    from stepedit_bench.attack import attack, print_attacks
     from stepedit_bench.measuring import MeasureConfig, StandardMeasures
 
     found = attack(edits, StandardMeasures(MeasureConfig(asr=asr)), limit=cases, seed=seed)
