@@ -17,8 +17,8 @@ import soundfile as sf
 
 from stepedit_core.atomic import replace_file
 from stepedit_core.errors import AudioError, StepeditError
+from stepedit_core.storage.blocks import output_format
 from stepedit_core.storage.sound import MAX_RATE, MIN_RATE, Sound, read_sound
-from stepedit_core.storage.sound_out import output_format
 
 if TYPE_CHECKING:
     from stepedit_core.alignment import Alignment

@@ -118,7 +118,7 @@ def is_long(job: Job, asked: Asked) -> bool:
     if is_stream(job.source):
         return False
     from stepedit_core.recording.recording import MAX_SECONDS as LONGEST
-    from stepedit_core.storage.sound_stream import sound_seconds
+    from stepedit_core.storage.blocks import sound_seconds
 
     return sound_seconds(job.source, max_seconds=LONGEST) > MAX_SECONDS
 

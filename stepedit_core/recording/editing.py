@@ -25,8 +25,8 @@ from stepedit_core.recording.pieces import Manner, Piece, manner_of, plan_pieces
 from stepedit_core.recording.result import PieceRecord, RecordingResult, retimed
 from stepedit_core.recording.streaming import read_stretches
 from stepedit_core.recording.working import Submit, Task, Work, names, workers_of
+from stepedit_core.storage.blocks import SoundWriter, output_format
 from stepedit_core.storage.locking import sole_writer
-from stepedit_core.storage.sound_out import SoundWriter, output_format
 from stepedit_core.utterance import Utterance
 
 if TYPE_CHECKING:

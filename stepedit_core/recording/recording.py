@@ -25,8 +25,8 @@ from stepedit_core.recording.segments import (
     tiles_of_segments,
 )
 from stepedit_core.recording.subtitles import Cue, check_cues, read_cues
+from stepedit_core.storage.blocks import SoundReader, open_sound
 from stepedit_core.storage.sound import is_stream
-from stepedit_core.storage.sound_stream import SoundReader, open_sound
 
 if TYPE_CHECKING:
     from stepedit_core.chain.chain import Chain

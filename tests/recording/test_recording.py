@@ -26,7 +26,7 @@ from stepedit_core.recording.segments import parse_numbers
 from stepedit_core.recording.sentences import share_words
 from stepedit_core.recording.streaming import Stretch, read_stretches
 from stepedit_core.registry.registry import Registry
-from stepedit_core.storage.sound_stream import open_sound
+from stepedit_core.storage.blocks import open_sound
 from stepedit_core.testing import FakeEngine, speech_like
 from stepedit_core.utterance import Utterance
 from tests.toy_edits import Gain, Recite

@@ -19,7 +19,7 @@ import soundfile as sf
 
 from stepedit_core.errors import EngineError, StepeditError
 from stepedit_core.recordings import packaged, packaged_speech
-from stepedit_core.storage.sound_out import SoundWriter
+from stepedit_core.storage.blocks import SoundWriter
 from stepedit_core.utterance import Utterance
 
 __all__ = ["LongRun", "join_clips", "measure_long"]

@@ -1,19 +1,25 @@
-"""Write sound files: which format and subtype a target takes, and block by block."""
+"""Sound files of any length block by block: reading, writing, and what a target takes."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import soundfile as sf
 
 from stepedit_core.atomic import is_outlet
+from stepedit_core.dsp.channels import Mixdown, plan_mixdown
 from stepedit_core.errors import AudioError
+from stepedit_core.storage.sound import Blocks, FloatArray, Layout, bounded, check_file, opened
 
-__all__ = ["SoundWriter", "output_format"]
+__all__ = ["SoundReader", "SoundWriter", "open_sound", "output_format", "sound_seconds"]
 
 _KEPT_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 # A codec's own rates, in Hz; other formats take any rate.
@@ -24,7 +30,77 @@ _RATES = {
 _LONGEST_WAV = 0xFFFF0000 // 8
 """Samples of 8 bytes from which on a WAV file takes 64-bit sizes (RF64, EBU Tech 3306)."""
 
-FloatArray = npt.NDArray[np.float32]
+
+@dataclass(frozen=True)
+class SoundReader:
+    """An open sound file that is read block by block: memory does not grow with its length.
+
+    Attributes:
+        layout: what the file says of itself.
+        notes: what was done beyond decoding, one line each.
+    """
+
+    layout: Layout
+    notes: tuple[str, ...]
+    _blocks: Blocks
+    _mixdown: Mixdown
+    _name: str
+
+    def blocks(self) -> Iterator[FloatArray]:
+        """Yield the mono samples from the beginning, float32, about a million at a time.
+
+        Raises:
+            AudioError: where the file is damaged or holds NaN or infinite values.
+        """
+        for block in self._blocks():
+            mono = self._mixdown.apply(block)
+            if not np.isfinite(mono).all():
+                raise AudioError(
+                    f"{self._name}: the samples contain NaN or infinite values; "
+                    "repair the recording"
+                )
+            yield mono
+
+
+def sound_seconds(path: str | os.PathLike[str], *, max_seconds: float) -> float:
+    """Return the duration of a file: what its header says, or what is counted without one.
+
+    Raises:
+        AudioError: as `open_sound` does.
+    """
+    name = os.fspath(path)
+    check_file(Path(path), name)
+    try:
+        with open(path, "rb") as file:
+            layout, blocks = opened(file, name, max_seconds)
+            if layout.frames:
+                return layout.seconds
+            return sum(map(len, bounded(blocks, layout, name, max_seconds))) / layout.rate
+    except OSError as error:
+        raise AudioError(f"{name}: cannot be read ({error.strerror or error})") from error
+
+
+@contextmanager
+def open_sound(path: str | os.PathLike[str], *, max_seconds: float) -> Iterator[SoundReader]:
+    """Open a file of any length up to a limit; the samples are those that `read_sound` gives.
+
+    Files of several channels are read once to decide how they are mixed down.
+
+    Raises:
+        AudioError: as `read_sound` does.
+    """
+    name = os.fspath(path)
+    check_file(Path(path), name)
+    try:
+        file = open(path, "rb")  # noqa: SIM115
+    except OSError as error:
+        raise AudioError(f"{name}: cannot be read ({error.strerror or error})") from error
+    with file:
+        layout, blocks = opened(file, name, max_seconds)
+        limited = partial(bounded, blocks, layout, name, max_seconds)
+        plan = plan_mixdown(limited, layout.channels, layout.rate)
+        notes = tuple(note for note in (layout.note, plan.note) if note)
+        yield SoundReader(layout, notes, limited, plan, name)
 
 
 def output_format(
