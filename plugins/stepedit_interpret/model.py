@@ -17,8 +17,14 @@ from stepedit_core import (
     sentence_places,
 )
 from stepedit_core.dsp.words import split_words
-from stepedit_interpret.answer import Answer, InvalidAnswer, region_data
-from stepedit_interpret.answer_schema import Askable, answer_schema, askable
+from stepedit_interpret.answer import (
+    Answer,
+    Askable,
+    InvalidAnswer,
+    answer_schema,
+    askable,
+    region_data,
+)
 from stepedit_interpret.confining import confined
 from stepedit_interpret.endpoint import Endpoint
 
