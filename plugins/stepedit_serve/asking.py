@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,21 +11,18 @@ from fastapi import Depends, File, Form, Request, UploadFile
 from pydantic import AfterValidator, Field, StringConstraints
 
 from stepedit_core import Utterance
-from stepedit_serve.bodies import AcceptName, RouteName, clean
+from stepedit_serve.bodies import AcceptName, AudioFormat, RouteName, clean
 from stepedit_serve.errors import ApiError
 from stepedit_serve.keys import Key
 from stepedit_serve.schemas import ErrorOut
 from stepedit_serve.service import Service
 
 __all__ = [
-    "AcceptForm",
-    "AttestationForm",
-    "ChainForm",
+    "EDIT_FIELDS",
+    "EditForm",
+    "EditFormOf",
     "KeyOf",
     "LanguageForm",
-    "RouteForm",
-    "SayForm",
-    "SeedForm",
     "Sent",
     "ServiceOf",
     "TranscriptForm",
@@ -64,7 +62,50 @@ AcceptForm = Annotated[AcceptName, Form()]
 AttestationForm = Annotated[
     Annotated[str, StringConstraints(max_length=2000)] | None, Form(), _Clean, _Blank
 ]
+FormatForm = Annotated[AudioFormat, Form()]
 Sent = Annotated[UploadFile, File(description="A recording.")]
+
+
+@dataclass(frozen=True)
+class EditForm:
+    """What every route that edits an upload takes beside the file; see `edit_form`."""
+
+    chain: str | None
+    say: str | None
+    transcript: str | None
+    language: str | None
+    seed: int
+    route: RouteName
+    accept: AcceptName
+    format: AudioFormat
+    consent_attestation: str | None
+
+    def check(self) -> None:
+        """Raise ApiError (400) unless a chain or a sentence is given, and not both."""
+        if (self.chain is None) == (self.say is None):
+            raise ApiError(400, "invalid_request", "give chain or say, one of them", param="chain")
+
+
+def edit_form(
+    chain: ChainForm = None,
+    say: SayForm = None,
+    transcript: TranscriptForm = None,
+    language: LanguageForm = None,
+    seed: SeedForm = 0,
+    route: RouteForm = "auto",
+    accept: AcceptForm = "off",
+    format: FormatForm = "wav",
+    consent_attestation: AttestationForm = None,
+) -> EditForm:
+    """Return the form's fields."""
+    return EditForm(
+        chain, say, transcript, language, seed, route, accept, format, consent_attestation
+    )
+
+
+EditFormOf = Annotated[EditForm, Depends(edit_form)]
+EDIT_FIELDS = ("file", *EditForm.__dataclass_fields__)
+"""Names of the form fields of a route that takes `EditFormOf`."""
 
 
 def _service(request: Request) -> Service:

@@ -17,14 +17,10 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from stepedit_core import Alignment, Chain, ChainResult, Edit, Setting, Utterance, format_alignment
 from stepedit_serve.asking import (
-    AcceptForm,
-    AttestationForm,
-    ChainForm,
+    EDIT_FIELDS,
+    EditFormOf,
     KeyOf,
     LanguageForm,
-    RouteForm,
-    SayForm,
-    SeedForm,
     Sent,
     ServiceOf,
     TranscriptForm,
@@ -32,7 +28,7 @@ from stepedit_serve.asking import (
     fields,
     uploaded,
 )
-from stepedit_serve.bodies import AudioFormat, InterpretRequest, LabelFormat
+from stepedit_serve.bodies import InterpretRequest, LabelFormat
 from stepedit_serve.errors import ApiError
 from stepedit_serve.keys import Key
 from stepedit_serve.requests_in import chain_from, guarded, said
@@ -63,46 +59,33 @@ _AUDIO_ANSWER: dict[int | str, dict[str, Any]] = {
     tags=["edits"],
     responses=_AUDIO_ANSWER | answers(403, 415, 422, 503),
     response_class=Response,
-    dependencies=[
-        Depends(
-            fields(
-                "file", "chain", "say", "transcript", "language", "seed", "route", "accept",
-                "format", "stream", "consent_attestation",
-            )
-        )
-    ],
-)  # fmt: skip
+    dependencies=[Depends(fields(*EDIT_FIELDS, "stream"))],
+)
 async def edit(
     request: Request,
     service: ServiceOf,
     key: KeyOf,
     file: Sent,
-    chain: ChainForm = None,
-    say: SayForm = None,
-    transcript: TranscriptForm = None,
-    language: LanguageForm = None,
-    seed: SeedForm = 0,
-    route: RouteForm = "auto",
-    accept: AcceptForm = "off",
-    format: Annotated[AudioFormat, Form()] = "wav",
+    form: EditFormOf,
     stream: Annotated[bool, Form()] = False,
-    consent_attestation: AttestationForm = None,
 ) -> Response:
     """Edit a recording by a chain or a sentence; answer audio, or JSON where that is accepted."""
-    if (chain is None) == (say is None):
-        raise ApiError(400, "invalid_request", "give chain or say, one of them", param="chain")
-    asked = None if chain is None else guarded(chain_from(chain), key, consent_attestation)
-    speech = await uploaded(service, key, file, transcript, language)
+    form.check()
+    agreed = form.consent_attestation
+    asked = None if form.chain is None else guarded(chain_from(form.chain), key, agreed)
+    speech = await uploaded(service, key, file, form.transcript, form.language)
     if asked is None:
-        found, speech = await service.run(lambda: service.chain_of_sentence(str(say), speech))
-        asked = guarded(found, key, consent_attestation)
+        found, speech = await service.run(lambda: service.chain_of_sentence(str(form.say), speech))
+        asked = guarded(found, key, agreed)
     if stream:
-        return await stream_edit(service, speech, asked, seed, format)
+        return await stream_edit(service, speech, asked, form.seed, form.format)
     ready = asked
     result = await service.run(
-        lambda: service.run_chain(ready, speech, seed=seed, route=route, accept=accept)
+        lambda: service.run_chain(
+            ready, speech, seed=form.seed, route=form.route, accept=form.accept
+        )
     )
-    return await _answer(service, request, result, asked, format)
+    return await _answer(service, request, result, asked, form.format)
 
 
 async def _answer(

@@ -16,21 +16,14 @@ from starlette.background import BackgroundTask
 
 from stepedit_core import StepeditError
 from stepedit_serve.asking import (
-    AcceptForm,
-    AttestationForm,
-    ChainForm,
+    EDIT_FIELDS,
+    EditFormOf,
     KeyOf,
-    LanguageForm,
-    RouteForm,
-    SayForm,
-    SeedForm,
     Sent,
     ServiceOf,
-    TranscriptForm,
     answers,
     fields,
 )
-from stepedit_serve.bodies import AudioFormat
 from stepedit_serve.database import new_id
 from stepedit_serve.errors import ApiError
 from stepedit_serve.jobs import has_ended, job_out, new_job
@@ -62,30 +55,15 @@ SegmentsForm = Annotated[
     "",
     status_code=202,
     responses=answers(403, 409, 415, 422, 503),
-    dependencies=[
-        Depends(
-            fields(
-                "file", "chain", "say", "transcript", "language", "seed", "route", "accept",
-                "format", "subtitles", "segments", "keep_failed", "consent_attestation",
-            )
-        )
-    ],
-)  # fmt: skip
+    dependencies=[Depends(fields(*EDIT_FIELDS, "subtitles", "segments", "keep_failed"))],
+)
 async def put(
     service: ServiceOf,
     key: KeyOf,
     file: Sent,
-    chain: ChainForm = None,
-    say: SayForm = None,
-    transcript: TranscriptForm = None,
-    language: LanguageForm = None,
-    seed: SeedForm = 0,
-    route: RouteForm = "auto",
-    accept: AcceptForm = "off",
-    format: Annotated[AudioFormat, Form()] = "wav",
+    form: EditFormOf,
     segments: SegmentsForm = None,
     keep_failed: Annotated[bool, Form()] = False,
-    consent_attestation: AttestationForm = None,
     subtitles: Annotated[UploadFile | None, File()] = None,
     idempotency: Idempotency = None,
 ) -> JobOut:
@@ -93,17 +71,20 @@ async def put(
     known = await asyncio.to_thread(service.queue.of_idempotency, key.name, idempotency)
     if known is not None:
         return job_out(known)
-    if (chain is None) == (say is None):
-        raise ApiError(400, "invalid_request", "give chain or say, one of them", param="chain")
-    asked = chain_from(chain) if chain is not None else chain_said(said(str(say), transcript))
+    form.check()
+    asked = (
+        chain_from(form.chain)
+        if form.chain is not None
+        else chain_said(said(str(form.say), form.transcript))
+    )
     request: dict[str, Any] = {
-        "chain": guarded(asked, key, consent_attestation).to_data(),
-        "transcript": transcript,
-        "language": language,
-        "seed": seed,
-        "route": route,
-        "accept": accept,
-        "format": format,
+        "chain": guarded(asked, key, form.consent_attestation).to_data(),
+        "transcript": form.transcript,
+        "language": form.language,
+        "seed": form.seed,
+        "route": form.route,
+        "accept": form.accept,
+        "format": form.format,
         "segments": segment_numbers(segments),
         "keep_failed": keep_failed,
     }
