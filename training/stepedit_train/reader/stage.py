@@ -17,6 +17,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from stepedit_core.codes import GROUP_SECONDS, LINGUISTIC_SIZE, SEMANTIC_SIZE
+from stepedit_core.dsp.words import edit_distance
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.reader import BLANK, READER, PhoneNetwork, phones_loss
 from stepedit_core.models.text import load_tokenizer
@@ -28,7 +29,6 @@ from stepedit_train.loop import LoopSettings, Losses, Task, run_loop
 from stepedit_train.reader.utterances import IntArray, Said, fingerprint_of, read_said
 from stepedit_train.seeds import rng_of
 from stepedit_train.settings import MixtureRow, MixtureSettings, Settings, resolve_path
-from stepedit_train.tokenizers.linguistic.model import edit_distance
 
 __all__ = [
     "ReaderSettings",

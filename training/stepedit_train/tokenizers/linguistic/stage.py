@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from stepedit_core.atomic import write_atomically
+from stepedit_core.dsp.words import edit_distance
 from stepedit_core.models.tokenizer.linguistic import Cmvn, Frontend, FrontendConfig, SANMConfig
 from stepedit_core.models.tokenizer.linguistic.windows import WindowPlan, plan_windows
 from stepedit_train.batching import BatchPlan
@@ -28,7 +29,6 @@ from stepedit_train.tokenizers.linguistic.model import (
     PhonemeSet,
     TaughtEncoder,
     ctc_loss,
-    edit_distance,
     frame_labels,
     phone_loss,
 )
