@@ -11,6 +11,7 @@ import pytest
 
 import stepedit_core
 from stepedit_core import Chain, Edit, get_edit, get_registry, packaged_speech
+from stepedit_core.chain.result import RouteChoice
 from stepedit_core.testing import FakeEngine
 
 CORE = Path(stepedit_core.__file__).parent
@@ -59,19 +60,23 @@ def changes_of_file(run: Callable[[], object], stop: CodeType) -> list[Call]:
 
 
 @pytest.mark.parametrize(
-    ("edit", "total"),
+    ("edit", "route", "core", "total"),
     [
-        (get_edit("speed")(rate="faster"), 15),
-        (get_edit("emotion")(to="happy"), 19),
+        (get_edit("speed")(rate="faster"), "llm", 8, 15),
+        (get_edit("emotion")(to="happy"), "llm", 8, 19),
+        # The engine is asked what it knows, and in which languages.
+        (get_edit("speed")(rate="faster"), "auto", 11, 18),
     ],
-    ids=["speed", "emotion"],
+    ids=["speed", "emotion", "speed-auto"],
 )
-def test_files_between_a_chain_and_the_engine(edit: Edit, total: int) -> None:
+def test_files_between_a_chain_and_the_engine(
+    edit: Edit, route: RouteChoice, core: int, total: int
+) -> None:
     chain, speech, engine = Chain([edit]), packaged_speech("garden"), FakeEngine()
     get_registry().owners([edit])  # plugins are asked for their edits once in a process
-    calls = changes_of_file(lambda: chain(speech, engine, route="llm"), FakeEngine.encode.__code__)
+    calls = changes_of_file(lambda: chain(speech, engine, route=route), FakeEngine.encode.__code__)
     told = "\n".join(f"{source.name} -> {to.name}" for source, to, _ in calls)
     assert calls[-1][1].name == "fake_engine.py"
     # Core's own way; what an edit does to answer whether and how it can run is its own business.
-    assert sum(not depth for _, _, depth in calls) <= 8, told
+    assert sum(not depth for _, _, depth in calls) <= core, told
     assert len(calls) <= total, told
