@@ -27,6 +27,7 @@ from stepedit_core.llm_route.languages import untaught_languages
 from stepedit_core.plan import Plan
 from stepedit_core.registry.checks import PluginInfo
 from stepedit_core.registry.middleware import Layers
+from stepedit_core.registry.moved import moved_names
 from stepedit_core.registry.registry import Registry
 from stepedit_core.utterance import Utterance
 
@@ -421,3 +422,6 @@ def carry_out(
         keep_latent=known.get("keep_latent", False),
         pasts=[known.get("past")],
     )[0]
+
+
+__getattr__ = moved_names(__name__, {"ChainResult": "stepedit_core.chain.chain"})
