@@ -70,6 +70,7 @@ if TYPE_CHECKING:
         MarginScorer,
         PairBuilder,
         PairJob,
+        PairOptions,
         Rejected,
     )
     from stepedit_core.phrases import Ask, Phrases, ValueSlot, read_phrases
@@ -154,6 +155,7 @@ __all__ = [
     "Outcome",
     "PairBuilder",
     "PairJob",
+    "PairOptions",
     "Patch",
     "Phrases",
     "Plan",
@@ -287,6 +289,7 @@ _HOMES = {
         "MarginScorer",
         "PairBuilder",
         "PairJob",
+        "PairOptions",
         "Rejected",
     ),
     "phrases": ("Ask", "Phrases", "ValueSlot", "read_phrases"),

@@ -12,12 +12,13 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from stepedit_core.edit import Edit
-from stepedit_core.errors import AudioError
+from stepedit_core.errors import AudioError, StepeditError
 from stepedit_core.utterance import Utterance
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ __all__ = [
     "MarginScorer",
     "PairBuilder",
     "PairJob",
+    "PairOptions",
     "Rejected",
 ]
 
@@ -149,6 +151,74 @@ class PairJob:
     params: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class PairOptions:
+    """Reads the user's settings of a builder (``--set name=value``).
+
+    Every method raises StepeditError, in one line that names the setting and what it may be.
+    """
+
+    given: Mapping[str, str]
+    """The settings as they were written."""
+
+    def words(self, name: str, known: Iterable[str], default: str = "") -> tuple[str, ...]:
+        """Return words joined by +, in the order written; by default all known ones."""
+        known = tuple(known)
+        text = self.given.get(name, default or "+".join(known))
+        words = tuple(text.split("+"))
+        if not set(words) <= set(known):
+            raise StepeditError(f"{name}: there are {', '.join(known)}; got {text!r}")
+        return words
+
+    def word(self, name: str, known: Iterable[str], default: str = "") -> str:
+        """Return one of the known words; by default the first one."""
+        *others, last = known = tuple(known)
+        text = self.given.get(name) or default or known[0]
+        if text not in known:
+            raise StepeditError(f"{name}: {', '.join(others)} or {last}, got {text!r}")
+        return text
+
+    def count(self, name: str, default: int, least: int = 1) -> int:
+        """Return a whole number."""
+        text = self.given.get(name, str(default))
+        if not text.isdecimal() or int(text) < least:
+            raise StepeditError(f"{name}: a whole number from {least}, got {text!r}")
+        return int(text)
+
+    def share(self, name: str, default: float = 0.0) -> float:
+        """Return a number from 0 to 1."""
+        text = self.given.get(name, str(default))
+        try:
+            share = float(text)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1:
+            raise StepeditError(f"{name}: a number from 0 to 1, got {text!r}")
+        return share
+
+    def limits(self, name: str, default: str) -> tuple[float, float]:
+        """Return a least and a greatest number, written ``LOW:HIGH``."""
+        text = self.given.get(name, default)
+        try:
+            low, high = (float(part) for part in text.split(":"))
+        except ValueError:
+            raise StepeditError(f"{name}: give LOW:HIGH, such as {default}, got {text!r}") from None
+        if not low <= high:
+            raise StepeditError(f"{name}: the first number is the lower one, got {text!r}")
+        return low, high
+
+    def folder(self, name: str) -> str | None:
+        """Return a folder that exists, or None where none is given."""
+        folder = self.given.get(name)
+        if folder is not None and not Path(folder).is_dir():
+            raise StepeditError(f"{name}: {folder} is no folder")
+        return folder
+
+    def directions(self) -> str:
+        """Return ``both``, ``forward`` or ``backward``; see `PairBuilder.both_ways`."""
+        return self.word("directions", ("both", "forward", "backward"))
+
+
 @dataclass
 class BuildContext:
     """What a job may use besides its items.
@@ -183,13 +253,25 @@ class PairBuilder(ABC):
     options: ClassVar[Mapping[str, str]] = {}
     """Settings that ``--set`` takes, with a line of help each."""
 
+    def settings(self, options: Mapping[str, str]) -> Any:
+        """Return the user's settings in the form that ``build`` takes; `PairOptions` reads them.
+
+        Raises:
+            StepeditError: naming the setting that is wrong and what it may be.
+        """
+        return options
+
     def jobs(self, items: Iterable[CorpusItem], options: Mapping[str, str]) -> Iterator[PairJob]:
-        """Yield jobs in a stable order; by default one for each item.
+        """Yield jobs in a stable order; by default one for each item, once the settings are read.
 
         Args:
             items: the corpus; it may be long, so do not keep what is not needed.
             options: the user's settings.
+
+        Raises:
+            StepeditError: if a setting is wrong.
         """
+        self.settings(options)
         for item in items:
             yield PairJob(item.id, (item,))
 
@@ -200,6 +282,48 @@ class PairBuilder(ABC):
         Raises:
             AudioError: if a file is bad; the runner lists it and goes on.
         """
+
+    def kept(
+        self,
+        source: Utterance,
+        target: Utterance,
+        edit: Edit,
+        margin: float,
+        details: Mapping[str, Any],
+    ) -> EditPair | Rejected:
+        """Return the pair, or its rejection where the margin is below ``min_margin``."""
+        if margin < self.min_margin:
+            return Rejected(f"margin below {self.min_margin:g}", {**details, "margin": margin})
+        return EditPair(source, target, edit, margin, details)
+
+    def both_ways(
+        self,
+        natural: Utterance,
+        changed: Utterance,
+        edit: Edit,
+        back: Edit,
+        margin: float,
+        details: Mapping[str, Any],
+        directions: str = "both",
+    ) -> Iterator[EditPair | Rejected]:
+        """Yield the pairs of a recording and its changed version, or one rejection of both.
+
+        Args:
+            natural: the recording.
+            changed: what ``edit`` made of it.
+            edit: leads forward, from the recording to what was made of it.
+            back: leads backward, so that the target is natural.
+            margin: of both.
+            details: of both; ``direction`` is added.
+            directions: ``both``, ``forward`` or ``backward``.
+        """
+        if margin < self.min_margin:
+            yield Rejected(f"margin below {self.min_margin:g}", {**details, "margin": margin})
+            return
+        if directions != "backward":
+            yield EditPair(natural, changed, edit, margin, {**details, "direction": "forward"})
+        if directions != "forward":
+            yield EditPair(changed, natural, back, margin, {**details, "direction": "backward"})
 
 
 @runtime_checkable

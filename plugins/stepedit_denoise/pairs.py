@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -53,21 +53,19 @@ class DenoisePairs(PairBuilder):
     version: ClassVar[int] = 1
     options: ClassVar[Mapping[str, str]] = OPTIONS
 
-    def jobs(self, items: Iterable[CorpusItem], options: Mapping[str, str]) -> Iterator[PairJob]:
-        """Yield one job for each recording; options and libraries are checked first.
+    def settings(self, options: Mapping[str, str]) -> Settings:
+        """Return what is asked for; options and libraries are checked before the first job.
 
         Raises:
             StepeditError: if an option is wrong.
             MissingDependencyError: if simulated rooms are asked for by name, and
                 pyroomacoustics is absent.
         """
-        Settings.parse(options)
-        for item in items:
-            yield PairJob(item.id, (item,))
+        return Settings.parse(options)
 
     def build(self, job: PairJob, context: BuildContext) -> Iterator[EditPair | Rejected]:
         """Yield one pair for each degradation of one recording."""
-        settings = Settings.parse(context.options)
+        settings = self.settings(context.options)
         clean = job.items[0].read()
         if settings.rates:
             rate = settings.rates[int(context.rng.integers(len(settings.rates)))]
@@ -118,9 +116,7 @@ class DenoisePairs(PairBuilder):
             details |= {"noise": name, "snr_db": round(measured, 3), "snr_db_asked": asked}
             margins.append(margin_of_snr(measured))
         margin = max(margins)
-        if margin < self.min_margin:
-            return Rejected(f"margin below {self.min_margin:g}", {**details, "margin": margin})
-        return EditPair(source, target, Denoise(), margin, details)
+        return self.kept(source, target, Denoise(), margin, details)
 
 
 def _gain(before: Utterance, after: Utterance) -> float:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from stepedit_core import MissingDependencyError, StepeditError
+from stepedit_core import MissingDependencyError, PairOptions, StepeditError
 from stepedit_denoise.noises import MORE_SYNTHETIC, SYNTHETIC
 from stepedit_denoise.rooms import can_simulate
 
@@ -52,66 +51,28 @@ class Settings:
             StepeditError: naming the option that is wrong and what it may be.
             MissingDependencyError: if reverberation is asked for by name and cannot be made.
         """
+        asked = PairOptions(options)
         settings = cls(
-            degradations=_choices(options, "degradations", _DEGRADATIONS, "noise+reverb"),
-            draw=_count(options, "draw", "") if "draw" in options else None,
-            noises=_choices(options, "noises", _NOISES, "+".join(_DEFAULT_NOISES)),
-            noise_folder=_folder(options, "noise_folder"),
-            snr=_range(options, "snr", "0:10"),
-            rir_folder=_folder(options, "rir_folder"),
-            rt60=_range(options, "rt60", "0.7:1.3"),
-            rooms=_count(options, "rooms", "32"),
-            clean_share=_share(options, "clean_share"),
+            degradations=asked.words("degradations", _DEGRADATIONS, "noise+reverb"),
+            draw=asked.count("draw", 1) if "draw" in options else None,
+            noises=asked.words("noises", _NOISES, "+".join(_DEFAULT_NOISES)),
+            noise_folder=asked.folder("noise_folder"),
+            snr=asked.limits("snr", "0:10"),
+            rir_folder=asked.folder("rir_folder"),
+            rt60=asked.limits("rt60", "0.7:1.3"),
+            rooms=asked.count("rooms", 32),
+            clean_share=asked.share("clean_share"),
             rates=_rates(options.get("rates", "")),
         )
         if settings.rt60[0] <= 0:
             raise StepeditError("rt60: reverberation times are above 0 s")
-        asked = {"reverb", "both"} & set(settings.degradations)
-        if "degradations" in options and asked and not settings.rir_folder and not can_simulate():
+        rooms = {"reverb", "both"} & set(settings.degradations)
+        if "degradations" in options and rooms and not settings.rir_folder and not can_simulate():
             raise MissingDependencyError(
                 "degradations: reverberation needs pyroomacoustics (pip install pyroomacoustics) "
                 "or measured responses (rir_folder=DIR)"
             )
         return settings
-
-
-def _choices(
-    options: Mapping[str, str], name: str, known: tuple[str, ...], default: str
-) -> tuple[str, ...]:
-    """Split a list joined by + and refuse what is not known."""
-    chosen = tuple(options.get(name, default).split("+"))
-    unknown = [item for item in chosen if item not in known]
-    if unknown:
-        raise StepeditError(f"{name}: no {unknown[0]!r}; there are {', '.join(known)}")
-    return chosen
-
-
-def _folder(options: Mapping[str, str], name: str) -> str | None:
-    """Return a folder that exists, or None where none is given."""
-    folder = options.get(name)
-    if folder is not None and not Path(folder).is_dir():
-        raise StepeditError(f"{name}: {folder} is no folder")
-    return folder
-
-
-def _range(options: Mapping[str, str], name: str, default: str) -> tuple[float, float]:
-    """Parse ``low:high``."""
-    text = options.get(name, default)
-    try:
-        low, high = (float(part) for part in text.split(":"))
-    except ValueError:
-        raise StepeditError(f"{name}: give LOW:HIGH, such as {default}, got {text!r}") from None
-    if not low <= high:
-        raise StepeditError(f"{name}: the first number is the lower one, got {text!r}")
-    return low, high
-
-
-def _count(options: Mapping[str, str], name: str, default: str) -> int:
-    """Parse a whole number from 1."""
-    text = options.get(name, default)
-    if not text.isdecimal() or int(text) < 1:
-        raise StepeditError(f"{name}: a whole number from 1, got {text!r}")
-    return int(text)
 
 
 def _rates(text: str) -> tuple[int, ...]:
@@ -120,15 +81,3 @@ def _rates(text: str) -> tuple[int, ...]:
     if not all(part.isdecimal() and 4_000 <= int(part) <= 192_000 for part in parts):
         raise StepeditError(f"rates: Hz from 4000 to 192000, such as 8000+16000, got {text!r}")
     return tuple(map(int, parts))
-
-
-def _share(options: Mapping[str, str], name: str) -> float:
-    """Parse a share, 0 to 1; 0 where none is given."""
-    text = options.get(name, "0")
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise StepeditError(f"{name}: a number from 0 to 1, got {text!r}")
-    return share

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -10,13 +10,12 @@ import numpy as np
 from stepedit_core import (
     AlignmentError,
     BuildContext,
-    CorpusItem,
     EditPair,
     MissingDependencyError,
     PairBuilder,
     PairJob,
+    PairOptions,
     Rejected,
-    StepeditError,
     align,
     find_phrase,
 )
@@ -51,15 +50,14 @@ class PausePairs(PairBuilder):
         "directions": "both (default), forward or backward",
     }
 
-    def jobs(self, items: Iterable[CorpusItem], options: Mapping[str, str]) -> Iterator[PairJob]:
-        """Yield one job for each recording; the options are checked first."""
-        _settings(options)
-        for item in items:
-            yield PairJob(item.id, (item,))
+    def settings(self, options: Mapping[str, str]) -> tuple[int, str]:
+        """Return how many places, and directions; raises StepeditError as `PairOptions` does."""
+        asked = PairOptions(options)
+        return asked.count("each", 1), asked.directions()
 
     def build(self, job: PairJob, context: BuildContext) -> Iterator[EditPair | Rejected]:
         """Yield the pairs of one recording."""
-        each, directions = _settings(context.options)
+        each, directions = self.settings(context.options)
         item = job.items[0]
         if len(split_words(item.transcript or "")) < _LEAST_WORDS:
             yield Rejected("fewer than four words", {"item": item.id})
@@ -79,15 +77,9 @@ class PausePairs(PairBuilder):
             place = edit.place(source, alignment)
             before = place.span.seconds
             target, details = paused(source, place, edit.seconds, alignment, context.rng)
+            back = edit.model_copy(update={"seconds": round(before, 4)})
             margin = margin_of(seconds - before)
-            if margin < self.min_margin:
-                yield Rejected(f"margin below {self.min_margin:g}", {**details, "margin": margin})
-                continue
-            if directions != "backward":
-                yield EditPair(source, target, edit, margin, {**details, "direction": "forward"})
-            if directions != "forward":
-                back = edit.model_copy(update={"seconds": round(before, 4)})
-                yield EditPair(target, source, back, margin, {**details, "direction": "backward"})
+            yield from self.both_ways(source, target, edit, back, margin, details, directions)
 
 
 def _drawn(text: str, seconds: float, rng: np.random.Generator) -> Pause | None:
@@ -101,17 +93,3 @@ def _drawn(text: str, seconds: float, rng: np.random.Generator) -> Pause | None:
             continue
         return Pause(seconds=seconds, after=word)
     return None
-
-
-def _settings(options: Mapping[str, str]) -> tuple[int, str]:
-    """Parse the user's options.
-
-    Raises:
-        StepeditError: naming the option that is wrong and what it may be.
-    """
-    each, directions = options.get("each", "1"), options.get("directions", "both")
-    if not (each.isdecimal() and int(each)):
-        raise StepeditError(f"each: a number from 1, got {each!r}")
-    if directions not in ("both", "forward", "backward"):
-        raise StepeditError(f"directions: both, forward or backward, got {directions!r}")
-    return int(each), directions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,12 +10,11 @@ import numpy as np
 from stepedit_core import (
     AudioError,
     BuildContext,
-    CorpusItem,
     EditPair,
     PairBuilder,
     PairJob,
+    PairOptions,
     Rejected,
-    StepeditError,
     Utterance,
 )
 from stepedit_pitch.dsp import shifted
@@ -55,15 +54,14 @@ class PitchPairs(PairBuilder):
         "directions": "both (default), forward or backward",
     }
 
-    def jobs(self, items: Iterable[CorpusItem], options: Mapping[str, str]) -> Iterator[PairJob]:
-        """Yield one job for each recording; the options are checked first."""
-        _settings(options)
-        for item in items:
-            yield PairJob(item.id, (item,))
+    def settings(self, options: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
+        """Return kinds and directions; raises StepeditError as `PairOptions` does."""
+        asked = PairOptions(options)
+        return asked.words("kinds", _KINDS), asked.directions()
 
     def build(self, job: PairJob, context: BuildContext) -> Iterator[EditPair | Rejected]:
         """Yield the pairs of one recording."""
-        kinds, directions = _settings(context.options)
+        kinds, directions = self.settings(context.options)
         natural = job.items[0].read()
         if natural.seconds < _MIN_SECONDS:
             yield Rejected(f"shorter than {_MIN_SECONDS:g} s", {"seconds": natural.seconds})
@@ -78,16 +76,11 @@ class PitchPairs(PairBuilder):
             reason, facts = _measured(edit, natural, changed)
             facts = {**details, **facts}
             margin = margin_of(edit)
-            if reason is None and margin < self.min_margin:
-                reason = f"margin below {self.min_margin:g}"
             if reason is not None:
                 yield Rejected(reason, {**facts, "margin": margin})
                 continue
-            if directions != "backward":
-                yield EditPair(natural, changed, edit, margin, {**facts, "direction": "forward"})
-            if directions != "forward":
-                back = {**facts, "direction": "backward"}
-                yield EditPair(changed, natural, _opposite(edit), margin, back)
+            back = _opposite(edit)
+            yield from self.both_ways(natural, changed, edit, back, margin, facts, directions)
 
 
 def _measured(
@@ -125,18 +118,3 @@ def _opposite(edit: Pitch) -> Pitch:
     if edit.range != 1:
         return Pitch(range=round(1 / edit.range, 2))
     return Pitch(semitones=-edit.semitones, formants=edit.formants)
-
-
-def _settings(options: Mapping[str, str]) -> tuple[list[str], str]:
-    """Parse the user's options.
-
-    Raises:
-        StepeditError: naming the option that is wrong and what it may be.
-    """
-    kinds = options.get("kinds", "+".join(_KINDS)).split("+")
-    directions = options.get("directions", "both")
-    if not set(kinds) <= set(_KINDS):
-        raise StepeditError(f"kinds: there are {', '.join(_KINDS)}; got {'+'.join(kinds)!r}")
-    if directions not in ("both", "forward", "backward"):
-        raise StepeditError(f"directions: both, forward or backward, got {directions!r}")
-    return kinds, directions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -10,13 +10,12 @@ import numpy as np
 from stepedit_core import (
     AlignmentError,
     BuildContext,
-    CorpusItem,
     EditPair,
     MissingDependencyError,
     PairBuilder,
     PairJob,
+    PairOptions,
     Rejected,
-    StepeditError,
     Utterance,
     align,
 )
@@ -51,16 +50,15 @@ class RedactPairs(PairBuilder):
     }
     min_margin: float = 4.0
 
-    def jobs(self, items: Iterable[CorpusItem], options: Mapping[str, str]) -> Iterator[PairJob]:
-        """Yield one job for each recording; the options are checked first."""
-        _masks(options)
-        for item in items:
-            yield PairJob(item.id, (item,))
+    def settings(self, options: Mapping[str, str]) -> list[PairMask]:
+        """Return the masks to draw from; raises StepeditError as `PairOptions` does."""
+        asked = PairOptions(options).words("by", _MASKS)
+        return [mask for mask in _MASKS if mask in asked]
 
     def build(self, job: PairJob, context: BuildContext) -> Iterator[EditPair | Rejected]:
         """Make the pair, and keep it where its words are timed surely."""
         item = job.items[0]
-        masks = _masks(context.options)
+        masks = self.settings(context.options)
         by = masks[int(context.rng.integers(len(masks)))]
         if len(split_words(item.transcript or "")) < _LEAST_WORDS:
             yield Rejected("fewer than five words", {"item": item.id})
@@ -108,15 +106,3 @@ def _some(text: str, rng: np.random.Generator) -> tuple[Hit, str]:
         if len(hits) == 1 and (hits[0].first, hits[0].stop) == (first, first + count):
             return hits[0], phrase
     raise AlignmentError("no words of the transcript stand alone")
-
-
-def _masks(options: Mapping[str, str]) -> list[PairMask]:
-    """Parse the user's option.
-
-    Raises:
-        StepeditError: naming what it may be.
-    """
-    asked = options.get("by", "+".join(_MASKS)).split("+")
-    if not set(asked) <= set(_MASKS):
-        raise StepeditError(f"by: there are {', '.join(_MASKS)}; got {'+'.join(asked)!r}")
-    return [mask for mask in _MASKS if mask in asked]

@@ -13,8 +13,8 @@ from stepedit_core import (
     EditPair,
     PairBuilder,
     PairJob,
+    PairOptions,
     Rejected,
-    StepeditError,
     Utterance,
 )
 from stepedit_speed.dsp import BACKENDS, installed_backends, stretch
@@ -56,15 +56,26 @@ class SpeedPairs(PairBuilder):
         "backend": "sox, rubberband or signalsmith; default sox where it is installed",
     }
 
+    def settings(self, options: Mapping[str, str]) -> dict[str, Any]:
+        """Return what is asked for; raises StepeditError as `PairOptions` does."""
+        asked = PairOptions(options)
+        return {
+            "rates": list(asked.words("rates", FACTORS)),
+            "draw": asked.count("draw", len(FACTORS)) if "draw" in options else None,
+            "exact": asked.count("exact", 1, least=0),
+            "directions": asked.directions(),
+            "backend": asked.word("backend", BACKENDS, installed_backends()[0]),
+        }
+
     def jobs(self, items: Iterable[CorpusItem], options: Mapping[str, str]) -> Iterator[PairJob]:
         """Yield one job for each recording; the options are checked first."""
-        settings = _settings(options)
+        settings = self.settings(options)
         for item in items:
             yield PairJob(item.id, (item,), settings)
 
     def build(self, job: PairJob, context: BuildContext) -> Iterator[EditPair | Rejected]:
         """Yield the pairs of one recording."""
-        settings = {**_settings(context.options), **job.params}
+        settings = {**self.settings(context.options), **job.params}
         item = job.items[0]
         natural = item.read()
         if natural.seconds < _MIN_SECONDS:
@@ -92,9 +103,7 @@ class SpeedPairs(PairBuilder):
         if abs(achieved / edit.tempo - 1) > _RATIO_TOLERANCE:
             return Rejected("duration ratio off by more than 2 %", facts)
         margin = margin_of(edit.tempo)
-        if margin < self.min_margin:
-            return Rejected(f"margin below {self.min_margin:g}", {**facts, "margin": margin})
-        return EditPair(source, target, edit, margin, facts)
+        return self.kept(source, target, edit, margin, facts)
 
 
 def _opposite(edit: Speed) -> Speed:
@@ -116,32 +125,3 @@ def _drawn(settings: Mapping[str, Any], rng: np.random.Generator) -> list[Rate]:
     if settings["draw"] is None:
         return rates
     return [rates[int(place)] for place in rng.permutation(len(rates))[: settings["draw"]]]
-
-
-def _settings(options: Mapping[str, str]) -> dict[str, Any]:
-    """Parse the user's options.
-
-    Raises:
-        StepeditError: naming the option that is wrong and what it may be.
-    """
-    rates = options.get("rates", "+".join(FACTORS)).split("+")
-    draw, exact = options.get("draw"), options.get("exact", "1")
-    directions = options.get("directions", "both")
-    backend = options.get("backend") or installed_backends()[0]
-    if not set(rates) <= set(FACTORS):
-        raise StepeditError(f"rates: there are {', '.join(FACTORS)}; got {'+'.join(rates)!r}")
-    if draw is not None and not (draw.isdecimal() and int(draw)):
-        raise StepeditError(f"draw: a number from 1, got {draw!r}")
-    if not exact.isdecimal():
-        raise StepeditError(f"exact: a number from 0, got {exact!r}")
-    if directions not in ("both", "forward", "backward"):
-        raise StepeditError(f"directions: both, forward or backward, got {directions!r}")
-    if backend not in BACKENDS:
-        raise StepeditError(f"backend: {', '.join(BACKENDS)}, got {backend!r}")
-    return {
-        "rates": rates,
-        "draw": None if draw is None else int(draw),
-        "exact": int(exact),
-        "directions": directions,
-        "backend": backend,
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,10 +11,10 @@ from stepedit_core import (
     MIN_MARGIN,
     AudioError,
     BuildContext,
-    CorpusItem,
     EditPair,
     PairBuilder,
     PairJob,
+    PairOptions,
     Rejected,
     StepeditError,
     Utterance,
@@ -54,15 +54,24 @@ class TrimSilencePairs(PairBuilder):
         "clean_share": "share of recordings also paired with themselves, pauses cut; default 0",
     }
 
-    def jobs(self, items: Iterable[CorpusItem], options: Mapping[str, str]) -> Iterator[PairJob]:
-        """Yield one job for each recording; the options are checked first."""
-        _settings(options)
-        for item in items:
-            yield PairJob(item.id, (item,))
+    def settings(
+        self, options: Mapping[str, str]
+    ) -> tuple[tuple[str, ...], tuple[float, float], float]:
+        """Return kinds, shares of inserted silence and the share of clean recordings.
+
+        Raises:
+            StepeditError: naming the setting that is wrong and what it may be.
+        """
+        asked = PairOptions(options)
+        low, high = asked.limits("share", "0.25:0.6")
+        if not 0 < low <= high <= 3:
+            raise StepeditError(f"share: LOW:HIGH above 0 and up to 3, got {low:g}:{high:g}")
+        kinds = asked.words("kinds", _KINDS, "inserted+natural")
+        return kinds, (low, high), asked.share("clean_share")
 
     def build(self, job: PairJob, context: BuildContext) -> Iterator[EditPair | Rejected]:
         """Yield one pair for each kind of silence."""
-        kinds, shares, clean_share = _settings(context.options)
+        kinds, shares, clean_share = self.settings(context.options)
         recording = job.items[0].read()
         try:
             target, trimmed = trim(recording)
@@ -89,9 +98,7 @@ class TrimSilencePairs(PairBuilder):
         share = 1 - target.seconds / source.seconds
         margin = margin_of(share)
         details = {**facts, "share": round(share, 4)}
-        if margin < self.min_margin:
-            return Rejected(f"margin below {self.min_margin:g}", {**details, "margin": margin})
-        return EditPair(source, target, TrimSilence(), margin, details)
+        return self.kept(source, target, TrimSilence(), margin, details)
 
 
 def _inserted(
@@ -109,29 +116,3 @@ def _inserted(
         "inserted_spans": [[round(start, 6), round(end, 6)] for start, end in spans],
         "inserted_seconds": round(total_seconds(spans), 4),
     }
-
-
-def _settings(options: Mapping[str, str]) -> tuple[list[str], tuple[float, float], float]:
-    """Parse the user's options.
-
-    Raises:
-        StepeditError: naming the option that is wrong and what it may be.
-    """
-    kinds = options.get("kinds", "inserted+natural").split("+")
-    if not set(kinds) <= set(_KINDS):
-        raise StepeditError(f"kinds: there are {', '.join(_KINDS)}; got {'+'.join(kinds)!r}")
-    text = options.get("share", "0.25:0.6")
-    try:
-        low, high = (float(part) for part in text.split(":"))
-    except ValueError:
-        raise StepeditError(f"share: give LOW:HIGH, such as 0.25:0.6, got {text!r}") from None
-    if not 0 < low <= high <= 3:
-        raise StepeditError(f"share: LOW:HIGH above 0 and up to 3, got {text!r}")
-    clean = options.get("clean_share", "0")
-    try:
-        clean_share = float(clean)
-    except ValueError:
-        clean_share = -1.0
-    if not 0 <= clean_share <= 1:
-        raise StepeditError(f"clean_share: a number from 0 to 1, got {clean!r}")
-    return kinds, (low, high), clean_share

@@ -14,8 +14,8 @@ from stepedit_core import (
     EditPair,
     PairBuilder,
     PairJob,
+    PairOptions,
     Rejected,
-    StepeditError,
     Utterance,
 )
 from stepedit_core.dsp.acoustics import difference, measure
@@ -72,7 +72,7 @@ class VoicePairs(PairBuilder):
 
     def jobs(self, items: Iterable[CorpusItem], options: Mapping[str, str]) -> Iterator[PairJob]:
         """Yield one job for each pair; what nobody else says is a job to be rejected."""
-        each = _each(options)
+        each = PairOptions(options).count("each", 1)
         known = list(items)
         said: dict[str, list[CorpusItem]] = {}
         own: dict[str, list[CorpusItem]] = {}
@@ -109,15 +109,4 @@ class VoicePairs(PairBuilder):
             return
         margin = margin_of(source, target)
         details = {"source": first.id, "target": second.id, "reference": voice.id}
-        if margin < self.min_margin:
-            yield Rejected(f"margin below {self.min_margin:g}", {**details, "margin": margin})
-            return
-        yield EditPair(source, target, Voice(reference=voice.path), margin, details)
-
-
-def _each(options: Mapping[str, str]) -> int:
-    """Return how many partners are asked for; raises StepeditError for another text."""
-    text = options.get("each", "1")
-    if not (text.isdecimal() and int(text)):
-        raise StepeditError(f"each: a number from 1, got {text!r}")
-    return int(text)
+        yield self.kept(source, target, Voice(reference=voice.path), margin, details)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 import numpy as np
 
 from stepedit_core import (
     BuildContext,
-    CorpusItem,
     EditPair,
     PairBuilder,
     PairJob,
+    PairOptions,
     Rejected,
-    StepeditError,
     Utterance,
 )
 from stepedit_core.dsp.loudness import loudness
@@ -45,15 +44,14 @@ class VolumePairs(PairBuilder):
         "each": "how many requests of each kind to draw for each recording; default 1",
     }
 
-    def jobs(self, items: Iterable[CorpusItem], options: Mapping[str, str]) -> Iterator[PairJob]:
-        """Yield one job for each recording; the options are checked first."""
-        _settings(options)
-        for item in items:
-            yield PairJob(item.id, (item,))
+    def settings(self, options: Mapping[str, str]) -> tuple[tuple[str, ...], int]:
+        """Return kinds and how many of each; raises StepeditError as `PairOptions` does."""
+        asked = PairOptions(options)
+        return asked.words("kinds", _KINDS), asked.count("each", 1)
 
     def build(self, job: PairJob, context: BuildContext) -> Iterator[EditPair | Rejected]:
         """Yield the pairs of one recording."""
-        kinds, each = _settings(context.options)
+        kinds, each = self.settings(context.options)
         source = job.items[0].read()
         before = loudness(source)
         if source.seconds < _MIN_SECONDS or before is None:
@@ -73,9 +71,7 @@ class VolumePairs(PairBuilder):
         margin = margin_of(after - before)
         if details["notes"] or details["limited_db"] > _MOST_LIMITED_DB:
             return Rejected("the limiter takes too much", details)
-        if margin < self.min_margin:
-            return Rejected(f"margin below {self.min_margin:g}", {**details, "margin": margin})
-        return EditPair(source, target, edit, margin, details)
+        return self.kept(source, target, edit, margin, details)
 
 
 def _drawn(kind: str, before: float, rng: np.random.Generator) -> Volume:
@@ -89,17 +85,3 @@ def _drawn(kind: str, before: float, rng: np.random.Generator) -> Volume:
         asked = asked if -45 <= asked <= -10 else before - step
         return Volume(lufs=round(float(np.clip(asked, -60, -8)), 1))
     return Volume(peak=round(float(rng.uniform(-30, -1)), 1))
-
-
-def _settings(options: Mapping[str, str]) -> tuple[list[str], int]:
-    """Parse the user's options.
-
-    Raises:
-        StepeditError: naming the option that is wrong and what it may be.
-    """
-    kinds, each = options.get("kinds", "+".join(_KINDS)).split("+"), options.get("each", "1")
-    if not set(kinds) <= set(_KINDS):
-        raise StepeditError(f"kinds: there are {', '.join(_KINDS)}; got {'+'.join(kinds)!r}")
-    if not (each.isdecimal() and int(each)):
-        raise StepeditError(f"each: a number from 1, got {each!r}")
-    return kinds, int(each)

@@ -16,7 +16,15 @@ from stepedit_core.dsp.words import nominal_seconds
 from stepedit_core.edit import Edit
 from stepedit_core.engine import DecodeRequest, GenerateRequest
 from stepedit_core.errors import StepeditError
-from stepedit_core.pairs import BuildContext, CorpusItem, EditPair, PairBuilder, PairJob, Rejected
+from stepedit_core.pairs import (
+    BuildContext,
+    CorpusItem,
+    EditPair,
+    PairBuilder,
+    PairJob,
+    PairOptions,
+    Rejected,
+)
 from stepedit_core.plan import Plan
 from stepedit_core.prompt import Prompt
 from stepedit_core.utterance import Utterance
@@ -191,19 +199,11 @@ class LabelledPairs(PairBuilder):
         Raises:
             StepeditError: naming the option that is wrong and what it may be.
         """
-        mode = options.get("mode", "parallel")
-        if mode not in MODES:
-            raise StepeditError(f"mode: {', '.join(MODES)}; got {mode!r}")
+        asked = PairOptions(options)
+        mode = asked.word("mode", MODES)
         every = "to+remove+between" if mode == "parallel" else "to+remove"
-        directions = options.get("directions", every).split("+")
-        if not set(directions) <= set(DIRECTIONS):
-            raise StepeditError(
-                f"directions: {', '.join(DIRECTIONS)}; got {'+'.join(directions)!r}"
-            )
-        labels = options.get("labels", "+".join(self.known)).split("+")
-        unknown = [label for label in labels if label not in self.known]
-        if unknown:
-            raise StepeditError(f"labels: no {unknown[0]!r}; there are {', '.join(self.known)}")
+        directions = list(asked.words("directions", DIRECTIONS, every))
+        labels = list(asked.words("labels", self.known))
         try:
             float(options.get("threshold") or 6)
         except ValueError as error:

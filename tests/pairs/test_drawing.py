@@ -106,5 +106,5 @@ def test_rates_of_speed_are_drawn_for_each_recording(tmp_path: Path) -> None:
         assert len(made) == 1
         found[str(made[0].edit.to_data()["rate"])] += 1
     assert len(found) > 2
-    with pytest.raises(StepeditError, match="draw: a number from 1"):
+    with pytest.raises(StepeditError, match="draw: a whole number from 1"):
         _build(SpeedPairs(), tmp_path, 0, draw="0")
