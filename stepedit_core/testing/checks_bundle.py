@@ -19,15 +19,27 @@ from stepedit_core.testing.subject import Subject, load_case_audio, require, ski
 
 __all__ = ["BUNDLE_CHECKS", "build_pairs"]
 
-_MAX_JOBS = 12
-_REPEATED_JOBS = 3
+_MAX_JOBS, _ENOUGH_PAIRS = 12, 12
+_REPEATED_JOBS, _REPEATED_PAIRS = 3, 3
 _MAX_CASES = 6
 
 
 def build_pairs(
-    subject: Subject, builder: PairBuilder, items: list[CorpusItem], limit: int = _MAX_JOBS
+    subject: Subject,
+    builder: PairBuilder,
+    items: list[CorpusItem],
+    limit: int = _MAX_JOBS,
+    enough: int = _ENOUGH_PAIRS,
 ) -> list[EditPair | Rejected]:
-    """Run the first jobs of a builder over a corpus, each from its own seed."""
+    """Run the first jobs of a builder over a corpus, each from its own seed.
+
+    Args:
+        subject: the edit.
+        builder: its builder.
+        items: the corpus.
+        limit: most jobs that run.
+        enough: pairs after which no further job runs; one job may give many.
+    """
     built: list[EditPair | Rejected] = []
     options = subject.builder_options
     scorers = subject.registry.named("stepedit_margin_scorers", lambda scorer: scorer.name)
@@ -35,7 +47,7 @@ def build_pairs(
     for number, job in enumerate(builder.jobs(list(items), options)):
         require(job.key not in keys, f"{subject.name}: two jobs have the key {job.key!r}")
         keys.add(job.key)
-        if number >= limit:
+        if number >= limit or sum(isinstance(one, EditPair) for one in built) >= enough:
             continue
         context = BuildContext(
             np.random.default_rng([0, number]),
@@ -87,7 +99,7 @@ def builds_good_pairs(subject: Subject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         items = subject.corpus(Path(folder))
         built = build_pairs(subject, builder, items)
-        again = _marks(build_pairs(subject, builder, items, _REPEATED_JOBS))
+        again = _marks(build_pairs(subject, builder, items, _REPEATED_JOBS, _REPEATED_PAIRS))
         require(
             _marks(built)[: len(again)] == again,
             f"{subject.name}: same corpus and seed, other pairs",

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 
 from pydantic import ValidationError
 
@@ -94,19 +95,25 @@ def has_a_readme(subject: Subject) -> None:
         require(re.search(rf"\b{word}\b", text), f"{found[0]} does not mention {word!r}")
 
 
-def imports_lightly(subject: Subject) -> None:
-    """Check in a fresh process that importing the package loads no heavy module."""
+@cache
+def _imported(package: str, path: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    """Import a package, which may bring several edits, in a fresh process; print heavy modules."""
     lines = [
         "import sys",
-        f"sys.path[:] = {sys.path!r}",
-        f"import {subject.package}",
+        f"sys.path[:] = {list(path)!r}",
+        f"import {package}",
         f"print(*[name for name in {HEAVY!r} if name in sys.modules])",
     ]
-    if subject.folder is None:
-        skip("a plugin of one file is not importable by name")
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False
     )
+
+
+def imports_lightly(subject: Subject) -> None:
+    """Check in a fresh process that importing the package loads no heavy module."""
+    if subject.folder is None:
+        skip("a plugin of one file is not importable by name")
+    done = _imported(subject.package, tuple(sys.path))
     require(done.returncode == 0, f"{subject.package} fails on import: {done.stderr[-300:]}")
     loaded = done.stdout.split()
     require(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from stepedit_core.recordings import packaged_speech
 NAMES = ("wind", "surpassed")
 
 
+@cache
 def shift(name: str, recipe: ProsodyRecipe) -> AcousticShift:
     speech = packaged_speech(name)
     return difference(speech, transform(speech, recipe, np.random.default_rng(0)))
