@@ -62,8 +62,20 @@ packages
 
 # Two test processes with one thread each use two cores better than one with two threads.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+# What the author of a plugin needs to see pass: the contract and what stands under it, edits by dsp,
+# the command line. Left to the default tier: figures of voices, noises and instruments, pair
+# builders and scorers of the plugins that ship, recognisers, interpreters, marks, the demo page,
+# and the contract of the edits whose dsp takes long.
+light_tests=(
+    -k 'not (test_builtin_edits and (emotion or masked or paralinguistic or pitch or style))'
+    tests/{core,chain,registry,llm_route,contract}
+    tests/dsp/test_{acoustics,active_level,alignment,channels,loudness,pauses,splicing,vad,words}.py
+    tests/cli/test_{accepting,bad_input,codes,edit_command,engine_options,interrupting,listing}.py
+    tests/cli/test_{new_and_check,recordings,streams_and_resuming,tables}.py
+    tests/plugins/test_{clone,denoise,emotion,masked,pause,redact,speed,text,trim_silence,volume}.py
+)
 if [ "$mode" = light ] && [[ " $* " != *" tests"* ]]; then
-    set -- -n 2 --dist loadfile "$@" tests/{core,chain,registry,dsp,llm_route,cli,plugins,contract}
+    set -- -n 2 --dist loadfile "$@" "${light_tests[@]}"
 fi
 if [ $# -gt 0 ]; then
     exec "$home/bin/python" -m pytest "$@"
