@@ -19,7 +19,6 @@ from stepedit_train.tokenizers.linguistic.codebook import (
 from stepedit_train.tokenizers.linguistic.model import (
     PhonemeSet,
     ctc_loss,
-    edit_distance,
     frame_labels,
     phone_loss,
 )
@@ -113,14 +112,6 @@ def test_phoneme_sets_hold_sounds_alone() -> None:
     ids = symbols.encode("tˈil x")
     assert [symbols.symbols[i - 1] for i in ids] == ["t", "i", "l"]
     assert 0 not in ids and len(symbols) == 13
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "distance"), [("", "", 0), ("abc", "", 3), ("kitten", "sitting", 3), ("ab", "ba", 2)]
-)
-def test_edit_distance(a: str, b: str, distance: int) -> None:
-    assert edit_distance(list(map(ord, a)), list(map(ord, b))) == distance
-    assert edit_distance(list(map(ord, b)), list(map(ord, a))) == distance
 
 
 def test_unknown_labels_cost_nothing() -> None:

@@ -23,12 +23,12 @@ from stepedit_core.models.text import load_tokenizer
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import seed_everything
 from stepedit_train.corruption import replace_codes
+from stepedit_train.edit_distance import edit_distance
 from stepedit_train.export import save_tensors
 from stepedit_train.loop import LoopSettings, Losses, Task, run_loop
 from stepedit_train.reader.utterances import IntArray, Said, fingerprint_of, read_said
 from stepedit_train.seeds import rng_of
 from stepedit_train.settings import MixtureRow, MixtureSettings, Settings, resolve_path
-from stepedit_train.tokenizers.linguistic.model import edit_distance
 
 __all__ = [
     "ReaderSettings",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +19,7 @@ from stepedit_core.recording.hearing import load_recogniser
 from stepedit_core.registry.registry import get_registry
 from stepedit_core.scoring import Judge
 from stepedit_core.utterance import Utterance
-from stepedit_train.tokenizers.linguistic.model import edit_distance
+from stepedit_train.edit_distance import edit_distance
 
 __all__ = ["Tools", "TrainingMeasures"]
 
@@ -37,14 +38,14 @@ class TrainingMeasures:
         self.engine, self.recogniser = engine, recogniser
 
     @cached_property
-    def _ears(self) -> Recogniser:
+    def _loaded(self) -> Recogniser:
         if self.recogniser == NONE:
             raise StepeditError("this run hears no words (recogniser = 'none')")
         return load_recogniser(self.recogniser)
 
     def transcribe(self, utterance: Utterance) -> str:
         """Return the words that the run's recogniser hears."""
-        return self._ears.transcribe(utterance).text
+        return self._loaded.transcribe(utterance).text
 
     def word_error(self, expected: str, utterance: Utterance) -> float:
         """Return the word (or character) error rate of what is heard, 0..."""
@@ -52,9 +53,7 @@ class TrainingMeasures:
             [normalised(word.text) for word in split_words(without_tags(text))]
             for text in (expected, self.transcribe(utterance))
         )
-        numbers = {word: at for at, word in enumerate(dict.fromkeys([*said, *heard]))}
-        wrong = edit_distance([numbers[word] for word in said], [numbers[word] for word in heard])
-        return wrong / max(1, len(said))
+        return edit_distance(said, heard) / max(1, len(said))
 
     def speaker_similarity(self, first: Utterance, second: Utterance) -> float:
         """Return the cosine similarity of the embeddings of the engine's own speaker encoder."""
@@ -105,19 +104,14 @@ class TrainingMeasures:
         raise StepeditError(f"no installed judge knows the task {task!r}")
 
 
+@dataclass(frozen=True)
 class Tools:
-    """What rewards get."""
+    """What rewards may use (`RewardTools`).
 
-    def __init__(self, engine: SpeechEngine, recogniser: str = NONE) -> None:
-        self._engine = engine
-        self._measures = TrainingMeasures(engine, recogniser)
+    Attributes:
+        engine: whose language model is trained.
+        measures: as scorers get them.
+    """
 
-    @property
-    def engine(self) -> SpeechEngine:
-        """The engine whose language model is trained."""
-        return self._engine
-
-    @property
-    def measures(self) -> TrainingMeasures:
-        """Measurements, as scorers get them."""
-        return self._measures
+    engine: SpeechEngine
+    measures: TrainingMeasures

@@ -177,7 +177,7 @@ def _of_corpus(source: PromptSource, seed: int) -> Iterator[Prompt]:
 
 
 def _is_fit(prompt: Prompt, source: PromptSource) -> bool:
-    """Say whether a request can be learned from: by this model's route, with its words known."""
+    """Return whether a request can be learned from: by this model's route, with its words known."""
     if prompt.edit.route_problem("llm"):
         return False
     if prompt.item is None:

@@ -65,7 +65,7 @@ def _fallen(
 
 
 def objection(entries: Sequence[Mapping[str, Any]], settings: WatchSettings) -> str | None:
-    """Say why a run is not to go on, or return None.
+    """Return why a run is not to go on, or None.
 
     Args:
         entries: of its log, in order.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,6 @@ __all__ = [
     "PhonemeSet",
     "TaughtEncoder",
     "ctc_loss",
-    "edit_distance",
     "frame_labels",
     "phone_loss",
 ]
@@ -139,15 +138,3 @@ class PhonemeSet:
         """Return the ids of a phoneme string; symbols that were never collected are left out."""
         stripped = _STRIPPED.sub("", text or "")
         return [self._ids[symbol] for symbol in stripped if symbol in self._ids]
-
-
-def edit_distance(a: Sequence[int], b: Sequence[int]) -> int:
-    """Return the fewest insertions, deletions and substitutions that lead from ``a`` to ``b``."""
-    row = np.arange(len(b) + 1)
-    for number, symbol in enumerate(a, start=1):
-        substituted = row[:-1] + (np.asarray(b) != symbol)
-        new = np.concatenate([[number], np.minimum(substituted, row[1:] + 1)])
-        # Insertions: a running minimum of (value - place), put back at each place.
-        places = np.arange(len(new))
-        row = np.minimum.accumulate(new - places) + places
-    return int(row[-1])

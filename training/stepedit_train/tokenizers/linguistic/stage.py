@@ -19,6 +19,7 @@ from stepedit_core.models.tokenizer.linguistic.windows import WindowPlan, plan_w
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import seed_everything
 from stepedit_train.data.cache import Cache
+from stepedit_train.edit_distance import edit_distance
 from stepedit_train.loop import LoopSettings, Losses, Task, run_loop
 from stepedit_train.seeds import rng_of
 from stepedit_train.settings import Settings, resolve_path
@@ -28,7 +29,6 @@ from stepedit_train.tokenizers.linguistic.model import (
     PhonemeSet,
     TaughtEncoder,
     ctc_loss,
-    edit_distance,
     frame_labels,
     phone_loss,
 )
