@@ -28,7 +28,7 @@ from stepedit_train.checkpoints import (
     load_checkpoint,
     save_checkpoint,
 )
-from stepedit_train.journal import Journal, read_journal, step_bar
+from stepedit_train.journal import Journal, step_bar
 from stepedit_train.precision import Precision, arithmetic
 from stepedit_train.settings import RunSettings, resolve_path
 from stepedit_train.signals import stop_requests
@@ -177,7 +177,7 @@ class Task(ABC):
         return _update(self, optimizer, batch, settings)
 
     def objection(self, entries: Sequence[Mapping[str, Any]]) -> str | None:
-        """Say why a run is not to go on, from the entries of its log, or return None."""
+        """Return why a run is not to go on, from the entries of its log, or None."""
         return None
 
     def samples(self) -> Mapping[str, tuple[npt.NDArray[np.float32], int]]:
@@ -270,7 +270,7 @@ def run_loop(
         if why is not None:
             raise TrainingStopped(why)
 
-        if task.validates_first and not read_journal(out):
+        if task.validates_first and not journal.entries:
             _validate(task, journal, 0)
 
         def save() -> None:
@@ -327,7 +327,7 @@ def _steps(
 def _objection(task: Task, journal: Journal, step: int, settings: LoopSettings) -> str | None:
     """Return why a run is not to go on after a step that wrote into its log, or None."""
     is_written = step % settings.log_every == 0 or step % settings.validate_every == 0
-    why = task.objection(read_journal(journal.folder)) if is_written else None
+    why = task.objection(journal.entries) if is_written else None
     return None if why is None else f"{journal.folder}: stopped after {step} steps: {why}"
 
 
