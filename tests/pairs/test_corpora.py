@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from stepedit_pairs.corpora import READERS, find_reader, reader_told
+from stepedit_pairs.corpora import READERS, configured_reader, find_reader
 from stepedit_pairs.corpora.labels import attribute_of, emotion_label, style_label
 from stepedit_pairs.corpora.tagged import tagged
 
@@ -273,7 +273,7 @@ def test_words_and_parts_that_would_be_lost(registry: Registry, tmp_path: Path) 
 
 def test_readers_are_told_of_dialects(registry: Registry, tmp_path: Path) -> None:
     root = make(tmp_path, {"a.csv": "path:text\na.wav:Grüße\n".encode("cp1252"), "b/c.wav": ""})
-    reader = reader_told(find_reader(registry, root / "a.csv"), "cp1252", ":")
+    reader = configured_reader(find_reader(registry, root / "a.csv"), "cp1252", ":")
     assert [item.transcript for item in reader.items(root / "a.csv")] == ["Grüße"]
     with pytest.raises(StepeditError, match="'folder' reads no tables; leave --encoding out"):
-        reader_told(find_reader(registry, root / "b"), "cp1252")
+        configured_reader(find_reader(registry, root / "b"), "cp1252")

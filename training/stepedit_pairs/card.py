@@ -132,7 +132,7 @@ def _plain(text: str) -> str:
 
 
 def _margin(settings: RunSettings) -> str:
-    """Say who measured the margin, and how that scorer was validated."""
+    """Return who measured the margin, and how that scorer was validated."""
     if settings.margin is None:
         return "measured by the builder"
     scorer = margin_scorer(get_registry(), settings.margin)

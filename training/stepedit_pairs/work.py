@@ -148,7 +148,7 @@ def _build(shop: Workshop, job: PairJob) -> Iterator[EditPair | Rejected]:
 
 
 def _too_small(pair: EditPair, settings: RunSettings) -> bool:
-    """Say whether a pair is below the least margin; one that is meant to be unchanged never is."""
+    """Return whether a pair is below the least margin; one meant to be unchanged never is."""
     return pair.margin < settings.min_margin and not pair.details.get("unchanged")
 
 

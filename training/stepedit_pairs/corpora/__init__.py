@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stepedit_core.pairs import CorpusReader
     from stepedit_core.registry.registry import Registry
 
-__all__ = ["READERS", "find_reader", "reader_told"]
+__all__ = ["READERS", "configured_reader", "find_reader"]
 
 READERS: tuple[CorpusReader, ...] = (
     Manifest(),
@@ -80,10 +80,10 @@ def find_reader(
     raise StepeditError(f"{os.fspath(corpus)} {what}; say --layout with one of {names}")
 
 
-def reader_told(
+def configured_reader(
     reader: CorpusReader, encoding: str | None = None, delimiter: str | None = None
 ) -> CorpusReader:
-    """Return a reader of tables that is told their encoding and delimiter.
+    """Return a reader of tables with their encoding and delimiter set.
 
     Raises:
         StepeditError: if there is no such encoding, or the reader reads no tables.

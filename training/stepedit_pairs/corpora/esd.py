@@ -34,7 +34,7 @@ class Esd(NamedFiles):
     pattern = re.compile(r"(00[012]\d)_(\d{6})")
 
     def recognises(self, path: os.PathLike[str]) -> bool:
-        """Say whether recordings are named as in the set and lie in folders of emotions."""
+        """Return whether recordings are named as in the set and lie in folders of emotions."""
         return super().recognises(path) and any(
             part.is_dir() and part.name.lower() in _EMOTIONS
             for pattern in ("*", "*/*", "*/*/*")
