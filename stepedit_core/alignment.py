@@ -301,7 +301,7 @@ class _Listener(ABC):
 
     @classmethod
     def missing(cls) -> str | None:
-        """Say what has to be installed, or return None; must not import heavy libraries."""
+        """Return what has to be installed, or None; must not import heavy libraries."""
         return None
 
     @classmethod
@@ -311,7 +311,7 @@ class _Listener(ABC):
 
     @classmethod
     def knows(cls, language: str | None) -> bool:
-        """Say whether it knows a language (BCP 47 tag); an unknown one is taken for English."""
+        """Return whether it knows a language (BCP 47 tag); an unknown one is taken for English."""
         primary = (language or "en").split("-")[0].lower()
         return cls.languages is None or primary in cls.languages
 

@@ -212,11 +212,11 @@ class Edit(OldHooks, BaseModel):
         return data
 
     def problem(self, utterance: Utterance) -> str | None:
-        """Say why these parameters do not fit this utterance, or return None."""
+        """Return why these parameters do not fit this utterance, or None."""
         return None
 
     def route_problem(self, route: Route) -> str | None:
-        """Say why these parameters have no such route, or return None.
+        """Return why these parameters have no such route, or None.
 
         A subclass whose dsp route covers only some values overrides this and asks super first.
         """
@@ -256,14 +256,14 @@ class Edit(OldHooks, BaseModel):
 
 
 def _holds_bool(value: object) -> bool:
-    """Say whether a value is true or false, or a list with one of them."""
+    """Return whether a value is true or false, or a list with one of them."""
     if isinstance(value, list | tuple):
         return any(map(_holds_bool, value))
     return isinstance(value, bool)
 
 
 def _asks_for_bool(annotation: object) -> bool:
-    """Say whether a field's annotation has bool, or anything at all, in it."""
+    """Return whether a field's annotation has bool, or anything at all, in it."""
     if annotation in (bool, Any, object):
         return True
     return any(map(_asks_for_bool, get_args(annotation)))

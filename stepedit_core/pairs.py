@@ -89,7 +89,7 @@ class CorpusReader(Protocol):
         """Name for ``--layout NAME``."""
 
     def recognises(self, path: os.PathLike[str]) -> bool:
-        """Say whether a file or folder has this layout, from names alone."""
+        """Return whether a file or folder has this layout, from names alone."""
 
     def items(self, path: os.PathLike[str]) -> Iterator[CorpusItem]:
         """Yield the items in a stable order, reading no audio."""

@@ -271,7 +271,7 @@ LOST_SHARE, LOST_LEAST = 0.10, 1.0
 def words_kept(
     measures: Measures, source: Utterance, output: Utterance, expected: str | None = None
 ) -> tuple[bool | None, float | None]:
-    """Say whether an output says its words as well as the source does, within one or a tenth.
+    """Return whether an output says its words as well as the source does, within one or a tenth.
 
     Substitutions, deletions and insertions count alike. A scorer asks so that audio which meets
     its figure and says nothing does not pass.

@@ -126,7 +126,7 @@ def _mixed(work: Sequence[Unit], seed: int) -> Iterator[Unit]:
 
 
 def _lacks_dsp(unit: Unit) -> bool:
-    """Say whether signal processing cannot give a good output to compare with."""
+    """Return whether signal processing cannot give a good output to compare with."""
     return unit.case is None or unit.case.edit.route_problem("dsp") is not None
 
 

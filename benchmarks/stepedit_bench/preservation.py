@@ -52,7 +52,7 @@ class BenchMeasures(Measures, Protocol):
     """Classes that judges choose from, instead of the ones that the scorer offers."""
 
     def hears(self, language: str | None) -> bool:
-        """Say whether the recogniser knows a language."""
+        """Return whether the recogniser knows a language."""
 
     def heard_by(self, language: str | None) -> str:
         """Return who hears the words, or the phones, of a language, with its version."""

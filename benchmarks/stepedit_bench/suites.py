@@ -176,11 +176,11 @@ class Unit:
         return prepared.reference
 
     def is_scored(self, condition: str) -> bool:
-        """Say whether the plugin's scorer judges a condition."""
+        """Return whether the plugin's scorer judges a condition."""
         return True
 
     def is_checked(self, condition: str) -> bool:
-        """Say whether it is checked what else changed."""
+        """Return whether it is checked what else changed."""
         return condition == "edit"
 
     def ears(self) -> tuple[str, ...]:

@@ -33,12 +33,12 @@ class ContentCredentials(Mark):
 
     @classmethod
     def unreadable(cls) -> str | None:
-        """Say that the library is not installed."""
+        """Return what to install where the library is absent, or None."""
         return None if find_spec("c2pa") else _CURE
 
     @classmethod
     def missing(cls) -> str | None:
-        """Say that the library or the certificate is missing."""
+        """Return what is missing: the library or the certificate; or None."""
         for variable in (CERTIFICATE, KEY):
             given = os.environ.get(variable)
             if not given:

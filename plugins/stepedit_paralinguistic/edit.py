@@ -191,7 +191,7 @@ class Paralinguistic(Edit):
         return None
 
     def route_problem(self, route: Route) -> str | None:
-        """Say which tags signal processing has no defensible recipe for."""
+        """Return which tags signal processing has no defensible recipe for."""
         missing = sorted({tag.tag for tag in self.placed if tag.tag not in SYNTHESISED})
         if route == "dsp" and missing:
             names = ", ".join(f"[{tag}]" for tag in missing)

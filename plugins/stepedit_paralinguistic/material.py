@@ -73,7 +73,7 @@ def known_tags(text: str) -> str:
 
 
 def in_version(tag: str, tags: TagSet) -> bool:
-    """Say whether a model version knows a tag."""
+    """Return whether a model version knows a tag."""
     try:
         canonical(tag, tags)
     except ValueError:

@@ -73,7 +73,7 @@ def chosen_cases(manifest: Path, count: int, seed: int) -> list[dict[str, Any]]:
 
 
 def _is_fit(row: dict[str, str]) -> bool:
-    """Say whether a recording is read speech of a good length in a language with recognisers."""
+    """Return whether a recording is read speech of a good length in a language with recognisers."""
     fits = _SHORTEST <= float(row["seconds"] or 0) <= _LONGEST
     return fits and row["language"] in _EARS and len(split_words(row["text"] or "")) >= 5
 

@@ -142,7 +142,7 @@ def _kind_of(tokens: Sequence[Token], run: DigitRun, asked: set[str]) -> Pattern
 
 
 def _is_cut(tokens: Sequence[Token], run: DigitRun) -> bool:
-    """Say whether digits said one by one begin or end the transcript: a piece of a longer one."""
+    """Return whether digits said one by one begin or end the transcript: part of a longer one."""
     at_edge = run.first == 0 or run.stop == len(tokens)
     single = [len(digits_of(token.word) or "") == 1 for token in tokens[run.first : run.stop]]
     return at_edge and len(single) >= _LEAST_NUMBER and all(single)
@@ -235,10 +235,10 @@ def _local_start(tokens: Sequence[Token], at: int) -> int:
 
 
 def _is_short(word: str) -> bool:
-    """Say whether a word is a letter or a number: addresses are spelled with them."""
+    """Return whether a word is a letter or a number: addresses are spelled with them."""
     return len(word) == 1 or digits_of(word) is not None
 
 
 def _ends_sentence(between: str) -> bool:
-    """Say whether a sentence ends between two words."""
+    """Return whether a sentence ends between two words."""
     return any(mark in between for mark in ".!?。！？")

@@ -176,7 +176,7 @@ def _is_capital(text: str) -> bool:
 
 
 def _parted(between: str) -> bool:
-    """Say whether a stop parts two words."""
+    """Return whether a stop parts two words."""
     return any(mark in between for mark in ",;:!?()") or ". " in between
 
 
@@ -191,7 +191,7 @@ def _given_names() -> frozenset[str]:
 
 
 def presidio_missing() -> str | None:
-    """Say what has to be installed for Presidio, or return None."""
+    """Return what has to be installed for Presidio, or None."""
     if find_spec("presidio_analyzer") is None or find_spec(_MODEL) is None:
         return f"Presidio and its English model are not installed: {_CURE}"
     return _loaded()[1]

@@ -98,7 +98,7 @@ def share_kept(source: Utterance, output: Utterance) -> float:
 def _rest_kept(
     measures: Measures, source: Utterance, output: Utterance, public: str
 ) -> tuple[bool | None, float | None]:
-    """Say whether the public words are heard, and their error; a silent rest cannot be."""
+    """Return whether the public words are heard, and their error; a silent rest cannot be."""
     if not split_words(public):
         return None, None
     return words_kept(measures, source, output, public)

@@ -111,7 +111,7 @@ def verbatim_share(source: Utterance, output: Utterance, along: FloatArray) -> f
 
 
 def _found(frame: FloatArray, old: FloatArray, at: int, reach: int) -> bool:
-    """Say whether a frame occurs in a recording near a sample."""
+    """Return whether a frame occurs in a recording near a sample."""
     from scipy.signal import fftconvolve
 
     part = old[max(0, at - reach) : at + reach + len(frame)]

@@ -210,7 +210,7 @@ def _how(utterance: Utterance, target: Path) -> str:
 
 
 def _step_line(number: int, step: Step, before: Utterance) -> str:
-    """Say what a step did, by which route and engine, in one line."""
+    """Return what a step did, by which route and engine, in one line."""
     engine = f"engine {step.engine}" if step.engine else "no engine"
     return (
         f"step {number}: {shown_edit(step.edit)} | route {step.route} ({engine}) | "
@@ -239,7 +239,7 @@ def _finish(run: Run, jobs: Sequence[Job], report: Path | None) -> None:
 
 
 def _stdout_is_taken(jobs: Sequence[Job], report: Path | None, keep_steps: bool) -> bool:
-    """Say whether audio or the report goes to standard output; refuse both at once."""
+    """Return whether audio or the report goes to standard output; refuse both at once."""
     audio, facts = goes_to_stdout(jobs[0].target), goes_to_stdout(report)
     if audio and facts:
         raise click.UsageError("-o and --report cannot both be standard output; name a file")

@@ -39,7 +39,7 @@ def _names(name: str) -> dict[str, str]:
 
 
 def _is_name(name: str) -> bool:
-    """Say whether an edit and its package can be called by a name."""
+    """Return whether an edit and its package can be called by a name."""
     snake_case = re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) is not None
     return snake_case and not keyword.iskeyword(name)
 

@@ -207,7 +207,7 @@ def _target(source: Path, output: Path, into_folder: bool) -> Path:
 
 
 def goes_to_stdout(path: str | Path | None) -> bool:
-    """Say whether a target is standard output, where messages must not stand."""
+    """Return whether a target is standard output, where messages must not stand."""
     return str(path) in _STDOUT
 
 

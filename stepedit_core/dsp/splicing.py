@@ -34,7 +34,7 @@ class Patch:
 
 
 def span_problem(spans: Sequence[Span], seconds: float) -> str | None:
-    """Say what is wrong with spans of an utterance of so many seconds, or return None."""
+    """Return what is wrong with spans of an utterance of so many seconds, or None."""
     if not spans:
         return "no span is given"
     ordered = sorted(spans)

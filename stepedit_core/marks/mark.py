@@ -60,16 +60,16 @@ class Mark(ABC):
 
     @classmethod
     def missing(cls) -> str | None:
-        """Say what has to be installed or set up, or return None; imports nothing heavy."""
+        """Return what has to be installed or set up, or None; imports nothing heavy."""
         return None
 
     @classmethod
     def unreadable(cls) -> str | None:
-        """Say what has to be installed to look for the mark, or return None."""
+        """Return what has to be installed to look for the mark, or None."""
         return cls.missing()
 
     def problem(self, target: Path) -> str | None:
-        """Say why a target cannot carry the mark, or return None."""
+        """Return why a target cannot carry the mark, or None."""
         return None
 
     def in_sound(self, edited: Utterance, spans: Sequence[Span]) -> Utterance:

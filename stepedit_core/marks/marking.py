@@ -224,7 +224,7 @@ def _found(kind: type[Mark], path: Path) -> Finding:
 
 
 def _has_model(record: Mapping[str, Any]) -> bool:
-    """Say whether a step of a report was carried out by a model."""
+    """Return whether a step of a report was carried out by a model."""
     pieces = record.get("pieces") or ()
     steps = [step for piece in pieces for step in piece["details"].get("steps", ())]
     return any(step.get("route") == "llm" for step in steps)

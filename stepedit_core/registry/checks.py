@@ -73,7 +73,7 @@ def _name_and_version(distribution: Distribution) -> tuple[str, str]:
 
 
 def clash(what: str, infos: Iterable[PluginInfo]) -> str:
-    """Say who clashes over what, and what to do about it."""
+    """Return who clashes over what, and what to do about it."""
     both = " and ".join(str(info) for info in infos)
     return f"{what} is brought by {both}; block one with STEPEDIT_DISABLE or pick one by name"
 

@@ -95,7 +95,7 @@ class Registry(PluginLoader):
         raise UnknownEditError(f"unknown edit {name!r}{hint}{self._absent(name)}")
 
     def _absent(self, name: str) -> str:
-        """Say which plugins are broken or blocked, any of which may bring an unknown edit."""
+        """Return which plugins are broken or blocked, any of which may bring an unknown edit."""
         broken = ", ".join(sorted(info.name for info in self._infos.values() if info.error))
         text = f" (plugins set aside with an error: {broken}; see `stepedit plugins`)"
         disabled = f" (the plugin {name!r} is disabled)" if name in self.disabled else ""

@@ -56,7 +56,7 @@ def _footer_start(tail: bytes, size: int) -> int | None:
 
 
 def verify_checksum(path: Path) -> bool:
-    """Say whether a shard carries a checksum; those of older releases carry none.
+    """Return whether a shard carries a checksum; those of older releases carry none.
 
     A file that was verified is not read again in this process as long as it stays as it is.
 

@@ -96,7 +96,7 @@ def _marked(start: bytes) -> str:
 
 
 def _foreign(path: Path, line: int, encoding: str, named: str | None, start: bytes) -> str:
-    """Say that a file is not in an encoding, and what it looks like."""
+    """Return the error of a file in another encoding, and which one it looks like."""
     import charset_normalizer
 
     best = charset_normalizer.from_bytes(start[:65_536]).best()

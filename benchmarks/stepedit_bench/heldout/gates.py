@@ -69,7 +69,7 @@ class Gate:
         return "identity" if self.row == "identity" else "edit"
 
     def meets(self, value: float, limit: float) -> bool:
-        """Say whether a value is on the right side of a limit."""
+        """Return whether a value is on the right side of a limit."""
         return value >= limit if self.higher else value <= limit
 
 
@@ -94,7 +94,7 @@ def percent(values: FloatArray) -> float:
 
 
 def _failed(rows: Rows, condition: str) -> bool:
-    """Say whether an edit of a condition failed."""
+    """Return whether an edit of a condition failed."""
     return any(row["status"] != "ok" for row in rows.get(condition, ()))
 
 
@@ -199,7 +199,7 @@ def _tempo(rows: Rows, condition: str) -> Numbers:
 
 
 def _off_tempo(rows: Rows, condition: str) -> Numbers:
-    """Say by how many percent the tempo is off; an edit that gave nothing is off by all."""
+    """Return by how many percent the tempo is off; an edit that gave nothing is off by all."""
     share = _tempo(rows, condition)
     if share is None:
         return None
@@ -207,7 +207,7 @@ def _off_tempo(rows: Rows, condition: str) -> Numbers:
 
 
 def _early(rows: Rows, condition: str) -> Numbers:
-    """Say whether an output is much shorter than asked for."""
+    """Return whether an output is much shorter than asked for."""
     share = _tempo(rows, condition)
     return None if share is None else (float(share[0] < SHORT),)
 
@@ -225,7 +225,7 @@ def _verdict(name: str) -> Measure:
 
 
 def _outside(rows: Rows, condition: str) -> Numbers:
-    """Say whether all samples outside the spans are the source's; what cannot tell is not."""
+    """Return whether all samples outside the spans are the source's; what cannot tell is not."""
     if not rows.get(condition):
         return None
     return (float(rows[condition][-1]["values"].get("outside_max_difference") == 0.0),)

@@ -137,11 +137,11 @@ class HeldOut(Unit):
         return self.target or (self.held.speech if spoilt else None)
 
     def is_scored(self, condition: str) -> bool:
-        """Say whether the plugin's scorer judges a condition."""
+        """Return whether the plugin's scorer judges a condition."""
         return condition in _SCORED.get(self.edit, ("dsp", "edit"))
 
     def is_checked(self, condition: str) -> bool:
-        """Say whether it is checked what else changed."""
+        """Return whether it is checked what else changed."""
         return self.is_scored(condition)
 
     def ears(self) -> tuple[str, ...]:

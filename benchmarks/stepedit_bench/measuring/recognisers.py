@@ -48,7 +48,7 @@ class Recognisers:
         self._loaded: dict[str, Recogniser] = {}
 
     def hears(self, language: str | None) -> bool:
-        """Say whether someone who is installed knows a language (BCP 47 tag).
+        """Return whether someone who is installed knows a language (BCP 47 tag).
 
         Raises:
             StepeditError: if nobody is installed who hears English, or there is none of this name.

@@ -103,7 +103,7 @@ class StandardMeasures:
     # Words -------------------------------------------------------------------------------
 
     def hears(self, language: str | None) -> bool:
-        """Say whether the recogniser knows a language."""
+        """Return whether the recogniser knows a language."""
         return self._recognisers.hears(language)
 
     def heard_by(self, language: str | None) -> str:

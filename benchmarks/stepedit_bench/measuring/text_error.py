@@ -47,7 +47,7 @@ class TextErrors:
 
 
 def counts_characters(language: str | None) -> bool:
-    """Say whether a language (BCP 47 tag) is counted in characters."""
+    """Return whether a language (BCP 47 tag) is counted in characters."""
     return (language or "").split("-")[0].lower() in CHARACTER_LANGUAGES
 
 

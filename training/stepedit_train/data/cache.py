@@ -150,7 +150,7 @@ class Cache:
         return names
 
     def has(self, index: int, layer: str) -> bool:
-        """Say whether the block of a recording has a layer."""
+        """Return whether the block of a recording has a layer."""
         return block_path(self.folder, self._places[index][0], layer).is_file()
 
     def read(self, index: int, layer: str, name: str) -> Array:

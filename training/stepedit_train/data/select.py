@@ -54,7 +54,7 @@ class Selected:
 
 
 def refusal(item: CorpusItem, *, allow_non_commercial: bool = False) -> str | None:
-    """Say why a recording may not be trained on, or return None."""
+    """Return why a recording may not be trained on, or None."""
     if not item.licence:
         return "no licence is stated"
     if _NON_COMMERCIAL.search(item.licence) and not allow_non_commercial:
