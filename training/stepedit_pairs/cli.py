@@ -128,15 +128,16 @@ def pairs(
     stepedit pairs emotion --corpus ESD/ --layout esd --set mode=parallel --out pairs/emotion
     """  # noqa: D301 -- click reads the backspace as "keep these lines"
     from stepedit_core import __version__
+    from stepedit_core.registry.corpora import find_reader
     from stepedit_core.registry.registry import get_registry
-    from stepedit_pairs.corpora import configured_reader, find_reader
+    from stepedit_pairs.corpora import configured_reader
     from stepedit_pairs.plan import wanted
     from stepedit_pairs.settings import RunSettings
 
     registry = get_registry()
     chosen = registry.pair_builder(registry.edit_class(edit), builder)
     readers = [
-        configured_reader(find_reader(registry, corpus, layout), encoding, _delimiter(delimiter))
+        configured_reader(find_reader(corpus, layout, registry), encoding, _delimiter(delimiter))
         for corpus in corpora
     ]
     settings = RunSettings(

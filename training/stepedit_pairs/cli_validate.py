@@ -37,8 +37,8 @@ def pairs_validate(
     from dataclasses import asdict
 
     from stepedit_core.errors import StepeditError, printable
+    from stepedit_core.registry.corpora import find_reader
     from stepedit_core.registry.registry import get_registry
-    from stepedit_pairs.corpora import find_reader
     from stepedit_pairs.validate import validate
     from stepedit_pairs.work import margin_scorer
 
@@ -46,7 +46,7 @@ def pairs_validate(
     scorer = margin_scorer(registry, margin)
     if scorer is None:
         raise StepeditError("give a margin scorer")
-    items = find_reader(registry, corpus, layout).items(Path(corpus))
+    items = find_reader(corpus, layout, registry).items(Path(corpus))
     wanted = (item for item in items if not sets or item.corpus in sets)
     rows = validate(scorer, registry.edit_class(edit), wanted, threshold=threshold, groups=groups)
     if as_json:
