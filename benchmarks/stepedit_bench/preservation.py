@@ -1,4 +1,4 @@
-"""What else an edit changed: measured for every family, judged by stated thresholds.
+"""Preservation: what an edit changed besides its target, measured and judged by thresholds.
 
 An edit answers only for its own delta. Each check therefore compares the output with the
 source *and* with the engine's identity edit (tokenize, decode), and takes the laxer of both: what
@@ -144,7 +144,7 @@ class _Attempts:
             return make()
         except StepeditError as error:
             self.failures[name] = str(error)
-        except Exception as error:
+        except Exception as error:  # a backend may raise anything
             self.failures[name] = f"{type(error).__name__}: {error}"
         return None
 

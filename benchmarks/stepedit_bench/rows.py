@@ -81,7 +81,7 @@ def _score(bench: _Bench, output: Utterance) -> tuple[Score | None, list[dict[st
         score = unit.score(bench.prepared, output, bench.measures)
     except StepeditError as error:
         score = Score.failed(str(error))
-    except Exception as error:
+    except Exception as error:  # a plugin's scorer may raise anything
         who = type(unit.scorer() or unit).__name__
         score = Score.failed(f"{who}: {type(error).__name__}: {error}")
     return score, bench.measures.take_verdicts()

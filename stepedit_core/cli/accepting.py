@@ -31,34 +31,34 @@ _OPTIONS = (
         "limits",
         multiple=True,
         metavar="NAME=VALUE",
-        help="One limit, such as words=0.1 or voice=off; --accept.",
+        help="One limit, such as words=0.1 or voice=off; needs --accept.",
     ),
     click.option(
         "--candidates",
         "best",
         type=click.IntRange(1, 32),
-        help="Candidates that a model draws in one batch; --accept.",
+        help="Candidates that a model draws in one batch; needs --accept.",
     ),
     click.option(
         "--tries",
         type=click.IntRange(1, 64),
-        help="How many candidates a step by a model gets in all; --accept.",
+        help="How many candidates a step by a model gets in all; needs --accept.",
     ),
     click.option(
         "--try-seconds",
         "seconds",
         type=click.FloatRange(0, min_open=True),
-        help="Begin no further batch of candidates after so long; --accept.",
+        help="Begin no further batch of candidates after so long; needs --accept.",
     ),
     click.option(
         "--fallback",
         type=click.Choice(["dsp"]),
-        help="Where no candidate of a model is accepted, take signal processing; --accept.",
+        help="Where no candidate of a model is accepted, take signal processing; needs --accept.",
     ),
     click.option(
         "--otherwise",
         type=click.Choice(["fail", "keep"]),
-        help="Where nothing is accepted: fail, or keep what the step received; --accept.",
+        help="Where nothing is accepted: fail, or keep what the step received; needs --accept.",
     ),
 )
 

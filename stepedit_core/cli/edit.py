@@ -307,7 +307,7 @@ Examples:
     help="What to do, in English or Mandarin; the chain is shown before it runs. A later one "
     "corrects an earlier one.",
 )
-@click.option("--yes", is_flag=True, help="Run what --say was read as without asking.")
+@click.option("--yes", is_flag=True, help="Run the chain read from --say without asking.")
 @interpreter_option
 @click.option(
     "--iterations", type=click.IntRange(min=1), default=1, help="Run it all N times over."

@@ -179,7 +179,7 @@ class Registry(PluginLoader):
             info = self._infos.get(implementation.plugin_name, PluginInfo("core"))
             try:
                 implementation.function(*([cli] if implementation.argnames else []))
-            except Exception as error:
+            except Exception as error:  # a plugin may raise anything
                 self._set_aside(info, error)
 
     def named(self, hook: str, key: Callable[[Any], str]) -> Mapping[str, Any]:

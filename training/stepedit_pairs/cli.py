@@ -51,7 +51,7 @@ def _delimiter(given: str | None) -> str | None:
     multiple=True,
     help="Manifest (csv, tsv, jsonl), folder or dataset; several are read one after another.",
 )
-@click.option("--layout", help="Corpus reader; found from the folder's look if not given.")
+@click.option("--layout", help="Corpus reader; detected from the file names if not given.")
 @click.option("--encoding", help="Encoding of a manifest, such as cp1252; found if not given.")
 @click.option("--delimiter", help="Character between a manifest's fields; found if not given.")
 @click.option(

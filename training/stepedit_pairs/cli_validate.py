@@ -13,7 +13,7 @@ __all__ = ["pairs_validate"]
 @click.command("pairs-validate", short_help="Validate a margin scorer on a parallel corpus.")
 @click.argument("edit")
 @click.option("--corpus", required=True, help="Parallel corpus: manifest, folder or dataset.")
-@click.option("--layout", help="Corpus reader; found from the folder's look if not given.")
+@click.option("--layout", help="Corpus reader; detected from the file names if not given.")
 @click.option("--margin", default="acoustic", show_default=True, help="Margin scorer.")
 @click.option("--set-name", "sets", multiple=True, help="Only this corpus of a manifest.")
 @click.option("--groups", type=click.IntRange(1), help="Only so many parallel groups.")

@@ -143,7 +143,7 @@ def _build(shop: Workshop, job: PairJob) -> Iterator[EditPair | Rejected]:
         yield Rejected("bad file", {"error": str(error)})
     except StepeditError as error:
         yield Rejected("cannot build", {"error": str(error)})
-    except Exception as error:
+    except Exception as error:  # a plugin's builder may raise anything
         yield Rejected("builder error", {"error": f"{type(error).__name__}: {error}"})
 
 

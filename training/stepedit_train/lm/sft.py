@@ -71,7 +71,7 @@ class SftSettings(MixtureSettings, LanguageModelSettings):
 
 
 def _save(trainer: Any, settings: SftSettings, base: Path, out: Path, dtype: torch.dtype) -> None:
-    """Write the result as a model folder, adapters merged in, the base's other parts linked."""
+    """Write the result as a model folder, adapters merged in, the base's other parts copied."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     if settings.lora is not None:
         model.save_pretrained(str(out / "adapter"))
