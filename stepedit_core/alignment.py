@@ -1,4 +1,4 @@
-"""When each word of an utterance is said: timed words, sentences, and who hears and times them."""
+"""Word alignments: timed words and sentences, and the base classes of recognisers and aligners."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What core asks of an engine; torch-free, so that fakes and other backends can implement it."""
+"""Protocol and requests of engines, torch-free: fakes and other backends implement it, too."""
 
 from __future__ import annotations
 

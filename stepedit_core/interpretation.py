@@ -1,4 +1,4 @@
-"""A sentence becomes a chain: regions, readings, and who reads sentences."""
+"""Interpreters: natural-language requests to chains, with regions and alternative readings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How people ask for an edit: the phrases that a plugin ships as data beside its cases.
+"""Phrases: the ways in which people ask for an edit, as data that its plugin ships.
 
 A ``phrases.toml`` has one table per edit of the plugin::
 

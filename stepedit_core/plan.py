@@ -1,4 +1,4 @@
-"""The plan of an edit: what is known of it before it is carried out."""
+"""The plan of an edit: expected length, spans, insertions and label, known before it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is recorded of a case: the edit, and the conditions that stand beside it.
+"""Conditions: the recordings that are made of a case, the edit and those it is compared with.
 
 ============  ==========================================================================
 condition     recording

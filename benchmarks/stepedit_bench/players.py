@@ -1,4 +1,4 @@
-"""Which cases to listen to, and their recordings as data that a page can carry."""
+"""Choose the cases to listen to, and embed their recordings into the report."""
 
 from __future__ import annotations
 

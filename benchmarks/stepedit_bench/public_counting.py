@@ -1,4 +1,4 @@
-"""Accuracy on the public benchmark, counted our way and the public way.
+"""Accuracy on the public benchmark, counted by our rule and by the public one.
 
 The public scripts (stepfun-ai/Step-Audio-Edit-Benchmark, ``get_gemini_emotion_style_acc.py``
 and ``get_gemini_paralingustic_score.py``) take accuracy per iteration, speaker and class, then

@@ -1,4 +1,4 @@
-"""Case sets: which recording a case starts from, and where its iteration 0 comes from."""
+"""Suites: the cases of a run as units of work, and the recording that each starts from."""
 
 from __future__ import annotations
 

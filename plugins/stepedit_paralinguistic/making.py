@@ -1,4 +1,4 @@
-"""How a pair is made from an item: one function for each method of the builder."""
+"""The methods of the pair builder: clone, remove, insert and render an event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pairs are made of: tagged texts, trimmed events, and how clearly an event is heard."""
+"""Parts of pairs: tagged texts, trimmed events, and the audibility of an event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where in an utterance the tags of an edit belong."""
+"""Times in an utterance at which the tags of an edit belong."""
 
 from __future__ import annotations
 

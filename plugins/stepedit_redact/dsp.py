@@ -1,4 +1,4 @@
-"""Hide words in the samples: borders where no rest of a word is heard, and what is put there."""
+"""Hide words in the samples: find borders beyond the sound of each word, and mask between them."""
 
 from __future__ import annotations
 

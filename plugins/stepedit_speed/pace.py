@@ -1,4 +1,4 @@
-"""Whether speech keeps an even pace: alignment of an output with its source."""
+"""Evenness of tempo: alignment of an output with its source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options of ``stepedit edit`` for limits that steps must keep, and what is printed of them."""
+"""Options of ``stepedit edit`` for acceptance limits, and the lines printed about them."""
 
 from __future__ import annotations
 

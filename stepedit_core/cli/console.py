@@ -1,4 +1,4 @@
-"""What commands share: consoles, engine options, and files that appear when complete."""
+"""Shared by commands: consoles, engine options, and files that appear when complete."""
 
 from __future__ import annotations
 

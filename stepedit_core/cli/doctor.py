@@ -1,4 +1,4 @@
-"""``stepedit doctor``: what works on this machine, and what to install for the rest."""
+"""``stepedit doctor``: check this installation, and name what to install for the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``stepedit interpret``, and what ``stepedit edit --say`` shows before it runs."""
+"""``stepedit interpret``, and the chain that ``stepedit edit --say`` shows before it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``stepedit edits`` and ``stepedit plugins``: what can be done, and by whom."""
+"""``stepedit edits`` and ``stepedit plugins``: list edits and plugins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``stepedit edit`` will do: which files in, which out, which words, which chain."""
+"""Plan of ``stepedit edit``: input files, output files, transcripts and the chain."""
 
 from __future__ import annotations
 

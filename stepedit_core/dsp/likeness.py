@@ -1,4 +1,4 @@
-"""How alike two recordings of one duration are: the course of their level, their spectra."""
+"""Similarity of two recordings of one duration: level contours and spectra."""
 
 from __future__ import annotations
 

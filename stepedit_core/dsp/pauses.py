@@ -1,4 +1,4 @@
-"""When each word is said, by pauses and syllables alone: for languages without an aligner."""
+"""Word times from pauses and syllable counts alone, for languages without an aligner."""
 
 from __future__ import annotations
 

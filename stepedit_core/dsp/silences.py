@@ -1,4 +1,4 @@
-"""Where a recording is quiet: speech by Silero VAD, pauses refined by their level."""
+"""Silent parts of a recording: speech by Silero VAD, pauses refined by their level."""
 
 from __future__ import annotations
 

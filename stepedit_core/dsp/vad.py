@@ -1,4 +1,4 @@
-"""Where speech is: Silero VAD, the ONNX models inside the silero-vad package, without torch.
+"""Voice activity detection: the ONNX models of the silero-vad package, without torch.
 
 Model: Silero Team, "Silero VAD: pre-trained enterprise-grade Voice Activity Detector", 2021-,
 https://github.com/snakers4/silero-vad (MIT). It hears 16 kHz or 8 kHz and gives one speech

@@ -1,4 +1,4 @@
-"""Words of a transcript, and how long they take to say: no dictionary, any script.
+"""Words of a transcript and their expected duration: no dictionary, any script.
 
 Durations come from mean syllable rates of read speech (Pellegrino, Coupe & Marsico 2011,
 Language 87(3), table 2): Mandarin 5.18 and Japanese 7.84 syllables per second, English 6.19;

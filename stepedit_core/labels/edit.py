@@ -1,4 +1,4 @@
-"""Edits towards a label, such as an emotion or a style: what they share."""
+"""Base class of edits towards a label, such as an emotion or a style."""
 
 from __future__ import annotations
 

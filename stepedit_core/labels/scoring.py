@@ -1,4 +1,4 @@
-"""Scoring edits towards a label, such as an emotion or a style, by asking a judge."""
+"""Scorer of edits towards a label, such as an emotion or a style, by asking a judge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a mark is: a way to say in machine-readable form that audio was edited, and to read it."""
+"""Base class of marks: write into audio, or beside it, that it was edited, and read that."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write what a chain made with its marks, and say what a file says about itself."""
+"""Write results with their marks, and verify the marks of a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plain mark: a JSON file beside the audio that says what was done, when and by what."""
+"""The sidecar mark: a JSON file beside the audio with edits, time, software and hashes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Add codes to a run that was built without them, or give it those of another tokenizer."""
+"""Encode the rows of a finished run: add codes, or replace those of another tokenizer."""
 
 from __future__ import annotations
 

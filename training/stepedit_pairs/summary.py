@@ -1,4 +1,4 @@
-"""What a run holds, counted shard by shard without reading its sound."""
+"""Summarise a run shard by shard without reading its audio."""
 
 from __future__ import annotations
 

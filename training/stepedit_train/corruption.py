@@ -1,4 +1,4 @@
-"""Corruption of what a model is shown in training: codes, positions, mels and audio.
+"""Corrupt the inputs of training: codes, positions, mels and audio.
 
 A model that is taught with faultless input alone copies blindly, or believes its own errors later
 (exposure bias). Every function takes its randomness as an argument.

@@ -1,4 +1,4 @@
-"""Arithmetic of half the size where the hardware has it; weights and optimiser stay float32."""
+"""Mixed precision: bfloat16 where the hardware has it; weights and optimiser stay float32."""
 
 from __future__ import annotations
 

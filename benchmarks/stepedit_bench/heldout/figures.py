@@ -1,4 +1,4 @@
-"""The figures of an engine from the rows of its run: values with intervals, gates, routes."""
+"""Compute the figures of an engine from the rows of its run: intervals, gates, routes."""
 
 from __future__ import annotations
 

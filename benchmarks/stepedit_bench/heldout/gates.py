@@ -1,4 +1,4 @@
-"""The rows of the figures: what is counted, its gate and its goal.
+"""Definitions of the figures: statistic, gate and goal of each.
 
 An engine that misses a gate is experimental; a goal is what good engines reach. Failed edits
 count: as missed targets, lost words, early stops. What a scorer could not judge is left out and

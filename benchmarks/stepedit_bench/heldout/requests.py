@@ -1,4 +1,4 @@
-"""What is asked of each held-out utterance: the requests of the plugins' own default suites.
+"""Requests of the held-out suite, taken from the plugins' own default suites.
 
 A row of the figures takes the parameters that the default cases of its edit ask for, such as
 four rates or the labels of emotions, and puts them in turn to held-out speakers. Where a request

@@ -1,4 +1,4 @@
-"""Instructions, what they ask for, and what was read from them instead."""
+"""Compare the chains read from instructions with those that are expected."""
 
 from __future__ import annotations
 

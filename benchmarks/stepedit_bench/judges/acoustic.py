@@ -1,4 +1,4 @@
-"""The judge ``acoustic``: does speech move the way a label usually moves it, and how far?
+"""The judge ``acoustic``: how far speech moves along the profile of a label.
 
 Nothing is trained. An utterance is compared with the one before the edit; for each label with
 published sizes (``LabelledPairs.profiles`` of the plugin that brings the edit) the share of the

@@ -1,4 +1,4 @@
-"""How remote judges ask: at a steady pace, again after passing failures, and never twice."""
+"""Request handling of remote judges: rate limit, retries with back-off, and a cache of answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all judges behind an API share: prompts, pace, retries, cache, counts and costs."""
+"""Base class of judges behind an API: prompts, rate limit, retries, cache, counts and costs."""
 
 from __future__ import annotations
 

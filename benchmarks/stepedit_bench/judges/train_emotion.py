@@ -1,4 +1,4 @@
-"""The recipe behind the judge ``trained``: an emotion classifier from a corpus on disk."""
+"""Train the classifier behind the judge ``trained`` from an emotion corpus on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who hears words: the recognisers that plugins bring by ``stepedit_recognisers``.
+"""The recognisers of the bench, among those that plugins bring by ``stepedit_recognisers``.
 
 ========================  ==============================================================
 ``auto``                  Whisper base, multilingual, on no network, where its two packages

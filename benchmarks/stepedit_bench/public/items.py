@@ -1,4 +1,4 @@
-"""What every public test set comes down to: a recording, what is asked of it, and what counts."""
+"""Items of public test sets: a recording, the requested edits, and the targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What MMAE and the ICASSP 2027 Audio Editing Challenge take: recordings, manifest, trajectory.
+"""Write a submission to MMAE and the ICASSP 2027 challenge: recordings, manifest, trajectory.
 
 ======================  ==================================================================
 ``submission.jsonl``    ``{"id", "audio_path"}`` of every recording that was made

@@ -1,4 +1,4 @@
-"""What an item of a public test set has to reach, and how it is counted.
+"""Targets of the items of public test sets, and how each is measured.
 
 The rules are doteBench's (v1.0, docs/evaluation.md) where a set has none of its own that can be
 followed without its models: text is right where no error is heard in the changed words and three

@@ -1,4 +1,4 @@
-"""How fast a long recording is edited, and how much memory that takes."""
+"""Time and memory of editing a long recording."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Carry out what is asked, with and without limits, and measure what came out.
+"""Carry out the requests with and without limits, and measure the outputs.
 
 The gate hears by the two preferred recognisers that are installed (Whisper base and tiny.en). The
 outputs are heard by tiny.en and by PocketSphinx, which alone had no part in the gate. An acceptance

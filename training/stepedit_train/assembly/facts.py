@@ -1,4 +1,4 @@
-"""What a model card tells of training: recordings, licences, steps and core-hours."""
+"""Facts about training for model cards: recordings, licences, steps and core-hours."""
 
 from __future__ import annotations
 

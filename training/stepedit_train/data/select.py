@@ -1,4 +1,4 @@
-"""Which recordings of which corpora go into the cache, and into which split."""
+"""Select the recordings of corpora for the cache, and their splits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examples of the mel and the flow stage: target, reference, what is told, and their batches."""
+"""Training examples of the mel and the flow stage: target, reference, conditioning; and batches."""
 
 from __future__ import annotations
 

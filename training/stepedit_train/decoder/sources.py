@@ -1,4 +1,4 @@
-"""What a mel store is made of: cached recordings and rows of pairs, read when they are needed.
+"""Sources of a mel store: cached recordings and rows of pairs, read on demand.
 
 Recordings may also be stored with a resynthesised F0 contour. An edit that nobody taught the
 decoder comes without label and positions; if all that it saw was speech whose melody is the

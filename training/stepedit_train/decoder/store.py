@@ -1,7 +1,7 @@
-"""What the decoder learns from: token rows and mels of utterances, in blocks.
+"""The mel store: token rows and mels of utterances, in blocks.
 
-Beside them lies where the targets of pairs lie in their sources, as the engine will know it of an
-edit: the position of each code, where the edit goes through its source at a uniform tempo or puts
+It also records where the targets of pairs lie in their sources, as the engine knows it of an edit:
+the position of each code, where the edit goes through its source at a uniform tempo or puts
 something into it, and the edit's label. Pairs say as much: the starts of both sides' codes, both
 durations, and what the builder noted.
 """

@@ -1,4 +1,4 @@
-"""Codes for rows of pairs that were built without them."""
+"""Encode rows of pairs that were built without codes."""
 
 from __future__ import annotations
 

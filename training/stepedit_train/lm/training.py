@@ -1,4 +1,4 @@
-"""What the stages of the language model share: settings, the Trainer's, checkpoints, the result."""
+"""Shared by the language model's stages: settings, Trainer arguments, checkpoints, the result."""
 
 from __future__ import annotations
 

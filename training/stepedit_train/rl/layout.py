@@ -1,4 +1,4 @@
-"""Answers as the decisions that made them: which ids were drawn, and from what.
+"""Lay out answers as the decisions of sampling: which ids were drawn, and from what.
 
 A constraint puts some ids without asking the model, and lets others be drawn from a part of the
 vocabulary. Log probabilities mean something only over the decisions that sampling left to the

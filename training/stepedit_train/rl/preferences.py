@@ -1,4 +1,4 @@
-"""Preferences: two answers to one request, and which of them is better."""
+"""Preference data: two answers to one request, and which of them is better."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests to learn from: sources and edits, whose answers the model draws itself."""
+"""Requests for online training: sources and edits, whose answers the policy draws itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers drawn by the model that is trained, decoded and made ready for rewards."""
+"""Rollouts: answers drawn by the policy, decoded and made ready for rewards."""
 
 from __future__ import annotations
 

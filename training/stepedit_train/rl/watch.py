@@ -1,4 +1,4 @@
-"""Reward hacking, watched: figures that stop a run when its reward rises for the wrong reason."""
+"""Detect reward hacking: bounds on figures that stop a run."""
 
 from __future__ import annotations
 

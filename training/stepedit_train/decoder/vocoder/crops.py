@@ -1,4 +1,4 @@
-"""Crops of recordings with what a vocoder is given and must give back."""
+"""Crops of recordings with the inputs and targets of the vocoder."""
 
 from __future__ import annotations
 
