@@ -260,7 +260,7 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Transcription:
-    """What a recogniser heard.
+    """Output of a recogniser.
 
     Attributes:
         text: the words.
@@ -276,7 +276,7 @@ class Transcription:
 
 
 class _Listener(ABC):
-    """What recognisers and aligners have in common."""
+    """Common base of recognisers and aligners."""
 
     name: ClassVar[str]
     """Short name for ``--recogniser`` and ``--aligner``; ``name:model`` picks a model."""

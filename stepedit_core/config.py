@@ -119,7 +119,7 @@ class _Rules(BaseModel):
 
 
 class GenerationPolicy(_Rules):
-    """What an engine asks of its language model for an edit; the defaults are the public system's.
+    """Rules of generation for an edit; the defaults are the public system's.
 
     The model's own ``sampling.json`` goes before the defaults, what the user sets before both.
     """
@@ -148,7 +148,7 @@ class GenerationPolicy(_Rules):
 
 
 class SamplingConfig(_Rules):
-    """How the language model draws codes; the defaults are the public system's."""
+    """Sampling of the language model's codes; the defaults are the public system's."""
 
     temperature: float = Field(default=0.7, ge=0.0, le=5.0)
     """Softmax temperature; 0 takes the likeliest code (greedy)."""
@@ -195,7 +195,7 @@ class SamplingConfig(_Rules):
 
 
 class EngineConfig(BaseModel):
-    """Which engine to load, and how."""
+    """Configuration of the engine to load."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 

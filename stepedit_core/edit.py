@@ -46,7 +46,7 @@ def snake_case(name: str) -> str:
 
 @dataclass(frozen=True)
 class Rendered:
-    """What the dsp route of an edit returns.
+    """Result of the dsp route of an edit.
 
     Attributes:
         utterance: the edited utterance, with its new transcript where that changed.
@@ -59,7 +59,7 @@ class Rendered:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What carrying out one edit gave, whichever route ran.
+    """Result of one edit, whichever route ran.
 
     Attributes:
         utterance: the edited utterance.

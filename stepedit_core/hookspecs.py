@@ -37,7 +37,7 @@ PROJECT = "stepedit"
 
 
 class Proceed(Protocol):
-    """What ``stepedit_apply`` calls to have the rest carried out."""
+    """Callable by which ``stepedit_apply`` has the rest carried out."""
 
     def __call__(self, utterance: Utterance = ..., rng: np.random.Generator = ...) -> Outcome:
         """Return the outcome of the rest, of the same utterance or of another one."""

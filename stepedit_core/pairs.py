@@ -151,7 +151,7 @@ class PairJob:
 
 @dataclass
 class BuildContext:
-    """What a job may use besides its items.
+    """Context of a job: generator, options, engine, margin scorer and further items.
 
     Attributes:
         rng: seeded from the run's seed and the job's key; the only source of randomness.

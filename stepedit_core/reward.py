@@ -50,7 +50,7 @@ class Answer:
 
 
 class RewardTools(Protocol):
-    """What a reward may use."""
+    """Engine and measurements that a reward may use."""
 
     @property
     def engine(self) -> SpeechEngine:

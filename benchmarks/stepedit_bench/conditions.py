@@ -69,7 +69,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Made:
-    """What one condition gave for a unit.
+    """Recordings of one unit in one condition.
 
     Attributes:
         steps: one recording for each edit, in order; fewer than asked for where one failed.

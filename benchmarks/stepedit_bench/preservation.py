@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 
 class BenchMeasures(Measures, Protocol):
-    """What the bench asks besides the measurements that scorers share."""
+    """Measurements of the bench, besides those that scorers share."""
 
     labels: tuple[str, ...] | None
     """Classes that judges choose from, instead of the ones that the scorer offers."""
@@ -81,7 +81,7 @@ class BenchMeasures(Measures, Protocol):
 
 @dataclass(frozen=True)
 class Thresholds:
-    """How much may change; the defaults are the module's table."""
+    """Limits of what may change; the defaults are the module's table."""
 
     word_share: float = 0.10
     word_least: int = 1
@@ -111,7 +111,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Kept:
-    """What was measured on one recording besides the edit's target.
+    """Measurements of one recording besides the edit's target.
 
     Attributes:
         text: errors in words, characters or phones, or None.

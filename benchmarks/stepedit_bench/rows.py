@@ -26,7 +26,7 @@ __all__ = ["clean", "joint", "measure_unit"]
 
 @dataclass(frozen=True)
 class _Bench:
-    """What all rows of a unit need."""
+    """Context of all rows of a unit."""
 
     produced: Produced
     prepared: Prepared

@@ -55,7 +55,7 @@ OnUnit = Callable[[int, int], None]
 
 
 class BenchConfig(BaseModel):
-    """What to run; ``workers``, ``cache`` and ``recordings`` do not decide the figures."""
+    """Configuration of a run; ``workers``, ``cache`` and ``recordings`` decide no figure."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -92,7 +92,7 @@ class BenchConfig(BaseModel):
 
 @dataclass
 class _Worker:
-    """What one process needs to work on units."""
+    """State of one process that works on units."""
 
     measures: BenchMeasures
     folder: Path

@@ -35,7 +35,7 @@ _ORDER = {"source": 0, "world": 1, "dsp": 2, "identity": 3, "target": 4, "edit":
 
 @dataclass(frozen=True)
 class Group:
-    """What rows of one edit, condition and iteration come to.
+    """Aggregate of the rows of one edit, condition and iteration.
 
     Attributes:
         edit: name of the edit.

@@ -37,7 +37,7 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Outside:
-    """How an output compares with its source outside the spans.
+    """Comparison of an output with its source outside the spans.
 
     Attributes:
         difference: largest absolute difference; 0 only where every sample is the same.

@@ -99,7 +99,7 @@ def _phrase(text: str, rng: np.random.Generator) -> str | None:
 
 @dataclass(frozen=True)
 class Listening:
-    """How secrets are looked for and listened for.
+    """Settings of the measurement: which transcript is used, and what is heard.
 
     Attributes:
         given: whether a case's own transcript is used, or what Whisper base hears.

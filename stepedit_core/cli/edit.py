@@ -52,7 +52,7 @@ __all__ = ["edit_command"]
 
 @dataclass
 class Run:
-    """How all recordings of one call are edited.
+    """One call of ``stepedit edit``: the settings and results of all its recordings.
 
     Attributes:
         chain: what to do.

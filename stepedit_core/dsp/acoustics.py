@@ -35,7 +35,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Acoustics:
-    """What was measured of one utterance; None where it could not be.
+    """Acoustic measurements of one utterance; None where one could not be made.
 
     Attributes:
         seconds: duration.
@@ -81,7 +81,7 @@ class Acoustics:
 
 @dataclass(frozen=True)
 class AcousticShift:
-    """How a target differs from its source; None where either could not be measured.
+    """Acoustic differences of a target from its source; None where one was not measured.
 
     Attributes:
         f0: semitones.

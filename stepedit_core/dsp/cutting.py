@@ -32,7 +32,7 @@ _LOUD, _STEP, _PAUSE, _INSIDE = 0.1, 3.0, 60.0, 150.0
 
 @dataclass(frozen=True)
 class Cut:
-    """What is taken out.
+    """A stretch that is cut out.
 
     Attributes:
         start: in seconds of the source; what is before stays.

@@ -40,7 +40,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ProsodyRecipe:
-    """What to change; the defaults change nothing.
+    """Changes of prosody and voice quality; the defaults change nothing.
 
     Attributes:
         f0_ratio: factor on F0, 0.25..4.

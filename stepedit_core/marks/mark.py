@@ -20,7 +20,7 @@ MarkState = Literal["holds", "broken", "absent", "unknown"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What one mark says of a file.
+    """Finding of one mark on a file.
 
     Attributes:
         mark: name of the mark.

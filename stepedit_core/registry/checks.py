@@ -34,7 +34,7 @@ LOCAL = "(local)"
 
 @dataclass(frozen=True)
 class PluginInfo:
-    """Where a plugin comes from and whether it works.
+    """Origin of a plugin, and its error where it does not work.
 
     Attributes:
         name: entry-point name, or the name it was registered under.

@@ -85,7 +85,7 @@ class Sound:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a decoder says of a file before its samples are read."""
+    """Properties of a file that a decoder gives before its samples are read."""
 
     rate: int
     channels: int

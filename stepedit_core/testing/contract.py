@@ -30,7 +30,7 @@ Status = Literal["passed", "skipped", "failed"]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What one contract check found.
+    """Result of one contract check.
 
     Attributes:
         check: name of the check.

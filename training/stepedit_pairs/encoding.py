@@ -21,7 +21,7 @@ _BATCH_SECONDS = 120.0
 
 
 class Encoder(Protocol):
-    """What gives codes: an engine, or its audio tokenizer alone."""
+    """Gives codes: an engine, or its audio tokenizer alone."""
 
     def encode(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
         """Return the codes of each utterance."""

@@ -38,7 +38,7 @@ READ = {"kind": "read"}
 
 @dataclass(frozen=True)
 class Family:
-    """How a family of pairs is measured.
+    """Measurement of a family of pairs.
 
     Attributes:
         edit: registered name of the edit.

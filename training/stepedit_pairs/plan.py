@@ -43,7 +43,7 @@ A worker takes seconds to start, so that blocks of fewer jobs would gain nothing
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How much work there is.
+    """Size of the planned work.
 
     Attributes:
         blocks: number of blocks.

@@ -35,7 +35,7 @@ FAILURES = "encode-failures.jsonl"
 
 @dataclass
 class Reencoded:
-    """What became of a run's rows.
+    """Result of encoding a run.
 
     Attributes:
         shards: shards in the run.

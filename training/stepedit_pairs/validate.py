@@ -20,7 +20,7 @@ __all__ = ["LabelValidity", "auc", "validate"]
 
 @dataclass(frozen=True)
 class LabelValidity:
-    """How well a scorer tells one label.
+    """Validity of a scorer for one label.
 
     Attributes:
         label: the label that was asked for.

@@ -40,7 +40,7 @@ __all__ = ["BlockReport", "Workshop", "block_report", "process_block", "read_rej
 
 @dataclass(frozen=True)
 class BlockReport:
-    """What became of a block.
+    """Report of a finished block.
 
     Attributes:
         index: the block's number.
@@ -61,7 +61,7 @@ class BlockReport:
 
 @dataclass(frozen=True)
 class Workshop:
-    """What a worker loads once and uses for all its blocks."""
+    """State that a worker loads once and uses for all its blocks."""
 
     settings: RunSettings
     builder: PairBuilder

@@ -130,7 +130,7 @@ def _movable(value: object) -> bool:
 
 
 class Task(ABC):
-    """What a stage brings: a model, its batches and its loss.
+    """Base of a stage: a model, its batches and its loss.
 
     Attributes:
         model: what is trained.

@@ -67,7 +67,7 @@ class Instruction(BaseModel):
 
 @dataclass(frozen=True)
 class Row:
-    """What was read from one instruction.
+    """Result of reading one instruction.
 
     Attributes:
         instruction: what was said.

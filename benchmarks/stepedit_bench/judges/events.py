@@ -67,7 +67,7 @@ def sound_of(tag: str) -> str | None:
 
 @dataclass(frozen=True)
 class Heard:
-    """What the classifier hears along an utterance.
+    """Output of the classifier along an utterance.
 
     Attributes:
         times: centre of each window in seconds, shape ``(n,)``.

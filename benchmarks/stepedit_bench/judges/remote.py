@@ -38,7 +38,7 @@ class RefusedAnswer(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a service sent.
+    """Answer of a service.
 
     Attributes:
         text: the answer.

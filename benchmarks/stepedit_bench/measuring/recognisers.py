@@ -32,7 +32,7 @@ SECOND = "pocketsphinx"
 
 
 class Recognisers:
-    """Whoever hears each language, chosen by one name and loaded on first use.
+    """The recogniser of each language, chosen by one name and loaded on first use.
 
     A recording without a language is taken for English, as its text is.
     """

@@ -41,7 +41,7 @@ _BACKENDS = (
 
 
 class MeasureConfig(BaseModel):
-    """Which backends measure; part of a run's provenance."""
+    """Choice of measuring backends; part of a run's provenance."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 

@@ -42,7 +42,7 @@ _WORST_PITCH = 8.0
 
 @dataclass(frozen=True)
 class Part:
-    """What came out of one target.
+    """Result of one target.
 
     Attributes:
         kind: of the target.

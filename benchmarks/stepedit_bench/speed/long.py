@@ -31,7 +31,7 @@ _MAIN = "from stepedit_core.cli import main; main()"
 
 @dataclass(frozen=True)
 class LongRun:
-    """What one run took.
+    """Time and memory of one run.
 
     Attributes:
         seconds: of the recording.

@@ -24,7 +24,7 @@ _TOKENS_PER_SECOND = 5 / 0.12
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure.
+    """Settings of the measurement.
 
     Attributes:
         device: torch device.

@@ -44,7 +44,7 @@ class Keep(Protocol):
 
 @dataclass(frozen=True)
 class Bench:
-    """What all measurements need.
+    """Context of all measurements.
 
     Attributes:
         engine: carries edits out.

@@ -28,7 +28,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class CorpusFacts:
-    """What was taken of a corpus.
+    """Recordings that were used of a corpus.
 
     Attributes:
         name: of the corpus.
@@ -49,7 +49,7 @@ class CorpusFacts:
 
 @dataclass(frozen=True)
 class PairFacts:
-    """What was taken of a folder of pairs.
+    """Pairs that were used of a folder.
 
     Attributes:
         name: of the folder.
@@ -64,7 +64,7 @@ class PairFacts:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """How long a run was.
+    """Length of a run.
 
     Attributes:
         steps: optimiser steps; 0 where there is no log.

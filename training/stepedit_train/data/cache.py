@@ -44,7 +44,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class CachedItem:
-    """What is known about a recording of the cache.
+    """Metadata of a recording in the cache.
 
     Attributes:
         id: unique in the cache: corpus and the corpus's own id.

@@ -47,7 +47,7 @@ _BEYOND = 3.0
 
 
 class ConditioningRules(NamedTuple):
-    """What examples are conditioned on and how it is corrupted; `MelSettings` explains each."""
+    """Conditioning of examples and its corruption; `MelSettings` explains each."""
 
     labels: tuple[str, ...] = ()
     degraded_families: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ class ConditioningRules(NamedTuple):
 
 
 class ExampleSettings(MixtureSettings, LoopSettings):
-    """What examples are made of a store; the budget is in seconds of target and reference."""
+    """Settings of the examples of a store; the budget is in seconds of target and reference."""
 
     renamed: ClassVar[Mapping[str, str]] = {"one_way": "no_reverse"}
 

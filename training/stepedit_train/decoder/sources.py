@@ -62,7 +62,7 @@ GLIDE_CENTS, RISE_SEMITONES = 150.0, 2.0
 
 
 class Facts(NamedTuple):
-    """What a store keeps of an utterance besides its arrays; see `Spoken`."""
+    """Metadata of an utterance in a store; see `Spoken`."""
 
     id: str
     speaker: str

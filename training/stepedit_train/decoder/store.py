@@ -127,7 +127,7 @@ class MelStore:
         return self._read(index, "mel").astype(np.float32)
 
     def target_map(self, index: int) -> TargetMap | None:
-        """Return what is known of a target's places in its source; None of other utterances."""
+        """Return the places of a target in its source; None for other utterances."""
         item = self.items[index]
         return self._target_maps.get((item.family, item.id)) if item.role == "target" else None
 
@@ -138,7 +138,7 @@ class MelStore:
 
 
 class TargetMap(NamedTuple):
-    """What is known of a target; see `positions_at`.
+    """Places of a target in its source; see `positions_at`.
 
     Attributes:
         label: as `Plan.label` names it.

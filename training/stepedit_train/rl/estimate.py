@@ -53,7 +53,7 @@ HALF, FULL = 2, 4
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one device holds and what one step takes.
+    """Memory of one device and cost of one step.
 
     Attributes:
         parameters: of the language model.

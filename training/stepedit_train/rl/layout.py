@@ -46,7 +46,7 @@ Ids = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What turns requests into ids: the parts of a model that no weights belong to.
+    """The parts of a model that turn requests into ids and have no weights.
 
     Attributes:
         text: words to ids.

@@ -106,7 +106,7 @@ class TrainingMeasures:
 
 @dataclass(frozen=True)
 class Tools:
-    """What rewards may use (`RewardTools`).
+    """Engine and measurements for rewards (`RewardTools`).
 
     Attributes:
         engine: whose language model is trained.

@@ -102,7 +102,7 @@ class Critic(nn.Module):
 
 @dataclass(frozen=True)
 class _Targets:
-    """What the updates of a step need of all its answers; tensors ``(answers, longest)``."""
+    """Targets of the updates of a step, for all its answers; tensors ``(answers, longest)``."""
 
     old: Tensor
     values: Tensor

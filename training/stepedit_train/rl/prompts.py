@@ -38,7 +38,7 @@ COLUMNS = [
 
 
 class PromptSource(Settings):
-    """Where requests come from: a folder of pairs, or a corpus of plain speech."""
+    """Source of requests: a folder of pairs, or a corpus of plain speech."""
 
     path: Path
     """Folder of `stepedit pairs`, whose sources and edits are taken (targets serve as references

@@ -26,7 +26,7 @@ __all__ = ["Group", "OwnGenerator", "RolloutGenerator", "Rollouts", "rollout_rul
 
 
 class RolloutGenerator(Protocol):
-    """What draws answers: the model itself, or a server that holds a copy of its weights.
+    """Draws answers: the model itself, or a server that holds a copy of its weights.
 
     Whoever draws them, their log probabilities are taken by the trained model afterwards, under the
     same rules: a server that rounds otherwise changes nothing but which answers come.

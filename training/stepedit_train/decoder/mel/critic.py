@@ -27,7 +27,7 @@ SLOPE = 0.1
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a step of adversarial training minimises.
+    """Losses of a step of adversarial training.
 
     Attributes:
         critic: loss of the critic's own weights.

@@ -119,7 +119,7 @@ def measure_cmvn(cache: Cache, config: FrontendConfig, count: int = 400) -> Cmvn
 
 @dataclass(frozen=True)
 class Teacher:
-    """What is fixed before the first step and must not change when a run goes on.
+    """State that is fixed before the first step and must not change when a run goes on.
 
     Attributes:
         phones: names of the frame labels.

@@ -112,7 +112,7 @@ class SemanticEncoder(nn.Module):
 
 @dataclass(frozen=True)
 class Predicted:
-    """What the teaching decoder says of every code.
+    """Predictions of the auxiliary decoder for every code.
 
     Attributes:
         mel: shape ``(b, n, 4 * bins)``.
