@@ -118,13 +118,15 @@ def _place(bench: _Bench, name: str, recorded: Recorded) -> dict[str, str]:
 
 def _heard(bench: _Bench, output: Utterance) -> dict[str, Any]:
     """Return the word counts of each recogniser that listens, or nothing where none does."""
-    ears = bench.produced.unit.ears()
-    if not ears:
+    recognisers = bench.produced.unit.recognisers()
+    if not recognisers:
         return {}
     ways = {"whisper": bench.measures.transcribe, "pocketsphinx": bench.measures.second_text}
     expected = output.transcript or ""
     return {
-        "words": {name: count_words(expected, ways[name](output), output.language) for name in ears}
+        "words": {
+            name: count_words(expected, ways[name](output), output.language) for name in recognisers
+        }
     }
 
 

@@ -183,7 +183,7 @@ class Unit:
         """Return whether it is checked what else changed."""
         return condition == "edit"
 
-    def ears(self) -> tuple[str, ...]:
+    def recognisers(self) -> tuple[str, ...]:
         """Return the recognisers whose word counts are kept, first the one that decides."""
         return ()
 

@@ -77,10 +77,10 @@ class ParalinguisticPairs(PairBuilder):
             labels = dict(job.items[0].labels)
             yield Rejected(str(reason), {"item": job.items[0].id, "labels": labels})
             return
-        from stepedit_paralinguistic import making
+        from stepedit_paralinguistic.pair_methods import PAIR_METHODS
 
         _method(context.options)
-        method = getattr(making, str(job.params["method"]))
+        method = PAIR_METHODS[job.params["method"]]
         made = method(job, context, _tag_set(context.options))
         if isinstance(made, EditPair) and made.margin < self.min_margin:
             yield Rejected(f"margin below {self.min_margin:g}", dict(made.details))

@@ -36,7 +36,7 @@ MIXED = ("denoise", "emotion", "style", "speed", "trim_silence")
 ITERATIONS = 4
 
 
-_TWO_EARS = ("identity", "speed", "clone", "chain")
+_TWO_RECOGNISERS = ("identity", "speed", "clone", "chain")
 """Rows whose figure is word error: there the second recogniser listens too."""
 _NO_TARGET = ("identity", "masked", "masked_label", "chain", "iteration", "mixed_chain")
 """Rows without one ideal output whose codes could be decoded instead of the model's."""
@@ -144,9 +144,9 @@ class HeldOut(Unit):
         """Return whether it is checked what else changed."""
         return self.is_scored(condition)
 
-    def ears(self) -> tuple[str, ...]:
-        """Return the recognisers that listen."""
-        both = self.edit in _TWO_EARS and not self.quick
+    def recognisers(self) -> tuple[str, ...]:
+        """Return the recognisers whose word counts are kept."""
+        both = self.edit in _TWO_RECOGNISERS and not self.quick
         return ("whisper", "pocketsphinx") if both else ("whisper",)
 
     def facts(self) -> dict[str, Any]:

@@ -123,8 +123,10 @@ def _edits(rows: Sequence[Any]) -> dict[str, Any]:
     accepted = [row for row in rows if row["on"]["accepted"]]
     added = {
         name: {
-            ear: round(mean(row[name][ear] - row["source"][ear] for row in found), 3)
-            for ear in ("tiny", "sphinx")
+            recogniser: round(
+                mean(row[name][recogniser] - row["source"][recogniser] for row in found), 3
+            )
+            for recogniser in ("tiny", "sphinx")
         }
         for name, found in (("off", rows), ("on", accepted))
         if found
