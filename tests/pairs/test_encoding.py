@@ -42,7 +42,7 @@ def test_without_an_engine_there_are_no_codes() -> None:
     assert encode_pairs(None, [pair()]) == [{}]
 
 
-def test_codes_outside_the_free_groups_are_the_sources_own() -> None:
+def test_codes_outside_free_groups() -> None:
     free = [{"start": 4, "stop": 6, "length": 3}]
     found = encoded(Recorded(codes(8, 1), codes(9, 2)), pair(free_groups=free))
     target = found["target"]
@@ -51,7 +51,7 @@ def test_codes_outside_the_free_groups_are_the_sources_own() -> None:
     assert found["source"] == codes(8, 1)
 
 
-def test_a_trimmed_beginning_moves_the_grid_and_rounds_outwards() -> None:
+def test_trimmed_beginning() -> None:
     free = [{"start": 4, "stop": 6, "length": 2}]
     engine = Recorded(codes(8, 1, start=0.18), codes(8, 2, start=0.18))
     target = encoded(engine, pair(free_groups=free))["target"]
@@ -68,7 +68,7 @@ def test_codes_on_two_grids_are_refused() -> None:
     assert isinstance(short, StepeditError) and "do not align" in str(short)
 
 
-def test_groups_counted_on_the_code_grid_stay_where_they_are() -> None:
+def test_groups_on_the_code_grid() -> None:
     free = [{"start": 4, "stop": 6, "length": 2}]
     engine = Recorded(codes(8, 1, start=0.18), codes(8, 2, start=0.18))
     target = encoded(engine, pair(free_groups=free, codes_start=0.18))["target"]

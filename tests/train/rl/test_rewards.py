@@ -93,7 +93,7 @@ def test_copied_shares() -> None:
     assert copied_share(spelled(range(20, 30)), spelled(source)) == 0.0
 
 
-def test_a_sum_takes_copies_down_and_leaves_the_unscored_out() -> None:
+def test_weighted_sum() -> None:
     chosen = [RewardSettings(name="length", weight=0.5), RewardSettings(name="edit_similarity")]
     source = list(range(10))
     answers = [answer(source[:8], source, source[:8]), answer(source, source, source[:8])]
