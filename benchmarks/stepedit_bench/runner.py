@@ -70,9 +70,9 @@ class BenchConfig(BaseModel):
     batch: int = Field(default=8, ge=1)
     """Cases that share the engine's batches."""
     protocol: Protocol = Protocol()
-    """How outputs come about."""
+    """Settings by which outputs are made."""
     measures: MeasureConfig = MeasureConfig()
-    """Which backends measure."""
+    """Backends of the measurements."""
     judges: dict[str, str] = {}
     """Task (``*`` for all) to judge."""
     judge_options: dict[str, dict[str, str]] = {}

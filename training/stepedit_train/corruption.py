@@ -41,7 +41,7 @@ RUN = 6.0
 """Mean length of stretches, in groups, that are the source's or the target's."""
 
 POINTS, BENDS_DB, SWELLS_DB = 8, 6.0, 4.0
-"""Of uneven noise: points of its curve over frequency, and deviations over frequency and time."""
+"""Uneven noise: points of its curve over frequency; deviations over frequency and time."""
 SWELL_SECONDS = 0.5
 QUIETEST = 1e-3
 """Deviation below which a signal counts as silent; its noise is set against this level."""

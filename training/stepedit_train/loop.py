@@ -80,13 +80,13 @@ class LoopSettings(RunSettings):
     warmup: int = Field(default=200, ge=0)
     """Steps of linear rise."""
     weight_decay: float = Field(default=0.01, ge=0)
-    """Of AdamW."""
+    """Weight decay of AdamW."""
     clip: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient."""
     start: Path | None = None
     """Run of the same sizes whose newest weights this one begins with; None: random weights."""
     seed: int = 0
-    """Of the weights, the order of the data and the augmentation."""
+    """Seed of the weights, the order of the data and the augmentation."""
     checkpoint_minutes: float = Field(default=10.0, ge=0)
     """A checkpoint is written this often, and at the end."""
     log_every: int = Field(default=20, ge=1)
@@ -98,7 +98,7 @@ class LoopSettings(RunSettings):
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
     precision: Precision = "float32"
-    """Of the losses' arithmetic; ``auto`` is bfloat16 where an accelerator has it."""
+    """Precision of the losses; ``auto`` is bfloat16 where an accelerator has it."""
 
     def curve(self) -> dict[str, Any]:
         """Return what the loss curve depends on, as JSON values."""
@@ -140,7 +140,7 @@ class Task(ABC):
     model: nn.Module
     device: torch.device = torch.device("cpu")
     validates_first: ClassVar[bool] = False
-    """Whether figures before the first step are wanted, too."""
+    """Whether the loop validates before the first step, too."""
 
     def moved(self, batch: B) -> B:
         """Return a dataclass of a batch with everything that has a ``to`` on the device."""

@@ -28,7 +28,7 @@ from stepedit_core.utterance import Utterance
 __all__ = ["SECOND", "Recognisers"]
 
 SECOND = "pocketsphinx"
-"""Of another kind than Whisper, so that neither passes for the other."""
+"""Second recogniser, of another architecture than Whisper: their errors differ."""
 
 
 class Recognisers:

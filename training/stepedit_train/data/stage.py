@@ -42,11 +42,11 @@ class DataSettings(Settings):
     out: Path
     """Folder of the cache."""
     corpora: tuple[CorpusSettings, ...]
-    """Where the recordings come from."""
+    """Corpora of the recordings."""
     corpora_folder: Path = Path()
     """Folder that the paths of the corpora start from."""
     layers: tuple[Layer, ...] = ("audio", "phones", "prosody")
-    """What to make; layers that a block has already are left alone."""
+    """Layers to make; those that a block has already are left alone."""
     tokenizer: Path | None = None
     """Step-Audio-Tokenizer folder, for the layer of codes."""
     block_size: int = Field(default=64, ge=1)
@@ -60,7 +60,7 @@ class DataSettings(Settings):
     phone_languages: tuple[str, ...] = ("en", "ko")
     """Languages that the phone recogniser was made for; others get no phone labels."""
     seed: int = 0
-    """Of the order of the recordings, so that every block is a sample of all corpora."""
+    """Seed of the order of the recordings, so that every block is a sample of all corpora."""
     allow_non_commercial: bool = False
     """Also take recordings whose licence forbids commercial use; never for weights that ship."""
 

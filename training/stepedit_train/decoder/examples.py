@@ -82,9 +82,9 @@ class ExampleSettings(MixtureSettings, LoopSettings):
     max_reference_rows: int = Field(default=150, ge=12)
     """Longest reference."""
     gap: float = Field(default=0.5, ge=0, le=1)
-    """How often a stretch of the reference is taken away, so that not everything is found."""
+    """Probability that a stretch of the reference is removed, so that not everything is found."""
     disturb: float = Field(default=0.5, ge=0, le=1)
-    """How often codes of the target are disturbed, as a language model's are wrong at times."""
+    """Probability that codes of the target are disturbed: a language model's are wrong at times."""
     gain_db: float = Field(default=6.0, ge=0)
     """Levels of reference and target are changed together by up to this much."""
     voice_noise: float = Field(default=0.05, ge=0)

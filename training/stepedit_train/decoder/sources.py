@@ -55,9 +55,9 @@ _CONTENT = [
 ]
 
 FAMILY = "melody"
-"""Of these pairs in a store; no edit has this name, so that nothing is told of them."""
+"""Family of these pairs in a store; no edit has this name, so that they have no label."""
 FLAT_SHARE = 0.3
-"""Of the melodies that are almost flat; the others are up to twice as lively as they were."""
+"""Share of the melodies that are almost flat; the others are up to twice as lively as they were."""
 GLIDE_CENTS, RISE_SEMITONES = 150.0, 2.0
 
 

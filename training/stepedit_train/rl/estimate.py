@@ -38,7 +38,7 @@ from stepedit_train.settings import resolve_path
 __all__ = ["Estimate", "estimate", "estimate_lines"]
 
 SECONDS = 8.0
-"""Of the source and of the answer that are counted with."""
+"""Duration of the source, and of the answer, that is assumed."""
 PROMPT_WORDS = 120
 """Ids of a prompt besides its codes."""
 DEVICES = (1, 8, 64)

@@ -47,7 +47,7 @@ class GrpoSettings(OnlineSettings):
     beta: float = Field(default=0.1, ge=0)
     """Strength of the tie to the model that the run begins with; 0 holds no reference."""
     loss_kind: GrpoKind = "grpo"
-    """How tokens add up: ``grpo`` (every answer alike), ``bnpo`` (every token alike), ``dr_grpo``
+    """Weights of tokens: ``grpo`` (every answer alike), ``bnpo`` (every token alike), ``dr_grpo``
     (a constant, Liu et al. 2025)."""
     scale_advantages: bool = False
     """Divide advantages by the group's deviation, which favours requests of extreme success."""

@@ -99,8 +99,8 @@ def clipped_policy_loss(
         log_probs: of the policy, ``(rows, tokens)``.
         old: of the policy that drew the answers.
         advantages: ``(rows, 1)`` or ``(rows, tokens)``.
-        low: the ratio of the two counts from 1 - low on.
-        high: and up to 1 + high.
+        low: the ratio of the two is clipped below 1 - low.
+        high: and above 1 + high.
     """
     ratio = (log_probs - old).exp()
     held = ratio.clamp(1 - low, 1 + high)

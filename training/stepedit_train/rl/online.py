@@ -54,9 +54,9 @@ class OnlineSettings(RlSettings):
     free: ClassVar[frozenset[str]] = RlSettings.free | {"watch", "width"}
 
     prompts: tuple[PromptSource, ...]
-    """Where requests come from."""
+    """Sources of requests."""
     rewards: tuple[RewardSettings, ...] = (RewardSettings(name="scorer"),)
-    """What is added up to the reward."""
+    """Rewards, whose weighted sum is the reward."""
     budget: float = Field(default=8.0, ge=1)
     """Requests in a step."""
     answers: int = Field(default=16, ge=1)
@@ -64,25 +64,25 @@ class OnlineSettings(RlSettings):
     passes: int = Field(default=1, ge=1)
     """Times that the optimiser goes over the answers of a step."""
     minibatches: int = Field(default=1, ge=1)
-    """Parts that it moves after, in each pass."""
+    """Parts of a step's answers; the optimiser moves once after each."""
     clip_ratio: float = Field(default=0.2, gt=0)
-    """How far the probability of a token may move before it counts no more."""
+    """Lower bound of a token's probability ratio is 1 minus this; beyond it, no gradient."""
     clip_ratio_high: float | None = Field(default=None, gt=0)
-    """The same upwards; None: as far."""
+    """Upper bound is 1 plus this; None: as ``clip_ratio``."""
     temperature: float | None = Field(default=None, gt=0)
-    """Of the draws; None: the model's own for each edit."""
+    """Temperature of sampling; None: the model's own for each edit."""
     guidance: float | None = Field(default=None, ge=0)
-    """Of the draws; None: the model's own for each edit. Guided answers cost twice as much."""
+    """Guidance of sampling, at twice the cost; None: the model's own for each edit."""
     copy_penalty: float = Field(default=1.0, ge=0)
     """Taken off an answer that copies its source; less for a copy with few changes."""
     copied_allowed: float = Field(default=0.98, ge=0, lt=1)
     """Share of an answer that may be the source's before anything is taken off."""
     recogniser: str = "none"
-    """Hears words for scorers and for ``words``, by name; ``none`` leaves them unmeasured."""
+    """Recogniser of words for scorers and for ``words``, by name; ``none``: not measured."""
     hardest: float = Field(default=1.0, gt=0, le=1)
     """Share of the requests that is trained on: those with the lowest rewards before training."""
     hardest_answers: int = Field(default=4, ge=1)
-    """Answers to each request that this is found by."""
+    """Answers to each request by which the hardest are found."""
     validation_requests: int = Field(default=16, ge=0)
     """Requests of held-out speakers that validation answers, once each."""
     width: int = Field(default=64, ge=1)
@@ -92,7 +92,7 @@ class OnlineSettings(RlSettings):
     validate_every: int = Field(default=20, ge=1)
     """Steps between validations."""
     watch: WatchSettings = WatchSettings()
-    """What stops the run."""
+    """Conditions that stop the run."""
 
     @model_validator(mode="after")
     def _held_out_is_not_rewarded(self) -> OnlineSettings:
@@ -167,7 +167,7 @@ class OnlineTask(Task):
 
     @cached_property
     def rollouts(self) -> Rollouts:
-        """What draws."""
+        """Sampler of answers from the policy."""
         settings = self.settings
         rules = rollout_rules(self.engine, settings.temperature, settings.guidance)
         generator = OwnGenerator(self.engine, self.policy, settings.width)

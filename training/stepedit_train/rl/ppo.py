@@ -67,23 +67,23 @@ class PpoSettings(OnlineSettings):
     passes: int = Field(default=2, ge=1)
     """Times that the optimiser goes over the answers of a step."""
     minibatches: int = Field(default=2, ge=1)
-    """Parts that it moves after, in each pass."""
+    """Parts of a step's answers; the optimiser moves once after each."""
     hardest: float = Field(default=0.25, gt=0, le=1)
     """Share of the requests that is trained on: those with the lowest rewards before training."""
     kl: float = Field(default=0.05, ge=0)
-    """Taken off each token's reward for every nat that it is likelier than to the reference."""
+    """Penalty on a token's reward for each nat of log-ratio to the reference."""
     critic: Path | None = None
     """Model that the critic begins as, such as the reward model; None: the one that is trained."""
     critic_warmup: int = Field(default=80, ge=0)
     """Steps in which the critic alone learns."""
     critic_learning_rate: float = Field(default=5e-6, gt=0)
-    """Of the critic at its start; it falls as the actor's does."""
+    """Learning rate of the critic at its start; it falls as the actor's does."""
     value_clip: float = Field(default=0.2, gt=0)
-    """How far a value may move in a step before it counts no more."""
+    """Clip range of the critic's values in a step; beyond it, no gradient."""
     decay: float = Field(default=1.0, gt=0, le=1)
-    """How much a later reward counts: gamma."""
+    """Discount of later rewards: gamma."""
     smoothing: float = Field(default=0.95, ge=0, le=1)
-    """Of generalised advantage estimation: lambda."""
+    """Lambda of generalised advantage estimation."""
 
 
 class Critic(nn.Module):

@@ -34,7 +34,7 @@ COLUMNS = [
     "rejected_codes", "speaker", "language", "split", "source_start", "details",
 ]  # fmt: skip
 MARGIN = "margin"
-"""Who preferred a pair's target to its own source: the margin that its builder asked for."""
+"""Judge of a pair that is preferred to its own source: the margin that its builder asked for."""
 
 
 class PreferenceSource(Settings):

@@ -28,7 +28,7 @@ class WatchSettings(Settings):
     """Judges that are asked at validations and that the reward must not contain, such as ``words``
     where the reward has ``phones``."""
     held_out_drop: float = Field(default=0.1, gt=0)
-    """How far one of them may fall below its value before training."""
+    """Largest fall of one of them below its value before training."""
     patience: int = Field(default=2, ge=1)
     """Entries of the log in a row."""
 

@@ -74,7 +74,7 @@ class LinguisticSettings(LoopSettings):
     encoder: EncoderSizes = EncoderSizes()
     """Sizes."""
     augmentation: AugmentSettings = AugmentSettings()
-    """How signals are changed."""
+    """Augmentation of the signals."""
     smoothing: float = Field(default=0.05, ge=0, lt=1)
     """Label smoothing of the frame labels."""
     ctc_weight: float = Field(default=0.3, ge=0)

@@ -48,7 +48,7 @@ class SemanticSizes(Settings):
 
 
 class Block(ConvNeXtBlock):
-    """The same block on channels first, ``(b, width, t)``, as convolutions read them."""
+    """A ConvNeXt block with channels first, ``(b, width, t)``, as convolutions read them."""
 
     def forward(
         self, x: Tensor, mask: Tensor | None = None, condition: Tensor | None = None
