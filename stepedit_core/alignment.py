@@ -301,12 +301,12 @@ class _Listener(ABC):
 
     @classmethod
     def missing(cls) -> str | None:
-        """Return what has to be installed, or None; must not import heavy libraries."""
+        """Return a hint on what is not installed, or None; must not import heavy libraries."""
         return None
 
     @classmethod
     def title(cls, model: str | None = None) -> str:
-        """Return what results call it, with model and versions; loads nothing."""
+        """Return its title in results, with model and versions; loads nothing."""
         return f"{cls.name}:{model}" if model else cls.name
 
     @classmethod
@@ -388,7 +388,7 @@ def _when(starts: Sequence[float] | None, index: int) -> str:
 
 
 def _near(spoken: Sequence[str], asked: Sequence[str], starts: Sequence[float] | None) -> str:
-    """Return what is said instead, as the end of a message."""
+    """Return the words that are said instead, as the end of a message."""
     joiner = "" if all(len(word) == 1 and not word.isascii() for word in asked) else " "
     runs = {
         joiner.join(spoken[n : n + len(asked)]): n

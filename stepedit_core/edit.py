@@ -134,7 +134,7 @@ class Edit(OldHooks, BaseModel):
         return utterance.transcript
 
     def plan(self, utterance: Utterance) -> Plan:
-        """Return what is known of the edit before it is carried out.
+        """Return the plan: facts of the edit that are known before it is carried out.
 
         A subclass that knows more than its name and its words begins with this plan::
 
@@ -204,7 +204,7 @@ class Edit(OldHooks, BaseModel):
         return any(isinstance(value, Edit) and value.hides_words() for _, value in self)
 
     def public_data(self) -> dict[str, Any]:
-        """Return what records say of the edit: its JSON data, without what it hides."""
+        """Return the edit's JSON data for records, without what it hides."""
         data = self.to_data()
         for key, value in self:
             if isinstance(value, Edit):

@@ -82,7 +82,7 @@ class GenerateRequest:
         return expected_tempo(self.length_ratio, self.free)
 
     def source_map(self, groups: int, offset: float = 0.0) -> SourceMap:
-        """Return where an answer of so many groups lies in the source, as far as is known.
+        """Return the places in the source of an answer of so many groups, as far as they are known.
 
         Args:
             groups: of the answer.
@@ -307,7 +307,7 @@ def languages(engine: SpeechEngine) -> tuple[str, ...] | None:
 
 
 def longest_seconds(engine: SpeechEngine | None, edit: Edit) -> float | None:
-    """Return how many seconds an engine edits well at once, or None where it does not say."""
+    """Return the longest duration that an engine edits well at once, in seconds, or None."""
     says = getattr(engine, "longest_seconds", None)
     return None if says is None else says(edit)
 
@@ -327,7 +327,7 @@ __getattr__ = moved_names(__name__, {"Engine": "stepedit_core.models.engine"})
 
 
 def infill_context(engine: SpeechEngine, rules: tuple[str, ...]) -> float | None:
-    """Return how many seconds around changed words an engine is given; None: all.
+    """Return the seconds of context around changed words that an engine is given; None: all.
 
     Args:
         engine: any; one that does not say takes the whole recording.

@@ -136,7 +136,7 @@ def stepedit_rewards() -> Sequence[type[Reward]]:  # type: ignore[empty-body]
 
 @hookspec
 def stepedit_phrases(edit: type[Edit]) -> Phrases | None:
-    """Return how people ask for an edit class, in English and Mandarin, or None for others.
+    """Return the phrases that ask for an edit class, in English and Mandarin, or None for others.
 
     Called when a sentence is read. Exactly one plugin may answer. Ship a ``phrases.toml`` and
     return ``read_phrases(text, edit.name)``.

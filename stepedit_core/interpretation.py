@@ -234,7 +234,7 @@ class Interpreter(ABC):
     def read(
         self, sentence: str, setting: Setting, before: Interpretation | None
     ) -> Interpretation:
-        """Return what a sentence asks for.
+        """Return the edits that a sentence asks for.
 
         Args:
             sentence: in any language that the interpreter knows.

@@ -116,7 +116,7 @@ class Recordings:
     own: Path
 
     def path(self, unit: Unit, condition: str, step: int = 0) -> Path:
-        """Return where a recording is kept."""
+        """Return the path of a recording."""
         folder = self.own if condition in BY_ENGINE else self.shared
         number = f"-{step + 1}" if step else ""
         return folder / slug(unit.edit) / f"{slug(unit.name)}.{condition}{number}.flac"
@@ -128,7 +128,7 @@ class Recordings:
         return Utterance.read(path, like.transcript, like.language)
 
     def read(self, request: Request, condition: Condition) -> Made | None:
-        """Return what is kept of a condition, or None where something is missing."""
+        """Return the stored recordings of a condition, or None where one is missing."""
         words = _words(request, condition)
         paths = [self.path(request.unit, condition, step) for step in range(len(words))]
         if not all(path.is_file() for path in paths):

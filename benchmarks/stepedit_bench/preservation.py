@@ -55,7 +55,7 @@ class BenchMeasures(Measures, Protocol):
         """Return whether the recogniser knows a language."""
 
     def heard_by(self, language: str | None) -> str:
-        """Return who hears the words, or the phones, of a language, with its version."""
+        """Return the recogniser of a language's words, or phones, with its version."""
 
     def text_errors(self, expected: str, utterance: Utterance) -> TextErrors:
         """Count the errors of what is heard against a text."""
@@ -103,7 +103,7 @@ class Thresholds:
         return asdict(self)
 
     def extra_errors(self, length: int, unit: str) -> float:
-        """Return how many more errors than before are accepted in a text of some length."""
+        """Return the number of additional errors that are accepted in a text of some length."""
         least = {"word": self.word_least, "character": self.character_least}
         share = self.phone_share if unit == "phone" else self.word_share
         return max(least.get(unit, self.phone_least), share * length)
@@ -139,7 +139,7 @@ class _Attempts:
         self.failures: dict[str, str] = {}
 
     def __call__(self, name: str, make: Callable[[], T]) -> T | None:
-        """Return what ``make`` gives, or note why it failed."""
+        """Return the value of ``make``, or note why it failed."""
         try:
             return make()
         except StepeditError as error:

@@ -57,7 +57,7 @@ def clean(value: Any) -> Any:
 
 
 def _common(produced: Produced) -> dict[str, Any]:
-    """Return what all rows of a unit share."""
+    """Return the fields that all rows of a unit share."""
     unit, case, registry = produced.unit, produced.unit.case, get_registry()
     source = produced.prepared.source if produced.prepared else None
     scorer = unit.scorer()
@@ -131,7 +131,7 @@ def _heard(bench: _Bench, output: Utterance) -> dict[str, Any]:
 
 
 def _heard_by(bench: _Bench, language: str | None) -> str | None:
-    """Return who heard a recording; None where nobody is installed."""
+    """Return the recogniser of a recording; None where none is installed."""
     try:
         return bench.measures.heard_by(language)
     except StepeditError:

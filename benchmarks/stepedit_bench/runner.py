@@ -86,7 +86,7 @@ class BenchConfig(BaseModel):
     own are kept in the run's folder then. None keeps 32-bit float WAV there alone."""
 
     def kept(self, folder: Path) -> Recordings | None:
-        """Return where the recordings of a run are kept before they are measured."""
+        """Return the store of a run's recordings before they are measured."""
         return None if self.recordings is None else Recordings(self.recordings, folder / "audio")
 
 

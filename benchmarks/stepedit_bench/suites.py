@@ -172,7 +172,7 @@ class Unit:
         return self
 
     def ideal(self, prepared: Prepared) -> Utterance | None:
-        """Return what an edit without fault would give, where that was recorded."""
+        """Return the recording of an edit without fault, where there is one."""
         return prepared.reference
 
     def is_scored(self, condition: str) -> bool:
@@ -188,7 +188,7 @@ class Unit:
         return ()
 
     def facts(self) -> dict[str, Any]:
-        """Return what all rows of the unit say of it; JSON data."""
+        """Return the fields of the unit that all its rows have; JSON data."""
         case = self.case
         assert case is not None
         kind, _, recording = case.audio.partition(":")

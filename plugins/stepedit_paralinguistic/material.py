@@ -28,7 +28,7 @@ def tagged_text(text: str, word: int, tag: str) -> str:
 
 
 def audibility(target: Utterance, span: Span) -> tuple[float, float]:
-    """Return how clearly an event is heard: margin 1..10, and its level over the quiet in dB.
+    """Return an event's audibility: margin 1..10, and its level over the quiet in dB.
 
     The margin grows with the event's level over the quietest tenth of the recording, full at
     20 dB, and with its length, full at 0.25 s.

@@ -89,7 +89,7 @@ class ParalinguisticPairs(PairBuilder):
 
 
 def _kind(item: CorpusItem) -> str:
-    """Return what an item is good for, or why it is not."""
+    """Return the kind of pair that an item serves, or why it serves none."""
     has_words = bool(split_words(item.transcript or ""))
     labels = item.labels
     if not has_words:

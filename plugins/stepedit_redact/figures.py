@@ -185,12 +185,12 @@ def _row(case: Case, folder: Path, how: Listening) -> dict[str, Any]:
 
 
 def _hear(utterance: Utterance, recogniser: str, threads: int) -> str:
-    """Return what a recogniser hears."""
+    """Return a recogniser's transcript."""
     return transcribe(utterance.replace(transcript=None), recogniser, threads=threads).text
 
 
 def _missed(public: str, heard: str) -> int:
-    """Return how many public words are not heard."""
+    """Return the number of public words that are not heard."""
     said = [normalised(word.text) for word in split_words(heard)]
     missed = 0
     for word in split_words(public):

@@ -156,7 +156,7 @@ def _number(tokens: Sequence[Token], at: int) -> tuple[str, int]:
 
 
 def _bridge(tokens: Sequence[Token], at: int) -> int | None:
-    """Return where digits go on after what people say between them, or None."""
+    """Return the index at which digits go on after filler words, or None."""
     for count in range(_MOST_BETWEEN + 1):
         place = at + count
         if place >= len(tokens):

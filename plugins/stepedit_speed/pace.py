@@ -56,7 +56,7 @@ def pace(source: Utterance, output: Utterance) -> FloatArray:
 def unevenness(
     along: FloatArray, tempo: float, speech: Sequence[tuple[float, float]]
 ) -> tuple[float | None, float | None]:
-    """Return how far local tempo lies from the whole one, and how far the output leads or lags.
+    """Return the deviation of local tempo from the global one, and the lead or lag of the output.
 
     Args:
         along: as ``pace`` gives it.

@@ -92,7 +92,7 @@ def limits_of(given: dict[str, Any]) -> Accept | None:
 
 
 def acceptance(step: Step) -> str:
-    """Return what was drawn and measured of a step, in a part of its line."""
+    """Return the draws and measurements of a step, as a part of its line."""
     if step.accepted is None:
         return ""
     found = step.judged

@@ -210,7 +210,7 @@ def _how(utterance: Utterance, target: Path) -> str:
 
 
 def _step_line(number: int, step: Step, before: Utterance) -> str:
-    """Return what a step did, by which route and engine, in one line."""
+    """Return a step's line: edit, route, engine, duration."""
     engine = f"engine {step.engine}" if step.engine else "no engine"
     return (
         f"step {number}: {shown_edit(step.edit)} | route {step.route} ({engine}) | "

@@ -33,7 +33,7 @@ def _walk(folder: Traversable, place: PurePosixPath) -> Iterator[tuple[PurePosix
 
 
 def _names(name: str) -> dict[str, str]:
-    """Return what the template's placeholders stand for."""
+    """Return the values of the template's placeholders."""
     parts = name.split("_")
     return {"name": name, "class_name": "".join(map(str.title, parts)), "words": " ".join(parts)}
 

@@ -197,7 +197,7 @@ def _words(source: Path, text: str | None, text_file: Path | None) -> tuple[str 
 
 
 def _target(source: Path, output: Path, into_folder: bool) -> Path:
-    """Return where the result of a recording goes."""
+    """Return the path of a recording's result."""
     if not into_folder:
         return output
     if is_stream(source):

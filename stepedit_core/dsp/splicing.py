@@ -112,7 +112,7 @@ def splice(
 
 
 def time_map(spans: Sequence[Span], placed: Sequence[Span]) -> Callable[[float], float]:
-    """Return where each second of a source lies after spans of it were replaced.
+    """Return a function from a time in the source to its time after spans were replaced.
 
     Args:
         spans: what was replaced, in seconds of the source, in order.

@@ -60,12 +60,12 @@ class Mark(ABC):
 
     @classmethod
     def missing(cls) -> str | None:
-        """Return what has to be installed or set up, or None; imports nothing heavy."""
+        """Return a hint on what is not installed or set up, or None; imports nothing heavy."""
         return None
 
     @classmethod
     def unreadable(cls) -> str | None:
-        """Return what has to be installed to look for the mark, or None."""
+        """Return a hint on what is not installed to look for the mark, or None."""
         return cls.missing()
 
     def problem(self, target: Path) -> str | None:
@@ -100,7 +100,7 @@ class Mark(ABC):
 
     @abstractmethod
     def find(self, path: Path) -> Finding:
-        """Return what the mark says of a file.
+        """Return the mark's finding on a file.
 
         Raises:
             StepeditError: if the file cannot be read.

@@ -62,7 +62,7 @@ class Sidecar(Mark):
 
 
 def _place(path: Path) -> Path:
-    """Return where the sidecar of a file lies."""
+    """Return the path of a file's sidecar."""
     return path.with_name(path.name + SUFFIX)
 
 

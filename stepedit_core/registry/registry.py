@@ -106,7 +106,7 @@ class Registry(PluginLoader):
         return self.edit_info(name).edit_class
 
     def info(self, name: str) -> PluginInfo:
-        """Return what is known of a plugin by its registered name."""
+        """Return the record of a plugin, by its registered name."""
         return self._infos.get(name, PluginInfo(name))
 
     def owners(self, edits: Iterable[type[Edit] | Edit]) -> Mapping[type[Edit], PluginInfo]:
@@ -162,7 +162,7 @@ class Registry(PluginLoader):
         return cast("Scorer", self.one("stepedit_scorer", what, pick, edit=edit))
 
     def phrases(self, edit: type[Edit], pick: str | None = None) -> Phrases:
-        """Return how people ask for an edit class; raises PluginError as ``one`` does."""
+        """Return the phrases that ask for an edit class; raises PluginError as ``one`` does."""
         what = f"set of phrases for {edit.name!r}"
         return cast("Phrases", self.one("stepedit_phrases", what, pick, edit=edit))
 
@@ -183,7 +183,7 @@ class Registry(PluginLoader):
                 self._set_aside(info, error)
 
     def named(self, hook: str, key: Callable[[Any], str]) -> Mapping[str, Any]:
-        """Return what a collecting hook brings, by name.
+        """Return the objects of a collecting hook, by name.
 
         Raises:
             PluginError: if two plugins bring the same name.

@@ -48,7 +48,7 @@ def shard_bytes(table: Any, **options: Any) -> bytes:
 
 
 def _footer_start(tail: bytes, size: int) -> int | None:
-    """Return where the footer of a file of so many bytes begins, or None if it has none."""
+    """Return the offset of a file's footer, or None if it has none."""
     if len(tail) < _TAIL or tail[4:] != b"PAR1":
         return None
     start = size - _TAIL - int.from_bytes(tail[:4], "little")

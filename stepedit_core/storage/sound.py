@@ -217,7 +217,7 @@ def _quiet(prints: bool) -> Iterator[None]:
 
 
 def opened(file: IO[bytes], name: str, max_seconds: float) -> tuple[Layout, Blocks]:
-    """Return what an open file holds, and what yields its samples, as often as it is called."""
+    """Return an open file's layout, and a function that yields its samples from the start."""
     prints = _prints(file)
     repaired, note = repaired_wav(file)
     try:
@@ -276,7 +276,7 @@ def _too_long(name: str, seconds: float, limit: float) -> str:
 
 
 def _most(layout: Layout, max_seconds: float) -> int:
-    """Return how many samples of each channel are taken."""
+    """Return the number of samples of each channel that are read at most."""
     return round(max_seconds * min(layout.rate, _FULL_LENGTH_RATE))
 
 

@@ -204,7 +204,7 @@ def _fields(line: str, delimiter: str) -> list[str]:
 
 
 def _known_names(line: str, delimiter: str, known: Collection[str]) -> int:
-    """Return how many fields a line has if one of them is a known name, otherwise 0."""
+    """Return the number of a line's fields if one of them is a known name, otherwise 0."""
     names = [name.strip().lower() for name in _fields(line, delimiter)]
     return len(names) if any(name in known for name in names) else 0
 

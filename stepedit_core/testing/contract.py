@@ -75,7 +75,7 @@ class EditContract:
 
     @classmethod
     def measures(cls) -> Measures:
-        """Return what the scorer measures with; override it for a judge that answers."""
+        """Return the scorer's measures; override it for a judge that answers."""
         return FakeMeasures()
 
     @classmethod

@@ -101,7 +101,7 @@ class LoopSettings(RunSettings):
     """Precision of the losses; ``auto`` is bfloat16 where an accelerator has it."""
 
     def curve(self) -> dict[str, Any]:
-        """Return what the loss curve depends on, as JSON values."""
+        """Return the settings that the loss curve depends on, as JSON values."""
         # Unsaid where it is usual, so that runs from before there was a choice go on.
         usual = {"precision"} if self.precision == "float32" else set()
         return {name: value for name, value in super().curve().items() if name not in usual}
@@ -151,7 +151,7 @@ class Task(ABC):
         return dataclasses.replace(batch, **found)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return what the optimiser trains; ``pace`` of a group is a factor of its rate."""
+        """Return the optimiser's parameter groups; ``pace`` is a factor of a group's rate."""
         return [{"params": list(self.model.parameters())}]
 
     @abstractmethod

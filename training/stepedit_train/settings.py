@@ -144,7 +144,7 @@ class RunSettings(Settings):
         return resolve_path(self, self.out)
 
     def curve(self) -> dict[str, Any]:
-        """Return what the loss curve depends on, as JSON values."""
+        """Return the settings that the loss curve depends on, as JSON values."""
         return self.model_dump(mode="json", exclude=set(self.free))
 
     @classmethod

@@ -165,7 +165,7 @@ def measure(
 
 
 def _conditions(beside: Sequence[str], engine: SpeechEngine | None) -> tuple[Condition, ...]:
-    """Return what is recorded, in the usual order: without an engine what needs none."""
+    """Return the conditions in the usual order: without an engine those that need none."""
     needing = () if engine is None else ("identity", "target", "edit")
     asked = {*beside, "edit"}
     return tuple(name for name in ("dsp", "world", *needing) if name in asked)

@@ -150,7 +150,7 @@ class HeldOut(Unit):
         return ("whisper", "pocketsphinx") if both else ("whisper",)
 
     def facts(self) -> dict[str, Any]:
-        """Return what all rows of the unit say of it; JSON data."""
+        """Return the fields of the unit that all its rows have; JSON data."""
         asked = [edit.to_data() for edit in self.edits]
         shown = ", ".join(map(format_edit, self.edits)) or "identity"
         goals = [data.get("to") for data in asked]

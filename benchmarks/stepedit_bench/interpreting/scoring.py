@@ -120,7 +120,7 @@ def _setting(instruction: Instruction) -> Setting:
 
 
 def _key(edit: Edit, where: dict[str, Any] | None) -> tuple[str, str]:
-    """Return what two equal edits share; case and punctuation of texts do not count."""
+    """Return a key that equal edits share; case and punctuation of texts do not count."""
     data = {
         key: " ".join(normalised(word) for word in value.replace(".", " ").split())
         if isinstance(value, str)

@@ -71,7 +71,7 @@ class Retries:
     made: int = 0
 
     def run(self, ask: Callable[[], T]) -> T:
-        """Return what ``ask`` returns, asking again after passing failures.
+        """Return the value of ``ask``, called again after transient failures.
 
         Raises:
             PassingFailure: the last one, when attempts or patience are at an end.

@@ -64,7 +64,7 @@ class Recognisers:
         return True
 
     def title(self, language: str | None) -> str:
-        """Return who hears a language, with model and versions; loads nothing.
+        """Return the title of a language's recogniser, with model and versions; loads nothing.
 
         Raises:
             StepeditError: if nobody does.
@@ -91,7 +91,7 @@ class Recognisers:
         return self._loaded[primary].hear(utterance.replace(language=language))
 
     def _named(self) -> str:
-        """Return who hears English, for messages about other languages."""
+        """Return the title of the English recogniser, for messages about other languages."""
         return self.title("en") if self.spec == "auto" else self.spec
 
 

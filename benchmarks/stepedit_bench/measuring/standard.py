@@ -107,7 +107,7 @@ class StandardMeasures:
         return self._recognisers.hears(language)
 
     def heard_by(self, language: str | None) -> str:
-        """Return who hears the words, or the phones, of a language, with its version."""
+        """Return the recogniser of a language's words, or phones, with its version."""
         if self._recognisers.hears(language):
             return self._recognisers.title(language)
         return phone_backend.title()
@@ -173,7 +173,7 @@ class StandardMeasures:
     # Time and pitch ----------------------------------------------------------------------
 
     def speech_spans(self, utterance: Utterance) -> list[tuple[float, float]]:
-        """Return where speech is, in seconds (Silero VAD)."""
+        """Return the spans of speech, in seconds (Silero VAD)."""
         from stepedit_core.dsp.vad import speech_spans
 
         found = self._once("vad", utterance, lambda: speech_spans(utterance))

@@ -178,7 +178,7 @@ class PublicUnit(Unit):
         return ratio, False, waived
 
     def facts(self) -> dict[str, Any]:
-        """Return what all rows of the unit say of it; JSON data."""
+        """Return the fields of the unit that all its rows have; JSON data."""
         item = self.item
         return {
             "edit": self.edit,

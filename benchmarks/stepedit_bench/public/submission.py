@@ -62,7 +62,7 @@ def _times(run: Path) -> dict[str, Mapping[str, Any]]:
 def _trajectory(
     row: Mapping[str, Any], audio: str | None, times: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return what was done for one item."""
+    """Return the record of one item."""
     calls = []
     for number, step in enumerate(row.get("details", {}).get("steps", ()), start=1):
         calls.append(

@@ -42,7 +42,7 @@ class Esd(NamedFiles):
         )
 
     def item(self, root: Path, file: Path, match: re.Match[str]) -> CorpusItem | None:
-        """Return what name and folders of a recording say; None outside emotion folders."""
+        """Return the item of a recording by its name and folders; None outside emotion folders."""
         speaker, number = match.groups()
         folders = file.relative_to(root).parts[:-1]
         emotion = next((part for part in reversed(folders) if part.lower() in _EMOTIONS), None)

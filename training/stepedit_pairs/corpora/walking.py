@@ -103,4 +103,4 @@ class NamedFiles(ABC):
 
     @abstractmethod
     def item(self, root: Path, file: Path, match: re.Match[str]) -> CorpusItem | None:
-        """Return what a recording's name says, or None to leave it out."""
+        """Return the item of a recording by its name, or None to leave it out."""

@@ -96,7 +96,7 @@ def make_cache(settings: DataSettings) -> Iterator[str]:
 def _maker(
     layer: Layer, out: Path, settings: DataSettings
 ) -> Callable[[Path, int, list[Selected], DataSettings], None]:
-    """Return what makes a layer of a block."""
+    """Return the function that makes a layer of a block."""
     if layer == "codes":
         return _codes(out, settings)
     makers = {"audio": _audio, "phones": _phones, "prosody": _prosody, "speaker": _speaker}
@@ -238,7 +238,7 @@ def _recordings(out: Path, number: int) -> list[tuple[Array, int]]:
 def _codes(
     out: Path, settings: DataSettings
 ) -> Callable[[Path, int, list[Selected], DataSettings], None]:
-    """Return what encodes a block, with the tokenizer loaded once."""
+    """Return the function that encodes a block, with the tokenizer loaded once."""
     from stepedit_train.data.codes import CodeMaker
 
     if settings.tokenizer is None:
@@ -262,7 +262,7 @@ def _speaker(out: Path, number: int, part: list[Selected], settings: DataSetting
 
 
 def _summary(out: Path) -> str:
-    """Return how many recordings, speakers and hours each split has."""
+    """Return the numbers of recordings, speakers and hours of each split."""
     cache = Cache(out, splits=("train", "dev", "test"))
     parts = []
     for split in ("train", "dev", "test"):

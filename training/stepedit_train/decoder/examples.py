@@ -98,7 +98,7 @@ class ExampleSettings(MixtureSettings, LoopSettings):
         return {"shares": {row.path.name: row.decoder for row in rows if row.decoder}}
 
     def conditioning(self) -> ConditioningRules:
-        """Return what examples are conditioned on: nothing, unless a stage's decoder takes it."""
+        """Return the rules of conditioning: none, unless a stage's decoder takes it."""
         return ConditioningRules()
 
 
@@ -315,7 +315,7 @@ class ExampleMaker:
         return int(rng.choice(found)) if found else example.target
 
     def _first(self, rows: int, places: FloatArray, rng: np.random.Generator) -> int:
-        """Return where a long reference is cut: near the target, where that is known."""
+        """Return the first row of a long reference's crop: near the target, where that is known."""
         spare = max(0, rows - self.settings.max_reference_rows)
         near = places[:1]
         if len(near) and np.isfinite(near[0]):

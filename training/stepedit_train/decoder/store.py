@@ -207,7 +207,7 @@ def write_target_maps(folder: Path, pairs: Path) -> int:
 
 
 def read_target_maps(folder: Path) -> dict[tuple[str, str], TargetMap]:
-    """Return what a store knows of targets, by family and id."""
+    """Return a store's target maps, by family and id."""
     found = {}
     for path in sorted((folder / "origins").glob("*.json")):
         for key, (label, changes, inserted, offset) in json.loads(path.read_text("utf-8")).items():

@@ -141,7 +141,7 @@ def _held(settings: RlSettings, total: int, trained: int) -> dict[str, int]:
 
 
 def estimate(settings: RlSettings, config: Any) -> Estimate:
-    """Return what a step takes on one device.
+    """Return the estimated memory and cost of a step on one device.
 
     Args:
         settings: of the stage.

@@ -234,7 +234,7 @@ def _flags(length: int, may_end: Flags, *, drawn: bool) -> tuple[Flags, Flags, F
 
 
 def _banned(before: Sequence[int], ids: Ids, sampling: Sampling, base: int) -> Ids:
-    """Return what the repetition rule forbade at each place, as a code; -1 for nothing."""
+    """Return the code that the repetition rule forbade at each place; -1 for none."""
     window = sampling.repetition_window
     if not window:
         return np.full(len(ids), -1, np.int64)

@@ -77,7 +77,7 @@ class TrainingMeasures:
         return {name: float(made[f"{name}_mos"]) for name in ("sig", "bak", "ovrl")}
 
     def speech_spans(self, utterance: Utterance) -> list[tuple[float, float]]:
-        """Return where speech is, in seconds (Silero VAD)."""
+        """Return the spans of speech, in seconds (Silero VAD)."""
         return [(span[0], span[1]) for span in vad.speech_spans(utterance)]
 
     def median_f0(self, utterance: Utterance) -> float | None:

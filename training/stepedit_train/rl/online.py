@@ -214,7 +214,7 @@ class OnlineTask(Task):
         raise NotImplementedError
 
     def reference_log_probs(self, rows: Sequence[AnswerRow]) -> Tensor | None:
-        """Return what the reference gives to answers, or None without one."""
+        """Return the reference's log-probabilities of answers, or None without a reference."""
         if self.reference is None:
             return None
         self.reference.to(self.device)

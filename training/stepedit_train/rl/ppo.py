@@ -167,7 +167,7 @@ class PpoTask(OnlineTask):
         return found
 
     def _targets(self, batch: Experience) -> tuple[_Targets, dict[str, float]]:
-        """Return what the updates need, and figures."""
+        """Return the targets of the updates, and figures for the log."""
         own, rows = self.settings, batch.rows
         old = log_probs_of(self.policy, rows, self.layout, own, self.device)
         reference = self.reference_log_probs(rows)

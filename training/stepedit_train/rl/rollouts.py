@@ -145,7 +145,7 @@ class Rollouts:
         self.max_tokens, self.width = max_tokens, width
 
     def _asked(self, prompt: Prompt) -> _Asked:
-        """Return what is asked of the model, and by which rules."""
+        """Return the request to the model, with its rules."""
         ready = prompt.ready()
         source = ready.prepared.source
         codes = ready.codes or self.engine.encode([source])[0]

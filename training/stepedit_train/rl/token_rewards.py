@@ -63,7 +63,7 @@ def kept_segments(source: Units, target: Units) -> list[Units]:
 
 
 def copied_share(answer: DualCodes, source: DualCodes) -> float:
-    """Return how much of an answer is the source's, 0..1: 1 less their relative edit distance."""
+    """Return the copied share of an answer, 0..1: 1 less its relative edit distance."""
     one, two = _units(answer, source)
     return 1 - edit_distance(one.tolist(), two.tolist()) / max(len(one), len(two), 1)
 

@@ -95,7 +95,7 @@ def synthesise(settings: SynthesisSettings) -> Iterator[str]:
 
 
 def _plan(settings: SynthesisSettings) -> list[dict[str, Any]]:
-    """Return what every voice is to say; test sentences come first and occur nowhere else."""
+    """Return each voice's sentences; those for tests come first and occur nowhere else."""
     cache = Cache(resolve_path(settings, settings.cache), splits=("train",))
     english = [
         item.transcript

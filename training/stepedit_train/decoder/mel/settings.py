@@ -119,7 +119,7 @@ class MelSettings(ExampleSettings):
         return found
 
     def conditioning(self) -> ConditioningRules:
-        """Return what examples are conditioned on, and how that is corrupted."""
+        """Return the rules of conditioning, and of its corruption."""
         return ConditioningRules(
             self.sizes.labels,
             self.degraded_families,

@@ -52,7 +52,7 @@ class VocoderBatch:
 
 
 def steady_frames(f0: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """Return where a pitch track can be believed: voiced runs without jumps.
+    """Return the mask of reliable frames of a pitch track: voiced runs without jumps.
 
     Voice moves by less than 120 cents in 10 ms; DIO does not at the ends of voiced stretches. A
     vocoder that is taught with such pitch hides the harmonics, which are then wrong, in noise.

@@ -74,7 +74,7 @@ def spectra_of(waves: Tensor, sizes: Sequence[int], config: MelConfig) -> Spectr
 
 
 def _masks(spectra: Spectra, source_rates: Tensor, sample_rate: int) -> list[Tensor]:
-    """Return where each recording has content, ``(batch, bins, 1)`` for every resolution."""
+    """Return masks of the bins with content, ``(batch, bins, 1)`` for every resolution."""
     top = PASSED * source_rates[:, None, None]
     masks = []
     for magnitude in spectra.magnitudes:

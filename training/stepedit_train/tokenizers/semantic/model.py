@@ -89,7 +89,7 @@ class SemanticEncoder(nn.Module):
             nn.init.zeros_(conv.bias)
 
     def hidden(self, mel: Tensor) -> Tensor:
-        """Return what is quantised, shape ``(b, t / 4, 4)``, of mels ``(b, bins, t)``."""
+        """Return values before quantisation, ``(b, t / 4, 4)``, of mels ``(b, bins, t)``."""
         x = mel
         for conv in self.stem:
             x = F.gelu(conv(x))
