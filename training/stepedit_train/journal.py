@@ -59,8 +59,8 @@ class Journal:
         self.entries = [entry for entry in read_journal(folder) if entry["step"] <= step]
         lines = "".join(json.dumps(entry) + "\n" for entry in self.entries)
         write_atomically(folder / FILE, lines.encode())
-        self._file = (folder / FILE).open("a", encoding="utf-8")
         self._board = self._open_board(step) if tensorboard else None
+        self._file = (folder / FILE).open("a", encoding="utf-8")
 
     def _open_board(self, step: int) -> Any:
         try:
