@@ -276,7 +276,7 @@ class Transcription:
 
 
 class _Listener(ABC):
-    """Common base of recognisers and aligners."""
+    """What recognisers and aligners have in common."""
 
     name: ClassVar[str]
     """Short name for ``--recogniser`` and ``--aligner``; ``name:model`` picks a model."""

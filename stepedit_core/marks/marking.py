@@ -213,7 +213,7 @@ def verify(path: str | Path, *, registry: Registry | None = None) -> list[Findin
 
 
 def _found(kind: type[Mark], path: Path) -> Finding:
-    """Return one mark's finding on a file; one that cannot be looked for says why."""
+    """Return what one mark says of a file; one that cannot be looked for says why."""
     missing = kind.unreadable()
     if missing:
         return Finding(kind.name, "unknown", missing)

@@ -24,7 +24,7 @@ _TOKENS_PER_SECOND = 5 / 0.12
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of the measurement.
+    """What to measure.
 
     Attributes:
         device: torch device.
