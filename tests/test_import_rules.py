@@ -39,6 +39,7 @@ LAZY_ALLOWED = {
     "letter_to_sound.py": {"num2words"},
     "sound.py": {"av"},
     "prosody.py": {"pyworld"},
+    "words.py": {"rapidfuzz"},
     "doctor.py": {"torch", "huggingface_hub"},
     "locking.py": {"filelock"},
     "shards.py": {"pyarrow"},

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from stepedit_core.dsp.words import normalised, split_words
+from stepedit_core.dsp.words import word_error
 from stepedit_core.errors import StepeditError
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Ears", "word_error"]
+__all__ = ["Ears"]
 
 
 class Ears:
@@ -62,22 +60,3 @@ class Ears:
         if not (expected or "").strip():
             return None
         return word_error(str(expected), self.hear(utterance, which))
-
-
-def word_error(expected: str, heard: str) -> float:
-    """Return insertions, deletions and substitutions over the number of expected words.
-
-    Words are those of `split_words`: characters in Chinese, Japanese and Korean.
-    """
-    a = [normalised(word.text) for word in split_words(expected)]
-    b = [normalised(word.text) for word in split_words(heard)]
-    row = np.arange(len(b) + 1)
-    for i, word in enumerate(a, start=1):
-        differs = np.array([word != other for other in b], dtype=np.int64)
-        best = np.minimum(row[1:] + 1, row[:-1] + differs)
-        new = np.empty_like(row)
-        new[0] = i
-        for j, value in enumerate(best, start=1):
-            new[j] = min(value, new[j - 1] + 1)
-        row = new
-    return float(row[-1]) / max(1, len(a))

@@ -9,9 +9,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Word", "nominal_seconds", "normalised", "read_seconds", "split_words", "without_tags"]
+__all__ = [
+    "Word",
+    "edit_distance",
+    "nominal_seconds",
+    "normalised",
+    "read_seconds",
+    "split_words",
+    "without_tags",
+    "word_error",
+]
 
 _OPEN, _CLOSE = r"\[［【〔", r"\]］】〕"
 _TAG = re.compile(f"[{_OPEN}][^{_OPEN}{_CLOSE}]*[{_CLOSE}]")
@@ -122,3 +132,21 @@ def _syllables(word: str) -> float:
         silent_ed = re.search(r"[^aeioutd]ed$", lower) is not None
         groups -= silent_e or silent_ed
     return float(max(1, groups))
+
+
+def edit_distance(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
+    """Return the fewest insertions, deletions and substitutions that lead from ``a`` to ``b``."""
+    from rapidfuzz.distance import Levenshtein
+
+    return int(Levenshtein.distance(a, b))
+
+
+def word_error(expected: str, heard: str) -> float:
+    """Return insertions, deletions and substitutions over the number of expected words.
+
+    Words are those of `split_words`: characters in Chinese, Japanese and Korean.
+    """
+    said, found = (
+        [normalised(word.text) for word in split_words(text)] for text in (expected, heard)
+    )
+    return edit_distance(said, found) / max(1, len(said))

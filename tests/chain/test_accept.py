@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from stepedit_core import Accept, Chain, Edit, Outcome, Plan, Score, Scorer, Utterance, hookimpl
-from stepedit_core.chain.ears import word_error
 from stepedit_core.chain.gate import Compared, Gate
+from stepedit_core.dsp.words import word_error
 from stepedit_core.errors import EditError, InvalidChainError
 from stepedit_core.registry.registry import Registry
 from stepedit_core.testing import FakeEngine, speech_like

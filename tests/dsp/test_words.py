@@ -3,11 +3,13 @@ from __future__ import annotations
 import pytest
 
 from stepedit_core.dsp.words import (
+    edit_distance,
     nominal_seconds,
     normalised,
     read_seconds,
     split_words,
     without_tags,
+    word_error,
 )
 from stepedit_core.recordings import packaged, packaged_speech
 
@@ -75,3 +77,24 @@ def test_tags_are_taken_out_with_their_blanks() -> None:
 def test_spellings_are_brought_together() -> None:
     assert normalised("Don’t") == normalised("don't")
     assert normalised("ＯＫ") == "ok"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "distance"), [("", "", 0), ("abc", "", 3), ("kitten", "sitting", 3), ("ab", "ba", 2)]
+)
+def test_edit_distance(a: str, b: str, distance: int) -> None:
+    assert edit_distance(a, b) == distance
+    assert edit_distance(list(b), list(a)) == distance
+
+
+@pytest.mark.parametrize(
+    ("expected", "heard", "error"),
+    [
+        ("One two, three.", "one two three", 0.0),
+        ("one two three", "one too three four", 2 / 3),
+        ("你好吗", "你好", 1 / 3),
+        ("", "one", 1.0),
+    ],
+)
+def test_word_error(expected: str, heard: str, error: float) -> None:
+    assert word_error(expected, heard) == pytest.approx(error)

@@ -17,13 +17,13 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from stepedit_core.codes import GROUP_SECONDS, LINGUISTIC_SIZE, SEMANTIC_SIZE
+from stepedit_core.dsp.words import edit_distance
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.reader import BLANK, READER, PhoneNetwork, phones_loss
 from stepedit_core.models.text import load_tokenizer
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import seed_everything
 from stepedit_train.corruption import replace_codes
-from stepedit_train.edit_distance import edit_distance
 from stepedit_train.export import save_tensors
 from stepedit_train.loop import LoopSettings, Losses, Task, run_loop
 from stepedit_train.reader.utterances import IntArray, Said, fingerprint_of, read_said

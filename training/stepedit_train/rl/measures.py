@@ -12,14 +12,13 @@ import torch.nn.functional as F
 
 from stepedit_core.alignment import Recogniser
 from stepedit_core.dsp import frames, vad
-from stepedit_core.dsp.words import normalised, split_words, without_tags
+from stepedit_core.dsp.words import without_tags, word_error
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import StepeditError
 from stepedit_core.recording.hearing import load_recogniser
 from stepedit_core.registry.registry import get_registry
 from stepedit_core.scoring import Judge
 from stepedit_core.utterance import Utterance
-from stepedit_train.edit_distance import edit_distance
 
 __all__ = ["Tools", "TrainingMeasures"]
 
@@ -49,11 +48,7 @@ class TrainingMeasures:
 
     def word_error(self, expected: str, utterance: Utterance) -> float:
         """Return the word (or character) error rate of what is heard, 0..."""
-        said, heard = (
-            [normalised(word.text) for word in split_words(without_tags(text))]
-            for text in (expected, self.transcribe(utterance))
-        )
-        return edit_distance(said, heard) / max(1, len(said))
+        return word_error(without_tags(expected), without_tags(self.transcribe(utterance)))
 
     def speaker_similarity(self, first: Utterance, second: Utterance) -> float:
         """Return the cosine similarity of the embeddings of the engine's own speaker encoder."""

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core.codes import GROUP_SIZE, DualCodes
+from stepedit_core.dsp.words import edit_distance
 from stepedit_core.reward import Answer, Reward
-from stepedit_train.edit_distance import edit_distance
 
 __all__ = [
     "Consistency",

@@ -14,12 +14,12 @@ from pydantic import Field
 from torch import Tensor
 
 from stepedit_core.atomic import write_atomically
+from stepedit_core.dsp.words import edit_distance
 from stepedit_core.models.tokenizer.linguistic import Cmvn, Frontend, FrontendConfig, SANMConfig
 from stepedit_core.models.tokenizer.linguistic.windows import WindowPlan, plan_windows
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import seed_everything
 from stepedit_train.data.cache import Cache
-from stepedit_train.edit_distance import edit_distance
 from stepedit_train.loop import LoopSettings, Losses, Task, run_loop
 from stepedit_train.seeds import rng_of
 from stepedit_train.settings import Settings, resolve_path
