@@ -23,7 +23,7 @@ __all__ = ["bench", "load_choice", "progress"]
 
 
 _LATE = {
-    "ears": "stepedit_bench.measuring.recogniser_error",
+    "ears": "stepedit_bench.measuring.ears",
     "engine": "stepedit_bench.speed.cli",
     "figures": "stepedit_bench.heldout.commands",
     "interpret": "stepedit_bench.interpreting.cli",

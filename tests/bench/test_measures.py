@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from stepedit_bench.measuring import MeasureConfig, StandardMeasures
-from stepedit_bench.measuring.recogniser_error import ears, error_of, known_recordings
+from stepedit_bench.measuring.ears import ears, error_of, known_recordings
 from stepedit_bench.measuring.recognisers import Recognisers
 from stepedit_bench.measuring.text_error import text_errors
 from stepedit_bench.summary import heard_by

@@ -20,11 +20,11 @@ from stepedit_core.storage.stored_json import json_lines
 from stepedit_core.storage.tables import table_rows
 from stepedit_core.utterance import Utterance
 
-__all__ = ["KnownRecording", "RecogniserError", "ears", "error_of", "known_recordings"]
+__all__ = ["Heard", "Known", "ears", "error_of", "known_recordings", "where_of"]
 
 
 @dataclass(frozen=True)
-class KnownRecording:
+class Known:
     """A recording whose words are known.
 
     Attributes:
@@ -41,7 +41,7 @@ class KnownRecording:
 
 
 @dataclass(frozen=True)
-class RecogniserError:
+class Heard:
     """The error rate of one recogniser on one part.
 
     Attributes:
@@ -73,7 +73,7 @@ def known_recordings(
     by: str = "language",
     count: int = 60,
     seed: int = 0,
-) -> list[KnownRecording]:
+) -> list[Known]:
     """Return recordings of a manifest whose words a person wrote down, drawn by the seed.
 
     Args:
@@ -90,7 +90,7 @@ def known_recordings(
         StepeditError: if a file cannot be read, or no recording is left.
     """
     better = {} if texts is None else _texts(texts)
-    parts: dict[str, list[KnownRecording]] = {}
+    parts: dict[str, list[Known]] = {}
     for row in _rows(manifest):
         path, language = str(row.get("path") or ""), str(row.get("language") or "")
         known = better.get(path)
@@ -99,9 +99,7 @@ def known_recordings(
         asked = all(str(row.get(name)) in values for name, values in (where or {}).items())
         if path and known and language and asked:
             part = str(row.get(by) or "unknown")
-            parts.setdefault(part, []).append(
-                KnownRecording(manifest.parent / path, known, language, part)
-            )
+            parts.setdefault(part, []).append(Known(manifest.parent / path, known, language, part))
     if not parts:
         raise StepeditError(f"{manifest}: no recording with a reference text and a language")
     rng = np.random.default_rng(seed)
@@ -128,9 +126,7 @@ def _texts(path: Path) -> dict[str, str]:
     return found
 
 
-def error_of(
-    recordings: Sequence[KnownRecording], recogniser: str, seed: int = 0
-) -> RecogniserError | None:
+def error_of(recordings: Sequence[Known], recogniser: str, seed: int = 0) -> Heard | None:
     """Return the error rate of a recogniser on one part, or None where it lacks the language.
 
     Raises:
@@ -149,7 +145,7 @@ def error_of(
         seconds += speech.seconds
         found.append(text_errors(one.text, listening.hear(speech), one.language))
     cpu = time.process_time() - begin
-    return RecogniserError(
+    return Heard(
         part=recordings[0].part,
         recogniser=listening.title(language),
         unit=found[0].unit,
@@ -161,7 +157,7 @@ def error_of(
     )
 
 
-def _conditions(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def where_of(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Read ``COLUMN=VALUE,VALUE``."""
     found: dict[str, tuple[str, ...]] = {}
     for text in texts:
@@ -188,7 +184,7 @@ def ears(names: tuple[str, ...], as_json: bool, where: tuple[str, ...], **given:
     path and reference_text, which stand for the manifest's own texts. Words are counted, or
     characters in languages that are written without spaces.
     """
-    known = known_recordings(where=_conditions(where), **given)
+    known = known_recordings(where=where_of(where), **given)
     parts = dict.fromkeys(one.part for one in known)
     found = []
     for part in parts:
@@ -203,7 +199,7 @@ def ears(names: tuple[str, ...], as_json: bool, where: tuple[str, ...], **given:
     _print(found)
 
 
-def _print(found: Sequence[RecogniserError]) -> None:
+def _print(found: Sequence[Heard]) -> None:
     """Print a table in Markdown."""
     names = (
         "recordings",
