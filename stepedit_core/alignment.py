@@ -1,4 +1,4 @@
-"""When each word of an utterance is said: timed words, sentences, and who hears and times them."""
+"""Word alignments: timed words and sentences, and the base classes of recognisers and aligners."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Transcription:
-    """What a recogniser heard.
+    """Output of a recogniser.
 
     Attributes:
         text: the words.
@@ -301,17 +301,17 @@ class _Listener(ABC):
 
     @classmethod
     def missing(cls) -> str | None:
-        """Say what has to be installed, or return None; must not import heavy libraries."""
+        """Return a hint on what is not installed, or None; must not import heavy libraries."""
         return None
 
     @classmethod
     def title(cls, model: str | None = None) -> str:
-        """Return what results call it, with model and versions; loads nothing."""
+        """Return its title in results, with model and versions; loads nothing."""
         return f"{cls.name}:{model}" if model else cls.name
 
     @classmethod
     def knows(cls, language: str | None) -> bool:
-        """Say whether it knows a language (BCP 47 tag); an unknown one is taken for English."""
+        """Return whether it knows a language (BCP 47 tag); an unknown one is taken for English."""
         primary = (language or "en").split("-")[0].lower()
         return cls.languages is None or primary in cls.languages
 
@@ -388,7 +388,7 @@ def _when(starts: Sequence[float] | None, index: int) -> str:
 
 
 def _near(spoken: Sequence[str], asked: Sequence[str], starts: Sequence[float] | None) -> str:
-    """Return what is said instead, as the end of a message."""
+    """Return the words that are said instead, as the end of a message."""
     joiner = "" if all(len(word) == 1 and not word.isascii() for word in asked) else " "
     runs = {
         joiner.join(spoken[n : n + len(asked)]): n

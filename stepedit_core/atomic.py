@@ -31,7 +31,7 @@ _WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
 def is_outlet(path: str | os.PathLike[str]) -> bool:
-    """Say whether a path is ``-``, a device or a pipe: written to, never replaced."""
+    """Return whether a path is ``-``, a device or a pipe: written to, never replaced."""
     if os.fspath(path) == "-" or os.fspath(path).startswith(_STREAMS):
         return True
     try:
@@ -42,7 +42,7 @@ def is_outlet(path: str | os.PathLike[str]) -> bool:
 
 
 def target_problem(path: Path) -> str | None:
-    """Say why a file cannot be written under a name that exists, or return None."""
+    """Return why a file cannot be written under a name that exists, or None."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -122,7 +122,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _runs(process: int) -> bool:
-    """Say whether a process is there."""
+    """Return whether a process is there."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

@@ -119,7 +119,7 @@ class _Rules(BaseModel):
 
 
 class GenerationPolicy(_Rules):
-    """What an engine asks of its language model for an edit; the defaults are the public system's.
+    """Rules of generation for an edit; the defaults are the public system's.
 
     The model's own ``sampling.json`` goes before the defaults, what the user sets before both.
     """
@@ -128,7 +128,7 @@ class GenerationPolicy(_Rules):
     """Where an edit asks for a definite duration, the model may not end before this share of it;
     0 leaves the end to the model, as the public system does."""
     min_length_estimated: float = Field(default=0.0, ge=0.0, le=1.0)
-    """The same where the duration is only guessed: other words, added sounds, pauses cut out."""
+    """The same share where the duration is a guess: other words, added sounds, removed pauses."""
     max_growth: float = Field(default=4.0, ge=1.0)
     """Output of a length that is only guessed is cut at this many times that, and 6 s more."""
     max_growth_known: float = Field(default=1.15, ge=1.0)
@@ -148,7 +148,7 @@ class GenerationPolicy(_Rules):
 
 
 class SamplingConfig(_Rules):
-    """How the language model draws codes; the defaults are the public system's."""
+    """Sampling of the language model's codes; the defaults are the public system's."""
 
     temperature: float = Field(default=0.7, ge=0.0, le=5.0)
     """Softmax temperature; 0 takes the likeliest code (greedy)."""
@@ -195,7 +195,7 @@ class SamplingConfig(_Rules):
 
 
 class EngineConfig(BaseModel):
-    """Which engine to load, and how."""
+    """Configuration of the engine to load."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -211,7 +211,7 @@ class EngineConfig(BaseModel):
     prompt_encoding: Literal["auto", "r1", "r2"] = "auto"
     """Official prompt encoding: ``r1`` (Dec 2025), ``r2`` (2026); ``auto`` follows the files."""
     hub: Literal["huggingface", "modelscope"] = "huggingface"
-    """Where an id is looked up."""
+    """Hub on which an id is looked up."""
     tokenizer: str | None = None
     """Folder or id of the audio tokenizer; None takes the one beside the model."""
     compile: bool = True
@@ -222,9 +222,9 @@ class EngineConfig(BaseModel):
     cache_size: int = Field(default=64, ge=0)
     """Utterances whose codes and reference features are kept."""
     sampling: SamplingConfig = SamplingConfig()
-    """How codes are drawn."""
+    """Rules of sampling."""
     generation: GenerationPolicy = GenerationPolicy()
-    """How long an answer may be, what of it is generated, and the best of how many is kept."""
+    """Rules of generation: length, what is generated, best of how many."""
 
     @model_validator(mode="before")
     @classmethod

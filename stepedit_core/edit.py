@@ -51,7 +51,7 @@ def snake_case(name: str) -> str:
 
 @dataclass(frozen=True)
 class Rendered:
-    """What the dsp route of an edit returns.
+    """Result of the dsp route of an edit.
 
     Attributes:
         utterance: the edited utterance, with its new transcript where that changed.
@@ -64,7 +64,7 @@ class Rendered:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What carrying out one edit gave, whichever route ran.
+    """Result of one edit, whichever route ran.
 
     Attributes:
         utterance: the edited utterance.
@@ -140,7 +140,7 @@ class Edit(OldHooks, BaseModel):
         return utterance.transcript
 
     def plan(self, utterance: Utterance) -> Plan:
-        """Return what is known of the edit before it is carried out.
+        """Return the plan: facts of the edit that are known before it is carried out.
 
         A subclass that knows more than its name and its words begins with this plan::
 
@@ -211,7 +211,7 @@ class Edit(OldHooks, BaseModel):
         return any(isinstance(value, Edit) and value.hides_words() for _, value in self)
 
     def public_data(self) -> dict[str, Any]:
-        """Return what records say of the edit: its JSON data, without what it hides."""
+        """Return the edit's JSON data for records, without what it hides."""
         data = self.to_data()
         for key, value in self:
             if isinstance(value, Edit):
@@ -219,11 +219,11 @@ class Edit(OldHooks, BaseModel):
         return data
 
     def problem(self, utterance: Utterance) -> str | None:
-        """Say why these parameters do not fit this utterance, or return None."""
+        """Return why these parameters do not fit this utterance, or None."""
         return None
 
     def route_problem(self, route: Route) -> str | None:
-        """Say why these parameters have no such route, or return None.
+        """Return why these parameters have no such route, or None.
 
         A subclass whose dsp route covers only some values overrides this and asks super first.
         """
@@ -263,14 +263,14 @@ class Edit(OldHooks, BaseModel):
 
 
 def _holds_bool(value: object) -> bool:
-    """Say whether a value is true or false, or a list with one of them."""
+    """Return whether a value is true or false, or a list with one of them."""
     if isinstance(value, list | tuple):
         return any(map(_holds_bool, value))
     return isinstance(value, bool)
 
 
 def _asks_for_bool(annotation: object) -> bool:
-    """Say whether a field's annotation has bool, or anything at all, in it."""
+    """Return whether a field's annotation has bool, or anything at all, in it."""
     if annotation in (bool, Any, object):
         return True
     return any(map(_asks_for_bool, get_args(annotation)))

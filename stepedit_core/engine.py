@@ -1,4 +1,4 @@
-"""What core asks of an engine; torch-free, so that fakes and other backends can implement it."""
+"""Protocol and requests of engines, torch-free: fakes and other backends implement it, too."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class GenerateRequest:
         return expected_tempo(self.length_ratio, self.free)
 
     def source_map(self, groups: int, offset: float = 0.0) -> SourceMap:
-        """Return where an answer of so many groups lies in the source, as far as is known.
+        """Return the places in the source of an answer of so many groups, as far as they are known.
 
         Args:
             groups: of the answer.
@@ -102,7 +102,7 @@ class GenerateRequest:
 
 @dataclass(frozen=True)
 class SpokenWord:
-    """Where a word of the new text is expected in an answer.
+    """Expected place of a word of the new text in an answer.
 
     Attributes:
         letter: place of its first character in the text.
@@ -154,7 +154,7 @@ class InfillRequest:
 
 @dataclass(frozen=True)
 class Infilled:
-    """What an engine gives for an `InfillRequest`.
+    """Answer of an engine to an `InfillRequest`.
 
     Attributes:
         codes: of the whole recording; outside the change they are the source's.
@@ -171,7 +171,7 @@ class Infilled:
 
 @dataclass(frozen=True, eq=False)
 class Latent:
-    """What an engine made a recording from; only engines of the same weights can use it.
+    """Codes and mel that an engine made a recording from; for engines of the same weights.
 
     An engine that edits its own output can begin with it. Encoding the sound again and taking its
     mel again costs quality with every edit of a chain, as with any lossy coding.
@@ -227,7 +227,7 @@ class DecodeRequest:
 
 @runtime_checkable
 class InfillingEngine(Protocol):
-    """What an engine may offer besides: other words in the middle of a recording."""
+    """Optional ability of an engine: say other words in the middle of a recording."""
 
     def infill(self, request: InfillRequest) -> Infilled:
         """Return the codes of a recording with other words in one place."""
@@ -259,14 +259,14 @@ class SpeechEngine(Protocol):
 
 
 class PartialGeneration(Protocol):
-    """What an engine may offer besides: to generate insertions alone and copy the rest."""
+    """Optional ability of an engine: generate insertions alone and copy the rest."""
 
     def regenerates_insertions_only(self, plan: Plan) -> bool:
         """Whether all but the plan's insertions is to be copied."""
 
 
 class LatentEngine(SpeechEngine, Protocol):
-    """What an engine may offer besides: to go on from what it made a recording from."""
+    """Optional ability of an engine: go on from the codes and mel of its own output."""
 
     def accepts(self, latent: Latent) -> bool:
         """Whether these weights made it and can begin with it."""
@@ -279,14 +279,14 @@ class LatentEngine(SpeechEngine, Protocol):
 
 
 class TaughtEngine(Protocol):
-    """What an engine may offer besides: to say which edits it was taught."""
+    """Optional ability of an engine: tell which edits it was taught."""
 
     def knows(self, edit: Edit) -> bool:
         """Whether the model was taught this kind of edit."""
 
 
 class LimitedEngine(Protocol):
-    """What an engine may offer besides: to say how much speech it edits well at once."""
+    """Optional ability of an engine: tell how much speech it edits well at once."""
 
     def longest_seconds(self, edit: Edit) -> float | None:
         """Return the longest piece for an edit, in seconds, or None where that is not known."""
@@ -307,7 +307,7 @@ def languages(engine: SpeechEngine) -> tuple[str, ...] | None:
 
 
 def longest_seconds(engine: SpeechEngine | None, edit: Edit) -> float | None:
-    """Return how many seconds an engine edits well at once, or None where it does not say."""
+    """Return the longest duration that an engine edits well at once, in seconds, or None."""
     says = getattr(engine, "longest_seconds", None)
     return None if says is None else says(edit)
 
@@ -327,7 +327,7 @@ __getattr__ = moved_names(__name__, {"Engine": "stepedit_core.models.engine"})
 
 
 def infill_context(engine: SpeechEngine, rules: tuple[str, ...]) -> float | None:
-    """Return how many seconds around changed words an engine is given; None: all.
+    """Return the seconds of context around changed words that an engine is given; None: all.
 
     Args:
         engine: any; one that does not say takes the whole recording.

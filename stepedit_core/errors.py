@@ -1,4 +1,4 @@
-"""Errors that stepedit raises on purpose: each text says what, where and what to do."""
+"""Exceptions of stepedit: each message is one line that names the cause, the place and the cure."""
 
 from __future__ import annotations
 

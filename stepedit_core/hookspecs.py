@@ -37,7 +37,7 @@ PROJECT = "stepedit"
 
 
 class Proceed(Protocol):
-    """What ``stepedit_apply`` calls to have the rest carried out."""
+    """Callable by which ``stepedit_apply`` has the rest carried out."""
 
     def __call__(self, utterance: Utterance = ..., rng: np.random.Generator = ...) -> Outcome:
         """Return the outcome of the rest, of the same utterance or of another one."""
@@ -136,7 +136,7 @@ def stepedit_rewards() -> Sequence[type[Reward]]:  # type: ignore[empty-body]
 
 @hookspec
 def stepedit_phrases(edit: type[Edit]) -> Phrases | None:
-    """Return how people ask for an edit class, in English and Mandarin, or None for others.
+    """Return the phrases that ask for an edit class, in English and Mandarin, or None for others.
 
     Called when a sentence is read. Exactly one plugin may answer. Ship a ``phrases.toml`` and
     return ``read_phrases(text, edit.name)``.

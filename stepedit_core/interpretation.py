@@ -1,4 +1,4 @@
-"""A sentence becomes a chain: regions, readings, and who reads sentences."""
+"""Interpreters: natural-language requests to chains, with regions and alternative readings."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class InterpretationError(StepeditError):
 
 @dataclass(frozen=True)
 class Setting:
-    """What is known of the utterance that a sentence speaks of.
+    """Context of a sentence: the utterance that it speaks of.
 
     Attributes:
         text: the transcript, or None.
@@ -73,7 +73,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Region:
-    """Where an edit is confined to; one of the first four says it.
+    """Region that an edit is confined to; one of the first four fields is set.
 
     Attributes:
         spans: (start, end) in seconds.
@@ -145,7 +145,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Interpretation:
-    """What a sentence was read as; nothing of it has been run.
+    """Interpretation of a sentence; nothing of it has been run.
 
     Attributes:
         readings: the edits in order.
@@ -234,7 +234,7 @@ class Interpreter(ABC):
     def read(
         self, sentence: str, setting: Setting, before: Interpretation | None
     ) -> Interpretation:
-        """Return what a sentence asks for.
+        """Return the edits that a sentence asks for.
 
         Args:
             sentence: in any language that the interpreter knows.

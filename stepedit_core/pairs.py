@@ -91,7 +91,7 @@ class CorpusReader(Protocol):
         """Name for ``--layout NAME``."""
 
     def recognises(self, path: os.PathLike[str]) -> bool:
-        """Say whether a file or folder has this layout, from names alone."""
+        """Return whether a file or folder has this layout, from names alone."""
 
     def items(self, path: os.PathLike[str]) -> Iterator[CorpusItem]:
         """Yield the items in a stable order, reading no audio."""
@@ -221,7 +221,7 @@ class PairOptions:
 
 @dataclass
 class BuildContext:
-    """What a job may use besides its items.
+    """Context of a job: generator, options, engine, margin scorer and further items.
 
     Attributes:
         rng: seeded from the run's seed and the job's key; the only source of randomness.

@@ -1,4 +1,4 @@
-"""How people ask for an edit: the phrases that a plugin ships as data beside its cases.
+"""Phrases: the ways in which people ask for an edit, as data that its plugin ships.
 
 A ``phrases.toml`` has one table per edit of the plugin::
 
@@ -73,14 +73,14 @@ class Spoken(_Data):
 
 
 class Does(_Data):
-    """What an edit does, in a few words."""
+    """Summary of an edit, in a few words."""
 
     en: str
     zh: str
 
 
 class ValueSlot(_Data):
-    """What may stand in a slot, and which parameter it fills.
+    """Slot of a phrase: the values that it takes, and the parameter that it fills.
 
     Attributes:
         kind: ``words`` (a text), ``number``, ``percent``, ``times`` ("twice", "1.5 times"),

@@ -1,4 +1,4 @@
-"""The plan of an edit: what is known of it before it is carried out."""
+"""The plan of an edit: expected length, spans, insertions and label, known before it runs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Replacement:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is known of an edit of one utterance before it is carried out.
+    """Facts about an edit of one utterance that are known before it is carried out.
 
     ``Edit.plan`` makes it, once for each step of a chain; planning, generation and decoding read
     it. Where ``problem`` is set the other fields need not hold.
@@ -176,7 +176,7 @@ class NotHeardYet(StepeditError):
 
 
 class ForeseenUtterance(Utterance):
-    """What a later step of a chain will receive: its words are known, its sound is not.
+    """Input of a later step of a chain: its words are known, its sound is not.
 
     A chain is validated as a whole before it runs. The edits of later steps are shown what is
     foreseen of their input; asking for its sound raises `NotHeardYet`, and what depends on the

@@ -1,4 +1,4 @@
-"""Prompts: the words that an edit puts to the language model.
+"""Prompts: the system and user turn of an edit, with slots for audio and speaker.
 
 Plugins write words and say where audio goes; framing, control tokens and ids are core's.
 Text in a prompt is always encoded as plain text, whatever it looks like.

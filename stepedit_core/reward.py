@@ -50,7 +50,7 @@ class Answer:
 
 
 class RewardTools(Protocol):
-    """What a reward may use."""
+    """Engine and measurements that a reward may use."""
 
     @property
     def engine(self) -> SpeechEngine:
@@ -99,7 +99,7 @@ class Reward(ABC):
         """
 
     def per_token(self, answers: Sequence[Answer]) -> list[Sequence[float]] | None:
-        """Return what each token of each answer adds to its score, or None where that is unknown.
+        """Return each token's part of its answer's score, or None where that is unknown.
 
         The numbers of an answer, one for each of its interleaved codes, add up to its score.
         """

@@ -164,7 +164,7 @@ class Measures(Protocol):
         """Return DNSMOS P.835: ``sig``, ``bak``, ``ovrl``, 1..5."""
 
     def speech_spans(self, utterance: Utterance) -> list[tuple[float, float]]:
-        """Return where speech is, in seconds (Silero VAD)."""
+        """Return the spans of speech, in seconds (Silero VAD)."""
 
     def median_f0(self, utterance: Utterance) -> float | None:
         """Return the median fundamental frequency of voiced frames in Hz, or None."""
@@ -199,7 +199,7 @@ class Scorer(ABC):
         return frozenset()
 
     def grade(self, score: Score) -> float | None:
-        """Return how far an output has come towards its target, 0..1, for training by reward.
+        """Return the progress of an output towards its target, 0..1, for training by reward.
 
         By default 1 where the target is reached and 0 where it is not. A scorer whose figure says
         how much is missing should say so here: among answers that all fail there is nothing to
@@ -271,7 +271,7 @@ LOST_SHARE, LOST_LEAST = 0.10, 1.0
 def words_kept(
     measures: Measures, source: Utterance, output: Utterance, expected: str | None = None
 ) -> tuple[bool | None, float | None]:
-    """Say whether an output says its words as well as the source does, within one or a tenth.
+    """Return whether an output says its words as well as the source does, within one or a tenth.
 
     Substitutions, deletions and insertions count alike. A scorer asks so that audio which meets
     its figure and says nothing does not pass.

@@ -146,7 +146,7 @@ class Utterance:
         return self.replace(samples=samples, sample_rate=sample_rate, alignment=self.alignment)
 
     def problem(self) -> str | None:
-        """Say why no edit can work on this utterance, or return None."""
+        """Return why no edit can work on this utterance, or None."""
         if len(self.samples) == 0:
             return "the recording holds no samples"
         if self.seconds < MIN_SECONDS:

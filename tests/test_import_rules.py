@@ -98,7 +98,7 @@ def test_light_core_imports_light_libraries() -> None:
     assert not wrong, wrong
 
 
-def test_light_core_imports_the_engine_only_inside_bodies() -> None:
+def test_engine_imports_are_lazy() -> None:
     wrong = []
     for path in light_files():
         for module, line in imports(path, top_level=True):
@@ -189,7 +189,7 @@ def test_the_allow_list_refuses(name: str, is_test: bool, is_refused: bool) -> N
 
 
 @pytest.mark.parametrize("room", TOOLKITS)
-def test_a_toolkit_lists_all_its_modules_and_their_names(room: str) -> None:
+def test_toolkit_modules_are_listed(room: str) -> None:
     modules = {path.stem for path in (CORE / room).glob("*.py")} - {"__init__"}
     assert public_names(f"stepedit_core.{room}") == modules
     for module in modules:
@@ -222,7 +222,7 @@ def test_core_names_no_plugin() -> None:
     assert not wrong, wrong
 
 
-def test_nobody_imports_private_names_of_another_package() -> None:
+def test_private_names() -> None:
     wrong = []
     for root in (CORE, ROOT / "plugins", ROOT / "benchmarks", ROOT / "training"):
         for path in sorted(root.rglob("*.py")):
@@ -238,7 +238,7 @@ def test_nobody_imports_private_names_of_another_package() -> None:
     assert not wrong, wrong
 
 
-def test_importing_core_and_all_plugins_loads_nothing_heavy() -> None:
+def test_light_imports() -> None:
     heavy = (*HEAVY, "scipy", "librosa", "pyworld", "rich", "silero_vad")
     lines = [
         "import sys, stepedit_core",

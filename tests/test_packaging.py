@@ -63,7 +63,7 @@ def needs(*groups: str) -> list[Requirement]:
     return [need for need in found if need.name != "stepedit"]
 
 
-def test_what_the_tests_install_is_in_the_constraints_and_allowed() -> None:
+def test_constraints() -> None:
     (own,) = [need for need in map(Requirement, PROJECT["project"]["optional-dependencies"]["test"])
               if need.name == "stepedit"]  # fmt: skip
     versions = pinned()

@@ -1,8 +1,8 @@
-"""Put a zoo of cheats to scorers: which take them for the edit?
+"""Test scorers with adversarial outputs (cheats), which must not pass for the edit.
 
 Every cheat of ``stepedit_core.testing.cheats`` is given to the scorer of an edit in place of its
 output: the whole recording, or its spans where the edit is confined to some, or a sound put in
-where the edit puts sounds in. A scorer is fooled where it says ``reached``.
+where the edit puts sounds in. A scorer is fooled where its score is ``reached``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ OnAttack = Callable[["Attack"], None]
 
 @dataclass(frozen=True)
 class Attack:
-    """What a scorer said about one output.
+    """The verdict of a scorer on one output.
 
     Attributes:
         edit: whose scorer it was.
@@ -129,7 +129,7 @@ def _mixed(work: Sequence[Unit], seed: int) -> Iterator[Unit]:
 
 
 def _lacks_dsp(unit: Unit) -> bool:
-    """Say whether signal processing cannot give a good output to compare with."""
+    """Return whether signal processing cannot give a good output to compare with."""
     return unit.case is None or unit.case.edit.route_problem("dsp") is not None
 
 
@@ -161,7 +161,7 @@ def _verdict(
         score = scorer.score(case, prepared, output, measures)
     except StepeditError as error:
         score = Score.failed(str(error))
-    except Exception as error:
+    except Exception as error:  # a plugin's scorer may raise anything
         score = Score.failed(f"{type(error).__name__}: {error}")
     return Attack(case.edit.name, case.id, cheat, score.reached, score.unscored)
 

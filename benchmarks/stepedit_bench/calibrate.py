@@ -1,4 +1,4 @@
-"""What the measurements themselves get wrong, on clean recordings of known words and voices.
+"""Calibrate the measurements: their own errors on clean recordings of known words and voices.
 
 A benchmark figure means little without the error of its own instrument: the recogniser mishears
 clean speech too, and two recordings of one voice are not alike. ``stepedit bench calibrate``
@@ -16,17 +16,15 @@ from typing import Any
 import numpy as np
 
 from stepedit_bench.measuring import StandardMeasures
+from stepedit_bench.measuring.text_error import pooled_error
 from stepedit_bench.preservation import Thresholds
 from stepedit_core.errors import AudioError, StepeditError
-from stepedit_core.pairs import CorpusReader
 from stepedit_core.recordings import packaged, packaged_speech
-from stepedit_core.registry.registry import get_registry
+from stepedit_core.registry.corpora import find_reader
 from stepedit_core.scoring import Interval
 from stepedit_core.utterance import Utterance
 
 __all__ = ["Calibration", "Recording", "calibrate", "corpus_recordings", "packaged_recordings"]
-
-RESAMPLES = 2_000
 
 
 @dataclass(frozen=True)
@@ -81,12 +79,8 @@ def corpus_recordings(path: str | os.PathLike[str], limit: int, seed: int) -> li
     Raises:
         StepeditError: if no installed reader knows the corpus, or it has no transcripts.
     """
-    readers = get_registry().named("stepedit_corpora", lambda reader: str(reader.name))
-    knowing: list[CorpusReader] = [r for r in readers.values() if r.recognises(Path(path))]
-    if len(knowing) != 1:
-        names = ", ".join(reader.name for reader in knowing) or "none"
-        raise StepeditError(f"{path}: one corpus reader must know this layout; {names} does")
-    items = [item for item in knowing[0].items(Path(path)) if (item.transcript or "").strip()]
+    recorded = find_reader(path).items(Path(path))
+    items = [item for item in recorded if (item.transcript or "").strip()]
     if not items:
         raise StepeditError(f"{path}: no recording has a transcript")
     order = np.random.default_rng(seed).permutation(len(items))[:limit]
@@ -121,19 +115,14 @@ def calibrate(
     units = {item.unit for item in found}
     if len(units) > 1:
         raise StepeditError(f"recordings are counted in {' and '.join(sorted(units))}; give one")
-    errors = np.array([item.errors for item in found])
-    lengths = np.array([item.length for item in found])
-    draws = rng.integers(0, len(found), size=(RESAMPLES, len(found)))
-    rates = errors[draws].sum(axis=1) / lengths[draws].sum(axis=1)
-    low, high = np.quantile(rates, [0.025, 0.975])
-    pooled = Interval(float(errors.sum() / lengths.sum()), float(low), float(high), len(found))
+    error = pooled_error(found, rng)
     same, other = _voices(recordings, measures, rng)
     return Calibration(
         recogniser=measures.heard_by(recordings[0].speech.language),
         recordings=len(found),
         unit=units.pop(),
-        length=int(lengths.sum()),
-        error=pooled,
+        length=sum(item.length for item in found),
+        error=error,
         beyond_slack=float(
             np.mean([e.errors > limits.extra_errors(e.length, e.unit) for e in found])
         ),

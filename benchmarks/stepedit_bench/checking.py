@@ -1,4 +1,4 @@
-"""What every reader of a run takes for granted, looked at once when it is read."""
+"""Validate the settings and rows of a stored run when it is read."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def stratum_of(row: Row) -> str:
 
 
 def tags_of(row: Row) -> dict[str, str]:
-    """Return what a reader may filter by."""
+    """Return the tags that a reader may filter by."""
     return {"language": str(row.get("language") or "unknown"), "stratum": stratum_of(row)}
 
 

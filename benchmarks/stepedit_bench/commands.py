@@ -110,7 +110,7 @@ def progress(name: str, console: Console) -> Iterator[Callable[[int, int], None]
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-@bench.command("run")
+@bench.command("run", short_help="Score edits on a case set, or go on with a run.")
 @click.argument("edits", nargs=-1, metavar="EDIT...")
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder of the run.")
 @click.option(
@@ -213,7 +213,7 @@ def _write_public(config: Any, out: Path) -> None:
         click.echo(str(write_submission(out)))
 
 
-@bench.command("report")
+@bench.command("report", short_help="Write the HTML report, JSON and CSV of a run.")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False))
 @click.argument("beside", nargs=-1, type=click.Path(exists=True, file_okay=False))
 @click.option("--players/--no-players", default=True, help="Put recordings into the page.")
@@ -227,7 +227,7 @@ def report(folder: str, beside: tuple[str, ...], players: bool) -> None:
     click.echo(str(write_report(folder, beside=beside, players=players)))
 
 
-@bench.command("compare")
+@bench.command("compare", short_help="Print paired differences between two runs.")
 @click.argument("first", type=click.Path(exists=True, file_okay=False))
 @click.argument("second", type=click.Path(exists=True, file_okay=False))
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
@@ -248,18 +248,18 @@ def compare(first: str, second: str, seed: int, as_json: bool) -> None:
         print_comparison(differences, Console())
 
 
-@bench.command("attack")
+@bench.command("attack", short_help="Test scorers with outputs that must not pass.")
 @click.argument("edits", nargs=-1)
 @click.option("--cases", type=click.IntRange(1), default=1, show_default=True, help="Per edit.")
 @click.option("--asr", default="auto", show_default=True, help="Recogniser.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print every verdict as JSON.")
 def attack_command(edits: tuple[str, ...], cases: int, asr: str, seed: int, as_json: bool) -> None:
-    """Put a zoo of cheats to the scorers of EDITS, all by default.
+    """Test the scorers of EDITS, all by default, with outputs that must not pass.
 
-    Silence, beeps, noise, the source itself, cut, reversed, filtered, clipped and pasted speech,
-    other recordings: none may be taken for the edit. The edit's own output by signal processing is
-    scored beside them. The exit code is 1 where a cheat passes.
+    These are silence, beeps, noise, the source itself, other recordings, and speech that is cut,
+    reversed, filtered, clipped or pasted. The edit's own output by signal processing is scored
+    beside them. The exit code is 1 where one of them passes.
     """
     import json
 
@@ -275,7 +275,7 @@ def attack_command(edits: tuple[str, ...], cases: int, asr: str, seed: int, as_j
         click.get_current_context().exit(1)
 
 
-@bench.command("calibrate")
+@bench.command("calibrate", short_help="Measure the errors of the measurements.")
 @click.option("--corpus", type=click.Path(exists=True), help="Clean recordings of known words.")
 @click.option("--limit", type=click.IntRange(1), default=200, show_default=True)
 @click.option("--asr", default="auto", show_default=True, help="Recogniser to calibrate.")

@@ -34,7 +34,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Difference:
-    """How a metric differs between two runs, second minus first.
+    """Difference of a metric between two runs, second minus first.
 
     Attributes:
         edit: name of the edit.

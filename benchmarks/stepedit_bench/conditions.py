@@ -1,4 +1,4 @@
-"""What is recorded of a case: the edit, and the conditions that stand beside it.
+"""Conditions: the recordings that are made of a case, the edit and those it is compared with.
 
 ============  ==========================================================================
 condition     recording
@@ -68,7 +68,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Made:
-    """What one condition gave for a unit.
+    """Recordings of one unit in one condition.
 
     Attributes:
         steps: one recording for each edit, in order; fewer than asked for where one failed.
@@ -115,7 +115,7 @@ class Recordings:
     own: Path
 
     def path(self, unit: Unit, condition: str, step: int = 0) -> Path:
-        """Return where a recording is kept."""
+        """Return the path of a recording."""
         folder = self.own if condition in BY_ENGINE else self.shared
         number = f"-{step + 1}" if step else ""
         return folder / slug(unit.edit) / f"{slug(unit.name)}.{condition}{number}.flac"
@@ -127,7 +127,7 @@ class Recordings:
         return Utterance.read(path, like.transcript, like.language)
 
     def read(self, request: Request, condition: Condition) -> Made | None:
-        """Return what is kept of a condition, or None where something is missing."""
+        """Return the stored recordings of a condition, or None where one is missing."""
         words = _words(request, condition)
         paths = [self.path(request.unit, condition, step) for step in range(len(words))]
         if not all(path.is_file() for path in paths):

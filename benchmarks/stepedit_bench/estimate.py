@@ -1,4 +1,4 @@
-"""What asking the chosen judges will cost, before anything is asked."""
+"""Estimate the cost of the chosen judges before any of them is asked."""
 
 from __future__ import annotations
 

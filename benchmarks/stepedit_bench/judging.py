@@ -1,4 +1,4 @@
-"""Which judge is asked for which task, and a note of what it answers."""
+"""Choose the judge of each task, and record its answers."""
 
 from __future__ import annotations
 

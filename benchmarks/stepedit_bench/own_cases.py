@@ -1,4 +1,4 @@
-"""Cases of one's own as a suite: ``cases.jsonl`` and recordings in a folder."""
+"""A user's own cases as a suite: ``cases.jsonl`` and recordings in a folder."""
 
 from __future__ import annotations
 

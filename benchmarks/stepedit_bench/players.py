@@ -1,4 +1,4 @@
-"""Which cases to listen to, and their recordings as data that a page can carry."""
+"""Choose the cases to listen to, and embed their recordings into the report."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def choose(rows: Sequence[Row], seed: int, *, each: int = 2) -> list[tuple[str, 
 
 
 def _notes(row: Row) -> str:
-    """Return what was measured on a recording, in few words."""
+    """Return the measurements of a recording, in few words."""
     if row.get("problem"):
         return str(row["problem"])
     kept = row.get("kept") or {}
@@ -119,7 +119,7 @@ def _verdict(row: Row) -> str:
 
 
 def listen(rows: Sequence[Row], folders: Sequence[Path], seed: int) -> list[Listening]:
-    """Return what to listen to for one edit.
+    """Return the recordings to listen to for one edit.
 
     Args:
         rows: all rows of the edit, of one run or of several.

@@ -1,4 +1,4 @@
-"""What else an edit changed: measured for every family, judged by stated thresholds.
+"""Preservation: what an edit changed besides its target, measured and judged by thresholds.
 
 An edit answers only for its own delta. Each check therefore compares the output with the
 source *and* with the engine's identity edit (tokenize, decode), and takes the laxer of both: what
@@ -46,16 +46,16 @@ T = TypeVar("T")
 
 
 class BenchMeasures(Measures, Protocol):
-    """What the bench asks besides the measurements that scorers share."""
+    """Measurements of the bench, besides those that scorers share."""
 
     labels: tuple[str, ...] | None
     """Classes that judges choose from, instead of the ones that the scorer offers."""
 
     def hears(self, language: str | None) -> bool:
-        """Say whether the recogniser knows a language."""
+        """Return whether the recogniser knows a language."""
 
     def heard_by(self, language: str | None) -> str:
-        """Return who hears the words, or the phones, of a language, with its version."""
+        """Return the recogniser of a language's words, or phones, with its version."""
 
     def text_errors(self, expected: str, utterance: Utterance) -> TextErrors:
         """Count the errors of what is heard against a text."""
@@ -81,7 +81,7 @@ class BenchMeasures(Measures, Protocol):
 
 @dataclass(frozen=True)
 class Thresholds:
-    """How much may change; the defaults are the module's table."""
+    """Limits of what may change; the defaults are the module's table."""
 
     word_share: float = 0.10
     word_least: int = 1
@@ -103,7 +103,7 @@ class Thresholds:
         return asdict(self)
 
     def extra_errors(self, length: int, unit: str) -> float:
-        """Return how many more errors than before are accepted in a text of some length."""
+        """Return the number of additional errors that are accepted in a text of some length."""
         least = {"word": self.word_least, "character": self.character_least}
         share = self.phone_share if unit == "phone" else self.word_share
         return max(least.get(unit, self.phone_least), share * length)
@@ -111,7 +111,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Kept:
-    """What was measured on one recording besides the edit's target.
+    """Measurements of one recording besides the edit's target.
 
     Attributes:
         text: errors in words, characters or phones, or None.
@@ -139,12 +139,12 @@ class _Attempts:
         self.failures: dict[str, str] = {}
 
     def __call__(self, name: str, make: Callable[[], T]) -> T | None:
-        """Return what ``make`` gives, or note why it failed."""
+        """Return the value of ``make``, or note why it failed."""
         try:
             return make()
         except StepeditError as error:
             self.failures[name] = str(error)
-        except Exception as error:
+        except Exception as error:  # a backend may raise anything
             self.failures[name] = f"{type(error).__name__}: {error}"
         return None
 

@@ -27,7 +27,7 @@ __all__ = ["Produced", "Protocol", "produce_batch"]
 
 
 class Protocol(BaseModel):
-    """How outputs come about; part of a run's provenance."""
+    """Protocol by which outputs are made; part of a run's provenance."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 

@@ -1,4 +1,4 @@
-"""Accuracy on the public benchmark, counted our way and the public way.
+"""Accuracy on the public benchmark, counted by our rule and by the public one.
 
 The public scripts (stepfun-ai/Step-Audio-Edit-Benchmark, ``get_gemini_emotion_style_acc.py``
 and ``get_gemini_paralingustic_score.py``) take accuracy per iteration, speaker and class, then
@@ -72,7 +72,7 @@ def verdict_on(row: Row) -> Mapping[str, Any] | None:
 
 
 def _mark(row: Row, counting: Counting, classes: Sequence[str]) -> float | None:
-    """Return what a row adds to its mean, or None where it is left out."""
+    """Return a row's value in its mean, or None where it is left out."""
     if row.get("status", "ok") != "ok":
         return None if counting == "public" else _worst(row)
     verdict = verdict_on(row)

@@ -71,7 +71,7 @@ def _row(label: str, shifts: list[AcousticShift], profile: Profile) -> str:
     return "| " + " | ".join([label, *cells, least, kept]) + " |"
 
 
-@click.command("recipes")
+@click.command("recipes", short_help="Measure the dsp recipes of an edit's labels.")
 @click.argument("edit")
 def recipes(edit: str) -> None:
     """Print a table of what the dsp route of EDIT does for each of its labels.

@@ -187,7 +187,7 @@ def _figures(folder: Path) -> dict[str, Any] | None:
 
 
 def _options(sections: Sequence[_Section], rows: Sequence[Row]) -> dict[str, list[str]]:
-    """Return what the page can be filtered by, with the values; single values filter nothing."""
+    """Return the page's filters with their values; single values filter nothing."""
     tags = [tags_of(row) for row in rows]
     found = {name: sorted({each[name] for each in tags}) for name in ("stratum", "language")}
     shown = [item for section in sections for item in section.listening]

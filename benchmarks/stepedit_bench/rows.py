@@ -26,7 +26,7 @@ __all__ = ["clean", "joint", "measure_unit"]
 
 @dataclass(frozen=True)
 class _Bench:
-    """What all rows of a unit need."""
+    """Context of all rows of a unit."""
 
     produced: Produced
     prepared: Prepared
@@ -57,7 +57,7 @@ def clean(value: Any) -> Any:
 
 
 def _common(produced: Produced) -> dict[str, Any]:
-    """Return what all rows of a unit share."""
+    """Return the fields that all rows of a unit share."""
     unit, case, registry = produced.unit, produced.unit.case, get_registry()
     source = produced.prepared.source if produced.prepared else None
     scorer = unit.scorer()
@@ -81,7 +81,7 @@ def _score(bench: _Bench, output: Utterance) -> tuple[Score | None, list[dict[st
         score = unit.score(bench.prepared, output, bench.measures)
     except StepeditError as error:
         score = Score.failed(str(error))
-    except Exception as error:
+    except Exception as error:  # a plugin's scorer may raise anything
         who = type(unit.scorer() or unit).__name__
         score = Score.failed(f"{who}: {type(error).__name__}: {error}")
     return score, bench.measures.take_verdicts()
@@ -118,18 +118,20 @@ def _place(bench: _Bench, name: str, recorded: Recorded) -> dict[str, str]:
 
 def _heard(bench: _Bench, output: Utterance) -> dict[str, Any]:
     """Return the word counts of each recogniser that listens, or nothing where none does."""
-    ears = bench.produced.unit.ears()
-    if not ears:
+    recognisers = bench.produced.unit.recognisers()
+    if not recognisers:
         return {}
     ways = {"whisper": bench.measures.transcribe, "pocketsphinx": bench.measures.second_text}
     expected = output.transcript or ""
     return {
-        "words": {name: count_words(expected, ways[name](output), output.language) for name in ears}
+        "words": {
+            name: count_words(expected, ways[name](output), output.language) for name in recognisers
+        }
     }
 
 
 def _heard_by(bench: _Bench, language: str | None) -> str | None:
-    """Return who heard a recording; None where nobody is installed."""
+    """Return the recogniser of a recording; None where none is installed."""
     try:
         return bench.measures.heard_by(language)
     except StepeditError:

@@ -55,7 +55,7 @@ OnUnit = Callable[[int, int], None]
 
 
 class BenchConfig(BaseModel):
-    """What to run; ``workers``, ``cache`` and ``recordings`` do not decide the figures."""
+    """Configuration of a run; ``workers``, ``cache`` and ``recordings`` decide no figure."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -70,9 +70,9 @@ class BenchConfig(BaseModel):
     batch: int = Field(default=8, ge=1)
     """Cases that share the engine's batches."""
     protocol: Protocol = Protocol()
-    """How outputs come about."""
+    """Settings by which outputs are made."""
     measures: MeasureConfig = MeasureConfig()
-    """Which backends measure."""
+    """Backends of the measurements."""
     judges: dict[str, str] = {}
     """Task (``*`` for all) to judge."""
     judge_options: dict[str, dict[str, str]] = {}
@@ -86,13 +86,13 @@ class BenchConfig(BaseModel):
     own are kept in the run's folder then. None keeps 32-bit float WAV there alone."""
 
     def kept(self, folder: Path) -> Recordings | None:
-        """Return where the recordings of a run are kept before they are measured."""
+        """Return the store of a run's recordings before they are measured."""
         return None if self.recordings is None else Recordings(self.recordings, folder / "audio")
 
 
 @dataclass
 class _Worker:
-    """What one process needs to work on units."""
+    """State of one process that works on units."""
 
     measures: BenchMeasures
     folder: Path

@@ -1,4 +1,4 @@
-"""Case sets: which recording a case starts from, and where its iteration 0 comes from."""
+"""Suites: the cases of a run as units of work, and the recording that each starts from."""
 
 from __future__ import annotations
 
@@ -172,23 +172,23 @@ class Unit:
         return self
 
     def ideal(self, prepared: Prepared) -> Utterance | None:
-        """Return what an edit without fault would give, where that was recorded."""
+        """Return the recording of an edit without fault, where there is one."""
         return prepared.reference
 
     def is_scored(self, condition: str) -> bool:
-        """Say whether the plugin's scorer judges a condition."""
+        """Return whether the plugin's scorer judges a condition."""
         return True
 
     def is_checked(self, condition: str) -> bool:
-        """Say whether it is checked what else changed."""
+        """Return whether it is checked what else changed."""
         return condition == "edit"
 
-    def ears(self) -> tuple[str, ...]:
+    def recognisers(self) -> tuple[str, ...]:
         """Return the recognisers whose word counts are kept, first the one that decides."""
         return ()
 
     def facts(self) -> dict[str, Any]:
-        """Return what all rows of the unit say of it; JSON data."""
+        """Return the fields of the unit that all its rows have; JSON data."""
         case = self.case
         assert case is not None
         kind, _, recording = case.audio.partition(":")

@@ -35,7 +35,7 @@ _ORDER = {"source": 0, "world": 1, "dsp": 2, "identity": 3, "target": 4, "edit":
 
 @dataclass(frozen=True)
 class Group:
-    """What rows of one edit, condition and iteration come to.
+    """Aggregate of the rows of one edit, condition and iteration.
 
     Attributes:
         edit: name of the edit.
@@ -85,8 +85,8 @@ def heard_by(rows: Iterable[Row]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for row in rows:
         if row.get("heard_by"):
-            ears = found.setdefault(str(row["language"] or "unknown"), [])
-            ears += [row["heard_by"]] if row["heard_by"] not in ears else []
+            names = found.setdefault(str(row["language"] or "unknown"), [])
+            names += [row["heard_by"]] if row["heard_by"] not in names else []
     return dict(sorted(found.items()))
 
 

@@ -78,7 +78,7 @@ def _line(key: tuple[str, ...], rows: Sequence[Row], seed: int) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-@click.command("table")
+@click.command("table", short_help="Print the rows of a run as a Markdown table.")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False))
 @click.option("--by", multiple=True, default=["class"], show_default=True, metavar="FIELD")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)

@@ -101,7 +101,7 @@ class Clone(Edit):
         return min(20.0, max(0.05, new / math.sqrt(seconds * old)))
 
     def route_problem(self, route: Route) -> str | None:
-        """Say that signal processing cannot speak new words."""
+        """Return why there is no dsp route: signal processing cannot speak new words."""
         if route == "dsp":
             return (
                 "clone has no dsp route: signal processing cannot speak new words in a voice; "

@@ -1,4 +1,4 @@
-"""What the dsp route does for each emotion, with the studies that the sizes come from.
+"""Prosody recipes of the dsp route for each emotion, with the studies that the sizes come from.
 
 BS96: Banse & Scherer 1996, J. Pers. Soc. Psychol. 70. BS00: Burkhardt & Sendlmeier 2000, ISCA
 Workshop on Speech and Emotion. Ca90: Cahn 1990, MIT. Cu15: Cummins et al. 2015, Speech Comm. 71.

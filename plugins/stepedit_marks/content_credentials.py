@@ -33,12 +33,12 @@ class ContentCredentials(Mark):
 
     @classmethod
     def unreadable(cls) -> str | None:
-        """Say that the library is not installed."""
+        """Return a hint on what to install where the library is absent, or None."""
         return None if find_spec("c2pa") else _CURE
 
     @classmethod
     def missing(cls) -> str | None:
-        """Say that the library or the certificate is missing."""
+        """Return a hint on the missing library or certificate, or None."""
         for variable in (CERTIFICATE, KEY):
             given = os.environ.get(variable)
             if not given:
@@ -107,7 +107,7 @@ class ContentCredentials(Mark):
 def _finding(
     name: str, state: str, active: Mapping[str, Any], results: Mapping[str, Any]
 ) -> Finding:
-    """Return what a manifest says and whether it fits."""
+    """Return the finding on a manifest: its claims, and whether they fit the file."""
     signature = active.get("signature_info") or {}
     codes = [one.get("code") for one in (results.get("activeManifest") or {}).get("failure", ())]
     made_by = [one.get("name") for one in active.get("claim_generator_info") or ()]

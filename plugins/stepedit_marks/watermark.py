@@ -51,7 +51,7 @@ class Watermark(Mark):
 
     @classmethod
     def missing(cls) -> str | None:
-        """Say that the library is not installed."""
+        """Return a hint on what to install where the library is absent, or None."""
         return None if find_spec("perth") else _CURE
 
     def in_sound(self, edited: Utterance, spans: Sequence[Span]) -> Utterance:

@@ -181,7 +181,7 @@ def _choices(
 
 
 def _changed(old: npt.NDArray[np.float32], new: npt.NDArray[np.float32]) -> bool:
-    """Say whether a part differs audibly: in length, or by more than 30 dB below its power."""
+    """Return whether a part differs audibly: in length, or by more than 30 dB below its power."""
     if len(old) != len(new):
         return True
     power = float(np.mean(np.square(old, dtype=np.float64)))

@@ -37,7 +37,7 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Outside:
-    """How an output compares with its source outside the spans.
+    """Comparison of an output with its source outside the spans.
 
     Attributes:
         difference: largest absolute difference; 0 only where every sample is the same.
@@ -70,7 +70,7 @@ class MaskedScorer(Scorer):
         return Prepared(made.source, _ideal(made, edit.where.resolve(made.source)), made.facts)
 
     def waives(self, case: Case) -> frozenset[str]:
-        """Return what the inner edit's target contradicts."""
+        """Return the checks that the inner edit's target contradicts."""
         edit = case.edit
         if not isinstance(edit, Masked):
             return frozenset()
@@ -204,7 +204,7 @@ def compare_outside(source: Utterance, output: Utterance, spans: Sequence[Span])
 
 
 def _find(part: FloatArray, new: FloatArray, at: int) -> int:
-    """Return where a stretch fits best from ``at`` on: least squared difference, in samples."""
+    """Return the sample from ``at`` on where a part fits best, by least squared difference."""
     rest = new[at:].astype(np.float64)
     if len(part) == 0 or len(rest) < len(part):
         return min(at, len(new))

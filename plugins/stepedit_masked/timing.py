@@ -1,4 +1,4 @@
-"""Where a moment of one recording lies in another one of the same words."""
+"""Time map between two recordings of the same words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When each word is spoken: forced alignment where there is an aligner, otherwise pauses."""
+"""Word times of an utterance: forced alignment where there is an aligner, otherwise pauses."""
 
 from __future__ import annotations
 

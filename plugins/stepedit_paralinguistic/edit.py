@@ -191,7 +191,7 @@ class Paralinguistic(Edit):
         return None
 
     def route_problem(self, route: Route) -> str | None:
-        """Say which tags signal processing has no defensible recipe for."""
+        """Return which tags signal processing has no defensible recipe for."""
         missing = sorted({tag.tag for tag in self.placed if tag.tag not in SYNTHESISED})
         if route == "dsp" and missing:
             names = ", ".join(f"[{tag}]" for tag in missing)
@@ -213,7 +213,7 @@ class Paralinguistic(Edit):
 
 
 def word_match(text: str, transcript: str) -> tuple[float, str]:
-    """Return how far two texts share their words, 0..1, and where they first differ."""
+    """Return the share of words that two texts have in common, 0..1, and their first difference."""
     ours = [normalised(word.text) for word in split_words(without_tags(text))]
     theirs = [normalised(word.text) for word in split_words(without_tags(transcript))]
     if ours == theirs:

@@ -133,7 +133,7 @@ def put_in(
 
 
 def moment(utterance: Utterance, alignment: Alignment, word: int) -> float:
-    """Return where to insert before a word, in seconds.
+    """Return the time to insert at before a word, in seconds.
 
     In a pause: its middle, but near the words at the edges of the utterance. Between words
     without a pause: the quietest moment close to their border.
@@ -165,7 +165,7 @@ def _quietest(utterance: Utterance, start: float, end: float) -> float:
 def _lay_out(
     events: Sequence[Event], rate: int
 ) -> tuple[list[tuple[int, FloatArray]], list[tuple[int, int]], int]:
-    """Return where each event begins in a patch, its span there, and the patch's length."""
+    """Return each event's offset and span in a patch, and the patch's length."""
     pieces, spans, at = [], [], round(LEAD * rate)
     for event in events:
         pieces.append((at, event.samples))

@@ -1,4 +1,4 @@
-"""What pairs are made of: tagged texts, trimmed events, and how clearly an event is heard."""
+"""Parts of pairs: tagged texts, trimmed events, and the audibility of an event."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def tagged_text(text: str, word: int, tag: str) -> str:
 
 
 def audibility(target: Utterance, span: Span) -> tuple[float, float]:
-    """Return how clearly an event is heard: margin 1..10, and its level over the quiet in dB.
+    """Return an event's audibility: margin 1..10, and its level over the quiet in dB.
 
     The margin grows with the event's level over the quietest tenth of the recording, full at
     20 dB, and with its length, full at 0.25 s.
@@ -73,7 +73,7 @@ def known_tags(text: str) -> str:
 
 
 def in_version(tag: str, tags: TagSet) -> bool:
-    """Say whether a model version knows a tag."""
+    """Return whether a model version knows a tag."""
     try:
         canonical(tag, tags)
     except ValueError:

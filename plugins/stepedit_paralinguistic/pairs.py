@@ -77,10 +77,10 @@ class ParalinguisticPairs(PairBuilder):
             labels = dict(job.items[0].labels)
             yield Rejected(str(reason), {"item": job.items[0].id, "labels": labels})
             return
-        from stepedit_paralinguistic import making
+        from stepedit_paralinguistic.pair_methods import PAIR_METHODS
 
         _method(context.options)
-        method = getattr(making, str(job.params["method"]))
+        method = PAIR_METHODS[job.params["method"]]
         made = method(job, context, _tag_set(context.options))
         if isinstance(made, EditPair) and made.margin < self.min_margin:
             yield Rejected(f"margin below {self.min_margin:g}", dict(made.details))
@@ -89,7 +89,7 @@ class ParalinguisticPairs(PairBuilder):
 
 
 def _kind(item: CorpusItem) -> str:
-    """Return what an item is good for, or why it is not."""
+    """Return the kind of pair that an item serves, or why it serves none."""
     has_words = bool(split_words(item.transcript or ""))
     labels = item.labels
     if not has_words:

@@ -1,4 +1,4 @@
-"""Where in an utterance the tags of an edit belong."""
+"""Times in an utterance at which the tags of an edit belong."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["places"]
 
 
 def places(edit: Paralinguistic, source: Utterance) -> list[float]:
-    """Return where in the source each added tag belongs, in seconds; empty without speech."""
+    """Return the place of each added tag in the source, in seconds; empty without speech."""
     if source.problem():
         return []
     text = source.transcript or without_tags(edit.text)

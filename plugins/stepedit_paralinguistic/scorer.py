@@ -77,7 +77,7 @@ class ParalinguisticScorer(Scorer):
 
 
 def question(edit: Paralinguistic, source: Utterance) -> dict[str, Any]:
-    """Return what a judge needs to know: the text, and where in it each event belongs.
+    """Return the context of a judge's question: the text, and each event's place in it.
 
     An event has its tag, the words around it, and ``at``: its place in the source, in seconds.
     """
@@ -103,7 +103,7 @@ def question(edit: Paralinguistic, source: Utterance) -> dict[str, Any]:
 def acoustic_values(
     edit: Paralinguistic, source: Utterance, output: Utterance
 ) -> dict[str, float | None]:
-    """Return what was inserted, and how near to the places of the tags.
+    """Return the measurements of insertions, and their distances from the tags' places.
 
     Returns:
         ``inserted_seconds`` (growth), ``found_in_place`` (share of tags with an insertion within
@@ -129,7 +129,7 @@ def acoustic_values(
 
 
 def insertions(source: Utterance, output: Utterance) -> list[tuple[float, float]]:
-    """Return where an output has more than its source: (place in the source, length), seconds.
+    """Return an output's insertions as (place in the source, length), in seconds.
 
     Both are aligned by dynamic time warping of mel cepstra; an insertion is a stretch of the
     output that the path holds against 80 ms of the source or less.

@@ -159,7 +159,7 @@ def squared(text: str) -> str:
 
 
 def remarks(text: str) -> list[str]:
-    """Return what stands in round brackets or asterisks in a text: spoken words, or lost tags."""
+    """Return the remarks in round brackets or asterisks of a text: spoken words, or lost tags."""
     found = (match for match in _OF_TEXT.finditer(text) if match.group()[0] in "(（*")
     return [match.group() for match in found if match.group().strip("()（）* ")]
 

@@ -1,4 +1,4 @@
-"""What is known of a speaker's voice: pitch, vocal tract, level, and the room behind it.
+"""Analysis of a speaker's voice: pitch, vocal tract, level, and the room behind it.
 
 Pitch and spectral envelopes come from the WORLD vocoder (Morise, Yokomori & Ozawa 2016: DIO,
 StoneMask, CheapTrick) at 24 kHz. Vowels are the speaker's own frames that look most like the

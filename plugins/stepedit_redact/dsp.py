@@ -1,4 +1,4 @@
-"""Hide words in the samples: borders where no rest of a word is heard, and what is put there."""
+"""Hide words in the samples: find borders beyond the sound of each word, and mask between them."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def hidden(
 
 
 def hidden_spans(utterance: Utterance, alignment: Alignment, hits: Sequence[Hit]) -> list[Span]:
-    """Return what has to be hidden so that no rest of the words is heard, a span for each hit.
+    """Return the span to hide for each hit, so that no rest of its words is heard.
 
     Each border lies beyond the aligned one, where it is quiet, and nearer rather than farther; at
     most half of a neighbouring word is taken.
@@ -129,7 +129,7 @@ def hidden_spans(utterance: Utterance, alignment: Alignment, hits: Sequence[Hit]
 
 
 def _reach(fine: bool, word: TimedWord, neighbour: TimedWord | None) -> tuple[float, float]:
-    """Return how far beyond a border sound may belong to a word, at least and at most."""
+    """Return the seconds beyond a border that may belong to a word, at least and at most."""
     near, far = _FINE if fine else _COARSE
     if _is_unsure(word) or (neighbour is not None and _is_unsure(neighbour)):
         near, far = _COARSE

@@ -122,7 +122,7 @@ class Redact(Edit):
         return standing_in(text, hits) if self.by == "replace" else hidden_text(text, hits)
 
     def problem(self, utterance: Utterance) -> str | None:
-        """Say that there is nothing to say anew, or what has to be installed."""
+        """Return that no word is left to replace, or what has to be installed, or None."""
         missing = presidio_missing() if self.names == "presidio" else None
         if missing:
             return missing
@@ -132,7 +132,7 @@ class Redact(Edit):
         return None
 
     def route_problem(self, route: Route) -> str | None:
-        """Say that masks are signal processing, and that new words need a model."""
+        """Return why a mask has one route alone: sounds by dsp, other words by a model."""
         if self.by == "replace" and route == "dsp":
             return "redact by=replace needs the llm route with an engine, which says other words"
         if self.by != "replace" and route == "llm":

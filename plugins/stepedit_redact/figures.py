@@ -30,7 +30,7 @@ from stepedit_redact.text import hidden_text
 __all__ = ["Listening", "chosen_cases", "measured", "stored_rows", "summary"]
 
 _SHORTEST, _LONGEST = 3.0, 12.0
-_EARS = {"en": ("whisper", "tiny.en"), "zh": ("whisper",)}
+_RECOGNISERS = {"en": ("whisper", "tiny.en"), "zh": ("whisper",)}
 _MASKS = ("silence", "bleep", "noise")
 
 
@@ -73,9 +73,9 @@ def chosen_cases(manifest: Path, count: int, seed: int) -> list[dict[str, Any]]:
 
 
 def _is_fit(row: dict[str, str]) -> bool:
-    """Say whether a recording is read speech of a good length in a language with recognisers."""
+    """Return whether a recording is read speech of a good length in a language with recognisers."""
     fits = _SHORTEST <= float(row["seconds"] or 0) <= _LONGEST
-    return fits and row["language"] in _EARS and len(split_words(row["text"] or "")) >= 5
+    return fits and row["language"] in _RECOGNISERS and len(split_words(row["text"] or "")) >= 5
 
 
 def _phrase(text: str, rng: np.random.Generator) -> str | None:
@@ -99,7 +99,7 @@ def _phrase(text: str, rng: np.random.Generator) -> str | None:
 
 @dataclass(frozen=True)
 class Listening:
-    """How secrets are looked for and listened for.
+    """Settings of the measurement: which transcript is used, and what is heard.
 
     Attributes:
         given: whether a case's own transcript is used, or what Whisper base hears.
@@ -159,11 +159,11 @@ def _row(case: Case, folder: Path, how: Listening) -> dict[str, Any]:
     words = split_words(text)
     secrets = [text[words[hit.first].start : words[hit.stop - 1].end] for hit in hits]
     public = hidden_text(text, hits)
-    ears = _EARS.get(case.language or "en", ("whisper",))
+    recognisers = _RECOGNISERS.get(case.language or "en", ("whisper",))
     fact: dict[str, Any] = {"id": case.id, "kind": case.meta.get("kind"), "by": edit.by}
     fact |= {"secrets": len(secrets), "error": None, "again": {}, "rest_error": {}}
     # One recogniser says what was heard before; the slower one where its words are needed.
-    first, before = (ears[-1] if how.given else ears[0]), None
+    first, before = (recognisers[-1] if how.given else recognisers[0]), None
     if how.before or not how.given:
         before = _hear(said, first, how.threads)
     source = said if how.given else said.replace(transcript=before)
@@ -174,23 +174,23 @@ def _row(case: Case, folder: Path, how: Listening) -> dict[str, Any]:
     if before is not None:
         known = sum(bool(heard_again(secret, before or "", public)) for secret in secrets)
         fact |= {"before": known, "before_by": first, "missed_before": _missed(public, before)}
-    for ear in ears:
-        heard = _hear(result.utterance, ear, how.threads)
+    for recogniser in recognisers:
+        heard = _hear(result.utterance, recogniser, how.threads)
         again = [part for secret in secrets for part in heard_again(secret, heard, public)]
         if again:
-            fact["again"][ear] = again
-        fact["rest_error"][ear] = _missed(public, heard)
+            fact["again"][recogniser] = again
+        fact["rest_error"][recogniser] = _missed(public, heard)
     changed = np.mean(result.utterance.samples != said.samples)
     return {**fact, "share_changed": round(float(changed), 4), "words": len(split_words(public))}
 
 
-def _hear(utterance: Utterance, ear: str, threads: int) -> str:
-    """Return what a recogniser hears."""
-    return transcribe(utterance.replace(transcript=None), ear, threads=threads).text
+def _hear(utterance: Utterance, recogniser: str, threads: int) -> str:
+    """Return a recogniser's transcript."""
+    return transcribe(utterance.replace(transcript=None), recogniser, threads=threads).text
 
 
 def _missed(public: str, heard: str) -> int:
-    """Return how many public words are not heard."""
+    """Return the number of public words that are not heard."""
     said = [normalised(word.text) for word in split_words(heard)]
     missed = 0
     for word in split_words(public):
@@ -205,24 +205,24 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Return the figures as lines of text."""
     done = [row for row in rows if not row["error"]]
     lines = [f"{len(done)} of {len(rows)} recordings edited"]
-    for ear in dict.fromkeys(row["before_by"] for row in done if "before_by" in row):
-        mine = [row for row in done if row.get("before_by") == ear]
+    for recogniser in dict.fromkeys(row["before_by"] for row in done if "before_by" in row):
+        mine = [row for row in done if row.get("before_by") == recogniser]
         count = max(1, sum(row["words"] for row in mine))
         missed = 100 * sum(row["missed_before"] for row in mine) / count
         lines.append(
-            f"before, by {ear}: {sum(row['before'] for row in mine)} of "
+            f"before, by {recogniser}: {sum(row['before'] for row in mine)} of "
             f"{sum(row['secrets'] for row in mine)} secrets heard; {missed:.1f} % of the other "
             "words missed"
         )
-    for ear in dict.fromkeys(ear for row in done for ear in row["rest_error"]):
-        mine = [row for row in done if ear in row["rest_error"]]
+    for recogniser in dict.fromkeys(recogniser for row in done for recogniser in row["rest_error"]):
+        mine = [row for row in done if recogniser in row["rest_error"]]
         total = sum(row["secrets"] for row in mine)
-        again = sum(ear in row["again"] for row in mine)
-        missed = sum(row["rest_error"][ear] for row in mine)
+        again = sum(recogniser in row["again"] for row in mine)
+        missed = sum(row["rest_error"][recogniser] for row in mine)
         count = max(1, sum(row["words"] for row in mine))
         lines.append(
-            f"{ear}: of {total} secrets in {len(mine)} recordings, some of {again} is heard again; "
-            f"{100 * missed / count:.1f} % of the other words are missed"
+            f"{recogniser}: of {total} secrets in {len(mine)} recordings, some of {again} is heard "
+            f"again; {100 * missed / count:.1f} % of the other words are missed"
         )
     for kind in dict.fromkeys(str(row["kind"]) for row in done):
         mine = [row for row in done if str(row["kind"]) == kind]

@@ -64,7 +64,7 @@ class Hit:
 
 
 def find_patterns(tokens: Sequence[Token], kinds: Iterable[PatternKind]) -> list[Hit]:
-    """Return what the patterns find, in order; hits of different kinds may overlap.
+    """Return the hits of the patterns, in order; those of different kinds may overlap.
 
     Args:
         tokens: words of the transcript.
@@ -119,7 +119,7 @@ def merged(hits: Iterable[Hit]) -> list[Hit]:
 
 
 def _kind_of(tokens: Sequence[Token], run: DigitRun, asked: set[str]) -> PatternKind | None:
-    """Return what a run of digits is among what is asked for, or None.
+    """Return the kind of a run of digits among those asked for, or None.
 
     A number too long for a telephone is hidden wherever cards or phones are: with one digit
     misheard a card number fails its check.
@@ -142,7 +142,7 @@ def _kind_of(tokens: Sequence[Token], run: DigitRun, asked: set[str]) -> Pattern
 
 
 def _is_cut(tokens: Sequence[Token], run: DigitRun) -> bool:
-    """Say whether digits said one by one begin or end the transcript: a piece of a longer one."""
+    """Return whether digits said one by one begin or end the transcript: part of a longer one."""
     at_edge = run.first == 0 or run.stop == len(tokens)
     single = [len(digits_of(token.word) or "") == 1 for token in tokens[run.first : run.stop]]
     return at_edge and len(single) >= _LEAST_NUMBER and all(single)
@@ -156,7 +156,7 @@ def _cues_before(tokens: Sequence[Token], first: int) -> set[str]:
 
 
 def _with_plus(tokens: Sequence[Token], first: int) -> int:
-    """Return where a number begins, a "plus" that is said before it included."""
+    """Return the first token of a number, a "plus" that is said before it included."""
     return first - 1 if first and tokens[first - 1].word == "plus" else first
 
 
@@ -214,7 +214,7 @@ def _spelled_end(tokens: Sequence[Token], first: int) -> int | None:
 
 
 def _local_start(tokens: Sequence[Token], at: int) -> int:
-    """Return where the part before the "at" begins."""
+    """Return the first token of the part before the "at"."""
     floor = max(0, at - _MOST_LOCAL)
     cue = [n for n in range(floor, at) if tokens[n].word in _MAIL_CUES]
     if cue:
@@ -235,10 +235,10 @@ def _local_start(tokens: Sequence[Token], at: int) -> int:
 
 
 def _is_short(word: str) -> bool:
-    """Say whether a word is a letter or a number: addresses are spelled with them."""
+    """Return whether a word is a letter or a number: addresses are spelled with them."""
     return len(word) == 1 or digits_of(word) is not None
 
 
 def _ends_sentence(between: str) -> bool:
-    """Say whether a sentence ends between two words."""
+    """Return whether a sentence ends between two words."""
     return any(mark in between for mark in ".!?。！？")

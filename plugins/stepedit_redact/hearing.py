@@ -1,4 +1,4 @@
-"""What of a secret is heard again: its digits in a row, or one of its own words."""
+"""Parts of a secret that a recogniser still hears: digits in a row, or one of its own words."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def _is_capital(text: str) -> bool:
 
 
 def _parted(between: str) -> bool:
-    """Say whether a stop parts two words."""
+    """Return whether a stop parts two words."""
     return any(mark in between for mark in ",;:!?()") or ". " in between
 
 
@@ -191,7 +191,7 @@ def _given_names() -> frozenset[str]:
 
 
 def presidio_missing() -> str | None:
-    """Say what has to be installed for Presidio, or return None."""
+    """Return a hint on what is not installed for Presidio, or None."""
     if find_spec("presidio_analyzer") is None or find_spec(_MODEL) is None:
         return f"Presidio and its English model are not installed: {_CURE}"
     return _loaded()[1]
@@ -200,7 +200,7 @@ def presidio_missing() -> str | None:
 def presidio_finds(
     text: str, kinds: Sequence[PatternKind], names: bool, language: str | None
 ) -> list[Hit]:
-    """Return what Presidio's analyser finds in an English transcript; nothing in others.
+    """Return the hits of Presidio's analyser in an English transcript; none in others.
 
     Args:
         text: the transcript.

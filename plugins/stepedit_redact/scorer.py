@@ -80,7 +80,7 @@ class RedactScorer(Scorer):
 
 
 def secrets_of(case: Case, edit: Redact, source: Utterance) -> list[Hit]:
-    """Return what is private in a case: what it says, or what the edit finds."""
+    """Return the private words of a case: those that it names, or those that the edit finds."""
     text = source.transcript or ""
     named = case.meta.get("private")
     if named:
@@ -98,14 +98,14 @@ def share_kept(source: Utterance, output: Utterance) -> float:
 def _rest_kept(
     measures: Measures, source: Utterance, output: Utterance, public: str
 ) -> tuple[bool | None, float | None]:
-    """Say whether the public words are heard, and their error; a silent rest cannot be."""
+    """Return whether the public words are heard, and their error; a silent rest cannot be."""
     if not split_words(public):
         return None, None
     return words_kept(measures, source, output, public)
 
 
 def _false_hits(output: Utterance, public: str) -> int:
-    """Return how many public words the output's transcript lacks."""
+    """Return the number of public words that the output's transcript lacks."""
     wanted = Counter(normalised(word.text) for word in split_words(public))
     given = Counter(normalised(word.text) for word in split_words(output.transcript or ""))
     return sum((wanted - given).values())

@@ -107,7 +107,7 @@ def digit_runs(tokens: Sequence[Token]) -> list[DigitRun]:
 
 
 def luhn(digits: str) -> bool:
-    """Say whether digits pass the check of card numbers (Luhn; ISO/IEC 7812-1, annex B)."""
+    """Return whether digits pass the check of card numbers (Luhn; ISO/IEC 7812-1, annex B)."""
     total = 0
     for place, digit in enumerate(map(int, reversed(digits))):
         doubled = digit * 2 if place % 2 else digit
@@ -156,7 +156,7 @@ def _number(tokens: Sequence[Token], at: int) -> tuple[str, int]:
 
 
 def _bridge(tokens: Sequence[Token], at: int) -> int | None:
-    """Return where digits go on after what people say between them, or None."""
+    """Return the index at which digits go on after filler words, or None."""
     for count in range(_MOST_BETWEEN + 1):
         place = at + count
         if place >= len(tokens):
@@ -172,14 +172,14 @@ def _bridge(tokens: Sequence[Token], at: int) -> int | None:
 
 
 def _amid_digits(tokens: Sequence[Token], at: int) -> bool:
-    """Say whether single digits stand before and after a word."""
+    """Return whether single digits stand before and after a word."""
     sides = [tokens[place].word for place in (at - 1, at + 1) if 0 <= place < len(tokens)]
     single = [digits_of(word) for word in sides]
     return len(sides) == 2 and all(said is not None and len(said) == 1 for said in single)
 
 
 def _is_amount(tokens: Sequence[Token]) -> bool:
-    """Say whether digits are written as a quantity (1,000), a date (1/2/2020) or a time (10:30)."""
+    """Return whether digits are a quantity (1,000), a date (1/2/2020) or a time (10:30)."""
     glue = {token.before for token in tokens[1:] if token.is_glued}
     if glue & {"/", ":"}:
         return True

@@ -76,7 +76,7 @@ class Speed(Edit):
         return FACTORS[self.rate]
 
     def route_problem(self, route: Route) -> str | None:
-        """Say that an exact factor has no words in the checkpoint's interface."""
+        """Return why an exact factor has no llm route: the checkpoint has no words for it."""
         if route == "llm" and self.factor is not None:
             return (
                 f"speed: the llm prompt has no words for an exact factor ({self.factor:g}); "

@@ -1,4 +1,4 @@
-"""Whether speech keeps an even pace: alignment of an output with its source."""
+"""Evenness of tempo: alignment of an output with its source."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def pace(source: Utterance, output: Utterance) -> FloatArray:
 def unevenness(
     along: FloatArray, tempo: float, speech: Sequence[tuple[float, float]]
 ) -> tuple[float | None, float | None]:
-    """Return how far local tempo lies from the whole one, and how far the output leads or lags.
+    """Return the deviation of local tempo from the global one, and the lead or lag of the output.
 
     Args:
         along: as ``pace`` gives it.
@@ -111,7 +111,7 @@ def verbatim_share(source: Utterance, output: Utterance, along: FloatArray) -> f
 
 
 def _found(frame: FloatArray, old: FloatArray, at: int, reach: int) -> bool:
-    """Say whether a frame occurs in a recording near a sample."""
+    """Return whether a frame occurs in a recording near a sample."""
     from scipy.signal import fftconvolve
 
     part = old[max(0, at - reach) : at + reach + len(frame)]

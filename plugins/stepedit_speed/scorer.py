@@ -93,14 +93,14 @@ class SpeedScorer(Scorer):
 
 
 def _f0_kept(ratio: float | None) -> bool:
-    """Say whether the median F0 moved by less than a semitone either way."""
+    """Return whether the median F0 moved by less than a semitone either way."""
     return ratio is not None and abs(math.log2(ratio)) <= math.log2(1 + F0_TOLERANCE)
 
 
 def _even(
     source: Utterance, output: Utterance, measures: Measures, values: dict[str, float | None]
 ) -> bool:
-    """Say whether all of the source is there at one pace; adds what was measured to ``values``."""
+    """Return whether all of the source is there at one pace; add measurements to ``values``."""
     tempo = source.seconds / output.seconds
     along = pace(source, output)
     uneven, lag = unevenness(along, tempo, measures.speech_spans(output))
@@ -113,7 +113,7 @@ def _even(
 
 
 def _tempo_reached(edit: Speed, total: float, speech: float) -> bool:
-    """Say whether total duration and speech time changed as asked."""
+    """Return whether total duration and speech time changed as asked."""
     asked = math.log(edit.tempo)
     allowed = max(SPEECH_SHARE * abs(asked), math.log(1 + SPEECH_TOLERANCE))
     if abs(math.log(speech) - asked) > allowed:

@@ -1,4 +1,4 @@
-"""Options of ``stepedit edit`` for limits that steps must keep, and what is printed of them."""
+"""Options of ``stepedit edit`` for acceptance limits, and the lines printed about them."""
 
 from __future__ import annotations
 
@@ -31,34 +31,34 @@ _OPTIONS = (
         "limits",
         multiple=True,
         metavar="NAME=VALUE",
-        help="One limit, such as words=0.1 or voice=off; --accept.",
+        help="One limit, such as words=0.1 or voice=off; needs --accept.",
     ),
     click.option(
         "--candidates",
         "best",
         type=click.IntRange(1, 32),
-        help="Candidates that a model draws in one batch; --accept.",
+        help="Candidates that a model draws in one batch; needs --accept.",
     ),
     click.option(
         "--tries",
         type=click.IntRange(1, 64),
-        help="How many candidates a step by a model gets in all; --accept.",
+        help="How many candidates a step by a model gets in all; needs --accept.",
     ),
     click.option(
         "--try-seconds",
         "seconds",
         type=click.FloatRange(0, min_open=True),
-        help="Begin no further batch of candidates after so long; --accept.",
+        help="Begin no further batch of candidates after so long; needs --accept.",
     ),
     click.option(
         "--fallback",
         type=click.Choice(["dsp"]),
-        help="Where no candidate of a model is accepted, take signal processing; --accept.",
+        help="Where no candidate of a model is accepted, take signal processing; needs --accept.",
     ),
     click.option(
         "--otherwise",
         type=click.Choice(["fail", "keep"]),
-        help="Where nothing is accepted: fail, or keep what the step received; --accept.",
+        help="Where nothing is accepted: fail, or keep what the step received; needs --accept.",
     ),
 )
 
@@ -92,7 +92,7 @@ def limits_of(given: dict[str, Any]) -> Accept | None:
 
 
 def acceptance(step: Step) -> str:
-    """Say what was drawn and measured of a step, in a part of its line."""
+    """Return the draws and measurements of a step, as a part of its line."""
     if step.accepted is None:
         return ""
     found = step.judged

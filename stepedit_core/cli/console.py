@@ -1,4 +1,4 @@
-"""What commands share: consoles, engine options, and files that appear when complete."""
+"""Shared by commands: consoles, engine options, and files that appear when complete."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def engine_options(function: F) -> F:
 
 
 def engine_settings() -> dict[str, Any]:
-    """Return what the command line says of an engine beside its name and device."""
+    """Return the engine's settings on the command line, beside its name and device."""
     context = click.get_current_context(silent=True)
     chosen = dict(context.meta.get(_SETTINGS, {})) if context is not None else {}
     best_of = chosen.pop("best_of", None)

@@ -1,4 +1,4 @@
-"""``stepedit doctor``: what works on this machine, and what to install for the rest."""
+"""``stepedit doctor``: check this installation, and name what to install for the rest."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def findings() -> Iterator[Finding]:
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor_command(as_json: bool) -> None:
-    """Say what works on this machine, and what to install for the rest.
+    """Check what works on this machine, and what to install for the rest.
 
     The exit code is 1 where something that stepedit needs is missing or broken.
     """

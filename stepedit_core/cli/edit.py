@@ -51,7 +51,7 @@ __all__ = ["edit_command"]
 
 @dataclass
 class Run:
-    """How all recordings of one call are edited.
+    """One call of ``stepedit edit``: the settings and results of all its recordings.
 
     Attributes:
         chain: what to do.
@@ -209,7 +209,7 @@ def _how(utterance: Utterance, target: Path) -> str:
 
 
 def _step_line(number: int, step: Step, before: Utterance) -> str:
-    """Say what a step did, by which route and engine, in one line."""
+    """Return a step's line: edit, route, engine, duration."""
     engine = f"engine {step.engine}" if step.engine else "no engine"
     return (
         f"step {number}: {shown_edit(step.edit)} | route {step.route} ({engine}) | "
@@ -238,7 +238,7 @@ def _finish(run: Run, jobs: Sequence[Job], report: Path | None) -> None:
 
 
 def _stdout_is_taken(jobs: Sequence[Job], report: Path | None, keep_steps: bool) -> bool:
-    """Say whether audio or the report goes to standard output; refuse both at once."""
+    """Return whether audio or the report goes to standard output; refuse both at once."""
     audio, facts = goes_to_stdout(jobs[0].target), goes_to_stdout(report)
     if audio and facts:
         raise click.UsageError("-o and --report cannot both be standard output; name a file")
@@ -306,7 +306,7 @@ Examples:
     help="What to do, in English or Mandarin; the chain is shown before it runs. A later one "
     "corrects an earlier one.",
 )
-@click.option("--yes", is_flag=True, help="Run what --say was read as without asking.")
+@click.option("--yes", is_flag=True, help="Run the chain read from --say without asking.")
 @interpreter_option
 @click.option(
     "--iterations", type=click.IntRange(min=1), default=1, help="Run it all N times over."

@@ -1,4 +1,4 @@
-"""``stepedit interpret``, and what ``stepedit edit --say`` shows before it runs."""
+"""``stepedit interpret``, and the chain that ``stepedit edit --say`` shows before it runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _lines(found: Interpretation) -> list[str]:
-    """Return what was read, one numbered line for each edit."""
+    """Return the edits that were found, one numbered line for each."""
     if not found.readings and not found.alternatives:
         return ["nothing is left to do"]
     return [f"{number}. {line}" for number, line in enumerate(found.explanation, 1)]
@@ -90,7 +90,7 @@ def interpret_command(
 
 
 def _setting_of(recording: Path, text: str | None, language: str | None) -> Setting:
-    """Return what is known of a recording; its words are timed where they are given."""
+    """Return a recording's setting; its words are timed where they are given."""
     from stepedit_core.utterance import Utterance
 
     speech = Utterance.read(recording, text, language)

@@ -1,4 +1,4 @@
-"""``stepedit edits`` and ``stepedit plugins``: what can be done, and by whom."""
+"""``stepedit edits`` and ``stepedit plugins``: list edits and plugins."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def describe_edit(info: EditInfo) -> dict[str, Any]:
 
 
 def _source(info: PluginInfo) -> str:
-    """Return where a plugin comes from: distribution and version, or that it is no package."""
+    """Return a plugin's distribution and version, or that it is no package."""
     if info.distribution != LOCAL:
         return f"{info.distribution} {info.version}"
     return f"{info.name} (file or object, not installed)"

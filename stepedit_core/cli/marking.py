@@ -1,4 +1,4 @@
-"""``--mark``: what ``stepedit edit`` writes into its outputs and beside them."""
+"""``--mark``: write marks into the outputs of ``stepedit edit`` and beside them."""
 
 from __future__ import annotations
 

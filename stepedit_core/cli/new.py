@@ -33,13 +33,13 @@ def _walk(folder: Traversable, place: PurePosixPath) -> Iterator[tuple[PurePosix
 
 
 def _names(name: str) -> dict[str, str]:
-    """Return what the template's placeholders stand for."""
+    """Return the values of the template's placeholders."""
     parts = name.split("_")
     return {"name": name, "class_name": "".join(map(str.title, parts)), "words": " ".join(parts)}
 
 
 def _is_name(name: str) -> bool:
-    """Say whether an edit and its package can be called by a name."""
+    """Return whether an edit and its package can be called by a name."""
     snake_case = re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) is not None
     return snake_case and not keyword.iskeyword(name)
 

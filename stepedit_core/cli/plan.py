@@ -1,4 +1,4 @@
-"""What ``stepedit edit`` will do: which files in, which out, which words, which chain."""
+"""Plan of ``stepedit edit``: input files, output files, transcripts and the chain."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def _words(source: Path, text: str | None, text_file: Path | None) -> tuple[str 
 
 
 def _target(source: Path, output: Path, into_folder: bool) -> Path:
-    """Return where the result of a recording goes."""
+    """Return the path of a recording's result."""
     if not into_folder:
         return output
     if is_stream(source):
@@ -207,7 +207,7 @@ def _target(source: Path, output: Path, into_folder: bool) -> Path:
 
 
 def goes_to_stdout(path: str | Path | None) -> bool:
-    """Say whether a target is standard output, where messages must not stand."""
+    """Return whether a target is standard output, where messages must not stand."""
     return str(path) in _STDOUT
 
 

@@ -108,7 +108,7 @@ def recording_options(function: F) -> F:
 
 
 def is_long(job: Job, asked: Asked) -> bool:
-    """Say whether a recording is edited in pieces: it is long, or segments are asked for.
+    """Return whether a recording is edited in pieces: it is long, or segments are asked for.
 
     Raises:
         AudioError: if the file cannot be read, or is longer than a day.
@@ -174,7 +174,7 @@ def edit_long(
 
 
 def _tell(job: Job, result: RecordingResult, chain: Chain, say: Callable[[str], None]) -> None:
-    """Say what was done."""
+    """Print what was done."""
     for note in result.notes:
         say(f"{job.source}: {note}")
     edited = sum(piece.is_edited for piece in result.pieces)

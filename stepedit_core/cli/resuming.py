@@ -45,7 +45,7 @@ def request_digest(asked: Mapping[str, Any], job: Job, source: Utterance) -> str
 
 
 class Journal:
-    """What is finished of a call; without a folder, nothing is remembered."""
+    """Finished recordings of a call; without a folder, nothing is remembered."""
 
     def __init__(self, folder: Path | None) -> None:
         """Read what an earlier call left; a torn or foreign line counts as nothing."""

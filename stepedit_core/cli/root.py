@@ -27,22 +27,22 @@ _NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())
 _COMMANDS = {
     "demo": ("demo", "Edit a packaged recording through a chain; write WAVs and an HTML page."),
     "edit": ("edit", "Edit recordings by one edit or a chain of them."),
-    "edits": ("listing", "List what can be done, by whom, and by which route."),
+    "edits": ("listing", "List the edits with their parameters, routes and plugins."),
     "plugins": ("listing", "List the plugins, the broken ones with their errors."),
-    "doctor": ("doctor", "Say what works on this machine, and what to install for the rest."),
+    "doctor": ("doctor", "Check what works on this machine, and what to install for the rest."),
     "new": ("new", "Scaffold a plugin: package, tests, README."),
     "check": ("check", "Run the contract kit on a plugin."),
     "interpret": ("interpreting", "Show the chain that a sentence asks for; run nothing."),
     "align": ("listening", "Write when each word of a recording is said."),
     "transcribe": ("listening", "Write the words of a recording."),
-    "verify": ("verifying", "Say what a file says about itself: sidecar, C2PA, watermark."),
+    "verify": ("verifying", "Read and check the marks of a file: sidecar, C2PA, watermark."),
     "encode": ("codes", "Write the dual codes of a recording."),
     "decode": ("codes", "Turn dual codes back into audio."),
 }
 
 
 class Failure(click.ClickException):
-    """An error that is shown as one line; its exit code says whose fault it is."""
+    """An error that is shown as one line, with the exit code of the command."""
 
     def __init__(self, message: str, exit_code: int = WRONG_INPUT) -> None:
         """Take the message and the exit code."""

@@ -1,4 +1,4 @@
-"""Tables that read well at any width: no word is broken, no column squeezed to a few letters."""
+"""Print tables that fit any width: no word is broken, no column is squeezed to a few letters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``stepedit verify``: what a file says about itself."""
+"""``stepedit verify``: read and check the marks of a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["verify"]
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(file: Path, as_json: bool) -> None:
-    """Say what FILE says about itself: a sidecar that fits, a C2PA manifest, a watermark.
+    """Read and check the marks of FILE: sidecar, C2PA manifest, watermark.
 
     A mark that is absent proves nothing: each can be taken away. Exit code 1 where one is there
     and does not fit the file.

@@ -1,4 +1,4 @@
-"""What a user sees while a command works: only on terminals, on standard error."""
+"""Progress display while a command works: on terminals only, on standard error."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def _player(utterance: Utterance, longest: float, width: int) -> str:
 
 
 def _details(take: Take) -> str:
-    """Return what a route reports of itself, folded."""
+    """Return a route's report as a folded section."""
     if take.step is None:
         return ""
     facts = json.dumps(dict(take.step.details), ensure_ascii=False, indent=2)
@@ -85,7 +85,7 @@ def _details(take: Take) -> str:
 
 
 def _take_html(take: Take, longest: float, width: int) -> str:
-    """Return what one way of a step gave."""
+    """Return the result of one route of a step as HTML."""
     engine = f"engine {escape(take.engine)}, " if take.engine else ""
     before, after = take.before, take.utterance
     return (

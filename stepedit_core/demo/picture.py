@@ -34,7 +34,7 @@ def _mel(hertz: FloatArray | float) -> FloatArray:
 
 
 def frequency_place(hertz: float) -> float:
-    """Return where a frequency lies in a picture, 0 at the bottom and 1 at the top."""
+    """Return a frequency's height in a picture, 0 at the bottom and 1 at the top."""
     low, high = _mel(LOWEST_HZ), _mel(HIGHEST_HZ)
     return float((_mel(hertz) - low) / (high - low))
 

@@ -49,7 +49,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo shows.
+    """Results of the demo.
 
     Attributes:
         recording: the packaged recording and its licence.

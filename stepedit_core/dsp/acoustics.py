@@ -35,7 +35,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Acoustics:
-    """What was measured of one utterance; None where it could not be.
+    """Acoustic measurements of one utterance; None where one could not be made.
 
     Attributes:
         seconds: duration.
@@ -81,7 +81,7 @@ class Acoustics:
 
 @dataclass(frozen=True)
 class AcousticShift:
-    """How a target differs from its source; None where either could not be measured.
+    """Acoustic differences of a target from its source; None where one was not measured.
 
     Attributes:
         f0: semitones.
@@ -179,7 +179,7 @@ def measure(utterance: Utterance) -> Acoustics:
 
 
 def difference(source: Acoustics | Utterance, target: Acoustics | Utterance) -> AcousticShift:
-    """Return how a target differs from its source, in semitones, dB and ratios."""
+    """Return the differences of a target from its source, in semitones, dB and ratios."""
     before = measure(source) if isinstance(source, Utterance) else source
     after = measure(target) if isinstance(target, Utterance) else target
     shift: dict[str, float | None] = {}
@@ -199,7 +199,7 @@ def difference(source: Acoustics | Utterance, target: Acoustics | Utterance) -> 
 
 
 def agreement(shift: AcousticShift, profile: Profile) -> float | None:
-    """Return how far a shift goes along a profile: 0 not at all, 1 its usual size, -1 opposite.
+    """Return a shift's size along a profile: 0 none, 1 the usual size, -1 the opposite.
 
     The weighted mean, over the features that could be measured, of shift over usual size on
     additive scales. Each feature counts from -1 to 1.5 at most, so that one exaggerated cue

@@ -1,4 +1,4 @@
-"""When each word of a recording is spoken, by forced alignment; English only.
+"""Forced alignment of the words of a recording by PocketSphinx; English only.
 
 Words that the aligner's dictionary lacks (a number in digits, a name, a slip of the pen, an
 accent) are aligned too: spelled out, without their accents, or by a guess from their letters.

@@ -31,7 +31,7 @@ LOST_DB = -7.0
 
 @dataclass(frozen=True)
 class Mixdown:
-    """How channels become one.
+    """Mixdown of several channels to one.
 
     Attributes:
         signs: for each channel 1 or -1 where it is averaged, 0 where it is left out.

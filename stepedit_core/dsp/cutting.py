@@ -32,7 +32,7 @@ _LOUD, _STEP, _PAUSE, _INSIDE = 0.1, 3.0, 60.0, 150.0
 
 @dataclass(frozen=True)
 class Cut:
-    """What is taken out.
+    """A stretch that is cut out.
 
     Attributes:
         start: in seconds of the source; what is before stays.
@@ -48,12 +48,12 @@ class Cut:
         return self.end - self.start
 
     def moved(self, second: float) -> float:
-        """Return where a second of the source lies after the cut."""
+        """Return the time after the cut of a time in the source, both in seconds."""
         return second if second <= self.start else max(self.start, second - self.seconds)
 
 
 def plan_cut(utterance: Utterance, alignment: Alignment, first: int, stop: int) -> Cut:
-    """Return where to cut so that words ``first`` to before ``stop`` go.
+    """Return the cut that removes the words ``first`` to before ``stop``.
 
     Args:
         utterance: the recording.
@@ -178,7 +178,7 @@ def _features(utterance: Utterance) -> npt.NDArray[np.float64]:
 
 
 def _high_passed(x: npt.NDArray[np.float64], rate: int) -> npt.NDArray[np.float64]:
-    """Return what lies above 3 kHz: a windowed-sinc filter of 2 ms, applied by FFT."""
+    """Return the signal above 3 kHz, by a windowed-sinc filter of 2 ms, applied by FFT."""
     taps = 2 * (rate // 1000) + 1
     n = np.arange(taps) - taps // 2
     low = 2 * _HIGH_HZ / rate * np.sinc(2 * _HIGH_HZ / rate * n) * np.hanning(taps)

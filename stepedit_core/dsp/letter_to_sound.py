@@ -1,4 +1,4 @@
-"""Guess how an English word is said from its letters, for words that no dictionary has.
+"""Letter-to-sound rules for English words that no dictionary has.
 
 A rough guess is enough for forced alignment: the words around it, which are in the dictionary,
 hold it in its place. Phones are those of the CMU dictionary, without stress.

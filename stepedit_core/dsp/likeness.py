@@ -1,4 +1,4 @@
-"""How alike two recordings of one duration are: the course of their level, their spectra."""
+"""Similarity of two recordings of one duration: level contours and spectra."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Likeness:
-    """How alike an output is to its source, frame by frame; gain does not count.
+    """Similarity of an output to its source, frame by frame; gain does not count.
 
     Attributes:
         level: correlation of the levels in dB, -1..1; steady sounds have none with speech.

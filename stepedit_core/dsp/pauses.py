@@ -1,4 +1,4 @@
-"""When each word is said, by pauses and syllables alone: for languages without an aligner."""
+"""Word times from pauses and syllable counts alone, for languages without an aligner."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def align_by_pauses(spans: Sequence[Span], words: Sequence[Word], text: str) -> 
 
 
 def _pause_after(text: str, word: Word, following: Word) -> bool:
-    """Say whether punctuation stands between two words, tags left out."""
+    """Return whether punctuation stands between two words, tags left out."""
     between = re.sub(r"\[[^\[\]]*\]", "", text[word.end : following.start])
     return any(not letter.isspace() and letter not in "'’-" for letter in between)
 

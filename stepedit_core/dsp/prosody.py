@@ -40,7 +40,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ProsodyRecipe:
-    """What to change; the defaults change nothing.
+    """Changes of prosody and voice quality; the defaults change nothing.
 
     Attributes:
         f0_ratio: factor on F0, 0.25..4.
@@ -89,7 +89,7 @@ class ProsodyRecipe:
             raise ValueError(f"aperiodicity is {self.aperiodicity}, outside 0..1")
 
     def changes(self) -> dict[str, Any]:
-        """Return what differs from the defaults; JSON data."""
+        """Return the fields that differ from the defaults; JSON data."""
         plain = ProsodyRecipe()
         named = {field.name: getattr(self, field.name) for field in fields(self)}
         return {

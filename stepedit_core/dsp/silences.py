@@ -1,4 +1,4 @@
-"""Where a recording is quiet: speech by Silero VAD, pauses refined by their level."""
+"""Silent parts of a recording: speech by Silero VAD, pauses refined by their level."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ABOVE_QUIET_DB, _BELOW_SPEECH_DB, _MAX_TAIL = 6.0, 40.0, 0.25
 
 
 def find_speech(utterance: Utterance, threshold: float = 0.5) -> list[Span]:
-    """Return where speech is, one-syllable words included."""
+    """Return the spans of speech, those of one-syllable words included."""
     return speech_spans(
         utterance, threshold=threshold, min_speech=_MIN_SPEECH, min_silence=_MIN_GAP, pad=0.0
     )

@@ -34,7 +34,7 @@ class Patch:
 
 
 def span_problem(spans: Sequence[Span], seconds: float) -> str | None:
-    """Say what is wrong with spans of an utterance of so many seconds, or return None."""
+    """Return what is wrong with spans of an utterance of so many seconds, or None."""
     if not spans:
         return "no span is given"
     ordered = sorted(spans)
@@ -112,7 +112,7 @@ def splice(
 
 
 def time_map(spans: Sequence[Span], placed: Sequence[Span]) -> Callable[[float], float]:
-    """Return where each second of a source lies after spans of it were replaced.
+    """Return a function from a time in the source to its time after spans were replaced.
 
     Args:
         spans: what was replaced, in seconds of the source, in order.

@@ -1,4 +1,4 @@
-"""Where speech is: Silero VAD, the ONNX models inside the silero-vad package, without torch.
+"""Voice activity detection: the ONNX models of the silero-vad package, without torch.
 
 Model: Silero Team, "Silero VAD: pre-trained enterprise-grade Voice Activity Detector", 2021-,
 https://github.com/snakers4/silero-vad (MIT). It hears 16 kHz or 8 kHz and gives one speech
@@ -74,7 +74,7 @@ def speech_spans(
     min_silence: float = 0.1,
     pad: float = 0.03,
 ) -> list[Span]:
-    """Return where speech is, in order and without overlap; empty where there is none.
+    """Return the spans of speech, in order and without overlap; empty where there is none.
 
     The defaults and the rules are those of Silero's own ``get_speech_timestamps``: speech
     begins at ``threshold`` and ends where the probability stays 0.15 below it.
@@ -107,7 +107,7 @@ def speech_spans(
 
 
 def gaps(spans: Sequence[tuple[float, float]], seconds: float) -> list[Span]:
-    """Return what spans leave free of an utterance of so many seconds, in order."""
+    """Return the gaps between spans in an utterance of so many seconds, in order."""
     free, at = [], 0.0
     for start, end in sorted(spans):
         if start > at:
@@ -126,7 +126,7 @@ def total_seconds(spans: Sequence[tuple[float, float]]) -> float:
 def overlap_seconds(
     first: Sequence[tuple[float, float]], second: Sequence[tuple[float, float]]
 ) -> float:
-    """Return how many seconds two lists of spans share; neither overlaps within itself."""
+    """Return the overlap of two lists of spans, in seconds; neither overlaps within itself."""
     return sum(
         max(0.0, min(end, other_end) - max(start, other_start))
         for start, end in first

@@ -1,4 +1,4 @@
-"""Words of a transcript, and how long they take to say: no dictionary, any script.
+"""Words of a transcript and their expected duration: no dictionary, any script.
 
 Durations come from mean syllable rates of read speech (Pellegrino, Coupe & Marsico 2011,
 Language 87(3), table 2): Mandarin 5.18 and Japanese 7.84 syllables per second, English 6.19;
@@ -82,12 +82,12 @@ def split_words(text: str) -> list[Word]:
 
 
 def nominal_seconds(text: str) -> float:
-    """Return how long a text takes at a mean rate of read speech, pauses left out, in seconds."""
+    """Return a text's duration at a mean rate of read speech, without pauses, in seconds."""
     return sum(word.seconds for word in split_words(text))
 
 
 def read_seconds(text: str) -> float:
-    """Return how long a text takes to read aloud, pauses at punctuation included, in seconds.
+    """Return a text's duration when read aloud, with pauses at punctuation, in seconds.
 
     Nearer than `nominal_seconds` to single utterances; of scripts other than the Latin one, words
     take their nominal time.

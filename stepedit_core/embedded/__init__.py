@@ -17,7 +17,7 @@ MAX_BYTES = 45_000_000
 
 
 def is_shipped() -> bool:
-    """Say whether this installation brings the embedded model."""
+    """Return whether this installation brings the embedded model."""
     return (FOLDER / "config.json").is_file()
 
 

@@ -1,4 +1,4 @@
-"""Edits towards a label, such as an emotion or a style: what they share."""
+"""Base class of edits towards a label, such as an emotion or a style."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class LabelledEdit(Edit):
         raise ValueError(f"no such {cls.name}; {hint}There are {', '.join(known)}")
 
     def route_problem(self, route: Route) -> str | None:
-        """Say why a label has no dsp route."""
+        """Return why a label has no dsp route."""
         if route == "dsp" and self.to in self.without_dsp:
             return (
                 f"{self.name}: no dsp route to {self.to!r} ({self.without_dsp[self.to]}); "

@@ -218,7 +218,7 @@ Meeting = tuple[str, CorpusItem, CorpusItem, dict[str, Any]]
 
 
 def _group(item: CorpusItem) -> str | None:
-    """Return what renditions of the same words by one speaker share."""
+    """Return the key of renditions of the same words by one speaker."""
     if item.group:
         return item.group
     if item.speaker and item.transcript:

@@ -1,4 +1,4 @@
-"""Profiles: how a label usually shifts speech away from neutral, and who brings which.
+"""Acoustic profiles: how a label usually shifts speech away from neutral.
 
 A plugin states the profiles of its labels in its pair builder (``LabelledPairs.profiles``); the
 acoustic margin of pairs and the acoustic judge of benchmarks take them from there.

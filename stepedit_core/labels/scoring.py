@@ -1,4 +1,4 @@
-"""Scoring edits towards a label, such as an emotion or a style, by asking a judge."""
+"""Scorer of edits towards a label, such as an emotion or a style, by asking a judge."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class LabelScorer(Scorer):
     def fits(
         self, label: str, source: Utterance, output: Utterance
     ) -> tuple[bool, Mapping[str, float | None]]:
-        """Say whether an output keeps a label's own rule, such as no voicing in a whisper.
+        """Return whether an output keeps a label's own rule, such as no voicing in a whisper.
 
         Returns:
             The verdict, and what was measured for it.

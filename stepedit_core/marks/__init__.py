@@ -1,1 +1,1 @@
-"""Marks: what a file says about itself, in a form that machines read."""
+"""Marks: provenance of edited audio in machine-readable form."""

@@ -1,4 +1,4 @@
-"""What a mark is: a way to say in machine-readable form that audio was edited, and to read it."""
+"""Base class of marks: write into audio, or beside it, that it was edited, and read that."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MarkState = Literal["holds", "broken", "absent", "unknown"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What one mark says of a file.
+    """Finding of one mark on a file.
 
     Attributes:
         mark: name of the mark.
@@ -60,16 +60,16 @@ class Mark(ABC):
 
     @classmethod
     def missing(cls) -> str | None:
-        """Say what has to be installed or set up, or return None; imports nothing heavy."""
+        """Return a hint on what is not installed or set up, or None; imports nothing heavy."""
         return None
 
     @classmethod
     def unreadable(cls) -> str | None:
-        """Say what has to be installed to look for the mark, or return None."""
+        """Return a hint on what is not installed to look for the mark, or None."""
         return cls.missing()
 
     def problem(self, target: Path) -> str | None:
-        """Say why a target cannot carry the mark, or return None."""
+        """Return why a target cannot carry the mark, or None."""
         return None
 
     def in_sound(self, edited: Utterance, spans: Sequence[Span]) -> Utterance:
@@ -100,7 +100,7 @@ class Mark(ABC):
 
     @abstractmethod
     def find(self, path: Path) -> Finding:
-        """Return what the mark says of a file.
+        """Return the mark's finding on a file.
 
         Raises:
             StepeditError: if the file cannot be read.

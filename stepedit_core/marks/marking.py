@@ -1,4 +1,4 @@
-"""Write what a chain made with its marks, and say what a file says about itself."""
+"""Write results with their marks, and verify the marks of a file."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def mark_file(path: Path, record: Mapping[str, Any], marks: Sequence[Mark]) -> N
 
 
 def origin(by_model: bool) -> dict[str, Any]:
-    """Return who made something and when, and the IPTC's word for how."""
+    """Return software and version, time, and the IPTC's digital source type."""
     kind = "compositeWithTrainedAlgorithmicMedia" if by_model else "algorithmicallyEnhanced"
     return {
         "schema": "stepedit-provenance/1",
@@ -151,7 +151,7 @@ def origin(by_model: bool) -> dict[str, Any]:
 
 
 def record_of(result: ChainResult, source_file: Path | None = None) -> dict[str, Any]:
-    """Return what is said of a result: what, when, model, chain, hashes; JSON data.
+    """Return the record of a result: origin, model, chain, hashes; JSON data.
 
     Where an edit hides words, neither they nor what was said before are in it.
     """
@@ -172,7 +172,7 @@ def record_of(result: ChainResult, source_file: Path | None = None) -> dict[str,
 
 
 def edited_spans(source: Utterance, edited: Utterance) -> list[Span]:
-    """Return what of an utterance differs from its source, in seconds of the edited one.
+    """Return the spans that differ from the source, in seconds of the edited utterance.
 
     Where the length is the same, each stretch is found; otherwise all from the first difference
     to the last. Another rate is another recording.
@@ -196,7 +196,7 @@ def edited_spans(source: Utterance, edited: Utterance) -> list[Span]:
 
 
 def verify(path: str | Path, *, registry: Registry | None = None) -> list[Finding]:
-    """Return what every mark that is known says of a file, in order of their names.
+    """Return the finding of every known mark on a file, in order of their names.
 
     Args:
         path: an audio file.
@@ -224,7 +224,7 @@ def _found(kind: type[Mark], path: Path) -> Finding:
 
 
 def _has_model(record: Mapping[str, Any]) -> bool:
-    """Say whether a step of a report was carried out by a model."""
+    """Return whether a step of a report was carried out by a model."""
     pieces = record.get("pieces") or ()
     steps = [step for piece in pieces for step in piece["details"].get("steps", ())]
     return any(step.get("route") == "llm" for step in steps)

@@ -1,4 +1,4 @@
-"""The plain mark: a JSON file beside the audio that says what was done, when and by what."""
+"""The sidecar mark: a JSON file beside the audio with edits, time, software and hashes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Sidecar(Mark):
 
 
 def _place(path: Path) -> Path:
-    """Return where the sidecar of a file lies."""
+    """Return the path of a file's sidecar."""
     return path.with_name(path.name + SUFFIX)
 
 

@@ -34,7 +34,7 @@ LOCAL = "(local)"
 
 @dataclass(frozen=True)
 class PluginInfo:
-    """Where a plugin comes from and whether it works.
+    """Origin of a plugin, and its error where it does not work.
 
     Attributes:
         name: entry-point name, or the name it was registered under.
@@ -73,7 +73,7 @@ def _name_and_version(distribution: Distribution) -> tuple[str, str]:
 
 
 def clash(what: str, infos: Iterable[PluginInfo]) -> str:
-    """Say who clashes over what, and what to do about it."""
+    """Return the message on a clash of plugins, with what to do about it."""
     both = " and ".join(str(info) for info in infos)
     return f"{what} is brought by {both}; block one with STEPEDIT_DISABLE or pick one by name"
 

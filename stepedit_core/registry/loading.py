@@ -139,7 +139,7 @@ class PluginLoader:
                 )
                 if hook == "stepedit_edits":
                     refuse_other_than_edits(answer)
-            except Exception as error:
+            except Exception as error:  # a plugin may raise anything
                 if hook != "stepedit_edits":
                     raise PluginError(f"{info}: {hook} failed: {error}") from error
                 self._set_aside(info, error)

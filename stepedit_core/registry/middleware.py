@@ -25,7 +25,7 @@ Terminal = Callable[["Utterance", "np.random.Generator"], "Outcome"]
 
 @dataclass(frozen=True)
 class Acted:
-    """What one plugin's ``stepedit_apply`` did to a step.
+    """Record of one plugin's ``stepedit_apply`` around a step.
 
     Attributes:
         plugin: name of the plugin.

@@ -95,7 +95,7 @@ class Registry(PluginLoader):
         raise UnknownEditError(f"unknown edit {name!r}{hint}{self._absent(name)}")
 
     def _absent(self, name: str) -> str:
-        """Say which plugins are broken or blocked, any of which may bring an unknown edit."""
+        """Return which plugins are broken or blocked, any of which may bring an unknown edit."""
         broken = ", ".join(sorted(info.name for info in self._infos.values() if info.error))
         text = f" (plugins set aside with an error: {broken}; see `stepedit plugins`)"
         disabled = f" (the plugin {name!r} is disabled)" if name in self.disabled else ""
@@ -106,7 +106,7 @@ class Registry(PluginLoader):
         return self.edit_info(name).edit_class
 
     def info(self, name: str) -> PluginInfo:
-        """Return what is known of a plugin by its registered name."""
+        """Return the record of a plugin, by its registered name."""
         return self._infos.get(name, PluginInfo(name))
 
     def owners(self, edits: Iterable[type[Edit] | Edit]) -> Mapping[type[Edit], PluginInfo]:
@@ -162,7 +162,7 @@ class Registry(PluginLoader):
         return cast("Scorer", self.one("stepedit_scorer", what, pick, edit=edit))
 
     def phrases(self, edit: type[Edit], pick: str | None = None) -> Phrases:
-        """Return how people ask for an edit class; raises PluginError as ``one`` does."""
+        """Return the phrases that ask for an edit class; raises PluginError as ``one`` does."""
         what = f"set of phrases for {edit.name!r}"
         return cast("Phrases", self.one("stepedit_phrases", what, pick, edit=edit))
 
@@ -179,11 +179,11 @@ class Registry(PluginLoader):
             info = self._infos.get(implementation.plugin_name, PluginInfo("core"))
             try:
                 implementation.function(*([cli] if implementation.argnames else []))
-            except Exception as error:
+            except Exception as error:  # a plugin may raise anything
                 self._set_aside(info, error)
 
     def named(self, hook: str, key: Callable[[Any], str]) -> Mapping[str, Any]:
-        """Return what a collecting hook brings, by name.
+        """Return the objects of a collecting hook, by name.
 
         Raises:
             PluginError: if two plugins bring the same name.

@@ -242,6 +242,6 @@ def row_edit(row: Mapping[str, Any]) -> Edit:
 
 
 def row_details(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the builder noted of a pair, by name."""
+    """Return the builder's details of a pair, by name."""
     details: dict[str, Any] = json.loads(row["details"] or "{}")
     return details

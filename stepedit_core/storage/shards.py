@@ -48,7 +48,7 @@ def shard_bytes(table: Any, **options: Any) -> bytes:
 
 
 def _footer_start(tail: bytes, size: int) -> int | None:
-    """Return where the footer of a file of so many bytes begins, or None if it has none."""
+    """Return the offset of a file's footer, or None if it has none."""
     if len(tail) < _TAIL or tail[4:] != b"PAR1":
         return None
     start = size - _TAIL - int.from_bytes(tail[:4], "little")
@@ -56,7 +56,7 @@ def _footer_start(tail: bytes, size: int) -> int | None:
 
 
 def verify_checksum(path: Path) -> bool:
-    """Say whether a shard carries a checksum; those of older releases carry none.
+    """Return whether a shard carries a checksum; those of older releases carry none.
 
     A file that was verified is not read again in this process as long as it stays as it is.
 

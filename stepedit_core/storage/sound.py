@@ -85,7 +85,7 @@ class Sound:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a decoder says of a file before its samples are read."""
+    """Properties of a file that a decoder gives before its samples are read."""
 
     rate: int
     channels: int
@@ -99,7 +99,7 @@ class Layout:
         return (self.frames or 0) / self.rate
 
     def cut_off(self, frames: int) -> str | None:
-        """Say that a file holds fewer frames than its header promises, or return None."""
+        """Return a note that a file holds fewer frames than its header promises, or None."""
         missing = self.seconds - frames / self.rate
         return (
             f"the file ends {missing:.2f} s before its header says" if missing > _CUT_OFF else None
@@ -107,7 +107,7 @@ class Layout:
 
 
 def is_stream(path: str | os.PathLike[str]) -> bool:
-    """Say whether a path is ``-``, a pipe or a device: read once, without looking back."""
+    """Return whether a path is ``-``, a pipe or a device: read once, without looking back."""
     if os.fspath(path) == "-":
         return True
     try:
@@ -189,7 +189,7 @@ def _decode(file: IO[bytes], name: str, max_seconds: float) -> Sound:
 
 
 def _prints(file: IO[bytes]) -> bool:
-    """Say whether a file may be MP3, whose decoder prints what is damaged."""
+    """Return whether a file may be MP3, whose decoder prints what is damaged."""
     file.seek(0)
     known = file.read(4) in (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM")
     file.seek(0)
@@ -217,7 +217,7 @@ def _quiet(prints: bool) -> Iterator[None]:
 
 
 def opened(file: IO[bytes], name: str, max_seconds: float) -> tuple[Layout, Blocks]:
-    """Return what an open file holds, and what yields its samples, as often as it is called."""
+    """Return an open file's layout, and a function that yields its samples from the start."""
     prints = _prints(file)
     repaired, note = repaired_wav(file)
     try:
@@ -276,7 +276,7 @@ def _too_long(name: str, seconds: float, limit: float) -> str:
 
 
 def _most(layout: Layout, max_seconds: float) -> int:
-    """Return how many samples of each channel are taken."""
+    """Return the number of samples of each channel that are read at most."""
     return round(max_seconds * min(layout.rate, _FULL_LENGTH_RATE))
 
 

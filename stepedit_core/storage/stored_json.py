@@ -28,7 +28,7 @@ def _no_number(text: str) -> Any:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Return what a JSON text says.
+    """Return the value of a JSON text.
 
     Raises:
         ValueError: if it is no JSON, has a key twice, holds NaN or Infinity, or is nested too

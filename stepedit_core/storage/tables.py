@@ -96,7 +96,7 @@ def _marked(start: bytes) -> str:
 
 
 def _foreign(path: Path, line: int, encoding: str, named: str | None, start: bytes) -> str:
-    """Say that a file is not in an encoding, and what it looks like."""
+    """Return the error of a file in another encoding, and which one it looks like."""
     import charset_normalizer
 
     best = charset_normalizer.from_bytes(start[:65_536]).best()
@@ -204,7 +204,7 @@ def _fields(line: str, delimiter: str) -> list[str]:
 
 
 def _known_names(line: str, delimiter: str, known: Collection[str]) -> int:
-    """Return how many fields a line has if one of them is a known name, otherwise 0."""
+    """Return the number of a line's fields if one of them is a known name, otherwise 0."""
     names = [name.strip().lower() for name in _fields(line, delimiter)]
     return len(names) if any(name in known for name in names) else 0
 

@@ -221,14 +221,14 @@ def dropped_long_grains(source: Utterance) -> Utterance:
 
 
 def repeated_grains(source: Utterance) -> Utterance:
-    """Say every third piece of 100 ms twice."""
+    """Repeat every third piece of 100 ms."""
     pieces = _pieces(source, 0.1)
     twice = [np.tile(piece, 2) if n % 3 == 0 else piece for n, piece in enumerate(pieces)]
     return _made(source, np.concatenate(twice))
 
 
 def stutter(source: Utterance) -> Utterance:
-    """Say every piece of 60 ms twice."""
+    """Repeat every piece of 60 ms."""
     return _made(source, np.concatenate([np.tile(piece, 2) for piece in _pieces(source, 0.06)]))
 
 
@@ -239,7 +239,7 @@ def pauses_put_in(source: Utterance) -> Utterance:
 
 
 def repeated_word(source: Utterance) -> Utterance:
-    """Say half a second from the middle three times."""
+    """Repeat half a second from the middle."""
     start = len(source.samples) // 2
     piece = source.samples[start : start + source.sample_rate // 2]
     parts = [source.samples[:start], piece, piece, source.samples[start:]]
@@ -247,7 +247,7 @@ def repeated_word(source: Utterance) -> Utterance:
 
 
 def said_twice(source: Utterance) -> Utterance:
-    """Say everything twice."""
+    """Repeat the whole recording."""
     return _made(source, np.tile(source.samples, 2))
 
 

@@ -82,7 +82,7 @@ def _builder(subject: Subject) -> PairBuilder:
 
 
 def _marks(built: list[EditPair | Rejected]) -> list[object]:
-    """Return what identifies each pair or rejection."""
+    """Return the identity of each pair or rejection."""
     return [
         (item.source.digest, item.target.digest, item.edit, item.margin)
         if isinstance(item, EditPair)

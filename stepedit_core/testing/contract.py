@@ -30,7 +30,7 @@ Status = Literal["passed", "skipped", "failed"]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What one contract check found.
+    """Result of one contract check.
 
     Attributes:
         check: name of the check.
@@ -75,7 +75,7 @@ class EditContract:
 
     @classmethod
     def measures(cls) -> Measures:
-        """Return what the scorer measures with; override it for a judge that answers."""
+        """Return the scorer's measures; override it for a judge that answers."""
         return FakeMeasures()
 
     @classmethod

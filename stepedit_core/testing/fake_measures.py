@@ -87,7 +87,7 @@ class FakeMeasures:
         return {"sig": rating, "bak": rating, "ovrl": rating}
 
     def speech_spans(self, utterance: Utterance) -> list[tuple[float, float]]:
-        """Return where the level is within 35 dB of the loudest frame, in seconds."""
+        """Return the spans whose level is within 35 dB of the loudest frame, in seconds."""
         levels = _levels_db(utterance)
         active = np.concatenate([[False], levels > levels.max() - 35, [False]])
         edges = np.flatnonzero(active[1:] != active[:-1]) * _FRAME_SECONDS

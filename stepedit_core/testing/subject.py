@@ -141,7 +141,7 @@ class Subject:
             raise ContractFailure(str(error)) from error
 
     def problem(self, edit: Edit, utterance: Utterance) -> str | None:
-        """Say why an edit does not fit an utterance; such a refusal is one line of text."""
+        """Return why an edit does not fit an utterance; such a refusal is one line of text."""
         try:
             text = utterance.problem() or edit.problem(utterance)
         except StepeditError as error:

@@ -1,4 +1,4 @@
-"""The zoo of cheats, and what it does to scorers."""
+"""Scorers against adversarial outputs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_cheat_is_valid_audio_and_repeatable(name: str, office: Utterance) -> 
     assert (made == office) is (name == "copy")
 
 
-def test_the_zoo_is_large_enough() -> None:
+def test_number_of_cheats() -> None:
     assert len(cheats.CHEATS) >= 30 and len(cheats.ADDED) >= 5
     assert set(cheats.WORDLESS) < set(cheats.CHEATS)
 

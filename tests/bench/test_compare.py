@@ -15,7 +15,7 @@ from tests.bench.bench_kit import Gain, LightMeasures, cases, install
 pytest.importorskip("scipy")
 
 
-def test_a_constant_difference_has_the_exact_p_of_its_signs() -> None:
+def test_constant_difference_p_value() -> None:
     mean, low, high, p = compare_values([0.0] * 6, [1.0] * 6, 0)
     assert (mean, low, high) == (1, 1, 1)
     assert p == pytest.approx(2 / 2**6), "both ways out of all 64 flips"
@@ -51,7 +51,7 @@ def test_p_values_are_uniform_where_nothing_differs() -> None:
     assert 0.35 < np.mean(p) < 0.65
 
 
-def test_interval_of_a_share_covers_it_and_is_never_a_point() -> None:
+def test_share_interval() -> None:
     rng = np.random.default_rng(3)
     covered = 0
     for number in range(100):

@@ -62,7 +62,7 @@ def test_without_data_one_line_says_what_is_missing(tmp_path: Path) -> None:
         held_out(tmp_path, tmp_path / "out", 2, 0, measures)
 
 
-def test_long_recordings_are_cut_in_pauses_without_overlap() -> None:
+def test_cutting_long_recordings() -> None:
     parts = [packaged_speech(name).resample(24_000).samples for name in ("garden", "office")]
     silence = np.zeros(12_000, np.float32)
     speech = Utterance(np.concatenate([parts[0], silence, parts[1], silence, parts[0]]), 24_000)
@@ -79,7 +79,7 @@ def test_long_recordings_are_cut_in_pauses_without_overlap() -> None:
 
 
 @pytest.mark.parametrize("name", [row for row in ROWS if row not in ("identity", "chain")])
-def test_every_row_asks_what_its_plugins_can_do_by_the_model(name: str) -> None:
+def test_rows_ask_supported_edits(name: str) -> None:
     pool = [
         Held(f"synthetic/{n}", "synthetic", "one", "reference", packaged_speech(speech))
         for n, speech in enumerate(("garden", "office", "wind", "doubt"))
@@ -190,9 +190,7 @@ def test_an_engine_that_fails_counts_as_missed(data: Path, tmp_path: Path) -> No
     assert routes_of(run.rows)["speed"]["route"] == "dsp"
 
 
-def test_a_chain_is_heard_at_each_step_and_loses_its_words_where_it_breaks(
-    data: Path, tmp_path: Path
-) -> None:
+def test_chain_word_errors_per_step(data: Path, tmp_path: Path) -> None:
     chosen = settings(data, tmp_path / "out", "chain")
     run = measure(chosen, FakeEngine(fail_after=1), measures=LightKept(tmp_path / "out"))
     coded = [row for row in run.rows if row["condition"] == "identity"]
@@ -226,9 +224,7 @@ def test_longer_strata_are_joined_from_neighbours(data: Path, tmp_path: Path) ->
     assert len(pools["synthetic", LABEL]) == 4
 
 
-def test_iterations_and_the_mixed_chain_are_measured_edit_by_edit(
-    data: Path, tmp_path: Path
-) -> None:
+def test_rows_per_edit(data: Path, tmp_path: Path) -> None:
     chosen = settings(data, tmp_path / "out", "iteration", "mixed_chain", quick=True)
     chosen = replace(chosen, lengths=("short", "medium"))
     run = measure(chosen, FakeEngine(), measures=LightKept(tmp_path / "out"))
@@ -260,7 +256,7 @@ def row(case: int, condition: str, errors: int, length: int, **more: Any) -> dic
     return {**plain, **own, "words": {"whisper": counts}, **more}
 
 
-def test_word_error_is_pooled_and_relative_to_the_identity_edit() -> None:
+def test_added_word_error() -> None:
     counted = (("source", 0, 1), ("identity", 2, 1), ("edit", 3, 2))
     rows = [
         row(case, condition, errors[case], (10, 2)[case])
@@ -301,7 +297,7 @@ def test_gates_know_which_side_is_good() -> None:
     )
 
 
-def test_intervals_hold_the_value_and_shrink_with_more_units() -> None:
+def test_figure_intervals() -> None:
     def pooled(count: int) -> Interval:
         numbers = [(float(n % 2), 1.0) for n in range(count)]
         rng = np.random.default_rng(0)
@@ -312,7 +308,7 @@ def test_intervals_hold_the_value_and_shrink_with_more_units() -> None:
     assert many.high - many.low < few.high - few.low
 
 
-def test_a_journal_survives_a_torn_end_and_refuses_damage(tmp_path: Path) -> None:
+def test_journal_damage(tmp_path: Path) -> None:
     path = tmp_path / "lines.jsonl"
     journal = Journal(path)
     journal.add("a", 1)
@@ -352,7 +348,7 @@ def test_an_unknown_row_is_refused_with_the_known_ones(data: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_the_command_measures_a_real_engine_by_real_judges(data: Path, tmp_path: Path) -> None:
+def test_command_with_real_engine(data: Path, tmp_path: Path) -> None:
     folder = write_engine(tmp_path / "engine") / MODEL
     out = tmp_path / "out"
     arguments = ["figures", "--engine", str(folder), "--data", str(data), "--out", str(out)]
@@ -365,7 +361,7 @@ def test_the_command_measures_a_real_engine_by_real_judges(data: Path, tmp_path:
 
 
 @pytest.mark.slow
-def test_time_and_memory_are_those_of_a_process_of_its_own(tmp_path: Path) -> None:
+def test_cost_in_own_process(tmp_path: Path) -> None:
     folder = write_engine(tmp_path / "engine") / MODEL
     speech = speech_like(1.5).write(tmp_path / "a.wav")
     took = cost.measure_cost(str(folder), [(speech, "some words")] * 2)

@@ -44,7 +44,7 @@ def shift_along(profile: Profile, times: float = 1.0) -> AcousticShift:
 
 
 class TestAcoustic:
-    def test_full_size_is_one_and_half_size_is_where_neutral_ends(self) -> None:
+    def test_acoustic_scale(self) -> None:
         labels = ("sad", "neutral")
         full = rate(shift_along(EMOTIONS["sad"]), labels, EMOTIONS)
         assert full["sad"] == pytest.approx(1.0) and full["neutral"] == pytest.approx(0.0)

@@ -130,9 +130,7 @@ def ask(judge: RemoteJudge, audio: Utterance | None = None) -> Verdict:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_sends_audio_and_question_with_the_key_in_a_header_alone(
-    kind: str, service: Service, tmp_path: Path
-) -> None:
+def test_request_content(kind: str, service: Service, tmp_path: Path) -> None:
     service.replies = [said(kind, '{"label": "sad"}')]
     judge = make(kind, service, tmp_path)
     assert ask(judge) == Verdict(label="sad")
@@ -157,9 +155,7 @@ def test_sends_audio_and_question_with_the_key_in_a_header_alone(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_cache_answers_the_second_time_and_holds_no_key(
-    kind: str, service: Service, tmp_path: Path
-) -> None:
+def test_answer_cache(kind: str, service: Service, tmp_path: Path) -> None:
     service.replies = [said(kind, '{"label": "happy"}')]
     first = ask(make(kind, service, tmp_path))
     again = make(kind, service, tmp_path)
@@ -187,9 +183,7 @@ def test_waits_as_long_as_the_server_asks(kind: str, service: Service, tmp_path:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_gives_up_after_its_attempts_and_says_so_without_the_key(
-    kind: str, service: Service, tmp_path: Path
-) -> None:
+def test_attempts_are_limited(kind: str, service: Service, tmp_path: Path) -> None:
     service.replies = [failed(500)]
     judge = make(kind, service, tmp_path)
     verdict = ask(judge)
@@ -220,9 +214,7 @@ def test_no_server_is_a_refusal_not_a_crash(kind: str, service: Service, tmp_pat
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("text", ["I think it is sad.", '{"label": 3}', '{"label": '])
-def test_unreadable_answers_are_asked_again_then_counted(
-    kind: str, text: str, service: Service, tmp_path: Path
-) -> None:
+def test_unreadable_answers(kind: str, text: str, service: Service, tmp_path: Path) -> None:
     service.replies = [said(kind, text), said(kind, '```json\n{"label": "Sad."}\n```')]
     judge = make(kind, service, tmp_path / "a")
     assert ask(judge).label == "sad" and judge.counts["malformed"] == 1

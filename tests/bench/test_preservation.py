@@ -113,7 +113,7 @@ def test_failed_measurements_carry_their_reason() -> None:
     assert found.values["seconds"] == pytest.approx(speech.seconds)
 
 
-def test_unknown_languages_fall_back_on_phones_of_the_same_words() -> None:
+def test_phones_of_unknown_languages() -> None:
     pytest.importorskip("hama")
     pytest.importorskip("jiwer")
     pytest.importorskip("whisper_normalizer")
@@ -125,7 +125,7 @@ def test_unknown_languages_fall_back_on_phones_of_the_same_words() -> None:
     assert other.text is None and "--asr" in other.failures["text"]
 
 
-def test_the_ideal_output_is_a_yardstick_where_it_is_known() -> None:
+def test_ideal_output_as_reference() -> None:
     # Speech at -23 LUFS under louder noise: taking the noise away is no damage to the level.
     noisy, clean = kept(loudness_lufs=-14.0, dnsmos_ovrl=1.5), kept(loudness_lufs=-23.0)
     output = kept(loudness_lufs=-22.0, dnsmos_ovrl=2.5)

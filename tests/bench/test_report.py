@@ -33,7 +33,7 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_page_needs_nothing_else_and_says_what_is_unscored(run: Path) -> None:
+def test_report_page(run: Path) -> None:
     page = write_report(run).read_text()
     assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]', page)
     assert not re.findall(r"<(?:link|script)\b", page)

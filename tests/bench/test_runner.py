@@ -61,7 +61,7 @@ def test_rows_hold_target_preservation_and_provenance(tmp_path: Path) -> None:
     assert "seconds" not in json.loads((tmp_path / RESULTS).read_text().splitlines()[0])
 
 
-def test_edits_that_fail_or_have_no_route_count_as_not_reached(tmp_path: Path) -> None:
+def test_failed_and_unsupported_edits(tmp_path: Path) -> None:
     bad = [
         case.model_copy(update={"id": name, "edit": Gain(db=db)})
         for case, name, db in zip(cases(2), ("broken", "none"), (99, -99), strict=True)
@@ -101,7 +101,7 @@ def test_a_missing_judge_is_unscored_with_the_cure(tmp_path: Path) -> None:
     assert row["reached"] is None and "--judge" in row["unscored"]
 
 
-def test_the_engine_gets_batches_and_the_identity_edit_is_measured(tmp_path: Path) -> None:
+def test_engine_batches(tmp_path: Path) -> None:
     sizes: list[int] = []
 
     class Counting(FakeEngine):
@@ -124,7 +124,7 @@ def test_the_engine_gets_batches_and_the_identity_edit_is_measured(tmp_path: Pat
     assert alone == together, "a case's result hangs on its seed, not on its neighbours"
 
 
-def test_one_failing_request_does_not_take_its_batch_down(tmp_path: Path) -> None:
+def test_failing_request_in_a_batch(tmp_path: Path) -> None:
     class Picky(FakeEngine):
         def generate(self, requests: Sequence[GenerateRequest]) -> list[DualCodes]:
             if any(request.utterance.seconds < 2 for request in requests):

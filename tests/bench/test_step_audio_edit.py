@@ -75,7 +75,7 @@ def test_rows_with_the_same_id_stay_apart(tmp_path: Path) -> None:
     assert cases[0].edit == Style(to="whisper") and cases[0].transcript == "Go home."
 
 
-def test_the_misspelt_file_is_found_and_the_tag_is_not_cloned(tmp_path: Path) -> None:
+def test_misspelt_file(tmp_path: Path) -> None:
     row = _row(gen_text="So tired [Breathing]. Rest.", task="paralingustic", task_sub="[Breathing]")
     root = _suite(tmp_path, "paralingustic.jsonl", [row])
     (case,) = read_suite(Paralinguistic, root) or []
@@ -128,13 +128,13 @@ def _value(rows: list[dict[str, Any]], counting: Any) -> tuple[float, int, int]:
     return round(cell.value, 2), cell.counted, cell.dropped
 
 
-def test_answers_outside_the_classes_shrink_the_public_denominator_only() -> None:
+def test_answers_outside_the_classes() -> None:
     rows = [judged("whisper"), judged("normal"), judged("serious"), judged(None)]
     assert _value(rows, "public") == (100.0, 1, 3)
     assert _value(rows, "ours") == (25.0, 4, 0)
 
 
-def test_aliases_are_unreachable_in_public_and_resolved_in_ours() -> None:
+def test_label_aliases() -> None:
     rows = [judged("whisper (ASMR)"), judged("whisper")]
     rows += [judged("act_cute", "act_coy"), judged("whisper", "act_coy")]
     assert _value(rows, "public") == (50.0, 2, 2)
@@ -146,13 +146,13 @@ def test_refusals_are_left_out_of_both_but_said() -> None:
     assert _value(rows, "ours") == (100.0, 1, 1)
 
 
-def test_recordings_that_were_not_made_are_wrong_in_ours_and_dropped_in_public() -> None:
+def test_missing_recordings() -> None:
     rows = [judged("whisper"), judged(None, status="failed", verdicts=[])]
     assert _value(rows, "public") == (100.0, 1, 1)
     assert _value(rows, "ours") == (50.0, 2, 0)
 
 
-def test_neutral_counts_as_an_answer_for_emotion_in_both() -> None:
+def test_neutral_answers() -> None:
     rows = [
         judged("happy", "happy", edit="emotion"),
         judged("neutral", "happy", edit="emotion"),
@@ -160,7 +160,7 @@ def test_neutral_counts_as_an_answer_for_emotion_in_both() -> None:
     assert _value(rows, "public") == _value(rows, "ours") == (50.0, 2, 0)
 
 
-def test_accuracy_is_the_mean_over_classes_then_speakers_then_languages() -> None:
+def test_accuracy_average() -> None:
     rows = [judged("whisper")] * 3 + [judged("whisper", "older")]
     rows += [judged("older", "older", speaker="y"), judged("whisper", "whisper", speaker="y")]
     rows += [judged("older", who, language="zh", speaker="z") for who in ("whisper", "older")]
@@ -168,7 +168,7 @@ def test_accuracy_is_the_mean_over_classes_then_speakers_then_languages() -> Non
     assert cells == {"en": 75.0, "zh": 50.0, "avg": 62.5}
 
 
-def test_ratings_that_are_no_number_are_dropped_and_counted() -> None:
+def test_ratings_without_a_number() -> None:
     rows = [
         judged(None, "[sigh]", edit="paralinguistic", verdict={"score": 3.0}),
         judged(None, "[laugh]", edit="paralinguistic", verdict={"score": 2.0}),
@@ -177,7 +177,7 @@ def test_ratings_that_are_no_number_are_dropped_and_counted() -> None:
     assert _value(rows, "public") == _value(rows, "ours") == (2.5, 2, 1)
 
 
-def test_incomplete_sets_end_the_public_count_but_not_ours() -> None:
+def test_incomplete_sets() -> None:
     rows = [judged("whisper"), judged("older", "older"), judged("whisper", iteration=2)]
     with pytest.raises(StepeditError, match="iteration 2, class older"):
         count(rows, "public")
@@ -201,7 +201,7 @@ def public_accuracy(answers: Sequence[tuple[str, str | None]], classes: Collecti
 
 
 @pytest.mark.parametrize("edit", ["style", "emotion"])
-def test_the_public_count_equals_the_public_rules_on_answers_of_every_kind(edit: str) -> None:
+def test_public_rules(edit: str) -> None:
     emotions = ("happy", "angry", "sad", "fear", "surprised")
     classes = ANSWERS[:7] if edit == "style" else emotions
     written = ANSWERS if edit == "style" else (*emotions, "neutral", "None", "Joy", "", None)
@@ -225,7 +225,7 @@ def test_the_public_count_equals_the_public_rules_on_answers_of_every_kind(edit:
     assert cell.counted + cell.dropped == 4000
 
 
-def test_the_verdict_counted_is_the_one_on_the_row_s_recording() -> None:
+def test_verdict_belongs_to_the_recording() -> None:
     asked = {"task": "emotion", "score": None, "refused": None}
     verdicts = [
         {**asked, "label": "happy", "audio_sha256": "b"},
@@ -240,7 +240,7 @@ def test_the_verdict_counted_is_the_one_on_the_row_s_recording() -> None:
     assert confusion([row], 1) == {("happy", "happy"): 1}
 
 
-def test_a_run_tells_the_edit_s_verdict_from_the_source_s() -> None:
+def test_verdicts_of_edit_and_source() -> None:
     """The emotion scorer asks about the output, then about the source."""
     from stepedit_bench.judging import JudgeChoice
     from stepedit_bench.measuring import StandardMeasures
@@ -276,7 +276,7 @@ def _settings(**changes: Any) -> dict[str, Any]:
     }
 
 
-def test_published_figures_show_only_for_the_same_protocol() -> None:
+def test_published_figures() -> None:
     shown = peers_for(_settings(), "emotion")
     assert {peer.system for peer in shown} == {
         "Step-Audio-EditX 20251112",

@@ -70,9 +70,7 @@ def test_rows_with_one_ideal_output_have_it(row: str) -> None:
 
 
 @pytest.mark.parametrize("row", ["clone", "denoise", "trim_silence", "speed", "emotion_style"])
-def test_the_ideal_output_is_coded_and_decoded_in_the_sources_voice(
-    row: str, tmp_path: Path
-) -> None:
+def test_target_recording(row: str, tmp_path: Path) -> None:
     engine = Remembering()
     kept = Recordings(tmp_path / "baseline", tmp_path / "engine")
     asked = items(row, 2)

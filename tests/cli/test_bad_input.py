@@ -67,7 +67,7 @@ def test_recordings(tmp_path: Path, kind: str, message: str) -> None:
     assert not out.parent.exists()
 
 
-def test_one_bad_recording_stops_a_batch_before_it_begins(wav: Path, tmp_path: Path) -> None:
+def test_bad_recording_in_a_batch(wav: Path, tmp_path: Path) -> None:
     bad = make("text", tmp_path / "bad.wav")
     assert "bad.wav" in refused(call("edit", wav, bad, "-o", tmp_path / "out", "-e", "gain"))
     assert not (tmp_path / "out").exists()

@@ -59,9 +59,7 @@ def test_bad_code_files(wav: Path, tmp_path: Path, content: str | None, message:
     assert not out.exists()
 
 
-def test_a_target_that_cannot_be_written_is_refused_before_the_engine_is_loaded(
-    wav: Path, tmp_path: Path
-) -> None:
+def test_unwritable_target(wav: Path, tmp_path: Path) -> None:
     codes = tmp_path / "codes.json"
     codes.write_text('{"linguistic": [1, 2], "semantic": [1, 2, 3]}')
     base = ("decode", codes, "--reference", wav, "--engine", "no-such-engine", "-o")

@@ -63,7 +63,7 @@ def short_demo(count: int) -> Demo:
     return Demo(demo.recording, demo.source, demo.added, demo.steps[:count], ("one: no plugin",))
 
 
-def test_an_engine_and_its_codes_stand_beside_dsp_on_the_same_input(builtin: Registry) -> None:
+def test_columns_of_an_engine(builtin: Registry) -> None:
     short = short_demo(2)
     columns = run_demo(short, FakeEngine())
     assert [column.way for column in columns] == ["dsp", "llm", "identity"]
@@ -90,7 +90,7 @@ def test_a_failing_engine_is_said_and_the_rest_goes_on(builtin: Registry) -> Non
     assert any("as asked" in text for text in llm.problems.values())
 
 
-def test_the_embedded_model_is_taken_by_itself_and_its_state_is_said(
+def test_embedded_model_by_default(
     builtin: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "config.json").write_text("{}")

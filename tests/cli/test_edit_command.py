@@ -44,9 +44,7 @@ def test_the_route_can_be_forced(wav: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "b.wav").exists()
 
 
-def test_the_embedded_model_is_taken_only_where_nothing_else_does(
-    wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_implied_engine(wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def load(config: EngineConfig) -> FakeEngine:

@@ -98,7 +98,7 @@ def test_plugins_add_commands(toys: Registry) -> None:
     root.cli.commands.pop("toy-hello")
 
 
-def test_a_plugin_that_cannot_add_its_command_does_not_stop_the_others(toys: Registry) -> None:
+def test_broken_plugin_command(toys: Registry) -> None:
     from stepedit_core.cli import root
 
     class Failing:

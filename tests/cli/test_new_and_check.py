@@ -81,7 +81,7 @@ def test_new_says_where_it_cannot_write() -> None:
     assert "/proc/x" in refused(call("new", "vocal_fry", "--into", "/proc/x"))
 
 
-def test_what_new_makes_is_formatted_and_typed_as_our_own(tmp_path: Path) -> None:
+def test_scaffold_is_linted_and_typed(tmp_path: Path) -> None:
     import ast
 
     call("new", "vocal_fry", "--into", tmp_path)
@@ -107,7 +107,7 @@ def test_new_refuses_what_exists(tmp_path: Path, fresh: Registry) -> None:
     assert "file" in refused(call("new", "fry", "--into", tmp_path / "file"))
 
 
-def test_check_a_third_partys_project_without_installing_it() -> None:
+def test_check_uninstalled_project() -> None:
     result = call("check", SHOUT, "--json")
     assert result.exit_code == 0, result.output
     rows = json.loads(result.stdout)

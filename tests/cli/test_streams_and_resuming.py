@@ -168,9 +168,7 @@ cli(sys.argv[3:])
 
 
 @pytest.mark.parametrize(("number", "code"), [(9, -9), (15, 143)])
-def test_a_killed_call_leaves_nothing_partial_after_the_next(
-    tmp_path: Path, number: int, code: int
-) -> None:
+def test_killed_call(tmp_path: Path, number: int, code: int) -> None:
     inputs = _folder(tmp_path, 3)
     out = tmp_path / "out"
     args = ["edit", *map(str, inputs), "-o", str(out), *EDIT]

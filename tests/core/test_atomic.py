@@ -20,7 +20,7 @@ def test_a_file_is_written_with_its_folder(tmp_path: Path) -> None:
     assert [path.name for path in target.parent.iterdir()] == ["a.bin"]
 
 
-def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+def test_failed_write(tmp_path: Path) -> None:
     target = tmp_path / "a.bin"
     write_atomically(target, b"old")
 

@@ -11,7 +11,7 @@ def some(groups: int = 3) -> DualCodes:
     return DualCodes(rng.integers(0, 1024, 2 * groups), rng.integers(0, 4096, 3 * groups))
 
 
-def test_interleave_keeps_two_to_three_and_offsets_semantic_codes() -> None:
+def test_interleave() -> None:
     codes = DualCodes([1, 2, 3, 4], [0, 10, 4095, 7, 8, 9])
     expected = [1, 2, 1024, 1034, 5119, 3, 4, 1031, 1032, 1033]
     assert codes.interleave().tolist() == expected
@@ -26,7 +26,7 @@ def test_codes_past_the_last_whole_group_are_left_out() -> None:
     assert len(codes.interleave()) == 5
 
 
-def test_an_incomplete_last_group_is_read_as_far_as_it_goes() -> None:
+def test_incomplete_last_group() -> None:
     codes = DualCodes.from_interleaved([1, 2, 1024, 1025, 1026, 3])
     assert codes.linguistic.tolist() == [1, 2, 3]
     assert codes.semantic.tolist() == [0, 1, 2]

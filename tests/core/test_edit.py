@@ -42,7 +42,7 @@ def test_edits_are_frozen_values() -> None:
         Gain(db=-3).db = 2  # type: ignore[misc]
 
 
-def test_routes_follow_from_the_methods_that_a_class_defines() -> None:
+def test_routes_of_a_class() -> None:
     assert (Gain.routes(), Recite.routes(), Hiss.routes()) == (("dsp",), ("llm",), ("llm", "dsp"))
     assert "defines no prompt()" in str(Gain().route_problem("llm"))
     assert Hiss().route_problem("llm") is None

@@ -29,7 +29,7 @@ def test_a_plan_begins_with_name_words_and_problem(speech: Utterance) -> None:
     assert not plan.has_known_length and plan.but(length_is_exact=True).has_known_length
 
 
-def test_inside_adds_lengths_and_counts_spans_from_the_whole() -> None:
+def test_plan_inside_spans() -> None:
     speech = speech_like(4.0)
 
     def plan_of(part: Utterance) -> Plan:
@@ -133,7 +133,7 @@ def test_what_is_foreseen_has_words_and_no_sound() -> None:
             ask()
 
 
-def test_the_prompt_shows_the_words_unless_the_edit_says_otherwise() -> None:
+def test_shows_transcript() -> None:
     class Words(Edit):
         """Need the words."""
 

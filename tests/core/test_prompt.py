@@ -5,14 +5,14 @@ import pytest
 from stepedit_core.prompt import SYSTEM_EDIT, Prompt, Slot
 
 
-def test_an_edit_prompt_is_instruction_audio_and_line_breaks() -> None:
+def test_edit_prompt() -> None:
     prompt = Prompt.edit("Make it happy.\n")
     assert prompt.system == (SYSTEM_EDIT,)
     assert prompt.user == ("Make it happy.\n\n", Slot.AUDIO, "\n")
     assert not prompt.is_clone
 
 
-def test_a_clone_prompt_has_the_voice_in_the_system_turn() -> None:
+def test_clone_prompt() -> None:
     prompt = Prompt.clone("old words", "new words")
     assert prompt.is_clone
     assert Slot.SPEAKER in prompt.system

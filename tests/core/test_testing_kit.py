@@ -45,7 +45,7 @@ DRAW = np.random.default_rng(0)
 # Signals -----------------------------------------------------------------------------------
 
 
-def test_signals_are_seeded_and_have_the_length_asked_for() -> None:
+def test_signals() -> None:
     assert speech_like(1.5, seed=3).digest == speech_like(1.5, seed=3).digest
     assert speech_like(1.5, seed=3).digest != speech_like(1.5, seed=4).digest
     for seconds, rate in ((0.003, 8_000), (0.1, 16_000), (7.0, 44_100)):
@@ -97,7 +97,7 @@ def test_the_fake_tokenizer_inverts(engine: FakeEngine) -> None:
     assert abs(level) < 1.0
 
 
-def test_the_fake_model_echoes_at_the_length_and_seed_asked_for(engine: FakeEngine) -> None:
+def test_fake_engine(engine: FakeEngine) -> None:
     codes = engine.encode([speech_like(2.0)])[0]
     longer = engine.generate([request(codes, plan=Plan(length_ratio=1.5))])[0]
     assert longer.groups == round(17 * 1.5)
@@ -475,7 +475,7 @@ def test_faults_of_a_pair_builder_are_found(make: Any, text: str) -> None:
     assert text in failures(Sound, pairs=Builder(make))["builds_good_pairs"]
 
 
-def test_a_builder_that_rejects_all_is_skipped_with_its_reasons() -> None:
+def test_builder_that_rejects_all() -> None:
     registry = registry_of(Sound, pairs=Builder(lambda u, c: Rejected("too quiet")))
     results = {result.check: result for result in run_contract(Sound, registry)}
     assert results["builds_good_pairs"].status == "skipped"

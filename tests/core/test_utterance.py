@@ -196,9 +196,7 @@ def test_folders_are_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("suffix", "subtype"), [(".wav", "PCM_16"), (".flac", "PCM_16")])
-def test_a_codec_does_not_choose_the_subtype_of_another_format(
-    tmp_path: Path, suffix: str, subtype: str
-) -> None:
+def test_subtype_of_another_format(tmp_path: Path, suffix: str, subtype: str) -> None:
     """libsndfile says that WAV may hold MP3 frames, and then cannot write them."""
     heard = Utterance.read(speech_like(0.3).resample(24_000).write(tmp_path / "in.mp3"))
     written = heard.write(tmp_path / f"out{suffix}")

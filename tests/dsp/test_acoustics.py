@@ -114,7 +114,7 @@ def test_syllable_nuclei_are_counted(count: int, period: float) -> None:
     assert found.pauses == 0
 
 
-def test_pauses_change_the_speech_rate_and_not_the_articulation_rate() -> None:
+def test_speech_and_articulation_rate() -> None:
     half = syllables(6, 0.25)
     joined = np.concatenate([half, np.zeros(round(0.6 * RATE), np.float32), half])
     without, paused = measure(Utterance(half, RATE)), measure(Utterance(joined, RATE))

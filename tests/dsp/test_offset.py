@@ -70,7 +70,7 @@ def test_edits_work_around_it(text: str) -> None:
     assert steps[1] < steps[0] + 0.02
 
 
-def test_an_inserted_sound_has_the_level_and_the_offset_of_its_surroundings() -> None:
+def test_offset_of_inserted_sounds() -> None:
     words = (SPEECH.transcript or "").split()
     text = " ".join([*words[:2], "[sigh]", *words[2:]])
     edit = parse_edit(f'paralinguistic:text="{text}"')

@@ -166,7 +166,7 @@ def test_silence_and_clipping_survive() -> None:
     assert np.abs(made.samples).max() <= 1.0 + 1e-6
 
 
-def test_same_seed_same_samples_and_other_seed_other_jitter() -> None:
+def test_seeded_jitter() -> None:
     speech = packaged_speech("surpassed")
     recipe = ProsodyRecipe(jitter_cents=30.0)
     first = transform(speech, recipe, np.random.default_rng(5))

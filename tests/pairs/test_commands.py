@@ -48,9 +48,7 @@ def test_pairs_chooses_by_label_and_says_what_it_did(registry: Registry, tmp_pat
         _call(pairs, "quieter", "--corpus", manifest, "--out", tmp_path / "x", "--split", "dev")
 
 
-def test_settings_are_listed_and_a_failed_plan_can_be_corrected(
-    registry: Registry, tmp_path: Path
-) -> None:
+def test_settings_and_failed_plan(registry: Registry, tmp_path: Path) -> None:
     said = _call(pairs_settings, "quieter")
     assert "QuieterPairs version 1" in said and "--set copies=...  pairs of each" in said
     assert "--margin judge:loudness" in said and "crema_d" in said

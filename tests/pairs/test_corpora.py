@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from stepedit_pairs.corpora import READERS, find_reader, reader_told
+from stepedit_pairs.corpora import READERS, configured_reader
 from stepedit_pairs.corpora.labels import attribute_of, emotion_label, style_label
 from stepedit_pairs.corpora.tagged import tagged
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem
+from stepedit_core.registry.corpora import find_reader
 from stepedit_core.registry.registry import Registry
 from tests.pairs.making import registry
 from tests.shared_data import need_shared
@@ -30,7 +31,7 @@ def make(root: Path, files: dict[str, str | bytes]) -> Path:
 
 def read(registry: Registry, root: Path, expected: str) -> list[CorpusItem]:
     """Read a corpus by the reader that recognises it."""
-    reader = find_reader(registry, root)
+    reader = find_reader(root, registry=registry)
     assert reader.name == expected
     items = list(reader.items(root))
     assert items == list(reader.items(root))
@@ -199,7 +200,7 @@ def test_manifests(registry: Registry, tmp_path: Path) -> None:
 
 
 def test_bad_manifests_name_the_line(registry: Registry, tmp_path: Path) -> None:
-    reader = find_reader(registry, make(tmp_path, {"a.csv": "x,y\n1,2\n"}) / "a.csv")
+    reader = find_reader(make(tmp_path, {"a.csv": "x,y\n1,2\n"}) / "a.csv", registry=registry)
     with pytest.raises(StepeditError, match=r"a\.csv, line 2: no recording; .*\(there is x, y\)"):
         list(reader.items(tmp_path / "a.csv"))
     make(tmp_path, {"b.jsonl": '{"path": "x.wav"}\n{"path": \n'})
@@ -209,15 +210,15 @@ def test_bad_manifests_name_the_line(registry: Registry, tmp_path: Path) -> None
 
 def test_which_reader(registry: Registry, tmp_path: Path) -> None:
     with pytest.raises(StepeditError, match="no such file"):
-        find_reader(registry, tmp_path / "none")
+        find_reader(tmp_path / "none", registry=registry)
     with pytest.raises(StepeditError, match=r"no layout that is known .* crema_d, .* vctk"):
-        find_reader(registry, make(tmp_path / "empty", {"a.doc": ""}))
+        find_reader(make(tmp_path / "empty", {"a.doc": ""}), registry=registry)
     both = make(tmp_path / "both", {"03a01Fa.wav": "", "metadata.jsonl": ""})
     with pytest.raises(StepeditError, match=r"several layouts; .* emo_db, nvspeech"):
-        find_reader(registry, both)
-    assert find_reader(registry, both, "emo_db").name == "emo_db"
+        find_reader(both, registry=registry)
+    assert find_reader(both, "emo_db", registry=registry).name == "emo_db"
     with pytest.raises(StepeditError, match="no corpus layout 'timit'"):
-        find_reader(registry, both, "timit")
+        find_reader(both, "timit", registry=registry)
     assert len({reader.name for reader in READERS}) == len(READERS)
 
 
@@ -273,7 +274,7 @@ def test_words_and_parts_that_would_be_lost(registry: Registry, tmp_path: Path) 
 
 def test_readers_are_told_of_dialects(registry: Registry, tmp_path: Path) -> None:
     root = make(tmp_path, {"a.csv": "path:text\na.wav:Grüße\n".encode("cp1252"), "b/c.wav": ""})
-    reader = reader_told(find_reader(registry, root / "a.csv"), "cp1252", ":")
+    reader = configured_reader(find_reader(root / "a.csv", registry=registry), "cp1252", ":")
     assert [item.transcript for item in reader.items(root / "a.csv")] == ["Grüße"]
     with pytest.raises(StepeditError, match="'folder' reads no tables; leave --encoding out"):
-        reader_told(find_reader(registry, root / "b"), "cp1252")
+        configured_reader(find_reader(root / "b", registry=registry), "cp1252")

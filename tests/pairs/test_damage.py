@@ -157,7 +157,7 @@ def test_imports_of_wrong_rows(run: Path, tmp_path: Path, changes: dict[str, obj
     assert not (tmp_path / "back").exists()
 
 
-def test_public_rows_without_margin_have_card_and_report(run: Path, tmp_path: Path) -> None:
+def test_rows_without_margin(run: Path, tmp_path: Path) -> None:
     rows = [{**row, "margin": None} for row in _public(run, tmp_path / "x")]
     file = tmp_path / "x" / "t.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -34,9 +34,7 @@ def test_a_sample_of_jobs_is_drawn_evenly(registry: Registry, tmp_path: Path) ->
     assert content(tmp_path / "again") == content(tmp_path / "out")
 
 
-def test_so_many_pairs_of_each_job_and_the_others_are_counted(
-    registry: Registry, tmp_path: Path
-) -> None:
+def test_pairs_per_job(registry: Registry, tmp_path: Path) -> None:
     manifest, _ = make_corpus(tmp_path / "c", 10)
     run_toy(tmp_path / "out", manifest, per_job=1, min_margin=1.0, options={"copies": "3"})
     rows = list(read_rows(tmp_path / "out"))

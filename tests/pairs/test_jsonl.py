@@ -44,7 +44,7 @@ def test_moved_audio_is_found_beside_the_file(registry: Registry, tmp_path: Path
     assert import_jsonl(tmp_path / "y" / "t.jsonl", tmp_path / "back") == 2
 
 
-def test_codes_are_marks_or_ids_of_the_public_vocabulary() -> None:
+def test_code_formats() -> None:
     marks = CODES.token_string()
     assert marks.startswith("<audio_1><audio_1023><audio_1024><audio_5119>")
     ids = [65536 + int(token) for token in CODES.interleave()]

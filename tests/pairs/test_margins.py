@@ -27,7 +27,7 @@ def _voice(f0: float, gain: float = 1.0) -> Utterance:
     return speech.replace(samples=speech.samples * gain)
 
 
-def test_the_acoustic_margin_follows_the_labels_direction() -> None:
+def test_acoustic_margin() -> None:
     scorer = AcousticMargin()
     plain, raised = _voice(120, 0.3), _voice(170, 0.6)
     assert isinstance(scorer, MarginScorer)

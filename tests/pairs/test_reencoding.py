@@ -102,7 +102,7 @@ def test_a_copy_leaves_the_run_as_it_is(run: Path, tmp_path: Path) -> None:
     assert without_codes(out) == without_codes(run)
 
 
-def test_a_row_that_cannot_be_encoded_is_listed_and_stops_nothing(run: Path) -> None:
+def test_row_that_cannot_be_encoded(run: Path) -> None:
     refused = round(0.15 * 8000)
     done = encode_run(run, Counting(refused), "one")
     assert done.failed and set(done.failed.values()) == {"refused"} and done.rows > 0
@@ -137,7 +137,7 @@ def test_a_tokenizer_alone_encodes_and_does_not_speak(tokenizer: Path) -> None:
         engine.generate([])
 
 
-def test_the_fingerprint_follows_weights_and_not_figures(tokenizer: Path) -> None:
+def test_tokenizer_fingerprint(tokenizer: Path) -> None:
     before = tokenizer_fingerprint(tokenizer)
     (tokenizer / "figures.json").write_text("{}")
     assert tokenizer_fingerprint(tokenizer) == before

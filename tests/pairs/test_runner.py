@@ -20,9 +20,7 @@ from tests.pairs.making import TOY, content, make_corpus, registry, run_toy
 __all__ = ["registry"]
 
 
-def test_rows_hold_audio_text_parameters_margin_and_origin(
-    registry: Registry, tmp_path: Path
-) -> None:
+def test_row_content(registry: Registry, tmp_path: Path) -> None:
     manifest, _ = make_corpus(tmp_path / "c", 5)
     totals = run_toy(tmp_path / "out", manifest)
     rows = list(read_rows(tmp_path / "out"))
@@ -89,7 +87,7 @@ def _run_until(command: list[str], env: dict[str, str], out: Path, blocks: int) 
     process.wait()
 
 
-def test_killed_twice_with_broken_files_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
+def test_killed_twice_with_broken_files(tmp_path: Path) -> None:
     manifest, bad = make_corpus(tmp_path / "c", 100, broken=5)
     out = tmp_path / "out"
     run = "from stepedit_core.cli import main; main()"
@@ -126,9 +124,7 @@ def test_other_settings_or_a_foreign_folder_are_refused(registry: Registry, tmp_
         run_toy(foreign, manifest)
 
 
-def test_unknown_options_and_margins_are_refused_before_the_run(
-    registry: Registry, tmp_path: Path
-) -> None:
+def test_unknown_options_and_margins(registry: Registry, tmp_path: Path) -> None:
     manifest, _ = make_corpus(tmp_path / "c", 1)
     with pytest.raises(StepeditError, match="no option 'copys'; there is copies"):
         run_toy(tmp_path / "a", manifest, options={"copys": "3"})
@@ -137,9 +133,7 @@ def test_unknown_options_and_margins_are_refused_before_the_run(
     assert not (tmp_path / "a").exists() and not (tmp_path / "b").exists()
 
 
-def test_two_items_of_one_id_and_an_empty_corpus_are_errors(
-    registry: Registry, tmp_path: Path
-) -> None:
+def test_duplicate_ids_and_empty_corpus(registry: Registry, tmp_path: Path) -> None:
     manifest, _ = make_corpus(tmp_path / "c", 2)
     text = manifest.read_text().splitlines()
     manifest.write_text("\n".join([*text, text[-1]]) + "\n")

@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
-from stepedit_pairs.corpora import find_reader
 from stepedit_pairs.corpora.stored import StoredItem
 from stepedit_pairs.plan import read_block, write_plan
 from stepedit_pairs.settings import RunSettings
 from stepedit_pairs.shards import flac_bytes
 
 from stepedit_core.errors import AudioError, StepeditError
+from stepedit_core.registry.corpora import find_reader
 from stepedit_core.registry.registry import Registry
 from stepedit_core.testing import speech_like
 from tests.pairs.making import registry
@@ -42,7 +42,7 @@ def _parquet(folder: Path, rows: int) -> Path:
 
 def test_parquet_rows_are_read_when_needed(registry: Registry, tmp_path: Path) -> None:
     _parquet(tmp_path / "set" / "data", 5)
-    reader = find_reader(registry, tmp_path / "set")
+    reader = find_reader(tmp_path / "set", registry=registry)
     items = list(reader.items(tmp_path / "set"))
     assert reader.name == "hugging_face" and len(items) == 5
     assert items[3].transcript == "words 3" and items[3].speaker == "1"
@@ -56,7 +56,7 @@ def test_parquet_rows_are_read_when_needed(registry: Registry, tmp_path: Path) -
 
 def test_stored_items_pass_through_the_plan(registry: Registry, tmp_path: Path) -> None:
     path = _parquet(tmp_path / "set", 3)
-    items = find_reader(registry, path).items(path)
+    items = find_reader(path, registry=registry).items(path)
     settings = RunSettings(edit="quieter", corpus=str(path), layout="hugging_face")
     write_plan(tmp_path / "run", QuieterPairs(), items, settings)
     jobs = read_block(tmp_path / "run", 0)
@@ -69,13 +69,13 @@ def test_rows_without_sound_are_bad_files(registry: Registry, tmp_path: Path) ->
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     schema = pa.schema([("audio", kind), ("text", pa.string())])
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), tmp_path / "a.parquet")
-    items = list(find_reader(registry, tmp_path).items(tmp_path))
+    items = list(find_reader(tmp_path, registry=registry).items(tmp_path))
     for item in items:
         with pytest.raises(AudioError, match=r"a\.parquet#audio#"):
             item.read()
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "a.parquet")
     with pytest.raises(StepeditError, match="no column of type Audio among text"):
-        list(find_reader(registry, tmp_path).items(tmp_path))
+        list(find_reader(tmp_path, registry=registry).items(tmp_path))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -92,7 +92,7 @@ def test_a_dataset_saved_by_datasets(registry: Registry, tmp_path: Path) -> None
     table = pa.Table.from_pylist(rows).cast(features.arrow_schema)
     made = datasets.Dataset(datasets.table.InMemoryTable(table))
     datasets.DatasetDict({"train": made, "test": made.select([2])}).save_to_disk(tmp_path / "d")
-    items = list(find_reader(registry, tmp_path / "d").items(tmp_path / "d"))
+    items = list(find_reader(tmp_path / "d", registry=registry).items(tmp_path / "d"))
     assert [(item.split, item.transcript) for item in items] == [
         ("test", "t2"), ("train", "t0"), ("train", "t1"), ("train", "t2"), ("train", "t3"),
     ]  # fmt: skip
@@ -111,7 +111,7 @@ def test_number_signs_in_names(registry: Registry, tmp_path: Path, place: str) -
     path = tmp_path / place
     path.parent.mkdir()
     _parquet(tmp_path, 2).rename(path)
-    items = find_reader(registry, path).items(path)
+    items = find_reader(path, registry=registry).items(path)
     settings = RunSettings(edit="quieter", corpus=str(path), layout="hugging_face")
     write_plan(tmp_path / "run", QuieterPairs(), items, settings)
     jobs = read_block(tmp_path / "run", 0)
@@ -137,7 +137,7 @@ def test_decoded_numbers(
     schema = pa.schema([("audio", sound), ("text", pa.string())])
     path = tmp_path / "a.parquet"
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
-    (item,) = find_reader(registry, path).items(path)
+    (item,) = find_reader(path, registry=registry).items(path)
     got = item.read()
     np.testing.assert_allclose(got.samples, speech, atol=2e-5)
     assert got.sample_rate == 8000 and got.transcript == "a"
@@ -149,9 +149,9 @@ def test_damaged_sets(registry: Registry, tmp_path: Path) -> None:
     for damaged in (content[:-30], b"", b"PAR1", content[:200] + bytes(50) + content[250:]):
         path.write_bytes(damaged)
         with pytest.raises(StepeditError, match=r"train-00000.*\.parquet") as caught:
-            [item.read() for item in find_reader(registry, path).items(path)]
+            [item.read() for item in find_reader(path, registry=registry).items(path)]
         assert "\n" not in str(caught.value)
     words = pa.table({"audio": [_sound(0)], "text": [["a", "b"]]})
     pq.write_table(words, path)
     with pytest.raises(StepeditError, match="column 'text' holds list"):
-        list(find_reader(registry, path).items(path))
+        list(find_reader(path, registry=registry).items(path))

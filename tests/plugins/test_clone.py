@@ -223,7 +223,7 @@ def test_scorer_listens_in_the_language_of_the_text() -> None:
     ]
 
 
-def test_scorer_leaves_failures_unscored_and_the_untouched_input_unreached() -> None:
+def test_scorer_failures_and_untouched_input() -> None:
     voice = packaged_speech("office")
     case = Case(id="x", edit=Clone(text="Hello there."), audio="speech:office")
     failed = CloneScorer().score(case, Prepared(voice), voice, FailingMeasures())

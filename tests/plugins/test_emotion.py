@@ -116,7 +116,7 @@ def test_details_are_json_and_name_the_backend() -> None:
     assert facts["level_db"] == 0.0
 
 
-def test_render_is_repeatable_and_leaves_the_input_alone() -> None:
+def test_render_is_repeatable() -> None:
     speech = packaged_speech("surpassed")
     before = speech.digest
     first, again = (

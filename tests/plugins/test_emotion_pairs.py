@@ -69,7 +69,7 @@ def run(
         yield from builder.build(job, BuildContext(rng, options, engine, ProfileMargin()))
 
 
-def test_parallel_pairs_have_roles_margins_and_counted_rejections(
+def test_parallel_pairs(
     corpus: list[CorpusItem],
 ) -> None:
     made = list(run(corpus, {"mode": "parallel", "directions": "to+remove"}))
@@ -163,7 +163,7 @@ def test_labels_of_corpora_are_normalised() -> None:
     ]
 
 
-def test_items_without_a_group_meet_by_speaker_and_words() -> None:
+def test_items_without_a_group() -> None:
     rows = [
         item("neutral", group=""),
         item("happy", group="", text="Some  words"),

@@ -49,7 +49,7 @@ def case(to: str, **more: Any) -> Case:
 LABELS = {"labels": ["happy", "sad", "fear"]}
 
 
-def test_a_rendered_emotion_is_reached_and_its_input_is_not() -> None:
+def test_rendered_emotion_is_reached() -> None:
     scorer, measures = EmotionScorer(), FakeMeasures(ProfileJudge())
     row = case("happy", meta=LABELS)
     ready = scorer.prepare(row, packaged_speech("surpassed"), np.random.default_rng(0))
@@ -66,7 +66,7 @@ def test_a_rendered_emotion_is_reached_and_its_input_is_not() -> None:
     assert wrong.reached is False and wrong.values["intensity"] < 0
 
 
-def test_remove_starts_from_a_labelled_input_and_asks_for_neutral() -> None:
+def test_remove() -> None:
     scorer, measures = EmotionScorer(), FakeMeasures(ProfileJudge())
     row = case("remove", prepare={"from": "happy"}, meta=LABELS)
     clean = packaged_speech("surpassed")
@@ -76,14 +76,14 @@ def test_remove_starts_from_a_labelled_input_and_asks_for_neutral() -> None:
     assert scorer.score(row, ready, ready.source, measures).reached is False
 
 
-def test_an_untouched_input_never_counts_whatever_the_judge_says() -> None:
+def test_untouched_input() -> None:
     speech = packaged_speech("surpassed")
     ready = EmotionScorer().prepare(case("happy"), speech, np.random.default_rng(0))
     score = EmotionScorer().score(case("happy"), ready, speech, FakeMeasures(FakeJudge("happy")))
     assert score.reached is False and score.values["label_correct"] == 1.0
 
 
-def test_a_refusing_or_failing_judge_leaves_the_case_unscored() -> None:
+def test_failing_judge() -> None:
     speech = packaged_speech("surpassed")
     ready = EmotionScorer().prepare(case("happy"), speech, np.random.default_rng(0))
     for measures in (FakeMeasures(FakeJudge()), FailingMeasures()):

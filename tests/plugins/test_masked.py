@@ -147,7 +147,7 @@ def test_difference_outside_the_spans_is_exactly_zero(name: str, factor: float, 
     assert rendered.utterance.transcript == source.transcript
 
 
-def test_other_spans_come_in_any_order_and_reports_follow_time() -> None:
+def test_unordered_spans() -> None:
     edit = Masked(inner=Warp(factor=1.5), spans=SPANS[::-1])
     assert [tuple(span) for span in edit.spans] == SPANS
     details = edit.render(packaged_speech("garden"), rng()).details
@@ -166,7 +166,7 @@ def test_a_span_has_a_generator_of_its_own() -> None:
     assert first[0]["inner"] == both[0]["inner"]
 
 
-def test_audio_at_another_rate_comes_back_at_the_source_rate() -> None:
+def test_inner_output_at_another_rate() -> None:
     source = packaged_speech("garden")
     rendered = Masked(inner=HalfRate(), spans=[(0.5, 1.0)]).render(source, rng())
     assert rendered.utterance.sample_rate == source.sample_rate
@@ -190,7 +190,7 @@ def test_bad_spans_are_refused_at_once(spans: list[tuple[float, float]], part: s
         Masked(inner=Warp(), spans=spans)
 
 
-def test_spans_past_the_end_are_refused_before_anything_runs() -> None:
+def test_spans_past_the_end() -> None:
     source = packaged_speech("surpassed")
     edit = Masked(inner=Warp(), spans=[(0.5, 2.5)])
     assert "ends after the utterance (1.783 s)" in str(edit.problem(source))
@@ -236,7 +236,7 @@ def test_nested_spans_count_from_the_outer_span() -> None:
     assert "masked: span (0.2, 0.5) ends after" in str(deep.problem(source))
 
 
-def test_the_inner_edits_rules_of_sampling_hold_unless_masked_has_its_own() -> None:
+def test_sampling_rules() -> None:
     inner = Masked(inner=Warp(factor=2.0), spans=((0.1, 0.5),))
     outer = Masked(inner=inner, spans=((0.2, 0.9),))
     source = packaged_speech("garden")
@@ -244,7 +244,7 @@ def test_the_inner_edits_rules_of_sampling_hold_unless_masked_has_its_own() -> N
     assert outer.plan(source).rules == (Warp.name, "masked", "masked")
 
 
-def test_a_decoder_knows_it_by_the_inner_edit_unless_that_puts_sounds_in() -> None:
+def test_conditioning_label() -> None:
     sad = Masked(inner=Emotion(to="sad"), spans=((0.1, 0.5),))
     source = packaged_speech("garden")
     assert Masked(inner=sad, spans=((0.2, 0.9),)).plan(source).label == "emotion:sad"
@@ -361,7 +361,7 @@ def score(output: Utterance, source: Utterance, spans: list[tuple[float, float]]
     return scorer.score(case, prepared, output, FakeMeasures())
 
 
-def test_scorer_asks_for_identity_outside_and_change_inside() -> None:
+def test_scorer_outside_and_inside() -> None:
     source = packaged_speech("garden")
     for factor in (1.0, 1.4):
         edited = Masked(inner=Warp(factor=factor), spans=SPANS).render(source, rng()).utterance
@@ -384,7 +384,7 @@ def test_scorer_measures_the_size_of_damage_outside(at: float) -> None:
     assert found.values["outside_max_difference"] == pytest.approx(0.01, abs=1e-6)  # type: ignore[attr-defined]
 
 
-def test_an_inner_edit_that_nobody_scores_is_left_unscored() -> None:
+def test_inner_edit_without_scorer() -> None:
     source, edit = packaged_speech("garden"), Masked(inner=Words(), spans=SPANS)
     case = Case(id="x", edit=edit, audio="speech:garden")
     output = Masked(inner=Warp(), spans=SPANS).render(source, rng()).utterance

@@ -64,9 +64,7 @@ def test_tag_sets_are_whole() -> None:
         ("[um]", "2025", "[Uhm]"),
     ],
 )
-def test_tags_go_to_the_prompt_in_the_spelling_of_the_version(
-    given: str, tags: str, spelled: str
-) -> None:
+def test_tag_spelling_in_prompts(given: str, tags: str, spelled: str) -> None:
     edit = Paralinguistic(text=f"Well {given} then", tags=tags)  # type: ignore[arg-type]
     assert f"new text is : Well {spelled} then\n" in edit.prompt(speech_like()).text
     assert edit.transcript_after(speech_like()) == f"Well {spelled} then"
@@ -101,7 +99,7 @@ def test_words_must_be_the_utterances() -> None:
     assert "words of the transcript" in problem
 
 
-def test_tags_that_are_there_already_are_not_added_again() -> None:
+def test_existing_tags() -> None:
     speech = packaged_speech("garden").replace(transcript=GARDEN.replace("[laugh]", "[Laughter]"))
     assert "has all these tags already" in str(Paralinguistic(text=GARDEN).problem(speech))
     more = Paralinguistic(text=f"{GARDEN} [sigh]")
@@ -210,7 +208,7 @@ def test_pitch_lies_in_the_speakers_range(name: str, tag: str, low: float, high:
     assert low < median / rendered.details["voice"]["median_f0_hz"] < high
 
 
-def test_laughter_has_four_to_six_notes_a_second_that_fall() -> None:
+def test_laughter_rhythm() -> None:
     speech = packaged_speech("office")
     details = Paralinguistic(text="Go home [laugh] with some office supplies.").render(
         speech, rng()
@@ -304,7 +302,7 @@ def test_scorer_takes_the_judge_and_finds_the_place() -> None:
     assert [score(edit, output, speech, rating).reached for rating in (1, 2)] == [False, False]
 
 
-def test_scorer_knows_a_wrong_place_and_an_untouched_input() -> None:
+def test_scorer_wrong_place() -> None:
     speech = packaged_speech("garden")
     edit = Paralinguistic(text=GARDEN)
     elsewhere = Paralinguistic(text="You love your home and want it to be beautiful. [laugh]")
@@ -315,7 +313,7 @@ def test_scorer_knows_a_wrong_place_and_an_untouched_input() -> None:
     assert untouched.values["inserted_seconds"] == 0.0
 
 
-def test_scorer_leaves_a_failed_or_refusing_judge_unscored() -> None:
+def test_scorer_failing_judge() -> None:
     speech = packaged_speech("garden")
     edit = Paralinguistic(text=GARDEN)
     assert score(edit, speech, speech, None).unscored == "the fake judge was told to refuse"

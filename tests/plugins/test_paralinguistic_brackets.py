@@ -44,7 +44,7 @@ def test_what_is_no_tag_is_refused_by_name(text: str, message: str) -> None:
         Paralinguistic(text=text)
 
 
-def test_round_brackets_hold_spoken_words_or_are_refused() -> None:
+def test_round_brackets() -> None:
     speech = packaged_speech("garden")
     words = speech.transcript or ""
     first, rest = words.split(" ", 1)

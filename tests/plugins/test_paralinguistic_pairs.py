@@ -52,7 +52,7 @@ def reasons(made: list[EditPair | Rejected]) -> list[str]:
     return [each.reason for each in made if isinstance(each, Rejected)]
 
 
-def test_insert_joins_speech_with_events_that_come_later(tmp_path: Path) -> None:
+def test_insert_with_later_events(tmp_path: Path) -> None:
     laugh = speech_like(seconds=0.8, sample_rate=16_000)
     corpus = [
         *speech_items(tmp_path, ["garden", "wind"]),

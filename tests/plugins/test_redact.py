@@ -98,7 +98,7 @@ def test_numbers_of_four_digits_only_where_asked() -> None:
     assert _after(text, Redact(patterns=("number",), names="off")) == "The code [number] is new."
 
 
-def test_digits_that_the_end_of_a_piece_may_cut_are_hidden() -> None:
+def test_digits_at_the_edge_of_a_piece() -> None:
     assert _after("The code is nine nine one two.") == "The code is [phone]."
 
 

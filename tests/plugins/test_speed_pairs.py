@@ -121,7 +121,7 @@ def test_scorer_verdicts(edit: Speed, factor: float, expected: bool) -> None:
     assert _score(edit, factor)[0] is expected
 
 
-def test_scorer_sees_through_padding_and_a_changed_voice() -> None:
+def test_scorer_padding_and_voice() -> None:
     speech = packaged_speech("doctor")
     case = Case(id="a", edit=Speed(rate="slower"), audio="speech:doctor")
     room = np.zeros(round(0.35 * len(speech.samples)), np.float32)

@@ -80,7 +80,7 @@ def test_llm_without_an_engine_is_refused() -> None:
         carry_out(Sample(), speech_like(), None, rng(), "llm", None)
 
 
-def test_whole_utterance_is_generated_where_nothing_is_confined() -> None:
+def test_unconfined_generation() -> None:
     engine = FakeEngine()
     outcome = carry_out(Sample(grow=1.5), speech_like(), engine, rng(), "llm", None)
     assert engine.requests[0].free is None
@@ -91,9 +91,7 @@ def test_whole_utterance_is_generated_where_nothing_is_confined() -> None:
 
 @pytest.mark.parametrize("engine", [FakeEngine(), LateEngine()])
 @pytest.mark.parametrize("grow", [1.0, 1.2])
-def test_confined_generation_leaves_other_samples_and_codes(
-    engine: FakeEngine, grow: float
-) -> None:
+def test_confined_generation(engine: FakeEngine, grow: float) -> None:
     source = speech_like(seconds=3.0)
     spans = (Span(0.5, 1.0), Span(1.7, 2.3))
     edit = Sample(spans=spans, grow=grow)

@@ -75,7 +75,7 @@ def test_entry_points_are_loaded_with_their_provenance(installed: Installed) -> 
     assert str(registry.origin(Whisk)) == "plugin 'whisk' of stepedit-whisk 1.2"
 
 
-def test_a_broken_plugin_is_kept_aside_and_raised_when_asked_for(installed: Installed) -> None:
+def test_broken_plugin(installed: Installed) -> None:
     installed(("toys", "a", toy_edits), ("gone", "b", ImportError("no module named zilch")))
     registry = empty().load()
     assert "gain" in registry.edits()
@@ -112,7 +112,7 @@ def test_one_entry_point_listed_twice_is_one(installed: Installed) -> None:
     assert empty().load().plugins()[0].error is None
 
 
-def test_two_plugins_with_one_edit_name_are_refused_by_name(installed: Installed) -> None:
+def test_edit_name_clash(installed: Installed) -> None:
     installed(("one", "first", WhiskPlugin()), ("two", "second", WhiskPlugin()))
     registry = empty().load()
     assert "whisk" not in registry.edits()
@@ -327,13 +327,13 @@ def test_load_order_does_not_matter(installed: Installed) -> None:
     assert list(empty().load().edits()) == first
 
 
-def test_real_entry_points_have_the_shape_that_loading_expects() -> None:
+def test_real_entry_points() -> None:
     entry = EntryPoint("x", "tests.toy_edits", "stepedit")
     assert loading.distribution_of(entry) == ("(local)", "0")
 
 
 @pytest.mark.parametrize("answer", [5, [int], ["gain"], [Gain()], [None]])
-def test_what_is_no_edit_class_sets_its_plugin_aside_alone(answer: object) -> None:
+def test_answer_without_edit_classes(answer: object) -> None:
     class Nonsense:
         @hookimpl
         def stepedit_edits(self) -> object:

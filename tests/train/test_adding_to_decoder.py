@@ -69,7 +69,7 @@ def batch_of(count: int = 12, rows: int = 18) -> MelTrainBatch:
     )  # fmt: skip
 
 
-def test_a_decoder_with_more_labels_says_the_same_of_the_old_ones() -> None:
+def test_more_labels() -> None:
     old = decoder_with(TAUGHT)
     new = decoder_with(("speed", "flat", "denoise"), seed=1)
     take_decoder(old, new)
@@ -87,7 +87,7 @@ def test_a_decoder_with_more_labels_says_the_same_of_the_old_ones() -> None:
         take_decoder(old, decoder_with((), labels_again=False))
 
 
-def test_kept_items_have_the_output_of_before_as_target_and_the_others_their_own() -> None:
+def test_distilled_targets() -> None:
     old, batch = decoder_with(TAUGHT), batch_of()
     chosen = torch.arange(12) % 3 > 0
     made = with_distilled(old, batch, chosen, np.random.default_rng(0))
@@ -116,7 +116,7 @@ def drift(task: MelTask, before: ReferencedMelDecoder) -> float:
         return float((task.model(told) - before(told)).abs().mean())
 
 
-def test_what_was_taught_before_is_kept_while_pairs_are_learned(tmp_path: Path) -> None:
+def test_old_edits_are_kept(tmp_path: Path) -> None:
     make_store(tmp_path / "store")
     before = decoder_with(TAUGHT)
     folder = write_decoder(tmp_path / "before", before)
@@ -134,7 +134,7 @@ def test_what_was_taught_before_is_kept_while_pairs_are_learned(tmp_path: Path) 
     assert drifts[0] < 0.6 * drifts[1]
 
 
-def test_beginnings_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+def test_contradicting_settings(tmp_path: Path) -> None:
     make_store(tmp_path / "store")
     for given in ({"keep": True}, {"start": tmp_path, "weights": tmp_path}):
         with pytest.raises(ValueError, match="weights"):

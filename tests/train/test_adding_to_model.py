@@ -59,7 +59,7 @@ def test_replay_takes_about_as_many_rows_of_every_edit() -> None:
     assert len(chosen_rows(rows, 500, seed=0)) == 73
 
 
-def test_the_replay_stage_writes_a_file_beside_the_model(tmp_path: Path, model: Path) -> None:
+def test_replay_stage(tmp_path: Path, model: Path) -> None:
     make_pairs(tmp_path / "pairs", [Hiss()] * 6)
     settings = {"model": model, "data": [{"path": tmp_path / "pairs"}], "rows": 4, "dev_share": 0}
     lines = list(make_replay(ReplaySettings.model_validate(settings)))

@@ -49,7 +49,7 @@ def test_the_shipped_configs_are_valid(kind: type[Settings], name: str) -> None:
     load_settings(kind, CONFIGS / name)
 
 
-def test_settings_can_be_changed_and_paths_start_at_the_file(tmp_path: Path) -> None:
+def test_changed_settings_and_paths(tmp_path: Path) -> None:
     file = tmp_path / "a.toml"
     file.write_text('cache = "c"\nout = "o"\nsteps = 5\nbudget = 1.0\nlearning_rate = 0.1\n')
     made = load_settings(LinguisticSettings, file, ["steps=7", "encoder.num_blocks=2", "out=x"])

@@ -99,7 +99,7 @@ def rewrite(out: Path, state: dict[str, torch.Tensor]) -> None:
     torch.save(read_checkpoint(found) | {"model": state}, found)
 
 
-def test_a_run_begins_with_the_newest_weights_of_another(tmp_path: Path) -> None:
+def test_start_from_another_run(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     small_run.run(first, steps=40)
     # A rate near zero leaves the weights where they began; a path starts at ``base``.
@@ -110,7 +110,7 @@ def test_a_run_begins_with_the_newest_weights_of_another(tmp_path: Path) -> None
     assert found is not None and found.name == "step-00000001.pt"  # steps are counted anew
 
 
-def test_weights_that_the_other_run_lacks_keep_their_first_values(tmp_path: Path) -> None:
+def test_start_with_missing_weights(tmp_path: Path) -> None:
     for name in ("first", "fresh"):
         small_run.run(tmp_path / name, steps=1, learning_rate=1e-12)
     state = weights(tmp_path / "first")
@@ -135,7 +135,7 @@ def test_a_resumed_run_does_not_look_at_where_it_began(tmp_path: Path, restart: 
     assert all(torch.equal(weights(parted)[n], tensor) for n, tensor in weights(whole).items())
 
 
-def test_what_a_run_cannot_begin_with_is_said_in_one_line(tmp_path: Path) -> None:
+def test_start_errors(tmp_path: Path) -> None:
     first = tmp_path / "first"
 
     def refusal() -> str:
@@ -199,7 +199,7 @@ def test_tensorboard_and_samples(tmp_path: Path) -> None:
     assert rate == 24_000 and abs(samples - 0.5).max() < 1e-4
 
 
-def test_terminals_see_how_far_a_run_is_and_files_do_not() -> None:
+def test_progress_bar() -> None:
     for terminal in (True, False):
         written = io.StringIO()
         console = Console(file=written, force_terminal=terminal, width=100)

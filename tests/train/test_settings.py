@@ -46,7 +46,7 @@ def test_the_defaults_are_those_of_the_settings() -> None:
     assert FlowSettings.model_validate(data | given) == FlowSettings.model_validate(given)
 
 
-def test_what_is_off_and_what_must_be_given_is_commented_out() -> None:
+def test_explained_settings() -> None:
     lines = list(explain(SftSettings))
     assert "# [lora]" in lines and "# # Rank." in lines and "# rank = 32" in lines
     assert "# model = ...    (must be given)" in lines and "[[data]]" in lines

@@ -126,13 +126,13 @@ def _counted(summary: RunSummary, column: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return what a corpus says as text of Markdown: no HTML, link or picture, one line."""
+    """Return a corpus's text as one line of Markdown without HTML, links and pictures."""
     line = printable(text, 300)
     return re.sub(r"([\\`*\[\]<>!|#])", lambda mark: _ESCAPED.get(mark[1], f"\\{mark[1]}"), line)
 
 
 def _margin(settings: RunSettings) -> str:
-    """Say who measured the margin, and how that scorer was validated."""
+    """Return the scorer of the margin, and its validation."""
     if settings.margin is None:
         return "measured by the builder"
     scorer = margin_scorer(get_registry(), settings.margin)

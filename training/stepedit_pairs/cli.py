@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["pairs"]
 
 
-def _named(given: tuple[str, ...], option: str) -> dict[str, str]:
+def _named_values(given: tuple[str, ...], option: str) -> dict[str, str]:
     """Parse ``name=value`` texts of an option."""
     from stepedit_core.errors import StepeditError
 
@@ -31,14 +32,14 @@ def _named(given: tuple[str, ...], option: str) -> dict[str, str]:
     return parsed
 
 
-def _mark(delimiter: str | None) -> str | None:
-    """Return what parts fields; a tab may be given by its name or its escape."""
+def _delimiter(given: str | None) -> str | None:
+    """Return the character between fields; a tab may be given by its name or its escape."""
     from stepedit_core.errors import StepeditError
 
-    mark = {"tab": "\t", "\\t": "\t"}.get(delimiter or "", delimiter)
-    if mark is not None and (len(mark) != 1 or mark in '"\r\n'):
-        raise StepeditError(f"--delimiter takes one character or tab, got {delimiter!r}")
-    return mark
+    character = {"tab": "\t", "\\t": "\t"}.get(given or "", given)
+    if character is not None and (len(character) != 1 or character in '"\r\n'):
+        raise StepeditError(f"--delimiter takes one character or tab, got {given!r}")
+    return character
 
 
 @click.command(short_help="Build large-margin pairs from a corpus, resumable.")
@@ -50,9 +51,9 @@ def _mark(delimiter: str | None) -> str | None:
     multiple=True,
     help="Manifest (csv, tsv, jsonl), folder or dataset; several are read one after another.",
 )
-@click.option("--layout", help="Corpus reader; found from the folder's look if not given.")
+@click.option("--layout", help="Corpus reader; detected from the file names if not given.")
 @click.option("--encoding", help="Encoding of a manifest, such as cp1252; found if not given.")
-@click.option("--delimiter", help="What parts a manifest's fields; found if not given.")
+@click.option("--delimiter", help="Character between a manifest's fields; found if not given.")
 @click.option(
     "--out",
     required=True,
@@ -127,15 +128,16 @@ def pairs(
     stepedit pairs emotion --corpus ESD/ --layout esd --set mode=parallel --out pairs/emotion
     """  # noqa: D301 -- click reads the backspace as "keep these lines"
     from stepedit_core import __version__
+    from stepedit_core.registry.corpora import find_reader
     from stepedit_core.registry.registry import get_registry
-    from stepedit_pairs.corpora import find_reader, reader_told
+    from stepedit_pairs.corpora import configured_reader
     from stepedit_pairs.plan import wanted
     from stepedit_pairs.settings import RunSettings
 
     registry = get_registry()
     chosen = registry.pair_builder(registry.edit_class(edit), builder)
     readers = [
-        reader_told(find_reader(registry, corpus, layout), encoding, _mark(delimiter))
+        configured_reader(find_reader(corpus, layout, registry), encoding, _delimiter(delimiter))
         for corpus in corpora
     ]
     settings = RunSettings(
@@ -143,15 +145,15 @@ def pairs(
         corpus=" + ".join(str(Path(corpus).resolve()) for corpus in corpora),
         layout=" + ".join(dict.fromkeys(reader.name for reader in readers)),
         encoding=encoding,
-        delimiter=_mark(delimiter),
+        delimiter=_delimiter(delimiter),
         seed=seed,
-        options=_named(given, "--set"),
+        options=_named_values(given, "--set"),
         builder=builder,
         builder_version=chosen.version,
         margin=margin or chosen.default_margin,
         min_margin=chosen.min_margin if min_margin is None else min_margin,
         split=split,
-        where=_named(where, "--where"),
+        where=_named_values(where, "--where"),
         licence=licence,
         include=include,
         limit=limit,
@@ -203,7 +205,8 @@ def _run(
         fresh = RunTotals()
 
         def on_plan(plan: Plan, before: RunTotals) -> None:
-            shown.__dict__.update(before.__dict__)
+            nonlocal shown
+            shown = replace(before)
             progress.update(task, total=plan.jobs, completed=before.jobs, facts="")
 
         def on_block(report: BlockReport) -> None:

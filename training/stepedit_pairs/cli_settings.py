@@ -7,7 +7,7 @@ import click
 __all__ = ["pairs_settings"]
 
 
-@click.command("pairs-settings", short_help="List what a pair builder can be told.")
+@click.command("pairs-settings", short_help="List the settings of a pair builder.")
 @click.argument("edit")
 @click.option("--builder", help="Plugin whose builder to ask, where several bring one.")
 def pairs_settings(edit: str, builder: str | None) -> None:

@@ -13,7 +13,7 @@ __all__ = ["pairs_validate"]
 @click.command("pairs-validate", short_help="Validate a margin scorer on a parallel corpus.")
 @click.argument("edit")
 @click.option("--corpus", required=True, help="Parallel corpus: manifest, folder or dataset.")
-@click.option("--layout", help="Corpus reader; found from the folder's look if not given.")
+@click.option("--layout", help="Corpus reader; detected from the file names if not given.")
 @click.option("--margin", default="acoustic", show_default=True, help="Margin scorer.")
 @click.option("--set-name", "sets", multiple=True, help="Only this corpus of a manifest.")
 @click.option("--groups", type=click.IntRange(1), help="Only so many parallel groups.")
@@ -37,8 +37,8 @@ def pairs_validate(
     from dataclasses import asdict
 
     from stepedit_core.errors import StepeditError, printable
+    from stepedit_core.registry.corpora import find_reader
     from stepedit_core.registry.registry import get_registry
-    from stepedit_pairs.corpora import find_reader
     from stepedit_pairs.validate import validate
     from stepedit_pairs.work import margin_scorer
 
@@ -46,7 +46,7 @@ def pairs_validate(
     scorer = margin_scorer(registry, margin)
     if scorer is None:
         raise StepeditError("give a margin scorer")
-    items = find_reader(registry, corpus, layout).items(Path(corpus))
+    items = find_reader(corpus, layout, registry).items(Path(corpus))
     wanted = (item for item in items if not sets or item.corpus in sets)
     rows = validate(scorer, registry.edit_class(edit), wanted, threshold=threshold, groups=groups)
     if as_json:

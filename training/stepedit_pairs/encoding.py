@@ -11,7 +11,7 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import EditPair
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Encoder", "encode_pair", "encode_pairs"]
+__all__ = ["Encoder", "encode_pairs"]
 
 _ALIGNED_SECONDS = 0.005
 """Codes that begin this far apart in source and target do not stand for the same samples."""
@@ -21,7 +21,7 @@ _BATCH_SECONDS = 120.0
 
 
 class Encoder(Protocol):
-    """What gives codes: an engine, or its audio tokenizer alone."""
+    """Gives codes: an engine, or its audio tokenizer alone."""
 
     def encode(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
         """Return the codes of each utterance."""
@@ -76,34 +76,23 @@ def _spliced(pair: EditPair, codes: Mapping[str, DualCodes]) -> dict[str, DualCo
     return {**codes, "target": exact}
 
 
-def encode_pair(encoder: Encoder | None, pair: EditPair) -> dict[str, DualCodes]:
-    """Return codes by role (``source``, ``target``, ``rejected``), or none without an encoder.
-
-    Where ``pair.details["free_groups"]`` names the only groups that changed, the target's other
-    codes are the source's own: a tokenizer hears context, so equal samples near a join may
-    otherwise get other codes.
-
-    Raises:
-        StepeditError: if an utterance cannot be encoded, or the codes of a masked pair do not
-            lie on one grid.
-    """
-    if encoder is None:
-        return {}
-    given = _utterances(pair)
-    codes = dict(zip(given, encoder.encode(list(given.values())), strict=True))
-    return _spliced(pair, codes)
-
-
 def encode_pairs(
     encoder: Encoder | None, pairs: Sequence[EditPair]
 ) -> list[dict[str, DualCodes] | StepeditError]:
-    """Return the codes of each pair by role, or why it has none.
+    """Return the codes of each pair by role (``source``, ``target``, ``rejected``).
 
-    Equal utterances are encoded once, and utterances of like length share a call.
+    Equal utterances are encoded once, and utterances of like length share a call. Where
+    ``pair.details["free_groups"]`` names the only groups that changed, the target's other codes
+    are the source's own: a tokenizer hears context, so equal samples near a join may otherwise
+    get other codes.
 
     Args:
         encoder: an engine or a tokenizer; every pair gets no codes where it is None.
         pairs: any number.
+
+    Returns:
+        Codes by role, or the error of a pair of which an utterance cannot be encoded or whose
+        codes do not lie on one grid.
     """
     if encoder is None:
         return [{} for _ in pairs]

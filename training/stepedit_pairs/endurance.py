@@ -19,9 +19,8 @@ from pathlib import Path
 import click
 
 from stepedit_core.pairs import CorpusItem
-from stepedit_core.registry.registry import get_registry
+from stepedit_core.registry.corpora import find_reader
 from stepedit_core.storage.pair_rows import read_rows
-from stepedit_pairs.corpora import find_reader
 from stepedit_pairs.work import read_rejects
 
 __all__ = ["spoil"]
@@ -85,7 +84,7 @@ def main(corpus: Path, out: Path, files: int, workers: int) -> None:
     """Break files, kill twice, finish, and say what became of every recording."""
     spoken = (
         item
-        for item in find_reader(get_registry(), corpus).items(corpus)
+        for item in find_reader(corpus).items(corpus)
         if item.transcript and item.labels.get("kind") != "nonverbal"
     )
     items = list(islice(spoken, files))

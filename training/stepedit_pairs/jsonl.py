@@ -201,14 +201,7 @@ def _import_rows(file: Path, folder: Path) -> tuple[set[str], int]:
         try:
             row = _row(public, number, file)
             pa.Table.from_pylist([row], schema=SCHEMA)  # it refuses values of another type
-        except (
-            StepeditError,
-            ValueError,
-            TypeError,
-            KeyError,
-            OSError,
-            pa.ArrowException,
-        ) as error:
+        except _WRONG_ROW as error:
             reason = f"no field {error}" if isinstance(error, KeyError) else str(error)
             raise StepeditError(f"{file}, line {number}: {reason}") from error
         block.append(row)

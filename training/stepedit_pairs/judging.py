@@ -40,7 +40,7 @@ def clamped(value: float) -> float:
 
 
 def ask(judge: Judge, edit: Edit, answer: Utterance, source: Utterance) -> float | str:
-    """Return how well an answer carries out an edit, 1..10, or why the judge gives no rating.
+    """Return the rating of an answer to an edit, 1..10, or why the judge gives none.
 
     Where the edit asks for a label, a label's share or probability of 0 is 1 and of 1 is 10,
     and a judge that names a label alone gives 10 for the asked one and 1 for any other. Points

@@ -63,7 +63,7 @@ class AcousticMargin:
 
 
 class JudgeMargin:
-    """How much better a registered judge finds the target than the source, for the request.
+    """Difference of a registered judge's ratings of target and source, for the request.
 
     One more than the difference of the two ratings, each 1..10 (``stepedit_pairs.judging``): 10
     where the target carries out the edit wholly and the source does not at all.

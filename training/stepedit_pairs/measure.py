@@ -21,9 +21,9 @@ from typing import Any
 import click
 import numpy as np
 
+from stepedit_core.registry.corpora import find_reader
 from stepedit_core.registry.registry import get_registry
 from stepedit_core.storage.pair_rows import read_rows, row_utterance
-from stepedit_pairs.corpora import find_reader
 from stepedit_pairs.plan import wanted
 from stepedit_pairs.report import write_card, write_report
 from stepedit_pairs.runner import RunTotals, run_pairs
@@ -38,7 +38,7 @@ READ = {"kind": "read"}
 
 @dataclass(frozen=True)
 class Family:
-    """How a family of pairs is measured.
+    """Measurement of a family of pairs.
 
     Attributes:
         edit: registered name of the edit.
@@ -132,7 +132,7 @@ def _settings(name: str, corpus: Path, layout: str, **changes: Any) -> RunSettin
 
 def _run(out: Path, settings: RunSettings, workers: int) -> tuple[RunTotals, float]:
     """Run, and return the sums and the steady rate: audio over wall-clock time, start-up aside."""
-    reader = find_reader(get_registry(), settings.corpus, settings.layout)
+    reader = find_reader(settings.corpus, settings.layout)
     items = wanted(reader.items(Path(settings.corpus)), settings)
     done: list[tuple[float, float]] = []
 
@@ -186,7 +186,7 @@ def _scaling(name: str, out: Path, settings: RunSettings) -> str:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 def main(families: tuple[str, ...], corpus: Path, out: Path, scaling: bool, seed: int) -> None:
     """Build pairs of each family and print a table of what was measured."""
-    layout = find_reader(get_registry(), corpus).name
+    layout = find_reader(corpus).name
     if scaling:
         for name in families or FAMILIES:
             click.echo(_scaling(name, out, _settings(name, corpus, layout, seed=seed)))

@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,8 @@ from stepedit_pairs.corpora.stored import item_of
 from stepedit_pairs.settings import RunSettings
 
 __all__ = ["Plan", "read_block", "read_sample", "wanted", "write_plan"]
+
+T = TypeVar("T")
 
 SAMPLE_SIZE = 256
 """Items kept for ``BuildContext.sample``, drawn evenly from the whole corpus."""
@@ -41,7 +43,7 @@ A worker takes seconds to start, so that blocks of fewer jobs would gain nothing
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How much work there is.
+    """Size of the planned work.
 
     Attributes:
         blocks: number of blocks.
@@ -84,14 +86,14 @@ def wanted(items: Iterable[CorpusItem], settings: RunSettings) -> Iterator[Corpu
         yield item
 
 
-class _Reservoir:
+class _Reservoir(Generic[T]):
     """An even sample of a stream of unknown length (Vitter 1985, algorithm R)."""
 
     def __init__(self, size: int, rng: np.random.Generator) -> None:
         self.size, self.rng, self.seen = size, rng, 0
-        self.items: list[CorpusItem] = []
+        self.items: list[T] = []
 
-    def watch(self, items: Iterable[CorpusItem]) -> Iterator[CorpusItem]:
+    def watch(self, items: Iterable[T]) -> Iterator[T]:
         """Yield the stream's items unchanged, keeping a sample."""
         for item in items:
             if len(self.items) < self.size:
@@ -115,7 +117,9 @@ def write_plan(
     done = folder / "plan" / "plan.json"
     if done.exists():
         return _read_plan(done)
-    reservoir = _Reservoir(SAMPLE_SIZE, np.random.default_rng([abs(settings.seed), 1]))
+    reservoir: _Reservoir[CorpusItem] = _Reservoir(
+        SAMPLE_SIZE, np.random.default_rng([abs(settings.seed), 1])
+    )
     jobs = iter(builder.jobs(reservoir.watch(items), settings.options))
     keys = array("q")
     blocks = total = 0
@@ -172,14 +176,12 @@ def _read_plan(path: Path) -> Plan:
 
 def _drawn(jobs: Iterable[PairJob], count: int, seed: int) -> list[PairJob]:
     """Return an even sample of jobs in their order; only the sample is held in memory."""
-    rng = np.random.default_rng([abs(seed), 2])
-    kept: list[tuple[int, PairJob]] = []
-    for number, job in enumerate(jobs):
-        if len(kept) < count:
-            kept.append((number, job))
-        elif (place := int(rng.integers(number + 1))) < count:
-            kept[place] = (number, job)
-    return [job for _, job in sorted(kept, key=lambda pair: pair[0])]
+    reservoir: _Reservoir[tuple[int, PairJob]] = _Reservoir(
+        count, np.random.default_rng([abs(seed), 2])
+    )
+    for _ in reservoir.watch(enumerate(jobs)):
+        pass
+    return [job for _, job in sorted(reservoir.items, key=lambda pair: pair[0])]
 
 
 def _refuse_doubles(folder: Path, blocks: int, keys: array[int]) -> None:

@@ -36,7 +36,7 @@ GAPS = {"people": 3.0, "judge": 8.0}
 
 
 class PreferSettings(BaseModel):
-    """What decides which preference pairs a run gives."""
+    """Settings that decide which preference pairs a run gives."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -172,7 +172,7 @@ Scores = Mapping[tuple[str, int], float]
 
 @dataclass
 class Chosen:
-    """What became of the rows: pairs kept, and the others by reason."""
+    """Numbers of rows: kept as pairs, rejected, and waiting for scores."""
 
     kept: int = 0
     rejected: int = 0

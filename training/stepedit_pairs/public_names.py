@@ -1,4 +1,4 @@
-"""What the public Step-Audio-EditX training data calls our edits, and back.
+"""Map edits to the names of the public Step-Audio-EditX training data, and back.
 
 Source: stepfun-ai/Step-Audio-EditX, the data sections of its training README files and its
 edit datasets (``edit_type`` and ``edit_info`` choose the instruction).

@@ -1,4 +1,4 @@
-"""Add codes to a run that was built without them, or give it those of another tokenizer."""
+"""Encode the rows of a finished run: add codes, or replace those of another tokenizer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FAILURES = "encode-failures.jsonl"
 
 @dataclass
 class Reencoded:
-    """What became of a run's rows.
+    """Result of encoding a run.
 
     Attributes:
         shards: shards in the run.

@@ -33,7 +33,7 @@ class RunSettings(BaseModel):
     encoding: str | None = None
     """Encoding of a manifest; None: found."""
     delimiter: str | None = None
-    """What parts a manifest's fields; None: found."""
+    """Character between a manifest's fields; None: found."""
     seed: int = 0
     """Seeds every job, together with the job's key."""
     options: Mapping[str, str] = {}

@@ -1,4 +1,4 @@
-"""What a run holds, counted shard by shard without reading its sound."""
+"""Summarise a run shard by shard without reading its audio."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class RunSummary:
 
 
 def reject_counts(folder: Path) -> dict[str, int]:
-    """Return how many pairs and files were rejected, by reason, most first."""
+    """Return the numbers of rejected pairs and files, by reason, most first."""
     counts = Counter(str(reject["reason"]) for reject in read_rejects(folder))
     return dict(counts.most_common())
 

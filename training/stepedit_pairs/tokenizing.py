@@ -20,11 +20,12 @@ class TokenizerEngine:
 
     Args:
         folder: the folder.
-        device: ``cpu``, ``auto`` or another torch device.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         threads: CPU threads of the semantic graph; one gives every worker the same speed.
 
     Raises:
         CheckpointError: if a file is missing, damaged or foreign.
+        EngineError: if this machine has no such device.
     """
 
     name = "tokenizer"
@@ -33,10 +34,11 @@ class TokenizerEngine:
     def __init__(
         self, folder: Path | str, device: str = "auto", *, threads: int | None = 1
     ) -> None:
+        from stepedit_core.models.checkpoint.load import pick_device
         from stepedit_core.models.tokenizer.audio_tokenizer import AudioTokenizer
 
         self.folder = Path(folder)
-        chosen = _device(device)
+        chosen = str(pick_device(device))
         self.fingerprint = tokenizer_fingerprint(self.folder)
         self._tokenizer = AudioTokenizer.load(self.folder, chosen, threads=threads)
 
@@ -70,14 +72,6 @@ class TokenizerEngine:
 
 
 _ALONE = "an audio tokenizer alone cannot speak; give a whole engine with --engine"
-
-
-def _device(name: str) -> str:
-    if name != "auto":
-        return name
-    import torch
-
-    return "cuda:0" if torch.cuda.is_available() else "cpu"
 
 
 def tokenizer_fingerprint(folder: Path | str) -> str:

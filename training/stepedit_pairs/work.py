@@ -40,7 +40,7 @@ __all__ = ["BlockReport", "Workshop", "block_report", "process_block", "read_rej
 
 @dataclass(frozen=True)
 class BlockReport:
-    """What became of a block.
+    """Report of a finished block.
 
     Attributes:
         index: the block's number.
@@ -61,7 +61,7 @@ class BlockReport:
 
 @dataclass(frozen=True)
 class Workshop:
-    """What a worker loads once and uses for all its blocks."""
+    """State that a worker loads once and uses for all its blocks."""
 
     settings: RunSettings
     builder: PairBuilder
@@ -143,12 +143,12 @@ def _build(shop: Workshop, job: PairJob) -> Iterator[EditPair | Rejected]:
         yield Rejected("bad file", {"error": str(error)})
     except StepeditError as error:
         yield Rejected("cannot build", {"error": str(error)})
-    except Exception as error:
+    except Exception as error:  # a plugin's builder may raise anything
         yield Rejected("builder error", {"error": f"{type(error).__name__}: {error}"})
 
 
 def _too_small(pair: EditPair, settings: RunSettings) -> bool:
-    """Say whether a pair is below the least margin; one that is meant to be unchanged never is."""
+    """Return whether a pair is below the least margin; one meant to be unchanged never is."""
     return pair.margin < settings.min_margin and not pair.details.get("unchanged")
 
 

@@ -33,7 +33,7 @@ SUFFIX = ".pt"
 
 @dataclass
 class Progress:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes:
         step: optimiser steps done.

@@ -53,14 +53,14 @@ def _by_scorer(
 
 
 def _dry_run(stage: str, config: Path, given: tuple[str, ...]) -> Iterator[str]:
-    from stepedit_train.rl.estimate import told
+    from stepedit_train.rl.estimate import estimate_lines
     from stepedit_train.rl.settings import RlSettings
     from stepedit_train.settings import load_settings
 
     kind = settings_of(stage)
     if not issubclass(kind, RlSettings):
         raise click.UsageError("--dry-run goes with the stages reward, dpo, grpo and ppo")
-    return told(load_settings(kind, config, given))
+    return estimate_lines(load_settings(kind, config, given))
 
 
 def _echoed(lines: Iterator[str]) -> None:

@@ -1,4 +1,4 @@
-"""Corruption of what a model is shown in training: codes, positions, mels and audio.
+"""Corrupt the inputs of training: codes, positions, mels and audio.
 
 A model that is taught with faultless input alone copies blindly, or believes its own errors later
 (exposure bias). Every function takes its randomness as an argument.
@@ -41,7 +41,7 @@ RUN = 6.0
 """Mean length of stretches, in groups, that are the source's or the target's."""
 
 POINTS, BENDS_DB, SWELLS_DB = 8, 6.0, 4.0
-"""Of uneven noise: points of its curve over frequency, and deviations over frequency and time."""
+"""Uneven noise: points of its curve over frequency; deviations over frequency and time."""
 SWELL_SECONDS = 0.5
 QUIETEST = 1e-3
 """Deviation below which a signal counts as silent; its noise is set against this level."""

@@ -47,17 +47,20 @@ class Journal:
             resumed run leaves one curve.
         tensorboard: also write TensorBoard events.
 
+    Attributes:
+        entries: of the log so far, in order; rules that stop a run read them at every entry.
+
     Raises:
         MissingDependencyError: if TensorBoard is asked for and absent.
     """
 
     def __init__(self, folder: Path, step: int = 0, *, tensorboard: bool = True) -> None:
         self.folder = folder
-        kept = [entry for entry in read_journal(folder) if entry["step"] <= step]
-        lines = "".join(json.dumps(entry) + "\n" for entry in kept)
+        self.entries = [entry for entry in read_journal(folder) if entry["step"] <= step]
+        lines = "".join(json.dumps(entry) + "\n" for entry in self.entries)
         write_atomically(folder / FILE, lines.encode())
-        self._file = (folder / FILE).open("a", encoding="utf-8")
         self._board = self._open_board(step) if tensorboard else None
+        self._file = (folder / FILE).open("a", encoding="utf-8")
 
     def _open_board(self, step: int) -> Any:
         try:
@@ -89,6 +92,7 @@ class Journal:
         entry = {"step": step, "part": part} | {
             name: round(float(value), 6) for name, value in figures.items()
         }
+        self.entries.append(entry)
         self._file.write(json.dumps(entry) + "\n")
         self._file.flush()
         if self._board is not None:

@@ -28,7 +28,7 @@ from stepedit_train.checkpoints import (
     load_checkpoint,
     save_checkpoint,
 )
-from stepedit_train.journal import Journal, read_journal, step_bar
+from stepedit_train.journal import Journal, step_bar
 from stepedit_train.precision import Precision, arithmetic
 from stepedit_train.settings import RunSettings, resolve_path
 from stepedit_train.signals import stop_requests
@@ -80,13 +80,13 @@ class LoopSettings(RunSettings):
     warmup: int = Field(default=200, ge=0)
     """Steps of linear rise."""
     weight_decay: float = Field(default=0.01, ge=0)
-    """Of AdamW."""
+    """Weight decay of AdamW."""
     clip: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient."""
     start: Path | None = None
     """Run of the same sizes whose newest weights this one begins with; None: random weights."""
     seed: int = 0
-    """Of the weights, the order of the data and the augmentation."""
+    """Seed of the weights, the order of the data and the augmentation."""
     checkpoint_minutes: float = Field(default=10.0, ge=0)
     """A checkpoint is written this often, and at the end."""
     log_every: int = Field(default=20, ge=1)
@@ -98,10 +98,10 @@ class LoopSettings(RunSettings):
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
     precision: Precision = "float32"
-    """Of the losses' arithmetic; ``auto`` is bfloat16 where an accelerator has it."""
+    """Precision of the losses; ``auto`` is bfloat16 where an accelerator has it."""
 
     def curve(self) -> dict[str, Any]:
-        """Return what the loss curve depends on, as JSON values."""
+        """Return the settings that the loss curve depends on, as JSON values."""
         # Unsaid where it is usual, so that runs from before there was a choice go on.
         usual = {"precision"} if self.precision == "float32" else set()
         return {name: value for name, value in super().curve().items() if name not in usual}
@@ -130,7 +130,7 @@ def _movable(value: object) -> bool:
 
 
 class Task(ABC):
-    """What a stage brings: a model, its batches and its loss.
+    """Base of a stage: a model, its batches and its loss.
 
     Attributes:
         model: what is trained.
@@ -140,7 +140,7 @@ class Task(ABC):
     model: nn.Module
     device: torch.device = torch.device("cpu")
     validates_first: ClassVar[bool] = False
-    """Whether figures before the first step are wanted, too."""
+    """Whether the loop validates before the first step, too."""
 
     def moved(self, batch: B) -> B:
         """Return a dataclass of a batch with everything that has a ``to`` on the device."""
@@ -151,7 +151,7 @@ class Task(ABC):
         return dataclasses.replace(batch, **found)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return what the optimiser trains; ``pace`` of a group is a factor of its rate."""
+        """Return the optimiser's parameter groups; ``pace`` is a factor of a group's rate."""
         return [{"params": list(self.model.parameters())}]
 
     @abstractmethod
@@ -177,7 +177,7 @@ class Task(ABC):
         return _update(self, optimizer, batch, settings)
 
     def objection(self, entries: Sequence[Mapping[str, Any]]) -> str | None:
-        """Say why a run is not to go on, from the entries of its log, or return None."""
+        """Return why a run is not to go on, from the entries of its log, or None."""
         return None
 
     def samples(self) -> Mapping[str, tuple[npt.NDArray[np.float32], int]]:
@@ -265,78 +265,99 @@ def run_loop(
         stop_requests() as asked,
         step_bar(settings.steps, progress.step) as show,
     ):
+        run = _Run(task, settings, progress, optimizer, journal, frozen)
         before = progress.step
-        why = _objection(task, journal, progress.step, settings) if before else None
-        if why is not None:
-            raise TrainingStopped(why)
-
-        if task.validates_first and not read_journal(out):
-            _validate(task, journal, 0)
-
-        def save() -> None:
-            save_checkpoint(out / "checkpoints", progress, task.model, optimizer, frozen)
-
-        _steps(task, plan, settings, progress, optimizer, journal, asked, save, show)
+        if before:
+            run.check()
+        if task.validates_first and not journal.entries:
+            run.validate()
+        run.take_steps(plan, asked, show)
         if progress.step > before:
-            save()
+            run.save()
     return progress
 
 
-def _steps(
-    task: Task,
-    plan: BatchPlan,
-    settings: LoopSettings,
-    progress: Progress,
-    optimizer: torch.optim.Optimizer,
-    journal: Journal,
-    asked: Sequence[int],
-    save: Callable[[], None],
-    show: Callable[[int, float], None],
-) -> None:
-    """Take the steps that are left, or as many as there are before a stop is asked for."""
-    began = saved = time.monotonic()
-    before = progress.seconds
-    for indices, after in plan.start_at(progress.position):
-        if progress.step >= settings.steps or asked:
+@dataclass
+class _Run:
+    """State and files of a run of the loop.
+
+    Attributes:
+        task: model, batches and loss.
+        settings: of the loop.
+        progress: step, place in the data, and figures since the last entry of the log.
+        optimizer: of the task's parameters.
+        journal: log of the run, in its folder.
+        frozen: JSON of the settings that a checkpoint must agree with.
+    """
+
+    task: Task
+    settings: LoopSettings
+    progress: Progress
+    optimizer: torch.optim.Optimizer
+    journal: Journal
+    frozen: str
+
+    def take_steps(
+        self, plan: BatchPlan, asked: Sequence[int], show: Callable[[int, float], None]
+    ) -> None:
+        """Take the steps that are left, or as many as there are before a stop is asked for."""
+        task, settings, progress = self.task, self.settings, self.progress
+        began = saved = time.monotonic()
+        before = progress.seconds
+        for indices, after in plan.start_at(progress.position):
+            if progress.step >= settings.steps or asked:
+                return
+            rate = task.rate(progress.step, settings)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate * group.get("pace", 1.0)
+            losses = task.update(self.optimizer, task.batch(indices, progress.step), settings)
+            _add_figures(progress, losses.parts)
+            progress.step += 1
+            progress.position = after
+            progress.seen += sum(plan.costs[index] for index in indices)
+            now = time.monotonic()
+            progress.seconds = before + now - began
+            show(progress.step, losses.parts.get("loss", math.nan))
+            if progress.step % settings.log_every == 0:
+                facts = {"rate": rate, "seconds": progress.seconds, "seen": progress.seen}
+                self.journal.write(progress.step, "train", _take_means(progress) | facts)
+            if progress.step % settings.validate_every == 0 or progress.step == settings.steps:
+                self.validate()
+            self.check(save=True)
+            if now - saved >= settings.checkpoint_minutes * 60:
+                self.save()
+                saved = now
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        folder = self.journal.folder / "checkpoints"
+        save_checkpoint(folder, self.progress, self.task.model, self.optimizer, self.frozen)
+
+    def validate(self) -> None:
+        """Write figures and sample recordings of the current step."""
+        self.task.model.eval()
+        with torch.inference_mode():
+            figures, recordings = self.task.validate(), self.task.samples()
+        if figures:
+            self.journal.write(self.progress.step, "dev", figures)
+        for name, (samples, rate) in recordings.items():
+            self.journal.audio(self.progress.step, name, samples, rate)
+
+    def check(self, *, save: bool = False) -> None:
+        """Stop the run if its task objects, after a step that wrote into the log.
+
+        Args:
+            save: write a checkpoint before stopping.
+
+        Raises:
+            TrainingStopped: if the task objects.
+        """
+        step, settings = self.progress.step, self.settings
+        if step % settings.log_every and step % settings.validate_every:
             return
-        rate = task.rate(progress.step, settings)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group.get("pace", 1.0)
-        losses = task.update(optimizer, task.batch(indices, progress.step), settings)
-        _add_figures(progress, losses.parts)
-        progress.step += 1
-        progress.position = after
-        progress.seen += sum(plan.costs[index] for index in indices)
-        now = time.monotonic()
-        progress.seconds = before + now - began
-        show(progress.step, losses.parts.get("loss", math.nan))
-        if progress.step % settings.log_every == 0:
-            facts = {"rate": rate, "seconds": progress.seconds, "seen": progress.seen}
-            journal.write(progress.step, "train", _take_means(progress) | facts)
-        if progress.step % settings.validate_every == 0 or progress.step == settings.steps:
-            _validate(task, journal, progress.step)
-        why = _objection(task, journal, progress.step, settings)
-        if why is not None:
-            save()
-            raise TrainingStopped(why)
-        if now - saved >= settings.checkpoint_minutes * 60:
-            save()
-            saved = now
-
-
-def _objection(task: Task, journal: Journal, step: int, settings: LoopSettings) -> str | None:
-    """Return why a run is not to go on after a step that wrote into its log, or None."""
-    is_written = step % settings.log_every == 0 or step % settings.validate_every == 0
-    why = task.objection(read_journal(journal.folder)) if is_written else None
-    return None if why is None else f"{journal.folder}: stopped after {step} steps: {why}"
-
-
-def _validate(task: Task, journal: Journal, step: int) -> None:
-    """Write figures and sample recordings of a step."""
-    task.model.eval()
-    with torch.inference_mode():
-        figures, recordings = task.validate(), task.samples()
-    if figures:
-        journal.write(step, "dev", figures)
-    for name, (samples, rate) in recordings.items():
-        journal.audio(step, name, samples, rate)
+        why = self.task.objection(self.journal.entries)
+        if why is None:
+            return
+        if save:
+            self.save()
+        raise TrainingStopped(f"{self.journal.folder}: stopped after {step} steps: {why}")

@@ -1,4 +1,4 @@
-"""Measure edits that a model was taught, by the benchmark, and list their better routes."""
+"""Benchmark newly taught edits by both routes, and write the better one into ``routes.json``."""
 
 from __future__ import annotations
 

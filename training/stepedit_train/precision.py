@@ -1,4 +1,4 @@
-"""Arithmetic of half the size where the hardware has it; weights and optimiser stay float32."""
+"""Mixed precision: bfloat16 where the hardware has it; weights and optimiser stay float32."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def is_half(precision: Precision, device: torch.device) -> bool:
-    """Say whether arithmetic is bfloat16: where it is asked for, or offered and left to us."""
+    """Return whether arithmetic is bfloat16: where it is asked for, or offered and left to us."""
     if precision == "auto":
         return device.type == "cuda" and torch.cuda.is_bf16_supported()
     return precision == "bfloat16"

@@ -90,7 +90,7 @@ class MixtureRow(Settings):
     path: Path
     """Folder of `stepedit pairs`."""
     language_model: float = Field(default=1.0, ge=0)
-    """How often its rows are seen in an epoch of ``sft``; 0 leaves them out."""
+    """Times that its rows are seen in an epoch of ``sft``; 0 leaves them out."""
     insertions_only: bool = False
     """The language model copies all but what was put in."""
     decoder: float = Field(default=1.0, ge=0)
@@ -144,7 +144,7 @@ class RunSettings(Settings):
         return resolve_path(self, self.out)
 
     def curve(self) -> dict[str, Any]:
-        """Return what the loss curve depends on, as JSON values."""
+        """Return the settings that the loss curve depends on, as JSON values."""
         return self.model_dump(mode="json", exclude=set(self.free))
 
     @classmethod

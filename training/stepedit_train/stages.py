@@ -1,4 +1,4 @@
-"""What each stage of training is called and who runs it."""
+"""The training stages: names, settings classes and functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that its own figures stop."""
+"""The exception of runs that are stopped because of their figures."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The figures of an engine: every row of the model card, measured on held-out speakers."""
+"""Figures of an engine: every row of the model card, measured on held-out speakers."""

@@ -32,7 +32,7 @@ _GROWING = ("edits", "cases", "cases_sha256", "protocol", "batch", "versions")
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure.
+    """Settings of a held-out run.
 
     Attributes:
         data: folder with the manifests of the corpora.
@@ -79,7 +79,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class HeldOutRun:
-    """What was measured.
+    """A held-out run: its units and their rows.
 
     Attributes:
         folder: of the engine, or of the baselines where there is no engine.
@@ -165,7 +165,7 @@ def measure(
 
 
 def _conditions(beside: Sequence[str], engine: SpeechEngine | None) -> tuple[Condition, ...]:
-    """Return what is recorded, in the usual order: without an engine what needs none."""
+    """Return the conditions in the usual order: without an engine those that need none."""
     needing = () if engine is None else ("identity", "target", "edit")
     asked = {*beside, "edit"}
     return tuple(name for name in ("dsp", "world", *needing) if name in asked)

@@ -1,4 +1,4 @@
-"""The figures of an engine from the rows of its run: values with intervals, gates, routes."""
+"""Compute the figures of an engine from the rows of its run: intervals, gates, routes."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def write_figures(
 
 
 def _processor() -> str:
-    """Return what the processor calls itself."""
+    """Return the processor's model name."""
     about = Path("/proc/cpuinfo")
     if about.is_file():
         for line in about.read_text(encoding="utf-8").splitlines():
@@ -243,7 +243,7 @@ def _processor() -> str:
 
 
 def _utterances(units: Sequence[HeldOut]) -> dict[str, Any]:
-    """Return how many utterances and speakers of each kind were used, and whose words."""
+    """Return the counts of utterances and speakers of each kind, and the source of their texts."""
     held = {unit.held.id: unit.held for unit in units}.values()
     found = {}
     for kind, length in dict.fromkeys((one.kind, one.length) for one in held):

@@ -1,4 +1,4 @@
-"""The rows of the figures: what is counted, its gate and its goal.
+"""Definitions of the figures: statistic, gate and goal of each.
 
 An engine that misses a gate is experimental; a goal is what good engines reach. Failed edits
 count: as missed targets, lost words, early stops. What a scorer could not judge is left out and
@@ -69,7 +69,7 @@ class Gate:
         return "identity" if self.row == "identity" else "edit"
 
     def meets(self, value: float, limit: float) -> bool:
-        """Say whether a value is on the right side of a limit."""
+        """Return whether a value is on the right side of a limit."""
         return value >= limit if self.higher else value <= limit
 
 
@@ -94,18 +94,18 @@ def percent(values: FloatArray) -> float:
 
 
 def _failed(rows: Rows, condition: str) -> bool:
-    """Say whether an edit of a condition failed."""
+    """Return whether an edit of a condition failed."""
     return any(row["status"] != "ok" for row in rows.get(condition, ()))
 
 
 def _counts(
-    rows: Rows, condition: str, ear: str, what: str, place: int = -1
+    rows: Rows, condition: str, recogniser: str, what: str, place: int = -1
 ) -> tuple[int, int] | None:
     """Return a recogniser's count and the number of words expected."""
     own = rows.get(condition)
     if not own or _failed(rows, condition):
         return None
-    counts = own[place].get("words", {}).get(ear)
+    counts = own[place].get("words", {}).get(recogniser)
     return None if counts is None else (counts[what], counts["length"])
 
 
@@ -114,43 +114,43 @@ def _yardstick(base: str, condition: str) -> str:
     return base if condition in BY_ENGINE and base != condition else "source"
 
 
-def _added(ear: str, base: str, what: str = "errors") -> Measure:
+def _added(recogniser: str, base: str, what: str = "errors") -> Measure:
     """Count errors beyond those of another condition; of dsp and the like, beyond the source."""
 
     def measure(rows: Rows, condition: str) -> Numbers:
-        before = _counts(rows, _yardstick(base, condition), ear, what)
+        before = _counts(rows, _yardstick(base, condition), recogniser, what)
         if before is None or condition not in rows:
             return None
         if _failed(rows, condition):
             return float(before[1] - before[0]), float(before[1])
-        after = _counts(rows, condition, ear, what)
+        after = _counts(rows, condition, recogniser, what)
         return None if after is None else (float(after[0] - before[0]), float(before[1]))
 
     return measure
 
 
-def _plain_error(ear: str) -> Measure:
+def _plain_error(recogniser: str) -> Measure:
     """Count errors against the words that ought to be heard."""
 
     def measure(rows: Rows, condition: str) -> Numbers:
         if _failed(rows, condition):
             return 1.0, 1.0
-        found = _counts(rows, condition, ear, "errors")
+        found = _counts(rows, condition, recogniser, "errors")
         return None if found is None else (float(found[0]), float(found[1]))
 
     return measure
 
 
-def _growth(ear: str) -> Measure:
+def _growth(recogniser: str) -> Measure:
     """Count errors that each edit after the first one adds along a chain."""
 
     def measure(rows: Rows, condition: str) -> Numbers:
         edits = max(map(len, rows.values()))
-        before = _counts(rows, "source", ear, "errors")
+        before = _counts(rows, "source", recogniser, "errors")
         if before is not None and _failed(rows, condition):
             return float(before[1]), float(before[1] * (edits - 1))
-        first = _counts(rows, condition, ear, "errors", 0)
-        last = _counts(rows, condition, ear, "errors", -1)
+        first = _counts(rows, condition, recogniser, "errors", 0)
+        last = _counts(rows, condition, recogniser, "errors", -1)
         if first is None or last is None:
             return None
         return float(last[0] - first[0]), float(first[1] * (edits - 1))
@@ -199,7 +199,7 @@ def _tempo(rows: Rows, condition: str) -> Numbers:
 
 
 def _off_tempo(rows: Rows, condition: str) -> Numbers:
-    """Say by how many percent the tempo is off; an edit that gave nothing is off by all."""
+    """Return by how many percent the tempo is off; an edit that gave nothing is off by all."""
     share = _tempo(rows, condition)
     if share is None:
         return None
@@ -207,7 +207,7 @@ def _off_tempo(rows: Rows, condition: str) -> Numbers:
 
 
 def _early(rows: Rows, condition: str) -> Numbers:
-    """Say whether an output is much shorter than asked for."""
+    """Return whether an output is much shorter than asked for."""
     share = _tempo(rows, condition)
     return None if share is None else (float(share[0] < SHORT),)
 
@@ -225,30 +225,32 @@ def _verdict(name: str) -> Measure:
 
 
 def _outside(rows: Rows, condition: str) -> Numbers:
-    """Say whether all samples outside the spans are the source's; what cannot tell is not."""
+    """Return whether all samples outside the spans are the source's; what cannot tell is not."""
     if not rows.get(condition):
         return None
     return (float(rows[condition][-1]["values"].get("outside_max_difference") == 0.0),)
 
 
-def _both_ears(name: str, gate: float, goal: float, make: Callable[[str], Measure]) -> list[Gate]:
+def _by_two_recognisers(
+    name: str, gate: float, goal: float, make: Callable[[str], Measure]
+) -> list[Gate]:
     """Return a word error row for each recogniser: neither passes for the other."""
     return [
-        Gate(f"{name}{suffix}", "points", gate, goal, make(ear), pooled)
-        for ear, suffix in (("whisper", ""), ("pocketsphinx", "_pocketsphinx"))
+        Gate(f"{name}{suffix}", "points", gate, goal, make(recogniser), pooled)
+        for recogniser, suffix in (("whisper", ""), ("pocketsphinx", "_pocketsphinx"))
     ]
 
 
 # An ideal output is coded without the silence at its ends, which tokenizers cut: rows that look at
 # durations or pauses do not show it.
 GATES: Sequence[Gate] = (
-    *_both_ears("identity.added_wer", 20, 8, lambda ear: _added(ear, "source")),
+    *_by_two_recognisers("identity.added_wer", 20, 8, lambda by: _added(by, "source")),
     Gate("identity.speaker_similarity", "cosine", 0.75, 0.83, _kept("speaker_similarity"), mean,
          higher=True),
     Gate("identity.ovrl_drop", "DNSMOS", 0.35, 0.15, _kept("dnsmos_ovrl", "source", -1.0), mean),
     Gate("speed.ratio_error", "%", 7, 3, _off_tempo, median),
     Gate("speed.early_stops", "%", 3, 0, _early, percent, share=True),
-    *_both_ears("speed.added_wer", 10, 3, lambda ear: _added(ear, "identity")),
+    *_by_two_recognisers("speed.added_wer", 10, 3, lambda by: _added(by, "identity")),
     Gate("denoise.bak_gain", "DNSMOS", 0.8, 1.2, _kept("dnsmos_bak", "source"), mean,
          ("dsp", "identity", "target"), higher=True),
     Gate("denoise.joint", "%", 50, 75, _verdict("joint"), percent, ("dsp", "identity"), higher=True,
@@ -265,6 +267,6 @@ GATES: Sequence[Gate] = (
          ("dsp", "world", "identity", "target"), higher=True, share=True),
     Gate("paralinguistic.in_place", "%", 50, 75, _verdict("reached"), percent,
          ("dsp", "identity", "target"), higher=True, share=True),
-    *_both_ears("clone.wer", 35, 15, _plain_error),
-    *_both_ears("chain.wer_growth", 5, 2, _growth),
+    *_by_two_recognisers("clone.wer", 35, 15, _plain_error),
+    *_by_two_recognisers("chain.wer_growth", 5, 2, _growth),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What is asked of each held-out utterance: the requests of the plugins' own default suites.
+"""Requests of the held-out suite, taken from the plugins' own default suites.
 
 A row of the figures takes the parameters that the default cases of its edit ask for, such as
 four rates or the labels of emotions, and puts them in turn to held-out speakers. Where a request
@@ -36,7 +36,7 @@ MIXED = ("denoise", "emotion", "style", "speed", "trim_silence")
 ITERATIONS = 4
 
 
-_TWO_EARS = ("identity", "speed", "clone", "chain")
+_TWO_RECOGNISERS = ("identity", "speed", "clone", "chain")
 """Rows whose figure is word error: there the second recogniser listens too."""
 _NO_TARGET = ("identity", "masked", "masked_label", "chain", "iteration", "mixed_chain")
 """Rows without one ideal output whose codes could be decoded instead of the model's."""
@@ -137,20 +137,20 @@ class HeldOut(Unit):
         return self.target or (self.held.speech if spoilt else None)
 
     def is_scored(self, condition: str) -> bool:
-        """Say whether the plugin's scorer judges a condition."""
+        """Return whether the plugin's scorer judges a condition."""
         return condition in _SCORED.get(self.edit, ("dsp", "edit"))
 
     def is_checked(self, condition: str) -> bool:
-        """Say whether it is checked what else changed."""
+        """Return whether it is checked what else changed."""
         return self.is_scored(condition)
 
-    def ears(self) -> tuple[str, ...]:
-        """Return the recognisers that listen."""
-        both = self.edit in _TWO_EARS and not self.quick
+    def recognisers(self) -> tuple[str, ...]:
+        """Return the recognisers whose word counts are kept."""
+        both = self.edit in _TWO_RECOGNISERS and not self.quick
         return ("whisper", "pocketsphinx") if both else ("whisper",)
 
     def facts(self) -> dict[str, Any]:
-        """Return what all rows of the unit say of it; JSON data."""
+        """Return the fields of the unit that all its rows have; JSON data."""
         asked = [edit.to_data() for edit in self.edits]
         shown = ", ".join(map(format_edit, self.edits)) or "identity"
         goals = [data.get("to") for data in asked]

@@ -188,7 +188,7 @@ def _recordings(folder: Path) -> Iterator[_Found]:
 
 
 def _wanted(row: Row) -> bool:
-    """Say whether a row is plain English speech of a held-out speaker."""
+    """Return whether a row is plain English speech of a held-out speaker."""
     split = str(row.get("suggested_split") or "train")
     spoken = str(row.get("kind") or "read") in {"read", "emotion_parallel"}
     english = str(row.get("language") or "").split("-")[0].lower() == "en"

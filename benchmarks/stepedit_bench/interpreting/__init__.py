@@ -1,1 +1,1 @@
-"""How well sentences are read: instructions with the chains that they ask for."""
+"""Benchmark of interpreters: instructions with the chains that they ask for."""

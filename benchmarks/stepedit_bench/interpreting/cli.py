@@ -1,4 +1,4 @@
-"""``stepedit bench interpret``: how well sentences are read."""
+"""``stepedit bench interpret``: score an interpreter on instructions with known chains."""
 
 from __future__ import annotations
 

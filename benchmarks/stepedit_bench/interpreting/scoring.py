@@ -1,4 +1,4 @@
-"""Instructions, what they ask for, and what was read from them instead."""
+"""Compare the chains read from instructions with those that are expected."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Instruction(BaseModel):
 
 @dataclass(frozen=True)
 class Row:
-    """What was read from one instruction.
+    """Result of reading one instruction.
 
     Attributes:
         instruction: what was said.
@@ -120,7 +120,7 @@ def _setting(instruction: Instruction) -> Setting:
 
 
 def _key(edit: Edit, where: dict[str, Any] | None) -> tuple[str, str]:
-    """Return what two equal edits share; case and punctuation of texts do not count."""
+    """Return a key that equal edits share; case and punctuation of texts do not count."""
     data = {
         key: " ".join(normalised(word) for word in value.replace(".", " ").split())
         if isinstance(value, str)

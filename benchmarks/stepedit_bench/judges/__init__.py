@@ -1,4 +1,4 @@
-"""Judges: who says what an utterance sounds like; see README.md for how far to trust each."""
+"""Judges of emotion, style and events; README.md has the validation of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judge ``acoustic``: does speech move the way a label usually moves it, and how far?
+"""The judge ``acoustic``: how far speech moves along the profile of a label.
 
 Nothing is trained. An utterance is compared with the one before the edit; for each label with
 published sizes (``LabelledPairs.profiles`` of the plugin that brings the edit) the share of the
@@ -33,7 +33,7 @@ def _measured(utterance: Utterance) -> Acoustics:
 def rate(
     shift: AcousticShift, labels: Sequence[str], profiles: Mapping[str, Profile]
 ) -> dict[str, float]:
-    """Return how far a shift goes towards each label: 0 not at all, 1 its usual size.
+    """Return a shift's size towards each label: 0 none, 1 the usual size.
 
     Neutral is rated ``1 - best``, so that it wins where the best label stays below half of its
     usual size.

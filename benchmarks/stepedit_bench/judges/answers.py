@@ -1,4 +1,4 @@
-"""Reading what a language model answers: JSON, more or less."""
+"""Parse the JSON answers of language models leniently."""
 
 from __future__ import annotations
 

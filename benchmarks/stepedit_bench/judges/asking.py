@@ -1,4 +1,4 @@
-"""How remote judges ask: at a steady pace, again after passing failures, and never twice."""
+"""Request handling of remote judges: rate limit, retries with back-off, and a cache of answers."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Retries:
     made: int = 0
 
     def run(self, ask: Callable[[], T]) -> T:
-        """Return what ``ask`` returns, asking again after passing failures.
+        """Return the value of ``ask``, called again after transient failures.
 
         Raises:
             PassingFailure: the last one, when attempts or patience are at an end.

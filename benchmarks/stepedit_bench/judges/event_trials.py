@@ -1,4 +1,4 @@
-"""Sounds of known kind at known places in speech: what the event judge is measured with."""
+"""Trials for the event judge: sounds of known kind at known places in speech."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judge ``events``: is a non-verbal sound where it should be?
+"""The judge ``events``: detect a non-verbal sound at its expected place.
 
 A small classifier hears windows of 0.6 s, every 0.1 s. It knows laughs, breaths (sighs, gasps,
 in- and out-breaths), other voiced sounds (hums, groans, interjections), speech, noise, and
@@ -67,7 +67,7 @@ def sound_of(tag: str) -> str | None:
 
 @dataclass(frozen=True)
 class Heard:
-    """What the classifier hears along an utterance.
+    """Output of the classifier along an utterance.
 
     Attributes:
         times: centre of each window in seconds, shape ``(n,)``.

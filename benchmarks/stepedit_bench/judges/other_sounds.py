@@ -1,4 +1,4 @@
-"""Sounds that no tag asks for: beeps, buzzes, bursts of noise, clicks, speech backwards."""
+"""Sounds that no tag names: beeps, buzzes, bursts of noise, clicks, speech backwards."""
 
 from __future__ import annotations
 

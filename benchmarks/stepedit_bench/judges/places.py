@@ -1,4 +1,4 @@
-"""Where in an utterance a sound belongs, as exactly as a question tells."""
+"""Time windows in which the events of a question are expected."""
 
 from __future__ import annotations
 

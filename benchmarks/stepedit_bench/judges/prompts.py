@@ -1,4 +1,4 @@
-"""What judges that hear and read are asked: emotion, style and non-verbal sounds.
+"""Prompts of the judges that hear and read: emotion, style and non-verbal sounds.
 
 The protocol is that of Step-Audio-Edit-Benchmark: one label out of a closed set from the
 delivery alone, and a checklist of sounds rated 1 to 3. The wording is ours, the set of labels

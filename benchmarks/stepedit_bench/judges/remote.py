@@ -1,4 +1,4 @@
-"""What all judges behind an API share: prompts, pace, retries, cache, counts and costs."""
+"""Base class of judges behind an API: prompts, rate limit, retries, cache, counts and costs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class RefusedAnswer(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a service sent.
+    """Answer of a service.
 
     Attributes:
         text: the answer.
@@ -124,7 +124,7 @@ class RemoteJudge(Judge):
         return self.without_key()
 
     def without_key(self) -> str:
-        """Say what stands in for a key where there is none.
+        """Return the placeholder of a key where there is none.
 
         Raises:
             StepeditError: where the service needs one.
@@ -136,7 +136,7 @@ class RemoteJudge(Judge):
         return ("emotion", "style", "paralinguistic")
 
     def estimate(self, calls: int, audio_seconds: float) -> str:
-        """Say how many tokens some questions will take and, with prices, what they will cost."""
+        """Return the tokens that some questions will take and, with prices, their cost."""
         into = calls * _TEXT_TOKENS + audio_seconds * self.audio_tokens_per_second
         out = calls * max(_OUTPUT_TOKENS.values())
         text = (

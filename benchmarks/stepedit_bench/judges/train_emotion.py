@@ -1,4 +1,4 @@
-"""The recipe behind the judge ``trained``: an emotion classifier from a corpus on disk."""
+"""Train the classifier behind the judge ``trained`` from an emotion corpus on disk."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def speaker_folds(speakers: Sequence[str], folds: int, seed: int) -> npt.NDArray
 def _judged(
     rows: FloatArray, names: Sequence[str], fold: npt.NDArray[np.int64], seed: int
 ) -> list[str]:
-    """Return what models that did not hear the speaker say."""
+    """Return the predictions of models that were not trained on the speaker."""
     said = np.empty(len(names), dtype=object)
     truth = np.asarray(names)
     for number in np.unique(fold):

@@ -1,4 +1,4 @@
-"""Training of the classifier behind the judge ``events``."""
+"""Train the classifier behind the judge ``events``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well a judge that compares agrees with the labels of an acted parallel corpus."""
+"""Validate a comparing judge against the labels of an acted parallel corpus."""
 
 from __future__ import annotations
 

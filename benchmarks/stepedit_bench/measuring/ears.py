@@ -1,4 +1,4 @@
-"""``stepedit bench ears``: what recognisers themselves get wrong on recordings of known words."""
+"""``stepedit bench ears``: the error rate of recognisers on recordings of known words."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ import click
 import numpy as np
 
 from stepedit_bench.measuring.recognisers import Recognisers
-from stepedit_bench.measuring.text_error import TextErrors, text_errors
+from stepedit_bench.measuring.text_error import TextErrors, pooled_error, text_errors
 from stepedit_core.errors import StepeditError
 from stepedit_core.scoring import Interval
 from stepedit_core.storage.stored_json import json_lines
 from stepedit_core.storage.tables import table_rows
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Heard", "Known", "ears", "error_of", "known_recordings"]
-
-RESAMPLES = 2_000
+__all__ = ["Heard", "Known", "ears", "error_of", "known_recordings", "where_of"]
 
 
 @dataclass(frozen=True)
@@ -44,11 +42,11 @@ class Known:
 
 @dataclass(frozen=True)
 class Heard:
-    """The error of one recogniser on one part.
+    """The error rate of one recogniser on one part.
 
     Attributes:
         part: of the recordings.
-        recogniser: who heard, with its version.
+        recogniser: its name and version.
         unit: ``word`` or ``character``.
         length: expected words or characters.
         error: pooled error rate with a 95 % bootstrap interval over recordings.
@@ -119,7 +117,7 @@ def _rows(manifest: Path) -> list[Mapping[str, Any]]:
 
 
 def _texts(path: Path) -> dict[str, str]:
-    """Return the better texts by path."""
+    """Return the reference texts by path."""
     found = {}
     for _, row in table_rows(path, {"path"}):
         text = row.get("reference_text") or row.get("text")
@@ -129,7 +127,7 @@ def _texts(path: Path) -> dict[str, str]:
 
 
 def error_of(recordings: Sequence[Known], recogniser: str, seed: int = 0) -> Heard | None:
-    """Return what a recogniser gets wrong on one part, or None where it lacks the language.
+    """Return the error rate of a recogniser on one part, or None where it lacks the language.
 
     Raises:
         StepeditError: if there is no such recogniser, or a recording cannot be read.
@@ -147,23 +145,19 @@ def error_of(recordings: Sequence[Known], recogniser: str, seed: int = 0) -> Hea
         seconds += speech.seconds
         found.append(text_errors(one.text, listening.hear(speech), one.language))
     cpu = time.process_time() - begin
-    errors = np.array([one.errors for one in found])
-    lengths = np.array([one.length for one in found])
-    draws = np.random.default_rng(seed).integers(0, len(found), size=(RESAMPLES, len(found)))
-    low, high = np.quantile(errors[draws].sum(axis=1) / lengths[draws].sum(axis=1), [0.025, 0.975])
     return Heard(
         part=recordings[0].part,
         recogniser=listening.title(language),
         unit=found[0].unit,
-        length=int(lengths.sum()),
-        error=Interval(float(errors.sum() / lengths.sum()), float(low), float(high), len(found)),
-        faultless=float(np.mean(errors == 0)),
+        length=sum(one.length for one in found),
+        error=pooled_error(found, np.random.default_rng(seed)),
+        faultless=float(np.mean([one.errors == 0 for one in found])),
         seconds=round(seconds, 1),
         cpu=cpu / seconds,
     )
 
 
-def _conditions(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def where_of(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Read ``COLUMN=VALUE,VALUE``."""
     found: dict[str, tuple[str, ...]] = {}
     for text in texts:
@@ -184,13 +178,13 @@ def _conditions(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def ears(names: tuple[str, ...], as_json: bool, where: tuple[str, ...], **given: Any) -> None:
-    """Measure what recognisers mishear in the recordings of MANIFEST.
+    """Measure the error rate of recognisers on the recordings of MANIFEST.
 
     MANIFEST is CSV or JSON lines: path (beside it), text, language. --texts names a CSV table with
     path and reference_text, which stand for the manifest's own texts. Words are counted, or
     characters in languages that are written without spaces.
     """
-    known = known_recordings(where=_conditions(where), **given)
+    known = known_recordings(where=where_of(where), **given)
     parts = dict.fromkeys(one.part for one in known)
     found = []
     for part in parts:

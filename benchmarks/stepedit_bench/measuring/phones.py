@@ -31,7 +31,7 @@ def _model() -> Any:
 
 
 def title() -> str:
-    """Return what recognises phones, with its version."""
+    """Return the title of the phone recogniser, with its version."""
     need("hama", "hama", "phone error")
     return f"phones by hama {version('hama')}"
 

@@ -1,4 +1,4 @@
-"""Who hears words: the recognisers that plugins bring by ``stepedit_recognisers``.
+"""The recognisers of the bench, among those that plugins bring by ``stepedit_recognisers``.
 
 ========================  ==============================================================
 ``auto``                  Whisper base, multilingual, on no network, where its two packages
@@ -28,11 +28,11 @@ from stepedit_core.utterance import Utterance
 __all__ = ["SECOND", "Recognisers"]
 
 SECOND = "pocketsphinx"
-"""Of another kind than Whisper, so that neither passes for the other."""
+"""Second recogniser, of another architecture than Whisper: their errors differ."""
 
 
 class Recognisers:
-    """Whoever hears each language, chosen by one name and loaded on first use.
+    """The recogniser of each language, chosen by one name and loaded on first use.
 
     A recording without a language is taken for English, as its text is.
     """
@@ -48,7 +48,7 @@ class Recognisers:
         self._loaded: dict[str, Recogniser] = {}
 
     def hears(self, language: str | None) -> bool:
-        """Say whether someone who is installed knows a language (BCP 47 tag).
+        """Return whether someone who is installed knows a language (BCP 47 tag).
 
         Raises:
             StepeditError: if nobody is installed who hears English, or there is none of this name.
@@ -64,7 +64,7 @@ class Recognisers:
         return True
 
     def title(self, language: str | None) -> str:
-        """Return who hears a language, with model and versions; loads nothing.
+        """Return the title of a language's recogniser, with model and versions; loads nothing.
 
         Raises:
             StepeditError: if nobody does.
@@ -91,7 +91,7 @@ class Recognisers:
         return self._loaded[primary].hear(utterance.replace(language=language))
 
     def _named(self) -> str:
-        """Return who hears English, for messages about other languages."""
+        """Return the title of the English recogniser, for messages about other languages."""
         return self.title("en") if self.spec == "auto" else self.spec
 
 

@@ -41,7 +41,7 @@ _BACKENDS = (
 
 
 class MeasureConfig(BaseModel):
-    """Which backends measure; part of a run's provenance."""
+    """Choice of measuring backends; part of a run's provenance."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -103,11 +103,11 @@ class StandardMeasures:
     # Words -------------------------------------------------------------------------------
 
     def hears(self, language: str | None) -> bool:
-        """Say whether the recogniser knows a language."""
+        """Return whether the recogniser knows a language."""
         return self._recognisers.hears(language)
 
     def heard_by(self, language: str | None) -> str:
-        """Return who hears the words, or the phones, of a language, with its version."""
+        """Return the recogniser of a language's words, or phones, with its version."""
         if self._recognisers.hears(language):
             return self._recognisers.title(language)
         return phone_backend.title()
@@ -173,7 +173,7 @@ class StandardMeasures:
     # Time and pitch ----------------------------------------------------------------------
 
     def speech_spans(self, utterance: Utterance) -> list[tuple[float, float]]:
-        """Return where speech is, in seconds (Silero VAD)."""
+        """Return the spans of speech, in seconds (Silero VAD)."""
         from stepedit_core.dsp.vad import speech_spans
 
         found = self._once("vad", utterance, lambda: speech_spans(utterance))

@@ -12,14 +12,25 @@ Thai ...) and for Korean, as is usual there. Alignment is jiwer's.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from stepedit_bench.measuring.extras import need
 from stepedit_core.errors import StepeditError
+from stepedit_core.scoring import Interval, bootstrap_interval
 
-__all__ = ["TextErrors", "count_words", "counts_characters", "normalise", "text_errors"]
+__all__ = [
+    "TextErrors",
+    "count_words",
+    "counts_characters",
+    "normalise",
+    "pooled_error",
+    "text_errors",
+]
 
 CHARACTER_LANGUAGES = frozenset({"zh", "cmn", "yue", "ja", "ko", "th", "lo", "my", "km", "bo"})
 _CHINESE = frozenset({"zh", "cmn"})
@@ -47,7 +58,7 @@ class TextErrors:
 
 
 def counts_characters(language: str | None) -> bool:
-    """Say whether a language (BCP 47 tag) is counted in characters."""
+    """Return whether a language (BCP 47 tag) is counted in characters."""
     return (language or "").split("-")[0].lower() in CHARACTER_LANGUAGES
 
 
@@ -109,6 +120,19 @@ def text_errors(expected: str, heard: str, language: str | None) -> TextErrors:
     errors = found.substitutions + found.deletions + found.insertions
     unit = "character" if counts_characters(language) else "word"
     return TextErrors(int(errors), length, unit)
+
+
+def pooled_error(found: Sequence[TextErrors], rng: np.random.Generator) -> Interval:
+    """Return all errors over the whole length, with a 95 % bootstrap interval over recordings.
+
+    Args:
+        found: one for each recording, of one unit.
+        rng: draws the resamples.
+    """
+    rows = [(one.errors, one.length) for one in found]
+    return bootstrap_interval(
+        rows, rng, statistic=lambda errors, length: errors.sum() / length.sum()
+    )
 
 
 def count_words(expected: str, heard: str, language: str | None) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What the rows of a public test set come to: sums are pooled, and failures stay in.
+"""Aggregate the rows of a public test set: sums are pooled, and failures count.
 
 A recording that was not made has reached nothing and has all errors. Only what could not be
 measured on a recording that was made is left out, and counted.

@@ -193,7 +193,7 @@ def _edit(operation: Operation, text: str, words: tuple[int, int]) -> dict[str, 
 
 
 def _target(operation: Operation) -> Target | None:
-    """Return what a tag that is not about words has to reach."""
+    """Return the target of a tag that is not about words."""
     kind = operation.kind
     if kind == "emo":
         request = labelled("emotion", operation.fields.get("type", ""))

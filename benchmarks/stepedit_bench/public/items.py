@@ -1,4 +1,4 @@
-"""What every public test set comes down to: a recording, what is asked of it, and what counts."""
+"""Items of public test sets: a recording, the requested edits, and the targets."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ class PublicUnit(Unit):
         return ratio, False, waived
 
     def facts(self) -> dict[str, Any]:
-        """Return what all rows of the unit say of it; JSON data."""
+        """Return the fields of the unit that all its rows have; JSON data."""
         item = self.item
         return {
             "edit": self.edit,

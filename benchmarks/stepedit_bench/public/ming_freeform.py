@@ -106,7 +106,7 @@ def _item(row: Sequence[str], line: int, root: Path, path: Path, language: str) 
 
 
 def _sound_targets(instruction: str, text: str) -> tuple[Target, ...]:
-    """Return what the plugins' scorers are asked about an instruction on sound."""
+    """Return the targets, by plugins' scorers, of an instruction on sound."""
     try:
         chain = interpret(instruction, text).chain
     except StepeditError:

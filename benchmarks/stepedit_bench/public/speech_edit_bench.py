@@ -114,7 +114,7 @@ def _target(
     wanted: str | None,
     language: str | None,
 ) -> Target:
-    """Return what a component has to reach."""
+    """Return the target of a component."""
     kind = task.removesuffix("_editing")
     if kind == "content" and said and wanted:
         return Words(wanted, changed_regions(said, wanted), language)

@@ -1,4 +1,4 @@
-"""What MMAE and the ICASSP 2027 Audio Editing Challenge take: recordings, manifest, trajectory.
+"""Write a submission to MMAE and the ICASSP 2027 challenge: recordings, manifest, trajectory.
 
 ======================  ==================================================================
 ``submission.jsonl``    ``{"id", "audio_path"}`` of every recording that was made
@@ -62,7 +62,7 @@ def _times(run: Path) -> dict[str, Mapping[str, Any]]:
 def _trajectory(
     row: Mapping[str, Any], audio: str | None, times: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return what was done for one item."""
+    """Return the record of one item."""
     calls = []
     for number, step in enumerate(row.get("details", {}).get("steps", ()), start=1):
         calls.append(

@@ -1,4 +1,4 @@
-"""What an item of a public test set has to reach, and how it is counted.
+"""Targets of the items of public test sets, and how each is measured.
 
 The rules are doteBench's (v1.0, docs/evaluation.md) where a set has none of its own that can be
 followed without its models: text is right where no error is heard in the changed words and three
@@ -42,7 +42,7 @@ _WORST_PITCH = 8.0
 
 @dataclass(frozen=True)
 class Part:
-    """What came out of one target.
+    """Result of one target.
 
     Attributes:
         kind: of the target.
@@ -84,7 +84,7 @@ class Target(ABC):
 
     @abstractmethod
     def judge(self, source: Utterance, output: Utterance, measures: Measures) -> Part:
-        """Return what was reached.
+        """Return the target's part of the mark.
 
         Args:
             source: before, with its words.
@@ -94,7 +94,7 @@ class Target(ABC):
 
     @abstractmethod
     def lost(self) -> Part:
-        """Return what an output that was not made has: it failed."""
+        """Return the part of an output that was not made: failed."""
 
     def waives(self) -> frozenset[str]:
         """Return the checks of preservation that the target contradicts."""
@@ -297,7 +297,7 @@ class Acoustic(Target):
         return Part(self.kind, False, worst.get(self.kind, {}))
 
     def length_ratio(self, source: Utterance) -> float:
-        """Return what the tempo, or a pause of a second, adds."""
+        """Return the ratio of durations by the tempo, or by a pause of a second."""
         if self.kind == "rate":
             return max(1.0, 1 / self.amount)
         return 1 + 1 / max(source.seconds, 0.5) if self.kind == "pause" else 1.0
@@ -377,7 +377,7 @@ class By(Target):
             return None
 
     def waives(self) -> frozenset[str]:
-        """Return what the plugin's scorer waives."""
+        """Return the checks that the plugin's scorer waives."""
         edit = self._edit()
         if edit is None:
             return frozenset()
@@ -386,7 +386,7 @@ class By(Target):
         return named if scorer.expects_same_speaker else named | {"speaker"}
 
     def length_ratio(self, source: Utterance) -> float:
-        """Return what the edit itself announces."""
+        """Return the ratio of durations that the edit plans."""
         edit = self._edit()
         return 1.0 if edit is None else float(edit.plan(source).length_ratio)
 

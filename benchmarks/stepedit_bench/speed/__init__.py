@@ -1,1 +1,1 @@
-"""How fast the engine is: every stage against the plain way, in one run."""
+"""Speed of the engine: every stage against the plain implementation, in one run."""

@@ -146,7 +146,7 @@ def recording(
 
 
 def _facts(size: str, settings: Settings) -> dict[str, Any]:
-    """Return what the figures were measured on."""
+    """Return the conditions of the measurement: model, machine, settings."""
     import torch
 
     name = platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""How fast a long recording is edited, and how much memory that takes."""
+"""Time and memory of editing a long recording."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MAIN = "from stepedit_core.cli import main; main()"
 
 @dataclass(frozen=True)
 class LongRun:
-    """What one run took.
+    """Time and memory of one run.
 
     Attributes:
         seconds: of the recording.

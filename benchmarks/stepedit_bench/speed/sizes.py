@@ -1,4 +1,4 @@
-"""The sizes that the speed command builds, with random weights."""
+"""Model sizes of the speed benchmark, built with random weights."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the gate of `Accept` is worth: edits with and without it, chains, iterations, level."""
+"""Measurements of `Accept`: edits, chains and iterations with and without limits."""

@@ -1,4 +1,4 @@
-"""``stepedit bench trust``: what limits and their tries are worth, and what they cost."""
+"""``stepedit bench trust``: measure what `Accept` is worth and what it costs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CHAIN = (
 )
 
 
-@click.command("trust")
+@click.command("trust", short_help="Measure what --accept is worth and costs.")
 @click.option("--speech", required=True, type=click.Path(exists=True), help="Has manifest.csv.")
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder of the run.")
 @click.option("--sets", default="librispeech", show_default=True, help="Sets begin with this.")
@@ -123,8 +123,10 @@ def _edits(rows: Sequence[Any]) -> dict[str, Any]:
     accepted = [row for row in rows if row["on"]["accepted"]]
     added = {
         name: {
-            ear: round(mean(row[name][ear] - row["source"][ear] for row in found), 3)
-            for ear in ("tiny", "sphinx")
+            recogniser: round(
+                mean(row[name][recogniser] - row["source"][recogniser] for row in found), 3
+            )
+            for recogniser in ("tiny", "sphinx")
         }
         for name, found in (("off", rows), ("on", accepted))
         if found

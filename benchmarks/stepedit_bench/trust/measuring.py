@@ -1,4 +1,4 @@
-"""Carry out what is asked, with and without limits, and measure what came out.
+"""Carry out the requests with and without limits, and measure the outputs.
 
 The gate hears by the two preferred recognisers that are installed (Whisper base and tiny.en). The
 outputs are heard by tiny.en and by PocketSphinx, which alone had no part in the gate. An acceptance
@@ -44,7 +44,7 @@ class Keep(Protocol):
 
 @dataclass(frozen=True)
 class Bench:
-    """What all measurements need.
+    """Context of all measurements.
 
     Attributes:
         engine: carries edits out.
@@ -62,13 +62,13 @@ class Bench:
 
 
 def measure_trust(unit: TrustUnit, bench: Bench) -> dict[str, Any]:
-    """Return what was measured of a unit; JSON data."""
+    """Return the measurements of a unit; JSON data."""
     how = {"level": _level, "edit": _edit, "iterations": _iterations, "chain": _chain}
     return how[unit.part](unit, bench)
 
 
 def _level(unit: TrustUnit, bench: Bench) -> dict[str, Any]:
-    """Return how far the identity edit moves the active level, in dB, as it is and when hot."""
+    """Return the change of the active level by the identity edit, in dB, as it is and when hot."""
     gain = np.float32(_HOT_PEAK / max(float(np.abs(unit.speech.samples).max()), 1e-6))
     hot = unit.speech.replace(samples=unit.speech.samples * gain)
     row, level = {}, bench.measures.active_level

@@ -1,4 +1,4 @@
-"""What is measured: held-out recordings, and what is asked of each."""
+"""Units of the trust benchmark: held-out recordings and the edits asked of each."""
 
 from __future__ import annotations
 

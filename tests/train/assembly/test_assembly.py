@@ -77,7 +77,7 @@ def made(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_weights_are_stored_small_and_computed_with_in_float32(parts: Path, made: Path) -> None:
+def test_float16_storage(parts: Path, made: Path) -> None:
     stored = [load_file(path) for path in made.rglob("*.safetensors")]
     assert len(stored) == 5  # language model, encoder, flow, vocoder, speaker
     kinds = {tensor.dtype for state in stored for tensor in state.values()}
@@ -101,9 +101,7 @@ def test_a_second_call_replaces_the_model(parts: Path, made: Path, tmp_path: Pat
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
 
 
-def test_what_is_too_large_or_foreign_is_refused_and_nothing_is_lost(
-    parts: Path, made: Path, tmp_path: Path
-) -> None:
+def test_refused_folders(parts: Path, made: Path, tmp_path: Path) -> None:
     out = shutil.copytree(made, tmp_path / "embedded")
     before = sorted(path.name for path in out.rglob("*"))
     with pytest.raises(StepeditError, match=r"are more than 0\.0 MB"):
@@ -195,9 +193,7 @@ def test_figures_decide_whether_it_is_experimental(parts: Path, made: Path, tmp_
         card(rows=[])
 
 
-def test_the_newest_checkpoint_of_an_unfinished_run_can_be_taken(
-    parts: Path, tmp_path: Path
-) -> None:
+def test_unfinished_run(parts: Path, tmp_path: Path) -> None:
     run = tmp_path / "llm"
     for step in (5, 20, 100):
         shutil.copytree(parts / MODEL, run / f"checkpoint-{step}")
@@ -236,7 +232,7 @@ def test_a_graph_of_half_precision_gives_the_same_codes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(one, other)
 
 
-def test_values_that_half_precision_cannot_hold_are_refused() -> None:
+def test_float16_overflow() -> None:
     with pytest.raises(StepeditError, match="float16 cannot hold"):
         halve_tensors({"a": torch.tensor([1e5])}, "b")
 
@@ -251,7 +247,7 @@ def test_a_trainers_state_tells_steps_and_time(tmp_path: Path) -> None:
     assert (facts.steps, facts.core_hours) == (20, 2.0)
 
 
-def test_runs_and_pairs_that_are_gone_are_told_by_the_settings(tmp_path: Path) -> None:
+def test_facts_from_settings(tmp_path: Path) -> None:
     gone = Run(name="long ago", folder=tmp_path / "gone", steps=1234, core_hours=0.5)
     make_cache(tmp_path / "cache")
     settings = AssembleSettings.model_construct(

@@ -13,7 +13,7 @@ from stepedit_train.data import phones
 from stepedit_train.data.cache import Cache
 from stepedit_train.data.phones import recognise_phones, spread_phones
 from stepedit_train.data.prosody import measure_prosody
-from stepedit_train.data.select import select_items, split_of
+from stepedit_train.data.select import CorpusSettings, select_items, split_of
 from stepedit_train.data.stage import DataSettings, make_cache
 from stepedit_train.data.validation_manifest import ValidationManifestSettings, write_manifest
 
@@ -94,9 +94,7 @@ def test_the_corpus_keeps_its_test_speakers(tmp_path: Path) -> None:
     assert split_of(CorpusItem("1", "x", speaker="s", split="test"), 0.5) == "test"
 
 
-def test_validation_speakers_are_what_the_benchmark_takes_as_held_out(
-    registry: Registry, tmp_path: Path
-) -> None:
+def test_validation_manifest(registry: Registry, tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path / "c", ["CC0", "CC0", "CC BY-NC 4.0", "CC0", "MIT", "CC BY 4.0"])
     (corpus.parent / "5.wav").write_bytes(b"no audio")
     fields = settings(tmp_path, corpus, dev_share=0.99).model_dump()
@@ -121,8 +119,16 @@ def test_validation_speakers_are_what_the_benchmark_takes_as_held_out(
         list(write_manifest(held.model_copy(update={"dev_share": 0.0})))
 
 
+def test_specific_reader_before_any_folder(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "wavs").mkdir()
+    (tmp_path / "wavs/a.wav").write_bytes(b"")
+    (tmp_path / "metadata.csv").write_text("a|Dr. Who|Doctor Who\n", encoding="utf-8")
+    (chosen,) = select_items(CorpusSettings(path=tmp_path), tmp_path, 0.0)
+    assert chosen.item.transcript == "Doctor Who"
+
+
 def test_an_absent_corpus_is_one_line(registry: Registry, tmp_path: Path) -> None:
-    with pytest.raises(StepeditError, match=r"absent\.csv: no such corpus"):
+    with pytest.raises(StepeditError, match=r"absent\.csv: no such file"):
         list(make_cache(settings(tmp_path, tmp_path / "absent.csv")))
     with pytest.raises(StepeditError, match="no block with the layers"):
         Cache(tmp_path)
@@ -166,9 +172,7 @@ def test_prosody_of_a_harmonic_sound() -> None:
     assert (quiet == 0).all()
 
 
-def test_codes_are_those_of_the_tokenizer_and_of_no_other(
-    registry: Registry, tmp_path: Path
-) -> None:
+def test_codes_of_one_tokenizer(registry: Registry, tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path / "c", ["CC0"] * 3)
     folder = tmp_path / "Step-Audio-Tokenizer"
     folder.mkdir()

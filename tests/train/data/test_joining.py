@@ -51,7 +51,7 @@ def write(folder: Path, number: int, gain: float = 1.0) -> Utterance:
     return speech
 
 
-def test_pieces_follow_each_other_at_one_level_after_a_pause(tmp_path: Path) -> None:
+def test_joined_pieces(tmp_path: Path) -> None:
     speech = write(tmp_path, 0)
     write(tmp_path, 1, gain=0.5)
     found = joined(tmp_path, [row(0), row(1, text="Part one?")], np.random.default_rng(1))
@@ -68,7 +68,7 @@ def test_pieces_follow_each_other_at_one_level_after_a_pause(tmp_path: Path) -> 
     assert first == pytest.approx(second, rel=0.1)
 
 
-def test_what_is_silent_or_far_off_in_level_is_not_joined(tmp_path: Path) -> None:
+def test_pieces_that_are_not_joined(tmp_path: Path) -> None:
     write(tmp_path, 0)
     write(tmp_path, 1, gain=0.1)
     assert joined(tmp_path, [row(0), row(1)], np.random.default_rng(1)) is None

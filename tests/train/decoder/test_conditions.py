@@ -30,7 +30,7 @@ def write_pairs(folder: Path, *rows: dict[str, Any]) -> None:
     pq.write_table(pa.Table.from_pylist(full), folder / "shards" / "part-0.parquet")
 
 
-def test_places_of_pairs_follow_from_starts_and_durations(tmp_path: Path) -> None:
+def test_places_of_pairs(tmp_path: Path) -> None:
     write_pairs(
         tmp_path / "speed",
         {"edit_json": SPEED},
@@ -71,7 +71,7 @@ def maker(folder: Path, pace: float = 1.35, **changes: object) -> ExampleMaker:
     return ExampleMaker(settings(folder, untold=0.0, **changes), MelStore(folder / "store"))
 
 
-def test_examples_are_told_places_both_ways_and_labels_forward(tmp_path: Path) -> None:
+def test_places_and_labels_of_examples(tmp_path: Path) -> None:
     sizes = {"sizes": settings(tmp_path).sizes.model_copy(update={"labels": ("x", "speed")})}
     made = maker(tmp_path, **sizes)
     items, rng = made.store.items, np.random.default_rng(0)
@@ -105,7 +105,7 @@ def test_a_gap_takes_places_with_it() -> None:
     assert (left[np.round(moved[found]).astype(int)] == rows[kept]).all()
 
 
-def test_a_model_that_copies_leaves_stretches_of_the_source() -> None:
+def test_mixed_source_rows() -> None:
     rng = np.random.default_rng(0)
     target, source = np.zeros((3000, 2), np.int64), np.arange(6000).reshape(3000, 2) + 1
     places = np.arange(3000, dtype=np.float32) + 3.0
@@ -148,7 +148,7 @@ def test_noise_stays_where_nobody_asked_to_take_it_away(tmp_path: Path) -> None:
             assert (example.kind == "noisy") == (items[example.target].role == "source")
 
 
-def test_an_answer_about_a_clean_recording_may_be_wrong_and_its_own_codes_are_not(
+def test_scrambled_codes(
     tmp_path: Path,
 ) -> None:
     sizes = settings(tmp_path).sizes.model_copy(update={"labels": ("denoise",)})

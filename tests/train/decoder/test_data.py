@@ -119,7 +119,7 @@ class Counted:
         monkeypatch.setattr(sources, "row_utterance", reads)
 
 
-def test_the_store_holds_rows_and_mels_of_the_recordings(chosen: MelDataSettings) -> None:
+def test_store_content(chosen: MelDataSettings) -> None:
     lines = list(make_mel_data(chosen))
     assert lines[-1] == "5 speakers" and len(lines) == 5
     store, cache = MelStore(chosen.out), Cache(chosen.cache, ("audio",), ("train", "dev"))
@@ -143,9 +143,7 @@ def test_the_store_holds_rows_and_mels_of_the_recordings(chosen: MelDataSettings
     assert np.array_equal(store.speakers("a"), expected)
 
 
-def test_the_speaker_encoder_of_a_decoder_folder_can_be_chosen(
-    chosen: MelDataSettings, tmp_path: Path
-) -> None:
+def test_speaker_encoder_choice(chosen: MelDataSettings, tmp_path: Path) -> None:
     write_speaker_graph(tmp_path / "campplus.onnx")
     list(make_mel_data(chosen.model_copy(update={"speaker": tmp_path})))
     cache = Cache(chosen.cache, ("audio",), ("train", "dev"))
@@ -207,7 +205,7 @@ def test_finished_blocks_are_not_read_again(
     assert (count.encoded, count.cached, count.decoded) == (6, 6, 6 + 6 + 6)
 
 
-def test_pitch_augmentation_makes_pairs_without_conditions(chosen: MelDataSettings) -> None:
+def test_pitch_augmentation(chosen: MelDataSettings) -> None:
     augmented = chosen.model_copy(update={"pitch_augmentation": 1.0, "pairs": ()})
     first = made_anew(augmented)
     store = MelStore(chosen.out)

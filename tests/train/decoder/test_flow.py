@@ -302,7 +302,7 @@ def test_batches_come_from_the_step_alone(tmp_path: Path) -> None:
     assert not torch.equal(one.times, other.times)
 
 
-def test_a_run_that_was_killed_goes_on_along_the_same_curve(tmp_path: Path) -> None:
+def test_killed_run(tmp_path: Path) -> None:
     make_store(tmp_path / "store")
     chosen = settings(tmp_path, prompt_weight=0.1)
     list(train_flow(chosen))
@@ -393,7 +393,7 @@ PUBLIC = {
 """Sizes of the checkpoint that `write_checkpoint` writes in the public layout."""
 
 
-def test_a_run_begins_with_the_weights_of_a_decoder_folder(tmp_path: Path) -> None:
+def test_initial_weights(tmp_path: Path) -> None:
     make_store(tmp_path / "store")
     voices = {name: np.ones((1, 12), np.float32) for name in "ab"}
     save_file(voices, tmp_path / "store" / "speakers.safetensors")

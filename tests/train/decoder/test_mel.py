@@ -85,7 +85,7 @@ def test_the_decoder_learns_and_is_exported(tmp_path: Path) -> None:
     assert isinstance(made, ReferencedMelDecoder) and made.speaker_size == 6
 
 
-def test_pairs_are_turned_round_but_not_those_of_one_way(tmp_path: Path) -> None:
+def test_reversed_pairs(tmp_path: Path) -> None:
     make_store(tmp_path / "store")
     store = MelStore(tmp_path / "store")
 
@@ -98,7 +98,7 @@ def test_pairs_are_turned_round_but_not_those_of_one_way(tmp_path: Path) -> None
     assert (kinds.count("self"), kinds.count("other"), kinds.count("speed")) == (12, 6, 6)
 
 
-def test_a_reference_of_another_recording_is_never_the_target(tmp_path: Path) -> None:
+def test_other_reference(tmp_path: Path) -> None:
     make_store(tmp_path / "store")
     task = MelTask(settings(tmp_path), MelStore(tmp_path / "store"))
     rng = np.random.default_rng(0)
@@ -153,7 +153,7 @@ def test_an_incomplete_store_is_named(tmp_path: Path) -> None:
         MelStore(tmp_path)
 
 
-def test_a_critic_learns_to_tell_and_keeps_its_weights_to_itself() -> None:
+def test_critic_losses() -> None:
     torch.manual_seed(0)
     critic = MelCritic(4)
     rough = torch.randn(2, 30, 80) - 5
@@ -184,7 +184,7 @@ def test_a_critic_does_not_see_padding() -> None:
     assert torch.equal(critic(mel, mask)[-1], critic(other, mask)[-1])
 
 
-def test_a_run_with_a_critic_goes_on_and_is_exported_without_it(tmp_path: Path) -> None:
+def test_resume_and_export_with_critic(tmp_path: Path) -> None:
     make_store(tmp_path / "store")
     judged = {"critic_weight": 0.1, "critic_from": 2, "critic_width": 4, "critic_pace": 2.0}
     chosen = settings(tmp_path, steps=6, log_every=1, checkpoint_minutes=0, **judged)
@@ -210,7 +210,7 @@ def test_the_critic_learns_at_a_pace_of_its_own(tmp_path: Path) -> None:
     assert len(critic["params"]) == len(list(MelCritic(4).parameters()))
 
 
-def test_an_echo_is_what_the_decoder_makes_of_a_reference(tmp_path: Path) -> None:
+def test_self_generated_reference(tmp_path: Path) -> None:
     make_store(tmp_path / "store")
     task = MelTask(settings(tmp_path), MelStore(tmp_path / "store"))
     batch = task.batch([0, 1, 2], 5)

@@ -216,7 +216,7 @@ def test_pitch_is_believed_in_runs_without_jumps() -> None:
     assert not steady_frames(np.zeros(5)).any()
 
 
-def test_noise_has_the_asked_ratio_and_silence_gets_little() -> None:
+def test_noise_ratio() -> None:
     rng = np.random.default_rng(0)
     speech = (0.1 * rng.standard_normal(24_000)).astype(np.float32)
     noise = noise_for(speech, rng, (10.0, 10.0), 24_000)
@@ -235,7 +235,7 @@ def test_the_background_is_learned_from_what_was_added(tmp_path: Path) -> None:
     assert log[-1]["background"] < 0.7 * log[0]["background"]
 
 
-def test_the_background_loss_is_least_where_the_share_is_right() -> None:
+def test_background_loss() -> None:
     vocoder = HarmonicNoiseVocoder(**SIZES, background=True)
     rng = np.random.default_rng(0)
     noise = torch.from_numpy(rng.standard_normal((1, 4800), dtype=np.float32))
@@ -246,7 +246,7 @@ def test_the_background_loss_is_least_where_the_share_is_right() -> None:
     assert background_loss(vocoder, logits, noise, silent) > 5
 
 
-def test_without_a_share_for_noise_crops_are_the_recordings(tmp_path: Path) -> None:
+def test_crops_without_noise(tmp_path: Path) -> None:
     make_voices(tmp_path / "cache")
     cache = Cache(tmp_path / "cache", ("audio", "prosody"))
     task = VocoderTask(settings(tmp_path), cache, None)

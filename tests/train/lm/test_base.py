@@ -88,7 +88,7 @@ def test_constant_pieces_hold_no_word_of_a_user() -> None:
             assert pieces and not any("Zqx" in piece for piece in pieces)
 
 
-def test_the_base_is_a_loadable_folder_and_depends_on_its_seed(tmp_path: Path) -> None:
+def test_base_folder(tmp_path: Path) -> None:
     folder = base(tmp_path / "a")
     model, tokenizer = load_step1(folder), load_tokenizer(folder)
     assert preferred_encoding(folder) == "r2"

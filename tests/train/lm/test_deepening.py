@@ -25,9 +25,7 @@ def made(folder: Path, **changes: object) -> Path:
         (2, 5, [0, 0, 1, 1, 1]),
     ],
 )
-def test_new_layers_are_spread_behind_those_that_they_repeat(
-    layers: int, wanted: int, origins: list[int]
-) -> None:
+def test_placement_of_new_layers(layers: int, wanted: int, origins: list[int]) -> None:
     found = layer_origins(layers, wanted)
     assert [index for index, _ in found] == origins
     first = {index: origins.index(index) for index in origins}
@@ -39,7 +37,7 @@ def test_layers_are_never_taken_away() -> None:
         layer_origins(4, 3)
 
 
-def test_a_deeper_model_says_the_same_until_it_has_learned(tmp_path: Path) -> None:
+def test_deeper_model_output(tmp_path: Path) -> None:
     shallow = load_step1(made(tmp_path / "a", layers=2), dtype=torch.float32)
     deep = load_step1(made(tmp_path / "b", layers=3, weights=tmp_path / "a"), dtype=torch.float32)
     assert len(deep.model.layers) == 3

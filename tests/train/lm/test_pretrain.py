@@ -183,7 +183,7 @@ def test_rows_of_each_kind_are_framed(tmp_path: Path) -> None:
             assert place is None
 
 
-def test_marks_in_documents_stay_text_in_both_vocabularies(tmp_path: Path) -> None:
+def test_control_marks_stay_text(tmp_path: Path) -> None:
     document = "a<|BOT|> human\n<audio_7><|EOT|></s><unk>"
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": document}))
     phrased = ByteTokenizer(phrases=[" human\n"])
@@ -195,7 +195,7 @@ def test_marks_in_documents_stay_text_in_both_vocabularies(tmp_path: Path) -> No
         assert tokenizer.decode(row.ids[1:-1]) == document
 
 
-def test_long_texts_and_codes_are_cut_and_pairs_left_out(tmp_path: Path) -> None:
+def test_long_rows(tmp_path: Path) -> None:
     cache = make_speech(tmp_path / "cache", ["b" * 31], groups=7)
     rows = [row.ids for row in RowMaker(cache, "codes", BYTES, 18).rows()]
     whole = sound(codes(0, 7))
@@ -342,7 +342,7 @@ def test_it_learns_and_a_resumed_run_is_the_same(tmp_path: Path) -> None:
         assert torch.equal(ours, theirs)
 
 
-def test_validation_is_the_mean_over_ids_and_changes_no_step(tmp_path: Path) -> None:
+def test_validation_figures(tmp_path: Path) -> None:
     make_all(tmp_path)
     list(train_pretrain(settings(tmp_path, steps=1, save_every=1)))
     out = tmp_path / "run"
@@ -429,7 +429,7 @@ def test_codes_of_two_tokenizers_are_not_mixed(tmp_path: Path) -> None:
         list(train_pretrain(settings(tmp_path, data=data)))
 
 
-def test_it_runs_from_a_file_that_may_not_name_another_kind(tmp_path: Path) -> None:
+def test_settings_file(tmp_path: Path) -> None:
     make_all(tmp_path)
     file = tmp_path / "pretrain.toml"
     text = (

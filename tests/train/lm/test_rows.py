@@ -53,7 +53,7 @@ def example(groups: int = 200, name: str = "x", edit: str = "e", speaker: str = 
 
 
 @pytest.mark.parametrize("kind", ["replaced", "masked", "jittered", "history"])
-def test_noise_touches_its_share_of_its_tokens_and_no_label(kind: str) -> None:
+def test_noise_shares(kind: str) -> None:
     clean = example()
     noise = NoiseSettings.model_validate({kind: 0.25})
     noisy = with_noise(clean, noise, ByteTokenizer(), rng_of(0))
@@ -87,7 +87,7 @@ def test_noise_touches_its_share_of_its_tokens_and_no_label(kind: str) -> None:
     assert with_noise(clean, noise, ByteTokenizer(), rng_of(0)).shown == noisy.shown
 
 
-def test_some_rows_lose_the_words_of_their_prompt_and_nothing_else() -> None:
+def test_text_dropout() -> None:
     tokens = (BASE + codes(1, 3).interleave()).tolist()
     ids = [1, 4, 70, 3, 4, 71, 72, *tokens, 73, 3, 4, 74, *tokens, 3]
     row = dataclasses.replace(example(), ids=ids, prompt=len(ids) - len(tokens) - 1)
@@ -150,7 +150,7 @@ def test_files_of_examples_mix_with_folders(tmp_path: Path) -> None:
     assert Counter(one.edit for one in mixed.train) == {"hiss": 2, "e": 2}
 
 
-def test_every_pass_is_packed_anew_and_an_index_is_always_the_same_batch() -> None:
+def test_packed_batches() -> None:
     rows = [example(n % 7 + 1, name=str(n)) for n in range(60)]
     noise = (NoiseSettings(replaced=0.5), ByteTokenizer())
     one = PackedBatches(rows, 300, seed=0)

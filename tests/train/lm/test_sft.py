@@ -167,9 +167,7 @@ def test_it_learns_and_a_resumed_run_is_the_same(tmp_path: Path) -> None:
         assert torch.equal(ours, theirs)
 
 
-def test_sigterm_ends_a_run_with_a_checkpoint_to_go_on_from(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sigterm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_model(tmp_path / "base")
     make_pairs(tmp_path / "pairs", [Hiss(amount="much")] * 3)
     list(train_sft(settings(tmp_path)))
@@ -183,7 +181,7 @@ def test_sigterm_ends_a_run_with_a_checkpoint_to_go_on_from(
     assert losses(out) == losses(tmp_path / "run")
 
 
-def test_adapters_leave_the_base_and_are_merged_at_the_end(tmp_path: Path) -> None:
+def test_adapters(tmp_path: Path) -> None:
     pytest.importorskip("peft")
     base = make_model(tmp_path / "base")
     make_pairs(tmp_path / "pairs", [Hiss(amount="much")] * 3)

@@ -72,7 +72,7 @@ def refusal(folder: Path, **changes: object) -> str:
     return text
 
 
-def test_the_first_pronunciation_of_each_word_is_kept_without_stress(words: Path) -> None:
+def test_first_pronunciations(words: Path) -> None:
     content = read_dictionary(words)
     assert gzip.decompress(content).decode() == KEPT
     assert read_dictionary(words) == content  # no time stamp
@@ -106,7 +106,7 @@ def test_without_pocketsphinx_its_extra_is_named(monkeypatch: pytest.MonkeyPatch
         read_dictionary(POCKETSPHINX)
 
 
-def test_the_dictionary_lies_beside_the_model_that_has_rows_for_phones(words: Path) -> None:
+def test_dictionary_of_a_base(words: Path) -> None:
     home = words.parent
     folder = base(home / "phones", pronunciations=words.name)  # a relative path, as in a TOML file
     tokenizer = load_tokenizer(folder)
@@ -119,7 +119,7 @@ def test_the_dictionary_lies_beside_the_model_that_has_rows_for_phones(words: Pa
     assert "no readable dictionary" in refusal(home / "none", pronunciations="nothing.dict")
 
 
-def test_weights_are_taken_from_a_model_of_the_same_sizes_and_phrases(words: Path) -> None:
+def test_weights_of_another_model(words: Path) -> None:
     home = words.parent
     plain = base(home / "plain", seed=3, spare=128)
     spare = rows(plain) - load_tokenizer(plain).vocab_size - len(PHONES)
@@ -129,7 +129,7 @@ def test_weights_are_taken_from_a_model_of_the_same_sizes_and_phrases(words: Pat
     assert load_tokenizer(folder).encode("words") != load_tokenizer(plain).encode("words")
 
 
-def test_weights_of_another_kind_are_refused_in_one_line(words: Path) -> None:
+def test_weights_of_another_kind(words: Path) -> None:
     home = words.parent
     base(home / "plain", spare=128)
     given = {"weights": "plain", "spare": 128}
@@ -149,7 +149,7 @@ def test_weights_of_another_kind_are_refused_in_one_line(words: Path) -> None:
     assert "tokenizer.model is missing" in refusal(other, **given)
 
 
-def test_a_run_and_an_assembled_model_keep_the_dictionary(words: Path) -> None:
+def test_dictionary_is_kept(words: Path) -> None:
     home = words.parent
     folder = base(home / "base", pronunciations=words)
     make_pairs(home / "pairs", [Hiss(amount="much")] * 3)
@@ -168,7 +168,7 @@ def test_a_run_and_an_assembled_model_keep_the_dictionary(words: Path) -> None:
     assert DICTIONARY in KEPT_FILES and DICTIONARY in TEXT_FILES
 
 
-def test_rows_are_tokenised_again_for_another_dictionary(words: Path) -> None:
+def test_cache_depends_on_dictionary(words: Path) -> None:
     home = words.parent
     make_pairs(home / "pairs", [Hiss(amount="much")] * 2)
 

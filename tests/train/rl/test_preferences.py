@@ -186,7 +186,7 @@ def test_any_pairs_prefer_their_target_to_the_source(tmp_path: Path) -> None:
     assert "accuracy_by_margin" in lines[-1]
 
 
-def test_stored_examples_prefer_their_answers_to_their_sources(tmp_path: Path) -> None:
+def test_preferences_of_stored_examples(tmp_path: Path) -> None:
     make_model(tmp_path / "base")
     tokenizer = ByteTokenizer()
     rows = []

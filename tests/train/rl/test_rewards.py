@@ -60,8 +60,12 @@ def answer(
     return Answer(edit, request, spelled(given), case, Prepared(speech), codes)
 
 
+def _tools(engine: Any) -> Tools:
+    return Tools(engine, TrainingMeasures(engine))
+
+
 def score(name: str, *answers: Answer) -> list[float | None]:
-    tools = Tools(FakeEngine())  # type: ignore[arg-type]
+    tools = _tools(FakeEngine())
     return make_reward(RewardSettings(name=name), tools, Path()).score(answers)
 
 
@@ -89,11 +93,11 @@ def test_copied_shares() -> None:
     assert copied_share(spelled(range(20, 30)), spelled(source)) == 0.0
 
 
-def test_a_sum_takes_copies_down_and_leaves_the_unscored_out() -> None:
+def test_weighted_sum() -> None:
     chosen = [RewardSettings(name="length", weight=0.5), RewardSettings(name="edit_similarity")]
     source = list(range(10))
     answers = [answer(source[:8], source, source[:8]), answer(source, source, source[:8])]
-    made = Rewards(chosen, Tools(FakeEngine()), Path(), penalty=2.0)  # type: ignore[arg-type]
+    made = Rewards(chosen, _tools(FakeEngine()), Path(), penalty=2.0)
     found = made([*answers, answer(source, source)])
     assert found.totals[2] is None and found.copied == [pytest.approx(0.8), 1.0, 1.0]
     whole, copy = found.totals[:2]
@@ -104,7 +108,7 @@ def test_a_sum_takes_copies_down_and_leaves_the_unscored_out() -> None:
 
 
 def test_what_is_not_at_hand_is_one_line() -> None:
-    tools = Tools(FakeEngine())  # type: ignore[arg-type]
+    tools = _tools(FakeEngine())
     with pytest.raises(StepeditError, match="needs a model with a phone reader"):
         make_reward(RewardSettings(name="phones"), tools, Path())
     with pytest.raises(StepeditError, match=r"reward reward_model: path: Field required"):
@@ -135,7 +139,7 @@ def test_a_copy_of_the_source_does_not_win(name: str) -> None:
     configured = load_settings(settings_of("grpo"), CONFIGS / "grpo.toml")
     known = [one for one in configured.rewards if one.name in ("scorer", "length")]  # type: ignore[attr-defined]
     rest = sum(one.weight for one in configured.rewards if one not in known)  # type: ignore[attr-defined]
-    rewards = Rewards(known, Tools(engine), Path(), configured.copy_penalty)  # type: ignore[arg-type, attr-defined]
+    rewards = Rewards(known, _tools(engine), Path(), configured.copy_penalty)  # type: ignore[attr-defined]
     copy = Answer(case.edit, request, codes, case, prepared, audio=source)
     done = _done(case.edit, source, prepared)
     answers = [copy]

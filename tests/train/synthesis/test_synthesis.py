@@ -27,7 +27,7 @@ TEXTS = [
 ]
 
 
-def test_sentences_are_short_spell_numbers_out_and_come_once() -> None:
+def test_sentences() -> None:
     assert list(sentences_of(TEXTS)) == [
         "The cat sat on the mat.",
         "The dog sat on the cat!",
@@ -106,9 +106,7 @@ def spoken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return heard
 
 
-def test_a_corpus_is_spoken_with_splits_that_share_no_sentence(
-    cache: Path, spoken: list[str]
-) -> None:
+def test_splits_of_a_corpus(cache: Path, spoken: list[str]) -> None:
     lines = list(synthesise(settings(cache)))
     out = cache.parent / "spoken"
     rows = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
@@ -159,9 +157,7 @@ def test_the_configs_can_be_read(kind: type[Settings], name: str) -> None:
     load_settings(kind, CONFIGS / f"{name}.toml")
 
 
-def test_made_speakers_take_turns_and_are_spread_over_the_range(
-    cache: Path, spoken: list[str]
-) -> None:
+def test_made_speakers(cache: Path, spoken: list[str]) -> None:
     made = [{"system": "hibari", "voice": "heart", "sentences": 20, "speakers": 4}]
     list(synthesise(settings(cache, voices=made, test_sentences=0)))
     out = cache.parent / "spoken"
@@ -197,9 +193,7 @@ def test_speeds_and_shifts_are_above_zero(cache: Path) -> None:
         settings(cache, speed=[-1.0, 1.2])
 
 
-def test_a_corpus_of_plain_voices_goes_on_from_before_there_were_made_ones(
-    cache: Path, spoken: list[str]
-) -> None:
+def test_old_corpus_goes_on(cache: Path, spoken: list[str]) -> None:
     list(synthesise(settings(cache)))
     plan = json.loads((cache.parent / "spoken" / "plan.json").read_text())
     assert all("shift" not in row for row in plan)

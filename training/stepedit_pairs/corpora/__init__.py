@@ -1,12 +1,9 @@
-"""Readers of corpora on disk, and how the right one is found."""
+"""Readers of corpora on disk."""
 
 from __future__ import annotations
 
-import os
 from codecs import lookup
-from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stepedit_core.errors import StepeditError
@@ -22,9 +19,8 @@ from stepedit_pairs.corpora.vctk import Vctk
 
 if TYPE_CHECKING:
     from stepedit_core.pairs import CorpusReader
-    from stepedit_core.registry.registry import Registry
 
-__all__ = ["READERS", "find_reader", "reader_told"]
+__all__ = ["READERS", "configured_reader"]
 
 READERS: tuple[CorpusReader, ...] = (
     Manifest(),
@@ -43,47 +39,11 @@ READERS: tuple[CorpusReader, ...] = (
 )
 """The built-in readers; plugins bring more by ``stepedit_corpora``."""
 
-FALLBACK = Folder.name
-"""The reader of any folder of audio: used only where no more specific one knows the folder."""
 
-
-def find_reader(
-    registry: Registry, corpus: str | os.PathLike[str], layout: str | None = None
-) -> CorpusReader:
-    """Return the reader of a corpus: the one asked for, or the only one that recognises it.
-
-    Args:
-        registry: where readers are registered.
-        corpus: manifest, folder or dataset.
-        layout: name of the reader to use.
-
-    Raises:
-        StepeditError: if the corpus does not exist, the layout is unknown, or none or several
-            readers recognise it; the text lists what there is.
-    """
-    known: Mapping[str, CorpusReader] = registry.named(
-        "stepedit_corpora", lambda reader: str(reader.name)
-    )
-    if not Path(corpus).exists():
-        raise StepeditError(f"{os.fspath(corpus)}: no such file or folder")
-    if layout is not None:
-        if layout not in known:
-            raise StepeditError(f"no corpus layout {layout!r}; there is {', '.join(known)}")
-        return known[layout]
-    found = {name: reader for name, reader in known.items() if reader.recognises(Path(corpus))}
-    if len(found) > 1:
-        found.pop(FALLBACK, None)
-    if len(found) == 1:
-        return next(iter(found.values()))
-    names = ", ".join(found or known)
-    what = "could be several layouts" if found else "has no layout that is known here"
-    raise StepeditError(f"{os.fspath(corpus)} {what}; say --layout with one of {names}")
-
-
-def reader_told(
+def configured_reader(
     reader: CorpusReader, encoding: str | None = None, delimiter: str | None = None
 ) -> CorpusReader:
-    """Return a reader of tables that is told their encoding and delimiter.
+    """Return a reader of tables with their encoding and delimiter set.
 
     Raises:
         StepeditError: if there is no such encoding, or the reader reads no tables.

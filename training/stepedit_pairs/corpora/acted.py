@@ -44,7 +44,7 @@ class CremaD(NamedFiles):
     levels: ClassVar[Mapping[str, str]] = {"LO": "low", "MD": "medium", "HI": "high"}
 
     def item(self, root: Path, file: Path, match: re.Match[str]) -> CorpusItem | None:
-        """Return what a recording's name says."""
+        """Return the item of a recording by its name."""
         actor, sentence, emotion, level = match.groups()
         labels = {"emotion": emotion_label(emotion)}
         if level in self.levels:
@@ -81,7 +81,7 @@ class Ravdess(NamedFiles):
     }
 
     def item(self, root: Path, file: Path, match: re.Match[str]) -> CorpusItem | None:
-        """Return what a recording's name says; None for song and for sound of video."""
+        """Return the item of a recording by its name; None for song and for sound of video."""
         modality, channel, emotion, intensity, statement, _, actor = match.groups()
         if (modality, channel) != ("03", "01"):
             return None
@@ -128,7 +128,7 @@ class EmoDb(NamedFiles):
     }
 
     def item(self, root: Path, file: Path, match: re.Match[str]) -> CorpusItem | None:
-        """Return what a recording's name says."""
+        """Return the item of a recording by its name."""
         speaker, text, emotion, _ = match.groups()
         return CorpusItem(
             item_id(root, file),
@@ -153,7 +153,7 @@ class JlCorpus(NamedFiles):
     pattern = re.compile(r"((?:fe)?male\d)_([a-z]+)_(\d+[a-z]?)_(\d)")
 
     def item(self, root: Path, file: Path, match: re.Match[str]) -> CorpusItem | None:
-        """Return what a recording's name and its text file say."""
+        """Return the item of a recording by its name and its text file."""
         speaker, emotion, sentence, _ = match.groups()
         who = f"jl_{speaker}"
         text = first_text(file.with_suffix(".txt"))

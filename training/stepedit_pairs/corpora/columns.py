@@ -1,4 +1,4 @@
-"""What the columns of a table mean, whatever they are called."""
+"""Columns of manifests under their customary names."""
 
 from __future__ import annotations
 

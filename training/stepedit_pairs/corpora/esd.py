@@ -34,7 +34,7 @@ class Esd(NamedFiles):
     pattern = re.compile(r"(00[012]\d)_(\d{6})")
 
     def recognises(self, path: os.PathLike[str]) -> bool:
-        """Say whether recordings are named as in the set and lie in folders of emotions."""
+        """Return whether recordings are named as in the set and lie in folders of emotions."""
         return super().recognises(path) and any(
             part.is_dir() and part.name.lower() in _EMOTIONS
             for pattern in ("*", "*/*", "*/*/*")
@@ -42,7 +42,7 @@ class Esd(NamedFiles):
         )
 
     def item(self, root: Path, file: Path, match: re.Match[str]) -> CorpusItem | None:
-        """Return what name and folders of a recording say; None outside emotion folders."""
+        """Return the item of a recording by its name and folders; None outside emotion folders."""
         speaker, number = match.groups()
         folders = file.relative_to(root).parts[:-1]
         emotion = next((part for part in reversed(folders) if part.lower() in _EMOTIONS), None)

@@ -24,7 +24,7 @@ class Folder:
     name = "folder"
 
     def recognises(self, path: os.PathLike[str]) -> bool:
-        """Say whether a folder holds any audio file."""
+        """Return whether a folder holds any audio file."""
         root = Path(path)
         return root.is_dir() and next(audio_files(root), None) is not None
 

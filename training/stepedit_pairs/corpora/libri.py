@@ -26,7 +26,7 @@ class LibriSpeech(NamedFiles):
     pattern = re.compile(r"(\d+)-(\d+)-(\d{4})")
 
     def item(self, root: Path, file: Path, match: re.Match[str]) -> CorpusItem | None:
-        """Return what a recording's name and its chapter's transcripts say."""
+        """Return the item of a recording by its name and its chapter's transcripts."""
         speaker, chapter, _ = match.groups()
         words = _chapter(file.parent / f"{speaker}-{chapter}.trans.txt")
         return CorpusItem(
@@ -60,7 +60,7 @@ class LibriTts(NamedFiles):
     pattern = re.compile(r"(\d+)_(\d+)_(\d{6})_(\d{6})")
 
     def item(self, root: Path, file: Path, match: re.Match[str]) -> CorpusItem | None:
-        """Return what a recording's name and its text files say."""
+        """Return the item of a recording by its name and its text files."""
         return CorpusItem(
             item_id(root, file),
             str(file),

@@ -20,7 +20,7 @@ INDEX = "metadata.csv"
 
 
 def is_lj_index(path: Path) -> bool:
-    """Say whether a file's first line is ``id|text`` or ``id|text|normalised text``."""
+    """Return whether a file's first line is ``id|text`` or ``id|text|normalised text``."""
     if not path.is_file():
         return False
     try:
@@ -46,7 +46,7 @@ class LjSpeech:
     encoding: str | None = None
 
     def recognises(self, path: os.PathLike[str]) -> bool:
-        """Say whether a folder has such an index."""
+        """Return whether a folder has such an index."""
         return is_lj_index(Path(path) / INDEX)
 
     def items(self, path: os.PathLike[str]) -> Iterator[CorpusItem]:

@@ -48,7 +48,7 @@ class Manifest:
     delimiter: str | None = None
 
     def recognises(self, path: os.PathLike[str]) -> bool:
-        """Say whether a file has the suffix of a manifest."""
+        """Return whether a file has the suffix of a manifest."""
         return Path(path).suffix.lower() in _SUFFIXES and Path(path).is_file()
 
     def items(self, path: os.PathLike[str]) -> Iterator[CorpusItem]:

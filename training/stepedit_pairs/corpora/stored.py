@@ -78,7 +78,7 @@ class HuggingFace:
     name = "hugging_face"
 
     def recognises(self, path: os.PathLike[str]) -> bool:
-        """Say whether there are files of a saved dataset, or Parquet files."""
+        """Return whether there are files of a saved dataset, or Parquet files."""
         return bool(_files(Path(path)))
 
     def items(self, path: os.PathLike[str]) -> Iterator[CorpusItem]:

@@ -69,7 +69,7 @@ class Tagged:
     delimiter: str | None = None
 
     def recognises(self, path: os.PathLike[str]) -> bool:
-        """Say whether recordings have JSON files beside them, or the folder has an index."""
+        """Return whether recordings have JSON files beside them, or the folder has an index."""
         root = Path(path)
         if not root.is_dir():
             return False

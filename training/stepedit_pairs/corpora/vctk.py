@@ -23,7 +23,7 @@ class Vctk(NamedFiles):
     pattern = re.compile(r"([ps]\d{1,3})_(\d{3})(?:_mic([12]))?")
 
     def item(self, root: Path, file: Path, match: re.Match[str]) -> CorpusItem | None:
-        """Return what a recording's name and text say; None where the other microphone is used."""
+        """Return the item of a recording by its name and text; None of the unused microphone."""
         speaker, number, microphone = match.groups()
         if microphone == "2" and file.with_stem(f"{speaker}_{number}_mic1").exists():
             return None

@@ -81,7 +81,7 @@ class NamedFiles(ABC):
     """What a recording's file name matches as a whole, without its suffix."""
 
     def recognises(self, path: os.PathLike[str]) -> bool:
-        """Say whether most of the first recordings below a folder are named as in this set."""
+        """Return whether most of the first recordings below a folder are named as in this set."""
         root = Path(path)
         if not root.is_dir():
             return False
@@ -103,4 +103,4 @@ class NamedFiles(ABC):
 
     @abstractmethod
     def item(self, root: Path, file: Path, match: re.Match[str]) -> CorpusItem | None:
-        """Return what a recording's name says, or None to leave it out."""
+        """Return the item of a recording by its name, or None to leave it out."""

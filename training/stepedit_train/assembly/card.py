@@ -65,7 +65,7 @@ def _state(figures: Sequence[Figure]) -> str:
 
 
 def _parameters(path: Path) -> int:
-    """Return how many numbers a safetensors file holds."""
+    """Return the number of parameters in a safetensors file."""
     with safe_open(path, framework="numpy") as file:
         shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
     total = 0
@@ -290,7 +290,7 @@ def _measured(figure: Figure) -> str:
 
 
 def _verdict(figures: Sequence[Figure]) -> str:
-    """Return what figures of one name reach together."""
+    """Return the verdict on the figures of one name."""
     if any(figure.passes is None for figure in figures):
         return "reported only"
     if not all(figure.passes for figure in figures):

@@ -1,4 +1,4 @@
-"""What a model card tells of training: recordings, licences, steps and core-hours."""
+"""Facts about training for model cards: recordings, licences, steps and core-hours."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class CorpusFacts:
-    """What was taken of a corpus.
+    """Recordings that were used of a corpus.
 
     Attributes:
         name: of the corpus.
@@ -49,7 +49,7 @@ class CorpusFacts:
 
 @dataclass(frozen=True)
 class PairFacts:
-    """What was taken of a folder of pairs.
+    """Pairs that were used of a folder.
 
     Attributes:
         name: of the folder.
@@ -64,7 +64,7 @@ class PairFacts:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """How long a run was.
+    """Length of a run.
 
     Attributes:
         steps: optimiser steps; 0 where there is no log.
@@ -76,7 +76,7 @@ class RunFacts:
 
 
 def corpus_facts(folders: Iterable[Path]) -> list[CorpusFacts]:
-    """Return what caches hold, corpus by corpus, the largest first."""
+    """Return the contents of caches by corpus, the largest first."""
     splits = ("train", "dev", "test")
     items = [item for folder in folders for item in Cache(folder, ("audio",), splits).items]
     hours: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
@@ -99,7 +99,7 @@ def corpus_facts(folders: Iterable[Path]) -> list[CorpusFacts]:
 
 
 def pair_facts(folders: Iterable[Path]) -> list[PairFacts]:
-    """Return how many pairs lie in each folder, and how long they are."""
+    """Return the number and the duration of pairs in each folder."""
     found = []
     for folder in folders:
         rows, seconds = 0, 0.0
@@ -114,7 +114,7 @@ def pair_facts(folders: Iterable[Path]) -> list[PairFacts]:
 
 
 def run_facts(folder: Path, threads: int) -> RunFacts:
-    """Return how long a run was, from its log or from the Trainer's state.
+    """Return a run's steps and duration, from its log or from the Trainer's state.
 
     Args:
         folder: of the run.

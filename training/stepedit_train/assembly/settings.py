@@ -20,7 +20,7 @@ class Run(Settings):
     """One run that the card tells of."""
 
     name: str
-    """What was trained, in a few words."""
+    """Trained part, in a few words."""
     folder: Path
     """Folder of the run, with ``log.jsonl`` or a Trainer's ``trainer_state.json``."""
     threads: int = Field(default=1, ge=1)
@@ -35,11 +35,11 @@ class KnownPairs(Settings):
     """Pairs that are not at hand any more, for the card."""
 
     name: str
-    """Of their folder."""
+    """Name of their folder."""
     rows: int = Field(ge=0)
-    """How many."""
+    """Number of pairs."""
     hours: float = Field(ge=0)
-    """Of sources and targets together."""
+    """Hours of sources and targets together."""
 
 
 class AssembleSettings(Settings):
@@ -78,9 +78,9 @@ class AssembleSettings(Settings):
     sampling: SamplingConfig = SamplingConfig()
     """Rules of sampling that the model sets where its user does not: the fields given here."""
     generation: GenerationPolicy = GenerationPolicy()
-    """The same of what is generated; old configurations have these fields under ``sampling``."""
+    """Rules of generation, likewise; old configurations have these fields under ``sampling``."""
     longest_seconds: dict[str, float] = Field(default_factory=dict)
-    """Of edits: seconds that the model edits well at once; longer utterances go in stretches."""
+    """Edit to the seconds that the model edits well at once; longer utterances go in stretches."""
     replay: Path | None = None
     """Rows against forgetting that the replay stage wrote, to be shipped."""
     reader: Path | None = None
@@ -98,10 +98,10 @@ class AssembleSettings(Settings):
     pairs: tuple[Path, ...] = ()
     """Folders of `stepedit pairs` that the language model was trained on."""
     known_pairs: tuple[KnownPairs, ...] = ()
-    """The same of folders that are gone."""
+    """Pairs that it was trained on and whose folders are gone."""
     runs: tuple[Run, ...] = ()
     """Runs that the parts come from, for steps and core-hours."""
     machine: str = ""
-    """Where it was trained; empty describes the machine that assembles."""
+    """Machine that it was trained on; empty describes the one that assembles."""
     notes: tuple[str, ...] = ()
     """Further paragraphs for the card: what is known to be missing."""

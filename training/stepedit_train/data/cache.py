@@ -44,7 +44,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class CachedItem:
-    """What is known about a recording of the cache.
+    """Metadata of a recording in the cache.
 
     Attributes:
         id: unique in the cache: corpus and the corpus's own id.
@@ -150,7 +150,7 @@ class Cache:
         return names
 
     def has(self, index: int, layer: str) -> bool:
-        """Say whether the block of a recording has a layer."""
+        """Return whether the block of a recording has a layer."""
         return block_path(self.folder, self._places[index][0], layer).is_file()
 
     def read(self, index: int, layer: str, name: str) -> Array:

@@ -57,7 +57,7 @@ class PiecesSettings(Settings):
     joined_seconds: tuple[float, float] | None = None
     """Neighbouring pieces of a speaker are joined, too, to utterances of this duration."""
     seed: int = 0
-    """Of the places where recordings are cut."""
+    """Seed of the places where recordings are cut."""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ FRAME_SECONDS = 0.01
 F0_RANGE = (60.0, 600.0)
 """Hz."""
 ALLOWED_RANGE = 0.2
-"""Of DIO. Its own default of 0.1 leaves a quarter of the voiced frames out, of low voices half."""
+"""``allowed_range`` of DIO, whose default of 0.1 misses a quarter of voiced frames (low: half)."""
 SPAN = 2.2
-"""How far from the median the second pass looks, as a factor: octave errors lie outside."""
+"""Factor from the median that the second pass searches within; octave errors lie outside."""
 FLOOR_DB = -100.0
 
 

@@ -1,4 +1,4 @@
-"""Which recordings of which corpora go into the cache, and into which split."""
+"""Select the recordings of corpora for the cache, and their splits."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stepedit_core.errors import StepeditError
-from stepedit_core.pairs import CorpusItem, CorpusReader
-from stepedit_core.registry.registry import get_registry
+from stepedit_core.pairs import CorpusItem
+from stepedit_core.registry.corpora import find_reader
 from stepedit_train.seeds import share_of
 from stepedit_train.settings import Settings
 
@@ -54,7 +53,7 @@ class Selected:
 
 
 def refusal(item: CorpusItem, *, allow_non_commercial: bool = False) -> str | None:
-    """Say why a recording may not be trained on, or return None."""
+    """Return why a recording may not be trained on, or None."""
     if not item.licence:
         return "no licence is stated"
     if _NON_COMMERCIAL.search(item.licence) and not allow_non_commercial:
@@ -79,23 +78,6 @@ def split_of(item: CorpusItem, dev_share: float) -> str:
     return "dev" if share_of("dev", item.corpus, who) < dev_share else "train"
 
 
-def _reader(settings: CorpusSettings, path: Path) -> CorpusReader:
-    known = get_registry().named("stepedit_corpora", lambda reader: str(reader.name))
-    if settings.layout is not None:
-        if settings.layout not in known:
-            raise StepeditError(f"no corpus layout {settings.layout!r}; there is {sorted(known)}")
-        chosen: CorpusReader = known[settings.layout]
-        return chosen
-    found = [reader for reader in known.values() if reader.recognises(path)]
-    if len(found) != 1:
-        raise StepeditError(
-            f"{path}: {len(found)} corpus readers recognise it; set layout to one of "
-            f"{', '.join(sorted(known))}"
-        )
-    only: CorpusReader = found[0]
-    return only
-
-
 def _phonemes(path: Path, column: str) -> dict[str, str]:
     """Return the phonemes of a manifest's recordings, by their path in it."""
     text = path.read_text(encoding="utf-8")
@@ -117,10 +99,9 @@ def select_items(settings: CorpusSettings, path: Path, dev_share: float) -> Iter
     Raises:
         StepeditError: if the corpus is absent, or no reader or several recognise it.
     """
-    if not path.exists():
-        raise StepeditError(f"{path}: no such corpus")
+    reader = find_reader(path, settings.layout)
     known = _phonemes(path, settings.phonemes_column) if settings.phonemes_column else {}
-    for item in _reader(settings, path).items(path):
+    for item in reader.items(path):
         if not any(fnmatch.fnmatch(item.id, pattern) for pattern in settings.include):
             continue
         item = replace(

@@ -42,11 +42,11 @@ class DataSettings(Settings):
     out: Path
     """Folder of the cache."""
     corpora: tuple[CorpusSettings, ...]
-    """Where the recordings come from."""
+    """Corpora of the recordings."""
     corpora_folder: Path = Path()
     """Folder that the paths of the corpora start from."""
     layers: tuple[Layer, ...] = ("audio", "phones", "prosody")
-    """What to make; layers that a block has already are left alone."""
+    """Layers to make; those that a block has already are left alone."""
     tokenizer: Path | None = None
     """Step-Audio-Tokenizer folder, for the layer of codes."""
     block_size: int = Field(default=64, ge=1)
@@ -60,7 +60,7 @@ class DataSettings(Settings):
     phone_languages: tuple[str, ...] = ("en", "ko")
     """Languages that the phone recogniser was made for; others get no phone labels."""
     seed: int = 0
-    """Of the order of the recordings, so that every block is a sample of all corpora."""
+    """Seed of the order of the recordings, so that every block is a sample of all corpora."""
     allow_non_commercial: bool = False
     """Also take recordings whose licence forbids commercial use; never for weights that ship."""
 
@@ -96,7 +96,7 @@ def make_cache(settings: DataSettings) -> Iterator[str]:
 def _maker(
     layer: Layer, out: Path, settings: DataSettings
 ) -> Callable[[Path, int, list[Selected], DataSettings], None]:
-    """Return what makes a layer of a block."""
+    """Return the function that makes a layer of a block."""
     if layer == "codes":
         return _codes(out, settings)
     makers = {"audio": _audio, "phones": _phones, "prosody": _prosody, "speaker": _speaker}
@@ -238,7 +238,7 @@ def _recordings(out: Path, number: int) -> list[tuple[Array, int]]:
 def _codes(
     out: Path, settings: DataSettings
 ) -> Callable[[Path, int, list[Selected], DataSettings], None]:
-    """Return what encodes a block, with the tokenizer loaded once."""
+    """Return the function that encodes a block, with the tokenizer loaded once."""
     from stepedit_train.data.codes import CodeMaker
 
     if settings.tokenizer is None:
@@ -262,7 +262,7 @@ def _speaker(out: Path, number: int, part: list[Selected], settings: DataSetting
 
 
 def _summary(out: Path) -> str:
-    """Return how many recordings, speakers and hours each split has."""
+    """Return the numbers of recordings, speakers and hours of each split."""
     cache = Cache(out, splits=("train", "dev", "test"))
     parts = []
     for split in ("train", "dev", "test"):

@@ -65,7 +65,7 @@ class MelDataSettings(MixtureSettings):
     """Share of the recordings that are also stored with a resynthesised F0 contour, as a pair
     without label and positions: so the decoder takes the melody of unknown edits from the codes."""
     seed: int = 0
-    """Of these contours."""
+    """Seed of these contours."""
     voices: int = Field(default=4, ge=1)
     """Recordings of each speaker that a speaker vector is made of."""
     speaker: Path | None = None

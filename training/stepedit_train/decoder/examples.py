@@ -1,4 +1,4 @@
-"""Examples of the mel and the flow stage: target, reference, what is told, and their batches."""
+"""Training examples of the mel and the flow stage: target, reference, conditioning; and batches."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _BEYOND = 3.0
 
 
 class ConditioningRules(NamedTuple):
-    """What examples are conditioned on and how it is corrupted; `MelSettings` explains each."""
+    """Conditioning of examples and its corruption; `MelSettings` explains each."""
 
     labels: tuple[str, ...] = ()
     degraded_families: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ class ConditioningRules(NamedTuple):
 
 
 class ExampleSettings(MixtureSettings, LoopSettings):
-    """What examples are made of a store; the budget is in seconds of target and reference."""
+    """Settings of the examples of a store; the budget is in seconds of target and reference."""
 
     renamed: ClassVar[Mapping[str, str]] = {"one_way": "no_reverse"}
 
@@ -82,9 +82,9 @@ class ExampleSettings(MixtureSettings, LoopSettings):
     max_reference_rows: int = Field(default=150, ge=12)
     """Longest reference."""
     gap: float = Field(default=0.5, ge=0, le=1)
-    """How often a stretch of the reference is taken away, so that not everything is found."""
+    """Probability that a stretch of the reference is removed, so that not everything is found."""
     disturb: float = Field(default=0.5, ge=0, le=1)
-    """How often codes of the target are disturbed, as a language model's are wrong at times."""
+    """Probability that codes of the target are disturbed: a language model's are wrong at times."""
     gain_db: float = Field(default=6.0, ge=0)
     """Levels of reference and target are changed together by up to this much."""
     voice_noise: float = Field(default=0.05, ge=0)
@@ -98,7 +98,7 @@ class ExampleSettings(MixtureSettings, LoopSettings):
         return {"shares": {row.path.name: row.decoder for row in rows if row.decoder}}
 
     def conditioning(self) -> ConditioningRules:
-        """Return what examples are conditioned on: nothing, unless a stage's decoder takes it."""
+        """Return the rules of conditioning: none, unless a stage's decoder takes it."""
         return ConditioningRules()
 
 
@@ -315,7 +315,7 @@ class ExampleMaker:
         return int(rng.choice(found)) if found else example.target
 
     def _first(self, rows: int, places: FloatArray, rng: np.random.Generator) -> int:
-        """Return where a long reference is cut: near the target, where that is known."""
+        """Return the first row of a long reference's crop: near the target, where that is known."""
         spare = max(0, rows - self.settings.max_reference_rows)
         near = places[:1]
         if len(near) and np.isfinite(near[0]):

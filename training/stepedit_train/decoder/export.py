@@ -92,7 +92,7 @@ class MelExportSettings(PartExportSettings):
     """Settings of the mel-export stage."""
 
     sizes: MelSizes | None = None
-    """Of the network; None: as the run's settings say."""
+    """Sizes of the network; None: as the run's settings say."""
     bounds: dict[str, tuple[float, float, float]] | None = None
     """Bounds of labels in use; see the sizes."""
 
@@ -109,7 +109,7 @@ class VocoderExportSettings(PartExportSettings):
     """Settings of the vocoder-export stage."""
 
     sizes: VocoderSizes | None = None
-    """Of the networks; None: as the run's settings say."""
+    """Sizes of the networks; None: as the run's settings say."""
     voiced_noise: float | None = Field(default=None, ge=0, le=1)
     """Factor of the noise where speech is voiced, in use; None: as the sizes say."""
 

@@ -1,4 +1,4 @@
-"""What a mel store is made of: cached recordings and rows of pairs, read when they are needed.
+"""Sources of a mel store: cached recordings and rows of pairs, read on demand.
 
 Recordings may also be stored with a resynthesised F0 contour. An edit that nobody taught the
 decoder comes without label and positions; if all that it saw was speech whose melody is the
@@ -55,14 +55,14 @@ _CONTENT = [
 ]
 
 FAMILY = "melody"
-"""Of these pairs in a store; no edit has this name, so that nothing is told of them."""
+"""Family of these pairs in a store; no edit has this name, so that they have no label."""
 FLAT_SHARE = 0.3
-"""Of the melodies that are almost flat; the others are up to twice as lively as they were."""
+"""Share of the melodies that are almost flat; the others are up to twice as lively as they were."""
 GLIDE_CENTS, RISE_SEMITONES = 150.0, 2.0
 
 
 class Facts(NamedTuple):
-    """What a store keeps of an utterance besides its arrays; see `Spoken`."""
+    """Metadata of an utterance in a store; see `Spoken`."""
 
     id: str
     speaker: str

@@ -1,7 +1,7 @@
-"""What the decoder learns from: token rows and mels of utterances, in blocks.
+"""The mel store: token rows and mels of utterances, in blocks.
 
-Beside them lies where the targets of pairs lie in their sources, as the engine will know it of an
-edit: the position of each code, where the edit goes through its source at a uniform tempo or puts
+It also records where the targets of pairs lie in their sources, as the engine knows it of an edit:
+the position of each code, where the edit goes through its source at a uniform tempo or puts
 something into it, and the edit's label. Pairs say as much: the starts of both sides' codes, both
 durations, and what the builder noted.
 """
@@ -127,7 +127,7 @@ class MelStore:
         return self._read(index, "mel").astype(np.float32)
 
     def target_map(self, index: int) -> TargetMap | None:
-        """Return what is known of a target's places in its source; None of other utterances."""
+        """Return the places of a target in its source; None for other utterances."""
         item = self.items[index]
         return self._target_maps.get((item.family, item.id)) if item.role == "target" else None
 
@@ -138,7 +138,7 @@ class MelStore:
 
 
 class TargetMap(NamedTuple):
-    """What is known of a target; see `positions_at`.
+    """Places of a target in its source; see `positions_at`.
 
     Attributes:
         label: as `Plan.label` names it.
@@ -207,7 +207,7 @@ def write_target_maps(folder: Path, pairs: Path) -> int:
 
 
 def read_target_maps(folder: Path) -> dict[tuple[str, str], TargetMap]:
-    """Return what a store knows of targets, by family and id."""
+    """Return a store's target maps, by family and id."""
     found = {}
     for path in sorted((folder / "origins").glob("*.json")):
         for key, (label, changes, inserted, offset) in json.loads(path.read_text("utf-8")).items():

@@ -53,11 +53,11 @@ class HeadSettings(Settings):
     """Position prior of a head (``stepedit_core/models/lm/step1/alignment.py``)."""
 
     kind: Literal["source", "recent", "ordinary"]
-    """What distances are counted from: the aligned place, the head's own, or ALiBi's."""
+    """Origin of distances: the aligned place, the head's own, or ALiBi's."""
     slope: float = Field(default=0.0, ge=0)
-    """Of the square root of the distance."""
+    """Slope over the square root of the distance."""
     offset: float = 0.0
-    """Where the head looks, in tokens from that place."""
+    """Tokens between that place and the one that the head prefers."""
 
     @property
     def setting(self) -> dict[str, Any] | None:
@@ -91,7 +91,7 @@ class BaseSettings(Settings):
     )
     """Position priors, one for each head; none at all leaves every head ordinary."""
     prompt_encoding: PromptEncoding = "r2"
-    """Which of the public chat framings the model is to read."""
+    """Public prompt encoding that the model is to read."""
     phrases: tuple[str, ...] = ()
     """Phrases besides those of the registered edits' prompts."""
     spare: int = Field(default=64, ge=0)
@@ -106,7 +106,7 @@ class BaseSettings(Settings):
     """``linguistic_tokenizer.npy``, of up to 1024 clusters: codes of similar clusters begin with
     similar vectors."""
     seed: int = 0
-    """Of the weights."""
+    """Seed of the weights."""
 
 
 def _standardised(table: Tensor) -> Tensor:

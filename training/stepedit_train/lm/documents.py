@@ -69,7 +69,7 @@ class Row:
 
 
 def is_cache(path: Path) -> bool:
-    """Say whether a path is a cache of the data stage rather than documents."""
+    """Return whether a path is a cache of the data stage rather than documents."""
     return (path / "blocks").is_dir()
 
 

@@ -1,4 +1,4 @@
-"""Codes for rows of pairs that were built without them."""
+"""Encode rows of pairs that were built without codes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _tokenizer(folder: Path) -> AudioTokenizer:
 
 
 def needs_codes(row: Mapping[str, Any]) -> bool:
-    """Say whether one side of a row has no codes."""
+    """Return whether one side of a row has no codes."""
     return not row["source_codes"] or not row["target_codes"]
 
 

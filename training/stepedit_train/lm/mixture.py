@@ -53,7 +53,7 @@ class Source(Settings):
     path: Path
     """The folder or file."""
     share: float = Field(default=1.0, gt=0)
-    """How often its rows are seen in an epoch: 0.5 takes half of them, 2 takes each twice."""
+    """Times that its rows are seen in an epoch: 0.5 takes half of them, 2 takes each twice."""
     insertions_only: bool = False
     """Copy all but what was put in (``details.at`` of the rows), as engines do that keep the
     rest: ``GenerationPolicy.regenerate="insertions"``."""
@@ -276,7 +276,7 @@ class PretrainSource(Settings):
     """``text``; ``codes`` of recordings; ``read``: words, then their codes; ``write``: codes, then
     their words."""
     share: float = Field(default=1.0, gt=0)
-    """How often its rows are seen in an epoch: 0.5 takes half of them, 2 takes each twice."""
+    """Times that its rows are seen in an epoch: 0.5 takes half of them, 2 takes each twice."""
 
 
 class Rows(Sequence[Example]):

@@ -1,4 +1,4 @@
-"""Noise on what the model is shown, so that it does not learn to copy blindly."""
+"""Noise on the model's input, against blind copying."""
 
 from __future__ import annotations
 

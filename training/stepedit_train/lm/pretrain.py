@@ -45,7 +45,7 @@ class PretrainSettings(LanguageModelSettings):
     """Settings of the pretrain stage; the defaults are for the 3B model."""
 
     data: tuple[PretrainSource, ...] = Field(min_length=1)
-    """Where rows come from, of which kind, and how often they are seen."""
+    """Sources of rows: their folders, kinds and shares of an epoch."""
     max_tokens: int = Field(default=MAX_TOKENS, ge=16)
     """Longer texts and code streams are cut; longer rows with both parts are left out."""
     dev_share: float = Field(default=0.02, ge=0, lt=1)

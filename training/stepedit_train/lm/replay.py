@@ -35,7 +35,7 @@ class ReplaySettings(MixtureSettings):
     model: Path
     """Folder of the language model whose vocabulary the rows are written in."""
     data: tuple[Source, ...]
-    """What the model was trained on; shares are not looked at."""
+    """Data that the model was trained on; their shares have no effect here."""
     out: Path | None = None
     """The file; None is ``replay.npz`` in the model's folder."""
     cache: Path | None = None
@@ -45,9 +45,9 @@ class ReplaySettings(MixtureSettings):
     max_tokens: int = Field(default=450, ge=16)
     """Longer rows are left out."""
     dev_share: float = Field(default=0.03, ge=0, lt=1)
-    """As in training: validation speakers stay out."""
+    """Part of the speakers that is kept for validation, as in training; they stay out."""
     seed: int = 0
-    """Of the choice."""
+    """Seed of the choice of rows."""
 
     @classmethod
     def of_mixture(cls, rows: Sequence[MixtureRow]) -> dict[str, Any]:

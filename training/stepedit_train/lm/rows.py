@@ -91,7 +91,7 @@ class Example:
 
 
 def _problem(row: Mapping[str, Any], edit: Edit) -> str | None:
-    """Say why a row cannot be trained on, or return None."""
+    """Return why a row cannot be trained on, or None."""
     if edit.route_problem("llm"):
         return f"{edit.name} has no llm route for these parameters"
     if not row["source_codes"] or not row["target_codes"]:

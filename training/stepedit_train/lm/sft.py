@@ -58,7 +58,7 @@ class SftSettings(MixtureSettings, LanguageModelSettings):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Part of the target's probability that is spread over the vocabulary."""
     noise: NoiseSettings = NoiseSettings()
-    """What is changed about source and answer as the model reads them."""
+    """Noise on the codes of source and answer that the model reads."""
     lora: LoraSettings | None = None
     """Train adapters instead of all weights."""
     generation_eval: GenerationEvalSettings | None = None
@@ -71,7 +71,7 @@ class SftSettings(MixtureSettings, LanguageModelSettings):
 
 
 def _save(trainer: Any, settings: SftSettings, base: Path, out: Path, dtype: torch.dtype) -> None:
-    """Write the result as a model folder, adapters merged in, the base's other parts linked."""
+    """Write the result as a model folder, adapters merged in, the base's other parts copied."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     if settings.lora is not None:
         model.save_pretrained(str(out / "adapter"))

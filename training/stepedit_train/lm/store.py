@@ -120,7 +120,7 @@ def _pairs_key(folder: Path, tokenizer: TextTokenizer, encoding: str) -> str:
 
 
 def vocabulary_bytes(tokenizer: TextTokenizer) -> bytes:
-    """Return what rows in a vocabulary depend on: its size, audio ids, phrases and spelling."""
+    """Return the bytes that rows in a vocabulary depend on: size, audio ids, phrases, spelling."""
     sizes = f"{tokenizer.vocab_size} {tokenizer.audio_base_id}".encode()
     phrases = "\n".join(getattr(tokenizer, "phrases", ())).encode()
     dictionary = getattr(tokenizer, "pronunciations", None)

@@ -1,4 +1,4 @@
-"""What the stages of the language model share: settings, the Trainer's, checkpoints, the result."""
+"""Shared by the language model's stages: settings, Trainer arguments, checkpoints, the result."""
 
 from __future__ import annotations
 
@@ -83,19 +83,19 @@ class LanguageModelSettings(RunSettings):
     warmup: int = Field(default=0, ge=0)
     """Steps of linear rise."""
     weight_decay: float = Field(default=0.0, ge=0)
-    """Of AdamW."""
+    """Weight decay of AdamW."""
     beta2: float = Field(default=0.999, gt=0, lt=1)
-    """Of AdamW; 0.95 to 0.99 for short runs from random weights."""
+    """Decay of AdamW's second moment; 0.95 to 0.99 for short runs from random weights."""
     clip: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient."""
     gradient_checkpointing: bool = True
     """Compute activations again in the backward pass, to save memory."""
     precision: Precision = "auto"
-    """Of the arithmetic; weights stay float32. ``auto`` is bfloat16 where an accelerator has it."""
+    """Precision; weights stay float32. ``auto`` is bfloat16 where an accelerator has it."""
     dev_share: float = Field(default=0.02, ge=0, lt=1)
     """Part of the speakers that is kept for validation."""
     seed: int = 0
-    """Of the batches, their order and dropout."""
+    """Seed of the batches, their order and dropout."""
     log_every: int = Field(default=10, ge=1)
     """Steps between entries of the log."""
     save_every: int = Field(default=200, ge=1)

@@ -110,7 +110,7 @@ def _common_start(texts: list[str]) -> str:
 
 
 def _shared(pieces: Iterable[str]) -> list[str]:
-    """Return what pieces that begin alike have in common at their begin and end."""
+    """Return the common prefixes and suffixes of pieces that begin alike."""
     alike: dict[str, list[str]] = {}
     for piece in set(pieces):
         alike.setdefault(piece[:_SHARED], []).append(piece)

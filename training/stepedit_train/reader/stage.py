@@ -66,7 +66,7 @@ class ReaderSettings(MixtureSettings, LoopSettings):
     out: Path
     """Folder of the run; ``reader.safetensors`` is written there at the end."""
     sizes: ReaderSizes = ReaderSizes()
-    """Of the network."""
+    """Sizes of the network."""
     replaced: float = Field(default=0.1, ge=0, lt=1)
     """Share of the codes that are any others in training, so that surroundings count."""
     dev_items: int = Field(default=200, ge=1)

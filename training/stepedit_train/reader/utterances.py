@@ -1,4 +1,4 @@
-"""What the reader learns from: utterances as codes and phones, from the pairs."""
+"""Training data of the phone reader: utterances as codes and phones, from the pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train edits of a trained model further by their own scorers: ``stepedit train grpo --edits``."""
+"""Settings of ``stepedit train grpo --edits``: train edits by their own scorers."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class DpoSettings(RlSettings):
     chosen_share: float = Field(default=0.0, ge=0)
     """Weight of the better answers' own likelihood, which otherwise tends to fall, too."""
     temperature: float | None = Field(default=None, gt=0)
-    """Of the distribution that answers are taken to be drawn from; None: the model's own."""
+    """Temperature that answers are taken to be drawn at; None: the model's own."""
 
 
 def rules_of(base: Path, temperature: float | None = None) -> Rules:

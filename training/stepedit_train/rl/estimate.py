@@ -1,4 +1,4 @@
-"""What a run of these stages takes: memory and time of a step, without weights or recordings.
+"""Estimate the memory and the time of a training step, without weights or recordings.
 
 The model is built on torch's ``meta`` device, which has shapes and no numbers, and an update of the
 stage is carried out there while operations are counted. Everything else is arithmetic on facts of
@@ -15,7 +15,13 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from stepedit_core.codes import GROUP_SIZE, LINGUISTIC_PER_GROUP
+from stepedit_core.codes import (
+    GROUP_SECONDS,
+    GROUP_SIZE,
+    LINGUISTIC_PER_GROUP,
+    LINGUISTIC_SIZE,
+)
+from stepedit_core.models.lm.constraints import CODE_COUNT
 from stepedit_core.models.lm.sampling import Sampling
 from stepedit_core.models.lm.session import TokenLayout
 from stepedit_core.models.lm.step1 import Step1Config
@@ -29,10 +35,10 @@ from stepedit_train.rl.ppo import PpoSettings
 from stepedit_train.rl.settings import RlSettings
 from stepedit_train.settings import resolve_path
 
-__all__ = ["Estimate", "estimate", "told"]
+__all__ = ["Estimate", "estimate", "estimate_lines"]
 
 SECONDS = 8.0
-"""Of the source and of the answer that are counted with."""
+"""Duration of the source, and of the answer, that is assumed."""
 PROMPT_WORDS = 120
 """Ids of a prompt besides its codes."""
 DEVICES = (1, 8, 64)
@@ -47,7 +53,7 @@ HALF, FULL = 2, 4
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one device holds and what one step takes.
+    """Memory of one device and cost of one step.
 
     Attributes:
         parameters: of the language model.
@@ -77,11 +83,11 @@ class Estimate:
 
 def _row(config: Any, guidance: float) -> AnswerRow:
     """Return an answer of usual length, of any codes."""
-    groups = round(SECONDS / 0.12)
-    base = min(65536, config.vocab_size - 5120)
+    groups = round(SECONDS / GROUP_SECONDS)
+    base = min(65536, config.vocab_size - CODE_COUNT)
     phase = np.arange(GROUP_SIZE * groups + 1) % GROUP_SIZE
     semantic = phase >= LINGUISTIC_PER_GROUP
-    ids = np.where(semantic, base + 1024, base)
+    ids = np.where(semantic, base + LINGUISTIC_SIZE, base)
     ids[-1] = 3
     prompt = [base] * (GROUP_SIZE * groups + PROMPT_WORDS)
     place = None
@@ -135,7 +141,7 @@ def _held(settings: RlSettings, total: int, trained: int) -> dict[str, int]:
 
 
 def estimate(settings: RlSettings, config: Any) -> Estimate:
-    """Return what a step takes on one device.
+    """Return the estimated memory and cost of a step on one device.
 
     Args:
         settings: of the stage.
@@ -166,7 +172,7 @@ def estimate(settings: RlSettings, config: Any) -> Estimate:
         if settings.gradient_checkpointing
         else (layers * (12 * config.hidden_size + 3 * config.intermediate_size) * half)
     )
-    logits = 3 * FULL * 5121 * len(row.ids) // row.tokens
+    logits = 3 * FULL * (CODE_COUNT + 1) * len(row.ids) // row.tokens
     cache = 2 * layers * config.num_attention_groups * config.head_dim * FULL * row.tokens
     working = (kept + logits) * settings.tokens
     if isinstance(settings, OnlineSettings):
@@ -184,7 +190,7 @@ def _seconds(made: Estimate, settings: RlSettings, devices: int) -> dict[str, fl
     if isinstance(settings, OnlineSettings):
         batches = -(-own // settings.width)
         width = min(own, settings.width)
-        steps = round(SECONDS / 0.12) * GROUP_SIZE
+        steps = round(SECONDS / GROUP_SECONDS) * GROUP_SIZE
         read = FULL * made.parameters + width * made.cache
         parts["draws"] = batches * steps * read / (BANDWIDTH * READ)
     if devices > 1:
@@ -192,8 +198,8 @@ def _seconds(made: Estimate, settings: RlSettings, devices: int) -> dict[str, fl
     return parts
 
 
-def told(settings: RlSettings) -> Iterator[str]:
-    """Yield lines that say what a step takes on 1, 8 and 64 devices."""
+def estimate_lines(settings: RlSettings) -> Iterator[str]:
+    """Yield the estimate of a stage as lines of text, for 1, 8 and 64 devices."""
     folder = resolve_path(settings, settings.model)
     if (folder / "config.json").is_file():
         config: Any = read_config(folder)[0]

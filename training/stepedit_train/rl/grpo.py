@@ -7,19 +7,15 @@ Group relative policy optimisation (Shao et al. 2024), without division by the g
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from stepedit_core.config import EngineConfig
-from stepedit_core.models.engine import Engine
-from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import seed_everything
 from stepedit_train.lm.training import base_and_out
-from stepedit_train.loop import LoopSettings, Losses, run_loop
+from stepedit_train.loop import LoopSettings, Losses
 from stepedit_train.precision import arithmetic
 from stepedit_train.rl.log_probs import collate_answers, parts_within, token_log_probs
 from stepedit_train.rl.losses import (
@@ -33,24 +29,14 @@ from stepedit_train.rl.online import (
     Experience,
     OnlineSettings,
     OnlineTask,
+    engine_and_prompts,
     hardest_of,
-    prompts_digest,
+    minibatches,
+    train_online,
 )
-from stepedit_train.rl.policy import load_policy, log_probs_of, save_policy
-from stepedit_train.rl.prompts import read_prompts
-from stepedit_train.rl.settings import planned
-from stepedit_train.seeds import rng_of
-from stepedit_train.settings import resolve_path
+from stepedit_train.rl.policy import load_policy, log_probs_of
 
-__all__ = [
-    "GrpoSettings",
-    "GrpoTask",
-    "learn",
-    "minibatches",
-    "padded_to",
-    "prepared_run",
-    "train_grpo",
-]
+__all__ = ["GrpoSettings", "GrpoTask", "train_grpo"]
 
 
 class GrpoSettings(OnlineSettings):
@@ -61,42 +47,20 @@ class GrpoSettings(OnlineSettings):
     beta: float = Field(default=0.1, ge=0)
     """Strength of the tie to the model that the run begins with; 0 holds no reference."""
     loss_kind: GrpoKind = "grpo"
-    """How tokens add up: ``grpo`` (every answer alike), ``bnpo`` (every token alike), ``dr_grpo``
+    """Weights of tokens: ``grpo`` (every answer alike), ``bnpo`` (every token alike), ``dr_grpo``
     (a constant, Liu et al. 2025)."""
     scale_advantages: bool = False
     """Divide advantages by the group's deviation, which favours requests of extreme success."""
-
-
-def minibatches(count: int, parts: int, seed: int, *names: object) -> list[list[int]]:
-    """Return indices in a seeded order, cut into parts of about one size."""
-    order = rng_of(seed, "minibatches", *names).permutation(count).tolist()
-    size = max(1, -(-count // parts))
-    return [order[begin : begin + size] for begin in range(0, count, size)]
-
-
-def padded_to(values: Tensor, width: int) -> Tensor:
-    """Return ``(rows, tokens)`` cut to a width; what is cut off is padding."""
-    return values[:, :width]
 
 
 class GrpoTask(OnlineTask):
     """Groups of answers and their advantages."""
 
     settings: GrpoSettings
-    step: int = 0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.model: nn.Module = self.policy
-
-    def batch(self, indices: Sequence[int], step: int) -> Experience:
-        """Draw and reward the answers of a step."""
-        self.step = step
-        return super().batch(indices, step)
-
-    def loss(self, batch: Experience) -> Losses:
-        """Not used: a step moves the optimiser several times, see ``update``."""
-        raise NotImplementedError
 
     def update(
         self, optimizer: torch.optim.Optimizer, batch: Experience, settings: LoopSettings
@@ -155,11 +119,11 @@ class GrpoTask(OnlineTask):
             with arithmetic(own.precision, self.device):
                 made, entropy = token_log_probs(self.policy, answers, self.layout)
             places, width = [chosen[at] for at in part], made.shape[1]
-            before = made.detach() if old is None else padded_to(old[places], width)
+            before = made.detach() if old is None else old[places, :width]
             loss, acts = clipped_policy_loss(made, before, advantages[places], own.clip_ratio, high)
-            share = padded_to(weights[part], width)
+            share = weights[part, :width]
             if reference is not None:
-                apart = kl_estimate(made, padded_to(reference[places], width))
+                apart = kl_estimate(made, reference[places, :width])
                 loss = loss + own.beta * apart
                 sums["kl"] += float((apart.detach() * answers.drawn).sum())
             weighed = (loss * share).sum()
@@ -175,37 +139,6 @@ class GrpoTask(OnlineTask):
         return {"loss": sums["loss"], "gradient": float(norm), **each}
 
 
-def prepared_run(
-    settings: OnlineSettings,
-) -> tuple[Engine, tuple[list[Any], list[Any]], OnlineSettings]:
-    """Return the engine, requests to train and to validate on, and settings with absolute paths.
-
-    Raises:
-        StepeditError: if there is nothing to ask, or a file is missing or damaged.
-    """
-    base, _ = base_and_out(settings, settings.model)
-    sources = [
-        one.model_copy(update={"path": resolve_path(settings, one.path)})
-        for one in settings.prompts
-    ]
-    prompts = read_prompts(sources, settings.dev_share, settings.seed)
-    engine = Engine.from_config(EngineConfig(name_or_path=str(base), device=settings.device))
-    return engine, prompts, settings
-
-
-def learn(task: OnlineTask, base: Path, out: Path) -> Iterator[str]:
-    """Train on the requests of a task, or go on, and save its policy; yield what was done."""
-    plan = BatchPlan([1.0] * len(task.train), task.settings.budget, task.settings.seed)
-    steps = planned(task.settings, plan).steps
-    task.settings = settings = task.settings.model_copy(update={"steps": steps})
-    done = run_loop(task, plan, settings, out, prompts_digest([*task.train, *task.dev]))
-    if done.step < settings.steps:
-        yield f"stopped after {done.step} steps, as asked; call again to go on"
-        return
-    save_policy(task.policy, settings, base, out)
-    yield f"{done.step} steps in {done.seconds / 60:.1f} minutes; model in {out / 'model'}"
-
-
 def train_grpo(settings: GrpoSettings) -> Iterator[str]:
     """Learn from groups of answers, or go on; yield lines that say what was done.
 
@@ -214,7 +147,7 @@ def train_grpo(settings: GrpoSettings) -> Iterator[str]:
         TrainingStopped: if the watch stops the run.
     """
     base, out = base_and_out(settings, settings.model)
-    engine, prompts, _ = prepared_run(settings)
+    engine, prompts = engine_and_prompts(settings)
     yield f"{len(prompts[0])} requests to train on, {len(prompts[1])} to validate on"
     seed_everything(settings.seed)
     policy = load_policy(settings, base)
@@ -222,4 +155,4 @@ def train_grpo(settings: GrpoSettings) -> Iterator[str]:
     task.train = hardest_of(task, out)
     if settings.hardest < 1:
         yield f"the {len(task.train)} hardest are trained on"
-    yield from learn(task, base, out)
+    yield from train_online(task, base, out)

@@ -1,4 +1,4 @@
-"""Answers as the decisions that made them: which ids were drawn, and from what.
+"""Lay out answers as the decisions of sampling: which ids were drawn, and from what.
 
 A constraint puts some ids without asking the model, and lets others be drawn from a part of the
 vocabulary. Log probabilities mean something only over the decisions that sampling left to the
@@ -46,7 +46,7 @@ Ids = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What turns requests into ids: the parts of a model that no weights belong to.
+    """The parts of a model that turn requests into ids and have no weights.
 
     Attributes:
         text: words to ids.
@@ -234,7 +234,7 @@ def _flags(length: int, may_end: Flags, *, drawn: bool) -> tuple[Flags, Flags, F
 
 
 def _banned(before: Sequence[int], ids: Ids, sampling: Sampling, base: int) -> Ids:
-    """Return what the repetition rule forbade at each place, as a code; -1 for nothing."""
+    """Return the code that the repetition rule forbade at each place; -1 for none."""
     window = sampling.repetition_window
     if not window:
         return np.full(len(ids), -1, np.int64)

@@ -71,7 +71,7 @@ def dpo_loss(
 
 
 def group_advantages(rewards: Tensor, known: Tensor, *, scaled: bool = False) -> Tensor:
-    """Return how much better each answer is than the others to the same request.
+    """Return each answer's advantage over the others to the same request.
 
     Dividing by the group's deviation, as the first GRPO (Shao et al. 2024), favours requests that
     are nearly always or nearly never solved (Liu et al. 2025); it is off by default.
@@ -99,8 +99,8 @@ def clipped_policy_loss(
         log_probs: of the policy, ``(rows, tokens)``.
         old: of the policy that drew the answers.
         advantages: ``(rows, 1)`` or ``(rows, tokens)``.
-        low: the ratio of the two counts from 1 - low on.
-        high: and up to 1 + high.
+        low: the ratio of the two is clipped below 1 - low.
+        high: and above 1 + high.
     """
     ratio = (log_probs - old).exp()
     held = ratio.clamp(1 - low, 1 + high)
@@ -116,7 +116,7 @@ def kl_estimate(log_probs: Tensor, reference: Tensor) -> Tensor:
 
 
 def token_weights(counted: Tensor, kind: GrpoKind, longest: int) -> Tensor:
-    """Return what each token weighs in a loss that is a sum, ``(rows, tokens)``.
+    """Return the weight of each token in a loss that is a sum, ``(rows, tokens)``.
 
     Args:
         counted: bool ``(rows, tokens)``.

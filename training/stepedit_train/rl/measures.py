@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -36,14 +37,14 @@ class TrainingMeasures:
         self.engine, self.recogniser = engine, recogniser
 
     @cached_property
-    def _ears(self) -> Recogniser:
+    def _loaded(self) -> Recogniser:
         if self.recogniser == NONE:
             raise StepeditError("this run hears no words (recogniser = 'none')")
         return load_recogniser(self.recogniser)
 
     def transcribe(self, utterance: Utterance) -> str:
         """Return the words that the run's recogniser hears."""
-        return self._ears.transcribe(utterance).text
+        return self._loaded.transcribe(utterance).text
 
     def word_error(self, expected: str, utterance: Utterance) -> float:
         """Return the word (or character) error rate of what is heard, 0..."""
@@ -71,7 +72,7 @@ class TrainingMeasures:
         return {name: float(made[f"{name}_mos"]) for name in ("sig", "bak", "ovrl")}
 
     def speech_spans(self, utterance: Utterance) -> list[tuple[float, float]]:
-        """Return where speech is, in seconds (Silero VAD)."""
+        """Return the spans of speech, in seconds (Silero VAD)."""
         return [(span[0], span[1]) for span in vad.speech_spans(utterance)]
 
     def median_f0(self, utterance: Utterance) -> float | None:
@@ -98,19 +99,14 @@ class TrainingMeasures:
         raise StepeditError(f"no installed judge knows the task {task!r}")
 
 
+@dataclass(frozen=True)
 class Tools:
-    """What rewards get."""
+    """Engine and measurements for rewards (`RewardTools`).
 
-    def __init__(self, engine: SpeechEngine, recogniser: str = NONE) -> None:
-        self._engine = engine
-        self._measures = TrainingMeasures(engine, recogniser)
+    Attributes:
+        engine: whose language model is trained.
+        measures: as scorers get them.
+    """
 
-    @property
-    def engine(self) -> SpeechEngine:
-        """The engine whose language model is trained."""
-        return self._engine
-
-    @property
-    def measures(self) -> TrainingMeasures:
-        """Measurements, as scorers get them."""
-        return self._measures
+    engine: SpeechEngine
+    measures: TrainingMeasures

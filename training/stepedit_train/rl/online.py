@@ -1,10 +1,10 @@
-"""What GRPO and PPO share: draws, rewards, figures, validation and the watch."""
+"""Online reinforcement learning, as GRPO and PPO share it: settings, rollouts, rewards, the run."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,22 +16,36 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from stepedit_core.atomic import write_atomically
+from stepedit_core.config import EngineConfig
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.engine import Engine
 from stepedit_core.reward import Answer
 from stepedit_core.storage.stored_json import read_json
-from stepedit_train.loop import Task
+from stepedit_train.batching import BatchPlan
+from stepedit_train.lm.training import base_and_out
+from stepedit_train.loop import Losses, Task, run_loop
 from stepedit_train.precision import arithmetic
 from stepedit_train.rl.layout import AnswerRow
-from stepedit_train.rl.measures import Tools
-from stepedit_train.rl.policy import Reference, log_probs_of, plain_model
-from stepedit_train.rl.prompts import Prompt, PromptSource
+from stepedit_train.rl.measures import Tools, TrainingMeasures
+from stepedit_train.rl.policy import Reference, log_probs_of, plain_model, save_policy
+from stepedit_train.rl.prompts import Prompt, PromptSource, read_prompts
 from stepedit_train.rl.rewarding import Rewards, RewardSettings, make_reward
 from stepedit_train.rl.rollouts import OwnGenerator, Rollouts, rollout_rules
-from stepedit_train.rl.settings import RlSettings
+from stepedit_train.rl.settings import RlSettings, planned
 from stepedit_train.rl.watch import WatchSettings, objection
+from stepedit_train.seeds import rng_of
+from stepedit_train.settings import resolve_path
 
-__all__ = ["Experience", "OnlineSettings", "OnlineTask", "hardest_of", "prompts_digest"]
+__all__ = [
+    "Experience",
+    "OnlineSettings",
+    "OnlineTask",
+    "engine_and_prompts",
+    "hardest_of",
+    "minibatches",
+    "prompts_digest",
+    "train_online",
+]
 
 
 class OnlineSettings(RlSettings):
@@ -40,9 +54,9 @@ class OnlineSettings(RlSettings):
     free: ClassVar[frozenset[str]] = RlSettings.free | {"watch", "width"}
 
     prompts: tuple[PromptSource, ...]
-    """Where requests come from."""
+    """Sources of requests."""
     rewards: tuple[RewardSettings, ...] = (RewardSettings(name="scorer"),)
-    """What is added up to the reward."""
+    """Rewards, whose weighted sum is the reward."""
     budget: float = Field(default=8.0, ge=1)
     """Requests in a step."""
     answers: int = Field(default=16, ge=1)
@@ -50,25 +64,25 @@ class OnlineSettings(RlSettings):
     passes: int = Field(default=1, ge=1)
     """Times that the optimiser goes over the answers of a step."""
     minibatches: int = Field(default=1, ge=1)
-    """Parts that it moves after, in each pass."""
+    """Parts of a step's answers; the optimiser moves once after each."""
     clip_ratio: float = Field(default=0.2, gt=0)
-    """How far the probability of a token may move before it counts no more."""
+    """Lower bound of a token's probability ratio is 1 minus this; beyond it, no gradient."""
     clip_ratio_high: float | None = Field(default=None, gt=0)
-    """The same upwards; None: as far."""
+    """Upper bound is 1 plus this; None: as ``clip_ratio``."""
     temperature: float | None = Field(default=None, gt=0)
-    """Of the draws; None: the model's own for each edit."""
+    """Temperature of sampling; None: the model's own for each edit."""
     guidance: float | None = Field(default=None, ge=0)
-    """Of the draws; None: the model's own for each edit. Guided answers cost twice as much."""
+    """Guidance of sampling, at twice the cost; None: the model's own for each edit."""
     copy_penalty: float = Field(default=1.0, ge=0)
     """Taken off an answer that copies its source; less for a copy with few changes."""
     copied_allowed: float = Field(default=0.98, ge=0, lt=1)
     """Share of an answer that may be the source's before anything is taken off."""
     recogniser: str = "none"
-    """Hears words for scorers and for ``words``, by name; ``none`` leaves them unmeasured."""
+    """Recogniser of words for scorers and for ``words``, by name; ``none``: not measured."""
     hardest: float = Field(default=1.0, gt=0, le=1)
     """Share of the requests that is trained on: those with the lowest rewards before training."""
     hardest_answers: int = Field(default=4, ge=1)
-    """Answers to each request that this is found by."""
+    """Answers to each request by which the hardest are found."""
     validation_requests: int = Field(default=16, ge=0)
     """Requests of held-out speakers that validation answers, once each."""
     width: int = Field(default=64, ge=1)
@@ -78,7 +92,7 @@ class OnlineSettings(RlSettings):
     validate_every: int = Field(default=20, ge=1)
     """Steps between validations."""
     watch: WatchSettings = WatchSettings()
-    """What stops the run."""
+    """Conditions that stop the run."""
 
     @model_validator(mode="after")
     def _held_out_is_not_rewarded(self) -> OnlineSettings:
@@ -96,7 +110,8 @@ class Experience:
         rows: all answers, those to one request after each other.
         rewards: float32 ``(requests, answers)``, 0 where unknown.
         known: bool, the same shape.
-        dense: what each code of each answer adds to its reward.
+        dense: what each code of each answer adds to its reward; empty for stages that do not
+            learn from single tokens.
         figures: for the log.
     """
 
@@ -124,7 +139,10 @@ class OnlineTask(Task):
     """
 
     validates_first: ClassVar[bool] = True
+    token_rewards: ClassVar[bool] = False
+    """Whether the stage learns from rewards of single tokens; most cost a second look."""
     settings: OnlineSettings
+    step: int = 0
 
     def __init__(
         self,
@@ -140,7 +158,7 @@ class OnlineTask(Task):
         self.dev = self.dev[: settings.validation_requests]
         self.reference = Reference(policy, settings) if compared else None
         self.aligned = plain_model(policy).config.source_alignment is not None
-        tools = Tools(engine, settings.recogniser)
+        tools = Tools(engine, TrainingMeasures(engine, settings.recogniser))
         self.rewards = Rewards(
             settings.rewards, tools, settings.base, settings.copy_penalty, settings.copied_allowed
         )
@@ -149,7 +167,7 @@ class OnlineTask(Task):
 
     @cached_property
     def rollouts(self) -> Rollouts:
-        """What draws."""
+        """Sampler of answers from the policy."""
         settings = self.settings
         rules = rollout_rules(self.engine, settings.temperature, settings.guidance)
         generator = OwnGenerator(self.engine, self.policy, settings.width)
@@ -163,6 +181,7 @@ class OnlineTask(Task):
 
     def batch(self, indices: Sequence[int], step: int) -> Experience:
         """Draw and reward the answers of a step; the seed and the step decide the draws."""
+        self.step = step
         prompts = [self.train[index] for index in indices]
         count = self.settings.answers
         groups, refused = self._drawn(
@@ -187,11 +206,15 @@ class OnlineTask(Task):
             "groups_with_contrast": float(spread.float().mean()),
         }
         rows = [row for group in groups for row in group.rows]
-        dense = self.rewards.per_token(answers, rewarded.totals)
+        dense = self.rewards.per_token(answers, rewarded.totals) if self.token_rewards else []
         return Experience(rows, rewards.float(), known, dense, figures)
 
+    def loss(self, batch: Experience) -> Losses:
+        """Not used: a step moves the optimiser several times, see ``update``."""
+        raise NotImplementedError
+
     def reference_log_probs(self, rows: Sequence[AnswerRow]) -> Tensor | None:
-        """Return what the reference gives to answers, or None without one."""
+        """Return the reference's log-probabilities of answers, or None without a reference."""
         if self.reference is None:
             return None
         self.reference.to(self.device)
@@ -215,11 +238,11 @@ class OnlineTask(Task):
         return found
 
     def objection(self, entries: Sequence[Mapping[str, Any]]) -> str | None:
-        """Say why the run is not to go on."""
+        """Return why the run is not to go on."""
         return objection(entries, self.settings.watch)
 
     def difficulty(self, prompts: Sequence[Prompt]) -> list[float]:
-        """Return the mean reward of each request's answers before training, -inf for none."""
+        """Return each request's mean reward before training; inf where no answer has one."""
         count = self.settings.hardest_answers
         found: list[float] = []
         for at, prompt in enumerate(prompts):
@@ -255,3 +278,47 @@ def hardest_of(task: OnlineTask, out: Path) -> list[Prompt]:
     if not kept:
         raise StepeditError(f"{path}: no request has a reward")
     return kept
+
+
+def minibatches(count: int, parts: int, seed: int, *names: object) -> list[list[int]]:
+    """Return indices in a seeded order, cut into parts of about one size."""
+    order = rng_of(seed, "minibatches", *names).permutation(count).tolist()
+    size = max(1, -(-count // parts))
+    return [order[begin : begin + size] for begin in range(0, count, size)]
+
+
+def engine_and_prompts(
+    settings: OnlineSettings,
+) -> tuple[Engine, tuple[list[Prompt], list[Prompt]]]:
+    """Return the engine of a run, and its requests to train and to validate on.
+
+    Raises:
+        StepeditError: if there is nothing to ask, or a file is missing or damaged.
+    """
+    base, _ = base_and_out(settings, settings.model)
+    sources = [
+        one.model_copy(update={"path": resolve_path(settings, one.path)})
+        for one in settings.prompts
+    ]
+    prompts = read_prompts(sources, settings.dev_share, settings.seed)
+    engine = Engine.from_config(EngineConfig(name_or_path=str(base), device=settings.device))
+    return engine, prompts
+
+
+def train_online(task: OnlineTask, base: Path, out: Path) -> Iterator[str]:
+    """Train on the requests of a task, or go on, and save its policy; yield lines of what was done.
+
+    Args:
+        task: its ``train`` requests are final.
+        base: folder of the model that the run begins with.
+        out: folder of the run.
+    """
+    plan = BatchPlan([1.0] * len(task.train), task.settings.budget, task.settings.seed)
+    steps = planned(task.settings, plan).steps
+    task.settings = settings = task.settings.model_copy(update={"steps": steps})
+    done = run_loop(task, plan, settings, out, prompts_digest([*task.train, *task.dev]))
+    if done.step < settings.steps:
+        yield f"stopped after {done.step} steps, as asked; call again to go on"
+        return
+    save_policy(task.policy, settings, base, out)
+    yield f"{done.step} steps in {done.seconds / 60:.1f} minutes; model in {out / 'model'}"

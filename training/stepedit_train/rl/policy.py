@@ -1,4 +1,4 @@
-"""The model that is trained, and the one that it is compared with."""
+"""The policy that is trained, and the reference that it is compared with."""
 
 from __future__ import annotations
 

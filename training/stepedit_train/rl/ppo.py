@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,7 +22,6 @@ from stepedit_train.checkpoints import seed_everything
 from stepedit_train.lm.training import base_and_out
 from stepedit_train.loop import LoopSettings, Losses, learning_rate
 from stepedit_train.precision import arithmetic
-from stepedit_train.rl.grpo import learn, minibatches, padded_to, prepared_run
 from stepedit_train.rl.layout import AnswerRow
 from stepedit_train.rl.log_probs import (
     AnswerBatch,
@@ -42,7 +41,10 @@ from stepedit_train.rl.online import (
     Experience,
     OnlineSettings,
     OnlineTask,
+    engine_and_prompts,
     hardest_of,
+    minibatches,
+    train_online,
 )
 from stepedit_train.rl.policy import (
     ScalarHead,
@@ -65,27 +67,27 @@ class PpoSettings(OnlineSettings):
     passes: int = Field(default=2, ge=1)
     """Times that the optimiser goes over the answers of a step."""
     minibatches: int = Field(default=2, ge=1)
-    """Parts that it moves after, in each pass."""
+    """Parts of a step's answers; the optimiser moves once after each."""
     hardest: float = Field(default=0.25, gt=0, le=1)
     """Share of the requests that is trained on: those with the lowest rewards before training."""
     kl: float = Field(default=0.05, ge=0)
-    """Taken off each token's reward for every nat that it is likelier than to the reference."""
+    """Penalty on a token's reward for each nat of log-ratio to the reference."""
     critic: Path | None = None
     """Model that the critic begins as, such as the reward model; None: the one that is trained."""
     critic_warmup: int = Field(default=80, ge=0)
     """Steps in which the critic alone learns."""
     critic_learning_rate: float = Field(default=5e-6, gt=0)
-    """Of the critic at its start; it falls as the actor's does."""
+    """Learning rate of the critic at its start; it falls as the actor's does."""
     value_clip: float = Field(default=0.2, gt=0)
-    """How far a value may move in a step before it counts no more."""
+    """Clip range of the critic's values in a step; beyond it, no gradient."""
     decay: float = Field(default=1.0, gt=0, le=1)
-    """How much a later reward counts: gamma."""
+    """Discount of later rewards: gamma."""
     smoothing: float = Field(default=0.95, ge=0, le=1)
-    """Of generalised advantage estimation: lambda."""
+    """Lambda of generalised advantage estimation."""
 
 
 class Critic(nn.Module):
-    """Says what reward is still to come, before each token of an answer."""
+    """Estimates the reward that is still to come before each token of an answer."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -99,8 +101,8 @@ class Critic(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Told:
-    """What the updates of a step need, of all answers, ``(answers, longest)`` each."""
+class _Targets:
+    """Targets of the updates of a step, for all its answers; tensors ``(answers, longest)``."""
 
     old: Tensor
     values: Tensor
@@ -130,8 +132,8 @@ def token_rewards(row: AnswerRow, dense: Any) -> np.ndarray:
 class PpoTask(OnlineTask):
     """Actor and critic."""
 
+    token_rewards: ClassVar[bool] = True
     settings: PpoSettings
-    step: int = 0
 
     def __init__(self, policy: Any, critic: Critic, *args: Any, **kwargs: Any) -> None:
         super().__init__(policy, *args, **kwargs)
@@ -154,15 +156,6 @@ class PpoTask(OnlineTask):
         left = settings.model_copy(update={"steps": max(1, settings.steps - warm)})
         return learning_rate(max(0, step - warm), left)
 
-    def batch(self, indices: Sequence[int], step: int) -> Experience:
-        """Draw and reward the answers of a step."""
-        self.step = step
-        return super().batch(indices, step)
-
-    def loss(self, batch: Experience) -> Losses:
-        """Not used: a step moves the optimiser several times, see ``update``."""
-        raise NotImplementedError
-
     @torch.no_grad()
     def _values(self, rows: Sequence[AnswerRow], width: int) -> Tensor:
         found = torch.zeros(len(rows), width, device=self.device)
@@ -173,8 +166,8 @@ class PpoTask(OnlineTask):
             found[part, : made.shape[1]] = made
         return found
 
-    def _told(self, batch: Experience) -> tuple[_Told, dict[str, float]]:
-        """Return what the updates need, and figures."""
+    def _targets(self, batch: Experience) -> tuple[_Targets, dict[str, float]]:
+        """Return the targets of the updates, and figures for the log."""
         own, rows = self.settings, batch.rows
         old = log_probs_of(self.policy, rows, self.layout, own, self.device)
         reference = self.reference_log_probs(rows)
@@ -197,7 +190,7 @@ class PpoTask(OnlineTask):
             "value_error": float(error.square().mean()),
             "explained": 1 - float(error.var()) / spread if spread > 0 else 0.0,
         }
-        return _Told(old.chosen, values, whitened(advantages, mask), returns, mask), figures
+        return _Targets(old.chosen, values, whitened(advantages, mask), returns, mask), figures
 
     def update(
         self, optimizer: torch.optim.Optimizer, batch: Experience, settings: LoopSettings
@@ -207,13 +200,13 @@ class PpoTask(OnlineTask):
         if not bool(batch.known.any()):
             return Losses(torch.zeros(()), {**batch.figures, "skipped": 1.0})
         self.model.train()
-        told, figures = self._told(batch)
+        targets, figures = self._targets(batch)
         is_warm = self.step >= own.critic_warmup
         totals = {"policy_loss": 0.0, "value_loss": 0.0, "clipped": 0.0, "gradient": 0.0}
         moves = 0
         for number in range(own.passes):
             for part in minibatches(len(batch.rows), own.minibatches, own.seed, self.step, number):
-                made = self._move(optimizer, batch.rows, part, told, is_warm)
+                made = self._move(optimizer, batch.rows, part, targets, is_warm)
                 totals = {name: totals[name] + made[name] for name in totals}
                 moves += 1
         figures |= {name: value / max(1, moves) for name, value in totals.items()}
@@ -232,12 +225,12 @@ class PpoTask(OnlineTask):
         optimizer: torch.optim.Optimizer,
         rows: Sequence[AnswerRow],
         chosen: Sequence[int],
-        told: _Told,
+        targets: _Targets,
         is_warm: bool,
     ) -> dict[str, float]:
         """Move the optimiser once, after a part of the answers; return figures."""
         own = self.settings
-        weights = told.counted[list(chosen)].float()
+        weights = targets.counted[list(chosen)].float()
         weights = weights / weights.sum().clamp(min=1)
         optimizer.zero_grad(set_to_none=True)
         sums = dict.fromkeys(("policy_loss", "value_loss", "clipped"), 0.0)
@@ -246,8 +239,8 @@ class PpoTask(OnlineTask):
             batch = collate_answers([own_rows[at] for at in part], aligned=self.aligned)
             batch = batch.to(self.device)
             places, width = [chosen[at] for at in part], batch.columns.shape[1]
-            share = padded_to(weights[part], width)
-            held = {name: padded_to(value[places], width) for name, value in vars(told).items()}
+            share = weights[part, :width]
+            held = {name: value[places, :width] for name, value in vars(targets).items()}
             with arithmetic(own.precision, self.device):
                 values = self.critic(batch)
             loss = clipped_value_loss(
@@ -284,7 +277,7 @@ def train_ppo(settings: PpoSettings) -> Iterator[str]:
         TrainingStopped: if the watch stops the run.
     """
     base, out = base_and_out(settings, settings.model)
-    engine, prompts, _ = prepared_run(settings)
+    engine, prompts = engine_and_prompts(settings)
     yield f"{len(prompts[0])} requests to train on, {len(prompts[1])} to validate on"
     seed_everything(settings.seed)
     policy = load_policy(settings, base)
@@ -292,7 +285,7 @@ def train_ppo(settings: PpoSettings) -> Iterator[str]:
     task = PpoTask(policy, critic, engine, prompts, settings, compared=True)
     task.train = hardest_of(task, out)
     yield f"the {len(task.train)} hardest are trained on"
-    yield from learn(task, base, out)
+    yield from train_online(task, base, out)
 
 
 def _critic_base(settings: PpoSettings, base: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Preferences: two answers to one request, and which of them is better."""
+"""Preference data: two answers to one request, and which of them is better."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COLUMNS = [
     "rejected_codes", "speaker", "language", "split", "source_start", "details",
 ]  # fmt: skip
 MARGIN = "margin"
-"""Who preferred a pair's target to its own source: the margin that its builder asked for."""
+"""Judge of a pair that is preferred to its own source: the margin that its builder asked for."""
 
 
 class PreferenceSource(Settings):

@@ -1,4 +1,4 @@
-"""Requests to learn from: sources and edits, whose answers the model draws itself."""
+"""Requests for online training: sources and edits, whose answers the policy draws itself."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ COLUMNS = [
 
 
 class PromptSource(Settings):
-    """Where requests come from: a folder of pairs, or a corpus of plain speech."""
+    """Source of requests: a folder of pairs, or a corpus of plain speech."""
 
     path: Path
     """Folder of `stepedit pairs`, whose sources and edits are taken (targets serve as references
@@ -177,7 +177,7 @@ def _of_corpus(source: PromptSource, seed: int) -> Iterator[Prompt]:
 
 
 def _is_fit(prompt: Prompt, source: PromptSource) -> bool:
-    """Say whether a request can be learned from: by this model's route, with its words known."""
+    """Return whether a request can be learned from: by this model's route, with its words known."""
     if prompt.edit.route_problem("llm"):
         return False
     if prompt.item is None:

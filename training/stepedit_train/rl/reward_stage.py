@@ -80,7 +80,7 @@ class RewardTask(Task):
         return Losses(loss, parts)
 
     def margins(self, pairs: Sequence[Preference]) -> tuple[list[float], Tensor]:
-        """Return how far each better answer is ahead, and the scores of all answers."""
+        """Return each better answer's margin, and the scores of all answers."""
         found: list[float] = [0.0] * len(pairs)
         scores: list[Tensor] = []
         costs = [float(one.tokens) for one in pairs]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field, ValidationError
 
+from stepedit_core.codes import GROUP_SIZE
 from stepedit_core.errors import StepeditError, explain_validation, suggest
 from stepedit_core.registry.registry import get_registry
 from stepedit_core.reward import Answer, Reward, RewardTools
@@ -29,7 +30,7 @@ class RewardSettings(Settings):
     weight: float = 1.0
     """Factor."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """What the reward itself may be told."""
+    """The reward's own options."""
 
 
 def make_reward(chosen: RewardSettings, tools: RewardTools, base: Path) -> Reward:
@@ -135,7 +136,7 @@ class Rewards:
             answers: as they were scored.
             totals: what they were given.
         """
-        lengths = [5 * one.codes.groups for one in answers]
+        lengths = [GROUP_SIZE * one.codes.groups for one in answers]
         made = [np.zeros(length, np.float32) for length in lengths]
         for reward, weight in self.made:
             for own, values in zip(made, reward.per_token(answers) or [], strict=False):

@@ -29,7 +29,7 @@ class ScorerOptions(RewardOptions):
 
 
 class ScorerReward(Reward):
-    """What the scorer that an edit's plugin brings says of the answer."""
+    """Grade of the answer by the scorer of the edit's plugin."""
 
     name: ClassVar[str] = "scorer"
     needs_audio: ClassVar[bool] = True
@@ -67,7 +67,7 @@ class ScorerReward(Reward):
 
 
 class Phones(Reward):
-    """How well the codes say the words, by the phone reader of the model: no audio is made."""
+    """Probability of the words' phones in the codes, by the model's phone reader; no audio."""
 
     name: ClassVar[str] = "phones"
 
@@ -91,7 +91,7 @@ class Phones(Reward):
 
 
 class Words(Reward):
-    """How many of the words are heard, by the run's recogniser."""
+    """Word accuracy of the answer, by the run's recogniser."""
 
     name: ClassVar[str] = "words"
     needs_audio: ClassVar[bool] = True
@@ -111,7 +111,7 @@ class Words(Reward):
 
 
 class Voice(Reward):
-    """How like the source's voice the answer is, by the engine's speaker encoder."""
+    """Speaker similarity of answer and source, by the engine's speaker encoder."""
 
     name: ClassVar[str] = "voice"
     needs_audio: ClassVar[bool] = True
@@ -139,7 +139,7 @@ class RewardModelOptions(RewardOptions):
 
 
 class RewardModelScore(Reward):
-    """What a reward model says, in thirds of the deviation that it knows."""
+    """Standardised score of a reward model: three standard deviations are 1."""
 
     name: ClassVar[str] = "reward_model"
     options: ClassVar[type[RewardOptions]] = RewardModelOptions

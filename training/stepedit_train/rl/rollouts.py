@@ -1,4 +1,4 @@
-"""Answers drawn by the model that is trained, decoded and made ready for rewards."""
+"""Rollouts: answers drawn by the policy, decoded and made ready for rewards."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Group", "OwnGenerator", "RolloutGenerator", "Rollouts", "rollout_rul
 
 
 class RolloutGenerator(Protocol):
-    """What draws answers: the model itself, or a server that holds a copy of its weights.
+    """Draws answers: the model itself, or a server that holds a copy of its weights.
 
     Whoever draws them, their log probabilities are taken by the trained model afterwards, under the
     same rules: a server that rounds otherwise changes nothing but which answers come.
@@ -145,7 +145,7 @@ class Rollouts:
         self.max_tokens, self.width = max_tokens, width
 
     def _asked(self, prompt: Prompt) -> _Asked:
-        """Return what is asked of the model, and by which rules."""
+        """Return the request to the model, with its rules."""
         ready = prompt.ready()
         source = ready.prepared.source
         codes = ready.codes or self.engine.encode([source])[0]

@@ -46,11 +46,11 @@ class RlSettings(LoopSettings):
     warmup: int = Field(default=0, ge=0)
     """Steps of linear rise."""
     weight_decay: float = Field(default=0.0, ge=0)
-    """Of AdamW."""
+    """Weight decay of AdamW."""
     dev_share: float = Field(default=0.05, ge=0, lt=1)
     """Part of the speakers that is kept for validation."""
     precision: Precision = "auto"
-    """Of the arithmetic; weights stay float32. ``auto`` is bfloat16 where an accelerator has it."""
+    """Precision; weights stay float32. ``auto`` is bfloat16 where an accelerator has it."""
     gradient_checkpointing: bool = True
     """Compute activations again in the backward pass, to save memory."""
     lora: LoraSettings | None = None

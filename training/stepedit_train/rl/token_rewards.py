@@ -63,13 +63,13 @@ def kept_segments(source: Units, target: Units) -> list[Units]:
 
 
 def copied_share(answer: DualCodes, source: DualCodes) -> float:
-    """Return how much of an answer is the source's, 0..1: 1 less their relative edit distance."""
+    """Return the copied share of an answer, 0..1: 1 less its relative edit distance."""
     one, two = _units(answer, source)
     return 1 - edit_distance(one.tolist(), two.tolist()) / max(len(one), len(two), 1)
 
 
 class EditSimilarity(Reward):
-    """How well the answer has the stretches that the target keeps of the source."""
+    """Similarity of the answer to the stretches that the target keeps of the source."""
 
     name: ClassVar[str] = "edit_similarity"
 
@@ -95,7 +95,7 @@ class EditSimilarity(Reward):
 
 
 class Consistency(Reward):
-    """How many of the answer's groups are groups of the source: the most a copy can get."""
+    """Share of the answer's groups that occur in the source; a copy gets the maximum."""
 
     name: ClassVar[str] = "consistency"
 
@@ -109,7 +109,7 @@ class Consistency(Reward):
 
 
 class InOrder(Reward):
-    """How many of the target's kept stretches begin in the answer, in their order."""
+    """Share of the target's kept stretches that begin in the answer, in their order."""
 
     name: ClassVar[str] = "in_order"
 
@@ -131,7 +131,7 @@ class InOrder(Reward):
 
 
 class Length(Reward):
-    """How near the answer's length is to the target's, or to what the plan expects."""
+    """Closeness of the answer's length to the target's, or to what the plan expects."""
 
     name: ClassVar[str] = "length"
 

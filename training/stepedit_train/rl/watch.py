@@ -1,4 +1,4 @@
-"""Reward hacking, watched: figures that stop a run when its reward rises for the wrong reason."""
+"""Detect reward hacking: bounds on figures that stop a run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class WatchSettings(Settings):
     """Judges that are asked at validations and that the reward must not contain, such as ``words``
     where the reward has ``phones``."""
     held_out_drop: float = Field(default=0.1, gt=0)
-    """How far one of them may fall below its value before training."""
+    """Largest fall of one of them below its value before training."""
     patience: int = Field(default=2, ge=1)
     """Entries of the log in a row."""
 
@@ -65,7 +65,7 @@ def _fallen(
 
 
 def objection(entries: Sequence[Mapping[str, Any]], settings: WatchSettings) -> str | None:
-    """Say why a run is not to go on, or return None.
+    """Return why a run is not to go on, or None.
 
     Args:
         entries: of its log, in order.

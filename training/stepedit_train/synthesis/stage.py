@@ -59,7 +59,7 @@ class SynthesisSettings(Settings):
     cache: Path
     """Cache of the data stage, whose English training transcripts give words and sentences."""
     voices: tuple[VoiceSettings, ...]
-    """Who speaks; each voice says sentences of its own."""
+    """Voices; each says sentences of its own."""
     speed: tuple[PositiveFloat, PositiveFloat] = (0.85, 1.2)
     """Least and greatest pace, drawn evenly on a logarithmic scale; 1 is the voice's own."""
     dev_share: float = Field(default=0.05, ge=0, lt=1)
@@ -71,7 +71,7 @@ class SynthesisSettings(Settings):
     max_seconds: float = Field(default=6.0, gt=0)
     """Longer recordings are left out."""
     seed: int = 0
-    """Of sentences and paces."""
+    """Seed of sentences and paces."""
 
 
 def synthesise(settings: SynthesisSettings) -> Iterator[str]:
@@ -95,7 +95,7 @@ def synthesise(settings: SynthesisSettings) -> Iterator[str]:
 
 
 def _plan(settings: SynthesisSettings) -> list[dict[str, Any]]:
-    """Return what every voice is to say; test sentences come first and occur nowhere else."""
+    """Return each voice's sentences; those for tests come first and occur nowhere else."""
     cache = Cache(resolve_path(settings, settings.cache), splits=("train",))
     english = [
         item.transcript

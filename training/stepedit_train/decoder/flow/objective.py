@@ -1,4 +1,4 @@
-"""What the flow learns: the velocity of straight paths from noise to mel.
+"""The flow-matching objective: the velocity of straight paths from noise to mel.
 
 Optimal-transport paths: Lipman et al., "Flow Matching for Generative Modeling", 2023. Conditions
 are left out at times for classifier-free guidance, as in Le et al., "Voicebox", 2023. Starting

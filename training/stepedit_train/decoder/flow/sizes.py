@@ -45,7 +45,7 @@ class EncoderSizes(Settings):
     up_stride: int = Field(default=2, ge=1)
     """Half the reach of the upsampling convolution, mel frames."""
     attention_heads: int = Field(default=8, ge=1)
-    """Of every layer."""
+    """Attention heads of every layer."""
     linear_units: int = Field(default=2048, ge=1)
     """Hidden units of the feed-forward parts."""
     key_bias: bool = True
@@ -71,7 +71,7 @@ class EstimatorSizes(Settings):
     depth: int = Field(default=16, ge=1)
     """Blocks."""
     num_heads: int = Field(default=8, ge=1)
-    """Of every block."""
+    """Attention heads of every block."""
     head_dim: int = Field(default=64, ge=1)
     """Channels of a head; heads together may be wider than the blocks."""
     mlp_ratio: float = Field(default=4.0, gt=0)
@@ -98,9 +98,9 @@ class FlowSizes(Settings):
     """Whether the reference's mel is laid on its codes in use too, as it is in training. The
     public system resizes it instead."""
     encoder: EncoderSizes = EncoderSizes()
-    """Of the token encoder."""
+    """Sizes of the token encoder."""
     estimator: EstimatorSizes = EstimatorSizes()
-    """Of the velocity estimator."""
+    """Sizes of the velocity estimator."""
 
     def entry(self) -> Component:
         """Return the entry of ``cosyvoice.yaml``; what the public code lacks, only if it is on."""

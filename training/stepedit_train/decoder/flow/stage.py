@@ -41,14 +41,14 @@ class FlowSettings(ExampleSettings):
     """Settings of the flow stage; the budget is in seconds of target and reference together."""
 
     sizes: FlowSizes = FlowSizes()
-    """Of the network, and how it is used."""
+    """Sizes of the network, and its use."""
     weights: Path | None = None
     """Decoder folder, or the checkpoint around it, whose weights a new run begins with; its sizes
     must be those of `sizes`. None: random weights."""
     mean_weight: float = Field(default=1.0, ge=0)
-    """Of the absolute error of the encoder's mel; only where `sizes.start_from_mean` is on."""
+    """Weight of the encoder's absolute error of the mel; only with `sizes.start_from_mean`."""
     prompt_weight: float = Field(default=0.0, ge=0)
-    """Of the velocity's error on the reference's frames, which the solver moves too."""
+    """Weight of the velocity's error on the reference's frames, which the solver moves too."""
     sigma_min: float = Field(default=1e-6, ge=0, lt=1)
     """Deviation around the target that is left at the end of a path."""
     drop: float = Field(default=0.2, ge=0, lt=1)

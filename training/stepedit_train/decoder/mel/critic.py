@@ -1,4 +1,4 @@
-"""A critic of mel spectrograms: what the mean of all answers lacks, a trained eye misses.
+"""The critic (patch discriminator) of mel spectrograms.
 
 A decoder that is taught by least absolute error says what is likely on the average, and its
 spectrograms are smoother than those of speech. Least-squares adversarial training (Mao et al. 2017)
@@ -27,7 +27,7 @@ SLOPE = 0.1
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a step of adversarial training minimises.
+    """Losses of a step of adversarial training.
 
     Attributes:
         critic: loss of the critic's own weights.

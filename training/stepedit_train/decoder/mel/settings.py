@@ -30,7 +30,7 @@ class MelSizes(Settings):
     mel_blocks: int = Field(default=6, ge=2)
     """Blocks over the target's frames."""
     heads: int = Field(default=4, ge=1)
-    """Of the attention."""
+    """Heads of the attention."""
     spk_embed_dim: int = Field(default=256, ge=1)
     """Size of the speaker vector."""
     lag: int = Field(default=0, ge=0)
@@ -41,7 +41,7 @@ class MelSizes(Settings):
     labels: tuple[str, ...] = ()
     """Edits that are told apart, as `Plan.label` names them."""
     bounds: dict[str, tuple[float, float, float]] = Field(default_factory=dict)
-    """Of labels: dB that a made mel may be below the reference's in speech and in pauses, and above
+    """By label: dB that a made mel may be below the reference's in speech and in pauses, and above
     it. Training does not need them."""
     labels_again: bool = False
     """Whether each block is told the label too, not the first alone."""
@@ -65,7 +65,7 @@ class MelSettings(ExampleSettings):
     }
 
     sizes: MelSizes = MelSizes()
-    """Of the network."""
+    """Sizes of the network."""
     weights: Path | None = None
     """Decoder folder of an engine whose weights a new run begins with; `sizes` may have more parts
     and labels. None: random weights."""
@@ -76,24 +76,24 @@ class MelSettings(ExampleSettings):
     degraded_families: tuple[str, ...] = ("denoise", "denoise_synthesised")
     """Families of which `mix_source_codes` and `noisy` tell: their sources are degraded."""
     mix_source_codes: float = Field(default=0.0, ge=0, le=1)
-    """How often stretches of a target's codes are the source's, in degraded families: models leave
-    them so."""
+    """Probability that stretches of a target's codes are the source's, in degraded families: models
+    leave them so."""
     noisy: float = Field(default=0.0, ge=0, le=1)
     """Part of the sources of those families that are also their own target: noise is to go
     where that is asked, and nowhere else."""
     scramble_codes: float = Field(default=0.0, ge=0, le=1)
-    """How often stretches of a target get codes of other places, in pairs with known positions."""
+    """Probability that stretches of a target get other places' codes, in pairs with positions."""
     clean: float = Field(default=0.0, ge=0, le=1)
     """Part of the examples with themselves as reference that are told to be denoised."""
     position_dropout: float = Field(default=0.15, ge=0, le=1)
-    """How often positions in the reference are left out."""
+    """Probability that positions in the reference are left out."""
     self_generated_reference: float = Field(default=0.0, ge=0, le=1)
     """Part of the references that the decoder makes itself, as for edits of its own output
     (exposure bias)."""
     delta_weight: float = Field(default=0.5, ge=0)
-    """Of the absolute error of the frames' differences."""
+    """Weight of the absolute error of the frames' differences."""
     critic_weight: float = Field(default=0, ge=0)
-    """Of the adversarial loss and of feature matching; 0 trains without a critic."""
+    """Weight of the adversarial loss and of feature matching; 0 trains without a critic."""
     critic_from: int = Field(default=200, ge=0)
     """Step from which the decoder listens to its critic, which learns from the first."""
     critic_width: int = Field(default=24, ge=1)
@@ -119,7 +119,7 @@ class MelSettings(ExampleSettings):
         return found
 
     def conditioning(self) -> ConditioningRules:
-        """Return what examples are conditioned on, and how that is corrupted."""
+        """Return the rules of conditioning, and of its corruption."""
         return ConditioningRules(
             self.sizes.labels,
             self.degraded_families,

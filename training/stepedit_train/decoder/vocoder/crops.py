@@ -1,4 +1,4 @@
-"""Crops of recordings with what a vocoder is given and must give back."""
+"""Crops of recordings with the inputs and targets of the vocoder."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class VocoderBatch:
 
 
 def steady_frames(f0: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """Say where a pitch track can be believed: voiced runs without jumps.
+    """Return the mask of reliable frames of a pitch track: voiced runs without jumps.
 
     Voice moves by less than 120 cents in 10 ms; DIO does not at the ends of voiced stretches. A
     vocoder that is taught with such pitch hides the harmonics, which are then wrong, in noise.

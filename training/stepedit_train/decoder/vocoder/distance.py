@@ -30,7 +30,7 @@ __all__ = [
 FLOOR = 3e-5
 """Magnitude, for white noise of that deviation, below which nothing is told apart (-90 dB)."""
 PASSED = 0.46
-"""Of a source's rate: frequencies that its resampling left as they were."""
+"""Share of a source's rate below which its resampling left frequencies as they were."""
 TINY_POWER = 1e-12
 
 
@@ -74,7 +74,7 @@ def spectra_of(waves: Tensor, sizes: Sequence[int], config: MelConfig) -> Spectr
 
 
 def _masks(spectra: Spectra, source_rates: Tensor, sample_rate: int) -> list[Tensor]:
-    """Return where each recording has content, ``(batch, bins, 1)`` for every resolution."""
+    """Return masks of the bins with content, ``(batch, bins, 1)`` for every resolution."""
     top = PASSED * source_rates[:, None, None]
     masks = []
     for magnitude in spectra.magnitudes:

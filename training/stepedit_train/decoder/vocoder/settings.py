@@ -56,19 +56,19 @@ class VocoderSettings(LoopSettings):
     out: Path
     """Folder of the run."""
     sizes: VocoderSizes = VocoderSizes()
-    """Of the networks."""
+    """Sizes of the networks."""
     crop_frames: int = Field(default=50, ge=10)
     """Mel frames (20 ms each) in a training crop."""
     stft_sizes: tuple[int, ...] = (128, 256, 512, 1024, 2048)
     """Samples of the transforms that are compared."""
     linear_weight: float = Field(default=0.5, ge=0)
-    """Of the distance of linear magnitudes, beside 1 for that of log magnitudes."""
+    """Weight of the distance of linear magnitudes, beside 1 for that of log magnitudes."""
     mel_weight: float = Field(default=1.0, ge=0)
-    """Of the mel's distance."""
+    """Weight of the mel's distance."""
     pitch_weight: float = Field(default=0.3, ge=0)
-    """Of the cross entropy of pitch classes, where voiced."""
+    """Weight of the cross entropy of pitch classes, where voiced."""
     voicing_weight: float = Field(default=0.3, ge=0)
-    """Of the cross entropy of voicing."""
+    """Weight of the cross entropy of voicing."""
     predicted_share: float = Field(default=0.25, ge=0, le=1)
     """Items that are spoken with predicted pitch, once warmed up."""
     predicted_from: int = Field(default=1000, ge=0)
@@ -84,7 +84,7 @@ class VocoderSettings(LoopSettings):
     snr_db: tuple[float, float] = (-3.0, 25.0)
     """Range of their signal-to-noise ratio, dB."""
     background_weight: float = Field(default=0.3, ge=0)
-    """Of the cross entropy of the background's share, where the sizes have a background."""
+    """Weight of the cross entropy of the background's share, where the sizes have a background."""
     dev_items: int = Field(default=32, ge=1)
     """Recordings that validation looks at."""
     dev_frames: int = Field(default=150, ge=10)

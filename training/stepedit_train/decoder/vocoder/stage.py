@@ -71,7 +71,7 @@ class VocoderTask(Task):
         return stack_crops(crops), step
 
     def _added(self, rng: np.random.Generator) -> Callable[[FloatArray], FloatArray]:
-        """Say what noise a crop gets; without a share for noise nothing is drawn."""
+        """Return the noise that a crop gets; without a share for noise nothing is drawn."""
         own = self.settings
         if own.noisy_share > 0 and rng.random() < own.noisy_share:
             return lambda speech: noise_for(speech, rng, own.snr_db, AUDIO_RATE)

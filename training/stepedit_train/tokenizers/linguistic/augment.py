@@ -23,7 +23,7 @@ FloatArray = npt.NDArray[np.float32]
 
 
 class AugmentSettings(Settings):
-    """How training signals are changed; every signal anew at every step."""
+    """Augmentation of training signals, drawn anew for every signal at every step."""
 
     warp: float = Field(default=0.15, ge=0, lt=0.5)
     """Vocal tract length factors are drawn from 1 - warp to 1 + warp."""

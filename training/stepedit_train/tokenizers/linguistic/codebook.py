@@ -64,7 +64,7 @@ class CodebookSettings(ExportSettings):
     hours: float = Field(default=5.0, gt=0)
     """Audio that the centroids are fitted to, at most."""
     seed: int = 0
-    """Of the choice of recordings and of k-means."""
+    """Seed of the choice of recordings and of k-means."""
     weights: WeightFormat = "pt"
     """File of the encoder: ``pt`` as published, or ``safetensors``."""
 

@@ -74,7 +74,7 @@ class LinguisticSettings(LoopSettings):
     encoder: EncoderSizes = EncoderSizes()
     """Sizes."""
     augmentation: AugmentSettings = AugmentSettings()
-    """How signals are changed."""
+    """Augmentation of the signals."""
     smoothing: float = Field(default=0.05, ge=0, lt=1)
     """Label smoothing of the frame labels."""
     ctc_weight: float = Field(default=0.3, ge=0)
@@ -119,7 +119,7 @@ def measure_cmvn(cache: Cache, config: FrontendConfig, count: int = 400) -> Cmvn
 
 @dataclass(frozen=True)
 class Teacher:
-    """What is fixed before the first step and must not change when a run goes on.
+    """State that is fixed before the first step and must not change when a run goes on.
 
     Attributes:
         phones: names of the frame labels.

@@ -35,7 +35,7 @@ class SemanticExportSettings(ExportSettings):
     cache: Path
     """Folder of the data stage; one recording of it checks the graph."""
     sizes: SemanticSizes | None = None
-    """Of the network; None: as the run's settings say."""
+    """Sizes of the network; None: as the run's settings say."""
 
 
 def _write(encoder: SemanticEncoder, bins: int, path: Path) -> None:

@@ -48,7 +48,7 @@ class SemanticSizes(Settings):
 
 
 class Block(ConvNeXtBlock):
-    """The same block on channels first, ``(b, width, t)``, as convolutions read them."""
+    """A ConvNeXt block with channels first, ``(b, width, t)``, as convolutions read them."""
 
     def forward(
         self, x: Tensor, mask: Tensor | None = None, condition: Tensor | None = None
@@ -89,7 +89,7 @@ class SemanticEncoder(nn.Module):
             nn.init.zeros_(conv.bias)
 
     def hidden(self, mel: Tensor) -> Tensor:
-        """Return what is quantised, shape ``(b, t / 4, 4)``, of mels ``(b, bins, t)``."""
+        """Return values before quantisation, ``(b, t / 4, 4)``, of mels ``(b, bins, t)``."""
         x = mel
         for conv in self.stem:
             x = F.gelu(conv(x))
@@ -112,7 +112,7 @@ class SemanticEncoder(nn.Module):
 
 @dataclass(frozen=True)
 class Predicted:
-    """What the teaching decoder says of every code.
+    """Predictions of the auxiliary decoder for every code.
 
     Attributes:
         mel: shape ``(b, n, 4 * bins)``.

@@ -53,17 +53,17 @@ class SemanticSettings(LoopSettings):
     out: Path
     """Folder of the run."""
     sizes: SemanticSizes = SemanticSizes()
-    """Of the network."""
+    """Sizes of the network."""
     crop_codes: int = Field(default=60, ge=4)
     """Codes (40 ms each) in a training crop."""
     phone_weight: float = Field(default=0.15, ge=0)
-    """Of the phones' cross entropy, beside 1 for the mel's absolute error."""
+    """Weight of the phones' cross entropy, beside 1 for the mel's absolute error."""
     pitch_weight: float = Field(default=0.5, ge=0)
-    """Of the absolute error of pitch, in octaves, where voiced."""
+    """Weight of the absolute error of pitch, in octaves, where voiced."""
     voiced_weight: float = Field(default=0.1, ge=0)
-    """Of the voicing's cross entropy."""
+    """Weight of the voicing's cross entropy."""
     level_weight: float = Field(default=0.1, ge=0)
-    """Of the absolute error of the level, in units of 20 dB."""
+    """Weight of the absolute error of the level, in units of 20 dB."""
     dev_items: int = Field(default=48, ge=1)
     """Recordings that validation looks at."""
 

@@ -1,7 +1,8 @@
-"""How a pair is made from an item: one function for each method of the builder."""
+"""The methods of the pair builder: clone, remove, insert and render an event."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ from stepedit_paralinguistic.material import (
 from stepedit_paralinguistic.tags import TagSet, event_tag, tags_of, with_spelling
 from stepedit_paralinguistic.voice import analyse, room_tone
 
-__all__ = ["clone", "insert", "remove", "render"]
+__all__ = ["PAIR_METHODS", "clone", "insert", "remove", "render"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -152,6 +153,15 @@ def render(job: PairJob, context: BuildContext, tags: TagSet) -> EditPair | Reje
     details = {"method": "render", "aligner": alignment.aligner, **report}
     target, span = rendered.utterance, Span(*report["output_span"])
     return _pair(source, target, text, tags, span, details)
+
+
+PAIR_METHODS: Mapping[str, Callable[[PairJob, BuildContext, TagSet], EditPair | Rejected]] = {
+    "clone": clone,
+    "remove": remove,
+    "insert": insert,
+    "render": render,
+}
+"""Method of the builder, as its option names it."""
 
 
 def _drawn(only: str, tags: TagSet) -> list[str]:
