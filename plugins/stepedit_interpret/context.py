@@ -26,6 +26,7 @@ from stepedit_interpret.lexicon import (
     OPPOSITE,
     POLITE_AFTER,
     POLITE_BEFORE,
+    REMOVE,
     TIMES,
     VERBS,
 )
@@ -44,6 +45,14 @@ class Unread(InterpretationError):
         self.specific = specific
 
 
+_CONDITION = re.compile(
+    r"\b(?:(?<!as\s)if|unless|until|till|than|whenever|instead|onwards?|instead\s+of|rather\s+than)\b"
+    r"|如果|要是|除非|直到"
+)
+_THE_SPEECH = re.compile(
+    r"(?:" + REMOVE.pattern + r")\s+(?:(?:only|just|all|the|my|his|her|their|this|that|any)\s+)*"
+    r"(?:voices?|speech|speakers?|vocals?|audio|recording|person|woman|man|narrator)\b(?!\s*¦)"
+)
 _CHANGE = re.compile(r"\b(?:change|convert|transform|switch|edit)\b")
 _TAKEN_OUT = re.compile(r"\b(?:tak(?:e|ing)|get|leave|put)\b.*\b(?:out|away|off)\b")
 _WORDS = re.compile(r"\b(?:words?|phrase)\b")
@@ -156,6 +165,8 @@ def is_covered(left: str, ask: Ask) -> bool:
         ask: what the phrase belongs to.
     """
     verb = ask.verb
+    if _CONDITION.search(left) or (verb == "remove" and _THE_SPEECH.search(left)):
+        return False
     if verb is None and _TAKEN_OUT.search(left):
         return False
     if verb == "remove" and _WORDS.search(left):

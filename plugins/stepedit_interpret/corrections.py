@@ -56,6 +56,10 @@ _STILL = re.compile(
     r"(?:(?:and|but|no)[,]?\s+)?(?:even|still|yet)\s+(?P<rest>.+)|(?:还要)?再(?P<zh>.+)"
 )
 _INSTEAD = re.compile(r"(?:instead[,]?\s+(?P<first>.+)|(?P<last>.+?)[,]?\s+instead)")
+_CHANGED = re.compile(
+    r"(?:please\s+)?(?:change|switch|turn)\s+(?:it|that|this)\s+(?:to|into)\s+(?P<en>.+)"
+    r"|(?:还是|要不|那就?|请)?(?:改成|换成|改为|变成|改用|换)(?P<zh>.+)"
+)
 _NEW_WORDS = re.compile(r"(?P<lead>(?:with|by|to|into|as|换成|改成|是)\s*)?(?P<new>.+)")
 _CHOICE = re.compile(
     rf"(?:(?:i\s+mean(?:t)?|take|choose|use|pick|option|number|no\.)\s+)?(?:the\s+)?"
@@ -140,8 +144,23 @@ def corrected(
         return _replaced(_part(words, swapped, "first", "last"), context, done)
     match = _NO.match(words.low.strip())
     if match is None:
-        return None
+        return _changed(words, context, done)
     return _replaced(_part(words, match, "rest", "zh"), context, done)
+
+
+def _changed(
+    words: Wording, context: Context, done: tuple[Reading, ...]
+) -> tuple[Reading, ...] | None:
+    """Return the readings after "change it to sad", where the last one was of the same edit."""
+    match = _CHANGED.fullmatch(words.low.strip())
+    if match is None:
+        return None
+    rest = _part(words, match, "en", "zh")
+    try:
+        new = _replaced(rest, context, done)
+    except InterpretationError:
+        return None
+    return new if type(new[-1].edit) is type(done[-1].edit) else None
 
 
 def _part(words: Wording, match: re.Match[str], *groups: str) -> Wording:

@@ -25,6 +25,8 @@ from stepedit_interpret.keeping import spared
 from stepedit_interpret.lexicon import is_chinese
 from stepedit_interpret.parting import Done, Parting
 from stepedit_interpret.patterns import Vocabulary, vocabulary
+from stepedit_interpret.rewording import reworded
+from stepedit_interpret.spelling import respelled
 from stepedit_interpret.wording import Wording
 
 __all__ = ["Grammar"]
@@ -45,6 +47,20 @@ class Grammar(Interpreter):
         """Return what a sentence asks for; see `Interpreter.read`."""
         words = Wording.of(sentence)
         known = vocabulary(self.registry)
+        failure: InterpretationError | None = None
+        for one in _wordings(words, known, setting):
+            try:
+                return self._read(one, known, setting, before)
+            except InterpretationError as error:
+                if failure is None or (error.alternatives and not failure.alternatives):
+                    failure = error
+        assert failure is not None
+        raise failure
+
+    def _read(
+        self, words: Wording, known: Vocabulary, setting: Setting, before: Interpretation | None
+    ) -> Interpretation:
+        """Read a sentence in one of its wordings."""
         context = Context(known, setting)
         if before is not None and before.alternatives:
             return replace(choice_of(words, before), earlier=before.earlier)
@@ -93,6 +109,20 @@ class Grammar(Interpreter):
             return every[0]
         question = next(one.question for one in done.ways if one.question not in ("", "waits"))
         return Interpretation((), setting, tuple(every), question, confine=confined)
+
+
+def _wordings(words: Wording, known: Vocabulary, setting: Setting) -> Iterator[Wording]:
+    """Yield a sentence as it stands, then without hesitations and courtesies, then spelled right."""
+    yield words
+    shorter = reworded(words)
+    if shorter is not None:
+        yield shorter
+    spelled = respelled(words, known, setting.text)
+    if spelled is not None:
+        yield spelled
+        again = reworded(spelled)
+        if again is not None:
+            yield again
 
 
 def _mended(

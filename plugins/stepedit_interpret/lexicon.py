@@ -140,7 +140,7 @@ _EN_CARRIERS = (
     *("us", "should", "play", "playing", "tell", "telling", "told", "give", "gives", "for", "me"),
     *("is", "are", "as", "from", "way", "manner", "style", "styled", "delivery", "mood"),
     *("voiceover", "narration", "track", "file", "all", "entire", "so", "some", "any", "just"),
-    *("will", "need", "needs", "go", "get", "got", "put", "keep", "he", "she", "they", "at", "on"),
+    *("will", "need", "needs", "go", "get", "got", "put", "he", "sounded", "she", "they", "at", "on"),
     *("line", "there", "up", "apply", "using", "use", "uses", "add", "change", "changed"),
     *("changing", "edit", "convert", "set", "sentence", "part", "do", "does", "did", "one", "who"),
     *("were", "if", "though", "bring", "take", "transform", "switch", "feel", "feeling", "come"),

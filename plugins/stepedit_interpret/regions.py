@@ -20,7 +20,7 @@ from stepedit_interpret.lexicon import QUOTE
 from stepedit_interpret.numbers import NUMBER, ORDINAL, ordinal, read_number
 from stepedit_interpret.wording import Wording
 
-__all__ = ["WHOLE", "Found", "find_region", "occurrences"]
+__all__ = ["PLACES", "WHOLE", "Found", "find_region", "occurrences"]
 
 WHOLE = Region()
 """The whole utterance, said in so many words."""
@@ -42,7 +42,7 @@ _SENTENCE = r"(?:sentences?|lines?|utterances?|phrases?)"
 _ENDING = r"(?:ending|end|very\s+end|conclusion|outro|closing|finish)"
 _START = r"(?:beginning|start|opening|intro|introduction)"
 
-_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+PLACES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (name, re.compile(pattern))
     for name, pattern in (
         ("occurrence", rf"{_LEAD}{_THE}(?P<ord>{ORDINAL})\s+(?:word\s+|time\s+)?(?P<q>{QUOTE})"),
@@ -153,7 +153,7 @@ def find_region(request: Wording, setting: Setting, start: int = 0) -> Found | N
     Raises:
         InterpretationError: if it names what the utterance does not have.
     """
-    for name, regex in _PATTERNS:
+    for name, regex in PLACES:
         match = regex.search(request.low, start)
         if match is None or not match.group().strip():
             continue

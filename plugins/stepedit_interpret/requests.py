@@ -26,6 +26,7 @@ _BARE_COUNT = re.compile(
     rf"\bthe\s+(?P<ord>first|last|final)\s+(?P<n>{NUMBER})(?:\s+ones)?(?=\s*[,.!]|\s*$)"
 )
 _IT = re.compile(r"\b(?:it|them|its)\b|它")
+_THAT = re.compile(r"\b(?:that|this|those|these)\b|这|那")
 _ELLIPTIC = re.compile(
     rf"^(?:(?:a|an|more|less|much|slightly|even|bit|little|not|too|by|at|[-+])(?:\b|\s)"
     rf"|[\w-]+er\b|{NUMBER})"
@@ -262,7 +263,7 @@ def _where(
     if region is not None or context.region is None:
         return region
     _, pattern, match, left = best[0]
-    if _IT.search(rest.low):
+    if _IT.search(rest.low) or (context.spoken and _THAT.search(rest.low)):
         return context.region
     bare = not re.sub(r"[\s¦]", "", MUCH.sub(" ", LITTLE.sub(" ", left)))
     adjective = any(pattern.known.phrases.slots[name].kind == "choice" for name in pattern.slots)
