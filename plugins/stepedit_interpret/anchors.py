@@ -53,6 +53,7 @@ _STANDS_FOR = re.compile(
     r"sound|style|emotion|mood|language|accent|volume|pitch|speed|tempo|pace|text|words?|noise|"
     r"whole\s+thing)|它|他|她|这|那|这个|那个|声音|语气|语速|音量|音调|情绪|风格|语言|全部|全文|录音)"
 )
+_GOES_ON = re.compile(r"[,;:!?，。；：！？]\s*\S|\.\s+\S")
 _SOMEBODY = re.compile(
     r"(?:i|he|she|we|they|you|one|someone|emotion|style|speed|tempo|volume|pitch|voice|tone|pause"
     r"|silence|noise|speaker|audio|loudness|level|gain|rate)"
@@ -122,6 +123,8 @@ def text_of(piece: Wording) -> str:
     raw = piece.raw
     if STRAY.search(raw):
         raise InterpretationError(f"a quotation of {piece.brief()!r} is not closed")
+    if _GOES_ON.search(raw):
+        raise InterpretationError(f"{piece.brief()!r}: where do the new words end? put them in quotes")
     named = _NAMED.match(piece.low)
     return (raw[named.end() :] if named else raw).strip().strip(",;").strip()
 

@@ -67,14 +67,19 @@ PLACES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("span", rf"{_LEAD}(?<![\w.])(?P<a>{_TIME}){_UNIT}?\s*(?:-|to)\s*(?P<b>{_TIME}){_UNIT}"),
         (
             "edge",
-            rf"{_LEAD}{_THE}(?P<side>first|last|final|opening|closing)\s+(?P<n>{NUMBER}"
+            rf"{_LEAD}{_THE}(?P<side>first|last|final|opening|closing|initial)\s+(?P<n>{NUMBER}"
             rf"|couple\s+of)"
             rf"{_UNIT}(?:\s+of\s+(?:it|the\s+\w+))?",
         ),
         ("edge", rf"(?P<side>前|开头|头|最后|后|末尾|最初)的?(?P<n>{NUMBER})秒钟?"),
-        ("after", rf"\b(?:everything\s+)?(?:after|from|past"
-                  rf"|starting\s+at)\s+(?:the\s+)?(?P<a>{_TIME})"
-                  rf"{_UNIT}(?:\s+(?:on|onwards?|mark))?"),
+        ("span", rf"{_LEAD}[\[(]\s*(?P<a>{_TIME}){_UNIT}?\s*[,;-]\s*(?P<b>{_TIME}){_UNIT}?\s*[\])]"),
+        ("span", rf"{_LEAD}(?P<a>{_CLOCK})\s*(?:-|–|—|to|until|till|through)\s*(?P<b>{_CLOCK})"),
+        ("span", rf"{_LEAD}\b(?:the\s+)?seconds?\s+(?P<a>{_TIME})\s*(?:-|–|to|and|through|until)\s*(?P<b>{_TIME})"),
+        ("after", rf"\b(?:everything\s+|anything\s+)?(?:after|from|past|beyond"
+                  rf"|starting\s+(?:at|from))\s+(?:the\s+)?(?:(?P<a>{_TIME})"
+                  rf"(?:{_UNIT}|-second|(?<=:\d\d))|second\s+(?P<a2>{_TIME}))(?:\s+(?:on(?:wards?)?|mark(?:\s+on)?))*"),
+        ("before", rf"\b(?:everything\s+)?(?:before|(?:up\s+)?until|up\s+to|till)\s+(?:the\s+)?"
+                   rf"(?:(?P<a>{_CLOCK})|second\s+(?P<a2>{_TIME}))(?:\s+mark)?"),
         ("after", rf"(?P<a>{_TIME})秒(?:钟)?(?:之后|以后|后|起)"),
         ("before", rf"\b(?:everything\s+)?(?:before|until|up\s+to|till)\s+(?:the\s+)?(?P<a>{_TIME})"
                    rf"{_UNIT}(?:\s+mark)?"),
@@ -89,6 +94,18 @@ PLACES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             rf"\s+{_THE}"
             rf"(?P<ord2>{ORDINAL})\s+{_SENTENCE}",
         ),
+        (
+            "range",
+            rf"\b(?:(?:everything|anything|all|every\s+sentence|whatever\s+comes|starting)\s+)?"
+            rf"(?P<rel>from|after|past|since|following|starting\s+(?:with|at|from)|with|before"
+            rf"|up\s+to|until|till|through)\s+"
+            rf"(?:and\s+including\s+)?(?:the\s+)?(?:(?P<ord>{ORDINAL})\s+{_SENTENCE}"
+            rf"|{_SENTENCE}\s+(?P<n>{NUMBER}))"
+            rf"(?P<on>\s+(?:on(?:wards?)?|forward|(?:up\s+)?(?:to|until)\s+the\s+end|and\s+(?:on|beyond)))?",
+        ),
+        ("middle", rf"{_LEAD}\b(?:the|its)\s+middle\s+{_SENTENCE}|中间(?:那|的)?一?句话?"),
+        ("range", rf"从?第(?P<zord>{_ZHN})(?:个句子|句话?|句)(?P<zrel>开始|起|以后|之后|往后|以前|之前|后面|前面)"
+                  rf"的?(?:所有|全部|内容|部分|都|句子)*"),
         ("sentences", rf"{_LEAD}{_THE}(?P<ord>{ORDINAL})\s+(?:spoken\s+)?{_SENTENCE}"),
         (
             "numbered",
@@ -120,7 +137,7 @@ PLACES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
                   r"|recording|clip|"
                   r"audio|speech|text|file|utterance|track)\b|\ball\s+of\s+it\b|\bthroughout\b"
                   r"|整段|全部|整个|[这那]段(?:录音|音频|语音|声音|视频)|整体"),
-        ("rest", r"\b(?:the\s+)?(?:rest|others?|remaining\s+\w+)(?:\s+of\s+(?:it|the\s+\w+))?"
+        ("rest", r"\b(?:the\s+)?(?:rest|others?|(?:everything|all|anything)\s+else|remaining\s+\w+)(?:\s+of\s+(?:it|the\s+\w+))?"
                  r"|其余的?|其他的?|剩下的?"),
         ("pronoun", r"\b(?:in\s+|of\s+)?(?:that|this|the\s+same)\s+(?:sentence|line|word|part|bit"
                     r"|phrase|"
@@ -186,11 +203,19 @@ def _region(name: str, match: re.Match[str], request: Wording, setting: Setting)
             is_last = groups["side"] in ("last", "final", "closing", "最后", "后", "末尾")
             return _edge(count, is_last, setting)
         case "after":
-            return _span(_seconds(groups["a"]), _duration(setting), setting)
+            begin = groups.get("a") or groups["a2"]
+            return _span(_seconds(begin), _duration(setting), setting)
         case "before":
-            return _span(0.0, _seconds(groups["a"]), setting)
+            return _span(0.0, _seconds(groups.get("a") or groups["a2"]), setting)
         case "sentences" | "ordinals" | "numbered" | "zsentences":
             return _sentences(_numbers(name, groups), setting)
+        case "range":
+            return _range(groups, setting)
+        case "middle":
+            count = len(sentence_places(setting.text)) if setting.text else 0
+            if count % 2 == 0:
+                raise InterpretationError("which sentence is in the middle is not clear; say which")
+            return _sentences([(count + 1) // 2], setting)
         case "paragraph":
             last = "zlast" in groups
             return _paragraph(-1 if last else ordinal(groups.get("ord") or groups["zord"]), setting)
@@ -208,6 +233,31 @@ def _region(name: str, match: re.Match[str], request: Wording, setting: Setting)
             return _place(groups, setting)
         case _:
             return WHOLE
+
+
+def _range(groups: dict[str, str], setting: Setting) -> Region | None:
+    """Return the sentences from, after, up to or before one; None where no range is meant."""
+    said = groups.get("rel") or groups["zrel"]
+    number = ordinal(groups.get("ord") or groups.get("n") or groups["zord"])
+    if said in ("from", "with", "starting from") and "on" not in groups:
+        return None
+    if setting.text is None:
+        raise InterpretationError("how many sentences there are is not known; give --text")
+    count = len(sentence_places(setting.text))
+    at = number if number > 0 else count + 1 + number
+    if not 1 <= at <= count:
+        raise InterpretationError(f"there is no sentence {number}: the text has {count}")
+    if said in ("before", "以前", "之前", "前面"):
+        chosen = range(1, at)
+    elif said in ("up to", "until", "till", "through"):
+        chosen = range(1, at + 1)
+    elif said in ("after", "past", "following", "以后", "之后", "往后", "后面"):
+        chosen = range(at + 1, count + 1)
+    else:
+        chosen = range(at, count + 1)
+    if not chosen:
+        raise InterpretationError(f"there is no sentence {said} sentence {at}")
+    return _sentences(list(chosen), setting)
 
 
 def _raw(match: re.Match[str], request: Wording, group: str) -> str:
