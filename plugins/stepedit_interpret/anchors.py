@@ -43,8 +43,7 @@ _RELATIVE = re.compile(
     r"(?P<side>before|after|following|preceding)\s+(?P<of>.+)$"
 )
 _RELATIVE_ZH = re.compile(
-    rf"^(?P<of>.+?)(?:的)?(?P<side>之前|前面|前|之后|后面|后)的?(?:(?P<all>所有"
-    rf"|全部)?(?:的)?(?:内容|部分|话|文字)|"
+    rf"^(?P<of>.+?)(?:的)?(?P<side>之前|前面|前|之后|后面|后)的?(?:(?P<all>(?:所有|全部|一切)(?:的)?(?:内容|部分|话|文字|东西)?)|(?:内容|部分|话|文字)|"
     rf"(?P<n>{NUMBER})?个?(?:词|字))$"
 )
 _STANDS_FOR = re.compile(

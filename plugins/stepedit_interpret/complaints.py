@@ -30,7 +30,7 @@ _REMEDY = re.compile(
     r"(?:(?:can|could)\s+you\s+|please\s+)*(?:to\s+)?(?:fix|correct|repair|solve|adjust|handle"
     r"|deal\s+with|do\s+something\s+about|sort\s+out|get\s+rid\s+of|remove|take|clean|help)"
     r"(?:\s+(?:it|that|this|them|the\s+problem))?(?:\s+(?:out|away|up))?(?:\s+please)?|"
-    r"(?:请|帮我|帮忙|给我)?(?:处理|解决|修|弄|调|调整|去|去掉|改|清理|优化)(?:一下|掉)?吧?"
+    r"(?:请|帮我|帮忙|给我)?(?:处理|解决|修|弄|调|调整|去|去掉|改|清理|优化|压缩|缩短|剪短|剪|收紧)(?:一下|掉)?吧?"
 )
 _STATEMENT = re.compile(
     rf"(?:i|he|she|we|they|you|it|this|that|everything|{QUOTE}|the\s+(?:\w+\s+){{0,3}}?\w+)\s+"

@@ -143,7 +143,7 @@ def built(pattern: Pattern, degree: int, values: Mapping[str, Any]) -> Edit:
     has_amount = any(
         pattern.known.phrases.slots[name].kind not in ("words", "choice") for name in pattern.slots
     )
-    if has_amount:
+    if has_amount and not pattern.has_words and not ask.place and "at" not in params:
         params = {}
     elif degree < 0 and ask.little is not None:
         params = dict(ask.little)

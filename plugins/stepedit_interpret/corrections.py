@@ -8,7 +8,7 @@ from dataclasses import replace
 from stepedit_core import Interpretation, InterpretationError, Reading, Region
 from stepedit_interpret.anchors import text_of
 from stepedit_interpret.context import Context, Origin, built
-from stepedit_interpret.numbers import ORDINAL, ordinal, read_number
+from stepedit_interpret.numbers import NUMBER, ORDINAL, ordinal, read_number
 from stepedit_interpret.regions import WHOLE, find_region
 from stepedit_interpret.requests import read_request
 from stepedit_interpret.wording import Wording
@@ -20,7 +20,7 @@ _UNDO = re.compile(
     r"|never\s*mind)"
     r"(?:\s+(?:that|it|this|the\s+last\s+(?:one|step|edit|change)))?(?:\s+back)?|"
     r"go\s+back(?:\s+one(?:\s+step)?)?|撤销(?:上一步|刚才的?|它)?|取消(?:上一步|刚才的?|它)?|撤回"
-    r"|算了|退回上一步"
+    r"|(?:put|bring)\s+(?:it|that|them)\s+back|restore\s+(?:it|that|them)|算了|退回上一步"
 )
 _UNDO_ALL = re.compile(
     r"(?:undo|revert|cancel)\s+(?:everything|all(?:\s+of\s+(?:it|that))?)|start\s+over|全部撤销"
@@ -259,8 +259,9 @@ def _replaced(rest: Wording, context: Context, done: tuple[Reading, ...]) -> tup
         return (*done[:-1], again)
     if named is not None:
         return (*done[:-1], replace(last, region=None if named == WHOLE else named))
+    amount = _other_amount(rest, last)
     try:
-        ways = read_request(rest, replace(context, verb=None))
+        ways = read_request(amount or rest, replace(context, verb=None))
     except InterpretationError:
         again = _other_words(rest, last)
         if again is None:
@@ -276,6 +277,17 @@ def _replaced(rest: Wording, context: Context, done: tuple[Reading, ...]) -> tup
         for new in ways.ways[0]
     )
     return (*done[:-1], *readings)
+
+
+def _other_amount(rest: Wording, last: Reading) -> Wording | None:
+    """Return the last request with another number, as in "no, three", or None."""
+    said = re.fullmatch(rf"(?:it\s+|by\s+|to\s+)?(?P<n>{NUMBER})\s*(?:%|percent|db|semitones?)?", rest.low.strip(" .!"))
+    source = Wording.of(last.source)
+    found = list(re.finditer(NUMBER, source.low))
+    if said is None or len(found) != 1:
+        return None
+    start, end = found[0].span()
+    return Wording.of(f"{source.raw[:start]}{said['n']}{source.raw[end:]}")
 
 
 def _other_words(rest: Wording, last: Reading) -> Reading | None:

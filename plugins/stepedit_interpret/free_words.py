@@ -75,12 +75,18 @@ def _filled(
             raise Unread(_UNCLEAR.format(request.brief()), specific=True)
         region = place[1]
     said: tuple[str, list[Anchor]] | None = None
+    following = ""
     for name in pattern.slots:
         slot, (start, end) = slots[name], match.span(name)
         end = (tails.get(name) or (end, None))[0]
         piece = request.part(start, end).stripped()
-        if slot.kind != "words":
+        if slot.kind == "file":
+            file = piece.quote(piece.low) if Wording.is_quote(piece.low) else piece.raw
+            values[slot.param or name] = file
+        elif slot.kind != "words":
             values.update([pattern.known.value(name, piece.low)])
+        elif name == "next":  # "between X and Y": Y has to follow X
+            following = anchors(piece, context.setting, explicit=True)[0].words
         elif slot.said:
             explicit = pattern.ask.explicit or len(pattern.slots) > 1
             found = anchors(piece, context.setting, explicit=explicit, region=region)
@@ -95,6 +101,8 @@ def _filled(
         yield (Reading(built(pattern, 0, values), None, source, origin),)
         return
     param, places = said
+    if following:
+        places = _followed(places, following, context.setting)
     readings = []
     for place in places:
         own = {**values, param: place.words}
@@ -106,6 +114,25 @@ def _filled(
         yield tuple(one for one, _ in reversed(readings))
     else:
         yield from ((one,) for one, _ in readings)
+
+
+def _followed(places: list[Anchor], following: str, setting: Setting) -> list[Anchor]:
+    """Return the anchors that some words follow.
+
+    Raises:
+        Unread: if there is none.
+    """
+    if setting.text is None:
+        return places
+    first = set(occurrences(setting.text, following))
+    kept = []
+    for one in places:
+        at = occurrences(setting.text, one.words)[(one.occurrence or 1) - 1]
+        if at + len(split_words(one.words)) in first:
+            kept.append(one)
+    if not kept:
+        raise Unread(f"{following!r} does not follow {places[0].words!r}", specific=True)
+    return kept
 
 
 def _tail(

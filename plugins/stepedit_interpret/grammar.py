@@ -21,7 +21,7 @@ from stepedit_interpret.complaints import refuse_questions, remedied
 from stepedit_interpret.confining import confined
 from stepedit_interpret.context import Context, Origin, Unread
 from stepedit_interpret.corrections import choice_of, corrected, is_undo
-from stepedit_interpret.keeping import spared
+from stepedit_interpret.keeping import refuse_touched, spared
 from stepedit_interpret.lexicon import is_chinese
 from stepedit_interpret.parting import Done, Parting
 from stepedit_interpret.patterns import Vocabulary, vocabulary
@@ -102,6 +102,7 @@ class Grammar(Interpreter):
                 readings, earlier = earlier, ()
             readings = tuple(spared(one, done.kept, setting) for one in readings)
             _refuse_contradictions(readings, words)
+            refuse_touched(readings, done.untouched)
             every.append(self._given((*earlier, *readings), setting))
         if len(every) == 1:
             if not every[0].readings:

@@ -29,7 +29,7 @@ QUOTE = r"[\ue000-\uefff]"
 """One character that stands for a quoted text."""
 
 REMOVE = re.compile(
-    r"\b(?:remov(?:e|ing)|delet(?:e|ing)|rm|del|strike|gone|(?:must|should|has\s+to|have\s+to|needs?\s+to)\s+go"
+    r"\b(?:remov(?:e|ing)|delet(?:e|ing)|rm|del|strike|gone|(?:must|should|has\s+to|have\s+to|needs?\s+to)\s+go(?:\s+away)?"
     r"|ditch|axe|nuke|wipe(?:\s+out)?|zap|chop(?:\s+out)?"
     r"|cut(?:ting)?(?:\s+(?:out|down|off|away))?"
     r"|tak(?:e|ing)\s+(?:out|away|off)"
@@ -68,7 +68,7 @@ RAISE = re.compile(
 LOWER = re.compile(
     r"\b(?:lower(?:ing)?|reduc(?:e|ing)|decreas(?:e|ing)|dropp?(?:ing)?|down|downwards?|cut(?:ting)?"
     r"|turn(?:ing)?\s+down|bring(?:ing)?\s+down|less|minus|fewer|dial(?:ing)?|attenuat(?:e|ing)"
-    r"|smaller|pull(?:ing)?|tak(?:e|ing)|knock(?:ing)?|off)\b|-"
+    r"|duck(?:ing)?|smaller|pull(?:ing)?|tak(?:e|ing)|knock(?:ing)?|off)\b|-"
     r"|降低|调低|减小|调小|放小|压低|减少|变小|变低|下调|往下|拉低|关小|减弱|降|低|小|减"
 )
 """What asks for less of it."""
@@ -85,7 +85,7 @@ MUCH = re.compile(
     r"\b(?:much|a\s+(?:whole\s+)?lot|lots|way|far|considerably|significantly|substantially|really"
     r"|very|super|extremely|a\s+great\s+deal|hugely|dramatically|drastically|greatly"
     r"|a\s+good\s+deal"
-    r"|strongly|noticeably|incredibly|totally|completely)\b"
+    r"|total|utter|sheer|absolute(?:ly)?|massively|enormously|immensely|strongly|noticeably|incredibly|totally|completely)\b"
     r"|很多|得多|许多|非常|大幅度?地?|明显地?|特别|十分|极其|极度|超级?|多了|大大地?|快速"
 )
 EVEN = re.compile(r"\b(?:even|still|yet)\b|更加?|再|还要")
@@ -122,7 +122,7 @@ POLITE_AFTER = re.compile(
 )
 
 BREAKS = re.compile(
-    r"(?P<mark>\s*[,;.!?](?!\d)\s*|\s*[，。；、！？]\s*|\s+-+\s+)"
+    r"(?P<mark>\s*(?:[,;!?](?!\d)|\.(?![a-z0-9_/]))\s*|\s*[，。；、！？]\s*|\s+-+\s+)"
     r"|\s+(?:(?:but\s+)?(?:(?:only|right|just)\s+)?(?:before|after)(?!\s+(?:that|this|which)\b)|and\s+then|and\s+also|then|and|but|plus|also|while|as\s+well\s+as|so"
     r"|yet)\s+"
     r"|(?:然后|接着|之后再|再(?!见|次)|并且|并|以及|同时|和|与|跟|而且|且|但是?|不过|后(?=再))"
@@ -131,7 +131,7 @@ BREAKS = re.compile(
 """Where one request may end and another begin."""
 
 _EN_CARRIERS = (
-    *("make", "makes", "making", "it", "its", "this", "that", "these", "those", "the", "a", "an"),
+    *("make", "makes", "making", "made", "it", "its", "this", "that", "these", "those", "the", "a", "an"),
     *("sound", "sounds", "sounding", "more", "be", "been", "being", "to", "voice", "voices"),
     *("tone", "tones", "speech", "speaker", "audio", "recording", "clip", "whole", "thing", "her"),
     *("him", "them", "his", "their", "my", "your", "our", "say", "says", "saying", "said", "speak"),

@@ -16,7 +16,7 @@ from stepedit_interpret.complaints import (
     noun_of,
 )
 from stepedit_interpret.context import Context, Origin, Unread, Ways, cleaned
-from stepedit_interpret.keeping import is_left_alone, kept_region
+from stepedit_interpret.keeping import is_left_alone, kept_attribute, kept_region
 from stepedit_core.dsp.words import split_words
 from stepedit_interpret.lexicon import BREAKS, QUOTE
 from stepedit_interpret.regions import WHOLE, find_region, occurrences
@@ -42,7 +42,7 @@ _GERUND = re.compile(
     r"(?P<verb>(?!(?:every|any|no|some)?thing\b|evening|morning|during)[a-z]+ing)\b)"
 )
 _LEAD = re.compile(
-    r"\W*(before|after|once|when)\s+"
+    r"\W*(before|after|once|when)\s+(?!second\s+\d)"
     r"(?=(?:(?:you|we)\s+(?:have\s+|would\s+|had\s+)?|(?:it\s+is\s+)?)[a-z]+\b)(?!that\b|the\b)"
 )
 _NEXT = re.compile(
@@ -71,11 +71,13 @@ class Done:
         ways: one for each request.
         kept: regions that must not be touched.
         context: what the next request may lean on.
+        untouched: names of edits that must not be asked for: "keep the pitch".
     """
 
     ways: tuple[Ways, ...]
     kept: tuple[Region, ...]
     context: Context
+    untouched: frozenset[str] = frozenset()
 
 
 def _leaning(done: Done) -> Hashable:
@@ -93,7 +95,7 @@ def _leaning(done: Done) -> Hashable:
             context.spoken,
             noun,
         ),
-        *(last is not None, last is not None and last.complains, len(done.kept)),
+        *(last is not None, last is not None and last.complains, len(done.kept), done.untouched),
     )
 
 
@@ -219,10 +221,13 @@ class Parting:
 
     def _one(self, part: Wording, before: str, done: Done) -> Done:
         """Read one request and put it in its place."""
-        if done.ways and done.ways[-1].complains and is_remedy(part):
+        if done.ways and is_remedy(part) and (done.ways[-1].complains or _corrects(done)):
             return done
         if is_left_alone(part) and (done.ways or part.low != self.words.low):
             return done
+        untouched = kept_attribute(part)
+        if untouched and part.low.strip(" .,!") != self.words.low.strip(" .,!"):
+            return replace(done, untouched=done.untouched | untouched)
         recited = _recited(part, done)
         if recited is not None and part.low != self.words.low:
             return replace(done, context=replace(done.context, region=recited, spoken=recited))
@@ -271,6 +276,12 @@ class Parting:
                 spoken=None,
             ),
         )
+
+
+def _corrects(done: Done) -> bool:
+    """Return whether the last request replaced words: "please correct that" may follow it."""
+    last = done.ways[-1].ways[0]
+    return bool(last) and last[-1].edit.name == "replace"
 
 
 def _hold_place(ways: Ways, asked: Wording, region: Region) -> None:

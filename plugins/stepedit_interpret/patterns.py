@@ -27,6 +27,10 @@ _PERCENT = (
 )
 _MOST_KEPT = 512
 _ARTICLE = r"\b(?:a\s+couple(?:\s+of)?|couple\s+of|an?)\b"
+FREE = ("words", "file")
+"""Kinds of slots that take the user's own words."""
+FILE = r"(?:[\w~./\\:-]*[\w-]\.(?:wav|flac|mp3|ogg|opus|m4a|aac|webm|aiff?))"
+"""A file by its path."""
 _SECONDS = rf"(?:(?:{NUMBER}|half|\ban?\b)[\s-]*(?:milliseconds?|ms|毫秒|seconds?|secs?|s\b|秒钟?))"
 
 
@@ -79,7 +83,7 @@ class Known:
         for number, ask in enumerate(self.phrases.ask):
             for language, phrase in ask.phrases():
                 slots = tuple(match for match in re.findall(r"\{(\w+)\}", phrase))
-                has_words = any(self.phrases.slots[name].kind == "words" for name in slots)
+                has_words = any(self.phrases.slots[name].kind in FREE for name in slots)
                 regex = re.compile(regex_of(phrase, language, self.phrases.slots))
                 needs = required_words(phrase, self.phrases.slots)
                 yield Pattern(self, ask, number, regex, slots, has_words, needs)
@@ -192,6 +196,8 @@ def _slot_regex(slot: ValueSlot) -> str:
             return _TIMES
         case "seconds":
             return _SECONDS
+        case "file":
+            return rf"{QUOTE}|{FILE}"
         case _:
             return rf"{NUMBER}|{_ARTICLE}"
 

@@ -39,7 +39,7 @@ _HESITATIONS = (
 )
 _COURTESIES = (
     _START + r"(?:i\s+am|i'm)\s+(?:so|very|really|terribly)?\s*sorry"
-    r"(?:\s+to\s+(?:bother|trouble)\s+you)?[,.]?\s*(?:but\s+)?(?!i\s+said)",
+    r"(?:\s+to\s+(?:bother|trouble)\s+you)?[,.]?\s*(?:but\s+)?",
     _START + rf"{_COULD}\s+(?:you|i|we|u)\s+(?:(?:please|kindly|possibly|maybe|perhaps|just)\s+)*"
     r"(?:(?:be\s+(?:so|very|as)?\s*(?:kind|good|nice|a\s+\w+)(?:\s+enough)?(?:\s+as)?\s+(?:to|and))"
     r"|be\s+able\s+to|trouble\s+you\s+to|ask\s+you\s+to|get\s+you\s+to|have\s+you|try\s+to"
@@ -84,6 +84,25 @@ _REASONS = (
     r"(?:[,;.\s]+)my\s+(?P<mine>hearing|ears|eyesight|english|boss|client|listeners?)\s+[^,.;]+",
 )
 _SAME = (
+    (r"\b(?P<v>slow|speed|turn|tone|calm|bring|hurry)\s+(?:me|him|her|them|us|my\s+(?:voice|speech)"
+     r"|the\s+(?:voice|speech|speaker|audio|recording|narration|narrator|delivery|talking|man|woman|guy)|things|everything)"
+     r"\s+(?P<p>up|down)\b", r"\g<v> it \g<p>"),
+    (r"\b(?P<w>with|by|to|of|the|a)\s*,\s+", r"\g<w> "),
+    (r",(?:\s*,)+", ","),
+    (r"(?:^|(?<=[,;.])\s*)(?:and\s+)?(?:second|third|fourth|fifth|step\s+(?:one|two|three|four|\d)|\d\s*[.)])[,:]?\s+"
+     r"(?=(?:make|remove|delete|cut|take|get|denoise|trim|replace|change|insert|add|put|slow|speed|raise"
+     r"|lower|turn|bring|whisper|clean|drop|boost|normali[sz]e|set|pause|read|say)\b)", "then "),
+    (r"\b(?:emotion|style|mood|speaking\s+style)\s*(?:->|=>|→|=|:)\s*(?:to\s*=\s*)?", "make it "),
+    (r"\bnot\s+(?:the\s+whole\s+(?:thing|recording|text)|everything|all(?:\s+of\s+it)?)[,]?\s+(?:but\s+)?(?:just|only)\b", "only"),
+    (r"^(?:end|finish|close)(?:\s+it)?\s+(?:on|with)\s+(?P<w>an?\s+[a-z]+(?:\s+[a-z]+)?)\s*[.!]?$", r"add \g<w> at the end"),
+    (r"^(?:start|begin|open)(?:\s+it)?\s+(?:on|with|off\s+with)\s+(?P<w>an?\s+[a-z]+(?:\s+[a-z]+)?)\s*[.!]?$", r"add \g<w> at the start"),
+    (r"[;,.]\s*(?:but\s+)?before\s+that[,]?\s+", ", but first "),
+    (r"[;,.]?\s*(?:and\s+)?(?:once|when|after)\s+(?:that|this|it)\s+(?:is|has\s+been)\s+(?:done|finished|over|complete|completed)[,]?\s+", ", then "),
+    (r"^(?P<a>[^,，;。]+?)之前[,，]?(?:请)?先(?P<b>[^;。]+)$", r"先\g<b>，然后\g<a>"),
+    (r"^(?P<a>[^,，;。]+?)(?:之后|以后|完)[,，]?(?:请)?再(?P<b>[^;。]+)$", r"先\g<a>，然后\g<b>"),
+    (r"^(?:算了|等等|等一下)[,，]\s*(?=撤销|取消|不)", ""),    (r"(?<=[\w.!\ue000-\uefff])\s+(?=without\s+(?:chang|touch|affect|alter|modify|adjust|mess)(?:e|ing)\b)", ", "),
+    (r"(?<=\w)\s+(?=(?:while|but)\s+(?:keeping|leaving|maintaining|preserving)\b)", ", "),
+    (r",\s*(?:while|but|and)\s+(?=(?:keeping|leaving|maintaining|preserving)\b)", ", "),
     (rf"\bthe\s+(?P<n>{NUMBER}|couple)\s+(?P<o>first|last|final)\s+(?=\w+s\b)", r"the \g<o> \g<n> "),
     (r"\bin\s+the\s+place\s+of\b", "in place of"),
     (r"\bmore\s+(?:loud|louder)\b", "louder"),

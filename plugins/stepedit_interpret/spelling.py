@@ -44,11 +44,13 @@ def _known(vocabulary: Vocabulary) -> frozenset[str]:
             )
             for phrase in spoken.en
         ]
-        tables = (lexicon.CARRIERS, *lexicon.VERBS.values(), lexicon.LITTLE, lexicon.MUCH)
-        sources += [regex.pattern for regex in (*tables, lexicon.BREAKS)]
-        sources += [regex.pattern for _, regex in regions.PLACES]
+        rules = (lexicon.CARRIERS, *lexicon.VERBS.values(), lexicon.LITTLE, lexicon.MUCH)
+        tables = [regex.pattern for regex in (*rules, lexicon.BREAKS)]
+        tables += [regex.pattern for _, regex in regions.PLACES]
         words = {word for text in sources for word in _PLAIN.findall(text)}
-        found = frozenset(word for word in words if len(word) > 3) | _SHORT
+        real = _english()  # a regular expression holds stems too, which are no words
+        inside = {word for text in tables for word in _PLAIN.findall(text) if word in real}
+        found = frozenset(word for word in words | inside if len(word) > 3) | _SHORT
         _kept[vocabulary] = found
     return found
 
@@ -83,8 +85,9 @@ def respelled(words: Wording, vocabulary: Vocabulary, text: str | None) -> Wordi
         if word in known or word in english or word in said or word.rstrip("s") in known:
             continue
         near = {one for one in _near(word) if one in known}
-        if len(near) > 1:  # a swap or a doubled letter is the likelier slip
+        if len(near) > 1:  # a swap is the likelier slip, and the ending is kept
             near = {one for one in near if sorted(one) == sorted(word)} or near
+            near = {one for one in near if one[-1] == word[-1]} or near
         if len(near) != 1:
             continue
         changes.append((*match.span(), near.pop()))
