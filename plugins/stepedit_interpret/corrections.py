@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from stepedit_core import Interpretation, InterpretationError, Reading, Region
 from stepedit_interpret.anchors import text_of
+from stepedit_interpret.complaints import elliptic
 from stepedit_interpret.context import Context, Origin, built
 from stepedit_interpret.numbers import NUMBER, ORDINAL, ordinal, read_number
 from stepedit_interpret.regions import WHOLE, find_region
@@ -131,7 +132,11 @@ def corrected(
         kept = [one for n, one in enumerate(done) if any(x.source != last for x in done[n:])]
         return tuple(kept) if done[-1:] != done[-2:-1] else done[:-1]
     if not done:
-        return None
+        swapped = _INSTEAD.fullmatch(low)
+        if swapped is None:
+            return None
+        ways = read_request(_part(words, swapped, "first", "last"), context).ways
+        return ways[0] if len(ways) == 1 else None
     if _LESS.fullmatch(low):
         return (*done[:-1], *_degree(done, -1))
     if _MORE.fullmatch(low):
@@ -179,7 +184,13 @@ def _still(
     try:
         ways = read_request(again, replace(context, verb=None)).ways
     except InterpretationError:
-        return None
+        whole = elliptic(again, done[-1].source)
+        if whole is None:
+            return None
+        try:
+            ways = read_request(whole, replace(context, verb=None)).ways
+        except InterpretationError:
+            return None
     origin, last = ways[0][0].origin, done[-1].origin
     if len(ways) != 1 or not isinstance(origin, Origin) or not isinstance(last, Origin):
         return None

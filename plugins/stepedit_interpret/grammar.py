@@ -33,6 +33,7 @@ __all__ = ["Grammar"]
 
 MOST_ALTERNATIVES = 6
 
+_GOES_ON = re.compile(r"\s*(?:and|also|plus|as\s+well\s+as|还有|以及|也)")
 _ORDERED = re.compile(r"then|after|before|next|finally|第二步|然后|接着|再|之后")
 
 
@@ -66,7 +67,10 @@ class Grammar(Interpreter):
             return replace(choice_of(words, before), earlier=before.earlier)
         if before is not None:
             last = before.readings[-1].region if before.readings else None
-            context = replace(context, region=last)
+            origin = before.readings[-1].origin if before.readings else None
+            verb = origin.pattern.ask.verb if isinstance(origin, Origin) else None
+            goes_on = _GOES_ON.match(words.low) is not None
+            context = replace(context, region=last, verb=verb if goes_on else None)
             answer = corrected(words, context, before)
             if answer is not None:
                 past = before.earlier if is_undo(words) and before.earlier else before

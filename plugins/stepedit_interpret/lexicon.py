@@ -29,8 +29,8 @@ QUOTE = r"[\ue000-\uefff]"
 """One character that stands for a quoted text."""
 
 REMOVE = re.compile(
-    r"\b(?:remov(?:e|ing)|delet(?:e|ing)|rm|del|strike|gone|(?:must|should|has\s+to|have\s+to|needs?\s+to)\s+go(?:\s+away)?"
-    r"|ditch|axe|nuke|wipe(?:\s+out)?|zap|chop(?:\s+out)?"
+    r"\b(?:remov(?:e|ing)|delet(?:e|ing)|rm|del|strike|gone|(?:must|should|has\s+to|have\s+to|needs?\s+to|can|could)\s+go(?:\s+away)?"
+    r"|ditch|axe|nuke|purge|banish|dump|scrap|weed\s+out|chop|close\s+up|toss(?:\s+out)?|wipe(?:\s+out)?|zap|chop(?:\s+out)?"
     r"|cut(?:ting)?(?:\s+(?:out|down|off|away))?"
     r"|tak(?:e|ing)\s+(?:out|away|off)"
     r"|tak(?:e|ing)|get(?:ting)?\s+rid\s+of|rid|dropp?(?:ing)?|eliminat(?:e|ing)|stripp?(?:ing)?"
@@ -145,6 +145,7 @@ _EN_CARRIERS = (
     *("changing", "edit", "convert", "set", "sentence", "part", "do", "does", "did", "one", "who"),
     *("were", "if", "though", "bring", "take", "transform", "switch", "feel", "feeling", "come"),
     *("across", "rather", "person", "woman", "man", "guy", "words", "word", "section", "bit"),
+    *("narrate", "narrated", "recount", "imitate", "mimic", "portray", "act", "acting"),
     *("talk", "talking", "deliver", "delivered", "perform", "performed", "pronounce", "voiced"),
     *("effect", "kind", "sort", "touch", "passage", "piece", "pretty", "quite", "throughout"),
     *("everywhere", "everything", "and", "please", "overall", "generally", "same", "than", "by"),
@@ -183,7 +184,7 @@ _ZH_CARRIERS = (
     *("非常", "是", "在", "部分", "里的", "话", "句", "句子", "表达", "带", "带着", "充满", "效果"),
     *("整体", "一个", "一种", "一", "个", "种", "多余", "出", "去", "进行", "能", "可以", "带上"),
     *("加", "对", "起", "应该", "需要", "当中", "之中", "变化", "被", "会", "后", "着", "听"),
-    *("起来", "大概", "大约", "左右"),
+    *("起来", "模仿", "仿照", "学着", "学", "装成", "当成", "那种", "来段", "时候", "整段话", "腔", "大概", "大约", "左右"),
 )
 CARRIERS = re.compile(
     r"\b(?:"

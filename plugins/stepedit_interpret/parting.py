@@ -39,7 +39,7 @@ _FIRST_AFTER = re.compile(
 _GERUND = re.compile(
     r"^(?:(?:you|we)\s+(?:have|had|would)\s+(?P<past>[a-z]+ed)\b"
     r"|(?:you\s+|we\s+)?"
-    r"(?P<verb>(?!(?:every|any|no|some)?thing\b|evening|morning|during)[a-z]+ing)\b)"
+    r"(?P<verb>(?!(?:every|any|no|some)?thing\b|evening|morning|during|starting|following|according)[a-z]+ing)\b)"
 )
 _LEAD = re.compile(
     r"\W*(before|after|once|when)\s+(?!second\s+\d)"

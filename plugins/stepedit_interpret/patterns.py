@@ -23,7 +23,7 @@ _TIMES = (
     r"\s*(?:times|x|×|倍速|倍)|一半)"
 )
 _PERCENT = (
-    rf"(?:{NUMBER}\s*(?:%|percent|per\s+cent)|百分之\s*{NUMBER}|[一二三四五六七八九]成(?!为))"
+    rf"(?:{NUMBER}\s*(?:%|percent|per\s+cent)|百分之\s*{NUMBER}|[一二两三四五六七八九]成(?!为))"
 )
 _MOST_KEPT = 512
 _ARTICLE = r"\b(?:a\s+couple(?:\s+of)?|couple\s+of|an?)\b"

@@ -53,6 +53,8 @@ PLACES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             rf"|sentence)\s+(?:where\s+\w+\s+says?"
             rf"\s+)?(?P<q>{QUOTE})",
         ),
+        ("inside", rf"{_LEAD}\b(?:the|this)\s+(?:words?|phrase|name)\s+(?P<w>{QUOTE}|[\w'-]+)\s+(?:in|of|from)\s+{_THE}"
+                   rf"(?:(?P<ord>{ORDINAL})\s+{_SENTENCE}|{_SENTENCE}\s+(?P<n>{NUMBER}))"),
         ("words", rf"{_LEAD}\b(?:the|this)\s+(?:words?|phrase|name)\s+(?P<w>(?!(?:before|after"
                   rf"|following|that|in|on)\b)[\w'-]+)"),
         (
@@ -196,6 +198,10 @@ def _region(name: str, match: re.Match[str], request: Wording, setting: Setting)
         case "occurrence" | "words":
             phrase = request.quote(groups["q"]) if "q" in groups else _raw(match, request, "w")
             return _words(phrase, groups.get("ord") or groups.get("zord"), setting)
+        case "inside":
+            said = groups["w"]
+            phrase = request.quote(said) if Wording.is_quote(said) else _raw(match, request, "w")
+            return _inside(phrase, ordinal(groups.get("ord") or groups["n"]), setting)
         case "span":
             return _span(_seconds(groups["a"]), _seconds(groups["b"]), setting)
         case "edge":
@@ -235,11 +241,26 @@ def _region(name: str, match: re.Match[str], request: Wording, setting: Setting)
             return WHOLE
 
 
+def _inside(phrase: str, number: int, setting: Setting) -> Region:
+    """Return words of one sentence; refused where they are not said there, or several times."""
+    (sentence,) = _sentences([number], setting).sentences
+    text = setting.text or ""
+    if not text:
+        raise InterpretationError("what each sentence says is not known; give --text")
+    start, end = sentence_places(text)[sentence - 1]
+    at, words = occurrences(text, phrase), split_words(text)
+    inside = [n for n, place in enumerate(at, 1) if start <= words[place].start < end]
+    if len(inside) != 1:
+        often = "not said" if not inside else f"said {len(inside)} times"
+        raise InterpretationError(f"{phrase!r} is {often} in sentence {sentence}")
+    return Region(words=phrase, occurrence=inside[0] if len(at) > 1 else None)
+
+
 def _range(groups: dict[str, str], setting: Setting) -> Region | None:
     """Return the sentences from, after, up to or before one; None where no range is meant."""
     said = groups.get("rel") or groups["zrel"]
     number = ordinal(groups.get("ord") or groups.get("n") or groups["zord"])
-    if said in ("from", "with", "starting from") and "on" not in groups:
+    if said in ("from", "with") and "on" not in groups:
         return None
     if setting.text is None:
         raise InterpretationError("how many sentences there are is not known; give --text")

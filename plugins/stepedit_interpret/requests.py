@@ -27,6 +27,7 @@ _BARE_COUNT = re.compile(
 )
 _IT = re.compile(r"\b(?:it|them|its)\b|它")
 _THAT = re.compile(r"\b(?:that|this|those|these)\b|这|那")
+_TO = re.compile(r"\b(?:to|at)\s*(?:about\s+|around\s+)?¦|(?:到|至|为)\s*¦")
 _ELLIPTIC = re.compile(
     rf"^(?:(?:a|an|more|less|much|slightly|even|bit|little|not|too|by|at|[-+])(?:\b|\s)"
     rf"|[\w-]+er\b|{NUMBER})"
@@ -37,6 +38,8 @@ _ARTICLE = re.compile(
 )
 _COMPARED = re.compile(r"\b(?:than|(?<!would\s)like|as)\s+(?:in\s+|the\s+)*$|[比像跟]$")
 MOST_REPEATS = 10
+MOST_CHARACTERS = 240
+"""Longest request that is read, a text in quotes counted as one character."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -51,6 +54,8 @@ def read_request(request: Wording, context: Context) -> Ways:
     request = cleaned(request)
     if not request.low:
         raise Unread("nothing is asked for")
+    if len(request.low) > MOST_CHARACTERS:
+        raise Unread(f"{request.brief()!r} is too long for one request; say it in several")
     failures: list[InterpretationError] = []
     spoken = _tried(failures, whole_phrases, request, context, None)
     if spoken is not None and re.search(QUOTE, request.low):
@@ -202,6 +207,8 @@ def _spotted(
                 continue
             left = rest.low[: match.start()] + " ¦ " + rest.low[match.end() :]
             left = _without_synonyms(left, pattern, match)
+            if pattern.ask.verb and pattern.slots and _TO.search(left):
+                continue  # "cut the tempo to 70 percent" is not by 70 percent
             verb = pattern.ask.verb
             said = VERBS[verb].search(left) if verb else None
             if verb and not said and not (context.inherits and context.verb == verb):

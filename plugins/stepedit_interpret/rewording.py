@@ -14,12 +14,14 @@ from stepedit_interpret.wording import Wording
 
 __all__ = ["reworded"]
 
-_START = r"(?:^|(?<=[,.;:!?，。；：！？])|(?<=\bthen\s)|(?<=\band\s)|(?<=\bbut\s)|(?<=\bso\s))\s*"
+_START = "^"
+"""Begins a rewording that is tried where a clause begins, and nowhere else."""
+_STARTS = re.compile(r"^\s*|[,.;:!?，。；：！？]\s*|\b(?:then|and|but|so)\s+")
 _COULD = r"(?:could|can|would|will|might|may|couldn't|can't)"
 
 _HESITATIONS = (
-    r"(?<!\bthe )(?<!\bword )(?<!\ban )(?<!\bdelete )(?<!\bremove )(?<!\badd )"
-    r"(?<!\binsert )(?<!\bput )\b(?:u+h+m*|u+m+|er+m+|er|h+m+|mhm|a+h+|eh|oh|ooh)\b[,.…]*",
+    r"\b(?=[uehmao])(?<!\bthe )(?<!\bword )(?<!\ban )(?<!\bdelete )(?<!\bremove )(?<!\badd )"
+    r"(?<!\binsert )(?<!\bput )(?:u+h+m*|u+m+|er+m+|er|h+m+|mhm|a+h+|eh|oh|ooh)\b[,.…]*",
     _START + r"(?:(?:ok(?:ay)?|right|alright|all\s+right|yeah|yep|yes|hey|hi|hello|listen|look"
     r"|great|cool|perfect|nice|good|well|now|so|like|basically|honestly|actually|anyway|man"
     r"|dude|gosh|sorry|um|excuse\s+me|you\s+know(?:\s+what)?|let\s+me\s+(?:think|see)"
@@ -84,7 +86,11 @@ _REASONS = (
     r"(?:[,;.\s]+)my\s+(?P<mine>hearing|ears|eyesight|english|boss|client|listeners?)\s+[^,.;]+",
 )
 _SAME = (
-    (r"\b(?P<v>slow|speed|turn|tone|calm|bring|hurry)\s+(?:me|him|her|them|us|my\s+(?:voice|speech)"
+    (r"(?<=[a-z])\s+(?:n|&|\+)\s+(?=[a-z])", " and "),
+    (r"[,]?\s+(?P<w>volume|speed|pitch|tempo|loudness)[\s-]*wise\b", r" the \g<w>"),
+    (r"^(?P<o>after|before)\s+(?P<g>[a-z]+ing\b[^,]*?)\s+(?=(?:make|bump|raise|lower|turn|slow|speed|boost|cut|remove|replace"
+     r"|delete|add|insert|whisper|denoise|trim|normali[sz]e|put|bring)\b)", r"\g<o> \g<g>, "),
+    (r"(?:听|感觉|显得)(?:上去|起来)?(?=要|得|更|像)", ""),    (r"\b(?P<v>slow|speed|turn|tone|calm|bring|hurry)\s+(?:me|him|her|them|us|my\s+(?:voice|speech)"
      r"|the\s+(?:voice|speech|speaker|audio|recording|narration|narrator|delivery|talking|man|woman|guy)|things|everything)"
      r"\s+(?P<p>up|down)\b", r"\g<v> it \g<p>"),
     (r"\b(?P<w>with|by|to|of|the|a)\s*,\s+", r"\g<w> "),
@@ -136,13 +142,38 @@ _SAME = (
     (r"倒数第[一1]句", "最后一句"),
     (r"(?:话|句子)(?=要|得|用|说|念|读)", ""),
 )  # fmt: skip
-_TABLES = tuple((re.compile(one), " ") for one in (*_HESITATIONS, *_COURTESIES))
+_FROM_START = tuple(
+    re.compile(one[1:]) for one in (*_HESITATIONS, *_COURTESIES) if one.startswith(_START)
+)
+_ANYWHERE = tuple(
+    (re.compile(one), " ")
+    for one in (*_HESITATIONS, *_COURTESIES)
+    if not one.startswith(_START)
+)
 _EQUAL = tuple((re.compile(one), by) for one, by in _SAME)
 _WHY = tuple(re.compile(one) for one in _REASONS)
+_MOST_STARTS = 24
 _MEANT = re.compile(
     rf"{QUOTE}|\b(?:sentence|word|line|part|seconds?|{ORDINAL}|only|not|except|louder|quieter"
     r"|slow(?:er)?|fast(?:er)?|higher|lower|too|make|remove|delete|noise|ending|beginning|end|start)\b"
 )
+
+
+def _begun(words: Wording) -> Wording:
+    """Return a sentence whose clauses begin without hesitations and courtesies."""
+    at = 0
+    for _ in range(_MOST_STARTS):
+        match = _STARTS.search(words.low, at)
+        if match is None:
+            break
+        at = match.end() if match.end() > at or not at else at + 1
+        while True:
+            taken = next((one for regex in _FROM_START if (one := regex.match(words.low, at))), None)
+            if taken is None or taken.end() == at:
+                break
+            words = words.without(at, taken.end())
+            at += len(words.low[at:]) - len(words.low[at:].lstrip())
+    return words
 
 
 def _replaced(words: Wording, regex: re.Pattern[str], by: str) -> Wording:
@@ -160,12 +191,21 @@ def _replaced(words: Wording, regex: re.Pattern[str], by: str) -> Wording:
     return Wording("".join(raw), "".join(low), words.quotes)
 
 
+_NUMBERED = re.compile(r"(?:^|[\s;,；，。.])\s*(?:\d\s*[.)、]|[①②③④⑤⑥])\s*(?=\D)")
+
+
 def reworded(words: Wording) -> Wording | None:
     """Return a sentence without its hesitations, courtesies and ways round, or None."""
     found = words
+    if re.match(r"\s*(?:1\s*[.)、]|①)", words.low):
+        found = _replaced(found, _NUMBERED, ", then ")
     for _ in range(2):
-        for regex, by in (*_TABLES, *_EQUAL):
+        before = found
+        found = _begun(found)
+        for regex, by in (*_ANYWHERE, *_EQUAL):
             found = _replaced(found, regex, by)
+        if found is before:
+            break
     for regex in _WHY:
         match = regex.search(found.low)
         if match is not None and _MEANT.search(match.group()) is None:

@@ -44,7 +44,7 @@ def _known(vocabulary: Vocabulary) -> frozenset[str]:
             )
             for phrase in spoken.en
         ]
-        rules = (lexicon.CARRIERS, *lexicon.VERBS.values(), lexicon.LITTLE, lexicon.MUCH)
+        rules = (lexicon.POLITE_BEFORE, lexicon.POLITE_AFTER, lexicon.CARRIERS, *lexicon.VERBS.values(), lexicon.LITTLE, lexicon.MUCH)
         tables = [regex.pattern for regex in (*rules, lexicon.BREAKS)]
         tables += [regex.pattern for _, regex in regions.PLACES]
         words = {word for text in sources for word in _PLAIN.findall(text)}
@@ -85,6 +85,7 @@ def respelled(words: Wording, vocabulary: Vocabulary, text: str | None) -> Wordi
         if word in known or word in english or word in said or word.rstrip("s") in known:
             continue
         near = {one for one in _near(word) if one in known}
+        near = {one for one in near if one[0] == word[0]} or near
         if len(near) > 1:  # a swap is the likelier slip, and the ending is kept
             near = {one for one in near if sorted(one) == sorted(word)} or near
             near = {one for one in near if one[-1] == word[-1]} or near
