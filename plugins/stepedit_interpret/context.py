@@ -16,6 +16,7 @@ from stepedit_core import (
     Reading,
     Region,
     Setting,
+    StepeditError,
     explain_validation,
 )
 from stepedit_interpret.lexicon import (
@@ -33,7 +34,7 @@ from stepedit_interpret.lexicon import (
 from stepedit_interpret.patterns import Pattern, Vocabulary
 from stepedit_interpret.wording import Wording
 
-__all__ = ["Context", "Origin", "Unread", "Ways", "built", "cleaned", "is_covered"]
+__all__ = ["Context", "Effort", "Exhausted", "Origin", "Unread", "Ways", "built", "cleaned", "is_covered"]
 
 
 class Unread(InterpretationError):
@@ -43,6 +44,10 @@ class Unread(InterpretationError):
         """Keep whether the reason is known."""
         super().__init__(message)
         self.specific = specific
+
+
+class Exhausted(StepeditError):
+    """A sentence has cost as much work as one may cost."""
 
 
 _CONDITION = re.compile(
@@ -74,6 +79,29 @@ class Origin:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
+MOST_EFFORT = 500_000
+
+
+@dataclass(eq=False)
+class Effort:
+    """How much one sentence may cost: characters that phrases are looked for in, added up.
+
+    Counted, not timed, so that the same sentence is always read or always refused.
+    """
+
+    left: int = MOST_EFFORT
+
+    def spend(self, characters: int) -> None:
+        """Take from what is left.
+
+        Raises:
+            Exhausted: if nothing is left.
+        """
+        self.left -= characters
+        if self.left < 0:
+            raise Exhausted("the sentence is too long to be read at once; say it in several")
+
+
 @dataclass(frozen=True)
 class Context:
     """What a request may lean on.
@@ -88,6 +116,7 @@ class Context:
         words: new words that the request before put in: "that word" means them.
         kept: what must not be touched: "the rest" is all but that.
         spoken: what a statement before spoke of: the next request is about it.
+        effort: what reading the sentence may still cost.
     """
 
     vocabulary: Vocabulary
@@ -99,6 +128,7 @@ class Context:
     words: str | None = None
     kept: Region | None = None
     spoken: Region | None = None
+    effort: Effort = field(default_factory=Effort, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from stepedit_core import (
 )
 from stepedit_interpret.complaints import refuse_questions, remedied
 from stepedit_interpret.confining import confined
-from stepedit_interpret.context import Context, Origin, Unread
+from stepedit_interpret.context import Context, Effort, Exhausted, Origin, Unread
 from stepedit_interpret.corrections import choice_of, corrected, is_undo
 from stepedit_interpret.keeping import refuse_touched, spared
 from stepedit_interpret.lexicon import is_chinese
@@ -32,6 +32,8 @@ from stepedit_interpret.wording import Wording
 __all__ = ["Grammar"]
 
 MOST_ALTERNATIVES = 6
+MOST_REWORDED = 500
+"""Longest sentence that is tried in other words than its own."""
 
 _GOES_ON = re.compile(r"\s*(?:and|also|plus|as\s+well\s+as|还有|以及|也)")
 _ORDERED = re.compile(r"then|after|before|next|finally|第二步|然后|接着|再|之后")
@@ -49,9 +51,12 @@ class Grammar(Interpreter):
         words = Wording.of(sentence)
         known = vocabulary(self.registry)
         failure: InterpretationError | None = None
+        effort = Effort()
         for one in _wordings(words, known, setting):
             try:
-                return self._read(one, known, setting, before)
+                return self._read(one, Context(known, setting, effort=effort), before)
+            except Exhausted as error:
+                raise failure or InterpretationError(str(error)) from error
             except InterpretationError as error:
                 if failure is None or (error.alternatives and not failure.alternatives):
                     failure = error
@@ -59,10 +64,10 @@ class Grammar(Interpreter):
         raise failure
 
     def _read(
-        self, words: Wording, known: Vocabulary, setting: Setting, before: Interpretation | None
+        self, words: Wording, context: Context, before: Interpretation | None
     ) -> Interpretation:
         """Read a sentence in one of its wordings."""
-        context = Context(known, setting)
+        known, setting = context.vocabulary, context.setting
         if before is not None and before.alternatives:
             return replace(choice_of(words, before), earlier=before.earlier)
         if before is not None:
@@ -79,6 +84,8 @@ class Grammar(Interpreter):
         refuse_questions(words)
         try:
             done = Parting(words).all(context)
+        except Exhausted:
+            raise
         except StepeditError as error:
             if isinstance(error, Unread) and not error.specific:
                 raise _refusal(words, known, str(error)) from error
@@ -119,6 +126,8 @@ class Grammar(Interpreter):
 def _wordings(words: Wording, known: Vocabulary, setting: Setting) -> Iterator[Wording]:
     """Yield a sentence as it stands, then without hesitations and courtesies, then spelled right."""
     yield words
+    if len(words.low) > MOST_REWORDED:
+        return
     shorter = reworded(words)
     if shorter is not None:
         yield shorter

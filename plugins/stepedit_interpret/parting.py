@@ -221,6 +221,7 @@ class Parting:
 
     def _one(self, part: Wording, before: str, done: Done) -> Done:
         """Read one request and put it in its place."""
+        done.context.effort.spend(40 * len(part.low))
         if done.ways and is_remedy(part) and (done.ways[-1].complains or _corrects(done)):
             return done
         if is_left_alone(part) and (done.ways or part.low != self.words.low):

@@ -81,7 +81,11 @@ class Known:
     def patterns(self) -> Iterator[Pattern]:
         """Yield every phrase, compiled."""
         for number, ask in enumerate(self.phrases.ask):
+            seen: set[str] = set()
             for language, phrase in ask.phrases():
+                if phrase in seen:  # "{to}" is the same in every language
+                    continue
+                seen.add(phrase)
                 slots = tuple(match for match in re.findall(r"\{(\w+)\}", phrase))
                 has_words = any(self.phrases.slots[name].kind in FREE for name in slots)
                 regex = re.compile(regex_of(phrase, language, self.phrases.slots))
@@ -185,11 +189,16 @@ def _slot_regex(slot: ValueSlot) -> str:
             return QUOTE if slot.quoted else rf"{QUOTE}|.+?"
         case "choice":
             every = [
-                regex_of(word, language, {}, inflect=True)
+                (language, regex_of(word, language, {}, inflect=True))
                 for spoken in slot.choices.values()
                 for language, word in spoken.phrases()
             ]
-            return "|".join(sorted(every, key=len, reverse=True))
+            english = sorted((x for which, x in every if which == "en"), key=len, reverse=True)
+            chinese = sorted((x for which, x in every if which != "en"), key=len, reverse=True)
+            # Most places of a text begin no word: one look at the letter before saves them all.
+            begun = rf"(?<![a-z])(?=[a-z])(?:{'|'.join(english)})" if english else ""
+            other = rf"(?=[\u3400-\u9fff])(?:{'|'.join(chinese)})" if chinese else ""
+            return "|".join(filter(None, (begun, other)))
         case "percent":
             return _PERCENT
         case "times":

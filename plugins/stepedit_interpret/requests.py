@@ -199,7 +199,9 @@ def _spotted(
         around: the phrase has to hold these places.
     """
     best: list[tuple[int, Pattern, re.Match[str], str]] = []
-    for pattern in context.vocabulary.candidates(rest.low):
+    candidates = context.vocabulary.candidates(rest.low)
+    context.effort.spend(len(rest.low) * len(candidates))
+    for pattern in candidates:
         if pattern.has_words or pattern.ask.place == "tag":
             continue
         for match in pattern.regex.finditer(rest.low):

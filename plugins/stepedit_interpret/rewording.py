@@ -23,7 +23,7 @@ _HESITATIONS = (
     r"\b(?=[uehmao])(?<!\bthe )(?<!\bword )(?<!\ban )(?<!\bdelete )(?<!\bremove )(?<!\badd )"
     r"(?<!\binsert )(?<!\bput )(?:u+h+m*|u+m+|er+m+|er|h+m+|mhm|a+h+|eh|oh|ooh)\b[,.…]*",
     _START + r"(?:(?:ok(?:ay)?|right|alright|all\s+right|yeah|yep|yes|hey|hi|hello|listen|look"
-    r"|great|cool|perfect|nice|good|well|now|so|like|basically|honestly|actually|anyway|man"
+    r"|hello\s+there|hi\s+there|hi\s+team|good\s+(?:morning|evening|afternoon)|great|cool|perfect|nice|good|well|now|so|like|basically|honestly|actually|anyway|man"
     r"|dude|gosh|sorry|um|excuse\s+me|you\s+know(?:\s+what)?|let\s+me\s+(?:think|see)"
     r"|let's\s+see|i\s+(?:guess|think|mean|suppose|was\s+thinking)"
     r"|you\s+see|here's\s+the\s+thing|there|thanks|thank\s+you)\b[\s,.!…]+)+(?!one\b)",
