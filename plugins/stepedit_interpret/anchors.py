@@ -33,7 +33,7 @@ _WHICH = re.compile(
     r"^第(?P<z>[一二两三四五六七八九十\d]+)[个处次]|^(?P<zl>最后一?[个处次])"
 )
 _EVERY = re.compile(
-    r"^(?:every|each|all)(?:\s+(?:of\s+)?(?:the|occurrences?\s+of|instances?\s+of|word))*\s+|"
+    r"^(?:every|each|all)(?!\s+(?:of\s+it\s+)?(?:that|after|before|the\s+(?:text|words|rest))\b)(?:\s+(?:of\s+)?(?:the|occurrences?\s+of|instances?\s+of|word))*\s+|"
     r"^(?:所有|全部|每个|每一个)的?"
 )
 _RELATIVE = re.compile(
@@ -123,7 +123,9 @@ def text_of(piece: Wording) -> str:
     if STRAY.search(raw):
         raise InterpretationError(f"a quotation of {piece.brief()!r} is not closed")
     if _GOES_ON.search(raw):
-        raise InterpretationError(f"{piece.brief()!r}: where do the new words end? put them in quotes")
+        raise InterpretationError(
+            f"{piece.brief()!r}: where do the new words end? put them in quotes"
+        )
     named = _NAMED.match(piece.low)
     return (raw[named.end() :] if named else raw).strip().strip(",;").strip()
 

@@ -34,7 +34,17 @@ from stepedit_interpret.lexicon import (
 from stepedit_interpret.patterns import Pattern, Vocabulary
 from stepedit_interpret.wording import Wording
 
-__all__ = ["Context", "Effort", "Exhausted", "Origin", "Unread", "Ways", "built", "cleaned", "is_covered"]
+__all__ = [
+    "Context",
+    "Effort",
+    "Exhausted",
+    "Origin",
+    "Unread",
+    "Ways",
+    "built",
+    "cleaned",
+    "is_covered",
+]
 
 
 class Unread(InterpretationError):

@@ -292,7 +292,10 @@ def _replaced(rest: Wording, context: Context, done: tuple[Reading, ...]) -> tup
 
 def _other_amount(rest: Wording, last: Reading) -> Wording | None:
     """Return the last request with another number, as in "no, three", or None."""
-    said = re.fullmatch(rf"(?:it\s+|by\s+|to\s+)?(?P<n>{NUMBER})\s*(?:%|percent|db|semitones?)?", rest.low.strip(" .!"))
+    said = re.fullmatch(
+        rf"(?:it\s+|by\s+|to\s+)?(?P<n>{NUMBER})\s*(?:%|percent|db|semitones?)?",
+        rest.low.strip(" .!"),
+    )
     source = Wording.of(last.source)
     found = list(re.finditer(NUMBER, source.low))
     if said is None or len(found) != 1:

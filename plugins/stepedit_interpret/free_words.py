@@ -68,8 +68,11 @@ def _filled(
     """Yield the ways to fill the slots of a phrase."""
     slots = pattern.known.phrases.slots
     values: dict[str, Any] = {}
-    tails = {name: _tail(request, match.span(name), context.setting)
-             for name in pattern.slots if slots[name].kind == "words" and not slots[name].said}
+    tails = {
+        name: _tail(request, match.span(name), context.setting)
+        for name in pattern.slots
+        if slots[name].kind == "words" and not slots[name].said
+    }
     for place in filter(None, tails.values()):
         if not any(slots[name].said for name in pattern.slots) or region is not None:
             raise Unread(_UNCLEAR.format(request.brief()), specific=True)
@@ -135,9 +138,7 @@ def _followed(places: list[Anchor], following: str, setting: Setting) -> list[An
     return kept
 
 
-def _tail(
-    request: Wording, span: tuple[int, int], setting: Setting
-) -> tuple[int, Region] | None:
+def _tail(request: Wording, span: tuple[int, int], setting: Setting) -> tuple[int, Region] | None:
     """Return where new words without quotes end, and the sentences named after them.
 
     Raises:

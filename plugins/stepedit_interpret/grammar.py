@@ -35,6 +35,7 @@ MOST_ALTERNATIVES = 6
 MOST_REWORDED = 500
 """Longest sentence that is tried in other words than its own."""
 
+_TEXTS = frozenset({"insert", "replace", "delete", "rewrite", "clone", "remove_fillers"})
 _GOES_ON = re.compile(r"\s*(?:and|also|plus|as\s+well\s+as|还有|以及|也)")
 _ORDERED = re.compile(r"then|after|before|next|finally|第二步|然后|接着|再|之后")
 
@@ -114,6 +115,7 @@ class Grammar(Interpreter):
             readings = tuple(spared(one, done.kept, setting) for one in readings)
             _refuse_contradictions(readings, words)
             refuse_touched(readings, done.untouched)
+            _refuse_shifted((*earlier, *readings))
             every.append(self._given((*earlier, *readings), setting))
         if len(every) == 1:
             if not every[0].readings:
@@ -124,7 +126,7 @@ class Grammar(Interpreter):
 
 
 def _wordings(words: Wording, known: Vocabulary, setting: Setting) -> Iterator[Wording]:
-    """Yield a sentence as it stands, then without hesitations and courtesies, then spelled right."""
+    """Yield a sentence as it stands, without courtesies and hesitations, and spelled right."""
     yield words
     if len(words.low) > MOST_REWORDED:
         return
@@ -156,6 +158,41 @@ def _without_echoes(ways: tuple[tuple[Reading, ...], ...]) -> Iterator[Reading]:
         if last is None or any(one.edit != last.edit or one.region != last.region for one in way):
             yield from way
         last = way[-1] if way else last
+
+
+def _refuse_shifted(readings: tuple[Reading, ...]) -> None:
+    """Refuse places of the transcript as it was, behind an edit that changes it.
+
+    A sound's place is written into the whole text, and a sentence is known by its number.
+    """
+    for n, one in enumerate(readings):
+        changed = [x for x in readings[:n] if x.edit.name in _TEXTS]
+        if changed and one.edit.name == "paralinguistic":
+            raise InterpretationError(
+                f"{one.source!r} after {changed[0].source!r}: the text is another one by then; "
+                "ask for the sound in a step of its own"
+            )
+        gone = [
+            x for x in changed if re.search(r"[.!?。！？]\s*\S", _words_of(x)) or _is_sentence(x)
+        ]
+        if gone and one.region is not None and one.region.sentences:
+            raise InterpretationError(
+                f"{one.source!r} after {gone[0].source!r}: sentences are counted anew by then; "
+                "ask for it the other way round"
+            )
+
+
+def _words_of(one: Reading) -> str:
+    """Return the words that an edit takes away or puts in."""
+    data = one.edit.to_data()
+    return " ".join(str(data.get(name, "")) for name in ("find", "by", "text", "to"))
+
+
+def _is_sentence(one: Reading) -> bool:
+    """Return whether an edit takes a sentence out or rewrites all of them."""
+    origin = one.origin
+    taken = isinstance(origin, Origin) and origin.pattern.ask.region is not None
+    return taken or one.edit.name in ("rewrite", "clone")
 
 
 def _refuse_contradictions(readings: tuple[Reading, ...], words: Wording) -> None:

@@ -15,8 +15,10 @@ __all__ = ["is_left_alone", "kept_attribute", "kept_region", "refuse_touched", "
 
 _LEFT_ALONE = re.compile(
     r"(?:please\s+|but\s+|and\s+)*(?:keep|leave|do\s+not\s+(?:touch|change|alter))\s+"
-    r"(?:everything(?:\s+else)?|all(?:\s+the)?(?:\s+rest)?|(?:all\s+)?(?:of\s+)?the\s+(?:rest|others?|other\s+\w+)|anything"
-    r"\s+else)(?:\s+(?:as\s+(?:it\s+)?is|as\s+they\s+are|the\s+same|the\s+way\s+it\s+is|alone|unchanged|untouched"
+    r"(?:everything(?:\s+else)?|all(?:\s+the)?(?:\s+rest)?|(?:all\s+)?(?:of\s+)?the\s+(?:rest"
+    r"|others?|other\s+\w+)|anything"
+    r"\s+else)(?:\s+(?:as\s+(?:it\s+)?is|as\s+they\s+are|the\s+same|the\s+way\s+it\s+is|alone"
+    r"|unchanged|untouched"
     r"|intact))?|(?:其他|其余|剩下)的?(?:都|部分)?(?:不变|别动|不要动|不动|不改|保持不变|保持原样)"
 )
 _KEEP_BEFORE = re.compile(
@@ -103,7 +105,8 @@ def spared(one: Reading, kept: tuple[Region, ...], setting: Setting) -> Reading:
 
 _ATTRIBUTES = (
     (r"volume|loudness|level|音量|响度|声音大小", ("volume",)),
-    (r"speed|tempo|pace|rate|timing|length|duration|语速|速度|节奏|时长|长度", ("speed", "trim_silence", "pause")),
+    (r"speed|tempo|pace|rate|timing|length|duration|语速|速度|节奏|时长"
+     r"|长度", ("speed", "trim_silence", "pause")),
     (r"formants?", ("formants",)),
     (r"pitch|melody|intonation|tone|音调|音高|语调", ("pitch",)),
     (r"words?|text|wording|transcript|content|script|内容|文字|文本",
@@ -117,10 +120,13 @@ _ATTRIBUTES = (
 _ATTRIBUTE = "|".join(one for one, _ in _ATTRIBUTES)
 _KEPT = re.compile(
     rf"(?:(?:but|and|please|just|do|all)\s+|[,，])*"
-    rf"(?:(?:keep(?:ing)?|leav(?:e|ing)|maintain(?:ing)?|preserv(?:e|ing)|(?:do\s+not|without|never|not)\s+(?:touch|chang|alter"
-    rf"|affect|modify|adjust|mess(?:ing)?\s+with)(?:e|ing)?)\s+(?:the|its|my|his|her|their|original|same|\s)*"
+    rf"(?:(?:keep(?:ing)?|leav(?:e|ing)|maintain(?:ing)?|preserv(?:e|ing)|(?:do\s+not|without"
+    rf"|never|not)\s+(?:touch|chang|alter"
+    rf"|affect|modify|adjust|mess(?:ing)?\s+with)(?:e|ing)?)\s+(?:the|its|my|his|her|their"
+    rf"|original|same|\s)*"
     rf"(?P<a>{_ATTRIBUTE})(?:(?:\s*,|\s+and|\s+or|\s+the|\s)+(?P<b>{_ATTRIBUTE}))?"
-    rf"(?:\s+(?:as\s+(?:it|they)\s+(?:is|are)|the\s+same|unchanged|alone|intact|untouched|constant|as\s+is"
+    rf"(?:\s+(?:as\s+(?:it|they)\s+(?:is|are)|the\s+same|unchanged|alone|intact|untouched"
+    rf"|constant|as\s+is"
     rf"|where\s+it\s+is))*"
     rf"|(?:保持|保留|别动|不要动|不要改变?|别改变?|不改变?)(?:原来的|原有的)?(?P<c>{_ATTRIBUTE})(?:不变|原样)?"
     rf"|(?P<d>{_ATTRIBUTE})(?:保持)?(?:不变|别动|不要动|别变|不要变|不用变|别改))"

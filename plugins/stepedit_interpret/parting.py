@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 
 from stepedit_core import InterpretationError, Region
+from stepedit_core.dsp.words import split_words
 from stepedit_interpret.complaints import (
     elliptic,
     is_complaint,
@@ -17,7 +18,6 @@ from stepedit_interpret.complaints import (
 )
 from stepedit_interpret.context import Context, Origin, Unread, Ways, cleaned
 from stepedit_interpret.keeping import is_left_alone, kept_attribute, kept_region
-from stepedit_core.dsp.words import split_words
 from stepedit_interpret.lexicon import BREAKS, QUOTE
 from stepedit_interpret.regions import WHOLE, find_region, occurrences
 from stepedit_interpret.requests import read_request
@@ -202,7 +202,9 @@ class Parting:
     def _marked(self, at: int, stop: int) -> bool:
         """Return whether pieces stand alone: at the start or after a stop, and before a mark."""
         before, after = self.pieces[at].before.strip(), self.pieces[stop].before.strip()
-        return before in ("", ".", ";", "。", "；", "!", "?") and bool(re.match(r"[,;.!?，。；？！-]", after))
+        return before in ("", ".", ";", "。", "；", "!", "?") and bool(
+            re.match(r"[,;.!?，。；？！-]", after)
+        )
 
     def _spoken_of(self, part: Wording, done: Done) -> Done:
         """Go on after "the ending sounds flat": what is asked for comes next, and is about it."""

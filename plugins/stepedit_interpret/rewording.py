@@ -23,7 +23,8 @@ _HESITATIONS = (
     r"\b(?=[uehmao])(?<!\bthe )(?<!\bword )(?<!\ban )(?<!\bdelete )(?<!\bremove )(?<!\badd )"
     r"(?<!\binsert )(?<!\bput )(?:u+h+m*|u+m+|er+m+|er|h+m+|mhm|a+h+|eh|oh|ooh)\b[,.…]*",
     _START + r"(?:(?:ok(?:ay)?|right|alright|all\s+right|yeah|yep|yes|hey|hi|hello|listen|look"
-    r"|hello\s+there|hi\s+there|hi\s+team|good\s+(?:morning|evening|afternoon)|great|cool|perfect|nice|good|well|now|so|like|basically|honestly|actually|anyway|man"
+    r"|hello\s+there|hi\s+there|hi\s+team|good\s+(?:morning|evening|afternoon)|great|cool|perfect"
+    r"|nice|good|well|now|so|like|basically|honestly|actually|anyway|man"
     r"|dude|gosh|sorry|um|excuse\s+me|you\s+know(?:\s+what)?|let\s+me\s+(?:think|see)"
     r"|let's\s+see|i\s+(?:guess|think|mean|suppose|was\s+thinking)"
     r"|you\s+see|here's\s+the\s+thing|there|thanks|thank\s+you)\b[\s,.!…]+)+(?!one\b)",
@@ -46,10 +47,12 @@ _COURTESIES = (
     r"(?:(?:be\s+(?:so|very|as)?\s*(?:kind|good|nice|a\s+\w+)(?:\s+enough)?(?:\s+as)?\s+(?:to|and))"
     r"|be\s+able\s+to|trouble\s+you\s+to|ask\s+you\s+to|get\s+you\s+to|have\s+you|try\s+to"
     r"|help\s+me(?:\s+to)?|go\s+ahead\s+and)?(?=\s+\w)",
-    _START + r"i(?:\s+would|\s+will|'d|'m|\s+am)?\s+(?:(?:be|really|so|very|ever|most|much|quite)\s+)*"
+    _START
+    + r"i(?:\s+would|\s+will|'d|'m|\s+am)?\s+(?:(?:be|really|so|very|ever|most|much|quite)\s+)*"
     r"(?:grateful|thankful|obliged|appreciate|appreciated|happy|glad|delighted|love|like)"
     rf"(?:\s+it)?\s+if\s+(?:you|we)\s+(?:{_COULD})?(?:\s+please)?",
-    _START + r"(?:it\s+)?would\s+be\s+(?:\w+\s+){0,2}?(?:great|nice|lovely|wonderful|good|helpful|awesome"
+    _START
+    + r"(?:it\s+)?would\s+be\s+(?:\w+\s+){0,2}?(?:great|nice|lovely|wonderful|good|helpful|awesome"
     r"|perfect|kind|fantastic|ideal|cool|better)(?:\s+of\s+you)?\s+(?:if\s+(?:you|we)\s+"
     rf"(?:{_COULD}\s+)?|to\s+)",
     _START + r"(?:would\s+it\s+be|is\s+it|is\s+there\s+(?:any|a)\s+way|any\s+(?:chance|way)"
@@ -62,17 +65,22 @@ _COURTESIES = (
     _START + r"(?:i\s+(?:would\s+)?(?:rather|wish)|i\s+would\s+(?:prefer|like)\s+if)\s+"
     r"(?=(?:it|that|the\s+\w+)\s+(?:sounded|was|were)\b)",
     _START + r"i(?:\s+would)?\s+(?:just\s+)?(?:want|need|like|wish)\s+that\s+(?=\w)",
+    _START + r"(?:i|we)(?:\s+would)?\s+(?:just\s+)?(?:prefer|like|want|need)\s+(?=(?:no|less)\b)",
     _START + r"(?:i|we)\s+(?:just\s+)?(?:want|need)\s+(?:you\s+to\s+)",
-    _START + r"(?:your\s+(?:task|job)\s+is\s+to|the\s+(?:task|goal)\s+is\s+to|what\s+i\s+(?:want|need)"
+    _START
+    + r"(?:your\s+(?:task|job)\s+is\s+to|the\s+(?:task|goal)\s+is\s+to|what\s+i\s+(?:want|need)"
     r"\s+is(?:\s+for\s+you)?(?:\s+to)?|all\s+i\s+want\s+is(?:\s+for\s+you)?(?:\s+to)?)",
     r"[\s,]+(?:if|whenever|when|as\s+soon\s+as)\s+(?:(?:it|that)\s+(?:is|works|would\s+be)"
-    r"\s*(?:not\s+)?(?:too\s+much\s+(?:trouble|to\s+ask|bother)|at\s+all\s+possible|possible|ok(?:ay)?"
+    r"\s*(?:not\s+)?(?:too\s+much\s+(?:trouble|to\s+ask|bother)|at\s+all\s+possible|possible"
+    r"|ok(?:ay)?"
     r"|alright|all\s+right|fine(?:\s+with\s+you)?|no\s+(?:trouble|bother))?"
     r"|you\s+(?:can|could|would|may|like|please|do\s+not\s+mind|would\s+not\s+mind"
     r"|(?:have|get|find)\s+(?:a|the|some)\s+(?:moment|chance|time|second|minute)))"
     r"(?=\s*(?:$|[,.;!?]))",
-    r"[\s,.]+(?:thank\s+you(?:\s+(?:so|very)\s+much)?|thanks(?:\s+(?:a\s+lot|so\s+much|in\s+advance))?"
-    r"|cheers|ta|many\s+thanks|much\s+appreciated|asap|as\s+soon\s+as\s+possible|please|right\s+away"
+    r"[\s,.]+(?:thank\s+you(?:\s+(?:so|very)\s+much)?|thanks(?:\s+(?:a\s+lot|so\s+much"
+    r"|in\s+advance))?"
+    r"|cheers|ta|many\s+thanks|much\s+appreciated|asap|as\s+soon\s+as\s+possible|please"
+    r"|right\s+away"
     r"|for\s+(?:me|us)|will\s+(?:you|ya)|would\s+you|could\s+you|can\s+you)(?=\s*(?:$|[,.;!?]))",
     r"(?:^|(?<=[，,。；]))\s*(?:(?:麻烦|劳驾|拜托|请|您|你|能不能|可不可以|可以|能否|能|是否|帮忙?|给|我们?"
     r"|想要?|希望|咱们?|请问)(?:把(?=.{0,9}(?:[a-z]|$))|)?)+(?=[\u3400-\u9fff])(?!就|都)",
@@ -86,30 +94,50 @@ _REASONS = (
     r"(?:[,;.\s]+)my\s+(?P<mine>hearing|ears|eyesight|english|boss|client|listeners?)\s+[^,.;]+",
 )
 _SAME = (
-    (r"(?<=[a-z])\s+(?:n|&|\+)\s+(?=[a-z])", " and "),
+    (r"\b(?:a|one)\s+second\s+and\s+a\s+half\b", "1.5 seconds"),
+    (r"一秒半", "1.5秒"),
+    (r"两秒半", "2.5秒"),
+    (r",\s*please\s*,\s*", " "),
+    (r"(?:^|(?<=[,，。]))\s*只有?(?=第|前|后|最后|开头)", ""),
+    (r"^(?P<a>降噪|去噪|去静音|去停顿|去口头禅)(?:之|以)?后[,，]?(?!面)", r"先\g<a>，然后"),
+    (r"(?<=[a-z])\s+(?:n|&"
+     r"|\+)\s+(?=[a-z])", " and "),
     (r"[,]?\s+(?P<w>volume|speed|pitch|tempo|loudness)[\s-]*wise\b", r" the \g<w>"),
-    (r"^(?P<o>after|before)\s+(?P<g>[a-z]+ing\b[^,]*?)\s+(?=(?:make|bump|raise|lower|turn|slow|speed|boost|cut|remove|replace"
+    (r"^(?P<o>after|before)\s+(?P<g>[a-z]+ing\b[^,]*?)\s+(?=(?:make|bump|raise|lower|turn|slow"
+     r"|speed|boost|cut|remove|replace"
      r"|delete|add|insert|whisper|denoise|trim|normali[sz]e|put|bring)\b)", r"\g<o> \g<g>, "),
-    (r"(?:听|感觉|显得)(?:上去|起来)?(?=要|得|更|像)", ""),    (r"\b(?P<v>slow|speed|turn|tone|calm|bring|hurry)\s+(?:me|him|her|them|us|my\s+(?:voice|speech)"
-     r"|the\s+(?:voice|speech|speaker|audio|recording|narration|narrator|delivery|talking|man|woman|guy)|things|everything)"
+    (r"(?:听|感觉|显得)(?:上去|起来)?(?=要|得|更|像)", ""),
+    (r"\b(?P<v>slow|speed|turn|tone|calm|bring"
+     r"|hurry)\s+(?:me|him|her|them|us|my\s+(?:voice|speech)"
+     r"|the\s+(?:voice|speech|speaker|audio|recording|narration|narrator|delivery|talking|man"
+     r"|woman|guy)|things|everything)"
      r"\s+(?P<p>up|down)\b", r"\g<v> it \g<p>"),
     (r"\b(?P<w>with|by|to|of|the|a)\s*,\s+", r"\g<w> "),
     (r",(?:\s*,)+", ","),
-    (r"(?:^|(?<=[,;.])\s*)(?:and\s+)?(?:second|third|fourth|fifth|step\s+(?:one|two|three|four|\d)|\d\s*[.)])[,:]?\s+"
-     r"(?=(?:make|remove|delete|cut|take|get|denoise|trim|replace|change|insert|add|put|slow|speed|raise"
+    (r"(?:^|(?<=[,;.])\s*)(?:and\s+)?(?:second|third|fourth|fifth|step\s+(?:one|two|three|four"
+     r"|\d)|\d\s*[.)])[,:]?\s+"
+     r"(?=(?:make|remove|delete|cut|take|get|denoise|trim|replace|change|insert|add|put|slow"
+     r"|speed|raise"
      r"|lower|turn|bring|whisper|clean|drop|boost|normali[sz]e|set|pause|read|say)\b)", "then "),
     (r"\b(?:emotion|style|mood|speaking\s+style)\s*(?:->|=>|→|=|:)\s*(?:to\s*=\s*)?", "make it "),
-    (r"\bnot\s+(?:the\s+whole\s+(?:thing|recording|text)|everything|all(?:\s+of\s+it)?)[,]?\s+(?:but\s+)?(?:just|only)\b", "only"),
-    (r"^(?:end|finish|close)(?:\s+it)?\s+(?:on|with)\s+(?P<w>an?\s+[a-z]+(?:\s+[a-z]+)?)\s*[.!]?$", r"add \g<w> at the end"),
-    (r"^(?:start|begin|open)(?:\s+it)?\s+(?:on|with|off\s+with)\s+(?P<w>an?\s+[a-z]+(?:\s+[a-z]+)?)\s*[.!]?$", r"add \g<w> at the start"),
+    (r"\bnot\s+(?:the\s+whole\s+(?:thing|recording|text)|everything"
+     r"|all(?:\s+of\s+it)?)[,]?\s+(?:but\s+)?(?:just|only)\b", "only"),
+    (r"^(?:end|finish|close)(?:\s+it)?\s+(?:on"
+     r"|with)\s+(?P<w>an?\s+[a-z]+(?:\s+[a-z]+)?)\s*[.!]?$", r"add \g<w> at the end"),
+    (r"^(?:start|begin|open)(?:\s+it)?\s+(?:on|with"
+     r"|off\s+with)\s+(?P<w>an?\s+[a-z]+(?:\s+[a-z]+)?)\s*[.!]?$", r"add \g<w> at the start"),
     (r"[;,.]\s*(?:but\s+)?before\s+that[,]?\s+", ", but first "),
-    (r"[;,.]?\s*(?:and\s+)?(?:once|when|after)\s+(?:that|this|it)\s+(?:is|has\s+been)\s+(?:done|finished|over|complete|completed)[,]?\s+", ", then "),
+    (r"[;,.]?\s*(?:and\s+)?(?:once|when|after)\s+(?:that|this|it)\s+(?:is|has\s+been)\s+(?:done"
+     r"|finished|over|complete|completed)[,]?\s+", ", then "),
     (r"^(?P<a>[^,，;。]+?)之前[,，]?(?:请)?先(?P<b>[^;。]+)$", r"先\g<b>，然后\g<a>"),
     (r"^(?P<a>[^,，;。]+?)(?:之后|以后|完)[,，]?(?:请)?再(?P<b>[^;。]+)$", r"先\g<a>，然后\g<b>"),
-    (r"^(?:算了|等等|等一下)[,，]\s*(?=撤销|取消|不)", ""),    (r"(?<=[\w.!\ue000-\uefff])\s+(?=without\s+(?:chang|touch|affect|alter|modify|adjust|mess)(?:e|ing)\b)", ", "),
+    (r"^(?:算了|等等|等一下)[,，]\s*(?=撤销|取消|不)", ""),
+    (r"(?<=[\w.!\ue000-\uefff])\s+(?=without\s+(?:chang|touch|affect|alter"
+     r"|modify|adjust|mess)(?:e|ing)\b)", ", "),
     (r"(?<=\w)\s+(?=(?:while|but)\s+(?:keeping|leaving|maintaining|preserving)\b)", ", "),
     (r",\s*(?:while|but|and)\s+(?=(?:keeping|leaving|maintaining|preserving)\b)", ", "),
-    (rf"\bthe\s+(?P<n>{NUMBER}|couple)\s+(?P<o>first|last|final)\s+(?=\w+s\b)", r"the \g<o> \g<n> "),
+    (rf"\bthe\s+(?P<n>{NUMBER}|couple)\s+(?P<o>first|last"
+     rf"|final)\s+(?=\w+s\b)", r"the \g<o> \g<n> "),
     (r"\bin\s+the\s+place\s+of\b", "in place of"),
     (r"\bmore\s+(?:loud|louder)\b", "louder"),
     (r"\bmore\s+(?:low|lower)\b", "lower"),
@@ -121,8 +149,9 @@ _SAME = (
     (r"\bless\s+(?:fast|quick|rapid|fastly)\b", "slower"),
     (r"\bless\s+slow\b", "faster"),
     (r"\bless\s+quiet\b", "louder"),
-    (rf"\b(?:phrase|sentence|line)\s+(?:number|no\.?|nr\.?|#)\s*(?P<n>{NUMBER})", r"sentence \g<n>"),
-    (rf"(?<=\s)#\s*(?P<n>\d+)\b", r"sentence \g<n>"),
+    (rf"\b(?:phrase|sentence|line)\s+(?:number|no\.?|nr\.?"
+     rf"|#)\s*(?P<n>{NUMBER})", r"sentence \g<n>"),
+    (r"(?<=\s)#\s*(?P<n>\d+)\b", r"sentence \g<n>"),
     (r"\b(?:a|one)\s+quarter\b(?!\s+of\s+the)", "25 percent"),
     (r"\b(?:three\s+quarters|3/4)\b", "75 percent"),
     (r"\b(?:a|one)\s+third\b(?!\s+(?:of\s+the|sentence|word))", "33 percent"),
@@ -132,7 +161,8 @@ _SAME = (
     (r"\bquit\b", "remove"),
     (r"\bi\s+want\s+(?:it|that|this|that\s+one)\s+(?=(?:to\s+be\s+)?\w+)", "make it "),
     (r"\b(?:will|should|must|needs?\s+to|has\s+to|ought\s+to|shall)\s+(?:be|become|get|sound)\s+"
-     r"(?=(?:(?:a\s+(?:bit|little)|much|more|less|slightly|way|far)\s+)?[a-z]+(?:er|ly|ful|ed)?\b\s*[.!]?$)",
+     r"(?=(?:(?:a\s+(?:bit|little)|much|more|less|slightly|way|far)\s+)?[a-z]+(?:er|ly|ful"
+     r"|ed)?\b\s*[.!]?$)",
      "made "),
     (r"(?:八折|打八折)", "百分之八十"),
     (r"(?P<n>[一二三四五六七八九])成(?![一二三四五六七八九为])", r"百分之\g<n>十"),
@@ -146,16 +176,15 @@ _FROM_START = tuple(
     re.compile(one[1:]) for one in (*_HESITATIONS, *_COURTESIES) if one.startswith(_START)
 )
 _ANYWHERE = tuple(
-    (re.compile(one), " ")
-    for one in (*_HESITATIONS, *_COURTESIES)
-    if not one.startswith(_START)
+    (re.compile(one), " ") for one in (*_HESITATIONS, *_COURTESIES) if not one.startswith(_START)
 )
 _EQUAL = tuple((re.compile(one), by) for one, by in _SAME)
 _WHY = tuple(re.compile(one) for one in _REASONS)
 _MOST_STARTS = 24
 _MEANT = re.compile(
     rf"{QUOTE}|\b(?:sentence|word|line|part|seconds?|{ORDINAL}|only|not|except|louder|quieter"
-    r"|slow(?:er)?|fast(?:er)?|higher|lower|too|make|remove|delete|noise|ending|beginning|end|start)\b"
+    r"|slow(?:er)?|fast(?:er)?|higher|lower|too|make|remove|delete|noise|ending|beginning|end"
+    r"|start)\b"
 )
 
 
@@ -168,7 +197,9 @@ def _begun(words: Wording) -> Wording:
             break
         at = match.end() if match.end() > at or not at else at + 1
         while True:
-            taken = next((one for regex in _FROM_START if (one := regex.match(words.low, at))), None)
+            taken = next(
+                (one for regex in _FROM_START if (one := regex.match(words.low, at))), None
+            )
             if taken is None or taken.end() == at:
                 break
             words = words.without(at, taken.end())

@@ -8,8 +8,9 @@ from importlib.resources import files
 from weakref import WeakKeyDictionary
 
 from stepedit_core.dsp.words import normalised, split_words
-from stepedit_interpret import lexicon, regions
+from stepedit_interpret import lexicon
 from stepedit_interpret.patterns import Vocabulary
+from stepedit_interpret.region_patterns import PLACES
 from stepedit_interpret.wording import Wording
 
 __all__ = ["respelled"]
@@ -17,7 +18,9 @@ __all__ = ["respelled"]
 _WORD = re.compile(r"(?<![\w'/.@-])[a-z]{3,15}(?![\w'/@-])")
 _PLAIN = re.compile(r"(?<![\\\w])[a-z]{2,}")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_SHORT = frozenset("and the you for not but can out all one two its has was her his him".split())
+_SHORT = frozenset(
+    ("and", "the", "you", "for", "not", "but", "can", "out", "all", "one", "two", "its", "has")
+)
 MOST_RESPELLED = 4
 """Most words that are put right in one sentence: more of them is another language."""
 
@@ -44,9 +47,16 @@ def _known(vocabulary: Vocabulary) -> frozenset[str]:
             )
             for phrase in spoken.en
         ]
-        rules = (lexicon.POLITE_BEFORE, lexicon.POLITE_AFTER, lexicon.CARRIERS, *lexicon.VERBS.values(), lexicon.LITTLE, lexicon.MUCH)
+        rules = (
+            lexicon.POLITE_BEFORE,
+            lexicon.POLITE_AFTER,
+            lexicon.CARRIERS,
+            *lexicon.VERBS.values(),
+            lexicon.LITTLE,
+            lexicon.MUCH,
+        )
         tables = [regex.pattern for regex in (*rules, lexicon.BREAKS)]
-        tables += [regex.pattern for _, regex in regions.PLACES]
+        tables += [regex.pattern for _, regex in PLACES]
         words = {word for text in sources for word in _PLAIN.findall(text)}
         real = _english()  # a regular expression holds stems too, which are no words
         inside = {word for text in tables for word in _PLAIN.findall(text) if word in real}

@@ -187,7 +187,11 @@ def run(instructions: Iterable[Instruction], interpreter: str = "grammar") -> li
             outcome, right = _best(instruction, found)
             shown = "; ".join(found.explanation) or f"{len(found.alternatives)} alternatives"
         except InterpretationError as error:
-            outcome, right, shown = "refused", None in (instruction.expect, *instruction.also), str(error)
+            outcome, right, shown = (
+                "refused",
+                None in (instruction.expect, *instruction.also),
+                str(error),
+            )
         seconds = (time.process_time() - begin) / len(sentences)
         rows.append(Row(instruction, outcome, right, shown, seconds))
     return rows
