@@ -40,7 +40,7 @@ from stepedit_core.errors import PluginError, explain_validation
 
 __all__ = ["Ask", "Example", "Never", "Phrases", "SlotKind", "Spoken", "ValueSlot", "read_phrases"]
 
-SlotKind = Literal["words", "number", "percent", "times", "seconds", "choice"]
+SlotKind = Literal["words", "number", "percent", "times", "seconds", "choice", "file"]
 _SLOT = re.compile(r"\{(\w+)\}")
 
 
@@ -84,7 +84,7 @@ class ValueSlot(_Data):
 
     Attributes:
         kind: ``words`` (a text), ``number``, ``percent``, ``times`` ("twice", "1.5 times"),
-            ``seconds`` or ``choice``.
+            ``seconds``, ``choice`` or ``file`` (the path of a sound file).
         param: name of the parameter; the slot's own name where it is left out.
         offset: added to the number after scaling.
         scale: what the number is multiplied by.

@@ -17,7 +17,7 @@ from stepedit_core.dsp.words import split_words
 from stepedit_interpret.lexicon import QUOTE, is_chinese
 from stepedit_interpret.numbers import NUMBER, ORDINAL, ordinal, read_number
 from stepedit_interpret.regions import find_region, occurrences
-from stepedit_interpret.wording import Wording
+from stepedit_interpret.wording import STRAY, Wording
 
 __all__ = ["Anchor", "Place", "anchors", "located", "place_of", "tagged", "text_of"]
 
@@ -33,7 +33,7 @@ _WHICH = re.compile(
     r"^第(?P<z>[一二两三四五六七八九十\d]+)[个处次]|^(?P<zl>最后一?[个处次])"
 )
 _EVERY = re.compile(
-    r"^(?:every|each|all)(?:\s+(?:of\s+)?(?:the|occurrences?\s+of|instances?\s+of|word))*\s+|"
+    r"^(?:every|each|all)(?!\s+(?:of\s+it\s+)?(?:that|after|before|the\s+(?:text|words|rest))\b)(?:\s+(?:of\s+)?(?:the|occurrences?\s+of|instances?\s+of|word))*\s+|"
     r"^(?:所有|全部|每个|每一个)的?"
 )
 _RELATIVE = re.compile(
@@ -43,8 +43,7 @@ _RELATIVE = re.compile(
     r"(?P<side>before|after|following|preceding)\s+(?P<of>.+)$"
 )
 _RELATIVE_ZH = re.compile(
-    rf"^(?P<of>.+?)(?:的)?(?P<side>之前|前面|前|之后|后面|后)的?(?:(?P<all>所有"
-    rf"|全部)?(?:的)?(?:内容|部分|话|文字)|"
+    rf"^(?P<of>.+?)(?:的)?(?P<side>之前|前面|前|之后|后面|后)的?(?:(?P<all>(?:所有|全部|一切)(?:的)?(?:内容|部分|话|文字|东西)?)|(?:内容|部分|话|文字)|"
     rf"(?P<n>{NUMBER})?个?(?:词|字))$"
 )
 _STANDS_FOR = re.compile(
@@ -52,6 +51,11 @@ _STANDS_FOR = re.compile(
     r"(?:the|this|that|his|her|my|your|their)\s+(?:voice|tone|speech|speaker|audio|recording|clip|"
     r"sound|style|emotion|mood|language|accent|volume|pitch|speed|tempo|pace|text|words?|noise|"
     r"whole\s+thing)|它|他|她|这|那|这个|那个|声音|语气|语速|音量|音调|情绪|风格|语言|全部|全文|录音)"
+)
+_GOES_ON = re.compile(r"[,;:!?，。；：！？]\s*\S|\.\s+\S")
+_SOMEBODY = re.compile(
+    r"(?:i|he|she|we|they|you|one|someone|emotion|style|speed|tempo|volume|pitch|voice|tone|pause"
+    r"|silence|noise|speaker|audio|loudness|level|gain|rate)"
 )
 _ARTICLE = re.compile(r"(?:the|a|an|my|his|her|their|this|that|some|any)\s")
 _LONGEST_BARE = 8
@@ -116,6 +120,12 @@ def text_of(piece: Wording) -> str:
         )
         return piece.quote(inside.group(1)) if inside else ""
     raw = piece.raw
+    if STRAY.search(raw):
+        raise InterpretationError(f"a quotation of {piece.brief()!r} is not closed")
+    if _GOES_ON.search(raw):
+        raise InterpretationError(
+            f"{piece.brief()!r}: where do the new words end? put them in quotes"
+        )
     named = _NAMED.match(piece.low)
     return (raw[named.end() :] if named else raw).strip().strip(",;").strip()
 
@@ -215,6 +225,10 @@ def _as_said(piece: Wording, setting: Setting, *, explicit: bool) -> str:
     if Wording.is_quote(trimmed.strip()):
         return piece.quote(trimmed.strip())
     raw = piece.raw.strip().strip(",;.").strip()
+    if STRAY.search(raw):
+        raise InterpretationError(f"a quotation of {raw!r} is not closed")
+    if setting.text is None and _SOMEBODY.fullmatch(raw.lower()):
+        raise InterpretationError(f"{raw!r} names no words; put the words in quotes")
     if _FUNCTION.fullmatch(raw.lower()) or _STANDS_FOR.fullmatch(raw.lower()):
         raise InterpretationError(f"{raw!r} names no words; put the words in quotes")
     if setting.text is not None and not re.search(QUOTE, raw):

@@ -27,15 +27,21 @@ _COMPLAINT = re.compile(
 )
 _REQUESTS = re.compile(r"\b(?:make|please|should|must|want|need|let|turn|let's)\b|请|把|要|帮")
 _REMEDY = re.compile(
-    r"(?:(?:can|could)\s+you\s+|please\s+)*(?:to\s+)?(?:fix|correct|repair|solve|adjust|handle"
+    r"(?:(?:can|could)\s+you\s+|please\s+)*(?:to\s+)?(?:fix|correct|repair|solve|adjust|handle|take\s+care\s+of"
     r"|deal\s+with|do\s+something\s+about|sort\s+out|get\s+rid\s+of|remove|take|clean|help)"
     r"(?:\s+(?:it|that|this|them|the\s+problem))?(?:\s+(?:out|away|up))?(?:\s+please)?|"
-    r"(?:请|帮我|帮忙|给我)?(?:处理|解决|修|弄|调|调整|去|去掉|改|清理|优化)(?:一下|掉)?吧?"
+    r"(?:请|帮我|帮忙|给我)?(?:处理|解决|修|弄|调|调整|去|去掉|改|清理|优化|压缩|缩短|剪短|剪|收紧)(?:一下|掉)?吧?"
 )
 _STATEMENT = re.compile(
     rf"(?:i|he|she|we|they|you|it|this|that|everything|{QUOTE}|the\s+(?:\w+\s+){{0,3}}?\w+)\s+"
-    r"(?:just\s+)?(?:sounds?|seems?|am|is|are|was|were|feels?)\s+"
-    r"(?:\w+\s+){0,3}\w+"
+    r"(?:just\s+|really\s+|always\s+|keeps?\s+)?(?:sounds?|seems?|am|is|are|was|were|feels?|talks?|talking|speaks?|speaking"
+    r"|says?|saying|said|comes?\s+across|reads?|mumbles?|rushes?|drags?|has|have|had|picked\s+up|caught|can\s+(?:barely|hardly|not))\s+"
+    rf"(?:(?:\w+|{QUOTE})\s+){{0,7}}?(?:\w+|{QUOTE})|"
+    rf"[^,，。]{{0,8}}?(?:太|有点|有些|老是|总是|过于|不够|听起来|听着)(?:[\u3400-\u9fff]|\s*{QUOTE}\s*){{1,10}}"
+)
+_ASKS = re.compile(
+    r"\b(?:make|please|should|must|want|need|let|turn|not|only|but|except|remove|delete|cut|replace|add)\b"
+    r"|请|把|要|帮|别|除|只"
 )
 _ELLIPTIC = re.compile(
     r"(?:再|就|给我|帮我|请)?(?:调|放|弄|变|开)?(?:大|小|高|低|快|慢)声?(?:一?[点些]儿?|得多|很多)?"
@@ -88,7 +94,8 @@ def meant(statement: Wording, request: Wording) -> Wording | None:
 
 def is_statement(part: Wording) -> bool:
     """Return whether a part says how somebody sounds, which asks for nothing by itself."""
-    return _STATEMENT.fullmatch(part.low.strip(" .!")) is not None
+    low = part.low.strip(" .!")
+    return _STATEMENT.fullmatch(low) is not None and _ASKS.search(low) is None
 
 
 def noun_of(text: str) -> str | None:

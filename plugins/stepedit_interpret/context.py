@@ -16,6 +16,7 @@ from stepedit_core import (
     Reading,
     Region,
     Setting,
+    StepeditError,
     explain_validation,
 )
 from stepedit_interpret.lexicon import (
@@ -26,13 +27,24 @@ from stepedit_interpret.lexicon import (
     OPPOSITE,
     POLITE_AFTER,
     POLITE_BEFORE,
+    REMOVE,
     TIMES,
     VERBS,
 )
 from stepedit_interpret.patterns import Pattern, Vocabulary
 from stepedit_interpret.wording import Wording
 
-__all__ = ["Context", "Origin", "Unread", "Ways", "built", "cleaned", "is_covered"]
+__all__ = [
+    "Context",
+    "Effort",
+    "Exhausted",
+    "Origin",
+    "Unread",
+    "Ways",
+    "built",
+    "cleaned",
+    "is_covered",
+]
 
 
 class Unread(InterpretationError):
@@ -44,6 +56,18 @@ class Unread(InterpretationError):
         self.specific = specific
 
 
+class Exhausted(StepeditError):
+    """A sentence has cost as much work as one may cost."""
+
+
+_CONDITION = re.compile(
+    r"\b(?:(?<!as\s)if|unless|until|till|than|whenever|instead|onwards?|instead\s+of|rather\s+than)\b"
+    r"|如果|要是|除非|直到"
+)
+_THE_SPEECH = re.compile(
+    r"(?:" + REMOVE.pattern + r")\s+(?:(?:only|just|all|the|my|his|her|their|this|that|any)\s+)*"
+    r"(?:voices?|speech|speakers?|vocals?|audio|recording|person|woman|man|narrator)\b(?!\s*¦)"
+)
 _CHANGE = re.compile(r"\b(?:change|convert|transform|switch|edit)\b")
 _TAKEN_OUT = re.compile(r"\b(?:tak(?:e|ing)|get|leave|put)\b.*\b(?:out|away|off)\b")
 _WORDS = re.compile(r"\b(?:words?|phrase)\b")
@@ -65,6 +89,29 @@ class Origin:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
+MOST_EFFORT = 500_000
+
+
+@dataclass(eq=False)
+class Effort:
+    """How much one sentence may cost: characters that phrases are looked for in, added up.
+
+    Counted, not timed, so that the same sentence is always read or always refused.
+    """
+
+    left: int = MOST_EFFORT
+
+    def spend(self, characters: int) -> None:
+        """Take from what is left.
+
+        Raises:
+            Exhausted: if nothing is left.
+        """
+        self.left -= characters
+        if self.left < 0:
+            raise Exhausted("the sentence is too long to be read at once; say it in several")
+
+
 @dataclass(frozen=True)
 class Context:
     """What a request may lean on.
@@ -79,6 +126,7 @@ class Context:
         words: new words that the request before put in: "that word" means them.
         kept: what must not be touched: "the rest" is all but that.
         spoken: what a statement before spoke of: the next request is about it.
+        effort: what reading the sentence may still cost.
     """
 
     vocabulary: Vocabulary
@@ -90,6 +138,7 @@ class Context:
     words: str | None = None
     kept: Region | None = None
     spoken: Region | None = None
+    effort: Effort = field(default_factory=Effort, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -134,7 +183,7 @@ def built(pattern: Pattern, degree: int, values: Mapping[str, Any]) -> Edit:
     has_amount = any(
         pattern.known.phrases.slots[name].kind not in ("words", "choice") for name in pattern.slots
     )
-    if has_amount:
+    if has_amount and not pattern.has_words and not ask.place and "at" not in params:
         params = {}
     elif degree < 0 and ask.little is not None:
         params = dict(ask.little)
@@ -156,6 +205,8 @@ def is_covered(left: str, ask: Ask) -> bool:
         ask: what the phrase belongs to.
     """
     verb = ask.verb
+    if _CONDITION.search(left) or (verb == "remove" and _THE_SPEECH.search(left)):
+        return False
     if verb is None and _TAKEN_OUT.search(left):
         return False
     if verb == "remove" and _WORDS.search(left):

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from stepedit_core import Interpretation, InterpretationError, Reading, Region
 from stepedit_interpret.anchors import text_of
+from stepedit_interpret.complaints import elliptic
 from stepedit_interpret.context import Context, Origin, built
-from stepedit_interpret.numbers import ORDINAL, ordinal, read_number
+from stepedit_interpret.numbers import NUMBER, ORDINAL, ordinal, read_number
 from stepedit_interpret.regions import WHOLE, find_region
 from stepedit_interpret.requests import read_request
 from stepedit_interpret.wording import Wording
@@ -20,7 +21,7 @@ _UNDO = re.compile(
     r"|never\s*mind)"
     r"(?:\s+(?:that|it|this|the\s+last\s+(?:one|step|edit|change)))?(?:\s+back)?|"
     r"go\s+back(?:\s+one(?:\s+step)?)?|撤销(?:上一步|刚才的?|它)?|取消(?:上一步|刚才的?|它)?|撤回"
-    r"|算了|退回上一步"
+    r"|(?:put|bring)\s+(?:it|that|them)\s+back|restore\s+(?:it|that|them)|算了|退回上一步"
 )
 _UNDO_ALL = re.compile(
     r"(?:undo|revert|cancel)\s+(?:everything|all(?:\s+of\s+(?:it|that))?)|start\s+over|全部撤销"
@@ -56,6 +57,10 @@ _STILL = re.compile(
     r"(?:(?:and|but|no)[,]?\s+)?(?:even|still|yet)\s+(?P<rest>.+)|(?:还要)?再(?P<zh>.+)"
 )
 _INSTEAD = re.compile(r"(?:instead[,]?\s+(?P<first>.+)|(?P<last>.+?)[,]?\s+instead)")
+_CHANGED = re.compile(
+    r"(?:please\s+)?(?:change|switch|turn)\s+(?:it|that|this)\s+(?:to|into)\s+(?P<en>.+)"
+    r"|(?:还是|要不|那就?|请)?(?:改成|换成|改为|变成|改用|换)(?P<zh>.+)"
+)
 _NEW_WORDS = re.compile(r"(?P<lead>(?:with|by|to|into|as|换成|改成|是)\s*)?(?P<new>.+)")
 _CHOICE = re.compile(
     rf"(?:(?:i\s+mean(?:t)?|take|choose|use|pick|option|number|no\.)\s+)?(?:the\s+)?"
@@ -127,7 +132,11 @@ def corrected(
         kept = [one for n, one in enumerate(done) if any(x.source != last for x in done[n:])]
         return tuple(kept) if done[-1:] != done[-2:-1] else done[:-1]
     if not done:
-        return None
+        swapped = _INSTEAD.fullmatch(low)
+        if swapped is None:
+            return None
+        ways = read_request(_part(words, swapped, "first", "last"), context).ways
+        return ways[0] if len(ways) == 1 else None
     if _LESS.fullmatch(low):
         return (*done[:-1], *_degree(done, -1))
     if _MORE.fullmatch(low):
@@ -140,8 +149,23 @@ def corrected(
         return _replaced(_part(words, swapped, "first", "last"), context, done)
     match = _NO.match(words.low.strip())
     if match is None:
-        return None
+        return _changed(words, context, done)
     return _replaced(_part(words, match, "rest", "zh"), context, done)
+
+
+def _changed(
+    words: Wording, context: Context, done: tuple[Reading, ...]
+) -> tuple[Reading, ...] | None:
+    """Return the readings after "change it to sad", where the last one was of the same edit."""
+    match = _CHANGED.fullmatch(words.low.strip())
+    if match is None:
+        return None
+    rest = _part(words, match, "en", "zh")
+    try:
+        new = _replaced(rest, context, done)
+    except InterpretationError:
+        return None
+    return new if type(new[-1].edit) is type(done[-1].edit) else None
 
 
 def _part(words: Wording, match: re.Match[str], *groups: str) -> Wording:
@@ -160,7 +184,13 @@ def _still(
     try:
         ways = read_request(again, replace(context, verb=None)).ways
     except InterpretationError:
-        return None
+        whole = elliptic(again, done[-1].source)
+        if whole is None:
+            return None
+        try:
+            ways = read_request(whole, replace(context, verb=None)).ways
+        except InterpretationError:
+            return None
     origin, last = ways[0][0].origin, done[-1].origin
     if len(ways) != 1 or not isinstance(origin, Origin) or not isinstance(last, Origin):
         return None
@@ -240,8 +270,9 @@ def _replaced(rest: Wording, context: Context, done: tuple[Reading, ...]) -> tup
         return (*done[:-1], again)
     if named is not None:
         return (*done[:-1], replace(last, region=None if named == WHOLE else named))
+    amount = _other_amount(rest, last)
     try:
-        ways = read_request(rest, replace(context, verb=None))
+        ways = read_request(amount or rest, replace(context, verb=None))
     except InterpretationError:
         again = _other_words(rest, last)
         if again is None:
@@ -257,6 +288,20 @@ def _replaced(rest: Wording, context: Context, done: tuple[Reading, ...]) -> tup
         for new in ways.ways[0]
     )
     return (*done[:-1], *readings)
+
+
+def _other_amount(rest: Wording, last: Reading) -> Wording | None:
+    """Return the last request with another number, as in "no, three", or None."""
+    said = re.fullmatch(
+        rf"(?:it\s+|by\s+|to\s+)?(?P<n>{NUMBER})\s*(?:%|percent|db|semitones?)?",
+        rest.low.strip(" .!"),
+    )
+    source = Wording.of(last.source)
+    found = list(re.finditer(NUMBER, source.low))
+    if said is None or len(found) != 1:
+        return None
+    start, end = found[0].span()
+    return Wording.of(f"{source.raw[:start]}{said['n']}{source.raw[end:]}")
 
 
 def _other_words(rest: Wording, last: Reading) -> Reading | None:

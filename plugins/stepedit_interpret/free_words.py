@@ -10,10 +10,12 @@ from stepedit_core import InterpretationError, Reading, Region, Setting, sentenc
 from stepedit_core.dsp.words import normalised, split_words
 from stepedit_interpret.anchors import Anchor, anchors, place_of, tagged, text_of
 from stepedit_interpret.context import Context, Origin, Unread, Ways, built, is_covered
-from stepedit_interpret.lexicon import ADD, LESSEN, REMOVE
+from stepedit_interpret.lexicon import ADD, LESSEN, QUOTE, REMOVE
 from stepedit_interpret.patterns import Pattern
-from stepedit_interpret.regions import occurrences
+from stepedit_interpret.regions import find_region, occurrences
 from stepedit_interpret.wording import Wording
+
+_UNCLEAR = "{!r}: what is new and what is a place? put the new words in quotes"
 
 __all__ = ["region_taken", "whole_phrases", "with_sound"]
 
@@ -66,12 +68,28 @@ def _filled(
     """Yield the ways to fill the slots of a phrase."""
     slots = pattern.known.phrases.slots
     values: dict[str, Any] = {}
+    tails = {
+        name: _tail(request, match.span(name), context.setting)
+        for name in pattern.slots
+        if slots[name].kind == "words" and not slots[name].said
+    }
+    for place in filter(None, tails.values()):
+        if not any(slots[name].said for name in pattern.slots) or region is not None:
+            raise Unread(_UNCLEAR.format(request.brief()), specific=True)
+        region = place[1]
     said: tuple[str, list[Anchor]] | None = None
+    following = ""
     for name in pattern.slots:
         slot, (start, end) = slots[name], match.span(name)
+        end = (tails.get(name) or (end, None))[0]
         piece = request.part(start, end).stripped()
-        if slot.kind != "words":
+        if slot.kind == "file":
+            file = piece.quote(piece.low) if Wording.is_quote(piece.low) else piece.raw
+            values[slot.param or name] = file
+        elif slot.kind != "words":
             values.update([pattern.known.value(name, piece.low)])
+        elif name == "next":  # "between X and Y": Y has to follow X
+            following = anchors(piece, context.setting, explicit=True)[0].words
         elif slot.said:
             explicit = pattern.ask.explicit or len(pattern.slots) > 1
             found = anchors(piece, context.setting, explicit=explicit, region=region)
@@ -86,6 +104,8 @@ def _filled(
         yield (Reading(built(pattern, 0, values), None, source, origin),)
         return
     param, places = said
+    if following:
+        places = _followed(places, following, context.setting)
     readings = []
     for place in places:
         own = {**values, param: place.words}
@@ -97,6 +117,45 @@ def _filled(
         yield tuple(one for one, _ in reversed(readings))
     else:
         yield from ((one,) for one, _ in readings)
+
+
+def _followed(places: list[Anchor], following: str, setting: Setting) -> list[Anchor]:
+    """Return the anchors that some words follow.
+
+    Raises:
+        Unread: if there is none.
+    """
+    if setting.text is None:
+        return places
+    first = set(occurrences(setting.text, following))
+    kept = []
+    for one in places:
+        at = occurrences(setting.text, one.words)[(one.occurrence or 1) - 1]
+        if at + len(split_words(one.words)) in first:
+            kept.append(one)
+    if not kept:
+        raise Unread(f"{following!r} does not follow {places[0].words!r}", specific=True)
+    return kept
+
+
+def _tail(request: Wording, span: tuple[int, int], setting: Setting) -> tuple[int, Region] | None:
+    """Return where new words without quotes end, and the sentences named after them.
+
+    Raises:
+        Unread: if a region stands among them, which may be part of them or not.
+    """
+    piece = request.part(*span)
+    if re.search(QUOTE, piece.low):
+        return None
+    try:
+        found = find_region(piece, setting)
+    except InterpretationError:
+        return None
+    if found is None or found.how in ("words", "whole", "rest", "pronoun"):
+        return None
+    if found.end < len(piece.low.rstrip()) or not found.region.sentences or not found.start:
+        raise Unread(_UNCLEAR.format(request.brief()), specific=True)
+    return span[0] + found.start, found.region
 
 
 def with_sound(request: Wording, context: Context) -> Ways | None:

@@ -19,18 +19,24 @@ from stepedit_core import (
 )
 from stepedit_interpret.complaints import refuse_questions, remedied
 from stepedit_interpret.confining import confined
-from stepedit_interpret.context import Context, Origin, Unread
+from stepedit_interpret.context import Context, Effort, Exhausted, Origin, Unread
 from stepedit_interpret.corrections import choice_of, corrected, is_undo
-from stepedit_interpret.keeping import spared
+from stepedit_interpret.keeping import refuse_touched, spared
 from stepedit_interpret.lexicon import is_chinese
 from stepedit_interpret.parting import Done, Parting
 from stepedit_interpret.patterns import Vocabulary, vocabulary
+from stepedit_interpret.rewording import reworded
+from stepedit_interpret.spelling import respelled
 from stepedit_interpret.wording import Wording
 
 __all__ = ["Grammar"]
 
 MOST_ALTERNATIVES = 6
+MOST_REWORDED = 500
+"""Longest sentence that is tried in other words than its own."""
 
+_TEXTS = frozenset({"insert", "replace", "delete", "rewrite", "clone", "remove_fillers"})
+_GOES_ON = re.compile(r"\s*(?:and|also|plus|as\s+well\s+as|还有|以及|也)")
 _ORDERED = re.compile(r"then|after|before|next|finally|第二步|然后|接着|再|之后")
 
 
@@ -45,12 +51,32 @@ class Grammar(Interpreter):
         """Return what a sentence asks for; see `Interpreter.read`."""
         words = Wording.of(sentence)
         known = vocabulary(self.registry)
-        context = Context(known, setting)
+        failure: InterpretationError | None = None
+        effort = Effort()
+        for one in _wordings(words, known, setting):
+            try:
+                return self._read(one, Context(known, setting, effort=effort), before)
+            except Exhausted as error:
+                raise failure or InterpretationError(str(error)) from error
+            except InterpretationError as error:
+                if failure is None or (error.alternatives and not failure.alternatives):
+                    failure = error
+        assert failure is not None
+        raise failure
+
+    def _read(
+        self, words: Wording, context: Context, before: Interpretation | None
+    ) -> Interpretation:
+        """Read a sentence in one of its wordings."""
+        known, setting = context.vocabulary, context.setting
         if before is not None and before.alternatives:
             return replace(choice_of(words, before), earlier=before.earlier)
         if before is not None:
             last = before.readings[-1].region if before.readings else None
-            context = replace(context, region=last)
+            origin = before.readings[-1].origin if before.readings else None
+            verb = origin.pattern.ask.verb if isinstance(origin, Origin) else None
+            goes_on = _GOES_ON.match(words.low) is not None
+            context = replace(context, region=last, verb=verb if goes_on else None)
             answer = corrected(words, context, before)
             if answer is not None:
                 past = before.earlier if is_undo(words) and before.earlier else before
@@ -59,6 +85,8 @@ class Grammar(Interpreter):
         refuse_questions(words)
         try:
             done = Parting(words).all(context)
+        except Exhausted:
+            raise
         except StepeditError as error:
             if isinstance(error, Unread) and not error.specific:
                 raise _refusal(words, known, str(error)) from error
@@ -86,6 +114,8 @@ class Grammar(Interpreter):
                 readings, earlier = earlier, ()
             readings = tuple(spared(one, done.kept, setting) for one in readings)
             _refuse_contradictions(readings, words)
+            refuse_touched(readings, done.untouched)
+            _refuse_shifted((*earlier, *readings))
             every.append(self._given((*earlier, *readings), setting))
         if len(every) == 1:
             if not every[0].readings:
@@ -93,6 +123,22 @@ class Grammar(Interpreter):
             return every[0]
         question = next(one.question for one in done.ways if one.question not in ("", "waits"))
         return Interpretation((), setting, tuple(every), question, confine=confined)
+
+
+def _wordings(words: Wording, known: Vocabulary, setting: Setting) -> Iterator[Wording]:
+    """Yield a sentence as it stands, without courtesies and hesitations, and spelled right."""
+    yield words
+    if len(words.low) > MOST_REWORDED:
+        return
+    shorter = reworded(words)
+    if shorter is not None:
+        yield shorter
+    spelled = respelled(words, known, setting.text)
+    if spelled is not None:
+        yield spelled
+        again = reworded(spelled)
+        if again is not None:
+            yield again
 
 
 def _mended(
@@ -112,6 +158,41 @@ def _without_echoes(ways: tuple[tuple[Reading, ...], ...]) -> Iterator[Reading]:
         if last is None or any(one.edit != last.edit or one.region != last.region for one in way):
             yield from way
         last = way[-1] if way else last
+
+
+def _refuse_shifted(readings: tuple[Reading, ...]) -> None:
+    """Refuse places of the transcript as it was, behind an edit that changes it.
+
+    A sound's place is written into the whole text, and a sentence is known by its number.
+    """
+    for n, one in enumerate(readings):
+        changed = [x for x in readings[:n] if x.edit.name in _TEXTS]
+        if changed and one.edit.name == "paralinguistic":
+            raise InterpretationError(
+                f"{one.source!r} after {changed[0].source!r}: the text is another one by then; "
+                "ask for the sound in a step of its own"
+            )
+        gone = [
+            x for x in changed if re.search(r"[.!?。！？]\s*\S", _words_of(x)) or _is_sentence(x)
+        ]
+        if gone and one.region is not None and one.region.sentences:
+            raise InterpretationError(
+                f"{one.source!r} after {gone[0].source!r}: sentences are counted anew by then; "
+                "ask for it the other way round"
+            )
+
+
+def _words_of(one: Reading) -> str:
+    """Return the words that an edit takes away or puts in."""
+    data = one.edit.to_data()
+    return " ".join(str(data.get(name, "")) for name in ("find", "by", "text", "to"))
+
+
+def _is_sentence(one: Reading) -> bool:
+    """Return whether an edit takes a sentence out or rewrites all of them."""
+    origin = one.origin
+    taken = isinstance(origin, Origin) and origin.pattern.ask.region is not None
+    return taken or one.edit.name in ("rewrite", "clone")
 
 
 def _refuse_contradictions(readings: tuple[Reading, ...], words: Wording) -> None:

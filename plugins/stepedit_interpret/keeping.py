@@ -11,12 +11,14 @@ from stepedit_interpret.numbers import ORDINAL
 from stepedit_interpret.regions import WHOLE, Found, find_region
 from stepedit_interpret.wording import Wording
 
-__all__ = ["is_left_alone", "kept_region", "spared"]
+__all__ = ["is_left_alone", "kept_attribute", "kept_region", "refuse_touched", "spared"]
 
 _LEFT_ALONE = re.compile(
     r"(?:please\s+|but\s+|and\s+)*(?:keep|leave|do\s+not\s+(?:touch|change|alter))\s+"
-    r"(?:everything(?:\s+else)?|all(?:\s+the)?(?:\s+rest)?|(?:all\s+)?(?:of\s+)?the\s+(?:rest|others?|other\s+\w+)|anything"
-    r"\s+else)(?:\s+(?:as\s+(?:it\s+)?is|as\s+they\s+are|the\s+same|the\s+way\s+it\s+is|alone|unchanged|untouched"
+    r"(?:everything(?:\s+else)?|all(?:\s+the)?(?:\s+rest)?|(?:all\s+)?(?:of\s+)?the\s+(?:rest"
+    r"|others?|other\s+\w+)|anything"
+    r"\s+else)(?:\s+(?:as\s+(?:it\s+)?is|as\s+they\s+are|the\s+same|the\s+way\s+it\s+is|alone"
+    r"|unchanged|untouched"
     r"|intact))?|(?:其他|其余|剩下)的?(?:都|部分)?(?:不变|别动|不要动|不动|不改|保持不变|保持原样)"
 )
 _KEEP_BEFORE = re.compile(
@@ -99,6 +101,60 @@ def spared(one: Reading, kept: tuple[Region, ...], setting: Setting) -> Reading:
     raise InterpretationError(
         f"{one.edit.name} on {one.region}, but not on {kept[0]}, leaves nothing"
     )
+
+
+_ATTRIBUTES = (
+    (r"volume|loudness|level|音量|响度|声音大小", ("volume",)),
+    (r"speed|tempo|pace|rate|timing|length|duration|语速|速度|节奏|时长"
+     r"|长度", ("speed", "trim_silence", "pause")),
+    (r"formants?", ("formants",)),
+    (r"pitch|melody|intonation|tone|音调|音高|语调", ("pitch",)),
+    (r"words?|text|wording|transcript|content|script|内容|文字|文本",
+     ("replace", "insert", "delete", "rewrite", "clone", "remove_fillers")),
+    (r"voice|speaker|timbre|identity|音色|嗓音|声线", ("voice",)),
+    (r"emotion|mood|feeling|情绪|情感|语气", ("emotion",)),
+    (r"style|manner|风格", ("style",)),
+    (r"noise|background|ambience|背景音?|噪[音声]", ("denoise",)),
+    (r"pauses?|silences?|停顿|静音", ("trim_silence", "pause")),
+)  # fmt: skip
+_ATTRIBUTE = "|".join(one for one, _ in _ATTRIBUTES)
+_KEPT = re.compile(
+    rf"(?:(?:but|and|please|just|do|all)\s+|[,，])*"
+    rf"(?:(?:keep(?:ing)?|leav(?:e|ing)|maintain(?:ing)?|preserv(?:e|ing)|(?:do\s+not|without"
+    rf"|never|not)\s+(?:touch|chang|alter"
+    rf"|affect|modify|adjust|mess(?:ing)?\s+with)(?:e|ing)?)\s+(?:the|its|my|his|her|their"
+    rf"|original|same|\s)*"
+    rf"(?P<a>{_ATTRIBUTE})(?:(?:\s*,|\s+and|\s+or|\s+the|\s)+(?P<b>{_ATTRIBUTE}))?"
+    rf"(?:\s+(?:as\s+(?:it|they)\s+(?:is|are)|the\s+same|unchanged|alone|intact|untouched"
+    rf"|constant|as\s+is"
+    rf"|where\s+it\s+is))*"
+    rf"|(?:保持|保留|别动|不要动|不要改变?|别改变?|不改变?)(?:原来的|原有的)?(?P<c>{_ATTRIBUTE})(?:不变|原样)?"
+    rf"|(?P<d>{_ATTRIBUTE})(?:保持)?(?:不变|别动|不要动|别变|不要变|不用变|别改))"
+)
+
+
+def kept_attribute(part: Wording) -> frozenset[str]:
+    """Return the names of the edits that "keep the pitch" rules out; empty where it is none."""
+    match = _KEPT.fullmatch(part.low.strip(" .,!。！，"))
+    said = [one for one in match.groups() if one] if match else []
+    return frozenset(
+        name
+        for regex, names in _ATTRIBUTES
+        for one in said
+        if re.fullmatch(regex, one)
+        for name in names
+    )
+
+
+def refuse_touched(readings: tuple[Reading, ...], untouched: frozenset[str]) -> None:
+    """Refuse an edit of what has to stay as it is.
+
+    Raises:
+        InterpretationError: naming the edit.
+    """
+    for one in readings:
+        if one.edit.name in untouched:
+            raise InterpretationError(f"{one.source!r} changes what has to stay as it is")
 
 
 def is_left_alone(part: Wording) -> bool:

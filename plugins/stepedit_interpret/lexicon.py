@@ -29,8 +29,8 @@ QUOTE = r"[\ue000-\uefff]"
 """One character that stands for a quoted text."""
 
 REMOVE = re.compile(
-    r"\b(?:remov(?:e|ing)|delet(?:e|ing)|rm|del|strike|gone|(?:must|should|has\s+to|have\s+to|needs?\s+to)\s+go"
-    r"|ditch|axe|nuke|wipe(?:\s+out)?|zap|chop(?:\s+out)?"
+    r"\b(?:remov(?:e|ing)|delet(?:e|ing)|rm|del|strike|gone|(?:must|should|has\s+to|have\s+to|needs?\s+to|can|could)\s+go(?:\s+away)?"
+    r"|ditch|axe|nuke|purge|banish|dump|scrap|weed\s+out|chop|close\s+up|toss(?:\s+out)?|wipe(?:\s+out)?|zap|chop(?:\s+out)?"
     r"|cut(?:ting)?(?:\s+(?:out|down|off|away))?"
     r"|tak(?:e|ing)\s+(?:out|away|off)"
     r"|tak(?:e|ing)|get(?:ting)?\s+rid\s+of|rid|dropp?(?:ing)?|eliminat(?:e|ing)|stripp?(?:ing)?"
@@ -68,7 +68,7 @@ RAISE = re.compile(
 LOWER = re.compile(
     r"\b(?:lower(?:ing)?|reduc(?:e|ing)|decreas(?:e|ing)|dropp?(?:ing)?|down|downwards?|cut(?:ting)?"
     r"|turn(?:ing)?\s+down|bring(?:ing)?\s+down|less|minus|fewer|dial(?:ing)?|attenuat(?:e|ing)"
-    r"|smaller|pull(?:ing)?|tak(?:e|ing)|knock(?:ing)?|off)\b|-"
+    r"|duck(?:ing)?|smaller|pull(?:ing)?|tak(?:e|ing)|knock(?:ing)?|off)\b|-"
     r"|降低|调低|减小|调小|放小|压低|减少|变小|变低|下调|往下|拉低|关小|减弱|降|低|小|减"
 )
 """What asks for less of it."""
@@ -85,7 +85,7 @@ MUCH = re.compile(
     r"\b(?:much|a\s+(?:whole\s+)?lot|lots|way|far|considerably|significantly|substantially|really"
     r"|very|super|extremely|a\s+great\s+deal|hugely|dramatically|drastically|greatly"
     r"|a\s+good\s+deal"
-    r"|strongly|noticeably|incredibly|totally|completely)\b"
+    r"|total|utter|sheer|absolute(?:ly)?|massively|enormously|immensely|strongly|noticeably|incredibly|totally|completely)\b"
     r"|很多|得多|许多|非常|大幅度?地?|明显地?|特别|十分|极其|极度|超级?|多了|大大地?|快速"
 )
 EVEN = re.compile(r"\b(?:even|still|yet)\b|更加?|再|还要")
@@ -122,7 +122,7 @@ POLITE_AFTER = re.compile(
 )
 
 BREAKS = re.compile(
-    r"(?P<mark>\s*[,;.!?](?!\d)\s*|\s*[，。；、！？]\s*|\s+-+\s+)"
+    r"(?P<mark>\s*(?:[,;!?](?!\d)|\.(?![a-z0-9_/]))\s*|\s*[，。；、！？]\s*|\s+-+\s+)"
     r"|\s+(?:(?:but\s+)?(?:(?:only|right|just)\s+)?(?:before|after)(?!\s+(?:that|this|which)\b)|and\s+then|and\s+also|then|and|but|plus|also|while|as\s+well\s+as|so"
     r"|yet)\s+"
     r"|(?:然后|接着|之后再|再(?!见|次)|并且|并|以及|同时|和|与|跟|而且|且|但是?|不过|后(?=再))"
@@ -131,7 +131,21 @@ BREAKS = re.compile(
 """Where one request may end and another begin."""
 
 _EN_CARRIERS = (
-    *("make", "makes", "making", "it", "its", "this", "that", "these", "those", "the", "a", "an"),
+    *(
+        "make",
+        "makes",
+        "making",
+        "made",
+        "it",
+        "its",
+        "this",
+        "that",
+        "these",
+        "those",
+        "the",
+        "a",
+        "an",
+    ),
     *("sound", "sounds", "sounding", "more", "be", "been", "being", "to", "voice", "voices"),
     *("tone", "tones", "speech", "speaker", "audio", "recording", "clip", "whole", "thing", "her"),
     *("him", "them", "his", "their", "my", "your", "our", "say", "says", "saying", "said", "speak"),
@@ -140,11 +154,38 @@ _EN_CARRIERS = (
     *("us", "should", "play", "playing", "tell", "telling", "told", "give", "gives", "for", "me"),
     *("is", "are", "as", "from", "way", "manner", "style", "styled", "delivery", "mood"),
     *("voiceover", "narration", "track", "file", "all", "entire", "so", "some", "any", "just"),
-    *("will", "need", "needs", "go", "get", "got", "put", "keep", "he", "she", "they", "at", "on"),
+    *(
+        "will",
+        "need",
+        "needs",
+        "go",
+        "get",
+        "got",
+        "put",
+        "he",
+        "sounded",
+        "she",
+        "they",
+        "at",
+        "on",
+    ),
     *("line", "there", "up", "apply", "using", "use", "uses", "add", "change", "changed"),
     *("changing", "edit", "convert", "set", "sentence", "part", "do", "does", "did", "one", "who"),
     *("were", "if", "though", "bring", "take", "transform", "switch", "feel", "feeling", "come"),
     *("across", "rather", "person", "woman", "man", "guy", "words", "word", "section", "bit"),
+    *(
+        "narrate",
+        "narrated",
+        "recount",
+        "convey",
+        "show",
+        "display",
+        "imitate",
+        "mimic",
+        "portray",
+        "act",
+        "acting",
+    ),
     *("talk", "talking", "deliver", "delivered", "perform", "performed", "pronounce", "voiced"),
     *("effect", "kind", "sort", "touch", "passage", "piece", "pretty", "quite", "throughout"),
     *("everywhere", "everything", "and", "please", "overall", "generally", "same", "than", "by"),
@@ -183,7 +224,23 @@ _ZH_CARRIERS = (
     *("非常", "是", "在", "部分", "里的", "话", "句", "句子", "表达", "带", "带着", "充满", "效果"),
     *("整体", "一个", "一种", "一", "个", "种", "多余", "出", "去", "进行", "能", "可以", "带上"),
     *("加", "对", "起", "应该", "需要", "当中", "之中", "变化", "被", "会", "后", "着", "听"),
-    *("起来", "大概", "大约", "左右"),
+    *(
+        "起来",
+        "模仿",
+        "仿照",
+        "学着",
+        "学",
+        "装成",
+        "当成",
+        "那种",
+        "来段",
+        "时候",
+        "整段话",
+        "腔",
+        "大概",
+        "大约",
+        "左右",
+    ),
 )
 CARRIERS = re.compile(
     r"\b(?:"

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 
 from stepedit_core import InterpretationError, Region
+from stepedit_core.dsp.words import split_words
 from stepedit_interpret.complaints import (
     elliptic,
     is_complaint,
@@ -16,9 +17,9 @@ from stepedit_interpret.complaints import (
     noun_of,
 )
 from stepedit_interpret.context import Context, Origin, Unread, Ways, cleaned
-from stepedit_interpret.keeping import is_left_alone, kept_region
-from stepedit_interpret.lexicon import BREAKS
-from stepedit_interpret.regions import WHOLE, find_region
+from stepedit_interpret.keeping import is_left_alone, kept_attribute, kept_region
+from stepedit_interpret.lexicon import BREAKS, QUOTE
+from stepedit_interpret.regions import WHOLE, find_region, occurrences
 from stepedit_interpret.requests import read_request
 from stepedit_interpret.wording import Wording
 
@@ -32,13 +33,16 @@ MOST_TRIES = 200
 _FIRST = re.compile(r"^\W*(?:but\s+)?(?:first(?!\s+(?:word|sentence|line|\w+\s+(?:word|sentence"
                     r"|second)))"
                     r"|before\s+that|beforehand|但?先|之前先)")  # fmt: skip
+_FIRST_AFTER = re.compile(
+    r"\b(?:first|beforehand|before\s+(?:that|anything\s+else|all\s+else))\s*[.!]?\s*$"
+)
 _GERUND = re.compile(
     r"^(?:(?:you|we)\s+(?:have|had|would)\s+(?P<past>[a-z]+ed)\b"
     r"|(?:you\s+|we\s+)?"
-    r"(?P<verb>(?!(?:every|any|no|some)?thing\b|evening|morning|during)[a-z]+ing)\b)"
+    r"(?P<verb>(?!(?:every|any|no|some)?thing\b|evening|morning|during|starting|following|according)[a-z]+ing)\b)"
 )
 _LEAD = re.compile(
-    r"\W*(before|after|once|when)\s+"
+    r"\W*(before|after|once|when)\s+(?!second\s+\d)"
     r"(?=(?:(?:you|we)\s+(?:have\s+|would\s+|had\s+)?|(?:it\s+is\s+)?)[a-z]+\b)(?!that\b|the\b)"
 )
 _NEXT = re.compile(
@@ -67,11 +71,13 @@ class Done:
         ways: one for each request.
         kept: regions that must not be touched.
         context: what the next request may lean on.
+        untouched: names of edits that must not be asked for: "keep the pitch".
     """
 
     ways: tuple[Ways, ...]
     kept: tuple[Region, ...]
     context: Context
+    untouched: frozenset[str] = frozenset()
 
 
 def _leaning(done: Done) -> Hashable:
@@ -89,7 +95,7 @@ def _leaning(done: Done) -> Hashable:
             context.spoken,
             noun,
         ),
-        *(last is not None, last is not None and last.complains, len(done.kept)),
+        *(last is not None, last is not None and last.complains, len(done.kept), done.untouched),
     )
 
 
@@ -181,13 +187,24 @@ class Parting:
                 mended = self._mended(stop - 1, part, done) or self._shared(at, part, done)
                 if mended is not None:
                     return mended
-                if not (is_statement(part) and stop < len(self.pieces) and not done.ways):
+                last = stop == len(self.pieces)
+                if not last and self._marked(at, stop) and (topic := _topic(part, done)):
+                    nxt = replace(done, context=replace(done.context, region=topic, spoken=topic))
+                elif is_statement(part) and not last and not done.ways:
+                    nxt = self._spoken_of(part, done)
+                else:
                     continue
-                nxt = self._spoken_of(part, done)
             following = self._from(stop, nxt)
             if following is not None:
                 return following
         return None
+
+    def _marked(self, at: int, stop: int) -> bool:
+        """Return whether pieces stand alone: at the start or after a stop, and before a mark."""
+        before, after = self.pieces[at].before.strip(), self.pieces[stop].before.strip()
+        return before in ("", ".", ";", "。", "；", "!", "?") and bool(
+            re.match(r"[,;.!?，。；？！-]", after)
+        )
 
     def _spoken_of(self, part: Wording, done: Done) -> Done:
         """Go on after "the ending sounds flat": what is asked for comes next, and is about it."""
@@ -206,10 +223,17 @@ class Parting:
 
     def _one(self, part: Wording, before: str, done: Done) -> Done:
         """Read one request and put it in its place."""
-        if done.ways and done.ways[-1].complains and is_remedy(part):
+        done.context.effort.spend(40 * len(part.low))
+        if done.ways and is_remedy(part) and (done.ways[-1].complains or _corrects(done)):
             return done
         if is_left_alone(part) and (done.ways or part.low != self.words.low):
             return done
+        untouched = kept_attribute(part)
+        if untouched and part.low.strip(" .,!") != self.words.low.strip(" .,!"):
+            return replace(done, untouched=done.untouched | untouched)
+        recited = _recited(part, done)
+        if recited is not None and part.low != self.words.low:
+            return replace(done, context=replace(done.context, region=recited, spoken=recited))
         kept = kept_region(part, done.context)
         if kept is not None:
             context = replace(done.context, kept=kept)
@@ -230,7 +254,8 @@ class Parting:
             _hold_place(ways, asked, context.spoken)
         order = lead.group(1) if lead else before.strip().rpartition(" ")[2]
         own = done.ways
-        goes_first = own and (order == "after" or _FIRST.match(f"{before} {part.low}".strip()))
+        first = _FIRST.match(f"{before} {part.low}".strip()) or _FIRST_AFTER.search(part.low)
+        goes_first = own and (order == "after" or first)
         waits = bool(lead) and order == "before" and not own
         if goes_first:
             own = (ways, *own)
@@ -256,6 +281,12 @@ class Parting:
         )
 
 
+def _corrects(done: Done) -> bool:
+    """Return whether the last request replaced words: "please correct that" may follow it."""
+    last = done.ways[-1].ways[0]
+    return bool(last) and last[-1].edit.name == "replace"
+
+
 def _hold_place(ways: Ways, asked: Wording, region: Region) -> None:
     """Refuse a request that may or may not be about what a statement before it spoke of.
 
@@ -270,6 +301,34 @@ def _hold_place(ways: Ways, asked: Wording, region: Region) -> None:
                 raise Unread(
                     f"{asked.brief()!r}: on {region} or on all of it? say which", specific=True
                 )
+
+
+_ABOUT = re.compile(
+    r"(?:as\s+for|about|regarding|concerning|for|in|on|with|take|see|you\s+know|at|就|关于|对于)?\s*"
+)
+
+
+def _recited(part: Wording, done: Done) -> Region | None:
+    """Return the words of the transcript that a part is: "the trains are slow - say it slower"."""
+    text, raw = done.context.setting.text, part.raw.strip(" .,;!?")
+    if text is None or len(split_words(raw)) < 3 or re.search(QUOTE, raw):
+        return None
+    return Region(words=raw) if len(occurrences(text, raw)) == 1 else None
+
+
+def _topic(part: Wording, done: Done) -> Region | None:
+    """Return the region that a part only names: "the last sentence? make it louder"."""
+    part = cleaned(part)
+    part = part.part(match.end() if (match := _ABOUT.match(part.low)) else 0, len(part.low))
+    try:
+        found = find_region(part, done.context.setting) if part.low.strip() else None
+    except InterpretationError:
+        return None
+    if found is None or found.how in ("rest", "pronoun", "whole") or found.region.outside:
+        return None
+    if part.without(found.start, found.end).low.strip(" .,;:!?？，"):
+        return None
+    return found.region
 
 
 def _only(part: Wording, done: Done) -> Done | None:

@@ -23,10 +23,14 @@ _TIMES = (
     r"\s*(?:times|x|×|倍速|倍)|一半)"
 )
 _PERCENT = (
-    rf"(?:{NUMBER}\s*(?:%|percent|per\s+cent)|百分之\s*{NUMBER}|[一二三四五六七八九]成(?!为))"
+    rf"(?:{NUMBER}\s*(?:%|percent|per\s+cent)|百分之\s*{NUMBER}|[一二两三四五六七八九]成(?!为))"
 )
 _MOST_KEPT = 512
 _ARTICLE = r"\b(?:a\s+couple(?:\s+of)?|couple\s+of|an?)\b"
+FREE = ("words", "file")
+"""Kinds of slots that take the user's own words."""
+FILE = r"(?:[\w~./\\:-]*[\w-]\.(?:wav|flac|mp3|ogg|opus|m4a|aac|webm|aiff?))"
+"""A file by its path."""
 _SECONDS = rf"(?:(?:{NUMBER}|half|\ban?\b)[\s-]*(?:milliseconds?|ms|毫秒|seconds?|secs?|s\b|秒钟?))"
 
 
@@ -77,9 +81,13 @@ class Known:
     def patterns(self) -> Iterator[Pattern]:
         """Yield every phrase, compiled."""
         for number, ask in enumerate(self.phrases.ask):
+            seen: set[str] = set()
             for language, phrase in ask.phrases():
+                if phrase in seen:  # "{to}" is the same in every language
+                    continue
+                seen.add(phrase)
                 slots = tuple(match for match in re.findall(r"\{(\w+)\}", phrase))
-                has_words = any(self.phrases.slots[name].kind == "words" for name in slots)
+                has_words = any(self.phrases.slots[name].kind in FREE for name in slots)
                 regex = re.compile(regex_of(phrase, language, self.phrases.slots))
                 needs = required_words(phrase, self.phrases.slots)
                 yield Pattern(self, ask, number, regex, slots, has_words, needs)
@@ -181,17 +189,24 @@ def _slot_regex(slot: ValueSlot) -> str:
             return QUOTE if slot.quoted else rf"{QUOTE}|.+?"
         case "choice":
             every = [
-                regex_of(word, language, {}, inflect=True)
+                (language, regex_of(word, language, {}, inflect=True))
                 for spoken in slot.choices.values()
                 for language, word in spoken.phrases()
             ]
-            return "|".join(sorted(every, key=len, reverse=True))
+            english = sorted((x for which, x in every if which == "en"), key=len, reverse=True)
+            chinese = sorted((x for which, x in every if which != "en"), key=len, reverse=True)
+            # Most places of a text begin no word: one look at the letter before saves them all.
+            begun = rf"(?<![a-z])(?=[a-z])(?:{'|'.join(english)})" if english else ""
+            other = rf"(?=[\u3400-\u9fff])(?:{'|'.join(chinese)})" if chinese else ""
+            return "|".join(filter(None, (begun, other)))
         case "percent":
             return _PERCENT
         case "times":
             return _TIMES
         case "seconds":
             return _SECONDS
+        case "file":
+            return rf"{QUOTE}|{FILE}"
         case _:
             return rf"{NUMBER}|{_ARTICLE}"
 

@@ -16,118 +16,14 @@ from stepedit_core import (
     sentence_places,
 )
 from stepedit_core.dsp.words import normalised, split_words
-from stepedit_interpret.lexicon import QUOTE
-from stepedit_interpret.numbers import NUMBER, ORDINAL, ordinal, read_number
+from stepedit_interpret.numbers import ordinal, read_number
+from stepedit_interpret.region_patterns import EXCEPT, PLACES, START, THE
 from stepedit_interpret.wording import Wording
 
 __all__ = ["WHOLE", "Found", "find_region", "occurrences"]
 
 WHOLE = Region()
 """The whole utterance, said in so many words."""
-
-_ZHN = "[一二两三四五六七八九十\\d]+"
-_LEAD = r"(?:\b(?:only\s+)?(?:in|on|of|for|to|over|during|within|inside|at|from|just|only)\s+)?"
-_THE = r"(?:\b(?:the|this|that|his|her|my)\s+)?"
-_EXCEPT = (
-    r"(?:\b(?:everything|everywhere|all(?:\s+of\s+it)?|the\s+(?:whole\s+thing|rest|entire\s+\w+"
-    r"|whole"
-    r"\s+\w+)|anything)?\s*\b(?:but\s+not|except(?:ing)?(?:\s+for)?|apart\s+from|other\s+than|aside"
-    r"\s+from|outside(?:\s+of)?|excluding|(?:everything|all|everywhere)\s+but|but\s+leave\s+out)\s+"
-    r"|(?<![删去消清移剔扣免])除(?:了|开)?)"
-)
-_CLOCK = r"(?:\d+:\d{1,2}(?:\.\d+)?)"
-_TIME = rf"(?:(?:{_CLOCK}|{NUMBER}))"
-_UNIT = r"(?:\s*(?:seconds?|secs?|s|秒钟?)\b|\s*秒钟?)"
-_SENTENCE = r"(?:sentences?|lines?|utterances?|phrases?)"
-_ENDING = r"(?:ending|end|very\s+end|conclusion|outro|closing|finish)"
-_START = r"(?:beginning|start|opening|intro|introduction)"
-
-_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
-    (name, re.compile(pattern))
-    for name, pattern in (
-        ("occurrence", rf"{_LEAD}{_THE}(?P<ord>{ORDINAL})\s+(?:word\s+|time\s+)?(?P<q>{QUOTE})"),
-        ("occurrence", rf"第(?P<zord>{_ZHN})[个处次]\s*(?P<q>{QUOTE})"),
-        (
-            "words",
-            rf"{_LEAD}{_THE}\b(?:words?|phrases?|part|bit|name|line"
-            rf"|sentence)\s+(?:where\s+\w+\s+says?"
-            rf"\s+)?(?P<q>{QUOTE})",
-        ),
-        ("words", rf"{_LEAD}\b(?:the|this)\s+(?:words?|phrase|name)\s+(?P<w>(?!(?:before|after"
-                  rf"|following|that|in|on)\b)[\w'-]+)"),
-        (
-            "span",
-            rf"\b(?:from|between)\s+(?:seconds?\s+)?(?P<a>{_TIME}){_UNIT}?\s*(?:to|and|until|till"
-            rf"|through|up\s+to"
-            rf"|-)\s*(?:seconds?\s+)?"
-            rf"(?P<b>{_TIME}){_UNIT}?",
-        ),
-        ("span", rf"从?第?(?P<a>{_TIME}){_UNIT}?(?:到|至|-|~)第?(?P<b>{_TIME}){_UNIT}(?:之间"
-                 rf"|这?段)?"),
-        ("span", rf"{_LEAD}(?<![\w.])(?P<a>{_TIME}){_UNIT}?\s*(?:-|to)\s*(?P<b>{_TIME}){_UNIT}"),
-        (
-            "edge",
-            rf"{_LEAD}{_THE}(?P<side>first|last|final|opening|closing)\s+(?P<n>{NUMBER}"
-            rf"|couple\s+of)"
-            rf"{_UNIT}(?:\s+of\s+(?:it|the\s+\w+))?",
-        ),
-        ("edge", rf"(?P<side>前|开头|头|最后|后|末尾|最初)的?(?P<n>{NUMBER})秒钟?"),
-        ("after", rf"\b(?:everything\s+)?(?:after|from|past"
-                  rf"|starting\s+at)\s+(?:the\s+)?(?P<a>{_TIME})"
-                  rf"{_UNIT}(?:\s+(?:on|onwards?|mark))?"),
-        ("after", rf"(?P<a>{_TIME})秒(?:钟)?(?:之后|以后|后|起)"),
-        ("before", rf"\b(?:everything\s+)?(?:before|until|up\s+to|till)\s+(?:the\s+)?(?P<a>{_TIME})"
-                   rf"{_UNIT}(?:\s+mark)?"),
-        ("before", rf"(?P<a>{_TIME})秒(?:钟)?(?:之前|以前|前)"),
-        (
-            "sentences",
-            rf"{_LEAD}{_THE}(?P<ord>{ORDINAL})\s+(?P<n>{NUMBER}|couple\s+of)\s+{_SENTENCE}",
-        ),
-        (
-            "ordinals",
-            rf"{_LEAD}{_THE}(?P<ord>{ORDINAL})(?:\s*,\s*{_THE}(?P<ord3>{ORDINAL}))?\s*,?\s+and"
-            rf"\s+{_THE}"
-            rf"(?P<ord2>{ORDINAL})\s+{_SENTENCE}",
-        ),
-        ("sentences", rf"{_LEAD}{_THE}(?P<ord>{ORDINAL})\s+(?:spoken\s+)?{_SENTENCE}"),
-        (
-            "numbered",
-            rf"{_LEAD}\b{_SENTENCE}\s+(?:number\s+)?(?P<n>{NUMBER})(?:\s*(?P<j>and|to|through|-"
-            rf"|,)\s*"
-            rf"(?P<m>{NUMBER}))?",
-        ),
-        ("zsentences", rf"(?<!倒数)第(?P<zord>{_ZHN})句?[、和跟与](?:第)?(?P<zord2>{_ZHN})句话?"),
-        ("zsentences", rf"(?<!倒数)第(?P<zord>{_ZHN})句?话?[、和跟与](?P<zend>最后一句|末句)话?"),
-        ("zsentences", rf"(?<!倒数)第(?P<zord>{_ZHN})句?话?(?:到|至)第?(?P<zto>{_ZHN})句话?"),
-        ("zsentences", rf"(?<!倒数)第(?P<zord>{_ZHN})(?:个句子|句话?|句)"),
-        ("zsentences", rf"(?P<zside>前|后|最后|最前|开头|首|末|头|尾|倒数第?|最末"
-                       rf"|结尾)的?(?P<zn>{_ZHN})?(?:个句子|句话?)"),
-        ("paragraph", rf"{_LEAD}{_THE}(?P<ord>{ORDINAL})\s+paragraph"),
-        ("paragraph", rf"(?:第(?P<zord>{_ZHN})|(?P<zlast>最后一?))(?:段话?|个段落|段落)"),
-        ("lastwords", rf"{_LEAD}{_THE}(?P<ord>{ORDINAL})(?:\s+(?P<n>{NUMBER}"
-                      rf"|couple\s+of))?\s+words?"),
-        ("half", rf"{_LEAD}{_THE}(?P<ord>first|second|last)\s+half(?:\s+of\s+(?:it|the\s+\w+))?"),
-        ("half", r"(?P<zhalf>前|后)半(?:段|部分|句)"),
-        ("speaker", r"\b(?:what\s+)?speaker\s+(?P<who>[a-z]\b|\d+)(?:\s+says|'s(?:\s+(?:voice"
-                    r"|part|lines))?)?"),
-        ("speaker", r"(?:说话人|讲话人|发言人)(?P<who>[a-z0-9_甲乙丙丁]+)(?:说)?的?(?:话|部分"
-                    r"|声音)?"),
-        ("place", rf"{_LEAD}\b(?:the|its)\s+(?:very\s+)?(?P<end>{_ENDING}"
-                  rf"|{_START})(?:\s+of\s+(?:it|the\s+"
-                  r"(?:recording|clip|audio|speech)))?"),
-        ("place", r"(?P<zend>结尾|末尾|开头)(?:部分|处)?"),
-        ("whole", r"\b(?:(?:in|of|over|through)\s+)?(?:the\s+)?(?:whole|entire)\s+(?:thing"
-                  r"|recording|clip|"
-                  r"audio|speech|text|file|utterance|track)\b|\ball\s+of\s+it\b|\bthroughout\b"
-                  r"|整段|全部|整个|[这那]段(?:录音|音频|语音|声音|视频)|整体"),
-        ("rest", r"\b(?:the\s+)?(?:rest|others?|remaining\s+\w+)(?:\s+of\s+(?:it|the\s+\w+))?"
-                 r"|其余的?|其他的?|剩下的?"),
-        ("pronoun", r"\b(?:in\s+|of\s+)?(?:that|this|the\s+same)\s+(?:sentence|line|word|part|bit"
-                    r"|phrase|"
-                    r"section|one|passage|segment)\b|\bthere\b|这[句段个]话?|那[句段个]话?|该句"),
-        ("words", rf"{_LEAD}(?P<q>{QUOTE})(?:这?[个几]?[字词]|这?句话?)?"),
-    )
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -153,7 +49,7 @@ def find_region(request: Wording, setting: Setting, start: int = 0) -> Found | N
     Raises:
         InterpretationError: if it names what the utterance does not have.
     """
-    for name, regex in _PATTERNS:
+    for name, regex in PLACES:
         match = regex.search(request.low, start)
         if match is None or not match.group().strip():
             continue
@@ -161,7 +57,7 @@ def find_region(request: Wording, setting: Setting, start: int = 0) -> Found | N
         if region is None:
             continue
         begin, end = match.span()
-        before = re.search(rf"{_EXCEPT}(?:\s*{_THE})$", request.low[:begin])
+        before = re.search(rf"{EXCEPT}(?:\s*{THE})$", request.low[:begin])
         if before is not None:
             region, begin = replace(region, outside=True), before.start()
             tail = re.match(
@@ -179,6 +75,10 @@ def _region(name: str, match: re.Match[str], request: Wording, setting: Setting)
         case "occurrence" | "words":
             phrase = request.quote(groups["q"]) if "q" in groups else _raw(match, request, "w")
             return _words(phrase, groups.get("ord") or groups.get("zord"), setting)
+        case "inside":
+            said = groups["w"]
+            phrase = request.quote(said) if Wording.is_quote(said) else _raw(match, request, "w")
+            return _inside(phrase, ordinal(groups.get("ord") or groups["n"]), setting)
         case "span":
             return _span(_seconds(groups["a"]), _seconds(groups["b"]), setting)
         case "edge":
@@ -186,11 +86,19 @@ def _region(name: str, match: re.Match[str], request: Wording, setting: Setting)
             is_last = groups["side"] in ("last", "final", "closing", "最后", "后", "末尾")
             return _edge(count, is_last, setting)
         case "after":
-            return _span(_seconds(groups["a"]), _duration(setting), setting)
+            begin = groups.get("a") or groups["a2"]
+            return _span(_seconds(begin), _duration(setting), setting)
         case "before":
-            return _span(0.0, _seconds(groups["a"]), setting)
+            return _span(0.0, _seconds(groups.get("a") or groups["a2"]), setting)
         case "sentences" | "ordinals" | "numbered" | "zsentences":
             return _sentences(_numbers(name, groups), setting)
+        case "range":
+            return _range(groups, setting)
+        case "middle":
+            count = len(sentence_places(setting.text)) if setting.text else 0
+            if count % 2 == 0:
+                raise InterpretationError("which sentence is in the middle is not clear; say which")
+            return _sentences([(count + 1) // 2], setting)
         case "paragraph":
             last = "zlast" in groups
             return _paragraph(-1 if last else ordinal(groups.get("ord") or groups["zord"]), setting)
@@ -210,6 +118,46 @@ def _region(name: str, match: re.Match[str], request: Wording, setting: Setting)
             return WHOLE
 
 
+def _inside(phrase: str, number: int, setting: Setting) -> Region:
+    """Return words of one sentence; refused where they are not said there, or several times."""
+    (sentence,) = _sentences([number], setting).sentences
+    text = setting.text or ""
+    if not text:
+        raise InterpretationError("what each sentence says is not known; give --text")
+    start, end = sentence_places(text)[sentence - 1]
+    at, words = occurrences(text, phrase), split_words(text)
+    inside = [n for n, place in enumerate(at, 1) if start <= words[place].start < end]
+    if len(inside) != 1:
+        often = "not said" if not inside else f"said {len(inside)} times"
+        raise InterpretationError(f"{phrase!r} is {often} in sentence {sentence}")
+    return Region(words=phrase, occurrence=inside[0] if len(at) > 1 else None)
+
+
+def _range(groups: dict[str, str], setting: Setting) -> Region | None:
+    """Return the sentences from, after, up to or before one; None where no range is meant."""
+    said = groups.get("rel") or groups["zrel"]
+    number = ordinal(groups.get("ord") or groups.get("n") or groups["zord"])
+    if said in ("from", "with") and "on" not in groups:
+        return None
+    if setting.text is None:
+        raise InterpretationError("how many sentences there are is not known; give --text")
+    count = len(sentence_places(setting.text))
+    at = number if number > 0 else count + 1 + number
+    if not 1 <= at <= count:
+        raise InterpretationError(f"there is no sentence {number}: the text has {count}")
+    if said in ("before", "以前", "之前", "前面"):
+        chosen = range(1, at)
+    elif said in ("up to", "until", "till", "through"):
+        chosen = range(1, at + 1)
+    elif said in ("after", "past", "following", "以后", "之后", "往后", "后面"):
+        chosen = range(at + 1, count + 1)
+    else:
+        chosen = range(at, count + 1)
+    if not chosen:
+        raise InterpretationError(f"there is no sentence {said} sentence {at}")
+    return _sentences(list(chosen), setting)
+
+
 def _raw(match: re.Match[str], request: Wording, group: str) -> str:
     start, end = match.span(group)
     return request.raw[start:end]
@@ -218,7 +166,7 @@ def _raw(match: re.Match[str], request: Wording, group: str) -> str:
 def _place(groups: dict[str, str], setting: Setting) -> Region:
     """Return the first or last sentence, where "the beginning" or "the ending" is said."""
     word = groups.get("end") or groups.get("zend", "")
-    is_start = re.fullmatch(rf"{_START}|开头", word) is not None
+    is_start = re.fullmatch(rf"{START}|开头", word) is not None
     return _sentences([1 if is_start else -1], setting)
 
 

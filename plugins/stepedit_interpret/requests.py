@@ -26,6 +26,8 @@ _BARE_COUNT = re.compile(
     rf"\bthe\s+(?P<ord>first|last|final)\s+(?P<n>{NUMBER})(?:\s+ones)?(?=\s*[,.!]|\s*$)"
 )
 _IT = re.compile(r"\b(?:it|them|its)\b|它")
+_THAT = re.compile(r"\b(?:that|this|those|these)\b|这|那")
+_TO = re.compile(r"\b(?:to|at)\s*(?:about\s+|around\s+)?¦|(?:到|至|为)\s*¦")
 _ELLIPTIC = re.compile(
     rf"^(?:(?:a|an|more|less|much|slightly|even|bit|little|not|too|by|at|[-+])(?:\b|\s)"
     rf"|[\w-]+er\b|{NUMBER})"
@@ -36,6 +38,8 @@ _ARTICLE = re.compile(
 )
 _COMPARED = re.compile(r"\b(?:than|(?<!would\s)like|as)\s+(?:in\s+|the\s+)*$|[比像跟]$")
 MOST_REPEATS = 10
+MOST_CHARACTERS = 240
+"""Longest request that is read, a text in quotes counted as one character."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -50,6 +54,8 @@ def read_request(request: Wording, context: Context) -> Ways:
     request = cleaned(request)
     if not request.low:
         raise Unread("nothing is asked for")
+    if len(request.low) > MOST_CHARACTERS:
+        raise Unread(f"{request.brief()!r} is too long for one request; say it in several")
     failures: list[InterpretationError] = []
     spoken = _tried(failures, whole_phrases, request, context, None)
     if spoken is not None and re.search(QUOTE, request.low):
@@ -193,7 +199,9 @@ def _spotted(
         around: the phrase has to hold these places.
     """
     best: list[tuple[int, Pattern, re.Match[str], str]] = []
-    for pattern in context.vocabulary.candidates(rest.low):
+    candidates = context.vocabulary.candidates(rest.low)
+    context.effort.spend(len(rest.low) * len(candidates))
+    for pattern in candidates:
         if pattern.has_words or pattern.ask.place == "tag":
             continue
         for match in pattern.regex.finditer(rest.low):
@@ -201,6 +209,8 @@ def _spotted(
                 continue
             left = rest.low[: match.start()] + " ¦ " + rest.low[match.end() :]
             left = _without_synonyms(left, pattern, match)
+            if pattern.ask.verb and pattern.slots and _TO.search(left):
+                continue  # "cut the tempo to 70 percent" is not by 70 percent
             verb = pattern.ask.verb
             said = VERBS[verb].search(left) if verb else None
             if verb and not said and not (context.inherits and context.verb == verb):
@@ -262,7 +272,7 @@ def _where(
     if region is not None or context.region is None:
         return region
     _, pattern, match, left = best[0]
-    if _IT.search(rest.low):
+    if _IT.search(rest.low) or (context.spoken and _THAT.search(rest.low)):
         return context.region
     bare = not re.sub(r"[\s¦]", "", MUCH.sub(" ", LITTLE.sub(" ", left)))
     adjective = any(pattern.known.phrases.slots[name].kind == "choice" for name in pattern.slots)

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 from stepedit_core import printable
 
-__all__ = ["Wording"]
+__all__ = ["STRAY", "Wording"]
 
 _QUOTED = re.compile(
     r"\"([^\"]+)\"|“([^”]+)”|‘([^’]+)’|「([^」]+)」|『([^』]+)』|«([^»]+)»|`([^`]+)`|"
+    r"„([^“”„]+)[“”]|‚([^‘’‚]+)[‘’]|‹([^›]+)›|＂([^＂]+)＂|《([^》]+)》|[“”]([^“”\"]+)[”“\"]|"
     r"(?<![\w])'((?:[^']|(?<=\w)'(?=\w))+)'(?!\w)"
 )
+STRAY = re.compile(r"[\"“”„«»‹›「」『』`《》]")
+"""A mark of a quotation that was not closed."""
 _FIRST = 0xE000
 _SHORT = (
     (re.compile(r"\b(do|does|did|should|would|could|is|are|was|must)n['’]t\b"), r"\1 not"),

@@ -29,10 +29,11 @@ def shares(rows: Sequence[Row]) -> dict[str, Any]:
 
     return {
         "instructions": len(rows),
-        "exact": share(sum(row.outcome == "exact" for row in edits), len(edits)),
+        "exact": share(sum(row.right for row in edits), len(edits)),
         "partial": share(sum(row.outcome == "partial" for row in edits), len(edits)),
         "refused_wrongly": share(
-            sum(row.outcome in ("refused", "asked") for row in edits), len(edits)
+            sum(row.outcome in ("refused", "asked") and not row.right for row in edits),
+            len(edits),
         ),
         "wrong_but_run": share(sum(row.outcome == "wrong" for row in rows), len(rows)),
         "refused_rightly": share(sum(row.right for row in others), len(others)),

@@ -42,6 +42,9 @@ class Wanted(BaseModel):
     where: dict[str, Any] | None = None
 
 
+Expected = list[Wanted] | Literal["choice"] | None
+
+
 class Instruction(BaseModel):
     """One or several sentences and what they ask for.
 
@@ -51,6 +54,7 @@ class Instruction(BaseModel):
         kind: ``single``, ``compound``, ``scoped``, ``session``, ``refused`` or ``ambiguous``.
         expect: the edits in order, None where it has to be refused, ``choice`` where several
             readings have to be offered.
+        also: other answers that are as right, where people would differ.
         language: ``en`` or ``zh``.
         blind: written from the list of edits, before there was a grammar.
     """
@@ -60,7 +64,8 @@ class Instruction(BaseModel):
     say: str | list[str]
     text: str | None = None
     kind: str
-    expect: list[Wanted] | Literal["choice"] | None
+    expect: Expected
+    also: list[Expected] = []
     language: str
     blind: bool
 
@@ -141,14 +146,14 @@ def _of(reading: Reading) -> tuple[str, str]:
     return _key(reading.edit, reading.region.to_data() if reading.region else None)
 
 
-def _judged(instruction: Instruction, found: Interpretation) -> tuple[Outcome, bool]:
-    """Compare what was read with what was asked for."""
+def _judged(expect: Expected, found: Interpretation) -> tuple[Outcome, bool]:
+    """Compare what was read with one answer that is right."""
     if found.alternatives:
-        return "asked", instruction.expect == "choice"
+        return "asked", expect == "choice"
     read = list(map(_of, found.readings))
-    if not isinstance(instruction.expect, list):
+    if not isinstance(expect, list):
         return "wrong", False
-    wanted = [_key(parse_edit(one.edit), one.where) for one in instruction.expect]
+    wanted = [_key(parse_edit(one.edit), one.where) for one in expect]
     if read == wanted:
         return "exact", True
     left = list(wanted)
@@ -157,6 +162,13 @@ def _judged(instruction: Instruction, found: Interpretation) -> tuple[Outcome, b
             return "wrong", False
         left.remove(one)
     return "partial", False
+
+
+def _best(instruction: Instruction, found: Interpretation) -> tuple[Outcome, bool]:
+    """Compare what was read with every answer that is right, and return the best."""
+    judged = [_judged(expect, found) for expect in (instruction.expect, *instruction.also)]
+    order = ("exact", "asked", "partial", "wrong")
+    return min(judged, key=lambda one: (not one[1], order.index(one[0])))
 
 
 def run(instructions: Iterable[Instruction], interpreter: str = "grammar") -> list[Row]:
@@ -172,10 +184,14 @@ def run(instructions: Iterable[Instruction], interpreter: str = "grammar") -> li
         begin = time.process_time()
         try:
             found = interpret(sentences, setting, interpreter=interpreter)
-            outcome, right = _judged(instruction, found)
+            outcome, right = _best(instruction, found)
             shown = "; ".join(found.explanation) or f"{len(found.alternatives)} alternatives"
         except InterpretationError as error:
-            outcome, right, shown = "refused", instruction.expect is None, str(error)
+            outcome, right, shown = (
+                "refused",
+                None in (instruction.expect, *instruction.also),
+                str(error),
+            )
         seconds = (time.process_time() - begin) / len(sentences)
         rows.append(Row(instruction, outcome, right, shown, seconds))
     return rows
