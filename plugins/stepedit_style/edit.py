@@ -10,7 +10,7 @@ import numpy as np
 from stepedit_core import Plan, Rendered, Utterance, conditioning_label
 from stepedit_core.labels.edit import LabelledEdit, span_of
 from stepedit_style.prompt import INSTRUCTION, REMOVE
-from stepedit_style.recipes import LEVELS, RATES, RECIPES, reason_without
+from stepedit_style.recipes import LEVELS, RATES, RECIPES, RENDERED, WHISPER, reason_without
 
 __all__ = ["STYLES", "Style", "StyleName"]
 
@@ -76,7 +76,7 @@ class Style(LabelledEdit):
     removal: ClassVar[str] = REMOVE
     synonyms: ClassVar[Mapping[str, str]] = _MEANT
     without_dsp: ClassVar[Mapping[str, str]] = {
-        name: reason_without(name) for name in (*STYLES, "remove") if name not in RECIPES
+        name: reason_without(name) for name in (*STYLES, "remove") if name not in RENDERED
     }
 
     to: StyleName
@@ -106,10 +106,14 @@ class Style(LabelledEdit):
         """
         from stepedit_core.dsp.acoustics import measure
         from stepedit_core.dsp.prosody import transform_with_facts
+        from stepedit_style.whispering import whispered
 
         problem = self.route_problem("dsp")
         if problem:
             raise ValueError(problem)
-        recipe = RECIPES[self.to].recipe(measure(utterance).f0)
-        edited, facts = transform_with_facts(utterance, recipe, rng)
+        if self.to == "whisper":
+            edited, facts = whispered(utterance, WHISPER, rng)
+        else:
+            recipe = RECIPES[self.to].recipe(measure(utterance).f0)
+            edited, facts = transform_with_facts(utterance, recipe, rng)
         return Rendered(edited, facts)

@@ -9,7 +9,7 @@ et al. 1988, J. Voice 2. Hi95: Hillenbrand et al. 1995, JASA 97. JL03: Juslin & 
 Psychol. Bull. 129. Li01: Linville 2001, Vocal Aging. NS04: Nordenberg & Sundberg 2004, Logoped.
 Phoniatr. Vocol. 29. PB52: Peterson & Barney 1952, JASA 24. SWP87: Smith, Wasowicz & Preston 1987,
 J. Speech Hear. Res. 30. St11: Stathopoulos et al. 2011, J. Speech Lang. Hear. Res. 54. TE00:
-Traunmueller & Eriksson 2000, JASA 107.
+Traunmueller & Eriksson 2000, JASA 107. The sizes of the whisper stand in ``whispering``.
 
 How far each was checked:
     at the abstract: AET96, Fe05, GS88 (as STL-QPSR 1/1987), NS04, SWP87, TE00;
@@ -27,8 +27,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from stepedit_core.dsp.prosody import ProsodyRecipe
+from stepedit_style.whispering import WhisperRecipe
 
-__all__ = ["LEVELS", "RATES", "RECIPES", "Sourced", "reason_without"]
+__all__ = ["LEVELS", "RATES", "RECIPES", "RENDERED", "WHISPER", "Sourced", "reason_without"]
 
 MAN_BELOW = 165.0
 """Median F0 in Hz between men's and women's voices."""
@@ -98,10 +99,6 @@ LEVELS: Mapping[str, float] = {
 """Style to its change of level in dB, where it changes it; a roar as a shout."""
 
 RECIPES: Mapping[str, Sourced] = {
-    "whisper": Sourced(
-        _fixed(ProsodyRecipe(aperiodicity=1.0, tilt=3.0, level=LEVELS["whisper"])),
-        "no voicing at all; TE00: spectrum as with more vocal effort; level: our choice",
-    ),
     "child": Sourced(
         _younger(264.0, {120.0: 1.34, 210.0: 1.18, 264.0: 1.0}),
         "PB52: F0 of children 264 Hz, formants x1.35 of men's, x1.16 of women's; FG99: vocal tract "
@@ -169,7 +166,11 @@ RECIPES: Mapping[str, Sourced] = {
         "make men sound larger",
     ),
 }
-"""Style to its recipe."""
+"""Style to its recipe for the vocoder."""
+WHISPER = WhisperRecipe(level=LEVELS["whisper"])
+"""The whisper, which needs no vocoder's voice."""
+RENDERED: frozenset[str] = frozenset({*RECIPES, "whisper"})
+"""The styles that signal processing can render."""
 
 
 def reason_without(style: str) -> str:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from stepedit_core.dsp.offset import around_offset
 from stepedit_core.utterance import Utterance
 
-__all__ = ["ProsodyRecipe", "transform", "transform_with_facts"]
+__all__ = ["ProsodyRecipe", "match_level", "transform", "transform_with_facts"]
 
 STEP = 0.005
 """Frame period in seconds."""
@@ -150,7 +150,7 @@ def _transformed(
     made_again = utterance.replace(samples=made.astype(np.float32), sample_rate=working)
     resampled = made_again.resample(utterance.sample_rate).samples[:length]
     final = np.pad(resampled, (0, length - len(resampled)))  # resampling may be a sample off
-    levelled, gains = _match_level(utterance.samples, final, utterance.sample_rate, recipe.level)
+    levelled, gains = match_level(utterance.samples, final, utterance.sample_rate, recipe.level)
     return utterance.replace(samples=levelled), {**facts, **gains, "working_rate": working}
 
 
@@ -285,10 +285,23 @@ def _warp_time(speech: _Speech, rate: float) -> _Speech:
     )
 
 
-def _match_level(
+def match_level(
     before: npt.NDArray[np.float32], after: npt.NDArray[np.float32], rate: int, level: float
 ) -> tuple[npt.NDArray[np.float32], dict[str, float]]:
-    """Match active levels, add ``level`` dB, hold the peak; say what was done in dB."""
+    """Return ``after`` at the active level of ``before`` and ``level`` dB more, and what was done.
+
+    The peak is held to 0.97 or that of ``before``, whichever is higher.
+
+    Args:
+        before: samples whose level is matched, full scale 1.
+        after: samples to bring to it.
+        rate: of both, in Hz.
+        level: dB to add.
+
+    Returns:
+        The samples, and in dB the level added (``level_db``) and what the peak took of it
+        (``limited_db``).
+    """
     own, target = _active_power(after, rate), _active_power(before, rate)
     if own <= 0 or target <= 0:
         return after, {"level_db": 0.0, "limited_db": 0.0}
