@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -59,6 +61,25 @@ class StaticKV:
                 store[index] = torch.nn.functional.pad(tensor, (0, 0, 0, more))
         self.length += more
         return True
+
+    def taken(self, change: Callable[[Tensor], Tensor], used: int) -> StaticKV:
+        """Return a memory whose stores are those of this one, changed, up to a slot.
+
+        Args:
+            change: takes ``(batch, groups, used, head_dim)`` and returns it for other rows.
+            used: slots to keep.
+        """
+        other = StaticKV.__new__(StaticKV)
+        room = self.length - used
+        for name in ("keys", "values"):
+            kept = (change(store[:, :, :used]) for store in getattr(self, name))
+            setattr(other, name, [torch.nn.functional.pad(own, (0, 0, 0, room)) for own in kept])
+        other.length, other.used, other.slot, other.limit = self.length, used, None, self.length
+        return other
+
+    def select(self, rows: Tensor, used: int) -> StaticKV:
+        """Return the keys and values of some rows, int64 ``(kept,)``, up to a slot."""
+        return self.taken(lambda store: store[rows], used)
 
     def update(
         self, keys: Tensor, values: Tensor, layer_idx: int, *_: object

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from torch import Tensor, nn
 
-from stepedit_core.models.lm.step1.alibi import AlibiBias
+from stepedit_core.models.lm.step1.alibi import AlibiBias, BlockBias
 from stepedit_core.models.lm.step1.alignment import AlignmentRule
 from stepedit_core.models.lm.step1.configuration import Step1Config
 from stepedit_core.models.lm.step1.layers import Step1DecoderLayer, Step1RMSNorm
@@ -78,7 +78,7 @@ class StackParts(nn.Module):
             records=alignment,
         )
 
-    def run(self, ids: Tensor, bias: AlibiBias, past_key_values: Any = None) -> Tensor:
+    def run(self, ids: Tensor, bias: BlockBias, past_key_values: Any = None) -> Tensor:
         """Return the normed hidden states of ``ids``: the plain path for generation loops."""
         x: Tensor = self.embed_tokens(ids)
         for layer in self.layers:
