@@ -11,9 +11,10 @@ from stepedit_bench.speed.plain import plain_generate, with_plain_attention
 from stepedit_bench.speed.sizes import Sizes, build_model
 from stepedit_bench.speed.timing import Measurement, Settings, copy_bandwidth, paired, seconds_of
 from stepedit_core.models.lm.constraints import grammar
+from stepedit_core.models.lm.kept_graphs import release_graphs
 from stepedit_core.models.lm.sampling import GREEDY
-from stepedit_core.models.lm.session import TokenLayout, generate, release_graphs
-from stepedit_core.models.lm.step1.fused import fuse_projections
+from stepedit_core.models.lm.session import TokenLayout, generate
+from stepedit_core.models.lm.step1.network import fuse_projections
 
 __all__ = ["measure_language_model"]
 

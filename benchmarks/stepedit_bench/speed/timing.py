@@ -86,11 +86,18 @@ def _once(work: Callable[[], object], settings: Settings) -> float:
         begin = time.process_time()
         work()
         return time.process_time() - begin
-    torch.cuda.synchronize(settings.device)
+    _wait_for(settings.device)
     begin = time.perf_counter()
     work()
-    torch.cuda.synchronize(settings.device)
+    _wait_for(settings.device)
     return time.perf_counter() - begin
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def seconds_of(work: Callable[[], object], settings: Settings) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from stepedit_core.codes import GROUP_SIZE, DualCodes
 from stepedit_core.engine import GenerateRequest
 from stepedit_core.models.checkpoint.load import EngineParts
+from stepedit_core.models.lm.answers import Generated, Watcher
 from stepedit_core.models.lm.chat import hide_words
 from stepedit_core.models.lm.framing import (
     Rules,
@@ -16,7 +17,7 @@ from stepedit_core.models.lm.framing import (
     most_groups,
     sampling_of,
 )
-from stepedit_core.models.lm.session import Generated, Watcher, generate
+from stepedit_core.models.lm.session import generate
 
 __all__ = ["answer_requests", "watched_answers"]
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from stepedit_core.llm_route.progress import report_tokens
+from stepedit_core.models.lm.answers import Finish, Generated, Watcher
 from stepedit_core.models.lm.arguments import (
     Ids,
     allowances,
@@ -24,20 +22,17 @@ from stepedit_core.models.lm.columns import Columns
 from stepedit_core.models.lm.constraint_state import ConstraintState
 from stepedit_core.models.lm.constraints import Plan, Segment, plan
 from stepedit_core.models.lm.guidance import compared_rows, guided
+from stepedit_core.models.lm.kept_graphs import keep_decoder, take_decoder
 from stepedit_core.models.lm.sampling import Sampling, noise_keys, pick, repeated_id
 from stepedit_core.models.lm.step1.alignment import Alignment, alignment_tensor
-from stepedit_core.models.lm.step1.decoding import Decoder, GraphDecoder
+from stepedit_core.models.lm.step1.decoding import Decoder, GraphDecoder, PromptBatch
 from stepedit_core.models.lm.step1.network import CausalLM
 from stepedit_core.models.text.base import TextTokenizer
 
 __all__ = [
-    "Generated",
-    "Ids",
     "Session",
     "TokenLayout",
-    "Watcher",
     "generate",
-    "release_graphs",
     "stream",
 ]
 
@@ -45,15 +40,10 @@ __all__ = [
 # costs at most this many steps, an early one stalls the queue.
 _CHECK_EVERY = 16
 _FIRST_CAPACITY = 1024
-_KEPT_SIZES = 2
-"""Batch sizes whose graphs and caches are kept; each holds keys and values of its size."""
 _LEAST_SHARE = 8
 """Ended items leave the batch when they are one in so many."""
 _WATCH_EVERY = 40
 """Steps between two questions to the watcher."""
-
-
-Finish: TypeAlias = Literal["stop", "length", "dropped"]
 
 
 @dataclass(frozen=True)
@@ -72,41 +62,6 @@ class TokenLayout:
     def of(cls, tokenizer: TextTokenizer) -> TokenLayout:
         """Return the layout of a text tokenizer."""
         return cls(tokenizer.audio_base_id, tokenizer.eot_id)
-
-
-@dataclass(frozen=True)
-class Generated:
-    """What the model gave for one prompt.
-
-    Attributes:
-        ids: new ids without the prompt and without the end-of-turn id; copied ids included.
-        finish: ``"stop"`` if the model ended its turn or the constraint was fulfilled,
-            ``"length"`` if the output was cut at its largest length, ``"dropped"`` if the
-            watcher gave it up before its end.
-    """
-
-    ids: list[int]
-    finish: Finish
-
-
-_decoders: WeakKeyDictionary[CausalLM, OrderedDict[tuple[object, ...], GraphDecoder]] = (
-    WeakKeyDictionary()
-)
-
-
-def release_graphs(model: CausalLM) -> None:
-    """Free the CUDA graphs and caches that earlier calls kept for ``model``."""
-    _decoders.pop(model, None)
-
-
-class Watcher(Protocol):
-    """Says which answers need no end: those that nobody would choose any more."""
-
-    def hopeless(
-        self, finished: Mapping[int, list[int]], running: Mapping[int, list[int]]
-    ) -> list[int]:
-        """Return numbers of running items to drop; ids of items come without copied ends."""
-        ...
 
 
 class Session:
@@ -187,18 +142,9 @@ class Session:
         capacity = longest + min(self.steps, _FIRST_CAPACITY)
         if not self.graphs:
             return Decoder(model, prompts, capacity, head)
-        kept = _decoders.setdefault(model, OrderedDict())
         # lm_head's address is part of the key: moved or replaced weights need new graphs.
         key = (size, self.plans is None, self.layout, model.lm_head.weight.data_ptr())
-        # Taken out while in use, so two threads never share one.
-        return kept.pop(key, None) or GraphDecoder(model, size, capacity, head, key)
-
-    def _give_back(self, decoder: GraphDecoder) -> None:
-        """Keep a decoder with its graphs, one for each of the last batch sizes."""
-        kept = _decoders.setdefault(self.model, OrderedDict())
-        kept[decoder.key] = decoder
-        while len(kept) > _KEPT_SIZES:
-            kept.popitem(last=False)
+        return take_decoder(model, key) or GraphDecoder(model, size, capacity, head, key)
 
     @torch.inference_mode()
     def run(self, check_every: int | None) -> Iterator[int]:
@@ -207,20 +153,17 @@ class Session:
             return
         if check_every is None:
             check_every = 1 if self.device.type == "cpu" else _CHECK_EVERY
-        ids, valid, records, owners = self._prompts()
-        decoder = self._decoder(len(ids))
+        prompts = self._prompts()
+        decoder = self._decoder(len(prompts.ids))
         try:
-            for looked in self._loop(decoder, (ids, valid, records, owners), check_every):
+            for looked in self._loop(decoder, prompts, check_every):
                 report_tokens(looked, self.steps)
                 yield looked
         finally:
             if isinstance(decoder, GraphDecoder):
-                self._give_back(decoder)
+                keep_decoder(self.model, decoder)
 
-    def _loop(
-        self, decoder: Decoder, prompts: tuple[Tensor, Tensor | None, Tensor | None, Tensor | None],
-        check_every: int,
-    ) -> Iterator[int]:  # fmt: skip
+    def _loop(self, decoder: Decoder, prompts: PromptBatch, check_every: int) -> Iterator[int]:
         self._emit(self.columns.of_whole(decoder.prefill(*prompts), 0))
         looked = 0
         while self.done_steps < self.steps:
@@ -243,8 +186,8 @@ class Session:
         self._note_cuts()
         yield self.done_steps
 
-    def _prompts(self) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
-        """Return what ``Decoder.prefill`` reads: each prompt once, padded on the left."""
+    def _prompts(self) -> PromptBatch:
+        """Return each prompt once, padded on the left, and which one each row has."""
         rows = self.rows if self.against is None else self.rows + self.against
         alignments = self.alignments
         if alignments is not None and self.against is not None:
@@ -266,7 +209,7 @@ class Session:
             valid = valid.to(self.device)
         if len(known) < len(rows):
             owner = torch.tensor(owners, device=self.device)
-        return ids.to(self.device), valid, records, owner
+        return PromptBatch(ids.to(self.device), valid, records, owner)
 
     def _compacted(self, decoder: Decoder) -> Decoder:
         """Let ended items leave the batch, once they are enough to be worth the copying."""

@@ -9,13 +9,15 @@ import torch
 
 from stepedit_core.models.lm import session
 from stepedit_core.models.lm.constraints import grammar
+from stepedit_core.models.lm.kept_graphs import release_graphs
 from stepedit_core.models.lm.sampling import GREEDY, Sampling
 from stepedit_core.models.lm.session import generate
 from stepedit_core.models.lm.step1 import Step1ForCausalLM, decoding
 from stepedit_core.models.lm.step1.alignment import Alignment, alignment_tensor
-from stepedit_core.models.lm.step1.decoding import Decoder, full_head
-from stepedit_core.models.lm.step1.fused import fuse_projections
+from stepedit_core.models.lm.step1.decoding import Decoder, GraphDecoder, full_head
+from stepedit_core.models.lm.step1.network import fuse_projections
 from stepedit_core.models.lm.step1.prefix import SharedPrefixKV
+from tests.models.lm.test_generation import ReplayedStep
 from tests.models.lm.test_position_priors import RULE
 from tests.models.tiny_step1 import LAYOUT, prompts, tiny_model
 
@@ -116,6 +118,34 @@ def test_equal_prompts_are_read_once(
     for place, seed in enumerate([1, 2, 3, 4]):
         alone = generate(model, [many[place]], seeds=[seed], **one)  # type: ignore[arg-type]
         assert alone == [drawn[place]]
+
+
+def test_graphs_copy_what_equal_prompts_share_and_are_kept_for_two_batch_sizes(
+    model: Step1ForCausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captured = []
+
+    def capture(self: GraphDecoder, limit: int) -> tuple[ReplayedStep, torch.Tensor]:
+        captured.append(self.key[0])
+        step = ReplayedStep(self, limit)
+        return step, step.logits
+
+    monkeypatch.setattr(GraphDecoder, "_capture", capture)
+    rows = prompts(2)
+    try:
+        for many in ([rows[0], rows[1], rows[1]], rows, [rows[1], rows[0], rows[0]], rows):
+            priors = [None] * len(many) if model.config.source_alignment is not None else None
+            request = {
+                "layout": LAYOUT,
+                "constraints": [grammar(4, 4)] * len(many),
+                "alignments": priors,
+                "seeds": list(range(len(many))),
+            }
+            plain = generate(model, many, **request)  # type: ignore[arg-type]
+            assert generate(model, many, graphs=True, **request) == plain  # type: ignore[arg-type]
+        assert captured == [3, 2]
+    finally:
+        release_graphs(model)
 
 
 def test_half_precision_gets_copies_of_the_prompt() -> None:

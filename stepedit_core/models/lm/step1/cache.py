@@ -56,10 +56,10 @@ class StaticKV:
         if need <= self.length:
             return False
         more = max(need, 2 * self.length) - self.length
+        self.length += more
         for store in (self.keys, self.values):
             for index, tensor in enumerate(store):
-                store[index] = torch.nn.functional.pad(tensor, (0, 0, 0, more))
-        self.length += more
+                store[index] = _with_room(tensor[:, :, : self.used], self.length)
         return True
 
     def taken(self, change: Callable[[Tensor], Tensor], used: int) -> StaticKV:
@@ -70,10 +70,9 @@ class StaticKV:
             used: slots to keep.
         """
         other = StaticKV.__new__(StaticKV)
-        room = self.length - used
         for name in ("keys", "values"):
             kept = (change(store[:, :, :used]) for store in getattr(self, name))
-            setattr(other, name, [torch.nn.functional.pad(own, (0, 0, 0, room)) for own in kept])
+            setattr(other, name, [_with_room(own, self.length) for own in kept])
         other.length, other.used, other.slot, other.limit = self.length, used, None, self.length
         return other
 
@@ -94,3 +93,14 @@ class StaticKV:
         store_k[:, :, self.used : end] = keys
         store_v[:, :, self.used : end] = values
         return store_k[:, :, :end], store_v[:, :, :end]
+
+
+def _with_room(tensor: Tensor, length: int) -> Tensor:
+    """Return ``(batch, groups, length, head_dim)`` that begins with a tensor.
+
+    Zeros come from the system as they are; memory that is not used yet is not touched.
+    """
+    batch, groups, used, size = tensor.shape
+    wide = tensor.new_zeros(batch, groups, length, size)
+    wide[:, :, :used] = tensor
+    return wide

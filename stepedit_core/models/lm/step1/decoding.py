@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,12 +15,23 @@ from stepedit_core.models.lm.step1.cache import StaticKV
 from stepedit_core.models.lm.step1.network import CausalLM
 from stepedit_core.models.lm.step1.prefix import SharedPrefixKV
 
-__all__ = ["Decoder", "GraphDecoder", "PartHeads", "audio_head", "columns_of", "full_head"]
+__all__ = [
+    "Decoder",
+    "GraphDecoder",
+    "PartHeads",
+    "PromptBatch",
+    "audio_head",
+    "columns_of",
+    "full_head",
+]
 
 Head = Callable[[Tensor], Tensor]
 
 # Rows of one prefill pass: bounds the memory of activations for long prompts.
 _PREFILL_ROWS = 2048
+# Elements of the position bias of one pass on a CPU, and rows that it has at least.
+_CPU_ELEMENTS = 2**22
+_LEAST_ROWS = 128
 # The same where rows share prompts: their scores are held as a whole.
 _SHARED_ROWS = 64
 # Decode steps whose biases are made together, and elements that these may have.
@@ -45,6 +57,15 @@ def audio_head(model: CausalLM, audio_base: int, count: int, eot: int) -> Head:
         return lambda x: _select(head(x), audio_base, count, eot)
     audio, end = head.weight[audio_base : audio_base + count], head.weight[eot : eot + 1]
     return lambda x: torch.cat([F.linear(x, audio), F.linear(x, end)], dim=-1)
+
+
+class PromptBatch(NamedTuple):
+    """What ``Decoder.prefill`` reads; see its arguments."""
+
+    ids: Tensor
+    valid: Tensor | None
+    alignment: Tensor | None
+    owners: Tensor | None
 
 
 class PartHeads:
@@ -197,8 +218,8 @@ class Decoder:
         self._chunks(ids)
 
     def hidden(self, ids: Tensor) -> Tensor:
-        """Read more ids ``(batch, n)``, at most one pass of them, and return all hidden states."""
-        return self._chunks(ids)
+        """Read more ids ``(batch, n)`` and return all hidden states, ``(batch, n, hidden)``."""
+        return torch.cat(list(self._passes(ids)), dim=1)
 
     def step(self, token: Tensor, head: Head | None = None) -> Tensor:
         """Read one id per row ``(batch, 1)`` and return the logits after it.
@@ -214,12 +235,33 @@ class Decoder:
         self.kv.reserve(tokens)
 
     def _chunks(self, ids: Tensor) -> Tensor:
+        """Read ids and return the hidden states of the last pass."""
+        for hidden in self._passes(ids):
+            last = hidden
+        return last
+
+    def _passes(self, ids: Tensor) -> Iterator[Tensor]:
+        """Read ids in passes that are not too large; yield the hidden states of each."""
         self._reserve(ids.shape[1])
-        most = _SHARED_ROWS if isinstance(self.kv, SharedPrefixKV) else _PREFILL_ROWS
-        for part in torch.split(ids, most, dim=1):
+        for part in torch.split(ids, self._most_rows(ids.shape[1]), dim=1):
             hidden: Tensor = self.model.run(part, self._bias(part.shape[1]), self.kv)
             self.kv.used += part.shape[1]
-        return hidden
+            yield hidden
+
+    def _most_rows(self, rows: int) -> int:
+        """Return how many rows one pass may have."""
+        if isinstance(self.kv, SharedPrefixKV):
+            return _SHARED_ROWS
+        if self.kv.keys[0].device.type != "cpu":
+            return _PREFILL_ROWS
+        # A CPU gains nothing by large passes, and later keys need not be looked at in early ones.
+        fitting = _CPU_ELEMENTS // (self._biases() * (self.kv.used + rows))
+        return min(_PREFILL_ROWS, max(_LEAST_ROWS, fitting))
+
+    def _biases(self) -> int:
+        """Return how many numbers the bias has for each pair of query and key."""
+        sized = self.valid if self.alignment is None else self.alignment
+        return (1 if sized is None else len(sized)) * self.config.num_attention_heads
 
     def _bias(self, rows: int) -> BlockBias:
         """Return the bias of the next rows; that of single ones comes out of a window."""
@@ -237,9 +279,7 @@ class Decoder:
 
     def _open_window(self, start: int) -> BiasWindow:
         """Make the biases of the next steps, as many as are cheap to hold."""
-        keys, sized = start + 1, self.valid if self.alignment is None else self.alignment
-        each = (1 if sized is None else len(sized)) * self.config.num_attention_heads * keys
-        rows = max(1, min(_WINDOW_ROWS, _WINDOW_ELEMENTS // each))
+        rows = max(1, min(_WINDOW_ROWS, _WINDOW_ELEMENTS // (self._biases() * (start + 1))))
         bias = self.model.bias(rows, start, self.valid, self.alignment)
         return BiasWindow(bias, start + rows)
 

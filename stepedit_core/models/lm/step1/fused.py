@@ -10,10 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FusedLinear", "fuse_projections"]
-
-_WIDEST = 1024
-"""Hidden size up to which fusing pays on a CPU; larger steps are bound by reading weights."""
+__all__ = ["FusedLinear"]
 
 
 class FusedLinear:
@@ -36,20 +33,3 @@ class FusedLinear:
         now = self._first.weight
         is_same = now.data_ptr() == self._weight.data_ptr() and not now.requires_grad
         return self._weight if is_same else None
-
-
-def fuse_projections(model: nn.Module) -> None:
-    """Join query, key and value, and gate and up, of all layers that are plain and frozen."""
-    from stepedit_core.models.lm.step1.layers import Step1Attention, Step1MLP
-
-    for module in list(model.modules()):
-        if isinstance(module, Step1Attention):
-            own = (module.q_proj, module.k_proj, module.v_proj)
-        elif isinstance(module, Step1MLP):
-            own = (module.gate_proj, module.up_proj)
-        else:
-            continue
-        if all(type(layer) is nn.Linear and layer.weight.device.type != "meta" for layer in own):
-            wide = own[0].in_features > _WIDEST
-            if not (wide and own[0].weight.device.type == "cpu"):
-                module.fused = FusedLinear(*own)

@@ -19,8 +19,7 @@ from stepedit_core.errors import CheckpointError
 from stepedit_core.models.checkpoint.weights import without_weights
 from stepedit_core.models.lm.quantize import Quantization, WeightOnlyLinear, quantize_linears
 from stepedit_core.models.lm.step1.configuration import Step1Config
-from stepedit_core.models.lm.step1.fused import fuse_projections
-from stepedit_core.models.lm.step1.network import Step1Network
+from stepedit_core.models.lm.step1.network import Step1Network, fuse_projections
 from stepedit_core.models.lm.step1.packed import check_packed_config, read_packed_int4
 
 if TYPE_CHECKING:
