@@ -293,7 +293,7 @@ class Engine(Editing):
 
     def close(self) -> None:
         """Give up caches, graphs and weights; the engine cannot be used afterwards."""
-        from stepedit_core.models.lm.session import release_graphs
+        from stepedit_core.models.lm.kept_graphs import release_graphs
 
         with self._lock:
             if isinstance(self.parts, _Closed):

@@ -34,8 +34,8 @@ from stepedit_core.llm_route.planning import request_for
 from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.models.checkpoint.routes import RouteTable
 from stepedit_core.models.decoder.streaming import StreamDecoder
+from stepedit_core.models.lm.answers import Generated
 from stepedit_core.models.lm.framing import codes_of, prompt_ids
-from stepedit_core.models.lm.session import Generated
 from stepedit_core.recordings import packaged_speech
 from tests.models.tiny_checkpoint import MODEL, write_engine
 from tests.shared_data import need_shared

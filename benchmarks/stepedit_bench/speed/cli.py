@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from stepedit_bench.speed.measure import Measurement, Settings
+    from stepedit_bench.speed.timing import Measurement, Settings
 
 __all__ = ["engine", "memory", "recording"]
 
@@ -35,7 +35,7 @@ __all__ = ["engine", "memory", "recording"]
 @click.option("--new-tokens", default=200, show_default=True, help="Tokens to generate.")
 @click.option("--prompt-tokens", default=600, show_default=True, help="Tokens of the prompt.")
 @click.option("--batch", default=8, show_default=True, help="Items of the batched stages.")
-@click.option("--repeats", default=2, show_default=True, help="Runs; the fastest counts.")
+@click.option("--repeats", default=3, show_default=True, help="Runs; their median counts.")
 @click.option("--threads", type=int, help="CPU threads of torch.")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write the table as JSON.")
 def engine(
@@ -52,14 +52,17 @@ def engine(
 ) -> None:
     """Time every stage of the engine against the plain way of doing the same work.
 
-    Builds the architecture with random weights, so nothing is downloaded. Ratios above 1 mean
-    that stepedit is faster. The semantic tokenizer and the speaker model are ONNX graphs that
-    ship with a checkpoint; they are not part of this table.
+    Builds the architecture with random weights, so nothing is downloaded. Both ways take turns;
+    seconds are medians, of processor time on a CPU. Ratios above 1 mean that stepedit is faster;
+    the floor is what moving the weights takes at the bandwidth of a large copy. The semantic
+    tokenizer and the speaker model are ONNX graphs that ship with a checkpoint; they are not part
+    of this table.
     """
     import torch
 
-    from stepedit_bench.speed.measure import Settings, measure_all
+    from stepedit_bench.speed.measure import measure_all
     from stepedit_bench.speed.sizes import SIZES
+    from stepedit_bench.speed.timing import Settings
     from stepedit_core.models.checkpoint.load import pick_device, pick_dtype
 
     if threads is not None:

@@ -5,6 +5,7 @@ A decode step asks nothing of the host: segments lie in tables, and every item h
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -14,6 +15,9 @@ from stepedit_core.codes import GROUP_SIZE, LINGUISTIC_PER_GROUP, LINGUISTIC_SIZ
 from stepedit_core.models.lm.constraints import CODE_COUNT, Copy, Plan, Segment, most_tokens
 
 __all__ = ["ConstraintState"]
+
+
+_TABLES = ("_is_copy", "_is_end", "_least", "_most", "_offset", "_anywhere", "_tokens")
 
 
 class ConstraintState:
@@ -42,12 +46,11 @@ class ConstraintState:
         for row, item in enumerate(plans):
             self._fill(row, item.body)
         self.has_copies = bool(self._is_copy.any())
-        for name in ("_is_copy", "_is_end", "_least", "_most", "_offset", "_anywhere", "_tokens"):
+        for name in _TABLES:
             setattr(self, name, getattr(self, name).to(device))
         self.segment = torch.zeros(len(plans), dtype=torch.int64, device=device)
         self.place = torch.zeros(len(plans), dtype=torch.int64, device=device)
         self.cut = torch.zeros(len(plans), dtype=torch.bool, device=device)
-        self._columns = torch.arange(CODE_COUNT + 1, device=device)[None]
 
     def _fill(self, row: int, body: Sequence[Segment]) -> None:
         used = 0
@@ -79,13 +82,27 @@ class ConstraintState:
 
     def allowed(self) -> Tensor:
         """Return bool ``(batch, CODE_COUNT + 1)``: tokens that may be sampled now."""
-        phase = self.place % GROUP_SIZE
-        semantic = (phase >= LINGUISTIC_PER_GROUP)[:, None]
-        columns = self._columns
+        semantic = (self.place % GROUP_SIZE >= LINGUISTIC_PER_GROUP)[:, None]
+        columns = torch.arange(CODE_COUNT + 1, device=self.place.device)[None]
         code = torch.where(semantic, columns >= LINGUISTIC_SIZE, columns < LINGUISTIC_SIZE)
-        boundary = (phase == 0) | self._here(self._anywhere)
-        may_end = (self.place >= self._here(self._least)) & boundary
-        return torch.where(columns == CODE_COUNT, may_end[:, None], code)
+        return torch.where(columns == CODE_COUNT, self.may_end()[:, None], code)
+
+    def may_end(self) -> Tensor:
+        """Return bool ``(batch,)``: items that may end their segment now."""
+        boundary = (self.place % GROUP_SIZE == 0) | self._here(self._anywhere)
+        return (self.place >= self._here(self._least)) & boundary
+
+    def end(self, over: Tensor) -> None:
+        """End items here and now; ``over`` is bool ``(batch,)``."""
+        self.segment.masked_fill_(over, self._is_end.shape[1] - 1)
+        self.place.masked_fill_(over, 0)
+
+    def select(self, rows: Tensor) -> ConstraintState:
+        """Return the state of some items, int64 ``(kept,)``."""
+        taken = copy.copy(self)
+        for name in (*_TABLES, "segment", "place", "cut"):
+            setattr(taken, name, getattr(self, name)[rows])
+        return taken
 
     def advance(self, sampled: Tensor) -> Tensor:
         """Move every item on by one token and return what it emits, int64 ``(batch,)``.

@@ -26,7 +26,7 @@ from stepedit_core.prompt import Part, Slot
 
 if TYPE_CHECKING:
     from stepedit_core.models.checkpoint.load import EngineParts
-    from stepedit_core.models.lm.session import Generated
+    from stepedit_core.models.lm.answers import Generated
 
 __all__ = [
     "AlignedPrompt",

@@ -196,23 +196,19 @@ def _read_once(
     head = audio_head(model, parts.layout.audio_base, CODE_COUNT, parts.layout.eot)
     device = model.model.embed_tokens.weight.device
     ids = torch.tensor(rows, device=device)
-    one = Decoder(model, len(rows), ids.shape[1], head)
+    decoder = Decoder(model, len(rows), ids.shape[1], head)
     record = None
     if priors is not None:
         record = alignment_tensor([priors[len(priors) // 2]] * len(rows)).to(device)
-    logits = one.prefill(ids, None, record)
+    logits = decoder.prefill(ids, None, record)
     draws = DRAWS * lengths
-    many = Decoder(model, draws * len(rows), ids.shape[1] + 256, head)
-    for store, own in ((many.kv.keys, one.kv.keys), (many.kv.values, one.kv.values)):
-        for target, source in zip(store, own, strict=True):
-            used = source[:, :, : ids.shape[1]]
-            target[:, :, : ids.shape[1]] = used.repeat_interleave(draws, dim=0)
-    many.kv.used = ids.shape[1]
-    many.valid = None
+    owners = torch.arange(len(rows), device=device).repeat_interleave(draws)
+    each = None
     if priors is not None:
-        each = [prior for prior in priors for _ in range(DRAWS)]
-        many.alignment = alignment_tensor(each * len(rows)).to(device)
-    return many, logits.repeat_interleave(draws, dim=0)
+        placed = [prior for prior in priors for _ in range(DRAWS)]
+        each = alignment_tensor(placed * len(rows)).to(device)
+    decoder.fork(owners, 256, each)
+    return decoder, logits[owners]
 
 
 def _generate(
@@ -279,13 +275,7 @@ def _rejoin(
     wanted = [*map(int, rest), *([CODE_COUNT] if ends else [])]
     count, length = tokens.shape
     at = start + length - 1
-    again = Decoder(parts.model, count, at + len(wanted) + 1, decoder.head)
-    for store, source in ((again.kv.keys, decoder.kv.keys), (again.kv.values, decoder.kv.values)):
-        for target, whole in zip(store, source, strict=True):
-            target[:, :, :at] = whole[own, :, :at]
-    again.kv.used = at
-    if decoder.alignment is not None:
-        again.alignment = decoder.alignment[own]
+    again = decoder.select(torch.arange(own.start, own.stop, device=tokens.device), at)
     following = torch.tensor([wanted[:-1]] * count, dtype=torch.int64, device=tokens.device)
     fed = torch.cat([tokens[:, -1:], following], dim=1) + base
     hidden = again.hidden(fed)

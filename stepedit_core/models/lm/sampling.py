@@ -19,6 +19,8 @@ from torch import Tensor
 __all__ = ["GREEDY", "Sampling", "gumbel_noise", "noise_keys", "pick", "repeated_id"]
 
 _WORD = 0xFFFFFFFF
+_NOISE_SPREAD = 20.0
+"""Noise of 24 bits lies between -2.86 and 16.64: what is this far below the best cannot win."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def noise_keys(seeds: Sequence[int], steps: int) -> Tensor:
     return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0, steps, dtype=torch.int64)
 
 
-def gumbel_noise(keys: Tensor, tokens: int) -> Tensor:
+def gumbel_noise(keys: Tensor, tokens: int | Tensor) -> Tensor:
     """Return standard Gumbel noise, float32 ``(batch, tokens)``, from a key per row.
 
     The hash is MurmurHash3's 32-bit finaliser (Appleby, public domain) of key and token index,
@@ -97,10 +99,16 @@ def gumbel_noise(keys: Tensor, tokens: int) -> Tensor:
 
     Args:
         keys: int64 ``(batch,)``, values in ``[0, 2^32)``.
-        tokens: number of columns.
+        tokens: number of columns, or their token indices, int64 ``(tokens,)``.
     """
-    index = torch.arange(tokens, dtype=torch.int64, device=keys.device)
-    word = keys[:, None] ^ ((index * 0x9E3779B1) & _WORD)[None]
+    if isinstance(tokens, int):
+        tokens = torch.arange(tokens, dtype=torch.int64, device=keys.device)
+    return _noise(keys[:, None], tokens[None])
+
+
+def _noise(keys: Tensor, index: Tensor) -> Tensor:
+    """Return the noise of pairs of key and token index, which are broadcast."""
+    word = keys ^ ((index * 0x9E3779B1) & _WORD)
     word = ((word ^ (word >> 16)) * 0x85EBCA6B) & _WORD
     word = ((word ^ (word >> 13)) * 0xC2B2AE35) & _WORD
     word = word ^ (word >> 16)
@@ -123,7 +131,7 @@ def repeated_id(recent: Tensor, count: int = 2) -> Tensor:
     return torch.where(often & (recent[:, 0] >= 0), newest, -1)
 
 
-def pick(logits: Tensor, sampling: Sampling, keys: Tensor) -> Tensor:
+def pick(logits: Tensor, sampling: Sampling, keys: Tensor, tokens: Tensor | None = None) -> Tensor:
     """Return one index per row, int64 ``(batch,)``.
 
     Gumbel-max sampling (Gumbel 1954; Maddison et al. 2014).
@@ -132,6 +140,7 @@ def pick(logits: Tensor, sampling: Sampling, keys: Tensor) -> Tensor:
         logits: ``(batch, tokens)``; -inf where forbidden.
         sampling: the rules; the repetition rule is not applied here.
         keys: int64 ``(batch,)``, the noise keys of this step; unused when greedy.
+        tokens: int64 ``(tokens,)``, what token each column is; None: columns are token indices.
     """
     if sampling.greedy:
         return logits.argmax(dim=-1)
@@ -141,7 +150,26 @@ def pick(logits: Tensor, sampling: Sampling, keys: Tensor) -> Tensor:
         scores = scores.masked_fill(scores < least, -torch.inf)
     if sampling.top_p is not None and sampling.top_p < 1:
         scores = _nucleus(scores, sampling.top_p)
-    return (scores + gumbel_noise(keys, scores.shape[-1])).argmax(dim=-1)
+    if scores.device.type == "cpu":
+        return _pick_near(scores, keys, tokens)
+    noise = gumbel_noise(keys, scores.shape[-1] if tokens is None else tokens)
+    return (scores + noise).argmax(dim=-1)
+
+
+def _pick_near(scores: Tensor, keys: Tensor, tokens: Tensor | None) -> Tensor:
+    """Return the index of the largest sum of score and noise, drawing only what can win."""
+    best = scores.amax(dim=-1, keepdim=True)
+    if not bool(best.isfinite().all()):  # weights gone wrong: whatever the plain sum gives
+        noise = gumbel_noise(keys, scores.shape[-1] if tokens is None else tokens)
+        return (scores + noise).argmax(dim=-1)
+    row, column = (scores >= best - _NOISE_SPREAD).nonzero(as_tuple=True)
+    index = column if tokens is None else tokens[column]
+    value = (scores[row, column] + _noise(keys[row], index)).numpy()
+    begin = np.searchsorted(row.numpy(), np.arange(len(scores)))
+    most = np.maximum.reduceat(value, begin)
+    won = np.flatnonzero(value == most[row.numpy()])
+    first = won[np.searchsorted(won, begin)]
+    return column[torch.from_numpy(first)]
 
 
 def _nucleus(scores: Tensor, top_p: float) -> Tensor:

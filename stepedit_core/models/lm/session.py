@@ -4,31 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from stepedit_core.llm_route.progress import report_tokens
-from stepedit_core.models.lm.chat import MAX_TOKENS, check_budget
+from stepedit_core.models.lm.answers import Finish, Generated, Watcher
+from stepedit_core.models.lm.arguments import (
+    Ids,
+    allowances,
+    as_list,
+    check_vocabulary,
+    checked_alignments,
+    checked_seeds,
+)
+from stepedit_core.models.lm.columns import Columns
 from stepedit_core.models.lm.constraint_state import ConstraintState
-from stepedit_core.models.lm.constraints import CODE_COUNT, Plan, Segment, plan
+from stepedit_core.models.lm.constraints import Plan, Segment, plan
 from stepedit_core.models.lm.guidance import compared_rows, guided
+from stepedit_core.models.lm.kept_graphs import keep_decoder, take_decoder
 from stepedit_core.models.lm.sampling import Sampling, noise_keys, pick, repeated_id
 from stepedit_core.models.lm.step1.alignment import Alignment, alignment_tensor
-from stepedit_core.models.lm.step1.decoding import Decoder, GraphDecoder, audio_head, full_head
+from stepedit_core.models.lm.step1.decoding import Decoder, GraphDecoder, PromptBatch
 from stepedit_core.models.lm.step1.network import CausalLM
 from stepedit_core.models.text.base import TextTokenizer
 
-__all__ = ["Generated", "Ids", "Session", "TokenLayout", "generate", "release_graphs", "stream"]
+__all__ = [
+    "Session",
+    "TokenLayout",
+    "generate",
+    "stream",
+]
 
 # Steps between two questions of the host to an accelerator ("are all done?"): a late answer
 # costs at most this many steps, an early one stalls the queue.
 _CHECK_EVERY = 16
 _FIRST_CAPACITY = 1024
-
-Ids = Sequence[int] | Tensor
+_LEAST_SHARE = 8
+"""Ended items leave the batch when they are one in so many."""
+_WATCH_EVERY = 40
+"""Steps between two questions to the watcher."""
 
 
 @dataclass(frozen=True)
@@ -49,30 +64,12 @@ class TokenLayout:
         return cls(tokenizer.audio_base_id, tokenizer.eot_id)
 
 
-@dataclass(frozen=True)
-class Generated:
-    """What the model gave for one prompt.
-
-    Attributes:
-        ids: new ids without the prompt and without the end-of-turn id; copied ids included.
-        finish: ``"stop"`` if the model ended its turn or the constraint was fulfilled,
-            ``"length"`` if the output was cut at its largest length.
-    """
-
-    ids: list[int]
-    finish: Literal["stop", "length"]
-
-
-_decoders: WeakKeyDictionary[CausalLM, dict[tuple[object, ...], GraphDecoder]] = WeakKeyDictionary()
-
-
-def release_graphs(model: CausalLM) -> None:
-    """Free the CUDA graphs and caches that earlier calls kept for ``model``."""
-    _decoders.pop(model, None)
-
-
 class Session:
-    """One call of ``generate``: the state of all items, on the model's device."""
+    """One call of ``generate``: the state of all items, on the model's device.
+
+    Items with equal prompts share what is read of them. Items that have ended leave the batch;
+    ``at`` says which items its rows still are.
+    """
 
     def __init__(
         self,
@@ -86,19 +83,20 @@ class Session:
         graphs: bool | None,
         alignments: Sequence[Alignment | None] | None = None,
         against: Sequence[Ids] | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
-        self.model, self.layout = model, layout
+        self.model, self.layout, self.watcher = model, layout, watcher
         self.sampling = sampling = sampling or Sampling()
         self.device = model.model.embed_tokens.weight.device
         self.graphs = self.device.type == "cuda" if graphs is None else graphs
-        rows = [_as_list(prompt) for prompt in prompts]
+        rows = [as_list(prompt) for prompt in prompts]
         size = len(rows)
-        self.alignments = _checked_alignments(alignments, size, model.config.source_alignment)
-        seeds = _checked_seeds(seeds, size, sampling)
-        allowed = _allowances(rows, max_new_tokens, model.config.max_seq_len)
+        self.alignments = checked_alignments(alignments, size, model.config.source_alignment)
+        seeds = checked_seeds(seeds, size, sampling)
+        allowed = allowances(rows, max_new_tokens, model.config.max_seq_len)
         self.plans: list[Plan] | None = None
         if constraints is not None:
-            _check_layout(layout, model.config.vocab_size)
+            check_vocabulary(layout.audio_base, model.config.vocab_size)
             if len(constraints) != size:
                 raise ValueError(f"{size} prompts but {len(constraints)} constraints")
             self.plans = [plan(c, most) for c, most in zip(constraints, allowed, strict=True)]
@@ -110,7 +108,7 @@ class Session:
         self.rows = rows
         self.against: list[list[int]] | None = None
         if sampling.guided:
-            others = None if against is None else [_as_list(prompt) for prompt in against]
+            others = None if against is None else [as_list(prompt) for prompt in against]
             self.against = compared_rows(prompts, others, rows)
         self.steps = max(allowed)
         self.done_steps = 0
@@ -130,27 +128,23 @@ class Session:
         self.limits = torch.tensor(allowed, dtype=torch.int64, device=device)
         self.done = self.limits <= 0
         self.cut = torch.zeros(size, dtype=torch.bool, device=device)
+        self.at = torch.arange(size, device=device)
+        self.was_cut = torch.zeros(size, dtype=torch.bool, device=device)
+        self.dropped: set[int] = set()
         self.constraint = None if self.plans is None else ConstraintState(self.plans, device)
+        self.columns = Columns(self.layout.audio_base, self.layout.eot, self.model, self.plans)
 
-    def _decoder(self) -> Decoder:
-        model, layout = self.model, self.layout
-        if self.plans is None:
-            head = full_head(model)
-        else:
-            head = audio_head(model, layout.audio_base, CODE_COUNT, layout.eot)
+    def _decoder(self, prompts: int) -> Decoder:
+        model = self.model
+        head = self.columns.whole
         size = len(self.rows) * (1 if self.against is None else 2)
         longest = max(map(len, self.rows))
         capacity = longest + min(self.steps, _FIRST_CAPACITY)
         if not self.graphs:
-            return Decoder(model, size, capacity, head)
-        kept = _decoders.setdefault(model, {})
+            return Decoder(model, prompts, capacity, head)
         # lm_head's address is part of the key: moved or replaced weights need new graphs.
-        key = (size, self.plans is None, layout, model.lm_head.weight.data_ptr())
-        # Taken out while in use, so two threads never share one; the others are dropped, to
-        # bound memory to one cache and set of graphs.
-        decoder = kept.pop(key, None)
-        kept.clear()
-        return decoder or GraphDecoder(model, size, capacity, head, key)
+        key = (size, self.plans is None, self.layout, model.lm_head.weight.data_ptr())
+        return take_decoder(model, key) or GraphDecoder(model, size, capacity, head, key)
 
     @torch.inference_mode()
     def run(self, check_every: int | None) -> Iterator[int]:
@@ -159,47 +153,101 @@ class Session:
             return
         if check_every is None:
             check_every = 1 if self.device.type == "cpu" else _CHECK_EVERY
-        decoder = self._decoder()
+        prompts = self._prompts()
+        decoder = self._decoder(len(prompts.ids))
         try:
-            for looked in self._loop(decoder, check_every):
+            for looked in self._loop(decoder, prompts, check_every):
                 report_tokens(looked, self.steps)
                 yield looked
         finally:
             if isinstance(decoder, GraphDecoder):
-                _decoders.setdefault(self.model, {})[decoder.key] = decoder
+                keep_decoder(self.model, decoder)
 
-    def _loop(self, decoder: Decoder, check_every: int) -> Iterator[int]:
-        self._emit(decoder.prefill(*self._padded()))
+    def _loop(self, decoder: Decoder, prompts: PromptBatch, check_every: int) -> Iterator[int]:
+        self._emit(self.columns.of_whole(decoder.prefill(*prompts), 0))
         looked = 0
         while self.done_steps < self.steps:
             if self.done_steps - looked >= check_every:
+                self._watch(looked)
                 looked = self.done_steps
                 yield looked
                 if bool(self.done.all()):
                     break
+                if not self.graphs:
+                    decoder = self._compacted(decoder)
                 self._copy_ahead(decoder)
                 if self.done_steps >= self.steps:
                     break
-            self._emit(decoder.step(self._for_both(self.token)))
+            token, step = self._for_both(self.token), self.done_steps
+            if self.graphs:
+                self._emit(self.columns.of_whole(decoder.step(token), step))
+            else:
+                self._emit(decoder.step(token, self.columns.head(step)))
+        self._note_cuts()
         yield self.done_steps
 
-    def _padded(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Return the prompts padded on the left, which ids are real, and the alignments."""
-        longest = max(map(len, self.rows))
-        pad = self.model.config.pad_token_id or 0
-        rows, alignments = self.rows, self.alignments
-        if self.against is not None:
-            rows = rows + self.against
-            alignments = None if alignments is None else [*alignments, *alignments]
-        padding = [longest - len(row) for row in rows]
-        ids = torch.tensor([[pad] * n + row for n, row in zip(padding, rows, strict=True)])
-        records = None
+    def _prompts(self) -> PromptBatch:
+        """Return each prompt once, padded on the left, and which one each row has."""
+        rows = self.rows if self.against is None else self.rows + self.against
+        alignments = self.alignments
+        if alignments is not None and self.against is not None:
+            alignments = [*alignments, *alignments]
+        known: dict[tuple[tuple[int, ...], Alignment | None], int] = {}
+        owners = [
+            known.setdefault((tuple(row), None if alignments is None else alignments[place]),
+                             len(known))
+            for place, row in enumerate(rows)
+        ]  # fmt: skip
+        longest, pad = max(map(len, rows)), self.model.config.pad_token_id or 0
+        padding = [longest - len(row) for row, _ in known]
+        ids = torch.tensor([[pad] * n + [*row] for n, (row, _) in zip(padding, known, strict=True)])
+        records = valid = owner = None
         if alignments is not None:
-            records = alignment_tensor(alignments, padding).to(self.device)
-        if not any(padding):
-            return ids.to(self.device), None, records
-        valid = torch.arange(longest)[None] >= torch.tensor(padding)[:, None]
-        return ids.to(self.device), valid.to(self.device), records
+            records = alignment_tensor([one for _, one in known], padding).to(self.device)
+        if any(padding):
+            valid = torch.arange(longest)[None] >= torch.tensor(padding)[:, None]
+            valid = valid.to(self.device)
+        if len(known) < len(rows):
+            owner = torch.tensor(owners, device=self.device)
+        return PromptBatch(ids.to(self.device), valid, records, owner)
+
+    def _compacted(self, decoder: Decoder) -> Decoder:
+        """Let ended items leave the batch, once they are enough to be worth the copying."""
+        ended, count = int(self.done.sum()), len(self.done)
+        if not ended or ended * _LEAST_SHARE < count:
+            return decoder
+        self._note_cuts()
+        rows = (~self.done).nonzero().flatten()
+        for name in ("recent", "keys", "token", "limits", "done", "cut", "at"):
+            setattr(self, name, getattr(self, name)[rows])
+        both = rows if self.against is None else torch.cat([rows, rows + count])
+        if self.constraint is not None:
+            self.constraint = self.constraint.select(rows)
+        return decoder.select(both)
+
+    def _note_cuts(self) -> None:
+        """Remember which items were cut."""
+        self.was_cut[self.at] = self.cut if self.constraint is None else self.constraint.cut
+
+    def _watch(self, looked: int) -> None:
+        """Ask the watcher now and then which items need not go on."""
+        state = self.constraint
+        if self.watcher is None or state is None:
+            return
+        if looked // _WATCH_EVERY == self.done_steps // _WATCH_EVERY:
+            return
+        items, done = self.at.tolist(), self.done.tolist()
+        running = [item for item, over in zip(items, done, strict=True) if not over]
+        finished = set(range(len(self.rows))) - set(running) - self.dropped
+        if not running or not finished:
+            return
+        ids = [[i for i in row if i >= 0] for row in self.out.tolist()]
+        dropped = self.watcher.hopeless(
+            {item: ids[item] for item in finished}, {item: ids[item] for item in running}
+        )
+        self.dropped.update(dropped)
+        state.end(torch.tensor([item in self.dropped for item in items], device=self.device))
+        self.done = state.ended
 
     def _emit(self, logits: Tensor) -> None:
         """Pick, constrain and store one id per item; no question to the host."""
@@ -207,17 +255,25 @@ class Session:
             logits = guided(logits, self.sampling.guidance)
         keys = self.keys[:, min(self.done_steps, self.keys.shape[1] - 1)]
         if self.constraint is None:
-            sampled = pick(self._without_repeat(logits, 0), self.sampling, keys)
+            sampled = pick(self._without_repeat(logits, 0, logits.shape[1]), self.sampling, keys)
             over = sampled == self.layout.eot
             ids = torch.where(self.done | over, -1, sampled)
             full = ~self.done & ~over & (self.limits <= self.done_steps + 1)
             self.cut |= full
             self.done |= over | full
         else:
-            base = self.layout.audio_base
-            scores = self._without_repeat(logits, base)
-            scores = scores.masked_fill(~self.constraint.allowed(), -torch.inf)
-            tokens = self.constraint.advance(pick(scores, self.sampling, keys))
+            base, columns = self.layout.audio_base, self.columns.at(self.done_steps)
+            scores = self._without_repeat(logits, base + columns.first, columns.count)
+            if columns.with_end:
+                scores = torch.cat(
+                    [
+                        scores[:, :-1],
+                        scores[:, -1:].masked_fill(~self.constraint.may_end()[:, None], -torch.inf),
+                    ],
+                    dim=1,
+                )
+            picked = columns.tokens[pick(scores, self.sampling, keys, columns.tokens)]
+            tokens = self.constraint.advance(picked)
             ids = torch.where(tokens >= 0, tokens + base, -1)
             self.done = self.constraint.ended
         self._store(ids[:, None])
@@ -226,13 +282,13 @@ class Session:
         """Return ids ``(batch, n)`` for every row that the decoder has."""
         return ids if self.against is None else torch.cat([ids, ids])
 
-    def _without_repeat(self, logits: Tensor, first_id: int) -> Tensor:
-        """Apply the repetition rule; column 0 of ``logits`` is the id ``first_id``."""
+    def _without_repeat(self, logits: Tensor, first_id: int, count: int) -> Tensor:
+        """Apply the repetition rule; column 0 of ``count`` is the id ``first_id``."""
         if not self.sampling.repetition_window:
             return logits
         banned = repeated_id(self.recent, self.sampling.repetition_count) - first_id
-        # The last column of constrained logits is the end of turn, not an audio id.
-        outside = (banned < 0) | (banned >= logits.shape[1] - (self.constraint is not None))
+        # A last column after these is the end of turn, not an audio id.
+        outside = (banned < 0) | (banned >= count)
         column = banned.masked_fill(outside, 0)[:, None]
         lowest = torch.where(outside[:, None], logits.gather(1, column), -torch.inf)
         return logits.scatter(1, column, lowest)
@@ -240,7 +296,7 @@ class Session:
     def _store(self, ids: Tensor) -> None:
         """Keep ids ``(batch, n)``; -1, of finished items, is fed on as 0."""
         count = ids.shape[1]
-        self.out[:, self.done_steps : self.done_steps + count] = ids
+        self.out[self.at, self.done_steps : self.done_steps + count] = ids
         self.done_steps += count
         fed = ids.clamp(min=0)
         self.token = fed[:, -1:]
@@ -263,12 +319,16 @@ class Session:
 
     def results(self) -> list[Generated]:
         """Return what was generated, copied ends included."""
-        cut = self.cut if self.constraint is None else self.constraint.cut
         results = []
-        for row, (ids, was_cut) in enumerate(zip(self.out.tolist(), cut.tolist(), strict=True)):
+        for row, (ids, was_cut) in enumerate(
+            zip(self.out.tolist(), self.was_cut.tolist(), strict=True)
+        ):
             head, tail = self._ends(row)
             kept = [i for i in ids if i >= 0]
-            results.append(Generated(head + kept + tail, "length" if was_cut else "stop"))
+            finish: Finish = "length" if was_cut else "stop"
+            results.append(
+                Generated(head + kept + tail, "dropped" if row in self.dropped else finish)
+            )
         return results
 
     def _ends(self, row: int) -> tuple[list[int], list[int]]:
@@ -303,6 +363,7 @@ def generate(
     graphs: bool | None = None,
     alignments: Sequence[Alignment | None] | None = None,
     against: Sequence[Ids] | None = None,
+    watcher: Watcher | None = None,
 ) -> list[Generated]:
     """Generate for a batch of prompts; each item gives what it would give alone.
 
@@ -322,6 +383,7 @@ def generate(
             at by others.
         against: one per item and as long as its prompt, where ``sampling`` has guidance: the
             logits after it are what guidance leads away from. Not looked at otherwise.
+        watcher: asked now and then, once some items have ended, which others need not go on.
 
     Raises:
         BudgetError: if a prompt and its output do not fit the context.
@@ -332,7 +394,7 @@ def generate(
         return []
     session = Session(
         model, prompts, layout, sampling, constraints, seeds, max_new_tokens, graphs, alignments,
-        against,
+        against, watcher,
     )  # fmt: skip
     for _ in session.run(check_every):
         pass
@@ -371,80 +433,3 @@ def stream(
         None if against is None else [against],
     )
     return session.stream(check_every)
-
-
-def _as_list(prompt: Ids) -> list[int]:
-    """Return the ids of a prompt as a list.
-
-    Raises:
-        ValueError: if it is empty.
-    """
-    ids = prompt.tolist() if isinstance(prompt, Tensor) else [int(i) for i in prompt]
-    if not ids:
-        raise ValueError("a prompt is empty")
-    return ids
-
-
-def _checked_seeds(seeds: Sequence[int] | None, size: int, sampling: Sampling) -> Sequence[int]:
-    """Return one seed per prompt; greedy picking needs none.
-
-    Raises:
-        ValueError: if seeds are missing or their number differs.
-    """
-    if seeds is None and sampling.greedy:
-        return [0] * size
-    if seeds is None:
-        raise ValueError("sampling needs one seed per prompt")
-    if len(seeds) != size:
-        raise ValueError(f"{size} prompts but {len(seeds)} seeds")
-    return seeds
-
-
-def _checked_alignments(
-    alignments: Sequence[Alignment | None] | None, size: int, setting: object
-) -> Sequence[Alignment | None] | None:
-    """Return one alignment per prompt, or None for a model whose ``setting`` is None.
-
-    Raises:
-        ValueError: if the model needs alignments and none are given, or their number differs.
-    """
-    if alignments is not None and len(alignments) != size:
-        raise ValueError(f"{size} prompts but {len(alignments)} alignments")
-    if setting is None:
-        return None
-    if alignments is None:
-        raise ValueError("the model has a source_alignment: give one alignment per prompt")
-    return alignments
-
-
-def _allowances(
-    rows: Sequence[list[int]], wanted: int | Sequence[int] | None, max_seq_len: int
-) -> list[int]:
-    """Return how many new ids each item may have.
-
-    Raises:
-        BudgetError: if a prompt with its wanted output does not fit.
-        ValueError: if the counts differ.
-    """
-    limit = min(MAX_TOKENS, max_seq_len)
-    each = [wanted] * len(rows) if wanted is None or isinstance(wanted, int) else list(wanted)
-    if len(each) != len(rows):
-        raise ValueError(f"{len(rows)} prompts but {len(each)} output lengths")
-    allowed = []
-    for row, most in zip(rows, each, strict=True):
-        check_budget(len(row), 1 if most is None else most, limit)
-        allowed.append(limit - len(row) if most is None else most)
-    return allowed
-
-
-def _check_layout(layout: TokenLayout, vocab_size: int) -> None:
-    """Check that the audio ids lie inside the model's vocabulary.
-
-    Raises:
-        ValueError: if they do not.
-    """
-    if layout.audio_base + CODE_COUNT > vocab_size:
-        raise ValueError(
-            f"audio ids {layout.audio_base}..{layout.audio_base + CODE_COUNT - 1} do not fit the "
-            f"model's vocabulary of {vocab_size}: the tokenizer is of another model"
-        )

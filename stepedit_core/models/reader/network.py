@@ -59,6 +59,11 @@ class PhoneNetwork(nn.Module):
         kernel = weights["blocks.0.conv.weight"].shape[-1]
         return cls(weights["linguistic.weight"].shape[1], count, kernel)
 
+    @property
+    def reach(self) -> int:
+        """Frames of 20 ms before the end of codes that further codes may still change."""
+        return _HALVES * sum(block.reach for block in self.blocks)  # type: ignore[misc]
+
     def forward(self, linguistic: Tensor, semantic: Tensor, groups: Tensor) -> Tensor:
         """Return log probabilities of phones and blank, ``(batch, 6 * groups, 40)``.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,13 @@ from stepedit_core.codes import LINGUISTIC_PER_GROUP, SEMANTIC_PER_GROUP, DualCo
 from stepedit_core.dsp.words import without_tags
 from stepedit_core.errors import CheckpointError
 from stepedit_core.models.checkpoint.weights import load_into, read_state_dict
-from stepedit_core.models.reader.network import BLANK, PhoneNetwork, phones_loss
+from stepedit_core.models.reader.bound import prefix_log_probability
+from stepedit_core.models.reader.network import (
+    BLANK,
+    FRAMES_PER_GROUP,
+    PhoneNetwork,
+    phones_loss,
+)
 from stepedit_core.models.text.numerals import spell_numerals
 from stepedit_core.models.text.pronunciations import PHONES, WORD
 
@@ -65,6 +73,8 @@ class PhoneReader:
 
     def __init__(self, network: PhoneNetwork, pronunciations: Pronunciations) -> None:
         self.network, self.pronunciations = network.eval(), pronunciations
+        # Many answers are read against one text.
+        self._spelled = lru_cache(maxsize=64)(self._spell)
 
     @classmethod
     def load(cls, folder: Path, pronunciations: Pronunciations | None) -> PhoneReader | None:
@@ -94,6 +104,9 @@ class PhoneReader:
 
     def _phones(self, text: str) -> list[int] | None:
         """Return what is to be heard, or None where too little of it is known."""
+        return self._spelled(text)
+
+    def _spell(self, text: str) -> list[int] | None:
         phones = phones_of(text, self.pronunciations, ANYTHING)
         is_known = phones is not None and phones.count(ANYTHING) <= len(phones) / _FEWEST
         return phones if is_known else None
@@ -133,3 +146,20 @@ class PhoneReader:
         groups, count = torch.tensor([codes.groups]), torch.tensor([len(phones)])
         loss = phones_loss(heard, groups, torch.tensor(phones), count)
         return -float(loss) / len(phones)
+
+    @torch.inference_mode()
+    def best_score(self, codes: DualCodes, text: str) -> float:
+        """Return what `score` cannot exceed, however an answer that begins with codes goes on.
+
+        Infinite where nothing can be told: too few codes, or words that the dictionary lacks.
+
+        Args:
+            codes: what has been said so far.
+            text: the words of the whole answer.
+        """
+        phones = self._phones(text)
+        frames = FRAMES_PER_GROUP * codes.groups - self.network.reach
+        if phones is None or ANYTHING in phones or frames < 1:
+            return math.inf
+        heard = self.hear(codes)[0, :frames].double().numpy()
+        return prefix_log_probability(heard, phones) / len(phones)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
-import librosa
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from stepedit_core.errors import AudioError, CheckpointError
 from stepedit_core.models.checkpoint.torchaudio_compat import kaldi_fbank, resample
+from stepedit_core.models.tokenizer.mel_scale import mel_filters
 
 __all__ = [
     "MelConfig",
@@ -82,8 +82,7 @@ class MelConfig:
 @lru_cache(maxsize=16)
 def _mel_filters(rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float | None) -> Tensor:
     """Return Slaney mel filters, float32, shape ``(n_mels, n_fft // 2 + 1)``."""
-    filters = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax)
-    return torch.from_numpy(filters).float()
+    return torch.from_numpy(mel_filters(rate, n_fft, n_mels, fmin, fmax))
 
 
 def whisper_log_mel(samples: Tensor, n_mels: int = 128) -> Tensor:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import cast
 
-import librosa
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -38,6 +37,8 @@ SILENCE_PEAK = 0.01
 TRIM_DB = 20
 TRIM_FRAME = 512
 TRIM_HOP = 128
+_LEAST_POWER = 1e-10
+"""Mean square that silence is taken to have."""
 LEAD_SAMPLES = 800  # 0.05 s
 MARGIN_SAMPLES = 4_320  # 0.05 s before and 0.22 s after the speech
 PAD_UNIT = 240
@@ -99,10 +100,17 @@ def trim_bounds(samples: FloatArray) -> tuple[int, int]:
     Args:
         samples: float32 at 16 kHz, shape ``(n,)``.
     """
-    _, bounds = librosa.effects.trim(
-        samples, top_db=TRIM_DB, frame_length=TRIM_FRAME, hop_length=TRIM_HOP
-    )
-    return int(bounds[0]), int(bounds[1])
+    padded = np.pad(samples, TRIM_FRAME // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, TRIM_FRAME)[::TRIM_HOP].T
+    # Levels from root mean squares, squared again: the roundings of librosa.effects.trim, which
+    # the public system calls.
+    level = np.sqrt(np.mean(np.square(frames), axis=0))
+    decibels = 10.0 * np.log10(np.maximum(_LEAST_POWER, np.square(level)))
+    decibels -= 10.0 * np.log10(np.maximum(_LEAST_POWER, level.max() ** 2))
+    loud = np.flatnonzero(decibels > -TRIM_DB)
+    if not len(loud):
+        return 0, 0
+    return int(loud[0]) * TRIM_HOP, min(len(samples), (int(loud[-1]) + 1) * TRIM_HOP)
 
 
 def pad_trimmed(samples: FloatArray, start: int, stop: int) -> FloatArray:

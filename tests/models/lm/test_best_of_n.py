@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 
@@ -47,6 +48,9 @@ class Preferring(PhoneReader):
 
     def score(self, codes: DualCodes, text: str) -> float | None:
         return float(codes.linguistic.mean())
+
+    def best_score(self, codes: DualCodes, text: str) -> float:
+        return math.inf
 
 
 @pytest.fixture(scope="module")

@@ -117,3 +117,17 @@ def test_repetition_rule_equals_the_public_one(which: str) -> None:
 def test_impossible_settings_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
         Sampling(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.7, 3.0])
+def test_noise_drawn_only_where_it_can_win_picks_the_same(temperature: float) -> None:
+    generator = torch.Generator().manual_seed(3)
+    logits = 4 * torch.randn(12, 1025, generator=generator)
+    logits[3, :1000] = -torch.inf
+    logits[5, 7] = 80.0
+    tokens = torch.cat([torch.arange(1024, 2048), torch.tensor([5120])])
+    sampling = Sampling(temperature=temperature)
+    for seed in range(20):
+        keys = noise_keys(range(seed, seed + 12), 1)[:, 0]
+        dense = logits / temperature + gumbel_noise(keys, 5121)[:, tokens]
+        assert torch.equal(pick(logits, sampling, keys, tokens), dense.argmax(-1))

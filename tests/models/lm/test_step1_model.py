@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from stepedit_core.models.lm.step1 import Step1Config, Step1ForCausalLM, alibi
 from stepedit_core.models.lm.step1.alibi import alibi_slopes
+from stepedit_core.models.lm.step1.layers import Step1RMSNorm
 from tests.models.tiny_step1 import golden_model, prompts, tiny_config, tiny_model
 from tests.shared_data import need_shared
 
@@ -226,3 +227,15 @@ def test_logits_and_hidden_states_equal_the_public_ones(which: str) -> None:
     assert len(out.hidden_states) == len(golden["hidden_states"])
     for ours, theirs in zip(out.hidden_states, golden["hidden_states"], strict=True):
         assert np.abs(ours[0].numpy() - theirs).max() < 1e-3
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 256), (3, 7, 24), (16, 1, 688), (2, 300, 256)])
+def test_the_norm_in_one_call_is_that_of_its_steps(shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(len(shape) + shape[-1])
+    norm = Step1RMSNorm(shape[-1], 1e-5)
+    with torch.no_grad():
+        norm.weight.normal_(generator=generator)
+    x = torch.randn(shape, generator=generator)
+    factor = torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5)
+    with torch.no_grad():
+        assert torch.equal(norm(x), x * factor * norm.weight)

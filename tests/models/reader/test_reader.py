@@ -155,3 +155,30 @@ def test_damaged_readers_are_refused(tmp_path: Path, words: Pronunciations) -> N
         (tmp_path / READER).write_bytes(content)
         with pytest.raises(CheckpointError, match=r"reader\.safetensors"):
             PhoneReader.load(tmp_path, words)
+
+
+def test_the_bound_falls_as_an_answer_is_said_and_is_never_exceeded(words: Pronunciations) -> None:
+    torch.manual_seed(0)
+    reader = PhoneReader(PhoneNetwork(16, 2), words)
+    text = "bee sea tea a"
+    whole = random_codes(30)
+    bounds = [reader.best_score(whole.slice_groups(0, groups), text) for groups in range(1, 31)]
+    assert bounds[0] == np.inf  # nothing is settled yet
+    settled = bounds[2:]
+    assert all(later <= earlier + 1e-5 for earlier, later in itertools.pairwise(settled))
+    for seed in range(5):
+        end = random_codes(9, seed + 1)
+        longer = DualCodes([*whole.linguistic, *end.linguistic], [*whole.semantic, *end.semantic])
+        for codes in (whole, longer):
+            score = reader.score(codes, text)
+            assert score is not None and score <= settled[-1] + 1e-5
+    assert reader.best_score(whole, "bee sea tea a bee xyzzy") == np.inf
+
+
+def test_what_is_said_again_and_again_cannot_become_the_best(reader: PhoneReader) -> None:
+    right = reader.score(spoken("_ B IY _ S IY _ T IY _"), "bee sea tea")
+    endless = spoken("_ B IY _ B IY _ B IY _ B IY _ B IY _")
+    going_well = spoken("_ B IY _ S IY _")
+    assert right is not None
+    assert reader.best_score(endless, "bee sea tea") < right - 1
+    assert reader.best_score(going_well, "bee sea tea") > right - 0.01

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 
-import librosa
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stepedit_core.models.tokenizer.features import MelConfig
+from stepedit_core.models.tokenizer.mel_scale import mel_filters, mel_frequencies
 
 __all__ = ["band_places", "envelope_of_mel", "minimum_phase", "to_bins"]
 
@@ -29,8 +29,7 @@ def _interpolation(places: npt.NDArray[np.float64], n_fft: int, sample_rate: int
 
 def band_places(bands: int, sample_rate: int) -> npt.NDArray[np.float64]:
     """Return the frequencies of coarse bands, Hz, evenly on the mel scale."""
-    places = librosa.mel_frequencies(n_mels=bands, fmin=0.0, fmax=sample_rate / 2)
-    return np.asarray(places, dtype=np.float64)
+    return mel_frequencies(bands, 0.0, sample_rate / 2)
 
 
 # What is cached must not be an inference tensor: training may ask for it later.
@@ -46,10 +45,8 @@ def to_bins(bands: int, n_fft: int, sample_rate: int, device: torch.device) -> T
 def _mel_to_bins(config: MelConfig, n_fft: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return matrix ``(bins, mels)`` and offset ``(bins, 1)`` from log mel to log envelope."""
     rate, top = config.sampling_rate, config.fmax or config.sampling_rate / 2
-    edges = librosa.mel_frequencies(n_mels=config.num_mels + 2, fmin=config.fmin, fmax=top)
-    filters = librosa.filters.mel(
-        sr=rate, n_fft=config.n_fft, n_mels=config.num_mels, fmin=config.fmin, fmax=config.fmax
-    )
+    edges = mel_frequencies(config.num_mels + 2, config.fmin, top)
+    filters = mel_filters(rate, config.n_fft, config.num_mels, config.fmin, config.fmax)
     # Mean magnitude of white noise of variance 1 under a Hann window, and what a band makes of it.
     mean = math.sqrt(3 / 8 * config.win_size) * math.sqrt(math.pi) / 2
     gain = np.log(np.maximum(filters.sum(1), 1e-6) * mean)

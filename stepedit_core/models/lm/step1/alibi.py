@@ -9,13 +9,14 @@ prefill, so no (heads, length, length) matrix outlives a forward pass.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from stepedit_core.models.lm.step1.alignment import AlignmentRule
 
-__all__ = ["AlibiBias", "alibi_slopes"]
+__all__ = ["AlibiBias", "BiasWindow", "BlockBias", "StepBias", "alibi_slopes"]
 
 # Elements of one bias block. 2**25 float32 values are 128 MiB: large enough that prompts of
 # ordinary length take one block shared by all layers, small enough for a 16 GB card.
@@ -38,6 +39,31 @@ def alibi_slopes(heads: int) -> Tensor:
 def _slopes_on(heads: int, device: torch.device) -> Tensor:
     # Kept outside the module: a non-persistent buffer would stay on `meta` after loading.
     return alibi_slopes(heads).to(device)
+
+
+class BlockBias(Protocol):
+    """What the attention asks of a bias.
+
+    Attributes:
+        start: slot of the first query.
+        which: int64 ``(rows,)``, the bias of each row, where rows share biases; None: one for each
+            row, or one for all.
+    """
+
+    start: int | Tensor
+    which: Tensor | None
+
+    def block_rows(self, keys: int) -> int:
+        """Return how many query rows one block may hold for ``keys`` keys."""
+        ...
+
+    def whole(self, keys: int) -> Tensor:
+        """Return the bias of all query rows."""
+        ...
+
+    def block(self, first: int, last: int, keys: int) -> Tensor:
+        """Return the bias of some query rows over the first ``keys``."""
+        ...
 
 
 class AlibiBias:
@@ -83,6 +109,7 @@ class AlibiBias:
         self._key_valid = key_valid
         self._rule, self._records = rule, records
         self._whole: Tensor | None = None
+        self.which: Tensor | None = None
 
     def block_rows(self, keys: int) -> int:
         """Return how many query rows one block may hold for ``keys`` keys."""
@@ -121,3 +148,47 @@ class AlibiBias:
         if valid.shape[1] >= keys:
             return valid[:, :keys]
         return torch.nn.functional.pad(valid, (0, keys - valid.shape[1]), value=True)
+
+
+class StepBias:
+    """The bias of one query, taken out of a window."""
+
+    def __init__(self, bias: Tensor, start: int) -> None:
+        """Keep ``bias``, ``(1 or batch, groups, per_group, start + 1)``, of the query's slot."""
+        self._bias, self.start = bias, start
+        self.which: Tensor | None = None
+
+    def block_rows(self, keys: int) -> int:
+        """Return that one block is enough."""
+        return 1
+
+    def whole(self, keys: int) -> Tensor:
+        """Return the bias."""
+        return self._bias
+
+    def block(self, first: int, last: int, keys: int) -> Tensor:
+        """Return the bias, of which there is one row."""
+        return self._bias
+
+
+class BiasWindow:
+    """The biases of the coming decode steps, made in one go.
+
+    A bias depends on slots alone, and not on what is generated; making the next ones together
+    costs as many operations as making one.
+    """
+
+    def __init__(self, bias: AlibiBias, keys: int) -> None:
+        """Make the biases of all rows of ``bias``, the last of which sees ``keys`` keys."""
+        assert isinstance(bias.start, int)
+        whole = bias.whole(keys)
+        batch, groups, folded, _ = whole.shape
+        self._block = whole.view(batch, groups, folded // bias.rows, bias.rows, keys)
+        self._first = bias.start
+
+    def at(self, slot: int) -> StepBias | None:
+        """Return the bias of the query at a slot; None outside the window."""
+        row = slot - self._first
+        if not 0 <= row < self._block.shape[3]:
+            return None
+        return StepBias(self._block[:, :, :, row, : slot + 1], slot)

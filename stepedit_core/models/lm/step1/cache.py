@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -54,11 +56,29 @@ class StaticKV:
         if need <= self.length:
             return False
         more = max(need, 2 * self.length) - self.length
+        self.length += more
         for store in (self.keys, self.values):
             for index, tensor in enumerate(store):
-                store[index] = torch.nn.functional.pad(tensor, (0, 0, 0, more))
-        self.length += more
+                store[index] = _with_room(tensor[:, :, : self.used], self.length)
         return True
+
+    def taken(self, change: Callable[[Tensor], Tensor], used: int) -> StaticKV:
+        """Return a memory whose stores are those of this one, changed, up to a slot.
+
+        Args:
+            change: takes ``(batch, groups, used, head_dim)`` and returns it for other rows.
+            used: slots to keep.
+        """
+        other = StaticKV.__new__(StaticKV)
+        for name in ("keys", "values"):
+            kept = (change(store[:, :, :used]) for store in getattr(self, name))
+            setattr(other, name, [_with_room(own, self.length) for own in kept])
+        other.length, other.used, other.slot, other.limit = self.length, used, None, self.length
+        return other
+
+    def select(self, rows: Tensor, used: int) -> StaticKV:
+        """Return the keys and values of some rows, int64 ``(kept,)``, up to a slot."""
+        return self.taken(lambda store: store[rows], used)
 
     def update(
         self, keys: Tensor, values: Tensor, layer_idx: int, *_: object
@@ -73,3 +93,14 @@ class StaticKV:
         store_k[:, :, self.used : end] = keys
         store_v[:, :, self.used : end] = values
         return store_k[:, :, :end], store_v[:, :, :end]
+
+
+def _with_room(tensor: Tensor, length: int) -> Tensor:
+    """Return ``(batch, groups, length, head_dim)`` that begins with a tensor.
+
+    Zeros come from the system as they are; memory that is not used yet is not touched.
+    """
+    batch, groups, used, size = tensor.shape
+    wide = tensor.new_zeros(batch, groups, length, size)
+    wide[:, :, :used] = tensor
+    return wide

@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stepedit_core.models.lm.step1.alibi import BiasWindow, BlockBias
 from stepedit_core.models.lm.step1.cache import StaticKV
 from stepedit_core.models.lm.step1.network import CausalLM
+from stepedit_core.models.lm.step1.prefix import SharedPrefixKV
 
-__all__ = ["Decoder", "GraphDecoder", "audio_head", "full_head"]
+__all__ = [
+    "Decoder",
+    "GraphDecoder",
+    "PartHeads",
+    "PromptBatch",
+    "audio_head",
+    "columns_of",
+    "full_head",
+]
 
 Head = Callable[[Tensor], Tensor]
 
 # Rows of one prefill pass: bounds the memory of activations for long prompts.
 _PREFILL_ROWS = 2048
+# Elements of the position bias of one pass on a CPU, and rows that it has at least.
+_CPU_ELEMENTS = 2**22
+_LEAST_ROWS = 128
+# The same where rows share prompts: their scores are held as a whole.
+_SHARED_ROWS = 64
+# Decode steps whose biases are made together, and elements that these may have.
+_WINDOW_ROWS = 32
+_WINDOW_ELEMENTS = 2**19
 # Captured graphs read a multiple of this many cache slots.
 _BUCKET = 256
 
@@ -39,6 +59,52 @@ def audio_head(model: CausalLM, audio_base: int, count: int, eot: int) -> Head:
     return lambda x: torch.cat([F.linear(x, audio), F.linear(x, end)], dim=-1)
 
 
+class PromptBatch(NamedTuple):
+    """What ``Decoder.prefill`` reads; see its arguments."""
+
+    ids: Tensor
+    valid: Tensor | None
+    alignment: Tensor | None
+    owners: Tensor | None
+
+
+class PartHeads:
+    """The output head over the audio ids that a step allows, and the end of turn.
+
+    Rows of a batch stand at the same place of a group, so a step needs one codebook's columns.
+    """
+
+    def __init__(self, model: CausalLM, audio_base: int, count: int, eot: int) -> None:
+        """Take the rows of the matrix; a quantised or adapted head gives all that it has."""
+        head = model.lm_head
+        self._whole = audio_head(model, audio_base, count, eot)
+        self._audio: Tensor | None = None
+        if type(head) is nn.Linear:
+            self._audio = head.weight[audio_base : audio_base + count]
+            self._end = head.weight[eot : eot + 1]
+
+    def of(self, first: int, stop: int, with_end: bool) -> Head:
+        """Return the head over columns ``first`` to before ``stop`` of the audio ids.
+
+        Args:
+            first: index of the first one.
+            stop: index after the last one.
+            with_end: whether the end of turn follows as the last column.
+        """
+        if self._audio is None:
+            return lambda x: columns_of(self._whole(x), first, stop, with_end)
+        audio, end = self._audio[first:stop], self._end
+        if not with_end:
+            return lambda x: F.linear(x, audio)
+        return lambda x: torch.cat([F.linear(x, audio), F.linear(x, end)], dim=-1)
+
+
+def columns_of(logits: Tensor, first: int, stop: int, with_end: bool) -> Tensor:
+    """Return some columns of what ``audio_head`` gives; arguments as of ``PartHeads.of``."""
+    audio = logits[..., first:stop]
+    return torch.cat([audio, logits[..., -1:]], dim=-1) if with_end else audio
+
+
 def _select(logits: Tensor, audio_base: int, count: int, eot: int) -> Tensor:
     audio = logits[..., audio_base : audio_base + count]
     return torch.cat([audio, logits[..., eot : eot + 1]], dim=-1)
@@ -50,12 +116,14 @@ class Decoder:
     def __init__(self, model: CausalLM, batch: int, capacity: int, head: Head) -> None:
         """Allocate a cache for ``batch`` rows of ``capacity`` tokens; it grows if needed."""
         weight = model.model.embed_tokens.weight
-        config = model.config
+        self.config = config = model.config
         self.model = model.model
         self.head = head
         self.valid: Tensor | None = None
         self.alignment: Tensor | None = None
-        self.kv = StaticKV(
+        self._window: BiasWindow | None = None
+        self._which: Tensor | None = None
+        self.kv: StaticKV | SharedPrefixKV = StaticKV(
             config.num_hidden_layers,
             batch,
             config.num_attention_groups,
@@ -66,44 +134,154 @@ class Decoder:
         )
 
     def prefill(
-        self, ids: Tensor, valid: Tensor | None = None, alignment: Tensor | None = None
+        self,
+        ids: Tensor,
+        valid: Tensor | None = None,
+        alignment: Tensor | None = None,
+        owners: Tensor | None = None,
     ) -> Tensor:
-        """Read the prompts and return the logits after them.
+        """Read the prompts and return the logits after them, ``(rows, tokens)``.
 
         Args:
-            ids: int64 ``(batch, length)``, padded on the left.
+            ids: int64 ``(prompts, length)``, padded on the left.
             valid: bool, same shape, False at padding; None without padding.
-            alignment: float32 ``(batch, columns)``, for models with a ``source_alignment``.
+            alignment: float32 ``(prompts, columns)``, for models with a ``source_alignment``.
+            owners: int64 ``(rows,)``, the prompt of each row; None: one row for each prompt.
         """
         self.kv.used = 0
         self._reserve(ids.shape[1])
-        self.valid = valid
-        self.alignment = alignment
-        return self.head(self._chunks(ids)[:, -1])
+        self.valid, self.alignment = valid, alignment
+        self._window = self._which = None
+        logits = self.head(self._chunks(ids)[:, -1])
+        if owners is None:
+            return logits
+        self.fork(owners, self.kv.length - self.kv.used)
+        return logits[owners]
+
+    def fork(self, owners: Tensor, capacity: int, alignment: Tensor | None = None) -> None:
+        """Go on with more rows than prompts were read; what was read is kept once for each prompt.
+
+        Args:
+            owners: int64 ``(rows,)``, which of the rows until now each new one goes on from.
+            capacity: tokens to make room for.
+            alignment: float32 ``(rows, columns)`` of the new rows; None: those of their owners.
+        """
+        assert isinstance(self.kv, StaticKV)
+        given = alignment
+        if given is None and self.alignment is not None:
+            given = self.alignment[owners]
+        # Half precision is summed in float32 inside torch's attention; there rows get copies.
+        is_shared = self.kv.keys[0].dtype == torch.float32
+        if is_shared:
+            self._share_biases(owners, given)
+            self.kv = SharedPrefixKV(self.kv, owners, capacity)
+        else:
+            self.kv = self.kv.select(owners, self.kv.used)
+            self.kv.reserve(capacity)
+            self.alignment = given
+            self.valid = None if self.valid is None else self.valid[owners]
+        self._window = None
+
+    def _share_biases(self, owners: Tensor, alignment: Tensor | None) -> None:
+        """Keep one bias for rows whose prompt and alignment are equal."""
+        if alignment is not None and not torch.equal(alignment, self._alignment_of(owners)):
+            with_owner = torch.cat([owners[:, None].to(alignment.dtype), alignment], dim=1)
+            unique, self._which = torch.unique(with_owner, dim=0, return_inverse=True)
+            self.alignment = unique[:, 1:].contiguous()
+            self.valid = None if self.valid is None else self.valid[unique[:, 0].long()]
+        elif self.alignment is not None or self.valid is not None:
+            self._which = owners
+
+    def _alignment_of(self, owners: Tensor) -> Tensor:
+        assert self.alignment is not None
+        return self.alignment[owners]
+
+    def select(self, rows: Tensor, used: int | None = None) -> Decoder:
+        """Return a decoder of some rows, up to a slot; it shares nothing that steps write to.
+
+        Args:
+            rows: int64 ``(kept,)``.
+            used: slots to keep; None: all.
+        """
+        other = copy.copy(self)
+        other.kv = self.kv.select(rows, self.kv.used if used is None else used)
+        if self._which is not None:
+            other._which = self._which[rows]
+        elif isinstance(self.kv, StaticKV):
+            other.valid = None if self.valid is None else self.valid[rows]
+            other.alignment = None if self.alignment is None else self.alignment[rows]
+            other._window = None
+        return other
 
     def feed(self, ids: Tensor) -> None:
         """Read more ids ``(batch, n)`` without asking for logits."""
         self._chunks(ids)
 
     def hidden(self, ids: Tensor) -> Tensor:
-        """Read more ids ``(batch, n)``, at most one pass of them, and return all hidden states."""
-        return self._chunks(ids)
+        """Read more ids ``(batch, n)`` and return all hidden states, ``(batch, n, hidden)``."""
+        return torch.cat(list(self._passes(ids)), dim=1)
 
-    def step(self, token: Tensor) -> Tensor:
-        """Read one id per row ``(batch, 1)`` and return the logits after it."""
-        return self.head(self._chunks(token)[:, -1])
+    def step(self, token: Tensor, head: Head | None = None) -> Tensor:
+        """Read one id per row ``(batch, 1)`` and return the logits after it.
+
+        Args:
+            token: the ids.
+            head: another than the decoder's own.
+        """
+        return (head or self.head)(self._chunks(token)[:, -1])
 
     def _reserve(self, tokens: int) -> None:
         """Make room for ``tokens`` more."""
         self.kv.reserve(tokens)
 
     def _chunks(self, ids: Tensor) -> Tensor:
+        """Read ids and return the hidden states of the last pass."""
+        for hidden in self._passes(ids):
+            last = hidden
+        return last
+
+    def _passes(self, ids: Tensor) -> Iterator[Tensor]:
+        """Read ids in passes that are not too large; yield the hidden states of each."""
         self._reserve(ids.shape[1])
-        for part in torch.split(ids, _PREFILL_ROWS, dim=1):
-            bias = self.model.bias(part.shape[1], self.kv.used, self.valid, self.alignment)
-            hidden: Tensor = self.model.run(part, bias, self.kv)
+        for part in torch.split(ids, self._most_rows(ids.shape[1]), dim=1):
+            hidden: Tensor = self.model.run(part, self._bias(part.shape[1]), self.kv)
             self.kv.used += part.shape[1]
-        return hidden
+            yield hidden
+
+    def _most_rows(self, rows: int) -> int:
+        """Return how many rows one pass may have."""
+        if isinstance(self.kv, SharedPrefixKV):
+            return _SHARED_ROWS
+        if self.kv.keys[0].device.type != "cpu":
+            return _PREFILL_ROWS
+        # A CPU gains nothing by large passes, and later keys need not be looked at in early ones.
+        fitting = _CPU_ELEMENTS // (self._biases() * (self.kv.used + rows))
+        return min(_PREFILL_ROWS, max(_LEAST_ROWS, fitting))
+
+    def _biases(self) -> int:
+        """Return how many numbers the bias has for each pair of query and key."""
+        sized = self.valid if self.alignment is None else self.alignment
+        return (1 if sized is None else len(sized)) * self.config.num_attention_heads
+
+    def _bias(self, rows: int) -> BlockBias:
+        """Return the bias of the next rows; that of single ones comes out of a window."""
+        start = self.kv.used
+        bias: BlockBias | None = None
+        if rows == 1:
+            bias = None if self._window is None else self._window.at(start)
+            if bias is None:
+                self._window = self._open_window(start)
+                bias = self._window.at(start)
+        if bias is None:
+            bias = self.model.bias(rows, start, self.valid, self.alignment)
+        bias.which = self._which
+        return bias
+
+    def _open_window(self, start: int) -> BiasWindow:
+        """Make the biases of the next steps, as many as are cheap to hold."""
+        rows = max(1, min(_WINDOW_ROWS, _WINDOW_ELEMENTS // (self._biases() * (start + 1))))
+        bias = self.model.bias(rows, start, self.valid, self.alignment)
+        return BiasWindow(bias, start + rows)
 
 
 class GraphDecoder(Decoder):
@@ -130,7 +308,7 @@ class GraphDecoder(Decoder):
             head: the output head.
             key: what tells this decoder from others when it is kept for reuse.
         """
-        self.key = key
+        self.key, self._causal = key, model
         super().__init__(model, batch, -(-capacity // _BUCKET) * _BUCKET, head)
         device = model.model.embed_tokens.weight.device
         self._token = torch.zeros(batch, 1, dtype=torch.int64, device=device)
@@ -140,10 +318,19 @@ class GraphDecoder(Decoder):
         self._records: Tensor | None = None
 
     def prefill(
-        self, ids: Tensor, valid: Tensor | None = None, alignment: Tensor | None = None
+        self,
+        ids: Tensor,
+        valid: Tensor | None = None,
+        alignment: Tensor | None = None,
+        owners: Tensor | None = None,
     ) -> Tensor:
-        """See ``Decoder.prefill``."""
-        logits = super().prefill(ids, valid, alignment)
+        """See ``Decoder.prefill``; rows that share a prompt get copies of what was read."""
+        if owners is None:
+            logits = super().prefill(ids, valid, alignment)
+        else:
+            logits = self._copied(ids, valid, alignment, owners)
+            valid = None if valid is None else valid[owners]
+            alignment = None if alignment is None else alignment[owners]
         if alignment is not None:
             if self._records is None or self._records.shape != alignment.shape:
                 self._records = torch.empty_like(alignment)
@@ -154,14 +341,32 @@ class GraphDecoder(Decoder):
             self._valid[:, : valid.shape[1]] = valid
         return logits
 
+    def _copied(
+        self, ids: Tensor, valid: Tensor | None, alignment: Tensor | None, owners: Tensor
+    ) -> Tensor:
+        """Read each prompt once, and copy its keys and values to the rows that it owns."""
+        one = Decoder(self._causal, len(ids), ids.shape[1], self.head)
+        logits = one.prefill(ids, valid, alignment)
+        assert isinstance(one.kv, StaticKV) and isinstance(self.kv, StaticKV)
+        self.kv.used = 0
+        self._reserve(ids.shape[1])
+        for mine, read in ((self.kv.keys, one.kv.keys), (self.kv.values, one.kv.values)):
+            for target, source in zip(mine, read, strict=True):
+                target[:, :, : ids.shape[1]] = source[owners, :, : ids.shape[1]]
+        self.kv.used = ids.shape[1]
+        return logits[owners]
+
     def _reserve(self, tokens: int) -> None:
         if self.kv.reserve(tokens):  # graphs hold addresses of the old storage
             self._graphs.clear()
             grown = self.kv.length - self._valid.shape[1]
             self._valid = F.pad(self._valid, (0, grown), value=True)
 
-    def step(self, token: Tensor) -> Tensor:
-        """See ``Decoder.step``; the result is overwritten by the next step."""
+    def step(self, token: Tensor, head: Head | None = None) -> Tensor:
+        """See ``Decoder.step``; the result is overwritten by the next step.
+
+        The head is part of the graph and always the decoder's own.
+        """
         self._reserve(1)
         self._token.copy_(token)
         self._slot.fill_(self.kv.used)
@@ -183,14 +388,17 @@ class GraphDecoder(Decoder):
 
     def _capture(self, limit: int) -> tuple[torch.cuda.CUDAGraph, Tensor]:
         # Warm up on a side stream, as capture forbids lazy initialisation. The step only
-        # writes its own cache slot, so repeating it does no harm.
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(2):
-                self._forward(limit)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            logits = self._forward(limit)
+        # writes its own cache slot, so repeating it does no harm. Streams and graphs belong to
+        # the current device, which need not be the model's.
+        with torch.cuda.device(self._token.device):
+            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(2):
+                    self._forward(limit)
+            torch.cuda.current_stream().wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            # Other threads go on using the device meanwhile: only this one's calls are checked.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                logits = self._forward(limit)
         return graph, logits

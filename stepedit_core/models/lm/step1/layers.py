@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stepedit_core.models.lm.step1.alibi import AlibiBias
+from stepedit_core.models.lm.step1.alibi import BlockBias
 from stepedit_core.models.lm.step1.configuration import Step1Config
+from stepedit_core.models.lm.step1.fused import FusedLinear
+from stepedit_core.models.lm.step1.prefix import SharedPrefixKV
 
 __all__ = ["Step1Attention", "Step1DecoderLayer", "Step1MLP", "Step1RMSNorm"]
 
@@ -25,6 +27,9 @@ class Step1RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last axis; the factor is cast before it multiplies, as in training."""
+        is_plain = x.dtype == torch.float32 and x.device.type == "cpu"
+        if is_plain and not torch.is_grad_enabled():  # the same operations, in one call
+            return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
         factor = torch.rsqrt(x.float().pow(2).mean(-1, keepdim=True) + self.eps)
         return x * factor.to(x.dtype) * self.weight
 
@@ -38,10 +43,16 @@ class Step1MLP(nn.Module):
         self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
         self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self.fused: FusedLinear | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., hidden)`` to ``(..., hidden)``."""
-        out: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        weight = None if self.fused is None else self.fused.weight()
+        if weight is None:
+            gate, up = self.gate_proj(x), self.up_proj(x)
+        else:
+            gate, up = F.linear(x, weight).chunk(2, dim=-1)
+        out: Tensor = self.down_proj(F.silu(gate) * up)
         return out
 
 
@@ -60,22 +71,35 @@ class Step1Attention(nn.Module):
         self.k_proj = nn.Linear(config.hidden_size, kv_size, bias=False)
         self.v_proj = nn.Linear(config.hidden_size, kv_size, bias=False)
         self.o_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        self.fused: FusedLinear | None = None
+        self._sizes = (config.hidden_size, kv_size, kv_size)
 
-    def forward(self, x: Tensor, bias: AlibiBias, past_key_values: Any = None) -> Tensor:
+    def forward(self, x: Tensor, bias: BlockBias, past_key_values: Any = None) -> Tensor:
         """Attend from ``(batch, rows, hidden)`` to the cached and the new keys."""
         batch, rows, _ = x.shape
-        query = self.q_proj(x).view(batch, rows, self.groups, self.per_group, self.head_dim)
+        query, key, value = self._projected(x)
+        query = query.view(batch, rows, self.groups, self.per_group, self.head_dim)
         query = query.permute(0, 2, 3, 1, 4)  # (batch, groups, per_group, rows, head_dim)
-        key = self.k_proj(x).view(batch, rows, self.groups, self.head_dim).transpose(1, 2)
-        value = self.v_proj(x).view(batch, rows, self.groups, self.head_dim).transpose(1, 2)
-        if past_key_values is not None:
-            key, value = past_key_values.update(key, value, self.layer_idx)
-        out = self._attend(query, key, value, bias)
+        key = key.view(batch, rows, self.groups, self.head_dim).transpose(1, 2)
+        value = value.view(batch, rows, self.groups, self.head_dim).transpose(1, 2)
+        if isinstance(past_key_values, SharedPrefixKV):
+            out = past_key_values.attend(query, key, value, bias, self.layer_idx)
+        else:
+            if past_key_values is not None:
+                key, value = past_key_values.update(key, value, self.layer_idx)
+            out = self._attend(query, key, value, bias)
         out = out.permute(0, 3, 1, 2, 4).reshape(batch, rows, -1)
         projected: Tensor = self.o_proj(out)
         return projected
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: AlibiBias) -> Tensor:
+    def _projected(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return queries, keys and values, ``(batch, rows, heads * head_dim)`` each."""
+        weight = None if self.fused is None else self.fused.weight()
+        if weight is None:
+            return self.q_proj(x), self.k_proj(x), self.v_proj(x)
+        return F.linear(x, weight).split(self._sizes, dim=-1)
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: BlockBias) -> Tensor:
         """Return ``(batch, groups, per_group, rows, head_dim)``, in blocks of rows if long."""
         rows, keys = query.shape[3], key.shape[2]
         step = bias.block_rows(keys)
@@ -111,7 +135,7 @@ class Step1DecoderLayer(nn.Module):
         self.post_attention_layernorm = Step1RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = Step1MLP(config)
 
-    def forward(self, x: Tensor, bias: AlibiBias, past_key_values: Any = None) -> Tensor:
+    def forward(self, x: Tensor, bias: BlockBias, past_key_values: Any = None) -> Tensor:
         """Map ``(batch, rows, hidden)`` to the same shape."""
         x = x + self.self_attn(self.input_layernorm(x), bias, past_key_values)
         out: Tensor = x + self.mlp(self.post_attention_layernorm(x))

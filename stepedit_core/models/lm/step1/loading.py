@@ -19,7 +19,7 @@ from stepedit_core.errors import CheckpointError
 from stepedit_core.models.checkpoint.weights import without_weights
 from stepedit_core.models.lm.quantize import Quantization, WeightOnlyLinear, quantize_linears
 from stepedit_core.models.lm.step1.configuration import Step1Config
-from stepedit_core.models.lm.step1.network import Step1Network
+from stepedit_core.models.lm.step1.network import Step1Network, fuse_projections
 from stepedit_core.models.lm.step1.packed import check_packed_config, read_packed_int4
 
 if TYPE_CHECKING:
@@ -78,7 +78,9 @@ def load_network(
     quantize: Quantization | None = None,
 ) -> Step1Network:
     """Load the language model for inference alone; arguments and errors as of ``load_step1``."""
-    return _load(Step1Network, folder, dtype, device, quantize)
+    network = _load(Step1Network, folder, dtype, device, quantize).requires_grad_(False)
+    fuse_projections(network)
+    return network
 
 
 def _load(

@@ -10,15 +10,24 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from torch import Tensor, nn
 
-from stepedit_core.models.lm.step1.alibi import AlibiBias
+from stepedit_core.models.lm.step1.alibi import AlibiBias, BlockBias
 from stepedit_core.models.lm.step1.alignment import AlignmentRule
 from stepedit_core.models.lm.step1.configuration import Step1Config
-from stepedit_core.models.lm.step1.layers import Step1DecoderLayer, Step1RMSNorm
+from stepedit_core.models.lm.step1.fused import FusedLinear
+from stepedit_core.models.lm.step1.layers import (
+    Step1Attention,
+    Step1DecoderLayer,
+    Step1MLP,
+    Step1RMSNorm,
+)
 
 if TYPE_CHECKING:
     from stepedit_core.models.lm.step1.modeling import Step1ForCausalLM
 
-__all__ = ["CausalLM", "Step1Network", "Step1Stack", "make_head"]
+__all__ = ["CausalLM", "Step1Network", "Step1Stack", "fuse_projections", "make_head"]
+
+_WIDEST_ON_CPU = 1024
+"""Hidden size of the largest models whose projections are joined on a CPU."""
 
 CausalLM: TypeAlias = "Step1Network | Step1ForCausalLM"
 """What generates: the network by itself, or wrapped for transformers."""
@@ -78,7 +87,7 @@ class StackParts(nn.Module):
             records=alignment,
         )
 
-    def run(self, ids: Tensor, bias: AlibiBias, past_key_values: Any = None) -> Tensor:
+    def run(self, ids: Tensor, bias: BlockBias, past_key_values: Any = None) -> Tensor:
         """Return the normed hidden states of ``ids``: the plain path for generation loops."""
         x: Tensor = self.embed_tokens(ids)
         for layer in self.layers:
@@ -106,3 +115,23 @@ class Step1Network(nn.Module):
         self.config = config
         self.model = Step1Stack(config)
         self.lm_head = make_head(config)
+
+
+def fuse_projections(model: nn.Module) -> None:
+    """Join query, key and value, and gate and up, of all layers that are plain and frozen.
+
+    On a CPU that pays for small models alone: steps of larger ones are bound by reading weights.
+    """
+    for module in list(model.modules()):
+        if isinstance(module, Step1Attention):
+            own = (module.q_proj, module.k_proj, module.v_proj)
+        elif isinstance(module, Step1MLP):
+            own = (module.gate_proj, module.up_proj)
+        else:
+            continue
+        if any(type(layer) is not nn.Linear for layer in own):
+            continue
+        weight = own[0].weight
+        is_large = weight.device.type == "cpu" and weight.shape[1] > _WIDEST_ON_CPU
+        if not is_large and weight.device.type != "meta":
+            module.fused = FusedLinear(*own)
