@@ -219,13 +219,13 @@ def kill(run: Run, folder: Path, moments: int, aims: int, seed: int) -> dict[str
     """Kill runs at drawn moments, one or two to a run; return what was done and what is wrong."""
     draw = random.Random(seed)
     begun = time.monotonic()
-    assert ended(forked(run, folder / "whole")) == 0, (folder / "whole.log").read_text()
-    seconds, whole = time.monotonic() - begun, content(folder / "whole")
+    assert ended(forked(run, folder / "whole" / "run")) == 0, (folder / "whole.log").read_text()
+    seconds, whole = time.monotonic() - begun, content(folder / "whole" / "run")
     plans = ["random"] * moments + [AIMS[n % len(AIMS)] for n in range(aims)]
     draw.shuffle(plans)
     wrong: list[str] = []
     done = {"random": 0, "aimed": 0}
-    out, number = folder / "killed", 0
+    out, number = folder / "killed" / "run", 0
     for plan in [*plans, "finish"]:
         if plan == "finish" or (out.exists() and draw.random() < 0.5):
             wrong += [f"{number} {plan}: {one}" for one in differences(run, out, whole)]
