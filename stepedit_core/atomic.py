@@ -23,7 +23,7 @@ from pathlib import Path
 
 from stepedit_core.errors import StepeditError
 
-__all__ = ["is_outlet", "replace_file", "target_problem", "write_atomically"]
+__all__ = ["is_outlet", "lasting_names", "replace_file", "target_problem", "write_atomically"]
 
 _STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
 _TEMPORARY = re.compile(r"\..*\.stepedit-([0-9a-f]{6})-(\d+)-[0-9a-f]{8}")
@@ -119,6 +119,16 @@ def _sweep(folder: Path) -> None:
         match = _TEMPORARY.fullmatch(entry.name)
         if match and match[1] == _machine() and not _runs(int(match[2])):
             Path(entry.path).unlink(missing_ok=True)
+
+
+def lasting_names(folder: Path) -> set[str]:
+    """Return the names in a folder but those of temporary files; empty where there is no folder.
+
+    What a killed process left behind is no content: a folder that holds nothing else is empty.
+    """
+    if not folder.is_dir():
+        return set()
+    return {name for name in os.listdir(folder) if not _TEMPORARY.fullmatch(name)}
 
 
 def _runs(process: int) -> bool:

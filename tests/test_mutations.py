@@ -156,9 +156,10 @@ def _send(folder: Path, make: Callable[[Path, Rng], list[str]], rng: Rng) -> str
     SPEECH.write(folder / "good.wav")
     args = make(folder, rng)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    begin = time.monotonic()
+    begin, worked = time.monotonic(), time.process_time()
     result = call(*args)
-    seconds = time.monotonic() - begin
+    # A busy machine stretches the clock, so that the processor's time counts, and hangs apart.
+    seconds = max(time.process_time() - worked, (time.monotonic() - begin) / 6)
     lines = [line for line in result.stderr.splitlines() if line.strip()]
     new = {path.name for path in folder.rglob("*") if path not in before}
     if result.exit_code not in (0, 1, 2):

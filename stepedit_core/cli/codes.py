@@ -13,6 +13,7 @@ from stepedit_core.cli.console import (
     check_folder,
     check_format,
     echo_json,
+    echo_line,
     engine_options,
     load_named_engine,
 )
@@ -135,7 +136,7 @@ def encode(
     if as_json:
         echo_json(data)
     else:
-        click.echo(
+        echo_line(
             f"{recording}: {len(codes.linguistic)} linguistic and {len(codes.semantic)} semantic "
             f"codes, {codes.groups} groups of 120 ms from {codes.start:.3f} s, by {loaded.name}"
         )
@@ -174,4 +175,4 @@ def decode(
     loaded = _engine(engine, device)
     speech = loaded.decode([DecodeRequest(parsed, voice, seed)])[0]
     speech.write(out)
-    click.echo(f"{out}: {speech.seconds:.2f} s at {speech.sample_rate} Hz, by {loaded.name}")
+    echo_line(f"{out}: {speech.seconds:.2f} s at {speech.sample_rate} Hz, by {loaded.name}")

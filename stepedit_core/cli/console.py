@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from stepedit_core.atomic import write_atomically
-from stepedit_core.errors import AudioError
+from stepedit_core.errors import AudioError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +26,7 @@ __all__ = [
     "check_format",
     "console",
     "echo_json",
+    "echo_line",
     "engine_options",
     "load_named_engine",
     "write_text",
@@ -42,6 +43,11 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, soft_wrap=False)
+
+
+def echo_line(text: str, *, err: bool = False) -> None:
+    """Print one line; what a stranger's name or text holds cannot steer the terminal."""
+    click.echo(printable(text), err=err)
 
 
 def echo_json(data: object) -> None:

@@ -26,7 +26,7 @@ from stepedit_core.chain.result import (
     Until,
 )
 from stepedit_core.cli.accepting import accept_options, acceptance, limits_of, tried
-from stepedit_core.cli.console import engine_options, load_named_engine, write_text
+from stepedit_core.cli.console import echo_line, engine_options, load_named_engine, write_text
 from stepedit_core.cli.interpreting import interpreter_option, say_chain
 from stepedit_core.cli.marking import check_marks, mark_long, write_output
 from stepedit_core.cli.plan import (
@@ -75,7 +75,7 @@ class Run:
     carry: Carry
     seed: int
     keep_steps: bool
-    say: Callable[[str], None] = click.echo
+    say: Callable[[str], None] = echo_line
     journal: Journal = field(default_factory=lambda: Journal(None))
     rows: list[dict[str, Any]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -231,7 +231,7 @@ def _finish(run: Run, jobs: Sequence[Job], report: Path | None) -> None:
         run.say(f"wrote {report}")
     run.journal.close(run.failures)
     for text in run.failures[:-1]:
-        click.echo(f"error: {text}", err=True)
+        echo_line(f"error: {text}", err=True)
     if run.failures:
         more = f" ({len(run.failures)} of {len(jobs)} recordings failed)" if len(jobs) > 1 else ""
         raise EditError(f"{run.failures[-1]}{more}")
@@ -389,7 +389,7 @@ def edit_command(
     marks = options.pop("marks")
     asked = Asked(**options)
     asked.check(len(jobs))
-    say = partial(click.echo, err=_stdout_is_taken(jobs, report, keep_steps))
+    say = partial(echo_line, err=_stdout_is_taken(jobs, report, keep_steps))
     if report is not None:
         check_target(report, "--report")
     long = {job.target for job in jobs if is_long(job, asked)}

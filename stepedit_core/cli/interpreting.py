@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from stepedit_core.cli.console import echo_json
+from stepedit_core.cli.console import echo_json, echo_line
 from stepedit_core.interpretation import Interpretation, InterpretationError, Setting, interpret
 
 if TYPE_CHECKING:
@@ -84,9 +84,9 @@ def interpret_command(
         echo_json(data)
         return
     for line in _lines(found):
-        click.echo(line)
+        echo_line(line)
     for note in found.notes:
-        click.echo(f"note: {note}", err=True)
+        echo_line(f"note: {note}", err=True)
 
 
 def _setting_of(recording: Path, text: str | None, language: str | None) -> Setting:
@@ -110,7 +110,7 @@ def say_chain(
     *,
     yes: bool,
     interpreter: str = "grammar",
-    say: Callable[[str], None] = click.echo,
+    say: Callable[[str], None] = echo_line,
 ) -> Chain:
     """Return the chain that sentences ask for, after it was shown and agreed to.
 

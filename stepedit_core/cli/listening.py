@@ -38,17 +38,17 @@ def _kind(chosen: str | None, out: Path | None) -> str:
 
 def _give(found: Alignment, speech: Utterance, kind: str, out: Path | None) -> None:
     """Print or write an alignment; what a user should know goes to standard error."""
-    from stepedit_core.cli.console import write_text
+    from stepedit_core.cli.console import echo_line, write_text
     from stepedit_core.recording.subtitles import format_alignment
 
     for note in found.notes:
-        click.echo(f"note: {note}", err=True)
+        echo_line(f"note: {note}", err=True)
     text = format_alignment(found, kind, speech.seconds)  # type: ignore[arg-type]
     if out is None:
         click.echo(text, nl=False)
         return
     write_text(out, text)
-    click.echo(f"{out}: {len(found.words)} words, timed by {found.aligner}", err=True)
+    echo_line(f"{out}: {len(found.words)} words, timed by {found.aligner}", err=True)
 
 
 @click.command(short_help="Write when each word of a recording is said.")
@@ -110,7 +110,7 @@ def transcribe(
 
     Example: stepedit transcribe talk.wav -o talk.srt
     """
-    from stepedit_core.cli.console import write_text
+    from stepedit_core.cli.console import echo_line, write_text
     from stepedit_core.errors import AlignmentError
     from stepedit_core.recording.hearing import align as find
     from stepedit_core.recording.hearing import load_recogniser
@@ -121,7 +121,7 @@ def transcribe(
     chosen = kind or (_kind(None, out) if out and out.suffix.lower() != ".txt" else "text")
     if chosen == "text":
         if out is None:
-            click.echo(heard.text)
+            echo_line(heard.text)
         else:
             write_text(out, heard.text + "\n")
         return

@@ -14,7 +14,7 @@ from stepedit_core.atomic import is_outlet, target_problem
 from stepedit_core.chain.chain import Chain
 from stepedit_core.chain.notation import parse_edit
 from stepedit_core.chain.result import RouteChoice
-from stepedit_core.cli.console import WRITABLE, check_folder, check_format
+from stepedit_core.cli.console import WRITABLE, check_folder, check_format, echo_line
 from stepedit_core.config import EMBEDDED
 from stepedit_core.edit import Edit
 from stepedit_core.errors import AudioError, InvalidChainError, StepeditError
@@ -85,7 +85,7 @@ def _kinds(chain: Chain) -> Iterator[Edit]:
 
 
 def implied_engine(
-    chain: Chain, route: RouteChoice, say: Callable[[str], None] = click.echo
+    chain: Chain, route: RouteChoice, say: Callable[[str], None] = echo_line
 ) -> str | None:
     """Return ``embedded`` where no engine is named, but a step can do without one by no route.
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from stepedit_core.cli.console import echo_json, echo_line
+
 __all__ = ["verify"]
 
 
@@ -20,7 +22,6 @@ def verify(file: Path, as_json: bool) -> None:
 
     Example: stepedit verify out.wav
     """
-    from stepedit_core.cli.console import echo_json
     from stepedit_core.marks.marking import verify as look
 
     found = look(file)
@@ -28,8 +29,8 @@ def verify(file: Path, as_json: bool) -> None:
         echo_json({"file": str(file), "findings": [one.to_data() for one in found]})
     else:
         for one in found:
-            click.echo(f"{one.mark}: {one.state}: {one.says}")
+            echo_line(f"{one.mark}: {one.state}: {one.says}")
         if all(one.state in ("absent", "unknown") for one in found):
-            click.echo(f"{file} says nothing about itself")
+            echo_line(f"{file} says nothing about itself")
     if any(one.state == "broken" for one in found):
         raise click.exceptions.Exit(1)

@@ -58,6 +58,9 @@ class Mark(ABC):
     marks_sound: ClassVar[bool] = False
     """Whether ``in_sound`` changes samples; of long recordings no samples are held at once."""
 
+    within: ClassVar[bool] = True
+    """Whether the mark lies in the file itself, so that only audio can carry it."""
+
     @classmethod
     def missing(cls) -> str | None:
         """Return a hint on what is not installed or set up, or None; imports nothing heavy."""

@@ -17,6 +17,7 @@ from stepedit_core.errors import StepeditError, suggest
 from stepedit_core.marks.mark import Finding, Mark
 from stepedit_core.marks.sidecar import file_hash
 from stepedit_core.registry.registry import Registry, get_registry
+from stepedit_core.storage.blocks import sound_problem
 from stepedit_core.utterance import Span, Utterance
 
 __all__ = ["edited_spans", "load_marks", "mark_file", "record_of", "verify", "write_marked"]
@@ -203,18 +204,22 @@ def verify(path: str | Path, *, registry: Registry | None = None) -> list[Findin
         registry: whose plugins are asked; the process's registry by default.
 
     Raises:
-        StepeditError: if the file cannot be read.
+        StepeditError: if the file cannot be read, or is no audio file and nothing is said of it.
     """
     file = Path(path)
     if not file.is_file():
-        raise StepeditError(f"{file}: no such file")
+        raise StepeditError(f"{file}: {'no file' if file.exists() else 'no such file'}")
+    problem = sound_problem(file)
     known = (registry or get_registry()).named("stepedit_marks", lambda kind: str(kind.name))
-    return [_found(cast("type[Mark]", kind), file) for kind in known.values()]
+    found = [_found(cast("type[Mark]", kind), file, problem) for kind in known.values()]
+    if problem is not None and all(one.state in ("absent", "unknown") for one in found):
+        raise StepeditError(problem)
+    return found
 
 
-def _found(kind: type[Mark], path: Path) -> Finding:
+def _found(kind: type[Mark], path: Path, problem: str | None) -> Finding:
     """Return what one mark says of a file; one that cannot be looked for says why."""
-    missing = kind.unreadable()
+    missing = kind.unreadable() or (problem if kind.within else None)
     if missing:
         return Finding(kind.name, "unknown", missing)
     try:

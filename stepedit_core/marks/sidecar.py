@@ -26,6 +26,7 @@ class Sidecar(Mark):
     """
 
     name: ClassVar[str] = "sidecar"
+    within: ClassVar[bool] = False
 
     def problem(self, target: Path) -> str | None:
         """Refuse standard output, pipes and devices."""
@@ -57,7 +58,9 @@ class Sidecar(Mark):
         if told != file_hash(path):
             return Finding(self.name, "broken", f"{place.name} is about another content", facts)
         model = "with a model" if data.get("by_model") else "by signal processing"
-        says = f"{place.name} fits: edited {model} by {data.get('generator')}, {data['created']}"
+        says = (
+            f"{place.name} fits: edited {model} by {data.get('generator')}, {data.get('created')}"
+        )
         return Finding(self.name, "holds", says, facts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,14 @@ from stepedit_core.dsp.channels import Mixdown, plan_mixdown
 from stepedit_core.errors import AudioError
 from stepedit_core.storage.sound import Blocks, FloatArray, Layout, bounded, check_file, opened
 
-__all__ = ["SoundReader", "SoundWriter", "open_sound", "output_format", "sound_seconds"]
+__all__ = [
+    "SoundReader",
+    "SoundWriter",
+    "open_sound",
+    "output_format",
+    "sound_problem",
+    "sound_seconds",
+]
 
 _KEPT_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 # A codec's own rates, in Hz; other formats take any rate.
@@ -78,6 +86,20 @@ def sound_seconds(path: str | os.PathLike[str], *, max_seconds: float) -> float:
             return sum(map(len, bounded(blocks, layout, name, max_seconds))) / layout.rate
     except OSError as error:
         raise AudioError(f"{name}: cannot be read ({error.strerror or error})") from error
+
+
+def sound_problem(path: str | os.PathLike[str]) -> str | None:
+    """Say why a file's header is none of a recording, or return None; no samples are read."""
+    name = os.fspath(path)
+    try:
+        check_file(Path(path), name)
+        with open(path, "rb") as file:
+            opened(file, name, math.inf)
+    except OSError as error:
+        return f"{name}: cannot be read ({error.strerror or error})"
+    except AudioError as error:
+        return str(error)
+    return None
 
 
 @contextmanager

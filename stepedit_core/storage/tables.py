@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -40,6 +41,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _QUOTE_CURE = "put the text into quotation marks and write each one within it twice"
+_SPREADSHEET = re.compile("sep=([,;|\t])", re.IGNORECASE)
+"""A first line by which spreadsheets name the delimiter."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 Header = Callable[[str], "Sequence[str] | None"]
 
@@ -89,7 +92,7 @@ def _marked(start: bytes) -> str:
     for mark, encoding in _MARKS:
         if start.startswith(mark):
             return encoding
-    if b"\0" in start:
+    if start.count(0) * 20 > len(start):
         # UTF-16 without its mark: line ends and delimiters have a zero byte before or after.
         return "utf-16-le" if start[1::2].count(0) >= start[::2].count(0) else "utf-16-be"
     return "utf-8"
@@ -162,6 +165,9 @@ def table_rows(
     """
     lines = text_lines(path, encoding)
     first = next(((number, line) for number, line in lines if line.strip()), None)
+    if first and (said := _SPREADSHEET.fullmatch(first[1].strip())):
+        delimiter = delimiter or said[1]
+        first = next(lines, None)
     if first is None:
         return
     number, head = first

@@ -26,6 +26,7 @@ from stepedit_core.marks.marking import edited_spans, load_marks
 from stepedit_core.marks.sidecar import SUFFIX, file_hash
 from stepedit_core.registry.registry import Registry, get_registry, set_registry
 from stepedit_core.testing import speech_like
+from tests.cli.calls import call, refused
 
 
 class _Loud(Mark):
@@ -89,6 +90,18 @@ def test_sidecar_holds_until_the_file_changes(tmp_path: Path, edited: Any) -> No
     assert {one.mark: one.state for one in verify(target)}["sidecar"] == "broken"
     (tmp_path / f"out.wav{SUFFIX}").write_text("[]")
     assert {one.mark: one.state for one in verify(target)}["sidecar"] == "broken"
+    bare = {"output": {"sha256": file_hash(target)}, "generator": "\x1b[2Jme"}
+    (tmp_path / f"out.wav{SUFFIX}").write_text(json.dumps(bare))
+    shown = CliRunner().invoke(cli, ["verify", str(target)])
+    assert "sidecar: holds" in shown.output and "\x1b" not in shown.output
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.txt", "a.m4a"])
+@pytest.mark.parametrize("content", [b"", b"a text\n" * 99, bytes(range(256)) * 9])
+def test_what_is_no_audio_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    done = call("verify", tmp_path / name)
+    assert f"{name}: " in refused(done) and done.stdout == ""
 
 
 def test_a_file_without_marks(tmp_path: Path, edited: Any) -> None:

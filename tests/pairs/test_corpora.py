@@ -252,6 +252,9 @@ def test_tables_without_header(registry: Registry, tmp_path: Path) -> None:
     two = make(tmp_path / "two", {"list.csv": "a.wav|Go; home, \nb.wav|So\n"})
     items = read(registry, two / "list.csv", "manifest")
     assert [item.transcript for item in items] == ["Go; home,", "So"]
+    (two / "filelist.txt").write_text("a.wav|Go home\nb.wav|So\n")
+    items = read(registry, two / "filelist.txt", "manifest")
+    assert [item.transcript for item in items] == ["Go home", "So"]
     three = make(tmp_path / "three", {"list.csv": "a.wav|7|Go home\n"})
     with pytest.raises(StepeditError, match=r"list\.csv, line 1"):
         read(registry, three / "list.csv", "manifest")

@@ -11,6 +11,7 @@ import pytest
 from stepedit_pairs.plan import _blocks
 from stepedit_pairs.work import block_report, read_rejects
 
+from stepedit_core.atomic import _machine
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import PairJob
 from stepedit_core.registry.registry import Registry
@@ -117,6 +118,11 @@ def test_other_settings_or_a_foreign_folder_are_refused(registry: Registry, tmp_
     with pytest.raises(StepeditError, match=r"other settings \(seed: 5, before 0\)"):
         run_toy(out, manifest, seed=5)
     run_toy(out, manifest, device="cuda")  # where it runs decides nothing
+    left = tmp_path / "left"
+    left.mkdir()
+    (left / f".run.json.stepedit-{_machine()}-999999999-0a1b2c3d").write_bytes(b"ha")
+    assert run_toy(left, manifest).kept == run_toy(out, manifest).kept
+    assert not list(left.glob(".*"))
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "letter.txt").write_text("mine")

@@ -115,3 +115,15 @@ def test_printable_shows_escapes_and_cuts_the_middle() -> None:
     assert printable("a\x1b[2Jb\nc\u202ed") == "a\\x1b[2Jb c\\u202ed"
     cut = printable("f.csv: " + "x" * 900 + "; do this", 100)
     assert len(cut) == 100 and cut.startswith("f.csv") and cut.endswith("do this")
+
+
+def test_what_spreadsheets_write_in_front(tmp_path: Path) -> None:
+    assert rows(tmp_path / "a.csv", "sep=;\r\npath;text\r\na.wav;Go, home\r\n") == [
+        ("a.wav", "Go, home")
+    ]
+    assert rows(tmp_path / "b.csv", "SEP=|\npath|text\na.wav|Go\n") == [("a.wav", "Go")]
+
+
+def test_one_zero_byte_is_no_encoding(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"path,text\na.wav,Go \0 home\n")
+    assert encoding_of(tmp_path / "a.csv") == "utf-8"

@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from stepedit_core import __version__
-from stepedit_core.atomic import replace_file
+from stepedit_core.atomic import lasting_names, replace_file
 from stepedit_core.chain.notation import edit_from_data
 from stepedit_core.codes import GROUP_SECONDS, DualCodes
 from stepedit_core.errors import AudioError, StepeditError
@@ -173,7 +173,7 @@ def import_jsonl(file: Path, folder: Path) -> int:
         StepeditError: naming the line that is wrong, or if the folder is not empty; nothing is
             written then.
     """
-    if folder.exists() and any(folder.iterdir()):
+    if lasting_names(folder):
         raise StepeditError(f"{folder} is not empty; choose another folder")
     folder = folder.absolute()
     with sole_writer(folder.with_name(f"{folder.name}.import")), _beside(folder) as fresh:
@@ -187,7 +187,7 @@ def import_jsonl(file: Path, folder: Path) -> int:
         )
         settings.save(fresh)
         if folder.exists():
-            folder.rmdir()
+            shutil.rmtree(folder)  # holds temporary files at most
         _exchange(fresh, folder)
     return total
 

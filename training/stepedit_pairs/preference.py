@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stepedit_core import __version__
-from stepedit_core.atomic import write_atomically
+from stepedit_core.atomic import lasting_names, write_atomically
 from stepedit_core.edit import Edit
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import StepeditError, explain_validation
@@ -92,7 +92,7 @@ def open_run(out: Path, settings: PreferSettings) -> None:
         if before != settings:
             raise StepeditError(f"{out} holds preference pairs made with other settings ({before})")
         return
-    if out.exists() and any(item.name != ".lock" for item in out.iterdir()):
+    if lasting_names(out) - {".lock"}:
         raise StepeditError(f"{out} is not empty and holds no preference pairs; choose another")
     source = RunSettings.load(Path(settings.run))
     write_atomically(path, settings.model_dump_json(indent=2).encode())

@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
+from stepedit_core.atomic import lasting_names
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem, PairBuilder
 from stepedit_core.registry.registry import get_registry
@@ -65,9 +66,7 @@ def _open(folder: Path, settings: RunSettings) -> None:
             )
         return
     # A run that failed while it was planned has given no rows: its settings may be corrected.
-    if folder.exists() and any(
-        item.name not in (FILE, "plan", ".lock") for item in folder.iterdir()
-    ):
+    if lasting_names(folder) - {FILE, "plan", ".lock"}:
         raise StepeditError(f"{folder} is not empty and holds no run; choose another --out")
     settings.save(folder)
 
@@ -127,7 +126,7 @@ def run_pairs(
 def _leave_nothing(folder: Path) -> None:
     """Remove what a run that could not be planned has begun, and its folder if that is all."""
     planned = (folder / "plan" / "plan.json").exists()
-    if not planned and {item.name for item in folder.iterdir()} <= {FILE, "plan"}:
+    if not planned and lasting_names(folder) <= {FILE, "plan"}:
         shutil.rmtree(folder / "plan", ignore_errors=True)
         (folder / FILE).unlink(missing_ok=True)
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Manifests: a table with a row for each recording, as CSV, TSV or JSON lines."""
+"""Manifests: a table with a row for each recording, as CSV, TSV, file list or JSON lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stepedit_pairs.corpora.walking import AUDIO_SUFFIXES
 
 __all__ = ["LJ_COLUMNS", "Manifest", "rows_of"]
 
-_TABLES = frozenset({".csv", ".tsv"})
+_TABLES = frozenset({".csv", ".tsv", ".txt"})
 _SUFFIXES = frozenset({*_TABLES, ".jsonl", ".ndjson"})
 LJ_COLUMNS = ("lj_id", "text", "normalized_text")
 """Columns of LJ Speech's ``metadata.csv``, which has no header."""
@@ -26,7 +26,7 @@ _WAVS = ("wavs", "")
 
 @dataclass(frozen=True)
 class Manifest:
-    """A CSV, TSV or JSONL file that names recordings and what is known about them.
+    """A CSV, TSV, TXT or JSONL file that names recordings and what is known about them.
 
     Needed is a column for the recording (``path``, or a customary name such as
     ``audio_filepath`` or ``file_name``), relative to the manifest or absolute. Understood are

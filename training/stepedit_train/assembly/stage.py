@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from stepedit_core.atomic import lasting_names
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.checkpoint.layout import TOKENIZER_NAME
 from stepedit_core.models.engine import Engine
@@ -92,16 +94,20 @@ def _refuse_foreign(out: Path) -> None:
     """Refuse to replace a folder that no earlier call has made."""
     if not out.is_dir():
         return
-    entries = [p for p in out.iterdir() if p.name != "__pycache__" and p.suffix not in _KEPT]
-    if entries and not (out / CARD).is_file():
+    names = lasting_names(out) - {"__pycache__"}
+    if any(Path(name).suffix not in _KEPT for name in names) and not (out / CARD).is_file():
         raise StepeditError(f"{out} holds other files than a model made here; choose another out")
 
 
 def _replace(made: Path, out: Path) -> None:
-    """Put a finished folder in the place of an older model; code beside it stays."""
+    """Put a finished folder in the place of an older model; code beside it stays.
+
+    The card is there all the time, so that a call that was cut can be given again.
+    """
     out.mkdir(parents=True, exist_ok=True)
+    os.replace(made / CARD, out / CARD)
     for path in out.iterdir():
-        if path.suffix in _KEPT or path.name == "__pycache__":
+        if path.suffix in _KEPT or path.name in ("__pycache__", CARD):
             continue
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     for path in made.iterdir():
