@@ -24,6 +24,7 @@ from stepedit_core import (
 )
 from stepedit_core.dsp.words import Word, split_words
 from stepedit_listen.matching import laid_along
+from stepedit_listen.refining import at_pauses
 
 __all__ = ["TinyWhisper", "Whisper", "WhisperAligner", "bundled_base"]
 
@@ -212,7 +213,8 @@ class TinyWhisper(Whisper):
 class WhisperAligner(Aligner):
     """Word times of Whisper's cross-attention, laid along the words of the transcript.
 
-    The times are coarse (about 60 ms); any language that Whisper hears.
+    The times are coarse (about 60 ms) but at pauses, where the sound says when a word begins; any
+    language that Whisper hears.
     """
 
     name: ClassVar[str] = "whisper"
@@ -234,7 +236,7 @@ class WhisperAligner(Aligner):
         placed = laid_along(words, parts, utterance.seconds)
         if placed is None:
             raise AlignmentError("whisper heard none of these words in the recording")
-        return placed
+        return at_pauses(utterance, placed)
 
 
 def _parts(word: TimedWord) -> list[TimedWord]:

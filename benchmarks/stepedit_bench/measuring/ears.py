@@ -20,7 +20,7 @@ from stepedit_core.storage.stored_json import json_lines
 from stepedit_core.storage.tables import table_rows
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Heard", "Known", "ears", "error_of", "known_recordings"]
+__all__ = ["Heard", "Known", "ears", "error_of", "known_recordings", "where_of"]
 
 RESAMPLES = 2_000
 
@@ -163,7 +163,7 @@ def error_of(recordings: Sequence[Known], recogniser: str, seed: int = 0) -> Hea
     )
 
 
-def _conditions(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def where_of(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Read ``COLUMN=VALUE,VALUE``."""
     found: dict[str, tuple[str, ...]] = {}
     for text in texts:
@@ -190,7 +190,7 @@ def ears(names: tuple[str, ...], as_json: bool, where: tuple[str, ...], **given:
     path and reference_text, which stand for the manifest's own texts. Words are counted, or
     characters in languages that are written without spaces.
     """
-    known = known_recordings(where=_conditions(where), **given)
+    known = known_recordings(where=where_of(where), **given)
     parts = dict.fromkeys(one.part for one in known)
     found = []
     for part in parts:
