@@ -27,9 +27,9 @@ __all__ = ["VoiceClusters", "cluster"]
 RATE = 16_000
 LEAST_SECONDS = 0.6
 """Shorter speech gives a vector of its words rather than of its voice."""
-ALIKE = 0.68
+ALIKE = 0.69
 """Mean likeness (cosine) from which two groups of vectors are one voice."""
-LEAST_SHARE, LEAST_COUNT = 0.02, 2
+LEAST_SHARE, LEAST_COUNT = 0.1, 2
 """Groups smaller than both are taken for strays of the other voices."""
 _LEVEL = 10 ** (-30 / 20)  # the encoder's own
 _SHARPNESS = 10.0  # of the affinity: exp(sharpness * (cosine - 1))
