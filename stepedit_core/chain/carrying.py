@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from stepedit_core.chain.result import Step
 from stepedit_core.codes import DualCodes
 from stepedit_core.edit import Edit, Outcome, Rendered, Route
 from stepedit_core.engine import SpeechEngine
@@ -14,7 +16,7 @@ from stepedit_core.llm_route.carrying_out import apply_by_llm
 from stepedit_core.plan import Plan
 from stepedit_core.utterance import Utterance
 
-__all__ = ["carry_out", "step_rng", "with_word_times"]
+__all__ = ["carry_out", "notes_of", "step_rng", "with_notes", "with_word_times"]
 
 
 def step_rng(seed: int, position: int, number: int = 0) -> np.random.Generator:
@@ -38,6 +40,20 @@ def with_word_times(made: Utterance, source: Utterance, plan: Plan | None) -> Ut
         return made
     ratio = made.seconds / source.seconds
     return made.replace(alignment=known.moved(lambda second: second * ratio))
+
+
+def with_notes(details: Mapping[str, Any], plan: Plan | None) -> Mapping[str, Any]:
+    """Return the facts of a step with what its plan's alignment has to say."""
+    said = plan.alignment.notes if plan is not None and plan.alignment is not None else ()
+    notes = tuple(dict.fromkeys((*details.get("notes", ()), *said)))
+    return {**details, "notes": list(notes)} if said else details
+
+
+def notes_of(steps: Iterable[Step]) -> tuple[str, ...]:
+    """Return what steps have to say, each note once; those that hide words say nothing."""
+    open_steps = (step for step in steps if not step.edit.hides_words())
+    said = (str(note) for step in open_steps for note in step.details.get("notes", ()))
+    return tuple(dict.fromkeys(said))
 
 
 def carry_out(

@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from stepedit_core.chain.accept import Accept
-from stepedit_core.chain.carrying import carry_out, step_rng, with_word_times
+from stepedit_core.chain.carrying import carry_out, notes_of, step_rng, with_notes, with_word_times
 from stepedit_core.chain.drift import compared, no_gain, overdone, past_of, run_start, within_label
 from stepedit_core.chain.gate import Compared, Gate
 from stepedit_core.chain.result import (
@@ -198,7 +198,7 @@ def run(
     if gate is not None:
         notes = (*notes, *gate.notes)
     texts = [step.plan.words_after for step in ready if step.route == "llm"]
-    notes = (*notes, *untaught_languages(engine, source, texts))
+    notes = (*notes, *notes_of(steps), *untaught_languages(engine, source, texts))
     result = ChainResult(start.source, steps, start.seed, engine, notes)
     hooks.hook.stepedit_chain_finished(result=result)
     return result
@@ -375,7 +375,7 @@ def _run_step(
         seed=running.seed,
         seconds=time.perf_counter() - begin,
         codes=outcome.codes,
-        details=outcome.details,
+        details=with_notes(outcome.details, work.plan),
         latent=latent if latent is not None and latent.digest == made.digest else None,
         middleware=tuple(layers.acted),
         transcript_unverified=is_llm and made.transcript is not None,

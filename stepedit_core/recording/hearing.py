@@ -19,8 +19,9 @@ from stepedit_core.alignment import (
     TimedWord,
     Transcription,
 )
+from stepedit_core.dsp.vad import speech_probabilities
 from stepedit_core.dsp.words import split_words
-from stepedit_core.errors import AlignmentError, StepeditError, suggest
+from stepedit_core.errors import AlignmentError, MissingDependencyError, StepeditError, suggest
 from stepedit_core.registry.registry import Registry, get_registry
 from stepedit_core.utterance import Utterance
 
@@ -45,6 +46,8 @@ _TRUSTED = 30
 _AFTER_LATIN = "\u0250"
 DOUBTFUL = 0.35
 """Mean confidence below which a transcript is said not to fit the recording."""
+_LEAST_SPEECH = 0.2
+"""Probability below which a frame is no speech, not even a whisper."""
 _NAMED_ONLY = 100
 """Rank from which ``auto`` takes nobody."""
 KEPT = 64
@@ -87,7 +90,10 @@ def transcribe(
     threads: int = 1,
     registry: Registry | None = None,
 ) -> Transcription:
-    """Return what a recogniser hears.
+    """Return what a recogniser hears; nothing where there is no speech.
+
+    Recognisers are made to hear words, and hear them in silence and music, too. Silero VAD is asked
+    first, where it is installed.
 
     Args:
         utterance: any rate; its language, where given, is what is listened for.
@@ -98,8 +104,20 @@ def transcribe(
     Raises:
         StepeditError: if no recogniser is installed or knows the language.
     """
+    if not _may_hold_speech(utterance):
+        kind, model = choose_recogniser(recogniser, utterance.language, registry)
+        return Transcription("", utterance.language, kind.title(model))
     chosen = load_recogniser(recogniser, utterance.language, threads, registry)
     return _HEARD.get(chosen, utterance, lambda: chosen.transcribe(utterance))
+
+
+def _may_hold_speech(utterance: Utterance) -> bool:
+    """Say whether any frame of 32 ms may be speech."""
+    try:
+        found = speech_probabilities(utterance)
+    except MissingDependencyError:
+        return True
+    return bool(len(found)) and float(found.max()) >= _LEAST_SPEECH
 
 
 def align(
@@ -135,7 +153,7 @@ def align(
     text = utterance.transcript or ""
     places = split_words(text)
     if not places:
-        raise AlignmentError("the recording holds no words to time")
+        raise AlignmentError("no words are heard in the recording, so that none can be timed")
     chosen = load_aligner(aligner, utterance.language, threads, registry)
     words = _TIMED.get(chosen, utterance, lambda: tuple(chosen.align(utterance, places)))
     found = Alignment(text, words, chosen.name, notes=tuple(notes))

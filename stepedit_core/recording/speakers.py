@@ -108,7 +108,7 @@ def with_speakers(utterance: Utterance, alignment: Alignment) -> Alignment:
     )
     if not any(speakers):
         raise AlignmentError("no voice is heard that could be told from another")
-    note = f"{len(set(speakers))} speakers told apart by {teller}"
+    note = f"{_count(len(set(speakers)))} told apart by {teller}"
     return dataclasses.replace(alignment, speakers=speakers, notes=(*alignment.notes, note))
 
 
@@ -178,7 +178,11 @@ def _note(tiles: Sequence[Tile], teller: str, rate: int) -> str:
     shown = [f"{name} {total:.0f} s from {first[name]:.1f} s" for name, total in seconds.items()]
     rest = f" and {len(shown) - 8} more" if len(shown) > 8 else ""
     told = ", ".join(shown[:8])
-    return f"{len(seconds)} speakers told apart by {teller}: {told}{rest}"
+    return f"{_count(len(seconds))} told apart by {teller}: {told}{rest}"
+
+
+def _count(number: int) -> str:
+    return "1 speaker" if number == 1 else f"{number} speakers"
 
 
 def _letters(number: int) -> str:
