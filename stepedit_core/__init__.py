@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from stepedit_core.recording.recording import Recording
     from stepedit_core.recording.regions import Where
     from stepedit_core.recording.result import RecordingResult
+    from stepedit_core.recording.speakers import Diariser
     from stepedit_core.recording.subtitles import format_alignment
     from stepedit_core.recordings import packaged_speech
     from stepedit_core.registry.registry import (
@@ -130,6 +131,7 @@ __all__ = [
     "CorpusItem",
     "CorpusReader",
     "DecodeRequest",
+    "Diariser",
     "DualCodes",
     "Edit",
     "EditError",
@@ -263,6 +265,7 @@ _HOMES = {
     ),
     "recording.hearing": ("align", "installed_ears", "transcribe"),
     "recording.regions": ("Where",),
+    "recording.speakers": ("Diariser",),
     "recording.recording": ("Recording",),
     "recording.result": ("RecordingResult",),
     "recording.subtitles": ("format_alignment",),

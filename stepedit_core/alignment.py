@@ -23,6 +23,7 @@ __all__ = [
     "Aligner",
     "Alignment",
     "Ear",
+    "Listener",
     "Recogniser",
     "Sentence",
     "TimedWord",
@@ -275,8 +276,8 @@ class Transcription:
     words: tuple[TimedWord, ...] = ()
 
 
-class _Listener(ABC):
-    """What recognisers and aligners have in common."""
+class Listener(ABC):
+    """What recognisers, aligners and diarisers have in common."""
 
     name: ClassVar[str]
     """Short name for ``--recogniser`` and ``--aligner``; ``name:model`` picks a model."""
@@ -316,7 +317,7 @@ class _Listener(ABC):
         return cls.languages is None or primary in cls.languages
 
 
-class Recogniser(_Listener):
+class Recogniser(Listener):
     """Hears words: the same text for the same speech."""
 
     @abstractmethod
@@ -332,7 +333,7 @@ class Recogniser(_Listener):
         return self.transcribe(utterance).text
 
 
-class Aligner(_Listener):
+class Aligner(Listener):
     """Times the words of a transcript that is known."""
 
     @abstractmethod

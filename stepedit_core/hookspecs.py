@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from stepedit_core.marks.mark import Mark
     from stepedit_core.pairs import CorpusReader, MarginScorer, PairBuilder
     from stepedit_core.phrases import Phrases
+    from stepedit_core.recording.speakers import Diariser
     from stepedit_core.reward import Reward
     from stepedit_core.scoring import Case, Judge, Measures, Scorer
     from stepedit_core.utterance import Utterance
@@ -122,6 +123,14 @@ def stepedit_aligners() -> Sequence[type[Aligner]]:  # type: ignore[empty-body]
 
     Called when an edit or a region needs word times, and by ``stepedit align``; chosen as
     recognisers are.
+    """
+
+
+@hookspec
+def stepedit_diarisers() -> Sequence[type[Diariser]]:  # type: ignore[empty-body]
+    """Return classes that tell speakers apart, collected by ``name``; names must differ.
+
+    Called when a speaker is asked for and no subtitles say who speaks; chosen as recognisers are.
     """
 
 

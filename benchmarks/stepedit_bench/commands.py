@@ -23,14 +23,18 @@ __all__ = ["bench", "load_choice", "progress"]
 
 
 _LATE = {
+    "align": "stepedit_bench.words.align",
+    "draw": "stepedit_bench.words.drawing",
     "ears": "stepedit_bench.measuring.ears",
     "engine": "stepedit_bench.speed.cli",
     "figures": "stepedit_bench.heldout.commands",
     "interpret": "stepedit_bench.interpreting.cli",
+    "joins": "stepedit_bench.words.joins",
     "judges": "stepedit_bench.judges.commands",
     "memory": "stepedit_bench.speed.cli",
     "recipes": "stepedit_bench.recipes",
     "recording": "stepedit_bench.speed.cli",
+    "speakers": "stepedit_bench.words.speakers",
     "trust": "stepedit_bench.trust.commands",
     "table": "stepedit_bench.table",
 }

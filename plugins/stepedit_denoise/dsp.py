@@ -17,6 +17,7 @@ import numpy.typing as npt
 from stepedit_core import Utterance
 from stepedit_core.dsp.offset import around_offset
 from stepedit_core.dsp.vad import gaps, speech_spans
+from stepedit_denoise.gate import gate
 from stepedit_denoise.nets import NetName, denoised_by_net
 
 __all__ = ["reduce_noise", "reduce_noise_by_net"]
@@ -100,8 +101,6 @@ def _gated(
     strength: float,
 ) -> tuple[Utterance, dict[str, Any]]:
     """Gate an utterance without a constant offset."""
-    import noisereduce
-
     rate, samples = utterance.sample_rate, utterance.samples.astype(np.float64)
     window = _window(rate)
     details: dict[str, Any] = {"backend": "noisereduce", "noise": noise, "strength": strength}
@@ -119,7 +118,7 @@ def _gated(
         profile, origin = _noise_profile(utterance, window, rng)
         options |= {"y_noise": profile, "n_std_thresh_stationary": _THRESHOLD_STD}
         details["noise_from"] = origin
-    reduced = noisereduce.reduce_noise(padded, rate, stationary=noise == "stationary", **options)
+    reduced = gate()(padded, rate, stationary=noise == "stationary", **options)
     edited = np.asarray(reduced, dtype=np.float32)[: len(samples)]
     details["removed_db"] = _removed_db(samples, edited)
     return utterance.replace(samples=_limited(edited, samples)), details

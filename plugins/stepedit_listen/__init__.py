@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from stepedit_core import hookimpl
 
 if TYPE_CHECKING:
-    from stepedit_core import Aligner, Recogniser
+    from stepedit_core import Aligner, Diariser, Recogniser
 
-__all__ = ["stepedit_aligners", "stepedit_recognisers"]
+__all__ = ["stepedit_aligners", "stepedit_diarisers", "stepedit_recognisers"]
 
 
 @hookimpl
@@ -33,3 +33,11 @@ def stepedit_aligners() -> Sequence[type[Aligner]]:
     from stepedit_listen.whisper import WhisperAligner
 
     return [SphinxAligner, CtcAligner, WhisperAligner, PauseAligner]
+
+
+@hookimpl
+def stepedit_diarisers() -> Sequence[type[Diariser]]:
+    """Return the clustering of speaker vectors."""
+    from stepedit_listen.voices import VoiceClusters
+
+    return [VoiceClusters]

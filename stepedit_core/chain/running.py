@@ -14,7 +14,15 @@ import pluggy
 from stepedit_core.chain.accept import Accept
 from stepedit_core.chain.drift import Standing, no_gain, overdone, standing, within_label
 from stepedit_core.chain.gate import Gate
-from stepedit_core.chain.result import DEFAULT_CARRY, Carry, RouteChoice, Step, Until, reported
+from stepedit_core.chain.result import (
+    DEFAULT_CARRY,
+    Carry,
+    RouteChoice,
+    Step,
+    Until,
+    notes_of,
+    reported,
+)
 from stepedit_core.chain.trying import Drawn, Trial
 from stepedit_core.chain.validation import Ready, look_ahead
 from stepedit_core.codes import DualCodes
@@ -116,7 +124,7 @@ def run(
     if gate is not None:
         notes = (*notes, *gate.notes)
     texts = [step.plan.words_after for step in ready if step.route == "llm"]
-    return steps, (*notes, *untaught_languages(engine, here, texts))
+    return steps, (*notes, *notes_of(steps), *untaught_languages(engine, here, texts))
 
 
 def _until_no_gain(
@@ -281,7 +289,7 @@ def _run_step(
         seed=running.seed,
         seconds=time.perf_counter() - begin,
         codes=outcome.codes,
-        details=outcome.details,
+        details=_with_notes(outcome.details, work.plan),
         latent=latent if latent is not None and latent.digest == made.digest else None,
         middleware=() if layers is None else tuple(layers.acted),
         transcript_unverified=is_llm and made.transcript is not None,
@@ -366,6 +374,13 @@ def step_rng(seed: int, position: int, number: int = 0) -> np.random.Generator:
     """
     key = (position,) if number == 0 else (position, number)
     return np.random.default_rng(np.random.SeedSequence(abs(seed), spawn_key=key))
+
+
+def _with_notes(details: Mapping[str, Any], plan: Plan | None) -> Mapping[str, Any]:
+    """Return the facts of a step with what its plan's alignment has to say."""
+    said = plan.alignment.notes if plan is not None and plan.alignment is not None else ()
+    notes = tuple(dict.fromkeys((*details.get("notes", ()), *said)))
+    return {**details, "notes": list(notes)} if said else details
 
 
 def _with_word_times(made: Utterance, source: Utterance, plan: Plan | None) -> Utterance:

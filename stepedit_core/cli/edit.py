@@ -28,6 +28,7 @@ from stepedit_core.chain.result import (
 from stepedit_core.cli.accepting import accept_options, acceptance, limits_of, tried
 from stepedit_core.cli.console import echo_line, engine_options, load_named_engine, write_text
 from stepedit_core.cli.interpreting import interpreter_option, say_chain
+from stepedit_core.cli.listening import with_words_heard
 from stepedit_core.cli.marking import check_marks, mark_long, write_output
 from stepedit_core.cli.plan import (
     Job,
@@ -416,7 +417,9 @@ def edit_command(
         marks=marks,
         until=until,
     )
-    run.validate(short)
+    heard = {j.target: with_words_heard(j, chain, loaded, route, say) for j in short}
+    jobs = [heard.get(job.target, job) for job in jobs]
+    run.validate([job for job in jobs if job.target not in long])
     with progress(len(jobs)) as advance:
         for job in jobs:
             try:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from stepedit_core.errors import AlignmentError, StepeditError
+
 if TYPE_CHECKING:
     from stepedit_core.alignment import Alignment
+    from stepedit_core.chain.chain import Chain
+    from stepedit_core.chain.result import RouteChoice
+    from stepedit_core.cli.plan import Job
+    from stepedit_core.engine import SpeechEngine
     from stepedit_core.utterance import Utterance
 
-__all__ = ["align", "transcribe"]
+__all__ = ["align", "transcribe", "with_words_heard"]
 
 FORMATS = ("json", "srt", "vtt", "textgrid", "audacity")
 _SUFFIXES = {
@@ -111,13 +119,11 @@ def transcribe(
     Example: stepedit transcribe talk.wav -o talk.srt
     """
     from stepedit_core.cli.console import echo_line, write_text
-    from stepedit_core.errors import AlignmentError
     from stepedit_core.recording.hearing import align as find
-    from stepedit_core.recording.hearing import load_recogniser
+    from stepedit_core.recording.hearing import transcribe as hear
 
     speech = _read(recording, None, language)
-    ears = load_recogniser(recogniser, language, threads)
-    heard = ears.transcribe(speech)
+    heard = hear(speech, recogniser, threads=threads)
     chosen = kind or (_kind(None, out) if out and out.suffix.lower() != ".txt" else "text")
     if chosen == "text":
         if out is None:
@@ -130,3 +136,45 @@ def transcribe(
     known = speech.replace(transcript=heard.text, language=heard.language)
     found: Alignment = find(known, threads=threads)
     _give(found, speech, chosen, out)
+
+
+def with_words_heard(
+    job: Job,
+    chain: Chain,
+    engine: SpeechEngine | None,
+    route: RouteChoice,
+    say: Callable[[str], None],
+) -> Job:
+    """Return a job with the words that a recogniser hears, where an edit needs some.
+
+    Where words were given, where no step needs them or no recogniser is installed, the job is
+    returned as it is.
+
+    Raises:
+        AlignmentError: if no words are heard.
+    """
+    from stepedit_core.chain.validation import choose_route
+    from stepedit_core.recording.hearing import recogniser_names
+    from stepedit_core.recording.hearing import transcribe as hear
+    from stepedit_core.storage.sound import is_stream
+
+    if job.transcript or not recogniser_names(job.language):
+        return job
+    speech = job.read()
+    try:
+        routes = [(edit, choose_route(edit, engine, route, speech)) for edit in chain.unrolled()]
+    except StepeditError:
+        return job  # the chain's own check says why
+    if not any(edit.needs_transcript(taken) for edit, taken in routes):
+        return job
+    heard = hear(speech)
+    if not heard.text.strip():
+        raise AlignmentError(
+            f"{job.source}: an edit needs the words, and {heard.recogniser} hears none; give --text"
+        )
+    say(f"{job.source}: transcribed by {heard.recogniser}; give --text to correct it")
+    told = {"transcript": heard.text, "language": job.language or heard.language}
+    found = dataclasses.replace(job, **told)
+    if is_stream(job.source):
+        vars(found)["_once"] = speech.replace(**told)  # a pipe is read once
+    return found

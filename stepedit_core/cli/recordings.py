@@ -82,7 +82,11 @@ def recording_options(function: F) -> F:
             help="Write the subtitles at their new times (.srt, .vtt, .json, .txt, .TextGrid).",
         ),
         click.option("--segments", metavar="3-7", help="Edit these segments alone."),
-        click.option("--speaker", metavar="NAME", help="Edit what this speaker says alone."),
+        click.option(
+            "--speaker",
+            metavar="NAME",
+            help="Edit what this speaker says alone; without labels, voices are A, B, ...",
+        ),
         click.option(
             "--longest",
             metavar="SECONDS",

@@ -7,10 +7,12 @@ probability for each frame of 32 ms.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,6 +45,11 @@ _STREAMING, _SEQUENCE = "silero_vad.onnx", "silero_vad_16k_sequence.onnx"
 # Frames in one call of the sequence model: 16 s, which bounds its memory on long recordings.
 _BLOCK = 512
 _HYSTERESIS = 0.15
+# A chain asks several times where speech is in the same sound: an edit whether it fits, then for
+# its work, the next one for its own.
+_KEPT = 4
+_heard: OrderedDict[str, FloatArray] = OrderedDict()
+_heard_lock = Lock()
 
 
 def speech_probabilities(utterance: Utterance) -> FloatArray:
@@ -54,11 +61,28 @@ def speech_probabilities(utterance: Utterance) -> FloatArray:
         utterance: any rate and level; it is resampled here.
 
     Returns:
-        float32, shape ``(ceil(seconds / 0.032),)``; the last frame is filled up with zeros.
+        float32, shape ``(ceil(seconds / 0.032),)``, read-only; the last frame is filled up with
+        zeros.
 
     Raises:
         MissingDependencyError: if onnxruntime or silero-vad is not installed.
     """
+    key = utterance.digest
+    with _heard_lock:
+        if key in _heard:
+            _heard.move_to_end(key)
+            return _heard[key]
+    found = _probabilities(utterance)
+    found.flags.writeable = False
+    with _heard_lock:
+        _heard[key] = found
+        while len(_heard) > _KEPT:
+            _heard.popitem(last=False)
+    return found
+
+
+def _probabilities(utterance: Utterance) -> FloatArray:
+    """Run the model that suits the rate."""
     rate = 16_000 if utterance.sample_rate >= 16_000 else 8_000
     frames = _frames(without_offset(utterance).resample(rate).samples, rate)
     if rate == 16_000 and _model_file(_SEQUENCE).is_file():

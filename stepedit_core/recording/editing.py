@@ -53,7 +53,7 @@ class RecordingOptions(TypedDict, total=False):
     segments: Iterable[int] | None
     """Numbers of the segments that are edited; all of the recording by default."""
     speaker: str | None
-    """Edit what this speaker says alone."""
+    """Edit what this speaker says alone; without labels, voices are told apart as A, B, ..."""
     longest: float | None
     """Longest piece in seconds; by default what the engine says, or what suits the route."""
     workers: int
@@ -102,7 +102,11 @@ def edit_recording(
             "several workers share no engine: give workers=1, or route dsp for signal processing"
         )
     if manner.needs_words:
-        recording = recording.with_words().cut_to(manner.longest)
+        recording = recording.with_words()
+    if options.get("speaker") is not None:
+        recording = recording.with_speakers()
+    if manner.needs_words:
+        recording = recording.cut_to(manner.longest)
     run = _prepared(recording, chain, output, manner, options)
     expected = 2 * recording.levels.samples
     written: list[tuple[Joiner, SoundWriter]] = []

@@ -10,31 +10,44 @@ from functools import lru_cache
 from threading import Lock
 from typing import Any, Generic, TypeVar, cast
 
-from stepedit_core.alignment import Aligner, Alignment, Ear, Recogniser, TimedWord, Transcription
+from stepedit_core.alignment import (
+    Aligner,
+    Alignment,
+    Ear,
+    Listener,
+    Recogniser,
+    TimedWord,
+    Transcription,
+)
+from stepedit_core.dsp.vad import speech_probabilities
 from stepedit_core.dsp.words import split_words
-from stepedit_core.errors import AlignmentError, StepeditError, suggest
+from stepedit_core.errors import AlignmentError, MissingDependencyError, StepeditError, suggest
 from stepedit_core.registry.registry import Registry, get_registry
 from stepedit_core.utterance import Utterance
 
 __all__ = [
     "align",
     "aligner_names",
+    "choose_listener",
     "choose_recogniser",
     "installed_ears",
     "load_aligner",
+    "load_listener",
     "load_recogniser",
     "recogniser_names",
     "transcribe",
     "with_words",
 ]
 
-Kind = TypeVar("Kind", Recogniser, Aligner)
+Kind = TypeVar("Kind", bound=Listener)
 Answer = TypeVar("Answer")
 _TRUSTED = 30
 """Highest rank of a recogniser whose word counts against another's."""
 _AFTER_LATIN = "\u0250"
 DOUBTFUL = 0.35
 """Mean confidence below which a transcript is said not to fit the recording."""
+_LEAST_SPEECH = 0.2
+"""Probability below which a frame is no speech, not even a whisper."""
 _NAMED_ONLY = 100
 """Rank from which ``auto`` takes nobody."""
 KEPT = 64
@@ -77,7 +90,10 @@ def transcribe(
     threads: int = 1,
     registry: Registry | None = None,
 ) -> Transcription:
-    """Return what a recogniser hears.
+    """Return what a recogniser hears; nothing where there is no speech.
+
+    Recognisers are made to hear words, and hear them in silence and music, too. Silero VAD is asked
+    first, where it is installed.
 
     Args:
         utterance: any rate; its language, where given, is what is listened for.
@@ -88,8 +104,20 @@ def transcribe(
     Raises:
         StepeditError: if no recogniser is installed or knows the language.
     """
+    if not _may_hold_speech(utterance):
+        kind, model = choose_recogniser(recogniser, utterance.language, registry)
+        return Transcription("", utterance.language, kind.title(model))
     chosen = load_recogniser(recogniser, utterance.language, threads, registry)
     return _HEARD.get(chosen, utterance, lambda: chosen.transcribe(utterance))
+
+
+def _may_hold_speech(utterance: Utterance) -> bool:
+    """Say whether any frame of 32 ms may be speech."""
+    try:
+        found = speech_probabilities(utterance)
+    except MissingDependencyError:
+        return True
+    return bool(len(found)) and float(found.max()) >= _LEAST_SPEECH
 
 
 def align(
@@ -125,7 +153,7 @@ def align(
     text = utterance.transcript or ""
     places = split_words(text)
     if not places:
-        raise AlignmentError("the recording holds no words to time")
+        raise AlignmentError("no words are heard in the recording, so that none can be timed")
     chosen = load_aligner(aligner, utterance.language, threads, registry)
     words = _TIMED.get(chosen, utterance, lambda: tuple(chosen.align(utterance, places)))
     found = Alignment(text, words, chosen.name, notes=tuple(notes))
@@ -162,7 +190,7 @@ def load_recogniser(
         StepeditError: if the name is unknown, or nothing that is installed knows the language.
     """
     kind, model = choose_recogniser(spec, language, registry)
-    return cast(Recogniser, _load(cast(Hashable, kind), model, threads))
+    return cast(Recogniser, load_listener(cast(Hashable, kind), model, threads))
 
 
 def choose_recogniser(
@@ -171,7 +199,7 @@ def choose_recogniser(
     """Return the class and the model that ``load_recogniser`` would load; raises as it does."""
     found = (registry or get_registry()).named("stepedit_recognisers", lambda kind: str(kind.name))
     known = cast(dict[str, type[Recogniser]], dict(found))
-    return _choose(known, spec, language, "recogniser")
+    return choose_listener(known, spec, language, "recogniser")
 
 
 def installed_ears(
@@ -201,7 +229,7 @@ class _RecogniserEar:
 
     def __call__(self, utterance: Utterance) -> str:
         """Return the words."""
-        recogniser = cast(Recogniser, _load(cast(Hashable, self.kind), None, 1))
+        recogniser = cast(Recogniser, load_listener(cast(Hashable, self.kind), None, 1))
         return recogniser.transcribe(utterance.replace(language=self.language)).text
 
 
@@ -230,8 +258,8 @@ def load_aligner(
         StepeditError: if the name is unknown, or nothing that is installed knows the language.
     """
     found = (registry or get_registry()).named("stepedit_aligners", lambda kind: str(kind.name))
-    kind, model = _choose(dict(found), spec, language, "aligner")
-    return cast(Aligner, _load(cast(Hashable, kind), model, threads))
+    kind, model = choose_listener(dict(found), spec, language, "aligner")
+    return cast(Aligner, load_listener(cast(Hashable, kind), model, threads))
 
 
 def aligner_names(registry: Registry | None = None) -> list[str]:
@@ -240,10 +268,20 @@ def aligner_names(registry: Registry | None = None) -> list[str]:
     return sorted(found)
 
 
-def _choose(
+def choose_listener(
     known: dict[str, type[Kind]], spec: str, language: str | None, what: str
 ) -> tuple[type[Kind], str | None]:
-    """Return the class and the model that a spec names; raises StepeditError."""
+    """Return the class and the model that a spec names.
+
+    Args:
+        known: classes by name.
+        spec: ``auto``, a name, or ``name:model``.
+        language: BCP 47 tag, or None.
+        what: the kind, for messages.
+
+    Raises:
+        StepeditError: if the name is unknown, or nothing that is installed knows the language.
+    """
     name, _, model = spec.partition(":")
     if name != "auto":
         if name not in known:
@@ -266,6 +304,6 @@ def _choose(
 
 
 @lru_cache(maxsize=4)
-def _load(kind: Any, model: str | None, threads: int) -> Any:
-    """Return a loaded recogniser or aligner."""
+def load_listener(kind: Any, model: str | None, threads: int) -> Any:
+    """Return a loaded recogniser, aligner or diariser."""
     return kind(model, threads=threads)

@@ -181,6 +181,20 @@ class Recording:
         tiles = tiles_of_segments(segments, self.levels)
         return dataclasses.replace(self, tiles=tuple(tiles), notes=(*self.notes, *notes))
 
+    def with_speakers(self) -> Recording:
+        """Return the recording with speakers, told apart by voice (A, B, ...) if none is named.
+
+        Raises:
+            AlignmentError: if no voice is heard.
+            StepeditError: if no diariser is installed.
+        """
+        from stepedit_core.recording.speakers import hear_speakers
+
+        if any(part.speaker for part in self.segments):
+            return self
+        tiles, note = hear_speakers(self)
+        return dataclasses.replace(self, tiles=tuple(tiles), notes=(*self.notes, note))
+
     def cut_to(self, longest: float) -> Recording:
         """Return the recording with segments of words that last longer cut between words.
 

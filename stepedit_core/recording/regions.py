@@ -11,6 +11,7 @@ from stepedit_core.alignment import Alignment, TimedWord
 from stepedit_core.dsp.words import split_words
 from stepedit_core.errors import AlignmentError
 from stepedit_core.recording.hearing import align
+from stepedit_core.recording.speakers import with_speakers
 from stepedit_core.utterance import Span, Utterance
 
 __all__ = ["Where"]
@@ -29,7 +30,8 @@ class Where:
         words: a phrase of the transcript.
         occurrence: which one, from 1, where the phrase is said several times.
         sentences: numbers of sentences, from 1; -1 is the last.
-        speaker: all that a speaker says.
+        speaker: all that a speaker says; voices are told apart as A, B, ... where no labels name
+            speakers.
     """
 
     spans: tuple[Span, ...] = ()
@@ -61,6 +63,8 @@ class Where:
         if not self.needs_words():
             return self.spans
         known = align(utterance)
+        if self.speaker is not None:
+            known = with_speakers(utterance, known)
         spans = []
         for first, stop in _runs(self._indices(known)):
             start = _quietest(utterance, known.gap(first, utterance.seconds))

@@ -60,8 +60,20 @@ def test_blocks_carry_their_state(monkeypatch: pytest.MonkeyPatch) -> None:
     speech = packaged_speech("surpassed")
     whole = speech_probabilities(speech)
     monkeypatch.setattr("stepedit_core.dsp.vad._BLOCK", 7)
-    np.testing.assert_allclose(speech_probabilities(speech), whole, atol=1e-6)
+    frames = _frames(speech.resample(16_000).samples, 16_000)
+    np.testing.assert_allclose(_run_sequence(frames), whole, atol=1e-6)
     assert len(whole) == np.ceil(speech.seconds / FRAME_SECONDS)
+
+
+def test_the_same_sound_is_heard_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    speech = packaged_speech("garden").slice((0.0, 1.7))
+    first = speech_probabilities(speech)
+    monkeypatch.setattr("stepedit_core.dsp.vad._run_sequence", None)
+    assert speech_probabilities(Utterance(speech.samples.copy(), speech.sample_rate)) is first
+    with pytest.raises(ValueError, match="read-only"):
+        first[0] = 1.0
+    with pytest.raises(TypeError):
+        speech_probabilities(speech.slice((0.0, 1.0)))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterable
 
 import numpy as np
@@ -72,6 +74,18 @@ def test_clean_speech_is_left_alone() -> None:
         clean = packaged_speech(name)
         out = Denoise().render(clean, np.random.default_rng(0)).utterance
         assert si_sdr(clean.samples.astype(float), out.samples.astype(float)) > 20
+
+
+def test_the_gate_loads_no_torch() -> None:
+    code = (
+        "import sys, threading\n"
+        "from stepedit_denoise.gate import gate\n"
+        "gate()\n"
+        "assert 'torch' not in sys.modules and 'noisereduce' in sys.modules\n"
+        "import torch\n"
+    )
+    pytest.importorskip("torch")
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_says_where_the_noise_was_heard_and_repeats() -> None:

@@ -11,12 +11,14 @@ import pytest
 from click.testing import CliRunner
 from stepedit_listen.ctc import viterbi
 from stepedit_listen.matching import laid_along
+from stepedit_listen.refining import borders_at
 from stepedit_listen.whisper import most_tokens
 
 from stepedit_core import (
     Aligner,
     AlignmentError,
     Recogniser,
+    Span,
     StepeditError,
     TimedWord,
     Transcription,
@@ -88,6 +90,22 @@ def test_words_that_were_not_heard_lie_between_their_neighbours() -> None:
     assert [w.confidence for w in placed] == [0.9, 0.0, 0.9, 0.0]
     assert 0.2 <= placed[1].start < placed[1].end <= 1.0 and 1.2 <= placed[3].start <= 2.0
     assert laid_along(words, [TimedWord("nothing", 0, 1)], 2.0) is None
+
+
+def test_borders_near_a_pause_lie_at_it() -> None:
+    words = [
+        TimedWord("one", 0.3, 0.9, 0.5),
+        TimedWord("two", 0.9, 1.9, 0.5),
+        TimedWord("three", 2.4, 3.0, 0.5),
+    ]
+    pauses = [Span(0.0, 0.5), Span(1.2, 1.23), Span(1.7, 2.5), Span(2.9, 4.0)]
+    moved = borders_at(pauses, words)
+    assert [(w.start, w.end) for w in moved] == [(0.5, 0.9), (0.9, 1.7), (2.5, 2.9)]
+    assert [w.confidence for w in moved] == [0.5] * 3
+    assert borders_at([], words) == words and borders_at(pauses, []) == []
+    assert borders_at([Span(0.0, 5.0)], words)  # never leaves a word without time
+    far = borders_at([Span(5.0, 6.0)], words)
+    assert far == words
 
 
 def test_missing_words_are_heard_and_said(fakes: Registry, speech: Utterance) -> None:

@@ -1,0 +1,1 @@
+"""Measurements of timed words: aligners, carried times, speakers, cuts."""

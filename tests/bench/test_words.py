@@ -1,0 +1,154 @@
+"""Measurements of timed words: known places, differences, voices, drawn cases."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+from click.testing import CliRunner
+from stepedit_bench.measuring.ears import Known
+from stepedit_bench.words.align import at_joins, carried, placed
+from stepedit_bench.words.joining import join, loud_part
+from stepedit_bench.words.speakers import confusion
+
+from stepedit_core import StepeditError, Utterance
+from stepedit_core.cli.root import cli
+from stepedit_core.testing import speech_like
+
+RATE = 16_000
+
+
+def write_clips(folder: Path, sounds: list[np.ndarray]) -> list[Known]:
+    """Write sounds of 1 s with silence of 0.2 to 0.4 s before and after."""
+    found = []
+    for n, sound in enumerate(sounds):
+        quiet = np.zeros(round((0.2 + 0.1 * n) * RATE), np.float32)
+        sf.write(folder / f"{n}.wav", np.concatenate([quiet, sound, quiet]), RATE)
+        found.append(Known(folder / f"{n}.wav", f"seven winters passed {n}", "en", f"s{n}"))
+    return found
+
+
+def test_joins_lie_where_sound_begins(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    clips = write_clips(tmp_path, [rng.normal(0, 0.1, RATE).astype(np.float32) for _ in range(3)])
+    for clip in clips:
+        assert loud_part(Utterance.read(clip.path)).seconds == pytest.approx(1.0, abs=0.021)
+    joined = join(clips, np.random.default_rng(0))
+    assert joined.first == (0, 4, 8)
+    for start, end in zip(joined.starts, joined.ends, strict=True):
+        before = joined.utterance.slice((start - 0.03, start - 0.005)).samples
+        inside = joined.utterance.slice((start, end)).samples
+        assert before.std() < 0.001 < inside.std()
+    assert joined.utterance.transcript == " ".join(f"seven winters passed {n}." for n in range(3))
+    cut = join(clips, np.random.default_rng(0), longest=0.5)
+    assert [b - a for a, b in zip(cut.starts, cut.ends, strict=True)] == pytest.approx([0.5] * 3)
+
+
+def test_figures_of_differences() -> None:
+    found = placed("en", "x against y", [0.01, -0.02, 0.03, 0.3], failed=1)
+    assert found.median.mean == pytest.approx(25) and found.bias == pytest.approx(20)
+    assert found.median.low <= 25 <= found.median.high and found.failed == 1
+    with pytest.raises(StepeditError, match="no word was placed; 2 recordings failed"):
+        placed("en", "x", [], failed=2)
+
+
+def test_pauses_are_found_at_joins(tmp_path: Path) -> None:
+    voices = [speech_like(1.0, RATE, seed=n, f0=120 + 30 * n).samples for n in range(3)]
+    clips = write_clips(tmp_path, voices)
+    late, failed = at_joins([join(clips, np.random.default_rng(0))], "pauses")
+    assert failed == 0 and len(late) == 3 and abs(late[0]) < 0.15
+
+
+def test_carried_words_move_with_the_tempo(monkeypatch: pytest.MonkeyPatch) -> None:
+    from stepedit_bench.words import align as module
+
+    real = module.align_words
+    monkeypatch.setattr(module, "align_words", lambda u, aligner="pauses": real(u, "pauses"))
+    speech = speech_like(2.0, RATE).replace(transcript="one two three four")
+    late, failed = carried([speech], lambda one: "volume:db=-3", None)
+    assert failed == 0 and np.abs(late).max() < 0.05
+    silent = speech.replace(samples=0 * speech.samples).replace(transcript=speech.transcript)
+    late, failed = carried([silent], lambda one: "volume:db=-3", None)
+    assert (late, failed) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    ("truth", "guess", "error"),
+    [
+        ([0, 0, 1, 1], [5, 5, 2, 2], 0.0),
+        ([0, 0, 1, 1], [0, 0, 0, 0], 0.5),
+        ([0, 0, 0, 1], [0, 1, -1, 2], 0.5),
+        ([0, 0], [-1, -1], 1.0),
+    ],
+)
+def test_confusion(truth: list[int], guess: list[int], error: float) -> None:
+    assert confusion(np.array(truth), np.array(guess)) == pytest.approx(error)
+
+
+@pytest.mark.parametrize("kind", ["delete", "replace", "insert"])
+def test_drawn_suites_are_read_by_the_bench(kind: str, tmp_path: Path) -> None:
+    sf.write(tmp_path / "a.wav", speech_like(4.0, RATE).samples, RATE)
+    texts = [
+        "the little river wandered down into green valleys",
+        "some people never stop talking now",
+    ]
+    rows = [
+        {"path": "a.wav", "text": text, "language": "en", "speaker": f"s{n}"}
+        for n, text in enumerate(texts)
+    ]
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out = tmp_path / "suite"
+    done = CliRunner().invoke(
+        cli, ["bench", "draw", kind, str(tmp_path / "m.jsonl"), "--out", str(out)]
+    )
+    assert done.exit_code == 0, done.output
+    from stepedit_bench.own_cases import read_own
+
+    from stepedit_core import get_edit
+
+    cases = read_own(get_edit(kind), out)
+    assert cases is not None and len(cases) == 2
+    assert all(case.transcript in texts for case in cases)
+    again = tmp_path / "again"
+    CliRunner().invoke(cli, ["bench", "draw", kind, str(tmp_path / "m.jsonl"), "--out", str(again)])
+    assert (again / "cases.jsonl").read_bytes() == (out / "cases.jsonl").read_bytes()
+
+
+def test_steps_at_joins_are_held_against_natural_ones(tmp_path: Path) -> None:
+    from stepedit_bench.words.joins import Joins, natural_steps
+
+    from stepedit_core import Alignment, TimedWord
+
+    words = tuple(TimedWord(text, n * 0.5, n * 0.5 + 0.4) for n, text in enumerate("abc"))
+    speech = speech_like(1.5, RATE)
+    assert len(natural_steps(speech, Alignment("a b c", words, "test"))) == 2
+    natural = [(float(n), float(n)) for n in range(101)]
+    rows = Joins(natural, [(10.0, 97.0), (100.0, 5.0)], [(100.0, 100.0)]).table()
+    assert [row.count for row in rows] == [101, 2, 1]
+    assert (rows[1].below_p95, rows[1].below_p99) == (0.5, 0.75)
+    assert rows[2].below_p99 == 0 and rows[1].median_level == 55
+    with pytest.raises(StepeditError, match="no word was cut"):
+        Joins(natural, [], []).table()
+
+
+def test_a_word_is_gone_when_nobody_hears_it() -> None:
+    from stepedit_bench.words.joins import _is_gone
+
+    from stepedit_core import Alignment, TimedWord
+
+    texts = ["seven", "winters", "passed", "before", "they", "came", "home", "again"]
+    words = tuple(TimedWord(text, n * 0.5, n * 0.5 + 0.4) for n, text in enumerate(texts))
+    known = Alignment(" ".join(texts), words, "test")
+    speech, made = speech_like(4.0, RATE), speech_like(3.6, RATE)
+
+    def said(after: str) -> bool:
+        return _is_gone(
+            lambda u: " ".join(texts) if u.seconds > 3.7 else after, speech, known, 4, made
+        )
+
+    assert said("seven winters passed before came home again")
+    assert not said(" ".join(texts))
+    assert not said("seven winters passed be came home again")
