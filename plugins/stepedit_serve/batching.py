@@ -1,14 +1,15 @@
-"""One engine for many requests: what their chains ask of it at the same time is one batch.
+"""Engines for many requests: what their chains ask at the same time is one batch.
 
-Each chain runs in a thread of its own and sees an engine. Its calls are put down here; one thread
-takes all calls of a kind that wait, up to a limit, and has the engine carry them out together. New
-requests join at the next batch of any step, whoever else is half way through a chain. An item of a
-batch gets the codes that it would get alone, which engines promise, and samples that differ by
-rounding, so that nobody's answer depends on who else was there.
+Each chain runs in a thread of its own and sees an engine. Its calls are put down here; an engine
+that is free takes its share of those of a kind, up to a limit, as one batch. New requests join at
+the next batch of any step, whoever else is half way through a chain. An item of a batch gets the
+codes that it would get alone, which engines promise, and samples that differ by rounding, so that
+nobody's answer depends on who else was there.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -23,11 +24,14 @@ from stepedit_core import (
     DecodeRequest,
     DualCodes,
     GenerateRequest,
+    GenerationPolicy,
     SpeechEngine,
     StepeditError,
     Utterance,
 )
+from stepedit_serve.engine_process import EngineProcess
 from stepedit_serve.errors import Cancelled
+from stepedit_serve.processes import NICENESS
 
 __all__ = ["BatchedEngine", "Batcher", "batched_engine"]
 
@@ -37,8 +41,9 @@ GATHER_SHARE = 0.1
 time that the last batch of its kind took."""
 SHORTEST_GATHER, LONGEST_GATHER = 0.02, 0.5
 """Bounds of that, in seconds."""
-_NICENESS = 5
-"""Of the engine's thread: answering comes first."""
+DRAWN_AT_ONCE = 32
+"""Rows of one batch of ``generate``. The embedded model draws so many answers at once and the next
+ones after them; requests that are kept back meanwhile join at the next batch of any engine."""
 
 
 @dataclass
@@ -51,35 +56,62 @@ class _Call:
     since: float = field(default_factory=time.monotonic)
 
 
+class Draws:
+    """How many answers an engine draws for a request, to keep the best: rows of its batch."""
+
+    def __init__(self, engine: SpeechEngine) -> None:
+        """Read the engine's rules; one that says nothing of them draws one."""
+        try:
+            told = engine.describe().get("generation", {})
+            self._policy = GenerationPolicy.model_validate(told)
+        except (AttributeError, ValueError):
+            self._policy = GenerationPolicy()
+
+    def of(self, request: GenerateRequest) -> int:
+        """Return the answers that a request draws at most."""
+        if request.words is None:
+            return 1
+        return self._policy.for_edit(*request.plan.rules).best_of
+
+
 class Batcher:
-    """The thread that has the engine to itself.
+    """The threads that have the engines to themselves, one each.
 
     Attributes:
-        sizes: items of each batch of ``generate`` so far; what metrics show.
+        engine: the first engine, which answers for all.
+        engines: of the same weights; a batch goes to one that is free.
     """
 
     def __init__(
         self,
-        engine: SpeechEngine,
+        engine: SpeechEngine | Sequence[SpeechEngine],
         max_batch: int = 16,
         on_batch: Callable[[str, int, float], None] | None = None,
     ) -> None:
-        """Start the thread.
+        """Start the threads.
 
         Args:
-            engine: does the work.
+            engine: does the work; several share it.
             max_batch: items of one batch.
             on_batch: told kind, items and seconds of each batch.
         """
-        self.engine, self.max_batch = engine, max_batch
+        self.engines = tuple(engine) if isinstance(engine, Sequence) else (engine,)
+        self.engine, self.max_batch = self.engines[0], max_batch
+        self._draws = Draws(self.engine)
         self._on_batch = on_batch
         self._waiting: deque[_Call] = deque()
         self._changed = threading.Condition()
         self._under_way = 0
+        self._carried = 0
+        self._busy: set[int] = set()
         self._took: dict[str, float] = {}
         self._ended = False
-        self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._serve, args=(place,), name="engine", daemon=True)
+            for place in range(len(self.engines))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     # Asking ------------------------------------------------------------------------------
 
@@ -113,62 +145,102 @@ class Batcher:
         return len(self._waiting)
 
     def close(self) -> None:
-        """End the thread after the present batch; calls that still wait fail."""
+        """End engines that have processes, and the threads; calls that still wait fail."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
-        self._thread.join()
+        for engine in self.engines:
+            if isinstance(engine, EngineProcess):
+                engine.close()
+        for thread in self._threads:
+            thread.join()
+
+    def free_engine(self) -> SpeechEngine:
+        """Return an engine that has no batch, the first where all have one; for streams."""
+        with self._changed:
+            places = (n for n in range(len(self.engines)) if n not in self._busy)
+            return self.engines[next(places, 0)]
 
     # Carrying out ------------------------------------------------------------------------
 
-    def _serve(self) -> None:
-        """Carry out batches until the end."""
-        lower_priority(_NICENESS)
+    def _serve(self, place: int) -> None:
+        """Carry out batches with one engine until the end."""
+        lower_priority(NICENESS)
         while True:
             with self._changed:
                 while not self._waiting and not self._ended:
                     self._changed.wait()
+                if not self._ended:
+                    self._gather()
                 if self._ended:
                     self._refuse_rest()
                     return
-                self._gather()
                 batch = self._take()
-            self._carry_out(batch)
+                self._busy.add(place)
+                self._carried += len(batch)
+            if batch:
+                self._carry_out(batch, self.engines[place])
+            with self._changed:
+                self._busy.discard(place)
+                self._carried -= len(batch)
 
     def _gather(self) -> None:
         """Wait for calls of chains that are under way, not longer than a moment."""
         first = self._waiting[0]
         window = GATHER_SHARE * self._took.get(first.kind, 0.0)
         until = first.since + min(LONGEST_GATHER, max(SHORTEST_GATHER, window))
-        while not self._ended and len(self._waiting) < min(self._under_way, self.max_batch):
+        while not self._ended and self._waiting and not self._is_full():
             left = until - time.monotonic()
             if left <= 0:
                 return
             self._changed.wait(left)
 
-    def _take(self) -> list[_Call]:
-        """Take the calls of one kind: that of the oldest call."""
+    def _is_full(self) -> bool:
+        """Say whether waiting longer could add nothing to the next batch."""
+        calls = len(self._waiting)
         kind = self._waiting[0].kind
+        own = [call for call in self._waiting if call.kind == kind]
+        rows = sum(self._rows(call) for call in own)
+        return calls >= self._under_way - self._carried or rows >= self._most(kind)
+
+    def _rows(self, call: _Call) -> int:
+        """Return how many rows of a batch a call takes: a request draws several answers."""
+        if call.kind != "generate":
+            return len(call.items)
+        return sum(self._draws.of(item) for item in call.items)
+
+    def _most(self, kind: str) -> int:
+        """Return how many rows a batch of a kind may have."""
+        return max(self.max_batch, DRAWN_AT_ONCE) if kind == "generate" else self.max_batch
+
+    def _take(self) -> list[_Call]:
+        """Take calls of one kind, that of the oldest; engines that are free get equal shares."""
+        if not self._waiting:  # another engine's thread has taken them
+            return []
+        kind = self._waiting[0].kind
+        free = len(self.engines) - len(self._busy)
+        own = sum(self._rows(call) for call in self._waiting if call.kind == kind)
+        most = min(self._most(kind), math.ceil(own / free))
         taken: list[_Call] = []
         kept: deque[_Call] = deque()
         count = 0
         for call in self._waiting:
-            fits = not taken or count + len(call.items) <= self.max_batch
+            fits = not taken or count + self._rows(call) <= most
             if call.kind == kind and fits and (kind != "infill" or not taken):
                 taken.append(call)
-                count += len(call.items)
+                count += self._rows(call)
             else:
                 kept.append(call)
         self._waiting = kept
         return taken
 
-    def _carry_out(self, batch: Sequence[_Call]) -> None:
+    def _carry_out(self, batch: Sequence[_Call], engine: SpeechEngine) -> None:
         """Have the engine carry out a batch; where that fails, find out whose fault it is."""
         kind = batch[0].kind
         items = [item for call in batch for item in call.items]
         begin = time.perf_counter()
         try:
-            made = self._do(kind, items)
+            made = _asked(engine, kind, items)
             if len(made) != len(items):
                 raise StepeditError(f"the engine gave {len(made)} answers to {len(items)} requests")
         except BaseException as error:
@@ -176,7 +248,7 @@ class Batcher:
                 batch[0].answer.set_exception(error)
             else:
                 for call in batch:
-                    self._carry_out([call])
+                    self._carry_out([call], engine)
             return
         self._took[kind] = time.perf_counter() - begin
         if self._on_batch is not None:
@@ -186,17 +258,18 @@ class Batcher:
             call.answer.set_result(made[at : at + len(call.items)])
             at += len(call.items)
 
-    def _do(self, kind: str, items: list[Any]) -> list[Any]:
-        """Call the engine."""
-        if kind == "infill":
-            return [self.engine.infill(items[0])]  # type: ignore[attr-defined]
-        return list(getattr(self.engine, kind)(items))
-
     def _refuse_rest(self) -> None:
         """Fail the calls that still wait."""
         for call in self._waiting:
             call.answer.set_exception(StepeditError("the service is shutting down; try again"))
         self._waiting.clear()
+
+
+def _asked(engine: SpeechEngine, kind: str, items: list[Any]) -> list[Any]:
+    """Call an engine."""
+    if kind == "infill":
+        return [engine.infill(items[0])]  # type: ignore[attr-defined]
+    return list(getattr(engine, kind)(items))
 
 
 def lower_priority(niceness: int) -> None:

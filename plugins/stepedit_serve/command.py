@@ -57,6 +57,7 @@ _NEEDED = {
 @click.option("--new-key", metavar="NAME", help="Add a key to --keys, print it, and end.")
 @click.option("--cors", multiple=True, metavar="ORIGIN", help="Origin whose pages may call.")
 @click.option("--mark", default="auto", show_default=True, help="Mark of edited audio, or 'none'.")
+@click.option("--engines", type=click.IntRange(0, 64), help="Processes with an engine each [1].")
 @click.option("--max-batch", type=click.IntRange(1, 256), help="Items of one batch [16].")
 @click.option("--workers", type=click.IntRange(1, 64), help="Processes for signal processing.")
 @click.option(

@@ -20,6 +20,8 @@ from stepedit_core import AudioError, Recording, StepeditError, Utterance
 
 __all__ = ["Bounds", "decode"]
 
+_NICENESS = 5
+"""Less than that of the engine and of workers: a request waits for it before it can begin."""
 _PAGE = resource.getpagesize()
 _EXACT = ("PCM_16", "FLOAT", "PCM_24")
 
@@ -70,7 +72,7 @@ def _limit(bounds: Bounds) -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(what, (most, most))
-    os.nice(5)
+    os.nice(_NICENESS)
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, sys.stderr.fileno() if sys.stderr else 2)
 

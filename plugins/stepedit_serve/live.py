@@ -261,7 +261,9 @@ class _Live:
         if asked.transcribe:
             heard = await service.listen(lambda: service.workers.call(hear_words, speech))
             speech = speech.replace(transcript=heard.text, language=heard.language)
-        result = await service.run(
-            lambda: service.run_chain(self._chain, speech, seed=asked.seed, route=asked.route)
-        )
-        return service.marker.marked(result.utterance, speech)
+
+        def made() -> Utterance:
+            result = service.run_chain(self._chain, speech, seed=asked.seed, route=asked.route)
+            return service.marker.marked(result.utterance, speech)
+
+        return await service.run(made)

@@ -134,8 +134,18 @@ def probe(base: str, seconds: float, answer: Connection) -> None:
     answer.send(found)
 
 
-async def mixed(base: str, clients: int, seconds: float, pid: int | None) -> dict[str, Any]:
-    """Return what so many clients at once saw, and the service's memory."""
+async def mixed(
+    base: str, clients: int, seconds: float, pid: int | None, patience: float
+) -> dict[str, Any]:
+    """Return what so many clients at once saw, and the service's memory.
+
+    Args:
+        base: address of the service.
+        clients: requests at once.
+        seconds: how long new ones are sent.
+        pid: of the service.
+        patience: seconds that the last ones have after that; then they are given up, not lost.
+    """
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx.AsyncClient(base_url=base, timeout=600, limits=limits) as client:
         content, text = recording(2.0)
@@ -151,8 +161,15 @@ async def mixed(base: str, clients: int, seconds: float, pid: int | None) -> dic
         until = time.monotonic() + seconds
         before = memory(pid)
         began = time.monotonic()
-        await asyncio.gather(*(load.one_client(until, random.Random(n)) for n in range(clients)))
+        tasks = [
+            asyncio.create_task(load.one_client(until, random.Random(n))) for n in range(clients)
+        ]
+        done, late = await asyncio.wait(tasks, timeout=seconds + patience)
         took = time.monotonic() - began
+        for task in late:
+            task.cancel()
+        for task in done:
+            task.result()
         health = await asyncio.to_thread(ours.recv)
         prober.join()
         return {
@@ -160,6 +177,7 @@ async def mixed(base: str, clients: int, seconds: float, pid: int | None) -> dic
             "seconds": round(took, 1),
             "requests": sum(load.statuses.values()),
             "lost": load.lost,
+            "given_up": len(late),
             "statuses": dict(load.statuses),
             "health": spread(health),
             "routes": {name: spread(values) for name, values in sorted(load.seconds.items())},
@@ -313,9 +331,12 @@ def main() -> None:
     parser.add_argument("--tries", type=int, default=5)
     parser.add_argument("--singles", type=int, default=16, help="of batch, one after another")
     parser.add_argument("--pid", type=int, help="of the service, to read its memory")
+    parser.add_argument("--patience", type=float, default=600, help="of mixed, for the last ones")
     asked = parser.parse_args()
     if asked.what == "mixed":
-        found = asyncio.run(mixed(asked.base, asked.clients, asked.seconds, asked.pid))
+        found = asyncio.run(
+            mixed(asked.base, asked.clients, asked.seconds, asked.pid, asked.patience)
+        )
     elif asked.what == "batch":
         found = asyncio.run(
             batch(asked.base, asked.clients, asked.seconds, asked.singles, asked.pid)

@@ -8,9 +8,11 @@ whole and carry none; answers say in ``X-Stepedit-Mark`` what they carry.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from stepedit_core import Span, StepeditError, Utterance, edited_spans, get_registry
+from stepedit_serve.working import LOCAL, Workers
 
 __all__ = ["Marker", "changed_span"]
 
@@ -23,12 +25,14 @@ class Marker:
         is_asked_for: whether somebody named the mark; then nothing goes out without it.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, workers: Workers | None = None) -> None:
         """Look the mark up.
 
         Args:
             name: of a mark of the sound; ``auto`` takes the first that is installed, if any,
                 ``none`` marks nothing.
+            workers: mark where they know the mark's plugin; watermarks are networks, which would
+                hold up whoever answers. None marks here.
 
         Raises:
             StepeditError: if there is no mark of that name here, or it does not mark the sound.
@@ -48,8 +52,12 @@ class Marker:
             first := next((n for n, kind in known.items() if not kind.missing()), None)
         ) is not None:
             self.name = first
+        self._workers = workers
         if self.name != "none":
-            self._mark = known[self.name]()
+            self._mark = known[self.name]
+            local = {info.name for info in get_registry().plugins() if info.distribution == LOCAL}
+            if workers is not None and local:
+                self._workers = None
 
     def marked(self, edited: Utterance, source: Utterance | None) -> Utterance:
         """Return an utterance with the mark in what was edited.
@@ -57,12 +65,30 @@ class Marker:
         Args:
             edited: what goes out.
             source: what it was made from; None marks all of it.
+
+        Raises:
+            StepeditError: if the mark cannot be made, or a worker died.
         """
-        span = None if self._mark is None else changed_span(edited, source)
-        if self._mark is None or span is None:
+        if self._mark is None:
             return edited
-        marked: Utterance = self._mark.in_sound(edited, [span])
-        return marked
+        if self._workers is None:
+            return marked_by(self.name, edited, source)
+        return self._workers.call(marked_by, self.name, edited, source)
+
+
+def marked_by(name: str, edited: Utterance, source: Utterance | None) -> Utterance:
+    """Return an utterance with a mark in what was edited; runs in a worker."""
+    span = changed_span(edited, source)
+    if span is None:
+        return edited
+    marked: Utterance = _made(name).in_sound(edited, [span])
+    return marked
+
+
+@lru_cache(maxsize=4)
+def _made(name: str) -> Any:
+    """Return a mark; loading its network takes a while."""
+    return _known()[name]()
 
 
 def changed_span(edited: Utterance, source: Utterance | None) -> Span | None:

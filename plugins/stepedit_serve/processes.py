@@ -14,10 +14,17 @@ from contextlib import contextmanager
 from multiprocessing import forkserver
 from types import ModuleType
 
-__all__ = ["CONTEXT", "begin_server", "without_main"]
+__all__ = ["CONTEXT", "NICENESS", "begin_server", "without_main"]
 
 CONTEXT = multiprocessing.get_context("forkserver")
-_MODULES = ["stepedit_serve.decoder", "stepedit_serve.working", "av"]
+NICENESS = 10
+"""Of processes that calculate: those that answer come first."""
+_MODULES = [
+    "stepedit_serve.decoder",
+    "stepedit_serve.working",
+    "stepedit_serve.engine_process",
+    "av",
+]
 _LOCK = threading.Lock()
 
 

@@ -80,21 +80,24 @@ async def edit(
     if stream:
         return await stream_edit(service, speech, asked, form.seed, form.format)
     ready = asked
-    result = await service.run(
-        lambda: service.run_chain(
+    as_json = "application/json" in request.headers.get("accept", "")
+
+    def answer() -> Response:
+        result = service.run_chain(
             ready, speech, seed=form.seed, route=form.route, accept=form.accept
         )
-    )
-    return await _answer(service, request, result, asked, form.format)
+        return _answer(service, result, ready, form.format, as_json)
+
+    return await service.run(answer)
 
 
-async def _answer(
-    service: Service, request: Request, result: ChainResult, chain: Chain, kind: str
+def _answer(
+    service: Service, result: ChainResult, chain: Chain, kind: str, as_json: bool
 ) -> Response:
-    """Return a result as audio, or as JSON with the audio in it."""
+    """Return a result as audio, or as JSON with the audio in it; not for the event loop."""
     made = service.marker.marked(result.utterance, result.source)
-    content = await asyncio.to_thread(encode, made, kind)
-    if "application/json" in request.headers.get("accept", ""):
+    content = encode(made, kind)
+    if as_json:
         answer = EditAnswer(
             audio=base64.b64encode(content).decode(),
             format=cast(Any, kind),
@@ -134,7 +137,7 @@ async def stream_edit(
         text = f"streams cannot carry the mark {service.marker.name!r}; ask without stream"
         raise ApiError(400, "unsupported", text)
     edits = chain.unrolled()
-    engine = None if service.batcher is None else service.batcher.engine
+    engine: Any = None if service.batcher is None else service.batcher.free_engine()
     if engine is None or not hasattr(engine, "stream"):
         raise ApiError(503, "unavailable", "there is no engine here that streams")
     if len(edits) != 1 or "llm" not in type(edits[0]).routes():

@@ -76,11 +76,12 @@ async def speech(asked: SpeechRequest, service: ServiceOf, key: KeyOf) -> Respon
     is_plain = len(chain) == 1 and asked.stream_format == "audio"
     if kind in ("wav", "pcm") and is_plain and not service.marker.is_asked_for:
         return await stream_edit(service, source, chain, asked.seed, kind)
-    result = await service.run(
-        lambda: service.run_chain(chain, source, seed=asked.seed, route="auto")
-    )
-    made = service.marker.marked(result.utterance, None)
-    content = await asyncio.to_thread(encode, made, kind)
+
+    def made() -> bytes:
+        result = service.run_chain(chain, source, seed=asked.seed, route="auto")
+        return encode(service.marker.marked(result.utterance, None), kind)
+
+    content = await service.run(made)
     if asked.stream_format == "sse":
         return StreamingResponse(_events(content), media_type="text/event-stream")
     headers = {"X-Stepedit-Mark": service.marker.name}

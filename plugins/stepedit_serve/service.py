@@ -35,6 +35,7 @@ from stepedit_serve.audio_store import AudioStore
 from stepedit_serve.batching import Batcher, batched_engine
 from stepedit_serve.database import Database
 from stepedit_serve.decoding import Bounds, decode_long, decode_utterance
+from stepedit_serve.engine_process import EngineProcess
 from stepedit_serve.errors import ApiError, Cancelled
 from stepedit_serve.job_queue import JobQueue
 from stepedit_serve.keys import Key, Keys
@@ -43,7 +44,7 @@ from stepedit_serve.metrics import Metrics
 from stepedit_serve.processes import begin_server
 from stepedit_serve.requests_in import chain_said, said
 from stepedit_serve.settings import ServeSettings
-from stepedit_serve.working import DspInWorkers, Workers, align_words
+from stepedit_serve.working import LOCAL, DspInWorkers, Workers, align_words
 
 __all__ = ["Service"]
 
@@ -85,7 +86,6 @@ class Service:
         self.begun = time.time()
         self.metrics = Metrics()
         self.keys = Keys(settings.keys)
-        self.marker = Marker(settings.mark)
         settings.spool.mkdir(parents=True, exist_ok=True)
         with ExitStack() as opened:
             self._open(opened, engine)
@@ -115,12 +115,13 @@ class Service:
         begin_server()
         self.workers = Workers(settings.workers)
         opened.callback(self.workers.close)
+        self.marker = Marker(settings.mark, self.workers)
+        self.batcher = self._batcher(engine, opened)
+        if self.batcher is not None:
+            opened.callback(self.batcher.close)
         registry, dsp = get_registry(), DspInWorkers(self.workers)
         registry.register(dsp, f"serve_workers_{secrets.token_hex(4)}")
         opened.callback(registry.manager.unregister, dsp)
-        self.batcher = self._batcher(engine)
-        if self.batcher is not None:
-            opened.callback(self.batcher.close)
         self._chains = ThreadPoolExecutor(settings.parallel, "chain")
         self._decoders = ThreadPoolExecutor(settings.decoders, "decode")
         self._listeners = ThreadPoolExecutor(max(2, settings.workers), "listen")
@@ -140,7 +141,7 @@ class Service:
             ) from None
         return file
 
-    def _batcher(self, engine: SpeechEngine | None) -> Batcher | None:
+    def _batcher(self, engine: SpeechEngine | None, opened: ExitStack) -> Batcher | None:
         """Load the engine and put a batcher in front of it."""
         settings = self.settings
         if engine is None:
@@ -152,8 +153,24 @@ class Service:
                 "dtype": settings.dtype,
                 "quantize": settings.quantize,
             }
-            engine = load_engine(EngineConfig(**config))
+            return self._batcher_of(EngineConfig(**config), opened)
         return Batcher(engine, settings.max_batch, self.metrics.on_batch)
+
+    def _batcher_of(self, config: EngineConfig, opened: ExitStack) -> Batcher:
+        """Load engines in processes of their own, or here where these could not know the plugins.
+
+        A plugin file is known to the process alone that was told to load it.
+        """
+        count = self.settings.engines
+        is_local = any(info.distribution == LOCAL for info in get_registry().plugins())
+        if count == 0 or is_local:
+            return Batcher(load_engine(config), self.settings.max_batch, self.metrics.on_batch)
+        engines: list[SpeechEngine] = []
+        for place in range(count):
+            process = EngineProcess(config, place, count)
+            opened.callback(process.close)
+            engines.append(cast(SpeechEngine, process))
+        return Batcher(engines, self.settings.max_batch, self.metrics.on_batch)
 
     def close(self) -> None:
         """Stop the threads and processes; what is under way is given up."""

@@ -65,6 +65,9 @@ class ServeSettings(BaseModel):
     """Chains that are under way at once; the engine takes their steps in batches."""
     max_waiting: int = Field(default=256, ge=1)
     """Requests that may wait for that; more are sent away with status 503."""
+    engines: int = Field(default=1, ge=0, le=64)
+    """Processes with an engine each, on several cards where there are; they share the requests.
+    0 keeps one engine in the process that answers."""
     max_batch: int = Field(default=16, ge=1, le=256)
     """Items of one batch of the engine."""
     workers: int = Field(default_factory=lambda: max(1, min(8, os.cpu_count() or 1)), ge=1, le=64)

@@ -31,14 +31,15 @@ from stepedit_core import (
     hookimpl,
     transcribe,
 )
-from stepedit_serve.processes import CONTEXT, without_main
+from stepedit_serve.processes import CONTEXT, NICENESS, without_main
 
-__all__ = ["DspInWorkers", "Workers", "align_words", "hear_words"]
+__all__ = ["LOCAL", "DspInWorkers", "Workers", "align_words", "hear_words"]
 
+LOCAL = "(local)"
+"""Distribution of plugins that this process alone knows: files that it was told to load."""
 P = ParamSpec("P")
 T = TypeVar("T")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_NICENESS = 5
 
 
 class Workers:
@@ -96,7 +97,7 @@ def _begin() -> None:
     """Set a worker up: one thread, and after those who answer requests."""
     for name in _ONE_THREAD:
         os.environ[name] = "1"
-    os.nice(_NICENESS)
+    os.nice(NICENESS)
     threading.Thread(target=_end_with_service, daemon=True).start()
 
 
@@ -170,7 +171,7 @@ class DspInWorkers:
 def _is_installed(edit: Edit) -> bool:
     """Say whether an edit's class is found in another process, too."""
     info = get_registry().edits().get(edit.name)
-    if info is None or info.edit_class is not type(edit) or info.plugin.distribution == "(local)":
+    if info is None or info.edit_class is not type(edit) or info.plugin.distribution == LOCAL:
         return False
     top = type(edit).__module__.partition(".")[0]
     return importlib.util.find_spec(top) is not None

@@ -1,0 +1,283 @@
+"""An engine in a process of its own, which holds neither Python's lock nor the memory of others.
+
+The service's process answers; a language model's loop is Python, too, and would stop it from doing
+so hundreds of times a second. Here the model has an interpreter to itself. Calls go over two pipes:
+one for the model's work, one call at a time, and one for questions about the engine, which never
+wait for that work. A process that dies fails the calls under way and is replaced at the next one.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+from stepedit_core import (
+    DecodeRequest,
+    DualCodes,
+    EngineConfig,
+    EngineError,
+    GenerateRequest,
+    StepeditError,
+    Utterance,
+    load_engine,
+)
+from stepedit_serve.processes import CONTEXT, NICENESS, without_main
+
+__all__ = ["EngineProcess"]
+
+WORK = ("encode", "generate", "decode", "decode_keeping", "infill", "stream")
+"""What takes the model's time; all else that an engine offers is a question."""
+_FACTS = ("name", "sample_rate", "languages")
+_DIED = "the engine's process died, probably for lack of memory; try a shorter recording"
+
+
+class _Line:
+    """One pipe to the process: one call at a time."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.lock = threading.Lock()
+
+    def ask(self, name: str, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+        """Return what a method returns; raises what it raises, EngineError where it died."""
+        with self.lock:
+            self._send(name, arguments, options)
+            return self.next()
+
+    def _send(self, name: str, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> None:
+        try:
+            self._connection.send((name, arguments, dict(options)))
+        except OSError:
+            raise EngineError(_DIED) from None
+
+    def next(self) -> Any:
+        """Return the next answer, StopIteration as an object at a stream's end."""
+        try:
+            outcome, value = self._connection.recv()
+        except (EOFError, OSError):
+            raise EngineError(_DIED) from None
+        if outcome == "failed":
+            raise value
+        return value if outcome == "done" else StopIteration
+
+    def stream(self, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> Iterator[Any]:
+        """Yield what a generator yields; one that is given up runs to its end."""
+        with self.lock:
+            self._send("stream", arguments, options)
+            is_under_way = True
+
+            def following() -> Any:
+                nonlocal is_under_way
+                is_under_way = False  # an error is the end, too
+                item = self.next()
+                is_under_way = item is not StopIteration
+                return item
+
+            try:
+                while (item := following()) is not StopIteration:
+                    yield item
+            finally:
+                while is_under_way:
+                    following()
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class EngineProcess:
+    """An engine that works in another process; it offers what that engine offers."""
+
+    def __init__(self, config: EngineConfig, place: int = 0, of: int = 1) -> None:
+        """Start the process and wait until its engine is loaded.
+
+        Args:
+            config: which engine.
+            place: number of this process among those of the service, from 0: which of several
+                accelerators it takes.
+            of: how many there are; they share the machine's cores.
+
+        Raises:
+            StepeditError: if the engine cannot be loaded.
+        """
+        self._config, self._place, self._of = config, place, of
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._start()
+
+    def _start(self) -> None:
+        """Start the process and learn what its engine offers."""
+        work, theirs = CONTEXT.Pipe()
+        questions, asked = CONTEXT.Pipe()
+        self._process = CONTEXT.Process(
+            target=_run, args=(theirs, asked, self._config, self._place, self._of), daemon=True
+        )
+        with without_main():
+            self._process.start()
+        theirs.close()
+        asked.close()
+        self._work, self._questions = _Line(work), _Line(questions)
+        self._offers, self._facts = self._work.next()
+
+    def _ready(self) -> None:
+        """Replace a process that died."""
+        with self._lock:
+            if self._is_closed:
+                raise EngineError("the engine is closed")
+            if not self._process.is_alive():
+                self._end()
+                self._start()
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self._work.close()
+        self._questions.close()
+
+    @property
+    def pid(self) -> int | None:
+        """Number of the process."""
+        return self._process.pid
+
+    def close(self) -> None:
+        """End the process; a call under way fails."""
+        with self._lock:
+            self._is_closed = True
+            self._end()
+
+    # What an engine offers ---------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """Short name that results carry."""
+        return str(self._facts["name"])
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate of decoded audio, in Hz."""
+        return int(self._facts["sample_rate"])
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return what the engine says of itself."""
+        return dict(self._facts["describe"])
+
+    def encode(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
+        """Return the codes of each utterance."""
+        return self._call("encode", utterances)
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> list[DualCodes]:
+        """Return the output codes of each request."""
+        return self._call("generate", requests)
+
+    def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
+        """Return audio for the codes of each request."""
+        return self._call("decode", requests)
+
+    def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
+        self._ready()
+        line = self._work if name in WORK else self._questions
+        return line.ask(name, arguments, options)
+
+    def _stream(self, *arguments: Any, **options: Any) -> Iterator[Any]:
+        self._ready()
+        yield from self._work.stream(arguments, options)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what else the engine offers."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name in self._facts:
+            return self._facts[name]
+        if name not in self._offers:
+            raise AttributeError(f"the engine has no {name!r}")
+        if name == "stream":
+            return self._stream
+        return lambda *arguments, **options: self._call(name, *arguments, **options)
+
+
+# In the process --------------------------------------------------------------------------
+
+
+def _run(
+    work: Connection, questions: Connection, config: EngineConfig, place: int, of: int
+) -> None:
+    """Load an engine and carry out calls until the service ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service ends it
+    os.nice(NICENESS)
+    threading.Thread(target=_end_with_service, daemon=True).start()
+    try:
+        engine = load_engine(_on_own_device(config, place))
+        _share_cores(of)
+    except BaseException as error:
+        work.send(("failed", _sendable(error)))
+        return
+    offers = {name for name in dir(engine) if not name.startswith("_") and _is_method(engine, name)}
+    facts = {name: getattr(engine, name) for name in _FACTS if hasattr(engine, name)}
+    facts["describe"] = dict(engine.describe())
+    work.send(("done", (offers, facts)))
+    threading.Thread(target=_answer, args=(questions, engine), daemon=True).start()
+    _answer(work, engine)
+
+
+def _end_with_service() -> None:
+    """End this process when the service's has ended, also by kill -9."""
+    service = multiprocessing.parent_process()
+    if service is not None:
+        service.join()
+        os._exit(1)
+
+
+def _share_cores(of: int) -> None:
+    """Give each of several engines its share of the machine's cores, unless the user said more."""
+    torch: Any = sys.modules.get("torch")
+    if of > 1 and torch is not None and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // of))
+
+
+def _on_own_device(config: EngineConfig, place: int) -> EngineConfig:
+    """Spread several engines over a machine's NVIDIA cards."""
+    if place == 0 or config.device not in ("auto", "cuda"):
+        return config
+    import torch
+
+    cards = torch.cuda.device_count()
+    if not cards:
+        return config
+    return config.model_copy(update={"device": f"cuda:{place % cards}"})
+
+
+def _is_method(engine: Any, name: str) -> bool:
+    return callable(getattr(type(engine), name, None))
+
+
+def _answer(line: Connection, engine: Any) -> None:
+    """Carry out calls as they come, until the other end is closed."""
+    while True:
+        try:
+            name, arguments, options = line.recv()
+            if name == "stream":
+                for item in engine.stream(*arguments, **options):
+                    line.send(("done", item))
+                answer: tuple[str, Any] = ("end", None)
+            else:
+                answer = ("done", getattr(engine, name)(*arguments, **options))
+        except (EOFError, OSError):
+            return
+        except BaseException as error:
+            answer = ("failed", _sendable(error))
+        line.send(answer)
+
+
+def _sendable(error: BaseException) -> BaseException:
+    """Return an error that another process can raise."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return StepeditError(f"{type(error).__name__}: {error}")
+    return error

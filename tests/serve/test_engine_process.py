@@ -1,0 +1,133 @@
+"""An engine in a process of its own gives what it gives here; one that dies is replaced."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from stepedit_serve.batching import Batcher, batched_engine
+from stepedit_serve.engine_process import EngineProcess
+
+from stepedit_core import (
+    Chain,
+    CheckpointError,
+    EngineConfig,
+    EngineError,
+    SpeechEngine,
+    edit_from_data,
+    load_engine,
+    packaged_speech,
+)
+from stepedit_core.testing import FakeEngine
+
+EMOTION = edit_from_data({"edit": "emotion", "to": "happy"})
+HAPPY = Chain([EMOTION])
+CONFIG = EngineConfig(name_or_path="embedded", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[EngineProcess]:
+    found = EngineProcess(CONFIG)
+    yield found
+    found.close()
+
+
+def samples(engine: Any, seed: int = 1) -> Any:
+    return HAPPY(packaged_speech("garden"), engine, route="llm", seed=seed).utterance.samples
+
+
+@pytest.mark.slow
+def test_the_same_as_here(engine: EngineProcess) -> None:
+    np.testing.assert_allclose(samples(engine), samples(load_engine(CONFIG)), atol=2e-4)
+
+
+def test_it_offers_what_the_engine_offers(engine: EngineProcess) -> None:
+    assert engine.name == "embedded"
+    assert engine.sample_rate == 24_000
+    assert engine.describe()["device"] == "cpu"
+    assert engine.knows(EMOTION) is True
+    assert hasattr(engine, "infill") and hasattr(engine, "stream")
+    assert not hasattr(engine, "bake")
+
+
+def test_its_errors_are_raised_here(engine: EngineProcess) -> None:
+    with pytest.raises(AttributeError, match="digest"):
+        engine.encode(cast(Any, ["no utterance"]))
+    assert engine.encode([packaged_speech("garden")])[0].groups > 10
+
+
+def test_a_stream_that_is_given_up_is_no_hindrance(engine: EngineProcess) -> None:
+    stream = engine.stream(packaged_speech("garden"), EMOTION, seed=1)
+    assert len(next(stream)) > 0
+    stream.close()
+    assert engine.encode([packaged_speech("garden")])[0].groups > 10
+
+
+def test_questions_do_not_wait_for_work(engine: EngineProcess) -> None:
+    stream = engine.stream(packaged_speech("garden"), EMOTION, seed=1)
+    next(stream)  # the work's pipe is taken until the stream ends
+    answer: list[bool] = []
+    asking = threading.Thread(target=lambda: answer.append(engine.knows(EMOTION)))
+    asking.start()
+    asking.join(timeout=20)
+    assert answer == [True]
+    stream.close()
+
+
+def test_one_that_dies_is_replaced(engine: EngineProcess) -> None:
+    batcher = Batcher(cast(SpeechEngine, engine))
+    try:
+        assert engine.pid is not None
+        os.kill(engine.pid, signal.SIGKILL)
+        speech = packaged_speech("garden")
+        chained = batched_engine(batcher)
+        try:
+            found = chained.encode([speech])
+        except EngineError as error:  # the call came before the death was seen
+            assert "died" in str(error)
+            found = chained.encode([speech])
+        assert found[0].groups > 10
+    finally:
+        batcher.close()
+        with pytest.raises(EngineError, match="closed"):
+            engine.encode([speech])
+
+
+def test_what_cannot_be_loaded_says_so() -> None:
+    with pytest.raises((EngineError, CheckpointError), match="no-such-engine"):
+        EngineProcess(EngineConfig(name_or_path="./no-such-engine"))
+
+
+def test_batches_go_to_engines_that_are_free() -> None:
+    class Held(FakeEngine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: list[int] = []
+
+        def generate(self, requests: Any) -> Any:
+            self.seen.append(len(requests))
+            together.wait(timeout=20)
+            return super().generate(requests)
+
+    together = threading.Barrier(2)  # passes where both engines work at the same time
+    engines = [Held(), Held()]
+    batcher = Batcher([cast(SpeechEngine, one) for one in engines])
+    slower = Chain([edit_from_data({"edit": "speed", "rate": "slower"})])
+
+    def one(seed: int) -> None:
+        with batcher.request():
+            chained = cast(SpeechEngine, batched_engine(batcher))
+            slower(packaged_speech("garden"), chained, route="llm", seed=seed)
+
+    threads = [threading.Thread(target=one, args=(seed,)) for seed in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    batcher.close()
+    assert [len(held.seen) for held in engines] == [1, 1]
