@@ -40,7 +40,7 @@ from stepedit_core.llm_route.timing import fit_to_source_timing
 from stepedit_core.scoring import Prepared
 from stepedit_core.utterance import Utterance
 
-__all__ = ["BY_ENGINE", "Condition", "Made", "Recorded", "Recordings", "Request", "make"]
+__all__ = ["BY_ENGINE", "Condition", "Outputs", "Recorded", "Recordings", "Request", "make"]
 
 Condition = Literal["dsp", "world", "identity", "target", "edit"]
 BY_ENGINE: tuple[Condition, ...] = ("identity", "target", "edit")
@@ -67,7 +67,7 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class Made:
+class Outputs:
     """Recordings of one unit in one condition.
 
     Attributes:
@@ -126,7 +126,7 @@ class Recordings:
             speech.write(path, subtype="PCM_16")
         return Utterance.read(path, like.transcript, like.language)
 
-    def read(self, request: Request, condition: Condition) -> Made | None:
+    def read(self, request: Request, condition: Condition) -> Outputs | None:
         """Return the stored recordings of a condition, or None where one is missing."""
         words = _words(request, condition)
         paths = [self.path(request.unit, condition, step) for step in range(len(words))]
@@ -134,14 +134,14 @@ class Recordings:
             return None
         language = request.prepared.source.language
         route = {"edit": "llm", "dsp": "dsp"}.get(condition)
-        return Made(
+        return Outputs(
             tuple(
                 Recorded(Utterance.read(path, text, language), path, route)
                 for path, text in zip(paths, words, strict=True)
             )
         )
 
-    def keep_all(self, request: Request, condition: Condition, made: Made) -> Made:
+    def keep_all(self, request: Request, condition: Condition, made: Outputs) -> Outputs:
         """Keep what a condition gave, with the words that it ought to say."""
         words, source = _words(request, condition), request.prepared.source
         steps = []
@@ -170,7 +170,7 @@ def make(
     route: RouteChoice,
     prompt_fixed: bool = False,
     recordings: Recordings | None = None,
-) -> list[Made]:
+) -> list[Outputs]:
     """Make the recordings of several units, with the engine's work in common batches.
 
     Args:
@@ -207,7 +207,7 @@ def _work(
     prompt_fixed: bool,
     request: Request,
     engine: SpeechEngine | None,
-) -> Made:
+) -> Outputs:
     """Make one unit's recordings; what goes wrong is told in the result."""
     source, seed = request.prepared.source, request.unit.seed
     if condition == "edit":
@@ -217,7 +217,7 @@ def _work(
     try:
         if condition == "target":
             assert engine is not None
-            return Made((Recorded(_target(request, engine)),))
+            return Outputs((Recorded(_target(request, engine)),))
         recode: Callable[[Utterance], Utterance] = _world
         if condition == "identity":
             assert engine is not None
@@ -227,17 +227,17 @@ def _work(
         for _ in range(request.unit.recodings):
             steps.append(Recorded(recode(steps[-1].audio if steps else source)))
     except StepeditError as error:
-        return Made((), "failed", str(error))
-    return Made(tuple(steps))
+        return Outputs((), "failed", str(error))
+    return Outputs(tuple(steps))
 
 
 def _edited(
     request: Request, engine: SpeechEngine | None, route: RouteChoice, prompt_fixed: bool
-) -> Made:
+) -> Outputs:
     """Carry the edits out, each on the output of the one before."""
     source = request.prepared.source
     if request.problem is not None:
-        return Made((), "unsupported", request.problem)
+        return Outputs((), "unsupported", request.problem)
     if prompt_fixed and engine is None:
         raise StepeditError("--prompt-fixed needs an engine: it is about the decoder's prompt")
     heard = PromptFixed(engine, source) if prompt_fixed and engine is not None else engine
@@ -245,7 +245,7 @@ def _edited(
         for edit in request.edits:
             choose_route(edit, heard, route)
     except StepeditError as error:
-        return Made((), "unsupported", str(error))
+        return Outputs((), "unsupported", str(error))
     result, problem = ChainResult(source, (), request.unit.seed, heard), None
     carry: Carry = "codes" if prompt_fixed else request.unit.carry
     try:
@@ -262,7 +262,7 @@ def _edited(
             Recorded(step.utterance, None, step.route, step.engine, step.details)
             for step in result.steps
         )
-    return Made(steps, "ok" if problem is None else "failed", problem, seconds)
+    return Outputs(steps, "ok" if problem is None else "failed", problem, seconds)
 
 
 def _whole(unit: Unit, result: ChainResult) -> Recorded:

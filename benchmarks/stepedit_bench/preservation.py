@@ -39,7 +39,15 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.scoring import Measures
 from stepedit_core.utterance import Utterance
 
-__all__ = ["CHECKS", "BenchMeasures", "Kept", "Thresholds", "check", "measure", "verdict"]
+__all__ = [
+    "CHECKS",
+    "BenchMeasures",
+    "SpeechMeasurements",
+    "Thresholds",
+    "check",
+    "measure",
+    "verdict",
+]
 
 CHECKS = ("words", "speaker", "quality", "loudness", "level", "clipping", "duration")
 T = TypeVar("T")
@@ -110,7 +118,7 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
-class Kept:
+class SpeechMeasurements:
     """Measurements of one recording besides the edit's target.
 
     Attributes:
@@ -155,7 +163,7 @@ def measure(
     expected: str | None,
     measures: BenchMeasures,
     voice: Utterance | None = None,
-) -> Kept:
+) -> SpeechMeasurements:
     """Measure a recording against its source.
 
     Args:
@@ -180,7 +188,7 @@ def measure(
         "clipped_share": attempt("clipped_share", lambda: measures.clipped_share(output)),
         "seconds": output.seconds,
     }
-    return Kept(text, values, attempt.failures)
+    return SpeechMeasurements(text, values, attempt.failures)
 
 
 def _text(
@@ -201,11 +209,11 @@ def _text(
 
 
 def check(
-    output: Kept,
-    source: Kept,
-    identity: Kept | None,
+    output: SpeechMeasurements,
+    source: SpeechMeasurements,
+    identity: SpeechMeasurements | None,
     *,
-    reference: Kept | None = None,
+    reference: SpeechMeasurements | None = None,
     length_ratio: float = 1.0,
     same_duration: bool = False,
     waived: frozenset[str] = frozenset(),
@@ -268,7 +276,9 @@ def verdict(checks: Mapping[str, bool | None]) -> bool | None:
     return None if any(value is None for value in checks.values()) else True
 
 
-def _words(output: Kept, yardsticks: list[Kept], limits: Thresholds) -> bool | None:
+def _words(
+    output: SpeechMeasurements, yardsticks: list[SpeechMeasurements], limits: Thresholds
+) -> bool | None:
     new = output.text
     if new is None:
         return None
@@ -278,7 +288,9 @@ def _words(output: Kept, yardsticks: list[Kept], limits: Thresholds) -> bool | N
     return new.errors - max(known) <= limits.extra_errors(new.length, new.unit)
 
 
-def _speaker(output: Kept, unedited: list[Kept], limits: Thresholds) -> bool | None:
+def _speaker(
+    output: SpeechMeasurements, unedited: list[SpeechMeasurements], limits: Thresholds
+) -> bool | None:
     """Compare with the limit, or with what the voice had lost before the edit."""
     value = output.values["speaker_similarity"]
     if value is None:
@@ -288,7 +300,10 @@ def _speaker(output: Kept, unedited: list[Kept], limits: Thresholds) -> bool | N
 
 
 def _compare(
-    output: Kept, yardsticks: list[Kept], metric: str, fits: Callable[[float, float], bool]
+    output: SpeechMeasurements,
+    yardsticks: list[SpeechMeasurements],
+    metric: str,
+    fits: Callable[[float, float], bool],
 ) -> bool | None:
     """Return whether a metric fits any yardstick, or None where it was not measured."""
     new = output.values.get(metric)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from stepedit_bench.conditions import BY_ENGINE, Condition, Made, Recordings, Request, make
+from stepedit_bench.conditions import BY_ENGINE, Condition, Outputs, Recordings, Request, make
 from stepedit_bench.suites import Unit, clone_text, find_external
 from stepedit_core.chain.chain import Chain
 from stepedit_core.chain.result import RouteChoice
@@ -70,7 +70,7 @@ class Produced:
 
     unit: Unit
     prepared: Prepared | None
-    made: Mapping[str, Made] = field(default_factory=dict)
+    made: Mapping[str, Outputs] = field(default_factory=dict)
     problem: str | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     file: Path | None = None
@@ -130,7 +130,7 @@ def produce_batch(
                 raise ran.error or RuntimeError("the preparation gave nothing")
             produced.append(ran.value)
     ready = {one.unit.key: one.prepared for one in produced if one.prepared is not None}
-    made: dict[str, dict[str, Made]] = {unit.key: {} for unit in batch}
+    made: dict[str, dict[str, Outputs]] = {unit.key: {} for unit in batch}
     seconds: dict[str, dict[str, float]] = {unit.key: {} for unit in batch}
     for condition in protocol.conditions:
         units = [
@@ -158,7 +158,7 @@ def _request(
     prepared: Prepared,
     condition: Condition,
     protocol: Protocol,
-    made: Mapping[str, Made],
+    made: Mapping[str, Outputs],
 ) -> Request:
     """Return what a condition is made of."""
     serving = unit.serving(condition)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from stepedit_bench import preservation
-from stepedit_bench.conditions import Made, Recorded
+from stepedit_bench.conditions import Outputs, Recorded
 from stepedit_bench.measuring.text_error import count_words
-from stepedit_bench.preservation import BenchMeasures, Kept, Thresholds
+from stepedit_bench.preservation import BenchMeasures, SpeechMeasurements, Thresholds
 from stepedit_bench.produce import Produced, Protocol
 from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError
@@ -138,7 +138,7 @@ def _heard_by(bench: _Bench, language: str | None) -> str | None:
         return None
 
 
-def _measured(bench: _Bench, output: Utterance) -> Kept | None:
+def _measured(bench: _Bench, output: Utterance) -> SpeechMeasurements | None:
     """Measure what should be kept, where anybody asks for it."""
     unit = bench.produced.unit
     source = unit.known(bench.prepared.source)
@@ -153,8 +153,8 @@ def _row(
     condition: str,
     iteration: int,
     recorded: Recorded,
-    kept: Kept | None,
-    yardsticks: Mapping[str, Kept | None],
+    kept: SpeechMeasurements | None,
+    yardsticks: Mapping[str, SpeechMeasurements | None],
 ) -> dict[str, Any]:
     """Return the row of a recording."""
     unit = bench.produced.unit
@@ -197,7 +197,7 @@ def _row(
     return {**row, **_place(bench, name, recorded)}
 
 
-def _missing(produced: Produced, condition: str, iteration: int, made: Made) -> dict[str, Any]:
+def _missing(produced: Produced, condition: str, iteration: int, made: Outputs) -> dict[str, Any]:
     """Return the row of a recording that was not made: it did not reach its target."""
     return {
         **_common(produced),
@@ -238,7 +238,7 @@ def measure_unit(
     """
     if produced.prepared is None:
         return [
-            _missing(produced, condition, iteration, Made((), "failed", produced.problem))
+            _missing(produced, condition, iteration, Outputs((), "failed", produced.problem))
             for condition in protocol.conditions
             if produced.unit.is_checked(condition)
             for iteration in _iterations(produced, condition, protocol)
@@ -262,7 +262,7 @@ def _rows(bench: _Bench, protocol: Protocol) -> Iterator[dict[str, Any]]:
     """Yield the rows of a unit that has an input."""
     unit = bench.produced.unit
     source = unit.known(bench.prepared.source)
-    yardsticks: dict[str, Kept | None] = {"source": _measured(bench, source)}
+    yardsticks: dict[str, SpeechMeasurements | None] = {"source": _measured(bench, source)}
     yield _row(
         bench, "source", 0, Recorded(source, bench.produced.file), yardsticks["source"], yardsticks
     )

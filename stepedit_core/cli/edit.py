@@ -38,7 +38,7 @@ from stepedit_core.cli.plan import (
     implied_engine,
     plan_jobs,
 )
-from stepedit_core.cli.recordings import Asked, edit_long, is_long, recording_options
+from stepedit_core.cli.recordings import RecordingOptions, edit_long, is_long, recording_options
 from stepedit_core.cli.resuming import Journal, request_digest
 from stepedit_core.cli.waiting import progress
 from stepedit_core.errors import EditError, InvalidChainError, StepeditError
@@ -158,7 +158,7 @@ class Run:
         self.rows.append({**record, **result.report()})
         self.journal.add(request, job, self.rows[-1])
 
-    def in_pieces(self, job: Job, asked: Asked) -> None:
+    def in_pieces(self, job: Job, asked: RecordingOptions) -> None:
         """Edit a recording of any length in pieces; raises StepeditError."""
         facts = {"seed": self.seed, "route": self.route, "carry": self.carry, "accept": self.accept}
         if self.until is not None:
@@ -388,7 +388,7 @@ def edit_command(
     jobs = plan_jobs(inputs, output, text=text, text_file=text_file, language=language)
     limits, until = limits_of(options), options.pop("until")
     marks = options.pop("marks")
-    asked = Asked(**options)
+    asked = RecordingOptions(**options)
     asked.check(len(jobs))
     say = partial(echo_line, err=_stdout_is_taken(jobs, report, keep_steps))
     if report is not None:

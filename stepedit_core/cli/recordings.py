@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from stepedit_core.engine import SpeechEngine
     from stepedit_core.recording.result import RecordingResult
 
-__all__ = ["Asked", "edit_long", "is_long", "recording_options"]
+__all__ = ["RecordingOptions", "edit_long", "is_long", "recording_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
-class Asked:
+class RecordingOptions:
     """Options that concern recordings in segments.
 
     Attributes:
@@ -111,7 +111,7 @@ def recording_options(function: F) -> F:
     return function
 
 
-def is_long(job: Job, asked: Asked) -> bool:
+def is_long(job: Job, asked: RecordingOptions) -> bool:
     """Return whether a recording is edited in pieces: it is long, or segments are asked for.
 
     Raises:
@@ -131,7 +131,7 @@ def edit_long(
     job: Job,
     chain: Chain,
     engine: SpeechEngine | None,
-    asked: Asked,
+    asked: RecordingOptions,
     say: Callable[[str], None],
     **options: Any,
 ) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from stepedit_bench.heldout import gates, requests
 from stepedit_bench.heldout.commands import Settings, measure
 from stepedit_bench.heldout.figures import figure_rows, routes_of, write_figures
 from stepedit_bench.heldout.requests import ROWS
-from stepedit_bench.heldout.speech import LENGTHS, SHORT, Held, excerpts, held_out
+from stepedit_bench.heldout.speech import LENGTHS, SHORT, HeldOutUtterance, excerpts, held_out
 from stepedit_bench.measuring import StandardMeasures
 from stepedit_bench.measuring.text_error import count_words
 from stepedit_bench.report import write_report
@@ -81,7 +81,7 @@ def test_cutting_long_recordings() -> None:
 @pytest.mark.parametrize("name", [row for row in ROWS if row not in ("identity", "chain")])
 def test_rows_ask_supported_edits(name: str) -> None:
     pool = [
-        Held(f"synthetic/{n}", "synthetic", "one", "reference", packaged_speech(speech))
+        HeldOutUtterance(f"synthetic/{n}", "synthetic", "one", "reference", packaged_speech(speech))
         for n, speech in enumerate(("garden", "office", "wind", "doubt"))
     ]
     items = list(requests.units_of(name, {("synthetic", LABEL): pool}, 0))

@@ -14,7 +14,7 @@ from stepedit_bench.judges.acoustic import rate
 from stepedit_bench.judges.commands import judges
 from stepedit_bench.judges.event_data import Sound, channel
 from stepedit_bench.judges.event_trials import trials
-from stepedit_bench.judges.events import EVENTS, Heard, grade, load_classifier, sound_of
+from stepedit_bench.judges.events import EVENTS, EventScores, grade, load_classifier, sound_of
 from stepedit_bench.judges.features import WINDOW_NAMES, frame_features, window_features
 from stepedit_bench.judges.model import CARD, WEIGHTS, Classifier, network
 from stepedit_bench.judges.places import place
@@ -222,7 +222,9 @@ class TestEvents:
         assert grade(np.array([0.6, 0.1, 0.1, 0.7]), "laugh", limits) == 2, "a beep, say"
 
     def test_looks_at_the_place_and_elsewhere(self) -> None:
-        heard = Heard(np.array([0.8, 1.0, 4.0]), np.array([[0.1, 0, 0], [0.9, 0, 0], [0, 0.8, 0]]))
+        heard = EventScores(
+            np.array([0.8, 1.0, 4.0]), np.array([[0.1, 0, 0], [0.9, 0, 0], [0, 0.8, 0]])
+        )
         np.testing.assert_array_equal(heard.at(0.9, 1.2), [0.9, 0, 0])
         np.testing.assert_array_equal(heard.at(2.0, 2.5), [0, 0, 0])
         np.testing.assert_array_equal(heard.outside([(0.9, 1.2)]), [0, 0.8, 0])

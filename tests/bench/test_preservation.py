@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 from stepedit_bench.measuring.text_error import TextErrors
-from stepedit_bench.preservation import Kept, check, measure, verdict
+from stepedit_bench.preservation import SpeechMeasurements, check, measure, verdict
 from stepedit_bench.rows import joint
 
 from stepedit_core.recordings import packaged_speech
@@ -20,8 +20,10 @@ GOOD: Mapping[str, float | None] = {
 }
 
 
-def kept(errors: int = 0, length: int = 10, unit: str = "word", **changes: float | None) -> Kept:
-    return Kept(TextErrors(errors, length, unit), {**GOOD, **changes})
+def kept(
+    errors: int = 0, length: int = 10, unit: str = "word", **changes: float | None
+) -> SpeechMeasurements:
+    return SpeechMeasurements(TextErrors(errors, length, unit), {**GOOD, **changes})
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,7 @@ def kept(errors: int = 0, length: int = 10, unit: str = "word", **changes: float
         (kept(seconds=1.9), "duration", True),
     ],
 )
-def test_each_check_fails_alone(output: Kept, name: str, passes: bool) -> None:
+def test_each_check_fails_alone(output: SpeechMeasurements, name: str, passes: bool) -> None:
     checks = check(output, kept(), None)
     assert checks[name] is passes
     assert all(value for other, value in checks.items() if other != name)

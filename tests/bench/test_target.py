@@ -13,7 +13,7 @@ from stepedit_bench.heldout import requests
 from stepedit_bench.heldout.commands import Settings, measure
 from stepedit_bench.heldout.figures import figure_rows, write_figures
 from stepedit_bench.heldout.requests import ROWS, HeldOut, units_of
-from stepedit_bench.heldout.speech import Held
+from stepedit_bench.heldout.speech import HeldOutUtterance
 from stepedit_bench.produce import Protocol, produce_batch
 
 from stepedit_core import DecodeRequest, DualCodes, Utterance
@@ -41,10 +41,12 @@ class Remembering(FakeEngine):
         return super().decode(requests)
 
 
-def held(count: int = 4) -> list[Held]:
+def held(count: int = 4) -> list[HeldOutUtterance]:
     """Return packaged speech as one synthetic voice."""
     return [
-        Held(f"synthetic/{name}", "synthetic", "one", "reference", packaged_speech(name))
+        HeldOutUtterance(
+            f"synthetic/{name}", "synthetic", "one", "reference", packaged_speech(name)
+        )
         for name in ("garden", "office", "wind", "doubt")[:count]
     ]
 
@@ -53,7 +55,7 @@ def items(row: str, count: int = 4) -> list[HeldOut]:
     return list(units_of(row, {("synthetic", "1.8-3.7 s"): held(count)}, 0))
 
 
-def gain(speech: Held, db: float) -> requests.Asked:
+def gain(speech: HeldOutUtterance, db: float) -> requests.RequestParts:
     """Return a request for the bench's gain edit; 99 dB breaks."""
     edit = bench_kit.Gain(db=db)
     case = Case(id=speech.id, edit=edit, audio=speech.id, transcript=speech.speech.transcript)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stepedit_bench.heldout.speech import Held
+from stepedit_bench.heldout.speech import HeldOutUtterance
 from stepedit_bench.judges.events import sound_of
 from stepedit_bench.suites import Unit, case_seed
 from stepedit_core.chain.notation import edit_from_data, format_edit
@@ -63,7 +63,7 @@ class HeldOut(Unit):
         run_seed: of the run.
     """
 
-    held: Held
+    held: HeldOutUtterance
     edits: tuple[Edit, ...]
     target: Utterance | None = None
     quick: bool = False
@@ -175,10 +175,10 @@ def _version(case: Case) -> int:
 
 Request = tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]
 """Edit as data, ``prepare`` and ``meta`` of a case."""
-Asked = tuple[Case | None, tuple[Edit, ...], Utterance | None]
+RequestParts = tuple[Case | None, tuple[Edit, ...], Utterance | None]
 """Case, edits and recorded target."""
-Pools = Mapping[tuple[str, str], Sequence[Held]]
-Make = Callable[[Sequence[Held], int], Asked | None]
+Pools = Mapping[tuple[str, str], Sequence[HeldOutUtterance]]
+Make = Callable[[Sequence[HeldOutUtterance], int], RequestParts | None]
 
 
 def _requests(edit: str, prepare: Mapping[str, Any] | None = None) -> list[Request]:
@@ -204,7 +204,7 @@ def _requests(edit: str, prepare: Mapping[str, Any] | None = None) -> list[Reque
     return list(found.values())
 
 
-def _case(held: Held, data: Mapping[str, Any], prepare: Any, meta: Any) -> Case:
+def _case(held: HeldOutUtterance, data: Mapping[str, Any], prepare: Any, meta: Any) -> Case:
     speech = held.speech
     return Case.model_validate(
         {
@@ -219,7 +219,9 @@ def _case(held: Held, data: Mapping[str, Any], prepare: Any, meta: Any) -> Case:
     )
 
 
-def _asked(held: Held, request: Request, target: Utterance | None = None) -> Asked:
+def _request_parts(
+    held: HeldOutUtterance, request: Request, target: Utterance | None = None
+) -> RequestParts:
     case = _case(held, *request)
     return case, (case.edit,), target
 
@@ -227,16 +229,16 @@ def _asked(held: Held, request: Request, target: Utterance | None = None) -> Ask
 def _in_turn(edit: str, prepare: Mapping[str, Any] | None = None) -> Make:
     """Put the requests of an edit to the utterances in turn."""
     requests = _requests(edit, prepare)
-    return lambda pool, place: _asked(pool[place], requests[place % len(requests)])
+    return lambda pool, place: _request_parts(pool[place], requests[place % len(requests)])
 
 
 def _labels() -> Make:
     """Ask for emotions and styles by turns."""
     both = [_requests("emotion"), _requests("style")]
 
-    def make(pool: Sequence[Held], place: int) -> Asked:
+    def make(pool: Sequence[HeldOutUtterance], place: int) -> RequestParts:
         requests = both[place % 2]
-        return _asked(pool[place], requests[place // 2 % len(requests)])
+        return _request_parts(pool[place], requests[place // 2 % len(requests)])
 
     return make
 
@@ -249,12 +251,12 @@ def _masked() -> Make:
         if data["inner"]["edit"] not in ("masked", "trim_silence")
     ]
 
-    def make(pool: Sequence[Held], place: int) -> Asked:
+    def make(pool: Sequence[HeldOutUtterance], place: int) -> RequestParts:
         seconds = pool[place].speech.seconds
         start = round(max(0.0, (seconds - SPAN_SECONDS) / 2), 3)
         span = [start, round(min(seconds, start + SPAN_SECONDS), 3)]
         data = {"edit": "masked", "inner": inner[place % len(inner)], "spans": [span]}
-        return _asked(pool[place], (data, {}, {}))
+        return _request_parts(pool[place], (data, {}, {}))
 
     return make
 
@@ -263,13 +265,13 @@ def _masked_label() -> Make:
     """Confine emotions and styles by turns to the middle of the utterance."""
     both = [_requests("emotion"), _requests("style")]
 
-    def make(pool: Sequence[Held], place: int) -> Asked:
+    def make(pool: Sequence[HeldOutUtterance], place: int) -> RequestParts:
         seconds = pool[place].speech.seconds
         span = [round(0.3 * seconds, 3), round(0.7 * seconds, 3)]
         requests = both[place % 2]
         inner = requests[place // 2 % len(requests)][0]
         data = {"edit": "masked", "inner": dict(inner), "spans": [span]}
-        return _asked(pool[place], (data, {}, {}))
+        return _request_parts(pool[place], (data, {}, {}))
 
     return make
 
@@ -280,12 +282,12 @@ def _paralinguistic() -> Make:
     named = dict.fromkeys(tag for text in texts for tag in re.findall(r"\[([^\]]+)\]", text))
     tags = [tag for tag in named if sound_of(tag) is not None]
 
-    def make(pool: Sequence[Held], place: int) -> Asked | None:
+    def make(pool: Sequence[HeldOutUtterance], place: int) -> RequestParts | None:
         words = re.sub(r"[\[\]]", "", pool[place].speech.transcript or "").split()
         commas = [n for n, word in enumerate(words[:-1], start=1) if word.endswith(",")]
         at = commas[0] if commas else len(words) // 2
         text = " ".join([*words[:at], f"[{tags[place % len(tags)]}]", *words[at:]])
-        asked = _asked(pool[place], ({"edit": "paralinguistic", "text": text}, {}, {}))
+        asked = _request_parts(pool[place], ({"edit": "paralinguistic", "text": text}, {}, {}))
         edit = asked[1][0]
         problem = edit.route_problem("dsp") or edit.problem(pool[place].speech)
         return None if problem else asked
@@ -296,14 +298,14 @@ def _paralinguistic() -> Make:
 def _clone() -> Make:
     """Ask each voice for the words of its next utterance, which is then the target."""
 
-    def make(pool: Sequence[Held], place: int) -> Asked | None:
+    def make(pool: Sequence[HeldOutUtterance], place: int) -> RequestParts | None:
         held = pool[place]
         same = [other for other in pool if other.speaker == held.speaker]
         other = same[(same.index(held) + 1) % len(same)]
         if held.kind != "synthetic" or other is held:
             return None
         request = {"edit": "clone", "text": other.speech.transcript}
-        return _asked(held, (request, {}, {}), other.speech)
+        return _request_parts(held, (request, {}, {}), other.speech)
 
     return make
 
@@ -318,7 +320,7 @@ def _iteration() -> Make:
     """Ask for an emotion or a style four times over."""
     once = _labels()
 
-    def make(pool: Sequence[Held], place: int) -> Asked:
+    def make(pool: Sequence[HeldOutUtterance], place: int) -> RequestParts:
         asked = once(pool, place)
         assert asked is not None
         return asked[0], asked[1] * ITERATIONS, None
@@ -332,7 +334,7 @@ def _mixed_chain() -> Make:
         _requests(name, {} if name in ("denoise", "trim_silence") else None) for name in MIXED
     ]
 
-    def make(pool: Sequence[Held], place: int) -> Asked:
+    def make(pool: Sequence[HeldOutUtterance], place: int) -> RequestParts:
         data = [own[place % len(own)][0] for own in requests]
         return None, tuple(edit_from_data(dict(one)) for one in data), None
 

@@ -33,7 +33,7 @@ from stepedit_core.storage.stored_json import json_lines
 from stepedit_core.storage.tables import table_rows
 from stepedit_core.utterance import Span, Utterance
 
-__all__ = ["KINDS", "LENGTHS", "SHORT", "Held", "Length", "held_out"]
+__all__ = ["KINDS", "LENGTHS", "SHORT", "HeldOutUtterance", "Length", "held_out"]
 
 KINDS = ("real", "synthetic")
 
@@ -79,7 +79,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldOutUtterance:
     """One utterance of a speaker who was held out.
 
     Attributes:
@@ -129,7 +129,7 @@ def held_out(
     seed: int,
     measures: Measures,
     lengths: Sequence[Length] = (SHORT,),
-) -> dict[tuple[str, str], list[Held]]:
+) -> dict[tuple[str, str], list[HeldOutUtterance]]:
     """Return up to ``count`` utterances of each kind and length, speaker by speaker in turn.
 
     Fewer utterances are the beginning of more, so that a quick look shares the cache.
@@ -208,7 +208,7 @@ def _draw(
     seed: int,
     measures: Measures,
     length: Length,
-) -> list[Held]:
+) -> list[HeldOutUtterance]:
     """Take one utterance of each speaker in turn until there are enough."""
     queues = [
         _utterances(
@@ -216,7 +216,7 @@ def _draw(
         )
         for _, found in sorted(pool.items(), key=lambda item: _order(seed, item[0]))
     ]
-    drawn: list[Held] = []
+    drawn: list[HeldOutUtterance] = []
     while queues and len(drawn) < count:
         for queue in list(queues):
             if len(drawn) == count:
@@ -231,7 +231,7 @@ def _draw(
 
 def _utterances(
     recordings: list[_Found], out: Path, measures: Measures, length: Length
-) -> Iterator[Held]:
+) -> Iterator[HeldOutUtterance]:
     """Yield the utterances of a speaker: whole recordings, joined ones, then parts of long ones."""
     seconds = [float(found.row.get("seconds") or 0) for found in recordings]
     timed = list(zip(recordings, seconds, strict=True))
@@ -272,7 +272,9 @@ def _neighbours(timed: list[tuple[_Found, float]], length: Length) -> Iterator[l
         yield group
 
 
-def _joined(group: Sequence[_Found], out: Path, measures: Measures, length: Length) -> Held | None:
+def _joined(
+    group: Sequence[_Found], out: Path, measures: Measures, length: Length
+) -> HeldOutUtterance | None:
     """Join recordings of one speaker, at the rate of the first."""
     parts = [Utterance.read(found.path) for found in group]
     rate = parts[0].sample_rate
@@ -319,7 +321,7 @@ def _held(
     out: Path,
     measures: Measures,
     length: Length,
-) -> Held | None:
+) -> HeldOutUtterance | None:
     """Write an utterance and find its words; None where there are hardly any."""
     mark = hashlib.sha256(speech.digest.encode()).hexdigest()[:8]
     path = out / found.kind / f"{slug(name)}-{mark}.flac"
@@ -331,4 +333,6 @@ def _held(
     if len((kept.transcript or "").split()) < _LEAST_WORDS:
         return None
     source = "whisper" if text is None else "reference"
-    return Held(f"{found.kind}/{path.stem}", found.kind, found.speaker, source, kept, path, length)
+    return HeldOutUtterance(
+        f"{found.kind}/{path.stem}", found.kind, found.speaker, source, kept, path, length
+    )

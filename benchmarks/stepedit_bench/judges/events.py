@@ -32,7 +32,7 @@ from stepedit_bench.judges.places import entries_of, place
 from stepedit_core.scoring import Judge, Verdict
 from stepedit_core.utterance import Utterance
 
-__all__ = ["EVENTS", "OTHER", "EventsJudge", "Heard", "listen", "load_classifier", "sound_of"]
+__all__ = ["EVENTS", "OTHER", "EventScores", "EventsJudge", "listen", "load_classifier", "sound_of"]
 
 EVENTS = ("laugh", "breath", "voice")
 """Classes of the classifier that are sounds one may ask for."""
@@ -66,7 +66,7 @@ def sound_of(tag: str) -> str | None:
 
 
 @dataclass(frozen=True)
-class Heard:
+class EventScores:
     """Output of the classifier along an utterance.
 
     Attributes:
@@ -97,7 +97,7 @@ class Heard:
         return chosen.max(axis=0) if len(chosen) else np.zeros(self.probabilities.shape[1])
 
 
-def listen(utterance: Utterance, model: Classifier) -> Heard:
+def listen(utterance: Utterance, model: Classifier) -> EventScores:
     """Slide the classifier's window over an utterance.
 
     Neighbouring windows are averaged by threes, for a sound lasts longer than one hop.
@@ -115,7 +115,7 @@ def listen(utterance: Utterance, model: Classifier) -> Heard:
     padded = np.pad(found, ((1, 1), (0, 0)), mode="edge")
     smooth = np.asarray((padded[:-2] + padded[1:-1] + padded[2:]) / 3, dtype=np.float64)
     centres = np.asarray(starts * FRAME_STEP + min(WINDOW, utterance.seconds) / 2, np.float64)
-    return Heard(centres, smooth)
+    return EventScores(centres, smooth)
 
 
 @cache

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from stepedit_train.reader.stage import ReaderSettings, ReaderSizes, ReaderTask, train_reader
-from stepedit_train.reader.utterances import Said, read_said
+from stepedit_train.reader.utterances import CodedUtterance, read_utterances
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.errors import StepeditError
@@ -36,7 +36,7 @@ def write_words(folder: Path) -> Pronunciations:
     return write_dictionary(folder, text)
 
 
-def utterance(rng: np.random.Generator, words: Pronunciations) -> tuple[Said, str]:
+def utterance(rng: np.random.Generator, words: Pronunciations) -> tuple[CodedUtterance, str]:
     """Return an utterance whose phones have four codes each and last 1 to 3 codes."""
     text = " ".join(rng.choice(list(WORDS), 3))
     phones = phones_of(text, words)
@@ -46,7 +46,7 @@ def utterance(rng: np.random.Generator, words: Pronunciations) -> tuple[Said, st
     ]
     codes += [900] * (len(codes) % 2)
     semantic = np.zeros(3 * len(codes) // 2, np.int64)
-    return Said(np.array(phones), np.array(codes), semantic), text
+    return CodedUtterance(np.array(phones), np.array(codes), semantic), text
 
 
 def test_phones_are_heard_without_being_told_where(tmp_path: Path) -> None:
@@ -103,18 +103,18 @@ def test_the_stage_writes_what_an_engine_reads(tmp_path: Path) -> None:
     with pytest.raises(StepeditError, match="no pair has codes and a transcript of known words"):
         list(train_reader(settings))
     say(tmp_path / "pairs", "kilo")
-    found = read_said([tmp_path / "pairs"], words)
+    found = read_utterances([tmp_path / "pairs"], words)
     assert [PHONES[n] for n in found["train"][0].phones] == ["K", "IY", "L", "OW"]
     # Both sides count, and the same utterance once.
     assert 1 < len(found["train"]) <= 8
-    assert len(read_said([tmp_path / "pairs"] * 2, words)["train"]) == len(found["train"])
+    assert len(read_utterances([tmp_path / "pairs"] * 2, words)["train"]) == len(found["train"])
     first = list(train_reader(settings))
     assert "utterances" in first[0] and "2 of 2 steps" in first[1] and "MB" in first[-1]
     reader = PhoneReader.load(tmp_path / "run", words)
     assert reader is not None and reader.network.linguistic.weight.shape == (1024, 32)
     # Words for which there is no room are left out.
     say(tmp_path / "pairs", "kilo " * 400)
-    assert read_said([tmp_path / "pairs"], words)["train"] == []
+    assert read_utterances([tmp_path / "pairs"], words)["train"] == []
     assert (tmp_path / "run" / READER).is_file()
 
 

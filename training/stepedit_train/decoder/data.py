@@ -25,7 +25,7 @@ from stepedit_core.models.tokenizer.preprocess import limit_peak
 from stepedit_train.data.cache import Cache
 from stepedit_train.data.codes import cached_tokenizer, tokenizer_hash
 from stepedit_train.data.voices import Embed, embed_voices, voices_by
-from stepedit_train.decoder.sources import Heard, PairRows, pitch_augmented, recordings
+from stepedit_train.decoder.sources import LazyUtterance, PairRows, pitch_augmented, recordings
 from stepedit_train.decoder.store import (
     SPEAKERS,
     Spoken,
@@ -101,7 +101,7 @@ def grid_mel(samples: npt.NDArray[np.float32], rate: int, codes: DualCodes) -> t
     return pad_mel(mel, 3 * FACTOR * codes.groups)
 
 
-def _block(tokenizer: AudioTokenizer, heard: Sequence[Heard], path: Path) -> None:
+def _block(tokenizer: AudioTokenizer, heard: Sequence[LazyUtterance], path: Path) -> None:
     items: list[Spoken] = []
     tensors: dict[str, npt.NDArray[Any]] = {}
     for begin in range(0, len(heard), BATCH):
@@ -124,10 +124,10 @@ class _Voices:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._chosen: list[Heard] = []
+        self._chosen: list[LazyUtterance] = []
         self._found: Counter[str] = Counter()
 
-    def take(self, heard: Sequence[Heard]) -> None:
+    def take(self, heard: Sequence[LazyUtterance]) -> None:
         """Choose among further utterances."""
         for one in heard:
             facts = one.facts

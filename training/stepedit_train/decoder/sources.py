@@ -34,7 +34,7 @@ __all__ = [
     "CACHED",
     "FAMILY",
     "Facts",
-    "Heard",
+    "LazyUtterance",
     "PairRows",
     "Sound",
     "cached_codes",
@@ -72,7 +72,7 @@ class Facts(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Heard:
+class LazyUtterance:
     """An utterance that stays on disk until it is asked for.
 
     Attributes:
@@ -85,8 +85,8 @@ class Heard:
     sound: Callable[[], Sound]
     codes: Callable[[], DualCodes | None]
 
-    def as_recording(self) -> Heard:
-        """Return the same of no family."""
+    def as_recording(self) -> LazyUtterance:
+        """Return the utterance without a family, as a plain recording."""
         return replace(self, facts=self.facts._replace(family="", role="plain"))
 
 
@@ -100,7 +100,7 @@ def cached_codes(cache: Cache, index: int, coded: bool) -> DualCodes | None:
     return read_codes(cache, index) if coded and cache.has(index, "codes") else None
 
 
-def recordings(cache: Cache, *, coded: bool) -> Iterator[tuple[str, list[Heard]]]:
+def recordings(cache: Cache, *, coded: bool) -> Iterator[tuple[str, list[LazyUtterance]]]:
     """Yield name and utterances of blocks of a cache.
 
     Args:
@@ -111,7 +111,7 @@ def recordings(cache: Cache, *, coded: bool) -> Iterator[tuple[str, list[Heard]]
         yield (
             f"cache-{begin // CACHED:06d}",
             [
-                Heard(
+                LazyUtterance(
                     Facts(item.id, item.speaker, item.split, "", "plain"),
                     partial(cached_sound, cache, index),
                     partial(cached_codes, cache, index, coded),
@@ -136,7 +136,7 @@ class PairRows:
         self._held: tuple[Path, int] | None = None
         self._rows: list[dict[str, Any]] = []
 
-    def blocks(self, *, plain: bool = False) -> Iterator[tuple[str, list[Heard]]]:
+    def blocks(self, *, plain: bool = False) -> Iterator[tuple[str, list[LazyUtterance]]]:
         """Yield name and utterances of each shard, sources and targets in turn.
 
         Args:
@@ -144,7 +144,7 @@ class PairRows:
         """
         left = self._most
         for path in shard_paths(self.folder):
-            heard: list[Heard] = []
+            heard: list[LazyUtterance] = []
             for group, rows in row_groups(path, _FACTS):
                 places = [n for n, row in enumerate(rows) if self._is_wanted(row)][:left]
                 left -= len(places)
@@ -161,10 +161,12 @@ class PairRows:
         longest = max(row["source_seconds"], row["target_seconds"])
         return bool(row["split"] != "test" and longest <= self._max_seconds)
 
-    def _pair(self, row: Mapping[str, Any], group: tuple[Path, int], place: int) -> list[Heard]:
+    def _pair(
+        self, row: Mapping[str, Any], group: tuple[Path, int], place: int
+    ) -> list[LazyUtterance]:
         facts = (row["id"], row["speaker"] or "", row["split"] or "train", self.folder.name)
         return [
-            Heard(
+            LazyUtterance(
                 Facts(*facts, role),
                 partial(self._sound, group, place, role),
                 partial(self._codes, group, place, role),
@@ -208,7 +210,7 @@ def _resynthesised(cache: Cache, index: int, seed: int) -> Sound:
 
 def pitch_augmented(
     cache: Cache, share: float, longest: float, seed: int, *, coded: bool
-) -> Iterator[tuple[str, list[Heard]]]:
+) -> Iterator[tuple[str, list[LazyUtterance]]]:
     """Yield name and utterances of blocks: recordings, and each with a resynthesised F0 contour.
 
     Args:
@@ -219,7 +221,7 @@ def pitch_augmented(
         coded: whether the cache's layer of codes is of the right tokenizer.
     """
     for begin in range(0, len(cache), CACHED):
-        heard: list[Heard] = []
+        heard: list[LazyUtterance] = []
         for index, item in enumerate(cache.items[begin : begin + CACHED], begin):
             is_drawn = rng_of(seed, "melodies", index).random() < share
             if not is_drawn or item.audio_seconds > longest:
@@ -227,8 +229,8 @@ def pitch_augmented(
             facts = (item.id, item.speaker, item.split, FAMILY)
             own = partial(cached_codes, cache, index, coded)
             sound = partial(cached_sound, cache, index)
-            heard.append(Heard(Facts(*facts, "source"), sound, own))
+            heard.append(LazyUtterance(Facts(*facts, "source"), sound, own))
             sung = partial(_resynthesised, cache, index, seed)
-            heard.append(Heard(Facts(*facts, "target"), sung, lambda: None))
+            heard.append(LazyUtterance(Facts(*facts, "target"), sung, lambda: None))
         if heard:
             yield f"{FAMILY}-{begin // CACHED:06d}", heard

@@ -26,7 +26,12 @@ from stepedit_train.checkpoints import seed_everything
 from stepedit_train.corruption import replace_codes
 from stepedit_train.export import save_tensors
 from stepedit_train.loop import LoopSettings, Losses, Task, run_loop
-from stepedit_train.reader.utterances import IntArray, Said, fingerprint_of, read_said
+from stepedit_train.reader.utterances import (
+    CodedUtterance,
+    IntArray,
+    fingerprint_of,
+    read_utterances,
+)
 from stepedit_train.seeds import rng_of
 from stepedit_train.settings import MixtureRow, MixtureSettings, Settings, resolve_path
 
@@ -113,7 +118,10 @@ class ReaderTask(Task):
     model: PhoneNetwork
 
     def __init__(
-        self, settings: ReaderSettings, train: Sequence[Said], dev: Sequence[Said]
+        self,
+        settings: ReaderSettings,
+        train: Sequence[CodedUtterance],
+        dev: Sequence[CodedUtterance],
     ) -> None:
         self.settings, self.train, self.dev = settings, train, dev
         seed_everything(settings.seed)
@@ -126,7 +134,7 @@ class ReaderTask(Task):
         share = self.settings.replaced
         return _batch(
             [
-                Said(
+                CodedUtterance(
                     said.phones,
                     replace_codes(said.linguistic, LINGUISTIC_SIZE, share, rng),
                     replace_codes(said.semantic, SEMANTIC_SIZE, share, rng),
@@ -157,7 +165,7 @@ class ReaderTask(Task):
         return {"phone": loss / phones, "phone_error_rate": errors / phones}
 
 
-def _batch(said: Sequence[Said]) -> ReaderBatch:
+def _batch(said: Sequence[CodedUtterance]) -> ReaderBatch:
     return ReaderBatch(
         _padded([one.linguistic for one in said]),
         _padded([one.semantic for one in said]),
@@ -181,7 +189,7 @@ def train_reader(settings: ReaderSettings) -> Iterator[str]:
     words = load_tokenizer(model).pronunciations
     if words is None:
         raise StepeditError(f"{model}: its text tokenizer has no pronouncing dictionary")
-    found = read_said([resolve_path(settings, folder) for folder in settings.pairs], words)
+    found = read_utterances([resolve_path(settings, folder) for folder in settings.pairs], words)
     train, dev = found["train"], found["dev"]
     if not train:
         raise StepeditError("no pair has codes and a transcript of known words to learn from")

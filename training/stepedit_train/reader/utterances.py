@@ -18,9 +18,9 @@ from stepedit_core.models.text.pronunciations import Pronunciations
 from stepedit_core.storage.pair_rows import finished_shards, read_shard, row_codes
 
 __all__ = [
-    "Said",
+    "CodedUtterance",
     "fingerprint_of",
-    "read_said",
+    "read_utterances",
 ]
 
 IntArray = npt.NDArray[np.int64]
@@ -30,7 +30,7 @@ _COLUMNS = ["split", *(f"{side}_{what}" for side in _SIDES for what in ("text", 
 
 
 @dataclass(frozen=True)
-class Said:
+class CodedUtterance:
     """An utterance in whole groups.
 
     Attributes:
@@ -50,11 +50,13 @@ class Said:
 
     @property
     def key(self) -> bytes:
-        """The same for the same utterance alone."""
+        """Bytes that identify the utterance."""
         return b"|".join(part.tobytes() for part in (self.phones, self.linguistic, self.semantic))
 
 
-def _said(row: dict[str, Any], side: str, words: Pronunciations) -> Said | None:
+def _coded_utterance(
+    row: dict[str, Any], side: str, words: Pronunciations
+) -> CodedUtterance | None:
     """Return one side of a pair, or None where its text is unknown or does not fit its codes."""
     phones = phones_of(row[f"{side}_text"] or "", words)
     codes = row_codes(row, side)
@@ -64,36 +66,38 @@ def _said(row: dict[str, Any], side: str, words: Pronunciations) -> Said | None:
     repeats = sum(a == b for a, b in itertools.pairwise(phones))
     if len(phones) + repeats > FRAMES_PER_GROUP * groups:
         return None  # blanks part equal neighbours, so there is no room for these phones
-    return Said(
+    return CodedUtterance(
         np.array(phones),
         codes.linguistic[: LINGUISTIC_PER_GROUP * groups],
         codes.semantic[: SEMANTIC_PER_GROUP * groups],
     )
 
 
-def read_said(folders: Sequence[Path], words: Pronunciations) -> dict[str, list[Said]]:
+def read_utterances(
+    folders: Sequence[Path], words: Pronunciations
+) -> dict[str, list[CodedUtterance]]:
     """Return the different utterances of the splits ``train`` and ``dev``.
 
     Args:
         folders: runs of `stepedit pairs` with codes; both sides of each row are read.
         words: dictionary.
     """
-    found: dict[str, list[Said]] = {"train": [], "dev": []}
+    found: dict[str, list[CodedUtterance]] = {"train": [], "dev": []}
     seen: set[bytes] = set()
     for path in (shard for folder in folders for shard in finished_shards(folder)):
         for row in read_shard(path, _COLUMNS):
             split = row["split"] or "train"
-            for said in (_said(row, side, words) for side in _SIDES):
-                if said is None or split not in found or said.key in seen:
+            for utterance in (_coded_utterance(row, side, words) for side in _SIDES):
+                if utterance is None or split not in found or utterance.key in seen:
                     continue
-                seen.add(said.key)
-                found[split].append(said)
+                seen.add(utterance.key)
+                found[split].append(utterance)
     return found
 
 
-def fingerprint_of(said: Sequence[Said]) -> str:
+def fingerprint_of(utterances: Sequence[CodedUtterance]) -> str:
     """Return a hash of utterances in their order."""
     digest = hashlib.sha256()
-    for one in said:
+    for one in utterances:
         digest.update(one.key)
     return digest.hexdigest()[:16]

@@ -94,8 +94,8 @@ class Group:
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """A request and what it is answered by."""
+class _PreparedRequest:
+    """A request to the model, with its prompt and rules."""
 
     prompt: Prompt
     ready: Ready
@@ -110,7 +110,7 @@ class _Given:
         self._engine, self._codes = engine, list(codes)
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[DualCodes]:
-        """Return them."""
+        """Return the given codes."""
         return self._codes
 
     def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
@@ -144,7 +144,7 @@ class Rollouts:
         self.vocabulary = Vocabulary.of_parts(engine.parts)
         self.max_tokens, self.width = max_tokens, width
 
-    def _asked(self, prompt: Prompt) -> _Asked:
+    def _prepared(self, prompt: Prompt) -> _PreparedRequest:
         """Return the request to the model, with its rules."""
         ready = prompt.ready()
         source = ready.prepared.source
@@ -159,7 +159,7 @@ class Rollouts:
         )
         alone = own.policy.regenerate == "insertions"
         request = request_for(prompt.edit, source, codes, 0, plan=plan, insertions_only=alone)
-        return _Asked(prompt, ready, request, own)
+        return _PreparedRequest(prompt, ready, request, own)
 
     def draw(
         self, prompts: Sequence[Prompt], count: int, seed: int, *names: object, decoded: bool
@@ -173,11 +173,11 @@ class Rollouts:
             names: what the draws depend on besides, such as the step.
             decoded: whether the answers are to be heard.
         """
-        asked: list[_Asked] = []
+        asked: list[_PreparedRequest] = []
         refused = 0
         for prompt in prompts:
             try:
-                asked.append(self._asked(prompt))
+                asked.append(self._prepared(prompt))
             except StepeditError:
                 refused += 1
         drawn: list[list[GenerateRequest]] = []
@@ -189,7 +189,7 @@ class Rollouts:
         return groups, refused
 
     def _generate(
-        self, asked: Sequence[_Asked], drawn: Sequence[Sequence[GenerateRequest]]
+        self, asked: Sequence[_PreparedRequest], drawn: Sequence[Sequence[GenerateRequest]]
     ) -> dict[int, list[DualCodes]]:
         """Draw all answers, those under the same rules together."""
         found: dict[int, list[DualCodes]] = {}
@@ -205,7 +205,7 @@ class Rollouts:
 
     def _group(
         self,
-        asked: _Asked,
+        asked: _PreparedRequest,
         requests: Sequence[GenerateRequest],
         codes: Sequence[DualCodes],
         decoded: bool,
