@@ -52,6 +52,11 @@ _STANDS_FOR = re.compile(
     r"sound|style|emotion|mood|language|accent|volume|pitch|speed|tempo|pace|text|words?|noise|"
     r"whole\s+thing)|它|他|她|这|那|这个|那个|声音|语气|语速|音量|音调|情绪|风格|语言|全部|全文|录音)"
 )
+_DESCRIBED = re.compile(
+    r"(?:(?:the|a|an)\s+)?(?:something|someone|somebody|anything|whatever|another|other|different"
+    r"|better|synonym|(?:correct|right|opposite|same|proper)\s+(?:word|name|one|number|spelling|thing)"
+    r"|name\s+of|word\s+for)\b(?=\s|$)|别的|其他|另一个|同义词|正确的"
+)
 _GOES_ON = re.compile(r"[,;:!?，。；：！？]\s*\S|\.\s+\S")
 _SOMEBODY = re.compile(
     r"(?:i|he|she|we|they|you|one|someone|emotion|style|speed|tempo|volume|pitch|voice|tone|pause"
@@ -122,6 +127,10 @@ def text_of(piece: Wording) -> str:
     raw = piece.raw
     if STRAY.search(raw):
         raise InterpretationError(f"a quotation of {piece.brief()!r} is not closed")
+    if _DESCRIBED.match(piece.low):
+        raise InterpretationError(
+            f"{piece.brief()!r} says which words, not what they are; quote them"
+        )
     if _GOES_ON.search(raw):
         raise InterpretationError(
             f"{piece.brief()!r}: where do the new words end? put them in quotes"

@@ -81,7 +81,8 @@ def _filled(
     following = ""
     for name in pattern.slots:
         slot, (start, end) = slots[name], match.span(name)
-        end = (tails.get(name) or (end, None))[0]
+        tail = tails.get(name)
+        end = tail[0] if tail is not None else end
         piece = request.part(start, end).stripped()
         if slot.kind == "file":
             file = piece.quote(piece.low) if Wording.is_quote(piece.low) else piece.raw

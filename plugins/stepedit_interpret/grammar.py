@@ -16,7 +16,9 @@ from stepedit_core import (
     Reading,
     Setting,
     StepeditError,
+    sentence_places,
 )
+from stepedit_core.dsp.words import normalised, split_words
 from stepedit_interpret.complaints import refuse_questions, remedied
 from stepedit_interpret.confining import confined
 from stepedit_interpret.context import Context, Effort, Exhausted, Origin, Unread
@@ -115,7 +117,7 @@ class Grammar(Interpreter):
             readings = tuple(spared(one, done.kept, setting) for one in readings)
             _refuse_contradictions(readings, words)
             refuse_touched(readings, done.untouched)
-            _refuse_shifted((*earlier, *readings))
+            _refuse_shifted((*earlier, *readings), setting.text)
             every.append(self._given((*earlier, *readings), setting))
         if len(every) == 1:
             if not every[0].readings:
@@ -160,7 +162,7 @@ def _without_echoes(ways: tuple[tuple[Reading, ...], ...]) -> Iterator[Reading]:
         last = way[-1] if way else last
 
 
-def _refuse_shifted(readings: tuple[Reading, ...]) -> None:
+def _refuse_shifted(readings: tuple[Reading, ...], text: str | None) -> None:
     """Refuse places of the transcript as it was, behind an edit that changes it.
 
     A sound's place is written into the whole text, and a sentence is known by its number.
@@ -172,9 +174,7 @@ def _refuse_shifted(readings: tuple[Reading, ...]) -> None:
                 f"{one.source!r} after {changed[0].source!r}: the text is another one by then; "
                 "ask for the sound in a step of its own"
             )
-        gone = [
-            x for x in changed if re.search(r"[.!?。！？]\s*\S", _words_of(x)) or _is_sentence(x)
-        ]
+        gone = [x for x in changed if _counts_anew(x, text or "")]
         if gone and one.region is not None and one.region.sentences:
             raise InterpretationError(
                 f"{one.source!r} after {gone[0].source!r}: sentences are counted anew by then; "
@@ -182,17 +182,21 @@ def _refuse_shifted(readings: tuple[Reading, ...]) -> None:
             )
 
 
-def _words_of(one: Reading) -> str:
-    """Return the words that an edit takes away or puts in."""
+def _counts_anew(one: Reading, text: str) -> bool:
+    """Return whether an edit changes how many sentences there are."""
+    if one.edit.name in ("rewrite", "clone"):
+        return True
     data = one.edit.to_data()
-    return " ".join(str(data.get(name, "")) for name in ("find", "by", "text", "to"))
+    words = [str(data[name]) for name in ("find", "by", "text") if data.get(name)]
+    if any(re.search(r"[.!?。！？]\s*\S", some) for some in words):
+        return True
+    sentences = {_plain(text[start:end]) for start, end in sentence_places(text)}
+    return one.edit.name == "delete" and _plain(words[0]) in sentences
 
 
-def _is_sentence(one: Reading) -> bool:
-    """Return whether an edit takes a sentence out or rewrites all of them."""
-    origin = one.origin
-    taken = isinstance(origin, Origin) and origin.pattern.ask.region is not None
-    return taken or one.edit.name in ("rewrite", "clone")
+def _plain(text: str) -> tuple[str, ...]:
+    """Return the words of a text as they are compared."""
+    return tuple(normalised(word.text) for word in split_words(text))
 
 
 def _refuse_contradictions(readings: tuple[Reading, ...], words: Wording) -> None:
@@ -204,7 +208,9 @@ def _refuse_contradictions(readings: tuple[Reading, ...], words: Wording) -> Non
         origin = left.origin
         if not same or left.edit == right.edit or not isinstance(origin, Origin):
             continue
-        if origin.pattern.has_words or origin.pattern.ask.place is not None:
+        slots = origin.pattern.known.phrases.slots
+        has_file = any(slots[name].kind == "file" for name in origin.pattern.slots)
+        if (origin.pattern.has_words and not has_file) or origin.pattern.ask.place is not None:
             continue
         raise InterpretationError(
             f'{left.source!r} and {right.source!r} contradict each other; say "then" if both are '

@@ -86,7 +86,7 @@ PLACES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ),
         (
             "range",
-            rf"\b(?:(?:everything|anything|all|every\s+sentence|whatever\s+comes|starting)\s+)?"
+            rf"\b(?:(?:everything|anything|all|every\s+sentence|whatever\s+comes)\s+)?"
             rf"(?P<rel>from|after|past|since|following|starting\s+(?:with|at|from)|with|before"
             rf"|up\s+to|until|till|through)\s+"
             rf"(?:and\s+including\s+)?(?:the\s+)?(?:(?P<ord>{ORDINAL})\s+{_SENTENCE}"

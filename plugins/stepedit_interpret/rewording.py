@@ -28,10 +28,12 @@ _HESITATIONS = (
     r"|dude|gosh|sorry|um|excuse\s+me|you\s+know(?:\s+what)?|let\s+me\s+(?:think|see)"
     r"|let's\s+see|i\s+(?:guess|think|mean|suppose|was\s+thinking)"
     r"|you\s+see|here's\s+the\s+thing|there|thanks|thank\s+you)\b[\s,.!…]+)+(?!one\b)",
-    r"[\s,]+\b(?:you\s+know|i\s+(?:guess|think|mean|suppose|reckon)|or\s+(?:something|whatever|so)"
-    r"(?:\s+like\s+that)?|if\s+you\s+will|basically|literally|honestly|yeah|okay|right|man|dude"
-    r"|mate|buddy|folks|guys|dear|darling|my\s+friend|sweetie|(?:and\s+)?(?:yeah\s+)?that\s+is"
-    r"\s+(?:it|all)|ok)\b(?=\s*(?:$|[,.;!?]))",
+    r"[\s,]+\b(?:you\s+know|i\s+(?:guess|think|mean|suppose|reckon)|or\s+(?:something|whatever)"
+    r"(?:\s+like\s+that)?|if\s+you\s+will|(?:and\s+)?(?:yeah\s+)?that\s+is\s+(?:it|all))"
+    r"\b(?=\s*(?:$|[,.;!?]))",
+    # Words that may be meant ("replace left with right, then ...") have to stand between commas.
+    r"\s*,\s*(?:yeah|okay|ok|right|man|dude|mate|buddy|folks|guys|dear|darling|my\s+friend|sweetie)"
+    r"\b(?=\s*(?:$|[.;!?]))",
     r"(?<=,)\s*(?:you\s+know|like|i\s+mean|basically|so\s+to\s+speak|yeah)\s*(?=,)",
     r"\b(?:basically|literally|honestly|obviously|kind\s+of|sort\s+of|kinda|sorta|actually)\b",
     r"\blike(?=\s+(?:really|super|totally|way|so\b|very|a\s+(?:lot|bit|little|tiny)|slow(?:er)?\b"
