@@ -18,7 +18,8 @@ def test_sigterm_is_an_interrupt_inside_alone() -> None:
 
 
 def test_other_threads_leave_the_handler_alone() -> None:
-    before, found = signal.getsignal(signal.SIGTERM), []
+    before = signal.getsignal(signal.SIGTERM)
+    found: list[tuple[list[int], object]] = []
 
     def work() -> None:
         with sigterm_interrupts() as came:

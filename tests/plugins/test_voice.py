@@ -167,7 +167,7 @@ def test_pairs(tmp_path: Path) -> None:
     assert pairs[0].margin >= builder.min_margin
     lonely = [one for one in made if isinstance(one, Rejected)]
     assert {one.reason for one in lonely} >= {"the words are said by no other speaker"}
-    with pytest.raises(StepeditError, match="each: a number"):
+    with pytest.raises(StepeditError, match="each: a whole number"):
         list(builder.jobs(items, {"each": "0"}))
 
 

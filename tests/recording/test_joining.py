@@ -3,18 +3,20 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from stepedit_core.recording.joining import Joiner, is_quiet
 from stepedit_core.recording.levels import Levels, measure_levels
 
+FloatArray = npt.NDArray[np.float32]
 RATE = 16_000
 NOISE = np.random.default_rng(0).normal(0, 0.1, 4 * RATE).astype(np.float32)
 
 
-def joined(*calls: tuple[str, slice, float]) -> tuple[np.ndarray, Joiner]:
+def joined(*calls: tuple[str, slice, float]) -> tuple[FloatArray, Joiner]:
     """Join parts of the noise that are left alone, or edited by a change of level."""
-    written: list[np.ndarray] = []
+    written: list[FloatArray] = []
     joiner = Joiner(written.append, RATE)
     for kind, part, gain in calls:
         if kind == "leave":
@@ -43,7 +45,7 @@ def test_edits_that_change_nothing_change_nothing() -> None:
 
 
 def test_overlaps_take_no_time() -> None:
-    written: list[np.ndarray] = []
+    written: list[FloatArray] = []
     joiner, ahead = Joiner(written.append, RATE), 400
     joiner.add(NOISE[: RATE + ahead].copy(), NOISE[: RATE + ahead], ahead)
     joiner.add(NOISE[RATE : 2 * RATE].copy(), NOISE[RATE : 2 * RATE], 0)
@@ -52,7 +54,7 @@ def test_overlaps_take_no_time() -> None:
 
 
 def test_quiet_seams_are_spliced() -> None:
-    written: list[np.ndarray] = []
+    written: list[FloatArray] = []
     joiner = Joiner(written.append, RATE)
     silence = np.zeros(RATE, np.float32)
     joiner.leave(silence)
