@@ -90,7 +90,10 @@ def join(
     """
     parts: list[FloatArray] = []
     texts: list[str] = []
-    starts, ends, first, at, words = [], [], [], 0, 0
+    starts: list[float] = []
+    ends: list[float] = []
+    first: list[int] = []
+    at = words = 0
     for clip in clips:
         gap = rng.normal(0, _ROOM, round(rng.uniform(*_GAPS) * rate)).astype(np.float32)
         speech = loud_part(Utterance.read(clip.path)).resample(rate).samples
