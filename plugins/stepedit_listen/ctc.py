@@ -97,7 +97,7 @@ class CtcAligner(Aligner):
     def align(self, utterance: Utterance, words: Sequence[Word]) -> list[TimedWord]:
         """Return one timed word for each word; those without letters have confidence 0."""
         from stepedit_listen.matching import spread_between
-        from stepedit_listen.refining import at_pauses
+        from stepedit_listen.refining import MISPLACED, at_pauses
 
         spelled = [_phones(normalised(word.text)) for word in words]
         phones = np.array([p for one in spelled for p in one], dtype=np.int64)
@@ -123,7 +123,8 @@ class CtcAligner(Aligner):
             end = min(utterance.seconds, float(last) * FRAME + 0.03)
             placed.append(TimedWord(word.text, start, max(start, end), confidence))
             at += len(own)
-        return at_pauses(utterance, spread_between(words, _apart(placed), utterance.seconds))
+        spread = spread_between(words, _apart(placed), utterance.seconds)
+        return at_pauses(utterance, spread, MISPLACED)
 
 
 def _apart(placed: Sequence[TimedWord | None]) -> list[TimedWord | None]:

@@ -13,15 +13,19 @@ from itertools import pairwise
 from stepedit_core import MissingDependencyError, Span, TimedWord, Utterance
 from stepedit_core.dsp.silences import find_silences, find_speech
 
-__all__ = ["REACH", "at_pauses", "borders_at"]
+__all__ = ["MISPLACED", "REACH", "at_pauses", "borders_at"]
 
 REACH = 0.3
 """How far from a pause a word's border may lie to be moved to it, in seconds."""
+MISPLACED = 0.1
+"""A border of a forced alignment that is so far from its pause is misplaced, in seconds."""
 _LEAST = 0.06
 """Shorter silence may be the closure of a stop, in seconds."""
 
 
-def at_pauses(utterance: Utterance, words: Sequence[TimedWord]) -> list[TimedWord]:
+def at_pauses(
+    utterance: Utterance, words: Sequence[TimedWord], least: float = 0.0
+) -> list[TimedWord]:
     """Return words whose borders near a pause lie at the pause; the others stay.
 
     Pauses are those of Silero VAD, refined by level. Without it the words stay as they are.
@@ -29,15 +33,19 @@ def at_pauses(utterance: Utterance, words: Sequence[TimedWord]) -> list[TimedWor
     Args:
         utterance: any rate.
         words: in order, with times that do not decrease.
+        least: borders that are nearer to their pause stay, in seconds: an aligner with frames of 10
+            ms knows better where a breath ends, and errs by tenths of a second or not at all.
     """
     try:
         speech = find_speech(utterance)
     except MissingDependencyError:
         return list(words)
-    return borders_at(find_silences(utterance, speech), words) if speech else list(words)
+    return borders_at(find_silences(utterance, speech), words, least) if speech else list(words)
 
 
-def borders_at(pauses: Sequence[Span], words: Sequence[TimedWord]) -> list[TimedWord]:
+def borders_at(
+    pauses: Sequence[Span], words: Sequence[TimedWord], least: float = 0.0
+) -> list[TimedWord]:
     """Return words whose borders lie at pauses, where there is one for them.
 
     A pause goes to the border that is nearest to its middle, a border takes the longest of its
@@ -46,6 +54,7 @@ def borders_at(pauses: Sequence[Span], words: Sequence[TimedWord]) -> list[Timed
     Args:
         pauses: in seconds, in order; those at the ends of the recording included.
         words: in order.
+        least: borders that are nearer to their pause stay, in seconds.
     """
     if not words:
         return []
@@ -63,11 +72,19 @@ def borders_at(pauses: Sequence[Span], words: Sequence[TimedWord]) -> list[Timed
     for border, pause in taken.items():
         before = result[border - 1] if border else None
         after = result[border] if border < len(result) else None
-        if before is not None and before.start < pause.start:
+        if (
+            before is not None
+            and before.start < pause.start
+            and _far(before.end, pause.start, least)
+        ):
             result[border - 1] = dataclasses.replace(before, end=pause.start)
-        if after is not None and pause.end < after.end:
+        if after is not None and pause.end < after.end and _far(after.start, pause.end, least):
             result[border] = dataclasses.replace(after, start=pause.end)
     return _in_order(result)
+
+
+def _far(now: float, then: float, least: float) -> bool:
+    return abs(now - then) >= least
 
 
 def _point(pause: Span, border: int, borders: Sequence[float]) -> float:

@@ -26,6 +26,7 @@ from stepedit_core import (
 from stepedit_core.dsp.alignment import align_words
 from stepedit_core.dsp.words import Word
 from stepedit_listen import ctc
+from stepedit_listen.refining import MISPLACED, at_pauses
 
 __all__ = ["SphinxAligner", "SphinxRecogniser"]
 
@@ -111,7 +112,8 @@ class SphinxAligner(Aligner):
                 raise
             return second
         sure = [None] * len(words) if second is None else [word.confidence for word in second]
-        return [
+        timed = [
             TimedWord(word.text, span.start, span.end, confidence)
             for word, span, confidence in zip(words, spans, sure, strict=True)
         ]
+        return at_pauses(utterance, timed, MISPLACED)

@@ -173,8 +173,9 @@ def with_words_heard(
             f"{job.source}: an edit needs the words, and {heard.recogniser} hears none; give --text"
         )
     say(f"{job.source}: transcribed by {heard.recogniser}; give --text to correct it")
-    told = {"transcript": heard.text, "language": job.language or heard.language}
-    found = dataclasses.replace(job, **told)
+    language = job.language or heard.language
+    found = dataclasses.replace(job, transcript=heard.text, language=language)
     if is_stream(job.source):
-        vars(found)["_once"] = speech.replace(**told)  # a pipe is read once
+        # A pipe is read once.
+        vars(found)["_once"] = speech.replace(transcript=heard.text, language=language)
     return found

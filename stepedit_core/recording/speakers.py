@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, cast
 
@@ -66,7 +66,8 @@ def tell_apart(
     kind, model = choose_listener(
         cast(dict[str, type[Diariser]], known), diariser, language, "diariser"
     )
-    numbers = cast(Diariser, load_listener(kind, model, 1)).tell_apart(parts)
+    chosen = cast(Diariser, load_listener(cast(Hashable, kind), model, 1))
+    numbers = chosen.tell_apart(parts)
     names: dict[int, str] = {}
     for number in numbers:
         if number is not None:

@@ -11,7 +11,7 @@ import soundfile as sf
 from click.testing import CliRunner
 from stepedit_bench.measuring.ears import Known
 from stepedit_bench.words.align import at_joins, carried, placed
-from stepedit_bench.words.joining import join, loud_part
+from stepedit_bench.words.joining import begins_clearly, join, loud_part
 from stepedit_bench.words.speakers import confusion
 
 from stepedit_core import StepeditError, Utterance
@@ -152,3 +152,12 @@ def test_a_word_is_gone_when_nobody_hears_it() -> None:
     assert said("seven winters passed before came home again")
     assert not said(" ".join(texts))
     assert not said("seven winters passed be came home again")
+
+
+def test_a_breath_before_speech_is_no_clear_beginning(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    loud = rng.normal(0, 0.1, RATE)
+    quiet, breath = np.zeros(RATE // 2), rng.normal(0, 0.003, RATE // 4)
+    clear = Utterance(np.concatenate([quiet, loud]).astype(np.float32), RATE)
+    breathy = Utterance(np.concatenate([quiet, breath, loud]).astype(np.float32), RATE)
+    assert begins_clearly(clear) and not begins_clearly(breathy)

@@ -104,6 +104,8 @@ def test_borders_near_a_pause_lie_at_it() -> None:
     assert [w.confidence for w in moved] == [0.5] * 3
     assert borders_at([], words) == words and borders_at(pauses, []) == []
     assert borders_at([Span(0.0, 5.0)], words)  # never leaves a word without time
+    kept = borders_at(pauses, words, 0.15)
+    assert [(w.start, w.end) for w in kept] == [(0.5, 0.9), (0.9, 1.7), (2.4, 3.0)]
     far = borders_at([Span(5.0, 6.0)], words)
     assert far == words
 

@@ -14,7 +14,7 @@ import numpy as np
 from stepedit_core.storage.sound_stream import sound_seconds
 
 from stepedit_bench.measuring.ears import Known, known_recordings, where_of
-from stepedit_bench.words.joining import Joined, join
+from stepedit_bench.words.joining import Joined, begins_clearly, join
 from stepedit_core.alignment import Alignment
 from stepedit_core.chain.chain import Chain
 from stepedit_core.chain.notation import parse_edit
@@ -190,7 +190,8 @@ def align(
     """Measure word times on the recordings of MANIFEST, as `bench ears` reads it.
 
     Clips are cut where their speech begins and ends, and joined with pauses of 0.05 to 0.5 s: the
-    first word of each is known to begin at the join. Aligners are held against these places and,
+    first word of each is known to begin at the join. Clips that may begin with noise or breath are
+    left out. Aligners are held against these places and,
     word by word, against PocketSphinx. With --edit, times that an edit carries along are held
     against those of a new alignment, and aligners are measured only where --aligner names them.
     """
@@ -203,10 +204,10 @@ def align(
     if not as_json:
         _print_head()
     for part in dict.fromkeys(one.part for one in known):
-        short = (one for one in known if one.part == part and _seconds(one) <= longest)
+        short = (one for one in known if one.part == part and _suits(one, longest))
         own = list(islice(short, count))
         if not own:
-            raise StepeditError(f"{part}: no recording of at most {longest:g} s")
+            raise StepeditError(f"{part}: no recording of at most {longest:g} s begins clearly")
         for row in _of_part(part, own, names, _edits(edits), (loaded, clips, given["seed"])):
             found.append(row)
             if not as_json:
@@ -215,8 +216,10 @@ def align(
         click.echo(json.dumps([asdict(one) for one in found], indent=1, ensure_ascii=False))
 
 
-def _seconds(one: Known) -> float:
-    return sound_seconds(one.path, max_seconds=MAX_SECONDS)
+def _suits(one: Known, longest: float) -> bool:
+    """Say whether a recording is short enough, and speech begins in it without doubt."""
+    short = sound_seconds(one.path, max_seconds=MAX_SECONDS) <= longest
+    return short and begins_clearly(Utterance.read(one.path))
 
 
 def _of_part(

@@ -15,11 +15,13 @@ from stepedit_core.dsp.silences import FRAME_SECONDS, frame_levels
 from stepedit_core.dsp.words import split_words
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Joined", "join", "loud_part"]
+__all__ = ["Joined", "begins_clearly", "join", "loud_part"]
 
 FloatArray = npt.NDArray[np.float32]
 
-_BELOW_DB, _ABOVE_FLOOR_DB = 40.0, 10.0
+_SOUNDS, _SURELY = (35.0, 12.0), (25.0, 15.0)
+"""Most dB below the loudest frames and least above the quietest: of sound, and of plain speech."""
+_CLEAR = 2  # frames between both, where it is plain when speech begins
 _GAPS = (0.05, 0.5)
 _ROOM = 3e-4  # of the noise between clips, full scale 1
 
@@ -46,16 +48,28 @@ class Joined:
 def loud_part(utterance: Utterance) -> Utterance:
     """Return an utterance without the silence at its ends, cut where sound begins and ends.
 
-    A frame of 10 ms sounds where it is less than 40 dB below the loudest ones and 10 dB above the
+    A frame of 10 ms sounds where it is less than 35 dB below the loudest ones and 12 dB above the
     quietest.
     """
     flat = without_offset(utterance)
-    levels = frame_levels(flat.samples, flat.sample_rate)
-    high, low = np.percentile(levels, [95, 2])
-    loud = np.flatnonzero(levels > max(high - _BELOW_DB, low + _ABOVE_FLOOR_DB))
+    loud = _loud(flat, *_SOUNDS)
     if not len(loud):
         return utterance
     return flat.slice((loud[0] * FRAME_SECONDS, (loud[-1] + 1) * FRAME_SECONDS))
+
+
+def begins_clearly(utterance: Utterance) -> bool:
+    """Say whether speech begins at once: no breath or noise before it could be taken for it."""
+    flat = without_offset(utterance)
+    first, surely = _loud(flat, *_SOUNDS), _loud(flat, *_SURELY)
+    return len(surely) > 0 and int(surely[0]) - int(first[0]) <= _CLEAR
+
+
+def _loud(flat: Utterance, below: float, above: float) -> npt.NDArray[np.intp]:
+    """Return the frames that are so many dB below the loudest and above the quietest."""
+    levels = frame_levels(flat.samples, flat.sample_rate)
+    high, low = np.percentile(levels, [95, 2])
+    return np.flatnonzero(levels > max(high - below, low + above))
 
 
 def join(
@@ -76,7 +90,10 @@ def join(
     """
     parts: list[FloatArray] = []
     texts: list[str] = []
-    starts, ends, first, at, words = [], [], [], 0, 0
+    starts: list[float] = []
+    ends: list[float] = []
+    first: list[int] = []
+    at = words = 0
     for clip in clips:
         gap = rng.normal(0, _ROOM, round(rng.uniform(*_GAPS) * rate)).astype(np.float32)
         speech = loud_part(Utterance.read(clip.path)).resample(rate).samples
