@@ -31,8 +31,7 @@ def measure_language_model(sizes: Sizes, settings: Settings) -> Iterator[Measure
     """
     model = build_model(sizes, settings.device, settings.dtype)
     plain = with_plain_attention(model)
-    if settings.device.type == "cpu":
-        fuse_projections(model)
+    fuse_projections(model)
     base = model.config.vocab_size - 9216 if model.config.vocab_size > 10_000 else _AUDIO_BASE
     rng = np.random.default_rng(0)
     count = settings.new_tokens // 5
