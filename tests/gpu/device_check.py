@@ -26,6 +26,7 @@ from stepedit_core.models.lm.kept_graphs import release_graphs
 from stepedit_core.models.lm.sampling import GREEDY
 from stepedit_core.models.lm.session import TokenLayout, generate
 from stepedit_core.models.lm.step1.modeling import Step1ForCausalLM
+from stepedit_core.models.lm.step1.network import fuse_projections
 
 GROUPS = 20
 BASE = 324
@@ -90,6 +91,7 @@ def check_answers(sizes: Sizes, device: torch.device) -> list[Row]:
     rows = []
     for dtype in (torch.float32, torch.bfloat16):
         model = build_model(sizes, torch.device("cpu"), torch.float32).to(device, dtype)
+        fuse_projections(model)
         name = str(dtype).removeprefix("torch.")
         eager = answers(model, given, False)
         share = agreement(expected, eager)
@@ -166,6 +168,7 @@ def measure(sizes: Sizes, device: torch.device) -> list[Row]:
     rows = []
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     model = build_model(sizes, device, dtype)
+    fuse_projections(model)
     if device.type == "cuda":
         rows.append(Row("kernels per step, without graphs", str(kernels_per_step(model, device))))
     for graphs in (False, True) if device.type == "cuda" else (False,):

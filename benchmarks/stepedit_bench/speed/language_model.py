@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from stepedit_core.models.lm.kept_graphs import release_graphs
 from stepedit_core.models.lm.sampling import GREEDY
 from stepedit_core.models.lm.session import TokenLayout, generate
 from stepedit_core.models.lm.step1.network import fuse_projections
+
+if TYPE_CHECKING:
+    from stepedit_core.models.lm.step1.modeling import Step1ForCausalLM
 
 __all__ = ["measure_language_model"]
 
@@ -31,8 +35,7 @@ def measure_language_model(sizes: Sizes, settings: Settings) -> Iterator[Measure
     """
     model = build_model(sizes, settings.device, settings.dtype)
     plain = with_plain_attention(model)
-    if settings.device.type == "cpu":
-        fuse_projections(model)
+    fuse_projections(model)
     base = model.config.vocab_size - 9216 if model.config.vocab_size > 10_000 else _AUDIO_BASE
     rng = np.random.default_rng(0)
     count = settings.new_tokens // 5
@@ -51,16 +54,7 @@ def measure_language_model(sizes: Sizes, settings: Settings) -> Iterator[Measure
             max_new_tokens=5 * count,
         )
 
-    layout = TokenLayout(audio_base=base, eot=10**6)
-    (greedy,) = generate(
-        model, prompts[:1], layout=layout, sampling=GREEDY, max_new_tokens=_CHECKED
-    )
-    same = sum(
-        one == other
-        for one, other in zip(
-            greedy.ids, plain_generate(plain, ids, _CHECKED, greedy=True), strict=True
-        )
-    )
+    same = _agreement(model, plain, prompts[0], base)
     alone = paired(
         lambda: ours(prompts[:1]), lambda: plain_generate(plain, ids, 5 * count), settings
     )
@@ -91,3 +85,14 @@ def measure_language_model(sizes: Sizes, settings: Settings) -> Iterator[Measure
             f"the same one after another; {speedup:.1f} x the throughput of one item",
         )
     release_graphs(model)
+
+
+def _agreement(
+    model: Step1ForCausalLM, plain: Step1ForCausalLM, prompt: list[int], base: int
+) -> int:
+    """Return how many of the first greedy ids are the same by both ways."""
+    layout = TokenLayout(audio_base=base, eot=10**6)
+    (own,) = generate(model, [prompt], layout=layout, sampling=GREEDY, max_new_tokens=_CHECKED)
+    ids = torch.tensor([prompt], device=model.lm_head.weight.device)
+    other = plain_generate(plain, ids, _CHECKED, greedy=True)
+    return sum(one == two for one, two in zip(own.ids, other, strict=True))

@@ -42,7 +42,8 @@ class PlainAttention(nn.Module):
         batch, rows, _ = x.shape
 
         def heads(projection: nn.Module, count: int) -> Tensor:
-            return projection(x).view(batch, rows, count, self.head_dim).transpose(1, 2)  # type: ignore[no-any-return]
+            split: Tensor = projection(x).view(batch, rows, count, self.head_dim)
+            return split.transpose(1, 2)
 
         count = self.groups * self.per_group
         query = heads(self.q_proj, count)
@@ -62,8 +63,23 @@ class PlainAttention(nn.Module):
         return projected
 
 
+class PlainNorm(nn.Module):
+    """The root-mean-square norm in its single steps."""
+
+    def __init__(self, norm: Any) -> None:
+        """Take over the gains."""
+        super().__init__()
+        self.weight, self.eps = norm.weight, norm.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last axis."""
+        factor = torch.rsqrt(x.float().pow(2).mean(-1, keepdim=True) + self.eps)
+        scaled: Tensor = x * factor.to(x.dtype) * self.weight
+        return scaled
+
+
 def with_plain_attention(model: Step1ForCausalLM) -> Step1ForCausalLM:
-    """Return a model with the same weights whose layers have the plain attention."""
+    """Return a model with the same weights whose layers have the plain attention and norms."""
     plain = copy.copy(model)
     plain._modules = dict(model._modules)
     plain.model = copy.copy(model.model)
@@ -73,8 +89,12 @@ def with_plain_attention(model: Step1ForCausalLM) -> Step1ForCausalLM:
         own = copy.copy(layer)
         own._modules = dict(layer._modules)
         own.self_attn = PlainAttention(layer.self_attn)
+        own.mlp = copy.copy(layer.mlp)  # joining projections later leaves it as it is
+        own.input_layernorm = PlainNorm(layer.input_layernorm)
+        own.post_attention_layernorm = PlainNorm(layer.post_attention_layernorm)
         layers.append(own)
     plain.model.layers = nn.ModuleList(layers)
+    plain.model.norm = PlainNorm(model.model.norm)
     return plain.train(False)
 
 

@@ -114,6 +114,8 @@ class ConstraintState:
         Returns:
             Audio token indices; -1 where the item has ended without emitting one.
         """
+        if not self.has_copies:
+            return self._speak(sampled)
         over = ~self._here(self._is_copy) & (sampled == CODE_COUNT)
         self.segment += (over & ~self.ended).long()
         self.place.masked_fill_(over, 0)
@@ -124,6 +126,18 @@ class ConstraintState:
         self.place += 1
         self._close()
         return torch.where(ended, -1, token)
+
+    def _speak(self, sampled: Tensor) -> Tensor:
+        """Do what ``advance`` does where each body is one free segment, in fewer operations."""
+        ended = self.ended
+        over = ended | (sampled == CODE_COUNT)
+        place = self.place + 1
+        full = ~over & (place >= self._most[:, 0])
+        self.cut |= full & (self._least[:, 0] < self._most[:, 0])
+        closed = over | full
+        self.place = place.masked_fill(closed, 0)
+        self.segment = torch.where(ended, self.segment, closed.long())
+        return torch.where(over, -1, sampled)
 
     def skip(self, count: int) -> Tensor:
         """Move every unended item on by ``count`` copied tokens; return them ``(batch, count)``.

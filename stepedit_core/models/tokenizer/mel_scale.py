@@ -49,6 +49,6 @@ def mel_filters(
     ramps = np.subtract.outer(edges, np.fft.rfftfreq(n_fft, 1.0 / rate))
     rising = -ramps[:-2] / width[:-1, None]
     falling = ramps[2:] / width[1:, None]
-    filters = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+    filters: npt.NDArray[np.float32] = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
     filters *= (2.0 / (edges[2:] - edges[:-2]))[:, None]
     return filters

@@ -24,7 +24,7 @@ class FusedLinear:
         sizes = [layer.out_features for layer in layers]
         with torch.no_grad():
             self._weight = torch.cat([layer.weight for layer in layers])
-        for layer, part in zip(layers, self._weight.split(sizes), strict=True):
+        for layer, part in zip(layers, torch.split(self._weight, sizes), strict=True):
             layer.weight = nn.Parameter(part, requires_grad=False)
         self._first = layers[0]
 

@@ -80,7 +80,8 @@ class SharedPrefixKV:
         rows = rows.repeat_interleave(most)
         rows[place] = number
         is_plain = len(rows) == len(owners) and bool((rows == number).all())
-        self._rows, self._place = (None, None) if is_plain else (rows, place)
+        self._rows: Tensor | None = None if is_plain else rows
+        self._place: Tensor | None = None if is_plain else place
 
     def _arranged(self, x: Tensor) -> Tensor:
         """Bring ``(rows, groups, n, size)`` to ``(prompts * groups * most, n, size)``."""
@@ -156,7 +157,7 @@ class SharedPrefixKV:
         )
         weights = scores.softmax(-1).view(prompts * groups, most * queries, -1)
         out = torch.bmm(weights[..., : self.length], self._values[layer].flatten(0, 1))
-        rest = weights[..., self.length :].unflatten(1, (most, queries)).flatten(0, 1)
+        rest = weights[..., self.length :].view(prompts * groups, most, queries, -1).flatten(0, 1)
         out = out.view(-1, queries, size) + torch.bmm(rest, own_values)
         return self._by_row(out, groups).view(-1, groups, per_group, n, size)
 
