@@ -64,7 +64,8 @@ def aim(moment: str, number: int) -> None:
 
 
 def forked(run: Run, out: Path, before: Callable[[], None] = lambda: None) -> int:
-    """Start a run in a fork that writes to ``out.log``; return its process number."""
+    """Start a run in a fork that prints to ``OUT.log``; return its process number."""
+    out.parent.mkdir(parents=True, exist_ok=True)
     child = os.fork()
     if child:
         return child
@@ -219,7 +220,9 @@ def kill(run: Run, folder: Path, moments: int, aims: int, seed: int) -> dict[str
     """Kill runs at drawn moments, one or two to a run; return what was done and what is wrong."""
     draw = random.Random(seed)
     begun = time.monotonic()
-    assert ended(forked(run, folder / "whole" / "run")) == 0, (folder / "whole.log").read_text()
+    assert ended(forked(run, folder / "whole" / "run")) == 0, (
+        folder / "whole" / "run.log"
+    ).read_text()
     seconds, whole = time.monotonic() - begun, content(folder / "whole" / "run")
     plans = ["random"] * moments + [AIMS[n % len(AIMS)] for n in range(aims)]
     draw.shuffle(plans)

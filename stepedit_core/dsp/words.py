@@ -11,8 +11,18 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-__all__ = ["Word", "nominal_seconds", "normalised", "read_seconds", "split_words", "without_tags"]
+__all__ = [
+    "TAG_BRACKETS",
+    "Word",
+    "nominal_seconds",
+    "normalised",
+    "read_seconds",
+    "split_words",
+    "without_tags",
+]
 
+TAG_BRACKETS = "［］【】〔〕<>＜＞{}｛｝﹛﹜⟨⟩⟪⟫⟦⟧〖〗〘〙〚〛﹝﹞❬❭❮❯❰❱❲❳❴❵⁅⁆"
+"""Pairs of brackets, besides square ones, in which people write tags and which no speech has."""
 _OPEN, _CLOSE = r"\[［【〔", r"\]］】〕"
 _TAG = re.compile(f"[{_OPEN}][^{_OPEN}{_CLOSE}]*[{_CLOSE}]")
 _MANDARIN, _JAPANESE, _ENGLISH, _OTHER = 5.18, 7.84, 6.19, 6.74
