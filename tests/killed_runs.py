@@ -10,7 +10,6 @@ file written, just before the file gets its name, and just after.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import random
@@ -111,12 +110,20 @@ def _without_cost(path: Path) -> bytes:
 
 
 def _without_clock(path: Path) -> bytes:
-    import torch
     from stepedit_train.checkpoints import read_checkpoint
 
-    plain = io.BytesIO()
-    torch.save(read_checkpoint(path) | {"seconds": 0.0}, plain)
-    return plain.getvalue()
+    return repr(_plain(read_checkpoint(path) | {"seconds": 0.0})).encode()
+
+
+def _plain(value: object) -> object:
+    """Return a checkpoint's values; its pickled bytes depend on which objects were one, too."""
+    if isinstance(value, dict):
+        return {
+            str(key): _plain(one) for key, one in sorted(value.items(), key=lambda one: str(one[0]))
+        }
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _losses(path: Path) -> bytes:
