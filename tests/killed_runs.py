@@ -10,7 +10,6 @@ file written, just before the file gets its name, and just after.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import random
@@ -64,7 +63,8 @@ def aim(moment: str, number: int) -> None:
 
 
 def forked(run: Run, out: Path, before: Callable[[], None] = lambda: None) -> int:
-    """Start a run in a fork that writes to ``out.log``; return its process number."""
+    """Start a run in a fork that prints to ``OUT.log``; return its process number."""
+    out.parent.mkdir(parents=True, exist_ok=True)
     child = os.fork()
     if child:
         return child
@@ -110,12 +110,20 @@ def _without_cost(path: Path) -> bytes:
 
 
 def _without_clock(path: Path) -> bytes:
-    import torch
     from stepedit_train.checkpoints import read_checkpoint
 
-    plain = io.BytesIO()
-    torch.save(read_checkpoint(path) | {"seconds": 0.0}, plain)
-    return plain.getvalue()
+    return repr(_plain(read_checkpoint(path) | {"seconds": 0.0})).encode()
+
+
+def _plain(value: object) -> object:
+    """Return a checkpoint's values; its pickled bytes depend on which objects were one, too."""
+    if isinstance(value, dict):
+        return {
+            str(key): _plain(one) for key, one in sorted(value.items(), key=lambda one: str(one[0]))
+        }
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _losses(path: Path) -> bytes:
@@ -219,7 +227,9 @@ def kill(run: Run, folder: Path, moments: int, aims: int, seed: int) -> dict[str
     """Kill runs at drawn moments, one or two to a run; return what was done and what is wrong."""
     draw = random.Random(seed)
     begun = time.monotonic()
-    assert ended(forked(run, folder / "whole" / "run")) == 0, (folder / "whole.log").read_text()
+    assert ended(forked(run, folder / "whole" / "run")) == 0, (
+        folder / "whole" / "run.log"
+    ).read_text()
     seconds, whole = time.monotonic() - begun, content(folder / "whole" / "run")
     plans = ["random"] * moments + [AIMS[n % len(AIMS)] for n in range(aims)]
     draw.shuffle(plans)

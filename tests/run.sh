@@ -37,6 +37,13 @@ pip_install() {
         { grep -v '^WARNING: Location' || true; }
 }
 
+# uv finds versions that fit together and fetches them in minutes; pip took most of an hour.
+uv_install() {
+    pip_install uv
+    UV_FIND_LINKS="${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}}" "$home/bin/uv" pip install --quiet \
+        --python "$home/bin/python" "$@" -e '.[test]'
+}
+
 packages() {
     case "$mode" in
         light)
@@ -44,13 +51,8 @@ packages() {
             pip_install -c tests/constraints.txt --no-deps silero-vad
             pip_install --no-deps -e .
             ;;
-        newest) pip_install --upgrade --upgrade-strategy eager -e '.[test]' ;;
-        lowest)
-            pip_install uv
-            "$home/bin/uv" pip compile --quiet pyproject.toml --extra test \
-                --resolution lowest-direct --python "$home/bin/python" -o "$home/lowest.txt"
-            pip_install -c "$home/lowest.txt" -e '.[test]'
-            ;;
+        newest) uv_install --upgrade ;;
+        lowest) uv_install --resolution lowest-direct ;;
         *) pip_install -c tests/constraints.txt -e '.[test]' ;;
     esac
 }

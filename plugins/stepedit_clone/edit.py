@@ -10,12 +10,14 @@ from pydantic import field_validator, model_validator
 
 from stepedit_clone.prompt import DIALECTS, Dialect, target_text
 from stepedit_core import Edit, Plan, Prompt, Route, Utterance
-from stepedit_core.dsp.words import read_seconds, split_words
+from stepedit_core.dsp.words import TAG_BRACKETS, read_seconds, split_words
 
 __all__ = ["Clone"]
 
 _LEADING_TAG = re.compile(r"^\s*[\[［【〔<＜]([^\[\]［］【】〔〕<>＜＞]*)[\]］】〕>＞]\s*")
-_OTHER_BRACKETS = re.compile(r"[［【〔＜][^］】〕＞]*[］】〕＞]?|<[^<>]*>?")
+_OTHER_BRACKETS = re.compile(
+    f"[{re.escape(TAG_BRACKETS[::2])}][^{re.escape(TAG_BRACKETS)}]*[{re.escape(TAG_BRACKETS[1::2])}]?"
+)
 MAX_CHARACTERS = 20_000
 """Most characters of a text to say."""
 

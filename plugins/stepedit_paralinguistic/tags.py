@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from stepedit_core.dsp.words import Word, split_words
+from stepedit_core.dsp.words import TAG_BRACKETS, Word, split_words
 
 __all__ = [
     "ALIASES",
@@ -80,12 +80,16 @@ MAX_TAGS = 200
 
 # Brackets that hold nothing but tags, and those that plain text has too.
 _TAGS_ALONE = re.compile(
-    r"［([^［］]*)］|【([^【】]*)】|〔([^〔〕]*)〕|<([^<>]*)>|＜([^＜＞]*)＞|\{([^{}]*)\}"
+    "|".join(
+        rf"{re.escape(left)}([^{re.escape(left + right)}]*){re.escape(right)}"
+        for left, right in zip(TAG_BRACKETS[::2], TAG_BRACKETS[1::2], strict=True)
+    )
 )
 _OF_TEXT = re.compile(
     r"\(([^()]*)\)|（([^（）]*)）|〈([^〈〉]*)〉|《([^《》]*)》|「([^「」]*)」|『([^『』]*)』|\*([^*]*)\*"
+    r"|«([^«»]*)»|‹([^‹›]*)›|﹙([^﹙﹚]*)﹚|｟([^｟｠]*)｠|⦅([^⦅⦆]*)⦆|｢([^｢｣]*)｣"
 )
-_UNPAIRED = re.compile(r"[［］【】〔〕<>＜＞{}]")
+_UNPAIRED = re.compile(f"[{re.escape(TAG_BRACKETS)}]")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from typing import ClassVar, Literal
 
@@ -23,7 +24,7 @@ from stepedit_core import (
     find_phrase,
     installed_ears,
 )
-from stepedit_core.dsp.words import normalised, split_words
+from stepedit_core.dsp.words import TAG_BRACKETS, normalised, split_words
 from stepedit_text.changes import Change, applied, difference
 
 __all__ = ["FILLERS", "Delete", "Insert", "RemoveFillers", "Replace", "Rewrite", "TextEdit"]
@@ -33,6 +34,8 @@ FILLERS: tuple[str, ...] = (
     *("嗯", "呃", "额", "唔"),
 )
 """What `RemoveFillers` takes out by default, in English and Mandarin."""
+_TAG = re.compile(r"\[[^\[\]]*\]")
+_BRACKETS = re.compile(rf"[\[\]{re.escape(TAG_BRACKETS)}][^\s]*")
 MAX_TEXT = 2_000
 """Most characters of a parameter."""
 
@@ -226,6 +229,14 @@ class Rewrite(_Spoken):
         """Return the difference, word by word."""
         return difference(text, self.to)
 
+    def problem(self, utterance: Utterance) -> str | None:
+        """Say that a tag is new, too: it is no word, and would be kept as text without a sound."""
+        known = _TAG.findall(utterance.transcript or "")
+        new = [tag for tag in _TAG.findall(self.to) if tag not in known]
+        if new and (utterance.transcript or "").strip():
+            return f"{new[0][:40]} is new in the transcript: only words are said"
+        return super().problem(utterance)
+
     def transcript_after(self, utterance: Utterance) -> str | None:
         """Return the new transcript as it was given, where there is one before."""
         return self.to.strip() if utterance.transcript else utterance.transcript
@@ -307,7 +318,16 @@ def _found(text: str, phrase: str, occurrence: int | None) -> range:
 
 
 def _with_words(value: str, name: str) -> str:
-    """Return a text without blanks around it; refuse one without a word."""
+    """Return a text without blanks around it; refuse one without a word, or with a tag.
+
+    The new transcript as a whole keeps the tags in square brackets that the old one has.
+    """
+    other = _BRACKETS.search(value if name != "to" else _TAG.sub(" ", value))
+    if other:
+        raise ValueError(
+            f"{other.group()[:40]} stands in {name}: only words are said; put a sound such as "
+            "[laugh] in by an edit of its own"
+        )
     if not split_words(value):
         raise ValueError(f"{name} holds no word to say")
     return value.strip()

@@ -131,6 +131,8 @@ class Run:
             finished.append(step)
             for line in (_step_line(len(finished), step, before), *tried(step.failed_tries)):
                 say(line)
+            for note in step.details.get("notes", ()):
+                say(f"step {len(finished)}: {note}")
             if self.keep_steps:
                 step.utterance.write(job.step_target(len(finished), step.edit.name))
 

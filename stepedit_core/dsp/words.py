@@ -13,6 +13,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 __all__ = [
+    "TAG_BRACKETS",
     "Word",
     "edit_distance",
     "nominal_seconds",
@@ -23,6 +24,8 @@ __all__ = [
     "word_error",
 ]
 
+TAG_BRACKETS = "［］【】〔〕<>＜＞{}｛｝﹛﹜⟨⟩⟪⟫⟦⟧〖〗〘〙〚〛﹝﹞❬❭❮❯❰❱❲❳❴❵⁅⁆"
+"""Pairs of brackets, besides square ones, in which people write tags and which no speech has."""
 _OPEN, _CLOSE = r"\[［【〔", r"\]］】〕"
 _TAG = re.compile(f"[{_OPEN}][^{_OPEN}{_CLOSE}]*[{_CLOSE}]")
 _MANDARIN, _JAPANESE, _ENGLISH, _OTHER = 5.18, 7.84, 6.19, 6.74

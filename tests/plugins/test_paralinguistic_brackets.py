@@ -17,6 +17,7 @@ from stepedit_core.recordings import packaged_speech
     "tag",
     [
         *("[laugh]", "［laugh］", "【laugh】", "〔laugh〕", "<laugh>", "＜laugh＞", "{laugh}"),
+        *("｛laugh｝", "⟨laugh⟩", "⟦laugh⟧", "〖laugh〗", "«laugh»", "‹laughs›", "❮laugh❯"),
         *("（laughs）", "(laughs)", "(laughing)", "*laughs*", "《laugh》", "< LAUGH >"),
     ],
 )
@@ -31,6 +32,8 @@ def test_every_bracket_holds_a_tag(tag: str) -> None:
     [
         ("a [sigh] 【wheeze】 b", "【wheeze】 stands in the text: unknown tag [wheeze]"),
         ("a [sigh] <lough> b", "<lough> stands in the text: .* did you mean [laugh]"),
+        ("a [sigh] ⟨wheeze⟩ b", "⟨wheeze⟩ stands in the text: unknown tag"),
+        ("a [sigh] ｛laugh b", "the bracket ｛ has no partner"),
         ("a [sigh] {b c}", "{b c} stands in the text"),
         ("a [sigh] 【laugh] b", "the bracket 【 has no partner"),
         ("a [laugh】 b [sigh]", "not closed|no partner"),
@@ -75,3 +78,9 @@ def test_long_texts_take_no_time_that_grows_as_a_square() -> None:
     speech = packaged_speech("garden").replace(transcript=same)
     problem = Paralinguistic(text=f"{same} [sigh]").problem(speech)
     assert problem is not None and "5000 words are not said in" in problem
+
+
+@pytest.mark.parametrize("tag", ["{laugh}", "｛laugh｝", "⟨laugh⟩", "〖laugh〗", "laugh⟩ <laugh"])
+def test_a_cloned_text_keeps_no_bracket_in_silence(tag: str) -> None:
+    with pytest.raises(ValueError, match="stands in the text"):
+        Clone(text=f"You love {tag} your home.")

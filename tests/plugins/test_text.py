@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from stepedit_text.changes import Change, applied, difference
 from stepedit_text.dsp import without
-from stepedit_text.edit import Delete, RemoveFillers
+from stepedit_text.edit import Delete, Insert, RemoveFillers, Replace, Rewrite
 from stepedit_text.scorer import TextScorer, local_errors, share_kept
 
 from stepedit_core import Case, Chain, Prepared, Utterance, align
@@ -154,3 +154,24 @@ def test_a_join_stays_within_full_scale() -> None:
     loud = Utterance(np.clip(2 * np.sin(2 * np.pi * 440 * time), -1, 1).astype(np.float32), 8000)
     for end in np.arange(0.3, 0.31, 0.0005):
         assert np.abs(cut_out(loud, Cut(0.2, float(end))).samples).max() <= 1.0
+
+
+@pytest.mark.parametrize(
+    "tag", ["[laugh]", "【laugh】", "<laugh>", "｛laugh｝", "⟨laugh⟩", "[laugh"]
+)
+def test_tags_are_no_words_to_say(tag: str) -> None:
+    said = f"home {tag} now"
+    with pytest.raises(ValueError, match="only words are said"):
+        Replace(find="go", by=said)
+    with pytest.raises(ValueError, match="only words are said"):
+        Insert(text=said, at="end")
+
+
+def test_a_new_transcript_keeps_its_tags_and_brings_none(speech: Utterance) -> None:
+    tagged = speech.replace(transcript="we [laugh] should go")
+    assert Rewrite(to="we [laugh] must go").problem(tagged) is None
+    assert Rewrite(to="we [sigh] must go").problem(tagged) == (
+        "[sigh] is new in the transcript: only words are said"
+    )
+    with pytest.raises(ValueError, match="【sigh】 stands in to"):
+        Rewrite(to="we 【sigh】 must go")
