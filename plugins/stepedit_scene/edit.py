@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from stepedit_core import Edit, Plan, Rendered, Route, StepeditError, Utterance
 from stepedit_scene.surroundings import BACKGROUNDS, ROOMS, is_file, read_file
@@ -35,9 +35,9 @@ class Scene(Edit):
 
     @field_validator("background", "room")
     @classmethod
-    def _known(cls, value: str | None, info: object) -> str | None:
+    def _known(cls, value: str | None, info: ValidationInfo) -> str | None:
         """Refuse a name that is none with the nearest known one."""
-        named = BACKGROUNDS if getattr(info, "field_name", "") == "background" else ROOMS
+        named = tuple(BACKGROUNDS if info.field_name == "background" else ROOMS)
         if value is None or value in named or is_file(value):
             return value
         close = difflib.get_close_matches(value.strip().lower(), named, 1, 0.6)
