@@ -27,6 +27,7 @@ PAGES = [
         ROOT / "README.md",
         ROOT / "stepedit_core" / "README.md",
         ROOT / "benchmarks" / "RESULTS.md",
+        ROOT / "plugins" / "FEATURES.md",
         *sorted((ROOT / "plugins").rglob("README.md")),
         *sorted((ROOT / "benchmarks").rglob("README.md")),
     ]
@@ -131,6 +132,15 @@ def test_the_first_pages_benchmark_runs(workplace: Path) -> None:
     assert lines
     for words in lines:
         run(words)
+
+
+def test_every_feature_has_its_command() -> None:
+    page = ROOT / "plugins" / "FEATURES.md"
+    lines = page.read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in lines if row[:1] == "|"]
+    ours = {row[0] for row in rows[2:] if row[-1] != "-"}
+    shown = {line.rpartition("# ")[2].strip() for line in "".join(blocks(page, "sh")).splitlines()}
+    assert ours == shown
 
 
 def test_the_first_page_is_short() -> None:

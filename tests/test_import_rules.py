@@ -34,6 +34,8 @@ LAZY_ALLOWED = {
     "vad.py": {"silero_vad", "onnxruntime", "torch"},
     "loudness.py": {"pyloudnorm", "scipy", "soxr"},
     "frames.py": {"pyworld", "scipy"},
+    "noises.py": {"scipy"},
+    "rooms.py": {"pyroomacoustics", "scipy"},
     "alignment.py": {"pocketsphinx"},
     "pair_rows.py": {"pyarrow"},
     "letter_to_sound.py": {"num2words"},

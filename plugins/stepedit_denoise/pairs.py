@@ -21,7 +21,7 @@ from stepedit_core import (
     StepeditError,
     Utterance,
 )
-from stepedit_denoise import noises, rooms
+from stepedit_core.dsp import noises, rooms
 from stepedit_denoise.edit import Denoise
 from stepedit_denoise.settings import OPTIONS, Settings
 

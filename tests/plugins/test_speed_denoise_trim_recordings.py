@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from stepedit_denoise.noises import snr_db
 from stepedit_denoise.pairs import DenoisePairs
 from stepedit_speed.pairs import SpeedPairs
 from stepedit_trim_silence.pairs import TrimSilencePairs
 
 from stepedit_core import BuildContext, CorpusItem, EditPair, PairBuilder, Rejected
+from stepedit_core.dsp.noises import snr_db
 from tests.shared_data import need_shared
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ from stepedit_style.scorer import StyleScorer
 
 from stepedit_core import Case, Utterance
 from stepedit_core.dsp.acoustics import AcousticShift, difference, margin, measure
-from stepedit_core.recordings import packaged_speech
+from stepedit_core.recordings import packaged, packaged_speech
 from stepedit_core.testing.fake_measures import FakeJudge, FakeMeasures
 
 PUBLIC = [
@@ -134,6 +134,12 @@ def test_a_whisper_has_no_voice(name: str) -> None:
         packaged_speech(name)
     )
     assert shift.voiced < -0.4 and shift.level == pytest.approx(-10.0, abs=1.5)
+
+
+@pytest.mark.slow
+def test_no_voice_is_left_in_any_packaged_recording() -> None:
+    shares = [voiced_share(rendered("whisper", name)[0]) for name in packaged()]
+    assert max(shares) <= 0.05 and float(np.mean(shares)) <= 0.02
 
 
 def test_a_whisper_keeps_rate_length_and_silence() -> None:

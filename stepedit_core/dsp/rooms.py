@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from stepedit_core import MissingDependencyError, StepeditError, Utterance
+from stepedit_core.errors import MissingDependencyError, StepeditError
+from stepedit_core.utterance import Utterance
 
-__all__ = ["can_simulate", "measure_rt60", "reverberate", "simulate_room"]
+__all__ = ["Room", "can_simulate", "measure_rt60", "named_room", "reverberate", "simulate_room"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -43,15 +45,55 @@ def simulate_room(index: int, rate: int, low: float, high: float) -> FloatArray:
     Raises:
         MissingDependencyError: if pyroomacoustics is not installed.
     """
+    rng = np.random.default_rng([index, 8_675_309])
+    size = rng.uniform([3.0, 3.0, 2.4], [8.0, 6.0, 3.5])
+    rt60 = rng.uniform(low, high)
+    microphone = np.append(rng.uniform([0.5, 0.5], size[:2] - 0.5), 1.5)
+    source = microphone.copy()
+    while np.linalg.norm(source - microphone) < 1.0:
+        source = np.append(rng.uniform([0.5, 0.5], size[:2] - 0.5), 1.6)
+    return _response(size, rt60, source, microphone, rate, index)
+
+
+@dataclass(frozen=True)
+class Room:
+    """A room that has a name.
+
+    Attributes:
+        size: length, width and height in m.
+        rt60: reverberation time in s.
+        distance: from speaker to microphone in m.
+    """
+
+    size: tuple[float, float, float]
+    rt60: float
+    distance: float
+
+
+@lru_cache(maxsize=16)
+def named_room(room: Room, rate: int) -> FloatArray:
+    """Return the impulse response of a room at a rate in Hz; the same one in every run.
+
+    Raises:
+        MissingDependencyError: if pyroomacoustics is not installed.
+    """
+    size = np.array(room.size)
+    microphone = np.array([0.4 * size[0], 0.45 * size[1], 1.5])
+    source = microphone + np.array([0.8 * room.distance, 0.6 * room.distance, 0.1])
+    return _response(size, room.rt60, source, microphone, rate, 0)
+
+
+def _response(
+    size: FloatArray, rt60: float, source: FloatArray, microphone: FloatArray, rate: int, seed: int
+) -> FloatArray:
+    """Return the impulse response of a shoebox: places and sizes in m."""
     try:
         import pyroomacoustics as acoustics
     except ImportError as error:
         raise MissingDependencyError(_NEEDS) from error
-    rng = np.random.default_rng([index, 8_675_309])
     # The library draws rays from a generator of its own, which has to be seeded as a whole.
-    acoustics.random.seed(numpy=index, libroom=index)
-    size = rng.uniform([3.0, 3.0, 2.4], [8.0, 6.0, 3.5])
-    absorption, _ = acoustics.inverse_sabine(rng.uniform(low, high), size)
+    acoustics.random.seed(numpy=seed, libroom=seed)
+    absorption, _ = acoustics.inverse_sabine(rt60, size)
     room = acoustics.ShoeBox(
         size,
         fs=rate,
@@ -60,10 +102,6 @@ def simulate_room(index: int, rate: int, low: float, high: float) -> FloatArray:
         ray_tracing=True,
         air_absorption=True,
     )
-    microphone = np.append(rng.uniform([0.5, 0.5], size[:2] - 0.5), 1.5)
-    source = microphone.copy()
-    while np.linalg.norm(source - microphone) < 1.0:
-        source = np.append(rng.uniform([0.5, 0.5], size[:2] - 0.5), 1.6)
     room.add_source(source)
     room.add_microphone(microphone)
     room.compute_rir()

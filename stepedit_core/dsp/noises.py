@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stepedit_core import StepeditError, Utterance
+from stepedit_core.errors import StepeditError
+from stepedit_core.utterance import Utterance
 
 __all__ = [
     "COLOURS",
     "MORE_SYNTHETIC",
+    "SPEECH_BAND",
     "SYNTHETIC",
     "babble",
     "mix",
@@ -28,7 +30,7 @@ COLOURS = {"white": 0.0, "pink": 1.0, "brown": 2.0}
 """Exponent of 1/f in the power spectrum."""
 SYNTHETIC = (*COLOURS, "hum", "clicks")
 """What the pair builder draws from by default."""
-MORE_SYNTHETIC = (*SYNTHETIC, "street")
+MORE_SYNTHETIC = (*SYNTHETIC, "street", "rain")
 _AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 
@@ -37,8 +39,9 @@ def synthesise(kind: str, length: int, rate: int, rng: np.random.Generator) -> F
 
     Args:
         kind: ``white``, ``pink`` (1/f), ``brown`` (1/f squared, flat below 20 Hz), ``hum`` (50 or
-            60 Hz with harmonics that fall off), ``clicks`` (five short bursts a second) or
-            ``street`` (vehicles that pass: rumble and tyres that swell and fade).
+            60 Hz with harmonics that fall off), ``clicks`` (five short bursts a second),
+            ``street`` (vehicles that pass: rumble and tyres that swell and fade) or ``rain`` (a
+            steady hiss, and single drops).
         length: number of samples.
         rate: in Hz.
         rng: draws it.
@@ -49,6 +52,8 @@ def synthesise(kind: str, length: int, rate: int, rng: np.random.Generator) -> F
         return _clicks(length, rate, rng)
     if kind == "street":
         return _street(length, rate, rng)
+    if kind == "rain":
+        return _rain(length, rate, rng)
     return _coloured(COLOURS[kind], length, rate, rng)
 
 
@@ -106,6 +111,27 @@ def _street(length: int, rate: int, rng: np.random.Generator) -> FloatArray:
         loudness = rng.uniform(0.4, 1.0)
         street += loudness * near * (0.7 * rumble + 0.6 * tyres + 0.3 * engine)
     return street
+
+
+def _rain(length: int, rate: int, rng: np.random.Generator) -> FloatArray:
+    """Return rain: noise that rises from 300 Hz to 2 kHz, and about forty drops a second.
+
+    A drop is a decaying tone of 1 to 6 kHz (a bubble that rings), 1 to 6 ms long.
+    """
+    from scipy.signal import butter, sosfilt
+
+    band = butter(1, (300, min(6000, 0.45 * rate)), "bandpass", fs=rate, output="sos")
+    hiss = np.asarray(sosfilt(band, rng.standard_normal(length)))
+    rain = hiss / max(float(np.std(hiss)), 1e-12)
+    for _ in range(rng.poisson(40 * length / rate)):
+        at = int(rng.integers(length))
+        size = min(length - at, round(rate * rng.uniform(0.004, 0.02)))
+        time = np.arange(size) / rate
+        tone = np.sin(2 * np.pi * rng.uniform(1000, min(6000, 0.4 * rate)) * time)
+        rain[at : at + size] += (
+            rng.exponential(1.5) * np.exp(-time / rng.uniform(1e-3, 6e-3)) * tone
+        )
+    return rain
 
 
 def babble(
