@@ -70,8 +70,10 @@ def test_killed_midway_it_goes_on_while_others_edit(tmp_path: Path) -> None:
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     process = start(tmp_path, port)
-    greatest, others, shares = 0.0, [], []
-    begun, killed_at = time.monotonic(), None
+    greatest, begun = 0.0, time.monotonic()
+    others: list[float] = []
+    shares: list[float] = []
+    killed_at: float | None = None
     try:
         job = put(base, path, "long", QUIETER)
         until = time.monotonic() + 3600

@@ -41,7 +41,7 @@ def s3() -> Iterator[str]:
 
 @pytest.fixture(params=["s3", "memory"])
 def url(request: pytest.FixtureRequest) -> str:
-    return request.getfixturevalue("s3") if request.param == "s3" else "memory://speech/audio"
+    return str(request.getfixturevalue("s3")) if request.param == "s3" else "memory://speech/audio"
 
 
 def test_files_by_key(url: str, tmp_path: Path) -> None:

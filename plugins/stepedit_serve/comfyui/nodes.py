@@ -10,6 +10,7 @@ import numpy as np
 
 from .client import Service
 from .parameters import edit_of, inputs_of
+from .sound import FloatArray
 
 __all__ = ["edit_node", "sentence_node"]
 
@@ -121,7 +122,9 @@ def _carried_out(
     names = ("transcript", "language", "seed", "route", "accept", "consent_attestation")
     fields = {**asked, **{name: str(given.get(name, "")) for name in names}}
     waves = audio["waveform"].detach().cpu().numpy().astype(np.float32)
-    made, answers, rate = [], [], int(audio["sample_rate"])
+    made: list[FloatArray] = []
+    answers: list[dict[str, Any]] = []
+    rate = int(audio["sample_rate"])
     for wave in waves:
         samples, rate, answer = service.edit(wave.T, int(audio["sample_rate"]), fields)
         made.append(samples.T)
