@@ -91,7 +91,11 @@ async def edit(
     """Edit a recording by a chain or a sentence; answer audio, or JSON where that is accepted."""
     if (chain is None) == (say is None):
         raise ApiError(400, "invalid_request", "give chain or say, one of them", param="chain")
-    asked = None if chain is None else guarded(chain_from(chain), key, consent_attestation)
+
+    def read(text: str) -> Chain:
+        return guarded(chain_from(text), key, consent_attestation)
+
+    asked = None if chain is None else await asyncio.to_thread(read, chain)
     speech = await uploaded(service, key, file, transcript, language)
     if asked is None:
         found, speech = await service.run(lambda: service.chain_of_sentence(str(say), speech))

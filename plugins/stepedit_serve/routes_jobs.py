@@ -95,9 +95,13 @@ async def put(
         return job_out(known)
     if (chain is None) == (say is None):
         raise ApiError(400, "invalid_request", "give chain or say, one of them", param="chain")
-    asked = chain_from(chain) if chain is not None else chain_said(said(str(say), transcript))
+
+    def read() -> dict[str, Any]:
+        asked = chain_from(chain) if chain is not None else chain_said(said(str(say), transcript))
+        return guarded(asked, key, consent_attestation).to_data()
+
     request: dict[str, Any] = {
-        "chain": guarded(asked, key, consent_attestation).to_data(),
+        "chain": await asyncio.to_thread(read),
         "transcript": transcript,
         "language": language,
         "seed": seed,
