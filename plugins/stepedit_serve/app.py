@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -15,7 +15,7 @@ from starlette.middleware import Middleware
 from starlette.responses import FileResponse
 
 import stepedit_core
-from stepedit_core import SpeechEngine
+from stepedit_core import SpeechEngine, StepeditError
 from stepedit_serve import (
     live,
     routes_edit,
@@ -26,8 +26,9 @@ from stepedit_serve import (
     routes_system,
 )
 from stepedit_serve.doors import BodyLimit, Doors
-from stepedit_serve.errors import add_error_handlers
+from stepedit_serve.errors import ApiError, add_error_handlers
 from stepedit_serve.jobs import JobRunner
+from stepedit_serve.requests_in import said
 from stepedit_serve.service import Service
 from stepedit_serve.settings import ServeSettings
 
@@ -56,6 +57,7 @@ def create_app(settings: ServeSettings, engine: SpeechEngine | None = None) -> F
         runner = JobRunner(service)
         # Short waits for the database and for files; many clients may watch jobs at once.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "wait"))
+        await asyncio.to_thread(_warm, service)
         try:
             yield
         finally:
@@ -87,6 +89,16 @@ def create_app(settings: ServeSettings, engine: SpeechEngine | None = None) -> F
         app.include_router(module.router)
     _add_page(app)
     return app
+
+
+def _warm(service: Service) -> None:
+    """Make what is made once, before somebody asks.
+
+    Many first requests at once would each make it, in threads that share one lock with the loop.
+    """
+    routes_system.listed(service)
+    with suppress(ApiError, StepeditError):
+        said("a bit faster", None)
 
 
 def _middleware(service: Service) -> list[Middleware]:

@@ -26,7 +26,8 @@ class AudioStore:
             StepeditError: if fsspec does not know the protocol.
         """
         try:
-            filesystem, root = fsspec.core.url_to_fs(url)
+            # Listings that are kept would hide what another replica has stored since.
+            filesystem, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         except (ValueError, ImportError) as error:
             raise StepeditError(f"audio store {url!r}: {error}") from error
         self._files: Any = filesystem

@@ -95,7 +95,9 @@ class Batcher:
             max_batch: items of one batch.
             on_batch: told kind, items and seconds of each batch.
         """
-        self.engines = tuple(engine) if isinstance(engine, Sequence) else (engine,)
+        self.engines: tuple[SpeechEngine, ...] = (
+            tuple(engine) if isinstance(engine, Sequence) else (engine,)
+        )
         self.engine, self.max_batch = self.engines[0], max_batch
         self._draws = Draws(self.engine)
         self._on_batch = on_batch

@@ -169,15 +169,15 @@ class EngineProcess:
 
     def encode(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
         """Return the codes of each utterance."""
-        return self._call("encode", utterances)
+        return list(self._call("encode", utterances))
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[DualCodes]:
         """Return the output codes of each request."""
-        return self._call("generate", requests)
+        return list(self._call("generate", requests))
 
     def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
         """Return audio for the codes of each request."""
-        return self._call("decode", requests)
+        return list(self._call("decode", requests))
 
     def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
         self._ready()

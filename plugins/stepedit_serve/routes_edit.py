@@ -72,7 +72,11 @@ async def edit(
     """Edit a recording by a chain or a sentence; answer audio, or JSON where that is accepted."""
     form.check()
     agreed = form.consent_attestation
-    asked = None if form.chain is None else guarded(chain_from(form.chain), key, agreed)
+
+    def read(text: str) -> Chain:
+        return guarded(chain_from(text), key, agreed)
+
+    asked = None if form.chain is None else await asyncio.to_thread(read, form.chain)
     speech = await uploaded(service, key, file, form.transcript, form.language)
     if asked is None:
         found, speech = await service.run(lambda: service.chain_of_sentence(str(form.say), speech))

@@ -72,13 +72,17 @@ async def put(
     if known is not None:
         return job_out(known)
     form.check()
-    asked = (
-        chain_from(form.chain)
-        if form.chain is not None
-        else chain_said(said(str(form.say), form.transcript))
-    )
+
+    def read() -> dict[str, Any]:
+        asked = (
+            chain_from(form.chain)
+            if form.chain is not None
+            else chain_said(said(str(form.say), form.transcript))
+        )
+        return guarded(asked, key, form.consent_attestation).to_data()
+
     request: dict[str, Any] = {
-        "chain": guarded(asked, key, form.consent_attestation).to_data(),
+        "chain": await asyncio.to_thread(read),
         "transcript": form.transcript,
         "language": form.language,
         "seed": form.seed,

@@ -22,7 +22,7 @@ from stepedit_serve.schemas import (
 )
 from stepedit_serve.service import Service
 
-__all__ = ["router"]
+__all__ = ["listed", "router"]
 
 router = APIRouter()
 ROUTES = ("llm", "dsp")
@@ -77,14 +77,20 @@ def _model(name: str, service: Service) -> ModelOut:
 )
 def edits(service: ServiceOf) -> Response:
     """List the installed edits: JSON Schemas of their parameters, routes, how people ask."""
+    return Response(listed(service), media_type="application/json")
+
+
+def listed(service: Service) -> bytes:
+    """Return the list of edits as JSON, made by one thread while others wait for it."""
     infos = tuple(get_registry().edits().values())
-    known = service.described.get(infos)
-    if known is None:
-        engine = None if service.batcher is None else service.batcher.engine
-        found = [describe(info.edit_class, info.plugin, engine) for info in infos]
-        listed = Edits(engine=service.engine_name, edits=found)
-        known = service.described[infos] = listed.model_dump_json().encode()
-    return Response(known, media_type="application/json")
+    with service.describing:
+        known = service.described.get(infos)
+        if known is None:
+            engine = None if service.batcher is None else service.batcher.engine
+            found = [describe(info.edit_class, info.plugin, engine) for info in infos]
+            made = Edits(engine=service.engine_name, edits=found)
+            known = service.described[infos] = made.model_dump_json().encode()
+    return known
 
 
 def describe(edit: type[Edit], plugin: Any, engine: Any) -> EditInfoOut:

@@ -70,6 +70,7 @@ class Service:
         waiting: requests that wait for a thread.
         running: chains that run.
         described: the answer of ``/v1/edits`` by what is installed; schemas take a while to make.
+        describing: held by who makes it.
     """
 
     def __init__(self, settings: ServeSettings, engine: SpeechEngine | None = None) -> None:
@@ -93,6 +94,7 @@ class Service:
         self._count = threading.Lock()
         self.waiting = self.running = 0
         self.described: dict[tuple[object, ...], bytes] = {}
+        self.describing = threading.Lock()
         self.metrics.gauge("stepedit_waiting", "Requests that wait.", lambda: self.waiting)
         self.metrics.gauge("stepedit_running", "Chains that run.", lambda: self.running)
 

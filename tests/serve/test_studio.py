@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -28,6 +29,9 @@ QUIET = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # A microphone that plays a file, and no question whether the page may hear it.
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
 ]
 WAIT = 120_000
 NAME = "doubt"
@@ -44,11 +48,14 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("no chromium")
+    spoken = tmp_path_factory.mktemp("microphone") / "spoken.wav"
+    packaged_speech(NAME).resample(48_000).write(spoken, subtype="PCM_16")
+    heard = f"--use-file-for-fake-audio-capture={spoken}"
     with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, heard])
         yield found
         found.close()
 
@@ -162,6 +169,18 @@ def test_a_sentence_is_shown_before_it_runs(page: Any, tmp_path: Path) -> None:
     assert "\n" not in page.inner_text("#error").strip()
 
 
+def test_the_microphone(page: Any, base: str) -> None:
+    page.click("#record")
+    page.wait_for_selector("#record[aria-pressed=true]", timeout=WAIT)
+    page.wait_for_timeout(5000)
+    page.click("#record")
+    page.wait_for_selector("#desk:not([hidden])", timeout=WAIT)
+    page.wait_for_selector(".word", timeout=WAIT)
+    said = set((packaged_speech(NAME).transcript or "").lower().split())
+    assert len(said & set(text(page).lower().split())) >= 2, text(page)
+    assert page.get_attribute("#record", "aria-pressed") == "false"
+
+
 def test_keys_alone_choose_words(page: Any, tmp_path: Path) -> None:
     upload(page, tmp_path)
     page.locator(".word").first.focus()
@@ -201,6 +220,22 @@ def test_the_page_is_small_and_loads_nothing_from_elsewhere(browser: Any, base: 
     assert sum(sizes) < 400_000
     assert all(place.startswith(base) for place in places)
     page.close()
+
+
+def test_looks(page: Any, tmp_path: Path) -> None:
+    """Nothing is cut off or wider than the page; pictures go to STEPEDIT_PICTURES, if asked for."""
+    pictures = os.environ.get("STEPEDIT_PICTURES")
+    upload(page, tmp_path)
+    page.click("[data-sentence='0']")
+    for theme in ("light", "dark"):
+        for width, height in ((1300, 900), (390, 800)):
+            page.set_viewport_size({"width": width, "height": height})
+            page.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
+            page.wait_for_timeout(500)
+            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+            assert violations(page) == []
+            if pictures:
+                page.screenshot(path=f"{pictures}/{theme}-{width}.png", full_page=True)
 
 
 def test_what_is_vendored_has_its_licence() -> None:

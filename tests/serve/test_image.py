@@ -1,0 +1,70 @@
+"""The Dockerfile, as far as it can be tried without Docker."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import stepedit_serve
+from click.testing import CliRunner
+from stepedit_serve.command import serve
+
+ROOT = Path(__file__).parents[2]
+FILE = Path(stepedit_serve.__file__).parent / "Dockerfile"
+
+
+def instructions() -> list[tuple[str, str]]:
+    """Return the instructions of the Dockerfile with their arguments, continued lines joined."""
+    lines = [line for line in FILE.read_text().splitlines() if not line.startswith("#")]
+    text = "\n".join(lines).replace("\\\n", " ")
+    return [
+        (found[1], found[2])
+        for line in text.splitlines()
+        if (found := re.match(r"(\S+)\s+(.*)", line))
+    ]
+
+
+def of(name: str) -> list[str]:
+    return [rest for found, rest in instructions() if found == name]
+
+
+def test_what_is_copied_is_there() -> None:
+    for rest in of("COPY"):
+        *sources, _ = [part for part in shlex.split(rest) if not part.startswith("--")]
+        assert sources
+        for source in sources:
+            assert (ROOT / source).exists(), source
+
+
+def test_files_that_its_commands_name() -> None:
+    commands = " ".join(of("RUN"))
+    for path in re.findall(r"-c (\S+)", commands):
+        assert (ROOT / path).is_file()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = re.search(r'"\.\[([\w,-]+)\]"', commands)
+    assert asked is not None
+    assert set(asked[1].split(",")) <= project["optional-dependencies"].keys()
+
+
+def test_it_serves_as_no_root_and_where_it_says() -> None:
+    assert of("USER") == ["stepedit"]
+    assert of("EXPOSE") == ["8765"]
+    assert ":8765/health" in of("HEALTHCHECK")[0]
+    asked = " ".join([*of("ENTRYPOINT"), *of("CMD")])
+    options = {name for option in serve.params for name in option.opts}
+    assert set(re.findall(r"--[\w-]+", asked)) <= options
+    port = next(option for option in serve.params if option.name == "port")
+    assert port.default == 8765
+
+
+def test_its_command_asks_for_keys_first(tmp_path: Path) -> None:
+    runner = CliRunner()
+    keys = tmp_path / "keys.toml"
+    made = runner.invoke(serve, ["--keys", str(keys), "--new-key", "someone"])
+    assert made.exit_code == 0, made.output
+    assert keys.is_file()
+    refused = runner.invoke(serve, ["--host", "0.0.0.0", "--data", str(tmp_path)])
+    assert refused.exit_code == 2
+    assert "--keys" in refused.output
