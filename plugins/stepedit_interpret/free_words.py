@@ -73,10 +73,10 @@ def _filled(
         for name in pattern.slots
         if slots[name].kind == "words" and not slots[name].said
     }
-    for place in filter(None, tails.values()):
+    for tail_place in filter(None, tails.values()):
         if not any(slots[name].said for name in pattern.slots) or region is not None:
             raise Unread(_UNCLEAR.format(request.brief()), specific=True)
-        region = place[1]
+        region = tail_place[1]
     said: tuple[str, list[Anchor]] | None = None
     following = ""
     for name in pattern.slots:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 import numpy as np
-from stepedit_core.storage.sound_stream import sound_seconds
+from stepedit_core.storage.blocks import sound_seconds
 
 from stepedit_bench.measuring.ears import Known, known_recordings, where_of
 from stepedit_bench.words.joining import Joined, begins_clearly, join

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import click
 import numpy as np
-from stepedit_core.storage.sound_stream import sound_seconds
+from stepedit_core.storage.blocks import sound_seconds
 
 from stepedit_bench.measuring.ears import Known, known_recordings, where_of
 from stepedit_bench.own_cases import FILE
