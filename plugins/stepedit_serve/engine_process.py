@@ -94,7 +94,9 @@ class _Line:
 class EngineProcess:
     """An engine that works in another process; it offers what that engine offers."""
 
-    def __init__(self, config: EngineConfig, place: int = 0, of: int = 1) -> None:
+    def __init__(
+        self, config: EngineConfig, place: int = 0, of: int = 1, *, wait: bool = True
+    ) -> None:
         """Start the process and wait until its engine is loaded.
 
         Args:
@@ -102,6 +104,7 @@ class EngineProcess:
             place: number of this process among those of the service, from 0: which of several
                 accelerators it takes.
             of: how many there are; they share the machine's cores.
+            wait: False leaves the waiting to `wait_until_loaded`, so that several load at once.
 
         Raises:
             StepeditError: if the engine cannot be loaded.
@@ -109,10 +112,18 @@ class EngineProcess:
         self._config, self._place, self._of = config, place, of
         self._lock = threading.Lock()
         self._is_closed = False
+        self._offers: set[str] = set()
+        self._facts: dict[str, Any] = {}
         self._start()
+        if wait:
+            self.wait_until_loaded()
+
+    def wait_until_loaded(self) -> None:
+        """Learn what the engine offers; raises StepeditError if it cannot be loaded."""
+        self._offers, self._facts = self._work.next()
 
     def _start(self) -> None:
-        """Start the process and learn what its engine offers."""
+        """Start the process."""
         work, theirs = CONTEXT.Pipe()
         questions, asked = CONTEXT.Pipe()
         self._process = CONTEXT.Process(
@@ -123,7 +134,6 @@ class EngineProcess:
         theirs.close()
         asked.close()
         self._work, self._questions = _Line(work), _Line(questions)
-        self._offers, self._facts = self._work.next()
 
     def _ready(self) -> None:
         """Replace a process that died."""
@@ -133,6 +143,7 @@ class EngineProcess:
             if not self._process.is_alive():
                 self._end()
                 self._start()
+                self.wait_until_loaded()
 
     def _end(self) -> None:
         self._process.kill()

@@ -167,11 +167,13 @@ class Service:
         is_local = any(info.distribution == LOCAL for info in get_registry().plugins())
         if count == 0 or is_local:
             return Batcher(load_engine(config), self.settings.max_batch, self.metrics.on_batch)
-        engines: list[SpeechEngine] = []
+        processes: list[EngineProcess] = []
         for place in range(count):
-            process = EngineProcess(config, place, count)
-            opened.callback(process.close)
-            engines.append(cast(SpeechEngine, process))
+            processes.append(EngineProcess(config, place, count, wait=False))
+            opened.callback(processes[-1].close)
+        for process in processes:
+            process.wait_until_loaded()
+        engines = [cast(SpeechEngine, process) for process in processes]
         return Batcher(engines, self.settings.max_batch, self.metrics.on_batch)
 
     def close(self) -> None:
