@@ -34,8 +34,10 @@ class PlainAttention(nn.Module):
         self.layer_idx = attention.layer_idx
         self.groups, self.per_group = attention.groups, attention.per_group
         self.head_dim = attention.head_dim
-        for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
-            setattr(self, name, getattr(attention, name))
+        self.q_proj: nn.Module = attention.q_proj
+        self.k_proj: nn.Module = attention.k_proj
+        self.v_proj: nn.Module = attention.v_proj
+        self.o_proj: nn.Module = attention.o_proj
 
     def forward(self, x: Tensor, bias: object, past_key_values: Any = None) -> Tensor:
         """Attend from ``(batch, rows, hidden)``; the stack's own bias is not looked at."""
@@ -95,7 +97,8 @@ def with_plain_attention(model: Step1ForCausalLM) -> Step1ForCausalLM:
         layers.append(own)
     plain.model.layers = nn.ModuleList(layers)
     plain.model.norm = PlainNorm(model.model.norm)
-    return plain.train(False)
+    plain.train(False)
+    return plain
 
 
 def plain_generate(

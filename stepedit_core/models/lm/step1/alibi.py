@@ -155,7 +155,8 @@ class StepBias:
 
     def __init__(self, bias: Tensor, start: int) -> None:
         """Keep ``bias``, ``(1 or batch, groups, per_group, start + 1)``, of the query's slot."""
-        self._bias, self.start = bias, start
+        self._bias = bias
+        self.start: int | Tensor = start
         self.which: Tensor | None = None
 
     def block_rows(self, keys: int) -> int:

@@ -261,7 +261,8 @@ class Decoder:
     def _biases(self) -> int:
         """Return how many numbers the bias has for each pair of query and key."""
         sized = self.valid if self.alignment is None else self.alignment
-        return (1 if sized is None else len(sized)) * self.config.num_attention_heads
+        heads: int = self.config.num_attention_heads
+        return heads * (1 if sized is None else len(sized))
 
     def _bias(self, rows: int) -> BlockBias:
         """Return the bias of the next rows; that of single ones comes out of a window."""
@@ -379,12 +380,14 @@ class GraphDecoder(Decoder):
         return logits
 
     def _forward(self, limit: int) -> Tensor:
-        self.kv.slot, self.kv.limit = self._slot, limit
+        kv = self.kv
+        assert isinstance(kv, StaticKV)
+        kv.slot, kv.limit = self._slot, limit
         try:
             bias = self.model.bias(1, self._slot, self._valid[:, :limit], self._records)
-            return self.head(self.model.run(self._token, bias, self.kv)[:, -1])
+            return self.head(self.model.run(self._token, bias, kv)[:, -1])
         finally:
-            self.kv.slot = None
+            kv.slot = None
 
     def _capture(self, limit: int) -> tuple[torch.cuda.CUDAGraph, Tensor]:
         # Warm up on a side stream, as capture forbids lazy initialisation. The step only

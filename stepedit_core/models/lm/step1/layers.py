@@ -97,7 +97,8 @@ class Step1Attention(nn.Module):
         weight = None if self.fused is None else self.fused.weight()
         if weight is None:
             return self.q_proj(x), self.k_proj(x), self.v_proj(x)
-        return F.linear(x, weight).split(self._sizes, dim=-1)
+        parts: tuple[Tensor, ...] = torch.split(F.linear(x, weight), list(self._sizes), dim=-1)
+        return parts
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: BlockBias) -> Tensor:
         """Return ``(batch, groups, per_group, rows, head_dim)``, in blocks of rows if long."""

@@ -124,7 +124,7 @@ def fuse_projections(model: nn.Module) -> None:
     """
     for module in list(model.modules()):
         if isinstance(module, Step1Attention):
-            own = (module.q_proj, module.k_proj, module.v_proj)
+            own: tuple[nn.Linear, ...] = (module.q_proj, module.k_proj, module.v_proj)
         elif isinstance(module, Step1MLP):
             own = (module.gate_proj, module.up_proj)
         else:
