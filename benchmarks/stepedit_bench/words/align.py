@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 import numpy as np
-from stepedit_core.storage.blocks import sound_seconds
 
 from stepedit_bench.measuring.ears import Known, known_recordings, where_of
 from stepedit_bench.words.joining import Joined, begins_clearly, join
@@ -23,6 +22,7 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.recording.hearing import align as align_words
 from stepedit_core.recording.hearing import load_aligner
 from stepedit_core.scoring import Interval
+from stepedit_core.storage.blocks import sound_seconds
 from stepedit_core.utterance import MAX_SECONDS, Utterance
 
 __all__ = ["Placed", "against", "align", "at_joins", "carried", "placed"]

@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 import click
 import numpy as np
-from stepedit_core.storage.blocks import sound_seconds
 
 from stepedit_bench.measuring.ears import Known, known_recordings, where_of
 from stepedit_bench.own_cases import FILE
 from stepedit_core.atomic import write_atomically
 from stepedit_core.dsp.words import normalised, split_words
 from stepedit_core.errors import StepeditError
+from stepedit_core.storage.blocks import sound_seconds
 
 __all__ = ["draw", "drawn_case"]
 
