@@ -110,13 +110,19 @@ def _timed(
     """Return words with the times of the tokens that they are written in."""
     stops = np.array([stop for _, stop in offsets])
     starts = np.array([start for start, _ in offsets])
-    timed = []
+    tokens = []
     for word in places:
         first = int(np.searchsorted(stops, word.start, side="right"))
-        after = max(first + 1, int(np.searchsorted(starts, word.end, side="left")))
+        tokens.append((first, max(first + 1, int(np.searchsorted(starts, word.end, side="left")))))
+    timed = []
+    for n, (word, (first, after)) in enumerate(zip(places, tokens, strict=True)):
         start, end = min(begins[first], seconds), min(begins[after], seconds)
+        # One token may write several characters, which then share its time.
+        sharing = [m for m, other in enumerate(tokens) if other == (first, after)]
+        step, place = max(0.0, end - start) / len(sharing), sharing.index(n)
+        start = start + place * step
         confidence = float(np.mean(sure[first:after])) if len(sure) else None
-        timed.append(TimedWord(word.text, start, max(start, end), confidence))
+        timed.append(TimedWord(word.text, start, start + step, confidence))
     return timed
 
 

@@ -94,7 +94,10 @@ def _own_border(pause: Span, borders: Sequence[tuple[float, float]]) -> int | No
     Doubt is between a border before the pause and one after it. Of those on one side the nearest
     is meant; borders inside the pause are all as near, and the one next to its middle is taken.
     """
-    away = [min(_away(left, pause), _away(right, pause)) for left, right in borders]
+    away = [
+        0.0 if _is_unclaimed(pause, border) else min(_away(edge, pause) for edge in border)
+        for border in borders
+    ]
     middle = (pause.start + pause.end) / 2
     aside = [(left + right) / 2 - middle for left, right in borders]
     near = min(range(len(borders)), key=lambda n: (away[n], abs(aside[n])))
@@ -116,8 +119,12 @@ def _away(moment: float, pause: Span) -> float:
 
 def _reach(pause: Span, border: tuple[float, float]) -> float:
     """Return how far an end of a border may move; farther where no word claims the pause."""
-    left, right = border
-    return _UNCLAIMED if max(left, pause.start) < min(right, pause.end) else REACH
+    return _UNCLAIMED if _is_unclaimed(pause, border) else REACH
+
+
+def _is_unclaimed(pause: Span, border: tuple[float, float]) -> bool:
+    """Say whether a part of a pause lies between the two words of a border."""
+    return max(border[0], pause.start) < min(border[1], pause.end)
 
 
 def _far(now: float, then: float, least: float) -> bool:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from stepedit_listen.attention import plain_text, windows
+from stepedit_listen.attention import _timed, plain_text, windows
 from stepedit_listen.ctc import viterbi
 from stepedit_listen.matching import laid_along
 from stepedit_listen.refining import borders_at
@@ -127,6 +127,8 @@ def test_a_border_moves_only_where_the_pause_is_its_own() -> None:
 def test_silence_before_the_first_word_is_no_part_of_it() -> None:
     moved = borders_at([Span(0.0, 0.45), Span(2.0, 2.8)], _characters(0.0, 0.6, 2.7))
     assert (moved[0].start, moved[-1].end) == (0.45, 2.0)
+    stop = [TimedWord("字", 0.1, 1.0), TimedWord("字", 1.7, 2.0)]  # shown a stop between them
+    assert borders_at([Span(1.35, 1.4), Span(1.3, 1.4)], stop)[1].start == 1.4
     music = [TimedWord("late", 5.0, 6.0)]
     assert borders_at([Span(0.0, 1.0)], music) == music
 
@@ -139,6 +141,14 @@ def test_shown_text_has_words_and_stops_alone() -> None:
     assert not set("<|>[]") & set(plain) and "，" in plain and plain.endswith(".")
     part, own = plain_text(text, words[-1:])
     assert part == " yes." and own[0].start == 1
+
+
+def test_characters_of_one_token_share_its_time() -> None:
+    places = [Word("现", 1, 2), Word("在", 2, 3), Word("的", 3, 4)]
+    found = _timed(places, [(0, 1), (1, 3), (3, 4)], [0.0, 0.2, 0.6, 0.8], [0.1, 0.5, 0.9], 0.7)
+    assert [w.start for w in found] == pytest.approx([0.2, 0.4, 0.6])
+    assert [w.end for w in found] == pytest.approx([0.4, 0.6, 0.7])
+    assert [w.confidence for w in found] == [0.5, 0.5, 0.9]
 
 
 def test_windows_are_cut_in_pauses() -> None:
