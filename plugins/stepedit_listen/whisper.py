@@ -309,7 +309,8 @@ def _lowest_run(sure: Sequence[float]) -> float:
 
 def _ordered(words: Sequence[TimedWord]) -> list[TimedWord]:
     """Let no word begin before the one before it ends."""
-    at, result = 0.0, []
+    at = 0.0
+    result: list[TimedWord] = []
     for word in words:
         start = max(at, word.start)
         at = max(start, word.end)
