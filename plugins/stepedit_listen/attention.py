@@ -23,6 +23,8 @@ RATE, _TOKEN_SECONDS, _FRAMES = 16_000, 0.02, 3000
 LONGEST = 30.0
 """What the model sees at once, in seconds."""
 _MOST_TOKENS = 440
+_SHORTEST = 0.2
+"""Less has fewer frames than the median filter of the attention takes, in seconds."""
 _STOPS = frozenset(",.;:!?…，。；：！？、।؟،")
 
 
@@ -62,7 +64,8 @@ def attended(
         language: Whisper's code, or None to let it tell.
 
     Returns:
-        One timed word for each word, or None where there are too many for one pass.
+        One timed word for each word, or None where there are too many for one pass, or too little
+        sound.
 
     Raises:
         StepeditError: if the model does not know the language.
@@ -72,7 +75,7 @@ def attended(
 
     text, places = plain_text(utterance.transcript or "", words)
     encoded = model.hf_tokenizer.encode(text, add_special_tokens=False)
-    if not words or len(encoded.ids) > _MOST_TOKENS:
+    if not words or len(encoded.ids) > _MOST_TOKENS or utterance.seconds < _SHORTEST:
         return None
     features = model.feature_extractor(np.ascontiguousarray(utterance.resample(RATE).samples))
     seen = model.encode(pad_or_trim(features[:, :_FRAMES]))
