@@ -42,6 +42,7 @@ from stepedit_core.cli.recordings import RecordingOptions, edit_long, is_long, r
 from stepedit_core.cli.resuming import Journal, request_digest
 from stepedit_core.cli.waiting import progress
 from stepedit_core.errors import EditError, InvalidChainError, StepeditError
+from stepedit_core.storage.blocks import clips
 from stepedit_core.utterance import Utterance
 
 if TYPE_CHECKING:
@@ -202,12 +203,8 @@ class Run:
 def _how(utterance: Utterance, target: Path) -> str:
     """Return rate and channels of a written output, and what its format had to clip."""
     over = int(np.sum(np.abs(utterance.samples) > 1.0))
-    whole_numbers = (
-        over
-        and not is_outlet(target)
-        and not sf.info(str(target)).subtype.startswith(("FLOAT", "DOUBLE"))
-    )
-    clipped = f", {over} samples above full scale were clipped" if whole_numbers else ""
+    lost = over and not is_outlet(target) and clips(sf.info(str(target)).subtype)
+    clipped = f", {over} samples above full scale were clipped" if lost else ""
     return f"{utterance.sample_rate} Hz mono{clipped}"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import fnmatch
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from stepedit_core.pairs import CorpusItem
 from stepedit_core.registry.corpora import find_reader
+from stepedit_core.storage.stored_json import parse_json
 from stepedit_train.seeds import share_of
 from stepedit_train.settings import Settings
 
@@ -82,7 +82,7 @@ def _phonemes(path: Path, column: str) -> dict[str, str]:
     """Return the phonemes of a manifest's recordings, by their path in it."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".jsonl":
-        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+        rows = [parse_json(line) for line in text.splitlines() if line.strip()]
     else:
         rows = list(csv.DictReader(text.splitlines()))
     return {str(row["path"]): str(row[column]) for row in rows if row.get(column)}
