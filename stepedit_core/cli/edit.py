@@ -33,6 +33,7 @@ from stepedit_core.cli.marking import check_marks, mark_long, write_output
 from stepedit_core.cli.plan import (
     Job,
     build_chain,
+    check_apart,
     check_target,
     goes_to_stdout,
     implied_engine,
@@ -392,6 +393,11 @@ def edit_command(
     say = partial(echo_line, err=_stdout_is_taken(jobs, report, keep_steps))
     if report is not None:
         check_target(report, "--report")
+    targets = [("-o", job.target) for job in jobs]
+    check_apart(
+        [*targets, ("--report", report), ("--subtitles-out", asked.subtitles_out)],
+        [*inputs, chain_file, text_file, asked.subtitles],
+    )
     long = {job.target for job in jobs if is_long(job, asked)}
     short = [job for job in jobs if job.target not in long]
     if long and keep_steps:

@@ -24,6 +24,7 @@ from stepedit_train.checkpoints import (
     Progress,
     begin_with,
     checkpoint_step,
+    drop_old_checkpoints,
     latest_checkpoint,
     load_checkpoint,
     save_checkpoint,
@@ -260,6 +261,7 @@ def run_loop(
     if found is not None:
         present = type(settings).with_present_names
         progress = load_checkpoint(found, task.model, optimizer, frozen, present)
+        drop_old_checkpoints(found.parent)
     with (
         Journal(out, progress.step, tensorboard=settings.tensorboard) as journal,
         stop_requests() as asked,
