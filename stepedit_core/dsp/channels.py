@@ -77,7 +77,7 @@ def plan_mixdown(blocks: Callable[[], Iterable[FloatArray]], channels: int, rate
         return Mixdown((1,))
     covariance, loudest_block, broken = _statistics(blocks(), channels, rate)
     power = np.where(broken, -1.0, np.diag(covariance))
-    loudest = int(np.flatnonzero(power >= 0.98 * power.max())[0])
+    loudest = int(np.flatnonzero(power >= min(0.98 * power.max(), power.max()))[0])
     if broken.all() or (power[loudest] <= 0 and not broken.any()):
         return Mixdown((1,) * channels, _note(channels, ["averaged"]))
     signs, done = [0] * channels, []
