@@ -86,7 +86,7 @@ class LoopSettings(RunSettings):
     """Largest norm of the gradient."""
     start: Path | None = None
     """Run of the same sizes whose newest weights this one begins with; None: random weights."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of the weights, the order of the data and the augmentation."""
     checkpoint_minutes: float = Field(default=10.0, ge=0)
     """A checkpoint is written this often, and at the end."""

@@ -56,7 +56,7 @@ class PiecesSettings(Settings):
     """Shortest pause in which a recording is cut."""
     joined_seconds: tuple[float, float] | None = None
     """Neighbouring pieces of a speaker are joined, too, to utterances of this duration."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of the places where recordings are cut."""
 
 

@@ -59,7 +59,7 @@ class DataSettings(Settings):
     """Shorter recordings are left out."""
     phone_languages: tuple[str, ...] = ("en", "ko")
     """Languages that the phone recogniser was made for; others get no phone labels."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of the order of the recordings, so that every block is a sample of all corpora."""
     allow_non_commercial: bool = False
     """Also take recordings whose licence forbids commercial use; never for weights that ship."""

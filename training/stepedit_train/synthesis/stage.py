@@ -70,7 +70,7 @@ class SynthesisSettings(Settings):
     """Shorter recordings are left out."""
     max_seconds: float = Field(default=6.0, gt=0)
     """Longer recordings are left out."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of sentences and paces."""
 
 
