@@ -8,6 +8,7 @@ next that writes into the folder.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import platform
@@ -23,10 +24,18 @@ from pathlib import Path
 
 from stepedit_core.errors import StepeditError
 
-__all__ = ["is_outlet", "lasting_names", "replace_file", "target_problem", "write_atomically"]
+__all__ = [
+    "append_line",
+    "is_outlet",
+    "lasting_names",
+    "replace_file",
+    "target_problem",
+    "write_atomically",
+]
 
 _STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
 _TEMPORARY = re.compile(r"\..*\.stepedit-([0-9a-f]{6})-(\d+)-[0-9a-f]{8}")
+_PROBE = bytes(1 << 20)
 _WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -86,9 +95,34 @@ def replace_file(path: Path, write: Callable[[Path], None]) -> None:
             partial.chmod(stat.S_IMODE(real.stat().st_mode))
         os.replace(partial, real)
     except OSError as error:
-        raise StepeditError(f"{path}: cannot write ({error.strerror or error})") from error
+        raise _unwritten(path, error) from error
+    except StepeditError:
+        raise
+    except Exception as error:  # libraries hide a full disk behind errors of their own
+        if full := _full_disk(partial):
+            raise _unwritten(path, full) from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _unwritten(path: Path, error: OSError) -> StepeditError:
+    """Return the error that a file could not be written, with the cure where there is one."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    cure = "; make room, then call the same command again" if full else ""
+    return StepeditError(f"{path}: cannot write ({error.strerror or error}){cure}")
+
+
+def _full_disk(partial: Path) -> OSError | None:
+    """Return why a file that could not be completed takes no more bytes, or None if it does."""
+    try:
+        with partial.open("ab", buffering=0) as file:
+            if file.write(_PROBE) < len(_PROBE):
+                return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error
+    return None
 
 
 def _new_file(real: Path, path: Path) -> Path:
@@ -159,7 +193,7 @@ def _pour(path: Path, write: Callable[[Path], None]) -> None:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise StepeditError(f"{path}: cannot write ({error.strerror or error})") from error
+            raise _unwritten(path, error) from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -169,3 +203,34 @@ def write_atomically(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
 
     replace_file(path, fill)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a journal; it is on disk when this returns, or not there at all.
+
+    The beginning of a line that a killed process left gets an end of its own: a journal's reader
+    skips it, and the new line stays whole.
+
+    Args:
+        path: of the journal; its folder is made where it is missing.
+        line: without its end.
+
+    Raises:
+        StepeditError: if the journal cannot be written or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b", buffering=0) as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - 1))
+            torn = file.read(1) not in (b"", b"\n")
+            content = b"\n" * torn + line.encode() + b"\n"
+            try:
+                if file.write(content) != len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(end)
+                raise
+    except OSError as error:
+        raise _unwritten(path, error) from error

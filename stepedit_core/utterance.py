@@ -16,8 +16,9 @@ import numpy.typing as npt
 import soundfile as sf
 
 from stepedit_core.atomic import replace_file
+from stepedit_core.dsp.channels import NO_SOUND
 from stepedit_core.errors import AudioError, StepeditError
-from stepedit_core.storage.blocks import output_format
+from stepedit_core.storage.blocks import encoded_sound, output_format
 from stepedit_core.storage.sound import MAX_RATE, MIN_RATE, Sound, read_sound
 
 if TYPE_CHECKING:
@@ -151,6 +152,9 @@ class Utterance:
             return "the recording holds no samples"
         if self.seconds < MIN_SECONDS:
             return f"the recording lasts {self.seconds * 1000:.1f} ms; 20 ms is the least"
+        peak = float(np.abs(self.samples).max())
+        if peak > NO_SOUND:
+            return f"the samples reach {peak:.0e}, where 1 is full scale; repair the recording"
         if not self.samples.any():
             return "the recording is digital silence: there is nothing to edit"
         if float(np.ptp(self.samples)) == 0:
@@ -240,7 +244,8 @@ class Utterance:
         kind, chosen = output_format(target, self.sample_rate, self.subtype, subtype)
 
         def fill(partial: Path) -> None:
-            sf.write(partial, self.samples, self.sample_rate, subtype=chosen, format=kind)
+            content = encoded_sound(self.samples, self.sample_rate, kind, chosen)
+            partial.write_bytes(content)
             if finish is not None:
                 finish(partial)
 

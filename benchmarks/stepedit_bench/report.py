@@ -24,6 +24,7 @@ from stepedit_bench.step_audio_edit import SUITE
 from stepedit_bench.store import read_results, read_run, write_text
 from stepedit_bench.summary import Group, heard_by, percent, summarise
 from stepedit_core.errors import StepeditError
+from stepedit_core.storage.stored_json import parse_json
 from stepedit_core.storage.tables import plain_cell
 
 __all__ = ["confusion", "write_report"]
@@ -182,7 +183,7 @@ def _figures(folder: Path) -> dict[str, Any] | None:
         path = folder / f"{name}.json"
         if not path.is_file():
             return None
-        found[name] = json.loads(path.read_text(encoding="utf-8"))
+        found[name] = parse_json(path.read_text(encoding="utf-8"))
     return found
 
 

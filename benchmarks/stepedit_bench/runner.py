@@ -31,6 +31,7 @@ from stepedit_bench.suites import SUITE_PATH_VARIABLE, Unit, units
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import StepeditError
 from stepedit_core.registry.registry import get_registry
+from stepedit_core.storage.locking import sole_run
 
 __all__ = ["BenchConfig", "run_bench", "work_of"]
 
@@ -235,22 +236,24 @@ def run_bench(
         The path of ``results.jsonl``.
 
     Raises:
-        StepeditError: if an edit cannot be scored, or the folder holds another run.
+        StepeditError: if an edit cannot be scored, the folder holds another run, or another
+            process works in it.
     """
     if work is None:
         work = work_of(config)
-    store = RunStore(folder, settings(config, work, engine), growing)
-    keys = {unit.key for unit in work}
-    on_unit(len(keys & set(store.finished)), len(work))
-    source = (
-        _in_pool(config, store, work, engine)
-        if config.workers > 1 and measures is None
-        else _in_process(config, store, work, engine, measures)
-    )
-    for key, rows, times in source:
-        store.add(key, rows, times)
+    with sole_run(Path(folder)):
+        store = RunStore(folder, settings(config, work, engine), growing)
+        keys = {unit.key for unit in work}
         on_unit(len(keys & set(store.finished)), len(work))
-    return store.finish(unit.key for unit in work)
+        source = (
+            _in_pool(config, store, work, engine)
+            if config.workers > 1 and measures is None
+            else _in_process(config, store, work, engine, measures)
+        )
+        for key, rows, times in source:
+            store.add(key, rows, times)
+            on_unit(len(keys & set(store.finished)), len(work))
+        return store.finish(unit.key for unit in work)
 
 
 def _in_process(

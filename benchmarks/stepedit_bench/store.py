@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from stepedit_bench.checking import check_row, check_settings
-from stepedit_core.atomic import write_atomically
+from stepedit_core.atomic import append_line, write_atomically
 from stepedit_core.errors import StepeditError
-from stepedit_core.storage.stored_json import json_lines, read_json
+from stepedit_core.storage.stored_json import json_lines, parse_json, read_json
 
 __all__ = ["Journal", "RunStore", "read_results", "read_run", "write_text"]
 
 RUN, JOURNAL, RESULTS, TIMINGS = "run.json", "journal.jsonl", "results.jsonl", "timings.jsonl"
+_UNITS = ("unit", "rows")
 _CURE = "restore it, or run the benchmark into another folder"
 
 
@@ -36,23 +37,24 @@ def _line(data: Mapping[str, Any]) -> str:
 
 
 def _append(path: Path, data: Mapping[str, Any]) -> None:
-    """Append one line and wait until it is on disk."""
-    with path.open("ab") as file:
-        file.write(_line(data).encode())
-        file.flush()
-        os.fsync(file.fileno())
+    """Append one line and wait until it is on disk; raises as ``append_line``."""
+    append_line(path, _line(data).removesuffix("\n"))
 
 
 class Journal:
     """Entries by key in a file of JSON lines, each on disk before the next is made."""
 
-    def __init__(self, path: Path, key: str = "key", value: str = "value") -> None:
-        """Read what is there; a last line that was torn by a kill is cut off.
+    def __init__(
+        self, path: Path, key: str = "key", value: str = "value", *, grows: bool = True
+    ) -> None:
+        """Read what is there; a last line that was torn by a kill is left out.
 
         Args:
-            path: of the file; its folder is made.
+            path: of the file.
             key: name of a line's key.
             value: name of a line's value.
+            grows: make the folder and cut the torn line off; False only reads, because another
+                process may be writing that line now.
 
         Raises:
             StepeditError: if the folder cannot be written, or a line is damaged.
@@ -60,17 +62,18 @@ class Journal:
         self.path, self._key, self._value = path, key, value
         self.entries: dict[str, Any] = {}
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if grows:
+                path.parent.mkdir(parents=True, exist_ok=True)
             data = path.read_bytes() if path.exists() else b""
         except OSError as error:
             raise StepeditError(f"{path}: cannot use it ({error.strerror})") from error
         whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):
+        if grows and len(whole) < len(data):
             with path.open("r+b") as file:
                 file.truncate(len(whole))
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
-                entry = json.loads(line)
+                entry = parse_json(line)
                 self.entries[entry[key]] = entry[value]
             except (ValueError, KeyError, TypeError) as error:
                 raise StepeditError(f"{path}: line {number} is damaged; delete it") from error
@@ -112,7 +115,7 @@ class RunStore:
             self._refuse_other(read_json(path, _CURE), json.loads(text), growing)
         if not path.exists() or growing:
             write_text(path, text)
-        self._journal = Journal(self.folder / JOURNAL, "unit", "rows")
+        self._journal = Journal(self.folder / JOURNAL, *_UNITS)
         self.finished: dict[str, list[dict[str, Any]]] = self._journal.entries
 
     def _refuse_other(
@@ -167,14 +170,14 @@ def read_results(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     Raises:
         StepeditError: if there is nothing yet, or a row is damaged.
     """
-    settings = read_run(folder)
+    read_run(folder)
     path = Path(folder) / RESULTS
     if path.is_file():
         cure = f"delete it and run the command again: it is written from {JOURNAL}"
         lines = json_lines(path, cure, encoding="utf-8")
         return [check_row(row, f"{path}, line {line}", cure) for line, row in lines]
     path = Path(folder) / JOURNAL
-    finished = RunStore(folder, settings).finished
+    finished: dict[str, list[dict[str, Any]]] = Journal(path, *_UNITS, grows=False).entries
     cure = "delete its line and run the command again"
     rows = [
         check_row(row, f"{path}, unit {key}", cure)

@@ -35,7 +35,9 @@ class Accept(BaseModel):
     that cannot be measured, for want of a package or a plugin, is said in the chain's notes.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     words: float | None = Field(default=0.10, ge=0.0)
     """Most word error (character error for Chinese, Japanese, Korean) that may be added, by the
@@ -54,7 +56,7 @@ class Accept(BaseModel):
     pitch: float | None = Field(default=4.0, gt=0.0)
     """Semitones by which the median pitch may lie outside what the label of an edit usually does,
     counted over all edits of its kind; where the label's plugin states a profile."""
-    clipping: float | None = Field(default=0.001, ge=0.0)
+    clipping: float | None = Field(default=0.001, ge=0.0, le=1.0)
     """Most share of samples at full scale that a step may add."""
     hole: float | None = Field(default=1.5, gt=0.0)
     """Longest digital silence inside, in seconds, that was not in the source."""

@@ -10,6 +10,7 @@ import click
 
 from stepedit_core.chain.accept import LEVELS, Accept, AcceptLevel
 from stepedit_core.chain.result import Step
+from stepedit_core.errors import InvalidChainError, UnknownEditError
 
 __all__ = ["accept_options", "acceptance", "limits_of", "tried"]
 
@@ -87,8 +88,24 @@ def limits_of(given: dict[str, Any]) -> Accept | None:
         if not Path(level).is_file():
             names = ", ".join(LEVELS)
             raise click.UsageError(f"--accept {level}: one of {names}, or a JSON file of limits")
-        return Accept.read(Path(level), **changes)
-    return Accept.of(cast(AcceptLevel, level), **changes)
+        found: Accept | None = Accept.read(Path(level), **changes)
+    else:
+        found = Accept.of(cast(AcceptLevel, level), **changes)
+    if found is not None:
+        _check_names(found)
+    return found
+
+
+def _check_names(limits: Accept) -> None:
+    """Refuse limits for an edit that there is not: a misspelt name would drop them in silence."""
+    from stepedit_core.registry.registry import get_registry
+
+    for name in limits.edits:
+        if not (name.isascii() and name.isdigit() and int(name) > 0):
+            try:
+                get_registry().edit_info(name)
+            except UnknownEditError as error:
+                raise InvalidChainError(f"limits: edits: {error}; or a step's number") from error
 
 
 def acceptance(step: Step) -> str:

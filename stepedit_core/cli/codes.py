@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stepedit_core.cli.console import (
-    check_folder,
     check_format,
     echo_json,
     echo_line,
     engine_options,
     load_named_engine,
 )
+from stepedit_core.cli.plan import check_apart, check_target
 from stepedit_core.errors import StepeditError
 
 if TYPE_CHECKING:
@@ -127,7 +127,8 @@ def encode(
 
     speech = Utterance.read(recording)
     if out is not None:
-        check_folder(out.parent)
+        check_target(out, "-o")
+        check_apart([("-o", out)], [recording])
     loaded = _engine(engine, device)
     codes = loaded.encode([speech])[0]
     data = codes_data(codes, loaded)
@@ -171,7 +172,8 @@ def decode(
     parsed = _read_codes(codes)
     voice = Utterance.read(reference)
     check_format(out)
-    check_folder(out.parent)
+    check_target(out, "-o")
+    check_apart([("-o", out)], [codes, reference])
     loaded = _engine(engine, device)
     speech = loaded.decode([DecodeRequest(parsed, voice, seed)])[0]
     speech.write(out)

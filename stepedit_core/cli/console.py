@@ -47,7 +47,8 @@ def console(*, stderr: bool = False) -> Console:
 
 def echo_line(text: str, *, err: bool = False) -> None:
     """Print one line; what a stranger's name or text holds cannot steer the terminal."""
-    click.echo(printable(text), err=err)
+    indent = " " * (len(text) - len(text.lstrip(" ")))
+    click.echo(indent + printable(text), err=err)
 
 
 def echo_json(data: object) -> None:

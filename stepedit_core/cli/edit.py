@@ -33,6 +33,7 @@ from stepedit_core.cli.marking import check_marks, mark_long, write_output
 from stepedit_core.cli.plan import (
     Job,
     build_chain,
+    check_apart,
     check_target,
     goes_to_stdout,
     implied_engine,
@@ -42,6 +43,7 @@ from stepedit_core.cli.recordings import RecordingOptions, edit_long, is_long, r
 from stepedit_core.cli.resuming import Journal, request_digest
 from stepedit_core.cli.waiting import progress
 from stepedit_core.errors import EditError, InvalidChainError, StepeditError
+from stepedit_core.storage.blocks import clips
 from stepedit_core.utterance import Utterance
 
 if TYPE_CHECKING:
@@ -202,12 +204,8 @@ class Run:
 def _how(utterance: Utterance, target: Path) -> str:
     """Return rate and channels of a written output, and what its format had to clip."""
     over = int(np.sum(np.abs(utterance.samples) > 1.0))
-    whole_numbers = (
-        over
-        and not is_outlet(target)
-        and not sf.info(str(target)).subtype.startswith(("FLOAT", "DOUBLE"))
-    )
-    clipped = f", {over} samples above full scale were clipped" if whole_numbers else ""
+    lost = over and not is_outlet(target) and clips(sf.info(str(target)).subtype)
+    clipped = f", {over} samples above full scale were clipped" if lost else ""
     return f"{utterance.sample_rate} Hz mono{clipped}"
 
 
@@ -395,6 +393,11 @@ def edit_command(
     say = partial(echo_line, err=_stdout_is_taken(jobs, report, keep_steps))
     if report is not None:
         check_target(report, "--report")
+    targets = [("-o", job.target) for job in jobs]
+    check_apart(
+        [*targets, ("--report", report), ("--subtitles-out", asked.subtitles_out)],
+        [*inputs, chain_file, text_file, asked.subtitles],
+    )
     long = {job.target for job in jobs if is_long(job, asked)}
     short = [job for job in jobs if job.target not in long]
     if long and keep_steps:

@@ -39,6 +39,15 @@ def _read(recording: Path, text: str | None, language: str | None) -> Utterance:
     return Utterance.read(recording, text, language, max_seconds=_MAX_SECONDS)
 
 
+def _check_out(recording: Path, out: Path | None) -> None:
+    """Refuse a target that cannot be written, or is the recording, before any work is done."""
+    from stepedit_core.cli.plan import check_apart, check_target
+
+    if out is not None:
+        check_target(out, "-o")
+        check_apart([("-o", out)], [recording])
+
+
 def _kind(chosen: str | None, out: Path | None) -> str:
     """Return the format that was asked for, or that the suffix tells, or JSON."""
     return chosen or _SUFFIXES.get(out.suffix.lower() if out else "", "json")
@@ -86,6 +95,7 @@ def align(
     """
     from stepedit_core.recording.hearing import align as find
 
+    _check_out(recording, out)
     speech = _read(recording, text, language)
     _give(find(speech, aligner, threads=threads), speech, _kind(kind, out), out)
 
@@ -122,6 +132,7 @@ def transcribe(
     from stepedit_core.recording.hearing import align as find
     from stepedit_core.recording.hearing import transcribe as hear
 
+    _check_out(recording, out)
     speech = _read(recording, None, language)
     heard = hear(speech, recogniser, threads=threads)
     chosen = kind or (_kind(None, out) if out and out.suffix.lower() != ".txt" else "text")

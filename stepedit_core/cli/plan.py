@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,7 @@ from stepedit_core.utterance import Utterance
 __all__ = [
     "Job",
     "build_chain",
+    "check_apart",
     "check_target",
     "goes_to_stdout",
     "implied_engine",
@@ -227,6 +229,26 @@ def check_target(target: Path, what: str) -> None:
         raise AudioError(f"{what} {target}: {problem}")
     if not is_outlet(target):
         check_folder(target.parent)
+
+
+def check_apart(writes: Iterable[tuple[str, Path | None]], reads: Iterable[Path | None]) -> None:
+    """Refuse to write one file twice, or over a file that is read: nothing would bring it back.
+
+    Args:
+        writes: options and their targets.
+        reads: files that the command is given.
+
+    Raises:
+        AudioError: naming the option.
+    """
+    taken = {os.path.realpath(path): f"{path} is read" for path in reads if path is not None}
+    for option, target in writes:
+        if target is None or is_outlet(target):
+            continue
+        place = os.path.realpath(target)
+        if place in taken:
+            raise AudioError(f"{option} {target}: {taken[place]} by this call; name another file")
+        taken[place] = f"{option} {target} is written"
 
 
 def plan_jobs(

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import stepedit_core
+from stepedit_core.atomic import append_line
 from stepedit_core.cli.plan import Job
-from stepedit_core.errors import StepeditError
+from stepedit_core.storage.stored_json import parse_json
 from stepedit_core.utterance import Utterance
 
 __all__ = ["NAME", "Journal", "request_digest"]
@@ -59,7 +59,7 @@ class Journal:
             return
         for line in lines:
             try:
-                row = json.loads(line)
+                row = parse_json(line)
                 self._rows[row["request"]] = row
             except (ValueError, KeyError, TypeError):
                 continue
@@ -81,13 +81,7 @@ class Journal:
         if self._path is None:
             return
         row = {"request": request, "sha256": _hash(job.target), "report": dict(report)}
-        try:
-            with self._path.open("ab") as file:
-                file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise StepeditError(f"{self._path}: cannot write ({error.strerror})") from error
+        append_line(self._path, json.dumps(row, ensure_ascii=False))
 
     def close(self, failures: Sequence[str]) -> None:
         """Remove the journal where nothing is left to do."""

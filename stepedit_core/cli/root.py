@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from importlib import import_module
@@ -11,12 +12,14 @@ from typing import Any, NoReturn
 import click
 
 from stepedit_core.cli.interrupting import sigterm_interrupts
+from stepedit_core.cli.numbers import take_plain_numbers
 from stepedit_core.errors import EditError, StepeditError, printable
 
 __all__ = ["Failure", "Root", "cli"]
 
 DONE, STEP_FAILED, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _LONGEST = 390
 """Characters of an error's line."""
 
@@ -78,9 +81,12 @@ class Root(click.Group):
             module = import_module(f"stepedit_core.cli.{_COMMANDS[name][0]}")
             command = getattr(module, f"{name}_command", None) or getattr(module, name)
             assert isinstance(command, click.Command)
-            return command
-        self._ask_plugins()
-        return self.commands.get(name)
+        else:
+            self._ask_plugins()
+            command = self.commands.get(name)
+        if command is not None:
+            take_plain_numbers(command)
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -135,6 +141,13 @@ class Root(click.Group):
             raise Failure(str(error), code) from error
         except BrokenPipeError:
             raise click.exceptions.Exit(DONE) from None
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            _trace(ctx)
+            where = f"{error.filename}: " if error.filename else ""
+            text = f"{where}{error.strerror}; make room, then call the same command again"
+            raise Failure(text, WRONG_INPUT) from error
         except Exception as error:
             _trace(ctx)
             text = f"{type(error).__name__}: {error}; --debug shows where"

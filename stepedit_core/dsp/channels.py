@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Mixdown", "mix_down", "plan_mixdown"]
+__all__ = ["NO_SOUND", "Mixdown", "mix_down", "plan_mixdown"]
 
 FloatArray = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float64]
@@ -25,6 +25,8 @@ FLIPPED = -0.25
 ECHO = 0.6
 """Least correlation at some delay of a channel that another microphone heard later."""
 ECHO_SECONDS = 0.03
+NO_SOUND = 1e6
+"""Samples beyond this, where 1 is full scale, are damage: whole numbers of 16 bits reach 32768."""
 LOST_DB = -7.0
 """A mean this far below the loudest channel has cancelled it: the loudest is taken alone."""
 
@@ -73,22 +75,25 @@ def plan_mixdown(blocks: Callable[[], Iterable[FloatArray]], channels: int, rate
     """
     if channels == 1:
         return Mixdown((1,))
-    covariance, loudest_block = _statistics(blocks(), channels, rate)
-    power = np.diag(covariance)
-    loudest = int(np.flatnonzero(power >= 0.98 * power.max())[0])
-    if power[loudest] <= 0:
+    covariance, loudest_block, broken = _statistics(blocks(), channels, rate)
+    power = np.where(broken, -1.0, np.diag(covariance))
+    loudest = int(np.flatnonzero(power >= min(0.98 * power.max(), power.max()))[0])
+    if broken.all() or (power[loudest] <= 0 and not broken.any()):
         return Mixdown((1,) * channels, _note(channels, ["averaged"]))
     signs, done = [0] * channels, []
     signs[loudest] = 1
     for place in range(channels):
         if place == loudest:
             continue
+        if broken[place]:
+            done.append(f"channel {place + 1} holds values that are no sound and is left out")
+            continue
         signs[place], what = _judge(covariance, loudest_block, place, loudest, rate)
         if what:
             done.append(f"channel {place + 1} {what}")
     weights = np.array(signs) / max(1, sum(map(abs, signs)))
     mixed = float(weights @ covariance @ weights)
-    if 10 * np.log10(max(mixed, 1e-30) / power[loudest]) < LOST_DB:
+    if power[loudest] > 0 and 10 * np.log10(max(mixed, 1e-30) / power[loudest]) < LOST_DB:
         signs = [int(place == loudest) for place in range(channels)]
         done = ["they cancel each other"]
     kept = sum(map(abs, signs))
@@ -102,14 +107,21 @@ def _note(channels: int, done: list[str]) -> str:
 
 def _statistics(
     blocks: Iterable[FloatArray], channels: int, rate: int
-) -> tuple[Matrix, FloatArray]:
-    """Return the covariance of the channels, and the loudest ten seconds of a block."""
+) -> tuple[Matrix, FloatArray, npt.NDArray[np.bool_]]:
+    """Return the channels' covariance, the loudest ten seconds of a block, and what is broken.
+
+    A channel is broken where a value of it is not finite, or is far beyond what any recorder or
+    a file scaled to whole numbers holds; it counts as silent here.
+    """
+    broken = np.zeros(channels, np.bool_)
     count, total, products = 0, np.zeros(channels), np.zeros((channels, channels))
     best, loudest = -1.0, np.zeros((0, channels), np.float32)
     for block in blocks:
         for start in range(0, len(block), 10 * rate):
             part = block[start : start + 10 * rate].astype(np.float64)
-            part[~np.isfinite(part)] = 0.0
+            whole = np.abs(part) <= NO_SOUND  # NaN is in no order
+            broken |= ~whole.all(axis=0)
+            part[~whole] = 0.0
             count += len(part)
             total += part.sum(axis=0)
             product = part.T @ part
@@ -117,7 +129,7 @@ def _statistics(
             if np.trace(product) > best:
                 best, loudest = float(np.trace(product)), part.astype(np.float32)
     mean = total / max(1, count)
-    return products / max(1, count) - np.outer(mean, mean), loudest
+    return products / max(1, count) - np.outer(mean, mean), loudest, broken
 
 
 def _judge(
@@ -125,6 +137,8 @@ def _judge(
 ) -> tuple[int, str | None]:
     """Return the sign of a channel beside the loudest one (0 leaves it out), and why."""
     power = np.diag(covariance)
+    if power[loudest] <= 0:
+        return 0, "is silent and left out"
     level = 10 * np.log10(max(power[place], 1e-30) / power[loudest])
     if level < SILENT_DB:
         shown = f"{level:.0f} dB below the loudest" if level > -100 else "silent"

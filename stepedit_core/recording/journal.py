@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stepedit_core.atomic import write_atomically
-from stepedit_core.errors import StepeditError
+from stepedit_core.atomic import append_line, write_atomically
+from stepedit_core.storage.stored_json import parse_json
 
 __all__ = ["Made", "PieceJournal", "request_key"]
 
@@ -71,7 +70,7 @@ class PieceJournal:
             return
         for line in lines:
             try:
-                row = json.loads(line)
+                row = parse_json(line)
                 self._rows[row["key"]] = row
             except (ValueError, KeyError, TypeError):
                 continue
@@ -113,14 +112,7 @@ class PieceJournal:
             "details": dict(made.details),
         }
         write_atomically(self._folder / f"{key[:40]}.npy", raw)
-        try:
-            with self._lines.open("ab") as file:
-                # A torn line of a killed call ends here.
-                file.write(b"\n" + json.dumps(row, ensure_ascii=False).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise StepeditError(f"{self._lines}: cannot write ({error.strerror})") from error
+        append_line(self._lines, json.dumps(row, ensure_ascii=False))
 
     def close(self) -> None:
         """Remove the folder: the output is complete."""

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeGuard, get_args
 
 from stepedit_core.alignment import Alignment
 from stepedit_core.errors import AlignmentError, MissingDependencyError
+from stepedit_core.storage.stored_json import parse_json
 
 __all__ = [
     "FORMATS",
@@ -79,7 +80,7 @@ def read_cues(path: str | Path) -> tuple[Cue, ...]:
     kind = file.suffix.lower()
     try:
         if kind == ".json":
-            cues = _json_cues(json.loads(text))
+            cues = _json_cues(parse_json(text))
         elif kind == ".textgrid":
             cues = _textgrid_cues(file)
         elif kind in (".txt", ".tsv"):

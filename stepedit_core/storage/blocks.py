@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,6 +26,8 @@ from stepedit_core.storage.sound import Blocks, FloatArray, Layout, bounded, che
 __all__ = [
     "SoundReader",
     "SoundWriter",
+    "clips",
+    "encoded_sound",
     "open_sound",
     "output_format",
     "sound_problem",
@@ -158,12 +163,63 @@ def output_format(
     return kind, chosen
 
 
+def clips(subtype: str) -> bool:
+    """Return whether a subtype of soundfile cannot hold samples above full scale.
+
+    Floats do, and so do the lossy codecs: what they decode to is above full scale as well.
+    """
+    return not subtype.startswith(("FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG_LAYER"))
+
+
+def encoded_sound(samples: FloatArray, rate: int, kind: str, subtype: str) -> bytes:
+    """Return mono samples as the content of a sound file.
+
+    A file that libsndfile writes to a full disk by itself is cut off without an error; these
+    bytes are written by Python, which raises one.
+
+    Args:
+        samples: float32, shape ``(n,)``.
+        rate: in Hz.
+        kind: soundfile's format.
+        subtype: soundfile's subtype.
+
+    Raises:
+        soundfile.LibsndfileError: if the format does not take them.
+    """
+    buffer = io.BytesIO()
+    sf.write(buffer, samples, rate, subtype=subtype, format=kind)
+    return buffer.getvalue()
+
+
+class _Sink:
+    """An open file for libsndfile, which loses the errors of writing: the first one is kept.
+
+    The file is without a buffer, which would raise while libsndfile seeks.
+    """
+
+    def __init__(self, file: FileIO) -> None:
+        self.tell, self.seek, self.read = file.tell, file.seek, file.read
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, content: bytes) -> int:
+        """Write as a file does; return 0 where that fails."""
+        try:
+            count = self._file.write(content)
+            if count < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            self.error = self.error or error
+            return 0
+        return count
+
+
 class SoundWriter:
     """A mono sound file that is written block by block.
 
     Attributes:
         written: samples so far.
-        clipped: samples above full scale that a format of whole numbers had to clip.
+        clipped: samples above full scale that the format had to clip.
     """
 
     def __init__(self, partial: Path, rate: int, kind: str, subtype: str, expected: int) -> None:
@@ -178,27 +234,38 @@ class SoundWriter:
         """
         wide = kind == "WAV" and expected > _LONGEST_WAV
         self.written = self.clipped = 0
-        self._counts = not subtype.startswith(("FLOAT", "DOUBLE"))
+        self._counts = clips(subtype)
+        self._under = partial.open("w+b", buffering=0)
+        self._sink = _Sink(self._under)
         try:
             self._file = sf.SoundFile(
-                partial, "w", rate, 1, subtype=subtype, format="RF64" if wide else kind
+                self._sink, "w", rate, 1, subtype=subtype, format="RF64" if wide else kind
             )
         except sf.LibsndfileError as error:
+            self._under.close()
             raise AudioError(f"cannot write ({error.error_string})") from error
 
     def write(self, samples: FloatArray) -> None:
         """Append samples.
 
         Raises:
-            AudioError: if they cannot be written.
+            OSError: if the disk is full.
+            AudioError: if they cannot be written for another reason.
         """
         if self._counts:
             self.clipped += int(np.sum(np.abs(samples) > 1.0))
         try:
             self._file.write(samples)
-        except (sf.LibsndfileError, RuntimeError) as error:
+        except (sf.LibsndfileError, RuntimeError, AssertionError) as error:
+            self._check()
             raise AudioError(f"cannot write ({error})") from error
+        self._check()
         self.written += len(samples)
+
+    def _check(self) -> None:
+        """Raise what writing to the file has raised so far."""
+        if self._sink.error is not None:
+            raise self._sink.error
 
     def __enter__(self) -> Self:
         """Return the writer."""
@@ -210,5 +277,10 @@ class SoundWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Complete the header and close the file."""
-        self._file.close()
+        """Complete the header and close the file; raises as ``write`` does."""
+        try:
+            self._file.close()
+            if error is None:
+                self._check()
+        finally:
+            self._under.close()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stepedit_core.errors import StepeditError
 
-__all__ = ["sole_writer"]
+__all__ = ["sole_run", "sole_writer"]
 
 
 @contextmanager
@@ -39,3 +39,22 @@ def sole_writer(path: Path) -> Iterator[None]:
     finally:
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
+
+
+@contextmanager
+def sole_run(folder: Path) -> Iterator[None]:
+    """Hold the folder of a run for this process alone; it is made, and goes if it stays empty.
+
+    Raises:
+        StepeditError: if another process works in it, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StepeditError(f"{folder}: cannot write there ({error.strerror})") from error
+    try:
+        with sole_writer(folder):
+            yield
+    finally:
+        with suppress(OSError):
+            folder.rmdir()  # only where it is empty

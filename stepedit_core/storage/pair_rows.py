@@ -22,6 +22,7 @@ from stepedit_core.codes import DualCodes
 from stepedit_core.edit import Edit
 from stepedit_core.errors import AudioError, StepeditError
 from stepedit_core.storage.shards import open_shard
+from stepedit_core.storage.stored_json import parse_json
 from stepedit_core.utterance import MAX_SECONDS, Utterance
 
 __all__ = [
@@ -238,10 +239,10 @@ def row_edit(row: Mapping[str, Any]) -> Edit:
         UnknownEditError: if its plugin is not at hand.
         StepeditError: if it has a parameter that the edit does not take.
     """
-    return edit_from_data(json.loads(row["edit_json"]))
+    return edit_from_data(parse_json(row["edit_json"]))
 
 
 def row_details(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the builder's details of a pair, by name."""
-    details: dict[str, Any] = json.loads(row["details"] or "{}")
+    details: dict[str, Any] = parse_json(row["details"] or "{}")
     return details

@@ -69,3 +69,24 @@ def test_limits_from_a_file(wav: Path, tmp_path: Path) -> None:
 def test_bad_limits(wav: Path, tmp_path: Path, given: list[object], text: str) -> None:
     line = refused(call("edit", wav, "-o", tmp_path / "out.wav", "-e", "hiss", *given))
     assert text in line
+
+
+@pytest.mark.parametrize(
+    "limit",
+    ["words=nan", "words=true", "words=1e999", "words=-1", "voice=2", "clipping=2", "tries=2.5",
+     "tries=1_0", "tries=٣", "heard=99", "changed=1", "level=0"],
+)  # fmt: skip
+def test_limits_out_of_range(wav: Path, tmp_path: Path, limit: str) -> None:
+    args = ("edit", wav, "-o", tmp_path / "out.wav", "-e", "hiss", "--accept", "normal")
+    assert limit.partition("=")[0] in refused(call(*args, "--limit", limit))
+    assert not (tmp_path / "out.wav").exists()
+
+
+@pytest.mark.parametrize(("name", "cure"), [("his", "did you mean 'hiss'"), ("0", "unknown edit")])
+def test_limits_of_an_edit_that_there_is_not(
+    wav: Path, tmp_path: Path, name: str, cure: str
+) -> None:
+    limits = tmp_path / "limits.json"
+    limits.write_text(json.dumps({"edits": {name: {"level": 1.0}}}))
+    args = ("edit", wav, "-o", tmp_path / "out.wav", "-e", "hiss", "--accept", limits)
+    assert cure in refused(call(*args))

@@ -240,3 +240,43 @@ def test_the_process_exits_with_1_where_a_step_fails(wav: Path, tmp_path: Path) 
     assert done.stderr.count("\n") == 1
     assert (tmp_path / "o.step1-gain.wav").is_file()
     assert not (tmp_path / "o.wav").exists()
+
+
+SUBTITLES = "1\n00:00:00,000 --> 00:00:00,500\nhello there\n\n"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("edit", "a.wav", "-o", "o.wav", "-e", "hiss", "--report", "o.wav"),
+        ("edit", "a.wav", "-o", "o.wav", "-e", "hiss", "--report", "a.wav"),
+        ("edit", "a.wav", "-o", "o.wav", "-e", "hiss", "--report", "link.wav"),
+        ("edit", "a.wav", "-o", "o.wav", "--chain", "c.json", "--report", "c.json"),
+        ("edit", "a.wav", "-o", "o.wav", "-e", "hiss", "--text-file", "w", "--report", "w"),
+        ("edit", "a.wav", "-o", "o.wav", "-e", "hiss", "--subtitles", "s.srt",
+         "--subtitles-out", "s.srt"),
+        ("edit", "a.wav", "-o", "o.wav", "-e", "hiss", "--subtitles", "s.srt",
+         "--subtitles-out", "r.json", "--report", "r.json"),
+        ("align", "a.wav", "--text", "hello", "-o", "a.wav"),
+        ("transcribe", "a.wav", "-o", "../{}/a.wav"),
+        ("encode", "a.wav", "-o", "a.wav"),
+        ("decode", "c.json", "--reference", "a.wav", "-o", "a.wav"),
+    ],
+)  # fmt: skip
+def test_what_is_read_is_never_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    speech_like(0.4).write("a.wav")
+    Path("link.wav").symlink_to("a.wav")
+    Path("c.json").write_text(
+        '{"edits": [{"edit": "hiss"}], "linguistic": [1, 2], "semantic": [1, 2, 3]}'
+        if args[0] == "decode"
+        else '{"edits": [{"edit": "hiss"}]}'
+    )
+    Path("w").write_text("hello there")
+    Path("s.srt").write_text(SUBTITLES)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    line = refused(call(*(arg.format(tmp_path.name) for arg in args)))
+    assert "by this call; name another file" in line
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import socket
 import stat
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from stepedit_core.atomic import replace_file, write_atomically
+from stepedit_core.atomic import append_line, replace_file, write_atomically
 from stepedit_core.errors import StepeditError
+from stepedit_core.storage.blocks import SoundWriter, output_format
+from stepedit_core.testing import speech_like
 
 
 def test_a_file_is_written_with_its_folder(tmp_path: Path) -> None:
@@ -107,3 +113,82 @@ def test_a_long_name_leaves_room_for_the_temporary_one(tmp_path: Path) -> None:
     write_atomically(tmp_path / ("a" * 255), b"x")
     with pytest.raises(StepeditError, match=r"cannot write there \(File name too long\)"):
         write_atomically(tmp_path / ("a" * 256), b"x")
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let no file grow beyond some bytes, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_lines_are_appended(tmp_path: Path) -> None:
+    journal = tmp_path / "new" / "journal"
+    append_line(journal, "one")
+    append_line(journal, "zwei ä")
+    assert journal.read_text("utf-8") == "one\nzwei ä\n"
+
+
+def test_a_torn_line_gets_an_end(tmp_path: Path) -> None:
+    (tmp_path / "journal").write_bytes(b"one\ntw")
+    append_line(tmp_path / "journal", "three")
+    assert (tmp_path / "journal").read_bytes() == b"one\ntw\nthree\n"
+
+
+def test_a_line_that_does_not_fit_is_left_out(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    append_line(journal, "one")
+    with largest_file(100), pytest.raises(StepeditError, match="journal: cannot write"):
+        append_line(journal, "x" * 200)
+    append_line(journal, "two")
+    assert journal.read_bytes() == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "opus"])
+@pytest.mark.parametrize("size", [0, 3000])
+def test_sound_that_does_not_fit(tmp_path: Path, suffix: str, size: int) -> None:
+    speech = speech_like(2.0, 16_000)
+    with largest_file(size), pytest.raises(StepeditError, match=r"cannot write \(File too large"):
+        speech.write(tmp_path / f"a.{suffix}")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "opus"])
+@pytest.mark.parametrize("size", [0, 3000])
+def test_long_sound_that_does_not_fit(tmp_path: Path, suffix: str, size: int) -> None:
+    samples = speech_like(2.0, 16_000).samples
+    kind, subtype = output_format(tmp_path / f"a.{suffix}", 16_000, None)
+
+    def fill(partial: Path) -> None:
+        with SoundWriter(partial, 16_000, kind, subtype, len(samples)) as sink:
+            for at in range(0, len(samples), 4000):
+                sink.write(samples[at : at + 4000])
+
+    with largest_file(size), pytest.raises(StepeditError, match=r"cannot write"):
+        replace_file(tmp_path / f"a.{suffix}", fill)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_library_that_hides_a_full_disk(tmp_path: Path) -> None:
+    def fail(partial: Path) -> None:
+        with contextlib.suppress(OSError):
+            partial.write_bytes(b"x" * 200)
+        raise RuntimeError("enforce failed at writer.cc")
+
+    with largest_file(100), pytest.raises(StepeditError, match="cannot write"):
+        replace_file(tmp_path / "a", fail)
+    with pytest.raises(RuntimeError, match="enforce"):
+        replace_file(tmp_path / "a", fail)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_full_disk_has_a_cure(tmp_path: Path) -> None:
+    def fail(partial: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StepeditError, match="make room, then call the same command again"):
+        replace_file(tmp_path / "a", fail)

@@ -37,6 +37,9 @@ def _late(samples: Samples, seconds: float) -> Samples:
         ((ONE, 0.9 * _late(ONE, 0.004)), "the same sound 4.0 ms apart and left out"),
         ((ONE, -_late(ONE, 0.0007)), "channel 2 is the same sound 0.7 ms apart and left out"),
         ((ONE, -ONE, ONE, -ONE, 0 * ONE, ONE), "channel 2 is upside down"),
+        ((ONE, np.nan * ONE), "channel 2 holds values that are no sound and is left out"),
+        ((1e30 * ONE, ONE), "channel 1 holds values that are no sound"),
+        ((np.where(NOISE > 3, np.inf, ONE), ONE, -ONE), "channel 3 is upside down and flipped"),
         ((ONE + 0.3, ONE - 0.3), "averaged"),
     ],
 )
@@ -59,3 +62,13 @@ def test_two_speakers_are_both_kept() -> None:
 def test_one_channel_is_left_alone() -> None:
     mono, said = mix_down(ONE[:, None], RATE)
     assert said is None and np.array_equal(mono, ONE)
+
+
+def test_whole_numbers_as_floats_are_sound() -> None:
+    two = np.stack([32768 * ONE, 32768 * ONE], axis=1)
+    assert np.array_equal(mix_down(two, RATE)[0], 32768 * ONE)
+
+
+def test_damage_in_all_channels_stays() -> None:
+    mono, _ = mix_down(np.stack([np.nan * ONE, np.nan * ONE], axis=1), RATE)
+    assert not np.isfinite(mono).any()

@@ -281,3 +281,15 @@ def test_readers_are_told_of_dialects(registry: Registry, tmp_path: Path) -> Non
     assert [item.transcript for item in reader.items(root / "a.csv")] == ["Grüße"]
     with pytest.raises(StepeditError, match="'folder' reads no tables; leave --encoding out"):
         configured_reader(find_reader(root / "b", registry=registry), "cp1252")
+
+
+def test_paths_of_windows(registry: Registry, tmp_path: Path) -> None:
+    files = {"sub/a.wav": "", "b\\c.wav": "", "m.csv": "path,text\nsub\\a.wav,one\nb\\c.wav,two\n"}
+    items = read(registry, make(tmp_path, files) / "m.csv", "manifest")
+    assert [item.path for item in items] == [
+        str(tmp_path / "sub/a.wav"),
+        str(tmp_path / "b\\c.wav"),
+    ]
+    (tmp_path / "n.csv").write_text("path,text\nsub/a.wav,one\nC:\\data\\a.wav,two\n")
+    with pytest.raises(StepeditError, match=r"n\.csv, line 3: C:.* is a path of Windows"):
+        list(find_reader(tmp_path / "n.csv", registry=registry).items(tmp_path / "n.csv"))

@@ -165,6 +165,17 @@ def test_two_checkpoints_are_kept_and_damage_is_named(tmp_path: Path) -> None:
         small_run.run(tmp_path, steps=5)
 
 
+def test_a_third_checkpoint_of_a_killed_run_goes(tmp_path: Path) -> None:
+    small_run.run(tmp_path, steps=3)
+    folder = tmp_path / "checkpoints"
+    shutil.copyfile(folder / "step-00000002.pt", folder / "step-00000001.pt")
+    assert small_run.run(tmp_path, steps=3) == 3
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "step-00000002.pt",
+        "step-00000003.pt",
+    ]
+
+
 def test_the_schedule_rises_and_falls() -> None:
     settings = small_run.settings(steps=100, warmup=10, learning_rate=1.0, final_learning_rate=0.1)
     rates = [learning_rate(step, settings) for step in range(101)]

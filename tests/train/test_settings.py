@@ -12,6 +12,7 @@ from stepedit_train.decoder.data import MelDataSettings
 from stepedit_train.decoder.flow.stage import FlowSettings
 from stepedit_train.decoder.mel.settings import MelSettings
 from stepedit_train.lm.sft import SftSettings
+from stepedit_train.rl.settings import RlSettings
 from stepedit_train.settings import (
     RenamedSetting,
     explain,
@@ -163,3 +164,30 @@ def test_a_finished_run_is_known_again(tmp_path: Path) -> None:
     assert was_finished(settings(out=str(tmp_path), log_every=9))
     with pytest.raises(StepeditError, match="finished with other settings"):
         was_finished(settings(out=str(tmp_path), learning_rate=0.5))
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("epochs = true", "epochs: a number is wanted"),
+        ("steps = '1_0'", "steps: a number is wanted"),
+        ("learning_rate = nan", "learning_rate"),
+        ("budget = inf", "budget"),
+        ("steps = 2.5", "steps"),
+        ("seed = -1", "seed"),
+        ("seed = 99999999999999999999", "seed: 9223372036854775807 is the most"),
+        ("gradient_checkpointing = 'yes'", "gradient_checkpointing: true or false is wanted"),
+        ("lora = 3", "lora"),
+        ("lora = {rank = true}", "lora.rank: a number is wanted"),
+        ("model = 3", "model"),
+        ("out = ['a']", "out"),
+        ("dev_share = 1", "dev_share"),
+        ("precision = 'int3'", "precision"),
+    ],
+)
+def test_settings_of_a_wrong_type(tmp_path: Path, line: str, why: str) -> None:
+    config = tmp_path / "s.toml"
+    given = {"model": "'m'", "out": "'o'"} | {line.split(" = ")[0]: line.split(" = ", 1)[1]}
+    config.write_text("".join(f"{name} = {value}\n" for name, value in given.items()))
+    with pytest.raises(StepeditError, match=rf"s\.toml: .*{why}"):
+        load_settings(RlSettings, config)

@@ -136,7 +136,7 @@ def _public(
     row: Mapping[str, Any], number: int, fresh: Path, sounds: Path, as_ids: bool
 ) -> dict[str, Any]:
     """Return a row under the public names, writing its audio into a folder that is to be."""
-    data = json.loads(row["edit_json"])
+    data = parse_json(row["edit_json"])
     task, kind, info = public_names(data)
     found: dict[str, Any] = {}
     for role in ROLES:

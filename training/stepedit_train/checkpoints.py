@@ -20,6 +20,7 @@ __all__ = [
     "Progress",
     "begin_with",
     "checkpoint_step",
+    "drop_old_checkpoints",
     "latest_checkpoint",
     "load_checkpoint",
     "read_checkpoint",
@@ -96,9 +97,14 @@ def save_checkpoint(
     }
     path = folder / f"step-{progress.step:08d}{SUFFIX}"
     replace_file(path, lambda partial: torch.save(content, partial))
+    drop_old_checkpoints(folder)
+    return path
+
+
+def drop_old_checkpoints(folder: Path) -> None:
+    """Remove all but the newest two: a run that was killed after its last one left a third."""
     for old in _all(folder)[:-KEPT]:
         old.unlink(missing_ok=True)
-    return path
 
 
 def _frozen(model: nn.Module) -> set[str]:

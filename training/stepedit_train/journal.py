@@ -11,11 +11,11 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import soundfile as sf
 from rich.console import Console
 
-from stepedit_core.atomic import write_atomically
+from stepedit_core.atomic import append_line, write_atomically
 from stepedit_core.errors import MissingDependencyError
+from stepedit_core.storage.blocks import encoded_sound
 
 __all__ = [
     "Journal",
@@ -60,7 +60,6 @@ class Journal:
         lines = "".join(json.dumps(entry) + "\n" for entry in self.entries)
         write_atomically(folder / FILE, lines.encode())
         self._board = self._open_board(step) if tensorboard else None
-        self._file = (folder / FILE).open("a", encoding="utf-8")
 
     def _open_board(self, step: int) -> Any:
         try:
@@ -83,7 +82,6 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         """Close the files."""
-        self._file.close()
         if self._board is not None:
             self._board.close()
 
@@ -93,8 +91,7 @@ class Journal:
             name: round(float(value), 6) for name, value in figures.items()
         }
         self.entries.append(entry)
-        self._file.write(json.dumps(entry) + "\n")
-        self._file.flush()
+        append_line(self.folder / FILE, json.dumps(entry))
         if self._board is not None:
             for name, value in figures.items():
                 self._board.add_scalar(f"{part}/{name}", value, step)
@@ -102,8 +99,7 @@ class Journal:
     def audio(self, step: int, name: str, samples: npt.NDArray[np.float32], rate: int) -> Path:
         """Write a sample recording, float32 of shape ``(n,)`` at ``rate`` Hz, as 16-bit WAV."""
         path = self.folder / "samples" / f"step-{step:08d}" / f"{name}.wav"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sf.write(path, np.clip(samples, -1, 1), rate, subtype="PCM_16")
+        write_atomically(path, encoded_sound(np.clip(samples, -1, 1), rate, "WAV", "PCM_16"))
         if self._board is not None:
             self._board.add_audio(name, samples[None], step, sample_rate=rate)
         return path

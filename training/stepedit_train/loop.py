@@ -24,6 +24,7 @@ from stepedit_train.checkpoints import (
     Progress,
     begin_with,
     checkpoint_step,
+    drop_old_checkpoints,
     latest_checkpoint,
     load_checkpoint,
     save_checkpoint,
@@ -85,7 +86,7 @@ class LoopSettings(RunSettings):
     """Largest norm of the gradient."""
     start: Path | None = None
     """Run of the same sizes whose newest weights this one begins with; None: random weights."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of the weights, the order of the data and the augmentation."""
     checkpoint_minutes: float = Field(default=10.0, ge=0)
     """A checkpoint is written this often, and at the end."""
@@ -260,6 +261,7 @@ def run_loop(
     if found is not None:
         present = type(settings).with_present_names
         progress = load_checkpoint(found, task.model, optimizer, frozen, present)
+        drop_old_checkpoints(found.parent)
     with (
         Journal(out, progress.step, tensorboard=settings.tensorboard) as journal,
         stop_requests() as asked,

@@ -16,11 +16,20 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError, explain_validation
+from stepedit_core.storage.stored_json import read_json
 
 __all__ = [
     "MixtureRow",
@@ -50,6 +59,10 @@ class RenamedSetting(DeprecationWarning):
     """A settings file uses the old name of a setting."""
 
 
+_LARGEST = 2**63 - 1
+"""Largest number: what seeds, steps and journals hold."""
+
+
 class Settings(BaseModel):
     """Base of all settings: frozen, refuses unknown names.
 
@@ -64,6 +77,24 @@ class Settings(BaseModel):
 
     base: Path = Path()
     """Folder that relative paths start from: that of the settings file, unless it is set."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what would become a number or a switch without a word: text, true as 1, 1 as true.
+
+        TOML says what it means, so that ``steps = true`` and ``steps = "1_0"`` are slips.
+        """
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        kinds = {annotation, *get_args(annotation)} - {type(None)}
+        if kinds and kinds <= {int, float}:
+            if isinstance(value, bool | str):
+                raise ValueError("a number is wanted, without quotes")
+            if isinstance(value, int | float) and abs(value) > _LARGEST:
+                raise ValueError(f"{_LARGEST} is the most")
+        if kinds == {bool} and not isinstance(value, bool):
+            raise ValueError("true or false is wanted, without quotes")
+        return value
 
     @model_validator(mode="before")
     @classmethod
@@ -288,7 +319,7 @@ def was_finished(settings: RunSettings) -> bool:
     path = settings.folder() / FINISHED
     if not path.is_file():
         return False
-    if json.loads(path.read_text(encoding="utf-8")) != settings.curve():
+    if read_json(path, "delete it, and the run goes on from its checkpoints") != settings.curve():
         raise StepeditError(
             f"{settings.folder()}: was finished with other settings; go on with those, or choose "
             "another out folder"

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from stepedit_core.errors import StepeditError
+from stepedit_core.storage.locking import sole_run
 from stepedit_train.settings import (
     RenamedSetting,
     RunSettings,
@@ -229,7 +230,8 @@ def run_stage(stage: str, config: Path, given: Iterable[str] = ()) -> Iterator[s
             continue
         if len(phases) > 1:
             yield f"phase {number} of {len(phases)}"
-        yield from function(settings)
+        with sole_run(settings.folder()):
+            yield from function(settings)
         if not settings.is_finished():
             return
         note_finished(settings)

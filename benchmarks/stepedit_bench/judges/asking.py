@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stepedit_core.atomic import write_atomically
+from stepedit_core.storage.stored_json import parse_json
 
 __all__ = ["AnswerCache", "Pace", "PassingFailure", "Retries", "retry_after"]
 
@@ -131,7 +132,7 @@ class AnswerCache:
     def get(self, key: str) -> str | None:
         """Return the text answered to a question, or None."""
         try:
-            found = json.loads(self._path(key).read_text(encoding="utf-8"))
+            found = parse_json(self._path(key).read_text(encoding="utf-8"))
             return str(found["answer"])
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_bench.judges import features
+from stepedit_core.atomic import replace_file, write_atomically
 from stepedit_core.errors import CheckpointError
+from stepedit_core.storage.stored_json import parse_json
 
 __all__ = ["CARD", "WEIGHTS", "Classifier", "network"]
 
@@ -71,10 +73,10 @@ class Classifier:
         tensors = {"mean": self.mean, "scale": self.scale}
         for number, (weights, bias) in enumerate(self.layers):
             tensors[f"weights.{number}"], tensors[f"bias.{number}"] = weights, bias
-        save_file(
-            {name: np.ascontiguousarray(part, dtype=np.float32) for name, part in tensors.items()},
-            folder / WEIGHTS,
-        )
+        plain = {
+            name: np.ascontiguousarray(part, dtype=np.float32) for name, part in tensors.items()
+        }
+        replace_file(folder / WEIGHTS, lambda partial: save_file(plain, partial))
         card = {
             "labels": list(self.labels),
             "features": features.VERSION,
@@ -82,7 +84,7 @@ class Classifier:
             **self.card,
         }
         text = json.dumps(card, indent=1, ensure_ascii=False)
-        (folder / CARD).write_text(text + "\n", encoding="utf-8")
+        write_atomically(folder / CARD, f"{text}\n".encode())
 
     @classmethod
     def load(cls, folder: Path) -> Classifier:
@@ -95,7 +97,7 @@ class Classifier:
         from safetensors.numpy import load_file
 
         try:
-            card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+            card = parse_json((folder / CARD).read_text(encoding="utf-8"))
             tensors = load_file(folder / WEIGHTS)
         except (OSError, ValueError, SafetensorError) as error:
             raise CheckpointError(f"{folder}: not a trained judge ({error})") from error

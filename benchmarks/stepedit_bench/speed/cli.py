@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from stepedit_bench.store import write_text
+
 if TYPE_CHECKING:
     from stepedit_bench.speed.timing import Measurement, Settings
 
@@ -76,7 +78,7 @@ def engine(
     _print(found, facts)
     if out is not None:
         lines = [item.data() for item in found]
-        out.write_text(json.dumps({"machine": facts, "stages": lines}, indent=2) + "\n")
+        write_text(out, json.dumps({"machine": facts, "stages": lines}, indent=2) + "\n")
 
 
 @click.command("memory", short_help="Watch an engine's memory over many edits.")
@@ -145,7 +147,7 @@ def recording(
     if out is not None:
         facts = {"edits": list(edits), "workers": workers, "rate": rate, "clips": count}
         facts |= {"x_real_time": round(found.times_real_time, 2), **dataclasses.asdict(found)}
-        out.write_text(json.dumps(facts, indent=2) + "\n")
+        write_text(out, json.dumps(facts, indent=2) + "\n")
 
 
 def _facts(size: str, settings: Settings) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def read_figures(folder: Path) -> list[Figure]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return [_figure(row) for row in content["rows"]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is not a list of figures ({error})") from error
 
 

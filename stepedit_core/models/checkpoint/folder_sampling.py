@@ -31,7 +31,7 @@ def folder_sampling(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]
         sampling, policy = split_rules(dict(json.loads(path.read_text(encoding="utf-8"))))
         SamplingConfig.model_validate(sampling)
         GenerationPolicy.model_validate(policy)
-    except (OSError, TypeError, ValueError, ValidationError) as error:
+    except (OSError, TypeError, ValueError, RecursionError, ValidationError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(
             f"{path}: is damaged ({reason}); assemble or download the model again"

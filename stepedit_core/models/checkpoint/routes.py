@@ -51,7 +51,7 @@ class RouteTable:
             return cls()
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(f"{path} is not readable JSON ({error})") from error
         edits = content.get("edits") if isinstance(content, dict) else None
         if not isinstance(edits, dict):

@@ -78,7 +78,7 @@ def read_tokenizer_config(folder: Path) -> dict[str, object]:
         return {}
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not valid JSON ({error}): download it again") from error
     if not isinstance(config, dict):
         raise CheckpointError(f"{path} does not hold a JSON object: download it again")

@@ -69,6 +69,7 @@ class Manifest:
                     f"{' or '.join(PATH_COLUMNS[:3])} (there is {columns or 'nothing'})"
                 )
             try:
+                recording = _from_windows(recording, file.parent)
                 item = item_from_row(row, str(file.parent / recording), number, corpus)
             except StepeditError as error:
                 raise StepeditError(f"{file}, line {number}: {error}") from error
@@ -86,6 +87,23 @@ def _recording(row: Mapping[str, Any], folder: Path) -> str | None:
         if isinstance(value, str) and value.strip():
             return value.strip()
     return None
+
+
+def _from_windows(recording: str, folder: Path) -> str:
+    """Return a path that a Windows program wrote as this machine has it.
+
+    Raises:
+        StepeditError: if it is parted by backslashes and no file here.
+    """
+    if "\\" not in recording or os.sep == "\\" or (folder / recording).is_file():
+        return recording
+    turned = recording.replace("\\", "/")
+    if (folder / turned).is_file():
+        return turned
+    raise StepeditError(
+        f"{recording[:120]} is a path of Windows, and no file here; write it with / and as it is "
+        "on this machine"
+    )
 
 
 def _lj_recording(name: str, folder: Path) -> str:

@@ -6,7 +6,6 @@ holds is Parquet, and both carry their features as JSON. Sound is read when a jo
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from stepedit_core.errors import AudioError, StepeditError
 from stepedit_core.pairs import CorpusItem
 from stepedit_core.storage.shards import open_parquet
 from stepedit_core.storage.sound import read_sound
+from stepedit_core.storage.stored_json import parse_json
 from stepedit_core.utterance import MAX_SECONDS, Utterance
 from stepedit_pairs.corpora.columns import TEXT_COLUMNS, item_from_row
 
@@ -152,10 +152,10 @@ def _spelt(feature: Any, value: Any) -> Any:
 def _features(file: Path, schema: Any) -> Mapping[str, Any]:
     """Return the features that a dataset's files describe themselves with."""
     try:
-        info = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        info = parse_json((schema.metadata or {}).get(b"huggingface", b"{}"))
         beside = file.parent / "dataset_info.json"
         if "info" not in info and beside.exists():
-            info = {"info": json.loads(beside.read_text(encoding="utf-8"))}
+            info = {"info": parse_json(beside.read_text(encoding="utf-8"))}
     except ValueError:
         return {}
     features = info.get("info", {}).get("features", {})

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import soundfile as sf
 from pydantic import Field
 
-from stepedit_core.atomic import replace_file, write_atomically
+from stepedit_core.atomic import write_atomically
 from stepedit_core.dsp import alignment as forced_alignment
 from stepedit_core.dsp.vad import speech_spans
 from stepedit_core.dsp.words import Word, split_words
 from stepedit_core.errors import AlignmentError
+from stepedit_core.storage.blocks import encoded_sound
 from stepedit_core.utterance import Span, Utterance
 from stepedit_train.data.cache import AUDIO_RATE, Array, Cache, CachedItem
 from stepedit_train.data.joining import joined, runs_to_join
@@ -56,7 +56,7 @@ class PiecesSettings(Settings):
     """Shortest pause in which a recording is cut."""
     joined_seconds: tuple[float, float] | None = None
     """Neighbouring pieces of a speaker are joined, too, to utterances of this duration."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of the places where recordings are cut."""
 
 
@@ -135,10 +135,7 @@ def _join(out: Path, seconds: tuple[float, float], seed: int) -> None:
 
 
 def _write_flac(path: Path, samples: Array) -> None:
-    def write(partial: Path) -> None:
-        sf.write(partial, samples, AUDIO_RATE, format="FLAC", subtype="PCM_16")
-
-    replace_file(path, write)
+    write_atomically(path, encoded_sound(samples, AUDIO_RATE, "FLAC", "PCM_16"))
 
 
 def _row(item: CachedItem, piece: Piece, name: str, path: str) -> dict[str, Any]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import fnmatch
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem
 from stepedit_core.registry.corpora import find_reader
+from stepedit_core.storage.stored_json import json_lines
+from stepedit_core.storage.tables import table_rows
 from stepedit_train.seeds import share_of
 from stepedit_train.settings import Settings
 
@@ -79,13 +81,20 @@ def split_of(item: CorpusItem, dev_share: float) -> str:
 
 
 def _phonemes(path: Path, column: str) -> dict[str, str]:
-    """Return the phonemes of a manifest's recordings, by their path in it."""
-    text = path.read_text(encoding="utf-8")
+    """Return the phonemes of a manifest's recordings, by their path in it; raises StepeditError."""
+    rows: Iterator[tuple[int, dict[str, Any]]]
     if path.suffix == ".jsonl":
-        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+        rows = json_lines(path)
     else:
-        rows = list(csv.DictReader(text.splitlines()))
-    return {str(row["path"]): str(row[column]) for row in rows if row.get(column)}
+        column = column.lower()  # as names of a table's columns are
+        rows = table_rows(path, {"path", column})
+    found: dict[str, str] = {}
+    for line, row in rows:
+        if row.get(column):
+            if not row.get("path"):
+                raise StepeditError(f"{path}, line {line}: a row without a path")
+            found[str(row["path"])] = str(row[column])
+    return found
 
 
 def select_items(settings: CorpusSettings, path: Path, dev_share: float) -> Iterator[Selected]:

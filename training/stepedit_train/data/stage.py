@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 from safetensors import safe_open
 
-from stepedit_core.atomic import write_atomically
+from stepedit_core.atomic import append_line, write_atomically
 from stepedit_core.errors import AudioError, StepeditError
 from stepedit_core.models.tokenizer.preprocess import limit_peak, preprocess_timed
 from stepedit_train.data.cache import (
@@ -59,7 +59,7 @@ class DataSettings(Settings):
     """Shorter recordings are left out."""
     phone_languages: tuple[str, ...] = ("en", "ko")
     """Languages that the phone recogniser was made for; others get no phone labels."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of the order of the recordings, so that every block is a sample of all corpora."""
     allow_non_commercial: bool = False
     """Also take recordings whose licence forbids commercial use; never for weights that ship."""
@@ -155,8 +155,7 @@ def _audio(out: Path, number: int, part: list[Selected], settings: DataSettings)
 
 
 def _note(out: Path, line: str) -> None:
-    with (out / "rejected.txt").open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
+    append_line(out / "rejected.txt", " ".join(line.split()))
 
 
 def _decode(selected: Selected, settings: DataSettings) -> tuple[CachedItem, Array, Array]:

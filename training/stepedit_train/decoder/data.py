@@ -64,7 +64,7 @@ class MelDataSettings(MixtureSettings):
     pitch_augmentation: float = Field(default=0.0, ge=0, le=1)
     """Share of the recordings that are also stored with a resynthesised F0 contour, as a pair
     without label and positions: so the decoder takes the melody of unknown edits from the codes."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of these contours."""
     voices: int = Field(default=4, ge=1)
     """Recordings of each speaker that a speaker vector is made of."""

@@ -105,7 +105,7 @@ class BaseSettings(Settings):
     codebook: Path | None = None
     """``linguistic_tokenizer.npy``, of up to 1024 clusters: codes of similar clusters begin with
     similar vectors."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of the weights."""
 
 

@@ -13,7 +13,6 @@ Words are encoded as plain text, so that marks such as ``<|EOT|>`` in them stay 
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ import pyarrow.parquet as pq
 from stepedit_core.codes import GROUP_SIZE
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.text.base import TextTokenizer
+from stepedit_core.storage.stored_json import parse_json
 from stepedit_train.data.cache import Cache
 from stepedit_train.data.codes import read_codes
 from stepedit_train.seeds import share_of
@@ -235,7 +235,7 @@ def _json_lines(path: Path) -> Iterator[str]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = parse_json(line)
             except ValueError as error:
                 raise StepeditError(f"{path}, line {number}: is not JSON ({error})") from error
             text = row.get(COLUMN) if isinstance(row, dict) else None

@@ -46,7 +46,7 @@ class ReplaySettings(MixtureSettings):
     """Longer rows are left out."""
     dev_share: float = Field(default=0.03, ge=0, lt=1)
     """Part of the speakers that is kept for validation, as in training; they stay out."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of the choice of rows."""
 
     @classmethod

@@ -94,7 +94,7 @@ class LanguageModelSettings(RunSettings):
     """Precision; weights stay float32. ``auto`` is bfloat16 where an accelerator has it."""
     dev_share: float = Field(default=0.02, ge=0, lt=1)
     """Part of the speakers that is kept for validation."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of the batches, their order and dropout."""
     log_every: int = Field(default=10, ge=1)
     """Steps between entries of the log."""

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import soundfile as sf
 from pydantic import AfterValidator, Field, PositiveFloat
 
-from stepedit_core.atomic import replace_file, write_atomically
+from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError
+from stepedit_core.storage.blocks import encoded_sound
 from stepedit_train.data.cache import Cache
 from stepedit_train.seeds import rng_of, share_of
 from stepedit_train.settings import Settings, resolve_path
@@ -70,7 +70,7 @@ class SynthesisSettings(Settings):
     """Shorter recordings are left out."""
     max_seconds: float = Field(default=6.0, gt=0)
     """Longer recordings are left out."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of sentences and paces."""
 
 
@@ -161,11 +161,8 @@ def _speak(out: Path, row: dict[str, Any], settings: SynthesisSettings) -> dict[
     seconds = len(samples) / rate
     if not settings.min_seconds <= seconds <= settings.max_seconds:
         return None
-
-    def write(partial: Path) -> None:
-        sf.write(partial, np.clip(samples, -1, 1), rate, format="FLAC", subtype="PCM_16")
-
-    replace_file(out / row["path"], write)
+    content = encoded_sound(np.clip(samples, -1, 1), rate, "FLAC", "PCM_16")
+    write_atomically(out / row["path"], content)
     return {**row, "seconds": round(seconds, 4)}
 
 

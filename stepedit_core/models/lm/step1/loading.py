@@ -153,7 +153,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is missing: download the language model's folder again")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not valid JSON ({error}): download it again") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} does not hold a JSON object: download it again")

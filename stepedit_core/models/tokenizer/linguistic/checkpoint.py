@@ -99,7 +99,7 @@ def find_funasr(folder: Path) -> FunasrFiles:
             metas = json.loads(_text(source))["file_path_metas"]
             names |= {key: metas[key] for key in names if key in metas}
             frontend = metas.get("frontend_conf", {})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{source} has no readable file_path_metas: {CURE}") from error
     cmvn = frontend.get("cmvn_file", "am.mvn") if isinstance(frontend, Mapping) else "am.mvn"
     paths = (_inside(base, name, source) for name in (names["config"], names["init_param"], cmvn))

@@ -63,7 +63,7 @@ class CodebookSettings(ExportSettings):
     """Centroids."""
     hours: float = Field(default=5.0, gt=0)
     """Audio that the centroids are fitted to, at most."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of the choice of recordings and of k-means."""
     weights: WeightFormat = "pt"
     """File of the encoder: ``pt`` as published, or ``safetensors``."""
