@@ -207,9 +207,3 @@ def test_clipping_is_said(tmp_path: Path) -> None:
     assert f"{over} samples above full scale were clipped" in result.output
     kept = call("edit", source, "-o", tmp_path / "out.wav", "-e", "gain:db=-6")
     assert "clipped" not in kept.output
-
-
-def test_notes_of_a_step_are_said(wav: Path, tmp_path: Path) -> None:
-    edit = ("--text", "You came back.", "-e", 'redact:words=["absent"]')
-    done = call("edit", wav, "-o", tmp_path / "o.wav", *edit)
-    assert done.exit_code == 0 and "step 1: no private word is found" in done.output

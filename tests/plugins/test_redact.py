@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from pydantic import ValidationError
 from stepedit_redact import Redact
 from stepedit_redact.dsp import hidden_spans
@@ -29,6 +30,7 @@ from stepedit_core import (
     TimedWord,
     Utterance,
 )
+from stepedit_core.cli.root import cli
 from stepedit_core.dsp.words import split_words
 from stepedit_core.errors import StepeditError
 from stepedit_core.recordings import packaged_speech
@@ -305,3 +307,10 @@ def test_inside_masked_words_outside_the_span_stay() -> None:
     differs = np.flatnonzero(made.samples != speech.samples) / speech.sample_rate
     assert differs.min() >= 2.6 and differs.max() <= 5.3
     assert "heavy" not in json.dumps(result.report()) + json.dumps(edit.public_data())
+
+
+def test_the_command_says_that_nothing_was_hidden(tmp_path: Path) -> None:
+    source = packaged_speech("garden").write(tmp_path / "in.wav")
+    words = ["--text", "You came back.", "-e", 'redact:words=["absent"]']
+    done = CliRunner().invoke(cli, ["edit", str(source), "-o", str(tmp_path / "o.wav"), *words])
+    assert done.exit_code == 0 and "step 1: no private word is found" in done.output
