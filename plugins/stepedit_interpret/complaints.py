@@ -33,10 +33,13 @@ _REMEDY = re.compile(
     r"(?:请|帮我|帮忙|给我)?(?:处理|解决|修|弄|调|调整|去|去掉|改|清理|优化|压缩|缩短|剪短|剪|收紧)(?:一下|掉)?吧?"
 )
 _STATEMENT = re.compile(
-    rf"(?:i|he|she|we|they|you|it|this|that|everything|{QUOTE}|the\s+(?:\w+\s+){{0,3}}?\w+)\s+"
+    rf"(?:i|he|she|we|they|you|it|this|that|everything|{QUOTE}"
+    r"|(?:the|my|his|her|their|its)\s+(?:\w+\s+){0,3}?\w+)\s+"
     r"(?:just\s+|really\s+|always\s+|keeps?\s+)?(?:sounds?|seems?|am|is|are|was|were|feels?|talks?|talking|speaks?|speaking"
     r"|says?|saying|said|comes?\s+across|reads?|mumbles?|rushes?|drags?|has|have|had|picked\s+up|caught|can\s+(?:barely|hardly|not))\s+"
     rf"(?:(?:\w+|{QUOTE})\s+){{0,7}}?(?:\w+|{QUOTE})|"
+    r"(?:(?:my|his|her|their|its)\s+(?:\w+\s+)?\w+|i|it|he|she|they|we)\s+(?:drags?|mumbles?"
+    r"|rushe?s?|lags?|drones?)(?:\s+on)?|"
     rf"[^,，。]{{0,8}}?(?:太|有点|有些|老是|总是|过于|不够|听起来|听着)(?:[\u3400-\u9fff]|\s*{QUOTE}\s*){{1,10}}"
 )
 _ASKS = re.compile(
@@ -101,6 +104,8 @@ def is_statement(part: Wording) -> bool:
 def noun_of(text: str) -> str | None:
     """Return what a Mandarin request is about, such as 声音, or None."""
     found = _NOUN.search(text)
+    if found is None and re.search("[大小]声", text):
+        return "声音"
     return found.group() if found else None
 
 

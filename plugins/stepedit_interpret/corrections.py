@@ -56,6 +56,11 @@ _ALSO = re.compile(
 _STILL = re.compile(
     r"(?:(?:and|but|no)[,]?\s+)?(?:even|still|yet)\s+(?P<rest>.+)|(?:还要)?再(?P<zh>.+)"
 )
+_SCRAPPED = re.compile(
+    r"(?:(?:no|wait|oh|actually)[,.]?\s+)*(?:undo|scrap|scratch|cancel|forget|revert)\s+(?:that|it|this)"
+    r"\s*[,.;:-]\s*(?:and\s+)?(?P<en>.+?)(?:[,]?\s+instead)?[.!]?"
+    r"|(?:算了|取消|撤销|不要了)\s*[,.;。]\s*(?:还是)?(?P<zh>.+?)[。.!]?"
+)
 _INSTEAD = re.compile(r"(?:instead[,]?\s+(?P<first>.+)|(?P<last>.+?)[,]?\s+instead)")
 _CHANGED = re.compile(
     r"(?:please\s+)?(?:change|switch|turn)\s+(?:it|that|this)\s+(?:to|into)\s+(?P<en>.+)"
@@ -137,6 +142,9 @@ def corrected(
             return None
         ways = read_request(_part(words, swapped, "first", "last"), context).ways
         return ways[0] if len(ways) == 1 else None
+    scrapped = _SCRAPPED.fullmatch(low)
+    if scrapped is not None:
+        return _anew(_part(words, scrapped, "en", "zh"), context, before)
     if _LESS.fullmatch(low):
         return (*done[:-1], *_degree(done, -1))
     if _MORE.fullmatch(low):
@@ -151,6 +159,23 @@ def corrected(
     if match is None:
         return _changed(words, context, done)
     return _replaced(_part(words, match, "rest", "zh"), context, done)
+
+
+def _anew(rest: Wording, context: Context, before: Interpretation) -> tuple[Reading, ...]:
+    """Return the readings with those of the last sentence replaced: "scrap that, slow it down".
+
+    Raises:
+        InterpretationError: if the last sentence asked for several edits, or corrected one.
+    """
+    past = before.earlier.readings if before.earlier is not None else ()
+    if before.readings[: len(past)] != past or len(before.readings) != len(past) + 1:
+        raise InterpretationError(
+            "what is to be taken back are several edits, or a correction; undo it first"
+        )
+    ways = read_request(rest, replace(context, verb=None)).ways
+    if len(ways) != 1:
+        raise InterpretationError(f"{rest.brief()!r} can mean several things; say it in full")
+    return (*past, *ways[0])
 
 
 def _changed(
@@ -194,7 +219,9 @@ def _still(
     origin, last = ways[0][0].origin, done[-1].origin
     if len(ways) != 1 or not isinstance(origin, Origin) or not isinstance(last, Origin):
         return None
-    same = origin.pattern.known is last.pattern.known and origin.pattern.ask == last.pattern.ask
+    same = origin.pattern.known is last.pattern.known and (
+        origin.pattern.ask == last.pattern.ask or ways[0][0].edit == done[-1].edit
+    )
     if not same or origin.degree < last.degree:  # "slower", then "a bit slower still": both
         return None
     if match is None:

@@ -114,14 +114,14 @@ _ATTRIBUTES = (
     (r"voice|speaker|timbre|identity|音色|嗓音|声线", ("voice",)),
     (r"emotion|mood|feeling|情绪|情感|语气", ("emotion",)),
     (r"style|manner|风格", ("style",)),
-    (r"noise|background|ambience|背景音?|噪[音声]", ("denoise",)),
+    (r"noise|background|ambience|背景音?|噪[音声]", ("denoise", "scene")),
     (r"pauses?|silences?|停顿|静音", ("trim_silence", "pause")),
 )  # fmt: skip
 _ATTRIBUTE = "|".join(one for one, _ in _ATTRIBUTES)
 _KEPT = re.compile(
     rf"(?:(?:but|and|please|just|do|all)\s+|[,，])*"
     rf"(?:(?:keep(?:ing)?|leav(?:e|ing)|maintain(?:ing)?|preserv(?:e|ing)|(?:do\s+not|without"
-    rf"|never|not)\s+(?:touch|chang|alter"
+    rf"|never|not|(?:(?:there\s+is|you\s+have)\s+)?no\s+need\s+to)\s+(?:touch|chang|alter"
     rf"|affect|modify|adjust|mess(?:ing)?\s+with)(?:e|ing)?)\s+(?:the|its|my|his|her|their"
     rf"|original|same|\s)*"
     rf"(?P<a>{_ATTRIBUTE})(?:(?:\s*,|\s+and|\s+or|\s+the|\s)+(?P<b>{_ATTRIBUTE}))?"

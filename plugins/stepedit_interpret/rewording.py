@@ -43,6 +43,10 @@ _HESITATIONS = (
     r"(?<=[，,])\s*(?:呃+|嗯+|额|就是|那个)\s*(?=[，,])[，,]?",
 )
 _COURTESIES = (
+    _START
+    + r"(?:(?:just|please|only|i\s+(?:have|need|want))\s+)*(?:(?:a\s+few|two|three|four|several)\s+"
+    r"(?:small\s+|quick\s+|little\s+)?(?:things|changes|edits|requests|tweaks|fixes)|here\s+is\s+what\s+i"
+    r"\s+(?:want|need)|my\s+(?:wishes|requests)|to\s*-?do|changes|edits)(?:\s+please)?\s*[:-]\s*",
     _START + r"(?:i\s+am|i'm)\s+(?:so|very|really|terribly)?\s*sorry"
     r"(?:\s+to\s+(?:bother|trouble)\s+you)?[,.]?\s*(?:but\s+)?",
     _START + rf"{_COULD}\s+(?:you|i|we|u)\s+(?:(?:please|kindly|possibly|maybe|perhaps|just)\s+)*"
@@ -132,6 +136,8 @@ _SAME = (
     (r"[;,.]?\s*(?:and\s+)?(?:once|when|after)\s+(?:that|this|it)\s+(?:is|has\s+been)\s+(?:done"
      r"|finished|over|complete|completed)[,]?\s+", ", then "),
     (r"^(?P<a>[^,，;。]+?)之前[,，]?(?:请)?先(?P<b>[^;。]+)$", r"先\g<b>，然后\g<a>"),
+    (r"(?:^|(?<=[,，;。]))(?:他|她|我)?(?:说|读|念|讲)完(?:了|话|之后|以后|后)?[,，]?(?:再|要|得)?"
+     r"(?=叹|咳|笑|清嗓|清喉|喘|深?呼|哼|吸一?口)", "在结尾加上"),
     (r"^(?P<a>[^,，;。]+?)(?:之后|以后|完)[,，]?(?:请)?再(?P<b>[^;。]+)$", r"先\g<a>，然后\g<b>"),
     (r"^(?:算了|等等|等一下)[,，]\s*(?=撤销|取消|不)", ""),
     (r"(?<=[\w.!\ue000-\uefff])\s+(?=without\s+(?:chang|touch|affect|alter"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from stepedit_core import Utterance, packaged_speech
+from stepedit_core import Chain, Utterance, packaged_speech
 from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.testing import speech_like
 
@@ -163,6 +163,7 @@ def test_undo_keeps_foreign_changes(folder: Folder, root: Path) -> None:
         ({"chain": {"edits": [], "schema_version": 1}}, "empty"),
         ({"chain": FASTER, "output": "out.txt"}, "out.txt"),
         ({"chain": FASTER, "output": "no/out.wav"}, "its folder does not exist"),
+        ({"chain": FASTER, "output": "out.txt"}, "out.txt: its suffix is none of .wav"),
         ({"chain": FASTER, "seed": -1}, "seed"),
     ],
 )
@@ -212,6 +213,44 @@ def test_edits_open_no_files(folder: Folder, root: Path) -> None:
     chain = {"edits": [{"edit": "voice", "reference": str(root / "in.wav")}]}
     refused(folder, "edit", recording="in.wav", output="out.wav", chain=chain)
     assert not (root / "out.wav").exists()
+
+
+def test_cancelled_edits_write_nothing(
+    folder: Folder, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+    carry_out = Chain.__call__
+
+    def slow(*args: Any, **settings: Any) -> Any:
+        running.set()
+        go_on.wait(30)
+        ended.set()
+        return carry_out(*args, **settings)
+
+    monkeypatch.setattr(Chain, "__call__", slow)
+
+    async def work(client: Client) -> None:
+        arguments = {"recording": "in.wav", "output": "out.wav", "chain": FASTER}
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.call_tool, "edit", arguments)
+            while not running.is_set():
+                await anyio.sleep(0.01)
+            found = await client.call_tool("interpret", {"requests": ["make it louder"]})
+            assert not found.is_error and not ended.is_set()  # not kept waiting by the edit
+            threading.Timer(0.3, go_on.set).start()
+            group.cancel_scope.cancel()
+        found = await client.call_tool("measure", {"recording": "in.wav"})  # waits its turn
+        assert not found.is_error and ended.is_set()
+
+    using(make_server(folder), work)
+    assert [one.name for one in root.iterdir()] == ["in.wav"]
+
+
+def test_errors_name_no_folder(folder: Folder, root: Path) -> None:
+    (root / "bad.wav").write_bytes(b"none")
+    (root / "made").mkdir()
+    for arguments in ({"recording": "bad.wav"}, {"recording": "made"}):
+        assert str(root) not in refused(folder, "measure", **arguments)
 
 
 def test_measure(folder: Folder, root: Path) -> None:

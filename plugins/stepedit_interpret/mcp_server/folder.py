@@ -18,6 +18,8 @@ MOST_BYTES = 256 * 2**20
 """Largest file that is read."""
 MOST_UNDONE = 50
 """Most writings that are remembered."""
+WRITABLE = (".wav", ".flac", ".ogg", ".mp3", ".opus")
+"""Suffixes of the sound files that can be written."""
 
 
 class FolderError(StepeditError):
@@ -78,6 +80,8 @@ class Folder:
     def target(self, name: str, *, overwrite: bool) -> Path:
         """Return the path of a file that may be written; raises FolderError."""
         path = self._inside(name)
+        if path.suffix.lower() not in WRITABLE:
+            raise FolderError(f"{printable(name)}: its suffix is none of {' '.join(WRITABLE)}")
         if not path.parent.is_dir():
             raise FolderError(f"{printable(name)}: its folder does not exist")
         if path.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from dataclasses import asdict, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
 
+from anyio import from_thread
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
@@ -61,12 +63,21 @@ Requests = Annotated[
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Let what is wrong with a request reach the client as one line."""
+def told(folder: Folder) -> Iterator[None]:
+    """Let what is wrong with a request reach the client as one line, paths as the client's."""
     try:
         yield
     except StepeditError as error:
-        raise ToolError(printable(" ".join(str(error).split()), 400)) from error
+        said = " ".join(str(error).split()).replace(f"{folder.root}{os.sep}", "")
+        raise ToolError(printable(said, 400)) from error
+
+
+def _hold_wanted() -> None:
+    """Stop the work of a call that the client has cancelled; a thread cannot be stopped itself."""
+    try:
+        from_thread.check_cancelled()
+    except RuntimeError:
+        return  # called in no thread of a server
 
 
 class Tools:
@@ -88,7 +99,7 @@ class Tools:
         self, name: Annotated[str | None, Field(description="Only this edit.")] = None
     ) -> Listed:
         """List the installed edits: parameters, routes, and how people ask for them."""
-        with told():
+        with told(self._folder):
             known = get_registry().edits()
             if name is not None and name not in known:
                 raise StepeditError(f"no edit {name!r}; there are {', '.join(known)}")
@@ -97,7 +108,7 @@ class Tools:
 
     def align(self, recording: Recording, text: Words = None, language: Language = None) -> Aligned:
         """Find when each word of a recording is said; without its words, they are recognised."""
-        with told(), self._busy:
+        with told(self._folder), self._busy:
             data = align(self._folder.read(recording, text, language)).to_data()
             fields = ("text", "aligner", "words", "sentences")
             notes = list(data.get("notes", ()))
@@ -115,12 +126,12 @@ class Tools:
         What no edit does is refused with the nearest thing; what can mean several things comes
         back as alternatives.
         """
-        with told(), self._busy:
-            about: Utterance | str | None = text
-            if recording is not None:
+        with told(self._folder):
+            if recording is None:  # needs no turn: an edit in progress may take minutes
+                return Interpreted.of(self._understood(requests, text)[0])
+            with self._busy:
                 about = self._folder.read(recording, text, language)
-            found, _ = self._understood(requests, about)
-            return Interpreted.of(found)
+                return Interpreted.of(self._understood(requests, about)[0])
 
     def edit(
         self,
@@ -141,9 +152,10 @@ class Tools:
         """Edit a recording by a chain, or by requests in words, and write the result.
 
         A request that can mean several things is refused; `interpret` shows what there is to
-        choose. All or nothing: a chain that fails writes no file.
+        choose. All or nothing: a chain that fails or is cancelled writes no file.
         """
-        with told(), self._busy:
+        with told(self._folder), self._busy:
+            _hold_wanted()
             if (requests is None) == (chain is None):
                 raise StepeditError("give either requests or chain")
             self._folder.target(output, overwrite=overwrite)
@@ -157,6 +169,7 @@ class Tools:
             if named := [file for edit in wanted.unrolled() for file in edit.files()]:
                 raise StepeditError(f"{named[0]!r}: edits read no files here; give a name")
             result = wanted(speech, self._engine, seed=seed)
+            _hold_wanted()
             self._folder.write(output, result.utterance, overwrite=overwrite)
             steps = [
                 StepDone(
@@ -182,7 +195,7 @@ class Tools:
 
     def undo(self, output: Annotated[str, Field(description="A file that edit wrote.")]) -> Undone:
         """Take back the last edit that wrote a file: its earlier content, or no file."""
-        with told(), self._busy:
+        with told(self._folder), self._busy:
             return Undone(output=output, restored=self._folder.undo(output))
 
     def measure(
@@ -196,7 +209,7 @@ class Tools:
         from stepedit_core.dsp.acoustics import difference, measure
         from stepedit_core.dsp.loudness import loudness, true_peak
 
-        with told(), self._busy:
+        with told(self._folder), self._busy:
             speech = self._folder.read(recording, None, None)
             change = None
             if reference is not None:
