@@ -25,7 +25,7 @@ _SHOWN = 40
 
 
 def _converted(
-    kind: click.ParamType, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    kind: Any, value: Any, param: click.Parameter | None, ctx: click.Context | None
 ) -> Any:
     """Convert a text; fail where it is no plain number, or one that nothing can hold."""
     whole = isinstance(kind, click.types.IntParamType)
