@@ -37,14 +37,16 @@ def imported(tree: ast.AST, known: Mapping[str, object]) -> set[str]:
     """Return which of the known modules a file imports when it runs, anywhere in it.
 
     A name that is imported from a package is the module of that name, where there is one, and
-    the package's own ``__init__`` otherwise. All imports of the project are absolute.
+    the package's own ``__init__`` otherwise. All imports of the project are absolute, but in the
+    folder that ComfyUI loads under a name of its own.
     """
     found = set()
     for node in running_nodes(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"line {node.lineno}: a relative import"
+            if node.level:
+                continue
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
                 found.add(inner if inner in known else str(node.module))

@@ -1,14 +1,15 @@
 """Move word borders to the pauses that they belong to.
 
 Attention and CTC say in which tenth of a second a word begins, and pauses say it exactly: sound
-that begins after silence is the beginning of a word.
+that begins after silence is the beginning of a word. A border is moved only where it is plain that
+the pause is its own: the pause is near, and the next border is clearly farther from it.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 from stepedit_core import MissingDependencyError, Span, TimedWord, Utterance
 from stepedit_core.dsp.silences import find_silences, find_speech
@@ -21,6 +22,10 @@ MISPLACED = 0.1
 """A border of a forced alignment that is so far from its pause is misplaced, in seconds."""
 _LEAST = 0.06
 """Shorter silence may be the closure of a stop, in seconds."""
+_UNCLAIMED = 0.5
+"""The same for a pause that lies between two words already, in seconds."""
+_CLEARLY = 0.04
+"""A pause belongs to a border where one on its other side is so much farther, in seconds."""
 
 
 def at_pauses(
@@ -48,7 +53,7 @@ def borders_at(
 ) -> list[TimedWord]:
     """Return words whose borders lie at pauses, where there is one for them.
 
-    A pause goes to the border that is nearest to its middle, a border takes the longest of its
+    A pause goes to the border that is clearly nearest to it, a border takes the longest of its
     pauses, and no word is left without time.
 
     Args:
@@ -58,42 +63,72 @@ def borders_at(
     """
     if not words:
         return []
-    borders = [words[0].start, *((a.end + b.start) / 2 for a, b in pairwise(words)), words[-1].end]
+    starts = [word.start for word in words]
+    ends = [word.end for word in words]
+    borders = [(starts[0], starts[0]), *zip(ends, starts[1:], strict=False), (ends[-1], ends[-1])]
     taken: dict[int, Span] = {}
     for pause in pauses:
-        if pause.seconds < _LEAST:
-            continue
-        near = min(range(len(borders)), key=lambda n: abs(borders[n] - _point(pause, n, borders)))
-        away = abs(borders[near] - _point(pause, near, borders))
-        reach = REACH + (pause.seconds / 2 if 0 < near < len(words) else 0.0)
-        if away <= reach and (near not in taken or taken[near].seconds < pause.seconds):
+        near = _own_border(pause, borders) if pause.seconds >= _LEAST else None
+        if near is not None and (near not in taken or taken[near].seconds < pause.seconds):
             taken[near] = pause
     result = list(words)
     for border, pause in taken.items():
-        before = result[border - 1] if border else None
-        after = result[border] if border < len(result) else None
-        if (
-            before is not None
-            and before.start < pause.start
-            and _far(before.end, pause.start, least)
-        ):
-            result[border - 1] = dataclasses.replace(before, end=pause.start)
-        if after is not None and pause.end < after.end and _far(after.start, pause.end, least):
-            result[border] = dataclasses.replace(after, start=pause.end)
+        if border > 0:
+            before = result[border - 1]
+            within = _reach(pause, borders[border])
+            moves = _away(before.end, pause) <= within and _far(before.end, pause.start, least)
+            if moves and before.start < pause.start:
+                result[border - 1] = dataclasses.replace(before, end=pause.start)
+        if border < len(result):
+            after = result[border]
+            within = _reach(pause, borders[border])
+            moves = _away(after.start, pause) <= within and _far(after.start, pause.end, least)
+            if moves and pause.end < after.end:
+                result[border] = dataclasses.replace(after, start=pause.end)
     return _in_order(result)
+
+
+def _own_border(pause: Span, borders: Sequence[tuple[float, float]]) -> int | None:
+    """Return the border that a pause belongs to without doubt, or None.
+
+    Doubt is between a border before the pause and one after it. Of those on one side the nearest
+    is meant; borders inside the pause are all as near, and the one next to its middle is taken.
+    """
+    away = [
+        0.0 if _is_unclaimed(pause, border) else min(_away(edge, pause) for edge in border)
+        for border in borders
+    ]
+    middle = (pause.start + pause.end) / 2
+    aside = [(left + right) / 2 - middle for left, right in borders]
+    near = min(range(len(borders)), key=lambda n: (away[n], abs(aside[n])))
+    if away[near] > REACH:
+        return None
+    if away[near] > 0:
+        other = [far for far, side in zip(away, aside, strict=True) if side * aside[near] < 0]
+        if min(other, default=math.inf) - away[near] < _CLEARLY:
+            return None
+        if aside[near] < 0:  # of words without time before the pause, the last one ends there
+            near = max(n for n in range(len(borders)) if away[n] == away[near])
+    return near
+
+
+def _away(moment: float, pause: Span) -> float:
+    """Return how far from a pause a moment lies; 0 inside."""
+    return max(0.0, pause.start - moment, moment - pause.end)
+
+
+def _reach(pause: Span, border: tuple[float, float]) -> float:
+    """Return how far an end of a border may move; farther where no word claims the pause."""
+    return _UNCLAIMED if _is_unclaimed(pause, border) else REACH
+
+
+def _is_unclaimed(pause: Span, border: tuple[float, float]) -> bool:
+    """Say whether a part of a pause lies between the two words of a border."""
+    return max(border[0], pause.start) < min(border[1], pause.end)
 
 
 def _far(now: float, then: float, least: float) -> bool:
     return abs(now - then) >= least
-
-
-def _point(pause: Span, border: int, borders: Sequence[float]) -> float:
-    """Return the moment of a pause that a border is held against."""
-    if border == 0:
-        return pause.end
-    if border == len(borders) - 1:
-        return pause.start
-    return (pause.start + pause.end) / 2
 
 
 def _in_order(words: Sequence[TimedWord]) -> list[TimedWord]:

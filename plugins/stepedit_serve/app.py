@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.staticfiles import StaticFiles
@@ -36,7 +37,9 @@ __all__ = ["STUDIO", "create_app"]
 
 STUDIO = Path(__file__).parent / "studio"
 DOCS = Path(__file__).parent / "docs.html"
-_THREADS = 64
+_THREADS = 16
+"""For short work, twice: of routes and of the framework. Many threads that calculate at the same
+time would keep the loop from Python's lock for as many milliseconds at each of its turns."""
 _QUIET = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False}
 
 
@@ -55,8 +58,8 @@ def create_app(settings: ServeSettings, engine: SpeechEngine | None = None) -> F
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         runner = JobRunner(service)
-        # Short waits for the database and for files; many clients may watch jobs at once.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "wait"))
+        to_thread.current_default_thread_limiter().total_tokens = _THREADS
         await asyncio.to_thread(_warm, service)
         try:
             yield

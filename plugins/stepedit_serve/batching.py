@@ -23,14 +23,14 @@ from typing import Any
 from stepedit_core import (
     DecodeRequest,
     DualCodes,
+    EngineError,
     GenerateRequest,
     GenerationPolicy,
     SpeechEngine,
-    StepeditError,
     Utterance,
 )
 from stepedit_serve.engine_process import EngineProcess
-from stepedit_serve.errors import Cancelled
+from stepedit_serve.errors import Busy, Cancelled
 from stepedit_serve.processes import NICENESS
 
 __all__ = ["BatchedEngine", "Batcher", "batched_engine"]
@@ -136,7 +136,7 @@ class Batcher:
         call = _Call(kind, items)
         with self._changed:
             if self._ended:
-                raise StepeditError("the service is shutting down; try again")
+                raise Busy("the service is shutting down; try again")
             self._waiting.append(call)
             self._changed.notify_all()
         return call.answer.result()
@@ -244,7 +244,7 @@ class Batcher:
         try:
             made = _asked(engine, kind, items)
             if len(made) != len(items):
-                raise StepeditError(f"the engine gave {len(made)} answers to {len(items)} requests")
+                raise EngineError(f"the engine gave {len(made)} answers to {len(items)} requests")
         except BaseException as error:
             if len(batch) == 1:
                 batch[0].answer.set_exception(error)
@@ -263,7 +263,7 @@ class Batcher:
     def _refuse_rest(self) -> None:
         """Fail the calls that still wait."""
         for call in self._waiting:
-            call.answer.set_exception(StepeditError("the service is shutting down; try again"))
+            call.answer.set_exception(Busy("the service is shutting down; try again"))
         self._waiting.clear()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import ipaddress
 import logging
@@ -169,6 +170,8 @@ def _announcing() -> type[Any]:
         async def startup(self, sockets: list[Any] | None = None) -> None:
             await super().startup(sockets=sockets)
             if self.started and self.servers:
+                gc.collect()
+                gc.freeze()  # what was made at the start stays: looking it through takes a while
                 host, port = self.servers[0].sockets[0].getsockname()[:2]
                 shown = f"[{host}]" if ":" in host else host
                 click.echo(f"listening on http://{shown}:{port}", err=True)

@@ -5,6 +5,7 @@ Nothing of the service is imported here, so that a decoder starts fast and small
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import sys
@@ -33,7 +34,7 @@ class Bounds:
     Attributes:
         seconds: of sound.
         memory: bytes beyond those of the empty decoder.
-        time: seconds.
+        time: seconds of processor time.
     """
 
     seconds: float
@@ -68,7 +69,7 @@ def _limit(bounds: Bounds) -> None:
     own = int(Path("/proc/self/statm").read_text().split()[0]) * _PAGE if _has_proc() else 1 << 30
     for what, most in (
         (resource.RLIMIT_AS, own + bounds.memory),
-        (resource.RLIMIT_CPU, int(bounds.time) + 1),
+        (resource.RLIMIT_CPU, math.ceil(bounds.time)),
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(what, (most, most))

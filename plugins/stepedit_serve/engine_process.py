@@ -14,7 +14,7 @@ import pickle
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -24,7 +24,7 @@ from stepedit_core import (
     EngineConfig,
     EngineError,
     GenerateRequest,
-    StepeditError,
+    SpeechEngine,
     Utterance,
     load_engine,
 )
@@ -34,6 +34,8 @@ __all__ = ["EngineProcess"]
 
 WORK = ("encode", "generate", "decode", "decode_keeping", "infill", "stream")
 """What takes the model's time; all else that an engine offers is a question."""
+_STOP = "(stop)"
+"""Sent while a stream runs, to end it; one that comes when the stream has ended is passed over."""
 _FACTS = ("name", "sample_rate", "languages")
 _DIED = "the engine's process died, probably for lack of memory; try a shorter recording"
 
@@ -44,6 +46,7 @@ class _Line:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.lock = threading.Lock()
+        self.is_broken = False  # known here before the system says that the process has ended
 
     def ask(self, name: str, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
         """Return what a method returns; raises what it raises, EngineError where it died."""
@@ -55,6 +58,7 @@ class _Line:
         try:
             self._connection.send((name, arguments, dict(options)))
         except OSError:
+            self.is_broken = True
             raise EngineError(_DIED) from None
 
     def next(self) -> Any:
@@ -62,13 +66,14 @@ class _Line:
         try:
             outcome, value = self._connection.recv()
         except (EOFError, OSError):
+            self.is_broken = True
             raise EngineError(_DIED) from None
         if outcome == "failed":
             raise value
         return value if outcome == "done" else StopIteration
 
     def stream(self, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> Iterator[Any]:
-        """Yield what a generator yields; one that is given up runs to its end."""
+        """Yield what a generator yields; one that is given up ends at its next item."""
         with self.lock:
             self._send("stream", arguments, options)
             is_under_way = True
@@ -84,6 +89,8 @@ class _Line:
                 while (item := following()) is not StopIteration:
                     yield item
             finally:
+                if is_under_way:
+                    self._send(_STOP, (), {})
                 while is_under_way:
                     following()
 
@@ -95,7 +102,13 @@ class EngineProcess:
     """An engine that works in another process; it offers what that engine offers."""
 
     def __init__(
-        self, config: EngineConfig, place: int = 0, of: int = 1, *, wait: bool = True
+        self,
+        config: EngineConfig,
+        place: int = 0,
+        of: int = 1,
+        *,
+        wait: bool = True,
+        load: Callable[[EngineConfig], SpeechEngine] = load_engine,
     ) -> None:
         """Start the process and wait until its engine is loaded.
 
@@ -105,11 +118,12 @@ class EngineProcess:
                 accelerators it takes.
             of: how many there are; they share the machine's cores.
             wait: False leaves the waiting to `wait_until_loaded`, so that several load at once.
+            load: makes the engine; a function that the process can import.
 
         Raises:
             StepeditError: if the engine cannot be loaded.
         """
-        self._config, self._place, self._of = config, place, of
+        self._begin = (config, place, of, load)
         self._lock = threading.Lock()
         self._is_closed = False
         self._offers: set[str] = set()
@@ -127,7 +141,7 @@ class EngineProcess:
         work, theirs = CONTEXT.Pipe()
         questions, asked = CONTEXT.Pipe()
         self._process = CONTEXT.Process(
-            target=_run, args=(theirs, asked, self._config, self._place, self._of), daemon=True
+            target=_run, args=(theirs, asked, *self._begin), daemon=True
         )
         with without_main():
             self._process.start()
@@ -140,7 +154,8 @@ class EngineProcess:
         with self._lock:
             if self._is_closed:
                 raise EngineError("the engine is closed")
-            if not self._process.is_alive():
+            is_broken = self._work.is_broken or self._questions.is_broken
+            if is_broken or not self._process.is_alive():
                 self._end()
                 self._start()
                 self.wait_until_loaded()
@@ -216,14 +231,19 @@ class EngineProcess:
 
 
 def _run(
-    work: Connection, questions: Connection, config: EngineConfig, place: int, of: int
+    work: Connection,
+    questions: Connection,
+    config: EngineConfig,
+    place: int,
+    of: int,
+    load: Callable[[EngineConfig], SpeechEngine],
 ) -> None:
     """Load an engine and carry out calls until the service ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service ends it
     os.nice(NICENESS)
     threading.Thread(target=_end_with_service, daemon=True).start()
     try:
-        engine = load_engine(_on_own_device(config, place))
+        engine = load(_on_own_device(config, place))
         _share_cores(of)
     except BaseException as error:
         work.send(("failed", _sendable(error)))
@@ -272,8 +292,12 @@ def _answer(line: Connection, engine: Any) -> None:
     while True:
         try:
             name, arguments, options = line.recv()
+            if name == _STOP:
+                continue
             if name == "stream":
                 for item in engine.stream(*arguments, **options):
+                    if line.poll():  # nothing but a stop comes while a stream runs
+                        break
                     line.send(("done", item))
                 answer: tuple[str, Any] = ("end", None)
             else:
@@ -290,5 +314,5 @@ def _sendable(error: BaseException) -> BaseException:
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
-        return StepeditError(f"{type(error).__name__}: {error}")
+        return EngineError(f"{type(error).__name__}: {error}")
     return error

@@ -26,7 +26,7 @@ from stepedit_core import (
     printable,
 )
 
-__all__ = ["ApiError", "Cancelled", "add_error_handlers", "api_error", "error_body"]
+__all__ = ["ApiError", "Busy", "Cancelled", "add_error_handlers", "api_error", "error_body"]
 
 LOG = logging.getLogger("stepedit.serve")
 LONGEST = 500
@@ -46,8 +46,20 @@ _CODES = {
     405: "method_not_allowed",
     413: "too_large",
 }
+
+
+class Cancelled(StepeditError):
+    """The job was cancelled while it ran, or the client of a request went away."""
+
+
+class Busy(StepeditError):
+    """The machine had no time or memory for the request, which is not at fault."""
+
+
 # From the special to the general.
 _KINDS: Sequence[tuple[type[StepeditError], int, str]] = (
+    (Busy, 503, "busy"),
+    (Cancelled, 499, "cancelled"),
     (InterpretationError, 400, "invalid_sentence"),
     (InvalidChainError, 400, "invalid_chain"),
     (UnknownEditError, 400, "invalid_chain"),
@@ -60,10 +72,6 @@ _KINDS: Sequence[tuple[type[StepeditError], int, str]] = (
     (EngineError, 503, "unavailable"),
     (StepeditError, 400, "invalid_request"),
 )
-
-
-class Cancelled(StepeditError):
-    """The job was cancelled while it ran."""
 
 
 class ApiError(Exception):

@@ -71,15 +71,17 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 class Mixed:
     """Clients that ask for all sorts of things."""
 
-    def __init__(self, client: httpx.AsyncClient, session: str) -> None:
+    def __init__(self, client: httpx.AsyncClient, session: dict[str, Any]) -> None:
         """Take the client, and a session to edit.
 
         Args:
             client: of the service.
-            session: its id.
+            session: as the service has answered it.
         """
-        self._client, self._session = client, session
+        self._client, self._session = client, session["id"]
+        self._source = session["root"]
         self.statuses: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()
         self.lost = 0
         self.seconds: dict[str, list[float]] = {}
         self._short, self._text = recording(2.0)
@@ -90,7 +92,8 @@ class Mixed:
         slower = json.dumps({"edit": "speed", "factor": 0.9})
         dsp = {"chain": slower, "route": "dsp"}
         llm = {"chain": json.dumps(EMOTION), "transcript": self._text, "route": "auto"}
-        edit = {"chain": {"edit": "speed", "factor": 1.1}, "route": "dsp"}
+        # Of the source: fifty edits of each other's outcome would leave less than 20 ms.
+        edit = {"chain": {"edit": "speed", "factor": 1.1}, "route": "dsp", "parent": self._source}
         return {
             "edit dsp": ("POST", "/v1/edit", {**file, "data": dsp}),
             "edit llm": ("POST", "/v1/edit", {**file, "data": llm}),
@@ -118,6 +121,8 @@ class Mixed:
                 continue
             self.statuses[str(answer.status_code)] += 1
             self.seconds.setdefault(name, []).append(time.perf_counter() - begin)
+            if answer.status_code >= 400:
+                self.errors[f"{name}: {answer.status_code} {answer.text[:200]}"] += 1
             if answer.status_code == 503:
                 await asyncio.sleep(float(answer.headers.get("retry-after", 1)))
 
@@ -153,7 +158,7 @@ async def mixed(
         begun = await client.post(
             "/v1/sessions", files={"file": ("a.wav", content)}, data={"transcript": text}
         )
-        load = Mixed(client, begun.json()["id"])
+        load = Mixed(client, begun.json())
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe(duplex=False)
         prober = context.Process(target=probe, args=(base, seconds, theirs))
@@ -180,6 +185,7 @@ async def mixed(
             "lost": load.lost,
             "given_up": len(late),
             "statuses": dict(load.statuses),
+            "errors": dict(load.errors),
             "health": spread(health),
             "routes": {name: spread(values) for name, values in sorted(load.seconds.items())},
             "memory_mb": {"before": before, "after": memory(pid)},

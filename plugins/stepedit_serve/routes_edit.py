@@ -7,7 +7,7 @@ import base64
 import queue
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Annotated, Any, cast
 
 import numpy as np
@@ -86,13 +86,13 @@ async def edit(
     ready = asked
     as_json = "application/json" in request.headers.get("accept", "")
 
-    def answer() -> Response:
+    def answer(gone: threading.Event) -> Response:
         result = service.run_chain(
-            ready, speech, seed=form.seed, route=form.route, accept=form.accept
+            ready, speech, seed=form.seed, route=form.route, accept=form.accept, cancelled=gone
         )
         return _answer(service, result, ready, form.format, as_json)
 
-    return await service.run(answer)
+    return await service.run_while_there(request, answer)
 
 
 def _answer(
@@ -154,9 +154,12 @@ async def stream_edit(
         if kind == "wav":
             yield streamed_wav_header(engine.sample_rate)
         chunk = first
-        while chunk is not None:
-            yield pcm16(chunk)
-            chunk = await chunks.next()
+        try:
+            while chunk is not None:
+                yield pcm16(chunk)
+                chunk = await chunks.next()
+        finally:
+            chunks.give_up()
 
     headers = {
         "X-Stepedit-Seed": str(seed),
@@ -180,19 +183,29 @@ class _Chunks:
         self._there = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._is_first = True
+        self._is_given_up = False
         thread = threading.Thread(
             target=self._make, args=(engine.stream(speech, edit, seed=seed),), daemon=True
         )
         thread.start()
 
+    def give_up(self) -> None:
+        """Make no more: the client has gone."""
+        self._is_given_up = True
+
     def _make(self, chunks: Iterator[FloatArray]) -> None:
         """Put chunks down as they come, then the end or the error."""
         try:
             for chunk in chunks:
+                if self._is_given_up:
+                    break
                 self._put(np.asarray(chunk, np.float32))
             self._put(_END)
         except BaseException as error:
             self._put(error)
+        finally:
+            if isinstance(chunks, Generator):
+                chunks.close()  # the engine is free for others
 
     def _put(self, item: Any) -> None:
         self._queue.put(item)

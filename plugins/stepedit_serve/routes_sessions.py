@@ -239,9 +239,13 @@ async def edit(session: str, asked: EditRequest, service: ServiceOf, key: KeyOf)
     made = await service.run(
         lambda: edit_version(service, key.name, node, chain, asked, work, head_was=found.head)
     )
-    after = await asyncio.to_thread(_session, service, key, session)
-    shown = await asyncio.to_thread(session_out, service, after)
-    return NodeMade(node=node_out(made, report=True), session=shown)
+
+    def answer() -> Response:
+        shown = session_out(service, _session(service, key, session))
+        found = NodeMade(node=node_out(made, report=True), session=shown)
+        return Response(found.model_dump_json(), 201, media_type="application/json")
+
+    return await asyncio.to_thread(answer)
 
 
 @router.post("/{session}/branch", responses=answers(404, 409))
@@ -375,8 +379,7 @@ async def alignment(
                 new_job, service, key, "align", {}, session=session, node=node
             )
         return JSONResponse(JobPending(job=job_out(job)).model_dump(mode="json"), 202)
-    known = await service.listen(lambda: time_words(service, found))
-    return labels(known, found.seconds, format)
+    return await service.listen(lambda: labels(time_words(service, found), found.seconds, format))
 
 
 @router.put("/{session}/nodes/{node}/transcript", responses=answers(404))

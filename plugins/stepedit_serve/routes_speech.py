@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, File, Form, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFile
 from fastapi.responses import StreamingResponse
 from pydantic import AfterValidator, StringConstraints
 
@@ -60,7 +61,9 @@ _SLOWEST, _FASTEST = 0.5, 2.0
     | answers(403, 404, 422, 503),
     response_class=Response,
 )
-async def speech(asked: SpeechRequest, service: ServiceOf, key: KeyOf) -> Response:
+async def speech(
+    asked: SpeechRequest, request: Request, service: ServiceOf, key: KeyOf
+) -> Response:
     """Say a text in a voice; ``wav`` and ``pcm`` are sent while the model generates."""
     if asked.instructions:
         raise ApiError(
@@ -77,11 +80,11 @@ async def speech(asked: SpeechRequest, service: ServiceOf, key: KeyOf) -> Respon
     if kind in ("wav", "pcm") and is_plain and not service.marker.is_asked_for:
         return await stream_edit(service, source, chain, asked.seed, kind)
 
-    def made() -> bytes:
-        result = service.run_chain(chain, source, seed=asked.seed, route="auto")
+    def made(gone: threading.Event) -> bytes:
+        result = service.run_chain(chain, source, seed=asked.seed, route="auto", cancelled=gone)
         return encode(service.marker.marked(result.utterance, None), kind)
 
-    content = await service.run(made)
+    content = await service.run_while_there(request, made)
     if asked.stream_format == "sse":
         return StreamingResponse(_events(content), media_type="text/event-stream")
     headers = {"X-Stepedit-Mark": service.marker.name}

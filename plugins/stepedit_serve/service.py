@@ -17,6 +17,8 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
+from starlette.requests import Request
+
 from stepedit_core import (
     Accept,
     Chain,
@@ -210,10 +212,19 @@ class Service:
     ) -> ChainResult:
         """Run a chain in the present thread; its steps by the engine share batches with others'.
 
+        Once ``cancelled`` is set, no further step begins.
+
         Raises:
             StepeditError: as calling a chain does; `Cancelled` where ``cancelled`` was set.
         """
         limits = Accept.of(cast(Any, accept))
+
+        def told(step: Step) -> None:
+            if cancelled is not None and cancelled.is_set():
+                raise Cancelled("cancelled")
+            if on_step is not None:
+                on_step(step)
+
         with self.under_way():
             try:
                 result = chain(
@@ -222,7 +233,7 @@ class Service:
                     seed=seed,
                     route=cast(Any, route),
                     accept=limits,
-                    on_step=on_step,
+                    on_step=told,
                 )
             except StepeditError:
                 if cancelled is not None and cancelled.is_set():
@@ -261,6 +272,27 @@ class Service:
             if future.cancelled() and not began:
                 with self._count:
                     self.waiting -= 1
+
+    async def run_while_there(
+        self, request: Request, function: Callable[[threading.Event], T]
+    ) -> T:
+        """Run as `run` does what nobody wants once the client has gone; its event is set then.
+
+        Raises:
+            Cancelled: if the client went away before it began, or as the function raises it.
+        """
+        gone = threading.Event()
+
+        def work() -> T:
+            if gone.is_set():
+                raise Cancelled("the client went away")
+            return function(gone)
+
+        watching = asyncio.create_task(_until_gone(request, gone))
+        try:
+            return await self.run(work)
+        finally:
+            watching.cancel()
 
     async def listen(self, function: Callable[[], T]) -> T:
         """Run what waits for a recogniser or an aligner in a thread."""
@@ -340,6 +372,13 @@ class Service:
         plain = utterance.replace(alignment=None)
         alignment, language = self.workers.call(align_words, plain, aligner)
         return utterance.replace(transcript=alignment.text, language=language, alignment=alignment)
+
+
+async def _until_gone(request: Request, gone: threading.Event) -> None:
+    """Set an event when the client of a request, whose body was read, has closed the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    gone.set()
 
 
 def _clean(spool: Path) -> None:

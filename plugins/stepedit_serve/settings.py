@@ -57,7 +57,8 @@ class ServeSettings(BaseModel):
     decode_memory: int = Field(default=1024 * _MB, ge=64 * _MB)
     """Bytes that reading an upload may take beyond the decoder's own."""
     decode_seconds: float = Field(default=60.0, gt=0)
-    """Seconds that reading an upload may take; jobs and sessions have ten times as long."""
+    """Seconds of a processor that reading an upload may take; jobs and sessions have ten times as
+    long."""
     decoders: int = Field(default=4, ge=1, le=64)
     """Uploads that are read at once."""
 

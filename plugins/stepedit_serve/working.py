@@ -31,6 +31,7 @@ from stepedit_core import (
     hookimpl,
     transcribe,
 )
+from stepedit_serve.errors import Busy
 from stepedit_serve.processes import CONTEXT, NICENESS, without_main
 
 __all__ = ["LOCAL", "DspInWorkers", "Workers", "align_words", "hear_words"]
@@ -59,7 +60,7 @@ class Workers:
         """Return what a function returns in a worker; it and its arguments are pickled.
 
         Raises:
-            StepeditError: if the worker died, by memory or by the system's hand.
+            Busy: if the worker died, by memory or by the system's hand.
         """
         pool = self._started()
         try:
@@ -71,7 +72,7 @@ class Workers:
                 if self._pool is pool:
                     self._pool = None
             pool.shutdown(wait=False)
-            raise StepeditError(
+            raise Busy(
                 "a worker process died, probably for lack of memory; try a shorter recording"
             ) from None
 

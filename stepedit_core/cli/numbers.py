@@ -25,7 +25,10 @@ _SHOWN = 40
 
 
 def _converted(
-    kind: Any, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    kind: click.types.IntParamType | click.types.FloatParamType,
+    value: Any,
+    param: click.Parameter | None,
+    ctx: click.Context | None,
 ) -> Any:
     """Convert a text; fail where it is no plain number, or one that nothing can hold."""
     whole = isinstance(kind, click.types.IntParamType)

@@ -80,8 +80,8 @@ class Root(click.Group):
         """Import the command of a name, or ask the plugins for it."""
         if name in _COMMANDS:
             module = import_module(f"stepedit_core.cli.{_COMMANDS[name][0]}")
-            command = getattr(module, f"{name}_command", None) or getattr(module, name)
-            assert isinstance(command, click.Command)
+            command: click.Command | None = getattr(module, f"{name}_command", None)
+            command = command or getattr(module, name)
         else:
             self._ask_plugins()
             command = self.commands.get(name)

@@ -27,6 +27,7 @@ from stepedit_core.errors import CheckpointError, StepeditError
 from stepedit_core.labels.profile import Profile
 from stepedit_core.pairs import CorpusItem
 from stepedit_core.recordings import packaged_speech
+from stepedit_core.testing.cheats import ADDED, insert_at
 from stepedit_core.utterance import Utterance
 from tests.shared_data import need_shared
 
@@ -243,6 +244,16 @@ class TestEvents:
             "paralinguistic", speech, reference=speech, question={"tag": "laugh", "at": 1.0}
         )
         assert verdict.score == 1.0 and verdict.label == "none"
+
+    @pytest.mark.parametrize("sound", ["beep", "beeps", "sweep"])
+    @pytest.mark.parametrize("tag", ["laugh", "sigh", "breath", "uhm"])
+    def test_a_tone_is_none_of_them(self, tag: str, sound: str) -> None:
+        speech = packaged_speech("garden")
+        added = insert_at(speech, ADDED[f"added_{sound}"](speech), 1.0)
+        verdict = EventsJudge().judge(
+            "paralinguistic", added, reference=speech, question={"tag": tag, "at": 1.0}
+        )
+        assert verdict.score is not None and verdict.score < 3
 
     def test_refuses_unknown_sounds_and_empty_questions(self) -> None:
         speech = packaged_speech("garden")

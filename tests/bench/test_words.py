@@ -161,3 +161,6 @@ def test_a_breath_before_speech_is_no_clear_beginning(tmp_path: Path) -> None:
     clear = Utterance(np.concatenate([quiet, loud]).astype(np.float32), RATE)
     breathy = Utterance(np.concatenate([quiet, breath, loud]).astype(np.float32), RATE)
     assert begins_clearly(clear) and not begins_clearly(breathy)
+    click = rng.normal(0, 0.1, RATE // 50)
+    after = Utterance(np.concatenate([quiet, click, breath, loud]).astype(np.float32), RATE)
+    assert not begins_clearly(after)

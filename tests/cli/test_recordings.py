@@ -66,7 +66,7 @@ def test_subtitles_in_and_out(toys: Registry, talk: Path) -> None:
         (["--segments", "9"], "no segment 9"),
         (["--subtitles", "none.srt"], "none.srt: no such file"),
         (["--subtitles-out", "out.doc"], "out.doc: subtitles are written as .srt"),
-        (["--speaker", "Ann"], "no speaker 'Ann'"),
+        (["--speaker", "Ann"], "no plugin brings one"),
         (["--longest", "2", "--keep-steps"], "--keep-steps is for recordings"),
     ],
 )

@@ -112,8 +112,8 @@ def test_without_reference_dnsmos_decides_and_clean_input_is_unscored() -> None:
 
 
 def test_unknown_noise_is_refused() -> None:
-    case = Case(id="a", edit=Denoise(), audio="x", prepare={"noise": "rain", "snr_db": 5})
-    with pytest.raises(StepeditError, match="no noise 'rain'"):
+    case = Case(id="a", edit=Denoise(), audio="x", prepare={"noise": "thunder", "snr_db": 5})
+    with pytest.raises(StepeditError, match="no noise 'thunder'"):
         DenoiseScorer().prepare(case, packaged_speech("office"), np.random.default_rng(0))
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from stepedit_listen.attention import _timed, plain_text, windows
 from stepedit_listen.ctc import viterbi
 from stepedit_listen.matching import laid_along
 from stepedit_listen.refining import borders_at
@@ -110,6 +112,53 @@ def test_borders_near_a_pause_lie_at_it() -> None:
     assert far == words
 
 
+def _characters(*borders: float) -> list[TimedWord]:
+    return [TimedWord("字", a, b) for a, b in pairwise(borders)]
+
+
+def test_a_border_moves_only_where_the_pause_is_its_own() -> None:
+    words = _characters(0.0, 0.2, 0.4, 0.9, 1.1)
+    inside = borders_at([Span(0.55, 0.75)], words)  # as far from one border as from the other
+    assert inside == words
+    late = borders_at([Span(0.45, 0.85)], _characters(0.0, 0.2, 0.42, 0.98, 1.1))
+    assert [late[1].end, late[2].start] == [0.45, 0.85]
+
+
+def test_silence_before_the_first_word_is_no_part_of_it() -> None:
+    moved = borders_at([Span(0.0, 0.45), Span(2.0, 2.8)], _characters(0.0, 0.6, 2.7))
+    assert (moved[0].start, moved[-1].end) == (0.45, 2.0)
+    stop = [TimedWord("字", 0.1, 1.0), TimedWord("字", 1.7, 2.0)]  # shown a stop between them
+    assert borders_at([Span(1.35, 1.4), Span(1.3, 1.4)], stop)[1].start == 1.4
+    music = [TimedWord("late", 5.0, 6.0)]
+    assert borders_at([Span(0.0, 1.0)], music) == music
+
+
+def test_shown_text_has_words_and_stops_alone() -> None:
+    text = "Well <|en|> [laughs] 不好， yes."
+    words = split_words(text)
+    plain, placed = plain_text(text, words)
+    assert [plain[w.start : w.end] for w in placed] == [w.text for w in words]
+    assert not set("<|>[]") & set(plain) and "，" in plain and plain.endswith(".")
+    part, own = plain_text(text, words[-1:])
+    assert part == " yes." and own[0].start == 1
+
+
+def test_characters_of_one_token_share_its_time() -> None:
+    places = [Word("现", 1, 2), Word("在", 2, 3), Word("的", 3, 4)]
+    found = _timed(places, [(0, 1), (1, 3), (3, 4)], [0.0, 0.2, 0.6, 0.8], [0.1, 0.5, 0.9], 0.7)
+    assert [w.start for w in found] == pytest.approx([0.2, 0.4, 0.6])
+    assert [w.end for w in found] == pytest.approx([0.4, 0.6, 0.7])
+    assert [w.confidence for w in found] == [0.5, 0.5, 0.9]
+
+
+def test_windows_are_cut_in_pauses() -> None:
+    pauses = [Span(17.0, 17.2), Span(20.0, 21.0), Span(45.0, 45.1)]
+    found = windows(pauses, 62.0, 28.0)
+    assert [span.end for span in found] == [20.5, 45.05, 62.0]
+    assert windows([], 60.0, 28.0)[0] == Span(0.0, 28.0)
+    assert windows(pauses, 20.0, 28.0) == [Span(0.0, 20.0)]
+
+
 def test_missing_words_are_heard_and_said(fakes: Registry, speech: Utterance) -> None:
     found = align(speech.replace(transcript=None), registry=fakes)
     assert found.text == "hello world"
@@ -187,6 +236,32 @@ def test_whisper_hears_packaged_speech() -> None:
     heard = load_recogniser("whisper", "en").transcribe(speech)
     assert "certainty is absurd" in heard.text.lower()
     assert heard.words and heard.words[-1].end <= speech.seconds + 0.1
+
+
+@pytest.mark.slow
+def test_whisper_places_the_words_it_is_shown() -> None:
+    pytest.importorskip("faster_whisper")
+    pytest.importorskip("pocketsphinx")
+    speech = packaged_speech("doubt")
+    exact = align(speech, "pocketsphinx")
+    found = align(speech, "whisper")
+    away = [abs(a.start - b.start) for a, b in zip(found.words, exact.words, strict=True)]
+    assert np.median(away) < 0.06
+    gap = np.zeros(speech.sample_rate // 2, dtype=np.float32)
+    times = 1 + int(31 / speech.seconds)
+    samples = np.concatenate([speech.samples, gap] * times)
+    text = " ".join([str(speech.transcript)] * times)
+    words = align(Utterance(samples, speech.sample_rate, text, "en"), "whisper").words
+    last = words[-len(exact.words)].start - (times - 1) * (speech.seconds + 0.5)
+    assert abs(last - exact.words[0].start) < 0.06
+
+
+@pytest.mark.slow
+def test_whisper_does_not_believe_another_transcript() -> None:
+    pytest.importorskip("faster_whisper")
+    speech = packaged_speech("doubt").replace(transcript="Nine green trains hum near old Vienna")
+    with pytest.raises(AlignmentError, match="none of these words"):
+        align(speech, "whisper")
 
 
 class Networked(Ears):

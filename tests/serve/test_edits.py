@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import threading
 from collections.abc import Iterator
@@ -222,3 +223,43 @@ def test_the_first_audio_comes_before_the_last_is_made(tmp_path: Path) -> None:
 def test_no_engine_no_stream(client: TestClient) -> None:
     answer = edit(client, chain=SAID_SLOWER, stream="true", transcript="a")
     assert (answer.status_code, error_of(answer)["code"]) == (503, "unavailable")
+
+
+def test_a_chain_ends_when_its_client_goes(tmp_path: Path) -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    class Held(FakeEngine):
+        def encode(self, utterances: Any) -> Any:
+            began.set()
+            assert go_on.wait(timeout=20)
+            return super().encode(utterances)
+
+    engine = Held()
+    data = form(chain=SAID_SLOWER, route="llm", transcript="a b c")
+    sent: list[Any] = []
+    with serving(tmp_path, engine) as client:
+        asked = client.build_request(
+            "POST", "/v1/edit", files={"file": ("a.wav", wav())}, data=data
+        )
+        bodies = [asked.read()]
+
+        async def receive() -> Any:
+            if bodies:
+                return {"type": "http.request", "body": bodies.pop(), "more_body": False}
+            await asyncio.to_thread(began.wait, 20)
+            asyncio.get_running_loop().call_later(0.3, go_on.set)
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http", "http_version": "1.1", "method": "POST", "scheme": "http",
+            "path": "/v1/edit", "raw_path": b"/v1/edit", "root_path": "", "query_string": b"",
+            "headers": [(k.lower().encode(), v.encode()) for k, v in asked.headers.items()],
+            "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "state": {},
+        }  # fmt: skip
+        assert client.portal is not None
+        client.portal.call(client.app, scope, receive, send)
+    assert sent[0]["status"] == 499
+    assert engine.requests == []

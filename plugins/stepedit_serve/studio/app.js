@@ -466,6 +466,7 @@ async function loadEdits() {
   state.edits = edits;
   state.engine = engine;
   $("edit").replaceChildren(...edits.map((one) => new Option(one.title, one.name)));
+  $("edit").value = (edits.find((one) => one.route) ?? edits[0])?.name ?? "";
   showForm();
 }
 
@@ -484,7 +485,9 @@ function showForm() {
     label.append(box, say("scope"));
     parts.push(label);
   }
-  parts.push(Object.assign(document.createElement("button"), { type: "submit", textContent: say("run") }));
+  parts.push(Object.assign(document.createElement("button"), {
+    type: "submit", textContent: say("run"), disabled: !info.route,
+  }));
   $("form").append(...parts);
   state.readForm = () => {
     const place = box?.checked ? where() : null;

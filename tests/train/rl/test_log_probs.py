@@ -52,8 +52,10 @@ def drawn(
     """Return answers as rows, and the log probabilities that the sampler drew them with."""
     kept: list[torch.Tensor] = []
 
-    def watching(logits: torch.Tensor, sampling: Any, keys: torch.Tensor) -> torch.Tensor:
-        picked = pick(logits, sampling, keys)
+    def watching(
+        logits: torch.Tensor, sampling: Any, keys: torch.Tensor, tokens: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        picked = pick(logits, sampling, keys, tokens)
         scores = (logits.float() / sampling.temperature).log_softmax(-1)
         kept.append(scores.gather(1, picked[:, None])[:, 0])
         return picked

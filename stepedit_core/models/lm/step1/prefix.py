@@ -55,6 +55,7 @@ class SharedPrefixKV:
 
     @used.setter
     def used(self, slots: int) -> None:
+        """Set how many slots hold tokens, those of the prompt included."""
         self._own.used = slots - self.length
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
