@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
@@ -307,7 +308,7 @@ def read_cases(text: str) -> list[Case]:
         ValueError: naming the line that is wrong.
     """
     cases: list[Case] = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -315,7 +316,7 @@ def read_cases(text: str) -> list[Case]:
         except ValidationError as error:
             raise ValueError(f"line {number}: {explain_validation(error)}") from error
     ids = [case.id for case in cases]
-    twice = {name for name in ids if ids.count(name) > 1}
+    twice = {name for name, times in Counter(ids).items() if times > 1}
     if twice:
         raise ValueError(f"case ids occur twice: {', '.join(sorted(twice))}")
     return cases

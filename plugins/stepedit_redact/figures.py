@@ -140,7 +140,7 @@ def stored_rows(file: Path | None) -> list[dict[str, Any]]:
     if file is None or not file.is_file():
         return []
     rows = []
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in file.read_text(encoding="utf-8").split("\n"):
         try:
             rows.append(json.loads(line))
         except ValueError:

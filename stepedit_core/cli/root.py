@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 from importlib import import_module
@@ -141,17 +142,19 @@ class Root(click.Group):
             raise Failure(str(error), code) from error
         except BrokenPipeError:
             raise click.exceptions.Exit(DONE) from None
-        except OSError as error:
-            if error.errno not in _FULL:
-                raise
-            _trace(ctx)
-            where = f"{error.filename}: " if error.filename else ""
-            text = f"{where}{error.strerror}; make room, then call the same command again"
-            raise Failure(text, WRONG_INPUT) from error
         except Exception as error:
             _trace(ctx)
+            if _is_full(error):
+                text = f"{error}; make room on the disk, then call the same command again"
+                raise Failure(text, WRONG_INPUT) from error
             text = f"{type(error).__name__}: {error}; --debug shows where"
             raise Failure(text, STEP_FAILED) from error
+
+
+def _is_full(error: Exception) -> bool:
+    """Return whether a disk is full: libraries that are not written in Python say so in words."""
+    known = isinstance(error, OSError) and error.errno in _FULL
+    return known or os.strerror(errno.ENOSPC) in str(error)
 
 
 def _trace(ctx: click.Context) -> None:

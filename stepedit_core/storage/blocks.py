@@ -166,9 +166,10 @@ def output_format(
 def clips(subtype: str) -> bool:
     """Return whether a subtype of soundfile cannot hold samples above full scale.
 
-    Floats do, and so do the lossy codecs: what they decode to is above full scale as well.
+    Floats do, and so do Vorbis and MP3: what they decode to is above full scale as well. Opus
+    does not.
     """
-    return not subtype.startswith(("FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG_LAYER"))
+    return not subtype.startswith(("FLOAT", "DOUBLE", "VORBIS", "MPEG_LAYER"))
 
 
 def encoded_sound(samples: FloatArray, rate: int, kind: str, subtype: str) -> bytes:

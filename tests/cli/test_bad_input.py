@@ -280,3 +280,21 @@ def test_what_is_read_is_never_written(
     line = refused(call(*(arg.format(tmp_path.name) for arg in args)))
     assert "by this call; name another file" in line
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (OSError(28, "No space left on device", "out/a.bin"), 2, "make room on the disk"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), 2, "make room"),
+        (OSError(5, "Input/output error"), 1, "OSError: [Errno 5] Input/output error; --debug"),
+    ],
+)
+def test_errors_of_the_system(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, line: str
+) -> None:
+    def fail(*given: object, **named: object) -> None:
+        raise error
+
+    monkeypatch.setattr("stepedit_core.cli.edit.plan_jobs", fail)
+    assert line in refused(call("edit", "a.wav", "-o", "b.wav", "-e", "hiss"), code)

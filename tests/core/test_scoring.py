@@ -87,3 +87,14 @@ def test_a_scorer_prepares_nothing_by_default(toys: Registry, speech: Utterance)
     prepared = Plain().prepare(case, speech, np.random.default_rng(0))
     assert prepared.source is speech
     assert prepared.reference is None
+
+
+def test_line_separators_in_cases(toys: Registry) -> None:
+    line = (
+        '{"id": "%s", "edit": {"edit": "gain", "db": 3}, "audio": "x.wav", '
+        '"transcript": "one\u2028two"}'
+    )
+    first, _ = read_cases(f"{line % 'a'}\n{line % 'b'}\n")
+    assert first.transcript == "one\u2028two"
+    with pytest.raises(ValueError, match="case ids occur twice: a"):
+        read_cases(f"{line % 'a'}\n{line % 'a'}")

@@ -15,6 +15,7 @@ from stepedit_core.models.checkpoint.hyperyaml import read_hyperyaml
 from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME
 from stepedit_core.models.checkpoint.naming import ENGINE_FILE, languages_of, name_folder, named
 from stepedit_core.registry.registry import get_registry
+from stepedit_core.storage.locking import sole_run
 from stepedit_core.storage.pair_rows import count_rows, finished_shards
 from stepedit_train.decoder.data import MelDataSettings, make_mel_data
 from stepedit_train.decoder.export import MelExportSettings
@@ -141,10 +142,11 @@ def add_to_decoder(
         pairs=tuple(pair_folders(edits, pairs)),
         speaker=decoder,
     )
-    yield from make_mel_data(data)
-    settings = _decoder_settings(data, decoder, out, given, replay)
-    yield from train_mel(settings)
-    yield _write_engine(settings, folder, decoder, out / "model")
+    with sole_run(out):
+        yield from make_mel_data(data)
+        settings = _decoder_settings(data, decoder, out, given, replay)
+        yield from train_mel(settings)
+        yield _write_engine(settings, folder, decoder, out / "model")
     yield f"engine in {out / 'model'}"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from stepedit_core.storage.locking import sole_run
 from stepedit_train.stages import STAGES, run_stage, settings_of
 
 __all__ = ["train"]
@@ -23,7 +24,8 @@ def _add_to_model(measured: int, *asked: Any) -> Iterator[str]:
     from stepedit_train.measuring import measure_routes
 
     settings = adding_settings(*asked)
-    yield from train_sft(settings)
+    with sole_run(settings.folder()):
+        yield from train_sft(settings)
     if measured and settings.is_finished():
         yield from measure_routes(settings.out / "model", asked[0], measured)
 

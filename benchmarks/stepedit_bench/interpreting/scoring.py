@@ -98,9 +98,10 @@ def read_instructions(file: Path | None = None) -> list[Instruction]:
     """
     source = files(__package__).joinpath("instructions.jsonl") if file is None else file
     try:
-        lines = source.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise StepeditError(f"{file}: cannot be read ({error.strerror})") from error
+        lines = source.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise StepeditError(f"{file}: cannot be read ({reason})") from error
     found = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():

@@ -22,7 +22,7 @@ from stepedit_core.storage.tables import table_rows
 __all__ = ["read_items"]
 
 _NEEDED = ("wav_fn", "orig_transcript", "new_transcript", "new_masked_span", "type")
-_SPAN = re.compile(r"^\s*(\d+)\s*(?:,\s*(\d+)\s*)?$")
+_SPAN = re.compile(r"^\s*(\d{1,6})\s*(?:,\s*(\d{1,6})\s*)?$")
 
 
 def read_items(folder: Path) -> Iterator[Item]:

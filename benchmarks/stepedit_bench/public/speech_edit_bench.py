@@ -69,12 +69,14 @@ def read_items(folder: Path) -> Iterator[Item]:
 
 def _item(row: Mapping[str, Any], root: Path, where: str) -> Item:
     (instruction,) = shortened([row["instruction"].strip()], where)
-    said = str(row.get("transcript") or "").strip() or None
+    (transcript,) = shortened([str(row.get("transcript") or "").strip()], where)
+    said = transcript or None
     anchors = _anchors(row, where)
     wanted = said
     for task, anchor in anchors:
         if task.startswith("content"):
-            wanted = str(anchor.get("transcript_target") or "").strip() or wanted
+            (target,) = shortened([str(anchor.get("transcript_target") or "").strip()], where)
+            wanted = target or wanted
     language = str(row.get("language") or "") or None
     targets = tuple(_target(task, anchor, said, wanted, language) for task, anchor in anchors)
     speaker = any(task.startswith("speaker") for task, _ in anchors)

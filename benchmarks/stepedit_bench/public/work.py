@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -50,8 +51,8 @@ def public_units(
     for name, items in found.items():
         if rows and not any(name.startswith(row) for row in rows):
             continue
-        ids = [item.id for item in items]
-        twice = {one for one in ids if ids.count(one) > 1} if len(set(ids)) < len(ids) else set()
+        ids = Counter(item.id for item in items)
+        twice = [one for one, times in ids.items() if times > 1]
         if twice:
             raise StepeditError(f"{folder}: ids occur twice: {', '.join(sorted(twice)[:5])}")
         for place in select_places(len(items), limit, seed):

@@ -121,7 +121,9 @@ def _join(out: Path, seconds: tuple[float, float], seed: int) -> None:
     part = out / "parts" / "joined.jsonl"
     if part.is_file():
         return
-    rows = [json.loads(line) for line in (out / "manifest.jsonl").read_text("utf-8").splitlines()]
+    # Words may hold line separators of Unicode, at which splitlines would cut a row.
+    lines = (out / "manifest.jsonl").read_text("utf-8").split("\n")
+    rows = [json.loads(line) for line in lines if line]
     made: list[str] = []
     for run in runs_to_join(rows, seconds, rng_of(seed, "joining")):
         found = joined(out, run, rng_of(seed, "joining", run[0]["id"]))
@@ -247,7 +249,8 @@ def _write_manifest(out: Path) -> str:
     lines = [
         line
         for part in sorted((out / "parts").glob("*.jsonl"))
-        for line in part.read_text(encoding="utf-8").splitlines()
+        for line in part.read_text(encoding="utf-8").split("\n")
+        if line
     ]
     write_atomically(out / "manifest.jsonl", "".join(line + "\n" for line in lines).encode())
     rows = [json.loads(line) for line in lines]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def split_of(item: CorpusItem, dev_share: float) -> str:
 
 def _phonemes(path: Path, column: str) -> dict[str, str]:
     """Return the phonemes of a manifest's recordings, by their path in it; raises StepeditError."""
-    rows: Iterator[tuple[int, dict[str, Any]]]
+    rows: Iterator[tuple[int, Mapping[str, Any]]]
     if path.suffix == ".jsonl":
         rows = json_lines(path)
     else:

@@ -171,7 +171,8 @@ def _write_manifest(out: Path, planned: int) -> Iterator[str]:
     lines = [
         line
         for part in sorted((out / "parts").glob("*.jsonl"))
-        for line in part.read_text(encoding="utf-8").splitlines()
+        for line in part.read_text(encoding="utf-8").split("\n")
+        if line
     ]
     write_atomically(out / "manifest.jsonl", "".join(line + "\n" for line in lines).encode())
     hours: Counter[tuple[str, str]] = Counter()
