@@ -139,9 +139,10 @@ STABLE: dict[str, Callable[[Path], bytes]] = {
 
 def _reader(name: str) -> Callable[[Path], bytes]:
     """Return how the lasting content of a file of that name is read."""
-    if name.startswith("step-"):
+    if name.startswith("step-") and name.endswith(".pt"):
         return _without_clock
-    return STABLE.get(name, _without_cost if name.startswith("block-") else Path.read_bytes)
+    is_report = name.startswith("block-") and name.endswith(".json")  # plans are JSON lines
+    return STABLE.get(name, _without_cost if is_report else Path.read_bytes)
 
 
 PASSING = {"training_args.bin", "timings.jsonl", "run.json", "journal.jsonl", "README.md"}
