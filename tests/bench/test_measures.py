@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import stepedit_volume
 from click.testing import CliRunner
 from stepedit_bench.measuring import MeasureConfig, StandardMeasures
 from stepedit_bench.measuring.ears import ears, error_of, known_recordings
@@ -19,7 +20,7 @@ from stepedit_core import Recogniser, Transcription
 from stepedit_core.errors import StepeditError
 from stepedit_core.hookspecs import hookimpl
 from stepedit_core.recordings import packaged_speech
-from stepedit_core.registry.registry import Registry, set_registry
+from stepedit_core.registry.registry import Registry, get_registry, set_registry
 from stepedit_core.utterance import Utterance
 
 
@@ -265,6 +266,10 @@ def test_ears_are_measured_on_reference_texts_alone(
     asked = [str(tmp_path / "manifest.csv"), "--where", "set=a", "--recogniser", "english"]
     shown = CliRunner().invoke(ears, asked)
     assert "| en | english | 4 | 75.0 [" in shown.stdout and "| 8 words |" in shown.stdout
+    get_registry().register(stepedit_volume, "volume")
+    edited = CliRunner().invoke(ears, [*asked, "--edit", "volume:db=-6"])
+    lines = [line.split(" | ")[0] for line in edited.stdout.splitlines()[2:]]
+    assert lines == ["| en", "| en, volume:db=-6"]
     wrong = CliRunner().invoke(ears, [*asked, "--where", "set"])
     assert "COLUMN=VALUE" in str(wrong.exception)
 

@@ -14,6 +14,8 @@ import numpy as np
 
 from stepedit_bench.measuring.recognisers import Recognisers
 from stepedit_bench.measuring.text_error import TextErrors, pooled_error, text_errors
+from stepedit_core.chain.chain import Chain
+from stepedit_core.chain.notation import parse_edit
 from stepedit_core.errors import StepeditError
 from stepedit_core.scoring import Interval
 from stepedit_core.storage.stored_json import json_lines
@@ -126,27 +128,40 @@ def _texts(path: Path) -> dict[str, str]:
     return found
 
 
-def error_of(recordings: Sequence[Known], recogniser: str, seed: int = 0) -> Heard | None:
+def error_of(
+    recordings: Sequence[Known], recogniser: str, seed: int = 0, edit: str | None = None
+) -> Heard | None:
     """Return the error rate of a recogniser on one part, or None where it lacks the language.
 
+    Args:
+        recordings: of one part and language.
+        recogniser: its name.
+        seed: of the edit and of the interval.
+        edit: in one line; what its dsp route makes is heard instead of the recording.
+
     Raises:
-        StepeditError: if there is no such recogniser, or a recording cannot be read.
+        StepeditError: if there is no such recogniser, a recording cannot be read, or the edit
+            has no dsp route.
     """
     listening = Recognisers(recogniser)
     language = recordings[0].language
     if not listening.hears(language):
         return None
     found: list[TextErrors] = []
-    seconds = 0.0
+    seconds = cpu = 0.0
     listening.hear(Utterance.read(recordings[0].path, None, language))  # loads, outside the time
-    begin = time.process_time()
+    chain = None if edit is None else Chain([parse_edit(edit)])
     for one in recordings:
         speech = Utterance.read(one.path, None, one.language)
+        if chain is not None:
+            speech = chain(speech.replace(transcript=one.text), seed=seed).utterance
         seconds += speech.seconds
+        begin = time.process_time()
         found.append(text_errors(one.text, listening.hear(speech), one.language))
-    cpu = time.process_time() - begin
+        cpu += time.process_time() - begin
+    part = recordings[0].part
     return Heard(
-        part=recordings[0].part,
+        part=part if edit is None else f"{part}, {edit}",
         recogniser=listening.title(language),
         unit=found[0].unit,
         length=sum(one.length for one in found),
@@ -175,9 +190,16 @@ def where_of(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
 @click.option("--by", default="language", show_default=True, help="Column that parts come from.")
 @click.option("--n", "count", type=click.IntRange(1), default=60, show_default=True)
 @click.option("--recogniser", "names", multiple=True, help="Which; auto and tiny.en by default.")
+@click.option("--edit", metavar="EDIT", help="Hear the recordings after this edit (dsp), too.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def ears(names: tuple[str, ...], as_json: bool, where: tuple[str, ...], **given: Any) -> None:
+def ears(
+    names: tuple[str, ...],
+    as_json: bool,
+    where: tuple[str, ...],
+    edit: str | None,
+    **given: Any,
+) -> None:
     """Measure the error rate of recognisers on the recordings of MANIFEST.
 
     MANIFEST is CSV or JSON lines: path (beside it), text, language. --texts names a CSV table with
@@ -190,9 +212,10 @@ def ears(names: tuple[str, ...], as_json: bool, where: tuple[str, ...], **given:
     for part in parts:
         own = [one for one in known if one.part == part]
         for name in names or ("auto", "tiny.en"):
-            heard = error_of(own, name, given["seed"])
-            if heard is not None:
-                found.append(heard)
+            for asked in (None,) if edit is None else (None, edit):
+                heard = error_of(own, name, given["seed"], asked)
+                if heard is not None:
+                    found.append(heard)
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=1, ensure_ascii=False))
         return
