@@ -60,7 +60,7 @@ def create_app(settings: ServeSettings, engine: SpeechEngine | None = None) -> F
         runner = JobRunner(service)
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "wait"))
         to_thread.current_default_thread_limiter().total_tokens = _THREADS
-        await asyncio.to_thread(_warm, service)
+        await asyncio.to_thread(_warm, service, app)
         try:
             yield
         finally:
@@ -94,12 +94,13 @@ def create_app(settings: ServeSettings, engine: SpeechEngine | None = None) -> F
     return app
 
 
-def _warm(service: Service) -> None:
+def _warm(service: Service, app: FastAPI) -> None:
     """Make what is made once, before somebody asks.
 
     Many first requests at once would each make it, in threads that share one lock with the loop.
     """
     routes_system.listed(service)
+    app.openapi()  # reads all routes, which the framework leaves to their first request
     with suppress(ApiError, StepeditError):
         said("a bit faster", None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ __all__ = [
     "answers",
     "clean",
     "fields",
+    "forget",
     "uploaded",
 ]
 
@@ -162,9 +164,16 @@ async def uploaded(
         try:
             found = await service.decoded(path, key, seconds)
         finally:
-            _forget(path)
+            await forget(path)
     return found.replace(transcript=transcript, language=language)
 
 
-def _forget(path: Path) -> None:
-    path.unlink(missing_ok=True)
+async def forget(*paths: Path | None) -> None:
+    """Remove files of a request; a busy disk holds nobody else up meanwhile."""
+
+    def remove() -> None:
+        for path in paths:
+            if path is not None:
+                path.unlink(missing_ok=True)
+
+    await asyncio.to_thread(remove)

@@ -8,13 +8,19 @@ whole and carry none; answers say in ``X-Stepedit-Mark`` what they carry.
 
 from __future__ import annotations
 
+import logging
 from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 from stepedit_core import Span, StepeditError, Utterance, edited_spans, get_registry
 from stepedit_serve.working import LOCAL, Workers
 
 __all__ = ["Marker", "changed_span"]
+
+LOG = logging.getLogger("stepedit.serve")
+_CHECK_RATE = 24_000
 
 
 class Marker:
@@ -58,6 +64,23 @@ class Marker:
             local = {info.name for info in get_registry().plugins() if info.distribution == LOCAL}
             if workers is not None and local:
                 self._workers = None
+
+    def check(self) -> None:
+        """Try the mark on a second of noise, which loads what it needs.
+
+        A mark that nobody named and that does not work here is left out; the log says so.
+
+        Raises:
+            StepeditError: if the mark was named and does not work.
+        """
+        noise = np.random.default_rng(0).normal(0.0, 0.05, _CHECK_RATE).astype(np.float32)
+        try:
+            self.marked(Utterance(noise, _CHECK_RATE), None)
+        except StepeditError as error:
+            if self.is_asked_for:
+                raise
+            LOG.warning("audio goes out without a mark: %s", error)
+            self.name, self._mark = "none", None
 
     def marked(self, edited: Utterance, source: Utterance | None) -> Utterance:
         """Return an utterance with the mark in what was edited.

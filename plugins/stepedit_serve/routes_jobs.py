@@ -23,6 +23,7 @@ from stepedit_serve.asking import (
     ServiceOf,
     answers,
     fields,
+    forget,
 )
 from stepedit_serve.database import new_id
 from stepedit_serve.errors import ApiError
@@ -96,8 +97,7 @@ async def put(
     try:
         return await _put_down(service, key, file, words, request, idempotency)
     finally:
-        if words is not None:
-            words.unlink(missing_ok=True)
+        await forget(words)
 
 
 async def _put_down(
@@ -136,8 +136,7 @@ async def _put_down(
 
         return job_out(await asyncio.to_thread(store))
     finally:
-        source.unlink(missing_ok=True)
-        audio.unlink(missing_ok=True)
+        await forget(source, audio)
 
 
 @router.get("", responses=answers())

@@ -20,6 +20,7 @@ from stepedit_serve.asking import (
     TranscriptForm,
     answers,
     fields,
+    forget,
 )
 from stepedit_serve.bodies import (
     BranchRequest,
@@ -162,9 +163,7 @@ async def begin(
         )  # fmt: skip
         return await asyncio.to_thread(session_out, service, session)
     finally:
-        for path in (source, audio, words):
-            if path is not None:
-                path.unlink(missing_ok=True)
+        await forget(source, audio, words)
 
 
 async def save_subtitles(service: Service, file: UploadFile | None) -> Path | None:

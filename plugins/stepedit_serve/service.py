@@ -123,6 +123,7 @@ class Service:
         self.batcher = self._batcher(engine, opened)
         if self.batcher is not None:
             opened.callback(self.batcher.close)
+        self.marker.check()
         registry, dsp = get_registry(), DspInWorkers(self.workers)
         registry.register(dsp, f"serve_workers_{secrets.token_hex(4)}")
         opened.callback(registry.manager.unregister, dsp)

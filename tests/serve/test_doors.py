@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from fastapi.testclient import TestClient
@@ -15,8 +16,9 @@ from starlette.websockets import WebSocketDisconnect
 from stepedit_serve.decoding import Bounds, decode_utterance
 from stepedit_serve.errors import ApiError
 from stepedit_serve.keys import Key, Keys, new_key
+from stepedit_serve.marking import Marker
 
-from stepedit_core import StepeditError
+from stepedit_core import StepeditError, Utterance
 from stepedit_core.cli.root import cli
 from tests.serve.serve_kit import SLOWER, error_of, form, serving, wav
 
@@ -283,3 +285,28 @@ def test_no_mark_of_that_name(tmp_path: Path) -> None:
         serving(tmp_path, mark="nonsense"),
     ):
         pass
+
+
+def test_a_mark_that_does_not_work(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        marks_sound = True
+
+        @classmethod
+        def missing(cls) -> None:
+            return None
+
+        def in_sound(self, edited: Utterance, spans: object) -> Utterance:
+            raise StepeditError("its network cannot be loaded")
+
+    monkeypatch.setattr("stepedit_serve.marking._known", lambda: {"broken": Broken})
+    found = Marker("auto")
+    assert found.name == "broken"
+    found.check()
+    assert found.name == "none"
+    assert "without a mark: its network" in caplog.text
+    speech = Utterance(np.ones(8000, np.float32) * 0.1, 8000)
+    assert found.marked(speech, None) is speech
+    with pytest.raises(StepeditError, match="its network"):
+        Marker("broken").check()

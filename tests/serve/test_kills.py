@@ -36,7 +36,7 @@ def start(folder: Path, port: int, *more: str) -> subprocess.Popen[bytes]:
     """Start the server and wait until it answers."""
     command = [
         sys.executable, "-c", MAIN, "serve", "--engine", "none",
-        "--workers", "1",
+        "--workers", "1", "--mark", "none",
         "--data", str(folder / "data"), "--port", str(port), *more,
     ]  # fmt: skip
     with open(folder / "log", "ab") as log:

@@ -45,7 +45,7 @@ NAME = "doubt"
 def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("studio")
     port = free_port()
-    process = start(folder, port, "--engine", "embedded")
+    process = start(folder, port, "--engine", "embedded", "--mark", "auto")
     yield f"http://127.0.0.1:{port}"
     process.terminate()
     process.wait(30)
