@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 from functools import lru_cache
-from importlib.resources import files
 from weakref import WeakKeyDictionary
 
 from stepedit_core.dsp.words import normalised, split_words
@@ -21,6 +21,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _SHORT = frozenset(
     ("and", "the", "you", "for", "not", "but", "can", "out", "all", "one", "two", "its", "has")
 )
+_COMMON = 16_000
 MOST_RESPELLED = 4
 """Most words that are put right in one sentence: more of them is another language."""
 
@@ -29,9 +30,15 @@ _kept: WeakKeyDictionary[Vocabulary, frozenset[str]] = WeakKeyDictionary()
 
 @lru_cache(maxsize=1)
 def _english() -> frozenset[str]:
-    """Return the 16,000 commonest English words of four letters or more."""
-    source = files(__package__).joinpath("english_words.txt")
-    return frozenset(source.read_text(encoding="utf-8").split())
+    """Return the commonest English words of four letters or more.
+
+    Rarer ones are names and slips that the library's texts hold, too.
+    """
+    from spellchecker import SpellChecker
+
+    counts = SpellChecker(language="en").word_frequency.dictionary
+    plain = (word for word in counts if len(word) >= 4 and word.isascii() and word.isalpha())
+    return frozenset(heapq.nlargest(_COMMON, plain, key=counts.__getitem__))
 
 
 def _known(vocabulary: Vocabulary) -> frozenset[str]:
