@@ -132,7 +132,15 @@ def error_body(
 
 
 def api_error(error: StepeditError, param: str | None = None) -> ApiError:
-    """Return an error of the library as an answer."""
+    """Return an error of the library as an answer.
+
+    A step that failed for want of a machine, or of a client, is no fault of the request.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, Busy | Cancelled):
+            error = cause
+        cause = cause.__cause__
     status, code = next((status, code) for kind, status, code in _KINDS if isinstance(error, kind))
     alternatives = None
     if isinstance(error, InterpretationError) and error.alternatives:

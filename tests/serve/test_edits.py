@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from stepedit_serve.errors import Busy
 
 from stepedit_core import Chain, Edit, Utterance, edit_from_data
 from stepedit_core.testing import FakeEngine
@@ -263,3 +264,14 @@ def test_a_chain_ends_when_its_client_goes(tmp_path: Path) -> None:
         client.portal.call(client.app, scope, receive, send)
     assert sent[0]["status"] == 499
     assert engine.requests == []
+
+
+def test_a_worker_that_dies_is_not_the_requests_fault(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*given: object) -> None:
+        raise Busy("a worker process died")
+
+    monkeypatch.setattr("stepedit_serve.working.Workers.call", dies)
+    answer = edit(client, chain=SLOWER, route="dsp")
+    assert (answer.status_code, error_of(answer)["code"]) == (503, "busy")
