@@ -10,7 +10,7 @@ from types import CodeType, FrameType
 import pytest
 
 import stepedit_core
-from stepedit_core import Chain, Edit, Prompt, Utterance, get_edit, packaged_speech
+from stepedit_core import Chain, Edit, Prompt, Utterance, get_edit, get_registry, packaged_speech
 from stepedit_core.chain.result import RouteChoice
 from stepedit_core.testing import FakeEngine
 
@@ -80,6 +80,7 @@ class Plain(Edit):
 def test_files_between_a_chain_and_the_engine(
     edit: Edit, route: RouteChoice, core: int, total: int
 ) -> None:
+    get_registry().edits()  # plugins are loaded once in a process
     chain, speech, engine = Chain([edit]), packaged_speech("garden"), FakeEngine()
     calls = changes_of_file(lambda: chain(speech, engine, route=route), FakeEngine.encode.__code__)
     told = "\n".join(f"{source.name} -> {to.name}" for source, to, _ in calls)
