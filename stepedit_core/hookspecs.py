@@ -183,9 +183,9 @@ def stepedit_apply(
     codes: DualCodes | None,
     proceed: Proceed,
 ) -> Outcome | None:
-    """Carry out one edit by one route, or stand around whoever does: this hook is middleware.
+    """Carry out one edit by one route, or wrap what carries it out: this hook is middleware.
 
-    Implementations lie around each other, those of plugins registered last outermost (pluggy's
+    Implementations are nested, those of plugins registered last outermost (pluggy's
     ``tryfirst`` and ``trylast`` hold), core's own innermost. ``proceed()`` calls the rest and
     returns its outcome. An implementation may call it once and look at or replace the outcome
     (watermark, timing), not at all and answer by itself (cache, other ways of carrying out), or
@@ -225,7 +225,7 @@ def stepedit_apply(
 
 @hookspec
 def stepedit_chain_finished(result: ChainResult) -> None:
-    """Take note that a chain has finished; what is returned is ignored."""
+    """Receive the result of a chain that has finished; what is returned is ignored."""
 
 
 @hookspec
