@@ -104,12 +104,16 @@ class Edit(OldHooks, BaseModel):
     """Whether the llm route decodes the recording's own codes again and asks the language model
     nothing; such an edit defines no prompt, and says in its plan whose voice decodes them."""
 
+    composite: ClassVar[bool] = False
+    """Whether the class or an ancestor of it defines ``expand``; set when the class is made."""
+
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """Name the class and refuse a field that the JSON form reserves."""
         super().__pydantic_init_subclass__(**kwargs)
         warn_of_old_hooks(cls)
         cls.has_old_hooks = defines_old_hooks(cls)
+        cls.composite = cls.expand is not Edit.expand
         if "name" not in cls.__dict__:
             cls.name = snake_case(cls.__name__)
         if "edit" in cls.model_fields:
@@ -246,7 +250,7 @@ class Edit(OldHooks, BaseModel):
     @classmethod
     def is_composite(cls) -> bool:
         """Return whether the class defines ``expand``."""
-        return cls.expand is not Edit.expand
+        return cls.composite
 
     @classmethod
     def summary(cls) -> str:

@@ -185,6 +185,8 @@ class Scorer(ABC):
     """Whether a changed voice counts as damage."""
     judge: ClassVar[str | None] = None
     """Name of the judge that is asked about the edit where the user names none."""
+    points: ClassVar[tuple[float, float]] = (1.0, 10.0)
+    """Least and most points of its judges; those that answer by labels give none."""
 
     def prepare(self, case: Case, clean: Utterance, rng: np.random.Generator) -> Prepared:
         """Make the edit's input from the case's recording; by default it is used as it is."""

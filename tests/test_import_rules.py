@@ -31,6 +31,8 @@ ENGINE_FOLDERS = {"models"}
 LAZY_ALLOWED = {
     "utterance.py": {"soxr"},
     "subtitles.py": {"charset_normalizer"},
+    "synthesis.py": {"hibari"},
+    "voices.py": {"resemblyzer", "torch"},
     "vad.py": {"silero_vad", "onnxruntime", "torch"},
     "loudness.py": {"pyloudnorm", "scipy", "soxr"},
     "frames.py": {"pyworld", "scipy"},

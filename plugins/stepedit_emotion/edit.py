@@ -9,10 +9,11 @@ import numpy as np
 
 from stepedit_core import Plan, Rendered, Utterance, conditioning_label
 from stepedit_core.labels.edit import LabelledEdit, span_of
+from stepedit_core.labels.spelling import by_spelling
 from stepedit_emotion.prompt import INSTRUCTION, REMOVE
 from stepedit_emotion.recipes import NO_RECIPE, RECIPES
 
-__all__ = ["EMOTIONS", "Emotion", "EmotionName"]
+__all__ = ["EMOTIONS", "SPELLINGS", "Emotion", "EmotionName"]
 
 EmotionName = Literal[
     "happy",
@@ -33,22 +34,40 @@ EmotionName = Literal[
 ]
 EMOTIONS: tuple[str, ...] = tuple(name for name in get_args(EmotionName) if name != "remove")
 """The emotions of Step-Audio-EditX, in its order."""
+SPELLINGS: Mapping[str, tuple[str, ...]] = {
+    "neutral": ("neu", "normal", "none"),
+    "angry": ("anger", "ang"),
+    "happy": ("happiness", "hap", "joy", "joyful"),
+    "sad": ("sadness", "sadnes"),
+    "fear": ("fearful", "fea", "afraid", "scared"),
+    "disgusted": ("disgust", "dis"),
+    "surprised": ("surprise", "sur", "pleasant_surprise"),
+    "excited": ("excitement", "exc"),
+    "calm": (),
+    "bored": ("boredom",),
+    "anxious": ("anxiety",),
+    "amused": ("amusement", "amu"),
+    "contempt": ("contemptuous",),
+    "depressed": ("depression",),
+    "embarrass": ("embarrassed", "embarrassment"),
+    "confusion": ("confused",),
+    "humour": ("humor", "humorous"),
+    "empathy": ("empathetic",),
+    "admiration": ("admiring",),
+    "coldness": ("cold",),
+    "apologetic": (),
+    "assertive": (),
+    "concerned": ("concern",),
+    "encouraging": (),
+}
+"""Emotions in corpora of acted speech, and how these and judges spell them besides."""
 _MEANT = {
-    "anger": "angry",
-    "happiness": "happy",
-    "joy": "happy",
-    "sadness": "sad",
-    "fearful": "fear",
-    "afraid": "fear",
-    "surprise": "surprised",
-    "disgust": "disgusted",
+    **{name: own for name, own in by_spelling(SPELLINGS).items() if own in EMOTIONS},
     "melancholic": "depressed",
     "calm": "remove",
     "neutral": "remove",
     "none": "remove",
-    "cold": "coldness",
     "amused": "humour",
-    "humor": "humour",
 }
 
 

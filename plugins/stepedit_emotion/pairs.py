@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from stepedit_core.labels.pairs import LabelledPairs
 from stepedit_core.labels.profile import Profile
-from stepedit_emotion.edit import EMOTIONS, Emotion
+from stepedit_emotion.edit import EMOTIONS, SPELLINGS, Emotion
 from stepedit_emotion.profiles import PROFILES
 
 __all__ = ["EmotionPairs"]
@@ -20,21 +20,8 @@ class EmotionPairs(LabelledPairs):
     attribute: ClassVar[str] = "emotion"
     known: ClassVar[tuple[str, ...]] = EMOTIONS
     profiles: ClassVar[Mapping[str, Profile]] = PROFILES
-    aliases: ClassVar[Mapping[str, str]] = {
-        "anger": "angry",
-        "happiness": "happy",
-        "joy": "happy",
-        "sadness": "sad",
-        "fearful": "fear",
-        "afraid": "fear",
-        "anxious": "fear",
-        "surprise": "surprised",
-        "pleasant_surprise": "surprised",
-        "disgust": "disgusted",
-        "excitement": "excited",
-        "embarrassment": "embarrass",
-        "confused": "confusion",
-    }
+    aliases: ClassVar[Mapping[str, str]] = {"anxious": "fear"}
+    spellings: ClassVar[Mapping[str, tuple[str, ...]]] = SPELLINGS
 
     def edit_to(self, label: str) -> Emotion:
         """Return the request for an emotion, or for ``remove``."""

@@ -46,6 +46,7 @@ class ParalinguisticScorer(Scorer):
 
     expects_same_duration: ClassVar[bool] = False
     judge: ClassVar[str | None] = "events"
+    points: ClassVar[tuple[float, float]] = (1.0, 3.0)
 
     def score(self, case: Case, prepared: Prepared, output: Utterance, measures: Measures) -> Score:
         """Ask the judge, and find the insertions."""

@@ -35,7 +35,7 @@ def speak(out: Path, count: int, seed: int) -> None:
         name = f"{number:03d}-{secret.kind}.flac"
         say(secret, seed + number).write(out / name)
         edit = {"edit": "redact", "names": "rules", "by": ("silence", "bleep", "noise")[number % 3]}
-        meta = {"private": [secret.private], "kind": secret.kind, "voice": secret.voice}
+        meta = {"private": [secret.private], "kind": secret.kind, "voice": ":".join(secret.voice)}
         case = {"id": f"{number:03d}-{secret.kind}", "edit": edit, "audio": name}
         rows.append({**case, "transcript": secret.text, "language": "en", "meta": meta})
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

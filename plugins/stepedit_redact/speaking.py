@@ -6,23 +6,24 @@ drawn, card numbers pass their check, and nobody's data is in them.
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from stepedit_core import MissingDependencyError, StepeditError, Utterance
+from stepedit_core import Utterance
+from stepedit_core.dsp import synthesis
+from stepedit_core.dsp.synthesis import System
 from stepedit_redact.spoken import luhn
 
 __all__ = ["VOICES", "Secret", "draw_secrets", "speak"]
 
-VOICES = ("hibari:heart", "flite:slt", "flite:rms", "flite:awb")
+VOICES: tuple[tuple[System, str], ...] = (
+    ("hibari", "heart"),
+    ("flite", "slt"),
+    ("flite", "rms"),
+    ("flite", "awb"),
+)
 RATES = (8_000, 16_000, 24_000, 48_000)
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _GIVEN = ("Jane", "Michael", "Priya", "Carlos", "Emily", "Robert", "Angela", "Kevin", "Laura")
@@ -71,7 +72,7 @@ class Secret:
     kind: str
     text: str
     private: str
-    voice: str
+    voice: tuple[System, str]
     rate: int
     snr_db: float | None = None
 
@@ -105,9 +106,8 @@ def speak(secret: Secret, seed: int) -> Utterance:
         MissingDependencyError: if hibari-tts or the program flite is not installed.
         StepeditError: if a voice fails.
     """
-    system, _, voice = secret.voice.partition(":")
-    said = _hibari(voice, secret.text, seed) if system == "hibari" else _flite(voice, secret.text)
-    said = said.resample(secret.rate)
+    system, voice = secret.voice
+    said = Utterance(*synthesis.speak(system, voice, secret.text, seed=seed)).resample(secret.rate)
     samples = np.asarray(said.samples * (0.7 / max(0.05, float(np.abs(said.samples).max()))))
     if secret.snr_db is not None:
         level = float(np.sqrt(np.mean(np.square(samples)))) * 10 ** (-secret.snr_db / 20)
@@ -159,33 +159,3 @@ def _email(rng: np.random.Generator) -> str:
 def _name(rng: np.random.Generator) -> str:
     given, surname = (names[int(rng.integers(len(names)))] for names in (_GIVEN, _SURNAMES))
     return f"{given} {surname}"
-
-
-@cache
-def _system(voice: str) -> Any:
-    try:
-        from hibari import Hibari
-    except ImportError as error:
-        raise MissingDependencyError(
-            "the voice hibari needs hibari-tts: pip install 'stepedit[synth]'"
-        ) from error
-    return Hibari(voice)
-
-
-def _hibari(voice: str, text: str, seed: int) -> Utterance:
-    system = _system(voice)
-    samples = np.asarray(system(text, speed=1.0, seed=seed), np.float32)
-    return Utterance(samples, int(system.sample_rate))
-
-
-def _flite(voice: str, text: str) -> Utterance:
-    program = shutil.which("flite")
-    if program is None:
-        raise MissingDependencyError("the flite voices need the program flite; install it")
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "speech.wav"
-        command = [program, "-voice", voice, "-t", text, "-o", str(file)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode or not file.is_file():
-            raise StepeditError(f"flite -voice {voice} failed: {done.stderr.strip()[:200]}")
-        return Utterance.read(file)

@@ -9,10 +9,11 @@ import numpy as np
 
 from stepedit_core import Plan, Rendered, Utterance, conditioning_label
 from stepedit_core.labels.edit import LabelledEdit, span_of
+from stepedit_core.labels.spelling import by_spelling
 from stepedit_style.prompt import INSTRUCTION, REMOVE
 from stepedit_style.recipes import LEVELS, RATES, RECIPES, RENDERED, WHISPER, reason_without
 
-__all__ = ["STYLES", "Style", "StyleName"]
+__all__ = ["SPELLINGS", "STYLES", "Style", "StyleName"]
 
 StyleName = Literal[
     "serious",
@@ -51,18 +52,30 @@ StyleName = Literal[
 ]
 STYLES: tuple[str, ...] = tuple(name for name in get_args(StyleName) if name != "remove")
 """The styles of Step-Audio-EditX."""
+SPELLINGS: Mapping[str, tuple[str, ...]] = {
+    "whisper": ("whispered", "whispering"),
+    "shout": ("shouting", "shouted"),
+    "murmur": ("murmuring",),
+    "child": (),
+    "older": ("elderly", "old"),
+    "exaggerated": (),
+    "recite": ("recitation", "reciting"),
+    "generous": (),
+    "act_coy": ("coy", "act_cute", "act_coquettish"),
+    "drunk": (),
+    "sleepy": ("sleepiness",),
+    "loudly": ("loud",),
+    "serious": (),
+    "gentle": ("soft",),
+    "deeply": ("deep",),
+    "news": ("newscast",),
+}
+"""Styles in corpora, and how these and judges spell them besides."""
 _MEANT = {
-    "whispering": "whisper",
-    "loud": "loudly",
-    "deep": "deeply",
-    "old": "older",
-    "elderly": "older",
+    **{name: own for name, own in by_spelling(SPELLINGS).items() if own in STYLES},
     "kid": "child",
-    "coy": "act_coy",
     "act coy": "act_coy",
-    "act_cute": "act_coy",
     "cute": "act_coy",
-    "soft": "gentle",
     "neutral": "remove",
     "none": "remove",
     "storytelling": "story",

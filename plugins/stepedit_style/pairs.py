@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from stepedit_core.labels.pairs import LabelledPairs
 from stepedit_core.labels.profile import Profile
-from stepedit_style.edit import STYLES, Style
+from stepedit_style.edit import SPELLINGS, STYLES, Style
 from stepedit_style.profiles import PROFILES
 
 __all__ = ["StylePairs"]
@@ -20,18 +20,8 @@ class StylePairs(LabelledPairs):
     attribute: ClassVar[str] = "style"
     known: ClassVar[tuple[str, ...]] = STYLES
     profiles: ClassVar[Mapping[str, Profile]] = PROFILES
-    aliases: ClassVar[Mapping[str, str]] = {
-        "whispered": "whisper",
-        "whispering": "whisper",
-        "shouted": "shout",
-        "shouting": "shout",
-        "loud": "loudly",
-        "soft": "gentle",
-        "deep": "deeply",
-        "newscast": "news",
-        "narration": "story",
-        "act_cute": "act_coy",
-    }
+    aliases: ClassVar[Mapping[str, str]] = {"narration": "story"}
+    spellings: ClassVar[Mapping[str, tuple[str, ...]]] = SPELLINGS
 
     def edit_to(self, label: str) -> Style:
         """Return the request for a style, or for ``remove``."""

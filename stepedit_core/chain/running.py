@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import pluggy
 
 from stepedit_core.chain.accept import Accept
 from stepedit_core.chain.drift import Standing, no_gain, overdone, standing, within_label
-from stepedit_core.chain.gate import Gate
+from stepedit_core.chain.gate import Compared, Gate
 from stepedit_core.chain.result import (
     DEFAULT_CARRY,
     Carry,
@@ -57,7 +57,6 @@ class _Run:
     """What holds for all steps of a run."""
 
     registry: Registry
-    owners: Mapping[type[Edit], PluginInfo]
     middleware: Sequence[pluggy.HookImpl]
     engine: SpeechEngine | None
     choice: RouteChoice
@@ -67,6 +66,14 @@ class _Run:
     depth: int = 0
     accept: Accept | None = None
     gate: Gate | None = None
+    owners: dict[type[Edit], PluginInfo] = field(default_factory=dict)
+    """Who brings the classes of the edits that have run."""
+
+    def owner(self, edit: Edit) -> PluginInfo:
+        """Return the plugin that brings an edit; the registry is asked once for each class."""
+        if type(edit) not in self.owners:
+            self.owners[type(edit)] = self.registry.origin(edit)
+        return self.owners[type(edit)]
 
 
 def run(
@@ -78,11 +85,7 @@ def run(
     engine: SpeechEngine | None,
     registry: Registry,
     rounds: int = 1,
-    route: RouteChoice = "auto",
-    carry: Carry = DEFAULT_CARRY,
-    on_step: Callable[[Step], None] | None = None,
-    accept: Accept | None = None,
-    until: Until | None = None,
+    **options: Unpack[RunOptions],
 ) -> tuple[tuple[Step, ...], tuple[str, ...]]:
     """Run edits after the steps that are finished; return all steps, and notes for the user.
 
@@ -91,30 +94,27 @@ def run(
         source: what the first of the finished steps received.
         finished: the steps so far.
         seed: of the chain.
-        engine: and what follows: as for calling a chain.
+        engine: what the llm route runs on.
         registry: whose hooks run.
         rounds: how many iterations ``edits`` are.
-        route: as for calling a chain.
-        carry: as for calling a chain.
-        on_step: as for calling a chain.
-        accept: as for calling a chain.
-        until: as for calling a chain.
+        options: as for calling a chain.
 
     Raises:
         InvalidChainError: before anything runs, if a step cannot work.
         EditError: if a step fails while it runs; it carries the finished steps.
     """
+    route, carry = options.get("route", "auto"), options.get("carry", DEFAULT_CARRY)
+    accept, until, on_step = options.get("accept"), options.get("until"), options.get("on_step")
     here = finished[-1].utterance if finished else source
     first = len(finished) + 1
     ready = look_ahead(edits, here, engine, route=route, carry=carry, first=first)
-    owners = registry.owners(edits)
     middleware = registry.hook.stepedit_apply.get_hookimpls()
     gate = None
     if accept is not None or until is not None:
         listens = accept is not None and accept.words is not None
         gate = Gate(registry, source, engine, accept.ears if listens and accept else 0)
     running = _Run(
-        registry, owners, middleware, engine, route, carry, seed, source, accept=accept, gate=gate
+        registry, middleware, engine, route, carry, seed, source, accept=accept, gate=gate
     )
     notes: tuple[str, ...] = ()
     if until is None:
@@ -183,10 +183,7 @@ def _accepted(running: _Run, step: Ready, utterance: Utterance, steps: Sequence[
     Raises:
         EditError: if the edit fails, or no try keeps the limits and the source is not to be kept.
     """
-    state = standing(
-        running.registry, step.edit, utterance, running.first, steps,
-        tells_past=running.carry != "audio",
-    )  # fmt: skip
+    state = _standing(running, step.edit, utterance, steps)
     if running.accept is None or running.gate is None:
         return _run_held(running, step, state)[0]
 
@@ -201,6 +198,15 @@ def _accepted(running: _Run, step: Ready, utterance: Utterance, steps: Sequence[
         limits, running.gate, step.edit, step.route, state.to, draw, running.engine,
         f"step {number}, {step.edit.name}",
     ).run()  # fmt: skip
+
+
+def _standing(running: _Run, edit: Edit, utterance: Utterance, steps: Sequence[Step]) -> Standing:
+    """Return where the chain stands before a step; the first one has no past."""
+    if not steps:
+        first = running.first
+        return Standing(utterance, None, Compared(utterance, first, first, utterance), None, 0)
+    tells_past = running.carry != "audio"
+    return standing(running.registry, edit, utterance, running.first, steps, tells_past=tells_past)
 
 
 def _draw(running: _Run, step: Ready, state: Standing, numbers: Sequence[int]) -> list[Drawn]:
@@ -255,7 +261,6 @@ def _run_step(
             names step, edit and plugin.
     """
     edit = step.edit
-    owner = running.owners.get(type(edit)) or running.registry.origin(edit)
     utterance, where = state.utterance, f"step {state.position + 1}, {edit.name}"
     begin = time.perf_counter()
     work = _Work(running, step, state)
@@ -266,11 +271,13 @@ def _run_step(
         outcome = carried_out_by(utterance, step_rng(running.seed, state.position, number))
     except (Exception, SystemExit) as error:
         plugin = None if layers is None else layers.blamed(error)
+        owner = running.owner(edit)
         blame = f"{where} ({owner.distribution} {owner.version})"
         if plugin is not None:
             blame = f"{where}: stepedit_apply of {plugin}"
         kind = "" if isinstance(error, StepeditError) else f"{type(error).__name__}: "
         raise EditError(f"{blame}: {kind}{error}") from error
+    owner = running.owner(edit)
     where = f"{where} ({owner.distribution} {owner.version})"
     if not isinstance(outcome, Outcome):
         raise EditError(f"{where}: stepedit_apply returned {type(outcome).__name__}, not Outcome")
@@ -352,11 +359,10 @@ class _Work:
         inner = self._edit.expand(utterance)
         if inner is None:
             raise EditError(f"{type(self._edit).__name__}.expand() gave no chain")
-        edits, depth = inner.unrolled(), running.depth + 1
-        ready = look_ahead(edits, utterance, running.engine, route=running.choice, depth=depth)
-        owners = running.registry.owners(edits)
+        edits, choice, depth = inner.unrolled(), running.choice, running.depth + 1
+        ready = look_ahead(edits, utterance, running.engine, route=choice, depth=depth)
         seed = int(rng.integers(2**63))
-        inside = replace(running, owners=owners, seed=seed, depth=depth, first=utterance)
+        inside = replace(running, seed=seed, depth=depth, first=utterance)
         steps = _run_steps(inside, ready, utterance)
         self.route = "llm" if any(step.route == "llm" for step in steps) else "dsp"
         last = steps[-1]

@@ -169,10 +169,10 @@ def _ready(
     depth: int,
 ) -> Ready:
     """Look at one step; ``state`` is the source itself, or what is foreseen of its utterance."""
-    if edit.is_composite():
+    if edit.composite:
         return _composite_ready(edit, state, engine, choice, depth)
     route = choose_route(edit, engine, choice, state)
-    if edit.needs_transcript(route) and not (state.transcript or "").strip():
+    if not (state.transcript or "").strip() and edit.needs_transcript(route):
         text = f"the {route} route needs the transcript; give it with transcript= or --text"
         return Ready(edit, route, Plan(problem=text), False)
     if not isinstance(state, ForeseenUtterance):

@@ -6,16 +6,14 @@ become a seed or a limit without a word, and NaN passes every range, so that the
 
 from __future__ import annotations
 
-import copy
 import math
 import re
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import click
 
-__all__ = ["take_plain_numbers"]
+__all__ = ["PlainFloat", "PlainFloatRange", "PlainInt", "PlainIntRange", "take_plain_numbers"]
 
 _WHOLE = re.compile(r"[-+]?[0-9]+")
 _REAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
@@ -24,24 +22,51 @@ _MOST = 2**63 - 1
 _SHOWN = 40
 
 
-def _converted(
-    kind: click.types.IntParamType | click.types.FloatParamType,
-    value: Any,
-    param: click.Parameter | None,
-    ctx: click.Context | None,
-) -> Any:
-    """Convert a text; fail where it is no plain number, or one that nothing can hold."""
-    whole = isinstance(kind, click.types.IntParamType)
-    pattern, name = (_WHOLE, "whole number") if whole else (_REAL, "number")
-    if isinstance(value, str):
-        shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
-        if not pattern.fullmatch(value):
-            kind.fail(f"{shown!r} is no {name}; write digits, such as 10", param, ctx)
-        if whole and (len(value) > _SHOWN or abs(int(value)) > _MOST):
-            kind.fail(f"{shown} is too large; {_MOST} is the most", param, ctx)
-        if not whole and not math.isfinite(float(value)):
-            kind.fail(f"{shown} is too large", param, ctx)
-    return kind.convert(value, param, ctx)
+class _Plain(click.ParamType):
+    """A number type of click's that takes plain numbers alone."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert a text; fail where it is no plain number, or one that nothing can hold."""
+        whole = isinstance(self, click.types.IntParamType)
+        pattern, name = (_WHOLE, "whole number") if whole else (_REAL, "number")
+        if isinstance(value, str):
+            shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
+            if not pattern.fullmatch(value):
+                self.fail(f"{shown!r} is no {name}; write digits, such as 10", param, ctx)
+            if whole and (len(value) > _SHOWN or abs(int(value)) > _MOST):
+                self.fail(f"{shown} is too large; {_MOST} is the most", param, ctx)
+            if not whole and not math.isfinite(float(value)):
+                self.fail(f"{shown} is too large", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class PlainInt(_Plain, click.types.IntParamType):
+    """A whole number, written in digits."""
+
+
+class PlainFloat(_Plain, click.types.FloatParamType):
+    """A finite number, written in digits."""
+
+
+class PlainIntRange(_Plain, click.IntRange):
+    """A whole number within bounds, written in digits."""
+
+
+class PlainFloatRange(_Plain, click.FloatRange):
+    """A number within bounds, written in digits."""
+
+
+def _plain(kind: click.ParamType) -> click.ParamType:
+    """Return click's number types as those that take plain numbers; others as they are."""
+    if isinstance(kind, _Plain):
+        return kind
+    if isinstance(kind, click.IntRange):
+        return PlainIntRange(kind.min, kind.max, kind.min_open, kind.max_open, kind.clamp)
+    if isinstance(kind, click.FloatRange):
+        return PlainFloatRange(kind.min, kind.max, kind.min_open, kind.max_open, kind.clamp)
+    if isinstance(kind, click.types.IntParamType):
+        return PlainInt()
+    return PlainFloat() if isinstance(kind, click.types.FloatParamType) else kind
 
 
 def _parameters(command: click.Command) -> Iterator[click.Parameter]:
@@ -53,10 +78,4 @@ def _parameters(command: click.Command) -> Iterator[click.Parameter]:
 def take_plain_numbers(command: click.Command) -> None:
     """Let all numbers of a command, and of those below it, be plain ones."""
     for parameter in _parameters(command):
-        kind = parameter.type
-        if not isinstance(kind, click.types.IntParamType | click.types.FloatParamType):
-            continue
-        if "convert" not in vars(kind):
-            plain = copy.copy(kind)  # a type may be shared with commands of others
-            vars(plain)["convert"] = partial(_converted, kind)
-            parameter.type = plain
+        parameter.type = _plain(parameter.type)

@@ -21,6 +21,8 @@ __all__ = [
     "rooms",
     "silences",
     "splicing",
+    "synthesis",
     "vad",
+    "voices",
     "words",
 ]

@@ -16,6 +16,7 @@ from stepedit_core.dsp.words import nominal_seconds
 from stepedit_core.edit import Edit
 from stepedit_core.engine import DecodeRequest, GenerateRequest
 from stepedit_core.errors import StepeditError
+from stepedit_core.labels.spelling import by_spelling, plain
 from stepedit_core.pairs import (
     BuildContext,
     CorpusItem,
@@ -50,7 +51,10 @@ class LabelledPairs(PairBuilder):
     known: ClassVar[tuple[str, ...]]
     """Labels that the edit takes, without ``remove``."""
     aliases: ClassVar[Mapping[str, str]] = {}
-    """Names that corpora use, lower case, to known labels."""
+    """Labels of corpora that the edit does not have, to the nearest one that it has."""
+    spellings: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Label to how corpora and judges spell it besides, lower case with underscores; labels that
+    the edit does not take may be among them."""
     thresholds: ClassVar[Mapping[str, float]] = {}
     """Least margin by label, where it is not ``min_margin``."""
     profiles: ClassVar[Mapping[str, Profile]] = {}
@@ -106,9 +110,10 @@ class LabelledPairs(PairBuilder):
         named = item.labels.get(self.attribute)
         if not named:
             return NEUTRAL if settings["unlabelled"] else None
-        name = named.strip().lower().replace(" ", "_").replace("-", "_")
+        name = plain(named)
         if name in _NEUTRAL_NAMES:
             return NEUTRAL
+        name = by_spelling(self.spellings).get(name, name)
         label = self.aliases.get(name, name)
         return label if label in settings["labels"] else None
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from stepedit_core.errors import PluginError
 
 if TYPE_CHECKING:
+    from stepedit_core.pairs import PairBuilder
     from stepedit_core.registry.registry import Registry
 
-__all__ = ["Cue", "Profile", "profiled_edits", "profiles_of", "table"]
+__all__ = ["Cue", "Profile", "builder_of", "profiled_edits", "profiles_of", "table"]
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,27 @@ def table(*profiles: Profile) -> dict[str, Profile]:
     return {profile.label: profile for profile in profiles}
 
 
-def profiles_of(registry: Registry, edit: str) -> Mapping[str, Profile]:
-    """Return the profiles that an edit's pair builder states, by label.
+def builder_of(registry: Registry, edit: str) -> PairBuilder | None:
+    """Return an edit's pair builder, or None where there is none.
 
     The builder of the plugin that brings the edit goes before other plugins' builders.
+
+    Args:
+        registry: knows the edits and their plugins.
+        edit: registered name.
+    """
+    info = registry.edits().get(edit)
+    for pick in () if info is None else (info.plugin.name, None):
+        assert info is not None
+        try:
+            return registry.pair_builder(info.edit_class, pick)
+        except PluginError:
+            continue
+    return None
+
+
+def profiles_of(registry: Registry, edit: str) -> Mapping[str, Profile]:
+    """Return the profiles that an edit's pair builder states, by label.
 
     Args:
         registry: knows the edits and their plugins.
@@ -64,16 +82,8 @@ def profiles_of(registry: Registry, edit: str) -> Mapping[str, Profile]:
     Returns:
         Empty for an unknown edit, and for one whose labels have no profiles.
     """
-    info = registry.edits().get(edit)
-    for pick in () if info is None else (info.plugin.name, None):
-        assert info is not None
-        try:
-            builder = registry.pair_builder(info.edit_class, pick)
-        except PluginError:
-            continue
-        found: Mapping[str, Profile] = getattr(builder, "profiles", {})
-        return found
-    return {}
+    found: Mapping[str, Profile] = getattr(builder_of(registry, edit), "profiles", {})
+    return found
 
 
 def profiled_edits(registry: Registry) -> tuple[str, ...]:

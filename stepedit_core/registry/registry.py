@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from stepedit_core.edit import Edit
@@ -109,23 +109,18 @@ class Registry(PluginLoader):
         """Return the record of a plugin, by its registered name."""
         return self._infos.get(name, PluginInfo(name))
 
-    def owners(self, edits: Iterable[type[Edit] | Edit]) -> Mapping[type[Edit], PluginInfo]:
-        """Return the plugin that brings each edit's class; an unregistered one is ``(local)``."""
-        classes = {edit if isinstance(edit, type) else type(edit) for edit in edits}
+    def origin(self, edit: type[Edit] | Edit) -> PluginInfo:
+        """Return the plugin that brings an edit; an unregistered class is ``(local)``."""
+        edit_class = edit if isinstance(edit, type) else type(edit)
         loaded = dict(self._infos)
-        if loaded != self._owners_of or not classes <= self._owners.keys():
+        if loaded != self._owners_of or edit_class not in self._owners:
             self._owners = {
                 info.edit_class: info.plugin
                 for infos in self._all_edits().values()
                 for info in infos
             }
             self._owners_of = dict(self._infos)
-        return {one: self._owners.get(one) or PluginInfo(one.__module__) for one in classes}
-
-    def origin(self, edit: type[Edit] | Edit) -> PluginInfo:
-        """Return the plugin that brings an edit; an unregistered class is ``(local)``."""
-        (owner,) = self.owners([edit]).values()
-        return owner
+        return self._owners.get(edit_class) or PluginInfo(edit_class.__module__)
 
     def one(self, hook: str, what: str, pick: str | None = None, **arguments: Any) -> Any:
         """Return the only answer to a hook of which exactly one plugin may answer.

@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from stepedit_bench.judges import AcousticJudge
+from stepedit_bench.judges.answers import read_answer
+from stepedit_bench.judges.prompts import Question
 from stepedit_bench.judging import default_judge
+from stepedit_pairs.corpora.labels import attribute_of, own_spelling
 from stepedit_pairs.margins import AcousticMargin
 
 from stepedit_core.edit import Edit
@@ -48,6 +51,13 @@ def test_margin_and_judge_take_the_plugins_profiles(accent: type[Edit]) -> None:
     assert verdict.label == "british" and set(verdict.scores) == {"british", "german", "neutral"}
     assert "accent" in AcousticJudge().tasks() and default_judge("accent") == "acoustic"
     assert AcousticJudge().judge("accent", made, reference=speech, question={"to": "x"}).refused
+
+
+def test_corpora_and_judges_take_the_plugins_spellings(accent: type[Edit]) -> None:
+    assert own_spelling("accent", "UK") == own_spelling("accent", "accent: rp") == "british"
+    assert attribute_of("rp") == "accent" and attribute_of("anger") == "emotion"
+    question = Question("", "", "label", ("british", "german"))
+    assert read_answer(question, '{"label": "RP"}').label == "british"
 
 
 def test_its_scorer_asks_the_acoustic_judge(accent: type[Edit]) -> None:

@@ -10,7 +10,7 @@ from types import CodeType, FrameType
 import pytest
 
 import stepedit_core
-from stepedit_core import Chain, Edit, get_edit, get_registry, packaged_speech
+from stepedit_core import Chain, Edit, Prompt, Utterance, get_edit, packaged_speech
 from stepedit_core.chain.result import RouteChoice
 from stepedit_core.testing import FakeEngine
 
@@ -59,21 +59,28 @@ def changes_of_file(run: Callable[[], object], stop: CodeType) -> list[Call]:
     return calls
 
 
+class Plain(Edit):
+    """An edit that answers all questions by the base class."""
+
+    def prompt(self, utterance: Utterance) -> Prompt:
+        return Prompt.edit("Say it again.\n")
+
+
 @pytest.mark.parametrize(
     ("edit", "route", "core", "total"),
     [
-        (get_edit("speed")(rate="faster"), "llm", 8, 15),
-        (get_edit("emotion")(to="happy"), "llm", 8, 19),
+        (Plain(), "llm", 6, 8),
+        (get_edit("speed")(rate="faster"), "llm", 6, 11),
+        (get_edit("emotion")(to="happy"), "llm", 6, 15),
         # The engine is asked what it knows, and in which languages.
-        (get_edit("speed")(rate="faster"), "auto", 11, 18),
+        (get_edit("speed")(rate="faster"), "auto", 9, 14),
     ],
-    ids=["speed", "emotion", "speed-auto"],
+    ids=["plain", "speed", "emotion", "speed-auto"],
 )
 def test_files_between_a_chain_and_the_engine(
     edit: Edit, route: RouteChoice, core: int, total: int
 ) -> None:
     chain, speech, engine = Chain([edit]), packaged_speech("garden"), FakeEngine()
-    get_registry().owners([edit])  # plugins are asked for their edits once in a process
     calls = changes_of_file(lambda: chain(speech, engine, route=route), FakeEngine.encode.__code__)
     told = "\n".join(f"{source.name} -> {to.name}" for source, to, _ in calls)
     assert calls[-1][1].name == "fake_engine.py"

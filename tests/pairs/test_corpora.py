@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+import stepedit_emotion
+import stepedit_style
 from stepedit_pairs.corpora import READERS, configured_reader
-from stepedit_pairs.corpora.labels import attribute_of, emotion_label, style_label
+from stepedit_pairs.corpora.labels import attribute_of, own_spelling
 from stepedit_pairs.corpora.tagged import tagged
 
 from stepedit_core.errors import StepeditError
@@ -18,6 +20,13 @@ from tests.pairs.making import registry
 from tests.shared_data import need_shared
 
 __all__ = ["registry"]
+
+
+@pytest.fixture(autouse=True)
+def labels(registry: Registry) -> None:
+    """The plugins that spell labels are there, too."""
+    registry.register(stepedit_emotion, "emotion")
+    registry.register(stepedit_style, "style")
 
 
 def make(root: Path, files: dict[str, str | bytes]) -> Path:
@@ -223,10 +232,11 @@ def test_which_reader(registry: Registry, tmp_path: Path) -> None:
 
 
 def test_labels_have_one_spelling() -> None:
-    assert [emotion_label(name) for name in ("Fearful", "DIS", "anger", "Zeal")] == [
+    assert [own_spelling("emotion", name) for name in ("Fearful", "DIS", "anger", "Zeal")] == [
         "fear", "disgusted", "angry", "zeal",
     ]  # fmt: skip
-    assert style_label("Whispered") == "whisper" and attribute_of("shouting") == "style"
+    assert own_spelling("style", "Style: Whispered") == "whisper"
+    assert attribute_of("shouting") == "style"
     assert attribute_of("rain") is None
 
 

@@ -10,10 +10,11 @@ import pytest
 from click.testing import CliRunner
 from stepedit_pairs.cli_encode import pairs_encode
 from stepedit_pairs.reencoding import encode_run
-from stepedit_pairs.tokenizing import TokenizerEngine, tokenizer_fingerprint
+from stepedit_pairs.tokenizing import TokenizerEngine
 
 from stepedit_core import DualCodes, Utterance
 from stepedit_core.errors import AudioError, EngineError, StepeditError
+from stepedit_core.models.tokenizer.identity import tokenizer_hash
 from stepedit_core.registry.registry import Registry
 from stepedit_core.storage.pair_rows import CODED_BY, read_rows, row_utterance, shard_paths
 from stepedit_core.testing import FakeEngine
@@ -137,14 +138,14 @@ def test_a_tokenizer_alone_encodes_and_does_not_speak(tokenizer: Path) -> None:
         engine.generate([])
 
 
-def test_tokenizer_fingerprint(tokenizer: Path) -> None:
-    before = tokenizer_fingerprint(tokenizer)
+def test_tokenizer_hash(tokenizer: Path) -> None:
+    before = tokenizer_hash(tokenizer)
     (tokenizer / "figures.json").write_text("{}")
-    assert tokenizer_fingerprint(tokenizer) == before
+    assert tokenizer_hash(tokenizer) == before
     (tokenizer / "linguistic_tokenizer.npy").write_bytes(b"other")
-    assert tokenizer_fingerprint(tokenizer) != before
+    assert tokenizer_hash(tokenizer) != before
     with pytest.raises(StepeditError, match="no Step-Audio-Tokenizer"):
-        tokenizer_fingerprint(tokenizer / "nowhere")
+        tokenizer_hash(tokenizer / "nowhere")
 
 
 def test_the_command_encodes_with_a_tokenizer_folder(run: Path, tokenizer: Path) -> None:
@@ -167,4 +168,4 @@ def test_a_run_is_built_with_a_tokenizer_folder(
     run_toy(tmp_path / "coded", manifest, tokenizer=str(tokenizer), device="cpu")
     assert all(source and target for source, target in codes_of(tmp_path / "coded").values())
     for path in shard_paths(tmp_path / "coded"):
-        assert pq.read_schema(path).metadata[CODED_BY].decode() == tokenizer_fingerprint(tokenizer)
+        assert pq.read_schema(path).metadata[CODED_BY].decode() == tokenizer_hash(tokenizer)

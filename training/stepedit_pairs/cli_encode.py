@@ -36,13 +36,14 @@ def pairs_encode(runs: tuple[Path, ...], tokenizer: Path, out: Path | None, devi
 
     from stepedit_core.cli.root import STEP_FAILED, Failure
     from stepedit_core.errors import StepeditError, printable
+    from stepedit_core.models.tokenizer.identity import tokenizer_hash
     from stepedit_pairs.reencoding import FAILURES, encode_run
     from stepedit_pairs.report import write_card
-    from stepedit_pairs.tokenizing import TokenizerEngine, tokenizer_fingerprint
+    from stepedit_pairs.tokenizing import TokenizerEngine
 
     if out is not None and len(runs) > 1:
         raise StepeditError("--out takes one run at a time")
-    fingerprint = tokenizer_fingerprint(tokenizer)
+    fingerprint = tokenizer_hash(tokenizer)
     failed: dict[Path, str] = {}
     encoder = TokenizerEngine(tokenizer, device)
     for folder in runs:

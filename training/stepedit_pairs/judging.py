@@ -7,18 +7,16 @@ or with points. Here each becomes 1 to 10, so that margins and preferences can b
 from __future__ import annotations
 
 from stepedit_core.edit import Edit
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import PluginError, StepeditError
 from stepedit_core.labels.profile import profiles_of
 from stepedit_core.pairs import MAX_MARGIN, MIN_MARGIN
 from stepedit_core.registry.registry import Registry, get_registry
-from stepedit_core.scoring import Judge, Verdict
+from stepedit_core.scoring import Judge, Scorer, Verdict
 from stepedit_core.utterance import Utterance
 
 __all__ = ["ask", "clamped", "judge_named"]
 
 NEUTRAL, REMOVE = "neutral", "remove"
-_POINTS = {"paralinguistic": (1.0, 3.0)}
-"""Scale of points by task, where it is not 1 to 10; Step-Audio-Edit-Benchmark's for events."""
 
 
 def judge_named(registry: Registry, name: str) -> Judge:
@@ -69,10 +67,19 @@ def ask(judge: Judge, edit: Edit, answer: Utterance, source: Utterance) -> float
         labels=tuple(label for label in offered if label is not None),
         question={**edit.to_data(), "scale": [MIN_MARGIN, MAX_MARGIN]},
     )
-    return verdict.refused or _rating(verdict, wanted, edit.name)
+    return verdict.refused or _rating(verdict, wanted, _scale(edit))
 
 
-def _rating(verdict: Verdict, wanted: str | None, task: str) -> float | str:
+def _scale(edit: Edit) -> tuple[float, float]:
+    """Return the least and the most points of an edit's judges, as its scorer states them."""
+    try:
+        return get_registry().scorer(type(edit)).points
+    except PluginError:
+        return Scorer.points
+
+
+def _rating(verdict: Verdict, wanted: str | None, scale: tuple[float, float]) -> float | str:
+    """Return a verdict as a number from 1 to 10, or why there is none."""
     if wanted is not None and verdict.scores:
         share = min(max(verdict.scores.get(wanted, 0.0), 0.0), 1.0)
         return MIN_MARGIN + (MAX_MARGIN - MIN_MARGIN) * share
@@ -80,5 +87,5 @@ def _rating(verdict: Verdict, wanted: str | None, task: str) -> float | str:
         return MAX_MARGIN if verdict.label == wanted else MIN_MARGIN
     if verdict.score is None:
         return "the judge gave no rating"
-    low, high = _POINTS.get(task, (MIN_MARGIN, MAX_MARGIN))
+    low, high = scale
     return clamped(MIN_MARGIN + (MAX_MARGIN - MIN_MARGIN) * (verdict.score - low) / (high - low))

@@ -69,7 +69,7 @@ def encode_run(
     Args:
         folder: the run.
         encoder: an engine or a tokenizer.
-        fingerprint: names the codes; see :func:`stepedit_pairs.tokenizing.tokenizer_fingerprint`.
+        fingerprint: names the codes; see ``tokenizer_hash``.
         out: folder for a copy of the run with codes; the run itself if None.
         on_shard: called after each shard.
 

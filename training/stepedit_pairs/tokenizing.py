@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.engine import DecodeRequest, GenerateRequest
-from stepedit_core.errors import EngineError, StepeditError
+from stepedit_core.errors import EngineError
 from stepedit_core.utterance import Utterance
 
-__all__ = ["TokenizerEngine", "tokenizer_fingerprint"]
+__all__ = ["TokenizerEngine"]
 
 
 class TokenizerEngine:
@@ -36,10 +35,11 @@ class TokenizerEngine:
     ) -> None:
         from stepedit_core.models.checkpoint.load import pick_device
         from stepedit_core.models.tokenizer.audio_tokenizer import AudioTokenizer
+        from stepedit_core.models.tokenizer.identity import tokenizer_hash
 
         self.folder = Path(folder)
         chosen = str(pick_device(device))
-        self.fingerprint = tokenizer_fingerprint(self.folder)
+        self.fingerprint = tokenizer_hash(self.folder)
         self._tokenizer = AudioTokenizer.load(self.folder, chosen, threads=threads)
 
     def describe(self) -> Mapping[str, Any]:
@@ -72,24 +72,3 @@ class TokenizerEngine:
 
 
 _ALONE = "an audio tokenizer alone cannot speak; give a whole engine with --engine"
-
-
-def tokenizer_fingerprint(folder: Path | str) -> str:
-    """Return a hash of the files of a tokenizer: 16 hexadecimal digits.
-
-    Text, such as figures measured afterwards, does not count.
-
-    Raises:
-        StepeditError: if there is no such folder, or nothing in it.
-    """
-    root = Path(folder)
-    kinds = {".npy", ".onnx", ".pt", ".safetensors", ".mvn", ".yaml"}
-    files = sorted(path for path in root.rglob("*") if path.suffix in kinds)
-    if not files:
-        raise StepeditError(f"{root}: no Step-Audio-Tokenizer folder")
-    total = hashlib.sha256()
-    for path in files:
-        total.update(path.relative_to(root).as_posix().encode())
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()[:16]

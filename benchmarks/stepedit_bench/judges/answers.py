@@ -8,24 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from stepedit_bench.judges.prompts import Question
+from stepedit_core.labels.spelling import labels_by_spelling
+from stepedit_core.registry.registry import get_registry
 from stepedit_core.scoring import Verdict
 
 __all__ = ["JSON_NULL", "MalformedAnswer", "first_object", "read_answer"]
 
-ALIASES: Mapping[str, str] = {
-    "act_cute": "act_coy",
-    "act_coquettish": "act_coy",
-    "fearful": "fear",
-    "scared": "fear",
-    "happiness": "happy",
-    "joy": "happy",
-    "anger": "angry",
-    "sadness": "sad",
-    "surprise": "surprised",
-    "disgust": "disgusted",
-    "whispering": "whisper",
-    "reciting": "recite",
-}
 JSON_NULL = "(null)"
 """What ``Verdict.said`` holds for an answer whose label is JSON's null."""
 _NEUTRAL = ("neutral", "normal", "none")
@@ -77,10 +65,17 @@ def _canonical(label: str, labels: tuple[str, ...]) -> str:
     plain = re.sub(r"\s*\([^)]*\)", "", label).strip(" .\"'").casefold()
     plain = re.sub(r"[\s-]+", "_", plain)
     known = {name.casefold().replace(" ", "_"): name for name in labels}
-    plain = plain if plain in known else ALIASES.get(plain, plain)
-    if plain in _NEUTRAL and plain not in known:
+    if plain not in known and plain in _NEUTRAL:
         plain = next((name for name in _NEUTRAL if name in known), plain)
+    elif plain not in known:
+        plain = _as_plugins_spell(plain)
     return known.get(plain, plain)
+
+
+def _as_plugins_spell(label: str) -> str:
+    """Return a label as the plugin that brings it spells it; an unknown one as it is."""
+    spelt = labels_by_spelling(get_registry()).values()
+    return next((labels[label] for labels in spelt if label in labels), label)
 
 
 def _rating(found: Mapping[str, Any]) -> Verdict:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from stepedit_core.pairs import CorpusItem
-from stepedit_pairs.corpora.labels import emotion_label
+from stepedit_pairs.corpora.labels import own_spelling
 from stepedit_pairs.corpora.walking import NamedFiles, first_text, item_id, same_words
 
 __all__ = ["CremaD", "EmoDb", "JlCorpus", "Ravdess"]
@@ -46,7 +46,7 @@ class CremaD(NamedFiles):
     def item(self, root: Path, file: Path, match: re.Match[str]) -> CorpusItem | None:
         """Return the item of a recording by its name."""
         actor, sentence, emotion, level = match.groups()
-        labels = {"emotion": emotion_label(emotion)}
+        labels = {"emotion": own_spelling("emotion", emotion)}
         if level in self.levels:
             labels["intensity"] = self.levels[level]
         return CorpusItem(
@@ -92,7 +92,7 @@ class Ravdess(NamedFiles):
             f"ravdess_{actor}",
             "en",
             {
-                "emotion": emotion_label(self.emotions[int(emotion) - 1]),
+                "emotion": own_spelling("emotion", self.emotions[int(emotion) - 1]),
                 "intensity": {"01": "normal", "02": "strong"}[intensity],
             },
             group=f"ravdess_{actor}|{statement}",
@@ -163,7 +163,7 @@ class JlCorpus(NamedFiles):
             text,
             who,
             "en-NZ",
-            {"emotion": emotion_label(emotion)},
+            {"emotion": own_spelling("emotion", emotion)},
             group=same_words(who, text) or f"{who}|{sentence}",
             corpus="jl_corpus",
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem
-from stepedit_pairs.corpora.labels import NEUTRAL, attribute_of, emotion_label, style_label
+from stepedit_pairs.corpora.labels import NEUTRAL, attribute_of, own_spelling
 from stepedit_pairs.corpora.walking import same_words
 
 __all__ = ["KNOWN", "NOT_SPEECH", "PATH_COLUMNS", "TEXT_COLUMNS", "item_from_row"]
@@ -128,8 +128,8 @@ def _labels(row: Mapping[str, Any], kind: str) -> dict[str, str]:
             found["label"] = label
     if emotion or style:
         # Who gives one of the two speaks neutrally otherwise.
-        found["emotion"] = emotion_label(emotion or NEUTRAL)
-        found["style"] = style_label(style or NEUTRAL)
+        found["emotion"] = own_spelling("emotion", emotion or NEUTRAL)
+        found["style"] = own_spelling("style", style or NEUTRAL)
     if event:
         found["event"] = event.partition(" (")[0]  # "laughter (mostly)" is still laughter
     for name in ("intensity", "dialect", "gender", "age"):

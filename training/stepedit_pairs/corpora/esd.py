@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem
-from stepedit_pairs.corpora.labels import emotion_label
+from stepedit_pairs.corpora.labels import own_spelling
 from stepedit_pairs.corpora.walking import NamedFiles, item_id, split_of
 
 __all__ = ["Esd"]
@@ -54,7 +54,7 @@ class Esd(NamedFiles):
             _words(file, speaker).get(file.stem),
             f"esd_{speaker}",
             "en" if int(speaker) >= _FIRST_ENGLISH else "zh",
-            {"emotion": emotion_label(emotion)},
+            {"emotion": own_spelling("emotion", emotion)},
             group=f"esd_{speaker}|{(int(number) - 1) % _PER_EMOTION + 1:03d}",
             split=split_of(root, file),
             licence="ESD licence: research only",

@@ -1,77 +1,28 @@
-"""One spelling for the labels that corpora give to emotion, style and intensity."""
+"""One spelling for the labels that corpora give: that of the edits' plugins."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from stepedit_core.labels.spelling import labels_by_spelling, plain
+from stepedit_core.registry.registry import get_registry
 
-__all__ = ["attribute_of", "emotion_label", "style_label"]
+__all__ = ["NEUTRAL", "attribute_of", "own_spelling"]
 
 NEUTRAL = "neutral"
-_EMOTIONS: Mapping[str, tuple[str, ...]] = {
-    NEUTRAL: ("neu", "normal", "none"),
-    "angry": ("anger", "ang"),
-    "happy": ("happiness", "hap", "joy", "joyful"),
-    "sad": ("sadness", "sadnes"),
-    "fear": ("fearful", "fea", "afraid", "scared"),
-    "disgusted": ("disgust", "dis"),
-    "surprised": ("surprise", "sur"),
-    "excited": ("excitement", "exc"),
-    "calm": (),
-    "bored": ("boredom",),
-    "anxious": ("anxiety",),
-    "amused": ("amusement", "amu"),
-    "contempt": ("contemptuous",),
-    "depressed": ("depression",),
-    "embarrass": ("embarrassed", "embarrassment"),
-    "confusion": ("confused",),
-    "humour": ("humor", "humorous"),
-    "empathy": ("empathetic",),
-    "admiration": ("admiring",),
-    "coldness": ("cold",),
-    "apologetic": (),
-    "assertive": (),
-    "concerned": ("concern",),
-    "encouraging": (),
-}
-_STYLES: Mapping[str, tuple[str, ...]] = {
-    "whisper": ("whispered", "whispering"),
-    "shout": ("shouting", "shouted"),
-    "murmur": ("murmuring",),
-    "child": (),
-    "older": ("elderly", "old"),
-    "exaggerated": (),
-    "recite": ("recitation",),
-    "generous": (),
-    "act_coy": ("coy",),
-    "drunk": (),
-    "sleepy": ("sleepiness",),
-    "loudly": ("loud",),
-    "serious": (),
-    "gentle": (),
-}
-_TO_EMOTION = {name: own for own, others in _EMOTIONS.items() for name in (own, *others)}
-_TO_STYLE = {name: own for own, others in _STYLES.items() for name in (own, *others)}
 
 
-def _plain(label: str) -> str:
-    return label.strip().lower().replace(" ", "_").replace("-", "_")
+def own_spelling(attribute: str, label: str) -> str:
+    """Return a label as the attribute's edit spells it; an unknown one in plain form.
 
-
-def emotion_label(label: str) -> str:
-    """Return an emotion in the spelling of the emotion edit; unknown ones in lower case."""
-    plain = _plain(label)
-    return _TO_EMOTION.get(plain, plain)
-
-
-def style_label(label: str) -> str:
-    """Return a style in the spelling of the style edit; unknown ones in lower case."""
-    plain = _plain(label.rpartition(":")[2])
-    return _TO_STYLE.get(plain, plain)
+    Args:
+        attribute: such as ``emotion`` or ``style``.
+        label: as the corpus spells it; what stands before a colon, as in ``character:Pirate``, is
+            left out.
+    """
+    word = plain(label.rpartition(":")[2])
+    return labels_by_spelling(get_registry()).get(attribute, {}).get(word, word)
 
 
 def attribute_of(label: str) -> str | None:
-    """Return which attribute a bare label belongs to: ``emotion``, ``style`` or None."""
-    plain = _plain(label)
-    if plain in _TO_STYLE:
-        return "style"
-    return "emotion" if plain in _TO_EMOTION else None
+    """Return which attribute a bare label belongs to, such as ``emotion``, or None."""
+    spelt = labels_by_spelling(get_registry())
+    return next((name for name, labels in spelt.items() if plain(label) in labels), None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ from stepedit_core.atomic import write_atomically
 from stepedit_core.codes import DualCodes
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.tokenizer.audio_tokenizer import AudioTokenizer
+from stepedit_core.models.tokenizer.identity import tokenizer_hash
 from stepedit_train.data.cache import SPEECH_RATE, Cache
 
-__all__ = ["CodeMaker", "cached_tokenizer", "read_codes", "tokenizer_hash"]
+__all__ = ["CodeMaker", "cached_tokenizer", "read_codes"]
 
 FILE = "codes.json"
 """Says which tokenizer's codes a cache holds."""
@@ -24,25 +24,8 @@ FILE = "codes.json"
 Array = npt.NDArray[Any]
 
 
-def tokenizer_hash(folder: Path) -> str:
-    """Return a hash of a tokenizer's weights: 16 hexadecimal digits.
-
-    Raises:
-        StepeditError: if the folder holds none.
-    """
-    kinds = {".npy", ".onnx", ".pt", ".safetensors", ".mvn"}
-    files = sorted(path for path in folder.rglob("*") if path.suffix in kinds)
-    if not files:
-        raise StepeditError(f"{folder}: no Step-Audio-Tokenizer folder; set tokenizer")
-    total = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()[:16]
-
-
 def cached_tokenizer(cache: Path) -> str | None:
-    """Return the `tokenizer_hash` of the codes in a cache, or None where it holds none."""
+    """Return the hash of the tokenizer whose codes a cache holds, or None where it holds none."""
     path = cache / FILE
     if not path.is_file():
         return None
@@ -73,7 +56,7 @@ class CodeMaker:
     """
 
     def __init__(self, cache: Path, tokenizer: Path) -> None:
-        name = tokenizer_hash(tokenizer)
+        name = tokenizer_hash(tokenizer, weights_alone=True)
         if cached_tokenizer(cache) not in (None, name):
             raise StepeditError(
                 f"{cache}: holds codes of another tokenizer; remove {FILE} and "

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from stepedit_core.errors import MissingDependencyError
+from stepedit_core.dsp.voices import speaker_vector
 from stepedit_core.models.speaker.campplus import load_speaker
 from stepedit_core.models.speaker.ge2e import prepare_voice
 from stepedit_core.models.tokenizer.preprocess import limit_peak
@@ -27,17 +25,6 @@ Embed = Callable[[Sequence[tuple[npt.NDArray[np.float32], int]]], npt.NDArray[np
 """Recordings, each float32 samples and Hz, to their vectors."""
 
 
-@lru_cache(maxsize=1)
-def _encoder() -> Any:
-    try:
-        from resemblyzer import VoiceEncoder
-    except ImportError as error:
-        raise MissingDependencyError(
-            "speaker vectors need resemblyzer: pip install 'stepedit[train]'"
-        ) from error
-    return VoiceEncoder("cpu", verbose=False)
-
-
 def embed_voices(
     recordings: Sequence[tuple[npt.NDArray[np.float32], int]],
 ) -> npt.NDArray[np.float32]:
@@ -47,8 +34,7 @@ def embed_voices(
     Resemblyzer package; brought to one level, silence not removed, as core's encoder does.
     """
     heard = [prepare_voice(samples, rate) for samples, rate in recordings]
-    vectors = [_encoder().embed_utterance(signal) for signal in heard]
-    return np.stack(vectors).astype(np.float32)
+    return np.stack([speaker_vector(signal) for signal in heard])
 
 
 def voices_by(folder: Path) -> Embed:

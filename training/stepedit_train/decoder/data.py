@@ -21,9 +21,10 @@ from stepedit_core.models.decoder.flow import pad_mel, token_rows
 from stepedit_core.models.decoder.reference.model import FACTOR
 from stepedit_core.models.tokenizer.audio_tokenizer import AudioTokenizer
 from stepedit_core.models.tokenizer.features import prompt_mel
+from stepedit_core.models.tokenizer.identity import tokenizer_hash
 from stepedit_core.models.tokenizer.preprocess import limit_peak
 from stepedit_train.data.cache import Cache
-from stepedit_train.data.codes import cached_tokenizer, tokenizer_hash
+from stepedit_train.data.codes import cached_tokenizer
 from stepedit_train.data.voices import Embed, embed_voices, voices_by
 from stepedit_train.decoder.sources import LazyUtterance, PairRows, pitch_augmented, recordings
 from stepedit_train.decoder.store import (
@@ -157,7 +158,7 @@ def make_mel_data(settings: MelDataSettings) -> Iterator[str]:
     if settings.cache is not None:
         cache = Cache(resolve_path(settings, settings.cache), ("audio",), ("train", "dev"))
         coded_by = cached_tokenizer(cache.folder)
-        is_coded = coded_by is not None and coded_by == tokenizer_hash(folder)
+        is_coded = coded_by is not None and coded_by == tokenizer_hash(folder, weights_alone=True)
         if coded_by is not None and not is_coded:
             yield f"{cache.folder}: its codes are of another tokenizer; recordings are encoded anew"
         sources.append(recordings(cache, coded=is_coded))

@@ -20,8 +20,8 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.models.lm.chat import MAX_TOKENS, PromptEncoding
 from stepedit_core.models.lm.step1 import Alignment, alignment_tensor
 from stepedit_core.models.text.base import TextTokenizer
+from stepedit_core.models.tokenizer.identity import tokenizer_hash
 from stepedit_core.storage.pair_rows import finished_shards
-from stepedit_train.data.codes import tokenizer_hash
 from stepedit_train.lm.documents import Kind, Row, RowMaker, document_files, is_cache
 from stepedit_train.lm.rows import Example, read_examples
 
@@ -156,7 +156,7 @@ def read_cached(
         return read_examples(folder, tokenizer, encoding, max_tokens=max_tokens, **chosen)
     kind = "put-in-" if insertions_only else ""
     if codes_by is not None:
-        kind += f"{tokenizer_hash(codes_by)[:8]}-"
+        kind += f"{tokenizer_hash(codes_by, weights_alone=True)[:8]}-"
     path = cache / f"{folder.name}-{kind}{_pairs_key(folder, tokenizer, encoding)}.npz"
     if path.is_file():
         examples, skipped = load_examples(path)

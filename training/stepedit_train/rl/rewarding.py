@@ -135,11 +135,21 @@ class Rewards:
         Args:
             answers: as they were scored.
             totals: what they were given.
+
+        Raises:
+            StepeditError: if a reward does not place its score on the codes of all answers.
         """
         lengths = [GROUP_SIZE * one.codes.groups for one in answers]
         made = [np.zeros(length, np.float32) for length in lengths]
         for reward, weight in self.made:
-            for own, values in zip(made, reward.per_token(answers) or [], strict=False):
+            placed = reward.per_token(answers)
+            if placed is None:
+                continue
+            if [len(values) for values in placed] != lengths:
+                raise StepeditError(
+                    f"reward {reward.name}: per_token() gives a number for each code of each answer"
+                )
+            for own, values in zip(made, placed, strict=True):
                 own += weight * np.asarray(values, np.float32)
         for own, total in zip(made, totals, strict=True):
             own[-1] += (total or 0.0) - float(own.sum())

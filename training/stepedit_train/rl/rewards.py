@@ -155,10 +155,21 @@ class RewardModelScore(Reward):
         self.model = load_reward_model(folder, dtype=dtype, device=device)
         self.vocabulary = Vocabulary.of_folder(folder)
         self.budget, self.device = options.tokens, torch.device(device)
+        self._last: tuple[tuple[Answer, ...], list[Sequence[float]]] = ((), [])
+
+    def per_token(self, answers: Sequence[Answer]) -> list[Sequence[float]]:
+        """Return each code's part of the score; those scored last are not read again."""
+        before, found = self._last
+        if len(before) != len(answers) or any(
+            one is not other for one, other in zip(before, answers, strict=True)
+        ):
+            found = self._read(answers)
+            self._last = tuple(answers), found
+        return found
 
     @torch.inference_mode()
-    def per_token(self, answers: Sequence[Answer]) -> list[Sequence[float]]:
-        """Return each code's part of the score."""
+    def _read(self, answers: Sequence[Answer]) -> list[Sequence[float]]:
+        """Run the model over answers, in parts of at most so many tokens."""
         rows = [lay_out(one.request, one.codes, self.vocabulary, READING) for one in answers]
         aligned = self.model.model.config.source_alignment is not None
         found: list[Sequence[float]] = [()] * len(rows)

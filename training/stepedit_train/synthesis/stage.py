@@ -13,13 +13,13 @@ import numpy as np
 from pydantic import AfterValidator, Field, PositiveFloat
 
 from stepedit_core.atomic import write_atomically
+from stepedit_core.dsp.synthesis import LICENCES, System, speak
 from stepedit_core.errors import StepeditError
 from stepedit_core.storage.blocks import encoded_sound
 from stepedit_train.data.cache import Cache
 from stepedit_train.seeds import rng_of, share_of
 from stepedit_train.settings import Settings, resolve_path
 from stepedit_train.synthesis.sentences import various
-from stepedit_train.synthesis.voices import LICENCES, System, speak
 
 __all__ = ["SynthesisSettings", "VoiceSettings", "synthesise"]
 

@@ -28,6 +28,9 @@ from stepedit_core.models.lm.step1.network import StackParts, make_head
 
 __all__ = ["Step1ForCausalLM", "Step1Model"]
 
+_CACHE = "cache" if hasattr(BaseModelOutputWithPast(), "cache") else "past_key_values"
+"""Name of the cache in outputs: transformers 5.24 warns of the one that earlier releases have."""
+
 
 class Step1PreTrainedModel(PreTrainedModel):  # type: ignore[misc,no-untyped-call,unused-ignore]
     """What transformers must know of the architecture."""
@@ -151,8 +154,8 @@ class Step1Model(Step1PreTrainedModel, StackParts):  # type: ignore[misc,no-unty
         states[-1] = x = self.norm(x)
         output = BaseModelOutputWithPast(
             last_hidden_state=x,
-            past_key_values=past_key_values if use_cache else None,  # type: ignore[call-arg,unused-ignore]
             hidden_states=tuple(states) if output_hidden_states else None,
+            **{_CACHE: past_key_values if use_cache else None},
         )
         return output.to_tuple() if return_dict is False else output
 
@@ -251,8 +254,8 @@ class Step1ForCausalLM(Step1PreTrainedModel, GenerationMixin):  # type: ignore[m
         output = CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,  # type: ignore[call-arg,unused-ignore]
             hidden_states=outputs.hidden_states,
+            **{_CACHE: getattr(outputs, _CACHE)},
         )
         return output.to_tuple() if return_dict is False else output
 

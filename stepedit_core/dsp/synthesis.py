@@ -1,4 +1,4 @@
-"""Text-to-speech systems that run offline and may be used for anything."""
+"""Speech from text by systems that run offline and whose voices may be used for anything."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ FloatArray = npt.NDArray[np.float32]
 
 @cache
 def _hibari(voice: str) -> Any:
+    """Load a voice of hibari-tts, once."""
     try:
         from hibari import Hibari
     except ImportError as error:
@@ -41,6 +42,7 @@ def _hibari(voice: str) -> Any:
 
 
 def _by_hibari(voice: str, text: str, speed: float, seed: int) -> tuple[FloatArray, int]:
+    """Speak by hibari-tts, a network on the processor; the noise in the voice is drawn."""
     system = _hibari(voice)
     return np.asarray(system(text, speed=speed, seed=seed), np.float32), int(system.sample_rate)
 
