@@ -155,6 +155,8 @@ class Session:
             check_every = 1 if self.device.type == "cpu" else _CHECK_EVERY
         prompts = self._prompts()
         decoder = self._decoder(len(prompts.ids))
+        if prompts.owners is None and decoder.forks and not self.graphs:
+            prompts = prompts._replace(owners=torch.arange(len(prompts.ids), device=self.device))
         try:
             for looked in self._loop(decoder, prompts, check_every):
                 report_tokens(looked, self.steps)

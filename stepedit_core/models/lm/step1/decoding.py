@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from stepedit_core.models.lm.step1.alibi import BiasWindow, BlockBias
 from stepedit_core.models.lm.step1.cache import StaticKV
+from stepedit_core.models.lm.step1.folded import folded_stack
 from stepedit_core.models.lm.step1.network import CausalLM
 from stepedit_core.models.lm.step1.prefix import SharedPrefixKV
 
@@ -123,6 +124,7 @@ class Decoder:
         self.alignment: Tensor | None = None
         self._window: BiasWindow | None = None
         self._which: Tensor | None = None
+        self._folded = folded_stack(model.model)
         self.kv: StaticKV | SharedPrefixKV = StaticKV(
             config.num_hidden_layers,
             batch,
@@ -196,6 +198,11 @@ class Decoder:
         assert self.alignment is not None
         return self.alignment[owners]
 
+    @property
+    def forks(self) -> bool:
+        """Whether steps are faster where prompts are shared, even by one row each."""
+        return self._folded is not None
+
     def select(self, rows: Tensor, used: int | None = None) -> Decoder:
         """Return a decoder of some rows, up to a slot; it shares nothing that steps write to.
 
@@ -244,9 +251,17 @@ class Decoder:
         """Read ids in passes that are not too large; yield the hidden states of each."""
         self._reserve(ids.shape[1])
         for part in torch.split(ids, self._most_rows(ids.shape[1]), dim=1):
-            hidden: Tensor = self.model.run(part, self._bias(part.shape[1]), self.kv)
-            self.kv.used += part.shape[1]
-            yield hidden
+            yield self._read(part)
+
+    def _read(self, ids: Tensor) -> Tensor:
+        """Read ids in one pass; single ones by folded weights where there are any."""
+        bias = self._bias(ids.shape[1])
+        if self._folded is not None and ids.shape[1] == 1 and isinstance(self.kv, SharedPrefixKV):
+            hidden: Tensor = self._folded.run(ids, bias, self.kv)
+        else:
+            hidden = self.model.run(ids, bias, self.kv)
+        self.kv.used += ids.shape[1]
+        return hidden
 
     def _most_rows(self, rows: int) -> int:
         """Return how many rows one pass may have."""
