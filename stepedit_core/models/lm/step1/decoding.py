@@ -95,9 +95,8 @@ class PartHeads:
         if self._audio is None:
             return lambda x: columns_of(self._whole(x), first, stop, with_end)
         audio, end = self._audio[first:stop], self._end
-        if not with_end:
-            return lambda x: F.linear(x, audio)
-        return lambda x: torch.cat([F.linear(x, audio), F.linear(x, end)], dim=-1)
+        rows = torch.cat([audio, end]) if with_end else audio
+        return lambda x: F.linear(x, rows)
 
 
 def columns_of(logits: Tensor, first: int, stop: int, with_end: bool) -> Tensor:
@@ -219,6 +218,23 @@ class Decoder:
             other.alignment = None if self.alignment is None else self.alignment[rows]
             other._window = None
         return other
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with some rows alone, in place.
+
+        Args:
+            rows: int64 ``(kept,)``, in ascending order.
+        """
+        if self._which is not None:
+            self._which = self._which[rows]
+        else:
+            self.valid = None if self.valid is None else self.valid[rows]
+            self.alignment = None if self.alignment is None else self.alignment[rows]
+            self._window = None
+        if isinstance(self.kv, SharedPrefixKV):
+            self.kv.keep(rows)
+        else:
+            self.kv.keep(rows.tolist())
 
     def feed(self, ids: Tensor) -> None:
         """Read more ids ``(batch, n)`` without asking for logits."""

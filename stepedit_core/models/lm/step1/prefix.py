@@ -9,6 +9,8 @@ order than in ``scaled_dot_product_attention``, so results are equal up to round
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -146,13 +148,21 @@ class SharedPrefixKV:
             rows: int64 ``(kept,)``, in order.
             used: slots to keep, at least those of the prompts.
         """
-        taken = SharedPrefixKV.__new__(SharedPrefixKV)
-        taken.length, taken._biases = self.length, None
-        owners = self.owners[rows]
-        prompts, owners = torch.unique(owners, return_inverse=True)
-        is_whole = len(prompts) == self._shape[0]
-        taken._keys = self._keys if is_whole else [keys[prompts] for keys in self._keys]
-        taken._values = self._values if is_whole else [values[prompts] for values in self._values]
-        taken._lay_out(owners)
+        taken = copy.copy(self)
         taken._own = self._own.select(rows, used - self.length)
+        taken._take_owners(self.owners[rows])
         return taken
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with some rows alone, int64 ``(kept,)`` in ascending order."""
+        self._own.keep(rows.tolist())
+        self._take_owners(self.owners[rows])
+
+    def _take_owners(self, owners: Tensor) -> None:
+        """Leave out the prompts that no row goes on from."""
+        prompts, owners = torch.unique(owners, return_inverse=True)
+        if len(prompts) < len(self._keys[0]):
+            self._keys = [keys[prompts] for keys in self._keys]
+            self._values = [values[prompts] for values in self._values]
+        self._biases = None
+        self._lay_out(owners)
