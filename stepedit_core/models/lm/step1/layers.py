@@ -83,6 +83,7 @@ class Step1Attention(nn.Module):
         key = key.view(batch, rows, self.groups, self.head_dim).transpose(1, 2)
         value = value.view(batch, rows, self.groups, self.head_dim).transpose(1, 2)
         if isinstance(past_key_values, SharedPrefixKV):
+            query = query * self.head_dim**-0.5
             out = past_key_values.attend(query, key, value, bias, self.layer_idx)
         else:
             if past_key_values is not None:

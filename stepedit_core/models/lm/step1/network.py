@@ -24,10 +24,18 @@ from stepedit_core.models.lm.step1.layers import (
 if TYPE_CHECKING:
     from stepedit_core.models.lm.step1.modeling import Step1ForCausalLM
 
-__all__ = ["CausalLM", "Step1Network", "Step1Stack", "fuse_projections", "make_head"]
+__all__ = [
+    "WIDEST_ON_CPU",
+    "CausalLM",
+    "StackParts",
+    "Step1Network",
+    "Step1Stack",
+    "fuse_projections",
+    "make_head",
+]
 
-_WIDEST_ON_CPU = 1024
-"""Hidden size of the largest models whose projections are joined on a CPU."""
+WIDEST_ON_CPU = 1024
+"""Hidden size of the largest models that a CPU spends more calls than arithmetic on."""
 
 CausalLM: TypeAlias = "Step1Network | Step1ForCausalLM"
 """What generates: the network by itself, or wrapped for transformers."""
@@ -132,6 +140,6 @@ def fuse_projections(model: nn.Module) -> None:
         if any(type(layer) is not nn.Linear for layer in own):
             continue
         weight = own[0].weight
-        is_large = weight.device.type == "cpu" and weight.shape[1] > _WIDEST_ON_CPU
+        is_large = weight.device.type == "cpu" and weight.shape[1] > WIDEST_ON_CPU
         if not is_large and weight.device.type != "meta":
             module.fused = FusedLinear(*own)
