@@ -154,6 +154,23 @@ def test_a_word_is_gone_when_nobody_hears_it() -> None:
     assert not said("seven winters passed be came home again")
 
 
+def test_a_rest_of_a_word_is_heard_by_its_phones() -> None:
+    pytest.importorskip("hama")
+    from stepedit_bench.words.phonetic import CUT, MOST_ERRORS, UNDONE, errors_of
+
+    from stepedit_core import align
+    from stepedit_core.dsp.cutting import plan_cut
+    from stepedit_core.recordings import packaged_speech
+
+    doubt = packaged_speech("doubt")
+    known = align(doubt)
+    word = [one.text for one in known.words].index("pleasant")
+    errors = errors_of(doubt, known, word, plan_cut(doubt, known, word, word + 1), other=0)
+    assert errors[CUT] <= MOST_ERRORS and UNDONE in errors
+    left = [errors[what] for what in ("nothing cut", "first half left", "second half left")]
+    assert min(left) > MOST_ERRORS
+
+
 def test_a_breath_before_speech_is_no_clear_beginning(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     loud = rng.normal(0, 0.1, RATE)

@@ -9,7 +9,7 @@ from stepedit_text.dsp import without
 from stepedit_text.edit import Delete, Insert, RemoveFillers, Replace, Rewrite
 from stepedit_text.scorer import TextScorer, local_errors, share_kept
 
-from stepedit_core import Case, Chain, Prepared, Utterance, align
+from stepedit_core import Alignment, Case, Chain, Prepared, TimedWord, Utterance, align
 from stepedit_core.dsp.cutting import Cut, cut_out, join_steps, plan_cut
 from stepedit_core.errors import InvalidChainError, StepeditError
 from stepedit_core.recordings import packaged_speech
@@ -86,6 +86,21 @@ def test_joins_are_smoother_than_cuts_at_the_borders(doubt: Utterance) -> None:
         edge = Cut(found.words[n].start, found.words[n].end)
         plain.append(join_steps(cut_out(doubt, edge), edge.start))
     assert np.all(np.median(ours, axis=0) < np.median(plain, axis=0))
+
+
+def test_no_rest_of_a_word_is_left_for_a_smoother_join() -> None:
+    rng = np.random.default_rng(0)
+    levels = (0.2, 0.14, 0.05)  # the join steps by 12 dB, less inside the word that goes
+    parts = [rng.normal(0, level, 4800).astype(np.float32) for level in levels]
+    pause = rng.normal(0, 1e-4, 1600).astype(np.float32)
+    sound = Utterance(np.concatenate([pause, *parts, pause]), 16_000, "one two three")
+    words = tuple(
+        TimedWord(text, 0.1 + n * 0.3, 0.4 + n * 0.3)
+        for n, text in enumerate(("one", "two", "three"))
+    )
+    cut = plan_cut(sound, Alignment("one two three", words, "test"), 1, 2)
+    assert cut.start == pytest.approx(0.4, abs=0.008)
+    assert cut.end == pytest.approx(0.7, abs=0.008)
 
 
 def test_words_that_are_not_there_are_refused_before_anything_runs(doubt: Utterance) -> None:

@@ -20,7 +20,7 @@ from stepedit_bench.measuring.text_error import TextErrors
 from stepedit_core.errors import StepeditError
 from stepedit_core.utterance import Utterance
 
-__all__ = ["phone_errors", "phones", "title"]
+__all__ = ["phone_errors", "phones", "timed_phones", "title"]
 
 RATE = 16_000
 
@@ -40,6 +40,17 @@ def phones(utterance: Utterance) -> tuple[str, ...]:
     """Return the phones heard, in order."""
     samples = np.clip(utterance.resample(RATE).samples, -1, 1)
     return tuple(_model().transcribe_waveform(samples, RATE).phonemes)
+
+
+def timed_phones(utterance: Utterance) -> list[tuple[str, float]]:
+    """Return the phones heard, in order, each with the second at which CTC marks it.
+
+    The mark lies late in the phone: times are good to about 50 ms.
+    """
+    model = _model()
+    samples = np.clip(utterance.resample(RATE).samples, -1, 1)
+    spans = model.phoneme_spans(model.transcribe_waveform(samples, RATE))
+    return [(str(span.phoneme), float(span.start_ms) / 1000) for span in spans]
 
 
 def phone_errors(expected: tuple[str, ...], heard: tuple[str, ...]) -> TextErrors:
