@@ -156,7 +156,8 @@ class Utterance:
         if peak > NO_SOUND:
             return f"the samples reach {peak:.0e}, where 1 is full scale; repair the recording"
         if not self.samples.any():
-            return "the recording is digital silence: there is nothing to edit"
+            read = f" ({'; '.join(self.notes)})" if self.notes else ""
+            return f"the recording is digital silence: there is nothing to edit{read}"
         if float(np.ptp(self.samples)) == 0:
             return "the recording is one constant value, no sound: check the sound card"
         return None

@@ -129,7 +129,7 @@ def write_plan(
     for block in _blocks(limited, settings.block_size):
         keys.extend(hash(job.key) for job in block)
         lines = "".join(json.dumps(_job_data(job), ensure_ascii=False) + "\n" for job in block)
-        write_atomically(_block_path(folder, blocks), lines.encode())
+        write_atomically(_block_path(folder, blocks), lines)
         blocks, total = blocks + 1, total + len(block)
     if not total:
         raise StepeditError(
@@ -138,9 +138,9 @@ def write_plan(
         )
     _refuse_doubles(folder, blocks, keys)
     sample = [dataclasses.asdict(item) for item in reservoir.items]
-    write_atomically(folder / "plan" / "sample.json", json.dumps(sample).encode())
+    write_atomically(folder / "plan" / "sample.json", json.dumps(sample))
     plan = Plan(blocks, total)
-    write_atomically(done, json.dumps(dataclasses.asdict(plan)).encode())
+    write_atomically(done, json.dumps(dataclasses.asdict(plan)))
     return plan
 
 

@@ -77,7 +77,7 @@ def export_flow(settings: FlowExportSettings) -> Iterator[str]:
         name, text = CONFIGURATION, configuration(read_hyperyaml(other / CONFIGURATION) | entry)
         _copy(other, out)
     line = export_weights(settings, found, content, sizes.build(), "flow")
-    write_atomically(out / name, text.encode())
+    write_atomically(out / name, text)
     yield line
 
 
