@@ -150,8 +150,7 @@ class Paralinguistic(Edit):
 
     def _insertions(self, utterance: Utterance, lengths: Sequence[float]) -> tuple[Insertion, ...]:
         """Return the added sounds at their places, with the silence around them."""
-        from stepedit_paralinguistic.insertion import LEAD, TAIL
-        from stepedit_paralinguistic.places import places
+        from stepedit_paralinguistic.insertion import LEAD, TAIL, places
 
         # There are no places in an utterance without speech.
         return tuple(

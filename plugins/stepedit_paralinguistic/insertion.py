@@ -20,7 +20,7 @@ from stepedit_paralinguistic.voice import RATE, Voice, analyse, room_tone
 if TYPE_CHECKING:
     from stepedit_paralinguistic.edit import Paralinguistic
 
-__all__ = ["LEAD", "TAIL", "Event", "insert_events", "moment", "put_in"]
+__all__ = ["LEAD", "TAIL", "Event", "insert_events", "moment", "places", "put_in"]
 
 LEAD, TAIL = 0.06, 0.09
 """Silence (room tone) before and after an event, in seconds."""
@@ -187,3 +187,12 @@ def _limits(events: Sequence[Event], voice: Voice) -> dict[str, Any]:
     if any(np.abs(event.samples).max(initial=0.0) > _PEAK for event in events):
         remarks["peak_limited"] = f"events were lowered to a peak of {_PEAK}"
     return remarks
+
+
+def places(edit: Paralinguistic, source: Utterance) -> list[float]:
+    """Return the place of each added tag in the source, in seconds; empty without speech."""
+    if source.problem():
+        return []
+    text = source.transcript or without_tags(edit.text)
+    alignment = align(source, split_words(text), text)
+    return [moment(source, alignment, tag.word) for tag in edit.added(source)]

@@ -20,7 +20,7 @@ from stepedit_core import (
 )
 from stepedit_core.dsp.words import split_words
 from stepedit_paralinguistic.edit import Paralinguistic
-from stepedit_paralinguistic.places import places
+from stepedit_paralinguistic.insertion import places
 from stepedit_paralinguistic.tags import with_spelling
 
 __all__ = ["ParalinguisticScorer", "insertions"]

@@ -10,15 +10,16 @@ import numpy.typing as npt
 from stepedit_core import AudioError, Utterance
 from stepedit_core.dsp.loudness import limited, loudness, true_peak
 from stepedit_core.dsp.offset import offset_of
-from stepedit_volume.ceiling import CEILING_DB
 
 if TYPE_CHECKING:
     from stepedit_volume.edit import Volume
 
-__all__ = ["MOST_LIMITED_DB", "levelled"]
+__all__ = ["CEILING_DB", "MOST_LIMITED_DB", "levelled"]
 
 FloatArray = npt.NDArray[np.float32]
 
+CEILING_DB = -1.0
+"""The highest true peak of any result, in dBTP (EBU R 128)."""
 MOST_LIMITED_DB = 15.0
 """Most that the limiter may take for the sake of a loudness; beyond it, speech loses its course."""
 _CLOSE_LU, _ROUNDS = 0.02, 12

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from stepedit_core import Edit, Plan, Rendered, Utterance, conditioning_label
-from stepedit_volume.ceiling import CEILING_DB
+from stepedit_volume.dsp import CEILING_DB, levelled
 
 __all__ = ["CEILING_DB", "Volume"]
 
@@ -60,7 +60,5 @@ class Volume(Edit):
         Raises:
             AudioError: if the recording is silent.
         """
-        from stepedit_volume.dsp import levelled
-
         edited, details = levelled(utterance, self)
         return Rendered(edited, details)

@@ -22,7 +22,7 @@ _MOST = 2**63 - 1
 _SHOWN = 40
 
 
-class _Plain(click.ParamType):
+class _Plain(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """A number type of click's that takes plain numbers alone."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -56,7 +56,7 @@ class PlainFloatRange(_Plain, click.FloatRange):
     """A number within bounds, written in digits."""
 
 
-def _plain(kind: click.ParamType) -> click.ParamType:
+def _plain(kind: Any) -> Any:
     """Return click's number types as those that take plain numbers; others as they are."""
     if isinstance(kind, _Plain):
         return kind

@@ -35,7 +35,7 @@ def state() -> str | None:
     Raises:
         CheckpointError: if its ``figures.json`` is damaged.
     """
-    from stepedit_core.models.checkpoint.figures import experimental, read_figures
+    from stepedit_core.models.checkpoint.model_files import experimental, read_figures
 
     reason = experimental(read_figures(FOLDER)) if is_shipped() else None
     return f"The embedded model is experimental: {reason}." if reason else None

@@ -32,7 +32,7 @@ from stepedit_core.dsp.loudness import active_level
 from stepedit_core.errors import AudioError, BudgetError, EngineError, RouteError
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.llm_route.source_map import SourceMap
-from stepedit_core.models.checkpoint.routes import RouteTable
+from stepedit_core.models.checkpoint.model_files import RouteTable
 from stepedit_core.models.decoder.streaming import StreamDecoder
 from stepedit_core.models.lm.answers import Generated
 from stepedit_core.models.lm.framing import codes_of, prompt_ids

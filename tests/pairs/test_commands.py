@@ -6,10 +6,8 @@ from pathlib import Path
 import pytest
 import stepedit_emotion
 from click.testing import CliRunner
-from stepedit_pairs.cli import pairs
-from stepedit_pairs.cli_prefer import pairs_prefer
-from stepedit_pairs.cli_settings import pairs_settings
-from stepedit_pairs.cli_validate import pairs_validate
+from stepedit_pairs.cli import pairs, pairs_settings
+from stepedit_pairs.row_commands import pairs_prefer, pairs_validate
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.registry.registry import Registry

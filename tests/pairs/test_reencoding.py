@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from stepedit_pairs.cli_encode import pairs_encode
 from stepedit_pairs.reencoding import encode_run
+from stepedit_pairs.row_commands import pairs_encode
 from stepedit_pairs.tokenizing import TokenizerEngine
 
 from stepedit_core import DualCodes, Utterance

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import yaml
 from click.testing import CliRunner
-from stepedit_pairs.cli_export import pairs_export, pairs_import
 from stepedit_pairs.report import reject_counts, write_card, write_rejects, write_report
+from stepedit_pairs.row_commands import pairs_export, pairs_import
 
 from stepedit_core.registry.registry import Registry
 from tests.pairs.making import make_corpus, registry, run_toy

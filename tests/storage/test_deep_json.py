@@ -12,9 +12,7 @@ from stepedit_bench.store import Journal as BenchJournal
 from stepedit_core.chain.accept import Accept
 from stepedit_core.cli.resuming import NAME, Journal
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.checkpoint.figures import read_figures
-from stepedit_core.models.checkpoint.folder_sampling import folder_sampling
-from stepedit_core.models.checkpoint.routes import RouteTable
+from stepedit_core.models.checkpoint.model_files import RouteTable, folder_sampling, read_figures
 from stepedit_core.models.text.base import read_tokenizer_config
 from stepedit_core.recording.journal import Made, PieceJournal
 from stepedit_core.recording.subtitles import read_cues

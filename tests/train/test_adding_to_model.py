@@ -22,10 +22,9 @@ from stepedit_train.seeds import share_of
 
 from stepedit_core import embedded
 from stepedit_core.errors import CheckpointError, StepeditError, UnknownEditError
-from stepedit_core.models.checkpoint.folder_sampling import folder_sampling
 from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME
+from stepedit_core.models.checkpoint.model_files import RouteTable, folder_sampling
 from stepedit_core.models.checkpoint.naming import named
-from stepedit_core.models.checkpoint.routes import RouteTable
 from stepedit_core.models.lm.step1 import load_step1
 from stepedit_core.registry.registry import Registry
 from tests.models.audio_cases import write_semantic_graph

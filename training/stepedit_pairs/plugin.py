@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 @hookimpl
 def stepedit_commands(cli: click.Group) -> None:
     """Add ``stepedit pairs`` and its companions."""
-    from stepedit_pairs.cli import pairs
-    from stepedit_pairs.cli_encode import pairs_encode
-    from stepedit_pairs.cli_export import pairs_export, pairs_import
-    from stepedit_pairs.cli_prefer import pairs_prefer
-    from stepedit_pairs.cli_settings import pairs_settings
-    from stepedit_pairs.cli_validate import pairs_validate
+    from stepedit_pairs.cli import pairs, pairs_settings
+    from stepedit_pairs.row_commands import (
+        pairs_encode,
+        pairs_export,
+        pairs_import,
+        pairs_prefer,
+        pairs_validate,
+    )
 
     exchange = (pairs_export, pairs_import)
     for command in (pairs, pairs_encode, pairs_settings, *exchange, pairs_prefer, pairs_validate):

@@ -68,7 +68,7 @@ def _dry_run(stage: str, config: Path, given: tuple[str, ...]) -> Iterator[str]:
 def _echoed(lines: Iterator[str]) -> None:
     """Print lines as they come; a run that is stopped for its figures is a failed step."""
     from stepedit_core.cli.root import STEP_FAILED, Failure
-    from stepedit_train.stopping import TrainingStopped
+    from stepedit_train.ending import TrainingStopped
 
     try:
         for line in lines:

@@ -29,11 +29,10 @@ from stepedit_train.checkpoints import (
     load_checkpoint,
     save_checkpoint,
 )
+from stepedit_train.ending import TrainingStopped, stop_requests
 from stepedit_train.journal import Journal, step_bar
 from stepedit_train.precision import Precision, arithmetic
 from stepedit_train.settings import RunSettings, resolve_path
-from stepedit_train.signals import stop_requests
-from stepedit_train.stopping import TrainingStopped
 
 __all__ = [
     "LoopSettings",

@@ -14,7 +14,7 @@ from stepedit_core.config import EngineConfig
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.checkpoint.layout import find_folders
 from stepedit_core.models.checkpoint.load import fingerprint
-from stepedit_core.models.checkpoint.routes import ROUTES_FILE
+from stepedit_core.models.checkpoint.model_files import ROUTES_FILE
 from stepedit_core.storage.stored_json import json_lines, read_json
 
 __all__ = ["measure_routes"]

@@ -13,10 +13,9 @@ import torch
 from stepedit_core.config import EMBEDDED, EngineConfig
 from stepedit_core.edit import Edit
 from stepedit_core.errors import BudgetError, EngineError
-from stepedit_core.models.checkpoint.folder_sampling import folder_sampling
 from stepedit_core.models.checkpoint.layout import CheckpointFolders, find_folders
+from stepedit_core.models.checkpoint.model_files import RouteTable, folder_sampling
 from stepedit_core.models.checkpoint.naming import languages_of, named
-from stepedit_core.models.checkpoint.routes import RouteTable
 from stepedit_core.models.decoder.decoder import Decoder
 from stepedit_core.models.lm.chat import PromptEncoding, preferred_encoding
 from stepedit_core.models.lm.session import TokenLayout

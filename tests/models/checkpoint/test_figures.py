@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stepedit_core.errors import CheckpointError
-from stepedit_core.models.checkpoint.figures import FIGURES_FILE, experimental, read_figures
+from stepedit_core.models.checkpoint.model_files import FIGURES_FILE, experimental, read_figures
 
 
 def row(

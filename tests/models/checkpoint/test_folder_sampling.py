@@ -17,7 +17,7 @@ from stepedit_core.config import (
 )
 from stepedit_core.engine import GenerateRequest
 from stepedit_core.errors import CheckpointError, EngineError
-from stepedit_core.models.checkpoint.folder_sampling import SAMPLING, folder_sampling
+from stepedit_core.models.checkpoint.model_files import SAMPLING, folder_sampling
 from stepedit_core.models.lm.constraints import Free
 from stepedit_core.models.lm.framing import Rules, constraint_of
 from stepedit_core.plan import Plan

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stepedit_core.errors import CheckpointError
-from stepedit_core.models.checkpoint.routes import ROUTES_FILE, RouteTable
+from stepedit_core.models.checkpoint.model_files import ROUTES_FILE, RouteTable
 from tests.toy_edits import Gain, Hiss
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from stepedit_train.ending import TrainingStopped
 from stepedit_train.journal import read_journal
 from stepedit_train.rl.grpo import GrpoSettings, train_grpo
 from stepedit_train.rl.layout import AnswerRow
 from stepedit_train.rl.ppo import PpoSettings, token_rewards, train_ppo
 from stepedit_train.rl.watch import WatchSettings, objection
-from stepedit_train.stopping import TrainingStopped
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.engine import Engine

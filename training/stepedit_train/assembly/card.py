@@ -16,11 +16,17 @@ from safetensors import safe_open
 from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError
 from stepedit_core.llm_route.languages import language_name
-from stepedit_core.models.checkpoint.figures import FIGURES_FILE, Figure, experimental, read_figures
 from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME, CheckpointFolders
 from stepedit_core.models.checkpoint.load import fingerprint
+from stepedit_core.models.checkpoint.model_files import (
+    FIGURES_FILE,
+    ROUTES_FILE,
+    Figure,
+    RouteTable,
+    experimental,
+    read_figures,
+)
 from stepedit_core.models.checkpoint.naming import languages_of
-from stepedit_core.models.checkpoint.routes import ROUTES_FILE, RouteTable
 from stepedit_core.models.lm.step1.loading import read_config
 from stepedit_core.models.reader import READER
 from stepedit_core.models.speaker.ge2e import RESEMBLYZER_FILE

@@ -14,10 +14,9 @@ from torch import Tensor
 from stepedit_core.atomic import write_atomically
 from stepedit_core.config import join_rules
 from stepedit_core.errors import MissingDependencyError, StepeditError
-from stepedit_core.models.checkpoint.folder_sampling import SAMPLING
 from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME
+from stepedit_core.models.checkpoint.model_files import ROUTES_FILE, SAMPLING
 from stepedit_core.models.checkpoint.naming import ENGINE_FILE
-from stepedit_core.models.checkpoint.routes import ROUTES_FILE
 from stepedit_core.models.checkpoint.weights import read_state_dict
 from stepedit_core.models.lm.step1.loading import read_safetensors
 from stepedit_core.models.reader import READER

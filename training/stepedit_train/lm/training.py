@@ -15,14 +15,14 @@ from pydantic import Field
 
 from stepedit_core.atomic import replace_file
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.checkpoint.folder_sampling import SAMPLING
 from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME
 from stepedit_core.models.checkpoint.load import pick_device
+from stepedit_core.models.checkpoint.model_files import ROUTES_FILE, SAMPLING
 from stepedit_core.models.checkpoint.naming import languages_of, name_folder, named
-from stepedit_core.models.checkpoint.routes import ROUTES_FILE
 from stepedit_core.models.lm.chat import MAX_TOKENS
 from stepedit_core.models.lm.step1 import load_step1
 from stepedit_core.models.reader import READER
+from stepedit_train.ending import stop_requests
 from stepedit_train.lm.callbacks import StopWhenAsked
 from stepedit_train.lm.mixture import PackedBatches
 from stepedit_train.lm.replay import REPLAY
@@ -30,7 +30,6 @@ from stepedit_train.lm.rows import Example
 from stepedit_train.lm.vocabulary import DICTIONARY
 from stepedit_train.precision import Precision, is_half
 from stepedit_train.settings import RunSettings, resolve_path
-from stepedit_train.signals import stop_requests
 
 __all__ = [
     "KEPT_FILES",

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from stepedit_core.config import GenerationPolicy, SamplingConfig
-from stepedit_core.models.checkpoint.folder_sampling import folder_sampling
+from stepedit_core.models.checkpoint.model_files import folder_sampling
 from stepedit_core.models.lm.framing import Rules
 from stepedit_train.batching import pack_batches
 from stepedit_train.checkpoints import seed_everything

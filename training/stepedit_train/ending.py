@@ -1,4 +1,4 @@
-"""SIGTERM handling: a run that is asked to stop ends with a checkpoint."""
+"""Runs that end early: asked by SIGTERM, or stopped because of their figures."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = [
-    "stop_requests",
-]
+from stepedit_core.errors import StepeditError
+
+__all__ = ["TrainingStopped", "stop_requests"]
 
 
 @contextmanager
@@ -26,3 +26,7 @@ def stop_requests() -> Iterator[list[int]]:
         signal.signal(signal.SIGTERM, before)
         # The command line ends with an exit code of its own where a run was stopped.
         getattr(before, "came", []).extend(asked)
+
+
+class TrainingStopped(StepeditError):
+    """A run was stopped because of what its figures say; its checkpoints are kept."""
