@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from stepedit_core.models.lm.step1.alibi import AlibiBias, BlockBias
 from stepedit_core.models.lm.step1.alignment import AlignmentRule
-from stepedit_core.models.lm.step1.configuration import Step1Config
 from stepedit_core.models.lm.step1.fused import FusedLinear
 from stepedit_core.models.lm.step1.layers import (
     Step1Attention,
@@ -20,6 +19,7 @@ from stepedit_core.models.lm.step1.layers import (
     Step1MLP,
     Step1RMSNorm,
 )
+from stepedit_core.models.lm.step1.sizes import Step1Shape
 
 if TYPE_CHECKING:
     from stepedit_core.models.lm.step1.modeling import Step1ForCausalLM
@@ -41,7 +41,7 @@ CausalLM: TypeAlias = "Step1Network | Step1ForCausalLM"
 """What generates: the network by itself, or wrapped for transformers."""
 
 
-def make_head(config: Step1Config) -> nn.Linear:
+def make_head(config: Step1Shape) -> nn.Linear:
     """Return the output head, which is not tied to the embedding."""
     return nn.Linear(config.hidden_size, config.vocab_size, bias=False)
 
@@ -49,9 +49,9 @@ def make_head(config: Step1Config) -> nn.Linear:
 class StackParts(nn.Module):
     """Embedding, layers and last norm, and how they are run."""
 
-    config: Step1Config
+    config: Step1Shape
 
-    def make_parts(self, config: Step1Config) -> None:
+    def make_parts(self, config: Step1Shape) -> None:
         """Make embedding, layers and the last norm."""
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(
@@ -107,7 +107,7 @@ class StackParts(nn.Module):
 class Step1Stack(StackParts):
     """The decoder stack without the output head."""
 
-    def __init__(self, config: Step1Config) -> None:
+    def __init__(self, config: Step1Shape) -> None:
         """Make the stack."""
         super().__init__()
         self.config = config
@@ -117,7 +117,7 @@ class Step1Stack(StackParts):
 class Step1Network(nn.Module):
     """Stack and output head; parameter names are those of the public checkpoint."""
 
-    def __init__(self, config: Step1Config) -> None:
+    def __init__(self, config: Step1Shape) -> None:
         """Make both."""
         super().__init__()
         self.config = config
