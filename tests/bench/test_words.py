@@ -156,7 +156,7 @@ def test_a_word_is_gone_when_nobody_hears_it() -> None:
 
 def test_a_rest_of_a_word_is_heard_by_its_phones() -> None:
     pytest.importorskip("hama")
-    from stepedit_bench.words.phonetic import CUT, MOST_ERRORS, UNDONE, errors_of
+    from stepedit_bench.words.phonetic import CUT, UNDONE, odds_of
 
     from stepedit_core import align
     from stepedit_core.dsp.cutting import plan_cut
@@ -165,10 +165,20 @@ def test_a_rest_of_a_word_is_heard_by_its_phones() -> None:
     doubt = packaged_speech("doubt")
     known = align(doubt)
     word = [one.text for one in known.words].index("pleasant")
-    errors = errors_of(doubt, known, word, plan_cut(doubt, known, word, word + 1), other=0)
-    assert errors[CUT] <= MOST_ERRORS and UNDONE in errors
-    left = [errors[what] for what in ("nothing cut", "first half left", "second half left")]
-    assert min(left) > MOST_ERRORS
+    odds = odds_of(doubt, known, word, plan_cut(doubt, known, word, word + 1), other=0)
+    assert odds[CUT].is_right and UNDONE in odds
+    for what in ("nothing cut", "first half left", "second half left"):
+        assert not odds[what].has_no_rest
+
+
+def test_likelihood_of_phones_sums_over_paths() -> None:
+    from stepedit_bench.words.phonetic import log_likelihood
+
+    scores = np.log(np.array([[0.6, 0.1, 0.3], [0.5, 0.2, 0.3]]))
+    assert np.exp(log_likelihood(scores, [0])) == pytest.approx(0.6 * 0.5 + 0.6 * 0.3 + 0.3 * 0.5)
+    assert np.exp(log_likelihood(scores, [])) == pytest.approx(0.09)
+    assert np.exp(log_likelihood(scores, [0, 1])) == pytest.approx(0.6 * 0.2)
+    assert log_likelihood(scores, [0, 0]) < -100  # a blank has to lie between
 
 
 def test_a_breath_before_speech_is_no_clear_beginning(tmp_path: Path) -> None:
