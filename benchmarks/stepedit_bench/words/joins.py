@@ -15,7 +15,7 @@ import numpy as np
 from stepedit_bench.measuring.ears import Known, known_recordings, where_of
 from stepedit_bench.measuring.voices import embed_speaker
 from stepedit_bench.store import read_results
-from stepedit_bench.words.phonetic import MOST_ERRORS, errors_of
+from stepedit_bench.words.phonetic import Odds, odds_of
 from stepedit_core.alignment import Alignment, Ear
 from stepedit_core.dsp.cutting import Cut, cut_out, join_steps, plan_cut
 from stepedit_core.errors import StepeditError
@@ -65,8 +65,8 @@ class Joins:
         put_in: at both ends of what was put in.
         gone: of each word cut out, whether it is gone and the two words on either side are heard no
             worse than in the source.
-        phones: of each word cut out, the phones at the join that are heard otherwise than before,
-            and those of the controls, by name.
+        phones: of each word cut out, whether its phones are gone and its neighbours' are there,
+            and the same of the controls, by name; nothing of a word whose phones nobody hears.
     """
 
     natural: Sequence[Pair]
@@ -74,7 +74,7 @@ class Joins:
     plain: Sequence[Pair]
     put_in: Sequence[Pair] = ()
     gone: Sequence[bool] = ()
-    phones: Sequence[Mapping[str, int]] = ()
+    phones: Sequence[Mapping[str, Odds]] = ()
 
     def table(self) -> list[Steps]:
         """Return the figures of each kind; raises StepeditError where nothing was cut."""
@@ -124,7 +124,7 @@ def measured(
     cut: list[Pair] = []
     plain: list[Pair] = []
     gone: list[bool] = []
-    phones: list[dict[str, int]] = []
+    phones: list[dict[str, Odds]] = []
     for one in recordings:
         speech = Utterance.read(one.path, one.text, one.language)
         try:
@@ -140,7 +140,7 @@ def measured(
                 gone.append(_is_gone(ear, speech, known, int(word), made))
             if by_phones:
                 other = int(rng.integers(len(known.words)))
-                phones.append(errors_of(speech, known, int(word), planned, other))
+                phones.append(odds_of(speech, known, int(word), planned, other))
             span = known.words[int(word)].span
             if span.seconds > 0:
                 simple = Cut(span.start, span.end)
@@ -248,7 +248,7 @@ def joins(
                 {
                     "joins": rows,
                     "gone": list(figures.gone),
-                    "phones": [dict(one) for one in figures.phones],
+                    "phones": [{k: asdict(v) for k, v in one.items()} for one in figures.phones],
                 },
                 indent=1,
             )
@@ -274,13 +274,18 @@ def joins(
         )
 
 
-def _print_phones(phones: Sequence[Mapping[str, int]]) -> None:
-    """Print how many joins have so few wrong phones that the word counts as gone."""
-    click.echo(f"| joins, by phones | n | at most {MOST_ERRORS} wrong, % | wrong phones, mean |")
-    click.echo("| --- | --- | --- | --- |")
-    for name in phones[0]:
-        errors = np.array([one[name] for one in phones])
-        click.echo(
-            f"| {name} | {len(errors)} | {100 * (errors <= MOST_ERRORS).mean():.0f} "
-            f"| {errors.mean():.2f} |"
+def _print_phones(phones: Sequence[Mapping[str, Odds]]) -> None:
+    """Print how many words are gone, with whole neighbours, by what is heard of their phones."""
+    click.echo("| joins, by phones | n | right, % | no rest, % | nothing taken, % |")
+    click.echo("| --- | --- | --- | --- | --- |")
+    for name in dict.fromkeys(name for one in phones for name in one):
+        odds = [one[name] for one in phones if name in one]
+        right, gone, whole = (
+            100 * float(np.mean(values))
+            for values in (
+                [one.is_right for one in odds],
+                [one.has_no_rest for one in odds],
+                [one.is_whole for one in odds],
+            )
         )
+        click.echo(f"| {name} | {len(odds)} | {right:.0f} | {gone:.0f} | {whole:.0f} |")

@@ -1,23 +1,27 @@
 """Whether a word that was cut out is gone and its neighbours are whole, by phones.
 
 A recogniser of words expects sentences: where a cut leaves words that do not go together ("we have
-[seen] how quietly"), it hears others that do. A recogniser of phones has no such expectation. What
-it hears around a join is compared with what it hears in the recording before the cut, less the
-phones of the word; a rest of the word is a phone too many, a neighbour that was cut is one too few.
+[seen] how quietly"), it hears others that do. A recogniser of phones has no such expectation. It
+hears the recording before the cut, and says how likely each of these is around the join: the phones
+beside the word, the same with a rest of the word between them, and the same with some of them
+taken. The word is gone where no rest is likelier than none.
 
 The measure is held against joins whose truth is known (`controls`): the word left as it was, half
-of it left, half of a neighbour taken as well, and a word that was put between two others and is
+of it left, half of a neighbour taken as well; and a word that was put between two others and is
 taken out again to the sample, which has to pass.
+
+Source: CTC (Graves et al. 2006, ICML), summed over all paths.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from rapidfuzz.distance import Levenshtein
+import numpy.typing as npt
 
-from stepedit_bench.measuring.phones import timed_phones
+from stepedit_bench.measuring.phones import phone_scores, timed_phones
 from stepedit_core.alignment import Alignment, TimedWord
 from stepedit_core.dsp.cutting import Cut, cut_out
 from stepedit_core.recording.hearing import align
@@ -25,26 +29,30 @@ from stepedit_core.utterance import Span, Utterance
 
 __all__ = [
     "CUT",
-    "MOST_ERRORS",
     "UNDONE",
     "Around",
+    "Odds",
     "around",
     "controls",
-    "errors_at",
-    "errors_of",
+    "log_likelihood",
+    "odds_at",
+    "odds_of",
     "put_between",
 ]
 
 CUT, UNDONE = "cut", "word put in and taken out again"
 """Names of the cut that is measured and of the control that has to pass."""
-
-MOST_ERRORS = 1
-"""Phones at a join that may be heard otherwise: what is heard of a phone depends on the next."""
-_BESIDE, _NEAR = 4, 6
-"""Words on either side that are listened to, and phones on either side of a join that count."""
+TAKEN = 3.0
+"""Nats by which fewer phones may be likelier: what is heard of a phone depends on the next one."""
+_MOST_TAKEN = 3
+_BESIDE = 3
+"""Words on either side that are listened to."""
 _MARGIN = 0.05
 _LATE = 0.02
 """Seconds by which CTC marks the end of a word's last phone later than where two words meet."""
+_NEVER = -1e9
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,69 @@ class Around:
     before: tuple[str, ...]
     word: tuple[str, ...]
     after: tuple[str, ...]
+
+    def readings(self) -> Iterator[tuple[str, list[str]]]:
+        """Yield what may be heard after a cut: first what should be, then what should not."""
+        before, word, after = map(list, (self.before, self.word, self.after))
+        yield "gone", before + after
+        for n in range(1, len(word) + 1):
+            yield "rest", before + word[:n] + after
+        for n in range(1, len(word)):
+            yield "rest", before + word[n:] + after
+        for n in range(1, _MOST_TAKEN + 1):
+            if len(before) >= n:
+                yield "taken", before[: len(before) - n] + after
+            if len(after) >= n:
+                yield "taken", before + after[n:]
+
+
+@dataclass(frozen=True)
+class Odds:
+    """Log-likelihoods of wrong readings of a join over that of the right one, in nats.
+
+    Attributes:
+        rest: of the best one in which a rest of the word is left.
+        taken: of the best one in which phones of a neighbour are missing.
+    """
+
+    rest: float
+    taken: float
+
+    @property
+    def has_no_rest(self) -> bool:
+        """Whether the word is gone."""
+        return self.rest <= 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its neighbours are whole."""
+        return self.taken <= TAKEN
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the word is gone and its neighbours are whole."""
+        return self.has_no_rest and self.is_whole
+
+
+def log_likelihood(scores: Floats, phones: Sequence[int]) -> float:
+    """Return the log-likelihood of a sequence of phones, over all CTC paths.
+
+    Args:
+        scores: log posteriors ``(frames, signs)``, the last sign is the blank.
+        phones: columns of ``scores``, in order.
+    """
+    states = np.full(2 * len(phones) + 1, scores.shape[1] - 1)
+    states[1::2] = phones
+    emitted = scores[:, states]
+    skips = np.zeros(len(states), dtype=bool)
+    skips[3::2] = states[3::2] != states[1:-2:2]
+    reached = np.full(len(states), _NEVER)
+    reached[:2] = emitted[0, :2]
+    for row in emitted[1:]:
+        one = np.concatenate([[_NEVER], reached[:-1]])
+        two = np.where(skips, np.concatenate([[_NEVER, _NEVER], reached])[: len(states)], _NEVER)
+        reached = np.logaddexp(np.logaddexp(reached, one), two) + row
+    return float(np.logaddexp.reduce(reached[-2:]))
 
 
 def around(speech: Utterance, known: Alignment, word: int) -> Around:
@@ -83,10 +154,9 @@ def around(speech: Utterance, known: Alignment, word: int) -> Around:
     part = speech.slice(span)
     text = " ".join(one.text for one in known.words[low:high])
     laid = align(part.replace(transcript=text, alignment=None), "ctc").words
-    at = word - low
     borders = [
         (laid[n - 1].end + laid[n].start) / 2 + _LATE if 0 < n < len(laid) else limit
-        for n, limit in ((at, -1.0), (at + 1, part.seconds + 1.0))
+        for n, limit in ((word - low, -1.0), (word - low + 1, part.seconds + 1.0))
     ]
     heard = timed_phones(part)
     return Around(
@@ -97,21 +167,24 @@ def around(speech: Utterance, known: Alignment, word: int) -> Around:
     )
 
 
-def errors_at(speech: Utterance, cut: Cut, expected: Around) -> int:
-    """Return how many phones near the join are heard otherwise than expected.
+def odds_at(speech: Utterance, cut: Cut, expected: Around) -> Odds:
+    """Return how likely a rest of the word, or a loss beside it, is at the join of a cut.
 
     Args:
         speech: the recording before the cut.
         cut: what is cut out of it.
-        expected: what was heard before.
+        expected: what was heard before; at least one phone of the word.
     """
     span = expected.span
     made = cut_out(speech, cut).slice((span.start, span.end - cut.seconds))
-    heard = [phone for phone, _ in timed_phones(made)]
-    wanted = [*expected.before, *expected.after]
-    join = len(expected.before)
-    changes = Levenshtein.editops(wanted, heard)
-    return sum(join - _NEAR <= change.src_pos <= join + _NEAR for change in changes)
+    scores, signs = phone_scores(made)
+    column = {sign: n for n, sign in enumerate(signs)}
+    best: dict[str, float] = {}
+    for kind, phones in expected.readings():
+        found = log_likelihood(scores, [column[phone] for phone in phones])
+        best[kind] = max(best.get(kind, -np.inf), found)
+    right = best["gone"]
+    return Odds(best["rest"] - right, best.get("taken", -np.inf) - right)
 
 
 def controls(known: Alignment, word: int) -> dict[str, Cut]:
@@ -160,10 +233,12 @@ def put_between(
     return speech.replace(samples=samples, transcript=text, alignment=timed), cut
 
 
-def errors_of(
+def odds_of(
     speech: Utterance, known: Alignment, word: int, cut: Cut, other: int | None = None
-) -> dict[str, int]:
-    """Return the errors at the join of a cut, and of its controls.
+) -> dict[str, Odds]:
+    """Return the odds at the join of a cut, and at those of its controls.
+
+    Nothing is returned of a word of which no phone is heard before the cut.
 
     Args:
         speech: the recording before the cut.
@@ -173,12 +248,16 @@ def errors_of(
         other: index of a word that is put before it and taken out again; None for no controls.
     """
     expected = around(speech, known, word)
-    found = {CUT: errors_at(speech, cut, expected)}
+    if not expected.word:
+        return {}
+    found = {CUT: odds_at(speech, cut, expected)}
     if other is None:
         return found
     for name, wrong in controls(known, word).items():
-        found[name] = errors_at(speech, wrong, expected)
+        found[name] = odds_at(speech, wrong, expected)
     longer, undone = put_between(speech, known, word, other)
     assert longer.alignment is not None
-    found[UNDONE] = errors_at(longer, undone, around(longer, longer.alignment, word))
+    heard = around(longer, longer.alignment, word)
+    if heard.word:
+        found[UNDONE] = odds_at(longer, undone, heard)
     return found
