@@ -186,7 +186,7 @@ def _pick_near(scores: Tensor, keys: Tensor, tokens: Tensor | None) -> Tensor:
     index = column if tokens is None else tokens.numpy()[column]
     value = values[row, column] + _noise_on_host(keys.numpy()[row], index)
     if len(values) == 1:
-        return torch.from_numpy(column[value.argmax(keepdims=True)])
+        return torch.from_numpy(column[value.argmax(axis=0, keepdims=True)])
     begin = np.searchsorted(row, np.arange(len(values)))
     won = np.flatnonzero(value == np.maximum.reduceat(value, begin)[row])
     return torch.from_numpy(column[won[np.searchsorted(won, begin)]])

@@ -85,7 +85,8 @@ class FoldedStack:
         wide = torch.cat([known, self._floor.expand(rows, 1)], dim=1)
         x = wide[:, : self._hidden]
         for number, layer in enumerate(self._layers):
-            parts = torch.mm(_normed(x, wide), layer.qkv).split(self._sizes, dim=1)
+            joined = torch.mm(_normed(x, wide), layer.qkv)
+            parts: tuple[Tensor, ...] = torch.split(joined, self._sizes, dim=1)
             query, key, value = (part.view(rows, self._groups, -1, 1, self._head_dim)
                                  for part in parts)  # fmt: skip
             out = kv.attend(query, key[:, :, 0], value[:, :, 0], bias, number)
@@ -97,7 +98,8 @@ class FoldedStack:
 
 def _normed(x: Tensor, wide: Tensor) -> Tensor:
     """Divide rows by their length, which the constant column keeps above zero."""
-    return x / torch.linalg.vector_norm(wide, dim=1, keepdim=True)
+    length: Tensor = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
+    return x / length
 
 
 _stacks: WeakKeyDictionary[nn.Module, tuple[_State, FoldedStack]] = WeakKeyDictionary()

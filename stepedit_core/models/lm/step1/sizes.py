@@ -36,8 +36,11 @@ class Step1Shape(Protocol):
     max_seq_len: int
     rms_norm_eps: float
     pad_token_id: int | None
-    source_alignment: Sequence[Mapping[str, Any] | None] | None
-    dtype: torch.dtype | None
+
+    @property
+    def source_alignment(self) -> Sequence[Mapping[str, Any] | None] | None:
+        """Position priors of the heads."""
+        ...
 
     @property
     def head_dim(self) -> int:
