@@ -108,6 +108,7 @@ if TYPE_CHECKING:
         read_cases,
         words_kept,
     )
+    from stepedit_core.storage.blocks import SoundWriter
     from stepedit_core.utterance import Span, Utterance
 
 __all__ = [
@@ -184,6 +185,7 @@ __all__ = [
     "Sentence",
     "Setting",
     "Slot",
+    "SoundWriter",
     "Span",
     "SpeechEngine",
     "Step",
@@ -312,6 +314,7 @@ _HOMES = {
         "words_kept",
         "read_cases",
     ),
+    "storage.blocks": ("SoundWriter",),
     "utterance": ("Span", "Utterance"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -336,6 +336,9 @@ class Recogniser(Listener):
 class Aligner(Listener):
     """Times the words of a transcript that is known."""
 
+    is_coarse: ClassVar[bool] = False
+    """Whether times are guesses, some tenths of a second off, so that users are told."""
+
     @abstractmethod
     def align(self, utterance: Utterance, words: Sequence[Word]) -> list[TimedWord]:
         """Return one timed word for each word, in order.

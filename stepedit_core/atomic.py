@@ -196,13 +196,24 @@ def _pour(path: Path, write: Callable[[Path], None]) -> None:
             raise _unwritten(path, error) from error
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write bytes to a file that appears only when it is complete; raises as ``replace_file``."""
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Write a file that appears only when it is complete; raises as ``replace_file``.
+
+    Args:
+        path: the name in the end.
+        content: bytes, or text, which becomes UTF-8. What no UTF-8 can hold (a file name in
+            another encoding, as Python reads it) becomes an escape, the one that JSON has.
+    """
+    data = content if isinstance(content, bytes) else _encoded(content)
 
     def fill(partial: Path) -> None:
-        partial.write_bytes(content)
+        partial.write_bytes(data)
 
     replace_file(path, fill)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode(errors="backslashreplace")
 
 
 def append_line(path: Path, line: str) -> None:
@@ -224,7 +235,7 @@ def append_line(path: Path, line: str) -> None:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(0, end - 1))
             torn = file.read(1) not in (b"", b"\n")
-            content = b"\n" * torn + line.encode() + b"\n"
+            content = b"\n" * torn + _encoded(line) + b"\n"
             try:
                 if file.write(content) != len(content):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

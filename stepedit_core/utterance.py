@@ -44,6 +44,11 @@ class Span(NamedTuple):
         return self.end - self.start
 
 
+def _is_unicode(text: str) -> bool:
+    """Return whether a text has no halves of characters, as Python reads foreign bytes."""
+    return text.isascii() or not any("\ud800" <= mark <= "\udfff" for mark in text)
+
+
 @dataclass(frozen=True, eq=False)
 class Utterance:
     """One piece of speech: immutable mono samples and what is known about them.
@@ -93,6 +98,8 @@ class Utterance:
             if value is not None and not isinstance(value, str):
                 kind = type(value).__name__
                 raise AudioError(f"a {what} is text, got {kind}; pass a string or None")
+            if value is not None and not _is_unicode(value):
+                raise AudioError(f"the {what} is no Unicode; write it in UTF-8")
         samples.setflags(write=False)
         object.__setattr__(self, "samples", samples)
 
@@ -156,7 +163,8 @@ class Utterance:
         if peak > NO_SOUND:
             return f"the samples reach {peak:.0e}, where 1 is full scale; repair the recording"
         if not self.samples.any():
-            return "the recording is digital silence: there is nothing to edit"
+            read = f" ({'; '.join(self.notes)})" if self.notes else ""
+            return f"the recording is digital silence: there is nothing to edit{read}"
         if float(np.ptp(self.samples)) == 0:
             return "the recording is one constant value, no sound: check the sound card"
         return None

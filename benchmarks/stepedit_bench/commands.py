@@ -28,6 +28,7 @@ _LATE = {
     "ears": "stepedit_bench.measuring.ears",
     "engine": "stepedit_bench.speed.cli",
     "figures": "stepedit_bench.heldout.commands",
+    "heard": "stepedit_bench.words.heard",
     "interpret": "stepedit_bench.interpreting.cli",
     "joins": "stepedit_bench.words.joins",
     "judges": "stepedit_bench.judges.commands",

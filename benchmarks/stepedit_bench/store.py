@@ -29,7 +29,7 @@ _CURE = "restore it, or run the benchmark into another folder"
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole: its name appears when it is complete."""
-    write_atomically(path, text.encode())
+    write_atomically(path, text)
 
 
 def _line(data: Mapping[str, Any]) -> str:

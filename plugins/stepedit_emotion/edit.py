@@ -85,8 +85,8 @@ class Emotion(LabelledEdit):
     def plan(self, utterance: Utterance) -> Plan:
         """Return the plan, with the inverse of the usual tempo where studies give one.
 
-        The label goes to the decoder: each moves level and pitch in its own way, the level no
-        further than studies say.
+        The label goes to the decoder: each moves level and pitch in its own way, the level by
+        half to all of what studies say.
         """
         recipe = RECIPES[self.to].recipe if self.to in RECIPES else None
         level = span_of(0.0 if recipe is None else recipe.level)

@@ -16,6 +16,7 @@ import numpy as np
 
 from stepedit_core import Span, StepeditError, TimedWord, Utterance
 from stepedit_core.dsp.words import Word
+from stepedit_listen.failures import first_line
 
 __all__ = ["LONGEST", "attended", "plain_text", "windows"]
 
@@ -85,7 +86,7 @@ def attended(
     try:
         prompt = Tokenizer(model.hf_tokenizer, many, "transcribe", language).sot_sequence
     except ValueError as error:
-        raise StepeditError(f"whisper: {str(error).splitlines()[0][:200]}") from error
+        raise StepeditError(f"whisper: {first_line(error)}") from error
     frames = min(_FRAMES, features.shape[-1])
     found = model.model.align(seen, prompt, [encoded.ids], frames)[0]
     begins = _begins(found.alignments, len(encoded.ids))

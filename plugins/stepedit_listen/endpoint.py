@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import soundfile as sf
 
 from stepedit_core import Recogniser, StepeditError, Transcription, Utterance
+from stepedit_listen.failures import first_line
 
 __all__ = ["Endpoint"]
 
@@ -57,5 +58,5 @@ class Endpoint(Recogniser):
                 model=self._model, file=("speech.wav", buffer.getvalue()), **options
             )
         except Exception as error:
-            raise StepeditError(f"recogniser openai:{self._model}: {error}") from error
+            raise StepeditError(f"recogniser openai:{self._model}: {first_line(error)}") from error
         return Transcription(str(answer.text).strip(), utterance.language, self.label)

@@ -18,6 +18,7 @@ class PauseAligner(Aligner):
 
     name: ClassVar[str] = "pauses"
     rank: ClassVar[int] = 90
+    is_coarse: ClassVar[bool] = True
 
     def align(self, utterance: Utterance, words: Sequence[Word]) -> list[TimedWord]:
         """Return one timed word for each word; none has a confidence."""

@@ -13,6 +13,7 @@ from stepedit_core import (
     Transcription,
     Utterance,
 )
+from stepedit_listen.failures import first_line
 
 __all__ = ["Pipeline"]
 
@@ -36,7 +37,7 @@ class Pipeline(Recogniser):
         try:
             self._pipe: Any = transformers.pipeline("automatic-speech-recognition", model=model)
         except Exception as error:
-            raise StepeditError(f"recogniser hf:{model}: {error}") from error
+            raise StepeditError(f"recogniser hf:{model}: {first_line(error)}") from error
         self.label = self.title(model)
 
     @classmethod

@@ -25,6 +25,7 @@ from stepedit_core import (
 from stepedit_core.dsp.silences import find_silences, find_speech
 from stepedit_core.dsp.words import Word, split_words
 from stepedit_listen.attention import LONGEST, attended, windows
+from stepedit_listen.failures import first_line
 from stepedit_listen.matching import laid_along
 from stepedit_listen.refining import at_pauses
 
@@ -115,7 +116,7 @@ def _model(path: str, threads: int) -> Any:
             path, device="cpu", compute_type="int8", cpu_threads=threads
         )
     except Exception as error:
-        raise StepeditError(f"whisper: cannot load {path}: {error}") from error
+        raise StepeditError(f"whisper: cannot load {path}: {first_line(error)}") from error
 
 
 def most_tokens(seconds: float) -> int:
@@ -197,7 +198,7 @@ class Whisper(Recogniser):
                 **options,
             )
         except ValueError as error:  # a language that the model has no token for
-            raise StepeditError(f"{self.label}: {str(error).splitlines()[0][:200]}") from error
+            raise StepeditError(f"{self.label}: {first_line(error)}") from error
         return list(segments), language or info.language
 
 

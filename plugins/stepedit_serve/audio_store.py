@@ -54,8 +54,12 @@ class AudioStore:
             self._files.put_file(str(source), path)
             return
         partial = Path(f"{path}.{secrets.token_hex(4)}.partial")
-        self._files.put_file(str(source), str(partial))
-        partial.replace(path)
+        try:
+            self._files.put_file(str(source), str(partial))
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
 
     def fetch(self, key: str, target: Path) -> Path:
         """Copy a file out of the store; return the path to read, which may be the store's own.

@@ -5,6 +5,7 @@ Nothing of the service is imported here, so that a decoder starts fast and small
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import resource
@@ -15,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile as sf
 
-from stepedit_core import AudioError, Recording, StepeditError, Utterance
+from stepedit_core import AudioError, Recording, SoundWriter, StepeditError, Utterance
 
-__all__ = ["Bounds", "decode"]
+__all__ = ["FULL", "Bounds", "decode"]
 
 _NICENESS = 5
 """Less than that of the engine and of workers: a request waits for it before it can begin."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Numbers of the system's errors that say that a file cannot grow."""
 _PAGE = resource.getpagesize()
 _EXACT = ("PCM_16", "FLOAT", "PCM_24")
 
@@ -54,6 +56,9 @@ def decode(answer: Connection, kind: str, source: str, target: str, bounds: Boun
         text = str(error).replace(source, "the recording")
         # Core bounds utterances by itself and says so in these words.
         answer.send(("too_long" if "more than the limit of" in text else "refused", text))
+    except OSError as error:
+        # NumPy's own error of a file that takes no more has no number.
+        answer.send(("no_space" if error.errno in (None, *FULL) else "died", ""))
     except MemoryError:
         answer.send(("died", ""))
     finally:
@@ -107,12 +112,9 @@ def _rewritten(source: str, target: str, bounds: Bounds) -> dict[str, Any]:
     subtype = found.subtype if found.subtype in _EXACT else "PCM_24"
     if found.channels > 1 and subtype == "PCM_16":
         subtype = "PCM_24"  # a mean of channels needs a finer step
-    wide = found.levels.samples * 4 >= 0xFFFF0000
     with (
         found.open() as sound,
-        sf.SoundFile(
-            target, "w", found.sample_rate, 1, subtype, format="RF64" if wide else "WAV"
-        ) as out,
+        SoundWriter(Path(target), found.sample_rate, "WAV", subtype, found.levels.samples) as out,
     ):
         for block in sound.blocks():
             out.write(block)

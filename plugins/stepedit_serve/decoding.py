@@ -14,7 +14,7 @@ import numpy as np
 
 from stepedit_core import Utterance
 from stepedit_serve.decoder import Bounds, decode
-from stepedit_serve.errors import ApiError
+from stepedit_serve.errors import ApiError, no_space
 from stepedit_serve.processes import CONTEXT, without_main
 
 __all__ = ["Bounds", "decode_long", "decode_utterance"]
@@ -29,7 +29,7 @@ def decode_utterance(source: Path, bounds: Bounds) -> Utterance:
 
     Raises:
         ApiError: (400, 413) if it is no recording, too long, or takes more than the bounds allow;
-            (503) if the machine had no time for it.
+            (503) if the machine had no time for it; (507) if its disk is full.
     """
     target = source.with_suffix(".samples.npy")
     try:
@@ -86,6 +86,8 @@ def _run(kind: str, source: Path, target: Path, bounds: Bounds) -> dict[str, Any
         return dict(value)
     if outcome == "too_long":
         raise ApiError(413, "too_long", value, param="file")
+    if outcome == "no_space":
+        raise no_space()
     if outcome == "refused":
         raise ApiError(400, "invalid_audio", value, param="file")
     raise ApiError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,8 +26,18 @@ from stepedit_core import (
     UnknownEditError,
     printable,
 )
+from stepedit_serve.decoder import FULL
 
-__all__ = ["ApiError", "Busy", "Cancelled", "add_error_handlers", "api_error", "error_body"]
+__all__ = [
+    "ApiError",
+    "Busy",
+    "Cancelled",
+    "add_error_handlers",
+    "api_error",
+    "error_body",
+    "is_full",
+    "no_space",
+]
 
 LOG = logging.getLogger("stepedit.serve")
 LONGEST = 500
@@ -37,6 +48,7 @@ _TYPES = {
     429: "rate_limit_error",
     500: "server_error",
     503: "server_error",
+    507: "server_error",
 }
 _CODES = {
     400: "invalid_request",
@@ -131,11 +143,29 @@ def error_body(
     return {"error": error}
 
 
+def no_space() -> ApiError:
+    """Return the answer to a request for which the server's disk has no room."""
+    return ApiError(507, "no_space", "the server's disk is full; try again when there is room")
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Say whether an error, or what caused it, is a disk or a database without room."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            return True
+        error = error.__cause__
+    return False
+
+
 def api_error(error: StepeditError, param: str | None = None) -> ApiError:
     """Return an error of the library as an answer.
 
-    A step that failed for want of a machine, or of a client, is no fault of the request.
+    A step that failed for want of a machine, of room, or of a client, is no fault of the request.
     """
+    if is_full(error):
+        return no_space()
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, Busy | Cancelled):
@@ -189,6 +219,9 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def on_fault(request: Request, error: Exception) -> JSONResponse:
+        if is_full(error):
+            LOG.error("%s %s: the disk is full", request.method, _template(request))
+            return no_space().response()
         # The type alone: texts of errors may hold what a user said.
         LOG.error("%s %s: %s", request.method, _template(request), type(error).__name__)
         return ApiError(500, "internal", f"the server failed ({type(error).__name__})").response()

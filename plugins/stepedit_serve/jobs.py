@@ -21,7 +21,7 @@ from stepedit_core import (
 )
 from stepedit_serve.bodies import EditRequest
 from stepedit_serve.database import new_id
-from stepedit_serve.errors import ApiError, api_error
+from stepedit_serve.errors import ApiError, api_error, is_full, no_space
 from stepedit_serve.job_queue import ENDED, MAX_FRUITLESS
 from stepedit_serve.keys import Key
 from stepedit_serve.schemas import JobOut, Progress
@@ -184,8 +184,8 @@ class JobRunner:
             return self._finish(job, "cancelled", error=None)
         if isinstance(error, ApiError):
             told = {"message": error.message, "code": error.code}
-        elif isinstance(error, StepeditError):
-            answer = api_error(error)
+        elif isinstance(error, StepeditError) or is_full(error):
+            answer = api_error(error) if isinstance(error, StepeditError) else no_space()
             told = {"message": answer.message, "code": answer.code}
         else:
             LOG.error("a job of kind %s failed: %s", job.kind, type(error).__name__)

@@ -311,8 +311,12 @@ class Service:
 
         def copy() -> None:
             content.seek(0)
-            with open(target, "wb") as out:
-                shutil.copyfileobj(content, out, 1 << 20)
+            try:
+                with open(target, "wb") as out:
+                    shutil.copyfileobj(content, out, 1 << 20)
+            except OSError:
+                target.unlink(missing_ok=True)
+                raise
 
         await asyncio.get_running_loop().run_in_executor(self._decoders, copy)
         return target

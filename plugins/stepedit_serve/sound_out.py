@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
-from stepedit_core import StepeditError, Utterance
+from stepedit_core import SoundWriter, StepeditError, Utterance
 
 __all__ = [
     "MEDIA_TYPES",
@@ -91,12 +91,14 @@ def rewrite(source: Path, target: Path, kind: str, read_as: str | None) -> None:
 
     Raises:
         StepeditError: if it cannot be written.
+        OSError: if the disk is full.
     """
     container, subtype = _subtype(kind, read_as)
     try:
         with sf.SoundFile(source) as sound:
             rate = fitting_rate(kind, sound.samplerate)
-            with sf.SoundFile(target, "w", rate, 1, subtype, format=container) as out:
+            expected = round(sound.frames * rate / sound.samplerate)
+            with SoundWriter(target, rate, container, subtype, expected) as out:
                 for block in _at_rate(sound, rate):
                     out.write(block)
     except sf.LibsndfileError as error:

@@ -98,8 +98,8 @@ class Style(LabelledEdit):
     def plan(self, utterance: Utterance) -> Plan:
         """Return the plan, with the inverse of the usual tempo where studies give one.
 
-        The label goes to the decoder: each moves level and pitch in its own way, the level no
-        further than the recipe for signal processing does.
+        The label goes to the decoder: each moves level and pitch in its own way, the level by
+        half to all of what the recipe for signal processing does.
         """
         return (
             super()

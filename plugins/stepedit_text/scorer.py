@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from stepedit_core.dsp.words import normalised, split_words
 from stepedit_text.changes import Change
 from stepedit_text.edit import TextEdit
 
-__all__ = ["TextScorer", "local_errors", "share_kept"]
+__all__ = ["TextScorer", "local_errors", "misheard", "share_kept"]
 
 AROUND = 3
 """Words on either side of a change that are looked at, as doteBench does."""
@@ -25,10 +25,12 @@ class TextScorer(Scorer):
     """Listen for the words around each change and compare the samples elsewhere.
 
     Reached: a recogniser hears the changed words and three words on either side as they were
-    asked for, without one error, and all samples but the changed stretch are the source's.
+    asked for, without one error, and all samples but the changed stretch are the source's. Words
+    that it does not hear in the source either are not asked for again; where it hears none of them,
+    nothing is scored.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def score(self, case: Case, prepared: Prepared, output: Utterance, measures: Measures) -> Score:
         """Measure the words around the changes and the share of samples that is kept."""
@@ -42,9 +44,12 @@ class TextScorer(Scorer):
             return Score.failed("the case asks for no change of the words")
         try:
             heard = measures.transcribe(output)
+            unheard = misheard(text, measures.transcribe(source))
         except StepeditError as error:
             return Score.failed(f"the words could not be heard: {error}")
-        errors, looked_at = local_errors(text, asked, changes, heard)
+        errors, looked_at = local_errors(asked, changes, heard, unheard)
+        if looked_at <= sum(len(split_words(change.by)) for change in changes):
+            return Score.failed("none of the words beside the changes is heard in the source")
         kept = share_kept(source, output)
         words = [word.seconds for word in split_words(text)]
         moved = sum(sum(words[c.first : c.stop]) for c in changes)
@@ -58,14 +63,30 @@ class TextScorer(Scorer):
         return Score(errors == 0 and kept >= allowed, values)
 
 
-def local_errors(text: str, asked: str, changes: Sequence[Change], heard: str) -> tuple[int, int]:
+def misheard(text: str, heard: str) -> frozenset[int]:
+    """Return the indices of a transcript's words that were not heard."""
+    wanted, spoken = (
+        [normalised(word.text) for word in split_words(said)] for said in (text, heard)
+    )
+    matcher = difflib.SequenceMatcher(None, wanted, spoken, autojunk=False)
+    found = {n for i, _, size in matcher.get_matching_blocks() for n in range(i, i + size)}
+    return frozenset(range(len(wanted))) - found
+
+
+def local_errors(
+    asked: str,
+    changes: Sequence[Change],
+    heard: str,
+    unheard: frozenset[int] = frozenset(),
+) -> tuple[int, int]:
     """Return the word errors around the changes, and how many words were looked at.
 
     Args:
-        text: the transcript before.
         asked: the transcript that was asked for.
-        changes: from ``text`` to ``asked``.
+        changes: that led to it.
         heard: what a recogniser hears in the output.
+        unheard: indices of words of the transcript before that are not heard in the source: their
+            errors do not count.
     """
     wanted = [normalised(word.text) for word in split_words(asked)]
     spoken = [normalised(word.text) for word in split_words(heard)]
@@ -77,15 +98,26 @@ def local_errors(text: str, asked: str, changes: Sequence[Change], heard: str) -
         windows |= set(range(max(0, start - AROUND), min(len(wanted), start + new + AROUND)))
         edges |= set(range(max(0, start - AROUND), start + new + AROUND + 1))
         shift += new - (change.stop - change.first)
+    excused = _places_after(changes, unheard)
     errors = 0
     matcher = difflib.SequenceMatcher(None, wanted, spoken, autojunk=False)
     for kind, i, j, k, m in matcher.get_opcodes():
         if kind == "equal":
             continue
-        missed = len(windows & set(range(i, j)))
+        missed = len((windows - excused) & set(range(i, j)))
         added = (m - k) if (edges & set(range(i, j + 1))) else 0
-        errors += max(missed, added)
-    return errors, len(windows)
+        errors += max(missed, added - len(excused & set(range(i, j))))
+    return errors, len(windows - excused)
+
+
+def _places_after(changes: Sequence[Change], places: Iterable[int]) -> set[int]:
+    """Return where words of a transcript stand after changes; those that go are left out."""
+    found = set()
+    for n in places:
+        if not any(change.first <= n < change.stop for change in changes):
+            before = [change for change in changes if change.stop <= n]
+            found.add(n + sum(len(split_words(c.by)) - (c.stop - c.first) for c in before))
+    return found
 
 
 def share_kept(source: Utterance, output: Utterance) -> float:

@@ -182,4 +182,4 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         StepeditError: if the folder cannot be written.
     """
-    write_atomically(path, text.encode())
+    write_atomically(path, text)

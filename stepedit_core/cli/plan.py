@@ -17,6 +17,7 @@ from stepedit_core.chain.notation import parse_edit
 from stepedit_core.chain.result import RouteChoice
 from stepedit_core.cli.console import WRITABLE, check_folder, check_format, echo_line
 from stepedit_core.config import EMBEDDED
+from stepedit_core.dsp.words import plain_text
 from stepedit_core.edit import Edit
 from stepedit_core.errors import AudioError, InvalidChainError, StepeditError
 from stepedit_core.storage.sound import is_stream
@@ -178,7 +179,7 @@ def _read_chain(file: Path) -> Chain:
 
 def _read_words(file: Path) -> str:
     """Read a transcript file; errors name it."""
-    words = " ".join(_text_of(file, "a transcript").split())
+    words = plain_text(_text_of(file, "a transcript"))
     if not words:
         raise AudioError(f"{file}: the transcript is empty")
     return words
@@ -187,7 +188,7 @@ def _read_words(file: Path) -> str:
 def _words(source: Path, text: str | None, text_file: Path | None) -> tuple[str | None, str | None]:
     """Return the words of a recording and where they come from."""
     if text is not None:
-        return text, "--text"
+        return plain_text(text), "--text"
     if text_file is not None:
         return _read_words(text_file), str(text_file)
     if is_stream(source):

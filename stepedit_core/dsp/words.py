@@ -18,6 +18,7 @@ __all__ = [
     "edit_distance",
     "nominal_seconds",
     "normalised",
+    "plain_text",
     "read_seconds",
     "split_words",
     "without_tags",
@@ -38,9 +39,28 @@ _PAUSE = re.compile(r"[,.;:!?](?=\s+\S)|[，。；：！？、](?=.)")
 _EDGES, _PER_PAUSE, _PER_SYLLABLE, _PER_LETTER = 0.25, 0.18, 0.067, 0.039
 # Kana, ideographs and hangul syllables are words of their own.
 _ALONE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
-_LETTERS = rf"(?:(?![{_ALONE}])[^\W\d_])+"
+_INVISIBLE = "\u00ad\u061c\u180e\u200c-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff"
+"""Soft hyphens, joiners, marks of writing direction."""
+_JOINERS = "\u200c\u200d"
+"""Invisible as well, and belong to the spelling of Persian, Hindi and others."""
+
+
+def _marks() -> str:
+    """Return the ranges of accents and vowel signs that stand after their letter (NFD, Hindi)."""
+    codes = [*range(0x300, 0x1C00), *range(0x1DC0, 0x1E00), *range(0xA8E0, 0xAC00)]
+    marks = {code for code in codes if unicodedata.category(chr(code))[0] == "M"}
+    starts = sorted(code for code in marks if code - 1 not in marks)
+    ends = sorted(code for code in marks if code + 1 not in marks)
+    return "".join(f"{chr(a)}-{chr(b)}" for a, b in zip(starts, ends, strict=True))
+
+
+_LETTER = rf"(?:(?![{_ALONE}])[^\W\d_])[{_marks()}{_INVISIBLE}]*"
+_LETTERS = rf"(?:{_LETTER})+"
 # No IGNORECASE here: folding the large ranges would take as long as importing all the rest.
-_TOKEN = re.compile(rf"[{_ALONE}]|[a-zA-ZüÜ]+[1-5](?!\d)|{_LETTERS}(?:['’]{_LETTERS})*|\d+")
+_TOKEN = re.compile(
+    rf"[{_ALONE}][\u3099\u309a]*|[a-zA-ZüÜ]+[1-5](?!\d)|{_LETTERS}(?:['’]{_LETTERS})*|\d+"
+)
+_UNSEEN = re.compile(f"(?![{_JOINERS}])[{_INVISIBLE}]")
 
 
 @dataclass(frozen=True)
@@ -71,7 +91,20 @@ def without_tags(text: str) -> str:
 
 def normalised(word: str) -> str:
     """Return a word in the form that two spellings of it share (NFKC, lower case)."""
-    return unicodedata.normalize("NFKC", word).casefold().replace("’", "'")
+    seen = _UNSEEN.sub("", word)
+    return unicodedata.normalize("NFKC", seen).casefold().replace("’", "'")
+
+
+def plain_text(text: str) -> str:
+    """Return words as they are spoken, in one line: what files and web pages hide is left out.
+
+    Soft hyphens and marks of writing direction go; blanks of any kind and control characters
+    become one blank, blanks of no width between words, too; accents are joined with their
+    letters (NFC).
+    """
+    apart = re.sub(r"(?<=\w)\u200b+(?=\w)", " ", text).replace("\u200b", "")
+    seen = _UNSEEN.sub("", unicodedata.normalize("NFC", apart))
+    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", seen).split())
 
 
 def split_words(text: str) -> list[Word]:

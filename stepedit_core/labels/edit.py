@@ -20,8 +20,8 @@ REMOVE = "remove"
 
 
 def span_of(shift: float) -> tuple[float, float]:
-    """Return the span from no shift to a label's usual one, such as of its level in dB."""
-    return (min(0.0, shift), max(0.0, shift))
+    """Return the span from half of a label's usual shift to all of it, as of its level in dB."""
+    return (min(0.5 * shift, shift), max(0.5 * shift, shift))
 
 
 class LabelledEdit(Edit):

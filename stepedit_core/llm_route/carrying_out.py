@@ -267,7 +267,7 @@ def _outcome(
     """Give decoded audio its source's timing and level, or join it with the source."""
     utterance, plan = request.utterance, request.plan
     if request.free is not None:
-        edited, joins = splice_groups(utterance, audio, request.codes, request.free)
+        edited, joins = splice_groups(utterance, audio, request.codes, request.free, plan.level)
         return Outcome(edited.replace(transcript=plan.words_after), "llm", output, joins)
     start = output.start
     if plan.uniform_tempo:

@@ -12,15 +12,30 @@ from stepedit_core.codes import GROUP_SECONDS, DualCodes, FreeGroups, answer_sta
 from stepedit_core.dsp.offset import offset_of
 from stepedit_core.dsp.splicing import Patch, splice
 from stepedit_core.errors import EngineError
+from stepedit_core.llm_route.level import levelled
 from stepedit_core.utterance import Span, Utterance
 
 __all__ = ["splice_groups"]
 
+SHORTEST_LEVEL = 0.3
+"""Seconds from which a part has an active level of its own."""
+
 
 def splice_groups(
-    source: Utterance, audio: Utterance, codes: DualCodes, free: tuple[FreeGroups, ...]
+    source: Utterance,
+    audio: Utterance,
+    codes: DualCodes,
+    free: tuple[FreeGroups, ...],
+    level: tuple[float, float] | None = (0.0, 0.0),
 ) -> tuple[Utterance, dict[str, Any]]:
     """Put the generated groups' audio into the source's own samples, at the source's level.
+
+    Args:
+        source: what was edited.
+        audio: all of the answer, decoded.
+        codes: of the source.
+        free: parts that were generated.
+        level: how far the edit moves the level there, as of `Plan`.
 
     Raises:
         EngineError: if the decoded audio ends before a free part does.
@@ -37,7 +52,11 @@ def splice_groups(
             )
         begin = max(0.0, codes.start + part.start * GROUP_SECONDS)
         end = min(source.seconds, codes.start + part.stop * GROUP_SECONDS)
-        patches.append(Patch(Span(begin, end), new.samples * np.float32(gain)))
+        new = new.replace(samples=new.samples * np.float32(gain))
+        # What keeps the level is right by the gain: other words may be softer than the old ones.
+        if level not in (None, (0.0, 0.0)) and end - begin >= SHORTEST_LEVEL:
+            new, _ = levelled(source.slice(Span(begin, end)), new, level)
+        patches.append(Patch(Span(begin, end), new.samples))
     edited, placed = splice(source, patches)
     return edited, {
         "free_groups": [dataclasses.asdict(part) for part in free],

@@ -39,7 +39,7 @@ class Sidecar(Mark):
         about = {"name": target.name, "sha256": file_hash(target), "bytes": target.stat().st_size}
         place = _place(target)
         data = {**record, "output": {**record.get("output", {}), **about}}
-        write_atomically(place, (json.dumps(data, ensure_ascii=False, indent=2) + "\n").encode())
+        write_atomically(place, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
         return place
 
     def find(self, path: Path) -> Finding:

@@ -49,7 +49,7 @@ class Made:
 def request_key(facts: Mapping[str, Any]) -> str:
     """Return the hash of what is asked for, given as JSON data."""
     text = json.dumps(facts, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()
 
 
 class PieceJournal:

@@ -98,7 +98,7 @@ class RecordingResult:
         cues = [part.cue for part in self.segments if part.text]
         if not cues:
             raise AlignmentError(f"{target}: no words are known; give --subtitles or --text")
-        write_atomically(target, format_cues(cues, kind).encode())
+        write_atomically(target, format_cues(cues, kind))
         return target
 
     def report(self) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def sound_seconds(path: str | os.PathLike[str], *, max_seconds: float) -> float:
     check_file(Path(path), name)
     try:
         with open(path, "rb") as file:
-            layout, blocks = opened(file, name, max_seconds)
+            layout, blocks = opened(file, name, max_seconds, header=True)
             if layout.frames:
                 return layout.seconds
             return sum(map(len, bounded(blocks, layout, name, max_seconds))) / layout.rate
@@ -99,7 +99,7 @@ def sound_problem(path: str | os.PathLike[str]) -> str | None:
     try:
         check_file(Path(path), name)
         with open(path, "rb") as file:
-            opened(file, name, math.inf)
+            opened(file, name, math.inf, header=True)
     except OSError as error:
         return f"{name}: cannot be read ({error.strerror or error})"
     except AudioError as error:

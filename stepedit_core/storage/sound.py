@@ -11,19 +11,21 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 import soundfile as sf
 
 from stepedit_core.dsp.channels import plan_mixdown
 from stepedit_core.errors import AudioError
+from stepedit_core.storage.ffmpeg import by_ffmpeg
+from stepedit_core.storage.joined import MAX_JOINED, Window, joined_recordings
+from stepedit_core.storage.layout import Blocks, FloatArray, Layout
 from stepedit_core.storage.wav_header import repaired_wav
 
 __all__ = [
@@ -31,6 +33,8 @@ __all__ = [
     "MAX_RATE",
     "MAX_STREAM_BYTES",
     "MIN_RATE",
+    "Blocks",
+    "FloatArray",
     "Layout",
     "Sound",
     "bounded",
@@ -50,18 +54,11 @@ _FULL_LENGTH_RATE = 96_000
 """Rate up to which sound may be as long as the limit says; above it, accordingly shorter."""
 _BLOCK = 1 << 20  # samples of all channels in one block
 _STDERR = threading.Lock()
-_CUT_OFF = 0.5
-"""Codecs pad, and containers round; a file this much shorter than its header says is cut off."""
-
-# What FFmpeg may open: containers of recordings. Playlists and image sequences name other files.
-_CONTAINERS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,aac,amr,avi,flv,mpegts,mpeg,ac3,eac3,caf,wv,tta,"
-    "ape,mp3,ogg,flac,wav,w64,aiff,au,dsf,loas,latm"
-)
-
-FloatArray = npt.NDArray[np.float32]
+_FLOATS = ("FLOAT", "DOUBLE")
+_WHOLE, _WHOLE_PEAKS = 32_768, (100.0, 65_536.0)
+"""Full scale of whole numbers of 16 bits, and peaks between which floats are such numbers: no
+recorder of floating point numbers is 40 dB above full scale."""
 Source = str | os.PathLike[str] | bytes | BinaryIO
-Blocks = Callable[[], Iterator[FloatArray]]
 
 
 @dataclass(frozen=True)
@@ -81,29 +78,6 @@ class Sound:
     channels: int
     subtype: str | None
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Properties of a file that a decoder gives before its samples are read."""
-
-    rate: int
-    channels: int
-    subtype: str | None
-    frames: int | None
-    note: str | None = None
-
-    @property
-    def seconds(self) -> float:
-        """Length that the header promises, 0 where it has none."""
-        return (self.frames or 0) / self.rate
-
-    def cut_off(self, frames: int) -> str | None:
-        """Return a note that a file holds fewer frames than its header promises, or None."""
-        missing = self.seconds - frames / self.rate
-        return (
-            f"the file ends {missing:.2f} s before its header says" if missing > _CUT_OFF else None
-        )
 
 
 def is_stream(path: str | os.PathLike[str]) -> bool:
@@ -216,8 +190,72 @@ def _quiet(prints: bool) -> Iterator[None]:
             os.close(kept)
 
 
-def opened(file: IO[bytes], name: str, max_seconds: float) -> tuple[Layout, Blocks]:
-    """Return an open file's layout, and a function that yields its samples from the start."""
+def opened(
+    file: IO[bytes], name: str, max_seconds: float, *, header: bool = False
+) -> tuple[Layout, Blocks]:
+    """Return an open file's layout, and a function that yields its samples from the start.
+
+    Recordings that lie end to end in it are read one after another.
+
+    Args:
+        file: open for reading, seekable.
+        name: what messages call it.
+        max_seconds: refuse longer sound.
+        header: look at the header alone; whole numbers in floats are not found then.
+
+    Raises:
+        AudioError: if it is no recording, or holds recordings of several rates.
+    """
+    bounds = joined_recordings(file)
+    if len(bounds) == 1:
+        return _opened(file, name, max_seconds, header)
+    if len(bounds) > MAX_JOINED:
+        raise AudioError(
+            f"{name}: more than {MAX_JOINED:,} recordings end to end in one file; part them"
+        )
+    layouts, parts, unread = [], [], ""
+    for number, (start, end) in enumerate(bounds, 1):
+        try:
+            part = io.BufferedReader(Window(file, start, end))
+            layout, blocks = _opened(part, name, max_seconds, header)
+        except AudioError:
+            if number == 1:
+                raise
+            unread = f"; part {number} of {len(bounds)} and what follows cannot be read"
+            break
+        layouts.append(layout)
+        parts.append(blocks)
+    whole = _joined_layout(layouts, name, unread)
+    _check(whole, name, max_seconds)
+    return whole, lambda: (block for blocks in parts for block in blocks())
+
+
+def _joined_layout(layouts: Sequence[Layout], name: str, unread: str) -> Layout:
+    """Return the layout of recordings that lie end to end."""
+    first = layouts[0]
+    other = next((one for one in layouts if _shape(one) != _shape(first)), None)
+    if other is not None:
+        kinds = [f"{one.rate} Hz with {one.channels} channels" for one in (first, other)]
+        raise AudioError(
+            f"{name}: recordings of {' and of '.join(kinds)} lie end to end in it; part them"
+        )
+    note = f"{len(layouts)} recordings lie end to end in the file, all are read"
+    if unread:
+        note = f"{len(layouts)} recordings at the start of the file are read{unread}"
+    lengths = [one.frames for one in layouts]
+    return replace(
+        first,
+        frames=None if None in lengths else sum(length or 0 for length in lengths),
+        note="; ".join(dict.fromkeys(filter(None, (*(one.note for one in layouts), note)))),
+    )
+
+
+def _shape(layout: Layout) -> tuple[int, int]:
+    return layout.rate, layout.channels
+
+
+def _opened(file: IO[bytes], name: str, max_seconds: float, header: bool) -> tuple[Layout, Blocks]:
+    """Return layout and samples of one recording."""
     prints = _prints(file)
     repaired, note = repaired_wav(file)
     try:
@@ -226,28 +264,50 @@ def opened(file: IO[bytes], name: str, max_seconds: float) -> tuple[Layout, Bloc
             layout = Layout(sound.samplerate, sound.channels, sound.subtype, frames, note)
     except (sf.LibsndfileError, RuntimeError, ValueError) as error:
         reason = getattr(error, "error_string", None) or str(error)
-        return _by_ffmpeg(file, name, max_seconds, reason.rstrip("."))
+        layout, read = by_ffmpeg(file, name, reason.rstrip("."))
+        _check(layout, name, max_seconds)
+        return layout, read
     _check(layout, name, max_seconds)
-
-    def blocks() -> Iterator[FloatArray]:
-        repaired.seek(0)
-        try:
-            with _quiet(prints):
-                sound = sf.SoundFile(repaired)
-            with sound:
-                size = max(1, _BLOCK // sound.channels)
-                while True:
-                    with _quiet(prints):
-                        block = sound.read(size, dtype="float32", always_2d=True)
-                    if not len(block):
-                        break
-                    yield block
-        except (sf.LibsndfileError, RuntimeError, ValueError) as error:
-            raise AudioError(
-                f"{name}: not a readable audio file ({error}); export it anew"
-            ) from error
-
+    blocks = partial(_by_libsndfile, repaired, prints, name)
+    if layout.subtype in _FLOATS and not header:
+        return _to_full_scale(layout, blocks, name, max_seconds)
     return layout, blocks
+
+
+def _by_libsndfile(file: IO[bytes], prints: bool, name: str) -> Iterator[FloatArray]:
+    """Yield the samples of a file that libsndfile knows."""
+    file.seek(0)
+    try:
+        with _quiet(prints):
+            sound = sf.SoundFile(file)
+        with sound:
+            size = max(1, _BLOCK // sound.channels)
+            while True:
+                with _quiet(prints):
+                    block = sound.read(size, dtype="float32", always_2d=True)
+                if not len(block):
+                    return
+                yield block
+    except (sf.LibsndfileError, RuntimeError, ValueError) as error:
+        raise AudioError(f"{name}: not a readable audio file ({error}); export it anew") from error
+
+
+def _to_full_scale(
+    layout: Layout, blocks: Blocks, name: str, max_seconds: float
+) -> tuple[Layout, Blocks]:
+    """Divide floats that are whole numbers of 16 bits, as programs write them by mistake."""
+    peak = 0.0
+    for block in bounded(blocks, layout, name, max_seconds):
+        level = np.abs(block)
+        peak = max(peak, float(level.max(initial=0.0, where=level <= _WHOLE_PEAKS[1])))
+    if peak <= _WHOLE_PEAKS[0]:
+        return layout, blocks
+    note = (
+        f"the samples reach {peak:.0f}, where 1 is full scale: "
+        f"taken for whole numbers of 16 bits and divided by {_WHOLE}"
+    )
+    notes = "; ".join(filter(None, (layout.note, note)))
+    return replace(layout, note=notes), lambda: (block / np.float32(_WHOLE) for block in blocks())
 
 
 def _check(layout: Layout, name: str, max_seconds: float) -> None:
@@ -306,75 +366,3 @@ def _mono(blocks: Blocks, layout: Layout, name: str, max_seconds: float) -> Soun
         raise AudioError(f"{name}: the recording holds no samples")
     notes = tuple(note for note in (layout.note, layout.cut_off(at), plan.note) if note)
     return Sound(samples[:at], layout.rate, layout.channels, layout.subtype, notes)
-
-
-# FFmpeg -----------------------------------------------------------------------------------
-
-
-def _by_ffmpeg(
-    file: IO[bytes], name: str, max_seconds: float, reason: str
-) -> tuple[Layout, Blocks]:
-    """Open by PyAV what libsndfile refused for a reason."""
-    cure = "convert it to WAV: ffmpeg -i IN OUT.wav"
-    try:
-        import av
-    except ImportError as error:
-        raise AudioError(
-            f"{name}: not a readable audio file ({reason}); pip install av, or {cure}"
-        ) from error
-
-    @contextmanager
-    def opened() -> Iterator[tuple[Any, Any]]:
-        file.seek(0)
-        options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"}
-        with av.open(file, "r", options=options, metadata_errors="ignore") as container:
-            if not container.streams.audio:
-                raise AudioError(f"{name}: there is no sound in it")
-            yield container, container.streams.audio[0]
-
-    errors = (av.error.FFmpegError, ValueError, OverflowError, AttributeError)
-    complaint = f"{name}: not a readable audio file ({reason}); {cure}"
-
-    def blocks() -> Iterator[FloatArray]:
-        try:
-            with opened() as (container, stream):
-                for frame in container.decode(stream):
-                    yield _frame_samples(frame, layout)
-        except errors as error:
-            raise AudioError(complaint) from error
-
-    try:
-        with opened() as (container, stream):
-            layout = _stream_layout(container, stream)
-        _check(layout, name, max_seconds)
-    except errors as error:
-        raise AudioError(complaint) from error
-    return layout, blocks
-
-
-def _stream_layout(container: Any, stream: Any) -> Layout:
-    """Return rate, channels and length of a stream of FFmpeg's."""
-    if not stream.rate or not stream.channels:
-        raise ValueError("no rate or channels")
-    seconds = 0.0
-    if stream.duration is not None and stream.time_base is not None:
-        seconds = float(stream.duration * stream.time_base)
-    elif container.duration is not None:
-        seconds = container.duration / 1_000_000
-    note = f"read by FFmpeg through PyAV ({stream.codec_context.name})"
-    frames = round(seconds * stream.rate) if seconds > 0 else None
-    return Layout(int(stream.rate), int(stream.channels), None, frames, note)
-
-
-def _frame_samples(frame: Any, layout: Layout) -> FloatArray:
-    """Return a decoded frame as float32 of shape ``(n, channels)``."""
-    if frame.sample_rate != layout.rate or frame.layout.nb_channels != layout.channels:
-        raise ValueError("rate or channels change within the file")
-    samples = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, layout.channels).T
-    if samples.dtype.kind == "u":
-        samples = samples.astype(np.float32) / 128 - 1
-    elif samples.dtype.kind == "i":
-        samples = samples.astype(np.float32) / np.float32(2.0 ** (8 * samples.dtype.itemsize - 1))
-    return np.ascontiguousarray(samples.T, dtype=np.float32)

@@ -154,6 +154,66 @@ def test_a_word_is_gone_when_nobody_hears_it() -> None:
     assert not said("seven winters passed be came home again")
 
 
+def test_a_rest_of_a_word_is_heard_by_its_phones() -> None:
+    pytest.importorskip("hama")
+    from stepedit_bench.words.phonetic import CUT, UNDONE, odds_of
+
+    from stepedit_core import align
+    from stepedit_core.dsp.cutting import plan_cut
+    from stepedit_core.recordings import packaged_speech
+
+    doubt = packaged_speech("doubt")
+    known = align(doubt)
+    word = [one.text for one in known.words].index("pleasant")
+    odds = odds_of(doubt, known, word, plan_cut(doubt, known, word, word + 1), other=0)
+    assert odds[CUT].is_right and UNDONE in odds
+    for what in ("nothing cut", "first half left", "second half left"):
+        assert not odds[what].has_no_rest
+
+
+@pytest.mark.parametrize(
+    ("asked", "change"),
+    [
+        ("the dogs ran home", (1, 2, "dogs")),
+        ("the cats soon ran home", (2, 2, "soon")),
+        ("the cats ran far away", (3, 4, "far away")),
+    ],
+)
+def test_what_was_put_in_is_found_by_the_words(asked: str, change: tuple[int, int, str]) -> None:
+    from stepedit_bench.words.heard import change_of
+
+    found = change_of("the cats ran home", asked)
+    assert (found.first, found.stop, found.by, found.text_after) == (*change, asked)
+    with pytest.raises(StepeditError, match="the same"):
+        change_of("the cats", "The cats.")
+
+
+def test_samples_outside_are_compared_to_the_bit() -> None:
+    from stepedit_bench.words.heard import is_kept
+
+    from stepedit_core import Span
+
+    source = speech_like(1.0, RATE)
+    new = np.zeros(RATE // 2, np.float32)
+    samples = np.concatenate([source.samples[: RATE // 2], new, source.samples[-RATE // 4 :]])
+    made, span = source.replace(samples=samples), Span(0.5, 1.0)
+    assert is_kept(source, made, span)
+    for place in (10, -10):
+        other = samples.copy()
+        other[place] += 1e-6
+        assert not is_kept(source, source.replace(samples=other), span)
+
+
+def test_likelihood_of_phones_sums_over_paths() -> None:
+    from stepedit_bench.words.phonetic import log_likelihood
+
+    scores = np.log(np.array([[0.6, 0.1, 0.3], [0.5, 0.2, 0.3]]))
+    assert np.exp(log_likelihood(scores, [0])) == pytest.approx(0.6 * 0.5 + 0.6 * 0.3 + 0.3 * 0.5)
+    assert np.exp(log_likelihood(scores, [])) == pytest.approx(0.09)
+    assert np.exp(log_likelihood(scores, [0, 1])) == pytest.approx(0.6 * 0.2)
+    assert log_likelihood(scores, [0, 0]) < -100  # a blank has to lie between
+
+
 def test_a_breath_before_speech_is_no_clear_beginning(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     loud = rng.normal(0, 0.1, RATE)

@@ -17,6 +17,7 @@ from stepedit_core import (
     Chain,
     Recogniser,
     Registry,
+    StepeditError,
     TimedWord,
     Transcription,
     Utterance,
@@ -24,7 +25,7 @@ from stepedit_core import (
     hookimpl,
 )
 from stepedit_core.dsp.words import Word
-from stepedit_core.recording.hearing import load_aligner, transcribe
+from stepedit_core.recording.hearing import load_aligner, load_recogniser, transcribe
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.testing import silence, speech_like
 from tests.cli.calls import call, refused
@@ -103,4 +104,12 @@ def test_a_language_that_no_model_knows_is_aligned_by_pauses() -> None:
     pytest.importorskip("stepedit_listen")
     assert load_aligner("auto", "tlh").name == "pauses"
     speech = packaged_speech("doubt").replace(transcript="tlhIngan Hol", language="tlh")
-    assert align(speech).aligner == "pauses"
+    found = align(speech)
+    assert found.aligner == "pauses" and any("are guesses" in note for note in found.notes)
+
+
+def test_weights_that_cannot_be_loaded_are_said_in_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("faster_whisper")
+    with pytest.raises(StepeditError, match="cannot load") as caught:
+        load_recogniser(f"whisper:{tmp_path}", "en")
+    assert "\n" not in str(caught.value)

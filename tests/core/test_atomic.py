@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import resource
 import socket
 import stat
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from stepedit_core.atomic import append_line, replace_file, write_atomically
 from stepedit_core.errors import StepeditError
 from stepedit_core.storage.blocks import SoundWriter, output_format
 from stepedit_core.testing import speech_like
+from tests.full_disk import largest_file
 
 
 def test_a_file_is_written_with_its_folder(tmp_path: Path) -> None:
@@ -115,17 +114,6 @@ def test_a_long_name_leaves_room_for_the_temporary_one(tmp_path: Path) -> None:
         write_atomically(tmp_path / ("a" * 256), b"x")
 
 
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """Let no file grow beyond some bytes, as a full disk does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def test_lines_are_appended(tmp_path: Path) -> None:
     journal = tmp_path / "new" / "journal"
     append_line(journal, "one")
@@ -192,3 +180,11 @@ def test_a_full_disk_has_a_cure(tmp_path: Path) -> None:
 
     with pytest.raises(StepeditError, match="make room, then call the same command again"):
         replace_file(tmp_path / "a", fail)
+
+
+def test_names_that_are_no_unicode_are_escaped(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.wav")
+    write_atomically(tmp_path / "a.json", json.dumps({"file": name}, ensure_ascii=False))
+    append_line(tmp_path / "b.jsonl", json.dumps({"file": name}, ensure_ascii=False))
+    for written in ("a.json", "b.jsonl"):
+        assert json.loads((tmp_path / written).read_text("utf-8"))["file"] == name

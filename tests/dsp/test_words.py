@@ -6,6 +6,7 @@ from stepedit_core.dsp.words import (
     edit_distance,
     nominal_seconds,
     normalised,
+    plain_text,
     read_seconds,
     split_words,
     without_tags,
@@ -98,3 +99,31 @@ def test_edit_distance(a: str, b: str, distance: int) -> None:
 )
 def test_word_error(expected: str, heard: str, error: float) -> None:
     assert word_error(expected, heard) == pytest.approx(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Cafe\u0301 re\u0301sume\u0301", ["café", "résumé"]),
+        ("ga\u00adrden wall", ["garden", "wall"]),
+        ("नमस्ते दुनिया", ["नमस्ते", "दुनिया"]),
+        ("می\u200cخواهم بروم", ["می\u200cخواهم", "بروم"]),
+        ("か\u3099こ", ["が", "こ"]),
+        ("Go\u200bhome\ufeff now", ["go", "home", "now"]),
+    ],
+)
+def test_accents_and_invisible_marks_split_no_word(text: str, words: list[str]) -> None:
+    assert [normalised(word.text) for word in split_words(text)] == words
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("Go\u00a0 home\u200b.\r\nNow\u00ad", "Go home. Now"),
+        ("Go\u200bhome\x00\x1b[31m", "Go home [31m"),
+        ("Cafe\u0301\u202e", "Café"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+    ],
+)
+def test_hidden_characters_are_left_out(text: str, plain: str) -> None:
+    assert plain_text(text) == plain

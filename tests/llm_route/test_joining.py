@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from stepedit_core.codes import GROUP_SECONDS, FreeGroups
+from stepedit_core.dsp.loudness import active_level
 from stepedit_core.errors import EngineError
 from stepedit_core.llm_route.joining import splice_groups
 from stepedit_core.testing import FakeEngine, speech_like
-from stepedit_core.utterance import Utterance
+from stepedit_core.utterance import Span, Utterance
 
 RATE = 24_000
 SPEECH = speech_like(2.4, RATE)
@@ -45,3 +46,15 @@ def test_the_level_is_the_source_s(gain: float, db: float) -> None:
 def test_audio_that_ends_early_is_refused() -> None:
     with pytest.raises(EngineError, match="ends before the edited part"):
         splice_groups(SPEECH, decoded(groups=6), CODES, FREE)
+
+
+@pytest.mark.parametrize(("level", "expected"), [((4.0, 8.0), 4.0), ((-10.0, -5.0), -5.0)])
+def test_a_part_moves_its_level_as_its_label_does(
+    level: tuple[float, float], expected: float
+) -> None:
+    edited, facts = splice_groups(SPEECH, decoded(), CODES, FREE, level)
+    was = Span(*(CODES.start + at * GROUP_SECONDS for at in (FREE[0].start, FREE[0].stop)))
+    before = active_level(SPEECH.slice(was))
+    after = active_level(edited.slice(Span(*facts["output_spans"][0])))
+    assert before is not None and after is not None
+    assert after - before == pytest.approx(expected, abs=0.6)

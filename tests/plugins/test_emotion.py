@@ -141,5 +141,5 @@ def test_level_of_the_plan() -> None:
     def level(label: str) -> object:
         return Emotion.model_validate({"to": label}).plan(packaged_speech("garden")).level
 
-    assert level("angry") == (0.0, 6.0) and level("sad") == (-5.0, 0.0)
+    assert level("angry") == (3.0, 6.0) and level("sad") == (-5.0, -2.5)
     assert level("humour") == (0.0, 0.0) and level("remove") is None

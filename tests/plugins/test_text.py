@@ -7,9 +7,9 @@ import pytest
 from stepedit_text.changes import Change, applied, difference
 from stepedit_text.dsp import without
 from stepedit_text.edit import Delete, Insert, RemoveFillers, Replace, Rewrite
-from stepedit_text.scorer import TextScorer, local_errors, share_kept
+from stepedit_text.scorer import TextScorer, local_errors, misheard, share_kept
 
-from stepedit_core import Case, Chain, Prepared, Utterance, align
+from stepedit_core import Alignment, Case, Chain, Prepared, TimedWord, Utterance, align
 from stepedit_core.dsp.cutting import Cut, cut_out, join_steps, plan_cut
 from stepedit_core.errors import InvalidChainError, StepeditError
 from stepedit_core.recordings import packaged_speech
@@ -18,13 +18,14 @@ TALK = "Well, um, I think, you know, we should go. Uh, yes."
 
 
 class Heard:
-    """Measures of a fake recogniser that hears what it is told."""
+    """Measures of a fake recogniser that hears a source's transcript, and else what it is told."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, source: Utterance, text: str, before: str | None = None) -> None:
+        self.source, self.text = source, text
+        self.before = str(source.transcript) if before is None else before
 
     def transcribe(self, utterance: Utterance) -> str:
-        return self.text
+        return self.before if utterance.digest == self.source.digest else self.text
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,21 @@ def test_joins_are_smoother_than_cuts_at_the_borders(doubt: Utterance) -> None:
     assert np.all(np.median(ours, axis=0) < np.median(plain, axis=0))
 
 
+def test_no_rest_of_a_word_is_left_for_a_smoother_join() -> None:
+    rng = np.random.default_rng(0)
+    levels = (0.2, 0.14, 0.05)  # the join steps by 12 dB, less inside the word that goes
+    parts = [rng.normal(0, level, 4800).astype(np.float32) for level in levels]
+    pause = rng.normal(0, 1e-4, 1600).astype(np.float32)
+    sound = Utterance(np.concatenate([pause, *parts, pause]), 16_000, "one two three")
+    words = tuple(
+        TimedWord(text, 0.1 + n * 0.3, 0.4 + n * 0.3)
+        for n, text in enumerate(("one", "two", "three"))
+    )
+    cut = plan_cut(sound, Alignment("one two three", words, "test"), 1, 2)
+    assert cut.start == pytest.approx(0.4, abs=0.008)
+    assert cut.end == pytest.approx(0.7, abs=0.008)
+
+
 def test_words_that_are_not_there_are_refused_before_anything_runs(doubt: Utterance) -> None:
     with pytest.raises(InvalidChainError, match="nearest is 'pleasant'"):
         Chain([Delete(find="plesant")])(doubt)
@@ -121,9 +137,19 @@ def test_fillers_next_to_each_other_are_one_cut() -> None:
     ],
 )
 def test_local_errors(heard: str, errors: int) -> None:
-    text = "Doubt is not a pleasant condition, but certainty is absurd."
     asked = "Doubt is not a condition, but certainty is absurd."
-    assert local_errors(text, asked, [Change(4, 5)], heard)[0] == errors
+    assert local_errors(asked, [Change(4, 5)], heard)[0] == errors
+
+
+def test_words_that_nobody_hears_in_the_source_are_not_asked_for_again() -> None:
+    text, asked = "so then said the eunuch to me", "so said the eunuch to me"
+    unheard = misheard(text, "so then said the unit to me")
+    assert unheard == {4}
+    changes = [Change(1, 2)]
+    assert local_errors(asked, changes, "so said the unit to me", unheard) == (0, 3)
+    assert local_errors(asked, changes, "so said a unit to me", unheard)[0] == 1
+    assert local_errors(asked, changes, "so then said the unit to me", unheard)[0] == 1
+    assert local_errors(asked, changes, "so said the you nit to me", unheard)[0] == 1
 
 
 def test_the_scorer_wants_words_and_samples(doubt: Utterance) -> None:
@@ -132,13 +158,15 @@ def test_the_scorer_wants_words_and_samples(doubt: Utterance) -> None:
     asked = "Doubt is not a condition but certainty is absurd"
     output = Chain([edit])(doubt).utterance
 
-    def reached(heard: str, out: Utterance) -> bool | None:
-        return TextScorer().score(case, Prepared(doubt), out, Heard(heard)).reached  # type: ignore[arg-type]
+    def reached(heard: str, out: Utterance, before: str | None = None) -> bool | None:
+        ears = Heard(doubt, heard, before)
+        return TextScorer().score(case, Prepared(doubt), out, ears).reached  # type: ignore[arg-type]
 
     assert reached(asked, output)
     assert not reached(str(doubt.transcript), doubt)
     assert not reached(asked, output.replace(samples=output.samples * np.float32(0.9)))
     assert not reached("", output.replace(samples=output.samples * 0))
+    assert reached("", output, before="") is None
 
 
 def test_share_kept() -> None:

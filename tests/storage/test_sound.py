@@ -15,6 +15,7 @@ import pytest
 import soundfile as sf
 
 from stepedit_core.errors import AudioError
+from stepedit_core.storage.blocks import open_sound
 from stepedit_core.storage.sound import is_stream, read_sound
 from stepedit_core.testing import speech_like
 from stepedit_core.utterance import Utterance
@@ -146,3 +147,64 @@ def test_more_channels_than_anyone_has_are_refused() -> None:
     sf.write(buffer, np.zeros((800, 65), np.float32), 8_000, format="WAV")
     with pytest.raises(AudioError, match="x: 65 channels, 64 are the most"):
         read_sound(buffer.getvalue(), max_seconds=1, name="x")
+
+
+def _matroska(tracks: list[np.ndarray], start: float = 0.0, gap: float = 0.0) -> bytes:
+    """Return sound tracks of 48 kHz in Opus, with a start and a gap in the middle in seconds."""
+    out = io.BytesIO()
+    with av.open(out, "w", format="matroska") as container:
+        streams = [container.add_stream("libopus", rate=48_000, layout="mono") for _ in tracks]
+        for stream, samples in zip(streams, tracks, strict=True):
+            for at in range(0, len(samples), 960):
+                frame = av.AudioFrame.from_ndarray(
+                    samples[None, at : at + 960], format="fltp", layout="mono"
+                )
+                frame.sample_rate = 48_000
+                late = start + (gap if at >= len(samples) // 2 else 0.0)
+                frame.pts = at + round(late * 48_000)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    return out.getvalue()
+
+
+LOUD = speech_like(1.0, 48_000).samples
+
+
+def test_of_several_tracks_one_is_read_and_named() -> None:
+    found = read_sound(_matroska([LOUD, LOUD]), max_seconds=60)
+    assert any("sound track 1 of 2 is read" in note for note in found.notes)
+    silent = Utterance.from_bytes(_matroska([np.zeros_like(LOUD), LOUD]))
+    assert "(read by FFmpeg" in str(silent.problem())
+    assert "sound track 1 of 2 is read" in str(silent.problem())
+
+
+def test_a_late_start_is_said() -> None:
+    (note,) = read_sound(_matroska([LOUD], start=2.0), max_seconds=60).notes
+    assert "begins 2.00 s into the file" in note
+
+
+def test_a_gap_is_silence() -> None:
+    found = read_sound(_matroska([LOUD], gap=2.0), max_seconds=60)
+    assert len(found.samples) / found.rate == pytest.approx(3.0, abs=0.05)
+    middle = found.samples[round(0.7 * found.rate) : round(2.3 * found.rate)]
+    assert not middle.any()
+    (note,) = found.notes
+    assert "2.00 s in which nothing was recorded are silence" in note
+
+
+def test_a_gap_counts_towards_the_limit() -> None:
+    with pytest.raises(AudioError, match="more than the limit of 60 s"):
+        read_sound(_matroska([LOUD], gap=1e5), max_seconds=60)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_whole_numbers_in_floats(tmp_path: Path, channels: int) -> None:
+    samples = np.repeat((speech_like(1.0, 16_000).samples * 20_000)[:, None], channels, axis=1)
+    sf.write(tmp_path / "a.wav", samples, 16_000, subtype="FLOAT")
+    found = Utterance.read(tmp_path / "a.wav")
+    assert found.samples == pytest.approx(samples[:, 0] / 32_768, abs=1e-6)
+    assert any("taken for whole numbers of 16 bits" in note for note in found.notes)
+    with open_sound(tmp_path / "a.wav", max_seconds=60) as sound:
+        assert np.array_equal(np.concatenate(list(sound.blocks())), found.samples)
+    sf.write(tmp_path / "hot.wav", samples / 4_000, 16_000, subtype="FLOAT")
+    assert Utterance.read(tmp_path / "hot.wav").samples.max() > 1.0

@@ -62,7 +62,7 @@ def test_replay_stage(tmp_path: Path, model: Path) -> None:
     make_pairs(tmp_path / "pairs", [Hiss()] * 6)
     settings = {"model": model, "data": [{"path": tmp_path / "pairs"}], "rows": 4, "dev_share": 0}
     lines = list(make_replay(ReplaySettings.model_validate(settings)))
-    assert lines[0] == "hiss: 4 rows"
+    assert lines[2] == "hiss: 4 rows"
     rows = load_examples(model / REPLAY)[0]
     assert [one.name for one in rows] == ["0", "1", "2", "3"]
     assert all(one.speaker.startswith("s") and one.alignment is not None for one in rows)

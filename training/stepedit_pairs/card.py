@@ -52,7 +52,7 @@ def write_card(out: Path) -> Path:
     settings, summary = RunSettings.load(out), summarise(out)
     front = yaml.safe_dump(_front(settings, summary), sort_keys=False, allow_unicode=True)
     path = out / "README.md"
-    write_atomically(path, f"---\n{front}---\n{_text(settings, summary)}".encode())
+    write_atomically(path, f"---\n{front}---\n{_text(settings, summary)}")
     return path
 
 

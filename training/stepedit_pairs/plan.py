@@ -74,6 +74,7 @@ def _job_from(data: dict[str, Any]) -> PairJob:
 def wanted(items: Iterable[CorpusItem], settings: RunSettings) -> Iterator[CorpusItem]:
     """Yield the items that a run asks for, with its licence where the corpus states none."""
     for item in items:
+        _refuse_no_unicode(item)
         if settings.split is not None and item.split != settings.split:
             continue
         if settings.include and not any(fnmatchcase(item.id, p) for p in settings.include):
@@ -84,6 +85,20 @@ def wanted(items: Iterable[CorpusItem], settings: RunSettings) -> Iterator[Corpu
         if item.licence is None and settings.licence is not None:
             item = dataclasses.replace(item, licence=settings.licence)
         yield item
+
+
+def _refuse_no_unicode(item: CorpusItem) -> None:
+    """Refuse names and words that no store can hold.
+
+    Raises:
+        StepeditError: naming the recording and what to do.
+    """
+    for what, value in (("name", item.id), ("path", item.path), ("text", item.transcript)):
+        try:
+            (value or "").encode()
+        except UnicodeEncodeError as error:
+            cure = "rename it (convmv)" if what != "text" else "write it in UTF-8"
+            raise StepeditError(f"{item.path}: its {what} is no Unicode; {cure}") from error
 
 
 class _Reservoir(Generic[T]):
@@ -129,7 +144,7 @@ def write_plan(
     for block in _blocks(limited, settings.block_size):
         keys.extend(hash(job.key) for job in block)
         lines = "".join(json.dumps(_job_data(job), ensure_ascii=False) + "\n" for job in block)
-        write_atomically(_block_path(folder, blocks), lines.encode())
+        write_atomically(_block_path(folder, blocks), lines)
         blocks, total = blocks + 1, total + len(block)
     if not total:
         raise StepeditError(
@@ -138,9 +153,9 @@ def write_plan(
         )
     _refuse_doubles(folder, blocks, keys)
     sample = [dataclasses.asdict(item) for item in reservoir.items]
-    write_atomically(folder / "plan" / "sample.json", json.dumps(sample).encode())
+    write_atomically(folder / "plan" / "sample.json", json.dumps(sample))
     plan = Plan(blocks, total)
-    write_atomically(done, json.dumps(dataclasses.asdict(plan)).encode())
+    write_atomically(done, json.dumps(dataclasses.asdict(plan)))
     return plan
 
 

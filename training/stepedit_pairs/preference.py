@@ -95,7 +95,7 @@ def open_run(out: Path, settings: PreferSettings) -> None:
     if lasting_names(out) - {".lock"}:
         raise StepeditError(f"{out} is not empty and holds no preference pairs; choose another")
     source = RunSettings.load(Path(settings.run))
-    write_atomically(path, settings.model_dump_json(indent=2).encode())
+    write_atomically(path, settings.model_dump_json(indent=2))
     source.model_copy(
         update={"engine": settings.engine, "seed": settings.seed, "stepedit": __version__}
     ).save(out)
@@ -121,7 +121,7 @@ def generate(out: Path, settings: PreferSettings, engine: SpeechEngine) -> Itera
                 except StepeditError as error:
                     failed[row["id"]] = str(error)
             index = {"candidates": made, "failed": failed}
-            write_atomically(path, json.dumps(index, ensure_ascii=False).encode())
+            write_atomically(path, json.dumps(index, ensure_ascii=False))
         yield sum(map(len, candidates_of(out, shard).values()))
 
 
@@ -206,7 +206,7 @@ def choose(out: Path, settings: PreferSettings, scored: Iterable[tuple[Path, Sco
             rejects.append(_reject(settings, row, known, scores))
         write_shard(out, index, rows)
         lines = "".join(json.dumps(reject, ensure_ascii=False) + "\n" for reject in rejects)
-        write_atomically(out / "rejects" / f"block-{index:06d}.jsonl", lines.encode())
+        write_atomically(out / "rejects" / f"block-{index:06d}.jsonl", lines)
         total.kept += len(rows)
         total.rejected += len(rejects)
     return total

@@ -96,7 +96,7 @@ def encode_run(
     failures = target / FAILURES
     if done.failed:
         lines = [json.dumps({"id": name, "error": why}) for name, why in done.failed.items()]
-        write_atomically(failures, ("\n".join(lines) + "\n").encode())
+        write_atomically(failures, "\n".join(lines) + "\n")
     else:
         failures.unlink(missing_ok=True)
     return done

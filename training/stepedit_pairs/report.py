@@ -68,7 +68,7 @@ def write_report(out: Path, *, seed: int = 0) -> Path:
         players=_players(summary, seed),
     )
     path = out / "report.html"
-    write_atomically(path, text.encode())
+    write_atomically(path, text)
     return path
 
 
@@ -86,7 +86,7 @@ def write_rejects(out: Path) -> Path:
         cells = (reject["reason"], reject["key"], paths, details)
         table.writerow([plain_cell(cell) for cell in cells])
     path = out / "rejects.csv"
-    write_atomically(path, buffer.getvalue().encode())
+    write_atomically(path, buffer.getvalue())
     return path
 
 

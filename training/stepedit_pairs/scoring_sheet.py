@@ -52,7 +52,7 @@ def write_sheet(out: Path, settings: PreferSettings) -> Path:
                 text = row["target_text"] or ""
                 cells = (row["id"], candidate.number, "", edit, text, heard, wav)
                 table.writerow([plain_cell(cell) for cell in cells])
-    write_atomically(path, buffer.getvalue().encode())
+    write_atomically(path, buffer.getvalue())
     return path
 
 
@@ -98,7 +98,7 @@ def judged(out: Path, settings: PreferSettings, judge: Judge) -> Iterator[tuple[
         path = out / "scores" / f"{shard.stem}.json"
         if not path.exists():
             found = _ask_for_shard(out, settings, judge, shard)
-            write_atomically(path, json.dumps(found, ensure_ascii=False).encode())
+            write_atomically(path, json.dumps(found, ensure_ascii=False))
         yield shard, _kept_scores(path)
 
 

@@ -79,7 +79,7 @@ class RunSettings(BaseModel):
 
     def save(self, folder: Path) -> None:
         """Write the settings into a run's folder."""
-        write_atomically(folder / FILE, self.model_dump_json(indent=2).encode())
+        write_atomically(folder / FILE, self.model_dump_json(indent=2))
 
     @classmethod
     def load(cls, folder: Path) -> RunSettings:

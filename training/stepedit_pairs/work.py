@@ -237,11 +237,11 @@ def process_block(folder: str, index: int) -> BlockReport:
         root, index, rows, engine.fingerprint if isinstance(engine, TokenizerEngine) else None
     )
     lines = "".join(json.dumps(row, ensure_ascii=False, default=float) + "\n" for row in rejects)
-    write_atomically(root / "rejects" / f"block-{index:06d}.jsonl", lines.encode())
+    write_atomically(root / "rejects" / f"block-{index:06d}.jsonl", lines)
     spent = _cpu_seconds() - begun
     heard = float(sum(sources.values()))
     report = BlockReport(index, len(jobs), len(rows), len(rejects), heard, spent)
-    write_atomically(_report_path(root, index), json.dumps(asdict(report)).encode())
+    write_atomically(_report_path(root, index), json.dumps(asdict(report)))
     return report
 
 

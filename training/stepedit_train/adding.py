@@ -103,7 +103,7 @@ def _write_engine(settings: MelSettings, base: Path, decoder: Path, folder: Path
     flow = entries["flow"]
     arguments = {**flow.arguments, "labels": list(settings.sizes.labels)}
     entries["flow"] = replace(flow, arguments=arguments)
-    write_atomically(inside / "cosyvoice.yaml", configuration(entries).encode())
+    write_atomically(inside / "cosyvoice.yaml", configuration(entries))
     name_folder(folder, folder.parent.name, named(base), languages_of(base))
     return line
 

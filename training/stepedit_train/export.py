@@ -183,7 +183,7 @@ def export_part(
     """
     line = export_weights(settings, *run, model, part, left_out)
     out = resolve_path(settings, settings.out)
-    write_atomically(out / f"{part}.yaml", configuration({part: entry}).encode())
+    write_atomically(out / f"{part}.yaml", configuration({part: entry}))
     yield line
 
 

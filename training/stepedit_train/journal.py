@@ -58,7 +58,7 @@ class Journal:
         self.folder = folder
         self.entries = [entry for entry in read_journal(folder) if entry["step"] <= step]
         lines = "".join(json.dumps(entry) + "\n" for entry in self.entries)
-        write_atomically(folder / FILE, lines.encode())
+        write_atomically(folder / FILE, lines)
         self._board = self._open_board(step) if tensorboard else None
 
     def _open_board(self, step: int) -> Any:

@@ -73,4 +73,4 @@ def measure_routes(model: Path, edits: Sequence[str], cases: int) -> Iterator[st
         told = ", ".join(f"{name} {row[name]:.0%}" for name in known)
         yield f"{edit}: joint success by {told} of {row['n']} cases, listed in {path}"
     table["model"] = fingerprint(find_folders(EngineConfig(name_or_path=str(model))))
-    write_atomically(path, (json.dumps(table, indent=1) + "\n").encode())
+    write_atomically(path, json.dumps(table, indent=1) + "\n")

@@ -330,7 +330,7 @@ def was_finished(settings: RunSettings) -> bool:
 def note_finished(settings: RunSettings) -> None:
     """Write down that a run has come to its end, and with which settings."""
     content = json.dumps(settings.curve(), indent=1, ensure_ascii=False)
-    write_atomically(settings.folder() / FINISHED, content.encode())
+    write_atomically(settings.folder() / FINISHED, content)
 
 
 def check_settings(kind: type[S], data: Mapping[str, Any], source: str) -> S:

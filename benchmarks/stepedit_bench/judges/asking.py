@@ -140,7 +140,7 @@ class AnswerCache:
     def put(self, key: str, answer: str, about: Mapping[str, Any]) -> None:
         """Keep an answer and what it is about."""
         text = json.dumps({**about, "answer": answer}, ensure_ascii=False, indent=1)
-        write_atomically(self._path(key), text.encode())
+        write_atomically(self._path(key), text)
 
     def _path(self, key: str) -> Path:
         return self._folder / key[:2] / f"{key}.json"

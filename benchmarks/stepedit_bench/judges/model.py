@@ -84,7 +84,7 @@ class Classifier:
             **self.card,
         }
         text = json.dumps(card, indent=1, ensure_ascii=False)
-        write_atomically(folder / CARD, f"{text}\n".encode())
+        write_atomically(folder / CARD, f"{text}\n")
 
     @classmethod
     def load(cls, folder: Path) -> Classifier:

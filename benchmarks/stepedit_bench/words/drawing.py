@@ -115,6 +115,6 @@ def draw(
     kept = [cases[n] for n in sorted(rng.permutation(len(cases))[:count])]
     out.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(case, ensure_ascii=False) + "\n" for case in kept)
-    write_atomically(out / FILE, lines.encode())
+    write_atomically(out / FILE, lines)
     parts = len({case["meta"]["speaker"] for case in kept})
     click.echo(f"{out / FILE}: {len(kept)} cases of {parts} {given['by']}s")

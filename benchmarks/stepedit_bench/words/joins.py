@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,20 @@ import numpy as np
 from stepedit_bench.measuring.ears import Known, known_recordings, where_of
 from stepedit_bench.measuring.voices import embed_speaker
 from stepedit_bench.store import read_results
+from stepedit_bench.words.phonetic import Odds, odds_of
 from stepedit_core.alignment import Alignment, Ear
 from stepedit_core.dsp.cutting import Cut, cut_out, join_steps, plan_cut
 from stepedit_core.errors import StepeditError
 from stepedit_core.llm_route.listening import Listener
 from stepedit_core.plan import Replacement
 from stepedit_core.recording.hearing import align, load_recogniser
+from stepedit_core.storage.blocks import sound_seconds
 from stepedit_core.utterance import Utterance
 
 __all__ = ["Joins", "Steps", "joins", "measured", "natural_steps", "put_in"]
 
 Pair = tuple[float, float]
+_MOST_SECONDS = 3600.0
 _BESIDE, _AROUND = 6, 0.1
 """Words on either side of a cut that are listened to, and seconds beside these."""
 
@@ -62,6 +65,8 @@ class Joins:
         put_in: at both ends of what was put in.
         gone: of each word cut out, whether it is gone and the two words on either side are heard no
             worse than in the source.
+        phones: of each word cut out, whether its phones are gone and its neighbours' are there,
+            and the same of the controls, by name; nothing of a word whose phones nobody hears.
     """
 
     natural: Sequence[Pair]
@@ -69,6 +74,7 @@ class Joins:
     plain: Sequence[Pair]
     put_in: Sequence[Pair] = ()
     gone: Sequence[bool] = ()
+    phones: Sequence[Mapping[str, Odds]] = ()
 
     def table(self) -> list[Steps]:
         """Return the figures of each kind; raises StepeditError where nothing was cut."""
@@ -98,7 +104,11 @@ def natural_steps(utterance: Utterance, alignment: Alignment) -> list[Pair]:
 
 
 def measured(
-    recordings: Sequence[Known], cuts: int, seed: int = 0, ear: Ear | None = None
+    recordings: Sequence[Known],
+    cuts: int,
+    seed: int = 0,
+    ear: Ear | None = None,
+    by_phones: bool = False,
 ) -> Joins:
     """Cut words out of recordings, one at a time, and return the steps at the joins.
 
@@ -107,12 +117,14 @@ def measured(
         cuts: in each, drawn by the seed; first and last words stay.
         seed: of the choice.
         ear: hears six words on either side, where given.
+        by_phones: listen for the phones at the joins, too, and at those of controls.
     """
     rng = np.random.default_rng(seed)
     natural: list[Pair] = []
     cut: list[Pair] = []
     plain: list[Pair] = []
     gone: list[bool] = []
+    phones: list[dict[str, Odds]] = []
     for one in recordings:
         speech = Utterance.read(one.path, one.text, one.language)
         try:
@@ -126,11 +138,14 @@ def measured(
             cut.append(join_steps(made, planned.start))
             if ear is not None:
                 gone.append(_is_gone(ear, speech, known, int(word), made))
+            if by_phones:
+                other = int(rng.integers(len(known.words)))
+                phones.append(odds_of(speech, known, int(word), planned, other))
             span = known.words[int(word)].span
             if span.seconds > 0:
                 simple = Cut(span.start, span.end)
                 plain.append(join_steps(cut_out(speech, simple), simple.start))
-    return Joins(natural, cut, plain, gone=gone)
+    return Joins(natural, cut, plain, gone=gone, phones=phones)
 
 
 def _is_gone(ear: Ear, speech: Utterance, known: Alignment, word: int, made: Utterance) -> bool:
@@ -190,15 +205,19 @@ def put_in(run: Path) -> tuple[list[Pair], list[Pair]]:
 @click.option("--by", default="speaker", show_default=True, help="Column that is spread over.")
 @click.option("--n", "count", type=click.IntRange(1), default=1, show_default=True, help="Each.")
 @click.option("--most", type=click.IntRange(1), default=60, show_default=True, help="In all.")
+@click.option("--longest", default=60.0, show_default=True, help="Longest recording in seconds.")
 @click.option("--cuts", type=click.IntRange(1), default=4, show_default=True, help="A recording.")
 @click.option("--recogniser", help="Listen for the words, too, by this one.")
+@click.option("--phones", "by_phones", is_flag=True, help="Listen for phones, with controls.")
 @click.option("--run", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A run.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def joins(
     most: int,
+    longest: float,
     cuts: int,
     recogniser: str | None,
+    by_phones: bool,
     run: Path | None,
     as_json: bool,
     where: tuple[str, ...],
@@ -211,16 +230,29 @@ def joins(
     replace, insert or rewrite by llm are measured, too, and how like the source what was put in
     sounds, beside what it replaced.
     """
-    known = known_recordings(where=where_of(where), **given)
+    known = [
+        one
+        for one in known_recordings(where=where_of(where), **given)
+        if sound_seconds(one.path, max_seconds=_MOST_SECONDS) <= longest
+    ]
     rng = np.random.default_rng(given["seed"])
     chosen = [known[n] for n in sorted(rng.permutation(len(known))[:most])]
     steps, alike = ([], []) if run is None else put_in(run)
     ear = None if recogniser is None else load_recogniser(recogniser).hear
-    figures = replace(measured(chosen, cuts, given["seed"], ear), put_in=steps)
+    figures = replace(measured(chosen, cuts, given["seed"], ear, by_phones), put_in=steps)
     found = figures.table()
     if as_json:
         rows = [asdict(one) for one in found]
-        click.echo(json.dumps({"joins": rows, "gone": list(figures.gone)}, indent=1))
+        click.echo(
+            json.dumps(
+                {
+                    "joins": rows,
+                    "gone": list(figures.gone),
+                    "phones": [{k: asdict(v) for k, v in one.items()} for one in figures.phones],
+                },
+                indent=1,
+            )
+        )
         return
     names = ("joins", "n", "below p95, %", "below p99, %", "level, dB", "above 3 kHz, dB")
     click.echo(f"| {' | '.join(names)} |")
@@ -232,9 +264,28 @@ def joins(
         )
     if figures.gone:
         click.echo(f"gone, neighbours heard: {sum(figures.gone)} of {len(figures.gone)} words")
+    if figures.phones:
+        _print_phones(figures.phones)
     if alike:
         new, old = np.mean(alike, axis=0)
         click.echo(
             f"likeness with the whole source, {len(alike)} stretches: {new:.3f} put in, {old:.3f} "
             "before"
         )
+
+
+def _print_phones(phones: Sequence[Mapping[str, Odds]]) -> None:
+    """Print how many words are gone, with whole neighbours, by what is heard of their phones."""
+    click.echo("| joins, by phones | n | right, % | no rest, % | nothing taken, % |")
+    click.echo("| --- | --- | --- | --- | --- |")
+    for name in dict.fromkeys(name for one in phones for name in one):
+        odds = [one[name] for one in phones if name in one]
+        right, gone, whole = (
+            100 * float(np.mean(values))
+            for values in (
+                [one.is_right for one in odds],
+                [one.has_no_rest for one in odds],
+                [one.is_whole for one in odds],
+            )
+        )
+        click.echo(f"| {name} | {len(odds)} | {right:.0f} | {gone:.0f} | {whole:.0f} |")

@@ -153,13 +153,15 @@ def pick_dtype(wanted: str, device: torch.device, quantize: str | None = None) -
 
 
 def fingerprint(folders: CheckpointFolders) -> str:
-    """Return 16 hexadecimal digits that identify the weights of a checkpoint.
+    """Return 16 hexadecimal digits that identify the weights of a checkpoint and their use.
 
-    Names and sizes of all weight files, and of what spells words, are hashed, with the first and
-    last MiB of each: whole hashes of several GB would take longer than loading.
+    Names and sizes of all weight files, of what spells words, and of the configurations of language
+    model and decoder are hashed, with the first and last MiB of each: whole hashes of several GB
+    would take longer than loading.
     """
     digest = hashlib.sha256()
-    patterns = ("*.safetensors", "*.pt", "*.onnx", "*.npy", "*.txt.gz", "tokenizer.model")
+    weights = ("*.safetensors", "*.pt", "*.onnx", "*.npy")
+    patterns = (*weights, "*.txt.gz", "tokenizer.model", "config.json", "cosyvoice.yaml")
     for folder in dict.fromkeys([folders.model, folders.decoder, folders.tokenizer]):
         for path in sorted(p for pattern in patterns for p in folder.rglob(pattern)):
             size = path.stat().st_size

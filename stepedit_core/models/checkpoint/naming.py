@@ -65,4 +65,4 @@ def name_folder(
     """Write what results call a folder, what it was trained from, and what languages it knows."""
     facts = {"name": name, "trained_from": base}
     text = json.dumps(facts | ({"languages": languages} if languages else {}), ensure_ascii=False)
-    write_atomically(folder / ENGINE_FILE, f"{text}\n".encode())
+    write_atomically(folder / ENGINE_FILE, f"{text}\n")

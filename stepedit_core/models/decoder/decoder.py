@@ -198,7 +198,11 @@ class Decoder:
                 items[index].source_noise or SeededSourceNoise(items[index].seed)
                 for index in indices
             ]
-            batch = self.vocoder.synthesize(torch.stack([mels[i] for i in indices]), noise)
+            batch = self.vocoder.synthesize(
+                torch.stack([mels[i] for i in indices]),
+                noise,
+                self._unvoiced([items[i] for i in indices], mels[indices[0]].shape[1]),
+            )
             for index, wave in zip(indices, batch.float().cpu(), strict=True):
                 waves[index] = wave.numpy().copy()
         heard = cast("list[FloatArray]", waves)
@@ -206,6 +210,15 @@ class Decoder:
             (wave, np.ascontiguousarray(mel.float().cpu().numpy().T))
             for wave, mel in zip(heard, mels, strict=True)
         ]
+
+    def _unvoiced(self, items: Sequence[DecodeInput], frames: int) -> Tensor | None:
+        """Return which frames of utterances of one length are spoken without voice."""
+        rows = frames // self.flow.factor
+        found = [self.flow.unvoiced(item.source_map, rows) for item in items]
+        if all(one is None for one in found):
+            return None
+        voiced = torch.zeros(frames, dtype=torch.bool, device=self.device)
+        return torch.stack([voiced if one is None else one for one in found])
 
     def _steps(self, n_steps: int | None) -> int:
         """Return the number of Euler steps of one call."""

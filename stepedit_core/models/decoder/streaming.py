@@ -92,6 +92,7 @@ class StreamDecoder:
         self._lookahead = _tokens_in(decoder.flow.lookahead)
         self._encoder_steps, self._source_map = encoder_steps, source_map
         self._waiting: list[int] = []
+        self._spoken_rows = 0
         self._cache: Any = None
         source = source_noise or SeededSourceNoise(seed)
         self._voice: VocoderStream | None = decoder.vocoder.stream(source)
@@ -174,7 +175,11 @@ class StreamDecoder:
             mel = self._decoder.flow.generate_chunk(
                 token_rows(tokens), self._cache, self._noise, last
             )
-            return self._voice.push(mel, last).float().cpu().numpy()
+            flow = self._decoder.flow
+            rows = mel.shape[1] // flow.factor
+            unvoiced = flow.unvoiced(self._source_map, rows, self._spoken_rows)
+            self._spoken_rows += rows
+            return self._voice.push(mel, last, unvoiced).float().cpu().numpy()
         except BaseException:
             self.close()  # the caches may have moved on in part
             raise

@@ -17,7 +17,7 @@ from stepedit_core.models.lm.constraints import CODE_COUNT, Copy, Plan, Segment,
 __all__ = ["ConstraintState"]
 
 
-_TABLES = ("_is_copy", "_is_end", "_least", "_most", "_offset", "_anywhere", "_tokens")
+_TABLES = ("_is_copy", "_is_end", "_least", "_most", "_offset", "_anywhere", "_tokens", "_elastic")
 
 
 class ConstraintState:
@@ -46,6 +46,7 @@ class ConstraintState:
         for row, item in enumerate(plans):
             self._fill(row, item.body)
         self.has_copies = bool(self._is_copy.any())
+        self._elastic = ~self._is_copy & (self._least < self._most)
         for name in _TABLES:
             setattr(self, name, getattr(self, name).to(device))
         self.segment = torch.zeros(len(plans), dtype=torch.int64, device=device)
@@ -133,7 +134,7 @@ class ConstraintState:
         over = ended | (sampled == CODE_COUNT)
         place = self.place + 1
         full = ~over & (place >= self._most[:, 0])
-        self.cut |= full & (self._least[:, 0] < self._most[:, 0])
+        self.cut |= full & self._elastic[:, 0]
         closed = over | full
         self.place = place.masked_fill(closed, 0)
         self.segment = torch.where(ended, self.segment, closed.long())
@@ -155,7 +156,7 @@ class ConstraintState:
     def _close(self) -> None:
         """Step into the next segment where the present one is full."""
         full = (self.place >= self._here(self._most)) & ~self.ended
-        elastic = ~self._here(self._is_copy) & (self._here(self._least) < self._here(self._most))
+        elastic = self._here(self._elastic)
         self.segment += full.long()
         self.place.masked_fill_(full, 0)
         self.cut |= full & elastic & self.ended

@@ -155,6 +155,8 @@ class Session:
             check_every = 1 if self.device.type == "cpu" else _CHECK_EVERY
         prompts = self._prompts()
         decoder = self._decoder(len(prompts.ids))
+        if prompts.owners is None and decoder.forks and not self.graphs:
+            prompts = prompts._replace(owners=torch.arange(len(prompts.ids), device=self.device))
         try:
             for looked in self._loop(decoder, prompts, check_every):
                 report_tokens(looked, self.steps)
@@ -174,7 +176,7 @@ class Session:
                 if bool(self.done.all()):
                     break
                 if not self.graphs:
-                    decoder = self._compacted(decoder)
+                    self._compact(decoder)
                 self._copy_ahead(decoder)
                 if self.done_steps >= self.steps:
                     break
@@ -211,11 +213,11 @@ class Session:
             owner = torch.tensor(owners, device=self.device)
         return PromptBatch(ids.to(self.device), valid, records, owner)
 
-    def _compacted(self, decoder: Decoder) -> Decoder:
+    def _compact(self, decoder: Decoder) -> None:
         """Let ended items leave the batch, once they are enough to be worth the copying."""
         ended, count = int(self.done.sum()), len(self.done)
         if not ended or ended * _LEAST_SHARE < count:
-            return decoder
+            return
         self._note_cuts()
         rows = (~self.done).nonzero().flatten()
         for name in ("recent", "keys", "token", "limits", "done", "cut", "at"):
@@ -223,7 +225,7 @@ class Session:
         both = rows if self.against is None else torch.cat([rows, rows + count])
         if self.constraint is not None:
             self.constraint = self.constraint.select(rows)
-        return decoder.select(both)
+        decoder.keep(both)
 
     def _note_cuts(self) -> None:
         """Remember which items were cut."""
@@ -265,13 +267,7 @@ class Session:
             base, columns = self.layout.audio_base, self.columns.at(self.done_steps)
             scores = self._without_repeat(logits, base + columns.first, columns.count)
             if columns.with_end:
-                scores = torch.cat(
-                    [
-                        scores[:, :-1],
-                        scores[:, -1:].masked_fill(~self.constraint.may_end()[:, None], -torch.inf),
-                    ],
-                    dim=1,
-                )
+                scores[:, -1].masked_fill_(~self.constraint.may_end(), -torch.inf)
             picked = columns.tokens[pick(scores, self.sampling, keys, columns.tokens)]
             tokens = self.constraint.advance(picked)
             ids = torch.where(tokens >= 0, tokens + base, -1)
@@ -300,7 +296,8 @@ class Session:
         self.done_steps += count
         fed = ids.clamp(min=0)
         self.token = fed[:, -1:]
-        self.recent = torch.cat([self.recent, fed], dim=1)[:, -self.recent.shape[1] :]
+        if self.sampling.repetition_window:
+            self.recent = torch.cat([self.recent, fed], dim=1)[:, -self.recent.shape[1] :]
 
     def _copy_ahead(self, decoder: Decoder) -> None:
         """Read copied tokens in one pass where all unfinished items have some next."""

@@ -36,6 +36,13 @@ def test_other_weights_have_another_fingerprint(folder: Path, tmp_path: Path) ->
     assert Engine.load(other).describe()["weights"] != Engine.load(folder).describe()["weights"]
 
 
+def test_another_configuration_has_another_fingerprint(folder: Path, tmp_path: Path) -> None:
+    other = write_engine(tmp_path / "other")
+    path = other / MODEL / "CosyVoice-300M-25Hz" / "cosyvoice.yaml"
+    path.write_text(path.read_text() + "# changed\n")
+    assert Engine.load(other).describe()["weights"] != Engine.load(folder).describe()["weights"]
+
+
 @pytest.mark.parametrize(
     "missing",
     [

@@ -152,3 +152,28 @@ def test_places_are_those_that_the_language_model_looks_at() -> None:
 
 def test_codes_that_begin_late_lie_further_on() -> None:
     assert positions_at(2, ((0.0, 1.0),), offset=2.0).tolist() == pytest.approx([6.0, 7.0])
+
+
+def test_unvoiced_labels_silence_the_voice_where_the_edit_may_change() -> None:
+    made = ReferencedMelDecoder(
+        **SIZES,
+        spk_embed_dim=6,
+        kernel=5,
+        lag=2,
+        places=True,
+        labels=LABELS,
+        unvoiced=("style:shout",),
+    )  # type: ignore[arg-type]
+    edited = np.array([False, True, True])
+    source_map = SourceMap(None, "style:shout", edited)
+    frames = made.unvoiced(source_map, 9)
+    assert frames is not None and frames.tolist() == [False] * 6 + [True] * 12
+    later = made.unvoiced(source_map, 3, first=3)
+    assert later is not None and later.tolist() == [True] * 6
+    assert made.unvoiced(SourceMap(None, "denoise"), 9) is None
+    assert made.unvoiced(None, 9) is None
+
+
+def test_an_unvoiced_label_must_be_taught() -> None:
+    with pytest.raises(ValueError, match="unvoiced: emotion:sad is not among the labels"):
+        ReferencedMelDecoder(**SIZES, labels=LABELS, unvoiced=("emotion:sad",))  # type: ignore[arg-type]

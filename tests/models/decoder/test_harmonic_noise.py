@@ -293,3 +293,54 @@ def test_a_vocoder_without_background_has_the_weights_that_it_had() -> None:
         "background.weight",
         "background.bias",
     }
+
+
+def harmonic_mel(hz: float, frames: int) -> Tensor:
+    """Return the mel of a pulse train, ``(1, bins, frames)``."""
+    points = torch.full((1, 2 * frames + 1), hz)
+    return mel_of(0.1 * pulse_train(phase_of(points, 240, RATE), points, 240, RATE)[0])
+
+
+def periodicity(wave: Tensor, hz: float) -> float:
+    """Return the autocorrelation of a waveform at a period, 1 where it repeats itself."""
+    lag = round(RATE / hz)
+    one, other = wave[:-lag], wave[lag:]
+    return float((one * other).sum() / (one.norm() * other.norm()))
+
+
+def test_frames_without_voice_have_no_pitch_and_keep_their_power(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vocoder, frames = untaught(), 100
+    mel = harmonic_mel(150.0, frames)
+    monkeypatch.setattr(vocoder, "predict_pitch", lambda mel: constant(150.0, mel.shape[2], 1.0))
+    unvoiced = torch.zeros(1, frames, dtype=torch.bool)
+    unvoiced[:, 50:] = True
+    noise = [SeededSourceNoise(1)]
+    wave = vocoder.synthesize(mel, noise, unvoiced)[0]
+    spoken = vocoder.synthesize(mel, [SeededSourceNoise(1)])[0]
+    half = 50 * HOP
+    assert torch.equal(wave[: half - 2 * HOP], spoken[: half - 2 * HOP])
+    assert periodicity(spoken[half:], 150.0) > 0.9
+    assert abs(periodicity(wave[half:], 150.0)) < 0.2
+    change = 20 * torch.log10(wave[half:].std() / spoken[half:].std())
+    assert abs(float(change)) < 2.0
+
+
+@pytest.mark.parametrize("sizes", [[90], [30, 20, 40]])
+def test_a_stream_without_voice_gives_what_one_call_gives(
+    sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vocoder = tiny()
+    monkeypatch.setattr(vocoder, "predict_pitch", lambda mel: constant(150.0, mel.shape[2], 1.0))
+    torch.manual_seed(3)
+    mel = torch.cumsum(0.1 * torch.randn(1, 80, 90), dim=2) - 4
+    unvoiced = torch.arange(90)[None] >= 40
+    whole = vocoder.synthesize(mel, [SeededSourceNoise(5)], unvoiced)[0]
+    stream, parts, end = vocoder.stream(SeededSourceNoise(5)), [], 0
+    for size in sizes:
+        end += size
+        given = unvoiced[0, end - size : end] if end > 40 else None
+        parts.append(stream.push(mel[0, :, end - size : end], end == 90, given))
+    error = (torch.cat(parts) - whole).var() / whole.var()
+    assert 10 * torch.log10(error) < -20

@@ -60,7 +60,12 @@ def test_shared_prompts_give_what_copies_of_them_give(model: Step1ForCausalLM) -
             copies.feed(more)
         if step == 20:  # a prompt loses all of its rows, another some
             kept = torch.tensor([0, 2, 4])
-            shared, copies, token = shared.select(kept), copies.select(kept), token[kept]
+            copies, token = copies.select(kept), token[kept]
+            shared.keep(kept)
+        if step == 30:
+            kept = torch.tensor([0, 2])
+            shared, token = shared.select(kept), token[kept]
+            copies.keep(kept)
 
 
 @torch.inference_mode()
@@ -180,7 +185,7 @@ def test_ended_items_leave_the_batch(
     }
     with monkeypatch.context() as patched:
         patched.setattr(session, "_LEAST_SHARE", 0)
-        patched.setattr(session.Session, "_compacted", lambda _, decoder: decoder)
+        patched.setattr(session.Session, "_compact", lambda *_: None)
         whole = generate(model, rows, **request)  # type: ignore[arg-type]
     monkeypatch.setattr(Decoder, "_chunks", noted)
     assert generate(model, rows, **request) == whole  # type: ignore[arg-type]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from stepedit_core.dsp.words import plain_text
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem
+from stepedit_core.storage.blocks import sound_seconds
 from stepedit_pairs.corpora.labels import NEUTRAL, attribute_of, own_spelling
 from stepedit_pairs.corpora.walking import same_words
 
@@ -14,21 +18,28 @@ __all__ = ["KNOWN", "NOT_SPEECH", "PATH_COLUMNS", "TEXT_COLUMNS", "item_from_row
 
 PATH_COLUMNS = (
     "path", "audio_path", "audio_filepath", "file_name", "filename", "file", "wav", "wav_path",
-    "audio",
+    "audio", "audio_file", "file_path", "filepath", "wav_file", "wav_filename", "recording",
 )  # fmt: skip
 """Names of the column with the recording, in order of preference."""
 _ID = ("id", "utt_id", "utterance_id", "key")
 TEXT_COLUMNS = (
     "text", "transcript", "transcription", "normalized_text", "text_normalized", "sentence",
+    "words", "txt", "transcripts", "transcript_text", "raw_text", "content", "caption",
 )  # fmt: skip
 """Names of the column with the words, in order of preference."""
-_SPEAKER = ("speaker", "speaker_id", "spk", "spk_id", "client_id", "voice")
+_SPEAKER = ("speaker", "speaker_id", "speaker_name", "spk", "spk_id", "client_id", "voice")
 _LANGUAGE = ("language", "lang", "locale")
 _SPLIT = ("split", "suggested_split", "subset")
 _LICENCE = ("licence", "license")
 _GROUP = ("group", "parallel_group")
 _CORPUS = ("corpus", "set", "dataset")
 _EVENT = ("event", "events")
+_PART = (
+    ("start", "end"), ("start_time", "end_time"), ("begin", "end"), ("begin_time", "end_time"),
+)  # fmt: skip
+"""Columns that name a part of a recording, in seconds."""
+_ROUNDED = 0.5
+"""Seconds by which a recording may be longer than a manifest says."""
 NOT_SPEECH = frozenset({"noise", "rir", "music", "impulse_response"})
 """Values of a column ``kind`` whose rows are no recordings of speech; they are left out."""
 
@@ -45,30 +56,56 @@ def _text(row: Mapping[str, Any]) -> str | None:
         StepeditError: if they are no text.
     """
     if _ID_OF_LJ in row:
-        return _first(row, ("normalized_text", "text"))
+        return _plain(_first(row, ("normalized_text", "text")))
     for name in TEXT_COLUMNS:
         value = row.get(name)
         if value is not None and not isinstance(value, str | int | float):
             kind = "a list" if isinstance(value, list) else "an object"
             raise StepeditError(f"the column {name!r} holds {kind} where a text belongs")
-    return _first(row, TEXT_COLUMNS)
+    return _plain(_first(row, TEXT_COLUMNS))
 
 
-def _refuse_part(row: Mapping[str, Any]) -> None:
+def _plain(text: str | None) -> str | None:
+    return plain_text(text) or None if text is not None else None
+
+
+def _refuse_part(row: Mapping[str, Any], path: str) -> None:
     """Refuse a row that means a part of its recording, as NeMo's ``offset`` does.
 
+    A start and an end may as well say where a recording was cut from: its length tells.
+
     Raises:
-        StepeditError: if an offset other than 0 is given.
+        StepeditError: if there is an offset other than 0, or the recording is longer than the
+            part that is named.
     """
-    value = row.get("offset")
-    try:
-        offset = float(value or 0.0) if isinstance(value, str | int | float) else 0.0
-    except ValueError:
-        offset = 0.0
+    offset = _number(row.get("offset")) or 0.0
+    cure = "the row means a part of its recording; cut it into a file first"
     if offset != 0.0:
-        raise StepeditError(
-            f"offset {offset:g}: the row means a part of its recording; cut it into a file first"
-        )
+        raise StepeditError(f"offset {offset:g}: {cure}")
+    part = _number(row.get("duration")) if "offset" in row else None
+    for begin, end in _PART:
+        if begin in row and end in row:
+            first, last = _number(row[begin]), _number(row[end])
+            part = last - first if first is not None and last is not None else part
+    if part is None or part <= 0 or not os.path.isfile(path):
+        return
+    try:
+        seconds = sound_seconds(path, max_seconds=math.inf)
+    except StepeditError:
+        return  # what cannot be read is rejected with its reason later
+    if seconds - part > max(_ROUNDED, 0.2 * part):
+        raise StepeditError(f"{part:g} s of a recording of {seconds:.1f} s: {cure}")
+
+
+def _number(value: object) -> float | None:
+    """Return a finite number, or None where there is none."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        found = float(value)
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _first(row: Mapping[str, Any], names: Iterable[str]) -> str | None:
@@ -95,7 +132,7 @@ def item_from_row(row: Mapping[str, Any], path: str, number: int, corpus: str) -
     kind = (_first(row, ("kind",)) or "").lower()
     if kind in NOT_SPEECH:
         return None
-    _refuse_part(row)
+    _refuse_part(row, path)
     text, speaker = _text(row), _first(row, _SPEAKER)
     return CorpusItem(
         _first(row, (*_ID, _ID_OF_LJ)) or _first(row, PATH_COLUMNS) or f"row-{number:09d}",

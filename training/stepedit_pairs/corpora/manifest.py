@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import unquote, urlsplit
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem
-from stepedit_core.storage.stored_json import json_lines
-from stepedit_core.storage.tables import table_rows
+from stepedit_core.storage.stored_json import json_lines, parse_json
+from stepedit_core.storage.tables import table_rows, text_of
 from stepedit_pairs.corpora.columns import KNOWN, PATH_COLUMNS, item_from_row
 from stepedit_pairs.corpora.walking import AUDIO_SUFFIXES
 
@@ -19,6 +22,10 @@ __all__ = ["LJ_COLUMNS", "Manifest", "rows_of"]
 
 _TABLES = frozenset({".csv", ".tsv", ".txt"})
 _SUFFIXES = frozenset({*_TABLES, ".jsonl", ".ndjson"})
+_ARRAY = ".json"
+_LARGEST_ARRAY = 256 << 20
+"""Bytes of a JSON file, which is held as a whole; JSON lines may be of any size."""
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 LJ_COLUMNS = ("lj_id", "text", "normalized_text")
 """Columns of LJ Speech's ``metadata.csv``, which has no header."""
 _WAVS = ("wavs", "")
@@ -48,8 +55,12 @@ class Manifest:
     delimiter: str | None = None
 
     def recognises(self, path: os.PathLike[str]) -> bool:
-        """Return whether a file has the suffix of a manifest."""
-        return Path(path).suffix.lower() in _SUFFIXES and Path(path).is_file()
+        """Return whether a file has the suffix of a manifest, or holds a JSON array."""
+        file = Path(path)
+        suffix = file.suffix.lower()
+        if suffix != _ARRAY:
+            return suffix in _SUFFIXES and file.is_file()
+        return file.is_file() and _begins_array(file)
 
     def items(self, path: os.PathLike[str]) -> Iterator[CorpusItem]:
         """Yield the rows in their order.
@@ -69,12 +80,17 @@ class Manifest:
                     f"{' or '.join(PATH_COLUMNS[:3])} (there is {columns or 'nothing'})"
                 )
             try:
-                recording = _from_windows(recording, file.parent)
+                recording = _here(recording, file.parent)
                 item = item_from_row(row, str(file.parent / recording), number, corpus)
             except StepeditError as error:
                 raise StepeditError(f"{file}, line {number}: {error}") from error
             if item is not None:
                 yield item
+
+
+def _begins_array(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(64).lstrip(b"\xef\xbb\xbf \r\n\t")[:1] == b"["
 
 
 def _recording(row: Mapping[str, Any], folder: Path) -> str | None:
@@ -87,6 +103,25 @@ def _recording(row: Mapping[str, Any], folder: Path) -> str | None:
         if isinstance(value, str) and value.strip():
             return value.strip()
     return None
+
+
+def _here(recording: str, folder: Path) -> str:
+    """Return a path as this machine has it.
+
+    Raises:
+        StepeditError: if it is an address of the web, or a path of Windows and no file here.
+    """
+    if _URL.match(recording):
+        if not recording.lower().startswith("file://"):
+            raise StepeditError(
+                f"{recording[:120]} is an address of the web; fetch it, and name the file"
+            )
+        recording = unquote(urlsplit(recording).path)
+    if not recording.isascii() and not (folder / recording).exists():
+        # macOS parts letters from their accents in file names, other systems do not.
+        forms = (unicodedata.normalize(form, recording) for form in ("NFC", "NFD"))
+        recording = next((form for form in forms if (folder / form).exists()), recording)
+    return _from_windows(recording, folder)
 
 
 def _from_windows(recording: str, folder: Path) -> str:
@@ -140,5 +175,24 @@ def rows_of(
         return
     if delimiter is not None:
         raise StepeditError(f"{file}: JSON lines have no delimiter; leave --delimiter out")
+    if file.suffix.lower() == _ARRAY:
+        yield from _array(file, encoding)
+        return
     for number, row in json_lines(file, encoding=encoding):
+        yield number, {str(name).lower(): value for name, value in row.items()}
+
+
+def _array(file: Path, encoding: str | None) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield place and values of each object in a JSON array."""
+    if file.stat().st_size > _LARGEST_ARRAY:
+        raise StepeditError(
+            f"{file}: more than {_LARGEST_ARRAY >> 20} MB in one JSON array; write JSON lines"
+        )
+    try:
+        rows = parse_json(text_of(file, encoding).removeprefix("\ufeff"))
+    except ValueError as error:
+        raise StepeditError(f"{file}: not JSON ({str(error)[:120]})") from error
+    for number, row in enumerate(rows if isinstance(rows, list) else [rows], 1):
+        if not isinstance(row, dict):
+            raise StepeditError(f"{file}, entry {number}: a row is a JSON object")
         yield number, {str(name).lower(): value for name, value in row.items()}

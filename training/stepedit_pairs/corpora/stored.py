@@ -110,7 +110,10 @@ def _items_of(root: Path, file: Path) -> Iterator[CorpusItem]:
     structs = [field.name for field in schema if pa.types.is_struct(field.type)]
     audio = next((name for name in (*_AUDIO, *structs) if name in structs), None)
     if audio is None:
-        raise StepeditError(f"{file}: no column of type Audio among {', '.join(schema.names)}")
+        raise StepeditError(
+            f"{file}: no column of type Audio among {', '.join(schema.names)}; make it one: "
+            "dataset.cast_column('audio', Audio())"
+        )
     for field in schema:
         if field.name.lower() in TEXT_COLUMNS and pa.types.is_nested(field.type):
             raise StepeditError(

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
-from stepedit_core.dsp.words import normalised, split_words
+from stepedit_core.dsp.words import normalised, plain_text, split_words
 from stepedit_core.pairs import CorpusItem
 from stepedit_core.storage.tables import text_of
 
@@ -24,16 +24,40 @@ __all__ = [
     "split_of",
 ]
 
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"})
+AUDIO_SUFFIXES = (
+    ".wav", ".opus", ".ogg", ".mp3", ".flac", ".oga", ".m4a", ".aac", ".webm", ".wma", ".amr",
+    ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".sph",
+)  # fmt: skip
+"""Suffixes of recordings, in order of preference where one lies there in several formats.
+
+Films (``.mp4``) are left out: corpora have them beside the sound that was taken from them.
+"""
 LOOK_AT = 64
 """Recordings whose names are looked at to recognise a layout."""
 _SPLITS = {"train": "train", "dev": "dev", "valid": "dev", "evaluation": "dev", "test": "test"}
 
 
 def audio_files(root: Path) -> Iterator[Path]:
-    """Yield the audio files below a folder, sorted within each folder, opening none."""
-    for folder, subfolders, files in os.walk(root):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+    """Yield the audio files below a folder, sorted within each folder, opening none.
+
+    Links to folders elsewhere are followed, once each; those to folders within are walked anyway.
+    """
+    top, seen = os.path.realpath(root), set[str]()
+
+    def enters(path: str, name: str) -> bool:
+        if name.startswith("."):
+            return False
+        if not os.path.islink(path):
+            return True
+        return os.path.commonpath([top, os.path.realpath(path)]) != top
+
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = [n for n in sorted(subfolders) if enters(os.path.join(folder, n), n)]
         for name in sorted(files):
             if Path(name).suffix.lower() in AUDIO_SUFFIXES and not name.startswith("."):
                 yield Path(folder) / name
@@ -51,7 +75,7 @@ def first_text(*paths: Path) -> str | None:
         StepeditError: if a file cannot be read, or its encoding is not known.
     """
     for path in paths:
-        text = " ".join(text_of(path).split()) if path.is_file() else ""
+        text = plain_text(text_of(path)) if path.is_file() else ""
         if text:
             return text
     return None

@@ -233,7 +233,7 @@ def write_card(settings: AssembleSettings, folder: Path) -> Iterator[str]:
         if given is not None:
             yield from _copy(resolve_path(settings, given), folder / name)
     figures = read_figures(folder)
-    write_atomically(folder / CARD, render_card(settings, folder).encode())
+    write_atomically(folder / CARD, render_card(settings, folder))
     if settings.readme is not None:
         readme = resolve_path(settings, settings.readme)
         _fill_readme(readme, f"{_state(figures)}\n\n{short_table(figures)}")
@@ -274,7 +274,7 @@ def _fill_readme(path: Path, text: str) -> None:
         raise StepeditError(f"{path} needs the marks {begin} and {end}, once each")
     before, rest = content.split(begin)
     _, after = rest.split(end)
-    write_atomically(path, f"{before}{begin}\n{text}\n{end}{after}".encode())
+    write_atomically(path, f"{before}{begin}\n{text}\n{end}{after}")
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

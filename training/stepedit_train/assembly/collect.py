@@ -67,7 +67,7 @@ def collect(settings: AssembleSettings, folder: Path) -> None:
     target = folder / DECODER_FOLDER
     save_tensors(_weights(flow, "flow"), target / "flow.safetensors", half="flow" in half)
     save_tensors(_weights(vocoder, "hift"), target / "hift.safetensors", half="vocoder" in half)
-    write_atomically(target / "cosyvoice.yaml", _configuration(flow, vocoder).encode())
+    write_atomically(target / "cosyvoice.yaml", _configuration(flow, vocoder))
     if (flow / FLOW_VERSION).is_file():
         shutil.copyfile(flow / FLOW_VERSION, target / FLOW_VERSION)
     _speaker(settings, folder / DECODER_FOLDER, "speaker" in half)
@@ -77,16 +77,16 @@ def collect(settings: AssembleSettings, folder: Path) -> None:
         shutil.copyfile(resolve_path(settings, settings.reader), folder / READER)
     if settings.languages:
         facts = json.dumps({"languages": settings.languages})
-        write_atomically(folder / ENGINE_FILE, f"{facts}\n".encode())
+        write_atomically(folder / ENGINE_FILE, f"{facts}\n")
     if settings.longest_seconds:
         longest = settings.longest_seconds
         table = {name: {"longest_seconds": seconds} for name, seconds in longest.items()}
         content = json.dumps({"edits": table}, indent=1)
-        write_atomically(folder / ROUTES_FILE, f"{content}\n".encode())
+        write_atomically(folder / ROUTES_FILE, f"{content}\n")
     rules = join_rules(settings.sampling, settings.generation)
     if rules:
         content = json.dumps(rules, indent=2)
-        write_atomically(folder / SAMPLING, f"{content}\n".encode())
+        write_atomically(folder / SAMPLING, f"{content}\n")
 
 
 def _newest(folder: Path) -> Path:
@@ -110,7 +110,7 @@ def _language_model(source: Path, words: Path, folder: Path, half: bool) -> None
     if half:
         content["dtype"] = "float16"
         content.pop("torch_dtype", None)
-    write_atomically(folder / "config.json", (json.dumps(content, indent=2) + "\n").encode())
+    write_atomically(folder / "config.json", json.dumps(content, indent=2) + "\n")
     for name in TEXT_FILES:
         place = source if name == TEXT_FILES[0] else words
         if (place / name).is_file():
@@ -135,7 +135,7 @@ def _linguistic(source: Path, folder: Path, half: bool) -> None:
         "frontend_conf": {"cmvn_file": "am.mvn"},
     }
     text = json.dumps({"file_path_metas": metas}, indent=2) + "\n"
-    write_atomically(target / "configuration.json", text.encode())
+    write_atomically(target / "configuration.json", text)
     save_centroids(source / CENTROIDS, folder / CENTROIDS, half=half)
 
 

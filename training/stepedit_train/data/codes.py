@@ -63,7 +63,7 @@ class CodeMaker:
                 "blocks/*.codes.safetensors to make them anew"
             )
         self._tokenizer = AudioTokenizer.load(tokenizer, "cpu", threads=1)
-        write_atomically(cache / FILE, json.dumps({"tokenizer": name}).encode())
+        write_atomically(cache / FILE, json.dumps({"tokenizer": name}))
 
     def encode(self, recordings: list[tuple[npt.NDArray[np.float32], int]]) -> dict[str, Array]:
         """Return the arrays of a block's layer by name.

@@ -113,7 +113,7 @@ def _write_part(
             _write_flac(out / name, samples)
             rows.append(_row(item, piece, f"{item.id}#{number}", name))
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_atomically(part, lines.encode())
+    write_atomically(part, lines)
 
 
 def _join(out: Path, seconds: tuple[float, float], seed: int) -> None:
@@ -133,7 +133,7 @@ def _join(out: Path, seconds: tuple[float, float], seed: int) -> None:
         name = f"audio/{row['id'].replace('/', '_').replace('#', '-')}.flac"
         _write_flac(out / name, samples)
         made.append(json.dumps({**row, "path": name}, ensure_ascii=False) + "\n")
-    write_atomically(part, "".join(made).encode())
+    write_atomically(part, "".join(made))
 
 
 def _write_flac(path: Path, samples: Array) -> None:
@@ -252,7 +252,7 @@ def _write_manifest(out: Path) -> str:
         for line in part.read_text(encoding="utf-8").split("\n")
         if line
     ]
-    write_atomically(out / "manifest.jsonl", "".join(line + "\n" for line in lines).encode())
+    write_atomically(out / "manifest.jsonl", "".join(line + "\n" for line in lines))
     rows = [json.loads(line) for line in lines]
     hours: Counter[str] = Counter()
     for row in rows:

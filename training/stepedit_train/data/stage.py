@@ -130,7 +130,7 @@ def _check_plan(out: Path, chosen: list[Selected], settings: DataSettings) -> No
         raise StepeditError(
             f"{out}: was made from other recordings or with another block_size; choose another out"
         )
-    write_atomically(path, plan.encode())
+    write_atomically(path, plan)
 
 
 def _pcm(samples: Array) -> Array:
@@ -213,7 +213,7 @@ def _name_phones(out: Path) -> None:
     from stepedit_train.data.phones import phone_names
 
     names = json.dumps(phone_names(), ensure_ascii=False)
-    write_atomically(out / PHONES, names.encode())
+    write_atomically(out / PHONES, names)
 
 
 def _prosody(out: Path, number: int, part: list[Selected], settings: DataSettings) -> None:

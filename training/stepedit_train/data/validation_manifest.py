@@ -55,7 +55,7 @@ def write_manifest(settings: ValidationManifestSettings) -> Iterator[str]:
         raise StepeditError("no speaker of these corpora is kept for validation; set dev_share")
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / MANIFEST, text.encode())
+    write_atomically(folder / MANIFEST, text)
     speakers = len({line["speaker"] for line in lines})
     yield f"{len(lines)} recordings of {speakers} speakers in {folder / MANIFEST}"
 

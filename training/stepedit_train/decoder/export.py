@@ -77,7 +77,7 @@ def export_flow(settings: FlowExportSettings) -> Iterator[str]:
         name, text = CONFIGURATION, configuration(read_hyperyaml(other / CONFIGURATION) | entry)
         _copy(other, out)
     line = export_weights(settings, found, content, sizes.build(), "flow")
-    write_atomically(out / name, text.encode())
+    write_atomically(out / name, text)
     yield line
 
 
@@ -95,12 +95,15 @@ class MelExportSettings(PartExportSettings):
     """Sizes of the network; None: as the run's settings say."""
     bounds: dict[str, tuple[float, float, float]] | None = None
     """Bounds of labels in use; see the sizes."""
+    unvoiced: tuple[str, ...] | None = None
+    """Labels that are spoken without voice in use; see the sizes."""
 
 
 def export_mel(settings: MelExportSettings) -> Iterator[str]:
     """Write ``flow.safetensors`` and ``flow.yaml``; raises as `export_part` does."""
     run = newest_run(settings, "mel")
-    sizes = run_sizes(settings.sizes, MelSizes, run, changes={"bounds": settings.bounds})
+    changes = {"bounds": settings.bounds, "unvoiced": settings.unvoiced}
+    sizes = run_sizes(settings.sizes, MelSizes, run, changes=changes)
     entry = entry_of(MEL_CLASS, sizes)
     yield from export_part(settings, run, entry, sizes.build(), "flow", CRITIC)
 

@@ -202,7 +202,7 @@ def write_target_maps(folder: Path, pairs: Path) -> int:
     for row in read_rows(pairs, _COLUMNS):
         maps[row["id"]] = _target_map(row)
     content = json.dumps({key: list(value) for key, value in maps.items()})
-    write_atomically(target_maps_path(folder, pairs.name), content.encode())
+    write_atomically(target_maps_path(folder, pairs.name), content)
     return len(maps)
 
 

@@ -243,7 +243,7 @@ def make_base(settings: BaseSettings) -> Iterator[str]:
         described["pronunciations"] = DICTIONARY
         write_atomically(out / DICTIONARY, words)
     text = json.dumps(described, indent=1, ensure_ascii=False)
-    write_atomically(out / "tokenizer_config.json", text.encode())
+    write_atomically(out / "tokenizer_config.json", text)
     count = sum(weight.numel() for weight in model.parameters())
     yield (
         f"{count / 1e6:.2f} million weights, vocabulary of {rows} with {len(phrases)} phrases; "

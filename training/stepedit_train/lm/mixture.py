@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, overload
@@ -39,6 +39,7 @@ __all__ = [
     "pair_sources",
     "read_mixture",
     "read_sources",
+    "reading_mixture",
 ]
 
 
@@ -105,7 +106,7 @@ def _repetitions(count: int, share: float, rng: np.random.Generator) -> Indices:
     return np.concatenate([np.tile(np.arange(count), whole), extra])
 
 
-def read_mixture(
+def reading_mixture(
     sources: Sequence[Source],
     tokenizer: TextTokenizer,
     encoding: PromptEncoding,
@@ -114,8 +115,10 @@ def read_mixture(
     dev_share: float = 0.02,
     seed: int = 0,
     cache: Path | None = None,
-) -> Mixture:
-    """Read pair folders, keep some speakers for validation, and mix.
+) -> Generator[str, None, Mixture]:
+    """Read pair folders, keep some speakers for validation, and mix; yield a line per source.
+
+    Rows of edits that need the words are aligned when they are first read, which takes minutes.
 
     Args:
         sources: folders (or files of examples), their paths absolute.
@@ -134,6 +137,7 @@ def read_mixture(
     skipped: Counter[str] = Counter()
     for source in sources:
         path = source.path
+        yield f"reading {path}"
         if path.suffix == ".npz":
             examples, left_out = load_examples(path)
         else:
@@ -149,12 +153,24 @@ def read_mixture(
         skipped += left_out
         if not examples:
             raise StepeditError(f"{path}: no row of it can be trained on ({_reasons(left_out)})")
+        yield f"{len(examples)} rows of {path.name}"
         kept, held = _held_out(examples, dev_share, needed=source.validated)
         dev += held
         train += _repeated(kept, source.share, seed, path.name)
     if not train:
         raise StepeditError(f"no row is left to train on ({_reasons(skipped)})")
     return Mixture(train, dev, skipped)
+
+
+def read_mixture(sources: Sequence[Source], *args: Any, **options: Any) -> Mixture:
+    """Return what `reading_mixture` reads, without its lines; arguments are the same."""
+    reading = reading_mixture(sources, *args, **options)
+    while True:
+        try:
+            next(reading)
+        except StopIteration as end:
+            mixture: Mixture = end.value
+            return mixture
 
 
 def _reasons(skipped: Mapping[str, int]) -> str:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from stepedit_core.models.lm.chat import preferred_encoding
 from stepedit_core.models.text import load_tokenizer
-from stepedit_train.lm.mixture import Source, pair_sources, read_mixture
+from stepedit_train.lm.mixture import Source, pair_sources, reading_mixture
 from stepedit_train.lm.rows import Example
 from stepedit_train.lm.store import save_examples
 from stepedit_train.seeds import rng_of
@@ -79,7 +79,7 @@ def make_replay(settings: ReplaySettings) -> Iterator[str]:
         source.model_copy(update={"path": resolve_path(settings, source.path), "share": 1.0})
         for source in settings.data
     ]
-    mixture = read_mixture(
+    mixture = yield from reading_mixture(
         sources,
         load_tokenizer(model),
         preferred_encoding(model),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,7 +23,7 @@ from stepedit_train.lm.mixture import (
     Source,
     collate,
     pair_sources,
-    read_mixture,
+    reading_mixture,
 )
 from stepedit_train.lm.noise import NoiseSettings
 from stepedit_train.lm.rows import Example
@@ -79,12 +79,12 @@ def _save(trainer: Any, settings: SftSettings, base: Path, out: Path, dtype: tor
     save_model_folder(model, base, out / "model", dtype)
 
 
-def _mixture(settings: SftSettings, base: Path) -> Mixture:
+def _mixture(settings: SftSettings, base: Path) -> Generator[str, None, Mixture]:
     sources = [
         source.model_copy(update={"path": resolve_path(settings, source.path)})
         for source in settings.data
     ]
-    return read_mixture(
+    return reading_mixture(
         sources,
         load_tokenizer(base),
         preferred_encoding(base),
@@ -137,7 +137,7 @@ def train_sft(settings: SftSettings) -> Iterator[str]:
         StepeditError: if there is nothing to train on, or a file is missing or damaged.
     """
     base, out = base_and_out(settings, settings.model)
-    mixture = _mixture(settings, base)
+    mixture = yield from _mixture(settings, base)
     yield f"{len(mixture.train)} examples to train on, {len(mixture.dev)} to validate on"
     for reason, count in sorted(mixture.skipped.items()):
         yield f"left out {count}: {reason}"

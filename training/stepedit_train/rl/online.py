@@ -271,7 +271,7 @@ def hardest_of(task: OnlineTask, out: Path) -> list[Prompt]:
         made = task.difficulty(prompts)
         scores = {one.name: value for one, value in zip(prompts, made, strict=True)}
         scores = {name: value for name, value in scores.items() if value != float("inf")}
-        write_atomically(path, json.dumps(scores, indent=1, ensure_ascii=False).encode())
+        write_atomically(path, json.dumps(scores, indent=1, ensure_ascii=False))
     known = [one for one in prompts if one.name in scores]
     known.sort(key=lambda one: (scores[one.name], one.name))
     kept = known[: max(1, round(settings.hardest * len(known)))]

@@ -90,7 +90,7 @@ def synthesise(settings: SynthesisSettings) -> Iterator[str]:
         made = [_speak(out, row, settings) for row in plan[first : first + BATCH]]
         rows = [row for row in made if row is not None]
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        write_atomically(part, lines.encode())
+        write_atomically(part, lines)
     yield from _write_manifest(out, len(plan))
 
 
@@ -149,7 +149,7 @@ def _check(out: Path, plan: list[dict[str, Any]]) -> None:
         raise StepeditError(
             f"{out}: was made with other settings or another cache; choose another out"
         )
-    write_atomically(path, text.encode())
+    write_atomically(path, text)
 
 
 def _speak(out: Path, row: dict[str, Any], settings: SynthesisSettings) -> dict[str, Any] | None:
@@ -174,7 +174,7 @@ def _write_manifest(out: Path, planned: int) -> Iterator[str]:
         for line in part.read_text(encoding="utf-8").split("\n")
         if line
     ]
-    write_atomically(out / "manifest.jsonl", "".join(line + "\n" for line in lines).encode())
+    write_atomically(out / "manifest.jsonl", "".join(line + "\n" for line in lines))
     hours: Counter[tuple[str, str]] = Counter()
     for row in map(json.loads, lines):
         hours[row["speaker"], row["split"]] += row["seconds"] / 3600

@@ -112,6 +112,10 @@ class CausalMaskedDiffWithXvec(nn.Module):
         """Token rows that a stream's chunk needs beyond its own."""
         return self.encoder.lookahead
 
+    def unvoiced(self, source_map: SourceMap | None, rows: int, first: int = 0) -> Tensor | None:
+        """Return None: what is spoken without voice is said by the codes alone."""
+        return None
+
     @property
     def device(self) -> torch.device:
         """Device of the weights."""

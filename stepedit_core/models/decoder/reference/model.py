@@ -76,6 +76,7 @@ class ReferencedMelDecoder(nn.Module):
         labels: Sequence[str] = (),
         bounds: Mapping[str, Sequence[float]] | None = None,
         labels_again: bool = False,
+        unvoiced: Sequence[str] = (),
     ) -> None:
         """Make the layers.
 
@@ -95,9 +96,17 @@ class ReferencedMelDecoder(nn.Module):
             labels: edits (`Plan.label`) that it is conditioned on.
             bounds: of labels, see `EditEmbedding`.
             labels_again: whether every mel block is conditioned on the label, too.
+            unvoiced: labels whose edits are spoken without voice, as a whisper is.
+
+        Raises:
+            ValueError: if a label of ``unvoiced`` is not among ``labels``.
         """
         super().__init__()
         self.bins, self.speaker_size = output_size, spk_embed_dim
+        unknown = set(unvoiced) - set(labels)
+        if unknown:
+            raise ValueError(f"unvoiced: {', '.join(sorted(unknown))} is not among the labels")
+        self.unvoiced_labels = tuple(unvoiced)
 
         def blocks(count: int) -> nn.ModuleList:
             return nn.ModuleList(ConvNeXtBlock(width, kernel, expansion) for _ in range(count))
@@ -148,6 +157,21 @@ class ReferencedMelDecoder(nn.Module):
     def edit_labels(self) -> tuple[str, ...]:
         """Labels of edits (``Plan.label``) that the decoder is conditioned on."""
         return () if self.labels is None else self.labels.names
+
+    def unvoiced(self, source_map: SourceMap | None, rows: int, first: int = 0) -> Tensor | None:
+        """Return which frames are spoken without voice, bool ``(2 * rows,)``; None: none of them.
+
+        Args:
+            source_map: of the answer.
+            rows: of the answer that are spoken.
+            first: row that they begin at.
+        """
+        if source_map is None or source_map.condition not in self.unvoiced_labels:
+            return None
+        labels = label_ids([source_map], [first + rows], self.unvoiced_labels)
+        if labels is None:
+            return None
+        return (labels[0, first:] > 0).repeat_interleave(FACTOR).to(self.device)
 
     # One pass ----------------------------------------------------------------------------
 

@@ -251,8 +251,13 @@ class BigVGAN(nn.Module):
         return torch.tanh(x) if self.tanh else x.clamp(-1.0, 1.0)
 
     @torch.inference_mode()
-    def synthesize(self, mel: Tensor, noise: Sequence[SourceNoise]) -> Tensor:
-        """Turn ``(batch, bins, frames)`` into float32 ``(batch, hop * frames)``."""
+    def synthesize(
+        self, mel: Tensor, noise: Sequence[SourceNoise], unvoiced: Tensor | None = None
+    ) -> Tensor:
+        """Turn ``(batch, bins, frames)`` into float32 ``(batch, hop * frames)``.
+
+        Nothing is drawn from ``noise``, and ``unvoiced`` has no effect: there is no excitation.
+        """
         return self(F.pad(mel, (CONTEXT, CONTEXT), mode="reflect")).float()  # type: ignore[no-any-return]
 
     def stream(self, noise: SourceNoise) -> BigVGANStream:
@@ -271,7 +276,7 @@ class BigVGANStream:
         self.tail: Tensor | None = None
 
     @torch.inference_mode()
-    def push(self, mel: Tensor, last: bool = False) -> Tensor:
+    def push(self, mel: Tensor, last: bool = False, unvoiced: Tensor | None = None) -> Tensor:
         """Turn the next frames ``(bins, frames)`` into samples; all but the overlap come out."""
         mel = mel.unsqueeze(0)
         if self.mel is None:

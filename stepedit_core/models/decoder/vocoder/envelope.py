@@ -14,10 +14,12 @@ from torch import Tensor
 from stepedit_core.models.tokenizer.features import MelConfig
 from stepedit_core.models.tokenizer.mel_scale import mel_filters, mel_frequencies
 
-__all__ = ["band_places", "envelope_of_mel", "minimum_phase", "to_bins"]
+__all__ = ["band_places", "envelope_of_mel", "minimum_phase", "smoothed_mel", "to_bins"]
 
 FALL_ABOVE = 1.0
 """Nepers that the envelope is taken to fall from the last mel band to half the sample rate."""
+LEAST_POWER = 1e-12
+"""Least power of a band that a logarithm is taken of."""
 
 
 def _interpolation(places: npt.NDArray[np.float64], n_fft: int, sample_rate: int) -> Tensor:
@@ -75,6 +77,29 @@ def envelope_of_mel(mel: Tensor, config: MelConfig, n_fft: int) -> Tensor:
     out = wide.new_empty(*wide.shape[:2], 2 * mel.shape[2] + 1)
     out[..., 0::2], out[..., 1::2] = between, wide
     return out
+
+
+@functools.lru_cache(maxsize=8)
+@torch.inference_mode(False)
+def _smoothing(config: MelConfig, width: float, device: torch.device) -> Tensor:
+    """Return the matrix ``(mels, mels)`` of triangular means over bands, by their places in Hz."""
+    top = config.fmax or config.sampling_rate / 2
+    places = mel_frequencies(config.num_mels + 2, config.fmin, top)[1:-1]
+    weights = np.clip(1 - np.abs(places[:, None] - places) / width, 0, None)
+    return torch.from_numpy(weights / weights.sum(1, keepdims=True)).float().to(device)
+
+
+def smoothed_mel(mel: Tensor, config: MelConfig, width: float) -> Tensor:
+    """Return a mel whose power is averaged over neighbouring bands: an envelope without harmonics.
+
+    Args:
+        mel: natural log of magnitudes, ``(batch, mels, frames)``.
+        config: of the mel.
+        width: Hz to either side at which a band no longer counts; more than the F0 that is to
+            vanish. Bands that lie farther apart stay as they are.
+    """
+    matrix = _smoothing(config, width, mel.device)
+    return 0.5 * (matrix @ (2 * mel).exp()).clamp_min(LEAST_POWER).log()
 
 
 def minimum_phase(log_magnitude: Tensor) -> Tensor:

@@ -16,7 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stepedit_core.models.decoder.convnext import ConvNeXtBlock
-from stepedit_core.models.decoder.vocoder.envelope import envelope_of_mel, minimum_phase, to_bins
+from stepedit_core.models.decoder.vocoder.envelope import (
+    envelope_of_mel,
+    minimum_phase,
+    smoothed_mel,
+    to_bins,
+)
 from stepedit_core.models.decoder.vocoder.excitation import phase_of, pulse_train
 from stepedit_core.models.decoder.vocoder.harmonic_stream import FRAMES_PER_MEL, HarmonicNoiseStream
 from stepedit_core.models.decoder.vocoder.pitch import Pitch, PitchPredictor, decode_pitch
@@ -32,6 +37,9 @@ TINY, GROWTH = 1e-12, 1e4
 """Least power that is divided by, and the most that harmonics grow by, where there are none."""
 QUIET_LOGIT = -5.0
 """Start of training: the background's share of the power, as a logit."""
+HARMONICS_APART = 300.0
+"""Hz over which the mel of frames without voice is smoothed: harmonics of a voice up to this F0
+would otherwise be left in the filter of the noise, and be heard as a pitch."""
 LOUDEST = 6.0
 """Largest log gain of a filter; keeps an untrained or misled network from overflowing."""
 
@@ -196,6 +204,38 @@ class HarmonicNoiseVocoder(nn.Module):
         harmonic = filters.harmonic * grown.clamp(max=GROWTH).sqrt()
         return Filters(harmonic, noise, filters.background)
 
+    def shaped(self, mel: Tensor, unvoiced: Tensor | None) -> Tensor:
+        """Return mels ``(batch, bins, frames)`` without harmonics where there is to be no voice."""
+        if unvoiced is None:
+            return mel
+        smooth = smoothed_mel(mel, self.mel_config, HARMONICS_APART)
+        return torch.where(unvoiced[:, None], smooth, mel)
+
+    @staticmethod
+    def without_voice(filters: Filters, unvoiced: Tensor | None) -> Filters:
+        """Return filters that give the harmonics' power to the noise in some frames.
+
+        A whisper is noise through the same vocal tract (Morris and Clements, "Reconstruction of
+        speech from whispers", 2002, who go the other way).
+
+        Args:
+            filters: of all frames.
+            unvoiced: mel frames without voice, bool ``(batch, frames)``; None: none.
+        """
+        if unvoiced is None:
+            return filters
+        # What lies half-way to a neighbour without voice has none either.
+        points = F.pad(unvoiced.repeat_interleave(2, 1), (0, 1)) | F.pad(
+            unvoiced.repeat_interleave(2, 1), (1, 0)
+        )
+        silenced = points[:, None]
+        power = filters.noise.square() + filters.harmonic.abs().square()
+        return Filters(
+            filters.harmonic.masked_fill(silenced, 0.0),
+            torch.where(silenced, power.sqrt(), filters.noise),
+            filters.background,
+        )
+
     def pulses(self, hz: Tensor, start: Tensor | float = 0.0) -> Tensor:
         """Return the harmonic excitation, ``(batch, hop * frames)``; start: phase in cycles."""
         phase = phase_of(hz, self.stft_hop, self.sample_rate, start)
@@ -227,17 +267,28 @@ class HarmonicNoiseVocoder(nn.Module):
         """Draw the noise of a batch, ``(batch, hop * frames)``."""
         return torch.stack([one(frames * self.hop, 1)[:, 0] for one in noise])
 
-    def forward(self, mel: Tensor, noise: Tensor) -> Tensor:
-        """Turn mels ``(batch, bins, frames)`` and noise into ``(batch, hop * frames)``."""
+    def forward(self, mel: Tensor, noise: Tensor, unvoiced: Tensor | None = None) -> Tensor:
+        """Turn mels ``(batch, bins, frames)`` and noise into ``(batch, hop * frames)``.
+
+        Args:
+            mel: log-mel spectrograms.
+            noise: `draw` gives it.
+            unvoiced: frames without voice, bool ``(batch, frames)``; None: none.
+        """
+        mel = self.shaped(mel, unvoiced)
         pitch = self.predict_pitch(mel)
         filters = self.cleared(self.filters(mel, pitch), pitch)
+        filters = self.without_voice(filters, unvoiced)
         wave = self.render(filters, self.pulses(pitch.hz), noise)
         return wave.clamp(-self.limit, self.limit)
 
     @torch.inference_mode()
-    def synthesize(self, mel: Tensor, noise: Sequence[SourceNoise]) -> Tensor:
+    def synthesize(
+        self, mel: Tensor, noise: Sequence[SourceNoise], unvoiced: Tensor | None = None
+    ) -> Tensor:
         """Turn ``(batch, bins, frames)`` into float32 ``(batch, hop * frames)``."""
-        wave: Tensor = self(mel.float(), self.draw(noise, mel.shape[2]).to(mel.device))
+        drawn = self.draw(noise, mel.shape[2]).to(mel.device)
+        wave: Tensor = self(mel.float(), drawn, unvoiced)
         return wave
 
     def stream(self, noise: SourceNoise) -> HarmonicNoiseStream:

@@ -29,6 +29,7 @@ class _Past:
 
     Attributes:
         mel: ``(1, bins, frames)``.
+        unvoiced: frames without voice, bool ``(1, frames)``.
         pitch: of the frames, without the half frame after the last one.
         phase: cycles at the first sample, float64 ``(1, 1)``.
         noise: ``(1, hop * frames)``.
@@ -36,6 +37,7 @@ class _Past:
     """
 
     mel: Tensor
+    unvoiced: Tensor
     pitch: Pitch
     phase: Tensor
     noise: Tensor
@@ -54,20 +56,26 @@ class HarmonicNoiseStream:
         self.past: _Past | None = None
 
     @torch.inference_mode()
-    def push(self, mel: Tensor, last: bool = False) -> Tensor:
+    def push(self, mel: Tensor, last: bool = False, unvoiced: Tensor | None = None) -> Tensor:
         """Turn the next frames ``(bins, frames)`` into samples; all but the overlap come out."""
         own, past = self.vocoder, self.past
         mel = mel.float()[None]
+        silenced = mel.new_zeros(1, mel.shape[2], dtype=torch.bool)
+        if unvoiced is not None:
+            silenced |= unvoiced
         noise = own.draw([self.noise], mel.shape[2]).to(mel.device)
         start = torch.zeros(1, 1, dtype=torch.float64, device=mel.device)
         if past is not None:
             mel, noise = torch.cat([past.mel, mel], 2), torch.cat([past.noise, noise], 1)
+            silenced = torch.cat([past.unvoiced, silenced], 1)
             start = past.phase
-        pitch = own.predict_pitch(mel)
+        given = silenced if silenced.any() else None
+        shaped = own.shaped(mel, given)
+        pitch = own.predict_pitch(shaped)
         if past is not None:
             known = past.pitch.hz.shape[1]
             pitch.hz[:, :known], pitch.voicing[:, :known] = past.pitch.hz, past.pitch.voicing
-        filters = own.cleared(own.filters(mel, pitch), pitch)
+        filters = own.without_voice(own.cleared(own.filters(shaped, pitch), pitch), given)
         wave = own.render(filters, own.pulses(pitch.hz, start), noise)[0]
         wave = wave.clamp(-own.limit, own.limit)
         if past is not None:
@@ -76,14 +84,22 @@ class HarmonicNoiseStream:
             self.past = None
             return wave
         kept_back = min(CACHED_FRAMES * own.hop, len(wave))
-        self.past = self._keep(mel, pitch, start, noise, wave[len(wave) - kept_back :])
+        self.past = self._keep(mel, silenced, pitch, start, noise, wave[len(wave) - kept_back :])
         return wave[: len(wave) - kept_back]
 
     def _fresh(self, mel: Tensor, past: _Past) -> int:
         """Return the samples of the frames that came with this push."""
         return (mel.shape[2] - past.mel.shape[2]) * self.vocoder.hop
 
-    def _keep(self, mel: Tensor, pitch: Pitch, start: Tensor, noise: Tensor, tail: Tensor) -> _Past:
+    def _keep(
+        self,
+        mel: Tensor,
+        unvoiced: Tensor,
+        pitch: Pitch,
+        start: Tensor,
+        noise: Tensor,
+        tail: Tensor,
+    ) -> _Past:
         """Return the last frames of a chunk, with the phase at their beginning."""
         own, frames = self.vocoder, min(PAST_FRAMES, mel.shape[2])
         dropped = mel.shape[2] - frames
@@ -94,5 +110,10 @@ class HarmonicNoiseStream:
             start = (phase[:, -1:] + hz[:, -1:].double() / own.sample_rate) % 1.0
         kept = Pitch(pitch.hz[:, points:-1].clone(), pitch.voicing[:, points:-1].clone())
         return _Past(
-            mel[:, :, dropped:].clone(), kept, start, noise[:, dropped * own.hop :].clone(), tail
+            mel[:, :, dropped:].clone(),
+            unvoiced[:, dropped:].clone(),
+            kept,
+            start,
+            noise[:, dropped * own.hop :].clone(),
+            tail,
         )

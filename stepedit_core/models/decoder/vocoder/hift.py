@@ -140,9 +140,12 @@ class HiFTGenerator(nn.Module):
         """Multiply the weight norms out, for inference; cannot be undone."""
         fold_weight_norm(self)
 
-    def source(self, mel: Tensor, noise: Tensor) -> Tensor:
+    def source(self, mel: Tensor, noise: Tensor, unvoiced: Tensor | None = None) -> Tensor:
         """Make the source signal ``(batch, 1, hop * frames)`` of mel ``(batch, bins, frames)``."""
-        return self.m_source(self.f0_predictor(mel), noise)  # type: ignore[no-any-return]
+        f0 = self.f0_predictor(mel)
+        if unvoiced is not None:
+            f0 = f0.masked_fill(unvoiced, 0.0)
+        return self.m_source(f0, noise)  # type: ignore[no-any-return]
 
     def draw(self, noise: Sequence[SourceNoise], frames: int) -> Tensor:
         """Draw the source noise of a batch, ``(batch, hop * frames, harmonics)``."""
@@ -190,10 +193,12 @@ class HiFTGenerator(nn.Module):
         return wave.clamp(-self.limit, self.limit)
 
     @torch.inference_mode()
-    def synthesize(self, mel: Tensor, noise: Sequence[SourceNoise]) -> Tensor:
+    def synthesize(
+        self, mel: Tensor, noise: Sequence[SourceNoise], unvoiced: Tensor | None = None
+    ) -> Tensor:
         """Turn ``(batch, bins, frames)`` into float32 ``(batch, hop * frames)``."""
         drawn = self.draw(noise, mel.shape[2]).to(mel.device)
-        wave: Tensor = self(mel, self.source(mel, drawn))
+        wave: Tensor = self(mel, self.source(mel, drawn, unvoiced))
         return wave
 
     def stream(self, noise: SourceNoise) -> HiFTStream:
@@ -213,11 +218,14 @@ class HiFTStream:
         self.tail: Tensor | None = None
 
     @torch.inference_mode()
-    def push(self, mel: Tensor, last: bool = False) -> Tensor:
+    def push(self, mel: Tensor, last: bool = False, unvoiced: Tensor | None = None) -> Tensor:
         """Turn the next frames ``(bins, frames)`` into samples; all but the overlap come out."""
+        fresh = mel.shape[1]
         mel = mel.unsqueeze(0) if self.mel is None else torch.cat([self.mel, mel.unsqueeze(0)], 2)
         drawn = self.vocoder.draw([self.noise], mel.shape[2]).to(mel.device)
-        source = self.vocoder.source(mel, drawn)
+        if unvoiced is not None:  # the source of earlier frames is taken over below
+            unvoiced = F.pad(unvoiced[None], (mel.shape[2] - fresh, 0))
+        source = self.vocoder.source(mel, drawn, unvoiced)
         if self.source is not None:
             source[:, :, : self.source.shape[2]] = self.source
         wave: Tensor = self.vocoder(mel, source)[0]

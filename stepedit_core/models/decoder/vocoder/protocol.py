@@ -49,8 +49,14 @@ class SeededSourceNoise:
 class VocoderStream(Protocol):
     """The vocoder's side of one streaming session."""
 
-    def push(self, mel: Tensor, last: bool = False) -> Tensor:
-        """Turn the next frames ``(bins, frames)`` into samples ``(n,)``, keeping back a tail."""
+    def push(self, mel: Tensor, last: bool = False, unvoiced: Tensor | None = None) -> Tensor:
+        """Turn the next frames ``(bins, frames)`` into samples ``(n,)``, keeping back a tail.
+
+        Args:
+            mel: log-mel spectrogram.
+            last: whether nothing follows, so that no tail is kept back.
+            unvoiced: as of `Vocoder.synthesize`, bool ``(frames,)``.
+        """
         ...
 
 
@@ -66,12 +72,17 @@ class Vocoder(Protocol):
     sample_rate: int
     hop: int
 
-    def synthesize(self, mel: Tensor, noise: Sequence[SourceNoise]) -> Tensor:
+    def synthesize(
+        self, mel: Tensor, noise: Sequence[SourceNoise], unvoiced: Tensor | None = None
+    ) -> Tensor:
         """Turn ``(batch, bins, frames)`` into float32 ``(batch, hop * frames)``.
 
         Args:
             mel: log-mel spectrograms of equal length.
             noise: one per utterance; a vocoder without a random source does not draw from it.
+            unvoiced: frames that are to be spoken without voice, as in a whisper, whatever the
+                mel says, bool ``(batch, frames)``; None: none. A vocoder that has no excitation
+                of its own speaks the mel as it is.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -79,6 +79,15 @@ class StaticKV:
     def select(self, rows: Tensor, used: int) -> StaticKV:
         """Return the keys and values of some rows, int64 ``(kept,)``, up to a slot."""
         return self.taken(lambda store: store[rows], used)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with some rows alone, in ascending order; nothing is allocated."""
+        for stores in (self.keys, self.values):
+            for index, store in enumerate(stores):
+                for place, row in enumerate(rows):
+                    if place != row:
+                        store[place, :, : self.used] = store[row, :, : self.used]
+                stores[index] = store[: len(rows)]
 
     def update(
         self, keys: Tensor, values: Tensor, layer_idx: int, *_: object

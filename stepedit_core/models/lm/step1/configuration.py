@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from transformers import PretrainedConfig
 
-from stepedit_core.models.lm.step1.alignment import check_rule
+from stepedit_core.models.lm.step1.sizes import ALIASES, MODEL_TYPE, Step1Sizes, check_sizes
 
 __all__ = ["Step1Config"]
 
@@ -40,23 +40,20 @@ class Step1Config(PretrainedConfig):  # type: ignore[misc,no-untyped-call,unused
         ValueError: if the sizes do not fit each other.
     """
 
-    model_type = "step1"
+    model_type = MODEL_TYPE
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["cache", "past_key_values"]
-    attribute_map: ClassVar[dict[str, str]] = {
-        "num_key_value_heads": "num_attention_groups",
-        "max_position_embeddings": "max_seq_len",
-    }
+    attribute_map: ClassVar[dict[str, str]] = ALIASES
 
     def __init__(
         self,
-        vocab_size: int = 74752,
-        hidden_size: int = 3072,
-        intermediate_size: int = 8192,
-        num_hidden_layers: int = 32,
-        num_attention_heads: int = 48,
-        num_attention_groups: int = 4,
-        max_seq_len: int = 32768,
-        rms_norm_eps: float = 1e-5,
+        vocab_size: int = Step1Sizes.vocab_size,
+        hidden_size: int = Step1Sizes.hidden_size,
+        intermediate_size: int = Step1Sizes.intermediate_size,
+        num_hidden_layers: int = Step1Sizes.num_hidden_layers,
+        num_attention_heads: int = Step1Sizes.num_attention_heads,
+        num_attention_groups: int = Step1Sizes.num_attention_groups,
+        max_seq_len: int = Step1Sizes.max_seq_len,
+        rms_norm_eps: float = Step1Sizes.rms_norm_eps,
         initializer_range: float = 0.02,
         use_cache: bool = True,
         bos_token_id: int | None = 1,
@@ -67,18 +64,6 @@ class Step1Config(PretrainedConfig):  # type: ignore[misc,no-untyped-call,unused
         **kwargs: Any,
     ) -> None:
         """Check that the sizes fit each other and keep them."""
-        if hidden_size % num_attention_heads:
-            raise ValueError(
-                f"hidden_size {hidden_size} is not a multiple of "
-                f"num_attention_heads {num_attention_heads}"
-            )
-        if num_attention_heads % num_attention_groups:
-            raise ValueError(
-                f"num_attention_heads {num_attention_heads} is not a multiple of "
-                f"num_attention_groups {num_attention_groups}"
-            )
-        if source_alignment is not None:
-            check_rule(source_alignment, num_attention_heads)
         kwargs.pop("auto_map", None)
         self.source_alignment = None if source_alignment is None else list(source_alignment)
         self.vocab_size = vocab_size
@@ -91,6 +76,7 @@ class Step1Config(PretrainedConfig):  # type: ignore[misc,no-untyped-call,unused
         self.rms_norm_eps = rms_norm_eps
         self.initializer_range = initializer_range
         self.use_cache = use_cache
+        check_sizes(self)
         super().__init__(  # type: ignore[call-arg,unused-ignore]
             bos_token_id=bos_token_id,
             eos_token_id=eos_token_id,

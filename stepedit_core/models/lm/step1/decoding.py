@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from stepedit_core.models.lm.step1.alibi import BiasWindow, BlockBias
 from stepedit_core.models.lm.step1.cache import StaticKV
+from stepedit_core.models.lm.step1.folded import folded_stack
 from stepedit_core.models.lm.step1.network import CausalLM
 from stepedit_core.models.lm.step1.prefix import SharedPrefixKV
 
@@ -94,9 +95,8 @@ class PartHeads:
         if self._audio is None:
             return lambda x: columns_of(self._whole(x), first, stop, with_end)
         audio, end = self._audio[first:stop], self._end
-        if not with_end:
-            return lambda x: F.linear(x, audio)
-        return lambda x: torch.cat([F.linear(x, audio), F.linear(x, end)], dim=-1)
+        rows = torch.cat([audio, end]) if with_end else audio
+        return lambda x: F.linear(x, rows)
 
 
 def columns_of(logits: Tensor, first: int, stop: int, with_end: bool) -> Tensor:
@@ -123,6 +123,7 @@ class Decoder:
         self.alignment: Tensor | None = None
         self._window: BiasWindow | None = None
         self._which: Tensor | None = None
+        self._folded = folded_stack(model.model)
         self.kv: StaticKV | SharedPrefixKV = StaticKV(
             config.num_hidden_layers,
             batch,
@@ -196,6 +197,11 @@ class Decoder:
         assert self.alignment is not None
         return self.alignment[owners]
 
+    @property
+    def forks(self) -> bool:
+        """Whether steps are faster where prompts are shared, even by one row each."""
+        return self._folded is not None
+
     def select(self, rows: Tensor, used: int | None = None) -> Decoder:
         """Return a decoder of some rows, up to a slot; it shares nothing that steps write to.
 
@@ -212,6 +218,23 @@ class Decoder:
             other.alignment = None if self.alignment is None else self.alignment[rows]
             other._window = None
         return other
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with some rows alone, in place.
+
+        Args:
+            rows: int64 ``(kept,)``, in ascending order.
+        """
+        if self._which is not None:
+            self._which = self._which[rows]
+        else:
+            self.valid = None if self.valid is None else self.valid[rows]
+            self.alignment = None if self.alignment is None else self.alignment[rows]
+            self._window = None
+        if isinstance(self.kv, SharedPrefixKV):
+            self.kv.keep(rows)
+        else:
+            self.kv.keep(rows.tolist())
 
     def feed(self, ids: Tensor) -> None:
         """Read more ids ``(batch, n)`` without asking for logits."""
@@ -244,9 +267,17 @@ class Decoder:
         """Read ids in passes that are not too large; yield the hidden states of each."""
         self._reserve(ids.shape[1])
         for part in torch.split(ids, self._most_rows(ids.shape[1]), dim=1):
-            hidden: Tensor = self.model.run(part, self._bias(part.shape[1]), self.kv)
-            self.kv.used += part.shape[1]
-            yield hidden
+            yield self._read(part)
+
+    def _read(self, ids: Tensor) -> Tensor:
+        """Read ids in one pass; single ones by folded weights where there are any."""
+        bias = self._bias(ids.shape[1])
+        if self._folded is not None and ids.shape[1] == 1 and isinstance(self.kv, SharedPrefixKV):
+            hidden: Tensor = self._folded.run(ids, bias, self.kv)
+        else:
+            hidden = self.model.run(ids, bias, self.kv)
+        self.kv.used += ids.shape[1]
+        return hidden
 
     def _most_rows(self, rows: int) -> int:
         """Return how many rows one pass may have."""

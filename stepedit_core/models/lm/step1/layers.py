@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stepedit_core.models.lm.step1.alibi import BlockBias
-from stepedit_core.models.lm.step1.configuration import Step1Config
 from stepedit_core.models.lm.step1.fused import FusedLinear
 from stepedit_core.models.lm.step1.prefix import SharedPrefixKV
+from stepedit_core.models.lm.step1.sizes import Step1Shape
 
 __all__ = ["Step1Attention", "Step1DecoderLayer", "Step1MLP", "Step1RMSNorm"]
 
@@ -37,7 +37,7 @@ class Step1RMSNorm(nn.Module):
 class Step1MLP(nn.Module):
     """SiLU-gated feed-forward layer."""
 
-    def __init__(self, config: Step1Config) -> None:
+    def __init__(self, config: Step1Shape) -> None:
         """Make the three projections."""
         super().__init__()
         self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
@@ -59,7 +59,7 @@ class Step1MLP(nn.Module):
 class Step1Attention(nn.Module):
     """Grouped-query attention; query head ``h`` reads group ``h // (heads / groups)``."""
 
-    def __init__(self, config: Step1Config, layer_idx: int) -> None:
+    def __init__(self, config: Step1Shape, layer_idx: int) -> None:
         """Make the four projections."""
         super().__init__()
         self.layer_idx = layer_idx
@@ -83,6 +83,7 @@ class Step1Attention(nn.Module):
         key = key.view(batch, rows, self.groups, self.head_dim).transpose(1, 2)
         value = value.view(batch, rows, self.groups, self.head_dim).transpose(1, 2)
         if isinstance(past_key_values, SharedPrefixKV):
+            query = query * self.head_dim**-0.5
             out = past_key_values.attend(query, key, value, bias, self.layer_idx)
         else:
             if past_key_values is not None:
@@ -128,7 +129,7 @@ class Step1Attention(nn.Module):
 class Step1DecoderLayer(nn.Module):
     """One decoder layer: attention and feed-forward, each behind an RMS norm."""
 
-    def __init__(self, config: Step1Config, layer_idx: int) -> None:
+    def __init__(self, config: Step1Shape, layer_idx: int) -> None:
         """Make the two blocks and their norms."""
         super().__init__()
         self.input_layernorm = Step1RMSNorm(config.hidden_size, config.rms_norm_eps)

@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from stepedit_core.errors import CheckpointError
 from stepedit_core.models.checkpoint.weights import without_weights
 from stepedit_core.models.lm.quantize import Quantization, WeightOnlyLinear, quantize_linears
-from stepedit_core.models.lm.step1.configuration import Step1Config
 from stepedit_core.models.lm.step1.network import Step1Network, fuse_projections
 from stepedit_core.models.lm.step1.packed import check_packed_config, read_packed_int4
+from stepedit_core.models.lm.step1.sizes import MODEL_TYPE, Step1Sizes
 
 if TYPE_CHECKING:
+    from stepedit_core.models.lm.step1.configuration import Step1Config
     from stepedit_core.models.lm.step1.modeling import Step1ForCausalLM
 
 __all__ = ["load_network", "load_step1", "load_weights", "read_config", "read_safetensors"]
@@ -41,6 +42,7 @@ _SIZES = (
 _MOST_LAYERS = 1000
 
 
+C = TypeVar("C")
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -67,7 +69,10 @@ def load_step1(
     """
     from stepedit_core.models.lm.step1.modeling import Step1ForCausalLM
 
-    return _load(Step1ForCausalLM, folder, dtype, device, quantize)
+    config, packed = read_config(Path(folder))
+    with without_weights():
+        model = Step1ForCausalLM(config)
+    return _filled(model, packed, Path(folder), dtype, device, quantize)
 
 
 def load_network(
@@ -78,24 +83,25 @@ def load_network(
     quantize: Quantization | None = None,
 ) -> Step1Network:
     """Load the language model for inference alone; arguments and errors as of ``load_step1``."""
-    network = _load(Step1Network, folder, dtype, device, quantize).requires_grad_(False)
+    sizes, packed = _read(Step1Sizes.from_dict, Path(folder))
+    with without_weights():
+        network = Step1Network(sizes)
+    _filled(network, packed, Path(folder), dtype, device, quantize).requires_grad_(False)
     fuse_projections(network)
     return network
 
 
-def _load(
-    kind: Callable[[Step1Config], M],
-    folder: str | Path,
+def _filled(
+    model: M,
+    packed: dict[str, Any] | None,
+    folder: Path,
     dtype: torch.dtype | None,
     device: torch.device | str,
     quantize: Quantization | None,
 ) -> M:
-    folder = Path(folder)
-    config, packed = read_config(folder)
-    dtype = dtype or getattr(config, "dtype", None) or torch.bfloat16
-    with without_weights():
-        model = kind(config)
-    config.dtype = model.config.dtype = dtype
+    """Read a folder's weights into a model without any."""
+    config: Any = model.config
+    config.dtype = dtype = dtype or config.dtype or torch.bfloat16
     if quantize is not None:
         quantize_linears(model, quantize)
     tensors = read_safetensors(folder)
@@ -113,9 +119,16 @@ def read_config(folder: Path) -> tuple[Step1Config, dict[str, Any] | None]:
     Raises:
         CheckpointError: if ``config.json`` is missing, damaged, or of another model.
     """
-    raw = _read_json(folder / "config.json")
+    from stepedit_core.models.lm.step1.configuration import Step1Config
+
+    return _read(Step1Config.from_dict, folder)
+
+
+def _read(make: Callable[[dict[str, Any]], C], folder: Path) -> tuple[C, dict[str, Any] | None]:
+    """Return what is made of ``config.json``, and the ``quantization_config`` in it."""
     path = folder / "config.json"
-    if raw.get("model_type") != Step1Config.model_type:
+    raw = _read_json(path)
+    if raw.get("model_type") != MODEL_TYPE:
         raise CheckpointError(
             f"{path}: model_type is {raw.get('model_type')!r}, not 'step1': "
             "point to the Step-Audio-EditX folder"
@@ -124,7 +137,7 @@ def read_config(folder: Path) -> tuple[Step1Config, dict[str, Any] | None]:
     raw.pop("auto_map", None)
     _check_sizes(raw, path)
     try:
-        return Step1Config.from_dict(raw), packed
+        return make(raw), packed
     except (ValueError, TypeError, ZeroDivisionError) as error:
         raise CheckpointError(f"{path}: {error}: download it again") from error
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from stepedit_core.models.lm.step1.alibi import AlibiBias, BlockBias
 from stepedit_core.models.lm.step1.alignment import AlignmentRule
-from stepedit_core.models.lm.step1.configuration import Step1Config
 from stepedit_core.models.lm.step1.fused import FusedLinear
 from stepedit_core.models.lm.step1.layers import (
     Step1Attention,
@@ -20,20 +19,29 @@ from stepedit_core.models.lm.step1.layers import (
     Step1MLP,
     Step1RMSNorm,
 )
+from stepedit_core.models.lm.step1.sizes import Step1Shape
 
 if TYPE_CHECKING:
     from stepedit_core.models.lm.step1.modeling import Step1ForCausalLM
 
-__all__ = ["CausalLM", "Step1Network", "Step1Stack", "fuse_projections", "make_head"]
+__all__ = [
+    "WIDEST_ON_CPU",
+    "CausalLM",
+    "StackParts",
+    "Step1Network",
+    "Step1Stack",
+    "fuse_projections",
+    "make_head",
+]
 
-_WIDEST_ON_CPU = 1024
-"""Hidden size of the largest models whose projections are joined on a CPU."""
+WIDEST_ON_CPU = 1024
+"""Hidden size of the largest models that a CPU spends more calls than arithmetic on."""
 
 CausalLM: TypeAlias = "Step1Network | Step1ForCausalLM"
 """What generates: the network by itself, or wrapped for transformers."""
 
 
-def make_head(config: Step1Config) -> nn.Linear:
+def make_head(config: Step1Shape) -> nn.Linear:
     """Return the output head, which is not tied to the embedding."""
     return nn.Linear(config.hidden_size, config.vocab_size, bias=False)
 
@@ -41,9 +49,9 @@ def make_head(config: Step1Config) -> nn.Linear:
 class StackParts(nn.Module):
     """Embedding, layers and last norm, and how they are run."""
 
-    config: Step1Config
+    config: Step1Shape
 
-    def make_parts(self, config: Step1Config) -> None:
+    def make_parts(self, config: Step1Shape) -> None:
         """Make embedding, layers and the last norm."""
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(
@@ -99,7 +107,7 @@ class StackParts(nn.Module):
 class Step1Stack(StackParts):
     """The decoder stack without the output head."""
 
-    def __init__(self, config: Step1Config) -> None:
+    def __init__(self, config: Step1Shape) -> None:
         """Make the stack."""
         super().__init__()
         self.config = config
@@ -109,7 +117,7 @@ class Step1Stack(StackParts):
 class Step1Network(nn.Module):
     """Stack and output head; parameter names are those of the public checkpoint."""
 
-    def __init__(self, config: Step1Config) -> None:
+    def __init__(self, config: Step1Shape) -> None:
         """Make both."""
         super().__init__()
         self.config = config
@@ -132,6 +140,6 @@ def fuse_projections(model: nn.Module) -> None:
         if any(type(layer) is not nn.Linear for layer in own):
             continue
         weight = own[0].weight
-        is_large = weight.device.type == "cpu" and weight.shape[1] > _WIDEST_ON_CPU
+        is_large = weight.device.type == "cpu" and weight.shape[1] > WIDEST_ON_CPU
         if not is_large and weight.device.type != "meta":
             module.fused = FusedLinear(*own)

@@ -9,6 +9,8 @@ order than in ``scaled_dot_product_attention``, so results are equal up to round
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -36,17 +38,18 @@ class SharedPrefixKV:
             capacity: slots to make room for after the prompts.
         """
         self.length = prefix.used
-        self._keys = [keys[:, :, : self.length].contiguous() for keys in prefix.keys]
+        # Keys lie as the product with queries reads them: the prompt's slots side by side.
+        self._keys = [
+            keys[:, :, : self.length].transpose(2, 3).contiguous() for keys in prefix.keys
+        ]
         self._values = [values[:, :, : self.length].contiguous() for values in prefix.values]
         self._lay_out(owners)
-        _, groups, _, size = self._keys[0].shape
-        first = self._keys[0]
+        first = self._values[0]
         self._own = StaticKV(
-            len(self._keys), self._shape[0] * groups * self._shape[1], 1, capacity, size,
+            len(self._values), len(owners), first.shape[1], capacity, first.shape[3],
             dtype=first.dtype, device=first.device,
         )  # fmt: skip
-        self._split: tuple[BlockBias, Tensor, Tensor] | None = None
-        self._which: tuple[Tensor, Tensor] | None = None
+        self._biases: tuple[BlockBias, Tensor] | None = None
 
     @property
     def used(self) -> int:
@@ -84,43 +87,28 @@ class SharedPrefixKV:
         self._rows: Tensor | None = None if is_plain else rows
         self._place: Tensor | None = None if is_plain else place
 
-    def _arranged(self, x: Tensor) -> Tensor:
-        """Bring ``(rows, groups, n, size)`` to ``(prompts * groups * most, n, size)``."""
+    def _by_prompt(self, x: Tensor) -> Tensor:
+        """Bring ``(rows, groups, n, size)`` to ``(prompts * groups, most * n, size)``."""
         x = x if self._rows is None else x[self._rows]
         _, groups, n, size = x.shape
-        return x.view(*self._shape, groups, n, size).transpose(1, 2).reshape(-1, n, size)
+        prompts, most = self._shape
+        x = x.view(prompts, most, groups, n, size).transpose(1, 2)
+        return x.reshape(prompts * groups, most * n, size)
 
     def _by_row(self, x: Tensor, groups: int) -> Tensor:
-        """Bring ``(prompts * groups * most, n, size)`` back to ``(rows, groups, n, size)``."""
+        """Bring ``(prompts * groups, most * n, size)`` back to ``(rows, groups, n, size)``."""
         prompts, most = self._shape
-        x = x.view(prompts, groups, most, *x.shape[1:]).transpose(1, 2).flatten(0, 1)
+        x = x.view(prompts, groups, most, -1, x.shape[2]).transpose(1, 2).flatten(0, 1)
         return x if self._place is None else x[self._place]
 
-    def _bias(self, bias: BlockBias, groups: int, keys: int) -> tuple[Tensor, Tensor]:
-        """Return the bias towards the prompts' keys and the rows' own, shared by all layers."""
-        if self._split is not None and self._split[0] is bias:
-            return self._split[1:]
-        whole = bias.whole(keys)
-        prompts, most = self._shape
-        queries = whole.shape[2]
-        if bias.which is None:  # one for all
-            whole = whole[:, :, None]
-        else:
-            which = self._table(bias.which)
-            whole = whole[which.flatten()].view(prompts, -1, groups, queries, keys).transpose(1, 2)
-        whole = whole.expand(prompts, groups, most, queries, keys)
-        known = whole[..., : self.length].reshape(prompts * groups, most * queries, self.length)
-        self._split = (bias, known, whole[..., self.length :])
-        return self._split[1:]
-
-    def _table(self, which: Tensor) -> Tensor:
-        """Return the biases' rows as ``(prompts, rows of one)``, or ``(prompts, 1)`` if equal."""
-        if self._which is None or self._which[0] is not which:
-            table = which if self._rows is None else which[self._rows]
-            table = table.view(self._shape)
-            is_equal = bool((table == table[:, :1]).all())
-            self._which = (which, table[:, :1] if is_equal else table)
-        return self._which[1]
+    def _bias(self, bias: BlockBias, keys: int) -> Tensor:
+        """Return ``(1 or rows, groups, queries, keys)``, made once for all layers."""
+        if self._biases is None or self._biases[0] is not bias:
+            whole = bias.whole(keys)
+            if bias.which is not None and len(whole) > 1:
+                whole = whole[bias.which]
+            self._biases = (bias, whole)
+        return self._biases[1]
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, bias: BlockBias, layer: int
@@ -128,7 +116,7 @@ class SharedPrefixKV:
         """Keep new keys and values, and attend to all of them.
 
         Args:
-            query: ``(rows, groups, per_group, n, size)``.
+            query: ``(rows, groups, per_group, n, size)``, scaled by ``size ** -0.5``.
             key: ``(rows, groups, n, size)``.
             value: likewise.
             bias: of the ``n`` queries.
@@ -137,30 +125,21 @@ class SharedPrefixKV:
         Returns:
             As ``query``.
         """
-        _, groups, per_group, n, size = query.shape
-        prompts, most = self._shape
-        queries = per_group * n
-        own_keys, own_values = self._own.update(
-            self._arranged(key)[:, None], self._arranged(value)[:, None], layer
-        )
-        own_keys, own_values = own_keys[:, 0], own_values[:, 0]
-        known, own = self._bias(bias, groups, self.length + own_keys.shape[1])
-        asked = self._arranged(query.reshape(-1, groups, queries, size)) * size**-0.5
-        stacked = asked.view(prompts * groups, most * queries, size)
-        there = torch.baddbmm(known, stacked, self._keys[layer].flatten(0, 1).transpose(1, 2))
-        here = torch.bmm(asked, own_keys.transpose(1, 2))
+        rows, groups, per_group, n, size = query.shape
+        queries, known = per_group * n, self.length
+        own_keys, own_values = self._own.update(key, value, layer)
+        asked = query.reshape(rows, groups, queries, size)
+        there = torch.bmm(self._by_prompt(asked), self._keys[layer].flatten(0, 1))
+        here = torch.bmm(asked.flatten(0, 1), own_keys.flatten(0, 1).transpose(1, 2))
         scores = torch.cat(
-            [
-                there.view(prompts, groups, most, queries, -1),
-                here.view(prompts, groups, most, queries, -1) + own,
-            ],
-            dim=-1,
+            [self._by_row(there, groups), here.view(rows, groups, queries, -1)], dim=-1
         )
-        weights = scores.softmax(-1).view(prompts * groups, most * queries, -1)
-        out = torch.bmm(weights[..., : self.length], self._values[layer].flatten(0, 1))
-        rest = weights[..., self.length :].view(prompts * groups, most, queries, -1).flatten(0, 1)
-        out = out.view(-1, queries, size) + torch.bmm(rest, own_values)
-        return self._by_row(out, groups).view(-1, groups, per_group, n, size)
+        scores += self._bias(bias, scores.shape[-1])
+        weights = scores.softmax(-1)
+        out = torch.bmm(self._by_prompt(weights[..., :known]), self._values[layer].flatten(0, 1))
+        rest = torch.bmm(weights.flatten(0, 1)[..., known:], own_values.flatten(0, 1))
+        joined = self._by_row(out, groups) + rest.view(rows, groups, queries, size)
+        return joined.view(rows, groups, per_group, n, size)
 
     def select(self, rows: Tensor, used: int) -> SharedPrefixKV:
         """Return the keys and values of some rows, up to a slot; prompts are not copied.
@@ -169,19 +148,21 @@ class SharedPrefixKV:
             rows: int64 ``(kept,)``, in order.
             used: slots to keep, at least those of the prompts.
         """
-        taken = SharedPrefixKV.__new__(SharedPrefixKV)
-        taken.length, taken._split, taken._which = self.length, None, None
-        owners = self.owners[rows]
-        prompts, owners = torch.unique(owners, return_inverse=True)
-        is_whole = len(prompts) == self._shape[0]
-        taken._keys = self._keys if is_whole else [keys[prompts] for keys in self._keys]
-        taken._values = self._values if is_whole else [values[prompts] for values in self._values]
-        taken._lay_out(owners)
-        groups = self._keys[0].shape[1]
-        own = self._own
-
-        def moved(store: Tensor) -> Tensor:
-            return taken._arranged(self._by_row(store[:, 0], groups)[rows])[:, None]
-
-        taken._own = own.taken(moved, used - self.length)
+        taken = copy.copy(self)
+        taken._own = self._own.select(rows, used - self.length)
+        taken._take_owners(self.owners[rows])
         return taken
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with some rows alone, int64 ``(kept,)`` in ascending order."""
+        self._own.keep(rows.tolist())
+        self._take_owners(self.owners[rows])
+
+    def _take_owners(self, owners: Tensor) -> None:
+        """Leave out the prompts that no row goes on from."""
+        prompts, owners = torch.unique(owners, return_inverse=True)
+        if len(prompts) < len(self._keys[0]):
+            self._keys = [keys[prompts] for keys in self._keys]
+            self._values = [values[prompts] for values in self._values]
+        self._biases = None
+        self._lay_out(owners)

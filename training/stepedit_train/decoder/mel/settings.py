@@ -45,6 +45,8 @@ class MelSizes(Settings):
     it. Training does not need them."""
     labels_again: bool = False
     """Whether each block is told the label too, not the first alone."""
+    unvoiced: tuple[str, ...] = ()
+    """Labels whose edits the vocoder speaks without voice. Training does not need them."""
 
     def build(self) -> ReferencedMelDecoder:
         """Return a fresh decoder."""

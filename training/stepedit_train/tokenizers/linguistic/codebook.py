@@ -180,7 +180,7 @@ def make_codebook(settings: CodebookSettings) -> Iterator[str]:
         other = Cache(folder, ("audio", "phones"), (split,))
         found = _coded(done, other, list(range(len(other))))
         figures[split] = _rounded(codebook_figures(*found, likeliest))
-    write_atomically(out / "figures.json", json.dumps(figures, indent=2).encode())
+    write_atomically(out / "figures.json", json.dumps(figures, indent=2))
     yield f"{settings.clusters} centroids of step {step} in {out}: {json.dumps(figures)}"
 
 
@@ -267,11 +267,11 @@ def export_tokenizer(
     else:
         replace_file(folder / name, lambda partial: save_file(state, partial))
     config = _config(tokenizer.encoder.config, tokenizer.frontend.config)
-    write_atomically(folder / "config.yaml", config.encode())
-    write_atomically(folder / "am.mvn", _mvn(tokenizer.frontend.cmvn).encode())
+    write_atomically(folder / "config.yaml", config)
+    write_atomically(folder / "am.mvn", _mvn(tokenizer.frontend.cmvn))
     metas = {"config": "config.yaml", "init_param": name, "frontend_conf": {"cmvn_file": "am.mvn"}}
     content = {"file_path_metas": metas}
-    write_atomically(folder / "configuration.json", json.dumps(content, indent=2).encode())
+    write_atomically(folder / "configuration.json", json.dumps(content, indent=2))
 
     def save(partial: Path) -> None:
         with partial.open("wb") as file:

@@ -240,7 +240,7 @@ def read_teacher(out: Path, cache: Cache) -> Teacher:
     cmvn = measure_cmvn(cache, FrontendConfig())
     symbols = PhonemeSet.of(item.phonemes for item in cache.items).symbols
     teacher = Teacher(cache.phone_names(), symbols, cmvn.shift.tolist(), cmvn.scale.tolist())
-    write_atomically(path, json.dumps(vars(teacher), ensure_ascii=False).encode())
+    write_atomically(path, json.dumps(vars(teacher), ensure_ascii=False))
     return teacher
 
 
