@@ -16,6 +16,7 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import PairJob
 from stepedit_core.registry.registry import Registry
 from stepedit_core.storage.pair_rows import read_rows, row_utterance, shard_paths
+from tests.cli.calls import call
 from tests.pairs.making import TOY, content, make_corpus, registry, run_toy
 
 __all__ = ["registry"]
@@ -56,6 +57,18 @@ def test_rows_are_the_same_bytes_whatever_the_workers(registry: Registry, tmp_pa
     assert content(tmp_path / "one") == content(tmp_path / "two")
     run_toy(tmp_path / "other", manifest, seed=1)
     assert content(tmp_path / "one") != content(tmp_path / "other")
+
+
+def test_two_workers_share_few_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest, _ = make_corpus(tmp_path / "c", 20)
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    monkeypatch.setenv("TOY_PROCESSES", str(seen))
+    monkeypatch.setenv("TOY_PAUSE", "0.2")  # so that one worker does not do all before the other
+    given = ["-p", TOY, "pairs", "quieter", "--corpus", manifest, "--out", tmp_path / "out"]
+    assert call(*given, "--workers", "2", "--min-margin", "1").exit_code == 0
+    processes = {path.name for path in seen.iterdir()}
+    assert len(processes) == 2 and str(os.getpid()) not in processes
 
 
 def test_unfinished_blocks_alone_are_done_again(registry: Registry, tmp_path: Path) -> None:

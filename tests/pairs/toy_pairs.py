@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -44,6 +45,8 @@ class QuieterPairs(PairBuilder):
     def build(self, job: PairJob, context: BuildContext) -> Iterator[EditPair | Rejected]:
         source = job.items[0].read()
         time.sleep(float(os.environ.get("TOY_PAUSE", "0")))
+        if folder := os.environ.get("TOY_PROCESSES"):
+            Path(folder, str(os.getpid())).touch()
         for _ in range(int(context.options.get("copies", "2"))):
             edit = Quieter(db=round(float(context.rng.uniform(3, 12)), 3))
             target = edit.render(source, context.rng).utterance
