@@ -41,7 +41,7 @@ LAZY_ALLOWED = {
     "alignment.py": {"pocketsphinx"},
     "pair_rows.py": {"pyarrow"},
     "letter_to_sound.py": {"num2words"},
-    "sound.py": {"av"},
+    "ffmpeg.py": {"av"},
     "prosody.py": {"pyworld"},
     "words.py": {"rapidfuzz"},
     "doctor.py": {"torch", "huggingface_hub"},

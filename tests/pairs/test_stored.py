@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
+import stepedit_emotion
 from stepedit_pairs.corpora.stored import StoredItem
 from stepedit_pairs.plan import read_block, write_plan
 from stepedit_pairs.settings import RunSettings
@@ -81,6 +82,7 @@ def test_rows_without_sound_are_bad_files(registry: Registry, tmp_path: Path) ->
 @pytest.mark.filterwarnings("ignore")
 def test_a_dataset_saved_by_datasets(registry: Registry, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
+    registry.register(stepedit_emotion, "emotion")  # it says which spellings its labels have
     features = datasets.Features(
         {
             "audio": datasets.Audio(decode=False),
