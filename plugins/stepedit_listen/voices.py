@@ -138,7 +138,8 @@ def _joined(vectors: Floats, seconds: Floats) -> IntArray:
 def _gains(one: int, weights: Floats, sums: Floats, alone: Floats) -> Floats:
     """Return what joining one group with each other one adds to the log-likelihood."""
     lengths = np.sum((sums + sums[one]) ** 2, axis=1)
-    return _evidence(weights + weights[one], lengths, sums.shape[1]) - alone - alone[one]
+    both = _evidence(weights + weights[one], lengths, sums.shape[1])
+    return np.asarray(both - alone - alone[one])
 
 
 def _evidence(weights: Floats, lengths: Floats, size: int) -> Floats:
