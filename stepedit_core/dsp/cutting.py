@@ -167,7 +167,7 @@ def _grid(
 
 def _above_floor(levels: Floats, seconds: Floats) -> Floats:
     """Return the level at times, in dB above the least that is told apart."""
-    return np.maximum(0.0, _at(levels, seconds)[:, 0] - _FLOOR_DB)
+    return np.asarray(np.maximum(0.0, _at(levels, seconds)[:, 0] - _FLOOR_DB))
 
 
 def _steps(levels: Floats, starts: Floats, ends: Floats) -> Floats:
@@ -199,7 +199,7 @@ def _misplaced(levels: Floats, left: tuple[Span, Floats], right: tuple[Span, Flo
         np.abs(until(cuts) - until(cuts.clip(pause.start, pause.end)))
         for pause, cuts in (left, right)
     ]
-    return wrong[0][:, None] + wrong[1][None, :]
+    return np.asarray(wrong[0][:, None] + wrong[1][None, :])
 
 
 def _features(utterance: Utterance) -> Floats:
