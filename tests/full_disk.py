@@ -13,7 +13,7 @@ __all__ = ["largest_file"]
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
     """Let no file grow beyond some bytes, in this process and in those that it starts."""
-    server = getattr(forkserver._forkserver, "_forkserver_pid", None)  # type: ignore[attr-defined]
+    server = getattr(forkserver._forkserver, "_forkserver_pid", None)
     processes = [0, *([server] if server else [])]
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     for process in processes:
