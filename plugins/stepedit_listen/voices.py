@@ -9,25 +9,20 @@ there are. Unlike a limit on likeness, this counts that long groups tell more th
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
-from collections.abc import Iterable, Iterator
-from functools import cache
+from collections.abc import Iterable
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from stepedit_core import Diariser, StepeditError, Utterance
-from stepedit_core.dsp.offset import without_offset
 from stepedit_core.dsp.vad import speech_spans, total_seconds
+from stepedit_core.dsp.voices import VOICE_RATE, speaker_vector, voiced_speech
 
 __all__ = ["VoiceClusters", "cluster"]
 
-RATE = 16_000
 LEAST_SECONDS = 0.6
 """Shorter speech gives a vector of its words rather than of its voice."""
 MEAN, BETWEEN, WITHIN = 0.0325, 0.00203, (0.00107, 0.000612)
@@ -39,7 +34,6 @@ LEAST_SHARE, LEAST_COUNT = 0.1, 2
 """Groups smaller than both are taken for strays of the other voices."""
 _ROUNDS = 3
 """How often vectors are given to the nearest voice after the groups are made."""
-_LEVEL = 10 ** (-30 / 20)  # the encoder's own
 _CURE = "Resemblyzer is not installed: pip install 'stepedit[speakers]'"
 
 FloatArray = npt.NDArray[np.float32]
@@ -159,39 +153,9 @@ def _vector(utterance: Utterance) -> tuple[FloatArray, float] | None:
 
     None of too little speech.
     """
-    library, encoder = _encoder()
     if total_seconds(speech_spans(utterance)) < LEAST_SECONDS / 2:
         return None  # music has no voice, though it has vectors
-    samples = np.clip(without_offset(utterance).resample(RATE).samples, -1, 1)
-    if not samples.any():
+    speech = voiced_speech(utterance)
+    if len(speech) < LEAST_SECONDS * VOICE_RATE:
         return None
-    samples = samples * (_LEVEL / float(np.sqrt(np.mean(samples**2))))
-    speech = library.trim_long_silences(np.clip(samples, -1, 1))
-    if len(speech) < LEAST_SECONDS * RATE:
-        return None
-    with _one_thread():
-        vector = np.asarray(encoder.embed_utterance(speech), dtype=np.float32)
-    return vector, len(speech) / RATE
-
-
-@cache
-def _encoder() -> tuple[Any, Any]:
-    """Load library and weights, once."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        import resemblyzer
-
-        return resemblyzer, resemblyzer.VoiceEncoder("cpu", verbose=False)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Hold torch to one thread: faster for so small a network, and the same to the last digit."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return speaker_vector(speech), len(speech) / VOICE_RATE
