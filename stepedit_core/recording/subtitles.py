@@ -40,6 +40,8 @@ MAX_BYTES = 20_000_000
 LONGEST_CUE = 7.0
 """Sentences that last longer are shown in several subtitles, in seconds (a common rule)."""
 _SPEAKER = re.compile(r"^(?:<v(?:\.[\w.]+)?\s+(?P<voice>[^>]+)>|(?P<name>[A-Z][\w .'-]{0,30}):\s+)")
+_WHOLE_SECONDS = re.compile(r"(?<=:\d\d)(?=\s|$)")
+_NEGATIVE = re.compile(r"(?:^|\s)-\d")
 _MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>|\{\\[^{}]*\}")
 _MIN_LAST = 1e-3
 
@@ -282,7 +284,8 @@ def _subtitle_cues(text: str, kind: str) -> list[Cue]:
     if kind in (".ass", ".ssa"):
         found = library.SSAFile.from_string(text, format_="ass")
     else:
-        found = library.SSAFile.from_string(text, keep_unknown_html_tags=True)
+        timed = "\n".join(map(_timing_line, text.splitlines()))
+        found = library.SSAFile.from_string(timed, keep_unknown_html_tags=True)
     cues = []
     for event in found:
         if event.is_comment:
@@ -295,6 +298,19 @@ def _subtitle_cues(text: str, kind: str) -> list[Cue]:
             raw = raw[match.end() :]
         cues.append(Cue(event.start / 1000, event.end / 1000, _flat(_plain(raw)), speaker))
     return cues
+
+
+def _timing_line(line: str) -> str:
+    """Return a line with whole seconds in a cue's times written as pysubs2 reads them.
+
+    Raises:
+        AlignmentError: if a time is negative; pysubs2 drops the sign.
+    """
+    if "-->" not in line:
+        return line
+    if _NEGATIVE.search(line.replace("-->", " ")):
+        raise AlignmentError(f"a cue begins before the recording: {line.strip()[:60]}")
+    return _WHOLE_SECONDS.sub(".000", line)
 
 
 def _plain(text: str) -> str:

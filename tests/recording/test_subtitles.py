@@ -57,6 +57,18 @@ def test_speakers_are_read(tmp_path: Path) -> None:
     assert read_cues(file) == (Cue(0.0, 1.5, "Hi.", "Bob"),)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.srt", "1\n00:00:01 --> 00:00:02\nHi --> there.\n"),
+        ("a.vtt", "WEBVTT\n\n00:01 --> 00:02 align:start\nHi --> there.\n"),
+    ],
+)
+def test_whole_seconds(name: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    assert read_cues(tmp_path / name) == (Cue(1.0, 2.0, "Hi --> there."),)
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_encodings(encoding: str, tmp_path: Path) -> None:
     file = tmp_path / "a.srt"
@@ -77,6 +89,8 @@ def test_an_encoding_is_not_guessed(tmp_path: Path) -> None:
     [
         ("a.srt", b"", "empty"),
         ("a.srt", b"no subtitles at all", "a.srt"),
+        ("a.srt", b"1\n-00:00:01,500 --> 00:00:02,000\nHi.\n", "begins before the recording"),
+        ("a.vtt", b"WEBVTT\n\n00:01.000 --> -00:02.000\nHi.\n", "begins before the recording"),
         ("a.txt", b"0.0 1.0 blanks\n", "line 1"),
         ("a.json", b"{", "a.json"),
         ("a.json", b'{"sentences": [{"start": "0", "end": 1}]}', "row 1"),
