@@ -152,8 +152,10 @@ class Run:
         except EditError as error:
             self._keep(job, source, error)
             return
+        shown = {note for step in result.steps for note in step.details.get("notes", ())}
         for note in result.notes:
-            say(f"{job.source}: {note}")
+            if note not in shown:
+                say(f"{job.source}: {note}")
         target = write_output(self.marks, job, result)
         how = _how(result.utterance, target)
         say(f"wrote {target} ({result.utterance.seconds:.2f} s, {how})")
