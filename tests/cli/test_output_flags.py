@@ -86,7 +86,9 @@ def test_devices(here: Path, flag: str) -> None:
         if flag != "subtitles":  # their format comes from the suffix
             assert result.exit_code in codes, result.output
     if flag != "subtitles":
-        assert "No space left on device" in refused(result, result.exit_code)
+        *notes, error = result.stderr.splitlines()
+        assert all(line.startswith("note: ") for line in notes)
+        assert error.startswith("error: ") and "No space left on device" in error
 
 
 @pytest.mark.parametrize("flag", FLAGS)
