@@ -118,13 +118,16 @@ def _verdict(row: Row) -> str:
     return {True: "yes", False: "no", None: "open"}[row["joint"]]
 
 
-def listen(rows: Sequence[Row], folders: Sequence[Path], seed: int) -> list[Listening]:
+def listen(
+    rows: Sequence[Row], folders: Sequence[Path], seed: int, around: Path | None = None
+) -> list[Listening]:
     """Return the recordings to listen to for one edit.
 
     Args:
         rows: all rows of the edit, of one run or of several.
         folders: of the runs, which hold the recordings.
         seed: of the random choice.
+        around: folder that holds recordings which several runs share; None: there is none.
 
     Raises:
         StepeditError: if the results name a recording outside the folder.
@@ -138,11 +141,14 @@ def listen(rows: Sequence[Row], folders: Sequence[Path], seed: int) -> list[List
     if not finals:
         finals = [row for row in rows if row["condition"] == "identity"]
     return [
-        _listening(why, row, by_case[row["case"]], folders) for why, row in choose(finals, seed)
+        _listening(why, row, by_case[row["case"]], folders, around)
+        for why, row in choose(finals, seed)
     ]
 
 
-def _listening(why: str, row: Row, rows: Sequence[Row], folders: Sequence[Path]) -> Listening:
+def _listening(
+    why: str, row: Row, rows: Sequence[Row], folders: Sequence[Path], around: Path | None
+) -> Listening:
     """Return a case with all its recordings."""
     asked = {**row["request"]}
     edits = asked.pop("edits", None)
@@ -151,21 +157,22 @@ def _listening(why: str, row: Row, rows: Sequence[Row], folders: Sequence[Path])
         request = ", ".join(str(edit["edit"]) for edit in edits) or "tokenize, decode"
     cells: dict[Column, Cell] = {}
     for item in rows:
-        path = _inside(folders[item.get("run", 0)], item["audio"]) if item.get("audio") else None
+        folder = folders[item.get("run", 0)]
+        path = _inside(folder, item["audio"], around or folder) if item.get("audio") else None
         data = embed(path) if path is not None and path.is_file() else None
         cells[column_of(item)] = Cell(data, _verdict(item), _notes(item))
     tags = {**tags_of(row), "joint": _verdict(row) or "open"}
     return Listening(why, row["case"], request, tags, cells)
 
 
-def _inside(folder: Path, name: str) -> Path:
+def _inside(folder: Path, name: str, around: Path) -> Path:
     """Return a recording of a run; a page that is passed on holds nothing from elsewhere.
 
     Raises:
         StepeditError: if it lies outside the run's folder, by its name or by a link.
     """
     path = folder / name
-    if "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
+    if "\0" in name or not path.resolve().is_relative_to(around.resolve()):
         raise StepeditError(
             f"{folder}: its results name a recording outside the folder ({name[:120]}); "
             "restore results.jsonl, or write the report with --no-players"

@@ -99,6 +99,7 @@ def _section(
     settings: Mapping[str, Any],
     folders: Sequence[Path],
     players: bool,
+    around: Path | None,
 ) -> _Section:
     """Gather what the page says about one edit; shares are those of the first run."""
     seed = int(settings["seed"])
@@ -133,7 +134,7 @@ def _section(
         public_problem=problem,
         peers=peers_for(settings, edit),
         judge=_judge(settings, edit),
-        listening=listen(beside, folders, seed) if players else [],
+        listening=listen(beside, folders, seed, around) if players else [],
     )
 
 
@@ -201,6 +202,7 @@ def write_report(
     *,
     beside: Sequence[str | os.PathLike[str]] = (),
     players: bool = True,
+    around: Path | None = None,
 ) -> Path:
     """Write ``report.html``, ``summary.json``, ``summary.csv`` and ``results.csv``.
 
@@ -208,6 +210,7 @@ def write_report(
         folder: of a run, finished or not.
         beside: folders of further runs, whose recordings and shares stand beside.
         players: whether to put recordings into the page.
+        around: folder around the run's, where its recordings may lie, too; None: in its own alone.
 
     Returns:
         The path of the page.
@@ -224,7 +227,7 @@ def write_report(
     rows = merge([(name, read_results(each)) for name, each in zip(names, folders, strict=True)])
     own = [row for row in rows if not row["run"]]
     edits = list(dict.fromkeys(row["edit"] for row in own))
-    sections = [_section(edit, rows, settings, folders, players) for edit in edits]
+    sections = [_section(edit, rows, settings, folders, players, around) for edit in edits]
     groups = [group for section in sections for group in section.groups]
     summary = {
         "settings": settings,

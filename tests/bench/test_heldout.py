@@ -164,7 +164,10 @@ def test_figures_routes_and_report_are_written(data: Path, tmp_path: Path) -> No
     assert set(routes) == {"denoise", "emotion", "style"}
     assert all(each["route"] in ("llm", "dsp") and each["n"] for each in routes.values())
     assert read_results(run.folder) == json.loads(json.dumps(run.rows))
-    page = write_report(run.folder, players=False).read_text()
+    with pytest.raises(StepeditError, match="outside the folder"):
+        write_report(run.folder)
+    page = write_report(run.folder, around=out).read_text()
+    assert "data:audio" in page
     assert "denoise.joint" in page and "better route" in page
 
 

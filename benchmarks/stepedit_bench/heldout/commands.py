@@ -251,7 +251,7 @@ def _measure(settings: Settings, engine: str) -> Path:
     given = [Path(word).name if word.startswith("/") else word for word in sys.argv[1:]]
     command = shlex.join(["stepedit", *given])
     write_figures(run.folder, run.rows, run.units, loaded, cost, settings.seed, command)
-    return write_report(run.folder, players=not settings.quick)
+    return write_report(run.folder, players=not settings.quick, around=settings.out)
 
 
 def _cost(run: HeldOutRun, settings: Settings, engine: str) -> dict[str, float] | None:
