@@ -158,12 +158,8 @@ def align(
     words = _TIMED.get(chosen, utterance, lambda: tuple(chosen.align(utterance, places)))
     found = Alignment(text, words, chosen.name, notes=tuple(notes))
     if chosen.is_coarse:
-        notes.append(
-            f"times by {chosen.name!r} are guesses, some tenths of a second off: no installed "
-            "aligner knows the words of this language"
-            if aligner == "auto"
-            else f"times by {chosen.name!r} are guesses, some tenths of a second off"
-        )
+        why = ": no installed aligner knows the words of this language" if aligner == "auto" else ""
+        notes.append(f"times by {chosen.name!r} are guesses, some tenths of a second off{why}")
     unplaced = [word.text for word in words if word.confidence == 0.0]
     if unplaced and len(unplaced) < len(words):
         notes.append(f"not heard, placed between their neighbours: {', '.join(unplaced[:8])}")

@@ -6,13 +6,14 @@ import csv
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from stepedit_pairs.shards import row_of, write_shard
 from stepedit_train.data.cache import PHONES, Array, CachedItem, block_path, write_block
+from stepedit_train.lm.mixture import Mixture, Source, reading_mixture
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.edit import Edit
@@ -118,3 +119,14 @@ def asking_to_stop(call: Callable[..., Any], at: int) -> Callable[..., Any]:
         return call(*args, **kwargs)
 
     return asking
+
+
+def read_mixture(sources: Sequence[Source], *args: Any, **options: Any) -> Mixture:
+    """Read a mixture, without the lines that say what is read."""
+    reading = reading_mixture(sources, *args, **options)
+    while True:
+        try:
+            next(reading)
+        except StopIteration as end:
+            mixture: Mixture = end.value
+            return mixture

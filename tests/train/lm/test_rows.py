@@ -15,7 +15,7 @@ import pytest
 import torch
 from stepedit_train.lm import callbacks
 from stepedit_train.lm.callbacks import SaveByClock, generation_figures, spread
-from stepedit_train.lm.mixture import PackedBatches, Source, collate, read_mixture
+from stepedit_train.lm.mixture import PackedBatches, Source, collate
 from stepedit_train.lm.noise import NoiseSettings, with_noise
 from stepedit_train.lm.rows import (
     IGNORED,
@@ -35,7 +35,7 @@ from stepedit_core.models.lm.step1 import Alignment
 from stepedit_core.models.text.bytes import ByteTokenizer
 from stepedit_core.registry.registry import Registry
 from tests.toy_edits import Hiss
-from tests.train.making import codes, make_pairs
+from tests.train.making import codes, make_pairs, read_mixture
 
 BASE = 324
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from stepedit_train.lm import sft as stage
-from stepedit_train.lm.mixture import PackedBatches, Source, collate, read_mixture
+from stepedit_train.lm.mixture import PackedBatches, Source, collate
 from stepedit_train.lm.rows import IGNORED, Example, read_examples
 from stepedit_train.lm.sft import SftSettings, train_sft
 from stepedit_train.lm.training import complete_checkpoint
@@ -26,7 +26,7 @@ from stepedit_core.models.text.bytes import ByteTokenizer
 from stepedit_core.registry.registry import Registry
 from stepedit_core.testing import speech_like
 from tests.toy_edits import Gain, Hiss
-from tests.train.making import asking_to_stop, codes, make_pairs
+from tests.train.making import asking_to_stop, codes, make_pairs, read_mixture
 
 TOKENIZER = {"tokenizer_class": "ByteTokenizer", "audio_base_id": 324, "audio_count": 5120}
 

@@ -37,7 +37,6 @@ __all__ = [
     "Source",
     "collate",
     "pair_sources",
-    "read_mixture",
     "read_sources",
     "reading_mixture",
 ]
@@ -160,17 +159,6 @@ def reading_mixture(
     if not train:
         raise StepeditError(f"no row is left to train on ({_reasons(skipped)})")
     return Mixture(train, dev, skipped)
-
-
-def read_mixture(sources: Sequence[Source], *args: Any, **options: Any) -> Mixture:
-    """Return what `reading_mixture` reads, without its lines; arguments are the same."""
-    reading = reading_mixture(sources, *args, **options)
-    while True:
-        try:
-            next(reading)
-        except StopIteration as end:
-            mixture: Mixture = end.value
-            return mixture
 
 
 def _reasons(skipped: Mapping[str, int]) -> str:

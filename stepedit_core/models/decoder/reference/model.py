@@ -166,8 +166,6 @@ class ReferencedMelDecoder(nn.Module):
             rows: of the answer that are spoken.
             first: row that they begin at.
         """
-        if source_map is None or source_map.condition not in self.unvoiced_labels:
-            return None
         labels = label_ids([source_map], [first + rows], self.unvoiced_labels)
         if labels is None:
             return None

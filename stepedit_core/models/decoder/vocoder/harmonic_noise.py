@@ -225,10 +225,8 @@ class HarmonicNoiseVocoder(nn.Module):
         if unvoiced is None:
             return filters
         # What lies half-way to a neighbour without voice has none either.
-        points = F.pad(unvoiced.repeat_interleave(2, 1), (0, 1)) | F.pad(
-            unvoiced.repeat_interleave(2, 1), (1, 0)
-        )
-        silenced = points[:, None]
+        halves = unvoiced.repeat_interleave(FRAMES_PER_MEL, 1)
+        silenced = (F.pad(halves, (0, 1)) | F.pad(halves, (1, 0)))[:, None]
         power = filters.noise.square() + filters.harmonic.abs().square()
         return Filters(
             filters.harmonic.masked_fill(silenced, 0.0),
