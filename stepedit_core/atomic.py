@@ -185,6 +185,8 @@ def _pour(path: Path, write: Callable[[Path], None]) -> None:
         try:
             with partial.open("rb") as source:
                 if str(path) == "-":
+                    if sys.stdout is None:
+                        raise OSError(errno.EBADF, "standard output is closed")
                     shutil.copyfileobj(source, sys.stdout.buffer)
                     sys.stdout.buffer.flush()
                     return

@@ -18,7 +18,7 @@ import soundfile as sf
 from stepedit_core.atomic import replace_file
 from stepedit_core.dsp.channels import NO_SOUND
 from stepedit_core.errors import AudioError, StepeditError
-from stepedit_core.storage.blocks import encoded_sound, output_format
+from stepedit_core.storage.blocks import encoded_sound, output_format, taken_rate
 from stepedit_core.storage.sound import MAX_RATE, MIN_RATE, Sound, read_sound
 
 if TYPE_CHECKING:
@@ -237,6 +237,8 @@ class Utterance:
     ) -> Path:
         """Write the samples; the suffix chooses the format, the name appears when complete.
 
+        MP3 and Opus take some rates alone: others are resampled to the next one.
+
         Args:
             path: target such as ``out.wav`` or ``out.flac``; ``-`` is standard output, which
                 gets a WAV file, as pipes and devices do.
@@ -249,10 +251,11 @@ class Utterance:
                 does not take the sample rate.
         """
         target = Path(path)
-        kind, chosen = output_format(target, self.sample_rate, self.subtype, subtype)
+        sound = self.resample(taken_rate(target, self.sample_rate))
+        kind, chosen = output_format(target, sound.sample_rate, self.subtype, subtype)
 
         def fill(partial: Path) -> None:
-            content = encoded_sound(self.samples, self.sample_rate, kind, chosen)
+            content = encoded_sound(sound.samples, sound.sample_rate, kind, chosen)
             partial.write_bytes(content)
             if finish is not None:
                 finish(partial)

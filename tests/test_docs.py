@@ -114,6 +114,32 @@ def test_command_lines_are_valid(page: Path, workplace: Path) -> None:
                 parse_edit(text)
 
 
+@pytest.mark.parametrize("name", ["README.md", "stepedit_train/README.md"])
+def test_command_lines_of_training_are_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Corpora and models that these pages speak of are not here; commands and settings are."""
+    monkeypatch.setattr(click.Path, "convert", lambda self, value, param, ctx: Path(value))
+    page = ROOT / "training" / name
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    indented = [
+        shlex.split(line, comments=True) for line in re.findall(r"^ {4}(stepedit .*)$", text, re.M)
+    ]
+    lines = [*command_lines(page), *(words[1:] for words in indented)]
+    assert lines
+    for words in lines:
+        assert all((ROOT / word).is_file() for word in words if word.endswith(".toml"))
+        rest = [word for word in words if not word.startswith(("$", ">"))]
+        parent: click.Context | None = click.Context(cli, info_name="stepedit")
+        command: click.Command | None = cli
+        while isinstance(command, click.Group):
+            assert parent is not None
+            found, command, rest = command.resolve_command(parent, rest)
+            if isinstance(command, click.Group):
+                parent = click.Context(command, info_name=found, parent=parent)
+            else:
+                assert command is not None
+                command.make_context(found, list(rest), parent=parent)
+
+
 def run(words: list[str]) -> None:
     """Run a command line as a user would, on the fake engine."""
     done = CliRunner().invoke(cli, words, prog_name="stepedit")

@@ -155,7 +155,8 @@ def squared(text: str) -> str:
         except ValueError:
             return match.group()
 
-    found = _OF_TEXT.sub(may_be, _TAGS_ALONE.sub(must_be, text))
+    seen = text.replace("&lt;", "<").replace("&gt;", ">")  # as web pages and XML write them
+    found = _OF_TEXT.sub(may_be, _TAGS_ALONE.sub(must_be, seen))
     unpaired = _UNPAIRED.search(found)
     if unpaired:
         raise ValueError(f"the bracket {unpaired.group()} has no partner; a tag looks like [laugh]")

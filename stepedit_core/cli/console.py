@@ -177,15 +177,15 @@ def check_folder(folder: Path) -> None:
     while not place.exists() and place != place.parent:
         place = place.parent
     if not place.is_dir():
-        raise AudioError(f"{folder}: {place} is a file, not a folder; choose another -o")
+        raise AudioError(f"{folder}: {place} is a file, not a folder; choose another folder")
     if not os.access(place, os.W_OK | os.X_OK):
-        raise AudioError(f"{folder}: no permission to write in {place}; choose another -o")
+        raise AudioError(f"{folder}: no permission to write in {place}; choose another folder")
     try:  # the superuser has every permission, and still cannot write everywhere
         with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
         raise AudioError(
-            f"{folder}: cannot write in {place} ({error.strerror}); choose another -o"
+            f"{folder}: cannot write in {place} ({error.strerror}); choose another folder"
         ) from error
 
 

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
-import numpy as np
-import soundfile as sf
 
 from stepedit_core.atomic import is_outlet
 from stepedit_core.chain.accept import Accept
@@ -35,11 +33,12 @@ from stepedit_core.cli.console import (
 )
 from stepedit_core.cli.interpreting import interpreter_option, say_chain
 from stepedit_core.cli.listening import with_words_heard
-from stepedit_core.cli.marking import check_marks, mark_long, write_output
+from stepedit_core.cli.marking import check_marks, how_written, mark_long, write_output
 from stepedit_core.cli.plan import (
     Job,
     build_chain,
     check_apart,
+    check_inputs,
     check_target,
     goes_to_stdout,
     implied_engine,
@@ -49,7 +48,6 @@ from stepedit_core.cli.recordings import RecordingOptions, edit_long, is_long, r
 from stepedit_core.cli.resuming import Journal, request_digest
 from stepedit_core.cli.waiting import progress
 from stepedit_core.errors import EditError, InvalidChainError, StepeditError
-from stepedit_core.storage.blocks import clips
 from stepedit_core.utterance import Utterance
 
 if TYPE_CHECKING:
@@ -163,7 +161,7 @@ class Run:
             if note not in shown:
                 say(f"{job.source}: {note}")
         target = write_output(self.marks, job, result)
-        how = _how(result.utterance, target)
+        how = how_written(result.utterance, target)
         say(f"wrote {target} ({result.utterance.seconds:.2f} s, {how})")
         notes = [*source.notes, *result.notes]
         record = {"input": str(job.source), "notes": notes, "output": str(target)}
@@ -207,14 +205,6 @@ class Run:
                 self.say(line)
         told = partial.report(hides=hides)
         self.rows.append({**record, "kept": str(kept) if kept else None, **told})
-
-
-def _how(utterance: Utterance, target: Path) -> str:
-    """Return rate and channels of a written output, and what its format had to clip."""
-    over = int(np.sum(np.abs(utterance.samples) > 1.0))
-    lost = over and not is_outlet(target) and clips(sf.info(str(target)).subtype)
-    clipped = f", {over} samples above full scale were clipped" if lost else ""
-    return f"{utterance.sample_rate} Hz mono{clipped}"
 
 
 def _step_line(number: int, step: Step, before: Utterance) -> str:
@@ -392,6 +382,7 @@ def edit_command(
     """
     sentences, yes = options.pop("sentences"), options.pop("yes")
     interpreter = options.pop("interpreter")
+    check_inputs([*inputs, chain_file, text_file, options["subtitles"]])
     chain = build_chain(edits, chain_file, iterations, optional=bool(sentences))
     jobs = plan_jobs(inputs, output, text=text, text_file=text_file, language=language)
     limits, until = limits_of(options), options.pop("until")

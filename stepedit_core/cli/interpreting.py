@@ -135,7 +135,7 @@ def say_chain(
         say(line)
     if yes:
         return chain
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise click.UsageError("--say shows the chain and asks; give --yes to run it unasked")
     if not click.confirm("run this?", default=True, err=True):
         raise click.Abort

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stepedit_core.atomic import is_outlet
 from stepedit_core.cli.console import language_option
 from stepedit_core.errors import AlignmentError, StepeditError
 
@@ -50,8 +51,19 @@ def _check_out(recording: Path, out: Path | None) -> None:
 
 
 def _kind(chosen: str | None, out: Path | None) -> str:
-    """Return the format that was asked for, or that the suffix tells, or JSON."""
-    return chosen or _SUFFIXES.get(out.suffix.lower() if out else "", "json")
+    """Return the format that was asked for, or that the suffix tells; JSON without a file.
+
+    Raises:
+        click.UsageError: if the suffix tells none: JSON under the name of something else is lost.
+    """
+    if chosen is not None or out is None or is_outlet(out):
+        return chosen or "json"
+    kind = _SUFFIXES.get(out.suffix.lower())
+    if kind is None:
+        raise click.UsageError(
+            f"-o {out}: the suffix tells no format; use one of {' '.join(_SUFFIXES)}, or --format"
+        )
+    return kind
 
 
 def _give(found: Alignment, speech: Utterance, kind: str, out: Path | None) -> None:
@@ -97,8 +109,9 @@ def align(
     from stepedit_core.recording.hearing import align as find
 
     _check_out(recording, out)
+    chosen = _kind(kind, out)
     speech = _read(recording, text, language)
-    _give(find(speech, aligner, threads=threads), speech, _kind(kind, out), out)
+    _give(find(speech, aligner, threads=threads), speech, chosen, out)
 
 
 @click.command(short_help="Write the words of a recording.")
@@ -134,9 +147,10 @@ def transcribe(
     from stepedit_core.recording.hearing import transcribe as hear
 
     _check_out(recording, out)
+    is_text = out is None or is_outlet(out) or out.suffix.lower() == ".txt"
+    chosen = kind or ("text" if is_text else _kind(None, out))
     speech = _read(recording, None, language)
     heard = hear(speech, recogniser, threads=threads)
-    chosen = kind or (_kind(None, out) if out and out.suffix.lower() != ".txt" else "text")
     if chosen == "text":
         if out is None:
             echo_line(heard.text)

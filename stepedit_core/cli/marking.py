@@ -6,11 +6,17 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import soundfile as sf
+
+from stepedit_core.atomic import is_outlet
 from stepedit_core.chain.chain import Chain, ChainResult
 from stepedit_core.cli.plan import Job
 from stepedit_core.errors import StepeditError
+from stepedit_core.storage.blocks import clips, taken_rate
+from stepedit_core.utterance import Utterance
 
-__all__ = ["check_marks", "mark_long", "write_output"]
+__all__ = ["check_marks", "how_written", "mark_long", "write_output"]
 
 
 def check_marks(names: Sequence[str], jobs: Sequence[Job], long: Collection[Path]) -> None:
@@ -45,6 +51,17 @@ def write_output(names: Sequence[str], job: Job, result: ChainResult) -> Path:
 
     marks = load_marks(names, job.target)
     return write_marked(result, job.target, marks, source_file=job.source)
+
+
+def how_written(utterance: Utterance, target: Path) -> str:
+    """Return rate and channels of a written output, and what its format changed."""
+    rate = taken_rate(target, utterance.sample_rate)
+    other = f", resampled from {utterance.sample_rate} Hz for this format"
+    resampled = other if rate != utterance.sample_rate else ""
+    over = int(np.sum(np.abs(utterance.samples) > 1.0))
+    lost = over and not is_outlet(target) and clips(sf.info(str(target)).subtype)
+    clipped = f", {over} samples above full scale were clipped" if lost else ""
+    return f"{rate} Hz mono{resampled}{clipped}"
 
 
 def mark_long(names: Sequence[str], job: Job, chain: Chain, row: Mapping[str, Any]) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "Job",
     "build_chain",
     "check_apart",
+    "check_inputs",
     "check_target",
     "goes_to_stdout",
     "implied_engine",
@@ -37,6 +38,7 @@ __all__ = [
 MAX_TEXT_BYTES = 1 << 22
 """Most bytes of a chain or a transcript."""
 
+_STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 _STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
@@ -153,6 +155,8 @@ def text_of(file: Path, what: str) -> str:
     """
     try:
         if str(file) == "-":
+            if sys.stdin is None:
+                raise AudioError(f"{file}: standard input is closed")
             raw = sys.stdin.buffer.read(MAX_TEXT_BYTES + 1)
         else:
             with file.open("rb") as opened:
@@ -231,6 +235,19 @@ def check_target(target: Path, what: str) -> None:
         raise AudioError(f"{what} {target}: {problem}")
     if not is_outlet(target):
         check_folder(target.parent)
+
+
+def check_inputs(reads: Iterable[Path | None]) -> None:
+    """Refuse to read standard input twice: the second time it is empty.
+
+    Raises:
+        click.UsageError: naming what may be ``-``.
+    """
+    if sum(path is not None and str(path) in _STDIN for path in reads) > 1:
+        raise click.UsageError(
+            "standard input is one recording or one text; of IN, --chain, --text-file and "
+            "--subtitles all others are files"
+        )
 
 
 def check_apart(writes: Iterable[tuple[str, Path | None]], reads: Iterable[Path | None]) -> None:

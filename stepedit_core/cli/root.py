@@ -21,6 +21,13 @@ __all__ = ["Failure", "Root", "cli"]
 DONE, STEP_FAILED, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_PLACES = frozenset(
+    {
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+        *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO),
+    }
+)
+"""What is wrong with the place of a file, which its user chose."""
 _LONGEST = 390
 """Characters of an error's line."""
 
@@ -147,6 +154,8 @@ class Root(click.Group):
             if _is_full(error):
                 text = f"{error}; make room on the disk, then call the same command again"
                 raise Failure(text, WRONG_INPUT) from error
+            if place := _place(error):
+                raise Failure(place, WRONG_INPUT) from error
             text = f"{type(error).__name__}: {error}; --debug shows where"
             raise Failure(text, STEP_FAILED) from error
 
@@ -155,6 +164,13 @@ def _is_full(error: Exception) -> bool:
     """Return whether a disk is full: libraries that are not written in Python say so in words."""
     known = isinstance(error, OSError) and error.errno in _FULL
     return known or os.strerror(errno.ENOSPC) in str(error)
+
+
+def _place(error: Exception) -> str | None:
+    """Return what is wrong with a path that a user named, or None where that is not it."""
+    if not isinstance(error, OSError) or error.errno not in _PLACES or error.filename is None:
+        return None
+    return f"{os.fsdecode(error.filename)}: {error.strerror}; choose another place"
 
 
 def _trace(ctx: click.Context) -> None:

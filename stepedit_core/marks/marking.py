@@ -208,7 +208,9 @@ def verify(path: str | Path, *, registry: Registry | None = None) -> list[Findin
     """
     file = Path(path)
     if not file.is_file():
-        raise StepeditError(f"{file}: {'no file' if file.exists() else 'no such file'}")
+        what = "no file" if file.exists() else "no such file"
+        cure = "; write it to a file first, whose name a mark beside it bears"
+        raise StepeditError(f"{file}: {what}{cure if is_outlet(file) else ''}")
     problem = sound_problem(file)
     known = (registry or get_registry()).named("stepedit_marks", lambda kind: str(kind.name))
     found = [_found(cast("type[Mark]", kind), file, problem) for kind in known.values()]

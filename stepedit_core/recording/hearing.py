@@ -160,7 +160,8 @@ def align(
     text = utterance.transcript or ""
     places = split_words(text)
     if not places:
-        raise AlignmentError("no words are heard in the recording, so that none can be timed")
+        why = "no words are heard in the recording" if notes else "the text holds no words"
+        raise AlignmentError(f"{why}, so that none can be timed")
     chosen = load_aligner(aligner, utterance.language, threads, registry)
     words = _TIMED.get(chosen, utterance, lambda: tuple(chosen.align(utterance, places)))
     found = Alignment(text, words, chosen.name, notes=tuple(notes))

@@ -6,7 +6,6 @@ pause to pause around its segments, so that what lies between two words is edite
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -102,31 +101,29 @@ def tiles_of_segments(segments: Sequence[Segment], levels: Levels) -> list[Tile]
         levels: of the recording.
     """
     groups = _groups(segments)
-    tiles: list[Tile] = []
+    found: list[tuple[int, int, list[Segment]]] = []
     at = 0
     for place, group in enumerate(groups):
-        end = max(part.end for part in group)
-        opening, closing = group[0].start, end
         if not place:
-            at = _open(tiles, at, opening, levels)
+            at = _open(found, at, group[0].start, levels)
         after = groups[place + 1][0].start if place + 1 < len(groups) else None
-        stop, following = _between(closing, after, levels)
+        stop, following = _between(max(part.end for part in group), after, levels)
         stop, following = max(stop, at), max(following, at)
-        if stop > at or not tiles:
-            tiles.append(Tile(at, stop, tuple(group)))
+        if stop > at or not found:
+            found.append((at, stop, group))
         else:
-            tiles[-1] = dataclasses.replace(tiles[-1], segments=(*tiles[-1].segments, *group))
+            found[-1][2].extend(group)
         if following > stop:
-            tiles.append(Tile(stop, following))
+            found.append((stop, following, []))
         at = following
-    return tiles
+    return [Tile(start, stop, tuple(inside)) for start, stop, inside in found]
 
 
 def _groups(segments: Sequence[Segment]) -> list[list[Segment]]:
     """Return the segments, those together that overlap by half of the shorter one."""
     groups: list[list[Segment]] = []
+    before = 0.0
     for segment in segments:
-        before = max((part.end for part in groups[-1]), default=0.0) if groups else 0.0
         shared = before - segment.start
         shorter = min(
             segment.end - segment.start,
@@ -134,17 +131,21 @@ def _groups(segments: Sequence[Segment]) -> list[list[Segment]]:
         )
         if groups and shared > 0 and shared >= 0.5 * shorter:
             groups[-1].append(segment)
+            before = max(before, segment.end)
         else:
             groups.append([segment])
+            before = segment.end
     return groups
 
 
-def _open(tiles: list[Tile], at: int, opening: float, levels: Levels) -> int:
+def _open(
+    found: list[tuple[int, int, list[Segment]]], at: int, opening: float, levels: Levels
+) -> int:
     """Put what lies before the first segment into a tile of its own where it is long."""
     if opening <= LONG_GAP:
         return at
     stop = levels.quietest(round((opening - _REACH) * levels.rate), round(opening * levels.rate))
-    tiles.append(Tile(at, stop))
+    found.append((at, stop, []))
     return stop
 
 

@@ -35,8 +35,9 @@ __all__ = [
 
 LabelFormat = Literal["json", "srt", "vtt", "textgrid", "audacity"]
 FORMATS: tuple[LabelFormat, ...] = get_args(LabelFormat)
-MAX_BYTES = 20_000_000
-"""Longest subtitle file that is read; a day of speech has less than 3 MB."""
+MAX_BYTES, MAX_JSON_BYTES = 5_000_000, 20_000_000
+"""Longest subtitle file that is read: a day of speech has less than 3 MB, as JSON with the times
+of its words more."""
 LONGEST_CUE = 7.0
 """Sentences that last longer are shown in several subtitles, in seconds (a common rule)."""
 _SPEAKER = re.compile(r"^(?:<v(?:\.[\w.]+)?\s+(?P<voice>[^>]+)>|(?P<name>[A-Z][\w .'-]{0,30}):\s+)")
@@ -260,8 +261,9 @@ def _read_text(file: Path) -> str:
     """Return the text of a file in UTF-8, UTF-16 or, if it is neither, what it looks like."""
     if not file.is_file():
         raise AlignmentError(f"{file}: no such file")
-    if file.stat().st_size > MAX_BYTES:
-        raise AlignmentError(f"{file}: larger than {MAX_BYTES // 10**6} MB; are these subtitles?")
+    most = MAX_JSON_BYTES if file.suffix.lower() == ".json" else MAX_BYTES
+    if file.stat().st_size > most:
+        raise AlignmentError(f"{file}: larger than {most // 10**6} MB; are these subtitles?")
     raw = file.read_bytes()
     if not raw.strip():
         raise AlignmentError(f"{file}: the file is empty")

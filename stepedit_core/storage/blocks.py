@@ -32,6 +32,7 @@ __all__ = [
     "output_format",
     "sound_problem",
     "sound_seconds",
+    "taken_rate",
 ]
 
 _KEPT_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
@@ -128,6 +129,17 @@ def open_sound(path: str | os.PathLike[str], *, max_seconds: float) -> Iterator[
         plan = plan_mixdown(limited, layout.channels, layout.rate)
         notes = tuple(note for note in (layout.note, plan.note) if note)
         yield SoundReader(layout, notes, limited, plan, name)
+
+
+def taken_rate(target: Path, rate: int) -> int:
+    """Return the rate at which a target's format takes sound: the next higher one, or its highest.
+
+    Formats but MP3 and Opus take any rate.
+    """
+    rates = _RATES.get(target.suffix.lstrip(".").upper())
+    if rates is None or rate in rates or is_outlet(target):
+        return rate
+    return min((one for one in rates if one > rate), default=rates[-1])
 
 
 def output_format(

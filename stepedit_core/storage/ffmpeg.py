@@ -50,7 +50,7 @@ def by_ffmpeg(file: IO[bytes], name: str, reason: str) -> tuple[Layout, Blocks]:
             yield container, container.streams.best("audio") or container.streams.audio[0]
 
     errors = (av.error.FFmpegError, ValueError, OverflowError, AttributeError)
-    complaint = f"{name}: not a readable audio file ({reason}); {cure}"
+    complaint = f"{name}: not a readable audio file ({reason}); {_written(file) or cure}"
 
     def blocks() -> Iterator[FloatArray]:
         try:
@@ -65,6 +65,17 @@ def by_ffmpeg(file: IO[bytes], name: str, reason: str) -> tuple[Layout, Blocks]:
     except errors as error:
         raise AudioError(complaint) from error
     return layout, blocks
+
+
+def _written(file: IO[bytes]) -> str | None:
+    """Say what a text is that bears the name of a recording, and what to do; None if it is none."""
+    file.seek(0)
+    head = file.read(512).lstrip().lower()
+    if head.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS: git lfs pull fetches the recording"
+    if head.startswith((b"<!doctype html", b"<html")):
+        return "it is a web page: fetch the recording itself"
+    return None
 
 
 def _layout(container: Any, stream: Any) -> Layout:

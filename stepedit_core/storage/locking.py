@@ -29,6 +29,8 @@ def sole_writer(path: Path) -> Iterator[None]:
         name.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:
+        if not name.exists():  # it waits for a file that can never be made, as in /proc
+            raise StepeditError(f"{path}: cannot write in {name.parent}") from error
         raise StepeditError(
             f"{path}: another process is writing it; wait until it ends, or choose another name"
         ) from error

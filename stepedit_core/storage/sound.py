@@ -100,6 +100,8 @@ def read_stream(path: str | os.PathLike[str]) -> bytes:
     name = os.fspath(path)
     try:
         if name == "-":
+            if sys.stdin is None:
+                raise AudioError(f"{name}: standard input is closed")
             content = sys.stdin.buffer.read(MAX_STREAM_BYTES + 1)
         else:
             with open(name, "rb") as file:

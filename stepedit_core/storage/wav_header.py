@@ -11,6 +11,12 @@ __all__ = ["repaired_wav"]
 _UNKNOWN = (0, 0xFFFFFFFF)
 
 
+_STREAMED = 0x7FF00000
+"""Sizes from here on stand for one that was not known when a program wrote into a pipe."""
+_NOTED = 0.05
+"""Seconds that must lack before it is said: some writers count bytes that pad."""
+
+
 class _Overlaid(io.RawIOBase):
     """A seekable file with other bytes at some places."""
 
@@ -45,11 +51,21 @@ class _Overlaid(io.RawIOBase):
         return True
 
 
+def _cut_off(head: bytes, missing: int) -> str | None:
+    """Return a note that a file lacks so many bytes of its sound, or None."""
+    at = head.find(b"fmt ", 12)
+    rate = struct.unpack_from("<I", head, at + 16)[0] if 0 < at <= len(head) - 20 else 0
+    if not rate or missing / rate < _NOTED:
+        return None
+    return f"the file ends {missing / rate:.2f} s before its header says"
+
+
 def repaired_wav(file: IO[bytes]) -> tuple[IO[bytes], str | None]:
     """Return a WAV file whose sizes are those of its content, and a note where they were not.
 
     Recorders that crash, and programs that write into a pipe, leave a size of 0 or of
-    0xFFFFFFFF; libsndfile takes 0 for a file without sound.
+    0xFFFFFFFF; libsndfile takes 0 for a file without sound. A file that was cut off is read by it
+    without a word, so the note says so.
     """
     file.seek(0)
     head = file.read(1 << 16)
@@ -64,11 +80,11 @@ def repaired_wav(file: IO[bytes]) -> tuple[IO[bytes], str | None]:
         at += 8 + size + size % 2
     else:
         return file, None
-    if size not in _UNKNOWN:
-        return file, None
     end = file.seek(0, io.SEEK_END)
     file.seek(0)
     rest = min(end - at - 8, 0xFFFFFFF0 - at)
+    if size not in _UNKNOWN:
+        return file, _cut_off(head[:at], size - rest) if size < _STREAMED else None
     if rest <= 0:
         return file, None
     changes = {4: struct.pack("<I", at + rest), at + 4: struct.pack("<I", rest)}

@@ -287,6 +287,13 @@ def test_what_is_read_is_never_written(
     [
         (OSError(28, "No space left on device", "out/a.bin"), 2, "make room on the disk"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), 2, "make room"),
+        (FileExistsError(17, "File exists", "/dev/null"), 2, "/dev/null: File exists; choose"),
+        (
+            PermissionError(13, "Permission denied", b"a\xff"),
+            2,
+            "Permission denied; choose another",
+        ),
+        (OSError(36, "File name too long", "x" * 999), 2, "xxx"),
         (OSError(5, "Input/output error"), 1, "OSError: [Errno 5] Input/output error; --debug"),
     ],
 )

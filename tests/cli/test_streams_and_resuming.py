@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from stepedit_core.cli.plan import Job
 from stepedit_core.cli.resuming import NAME
 from stepedit_core.cli.root import cli
+from stepedit_core.errors import AudioError
 from stepedit_core.testing import speech_like
 from stepedit_core.utterance import Utterance
 from tests.cli.calls import call, refused
@@ -155,6 +156,7 @@ def test_another_request_takes_nothing_over(
 _KILLED = """
 import os, signal, sys
 from stepedit_core.cli.root import cli
+from stepedit_core.errors import AudioError
 import stepedit_core.atomic as atomic
 real, left = os.replace, [int(sys.argv[1])]
 def replace(*given):
@@ -182,3 +184,28 @@ def test_killed_call(tmp_path: Path, number: int, code: int) -> None:
     done = call(*args)
     assert done.exit_code == 0 and done.output.count("finished already") == 1
     assert sorted(os.listdir(out)) == ["0.wav", "1.wav", "2.wav"]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("-", "--chain", "-"),
+        ("/dev/stdin", "--text-file", "-", *EDIT),
+        ("-", "--subtitles", "/dev/stdin", *EDIT),
+        ("a.wav", "--chain", "-", "--text-file", "-"),
+    ],
+)
+def test_standard_input_is_read_once(tmp_path: Path, args: tuple[str, ...]) -> None:
+    line = refused(call("edit", *args, "-o", tmp_path / "o.wav", input=b"{}"))
+    assert "all others are files" in line
+
+
+def test_closed_streams(wav: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    speech = Utterance.read(wav)
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdin", None)
+        patched.setattr(sys, "stdout", None)
+        with pytest.raises(AudioError, match="standard input is closed"):
+            Utterance.read("-")
+        with pytest.raises(AudioError, match="standard output is closed"):
+            speech.write("-")

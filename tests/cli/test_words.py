@@ -14,7 +14,6 @@ import soundfile as sf
 
 from stepedit_core import (
     Aligner,
-    Chain,
     Recogniser,
     Registry,
     StepeditError,
@@ -87,17 +86,14 @@ def test_nothing_is_heard_without_speech(heard: Registry) -> None:
     assert transcribe(speech_like(1.0, RATE)).text == "hello world"
 
 
-def test_words_of_another_recording_are_said() -> None:
-    pytest.importorskip("pocketsphinx")
-    pytest.importorskip("hama")
-    speech = packaged_speech("doubt")
-    other = speech.replace(transcript="the quick brown fox jumps over the lazy dog again")
-    from stepedit_core import parse_edit
-
-    result = Chain([parse_edit("delete:find=fox")])(other)
-    assert any("another recording's transcript" in note for note in result.notes)
-    own = Chain([parse_edit("delete:find=pleasant")])(speech)
-    assert not any("another recording's" in note for note in own.notes)
+@pytest.mark.parametrize("name", ["x.ass", "x.docx", "x"])
+def test_a_suffix_without_format(heard: Registry, tmp_path: Path, name: str) -> None:
+    wav = speech_like(1.5, RATE).write(tmp_path / "in.wav")
+    for given in (("align", wav, "--text", "hello world"), ("transcribe", wav)):
+        assert "the suffix tells no format" in refused(call(*given, "-o", tmp_path / name))
+        assert call(*given, "-o", tmp_path / name, "--format", "srt").exit_code == 0
+        assert (tmp_path / name).read_text().startswith("1\n00:")
+        (tmp_path / name).unlink()
 
 
 def test_a_language_that_no_model_knows_is_aligned_by_pauses() -> None:

@@ -98,6 +98,15 @@ def test_a_coqui_header_is_no_row(registry: Registry, tmp_path: Path) -> None:
     assert item.path == str(tmp_path / "wavs/a.wav")
 
 
+def test_json_lines_in_a_json_file(registry: Registry, tmp_path: Path) -> None:
+    path = tmp_path / "train_manifest.json"
+    row = {"audio_filepath": "a.wav", "text": "Go.", "duration": 1.0}
+    path.write_text("".join(json.dumps({**row, "text": text}) + "\n" for text in ("Go.", "On.")))
+    assert [item.transcript for item in items(registry, path)] == ["Go.", "On."]
+    path.write_text(json.dumps(row))
+    assert [item.transcript for item in items(registry, path)] == ["Go."]
+
+
 def test_a_json_array(registry: Registry, tmp_path: Path) -> None:
     path = tmp_path / "m.json"
     path.write_text("\ufeff" + json.dumps([{"path": "a.wav", "text": "Go."}] * 2, indent=2))

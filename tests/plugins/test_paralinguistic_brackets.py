@@ -18,7 +18,15 @@ from stepedit_core.recordings import packaged_speech
     [
         *("[laugh]", "［laugh］", "【laugh】", "〔laugh〕", "<laugh>", "＜laugh＞", "{laugh}"),
         *("｛laugh｝", "⟨laugh⟩", "⟦laugh⟧", "〖laugh〗", "«laugh»", "‹laughs›", "❮laugh❯"),
-        *("（laughs）", "(laughs)", "(laughing)", "*laughs*", "《laugh》", "< LAUGH >"),
+        *(
+            "（laughs）",
+            "(laughs)",
+            "(laughing)",
+            "*laughs*",
+            "《laugh》",
+            "< LAUGH >",
+            "&lt;laugh&gt;",
+        ),
     ],
 )
 def test_every_bracket_holds_a_tag(tag: str) -> None:

@@ -209,7 +209,7 @@ def test_errors_hold_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(utterance: Utterance) -> Alignment:
         raise AlignmentError("pocketsphinx does not know 'Xylokarp'")
 
-    monkeypatch.setattr("stepedit_redact.dsp.align", failing)
+    monkeypatch.setattr("stepedit_redact.dsp.place_words", failing)
     speech = packaged_speech("garden").replace(transcript="Call Xylokarp at home.")
     with pytest.raises(StepeditError) as caught:
         Chain([Redact(words=("Xylokarp",), patterns=(), names="off")])(speech)

@@ -8,6 +8,8 @@ import pytest
 
 from stepedit_core import Alignment
 from stepedit_core.errors import AlignmentError
+from stepedit_core.recording.levels import measure_levels
+from stepedit_core.recording.segments import Segment, tiles_of_segments
 from stepedit_core.recording.subtitles import (
     FORMATS,
     Cue,
@@ -16,6 +18,7 @@ from stepedit_core.recording.subtitles import (
     format_alignment,
     read_cues,
 )
+from stepedit_core.testing import speech_like
 from tests.core.test_alignment import timed
 
 SUFFIX = {
@@ -122,3 +125,21 @@ def test_braces_and_arrows_are_kept(tmp_path: Path) -> None:
     file = tmp_path / "a.srt"
     file.write_text(format_alignment(Alignment(text, words.words, "t"), "srt"), encoding="utf-8")
     assert "Set {x} to" in read_cues(file)[0].text
+
+
+@pytest.mark.parametrize(("name", "most"), [("a.srt", 5), ("a.TextGrid", 5), ("a.json", 20)])
+def test_files_that_are_too_large_for_subtitles(tmp_path: Path, name: str, most: int) -> None:
+    file = tmp_path / name
+    with file.open("wb") as content:
+        content.truncate(most * 10**6 + 1)
+    with pytest.raises(AlignmentError, match=f"larger than {most} MB"):
+        read_cues(file)
+
+
+@pytest.mark.parametrize("count", [100, 20_000])
+def test_cues_that_lie_over_one_another_share_a_tile(count: int) -> None:
+    levels = measure_levels([speech_like(3.0, 8_000).samples], 8_000)
+    segments = [Segment(n, n * 1e-5, 2.9, "a") for n in range(1, count + 1)]
+    tiles = tiles_of_segments(segments, levels)
+    assert [len(tile.segments) for tile in tiles] == [count]
+    assert (tiles[0].start, tiles[0].stop) == (0, levels.samples)

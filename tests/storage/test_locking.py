@@ -66,3 +66,9 @@ def test_reading_results_leaves_the_line_that_is_being_written(tmp_path: Path) -
     assert journal.path.read_bytes() == before
     assert Journal(journal.path, "unit", "rows").entries == {"a": []}
     assert journal.path.read_bytes() != before
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs Linux's /proc")
+def test_a_place_where_no_lock_can_be() -> None:
+    with pytest.raises(StepeditError, match="cannot write in /proc"), sole_writer(Path("/proc/x")):
+        pass

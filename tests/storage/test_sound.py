@@ -209,3 +209,43 @@ def test_whole_numbers_in_floats(tmp_path: Path, channels: int) -> None:
         assert np.array_equal(np.concatenate(list(sound.blocks())), found.samples)
     sf.write(tmp_path / "hot.wav", samples / 4_000, 16_000, subtype="FLOAT")
     assert Utterance.read(tmp_path / "hot.wav").samples.max() > 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "written"),
+    [("o.mp3", 44_100, 44_100), ("o.mp3", 96_000, 48_000), ("o.opus", 44_100, 48_000),
+     ("o.opus", 11_025, 12_000), ("o.mp3", 7_999, 8_000), ("o.ogg", 44_056, 44_056)],
+)  # fmt: skip
+def test_codecs_get_a_rate_that_they_take(
+    tmp_path: Path, name: str, rate: int, written: int
+) -> None:
+    speech = speech_like(0.5).resample(rate)
+    file = speech.write(tmp_path / name)
+    assert sf.info(file).samplerate == written
+    assert Utterance.read(file).seconds == pytest.approx(0.5, abs=0.08)
+
+
+def test_a_wav_that_was_cut_off_says_so(tmp_path: Path) -> None:
+    file = SPEECH.write(tmp_path / "cut.wav")
+    content = file.read_bytes()
+    file.write_bytes(content[: -16_000 * 2 // 4 - 1])
+    cut = Utterance.read(file)
+    assert cut.seconds == pytest.approx(0.75, abs=0.001)
+    assert cut.notes == ("the file ends 0.25 s before its header says",)
+    file.write_bytes(content[:40] + struct.pack("<I", 0x7FFFFFFF) + content[44:])
+    assert Utterance.read(file).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "cure"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        (b"\n<!DOCTYPE html><html>", "fetch the recording itself"),
+        (b"so it goes", "ffmpeg -i IN OUT.wav"),
+    ],
+)
+def test_texts_that_bear_the_name_of_a_recording(tmp_path: Path, content: bytes, cure: str) -> None:
+    file = tmp_path / "a.wav"
+    file.write_bytes(content)
+    with pytest.raises(AudioError, match=re.escape(cure)):
+        Utterance.read(file)

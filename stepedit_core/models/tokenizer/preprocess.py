@@ -79,8 +79,8 @@ def limit_peak(samples: FloatArray) -> FloatArray:
     Args:
         samples: float32, shape ``(n,)``.
     """
-    peak = np.abs(samples).max(initial=np.float32(0))
-    return samples / peak * np.float32(PEAK_LIMIT) if peak > PEAK_LIMIT else samples
+    peak, limit = np.abs(samples).max(initial=np.float32(0)), np.float32(PEAK_LIMIT)
+    return samples / peak * limit if peak > limit else samples
 
 
 def normalise_energy(samples: FloatArray) -> FloatArray:

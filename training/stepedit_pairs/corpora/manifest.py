@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem
 from stepedit_core.storage.stored_json import json_lines, parse_json
-from stepedit_core.storage.tables import table_rows, text_of
+from stepedit_core.storage.tables import MAX_LINE, table_rows, text_of
 from stepedit_pairs.corpora.columns import KNOWN, PATH_COLUMNS, item_from_row
 from stepedit_pairs.corpora.walking import AUDIO_SUFFIXES
 
@@ -33,7 +33,7 @@ _WAVS = ("wavs", "")
 
 @dataclass(frozen=True)
 class Manifest:
-    """A CSV, TSV, TXT or JSONL file that names recordings and what is known about them.
+    """A CSV, TSV, TXT, JSONL or JSON file that names recordings and what is known about them.
 
     Needed is a column for the recording (``path``, or a customary name such as
     ``audio_filepath`` or ``file_name``), relative to the manifest or absolute. Understood are
@@ -55,12 +55,12 @@ class Manifest:
     delimiter: str | None = None
 
     def recognises(self, path: os.PathLike[str]) -> bool:
-        """Return whether a file has the suffix of a manifest, or holds a JSON array."""
+        """Return whether a file has the suffix of a manifest, or holds rows in JSON."""
         file = Path(path)
         suffix = file.suffix.lower()
         if suffix != _ARRAY:
             return suffix in _SUFFIXES and file.is_file()
-        return file.is_file() and _begins_array(file)
+        return file.is_file() and (_begins_array(file) or _begins_lines(file))
 
     def items(self, path: os.PathLike[str]) -> Iterator[CorpusItem]:
         """Yield the rows in their order.
@@ -91,6 +91,17 @@ class Manifest:
 def _begins_array(file: Path) -> bool:
     with file.open("rb") as opened:
         return opened.read(64).lstrip(b"\xef\xbb\xbf \r\n\t")[:1] == b"["
+
+
+def _begins_lines(file: Path) -> bool:
+    """Return whether a file begins with a JSON object in one line that names a recording (NeMo)."""
+    with file.open("rb") as opened:
+        line = opened.readline(MAX_LINE).removeprefix(b"\xef\xbb\xbf")
+    try:
+        row = parse_json(line)
+    except ValueError:
+        return False
+    return isinstance(row, dict) and any(name.lower() in PATH_COLUMNS for name in row)
 
 
 def _recording(row: Mapping[str, Any], folder: Path) -> str | None:
@@ -175,7 +186,7 @@ def rows_of(
         return
     if delimiter is not None:
         raise StepeditError(f"{file}: JSON lines have no delimiter; leave --delimiter out")
-    if file.suffix.lower() == _ARRAY:
+    if file.suffix.lower() == _ARRAY and not _begins_lines(file):
         yield from _array(file, encoding)
         return
     for number, row in json_lines(file, encoding=encoding):
