@@ -12,8 +12,9 @@ from click.testing import CliRunner
 from stepedit_bench.commands import bench
 from stepedit_bench.heldout import gates, requests
 from stepedit_bench.heldout.commands import Settings, measure
-from stepedit_bench.heldout.figures import figure_rows, routes_of, write_figures
+from stepedit_bench.heldout.figures import figure_rows, write_figures
 from stepedit_bench.heldout.requests import ROWS
+from stepedit_bench.heldout.routes import routes_of
 from stepedit_bench.heldout.speech import LENGTHS, SHORT, HeldOutUtterance, excerpts, held_out
 from stepedit_bench.measuring import StandardMeasures
 from stepedit_bench.measuring.text_error import count_words
@@ -286,6 +287,36 @@ def test_routes_go_to_the_better_one_and_ties_to_dsp() -> None:
     assert better["speed"] == {"llm": 1.0, "dsp": 0.5, "n": 2, "route": "llm"}
     alone = [one for one in rows((True, False)) if one["condition"] == "edit"]
     assert routes_of(alone)["speed"] == {"llm": 1.0, "dsp": None, "n": 1, "route": "llm"}
+
+
+@pytest.mark.parametrize(
+    ("errors", "failed", "route"),
+    [
+        ({"source": 1, "edit": 2, "dsp": 1}, 0, "llm"),
+        ({"source": 1, "edit": 3, "dsp": 1}, 0, "dsp"),
+        ({"source": 1, "edit": 1, "dsp": 1}, 1, "dsp"),
+    ],
+)
+def test_a_route_that_loses_words_is_not_taken(
+    errors: dict[str, int], failed: int, route: str
+) -> None:
+    rows = []
+    for number in range(3):
+        for condition, count in errors.items():
+            text = {"unit": "word", "errors": count, "length": 10, "rate": count / 10}
+            lost = condition == "edit" and number < failed
+            own = {"status": "failed", "kept": {}} if lost else {"kept": {"text": text}}
+            joint = None if condition == "source" else condition == "edit" and not lost
+            rows.append(row(number, condition, 0, 4, joint=joint, **own))
+    found = routes_of(rows)["speed"]
+    assert found["route"] == route and found["llm"] > found["dsp"] == 0
+    assert found["word_error"]["source"] == 0.1
+    assert ("reason" in found) == (route == "dsp")
+
+
+def test_rows_without_gates_say_nothing_on_routes() -> None:
+    cases = [row(0, name, 0, 4, joint=True, edit="iteration") for name in ("edit", "dsp")]
+    assert routes_of(cases) == {}
 
 
 def test_gates_know_which_side_is_good() -> None:
