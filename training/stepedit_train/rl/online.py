@@ -281,10 +281,13 @@ def hardest_of(task: OnlineTask, out: Path) -> list[Prompt]:
 
 
 def minibatches(count: int, parts: int, seed: int, *names: object) -> list[list[int]]:
-    """Return indices in a seeded order, cut into parts of about one size."""
+    """Return indices, drawn by the seed into parts of about one size; each part is in order.
+
+    Answers to one request then stand together in a part, and share what is read of it.
+    """
     order = rng_of(seed, "minibatches", *names).permutation(count).tolist()
     size = max(1, -(-count // parts))
-    return [order[begin : begin + size] for begin in range(0, count, size)]
+    return [sorted(order[begin : begin + size]) for begin in range(0, count, size)]
 
 
 def engine_and_prompts(
