@@ -13,7 +13,7 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.llm_route.carrying_out import apply_by_llm
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.models.engine import Engine
-from stepedit_core.models.lm.framing import Rules
+from stepedit_core.models.lm.framing import Rules, aligned_prompt, constraint_of
 from stepedit_core.models.lm.generate_codes import answer_requests
 from stepedit_core.reward import Answer
 from stepedit_core.utterance import Utterance
@@ -145,7 +145,11 @@ class Rollouts:
         self.max_tokens, self.width = max_tokens, width
 
     def _prepared(self, prompt: Prompt) -> _PreparedRequest:
-        """Return the request to the model, with its rules."""
+        """Return the request to the model, with its rules.
+
+        Raises:
+            StepeditError: if it cannot be asked, as where prompt and answer are too long.
+        """
         ready = prompt.ready()
         source = ready.prepared.source
         codes = ready.codes or self.engine.encode([source])[0]
@@ -159,6 +163,9 @@ class Rollouts:
         )
         alone = own.policy.regenerate == "insertions"
         request = request_for(prompt.edit, source, codes, 0, plan=plan, insertions_only=alone)
+        parts = self.engine.parts
+        ids = aligned_prompt(request, parts.text, parts.encoding).ids
+        constraint_of(request, ids, parts.budget(len(ids), self.max_tokens), own)
         return _PreparedRequest(prompt, ready, request, own)
 
     def draw(
