@@ -170,6 +170,8 @@ def test_figures_routes_and_report_are_written(data: Path, tmp_path: Path) -> No
     page = write_report(run.folder, around=out).read_text()
     assert "data:audio" in page
     assert "denoise.joint" in page and "better route" in page
+    assert f'<tr data-stratum="real, {LABEL}"><td>denoise.joint (%)</td>' in page
+    assert '<tr data-stratum="all"><td>cost.rtf' in page
 
 
 def test_labels_inside_of_spans_are_asked_for_by_turns(data: Path, tmp_path: Path) -> None:
