@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         Setting,
         interpret,
     )
+    from stepedit_core.llm_route.languages import language_tag
     from stepedit_core.marks.mark import Finding, Mark
     from stepedit_core.marks.marking import edited_spans, verify, write_marked
     from stepedit_core.models.engine import Engine
@@ -82,7 +83,7 @@ if TYPE_CHECKING:
         conditioning_label,
     )
     from stepedit_core.prompt import Prompt, Slot
-    from stepedit_core.recording.hearing import align, installed_ears, transcribe
+    from stepedit_core.recording.hearing import align, installed_ears, place_words, transcribe
     from stepedit_core.recording.recording import Recording
     from stepedit_core.recording.regions import Where
     from stepedit_core.recording.result import RecordingResult
@@ -210,9 +211,11 @@ __all__ = [
     "hookimpl",
     "installed_ears",
     "interpret",
+    "language_tag",
     "load_engine",
     "packaged_speech",
     "parse_edit",
+    "place_words",
     "printable",
     "read_cases",
     "read_phrases",
@@ -265,7 +268,8 @@ _HOMES = {
         "explain_validation",
         "printable",
     ),
-    "recording.hearing": ("align", "installed_ears", "transcribe"),
+    "llm_route.languages": ("language_tag",),
+    "recording.hearing": ("align", "installed_ears", "place_words", "transcribe"),
     "recording.regions": ("Where",),
     "recording.speakers": ("Diariser",),
     "recording.recording": ("Recording",),

@@ -17,8 +17,8 @@ from stepedit_core import (
     Route,
     StepeditError,
     Utterance,
-    align,
     find_phrase,
+    place_words,
 )
 from stepedit_core.dsp.words import split_words
 
@@ -111,7 +111,7 @@ class Pause(Edit):
 
     def timed(self, utterance: Utterance) -> Alignment | None:
         """Return when the words are said; what is known where ``at`` says the place."""
-        return utterance.alignment if self.at is not None else align(utterance)
+        return utterance.alignment if self.at is not None else place_words(utterance)
 
     def place(self, utterance: Utterance, alignment: Alignment | None) -> Place:
         """Return the pause that is meant.

@@ -16,7 +16,7 @@ from stepedit_core import (
     Span,
     TimedWord,
     Utterance,
-    align,
+    place_words,
     splice,
 )
 from stepedit_core.dsp.silences import FRAME_SECONDS, frame_levels
@@ -68,7 +68,7 @@ def hidden(
     if not hits:
         return utterance, {**details, "notes": ["no private word is found"]}
     try:
-        alignment = align(utterance)
+        alignment = place_words(utterance)
     except AlignmentError:
         # The message of an aligner may hold a private word.
         raise AlignmentError(

@@ -17,7 +17,7 @@ from stepedit_core import (
     Replacement,
     Route,
     Utterance,
-    align,
+    place_words,
 )
 from stepedit_core.dsp.words import split_words
 from stepedit_redact.finding import Hit, PatternKind, find_patterns, find_phrases, merged
@@ -151,7 +151,7 @@ class Redact(Edit):
             for number, hit in reversed(list(enumerate(hits)))
         )
         try:
-            alignment = align(utterance)
+            alignment = place_words(utterance)
         except NotHeardYet:
             alignment = None
         except AlignmentError:

@@ -12,7 +12,7 @@ from fastapi import Depends, File, Form, Request, UploadFile
 from pydantic import AfterValidator, Field, StringConstraints
 
 from stepedit_core import Utterance
-from stepedit_serve.bodies import AcceptName, AudioFormat, RouteName, clean
+from stepedit_serve.bodies import AcceptName, AudioFormat, Language, RouteName, clean
 from stepedit_serve.errors import ApiError
 from stepedit_serve.keys import Key
 from stepedit_serve.schemas import ErrorOut
@@ -51,13 +51,7 @@ SayForm = Annotated[
 TranscriptForm = Annotated[
     Annotated[str, StringConstraints(max_length=1_000_000)] | None, Form(), _Clean, _Blank
 ]
-LanguageForm = Annotated[
-    Annotated[str, StringConstraints(max_length=35, pattern=r"^([A-Za-z]{2,8}(-\w{1,8})*)?$")]
-    | None,
-    Form(),
-    _Clean,
-    _Blank,
-]
+LanguageForm = Annotated[Language | None, Form(), _Clean, _Blank]
 SeedForm = Annotated[int, Form(), Field(ge=0, lt=2**63)]
 RouteForm = Annotated[RouteName, Form()]
 AcceptForm = Annotated[AcceptName, Form()]

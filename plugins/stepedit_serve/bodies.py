@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+
+from stepedit_core import StepeditError, language_tag
 
 __all__ = [
     "AcceptName",
@@ -32,12 +41,21 @@ __all__ = [
     "texts_in",
 ]
 
+
+def _tag(text: str) -> str:
+    """Return the tag of a language; an empty form field stays empty."""
+    try:
+        return language_tag(text) if text.strip() else ""
+    except StepeditError as error:
+        raise ValueError(str(error)) from error
+
+
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
 Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
 Text = Annotated[str, StringConstraints(max_length=1_000_000)]
-Language = Annotated[str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2,8}(-[\w]{1,8})*$")]
+Language = Annotated[str, StringConstraints(max_length=35), AfterValidator(_tag)]
 Attestation = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=8, max_length=2000)
 ]

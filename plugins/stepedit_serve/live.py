@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from stepedit_core import Chain, StepeditError, Utterance, explain_validation
 from stepedit_core.dsp.vad import speech_spans
+from stepedit_serve.bodies import Language
 from stepedit_serve.errors import ApiError, api_error
 from stepedit_serve.keys import Key, bearer
 from stepedit_serve.requests_in import chain_from, guarded
@@ -42,7 +43,7 @@ class LiveRequest(BaseModel):
     chain: dict[str, Any]
     sample_rate: int = Field(ge=8000, le=96_000)
     encoding: Literal["s16le", "f32le"] = "s16le"
-    language: Annotated[str, StringConstraints(max_length=35)] | None = None
+    language: Language | None = None
     seed: int = Field(default=0, ge=0, lt=2**63)
     route: Literal["auto", "llm", "dsp"] = "auto"
     transcribe: bool = False

@@ -129,15 +129,48 @@ class Mixed:
 
 def probe(base: str, seconds: float, answer: Connection) -> None:
     """Ask for the health ten times a second; in a process of its own, which has nothing to do."""
+    answer.send(asyncio.run(_probed(base, seconds)))
+
+
+async def _probed(base: str, seconds: float) -> list[float]:
+    """Return what each question took from the moment at which it was due, however late others are.
+
+    Who waited for one answer before asking again would ask least when answers take longest.
+    """
     found: list[float] = []
-    until = time.monotonic() + seconds
-    with httpx.Client(base_url=base, timeout=60) as client:
-        while time.monotonic() < until:
-            begin = time.perf_counter()
-            client.get("/health")
-            found.append(time.perf_counter() - begin)
-            time.sleep(_HEALTH_SECONDS)
-    answer.send(found)
+
+    async def ask(client: httpx.AsyncClient, due: float) -> None:
+        (await client.get("/health")).raise_for_status()
+        found.append(time.monotonic() - due)
+
+    async with httpx.AsyncClient(base_url=base, timeout=60) as client, asyncio.TaskGroup() as all_:
+        begin = time.monotonic()
+        for number in range(round(seconds / _HEALTH_SECONDS)):
+            due = begin + number * _HEALTH_SECONDS
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            all_.create_task(ask(client, due))
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Return the machine's load averages, and its processors' ticks of all kinds, where known."""
+    with suppress(OSError):
+        ticks = list(map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]))
+        return {"load": os.getloadavg(), "ticks": ticks}
+    return {"load": (), "ticks": []}
+
+
+def since(before: dict[str, Any]) -> dict[str, Any]:
+    """Return load averages before and after, and the shares of idle and stolen processor time."""
+    now = machine()
+    spent = [b - a for a, b in zip(before["ticks"], now["ticks"], strict=True)]
+    total = sum(spent) or 1
+    return {
+        "load_before": before["load"],
+        "load_after": now["load"],
+        "idle": round(spent[3] / total, 3) if spent else None,
+        "stolen": round(spent[7] / total, 3) if spent else None,
+    }
 
 
 async def mixed(
@@ -165,7 +198,7 @@ async def mixed(
         prober.start()
         theirs.close()
         until = time.monotonic() + seconds
-        before = memory(pid)
+        before, ticks, around = memory(pid), processor_seconds(pid), machine()
         began = time.monotonic()
         tasks = [
             asyncio.create_task(load.one_client(until, random.Random(n))) for n in range(clients)
@@ -189,6 +222,8 @@ async def mixed(
             "health": spread(health),
             "routes": {name: spread(values) for name, values in sorted(load.seconds.items())},
             "memory_mb": {"before": before, "after": memory(pid)},
+            "by_process_cpu_s": used(pid, ticks)[:6],
+            "machine": since(around),
         }
 
 

@@ -20,9 +20,9 @@ from stepedit_core import (
     Replacement,
     Route,
     Utterance,
-    align,
     find_phrase,
     installed_ears,
+    place_words,
 )
 from stepedit_core.dsp.words import TAG_BRACKETS, normalised, split_words
 from stepedit_text.changes import Change, applied, difference
@@ -141,7 +141,7 @@ class _Cut(TextEdit):
         from stepedit_text.dsp import without
 
         changes = self.changes(str(utterance.transcript))
-        edited, details = without(utterance, align(utterance), changes)
+        edited, details = without(utterance, place_words(utterance), changes)
         return Rendered(edited, details)
 
 
@@ -307,7 +307,7 @@ class RemoveFillers(_Cut):
 def _timed(utterance: Utterance) -> Alignment | None:
     """Return when the words are said; None while there is no sound yet."""
     try:
-        return align(utterance)
+        return place_words(utterance)
     except NotHeardYet:
         return None
 

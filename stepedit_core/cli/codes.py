@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from stepedit_core.atomic import is_outlet
 from stepedit_core.cli.console import (
     check_format,
     echo_json,
@@ -16,8 +17,10 @@ from stepedit_core.cli.console import (
     engine_options,
     load_named_engine,
 )
-from stepedit_core.cli.plan import check_apart, check_target
+from stepedit_core.cli.plan import check_apart, check_target, goes_to_stdout, text_of
 from stepedit_core.errors import StepeditError
+from stepedit_core.storage.sound import is_stream
+from stepedit_core.storage.stored_json import parse_json
 
 if TYPE_CHECKING:
     from stepedit_core.codes import DualCodes
@@ -89,10 +92,11 @@ def codes_from_data(data: object) -> DualCodes:
 
 
 def _read_codes(file: Path) -> DualCodes:
-    """Read a codes file; errors name it."""
+    """Read a codes file, or standard input (``-``); errors name it."""
+    text = text_of(file, "a codes file")
     try:
-        return codes_from_data(json.loads(file.read_text(encoding="utf-8-sig")))
-    except (OSError, ValueError, RecursionError) as error:
+        return codes_from_data(parse_json(text))
+    except (ValueError, RecursionError) as error:
         raise StepeditError(f"{file}: not a readable codes file ({error})") from error
     except StepeditError as error:
         raise StepeditError(f"{file}: {error}") from error
@@ -111,7 +115,9 @@ def _engine(name: str | None, device: str) -> SpeechEngine:
 @click.argument("recording", metavar="IN", type=click.Path(path_type=Path))
 @engine_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the JSON to a file.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="Write the JSON to a file, or '-'."
+)
 def encode(
     recording: Path, engine: str | None, device: str, as_json: bool, out: Path | None
 ) -> None:
@@ -134,12 +140,15 @@ def encode(
     data = codes_data(codes, loaded)
     if out is not None:
         write_text(out, json.dumps(data))
+    if goes_to_stdout(out):
+        as_json = False  # it is there already
     if as_json:
         echo_json(data)
     else:
         echo_line(
             f"{recording}: {len(codes.linguistic)} linguistic and {len(codes.semantic)} semantic "
-            f"codes, {codes.groups} groups of 120 ms from {codes.start:.3f} s, by {loaded.name}"
+            f"codes, {codes.groups} groups of 120 ms from {codes.start:.3f} s, by {loaded.name}",
+            err=goes_to_stdout(out),
         )
 
 
@@ -150,7 +159,11 @@ def encode(
 )
 @engine_options
 @click.option(
-    "-o", "--out", required=True, type=click.Path(path_type=Path), help="Audio file to write."
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Audio file to write, or '-'.",
 )
 @click.option(
     "--seed",
@@ -164,17 +177,23 @@ def decode(
 ) -> None:
     """Turn the codes file CODES (from `encode --json`) into audio in the reference's voice.
 
+    '-' is standard input as CODES, standard output as -o.
+
     Example: stepedit decode codes.json --reference in.wav --engine models/EditX -o out.wav
     """
     from stepedit_core.engine import DecodeRequest
     from stepedit_core.utterance import Utterance
 
+    if is_stream(codes) and is_stream(reference):
+        raise click.UsageError("CODES and --reference cannot both come through a pipe")
     parsed = _read_codes(codes)
     voice = Utterance.read(reference)
-    check_format(out)
+    if not is_outlet(out):
+        check_format(out)
     check_target(out, "-o")
     check_apart([("-o", out)], [codes, reference])
     loaded = _engine(engine, device)
     speech = loaded.decode([DecodeRequest(parsed, voice, seed)])[0]
     speech.write(out)
-    echo_line(f"{out}: {speech.seconds:.2f} s at {speech.sample_rate} Hz, by {loaded.name}")
+    said = f"{out}: {speech.seconds:.2f} s at {speech.sample_rate} Hz, by {loaded.name}"
+    echo_line(said, err=goes_to_stdout(out))

@@ -28,6 +28,7 @@ __all__ = [
     "echo_json",
     "echo_line",
     "engine_options",
+    "language_option",
     "load_named_engine",
     "write_text",
 ]
@@ -49,6 +50,18 @@ def echo_line(text: str, *, err: bool = False) -> None:
     """Print one line; what a stranger's name or text holds cannot steer the terminal."""
     indent = " " * (len(text) - len(text.lstrip(" ")))
     click.echo(indent + printable(text), err=err)
+
+
+def language_option(function: F) -> F:
+    """Add ``--language``: a tag, or a language's English name; the command receives the tag."""
+
+    def tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+        from stepedit_core.llm_route.languages import language_tag
+
+        return None if value is None else language_tag(value)
+
+    help_text = "Language of the words, such as en or zh."
+    return click.option("--language", metavar="TAG", callback=tag, help=help_text)(function)
 
 
 def echo_json(data: object) -> None:

@@ -26,7 +26,13 @@ from stepedit_core.chain.result import (
     Until,
 )
 from stepedit_core.cli.accepting import accept_options, acceptance, limits_of, tried
-from stepedit_core.cli.console import echo_line, engine_options, load_named_engine, write_text
+from stepedit_core.cli.console import (
+    echo_line,
+    engine_options,
+    language_option,
+    load_named_engine,
+    write_text,
+)
 from stepedit_core.cli.interpreting import interpreter_option, say_chain
 from stepedit_core.cli.listening import with_words_heard
 from stepedit_core.cli.marking import check_marks, mark_long, write_output
@@ -321,7 +327,7 @@ Examples:
     type=click.Path(path_type=Path),
     help="A file with the words; IN.txt beside an input is found by itself.",
 )
-@click.option("--language", metavar="TAG", help="Language of the words, such as en or zh.")
+@language_option
 @engine_options
 @click.option(
     "--route",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from stepedit_core.cli.console import echo_json, echo_line
+from stepedit_core.cli.console import echo_json, echo_line, language_option
 from stepedit_core.interpretation import Interpretation, InterpretationError, Setting, interpret
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def interpreter_option(command: Command) -> Command:
     type=click.Path(path_type=Path),
     help="The recording: its length, and when its words are said.",
 )
-@click.option("--language", metavar="TAG", help="Language of the words, such as en or zh.")
+@language_option
 @interpreter_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON with the chain.")
 def interpret_command(

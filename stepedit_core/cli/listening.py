@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stepedit_core.cli.console import language_option
 from stepedit_core.errors import AlignmentError, StepeditError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _give(found: Alignment, speech: Utterance, kind: str, out: Path | None) -> N
 @click.command(short_help="Write when each word of a recording is said.")
 @click.argument("recording", metavar="IN", type=click.Path(path_type=Path))
 @click.option("--text", help="The words spoken; without them, a recogniser is asked.")
-@click.option("--language", help="BCP 47 tag such as en or zh.")
+@language_option
 @click.option("--aligner", default="auto", show_default=True, help="Its name, or name:model.")
 @click.option("--format", "kind", type=click.Choice(FORMATS), help="Default: by OUT's suffix.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write to a file.")
@@ -102,7 +103,7 @@ def align(
 
 @click.command(short_help="Write the words of a recording.")
 @click.argument("recording", metavar="IN", type=click.Path(path_type=Path))
-@click.option("--language", help="BCP 47 tag such as en or zh; heard where it is left out.")
+@language_option
 @click.option("--recogniser", default="auto", show_default=True, help="Its name, or name:model.")
 @click.option(
     "--format",

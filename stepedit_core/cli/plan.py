@@ -31,6 +31,7 @@ __all__ = [
     "goes_to_stdout",
     "implied_engine",
     "plan_jobs",
+    "text_of",
 ]
 
 MAX_TEXT_BYTES = 1 << 22
@@ -144,7 +145,7 @@ def build_chain(
     return chain * iterations
 
 
-def _text_of(file: Path, what: str) -> str:
+def text_of(file: Path, what: str) -> str:
     """Return the text of a file, or of standard input (``-``); ``what`` names it in messages.
 
     Raises:
@@ -170,7 +171,7 @@ def _text_of(file: Path, what: str) -> str:
 def _read_chain(file: Path) -> Chain:
     """Read a chain file; errors name it."""
     try:
-        return Chain.from_json(_text_of(file, "a chain"))
+        return Chain.from_json(text_of(file, "a chain"))
     except AudioError as error:
         raise InvalidChainError(str(error)) from error
     except StepeditError as error:
@@ -179,7 +180,7 @@ def _read_chain(file: Path) -> Chain:
 
 def _read_words(file: Path) -> str:
     """Read a transcript file; errors name it."""
-    words = plain_text(_text_of(file, "a transcript"))
+    words = plain_text(text_of(file, "a transcript"))
     if not words:
         raise AudioError(f"{file}: the transcript is empty")
     return words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from stepedit_core.alignment import (
     Transcription,
 )
 from stepedit_core.dsp.vad import speech_probabilities
-from stepedit_core.dsp.words import split_words
+from stepedit_core.dsp.words import normalised, split_words, word_error
 from stepedit_core.errors import AlignmentError, MissingDependencyError, StepeditError, suggest
 from stepedit_core.registry.registry import Registry, get_registry
 from stepedit_core.utterance import Utterance
@@ -34,6 +35,7 @@ __all__ = [
     "load_aligner",
     "load_listener",
     "load_recogniser",
+    "place_words",
     "recogniser_names",
     "transcribe",
     "with_words",
@@ -46,6 +48,11 @@ _TRUSTED = 30
 _AFTER_LATIN = "\u0250"
 DOUBTFUL = 0.35
 """Mean confidence below which a transcript is said not to fit the recording."""
+FEW_WORDS, DOUBTFUL_FEW = 2, 0.05
+"""So few words are misheard as a whole now and then; they must fit far worse to be doubted."""
+LEAST_HEARD, MOST_ERROR = 0.5, 0.85
+"""Doubted words are another recording's where fewer of them are heard, with more word error. Any
+two sentences share small words, and a transcript may leave much of what is said out."""
 _LEAST_SPEECH = 0.2
 """Probability below which a frame is no speech, not even a whisper."""
 _NAMED_ONLY = 100
@@ -169,6 +176,42 @@ def align(
             "another recording's transcript?"
         )
     return dataclasses.replace(found, notes=tuple(notes))
+
+
+def place_words(
+    utterance: Utterance, *, threads: int = 1, registry: Registry | None = None
+) -> Alignment:
+    """Return when each word is said, for an edit that acts at the place of some.
+
+    As ``align``, but words that hardly fit are compared with what a recogniser hears: nothing is
+    cut, hidden or put in at a place that an aligner had to make up. Where no recogniser is
+    installed, and where the alignment has no confidences, it is returned as it is.
+
+    Raises:
+        AlignmentError: as ``align`` does, and if the words are not those of the recording.
+    """
+    found = align(utterance, threads=threads, registry=registry)
+    sure = found.confidence
+    doubtful = DOUBTFUL if len(found.words) > FEW_WORDS else DOUBTFUL_FEW
+    if sure is None or sure >= doubtful:
+        return found
+    try:
+        heard = transcribe(utterance, threads=threads, registry=registry)
+    except StepeditError:
+        return found
+    ours, theirs = (
+        [normalised(word.text) for word in split_words(text)] for text in (found.text, heard.text)
+    )
+    matches = difflib.SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks()
+    shared = sum(match.size for match in matches)
+    if shared < LEAST_HEARD * len(ours) and word_error(found.text, heard.text) > MOST_ERROR:
+        # The words themselves may be private.
+        raise AlignmentError(
+            f"the transcript is not that of the recording (confidence {sure:.2f}, "
+            f"{shared} of {len(ours)} words heard by {heard.recogniser}), so that no word has a "
+            "place in it; give the words that are said, or none to have them heard"
+        )
+    return found
 
 
 def with_words(utterance: Utterance, *, threads: int = 1) -> tuple[Utterance, tuple[str, ...]]:

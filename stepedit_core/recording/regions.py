@@ -10,7 +10,7 @@ import numpy as np
 from stepedit_core.alignment import Alignment, TimedWord
 from stepedit_core.dsp.words import split_words
 from stepedit_core.errors import AlignmentError
-from stepedit_core.recording.hearing import align
+from stepedit_core.recording.hearing import place_words
 from stepedit_core.recording.speakers import with_speakers
 from stepedit_core.utterance import Span, Utterance
 
@@ -62,7 +62,7 @@ class Where:
         """
         if not self.needs_words():
             return self.spans
-        known = align(utterance)
+        known = place_words(utterance)
         if self.speaker is not None:
             known = with_speakers(utterance, known)
         spans = []

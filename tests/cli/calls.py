@@ -11,12 +11,12 @@ from stepedit_core.cli.root import cli
 __all__ = ["call", "refused"]
 
 
-def call(*args: object) -> Result:
+def call(*args: object, input: str | bytes | None = None) -> Result:
     """Run ``stepedit`` with arguments; tables get room so that words are not broken."""
     runner = CliRunner(
         env={"COLUMNS": "200", "STEPEDIT_DISABLE": os.environ.get("STEPEDIT_DISABLE")}
     )
-    return runner.invoke(cli, [str(arg) for arg in args], prog_name="stepedit")
+    return runner.invoke(cli, [str(arg) for arg in args], input=input, prog_name="stepedit")
 
 
 def refused(result: Result, code: int = 2) -> str:

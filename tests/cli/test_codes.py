@@ -37,7 +37,7 @@ def test_codes_can_be_written_to_a_file(wav: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "not a readable codes file"),
+        (None, "cannot be read (No such file"),
         ("no json", "not a readable codes file"),
         ("[]", "expected a JSON object"),
         ('{"linguistic": [1, 2]}', "'semantic' must be a list of whole numbers"),
@@ -67,3 +67,23 @@ def test_unwritable_target(wav: Path, tmp_path: Path) -> None:
     assert "is a file, not a folder" in refused(call(*base, codes / "out.wav"))
     line = refused(call("encode", wav, "--engine", "no-such-engine", "-o", codes / "c.json"))
     assert "is a file, not a folder" in line
+
+
+def test_codes_through_pipes(wav: Path, tmp_path: Path) -> None:
+    encoded = call("encode", wav, "--engine", "fake", "-o", "-", "--json")
+    assert set(json.loads(encoded.stdout)) >= {"linguistic", "semantic"}
+    assert "groups of 120 ms" in encoded.stderr
+    decode = ("decode", "-", "--reference", wav, "--engine", "fake", "-o", "-")
+    decoded = call(*decode, input=encoded.stdout)
+    assert decoded.exit_code == 0, decoded.output
+    speech = Utterance.from_bytes(decoded.stdout_bytes)
+    assert FakeEngine().encode([speech])[0] == FakeEngine().encode([Utterance.read(wav)])[0]
+    both = call("decode", "-", "--reference", "-", "--engine", "fake", "-o", tmp_path / "o.wav")
+    assert "cannot both come through a pipe" in refused(both)
+
+
+def test_a_key_twice(wav: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "codes.json", tmp_path / "out.wav"
+    file.write_text('{"linguistic": [1, 2], "semantic": [1, 2, 3], "semantic": [4, 5, 6]}')
+    line = refused(call("decode", file, "--reference", wav, "--engine", "fake", "-o", out))
+    assert "'semantic'" in line

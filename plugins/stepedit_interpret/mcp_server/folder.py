@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from stepedit_core import StepeditError, Utterance, printable
+from stepedit_core import StepeditError, Utterance, language_tag, printable
 
 __all__ = ["Folder"]
 
@@ -62,7 +62,8 @@ class Folder:
     def read(self, name: str, transcript: str | None, language: str | None) -> Utterance:
         """Return a recording of the folder; raises StepeditError."""
         content = self._content(self._inside(name), name)
-        return Utterance.from_bytes(content, transcript or None, language or None, name=name)
+        tag = language_tag(language) if language else None
+        return Utterance.from_bytes(content, transcript or None, tag, name=name)
 
     def write(self, name: str, speech: Utterance, *, overwrite: bool) -> None:
         """Write a recording, and remember what was there; raises StepeditError."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -30,7 +30,13 @@ from stepedit_train.rl.measures import Tools, TrainingMeasures
 from stepedit_train.rl.policy import Reference, log_probs_of, plain_model, save_policy
 from stepedit_train.rl.prompts import Prompt, PromptSource, read_prompts
 from stepedit_train.rl.rewarding import Rewards, RewardSettings, make_reward
-from stepedit_train.rl.rollouts import OwnGenerator, Rollouts, rollout_rules
+from stepedit_train.rl.rollouts import (
+    OwnGenerator,
+    RolloutGenerator,
+    Rollouts,
+    ServedGenerator,
+    rollout_rules,
+)
 from stepedit_train.rl.settings import RlSettings, planned
 from stepedit_train.rl.watch import WatchSettings, objection
 from stepedit_train.seeds import rng_of
@@ -51,7 +57,7 @@ __all__ = [
 class OnlineSettings(RlSettings):
     """Settings of stages whose answers the model draws itself."""
 
-    free: ClassVar[frozenset[str]] = RlSettings.free | {"watch", "width"}
+    free: ClassVar[frozenset[str]] = RlSettings.free | {"vllm", "watch", "width"}
 
     prompts: tuple[PromptSource, ...]
     """Sources of requests."""
@@ -87,6 +93,12 @@ class OnlineSettings(RlSettings):
     """Requests of held-out speakers that validation answers, once each."""
     width: int = Field(default=64, ge=1)
     """Answers that are drawn, and decoded, in one batch."""
+    rollouts: Literal["own", "vllm"] = "own"
+    """Who draws answers: the engine's own loop, or vLLM (extra ``vllm``), in this process; not for
+    models with position priors, guidance or adapters."""
+    vllm: dict[str, Any] = Field(default_factory=dict)
+    """Options of ``vllm.LLM``, such as ``gpu_memory_utilization``: the policy, its reference and
+    the optimiser need memory, too."""
     log_every: int = Field(default=1, ge=1)
     """Steps between entries of the log."""
     validate_every: int = Field(default=20, ge=1)
@@ -100,6 +112,18 @@ class OnlineSettings(RlSettings):
         if both:
             raise ValueError(f"{', '.join(sorted(both))}: a held-out judge must not be a reward")
         return self
+
+    @model_validator(mode="after")
+    def _served_weights_are_whole(self) -> OnlineSettings:
+        if self.rollouts == "vllm" and self.lora is not None:
+            raise ValueError("rollouts by vllm train all weights: leave lora out")
+        return self
+
+    def curve(self) -> dict[str, Any]:
+        """Return the settings that the curve depends on, as JSON values."""
+        # Unsaid where it is usual, so that runs from before there was a choice go on.
+        usual = {"rollouts"} if self.rollouts == "own" else set()
+        return {name: value for name, value in super().curve().items() if name not in usual}
 
 
 @dataclass(frozen=True)
@@ -170,7 +194,10 @@ class OnlineTask(Task):
         """Sampler of answers from the policy."""
         settings = self.settings
         rules = rollout_rules(self.engine, settings.temperature, settings.guidance)
-        generator = OwnGenerator(self.engine, self.policy, settings.width)
+        generator: RolloutGenerator = OwnGenerator(self.engine, self.policy, settings.width)
+        if settings.rollouts == "vllm":
+            base, _ = base_and_out(settings, settings.model)
+            generator = ServedGenerator(self.engine, self.policy, base, settings.vllm)
         return Rollouts(self.engine, generator, rules, settings.max_tokens, settings.width)
 
     def _drawn(
@@ -281,10 +308,13 @@ def hardest_of(task: OnlineTask, out: Path) -> list[Prompt]:
 
 
 def minibatches(count: int, parts: int, seed: int, *names: object) -> list[list[int]]:
-    """Return indices in a seeded order, cut into parts of about one size."""
+    """Return indices, drawn by the seed into parts of about one size; each part is in order.
+
+    Answers to one request then stand together in a part, and share what is read of it.
+    """
     order = rng_of(seed, "minibatches", *names).permutation(count).tolist()
     size = max(1, -(-count // parts))
-    return [order[begin : begin + size] for begin in range(0, count, size)]
+    return [sorted(order[begin : begin + size]) for begin in range(0, count, size)]
 
 
 def engine_and_prompts(

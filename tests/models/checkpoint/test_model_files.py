@@ -1,4 +1,4 @@
-"""Rules of picking that come with a model."""
+"""Files that come with a model: its figures, its routes, its rules of picking."""
 
 from __future__ import annotations
 
@@ -17,12 +17,123 @@ from stepedit_core.config import (
 )
 from stepedit_core.engine import GenerateRequest
 from stepedit_core.errors import CheckpointError, EngineError
-from stepedit_core.models.checkpoint.model_files import SAMPLING, folder_sampling
+from stepedit_core.models.checkpoint.model_files import (
+    FIGURES_FILE,
+    ROUTES_FILE,
+    SAMPLING,
+    RouteTable,
+    experimental,
+    folder_sampling,
+    read_figures,
+)
 from stepedit_core.models.lm.constraints import Free
 from stepedit_core.models.lm.framing import Rules, constraint_of
 from stepedit_core.plan import Plan
 from stepedit_core.prompt import Prompt
 from stepedit_core.testing import speech_like
+from tests.toy_edits import Gain, Hiss
+
+# Figures
+
+
+def figure(
+    name: str, value: float | None, gate: float | None = 20, **more: object
+) -> dict[str, object]:
+    return {"row": name, "value": value, "gate": gate, "higher_is_better": False, **more}
+
+
+def missed(folder: Path, *rows: object) -> str | None:
+    (folder / FIGURES_FILE).write_text(json.dumps({"rows": rows}))
+    return experimental(read_figures(folder))
+
+
+def test_a_gate_is_missed_on_its_wrong_side(tmp_path: Path) -> None:
+    assert missed(tmp_path, figure("a", 20), figure("b", 0.8, 0.75, higher_is_better=True)) is None
+    assert missed(tmp_path, figure("a", 21), figure("b", 1)) == "it misses 1 of 2 gates (a)"
+    better = figure("b", 0.7, 0.75, higher_is_better=True)
+    assert missed(tmp_path, better) == "it misses 1 of 1 gates (b)"
+
+
+def test_every_kind_of_speech_must_pass_and_a_figure_counts_once(tmp_path: Path) -> None:
+    rows = [
+        figure("a", 30, kind="real"),
+        figure("a", 40, kind="synthetic"),
+        figure("b", 1, kind="real"),
+    ]
+    assert missed(tmp_path, *rows) == "it misses 1 of 2 gates (a)"
+
+
+def test_what_was_not_measured_passes_no_gate(tmp_path: Path) -> None:
+    assert experimental(read_figures(tmp_path)) == "its figures have not been measured yet"
+    assert missed(tmp_path, figure("a", None)) == "it misses 1 of 1 gates (a)"
+    assert missed(tmp_path, figure("a", 5, None)) == "its figures have not been measured yet"
+
+
+def test_rows_keep_what_stands_beside(tmp_path: Path) -> None:
+    missed(tmp_path, figure("a", 3, goal=2, n=41, beside={"dsp": 1.5, "world": None}))
+    (read,) = read_figures(tmp_path)
+    assert (read.n, read.beside, read.reaches_goal) == (41, {"dsp": 1.5}, False)
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "{}", '{"rows": [3]}', '{"rows": [{"row": "a", "value": "x"}]}']
+)
+def test_damaged_figures_are_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / FIGURES_FILE).write_text(content)
+    with pytest.raises(CheckpointError, match=r"figures\.json is not a list of figures"):
+        read_figures(tmp_path)
+
+
+# Routes
+
+
+def routes(folder: Path, content: object) -> RouteTable:
+    (folder / ROUTES_FILE).write_text(json.dumps({"model": "0", "edits": content}))
+    return RouteTable.load(folder)
+
+
+def test_a_named_route_wins_and_the_better_score_otherwise(tmp_path: Path) -> None:
+    table = routes(
+        tmp_path,
+        {
+            "hiss": {"llm": 0.2, "dsp": 0.9, "n": 40, "route": "llm"},
+            "gain": {"llm": 0.2, "dsp": 0.9, "n": 40},
+            "clone": {"llm": 0.0, "dsp": None},
+            "tie": {"llm": 0.5, "dsp": 0.5},
+        },
+    )
+    assert table.routes == {"hiss": "llm", "gain": "dsp", "clone": "llm", "tie": "llm"}
+    assert (table.preferred(Hiss()), table.preferred(Gain())) == ("llm", "dsp")
+
+
+def test_edits_that_were_not_measured_have_no_preference(tmp_path: Path) -> None:
+    assert RouteTable.load(tmp_path).preferred(Hiss()) is None
+    assert routes(tmp_path, {"gain": {"route": "dsp"}}).preferred(Hiss()) is None
+
+
+@pytest.mark.parametrize("row", [{"route": "best"}, {}, [], {"n": 3}, {"llm": "good"}])
+def test_rows_that_name_no_route_are_refused(tmp_path: Path, row: object) -> None:
+    with pytest.raises(CheckpointError, match=r"routes\.json, 'hiss'"):
+        routes(tmp_path, {"hiss": row})
+
+
+def test_a_length_may_stand_alone(tmp_path: Path) -> None:
+    table = routes(tmp_path, {"hiss": {"longest_seconds": 4}, "gain": {"route": "dsp"}})
+    assert (table.routes, table.longest) == ({"gain": "dsp"}, {"hiss": 4.0})
+    with pytest.raises(CheckpointError, match="longest_seconds is a number from 1"):
+        routes(tmp_path, {"hiss": {"longest_seconds": 0.5}})
+
+
+def test_damaged_tables_are_refused(tmp_path: Path) -> None:
+    (tmp_path / ROUTES_FILE).write_text("{")
+    with pytest.raises(CheckpointError, match="not readable JSON"):
+        RouteTable.load(tmp_path)
+    (tmp_path / ROUTES_FILE).write_text('{"speed": {}}')
+    with pytest.raises(CheckpointError, match="no object under 'edits'"):
+        RouteTable.load(tmp_path)
+
+
+# Rules of picking
 
 
 def test_a_model_sets_what_its_user_does_not(tmp_path: Path) -> None:
