@@ -17,7 +17,7 @@ from stepedit_bench.columns import Column, column_of, stratum_of, tags_of
 from stepedit_core.errors import StepeditError
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Cell", "Listening", "choose", "embed", "listen"]
+__all__ = ["Cell", "Listening", "choose", "embed", "listen", "of_strata"]
 
 Row = Mapping[str, Any]
 _CASES = 6
@@ -145,11 +145,11 @@ def listen(
         finals = [row for row in rows if row["condition"] == "identity"]
     return [
         _listening(why, row, by_case[row["case"]], folders, around)
-        for why, row in _of_strata(finals, seed)
+        for why, row in of_strata(finals, seed)
     ]
 
 
-def _of_strata(rows: Sequence[Row], seed: int) -> list[tuple[str, Row]]:
+def of_strata(rows: Sequence[Row], seed: int) -> list[tuple[str, Row]]:
     """Return the rows to listen to, as many of each stratum, so that each filter leaves some."""
     strata = sorted({stratum_of(row) for row in rows})
     if len(strata) < 2:

@@ -127,7 +127,7 @@ def test_a_run_goes_on_and_shares_its_baselines(data: Path, tmp_path: Path) -> N
 
     journal.write_bytes(whole[: len(whole) // 2])  # as a killed run leaves it
     part = measure(replace(chosen, finished=True), engine, measures=LightKept(out))
-    assert 0 < len(part.rows) < len(run.rows)
+    assert 0 < len(part.rows) < len(run.rows) and 0 < len(part.units) < len(run.units)
     assert any(one["n"] for one in figure_rows(part.rows, 0))
     again = measure(chosen, engine, measures=LightKept(out))
     assert len(engine.requests) == asked  # recordings were kept
@@ -170,6 +170,8 @@ def test_figures_routes_and_report_are_written(data: Path, tmp_path: Path) -> No
     page = write_report(run.folder, around=out).read_text()
     assert "data:audio" in page
     assert "denoise.joint" in page and "better route" in page
+    assert f'<tr data-stratum="real, {LABEL}"><td>denoise.joint (%)</td>' in page
+    assert '<tr data-stratum="all"><td>cost.rtf' in page
 
 
 def test_labels_inside_of_spans_are_asked_for_by_turns(data: Path, tmp_path: Path) -> None:
