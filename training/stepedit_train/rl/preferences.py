@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -43,9 +44,11 @@ class PreferenceSource(Settings):
     path: Path
     """Folder of `stepedit pairs-prefer`, or of `stepedit pairs`; for ``reward`` also a file of
     pre-tokenised examples (``replay.npz`` of a model), with ``rejected = "source"``."""
-    rejected: Literal["row", "source"] = "row"
-    """The worse answer: the row's own (`pairs-prefer` writes it), or the source, unedited, which
-    makes preferences of any large-margin pairs."""
+    rejected: Literal["row", "source", "neighbour"] = "row"
+    """The worse answer: the row's own (`pairs-prefer` writes it); or the source, unedited, which
+    makes preferences of any large-margin pairs; or ``neighbour``, the target that another request
+    of the same edit has for the same source, such as *surprised* where *happy* is asked for, which
+    is harder to tell."""
     share: float = Field(default=1.0, gt=0, le=1)
     """Part of the rows that is taken."""
 
@@ -91,6 +94,34 @@ class Preferences:
     skipped: Counter[str]
 
 
+Neighbours = Mapping[str, Sequence[tuple[str, str]]]
+"""For the codes of a source: requests as JSON, and the codes of their targets."""
+
+
+def _neighbours(path: Path) -> Neighbours:
+    """Return what is asked of each source of a folder."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for row in read_rows(path, ["source_codes", "target_codes", "edit_json"]):
+        if row["source_codes"] and row["target_codes"]:
+            asked = found.setdefault(row["source_codes"], [])
+            asked.append((row["edit_json"], row["target_codes"]))
+    return found
+
+
+def _with_neighbour(row: Mapping[str, Any], known: Neighbours, seed: int) -> Mapping[str, Any]:
+    """Return a row whose rejected answer is another request's target, drawn by the seed."""
+    name = json.loads(row["edit_json"])["edit"]
+    others = [
+        codes
+        for edit, codes in known.get(row["source_codes"] or "", ())
+        if edit != row["edit_json"] and json.loads(edit)["edit"] == name
+    ]
+    if not others:
+        return {**row, "rejected_codes": None}
+    at = int(rng_of(seed, "neighbour", row["id"]).integers(len(others)))
+    return {**row, "rejected_codes": others[at]}
+
+
 def _answers(
     row: Mapping[str, Any], source: PreferenceSource
 ) -> tuple[DualCodes, DualCodes, DualCodes] | str:
@@ -100,6 +131,8 @@ def _answers(
     if before is None or better is None:
         return "the row has no codes (stepedit pairs-encode gives them)"
     if worse is None:
+        if source.rejected == "neighbour":
+            return "its source has no other request of the same edit"
         return "the row has no rejected answer (rejected = 'source' takes the unedited source)"
     if worse.interleave().tolist() == better.interleave().tolist():
         return "both answers have the same codes"
@@ -162,10 +195,12 @@ def _of_rows(
 ) -> Iterator[Preference | str]:
     """Yield the preferences of a folder, or why a row has none."""
     finished_shards(source.path)
+    known = _neighbours(source.path) if source.rejected == "neighbour" else {}
     for row in read_rows(source.path, COLUMNS):
         if row["split"] not in (None, "train"):
             yield f"split {row['split']}"
         elif _is_taken(source, row["id"], seed):
+            row = _with_neighbour(row, known, seed) if source.rejected == "neighbour" else row
             yield _preference(row, source, vocabulary, rules)
 
 
