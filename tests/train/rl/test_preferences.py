@@ -18,7 +18,7 @@ from stepedit_train.lm.rows import Example
 from stepedit_train.lm.store import save_examples
 from stepedit_train.rl.dpo import DpoSettings, train_dpo
 from stepedit_train.rl.layout import READING, Vocabulary
-from stepedit_train.rl.preferences import PreferenceSource, read_preferences
+from stepedit_train.rl.preferences import Preferences, PreferenceSource, read_preferences
 from stepedit_train.rl.reward_model import calibration_error, load_reward_model
 from stepedit_train.rl.reward_stage import RewardModelSettings, train_reward
 
@@ -200,19 +200,21 @@ def test_a_neighbour_is_another_requests_target(tmp_path: Path) -> None:
         pair = EditPair(speech, speech, edit, 8.0)
         rows.append(row_of(pair, PairJob(str(number), (item,)), 0, known, PROVENANCE))
     write_shard(tmp_path / "pairs", 0, rows)
-    found = read_preferences(
-        [PreferenceSource(path=tmp_path / "pairs", rejected="neighbour")],
-        Vocabulary.of_folder(tmp_path / "base"),
-        READING,
-        max_tokens=2000,
-        dev_share=0.0,
-        seed=0,
-    )
+
+    def read(rejected: Any) -> Preferences:
+        sources = [PreferenceSource(path=tmp_path / "pairs", rejected=rejected)]
+        words = Vocabulary.of_folder(tmp_path / "base")
+        return read_preferences(sources, words, READING, max_tokens=2000, dev_share=0.0, seed=0)
+
+    found = read("neighbour")
     one, two = found.train
     assert one.chosen.ids.tolist() == two.rejected.ids.tolist()
     assert one.rejected.ids.tolist() == two.chosen.ids.tolist()
     assert one.chosen.prompt == one.rejected.prompt != two.chosen.prompt
     assert found.skipped == {"its source has no other request of the same edit": 3}
+    by_speaker = read("speaker")
+    assert [a.name for a in by_speaker.train] == [a.name for a in found.train]
+    assert by_speaker.skipped == {"its speaker has no other request of the same edit": 3}
 
 
 def test_preferences_of_stored_examples(tmp_path: Path) -> None:

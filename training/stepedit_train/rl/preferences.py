@@ -44,11 +44,11 @@ class PreferenceSource(Settings):
     path: Path
     """Folder of `stepedit pairs-prefer`, or of `stepedit pairs`; for ``reward`` also a file of
     pre-tokenised examples (``replay.npz`` of a model), with ``rejected = "source"``."""
-    rejected: Literal["row", "source", "neighbour"] = "row"
+    rejected: Literal["row", "source", "neighbour", "speaker"] = "row"
     """The worse answer: the row's own (`pairs-prefer` writes it); or the source, unedited, which
-    makes preferences of any large-margin pairs; or ``neighbour``, the target that another request
-    of the same edit has for the same source, such as *surprised* where *happy* is asked for, which
-    is harder to tell."""
+    makes preferences of any large-margin pairs. Harder to tell are targets of other requests of
+    the same edit: ``neighbour`` takes one for the same source, such as *surprised* where *happy*
+    is asked for; ``speaker`` one by the same speaker, such as a clone of other words."""
     share: float = Field(default=1.0, gt=0, le=1)
     """Part of the rows that is taken."""
 
@@ -94,26 +94,29 @@ class Preferences:
     skipped: Counter[str]
 
 
-Neighbours = Mapping[str, Sequence[tuple[str, str]]]
-"""For the codes of a source: requests as JSON, and the codes of their targets."""
+_SHARED = {"neighbour": "source_codes", "speaker": "speaker"}
+"""Column that a row has in common with those whose targets are its worse answers."""
+Others = Mapping[str, Sequence[tuple[str, str]]]
+"""For a value of that column: requests as JSON, and the codes of their targets."""
 
 
-def _neighbours(path: Path) -> Neighbours:
-    """Return what is asked of each source of a folder."""
+def _others(path: Path, column: str) -> Others:
+    """Return what is asked in a folder, by a column."""
     found: dict[str, list[tuple[str, str]]] = {}
-    for row in read_rows(path, ["source_codes", "target_codes", "edit_json"]):
-        if row["source_codes"] and row["target_codes"]:
-            asked = found.setdefault(row["source_codes"], [])
-            asked.append((row["edit_json"], row["target_codes"]))
+    for row in read_rows(path, sorted({column, "target_codes", "edit_json"})):
+        if row[column] and row["target_codes"]:
+            found.setdefault(row[column], []).append((row["edit_json"], row["target_codes"]))
     return found
 
 
-def _with_neighbour(row: Mapping[str, Any], known: Neighbours, seed: int) -> Mapping[str, Any]:
+def _with_another(
+    row: Mapping[str, Any], known: Others, column: str, seed: int
+) -> Mapping[str, Any]:
     """Return a row whose rejected answer is another request's target, drawn by the seed."""
     name = json.loads(row["edit_json"])["edit"]
     others = [
         codes
-        for edit, codes in known.get(row["source_codes"] or "", ())
+        for edit, codes in known.get(row[column] or "", ())
         if edit != row["edit_json"] and json.loads(edit)["edit"] == name
     ]
     if not others:
@@ -131,8 +134,9 @@ def _answers(
     if before is None or better is None:
         return "the row has no codes (stepedit pairs-encode gives them)"
     if worse is None:
-        if source.rejected == "neighbour":
-            return "its source has no other request of the same edit"
+        if source.rejected in _SHARED:
+            whose = "source" if source.rejected == "neighbour" else "speaker"
+            return f"its {whose} has no other request of the same edit"
         return "the row has no rejected answer (rejected = 'source' takes the unedited source)"
     if worse.interleave().tolist() == better.interleave().tolist():
         return "both answers have the same codes"
@@ -195,12 +199,13 @@ def _of_rows(
 ) -> Iterator[Preference | str]:
     """Yield the preferences of a folder, or why a row has none."""
     finished_shards(source.path)
-    known = _neighbours(source.path) if source.rejected == "neighbour" else {}
+    column = _SHARED.get(source.rejected)
+    known = {} if column is None else _others(source.path, column)
     for row in read_rows(source.path, COLUMNS):
         if row["split"] not in (None, "train"):
             yield f"split {row['split']}"
         elif _is_taken(source, row["id"], seed):
-            row = _with_neighbour(row, known, seed) if source.rejected == "neighbour" else row
+            row = row if column is None else _with_another(row, known, column, seed)
             yield _preference(row, source, vocabulary, rules)
 
 
