@@ -8,11 +8,15 @@ random numbers.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from stepedit_core.codes import DualCodes
@@ -35,6 +39,28 @@ __all__ = ["VllmGenerator"]
 
 _PROCESSOR = "stepedit_core.models.vllm_serving.processor:CodeGrammar"
 _SEEDS = 2**63
+_CACHED = 65_536
+"""Tokens whose keys and values are kept: 32 answers of 20 s with their prompts."""
+
+
+def _cache_bytes(parts: EngineParts) -> int:
+    """Return the bytes of keys and values of so many tokens."""
+    sizes = parts.model.config
+    width = 2 * sizes.num_hidden_layers * sizes.num_attention_groups * sizes.head_dim
+    each = width * parts.model.lm_head.weight.element_size()
+    return int(each * max(_CACHED, 2 * sizes.max_seq_len))
+
+
+@contextmanager
+def _own_randomness() -> Iterator[None]:
+    """Keep the process's random states, which vLLM seeds anew when it starts."""
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(legacy)  # noqa: NPY002
 
 
 @dataclass(frozen=True)
@@ -57,7 +83,8 @@ class VllmGenerator:
         folder: of the model, in the public layout.
         parts: of an engine of the same folder: its words, layout and limits are used, and its
             language model's weights are not.
-        options: fields of ``vllm.LLM``, such as ``gpu_memory_utilization``.
+        options: fields of ``vllm.LLM``; ``gpu_memory_utilization`` in place of a cache of keys and
+            values for 65,536 tokens.
 
     Raises:
         EngineError: if vLLM does not serve such a model.
@@ -94,7 +121,11 @@ class VllmGenerator:
             "trust_remote_code": False,
             "skip_tokenizer_init": True,
         }
-        self._llm: Any = vllm.LLM(model=str(folder), **{**wanted, **options})
+        if "gpu_memory_utilization" not in options:
+            # A known amount, instead of most of the memory, which decoder and trainer need, too.
+            wanted["kv_cache_memory_bytes"] = _cache_bytes(parts)
+        with _own_randomness():
+            self._llm: Any = vllm.LLM(model=str(folder), **{**wanted, **options})
 
     def generate(self, requests: Sequence[GenerateRequest], rules: Rules) -> list[DualCodes]:
         """Return an answer to each request, drawn by its seed under rules that all share.
@@ -169,8 +200,7 @@ class VllmGenerator:
         Args:
             named: tensors by their names in a checkpoint.
         """
-        held = list(named)
-        self._llm.apply_model(lambda model: model.load_weights(held))
+        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(named)})
         self._llm.reset_prefix_cache()
 
     def close(self) -> None:

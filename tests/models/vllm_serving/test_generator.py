@@ -19,9 +19,11 @@ from stepedit_core.models.engine import Engine
 from stepedit_core.models.lm.framing import Rules
 from stepedit_core.models.lm.generate_codes import answer_requests
 from stepedit_core.models.lm.step1 import Step1ForCausalLM
+from stepedit_core.models.vllm_serving.engine import VllmEngine
 from stepedit_core.models.vllm_serving.generator import VllmGenerator
 from stepedit_core.plan import Plan
 from stepedit_core.prompt import Prompt
+from stepedit_core.registry.registry import load_engine
 from stepedit_core.testing import speech_like
 from tests.models.tiny_checkpoint import write_single
 from tests.models.tiny_step1 import tiny_model
@@ -49,7 +51,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine, V
     sqrt_alibi.register()
     folder = write_single(tmp_path_factory.mktemp("engine"))
     engine = Engine.from_config(EngineConfig(name_or_path=str(folder), dtype="float32"))
+    before = torch.get_rng_state()
     generator = VllmGenerator(folder, engine.parts, **SMALL)
+    assert torch.equal(torch.get_rng_state(), before)
     yield engine, generator
     generator.close()
 
@@ -73,7 +77,7 @@ def test_greedy_answers_are_the_loops(served: tuple[Engine, VllmGenerator]) -> N
 
 def test_copied_parts_are_copied(served: tuple[Engine, VllmGenerator]) -> None:
     free = (FreeGroups(1, 2, 2), FreeGroups(3, 4, 1))
-    assert same(served, [request(1, 5, free=free), request(2, 5, free=(FreeGroups(0, 5, 0),))])
+    assert same(served, [request(1, 5, free=free), request(2, 5, free=(FreeGroups(1, 2, 0),))])
 
 
 def test_drawn_answers_hold_the_grammar(served: tuple[Engine, VllmGenerator]) -> None:
@@ -85,6 +89,25 @@ def test_drawn_answers_hold_the_grammar(served: tuple[Engine, VllmGenerator]) ->
     assert len({tuple(a.interleave().tolist()) for a in one}) == 2
     with pytest.raises(EngineError, match="without guidance"):
         generator.generate(asked, Rules(SamplingConfig(guidance=2.0), rules.policy))
+
+
+def test_the_engine_by_name(served: tuple[Engine, VllmGenerator]) -> None:
+    engine, _ = served
+    config = EngineConfig(name_or_path=f"vllm:{engine.config.name_or_path}", compile=False)
+    with pytest.raises(EngineError, match="reads weights as they lie"):
+        VllmEngine.from_config(config.model_copy(update={"quantize": "int8"}))
+    both = []
+    for name in (config.name_or_path, engine.config.name_or_path):
+        loaded = load_engine(
+            config.model_copy(update={"name_or_path": name, "sampling": GREEDY, "dtype": "float32"})
+        )
+        both.append(
+            [one.interleave().tolist() for one in loaded.generate([request(0), request(2)])]
+        )
+        loaded.close()
+    assert both[0] == both[1]
+    with pytest.raises(EngineError, match="position priors"):
+        load_engine(EngineConfig(name_or_path="vllm:embedded"))
 
 
 def test_other_weights_are_taken(served: tuple[Engine, VllmGenerator]) -> None:

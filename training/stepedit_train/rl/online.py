@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,8 @@ from stepedit_train.lm.training import base_and_out
 from stepedit_train.loop import Losses, Task, run_loop
 from stepedit_train.precision import arithmetic
 from stepedit_train.rl.layout import AnswerRow
+from stepedit_train.rl.log_probs import AnswerBatch, collate_answers, parts_within
+from stepedit_train.rl.losses import clipped_policy_loss
 from stepedit_train.rl.measures import Tools, TrainingMeasures
 from stepedit_train.rl.policy import Reference, log_probs_of, plain_model, save_policy
 from stepedit_train.rl.prompts import Prompt, PromptSource, read_prompts
@@ -235,6 +237,41 @@ class OnlineTask(Task):
         rows = [row for group in groups for row in group.rows]
         dense = self.rewards.per_token(answers, rewarded.totals) if self.token_rewards else []
         return Experience(rows, rewards.float(), known, dense, figures)
+
+    def parts(self, rows: Sequence[AnswerRow]) -> Iterator[tuple[list[int], AnswerBatch]]:
+        """Yield answers in batches that the model reads at once, with their numbers."""
+        for part in parts_within(rows, self.settings.tokens):
+            batch = collate_answers([rows[at] for at in part], aligned=self.aligned)
+            yield part, batch.to(self.device)
+
+    def moves(
+        self, count: int, move: Callable[[list[int]], Mapping[str, float]]
+    ) -> tuple[dict[str, float], int]:
+        """Go over the answers of a step as often as the settings say.
+
+        Args:
+            count: answers.
+            move: moves the optimiser after those of some numbers; returns figures.
+
+        Returns:
+            The figures' means, and how often the optimiser moved.
+        """
+        own = self.settings
+        made = [
+            move(part)
+            for number in range(own.passes)
+            for part in minibatches(count, own.minibatches, own.seed, self.step, number)
+        ]
+        means = {name: sum(one[name] for one in made) / len(made) for name in (made or [{}])[0]}
+        return means, len(made)
+
+    def policy_loss(
+        self, made: Tensor, before: Tensor, advantages: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the clipped loss of each decision, and where the clip acts."""
+        own = self.settings
+        high = own.clip_ratio if own.clip_ratio_high is None else own.clip_ratio_high
+        return clipped_policy_loss(made, before, advantages, own.clip_ratio, high)
 
     def loss(self, batch: Experience) -> Losses:
         """Not used: a step moves the optimiser several times, see ``update``."""
