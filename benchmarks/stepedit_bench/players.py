@@ -6,19 +6,22 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile as sf
 
-from stepedit_bench.columns import Column, column_of, tags_of
+from stepedit_bench.columns import Column, column_of, stratum_of, tags_of
 from stepedit_core.errors import StepeditError
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Cell", "Listening", "choose", "embed", "listen"]
+__all__ = ["Cell", "Listening", "choose", "embed", "listen", "of_strata"]
 
 Row = Mapping[str, Any]
+_CASES = 6
+"""Cases of an edit to listen to."""
 
 
 @dataclass(frozen=True)
@@ -142,8 +145,24 @@ def listen(
         finals = [row for row in rows if row["condition"] == "identity"]
     return [
         _listening(why, row, by_case[row["case"]], folders, around)
-        for why, row in choose(finals, seed)
+        for why, row in of_strata(finals, seed)
     ]
+
+
+def of_strata(rows: Sequence[Row], seed: int) -> list[tuple[str, Row]]:
+    """Return the rows to listen to, as many of each stratum, so that each filter leaves some."""
+    strata = sorted({stratum_of(row) for row in rows})
+    if len(strata) < 2:
+        return choose(rows, seed)
+    each, found = max(1, _CASES // len(strata)), []
+    for number, stratum in enumerate(strata):
+        picked = choose([row for row in rows if stratum_of(row) == stratum], seed, each=each)
+        whys = dict.fromkeys(why for why, _ in picked)
+        turns = [[one for one in picked if one[0] == why] for why in whys]
+        mixed = [one for turn in zip_longest(*turns) for one in turn if one is not None]
+        first = number % max(1, len(turns))
+        found += [*mixed[first:], *mixed[:first]][:each]
+    return found
 
 
 def _listening(

@@ -15,6 +15,7 @@ from typing import Any
 from stepedit_bench import plots
 from stepedit_bench.columns import Column, Pivot, columns_of, merge, pivot, tags_of
 from stepedit_bench.compare import refuse_unlike
+from stepedit_bench.heldout.speech import SHORT
 from stepedit_bench.judging import judge_classes
 from stepedit_bench.measuring.extras import need
 from stepedit_bench.peers import Peer, peers_for
@@ -185,7 +186,16 @@ def _figures(folder: Path) -> dict[str, Any] | None:
         if not path.is_file():
             return None
         found[name] = parse_json(path.read_text(encoding="utf-8"))
+    for row in found["figures"]["rows"]:
+        row["stratum"] = _stratum(row["kind"])
     return found
+
+
+def _stratum(kind: str) -> str:
+    """Return the stratum that a row of the figures is of; ``all`` of several."""
+    if kind.startswith("all"):
+        return "all"
+    return kind if ", " in kind else f"{kind}, {SHORT.label}"
 
 
 def _options(sections: Sequence[_Section], rows: Sequence[Row]) -> dict[str, list[str]]:

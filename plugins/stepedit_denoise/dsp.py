@@ -2,6 +2,10 @@
 
 Source of the gate: doi:10.5281/zenodo.3243139.
 
+The gate takes some of the speech with the noise, which lowers its level by up to 4.5 dB; one gain
+for the whole recording brings the bins that speech dominates back to where they were. Networks
+keep the level.
+
 The gate needs to know the noise. Where the recording has pauses, the noise is what is heard in
 them (Silero VAD); where it has none, its spectrum is taken from the quiet frames of each band
 (quantile-based noise estimation, Stahl, Fischer & Bippus, ICASSP 2000).
@@ -35,6 +39,9 @@ _MIN_PAUSE, _MIN_NOISE = 0.05, 0.15
 _MAX_ABOVE_QUIET_DB = 6.0
 # The lowest tenth of frames, and the share of frames that speech is taken to cover in a band.
 _QUANTILE, _SPEECH_SHARE = 0.1, 0.3
+# Speech dominates a bin of ten times the noise's power; what it lost there is given back, within
+# 6 dB.
+_DOMINANT, _MAX_MAKEUP_DB = 10.0, 6.0
 
 
 def reduce_noise(
@@ -118,10 +125,48 @@ def _gated(
         profile, origin = _noise_profile(utterance, window, rng)
         options |= {"y_noise": profile, "n_std_thresh_stationary": _THRESHOLD_STD}
         details["noise_from"] = origin
+        power = np.mean(_magnitudes(profile, rate, window) ** 2, axis=1)
+    else:
+        power = _quiet_frames_power(utterance, window)
     reduced = gate()(padded, rate, stationary=noise == "stationary", **options)
     edited = np.asarray(reduced, dtype=np.float32)[: len(samples)]
-    details["removed_db"] = _removed_db(samples, edited)
-    return utterance.replace(samples=_limited(edited, samples)), details
+    return _finished(utterance, edited, power, details)
+
+
+def _finished(
+    utterance: Utterance,
+    edited: npt.NDArray[np.float32],
+    noise: FloatArray,
+    details: dict[str, Any],
+) -> tuple[Utterance, dict[str, Any]]:
+    """Give speech its level back, and note what was taken away.
+
+    Args:
+        utterance: before.
+        edited: its samples without the noise, ``(n,)``.
+        noise: power of the noise in each bin of the gate's window.
+        details: what was done so far.
+    """
+    samples = utterance.samples.astype(np.float64)
+    gain = _makeup(samples, edited, noise, utterance.sample_rate)
+    details = {
+        **details,
+        "removed_db": _removed_db(samples, edited),
+        "gain_db": round(20 * float(np.log10(gain)), 2),
+    }
+    return utterance.replace(samples=_limited(edited * np.float32(gain), samples)), details
+
+
+def _makeup(
+    before: FloatArray, after: npt.NDArray[np.float32], noise: FloatArray, rate: int
+) -> float:
+    """Return the gain that gives the bins that speech dominates their amplitude back, 1 or more."""
+    old, new = (_magnitudes(part, rate, _window(rate)) for part in (before, after))
+    spoken = old**2 > _DOMINANT * noise[:, None]
+    power, common = float(np.sum(old[spoken] ** 2)), float(np.sum(old[spoken] * new[spoken]))
+    if power <= 0 or common <= 0:
+        return 1.0
+    return float(np.clip(power / common, 1.0, 10 ** (_MAX_MAKEUP_DB / 20)))
 
 
 def _window(rate: int) -> int:
@@ -149,22 +194,30 @@ def _noise_profile(
 
 def _quiet_frames_noise(utterance: Utterance, window: int, rng: np.random.Generator) -> FloatArray:
     """Return a second of noise whose spectrum is that of the quiet frames of each band."""
-    from scipy.signal import stft
+    rate, power = utterance.sample_rate, _quiet_frames_power(utterance, window)
+    bins, places = np.fft.rfftfreq(window, 1 / rate), np.fft.rfftfreq(rate, 1 / rate)
+    phases = rng.standard_normal(len(places)) + 1j * rng.standard_normal(len(places))
+    shaped = np.fft.irfft(np.sqrt(np.interp(places, bins, power)) * phases, rate)
+    again = np.mean(_magnitudes(shaped, rate, window) ** 2, axis=1).sum()
+    return np.asarray(shaped * np.sqrt(power.sum() / again) if again > 0 else shaped)
 
-    rate = utterance.sample_rate
-    padded = np.pad(utterance.samples, (0, max(0, 2 * window - len(utterance.samples))))
-    options = {"fs": rate, "nperseg": window, "noverlap": window * 3 // 4}
-    bins, _, frames = stft(padded.astype(np.float64), **options)
-    sounding = np.abs(frames).max(axis=0) > 1e-9  # padding with zeros is no noise floor
+
+def _quiet_frames_power(utterance: Utterance, window: int) -> FloatArray:
+    """Return the power of the noise in each bin, by the quiet frames."""
+    frames = _magnitudes(utterance.samples, utterance.sample_rate, window)
+    sounding = frames.max(axis=0) > 1e-9  # padding with zeros is no noise floor
     frames = frames[:, sounding] if sounding.any() else frames
     # Power of noise in a bin is exponentially distributed: its quantile q is -ln(1 - q) means.
     among_noise = _QUANTILE / (1 - _SPEECH_SHARE)
-    power = np.quantile(np.abs(frames) ** 2, _QUANTILE, axis=1) / -np.log1p(-among_noise)
-    places = np.fft.rfftfreq(rate, 1 / rate)
-    phases = rng.standard_normal(len(places)) + 1j * rng.standard_normal(len(places))
-    shaped = np.fft.irfft(np.sqrt(np.interp(places, bins, power)) * phases, rate)
-    again = np.mean(np.abs(stft(shaped, **options)[2]) ** 2, axis=1).sum()
-    return np.asarray(shaped * np.sqrt(power.sum() / again) if again > 0 else shaped)
+    return np.asarray(np.quantile(frames**2, _QUANTILE, axis=1) / -np.log1p(-among_noise))
+
+
+def _magnitudes(samples: npt.NDArray[Any], rate: int, window: int) -> FloatArray:
+    """Return the magnitudes of frames, shape ``(bins, frames)``."""
+    from scipy.signal import stft
+
+    padded = np.pad(samples, (0, max(0, 2 * window - len(samples)))).astype(np.float64)
+    return np.asarray(np.abs(stft(padded, fs=rate, nperseg=window, noverlap=window * 3 // 4)[2]))
 
 
 def _removed_db(before: FloatArray, after: npt.NDArray[np.float32]) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from stepedit_core import Edit, Plan, Prompt, Rendered, Route, Utterance
-from stepedit_denoise.nets import NetName, missing_package
+from stepedit_denoise.nets import NetName, best_net, missing_package
 from stepedit_denoise.prompt import INSTRUCTION
 
 __all__ = ["Denoise"]
@@ -21,9 +21,11 @@ class Denoise(Edit):
     is open to their defaults alone.
     """
 
-    backend: Literal["noisereduce", "deepfilternet", "rnnoise"] | None = None
-    """What removes the noise by the dsp route: a spectral gate (noisereduce, also where none is
-    named), or a network of an optional package (deepfilternet, rnnoise)."""
+    backend: Literal["auto", "noisereduce", "deepfilternet", "rnnoise"] | None = None
+    """What removes the noise by the dsp route: a spectral gate (noisereduce), a network of an
+    optional package (deepfilternet, rnnoise), or auto, which is also what happens where none is
+    named: a network that is installed, and the gate where none is or where a kind of noise is
+    given."""
     noise: Literal["stationary", "varying"] = "stationary"
     """Kind of noise for the gate: stationary (fans, hiss, hum) or varying (streets, rain)."""
     strength: float = Field(default=0.9, gt=0, le=1)
@@ -39,8 +41,8 @@ class Denoise(Edit):
 
     @property
     def net(self) -> NetName | None:
-        """The network that removes the noise, or None for the gate."""
-        return None if self.backend == "noisereduce" else self.backend
+        """The network that is named, or None."""
+        return self.backend if self.backend in ("deepfilternet", "rnnoise") else None
 
     def route_problem(self, route: Route) -> str | None:
         """Say what the llm prompt cannot express, and what the dsp route lacks."""
@@ -65,8 +67,11 @@ class Denoise(Edit):
         """Gate the spectrum with noisereduce, or let a network remove the noise."""
         from stepedit_denoise.dsp import reduce_noise, reduce_noise_by_net
 
-        if self.net is None:
+        net = self.net
+        if net is None and self.backend != "noisereduce" and self.noise == "stationary":
+            net = best_net()
+        if net is None:
             made = reduce_noise(utterance, rng, noise=self.noise, strength=self.strength)
         else:
-            made = reduce_noise_by_net(utterance, self.net, strength=self.strength)
+            made = reduce_noise_by_net(utterance, net, strength=self.strength)
         return Rendered(*made)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from stepedit_core import MissingDependencyError, Utterance
 
-__all__ = ["NETS", "Net", "NetName", "denoised_by_net", "missing_package"]
+__all__ = ["NETS", "Net", "NetName", "best_net", "denoised_by_net", "missing_package"]
 
 FloatArray = npt.NDArray[np.float32]
 NetName = Literal["deepfilternet", "rnnoise"]
@@ -63,6 +63,15 @@ def missing_package(name: NetName) -> str | None:
             f"extra {net.extra}); or use backend=noisereduce"
         )
     return None
+
+
+def best_net() -> NetName | None:
+    """Return the network to take where none is named, of those whose packages are there.
+
+    RNNoise before DeepFilterNet: as good on noisy recordings, in less than half of the time.
+    """
+    order: tuple[NetName, ...] = ("rnnoise", "deepfilternet")
+    return next((name for name in order if missing_package(name) is None), None)
 
 
 def denoised_by_net(utterance: Utterance, name: NetName) -> FloatArray:

@@ -167,7 +167,9 @@ class Batcher:
 
     def _serve(self, place: int) -> None:
         """Carry out batches with one engine until the end."""
-        lower_priority(NICENESS)
+        if not isinstance(self.engines[place], EngineProcess):
+            # One that only waits for a process would hold Python's lock at a low priority.
+            lower_priority(NICENESS)
         while True:
             with self._changed:
                 while not self._waiting and not self._ended:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import ipaddress
 import logging
@@ -12,7 +11,7 @@ from typing import Any
 
 import click
 
-from stepedit_core import MissingDependencyError, StepeditError
+from stepedit_core import MissingDependencyError
 
 __all__ = ["serve"]
 
@@ -136,44 +135,11 @@ def _settings(options: dict[str, Any]) -> Any:
 
 def _serve_here(host: str, port: int, options: dict[str, Any]) -> None:
     """Run the service in this process until it is told to end."""
-    import uvicorn
-
     from stepedit_serve.app import create_app
+    from stepedit_serve.server import bound, run
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     sys.setswitchinterval(0.001)  # threads that calculate hand over to those that answer
-    app = create_app(_settings(options))
-    config = uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        access_log=False,
-        log_level="warning",
-        timeout_graceful_shutdown=10,
-        ws_max_size=1 << 22,
-        server_header=False,
-    )
-    server = _announcing()(config)
-    server.run()
-    if not server.started:
-        raise StepeditError(f"cannot listen on {host} port {port}: is it taken? give --port")
-
-
-def _announcing() -> type[Any]:
-    """Return uvicorn's server, which says where it listens."""
-    import uvicorn
-
-    class Announcing(uvicorn.Server):
-        """Says where it listens once it does."""
-
-        async def startup(self, sockets: list[Any] | None = None) -> None:
-            await super().startup(sockets=sockets)
-            if self.started and self.servers:
-                gc.collect()
-                gc.freeze()  # what was made at the start stays: looking it through takes a while
-                host, port = self.servers[0].sockets[0].getsockname()[:2]
-                shown = f"[{host}]" if ":" in host else host
-                click.echo(f"listening on http://{shown}:{port}", err=True)
-
-    return Announcing
+    with bound(host, port) as listening:
+        run(create_app(_settings(options)), listening)

@@ -20,6 +20,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 NICENESS = 10
 """Of processes that calculate: those that answer come first."""
 _MODULES = [
+    "stepedit_serve.acceptor",
     "stepedit_serve.decoder",
     "stepedit_serve.working",
     "stepedit_serve.engine_process",

@@ -22,7 +22,7 @@ from stepedit_serve.schemas import (
 )
 from stepedit_serve.service import Service
 
-__all__ = ["listed", "router"]
+__all__ = ["health_of", "listed", "router"]
 
 router = APIRouter()
 ROUTES = ("llm", "dsp")
@@ -31,6 +31,11 @@ ROUTES = ("llm", "dsp")
 @router.get("/health", tags=["service"])
 async def health(service: ServiceOf) -> Health:
     """Say whether the service works."""
+    return health_of(service)
+
+
+def health_of(service: Service) -> Health:
+    """Return how a service is."""
     batches = 0 if service.batcher is None else service.batcher.waiting
     return Health(
         version=stepedit_core.__version__,

@@ -79,7 +79,8 @@ class ErrorOut(_Given):
 class Health(_Given):
     """Whether the service works, and how busy it is."""
 
-    status: Literal["ok"] = "ok"
+    status: Literal["ok", "stuck"] = "ok"
+    """Stuck, with the HTTP status 503: its event loop has not said anything for a minute."""
     version: str
     engine: str | None
     waiting: int
@@ -87,6 +88,8 @@ class Health(_Given):
     running: int
     uptime: float
     """Seconds since the start."""
+    silent: float = 0.0
+    """Seconds since the service's event loop said so."""
 
 
 class ModelOut(_Given):

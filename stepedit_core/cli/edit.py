@@ -42,6 +42,7 @@ from stepedit_core.cli.plan import (
     check_target,
     goes_to_stdout,
     implied_engine,
+    is_engine_idle,
     plan_jobs,
 )
 from stepedit_core.cli.recordings import RecordingOptions, edit_long, is_long, recording_options
@@ -246,6 +247,24 @@ def _stdout_is_taken(jobs: Sequence[Job], report: Path | None, keep_steps: bool)
     return audio or facts
 
 
+def _needed_engine(
+    name: str | None,
+    device: str,
+    chain: Chain,
+    route: RouteChoice,
+    limits: Accept | None,
+    say: Callable[[str], None],
+) -> SpeechEngine | None:
+    """Load the engine that is asked for, or that a step cannot do without.
+
+    One that no step would use is not loaded. Limits may send a step to its other route.
+    """
+    if name is not None and limits is None and is_engine_idle(name, chain, route):
+        say(f"every edit takes the dsp route: engine {name} is not needed and not loaded")
+        return None
+    return load_named_engine(name or implied_engine(chain, route, say), device)
+
+
 def _said(
     sentences: Sequence[str],
     jobs: Sequence[Job],
@@ -406,7 +425,7 @@ def edit_command(
         job.read()
     if sentences:
         chain += _said(sentences, jobs, yes, interpreter, say) * iterations
-    loaded = load_named_engine(engine or implied_engine(chain, route, say), device)
+    loaded = _needed_engine(engine, device, chain, route, limits, say)
     journal = Journal(jobs[0].target.parent if len(jobs) > 1 else None)
     run = Run(
         chain,

@@ -31,6 +31,7 @@ __all__ = [
     "check_target",
     "goes_to_stdout",
     "implied_engine",
+    "is_engine_idle",
     "plan_jobs",
     "text_of",
 ]
@@ -112,6 +113,34 @@ def implied_engine(
             say(f"{edit.name} needs an engine ({why}): taking --engine {EMBEDDED}")
             return EMBEDDED
     return None
+
+
+def is_engine_idle(name: str, chain: Chain, route: RouteChoice) -> bool:
+    """Say whether an engine would do nothing, because all edits take the dsp route beside it.
+
+    Loading takes seconds. What a shipped engine or one of a folder prefers is read from its
+    ``routes.json``; other names may be anything, and those engines are loaded.
+
+    Args:
+        name: of the engine.
+        chain: what is to be done.
+        route: as asked for.
+
+    Raises:
+        CheckpointError: if the folder's ``routes.json`` is damaged.
+    """
+    from stepedit_core import embedded
+
+    folder = embedded.FOLDER if name == EMBEDDED else Path(name)
+    if not (folder / "config.json").is_file():
+        return False
+    edits = list(_kinds(chain))
+    if any(edit.is_composite() or edit.route_problem("dsp") is not None for edit in edits):
+        return False
+    return route == "dsp" or (
+        route == "auto"
+        and all(taken == "dsp" for taken in embedded.preferred_routes(folder, edits))
+    )
 
 
 def build_chain(

@@ -6,9 +6,14 @@ model; ``MODEL_CARD.md`` says what it is. ``Engine.load()`` finds them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["FOLDER", "MAX_BYTES", "is_shipped", "shipped_bytes", "state"]
+if TYPE_CHECKING:
+    from stepedit_core.edit import Edit, Route
+
+__all__ = ["FOLDER", "MAX_BYTES", "is_shipped", "preferred_routes", "shipped_bytes", "state"]
 
 FOLDER = Path(__file__).resolve().parent
 """Where the model's files lie."""
@@ -39,3 +44,15 @@ def state() -> str | None:
 
     reason = experimental(read_figures(FOLDER)) if is_shipped() else None
     return f"The embedded model is experimental: {reason}." if reason else None
+
+
+def preferred_routes(folder: Path, edits: Iterable[Edit]) -> list[Route | None]:
+    """Return the route that a model's folder prefers for each edit, without loading the model.
+
+    Raises:
+        CheckpointError: if its ``routes.json`` is damaged.
+    """
+    from stepedit_core.models.checkpoint.model_files import RouteTable
+
+    table = RouteTable.load(folder)
+    return [table.preferred(edit) for edit in edits]

@@ -34,7 +34,7 @@ from stepedit_core.utterance import Span, Utterance
 
 __all__ = ["replace_words"]
 
-HEARD, ROUNDS, AT_ONCE = 8, 2, 4
+HEARD, ROUNDS, AT_ONCE = 8, 3, 4
 """Versions that are listened to before more are drawn, how often these are drawn, and how many are
 decoded at once."""
 LISTENED = 7.5

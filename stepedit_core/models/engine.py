@@ -140,8 +140,6 @@ class Engine(Editing):
             BudgetError: if a prompt and its output do not fit the context.
             EngineError: if the model ends its turn without a single group.
         """
-        from stepedit_core.models.lm.best_of_n import answer_by_choice
-
         batches: list[tuple[Rules, list[int]]] = []
         for at, request in enumerate(requests):
             rules = self._rules.for_edit(*request.plan.rules)
@@ -151,14 +149,19 @@ class Engine(Editing):
             else:
                 places.append(at)
         codes: dict[int, DualCodes] = {}
-        graphs = None if self.config.compile else False
         with self._lock, self._clock.stage("generate") as note:
             for rules, places in batches:
-                asked = [requests[at] for at in places]
-                answers = answer_by_choice(self.parts, rules, asked, graphs=graphs)
+                answers = self._answers([requests[at] for at in places], rules)
                 codes.update(zip(places, answers, strict=True))
             note.audio_seconds = sum(item.seconds for item in codes.values())
         return [codes[at] for at in range(len(requests))]
+
+    def _answers(self, requests: Sequence[GenerateRequest], rules: Rules) -> list[DualCodes]:
+        """Return the codes of requests under rules that they share."""
+        from stepedit_core.models.lm.best_of_n import answer_by_choice
+
+        graphs = None if self.config.compile else False
+        return answer_by_choice(self.parts, rules, requests, graphs=graphs)
 
     def infill(self, request: InfillRequest) -> Infilled:
         """Return the codes of a recording with other words in one place.

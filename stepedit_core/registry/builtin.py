@@ -17,10 +17,15 @@ __all__ = ["stepedit_load_engine", "stepedit_marks"]
 
 @hookimpl(trylast=True)
 def stepedit_load_engine(config: EngineConfig) -> SpeechEngine | None:
-    """Load a Step-Audio-EditX style checkpoint with core's own engine."""
+    """Load a Step-Audio-EditX style checkpoint with core's own engine, or served by vLLM."""
     from stepedit_core.models.checkpoint.layout import check_name
 
-    check_name(config.name_or_path)
+    served = config.name_or_path.startswith("vllm:")
+    check_name(config.name_or_path.removeprefix("vllm:"))
+    if served:
+        from stepedit_core.models.vllm_serving.engine import VllmEngine
+
+        return VllmEngine.from_config(config)
     from stepedit_core.models.engine import Engine
 
     return Engine.from_config(config)

@@ -12,8 +12,9 @@ from click.testing import CliRunner
 from stepedit_bench.commands import bench
 from stepedit_bench.heldout import gates, requests
 from stepedit_bench.heldout.commands import Settings, measure
-from stepedit_bench.heldout.figures import figure_rows, routes_of, write_figures
+from stepedit_bench.heldout.figures import figure_rows, write_figures
 from stepedit_bench.heldout.requests import ROWS
+from stepedit_bench.heldout.routes import routes_of
 from stepedit_bench.heldout.speech import LENGTHS, SHORT, HeldOutUtterance, excerpts, held_out
 from stepedit_bench.measuring import StandardMeasures
 from stepedit_bench.measuring.text_error import count_words
@@ -126,7 +127,7 @@ def test_a_run_goes_on_and_shares_its_baselines(data: Path, tmp_path: Path) -> N
 
     journal.write_bytes(whole[: len(whole) // 2])  # as a killed run leaves it
     part = measure(replace(chosen, finished=True), engine, measures=LightKept(out))
-    assert 0 < len(part.rows) < len(run.rows)
+    assert 0 < len(part.rows) < len(run.rows) and 0 < len(part.units) < len(run.units)
     assert any(one["n"] for one in figure_rows(part.rows, 0))
     again = measure(chosen, engine, measures=LightKept(out))
     assert len(engine.requests) == asked  # recordings were kept
@@ -169,6 +170,8 @@ def test_figures_routes_and_report_are_written(data: Path, tmp_path: Path) -> No
     page = write_report(run.folder, around=out).read_text()
     assert "data:audio" in page
     assert "denoise.joint" in page and "better route" in page
+    assert f'<tr data-stratum="real, {LABEL}"><td>denoise.joint (%)</td>' in page
+    assert '<tr data-stratum="all"><td>cost.rtf' in page
 
 
 def test_labels_inside_of_spans_are_asked_for_by_turns(data: Path, tmp_path: Path) -> None:
@@ -286,6 +289,36 @@ def test_routes_go_to_the_better_one_and_ties_to_dsp() -> None:
     assert better["speed"] == {"llm": 1.0, "dsp": 0.5, "n": 2, "route": "llm"}
     alone = [one for one in rows((True, False)) if one["condition"] == "edit"]
     assert routes_of(alone)["speed"] == {"llm": 1.0, "dsp": None, "n": 1, "route": "llm"}
+
+
+@pytest.mark.parametrize(
+    ("errors", "failed", "route"),
+    [
+        ({"source": 1, "edit": 2, "dsp": 1}, 0, "llm"),
+        ({"source": 1, "edit": 3, "dsp": 1}, 0, "dsp"),
+        ({"source": 1, "edit": 1, "dsp": 1}, 1, "dsp"),
+    ],
+)
+def test_a_route_that_loses_words_is_not_taken(
+    errors: dict[str, int], failed: int, route: str
+) -> None:
+    rows = []
+    for number in range(3):
+        for condition, count in errors.items():
+            text = {"unit": "word", "errors": count, "length": 10, "rate": count / 10}
+            lost = condition == "edit" and number < failed
+            own = {"status": "failed", "kept": {}} if lost else {"kept": {"text": text}}
+            joint = None if condition == "source" else condition == "edit" and not lost
+            rows.append(row(number, condition, 0, 4, joint=joint, **own))
+    found = routes_of(rows)["speed"]
+    assert found["route"] == route and found["llm"] > found["dsp"] == 0
+    assert found["word_error"]["source"] == 0.1
+    assert ("reason" in found) == (route == "dsp")
+
+
+def test_rows_without_gates_say_nothing_on_routes() -> None:
+    cases = [row(0, name, 0, 4, joint=True, edit="iteration") for name in ("edit", "dsp")]
+    assert routes_of(cases) == {}
 
 
 def test_gates_know_which_side_is_good() -> None:

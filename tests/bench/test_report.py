@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from stepedit_bench.columns import pivot
 from stepedit_bench.commands import bench
 from stepedit_bench.judging import JudgeChoice, parse_judges
-from stepedit_bench.players import choose
+from stepedit_bench.players import choose, of_strata
 from stepedit_bench.produce import Protocol
 from stepedit_bench.report import confusion, write_report
 from stepedit_bench.runner import BenchConfig, run_bench
@@ -118,6 +118,19 @@ def test_listening_shows_the_best_the_worst_and_others() -> None:
     assert chosen[:4] == [("best", 0), ("best", 1), ("worst", 7), ("worst", 6)]
     assert {case for why, case in chosen[4:]} < {2, 3, 4, 5}
     assert choose(rows, 0) == choose(rows, 0)
+
+
+def test_listening_has_cases_of_every_stratum() -> None:
+    def row(case: int, length: str, joint: bool) -> dict[str, object]:
+        return {"case": case, "status": "ok", "joint": joint, "kind": "real", "length": length}
+
+    lengths = ("1.8-3.7 s", "4-10 s", "10-30 s")
+    rows = [row(10 * n + m, length, m < 2) for n, length in enumerate(lengths) for m in range(6)]
+    chosen = of_strata(rows, 0)
+    assert len(chosen) == len({item["case"] for _, item in chosen}) == 6
+    assert [sum(item["length"] == length for _, item in chosen) for length in lengths] == [2, 2, 2]
+    assert {why for why, _ in chosen} == {"best", "worst", "random"}
+    assert all(item["joint"] == (why == "best") for why, item in chosen if why != "random")
 
 
 def test_judges_are_chosen_by_name_or_by_task() -> None:

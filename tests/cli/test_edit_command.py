@@ -68,6 +68,38 @@ def test_implied_engine(wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert asked == ["embedded", "embedded"]
 
 
+def test_an_engine_that_no_step_uses(
+    wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def load(config: EngineConfig) -> FakeEngine:
+        asked.append(config.name_or_path)
+        return FakeEngine()
+
+    monkeypatch.setattr("stepedit_core.registry.registry.load_engine", load)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    base = ("edit", wav, "-o", tmp_path / "out.wav", "-e", "hiss", "--engine", folder)
+    assert call(*base).exit_code == 0
+    assert len(asked) == 1, "nothing says which route is better"
+    (folder / "routes.json").write_text('{"edits": {"hiss": {"route": "dsp"}}}')
+    result = call(*base)
+    assert "route dsp" in result.stdout
+    assert f"engine {folder} is not needed and not loaded" in result.stdout
+    assert call(*base, "-e", "gain").exit_code == 0
+    assert len(asked) == 2, "of gain nothing is known"
+    assert call(*base, "--route", "dsp", "-e", "gain").exit_code == 0
+    assert len(asked) == 2
+    assert call(*base, "--route", "llm").exit_code == 0
+    assert len(asked) == 3
+    assert call(*base, "--accept", "normal").exit_code in (0, 1)
+    assert len(asked) == 4, "limits may send a step to its other route"
+    (folder / "routes.json").write_text("{")
+    assert "routes.json is not readable JSON" in refused(call(*base))
+
+
 def test_seeds_repeat(wav: Path, tmp_path: Path) -> None:
     def digest(seed: int) -> str:
         assert (

@@ -14,6 +14,7 @@ from stepedit_core.registry.registry import Registry
 from stepedit_core.storage.pair_rows import read_rows
 from stepedit_core.testing import speech_like
 from tests.pairs.making import make_corpus, registry, run_toy
+from tests.pairs.toy_pairs import asked_engines
 
 __all__ = ["registry"]
 
@@ -63,6 +64,7 @@ def test_prefer_waits_for_people_and_goes_on(registry: Registry, tmp_path: Path)
     given = (pairs_prefer, tmp_path / "run", "--out", tmp_path / "out", "--engine", "fake")
     said = _call(*given, "--candidates", "3")
     assert "1 rows wait for scores: fill in" in said and "0 preference pairs kept" in said
+    assert asked_engines[-1].generation.best_of == 1  # each candidate is one draw
     sheet = tmp_path / "out" / "scores.csv"
     with sheet.open(newline="") as file:
         rows = list(csv.reader(file))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from stepedit_denoise import Denoise
 from stepedit_denoise.quality import si_sdr
 
 from stepedit_core import Utterance
+from stepedit_core.dsp.loudness import active_level
 from stepedit_core.dsp.noises import COLOURS, mix, synthesise
 from stepedit_core.recordings import packaged, packaged_speech
 
@@ -24,6 +26,11 @@ def _noisy(name: str, kind: str, level_db: float = 5.0) -> tuple[Utterance, Utte
     return noisy, target
 
 
+def _by_gate(noisy: Utterance, **params: Any) -> Utterance:
+    edit = Denoise(backend="noisereduce", **params)
+    return edit.render(noisy, np.random.default_rng(0)).utterance
+
+
 def _gain(noisy: Utterance, clean: Utterance, out: Utterance) -> float:
     reference = clean.samples.astype(np.float64)
     return si_sdr(reference, out.samples.astype(np.float64)) - si_sdr(
@@ -35,7 +42,7 @@ def _gains(kind: str, names: Iterable[str]) -> dict[str, float]:
     gains = {}
     for name in names:
         noisy, clean = _noisy(name, kind)
-        out = Denoise().render(noisy, np.random.default_rng(0)).utterance
+        out = _by_gate(noisy)
         gains[name] = _gain(noisy, clean, out)
     return gains
 
@@ -57,7 +64,7 @@ def test_figures_on_every_packaged_recording(kind: str, mean: float) -> None:
 def test_varying_mode_and_strength_work_too() -> None:
     noisy, clean = _noisy("wind", "white")
     render = {
-        key: Denoise(**params).render(noisy, np.random.default_rng(0)).utterance
+        key: _by_gate(noisy, **params)
         for key, params in {
             "varying": {"noise": "varying"},
             "weak": {"strength": 0.3},
@@ -72,8 +79,19 @@ def test_varying_mode_and_strength_work_too() -> None:
 def test_clean_speech_is_left_alone() -> None:
     for name in ("doctor", "typography"):
         clean = packaged_speech(name)
-        out = Denoise().render(clean, np.random.default_rng(0)).utterance
+        out = _by_gate(clean)
         assert si_sdr(clean.samples.astype(float), out.samples.astype(float)) > 20
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("white", "wind"), ("brown", "garden"), ("hum", "office")]
+)
+def test_speech_keeps_its_level(kind: str, name: str) -> None:
+    noisy, clean = _noisy(name, kind)
+    made = Denoise(backend="noisereduce").render(noisy, np.random.default_rng(0))
+    before, after = active_level(clean), active_level(made.utterance)
+    assert before is not None and after == pytest.approx(before, abs=1.0)
+    assert made.details["gain_db"] > 0
 
 
 def test_the_gate_loads_no_torch() -> None:
@@ -89,7 +107,7 @@ def test_the_gate_loads_no_torch() -> None:
 
 
 def test_says_where_the_noise_was_heard_and_repeats() -> None:
-    edit = Denoise()
+    edit = Denoise(backend="noisereduce")
     wordy = packaged_speech("typography")  # what Silero takes for a pause in it holds a word
     for noisy, origin in ((_noisy("garden", "white")[0], "pauses"), (wordy, "quiet frames")):
         first, again = (edit.render(noisy, np.random.default_rng(3)) for _ in range(2))

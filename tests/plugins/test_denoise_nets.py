@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from stepedit_denoise import Denoise
-from stepedit_denoise.nets import NETS, NetName, denoised_by_net, missing_package
+from stepedit_denoise.nets import NETS, NetName, best_net, denoised_by_net, missing_package
 from stepedit_denoise.quality import si_sdr
 
 from stepedit_core import Chain, InvalidChainError, Utterance, packaged_speech
@@ -91,12 +91,23 @@ def test_no_kind_of_noise_for_a_net() -> None:
     assert "backend=" in str(Denoise(backend="rnnoise").route_problem("llm"))
 
 
-def test_default_is_the_gate(noisy: tuple[Utterance, Utterance]) -> None:
-    named, unnamed = (
-        edit.render(noisy[0], np.random.default_rng(0)).utterance
-        for edit in (Denoise(backend="noisereduce"), Denoise())
-    )
-    assert named == unnamed
+def test_default_is_what_is_installed(
+    noisy: tuple[Utterance, Utterance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in PACKAGES.values():
+        pytest.importorskip(module)
+
+    def backend(**params: str) -> str:
+        edit = Denoise.model_validate(params)
+        return str(edit.render(noisy[0], np.random.default_rng(0)).details["backend"])
+
+    assert backend() == backend(backend="auto") == best_net()
+    assert backend(noise="varying") == "noisereduce"
+    for name, module in PACKAGES.items():
+        assert best_net() is not None, name
+        monkeypatch.setitem(sys.modules, module, None)
+    assert best_net() is None
+    assert backend() == backend(backend="auto") == "noisereduce"
     assert Denoise().to_data() == {"edit": "denoise", "noise": "stationary", "strength": 0.9}
 
 

@@ -69,12 +69,15 @@ def _generate(out: Path, settings: PreferSettings, device: str) -> None:
     """Make the candidates that are missing, with a progress bar over shards."""
     from rich.progress import Progress
 
-    from stepedit_core.config import EngineConfig
+    from stepedit_core.config import EngineConfig, GenerationPolicy
     from stepedit_core.registry.registry import load_engine
     from stepedit_core.storage.pair_rows import shard_paths
     from stepedit_pairs.preference import generate
 
-    engine = load_engine(EngineConfig(name_or_path=settings.engine, device=device))
+    # A candidate is one draw: the best of several each would leave little to prefer.
+    alone = GenerationPolicy(best_of=1)
+    config = EngineConfig(name_or_path=settings.engine, device=device, generation=alone)
+    engine = load_engine(config)
     with Progress() as progress:
         task = progress.add_task("candidates", total=len(shard_paths(Path(settings.run))))
         for _ in generate(out, settings, engine):

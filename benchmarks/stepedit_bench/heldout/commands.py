@@ -83,7 +83,7 @@ class HeldOutRun:
 
     Attributes:
         folder: of the engine, or of the baselines where there is no engine.
-        units: what was asked, in order.
+        units: what was asked and is finished, in order.
         rows: of the results, in order.
     """
 
@@ -159,9 +159,9 @@ def measure(
             on_unit=on_unit,
         )
     store = RunStore(folder, read_run(folder), _GROWING)
-    found = [row for unit in units for row in store.finished.get(unit.key, ())]
-    store.finish(unit.key for unit in units if unit.key in store.finished)
-    return HeldOutRun(folder, units, found)
+    done = [unit for unit in units if unit.key in store.finished]
+    store.finish(unit.key for unit in done)
+    return HeldOutRun(folder, done, [row for unit in done for row in store.finished[unit.key]])
 
 
 def _conditions(beside: Sequence[str], engine: SpeechEngine | None) -> tuple[Condition, ...]:

@@ -1,4 +1,4 @@
-"""Compute the figures of an engine from the rows of its run: intervals, gates, routes."""
+"""Compute the figures of an engine from the rows of its run: intervals and gates."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ import numpy as np
 
 from stepedit_bench.heldout.gates import GATES, Gate, Rows
 from stepedit_bench.heldout.requests import HeldOut
+from stepedit_bench.heldout.routes import routes_of
 from stepedit_bench.heldout.speech import KINDS, LENGTHS, SHORT
 from stepedit_bench.store import write_text
 from stepedit_bench.summary import heard_by, share
 from stepedit_core.engine import SpeechEngine, longest_seconds
 from stepedit_core.scoring import Interval, bootstrap_interval
 
-__all__ = ["COSTS", "figure_rows", "routes_of", "unscored_reasons", "write_figures"]
+__all__ = ["COSTS", "figure_rows", "unscored_reasons", "write_figures"]
 
 _RESAMPLES = 1000
 _NAMES = {"source": "original", "edit": "llm"}
@@ -139,24 +140,6 @@ def cost_rows(cost: Mapping[str, float]) -> Iterator[dict[str, Any]]:
         }
 
 
-def routes_of(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
-    """Return for each edit both routes' joint success on the same cases, and the better route.
-
-    A tie goes to dsp. An edit without a dsp route for any case keeps llm.
-    """
-    both: dict[str, list[tuple[bool, bool | None]]] = {}
-    for units in _units(rows).values():
-        for unit in units:
-            if "edit" not in unit or unit["edit"][0]["scorer"] is None:
-                continue
-            dsp_rows = unit.get("dsp", [{}])
-            has_dsp = dsp_rows[-1].get("status") not in (None, "unsupported")
-            llm, dsp = unit["edit"][-1]["joint"], dsp_rows[-1].get("joint") if has_dsp else None
-            if llm is not None and (dsp is not None or not has_dsp):
-                both.setdefault(unit["edit"][0]["name"], []).append((llm, dsp))
-    return {name: _choice(pairs) for name, pairs in sorted(both.items())}
-
-
 def _with_lengths(
     routes: dict[str, dict[str, Any]], units: Sequence[HeldOut], engine: SpeechEngine | None
 ) -> dict[str, dict[str, Any]]:
@@ -166,20 +149,6 @@ def _with_lengths(
         if longest is not None and edit.name in routes:
             routes[edit.name]["longest_seconds"] = longest
     return routes
-
-
-def _choice(pairs: list[tuple[bool, bool | None]]) -> dict[str, Any]:
-    """Compare the routes over cases that both can carry out, or over all where dsp has none."""
-    known = [(llm, dsp) for llm, dsp in pairs if dsp is not None]
-    llm = sum(pair[0] for pair in known or pairs) / len(known or pairs)
-    dsp = sum(bool(pair[1]) for pair in known) / len(known) if known else None
-    better = dsp is None or llm > dsp
-    return {
-        "llm": round(llm, 4),
-        "dsp": None if dsp is None else round(dsp, 4),
-        "n": len(known or pairs),
-        "route": "llm" if better else "dsp",
-    }
 
 
 def unscored_reasons(rows: Sequence[Row]) -> dict[str, int]:

@@ -116,6 +116,12 @@ def memory(name: str, device: str, edits: int) -> None:
     help="An edit; may be repeated.",
 )
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64))
+@click.option(
+    "--out",
+    "kept",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep recording and finished pieces there; a call that was cut off goes on.",
+)
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write the figures as JSON.")
 def recording(
     clips: tuple[Path, ...],
@@ -123,26 +129,30 @@ def recording(
     rate: int,
     edits: tuple[str, ...],
     workers: int,
+    kept: Path | None,
     out: Path | None,
 ) -> None:
     """Join clips to a long recording, edit it by signal processing, and print time and memory.
 
-    Without clips, the packaged recordings are joined. The time is that of the whole command.
+    Without clips, the packaged recordings are joined. The time is that of the whole command; with
+    --out, that of all calls together where some were cut off.
     """
+    import contextlib
     import dataclasses
     import tempfile
 
-    from stepedit_bench.speed.long import join_clips, measure_long
+    from stepedit_bench.speed.long import measure_long, recording_of
 
-    with tempfile.TemporaryDirectory() as folder:
-        joined = Path(folder) / "recording.wav"
-        count = join_clips(clips, joined, seconds, rate)
+    with contextlib.ExitStack() as stack:
+        folder = kept or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        joined, count = recording_of(folder, clips, seconds, rate, edits)
         found = measure_long(joined, edits, workers)
     click.echo(
         f"{found.seconds:.0f} s of speech ({count} clips, {rate} Hz) -> {found.output_seconds:.0f} "
         f"s by {', '.join(edits)}: {found.wall:.1f} s with {workers} workers, "
         f"{found.times_real_time:.1f} x real time ({found.cpu:.1f} s of processor time), peak "
         f"{found.peak:.0f} MB in all processes"
+        f"{f', in {found.attempts} calls' if found.attempts > 1 else ''}"
     )
     if out is not None:
         facts = {"edits": list(edits), "workers": workers, "rate": rate, "clips": count}

@@ -19,7 +19,7 @@ from stepedit_core.models.checkpoint.naming import languages_of, named
 from stepedit_core.models.decoder.decoder import Decoder
 from stepedit_core.models.lm.chat import PromptEncoding, preferred_encoding
 from stepedit_core.models.lm.session import TokenLayout
-from stepedit_core.models.lm.step1.loading import load_network
+from stepedit_core.models.lm.step1.loading import load_network, network_without_weights
 from stepedit_core.models.lm.step1.network import Step1Network
 from stepedit_core.models.reader import PhoneReader
 from stepedit_core.models.speaker.campplus import load_speaker
@@ -173,8 +173,13 @@ def fingerprint(folders: CheckpointFolders) -> str:
     return digest.hexdigest()[:16]
 
 
-def load_parts(config: EngineConfig) -> EngineParts:
+def load_parts(config: EngineConfig, *, language_model: bool = True) -> EngineParts:
     """Load all parts that a configuration names.
+
+    Args:
+        config: names them.
+        language_model: False leaves its weights on disk, for engines that have it served; its
+            sizes are known all the same.
 
     Raises:
         CheckpointError: if a file is missing, damaged or foreign; the text names it.
@@ -192,6 +197,12 @@ def load_parts(config: EngineConfig) -> EngineParts:
     # ONNX graphs run on CUDA where onnxruntime can, otherwise on the CPU; MPS has no provider.
     speaker = load_speaker(folders.decoder, where)
     sampling, generation = folder_sampling(folders.model)
+    dtype = pick_dtype(config.dtype, device, config.quantize)
+    network = (
+        load_network(folders.model, dtype=dtype, device=device, quantize=config.quantize)
+        if language_model
+        else network_without_weights(folders.model, dtype)
+    )
     return EngineParts(
         name=_name(config, folders.model),
         device=device,
@@ -200,12 +211,7 @@ def load_parts(config: EngineConfig) -> EngineParts:
         text=text,
         encoding=chosen,
         layout=TokenLayout.of(text),
-        model=load_network(
-            folders.model,
-            dtype=pick_dtype(config.dtype, device, config.quantize),
-            device=device,
-            quantize=config.quantize,
-        ),
+        model=network,
         decoder=decoder,
         fingerprint=fingerprint(folders),
         routes=RouteTable.load(folders.model),

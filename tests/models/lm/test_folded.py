@@ -79,6 +79,8 @@ def test_weights_are_folded_again_when_they_change() -> None:
 def test_other_kinds_of_weights_are_not_folded() -> None:
     assert folded_stack(tiny_model().bfloat16().model) is None
     assert folded_stack(tiny_model().to("meta").model) is None
+    with torch.autocast("cpu", torch.bfloat16):
+        assert folded_stack(tiny_model().model) is None
 
     class Adapted(torch.nn.Linear):
         pass

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from stepedit_speed import Speed
-from stepedit_train.assembly.card import _data, _training
+from stepedit_train.assembly.card import _data, _training, short_table
 from stepedit_train.assembly.facts import run_facts
 from stepedit_train.assembly.settings import AssembleSettings, KnownPairs, Run
 from stepedit_train.assembly.stage import assemble, make_card
@@ -22,6 +22,7 @@ from stepedit_train.lm.vocabulary import DICTIONARY
 from stepedit_core import Engine
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.checkpoint.layout import DECODER_FOLDER
+from stepedit_core.models.checkpoint.model_files import Figure
 from stepedit_core.models.speaker.ge2e import RESEMBLYZER_FILE, ResemblyzerEncoder
 from stepedit_core.models.text import load_tokenizer
 from tests.models.audio_cases import write_semantic_graph
@@ -191,6 +192,45 @@ def test_figures_decide_whether_it_is_experimental(parts: Path, made: Path, tmp_
     assert "have not been measured yet" in (out / "MODEL_CARD.md").read_text()
     with pytest.raises(StepeditError, match="does not say which model"):
         card(rows=[])
+
+
+def test_card_is_renewed_without_the_training_folders(
+    parts: Path, made: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(made, tmp_path / "embedded")
+    card = (out / "MODEL_CARD.md").read_text()
+    card = card.replace("## Limits", "## Limits\n\nWritten by hand.")
+    (out / "MODEL_CARD.md").write_text(card.replace("## Routes", "Of old scorers.\n\n## Routes"))
+    figures = tmp_path / "f.json"
+    figures.write_text(json.dumps(measured(made, 19.0)))
+    away = {"caches": (tmp_path / "away",), "pairs": (), "runs": ()}
+    given = settings(parts, out, figures=figures, keep_card=True, **away)
+    list(make_card(given))
+    text = (out / "MODEL_CARD.md").read_text()
+    assert "**Experimental**: it misses 1 of 1 gates (added_wer)." in text
+    assert "| added_wer (points) | real | 21 [1, 50] n=40 |" in text
+    assert "Written by hand." in text and "| tones | CC0 | 2 |" in text
+    assert "Of old scorers" not in text and "have not been measured yet" not in text
+    assert text.count("## Figures") == text.count("## Routes") == 1
+    list(make_card(given))
+    assert (out / "MODEL_CARD.md").read_text() == text
+    (out / "MODEL_CARD.md").write_text("# A card\n")
+    with pytest.raises(StepeditError, match="has no place for the figures"):
+        list(make_card(given))
+
+
+def test_short_table_has_a_column_for_each_longer_stratum() -> None:
+    def figure(kind: str, value: float) -> Figure:
+        limits = {"gate": 20.0, "goal": 8.0, "is_higher_better": False}
+        return Figure("wer", kind, "points", value, n=4, **limits)
+
+    kinds = ("real", "synthetic", "all", "real, 4-10 s", "synthetic, 4-10 s", "all, 4-10 s")
+    values = (10.0, 10.0, 10.0, 25.0, 5.0, 15.0)
+    table = short_table([figure(*one) for one in zip(kinds, values, strict=True)]).splitlines()
+    assert table[0] == "| figure | real | synthetic | all | all, 4-10 s | gate | goal | met |"
+    assert table[2] == (
+        "| wer (points) | 10 n=4 | 10 n=4 | 10 n=4 | 15 n=4 | 20 | 8 | **missed** |"
+    )
 
 
 def test_unfinished_run(parts: Path, tmp_path: Path) -> None:

@@ -168,3 +168,41 @@ def test_parts_keep_to_a_budget_and_lose_nothing() -> None:
         own = collate_answers([rows[at] for at in part], aligned=False)
         found = token_log_probs(model(), own, LAYOUT).chosen
         assert torch.allclose(found, whole[part, : found.shape[1]], atol=1e-4)
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("guidance", [1.0, 1.7])
+def test_a_shared_prompt_is_read_once(
+    aligned: bool, guidance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values and gradients are those of rows that read the prompt each for itself."""
+    sampling = SamplingConfig(repetition_window=0, guidance=guidance)
+    rules = Rules(sampling, GenerationPolicy(max_growth=3.0))
+    asked = [request(0, 4)] * 3
+    rows = [lay_out(one, codes(n, 3 + n), VOCABULARY, rules) for n, one in enumerate(asked)]
+    batch = collate_answers(rows, aligned=aligned)
+    assert batch.shared == len(rows[0].prompt) - 1
+    found = []
+    for one in (batch, replace(batch, shared=0)):
+        net = model(aligned)
+        read = []
+        net.model.embed_tokens.register_forward_hook(
+            lambda _, ids, out, read=read: read.append(ids[0].numel())
+        )
+        token_log_probs(net, one, LAYOUT).chosen.sum().backward()
+        with torch.no_grad():
+            values = token_log_probs(net, one, LAYOUT).chosen
+        found.append((values, [weight.grad for weight in net.parameters()], sum(read)))
+    (values, grads, few), (expected, true, many) = found
+    assert torch.allclose(values, expected, atol=1e-5)
+    for own, other in zip(grads, true, strict=True):
+        assert own is not None and other is not None
+        assert float((own - other).norm()) < 1e-5 * float(other.norm())
+    assert few < 0.6 * many
+
+
+def test_parts_share_the_prompts_of_their_rows() -> None:
+    rules = Rules(SamplingConfig(repetition_window=0), GenerationPolicy(max_growth=3.0))
+    rows = [lay_out(request(n // 4), codes(n, 5), VOCABULARY, rules) for n in range(8)]
+    budget = len(rows[0].prompt) + 4 * (len(rows[0].ids) + 1)
+    assert list(parts_within(rows, budget)) == [[0, 1, 2, 3], [4, 5, 6, 7]]

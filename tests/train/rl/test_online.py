@@ -119,6 +119,20 @@ def test_what_cannot_be_scored_is_not_learned_from(tmp_path: Path, model: Path) 
     assert entry["unscored"] == 1.0 and entry["skipped"] == 1.0
 
 
+def test_too_long_requests_are_refused(tmp_path: Path, model: Path) -> None:
+    with pytest.raises(StepeditError, match="none of its 2 requests could be asked"):
+        grpo(tmp_path, model, max_tokens=60)
+
+
+def test_served_rollouts_train_all_weights(tmp_path: Path, model: Path) -> None:
+    with pytest.raises(ValueError, match="leave lora out"):
+        grpo(tmp_path, model, rollouts="vllm", lora={"rank": 2})
+    own = GrpoSettings.model_validate(fields(tmp_path, model))
+    assert "rollouts" not in own.curve() and "vllm" not in own.curve()
+    served = own.model_copy(update={"rollouts": "vllm"})
+    assert served.curve()["rollouts"] == "vllm"
+
+
 def test_the_hardest_requests_are_found_by_the_rewards(tmp_path: Path, model: Path) -> None:
     lines = grpo(tmp_path, model, hardest=0.4, hardest_answers=2, steps=1)
     scores = json.loads((tmp_path / "run" / "hardest.json").read_text())

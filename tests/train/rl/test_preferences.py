@@ -17,6 +17,8 @@ from stepedit_train.journal import read_journal
 from stepedit_train.lm.rows import Example
 from stepedit_train.lm.store import save_examples
 from stepedit_train.rl.dpo import DpoSettings, train_dpo
+from stepedit_train.rl.layout import READING, Vocabulary
+from stepedit_train.rl.preferences import Preferences, PreferenceSource, read_preferences
 from stepedit_train.rl.reward_model import calibration_error, load_reward_model
 from stepedit_train.rl.reward_stage import RewardModelSettings, train_reward
 
@@ -184,6 +186,35 @@ def test_any_pairs_prefer_their_target_to_the_source(tmp_path: Path) -> None:
     data = [{"path": tmp_path / "prefer", "rejected": "source"}]
     lines = list(train_reward(RewardModelSettings.model_validate({**settings, "data": data})))
     assert "accuracy_by_margin" in lines[-1]
+
+
+def test_a_neighbour_is_another_requests_target(tmp_path: Path) -> None:
+    make_model(tmp_path / "base")
+    rows = []
+    for number, (place, edit) in enumerate(
+        [(0, Hiss()), (0, Hiss(amount="much")), (1, Hiss()), (2, Hiss()), (2, Hiss())]
+    ):
+        speech = speech_like(0.4, 8000, seed=place).replace(transcript="words")
+        item = CorpusItem(str(number), "x.wav", speaker=f"s{place}", licence="CC0")
+        known = {"source": codes(place), "target": half(number, False)}
+        pair = EditPair(speech, speech, edit, 8.0)
+        rows.append(row_of(pair, PairJob(str(number), (item,)), 0, known, PROVENANCE))
+    write_shard(tmp_path / "pairs", 0, rows)
+
+    def read(rejected: Any) -> Preferences:
+        sources = [PreferenceSource(path=tmp_path / "pairs", rejected=rejected)]
+        words = Vocabulary.of_folder(tmp_path / "base")
+        return read_preferences(sources, words, READING, max_tokens=2000, dev_share=0.0, seed=0)
+
+    found = read("neighbour")
+    one, two = found.train
+    assert one.chosen.ids.tolist() == two.rejected.ids.tolist()
+    assert one.rejected.ids.tolist() == two.chosen.ids.tolist()
+    assert one.chosen.prompt == one.rejected.prompt != two.chosen.prompt
+    assert found.skipped == {"its source has no other request of the same edit": 3}
+    by_speaker = read("speaker")
+    assert [a.name for a in by_speaker.train] == [a.name for a in found.train]
+    assert by_speaker.skipped == {"its speaker has no other request of the same edit": 3}
 
 
 def test_preferences_of_stored_examples(tmp_path: Path) -> None:

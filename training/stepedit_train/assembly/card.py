@@ -47,6 +47,7 @@ __all__ = [
     "figure_table",
     "markdown_table",
     "render_card",
+    "renew_card",
     "short_table",
     "write_card",
 ]
@@ -198,15 +199,50 @@ def _routes(folder: Path) -> str:
     return markdown_table(("edit", "better route"), rows)
 
 
+def _template() -> str:
+    """Return the card with places to be filled in."""
+    return files("stepedit_train.assembly").joinpath("card.md").read_text(encoding="utf-8")
+
+
+def _measured_parts(folder: Path) -> dict[str, str]:
+    """Return what a benchmark decides of a card: state, figures and routes."""
+    figures = read_figures(folder)
+    return {
+        "state": _state(figures),
+        "figures": figure_table(figures),
+        "routes": _routes(folder),
+    }
+
+
+def renew_card(folder: Path) -> str:
+    """Return the card of an engine folder with state, figures and routes as they are now.
+
+    Raises:
+        StepeditError: if the card lacks their places.
+    """
+    path = folder / CARD
+    card, template, found = path.read_text(encoding="utf-8"), _template(), _measured_parts(folder)
+    state = re.compile(r"(\*\*Experimental\*\*: [^\n]*|It passes every gate)\.\n\nTogether ")
+    places = [(state, f"{found['state']}\n\nTogether ")]
+    for heading in ("Figures", "Routes"):
+        section = re.compile(rf"(?ms)^## {heading}\n.*?(?=^## )")
+        place = section.search(template)
+        assert place is not None
+        places.append((section, Template(place.group()).substitute(found)))
+    for pattern, text in places:
+        if len(pattern.findall(card)) != 1:
+            raise StepeditError(f"{path}: has no place for the figures; leave out keep_card")
+        card = pattern.sub(lambda _, text=text: text, card)  # type: ignore[misc]
+    return card
+
+
 def render_card(settings: AssembleSettings, folder: Path) -> str:
     """Return the card of an engine folder as Markdown."""
-    template = files("stepedit_train.assembly").joinpath("card.md").read_text(encoding="utf-8")
     data, licences = _data(settings)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    figures = read_figures(folder)
-    return Template(template).substitute(
+    return Template(_template()).substitute(
+        _measured_parts(folder),
         name=settings.name,
-        state=_state(figures),
         size=f"{size / 1e6:.1f} MB",
         parts=_parts(folder),
         differences=_differences(folder),
@@ -215,8 +251,6 @@ def render_card(settings: AssembleSettings, folder: Path) -> str:
         licences=licences,
         training=_training(settings),
         machine=settings.machine or machine(),
-        figures=figure_table(figures),
-        routes=_routes(folder),
         notes="\n\n".join(settings.notes),
     )
 
@@ -233,7 +267,8 @@ def write_card(settings: AssembleSettings, folder: Path) -> Iterator[str]:
         if given is not None:
             yield from _copy(resolve_path(settings, given), folder / name)
     figures = read_figures(folder)
-    write_atomically(folder / CARD, render_card(settings, folder))
+    card = renew_card(folder) if settings.keep_card else render_card(settings, folder)
+    write_atomically(folder / CARD, card)
     if settings.readme is not None:
         readme = resolve_path(settings, settings.readme)
         _fill_readme(readme, f"{_state(figures)}\n\n{short_table(figures)}")
@@ -325,19 +360,29 @@ def figure_table(figures: Sequence[Figure]) -> str:
 
 
 def short_table(figures: Sequence[Figure]) -> str:
-    """Return the figures as a Markdown table with one row for each, for a README."""
+    """Return the figures as a Markdown table with one row for each, for a README.
+
+    Real and synthetic speech have a column each; of longer recordings all of it has one for each
+    stratum. A gate is met where it is met in each row of the figure.
+    """
     if not figures:
         return NOT_MEASURED
     named: dict[str, dict[str, Figure]] = {}
     for figure in figures:
         named.setdefault(figure.name, {})[figure.kind] = figure
+    longer = [kind for kind in dict.fromkeys(one.kind for one in figures) if _is_longer(kind)]
+    columns = (*KINDS, *longer)
     rows = []
     for name, by_kind in named.items():
-        kinds = [by_kind[kind] for kind in ("real", "synthetic") if kind in by_kind]
-        kinds = kinds or list(by_kind.values())
-        values = [_measured(by_kind[kind]) if kind in by_kind else "" for kind in KINDS]
-        first = kinds[0]
+        values = [_measured(by_kind[kind]) if kind in by_kind else "" for kind in columns]
+        first = next(iter(by_kind.values()))
         unit = f" ({first.unit})" if first.unit else ""
-        limits = (_value(first.gate), _value(first.goal))
-        rows.append((f"{name}{unit}", *values, *limits, _verdict(kinds)))
-    return markdown_table(("figure", *KINDS, "gate", "goal", "met"), rows)
+        parted = [figure for kind, figure in by_kind.items() if not kind.startswith("all")]
+        verdict = _verdict(parted or list(by_kind.values()))
+        rows.append((f"{name}{unit}", *values, _value(first.gate), _value(first.goal), verdict))
+    return markdown_table(("figure", *columns, "gate", "goal", "met"), rows)
+
+
+def _is_longer(kind: str) -> bool:
+    """Return whether a kind is all speech of a stratum of longer recordings."""
+    return kind.startswith("all, ")

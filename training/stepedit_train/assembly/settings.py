@@ -103,5 +103,8 @@ class AssembleSettings(Settings):
     """Runs that the parts come from, for steps and core-hours."""
     machine: str = ""
     """Machine that it was trained on; empty describes the one that assembles."""
+    keep_card: bool = False
+    """Card stage: keep what the card says of parts, data and training, and write state, figures and
+    routes anew; for a model whose training folders are not at hand."""
     notes: tuple[str, ...] = ()
     """Further paragraphs for the card: what is known to be missing."""

@@ -17,10 +17,9 @@ from stepedit_train.checkpoints import seed_everything
 from stepedit_train.lm.training import base_and_out
 from stepedit_train.loop import LoopSettings, Losses
 from stepedit_train.precision import arithmetic
-from stepedit_train.rl.log_probs import collate_answers, parts_within, token_log_probs
+from stepedit_train.rl.log_probs import token_log_probs
 from stepedit_train.rl.losses import (
     GrpoKind,
-    clipped_policy_loss,
     group_advantages,
     kl_estimate,
     token_weights,
@@ -31,12 +30,13 @@ from stepedit_train.rl.online import (
     OnlineTask,
     engine_and_prompts,
     hardest_of,
-    minibatches,
     train_online,
 )
 from stepedit_train.rl.policy import load_policy, log_probs_of
 
 __all__ = ["GrpoSettings", "GrpoTask", "train_grpo"]
+
+_FIGURES = ("loss", "clipped", "gradient", "entropy", "kl")
 
 
 class GrpoSettings(OnlineSettings):
@@ -79,15 +79,13 @@ class GrpoTask(OnlineTask):
         reference = self.reference_log_probs(batch.rows)
         # Without a tie to the reference, answers that are neither better nor worse teach nothing.
         used = [at for at, row in enumerate(advantages.tolist()) if own.beta > 0 or row[0] != 0.0]
-        totals = dict.fromkeys(("loss", "clipped", "gradient", "entropy", "kl"), 0.0)
-        moves = 0
-        for number in range(own.passes):
-            for part in minibatches(len(used), own.minibatches, own.seed, self.step, number):
-                chosen = [used[at] for at in part]
-                made = self._move(optimizer, batch, chosen, advantages, old, reference)
-                totals = {name: totals[name] + made[name] for name in totals}
-                moves += 1
-        figures = {**batch.figures, **{name: v / max(1, moves) for name, v in totals.items()}}
+
+        def move(part: Sequence[int]) -> dict[str, float]:
+            chosen = [used[at] for at in part]
+            return self._move(optimizer, batch, chosen, advantages, old, reference)
+
+        made, moves = self.moves(len(used), move)
+        figures = {**batch.figures, **(made or dict.fromkeys(_FIGURES, 0.0))}
         if reference is None:
             del figures["kl"]
         figures["skipped"] = float(moves == 0)
@@ -112,15 +110,12 @@ class GrpoTask(OnlineTask):
         weights = token_weights(counted, own.loss_kind, own.max_tokens).to(self.device)
         optimizer.zero_grad(set_to_none=True)
         sums = dict.fromkeys(("loss", "clipped", "entropy", "kl"), 0.0)
-        high = own.clip_ratio if own.clip_ratio_high is None else own.clip_ratio_high
-        for part in parts_within(rows, own.tokens):
-            answers = collate_answers([rows[at] for at in part], aligned=self.aligned)
-            answers = answers.to(self.device)
+        for part, answers in self.parts(rows):
             with arithmetic(own.precision, self.device):
                 made, entropy = token_log_probs(self.policy, answers, self.layout)
             places, width = [chosen[at] for at in part], made.shape[1]
             before = made.detach() if old is None else old[places, :width]
-            loss, acts = clipped_policy_loss(made, before, advantages[places], own.clip_ratio, high)
+            loss, acts = self.policy_loss(made, before, advantages[places])
             share = weights[part, :width]
             if reference is not None:
                 apart = kl_estimate(made, reference[places, :width])

@@ -15,6 +15,7 @@ from stepedit_core.models.lm.session import TokenLayout
 from stepedit_core.models.lm.step1 import alignment_tensor
 from stepedit_core.models.lm.step1.decoding import audio_head
 from stepedit_train.rl.layout import AnswerRow
+from stepedit_train.rl.shared_prompt import PromptKeys, shared_length
 
 __all__ = [
     "AnswerBatch",
@@ -57,6 +58,7 @@ class AnswerBatch:
         banned: int64, the same shape.
         temperature: float32 ``(rows,)``.
         guidance: float32 ``(rows,)``.
+        shared: first ids that all rows have in common and that are read once; 0 for none.
     """
 
     ids: Tensor
@@ -73,11 +75,13 @@ class AnswerBatch:
     banned: Tensor
     temperature: Tensor
     guidance: Tensor
+    shared: int = 0
 
     def to(self, device: torch.device) -> AnswerBatch:
         """Return it on a device."""
         values: dict[str, Any] = {
-            name: value if value is None else value.to(device) for name, value in vars(self).items()
+            name: value.to(device) if isinstance(value, Tensor) else value
+            for name, value in vars(self).items()
         }
         return AnswerBatch(**values)
 
@@ -120,30 +124,36 @@ def collate_answers(rows: Sequence[AnswerRow], *, aligned: bool) -> AnswerBatch:
         banned=_padded([row.banned.tolist() for row in rows], -1),
         temperature=torch.tensor([row.sampling.temperature for row in rows]),
         guidance=torch.tensor([row.sampling.guidance for row in rows]),
+        shared=shared_length(rows),
     )
 
 
 def parts_within(rows: Sequence[AnswerRow], tokens: int) -> Iterator[list[int]]:
     """Yield indices of rows in parts whose padded tokens stay within a budget.
 
-    A guided row counts twice, as the model reads it twice.
+    A guided row counts twice, as the model reads it twice. A prompt that all rows of a part have
+    in common counts once.
 
     Args:
-        rows: in order.
+        rows: in order; those to one prompt are best together.
         tokens: budget; a row above it is a part of its own.
     """
     part: list[int] = []
-    longest = width = 0
-    for at, row in enumerate(rows):
-        passes = 1 if row.against is None else 2
-        longest = max(longest, row.tokens)
-        if part and longest * (width + passes) > tokens:
+    for at in range(len(rows)):
+        if part and _padded_tokens([rows[one] for one in (*part, at)]) > tokens:
             yield part
-            part, longest, width = [], row.tokens, 0
+            part = []
         part.append(at)
-        width += passes
     if part:
         yield part
+
+
+def _padded_tokens(rows: Sequence[AnswerRow]) -> int:
+    """Return the tokens that the model reads of rows in one part."""
+    shared = shared_length(rows)
+    passes = sum(1 if row.against is None else 2 for row in rows)
+    sides = 1 if rows[0].against is None else 2
+    return shared * sides + passes * (max(row.tokens for row in rows) - shared)
 
 
 def answer_states(model: Any, batch: AnswerBatch, ids: Tensor, shift: int) -> Tensor:
@@ -159,15 +169,23 @@ def answer_states(model: Any, batch: AnswerBatch, ids: Tensor, shift: int) -> Te
     rows = batch.guided if is_other else slice(None)
     alignment = None if batch.alignment is None else batch.alignment[rows]
     stack = (model.get_base_model() if hasattr(model, "get_base_model") else model).model
+    past, begin = None, 0
+    if batch.shared and not (stack.gradient_checkpointing and stack.training):
+        past, begin = PromptKeys(), batch.shared
+        one = None if alignment is None else alignment[:1]
+        stack(input_ids=ids[:1, :begin], past_key_values=past, alignment=one)
+        past.finish()
     output = stack(
-        input_ids=ids,
+        input_ids=ids[:, begin:],
         attention_mask=batch.valid[rows],
+        past_key_values=past,
         alignment=alignment,
         use_cache=False,
     )
     hidden: Tensor = output.last_hidden_state
     steps = torch.arange(batch.columns.shape[1], device=ids.device)[None]
-    places = (batch.prompts[rows][:, None] + steps + shift).clamp(max=hidden.shape[1] - 1)
+    places = batch.prompts[rows][:, None] + steps + shift - begin
+    places = places.clamp(max=hidden.shape[1] - 1)
     return hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))
 
 

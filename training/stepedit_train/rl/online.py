@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -26,11 +26,19 @@ from stepedit_train.lm.training import base_and_out
 from stepedit_train.loop import Losses, Task, run_loop
 from stepedit_train.precision import arithmetic
 from stepedit_train.rl.layout import AnswerRow
+from stepedit_train.rl.log_probs import AnswerBatch, collate_answers, parts_within
+from stepedit_train.rl.losses import clipped_policy_loss
 from stepedit_train.rl.measures import Tools, TrainingMeasures
 from stepedit_train.rl.policy import Reference, log_probs_of, plain_model, save_policy
 from stepedit_train.rl.prompts import Prompt, PromptSource, read_prompts
 from stepedit_train.rl.rewarding import Rewards, RewardSettings, make_reward
-from stepedit_train.rl.rollouts import OwnGenerator, Rollouts, rollout_rules
+from stepedit_train.rl.rollouts import (
+    OwnGenerator,
+    RolloutGenerator,
+    Rollouts,
+    ServedGenerator,
+    rollout_rules,
+)
 from stepedit_train.rl.settings import RlSettings, planned
 from stepedit_train.rl.watch import WatchSettings, objection
 from stepedit_train.seeds import rng_of
@@ -51,7 +59,7 @@ __all__ = [
 class OnlineSettings(RlSettings):
     """Settings of stages whose answers the model draws itself."""
 
-    free: ClassVar[frozenset[str]] = RlSettings.free | {"watch", "width"}
+    free: ClassVar[frozenset[str]] = RlSettings.free | {"vllm", "watch", "width"}
 
     prompts: tuple[PromptSource, ...]
     """Sources of requests."""
@@ -87,6 +95,12 @@ class OnlineSettings(RlSettings):
     """Requests of held-out speakers that validation answers, once each."""
     width: int = Field(default=64, ge=1)
     """Answers that are drawn, and decoded, in one batch."""
+    rollouts: Literal["own", "vllm"] = "own"
+    """Who draws answers: the engine's own loop, or vLLM (extra ``vllm``), in this process; not for
+    models with position priors, guidance or adapters."""
+    vllm: dict[str, Any] = Field(default_factory=dict)
+    """Options of ``vllm.LLM``, such as ``gpu_memory_utilization``: the policy, its reference and
+    the optimiser need memory, too."""
     log_every: int = Field(default=1, ge=1)
     """Steps between entries of the log."""
     validate_every: int = Field(default=20, ge=1)
@@ -100,6 +114,18 @@ class OnlineSettings(RlSettings):
         if both:
             raise ValueError(f"{', '.join(sorted(both))}: a held-out judge must not be a reward")
         return self
+
+    @model_validator(mode="after")
+    def _served_weights_are_whole(self) -> OnlineSettings:
+        if self.rollouts == "vllm" and self.lora is not None:
+            raise ValueError("rollouts by vllm train all weights: leave lora out")
+        return self
+
+    def curve(self) -> dict[str, Any]:
+        """Return the settings that the curve depends on, as JSON values."""
+        # Unsaid where it is usual, so that runs from before there was a choice go on.
+        usual = {"rollouts"} if self.rollouts == "own" else set()
+        return {name: value for name, value in super().curve().items() if name not in usual}
 
 
 @dataclass(frozen=True)
@@ -170,7 +196,10 @@ class OnlineTask(Task):
         """Sampler of answers from the policy."""
         settings = self.settings
         rules = rollout_rules(self.engine, settings.temperature, settings.guidance)
-        generator = OwnGenerator(self.engine, self.policy, settings.width)
+        generator: RolloutGenerator = OwnGenerator(self.engine, self.policy, settings.width)
+        if settings.rollouts == "vllm":
+            base, _ = base_and_out(settings, settings.model)
+            generator = ServedGenerator(self.engine, self.policy, base, settings.vllm)
         return Rollouts(self.engine, generator, rules, settings.max_tokens, settings.width)
 
     def _drawn(
@@ -208,6 +237,41 @@ class OnlineTask(Task):
         rows = [row for group in groups for row in group.rows]
         dense = self.rewards.per_token(answers, rewarded.totals) if self.token_rewards else []
         return Experience(rows, rewards.float(), known, dense, figures)
+
+    def parts(self, rows: Sequence[AnswerRow]) -> Iterator[tuple[list[int], AnswerBatch]]:
+        """Yield answers in batches that the model reads at once, with their numbers."""
+        for part in parts_within(rows, self.settings.tokens):
+            batch = collate_answers([rows[at] for at in part], aligned=self.aligned)
+            yield part, batch.to(self.device)
+
+    def moves(
+        self, count: int, move: Callable[[list[int]], Mapping[str, float]]
+    ) -> tuple[dict[str, float], int]:
+        """Go over the answers of a step as often as the settings say.
+
+        Args:
+            count: answers.
+            move: moves the optimiser after those of some numbers; returns figures.
+
+        Returns:
+            The figures' means, and how often the optimiser moved.
+        """
+        own = self.settings
+        made = [
+            move(part)
+            for number in range(own.passes)
+            for part in minibatches(count, own.minibatches, own.seed, self.step, number)
+        ]
+        means = {name: sum(one[name] for one in made) / len(made) for name in (made or [{}])[0]}
+        return means, len(made)
+
+    def policy_loss(
+        self, made: Tensor, before: Tensor, advantages: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the clipped loss of each decision, and where the clip acts."""
+        own = self.settings
+        high = own.clip_ratio if own.clip_ratio_high is None else own.clip_ratio_high
+        return clipped_policy_loss(made, before, advantages, own.clip_ratio, high)
 
     def loss(self, batch: Experience) -> Losses:
         """Not used: a step moves the optimiser several times, see ``update``."""
@@ -281,10 +345,13 @@ def hardest_of(task: OnlineTask, out: Path) -> list[Prompt]:
 
 
 def minibatches(count: int, parts: int, seed: int, *names: object) -> list[list[int]]:
-    """Return indices in a seeded order, cut into parts of about one size."""
+    """Return indices, drawn by the seed into parts of about one size; each part is in order.
+
+    Answers to one request then stand together in a part, and share what is read of it.
+    """
     order = rng_of(seed, "minibatches", *names).permutation(count).tolist()
     size = max(1, -(-count // parts))
-    return [order[begin : begin + size] for begin in range(0, count, size)]
+    return [sorted(order[begin : begin + size]) for begin in range(0, count, size)]
 
 
 def engine_and_prompts(

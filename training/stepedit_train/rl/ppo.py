@@ -26,13 +26,10 @@ from stepedit_train.rl.layout import AnswerRow
 from stepedit_train.rl.log_probs import (
     AnswerBatch,
     answer_states,
-    collate_answers,
-    parts_within,
     token_log_probs,
 )
 from stepedit_train.rl.losses import (
     advantages_over_time,
-    clipped_policy_loss,
     clipped_value_loss,
     kl_estimate,
     whitened,
@@ -43,7 +40,6 @@ from stepedit_train.rl.online import (
     OnlineTask,
     engine_and_prompts,
     hardest_of,
-    minibatches,
     train_online,
 )
 from stepedit_train.rl.policy import (
@@ -159,10 +155,9 @@ class PpoTask(OnlineTask):
     @torch.no_grad()
     def _values(self, rows: Sequence[AnswerRow], width: int) -> Tensor:
         found = torch.zeros(len(rows), width, device=self.device)
-        for part in parts_within(rows, self.settings.tokens):
-            batch = collate_answers([rows[at] for at in part], aligned=self.aligned)
+        for part, batch in self.parts(rows):
             with arithmetic(self.settings.precision, self.device):
-                made = self.critic(batch.to(self.device))
+                made = self.critic(batch)
             found[part, : made.shape[1]] = made
         return found
 
@@ -202,14 +197,11 @@ class PpoTask(OnlineTask):
         self.model.train()
         targets, figures = self._targets(batch)
         is_warm = self.step >= own.critic_warmup
-        totals = {"policy_loss": 0.0, "value_loss": 0.0, "clipped": 0.0, "gradient": 0.0}
-        moves = 0
-        for number in range(own.passes):
-            for part in minibatches(len(batch.rows), own.minibatches, own.seed, self.step, number):
-                made = self._move(optimizer, batch.rows, part, targets, is_warm)
-                totals = {name: totals[name] + made[name] for name in totals}
-                moves += 1
-        figures |= {name: value / max(1, moves) for name, value in totals.items()}
+
+        def move(part: Sequence[int]) -> dict[str, float]:
+            return self._move(optimizer, batch.rows, part, targets, is_warm)
+
+        figures |= self.moves(len(batch.rows), move)[0]
         loss = figures["policy_loss"] + figures["value_loss"]
         everything = {
             **batch.figures,
@@ -235,9 +227,7 @@ class PpoTask(OnlineTask):
         optimizer.zero_grad(set_to_none=True)
         sums = dict.fromkeys(("policy_loss", "value_loss", "clipped"), 0.0)
         own_rows = [rows[at] for at in chosen]
-        for part in parts_within(own_rows, own.tokens):
-            batch = collate_answers([own_rows[at] for at in part], aligned=self.aligned)
-            batch = batch.to(self.device)
+        for part, batch in self.parts(own_rows):
             places, width = [chosen[at] for at in part], batch.columns.shape[1]
             share = weights[part, :width]
             held = {name: value[places, :width] for name, value in vars(targets).items()}
@@ -262,11 +252,9 @@ class PpoTask(OnlineTask):
         return {**sums, "gradient": norms[0] if is_warm else norms[1]}
 
     def _policy_loss(self, batch: AnswerBatch, held: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        own = self.settings
-        with arithmetic(own.precision, self.device):
+        with arithmetic(self.settings.precision, self.device):
             made = token_log_probs(self.policy, batch, self.layout).chosen
-        high = own.clip_ratio if own.clip_ratio_high is None else own.clip_ratio_high
-        return clipped_policy_loss(made, held["old"], held["advantages"], own.clip_ratio, high)
+        return self.policy_loss(made, held["old"], held["advantages"])
 
 
 def train_ppo(settings: PpoSettings) -> Iterator[str]:

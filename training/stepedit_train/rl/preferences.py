@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -43,9 +44,11 @@ class PreferenceSource(Settings):
     path: Path
     """Folder of `stepedit pairs-prefer`, or of `stepedit pairs`; for ``reward`` also a file of
     pre-tokenised examples (``replay.npz`` of a model), with ``rejected = "source"``."""
-    rejected: Literal["row", "source"] = "row"
-    """The worse answer: the row's own (`pairs-prefer` writes it), or the source, unedited, which
-    makes preferences of any large-margin pairs."""
+    rejected: Literal["row", "source", "neighbour", "speaker"] = "row"
+    """The worse answer: the row's own (`pairs-prefer` writes it); or the source, unedited, which
+    makes preferences of any large-margin pairs. Harder to tell are targets of other requests of
+    the same edit: ``neighbour`` takes one for the same source, such as *surprised* where *happy*
+    is asked for; ``speaker`` one by the same speaker, such as a clone of other words."""
     share: float = Field(default=1.0, gt=0, le=1)
     """Part of the rows that is taken."""
 
@@ -91,6 +94,37 @@ class Preferences:
     skipped: Counter[str]
 
 
+_SHARED = {"neighbour": "source_codes", "speaker": "speaker"}
+"""Column that a row has in common with those whose targets are its worse answers."""
+Others = Mapping[str, Sequence[tuple[str, str]]]
+"""For a value of that column: requests as JSON, and the codes of their targets."""
+
+
+def _others(path: Path, column: str) -> Others:
+    """Return what is asked in a folder, by a column."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for row in read_rows(path, sorted({column, "target_codes", "edit_json"})):
+        if row[column] and row["target_codes"]:
+            found.setdefault(row[column], []).append((row["edit_json"], row["target_codes"]))
+    return found
+
+
+def _with_another(
+    row: Mapping[str, Any], known: Others, column: str, seed: int
+) -> Mapping[str, Any]:
+    """Return a row whose rejected answer is another request's target, drawn by the seed."""
+    name = json.loads(row["edit_json"])["edit"]
+    others = [
+        codes
+        for edit, codes in known.get(row[column] or "", ())
+        if edit != row["edit_json"] and json.loads(edit)["edit"] == name
+    ]
+    if not others:
+        return {**row, "rejected_codes": None}
+    at = int(rng_of(seed, "neighbour", row["id"]).integers(len(others)))
+    return {**row, "rejected_codes": others[at]}
+
+
 def _answers(
     row: Mapping[str, Any], source: PreferenceSource
 ) -> tuple[DualCodes, DualCodes, DualCodes] | str:
@@ -100,6 +134,9 @@ def _answers(
     if before is None or better is None:
         return "the row has no codes (stepedit pairs-encode gives them)"
     if worse is None:
+        if source.rejected in _SHARED:
+            whose = "source" if source.rejected == "neighbour" else "speaker"
+            return f"its {whose} has no other request of the same edit"
         return "the row has no rejected answer (rejected = 'source' takes the unedited source)"
     if worse.interleave().tolist() == better.interleave().tolist():
         return "both answers have the same codes"
@@ -162,10 +199,13 @@ def _of_rows(
 ) -> Iterator[Preference | str]:
     """Yield the preferences of a folder, or why a row has none."""
     finished_shards(source.path)
+    column = _SHARED.get(source.rejected)
+    known = {} if column is None else _others(source.path, column)
     for row in read_rows(source.path, COLUMNS):
         if row["split"] not in (None, "train"):
             yield f"split {row['split']}"
         elif _is_taken(source, row["id"], seed):
+            row = row if column is None else _with_another(row, known, column, seed)
             yield _preference(row, source, vocabulary, rules)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from stepedit_core.codes import DualCodes
@@ -13,8 +14,9 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.llm_route.carrying_out import apply_by_llm
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.models.engine import Engine
-from stepedit_core.models.lm.framing import Rules
+from stepedit_core.models.lm.framing import Rules, aligned_prompt, constraint_of
 from stepedit_core.models.lm.generate_codes import answer_requests
+from stepedit_core.models.vllm_serving.generator import VllmGenerator
 from stepedit_core.reward import Answer
 from stepedit_core.utterance import Utterance
 from stepedit_train.rl.layout import AnswerRow, Vocabulary, lay_out
@@ -22,7 +24,14 @@ from stepedit_train.rl.policy import plain_model
 from stepedit_train.rl.prompts import Prompt, Ready
 from stepedit_train.seeds import rng_of
 
-__all__ = ["Group", "OwnGenerator", "RolloutGenerator", "Rollouts", "rollout_rules"]
+__all__ = [
+    "Group",
+    "OwnGenerator",
+    "RolloutGenerator",
+    "Rollouts",
+    "ServedGenerator",
+    "rollout_rules",
+]
 
 
 class RolloutGenerator(Protocol):
@@ -61,6 +70,32 @@ class OwnGenerator:
         finally:
             self.policy.train(was_training)
         return found
+
+
+class ServedGenerator:
+    """Draws by vLLM, which is given the trained weights before each draw.
+
+    Args:
+        engine: its vocabulary and limits.
+        policy: the trained model, all of whose weights are trained.
+        folder: of the model that the run begins with.
+        options: fields of ``vllm.LLM``.
+
+    Raises:
+        EngineError: if vLLM does not serve such a model.
+        PluginError: if vLLM is not installed.
+    """
+
+    def __init__(
+        self, engine: Engine, policy: Any, folder: Path, options: Mapping[str, Any]
+    ) -> None:
+        self.policy = policy
+        self._generator = VllmGenerator(folder, engine.parts, **options)
+
+    def generate(self, requests: Sequence[GenerateRequest], rules: Rules) -> list[DualCodes]:
+        """Return an answer to each request; raises EngineError as vLLM's generator does."""
+        self._generator.load_weights(self.policy.state_dict().items())
+        return self._generator.generate(requests, rules)
 
 
 def rollout_rules(engine: Engine, temperature: float | None, guidance: float | None) -> Rules:
@@ -145,7 +180,11 @@ class Rollouts:
         self.max_tokens, self.width = max_tokens, width
 
     def _prepared(self, prompt: Prompt) -> _PreparedRequest:
-        """Return the request to the model, with its rules."""
+        """Return the request to the model, with its rules.
+
+        Raises:
+            StepeditError: if it cannot be asked, as where prompt and answer are too long.
+        """
         ready = prompt.ready()
         source = ready.prepared.source
         codes = ready.codes or self.engine.encode([source])[0]
@@ -159,6 +198,9 @@ class Rollouts:
         )
         alone = own.policy.regenerate == "insertions"
         request = request_for(prompt.edit, source, codes, 0, plan=plan, insertions_only=alone)
+        parts = self.engine.parts
+        ids = aligned_prompt(request, parts.text, parts.encoding).ids
+        constraint_of(request, ids, parts.budget(len(ids), self.max_tokens), own)
         return _PreparedRequest(prompt, ready, request, own)
 
     def draw(

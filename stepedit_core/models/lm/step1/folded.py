@@ -108,8 +108,11 @@ _stacks: WeakKeyDictionary[nn.Module, tuple[_State, FoldedStack]] = WeakKeyDicti
 def folded_stack(stack: StackParts) -> FoldedStack | None:
     """Return the folded stack of a small plain float32 model on a CPU; None for others.
 
-    It is kept until the weights are moved, replaced or changed in place.
+    It is kept until the weights are moved, replaced or changed in place. Under automatic mixed
+    precision there is none: its products are made in place, which autocast does not convert.
     """
+    if torch.is_autocast_enabled("cpu"):
+        return None
     weights = list(stack.parameters())
     if any(one.dtype != torch.float32 or one.device.type != "cpu" for one in weights):
         return None

@@ -26,7 +26,14 @@ if TYPE_CHECKING:
     from stepedit_core.models.lm.step1.configuration import Step1Config
     from stepedit_core.models.lm.step1.modeling import Step1ForCausalLM
 
-__all__ = ["load_network", "load_step1", "load_weights", "read_config", "read_safetensors"]
+__all__ = [
+    "load_network",
+    "load_step1",
+    "load_weights",
+    "network_without_weights",
+    "read_config",
+    "read_safetensors",
+]
 
 _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
@@ -89,6 +96,17 @@ def load_network(
     _filled(network, packed, Path(folder), dtype, device, quantize).requires_grad_(False)
     fuse_projections(network)
     return network
+
+
+def network_without_weights(folder: str | Path, dtype: torch.dtype | None) -> Step1Network:
+    """Return the language model of a folder as its sizes alone, on the device ``meta``.
+
+    Raises:
+        CheckpointError: if ``config.json`` is missing or of another model.
+    """
+    sizes, _ = _read(Step1Sizes.from_dict, Path(folder))
+    with torch.device("meta"):
+        return Step1Network(sizes).to(dtype or sizes.dtype or torch.bfloat16)
 
 
 def _filled(
