@@ -28,7 +28,6 @@ from stepedit_core.cli.console import (
     echo_line,
     engine_options,
     language_option,
-    load_named_engine,
     write_text,
 )
 from stepedit_core.cli.interpreting import interpreter_option, say_chain
@@ -40,10 +39,9 @@ from stepedit_core.cli.plan import (
     check_apart,
     check_inputs,
     check_target,
-    goes_to_stdout,
-    implied_engine,
-    is_engine_idle,
+    needed_engine,
     plan_jobs,
+    stdout_is_taken,
 )
 from stepedit_core.cli.recordings import RecordingOptions, edit_long, is_long, recording_options
 from stepedit_core.cli.resuming import Journal, request_digest
@@ -237,34 +235,6 @@ def _finish(run: Run, jobs: Sequence[Job], report: Path | None) -> None:
         raise EditError(f"{run.failures[-1]}{more}")
 
 
-def _stdout_is_taken(jobs: Sequence[Job], report: Path | None, keep_steps: bool) -> bool:
-    """Return whether audio or the report goes to standard output; refuse both at once."""
-    audio, facts = goes_to_stdout(jobs[0].target), goes_to_stdout(report)
-    if audio and facts:
-        raise click.UsageError("-o and --report cannot both be standard output; name a file")
-    if keep_steps and is_outlet(jobs[0].target):
-        raise click.UsageError(f"--keep-steps writes files beside -o; {jobs[0].target} is no file")
-    return audio or facts
-
-
-def _needed_engine(
-    name: str | None,
-    device: str,
-    chain: Chain,
-    route: RouteChoice,
-    limits: Accept | None,
-    say: Callable[[str], None],
-) -> SpeechEngine | None:
-    """Load the engine that is asked for, or that a step cannot do without.
-
-    One that no step would use is not loaded. Limits may send a step to its other route.
-    """
-    if name is not None and limits is None and is_engine_idle(name, chain, route):
-        say(f"every edit takes the dsp route: engine {name} is not needed and not loaded")
-        return None
-    return load_named_engine(name or implied_engine(chain, route, say), device)
-
-
 def _said(
     sentences: Sequence[str],
     jobs: Sequence[Job],
@@ -408,7 +378,7 @@ def edit_command(
     marks = options.pop("marks")
     asked = RecordingOptions(**options)
     asked.check(len(jobs))
-    say = partial(echo_line, err=_stdout_is_taken(jobs, report, keep_steps))
+    say = partial(echo_line, err=stdout_is_taken(jobs, report, keep_steps))
     if report is not None:
         check_target(report, "--report")
     targets = [("-o", job.target) for job in jobs]
@@ -425,7 +395,7 @@ def edit_command(
         job.read()
     if sentences:
         chain += _said(sentences, jobs, yes, interpreter, say) * iterations
-    loaded = _needed_engine(engine, device, chain, route, limits, say)
+    loaded = needed_engine(engine, device, chain, route, limits, say)
     journal = Journal(jobs[0].target.parent if len(jobs) > 1 else None)
     run = Run(
         chain,

@@ -8,20 +8,31 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from stepedit_core.atomic import is_outlet, target_problem
+from stepedit_core.chain.accept import Accept
 from stepedit_core.chain.chain import Chain
 from stepedit_core.chain.notation import parse_edit
 from stepedit_core.chain.result import RouteChoice
-from stepedit_core.cli.console import WRITABLE, check_folder, check_format, echo_line
+from stepedit_core.cli.console import (
+    WRITABLE,
+    check_folder,
+    check_format,
+    echo_line,
+    load_named_engine,
+)
 from stepedit_core.config import EMBEDDED
 from stepedit_core.dsp.words import plain_text
 from stepedit_core.edit import Edit
 from stepedit_core.errors import AudioError, InvalidChainError, StepeditError
 from stepedit_core.storage.sound import is_stream
 from stepedit_core.utterance import Utterance
+
+if TYPE_CHECKING:
+    from stepedit_core.engine import SpeechEngine
 
 __all__ = [
     "Job",
@@ -32,7 +43,9 @@ __all__ = [
     "goes_to_stdout",
     "implied_engine",
     "is_engine_idle",
+    "needed_engine",
     "plan_jobs",
+    "stdout_is_taken",
     "text_of",
 ]
 
@@ -246,6 +259,34 @@ def _target(source: Path, output: Path, into_folder: bool) -> Path:
 def goes_to_stdout(path: str | Path | None) -> bool:
     """Return whether a target is standard output, where messages must not stand."""
     return str(path) in _STDOUT
+
+
+def stdout_is_taken(jobs: Sequence[Job], report: Path | None, keep_steps: bool) -> bool:
+    """Return whether audio or the report goes to standard output; refuse both at once."""
+    audio, facts = goes_to_stdout(jobs[0].target), goes_to_stdout(report)
+    if audio and facts:
+        raise click.UsageError("-o and --report cannot both be standard output; name a file")
+    if keep_steps and is_outlet(jobs[0].target):
+        raise click.UsageError(f"--keep-steps writes files beside -o; {jobs[0].target} is no file")
+    return audio or facts
+
+
+def needed_engine(
+    name: str | None,
+    device: str,
+    chain: Chain,
+    route: RouteChoice,
+    limits: Accept | None,
+    say: Callable[[str], None],
+) -> SpeechEngine | None:
+    """Load the engine that is asked for, or that a step cannot do without.
+
+    One that no step would use is not loaded. Limits may send a step to its other route.
+    """
+    if name is not None and limits is None and is_engine_idle(name, chain, route):
+        say(f"every edit takes the dsp route: engine {name} is not needed and not loaded")
+        return None
+    return load_named_engine(name or implied_engine(chain, route, say), device)
 
 
 def check_target(target: Path, what: str) -> None:
