@@ -340,10 +340,11 @@ def _verdict(figures: Sequence[Figure]) -> str:
 
 
 def figure_table(figures: Sequence[Figure]) -> str:
-    """Return the figures as a Markdown table, a row for each kind of speech, with all beside."""
+    """Return a Markdown table of figures by kind of speech, with what was measured beside."""
     if not figures:
         return NOT_MEASURED
-    heads = ("figure", "speech", "value", "gate", "goal", "met", *BESIDE)
+    beside = [name for name in BESIDE if any(name in figure.beside for figure in figures)]
+    heads = ("figure", "speech", "value", "gate", "goal", "met", *beside)
     rows = [
         (
             f"{figure.name} ({figure.unit})" if figure.unit else figure.name,
@@ -352,7 +353,7 @@ def figure_table(figures: Sequence[Figure]) -> str:
             _value(figure.gate),
             _value(figure.goal),
             _verdict([figure]),
-            *(_value(figure.beside.get(name)) for name in BESIDE),
+            *(_value(figure.beside.get(name)) for name in beside),
         )
         for figure in figures
     ]
