@@ -18,7 +18,7 @@ from stepedit_core.utterance import Utterance
 __all__ = ["Heard", "Listener", "best_of"]
 
 _BESIDE = 3
-"""Words on either side of the change that have to be heard as in the source, as many as doteBench."""
+"""Words on either side of the change that have to be heard as in the source, as in doteBench."""
 
 
 @dataclass(frozen=True)
