@@ -33,6 +33,7 @@ _LATE = {
     "joins": "stepedit_bench.words.joins",
     "judges": "stepedit_bench.judges.commands",
     "memory": "stepedit_bench.speed.cli",
+    "plain": "stepedit_bench.words.plain",
     "recipes": "stepedit_bench.recipes",
     "recording": "stepedit_bench.speed.cli",
     "speakers": "stepedit_bench.words.speakers",

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
+from stepedit_core.plan import ForeseenUtterance, NotHeardYet
 from stepedit_core.scoring import Case, read_cases
 
-__all__ = ["OWN", "read_own"]
+__all__ = ["OWN", "problem_of", "read_own"]
 
 OWN = "cases"
 """Name for ``--suite``."""
 FILE = "cases.jsonl"
 MAX_BYTES = 50_000_000
+_RATE = 24_000
+"""Stands for the sample rate of a recording that was not read; no edit of words depends on it."""
 
 
 def read_own(edit: type[Edit], folder: str | Path) -> list[Case] | None:
@@ -23,7 +27,8 @@ def read_own(edit: type[Edit], folder: str | Path) -> list[Case] | None:
     relative to the folder.
 
     Raises:
-        StepeditError: if the file is absent, too large, or a line is no case.
+        StepeditError: if the file is absent, too large, a line is no case, or a case asks for what
+            its transcript does not hold.
     """
     path = Path(folder) / FILE
     if not path.is_file():
@@ -35,7 +40,23 @@ def read_own(edit: type[Edit], folder: str | Path) -> list[Case] | None:
     except (UnicodeDecodeError, ValueError) as error:
         raise StepeditError(f"{path}: {error}") from error
     own = [case for case in cases if type(case.edit) is edit]
+    for case in own:
+        if problem := problem_of(case):
+            raise StepeditError(f"{path}: case {case.id}: {problem}")
     return [_placed(case, path.parent) for case in own] or None
+
+
+def problem_of(case: Case) -> str | None:
+    """Say why the words of a case cannot be edited as it asks, or return None.
+
+    What depends on the recording is not known here and is told when the case is run.
+    """
+    if not case.transcript:
+        return None
+    words = ForeseenUtterance(case.transcript, _RATE, case.language)
+    with contextlib.suppress(NotHeardYet):
+        return case.edit.problem(words)
+    return None
 
 
 def _placed(case: Case, folder: Path) -> Case:

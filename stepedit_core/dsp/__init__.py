@@ -10,6 +10,7 @@ __all__ = [
     "channels",
     "cutting",
     "frames",
+    "joins",
     "letter_to_sound",
     "likeness",
     "loudness",

@@ -1,7 +1,8 @@
-"""Forced alignment of the words of a recording by PocketSphinx; English only.
+"""Forced alignment of the words of a recording by PocketSphinx, and grammars; English only.
 
 Words that the aligner's dictionary lacks (a number in digits, a name, a slip of the pen, an
 accent) are aligned too: spelled out, without their accents, or by a guess from their letters.
+A grammar tells how likely one of several ways of saying something is.
 """
 
 from __future__ import annotations
@@ -19,7 +20,17 @@ from stepedit_core.dsp.words import Word, normalised
 from stepedit_core.errors import AlignmentError, MissingDependencyError
 from stepedit_core.utterance import Span, Utterance
 
-__all__ = ["LEAST_KNOWN", "align_words", "guessed_words"]
+__all__ = [
+    "LEAST_KNOWN",
+    "Phones",
+    "align_words",
+    "grammar_scores",
+    "guessed_words",
+    "pronunciations",
+]
+
+Phones = tuple[str, ...]
+"""Phones of the CMU dictionary, in order."""
 
 LEAST_KNOWN = 0.5
 """Least share of words that the dictionary must have; below it the language is another one."""
@@ -27,6 +38,8 @@ LEAST_KNOWN = 0.5
 _RATE, _FRAMES_PER_SECOND = 16_000, 100
 _MOST_DIGITS = 40
 _MOST_WORDS_PER_SECOND = 20
+_MOST_WAYS = 4
+"""Most ways of saying a word that are looked up."""
 _LOCK = threading.Lock()
 """One decoder serves all threads, and two at a time would crash it."""
 
@@ -50,8 +63,7 @@ def align_words(utterance: Utterance, words: Sequence[Word]) -> list[Span]:
         raise AlignmentError("there are no words to align")
     if len(words) > _MOST_WORDS_PER_SECOND * utterance.seconds + 20:
         raise AlignmentError(f"{len(words)} words are not said in {utterance.seconds:.1f} s")
-    heard = without_offset(utterance).resample(_RATE).samples
-    pcm = (np.clip(heard, -1, 1) * 32_767).astype("<i2").tobytes()
+    pcm = _pcm(utterance)
     with _LOCK:
         decoder = _decoder()
         entries = [_entries(decoder, word) for word in words]
@@ -84,6 +96,85 @@ def guessed_words(words: Sequence[Word]) -> list[str]:
         return [word.text for word in words if _entries(decoder, word) is None]
 
 
+def pronunciations(word: Word) -> list[Phones]:
+    """Return the ways in which a word is said: the dictionary's, or a guess from its letters.
+
+    Raises:
+        MissingDependencyError: if pocketsphinx is not installed.
+    """
+    with _LOCK:
+        decoder = _decoder()
+        entries = _entries(decoder, word)
+        if entries is None:
+            return [tuple(guessed_phones(word.text, syllables=round(6 * word.seconds)))]
+        if len(entries) > 1:
+            return [tuple(phone for part in entries for phone in _phones(decoder, part))]
+        (entry,) = entries
+        names = [entry, *(f"{entry}({n})" for n in range(2, _MOST_WAYS + 1))]
+        return [found for found in (_phones(decoder, name) for name in names) if found]
+
+
+def grammar_scores(
+    versions: Sequence[Utterance], grammars: Sequence[Sequence[Sequence[Phones]]]
+) -> list[list[float]]:
+    """Return how likely each version of a stretch is by each grammar, as PocketSphinx counts it.
+
+    Only differences between the grammars of one version mean anything.
+
+    Args:
+        versions: any rate.
+        grammars: each a sequence of words, a word being the ways in which it may be said.
+
+    Returns:
+        For each version a log-likelihood for each grammar; -inf where there is no way through it.
+
+    Raises:
+        MissingDependencyError: if pocketsphinx is not installed.
+    """
+    sounds = [_pcm(version) for version in versions]
+    with _LOCK:
+        decoder = _decoder()
+        names = [f"grammar{n}" for n in range(len(grammars))]
+        for name, words in zip(names, grammars, strict=True):
+            rule = " ".join(
+                f"({' | '.join(_named(decoder, way) for way in ways)})" for ways in words
+            )
+            decoder.add_jsgf_string(name, f"#JSGF V1.0; grammar {name}; public <said> = {rule};")
+        return [[_score(decoder, name, pcm) for name in names] for pcm in sounds]
+
+
+def _score(decoder: Any, name: str, pcm: bytes) -> float:
+    """Return the log-likelihood of 16-bit samples by a grammar that was added."""
+    decoder.reinit_feat()
+    decoder.activate_search(name)
+    decoder.start_utt()
+    try:
+        decoder.process_raw(pcm, full_utt=True)
+    finally:
+        decoder.end_utt()
+    found = decoder.hyp()
+    return -np.inf if found is None else float(decoder.get_logmath().log(found.best_score))
+
+
+def _phones(decoder: Any, entry: str) -> Phones:
+    """Return the phones of an entry of the dictionary; none where there is none."""
+    return tuple((decoder.lookup_word(entry) or "").split())
+
+
+def _named(decoder: Any, phones: Phones) -> str:
+    """Return the name of an entry of the dictionary that is said as given."""
+    name = "~" + "-".join(phones).lower()
+    if decoder.lookup_word(name) is None:
+        decoder.add_word(name, " ".join(phones), True)
+    return name
+
+
+def _pcm(utterance: Utterance) -> bytes:
+    """Return 16-bit samples at the rate of the model."""
+    heard = without_offset(utterance).resample(_RATE).samples
+    return (np.clip(heard, -1, 1) * 32_767).astype("<i2").tobytes()
+
+
 def _entries(decoder: Any, word: Word) -> list[str] | None:
     """Return the dictionary's entries for a word, or None where it has none."""
     spoken = normalised(word.text)
@@ -95,11 +186,7 @@ def _entries(decoder: Any, word: Word) -> list[str] | None:
 
 def _guess(decoder: Any, word: Word) -> str:
     """Return the name of a dictionary entry that sounds as a word's letters suggest."""
-    phones = guessed_phones(word.text, syllables=round(6 * word.seconds))
-    name = "~" + "-".join(phones).lower()
-    if decoder.lookup_word(name) is None:
-        decoder.add_word(name, " ".join(phones), True)
-    return name
+    return _named(decoder, tuple(guessed_phones(word.text, syllables=round(6 * word.seconds))))
 
 
 def _aligned(decoder: Any, spoken: list[str], pcm: bytes) -> list[Span]:

@@ -10,15 +10,19 @@ its cross-fade stay as they are. The search is that of overlap-add time scaling 
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from stepedit_core.alignment import Alignment
+from stepedit_core.dsp.joins import readings_of
+from stepedit_core.errors import MissingDependencyError
 from stepedit_core.utterance import Span, Utterance
 
-__all__ = ["Cut", "cross_faded", "cut_out", "join_steps", "plan_cut"]
+__all__ = ["Cut", "cross_faded", "cut_out", "join_steps", "plan_cut", "possible_cuts"]
 
 FloatArray = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -31,6 +35,14 @@ _FLOOR_DB = -80.0
 # Weights of the search: one dB of loudness at a cut, one dB of step beyond a natural one, one
 # second of pause, and one second of sound on the wrong side of a cut.
 _LOUD, _STEP, _PAUSE, _MISPLACED = 0.1, 5.0, 60.0, 1000.0
+_ODDS, _SURE = 0.5, -300.0
+"""Cost of one unit of PocketSphinx by which a wrong reading of a join is likelier, and odds beyond
+which a join is no better."""
+_CELL = 0.024
+"""Size of the cells, in seconds, around the best cut from which others are listened to."""
+_LATER, _TOUCH = 0.015, 0.03
+"""How much later than PocketSphinx says the next word begins where no pause of at least the other
+one parts them, in seconds: its words begin early, and what goes sounds on in what follows."""
 _NATURAL_DB = 14.0
 """Steps up to this are common between the words of recordings (the 90th percentile is 16 to 19)."""
 _SOUNDS = (0.25, 0.6)
@@ -63,6 +75,34 @@ class Cut:
 def plan_cut(utterance: Utterance, alignment: Alignment, first: int, stop: int) -> Cut:
     """Return the cut that removes the words ``first`` to before ``stop``.
 
+    Where PocketSphinx timed the words it listens to some of the best cuts, and what it hears at
+    their joins counts, too.
+
+    Args:
+        utterance: the recording.
+        alignment: its words.
+        first: index of the first word that goes.
+        stop: index after the last word that goes.
+    """
+    cuts = possible_cuts(utterance, alignment, first, stop)
+    readings = None
+    if alignment.aligner == "pocketsphinx" and len(cuts) > 1:
+        with contextlib.suppress(MissingDependencyError):
+            readings = readings_of(utterance, alignment, first, stop)
+    if readings is None:
+        return cuts[0][0]
+    odds = readings.odds([(cut_out(utterance, cut), cut.seconds) for cut, _ in cuts])
+    worth = [cost + _ODDS * max(_SURE, one) for (_, cost), one in zip(cuts, odds, strict=True)]
+    return cuts[int(np.argmin(worth))][0]
+
+
+def possible_cuts(
+    utterance: Utterance, alignment: Alignment, first: int, stop: int
+) -> list[tuple[Cut, float]]:
+    """Return cuts that remove words, the best one by level and spectrum first, and their costs.
+
+    The others differ from it by more than a hundredth of a second at one end at least.
+
     Args:
         utterance: the recording.
         alignment: its words.
@@ -75,6 +115,8 @@ def plan_cut(utterance: Utterance, alignment: Alignment, first: int, stop: int) 
     after = words[stop].start if stop < len(words) else utterance.seconds
     left = Span(min(before, span.start), span.start)
     right = Span(span.end, max(after, span.end))
+    if alignment.aligner == "pocketsphinx" and right.seconds < _TOUCH and stop < len(words):
+        right = Span(right.start + _LATER, right.end + _LATER)
     pause = _pause_left(left, right, first == 0, stop == len(words))
     starts = _grid(left, utterance.seconds, floor=words[first - 1].start if first else 0.0)
     ceiling = words[stop].end if stop < len(words) else utterance.seconds
@@ -89,9 +131,24 @@ def plan_cut(utterance: Utterance, alignment: Alignment, first: int, stop: int) 
     cost += _PAUSE * np.abs(left_over - pause)
     cost += _MISPLACED * _misplaced(levels, (left, starts), (right, ends))
     cost = np.where(ends[None, :] - starts[:, None] >= _HOP, cost, np.inf)
+    return [
+        (Cut(start, _in_phase(utterance, start, end)), worth)
+        for start, end, worth in _apart(starts, ends, cost)
+    ]
+
+
+def _apart(starts: Floats, ends: Floats, cost: Floats) -> list[tuple[float, float, float]]:
+    """Return the cheapest cut, and those of the eight cells around its own, the cheaper first."""
     i, j = np.unravel_index(int(np.argmin(cost)), cost.shape)
-    start, end = float(starts[i]), float(ends[j])
-    return Cut(start, _in_phase(utterance, start, end))
+    rows = np.round((starts - starts[i]) / _CELL)
+    columns = np.round((ends - ends[j]) / _CELL)
+    found = []
+    for row, column in itertools.product((-1, 0, 1), repeat=2):
+        cell = np.where((rows == row)[:, None] & (columns == column)[None, :], cost, np.inf)
+        m, n = np.unravel_index(int(np.argmin(cell)), cell.shape)
+        if np.isfinite(cell[m, n]):
+            found.append((float(starts[m]), float(ends[n]), float(cell[m, n])))
+    return sorted(found, key=lambda one: one[2])
 
 
 def cut_out(utterance: Utterance, cut: Cut) -> Utterance:

@@ -224,3 +224,29 @@ def test_a_breath_before_speech_is_no_clear_beginning(tmp_path: Path) -> None:
     click = rng.normal(0, 0.1, RATE // 50)
     after = Utterance(np.concatenate([quiet, click, breath, loud]).astype(np.float32), RATE)
     assert not begins_clearly(after)
+
+
+def test_stretches_that_are_put_in_have_steps_at_both_ends() -> None:
+    from stepedit_bench.words.plain import stretch_of
+
+    from stepedit_core import Span
+
+    source = speech_like(1.0, RATE)
+    samples = source.samples.copy()
+    samples[RATE // 2 :] *= 0.1
+    made = source.replace(samples=samples)
+    found = stretch_of(source, made, Span(0.25, 0.5))
+    assert found.levels[1] > 15 > found.levels[0]
+    assert found.likeness is None or found.likeness <= 1
+
+
+def test_the_plain_way_replaces_words() -> None:
+    from stepedit_bench.words.plain import cloned_in
+
+    from stepedit_core import Alignment, TimedWord
+    from stepedit_core.plan import Replacement
+
+    known = Alignment("one two", (TimedWord("one", 0.1, 0.4), TimedWord("two", 0.5, 0.9)), "test")
+    put_in = Replacement(1, 1, "more", "one more two")
+    with pytest.raises(StepeditError, match="here none go"):
+        cloned_in(speech_like(1.0, RATE), known, put_in, None, 0)  # type: ignore[arg-type]

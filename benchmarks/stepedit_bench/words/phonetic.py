@@ -23,12 +23,13 @@ import numpy.typing as npt
 
 from stepedit_bench.measuring.phones import phone_scores, timed_phones
 from stepedit_core.alignment import Alignment, TimedWord
-from stepedit_core.dsp.cutting import Cut, cut_out
+from stepedit_core.dsp.cutting import Cut, cut_out, possible_cuts
 from stepedit_core.recording.hearing import align
 from stepedit_core.utterance import Span, Utterance
 
 __all__ = [
     "CUT",
+    "QUIET",
     "UNDONE",
     "Around",
     "Odds",
@@ -40,8 +41,9 @@ __all__ = [
     "put_between",
 ]
 
-CUT, UNDONE = "cut", "word put in and taken out again"
-"""Names of the cut that is measured and of the control that has to pass."""
+CUT, QUIET, UNDONE = "cut", "cut by level and spectrum alone", "word put in and taken out again"
+"""Names of the cut that is measured, of the one that nobody listened to, and of the control that
+has to pass."""
 TAKEN = 3.0
 """Nats by which fewer phones may be likelier: what is heard of a phone depends on the next one."""
 _MOST_TAKEN = 3
@@ -250,7 +252,8 @@ def odds_of(
     expected = around(speech, known, word)
     if not expected.word:
         return {}
-    found = {CUT: odds_at(speech, cut, expected)}
+    quiet, _ = possible_cuts(speech, known, word, word + 1)[0]
+    found = {CUT: odds_at(speech, cut, expected), QUIET: odds_at(speech, quiet, expected)}
     if other is None:
         return found
     for name, wrong in controls(known, word).items():

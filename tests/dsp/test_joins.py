@@ -1,0 +1,96 @@
+"""Cuts of words, and what PocketSphinx hears at their joins."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stepedit_core import Alignment, TimedWord, Utterance
+from stepedit_core.dsp import cutting
+from stepedit_core.dsp.alignment import align_words, grammar_scores, pronunciations
+from stepedit_core.dsp.cutting import Cut, cut_out, plan_cut, possible_cuts
+from stepedit_core.dsp.joins import readings_of
+from stepedit_core.dsp.words import split_words
+from stepedit_core.recordings import packaged_speech
+
+pytest.importorskip("pocketsphinx")
+
+
+@pytest.fixture(scope="module")
+def doubt() -> Utterance:
+    return packaged_speech("doubt")
+
+
+@pytest.fixture(scope="module")
+def known(doubt: Utterance) -> Alignment:
+    words = split_words(str(doubt.transcript))
+    spans = align_words(doubt, words)
+    timed = [TimedWord(w.text, s.start, s.end) for w, s in zip(words, spans, strict=True)]
+    return Alignment(str(doubt.transcript), tuple(timed), "pocketsphinx")
+
+
+def place(known: Alignment, word: str) -> int:
+    return [one.text for one in known.words].index(word)
+
+
+def test_rests_and_losses_are_heard(doubt: Utterance, known: Alignment) -> None:
+    word = place(known, "pleasant")
+    readings = readings_of(doubt, known, word, word + 1)
+    assert readings is not None
+    own, before = known.words[word].span, known.words[word - 1].span
+    middle = (own.start + own.end) / 2
+    cuts = [
+        plan_cut(doubt, known, word, word + 1),
+        Cut(middle, middle),
+        Cut(own.start, middle),
+        Cut(middle, own.end),
+        Cut((before.start + before.end) / 2, own.end),
+    ]
+    right, *wrong = readings.odds([(cut_out(doubt, cut), cut.seconds) for cut in cuts])
+    assert right < 0 < min(wrong)
+
+
+def test_words_at_the_ends_have_neighbours_on_one_side(doubt: Utterance, known: Alignment) -> None:
+    last = len(known.words) - 1
+    for word in (0, last):
+        readings = readings_of(doubt, known, word, word + 1)
+        assert readings is not None and len(readings.right) == 2
+    assert readings_of(doubt, known, 0, last + 1) is None
+
+
+def test_the_first_possible_cut_is_the_cheapest(doubt: Utterance, known: Alignment) -> None:
+    word = place(known, "pleasant")
+    cuts = possible_cuts(doubt, known, word, word + 1)
+    costs = [cost for _, cost in cuts]
+    assert costs == sorted(costs) and 1 < len(cuts) <= 9
+    ends = [(cut.start, cut.end) for cut, _ in cuts]
+    assert len(set(ends)) == len(ends)
+
+
+def test_only_what_pocketsphinx_timed_is_listened_to(
+    doubt: Utterance, known: Alignment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deaf(*given: object) -> None:
+        raise AssertionError("nobody is to listen")
+
+    monkeypatch.setattr(cutting, "readings_of", deaf)
+    word = place(known, "pleasant")
+    given = Alignment(known.text, known.words, "subtitles")
+    first, _ = possible_cuts(doubt, given, word, word + 1)[0]
+    assert plan_cut(doubt, given, word, word + 1) == first
+
+
+def test_words_are_said_as_the_dictionary_has_them() -> None:
+    (the, year, name) = split_words("the 1984 Zorblax")
+    assert ("DH", "AH") in pronunciations(the) and len(pronunciations(the)) > 1
+    assert len(pronunciations(year)) == 1 and len(pronunciations(year)[0]) > 8
+    assert pronunciations(name)[0][0] == "Z"
+
+
+def test_alignment_is_the_same_after_grammars(doubt: Utterance) -> None:
+    words = split_words(str(doubt.transcript))
+    before = align_words(doubt, words)
+    ways = [pronunciations(word) for word in words[:2]]
+    (scores,) = grammar_scores([doubt], [ways, ways[:1]])
+    assert np.isfinite(scores[0])
+    assert align_words(doubt, words) == before
