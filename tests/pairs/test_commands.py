@@ -9,12 +9,12 @@ from click.testing import CliRunner
 from stepedit_pairs.cli import pairs, pairs_settings
 from stepedit_pairs.row_commands import pairs_prefer, pairs_validate
 
+from stepedit_core.config import EngineConfig
 from stepedit_core.errors import StepeditError
 from stepedit_core.registry.registry import Registry
 from stepedit_core.storage.pair_rows import read_rows
-from stepedit_core.testing import speech_like
+from stepedit_core.testing import FakeEngine, speech_like
 from tests.pairs.making import make_corpus, registry, run_toy
-from tests.pairs.toy_pairs import asked_engines
 
 __all__ = ["registry"]
 
@@ -58,13 +58,29 @@ def test_settings_and_failed_plan(registry: Registry, tmp_path: Path) -> None:
     assert "pairs (" in _call(*given)
 
 
+def test_a_candidate_is_one_draw(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[EngineConfig] = []
+
+    def loading(config: EngineConfig) -> FakeEngine:
+        asked.append(config)
+        return FakeEngine()
+
+    monkeypatch.setattr("stepedit_core.registry.registry.load_engine", loading)
+    manifest, _ = make_corpus(tmp_path / "c", 1)
+    run_toy(tmp_path / "run", manifest, min_margin=1.0, options={"copies": "1"})
+    given = (pairs_prefer, tmp_path / "run", "--out", tmp_path / "out", "--engine", "fake")
+    _call(*given, "--candidates", "3")
+    assert [config.generation.best_of for config in asked] == [1]
+
+
 def test_prefer_waits_for_people_and_goes_on(registry: Registry, tmp_path: Path) -> None:
     manifest, _ = make_corpus(tmp_path / "c", 1)
     run_toy(tmp_path / "run", manifest, min_margin=1.0, options={"copies": "1"})
     given = (pairs_prefer, tmp_path / "run", "--out", tmp_path / "out", "--engine", "fake")
     said = _call(*given, "--candidates", "3")
     assert "1 rows wait for scores: fill in" in said and "0 preference pairs kept" in said
-    assert asked_engines[-1].generation.best_of == 1  # each candidate is one draw
     sheet = tmp_path / "out" / "scores.csv"
     with sheet.open(newline="") as file:
         rows = list(csv.reader(file))

@@ -82,10 +82,6 @@ class Loudness(Judge):
         return Verdict(score=10.0 if int(utterance.digest[:2], 16) % 2 else 1.0)
 
 
-asked_engines: list[EngineConfig] = []
-"""Configurations of the engines that were asked for."""
-
-
 @hookimpl
 def stepedit_edits() -> Sequence[type[Edit]]:
     return [Quieter]
@@ -105,5 +101,4 @@ def stepedit_judges() -> Sequence[type[Judge]]:
 def stepedit_load_engine(config: EngineConfig) -> SpeechEngine | None:
     from stepedit_core.testing import FakeEngine
 
-    asked_engines.append(config)
     return FakeEngine() if config.name_or_path == "fake" else None

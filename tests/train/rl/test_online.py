@@ -120,7 +120,7 @@ def test_what_cannot_be_scored_is_not_learned_from(tmp_path: Path, model: Path) 
 
 
 def test_too_long_requests_are_refused(tmp_path: Path, model: Path) -> None:
-    with pytest.raises(StepeditError, match="none of its 2 requests could be asked"):
+    with pytest.raises(StepeditError, match=r"none of its \d requests could be asked"):
         grpo(tmp_path, model, max_tokens=60)
 
 

@@ -205,8 +205,8 @@ def _of_rows(
         if row["split"] not in (None, "train"):
             yield f"split {row['split']}"
         elif _is_taken(source, row["id"], seed):
-            row = row if column is None else _with_another(row, known, column, seed)
-            yield _preference(row, source, vocabulary, rules)
+            whole = row if column is None else _with_another(row, known, column, seed)
+            yield _preference(whole, source, vocabulary, rules)
 
 
 def _is_taken(source: PreferenceSource, name: str, seed: int) -> bool:
