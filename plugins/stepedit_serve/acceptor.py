@@ -68,7 +68,7 @@ class Acceptor:
 
     def _start(self) -> None:
         """Start the process and hear from it."""
-        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._channel, theirs = socket.socketpair()
         self._process = CONTEXT.Process(
             target=accept, args=(self._listening, theirs, self._hosts), daemon=True
         )
@@ -83,14 +83,14 @@ class Acceptor:
         """Say how the service is, and again after a while."""
         # It may read late, or have ended, which `_hear` learns.
         with suppress(BlockingIOError, ConnectionError):
-            self._channel.send(json.dumps(self._health()).encode())
+            self._channel.send(json.dumps(self._health()).encode() + b"\n")
         self._beat = self._loop.call_later(BEAT_SECONDS, self._tell)
 
     def _hear(self) -> None:
         """Take connections; start another process where this one has ended."""
         for _ in range(_AT_ONCE):
             try:
-                content, handles, _, _ = socket.recv_fds(self._channel, 16, 1)
+                content, handles, _, _ = socket.recv_fds(self._channel, 1, 1)
             except BlockingIOError:
                 return
             except ConnectionError:
@@ -144,6 +144,7 @@ class _Accepting:
         self._answered: set[socket.socket] = set()
         self._waiting: deque[socket.socket] = deque()
         self._health: dict[str, Any] | None = None
+        self._begun = b""
         self._heard = time.monotonic()
         self._paused_until = 0.0
 
@@ -176,8 +177,9 @@ class _Accepting:
             return True
         except ConnectionError:
             return False
-        if content:
-            self._health, self._heard = json.loads(content), time.monotonic()
+        *lines, self._begun = (self._begun + content).split(b"\n")
+        with suppress(IndexError, ValueError):  # no whole line yet, or the end of one is missing
+            self._health, self._heard = json.loads(lines[-1]), time.monotonic()
         return bool(content)
 
     def _accept(self) -> None:

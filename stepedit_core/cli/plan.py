@@ -150,10 +150,10 @@ def is_engine_idle(name: str, chain: Chain, route: RouteChoice) -> bool:
     edits = list(_kinds(chain))
     if any(edit.is_composite() or edit.route_problem("dsp") is not None for edit in edits):
         return False
-    return route == "dsp" or (
-        route == "auto"
-        and all(taken == "dsp" for taken in embedded.preferred_routes(folder, edits))
-    )
+    if route != "auto":
+        return route == "dsp"
+    open_ones = [edit for edit in edits if edit.route_problem("llm") is None]
+    return all(taken == "dsp" for taken in embedded.preferred_routes(folder, open_ones))
 
 
 def build_chain(

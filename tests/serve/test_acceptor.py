@@ -167,12 +167,12 @@ def test_a_service_that_says_nothing_is_stuck(monkeypatch: pytest.MonkeyPatch) -
     with bound("127.0.0.1", 0) as listening:
         listening.listen()
         port = listening.getsockname()[1]
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = socket.socketpair()
         thread = threading.Thread(target=acceptor.accept, args=(listening, theirs, ()))
         monkeypatch.setattr(signal, "signal", lambda number, what: None)
         with ours, theirs:
             thread.start()
-            ours.send(b'{"status": "ok"}')
+            ours.send(b'{"status": "ok"}\n')
             time.sleep(0.1)
             assert ask(port, PLAIN)[0] == 200
             time.sleep(0.5)

@@ -1,6 +1,6 @@
 """Audio in an object store: a local server that speaks S3, and fsspec's store in memory.
 
-The former needs ``pip install 'stepedit[s3]' 'moto[server]'``, which no other test does.
+The former needs `moto[server]` and the extra s3, which the extra test brings.
 """
 
 from __future__ import annotations
