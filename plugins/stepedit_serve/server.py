@@ -96,7 +96,7 @@ class _Server(uvicorn.Server):
         """Give a connection to uvicorn's protocol."""
 
         def protocol() -> asyncio.Protocol:
-            return self.config.http_protocol_class(  # type: ignore[call-arg, return-value]
+            return self.config.http_protocol_class(  # type: ignore[call-arg]
                 config=self.config,
                 server_state=self.server_state,
                 app_state=self.lifespan.state,

@@ -87,7 +87,7 @@ def _choice(pairs: Sequence[_Pair]) -> dict[str, Any]:
     dsp = sum(bool(pair.dsp) for pair in known) / len(known) if known else None
     error = _word_errors(used, ("source", "llm", "dsp") if known else ("source", "llm"))
     loses = "dsp" in error and error["llm"] > error["dsp"] + _MOST_WORDS
-    found = {
+    found: dict[str, Any] = {
         "llm": round(llm, 4),
         "dsp": None if dsp is None else round(dsp, 4),
         "n": len(used),
