@@ -129,18 +129,24 @@ def grammar_scores(
         For each version a log-likelihood for each grammar; -inf where there is no way through it.
 
     Raises:
+        AlignmentError: if pocketsphinx cannot listen for a grammar.
         MissingDependencyError: if pocketsphinx is not installed.
     """
     sounds = [_pcm(version) for version in versions]
     with _LOCK:
         decoder = _decoder()
         names = [f"grammar{n}" for n in range(len(grammars))]
-        for name, words in zip(names, grammars, strict=True):
-            rule = " ".join(
-                f"({' | '.join(_named(decoder, way) for way in ways)})" for ways in words
-            )
-            decoder.add_jsgf_string(name, f"#JSGF V1.0; grammar {name}; public <said> = {rule};")
-        return [[_score(decoder, name, pcm) for name in names] for pcm in sounds]
+        try:
+            for name, words in zip(names, grammars, strict=True):
+                rule = " ".join(
+                    f"({' | '.join(_named(decoder, way) for way in ways)})" for ways in words
+                )
+                decoder.add_jsgf_string(
+                    name, f"#JSGF V1.0; grammar {name}; public <said> = {rule};"
+                )
+            return [[_score(decoder, name, pcm) for name in names] for pcm in sounds]
+        except RuntimeError as error:
+            raise AlignmentError(f"pocketsphinx failed: {error}") from error
 
 
 def _score(decoder: Any, name: str, pcm: bytes) -> float:

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from stepedit_core.alignment import Alignment
-from stepedit_core.dsp.joins import readings_of
-from stepedit_core.errors import MissingDependencyError
+from stepedit_core.dsp.joins import Readings, readings_of
+from stepedit_core.errors import AlignmentError, MissingDependencyError
 from stepedit_core.utterance import Span, Utterance
 
 __all__ = ["Cut", "cross_faded", "cut_out", "join_steps", "plan_cut", "possible_cuts"]
@@ -85,10 +86,17 @@ def plan_cut(utterance: Utterance, alignment: Alignment, first: int, stop: int) 
         stop: index after the last word that goes.
     """
     cuts = possible_cuts(utterance, alignment, first, stop)
-    readings = None
     if alignment.aligner == "pocketsphinx" and len(cuts) > 1:
-        with contextlib.suppress(MissingDependencyError):
-            readings = readings_of(utterance, alignment, first, stop)
+        # What cannot be listened to is cut by level and spectrum.
+        with contextlib.suppress(MissingDependencyError, AlignmentError):
+            return _heard_best(utterance, cuts, readings_of(utterance, alignment, first, stop))
+    return cuts[0][0]
+
+
+def _heard_best(
+    utterance: Utterance, cuts: Sequence[tuple[Cut, float]], readings: Readings | None
+) -> Cut:
+    """Return the cut that costs least with what is heard at its join."""
     if readings is None:
         return cuts[0][0]
     odds = readings.odds([(cut_out(utterance, cut), cut.seconds) for cut, _ in cuts])

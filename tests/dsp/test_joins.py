@@ -80,6 +80,15 @@ def test_only_what_pocketsphinx_timed_is_listened_to(
     assert plan_cut(doubt, given, word, word + 1) == first
 
 
+def test_what_cannot_be_listened_to_is_cut_by_level(
+    doubt: Utterance, known: Alignment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepedit_core.dsp.joins.pronunciations", lambda word: [("QQ",)])
+    word = place(known, "pleasant")
+    first, _ = possible_cuts(doubt, known, word, word + 1)[0]
+    assert plan_cut(doubt, known, word, word + 1) == first
+
+
 def test_words_are_said_as_the_dictionary_has_them() -> None:
     (the, year, name) = split_words("the 1984 Zorblax")
     assert ("DH", "AH") in pronunciations(the) and len(pronunciations(the)) > 1
