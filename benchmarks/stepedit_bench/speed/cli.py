@@ -111,7 +111,7 @@ def memory(name: str, device: str, edits: int) -> None:
     "--edit",
     "edits",
     multiple=True,
-    default=("denoise", "trim_silence", "speed:factor=1.1"),
+    default=("denoise:backend=noisereduce", "trim_silence", "speed:factor=1.1"),
     show_default=True,
     help="An edit; may be repeated.",
 )
