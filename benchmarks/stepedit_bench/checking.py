@@ -70,7 +70,7 @@ class _Row(_Part):
     speaker: str | int | None
     request: dict[str, Any]
     reached: _Open
-    values: dict[str, Any]
+    values: dict[str, float | bool | None]
     scorer: str | None = None
     scorer_version: int | None = None
     kept: _Kept

@@ -153,10 +153,12 @@ def compare_runs(
 
 def _refuse_other_scorer(one: Mapping[str, Row], two: Mapping[str, Row], edit: str) -> None:
     scorers = {
-        (row["scorer"], row["scorer_version"]) for rows in (one, two) for row in rows.values()
+        f"{row.get('scorer')} version {row.get('scorer_version')}"
+        for rows in (one, two)
+        for row in rows.values()
     }
     if len(scorers) > 1:
-        names = " and ".join(f"{name} version {version}" for name, version in sorted(scorers))
+        names = " and ".join(sorted(scorers))
         raise StepeditError(f"{edit}: scored by {names}; run one of them again")
 
 
