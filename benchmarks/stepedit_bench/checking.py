@@ -48,6 +48,7 @@ class _Text(_Part):
 
 
 class _Kept(_Part):
+    __pydantic_extra__: dict[str, _Number | None] = Field(init=False)
     text: _Text | None = None
     speaker_similarity: _Number | None = None
 
