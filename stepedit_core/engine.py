@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from stepedit_core.edit import Edit
 
 __all__ = [
+    "ChoosingEngine",
     "DecodeRequest",
     "FreeGroups",
     "GenerateRequest",
@@ -31,6 +32,7 @@ __all__ = [
     "SpokenWord",
     "TaughtEngine",
     "answer_starts",
+    "chooses",
     "infill_context",
     "keeps_latents",
     "knows",
@@ -285,6 +287,18 @@ class TaughtEngine(Protocol):
         """Whether the model was taught this kind of edit."""
 
 
+class ChoosingEngine(SpeechEngine, Protocol):
+    """Optional ability of an engine: draw several answers and say which reads best."""
+
+    def chooses(self, words: str) -> bool:
+        """Whether the engine can say which of several answers reads best as words."""
+
+    def generate_several(
+        self, requests: Sequence[GenerateRequest], draws: int, keep: int
+    ) -> list[list[DualCodes]]:
+        """Return at most ``keep`` of at least ``draws`` answers to each, the best ones first."""
+
+
 class LimitedEngine(Protocol):
     """Optional ability of an engine: tell how much speech it edits well at once."""
 
@@ -310,6 +324,12 @@ def longest_seconds(engine: SpeechEngine | None, edit: Edit) -> float | None:
     """Return the longest duration that an engine edits well at once, in seconds, or None."""
     says = getattr(engine, "longest_seconds", None)
     return None if says is None else says(edit)
+
+
+def chooses(engine: SpeechEngine | None, words: str | None) -> TypeGuard[ChoosingEngine]:
+    """Return whether an engine can say which of several answers reads best as words."""
+    says = getattr(engine, "chooses", None)
+    return says is not None and words is not None and bool(says(words))
 
 
 def keeps_latents(engine: SpeechEngine) -> TypeGuard[LatentEngine]:

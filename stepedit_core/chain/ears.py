@@ -49,7 +49,7 @@ class Ears:
         """Return the words that one of the recognisers hears."""
         key = which, utterance.digest
         if key not in self._heard:
-            self._heard[key] = self._recognisers[which].transcribe(utterance).text
+            self._heard[key] = self._recognisers[which].hear(utterance)
         return self._heard[key]
 
     def word_error(

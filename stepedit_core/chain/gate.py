@@ -158,9 +158,12 @@ class Gate:
     ) -> Judged:
         """Add what takes time: voice, pitch, words, quality, and last the edit's own target.
 
-        A candidate with another voice or pitch is not listened to for its words.
+        A candidate with another voice or pitch, or which would miss its target even if all its
+        words were heard, is not listened to for its words.
         """
         self._hear_voice(judged, limits, edit, made, to)
+        if limits.target and not judged.complaints and not edit.is_composite():
+            self._foresee_target(edit, made, to, judged)
         if not judged.complaints:
             self._hear_words(judged, limits, edit, made, to)
             judged.complete = True
@@ -205,10 +208,13 @@ class Gate:
             return frozenset()
         return named if scorer.expects_same_speaker else named | {"speaker"}
 
-    def score(self, edit: Edit, source: Utterance, made: Utterance) -> Score:
+    def score(
+        self, edit: Edit, source: Utterance, made: Utterance, measures: Measures | None = None
+    ) -> Score:
         """Ask the edit's own scorer about an output; raises StepeditError where there is none."""
         scorer = self._registry.scorer(type(edit))
-        return scorer.score(_case(edit, source), Prepared(source), made, self._measures)
+        asked = measures or self._measures
+        return scorer.score(_case(edit, source), Prepared(source), made, asked)
 
     def strength(self, edit: Edit, source: Utterance, made: Utterance) -> float | None:
         """Return how far an output goes towards an edit's target, or None where nobody says."""
@@ -223,13 +229,22 @@ class Gate:
         score = judged.attempt("target", lambda: self.score(edit, to.anchor, made))
         if score is None:
             return
-        judged.values["target"] = {k: v for k, v in score.values.items() if v is not None}
         if score.unscored is not None:
+            judged.values["target"] = _known(score)
             judged.unjudged["target"] = score.unscored
         elif not score.reached:
-            shown = ", ".join(f"{k} {v:.2f}" for k, v in judged.values["target"].items())
-            text = f"the scorer of {edit.name} says that its target is not reached"
-            judged.complaints.append(Complaint("target", text + (f" ({shown})" if shown else "")))
+            judged.complaints.append(_missed(edit, score, judged))
+        else:
+            judged.values["target"] = _known(score)
+
+    def _foresee_target(self, edit: Edit, made: Utterance, to: Compared, judged: Judged) -> None:
+        """Complain of a target that is missed whatever is heard; of edits that keep the words."""
+        if not made.transcript or made.transcript != to.anchor.transcript:
+            return
+        measures = _AllHeard(self._measures)
+        score = Judged().attempt("target", lambda: self.score(edit, to.anchor, made, measures))
+        if score is not None and score.unscored is None and score.reached is False:
+            judged.complaints.append(_missed(edit, score, judged))
 
     def _judge_pitch(
         self, limit: float, edit: Edit, made: Utterance, to: Compared, judged: Judged
@@ -308,6 +323,32 @@ class _GateMeasures(Measures):
         return getattr(self._asked(name), name)
 
 
+class _AllHeard(_GateMeasures):
+    """The same measurements, as if every word of every recording were heard."""
+
+    def __init__(self, measures: _GateMeasures) -> None:
+        super().__init__(measures._measures, measures._ears, measures._engine)
+
+    def transcribe(self, utterance: Utterance) -> str:
+        return utterance.transcript or ""
+
+    def word_error(self, expected: str, utterance: Utterance) -> float:
+        return 0.0
+
+
+def _known(score: Score) -> dict[str, Any]:
+    """Return the values of a score that were measured."""
+    return {name: value for name, value in score.values.items() if value is not None}
+
+
+def _missed(edit: Edit, score: Score, judged: Judged) -> Complaint:
+    """Return the complaint of a target that is not reached, and note what was measured for it."""
+    judged.values["target"] = _known(score)
+    shown = ", ".join(f"{name} {value:.2f}" for name, value in judged.values["target"].items())
+    text = f"the scorer of {edit.name} says that its target is not reached"
+    return Complaint("target", text + (f" ({shown})" if shown else ""))
+
+
 def _case(edit: Edit, source: Utterance | None = None) -> Case:
     """Return the question to a scorer: the edit, and what it was asked of."""
     words = None if source is None else source.transcript
@@ -340,17 +381,22 @@ def _length(limit: float, made: Utterance, plan: Plan, source: Utterance, judged
 
 
 def _words(limit: float, ears: Ears, made: Utterance, to: Compared, judged: Judged) -> None:
-    """Complain of words that were lost, replaced or invented, as one of the recognisers hears."""
+    """Complain of words that were lost, replaced or invented, as one of the recognisers hears.
+
+    The preferred recogniser, which takes longest, comes last; the source is heard where it matters.
+    """
     known = to.first if (to.first.transcript or "").strip() else to.received
     words = len(split_words(made.transcript or ""))
     allowed = max(limit, LOST_LEAST / max(words, 1)) if limit else 0.0
-    for which in range(ears.count):
+    for which in reversed(range(ears.count)):
         after = _or_none(judged, lambda at=which: ears.word_error(made, which=at))  # type: ignore[misc]
         if after is None:
             return
+        judged.values["word_error"] = max(judged.values.get("word_error", 0.0), round(after, 3))
+        if after <= allowed + 1e-9:
+            continue
         own = _or_none(judged, lambda at=which: ears.word_error(known, which=at))  # type: ignore[misc]
         before = min(1.0, own or 0.0)
-        judged.values["word_error"] = max(judged.values.get("word_error", 0.0), round(after, 3))
         if after - before > allowed + 1e-9:
             heard = ears.hear(made, which)[:80]
             text = f"word error {after:.2f} against {before:.2f} before, heard: {heard!r}"

@@ -15,6 +15,7 @@ from stepedit_core.utterance import Utterance
 if TYPE_CHECKING:
     from stepedit_core.codes import DualCodes
     from stepedit_core.engine import Latent
+    from stepedit_core.plan import Plan
 
 __all__ = [
     "DEFAULT_CARRY",
@@ -26,6 +27,7 @@ __all__ = [
     "Until",
     "notes_of",
     "reported",
+    "with_notes",
 ]
 
 SCHEMA_VERSION = 1
@@ -137,6 +139,13 @@ def notes_of(steps: Iterable[Step]) -> tuple[str, ...]:
     open_steps = (step for step in steps if not step.edit.hides_words())
     said = (str(note) for step in open_steps for note in step.details.get("notes", ()))
     return tuple(dict.fromkeys(said))
+
+
+def with_notes(details: Mapping[str, Any], plan: Plan | None) -> Mapping[str, Any]:
+    """Return the facts of a step with what its plan's alignment has to say."""
+    said = plan.alignment.notes if plan is not None and plan.alignment is not None else ()
+    notes = tuple(dict.fromkeys((*details.get("notes", ()), *said)))
+    return {**details, "notes": list(notes)} if said else details
 
 
 def reported(steps: Sequence[Step], *, hides: bool = False) -> list[dict[str, Any]]:

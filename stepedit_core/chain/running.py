@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack, cast
 
 import numpy as np
 import pluggy
@@ -22,14 +22,15 @@ from stepedit_core.chain.result import (
     Until,
     notes_of,
     reported,
+    with_notes,
 )
 from stepedit_core.chain.trying import Drawn, Trial
 from stepedit_core.chain.validation import Ready, look_ahead
 from stepedit_core.codes import DualCodes
 from stepedit_core.edit import Edit, Outcome, Rendered, Route
-from stepedit_core.engine import SpeechEngine
+from stepedit_core.engine import ChoosingEngine, SpeechEngine
 from stepedit_core.errors import EditError, RouteError, StepeditError
-from stepedit_core.llm_route.batching import run_together
+from stepedit_core.llm_route.batching import Ranked, run_together
 from stepedit_core.llm_route.carrying_out import apply_by_llm
 from stepedit_core.llm_route.languages import untaught_languages
 from stepedit_core.plan import Plan
@@ -187,10 +188,10 @@ def _accepted(running: _Run, step: Ready, utterance: Utterance, steps: Sequence[
     if running.accept is None or running.gate is None:
         return _run_held(running, step, state)[0]
 
-    def draw(edit: Edit, route: Route, numbers: Sequence[int]) -> list[Drawn]:
+    def draw(edit: Edit, route: Route, numbers: Sequence[int], draws: int) -> list[Drawn]:
         same = edit is step.edit and route == step.route
         asked = step if same else Ready(edit, route, Plan(), False)
-        return _draw(running, asked, state, numbers)
+        return _draw(running, asked, state, numbers, draws)
 
     number = state.position + 1
     limits = running.accept.for_step(step.edit.name, number)
@@ -209,20 +210,25 @@ def _standing(running: _Run, edit: Edit, utterance: Utterance, steps: Sequence[S
     return standing(running.registry, edit, utterance, running.first, steps, tells_past=tells_past)
 
 
-def _draw(running: _Run, step: Ready, state: Standing, numbers: Sequence[int]) -> list[Drawn]:
+def _draw(
+    running: _Run, step: Ready, state: Standing, numbers: Sequence[int], draws: int
+) -> list[Drawn]:
     """Carry an edit out several times, with the engine's work in common batches."""
+    engine = running.engine
+    if draws:
+        engine = Ranked(cast(ChoosingEngine, engine), len(numbers), draws)
 
     def one(number: int, engine: SpeechEngine | None) -> Drawn:
+        drawn_as = numbers[0] if draws else number
         try:
-            made, plan = _run_held(replace(running, engine=engine), step, state, number)
+            made, plan = _run_held(replace(running, engine=engine), step, state, drawn_as)
         except StepeditError as error:
             return Drawn(number, error=error)
         return Drawn(number, made, plan)
 
-    if running.engine is None or step.route != "llm" or len(numbers) == 1:
-        return [one(number, running.engine) for number in numbers]
-    tasks = [partial(one, number) for number in numbers]
-    ran = run_together(running.engine, tasks, one_at_a_time=True)
+    if engine is None or step.route != "llm" or len(numbers) == 1:
+        return [one(number, engine) for number in numbers]
+    ran = run_together(engine, [partial(one, at) for at in numbers], one_at_a_time=True)
     for result in ran:
         if result.value is None:
             raise result.error or RuntimeError("a try gave nothing")
@@ -296,7 +302,7 @@ def _run_step(
         seed=running.seed,
         seconds=time.perf_counter() - begin,
         codes=outcome.codes,
-        details=_with_notes(outcome.details, work.plan),
+        details=with_notes(outcome.details, work.plan),
         latent=latent if latent is not None and latent.digest == made.digest else None,
         middleware=() if layers is None else tuple(layers.acted),
         transcript_unverified=is_llm and made.transcript is not None,
@@ -380,13 +386,6 @@ def step_rng(seed: int, position: int, number: int = 0) -> np.random.Generator:
     """
     key = (position,) if number == 0 else (position, number)
     return np.random.default_rng(np.random.SeedSequence(abs(seed), spawn_key=key))
-
-
-def _with_notes(details: Mapping[str, Any], plan: Plan | None) -> Mapping[str, Any]:
-    """Return the facts of a step with what its plan's alignment has to say."""
-    said = plan.alignment.notes if plan is not None and plan.alignment is not None else ()
-    notes = tuple(dict.fromkeys((*details.get("notes", ()), *said)))
-    return {**details, "notes": list(notes)} if said else details
 
 
 def _with_word_times(made: Utterance, source: Utterance, plan: Plan | None) -> Utterance:

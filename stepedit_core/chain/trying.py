@@ -11,7 +11,7 @@ from stepedit_core.chain.accept import Accept
 from stepedit_core.chain.gate import Compared, Gate, Judged, ordered
 from stepedit_core.chain.result import Step
 from stepedit_core.edit import Edit, Route
-from stepedit_core.engine import SpeechEngine
+from stepedit_core.engine import SpeechEngine, chooses
 from stepedit_core.errors import EditError, StepeditError
 from stepedit_core.plan import Plan
 
@@ -38,8 +38,11 @@ class Drawn:
 class Draw(Protocol):
     """Carries an edit out several times over, in one batch."""
 
-    def __call__(self, edit: Edit, route: Route, numbers: Sequence[int]) -> list[Drawn]:
-        """Return one candidate for each number, which seeds it."""
+    def __call__(self, edit: Edit, route: Route, numbers: Sequence[int], draws: int) -> list[Drawn]:
+        """Return one candidate for each number, which seeds it.
+
+        Where ``draws`` is not 0, they are the best of so many answers that the engine draws.
+        """
 
 
 @dataclass
@@ -71,6 +74,7 @@ class Trial:
         self._failed: list[dict[str, Any]] = []
         self._rest: list[tuple[Judged, Step]] = []
         self._drawn, self._begin = 0, time.perf_counter()
+        self._words = self.to.received.transcript
 
     def run(self) -> Step:
         """Return the accepted step, or one that kept its source.
@@ -80,6 +84,8 @@ class Trial:
                 gave any sound, the first one's error.
         """
         for edit, route, most in self._plans():
+            if edit is not self.edit and route == self.route and not self._is_harmed():
+                continue
             while most > 0:
                 size = min(most, self.limits.best_of) if route == "llm" else 1
                 found = self._batch(edit, route, size)
@@ -107,13 +113,21 @@ class Trial:
             plans.append((self.edit, "dsp", 1))
         return plans
 
+    def _is_harmed(self) -> bool:
+        """Say whether a gentler setting may help: some try was refused for more than its target."""
+        named = [{one.limit for one in judged.complaints} for judged, _ in self._rest]
+        return any(limits - {"target"} for limits in named) or not named
+
     def _is_late(self) -> bool:
         spent = time.perf_counter() - self._begin
         return self.limits.seconds is not None and spent > self.limits.seconds
 
     def _batch(self, edit: Edit, route: Route, size: int) -> Step | None:
         """Draw candidates and return the first that keeps all limits, the best ones first."""
-        drawn = self.draw(edit, route, range(self._drawn, self._drawn + size))
+        ranked = route == "llm" and size > 1 and chooses(self.engine, self._words)
+        count = min(size, self.limits.heard) if ranked else size
+        numbers = range(self._drawn, self._drawn + count)
+        drawn = self.draw(edit, route, numbers, size if ranked else 0)
         self._drawn += size
         errors = [one.error for one in drawn if one.error is not None]
         if len(errors) == len(drawn) and not self._rest and errors:

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.engine import (
+    ChoosingEngine,
     DecodeRequest,
     GenerateRequest,
     Latent,
@@ -23,7 +24,7 @@ from stepedit_core.engine import (
 )
 from stepedit_core.utterance import Utterance
 
-__all__ = ["PromptFixed", "Ran", "run_together"]
+__all__ = ["PromptFixed", "Ran", "Ranked", "run_together"]
 
 T = TypeVar("T")
 _KINDS = ("encode", "generate", "decode", "decode_keeping")
@@ -107,6 +108,34 @@ class PromptFixed(_Delegate):
         if request.reference.digest == self._reference.digest:
             return request
         return DecodeRequest(request.codes, self._reference, request.seed)
+
+
+class Ranked(_Delegate):
+    """An engine that answers chains which ask the same with its best answer, its second best, ...
+
+    Of several candidates, those alone are decoded that read well.
+    """
+
+    def __init__(self, engine: ChoosingEngine, chains: int, draws: int) -> None:
+        """Wrap an engine.
+
+        Args:
+            engine: can say which of several answers reads best.
+            chains: that ask at the same time; the first one gets the best answer.
+            draws: answers that are drawn at least.
+        """
+        super().__init__(engine)
+        self._chooser, self._chains, self._draws = engine, chains, draws
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> list[DualCodes]:
+        """Return each chain's answers; a chain that asks alone gets the best ones."""
+        size, rest = divmod(len(requests), self._chains)
+        seeds = [request.seed for request in requests]
+        if rest or seeds != seeds[:size] * self._chains:
+            size = len(requests)
+        found = self._chooser.generate_several(requests[:size], self._draws, self._chains)
+        ranks = range(self._chains if size < len(requests) else 1)
+        return [answers[min(rank, len(answers) - 1)] for rank in ranks for answers in found]
 
 
 class _Seat(_Delegate):

@@ -140,6 +140,26 @@ class Engine(Editing):
             BudgetError: if a prompt and its output do not fit the context.
             EngineError: if the model ends its turn without a single group.
         """
+        return [found[0] for found in self.generate_several(requests, draws=1, keep=1)]
+
+    def generate_several(
+        self, requests: Sequence[GenerateRequest], draws: int, keep: int
+    ) -> list[list[DualCodes]]:
+        """Return several answers to each request, those that read best as its words first.
+
+        Args:
+            requests: all in one batch.
+            draws: answers to each that are drawn at least; the model's rules may say more.
+            keep: answers to each that are returned at most.
+
+        Returns:
+            At least one for each request; one alone where ``chooses`` says no.
+
+        Raises:
+            BudgetError, EngineError: as of ``generate``.
+        """
+        from stepedit_core.models.lm.best_of_n import best_answers
+
         batches: list[tuple[Rules, list[int]]] = []
         for at, request in enumerate(requests):
             rules = self._rules.for_edit(*request.plan.rules)
@@ -148,20 +168,17 @@ class Engine(Editing):
                 batches.append((rules, [at]))
             else:
                 places.append(at)
-        codes: dict[int, DualCodes] = {}
+        graphs = None if self.config.compile else False
+        codes: dict[int, list[DualCodes]] = {}
         with self._lock, self._clock.stage("generate") as note:
             for rules, places in batches:
-                answers = self._answers([requests[at] for at in places], rules)
+                asked = [requests[at] for at in places]
+                answers = best_answers(
+                    self.parts, rules, asked, draws=draws, keep=keep, graphs=graphs
+                )
                 codes.update(zip(places, answers, strict=True))
-            note.audio_seconds = sum(item.seconds for item in codes.values())
+            note.audio_seconds = sum(found[0].seconds for found in codes.values())
         return [codes[at] for at in range(len(requests))]
-
-    def _answers(self, requests: Sequence[GenerateRequest], rules: Rules) -> list[DualCodes]:
-        """Return the codes of requests under rules that they share."""
-        from stepedit_core.models.lm.best_of_n import answer_by_choice
-
-        graphs = None if self.config.compile else False
-        return answer_by_choice(self.parts, rules, requests, graphs=graphs)
 
     def infill(self, request: InfillRequest) -> Infilled:
         """Return the codes of a recording with other words in one place.
@@ -233,6 +250,10 @@ class Engine(Editing):
         if reader is None or not reader.reads(words):
             return None
         return reader.score(codes, words)
+
+    def chooses(self, words: str) -> bool:
+        """Return whether the model can say which of several answers reads best as words."""
+        return self.parts.reader is not None and self.parts.reader.reads(words)
 
     def speaker_similarity(self, first: Utterance, second: Utterance) -> float:
         """Return the cosine similarity of two utterances' speaker vectors, -1..1."""

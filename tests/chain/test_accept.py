@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 
 from stepedit_core import Accept, Chain, Edit, Outcome, Plan, Score, Scorer, Utterance, hookimpl
 from stepedit_core.chain.gate import Compared, Gate
+from stepedit_core.codes import DualCodes
 from stepedit_core.dsp.words import word_error
+from stepedit_core.engine import DecodeRequest, GenerateRequest
 from stepedit_core.errors import EditError, InvalidChainError
 from stepedit_core.registry.registry import Registry
 from stepedit_core.testing import FakeEngine, speech_like
@@ -163,6 +166,45 @@ def test_candidates_are_one_batch(toys: Registry) -> None:
     assert sizes == [3, 3, 1]
 
 
+class Choosing(FakeEngine):
+    """Draws several answers; those of later draws read better."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[int, int, int]] = []
+        self.decoded: list[int] = []
+
+    def chooses(self, words: str) -> bool:
+        return True
+
+    def generate_several(
+        self, requests: Sequence[GenerateRequest], draws: int, keep: int
+    ) -> list[list[DualCodes]]:
+        self.asked.append((len(requests), draws, keep))
+        found = [
+            [self._generate(replace(one, seed=one.seed + draw)) for draw in range(draws)]
+            for one in requests
+        ]
+        return [answers[::-1][:keep] for answers in found]
+
+    def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
+        self.decoded.append(len(requests))
+        return super().decode(requests)
+
+
+def test_of_answers_that_the_engine_ranks_the_best_alone_are_decoded(toys: Registry) -> None:
+    speech = speech_like(1.2).replace(transcript="a b")
+    refused = Accept(**{**LOUD, "level": 1e-9}, otherwise="keep", best_of=4, tries=8, heard=2)
+    engine = Choosing()
+    kept = Chain([Recite(words="c d")])(speech, engine, accept=refused).steps[0]
+    assert engine.asked == [(1, 4, 2), (1, 4, 2)] and engine.decoded == [2, 2]
+    assert kept.judged["drawn"] == 8 and len(kept.failed_tries) == 4
+    # The best answer is heard first, and is that of the engine alone with so many draws.
+    taken = Chain([Recite(words="c d")])(speech, Choosing(), accept=Accept(**LOUD, best_of=4))
+    best = FakeEngine().generate([engine.requests[3]])[0]
+    assert taken.steps[0].codes == best
+
+
 def test_no_try_passes(toys: Registry) -> None:
     toys.register(Deaf(99), "deaf")
     speech = speech_like(1.2).replace(transcript="a b")
@@ -173,6 +215,14 @@ def test_no_try_passes(toys: Registry) -> None:
     assert [one["try"] for one in raised.value.tries] == [1, 2]
     kept = chain(speech, FakeEngine(), accept=limits.model_copy(update={"otherwise": "keep"}))
     assert kept.steps[0].accepted is False and kept.utterance == speech
+
+
+def test_a_gentler_setting_does_not_help_who_did_too_little(toys: Registry) -> None:
+    toys.register(Measured(reached=False), "measured")
+    speech = speech_like(1.2).replace(transcript="a b")
+    limits = Accept(words=None, otherwise="keep", best_of=2, tries=2)
+    step = Chain([Milder(words="cd")])(speech, FakeEngine(), accept=limits).steps[0]
+    assert len(step.failed_tries) == 2 and not any("edit" in one for one in step.failed_tries)
 
 
 class Milder(Recite):
@@ -267,3 +317,53 @@ def test_words(
     judged = gate.quick(limits, Hiss(), ramp(made, 0.9), None, Compared(first, first, first, first))
     gate.listen(judged, limits, Hiss(), made, Compared(first, first, first, first))
     assert (judged.why == []) is kept
+
+
+def test_the_source_is_heard_where_it_matters(toys: Registry, speech: Utterance) -> None:
+    gate, asked = Gate(toys, speech, None, ears=0), []
+
+    class Listening(Heard):
+        def hear(self, utterance: Utterance, which: int = 0) -> str:
+            asked.append((utterance.language, which))
+            return super().hear(utterance, which)
+
+    gate.ears = Listening("one two three four", "one two three")  # type: ignore[assignment]
+    first = speech.replace(transcript="one two three four", language="en")
+    made = speech.replace(transcript="one two three four", language="fr")
+    limits = QUIET.model_copy(update={"words": 0.0})
+    judged = gate.quick(limits, Hiss(), ramp(made, 0.9), None, Compared(first, first, first, first))
+    gate.listen(judged, limits, Hiss(), made, Compared(first, first, first, first))
+    assert asked[:2] == [("fr", 1), ("en", 1)] and ("en", 0) not in asked
+
+
+class Words(Measured):
+    """Measurements whose recogniser costs much, and a scorer that asks for words at the end."""
+
+    def word_error(self, expected: str, utterance: Utterance) -> float:
+        raise AssertionError("asked for words")
+
+    @hookimpl
+    def stepedit_scorer(self, edit: type[Edit]) -> Scorer | None:
+        outer = self
+
+        class Toy(Scorer):
+            def score(self, case: Any, prepared: Any, output: Any, measures: Any) -> Score:
+                kept = measures.word_error("a b", output) == 0 == measures.word_error("a b", output)
+                return Score(outer.reached and kept, {"size": 2.0})
+
+        return Toy()
+
+
+@pytest.mark.parametrize(("reached", "why"), [(False, ["target"]), (True, [])])
+def test_words_are_not_listened_for_where_the_target_is_missed(
+    toys: Registry, speech: Utterance, reached: bool, why: list[str]
+) -> None:
+    toys.register(Words(reached=reached), "measured")
+    gate = Gate(toys, speech, None, ears=0)
+    own = speech.replace(transcript="a b")
+    limits = QUIET.model_copy(update={"target": True})
+    to = Compared(own, own, own, own)
+    made = ramp(own, 0.9)
+    judged = gate.listen(gate.quick(limits, Hiss(), made, None, to), limits, Hiss(), made, to)
+    assert [one.limit for one in judged.complaints] == why
+    assert judged.complete is reached

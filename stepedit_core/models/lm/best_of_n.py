@@ -1,4 +1,4 @@
-"""Draw several answers to a request and keep the one that says its words best."""
+"""Draw several answers to a request and keep those that say its words best."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stepedit_core.models.checkpoint.load import EngineParts
 from stepedit_core.models.lm.framing import Rules
 from stepedit_core.models.lm.generate_codes import answer_requests, watched_answers
 
-__all__ = ["answer_by_choice"]
+__all__ = ["answer_by_choice", "best_answers"]
 
 WIDEST = 48
 """Answers that are drawn in one batch."""
@@ -27,11 +27,11 @@ def _seeds(seed: int, count: int) -> list[int]:
     return [seed, *(int(one.generate_state(1, np.uint32)[0]) for one in spawned)]
 
 
-def _count(parts: EngineParts, rules: Rules, request: GenerateRequest) -> int:
+def _count(parts: EngineParts, rules: Rules, request: GenerateRequest, draws: int) -> int:
     """Return how many answers are drawn: one, where nobody could choose."""
     reader, words = parts.reader, request.words
     can_choose = reader is not None and words is not None and reader.reads(words)
-    return rules.policy.best_of if can_choose else 1
+    return max(rules.policy.best_of, draws) if can_choose else 1
 
 
 def answer_by_choice(
@@ -45,7 +45,32 @@ def answer_by_choice(
 
     What a request gives does not depend on those that it is in a batch with.
     """
-    counts = [_count(parts, rules, request) for request in requests]
+    return [found[0] for found in best_answers(parts, rules, requests, graphs=graphs)]
+
+
+def best_answers(
+    parts: EngineParts,
+    rules: Rules,
+    requests: Sequence[GenerateRequest],
+    *,
+    draws: int = 1,
+    keep: int = 1,
+    graphs: bool | None = None,
+) -> list[list[DualCodes]]:
+    """Return the best read answers to each request, the best one first.
+
+    Args:
+        parts: of the engine.
+        rules: that the requests share.
+        requests: in one batch; what each gives does not depend on the others.
+        draws: answers that are drawn at least, where the model's own rules do not say more.
+        keep: answers of each request that are returned at most.
+        graphs: as of `answer_requests`.
+
+    Returns:
+        At least one answer for each request; one alone where nobody could choose.
+    """
+    counts = [_count(parts, rules, request, draws) for request in requests]
     drawn = [
         replace(request, seed=seed)
         for request, count in zip(requests, counts, strict=True)
@@ -58,29 +83,34 @@ def answer_by_choice(
         if len(set(own)) == len(own):
             answers += answer_requests(parts, rules, part, graphs=graphs)
         else:
-            reading = _Reading(parts, part, own)
+            reading = _Reading(parts, part, own, keep)
             answers += watched_answers(parts, rules, part, reading, graphs=graphs)
     chosen, begin = [], 0
     for request, count in zip(requests, counts, strict=True):
         own_answers = [answer for answer in answers[begin : begin + count] if answer is not None]
         begin += count
-        chosen.append(own_answers[0] if count == 1 else _best(parts, request, own_answers))
+        best = own_answers if count == 1 else _in_order(parts, request, own_answers)
+        chosen.append(best[:keep])
     return chosen
 
 
 class _Reading:
-    """Tells which answers cannot become the best of their request any more.
+    """Tells which answers cannot come among the best of their request any more.
 
     What is read of an answer so far bounds what the whole of it can be worth. One that repeats
     itself without end falls below those that have ended long before its own end.
     """
 
     def __init__(
-        self, parts: EngineParts, requests: Sequence[GenerateRequest], owners: Sequence[int]
+        self,
+        parts: EngineParts,
+        requests: Sequence[GenerateRequest],
+        owners: Sequence[int],
+        keep: int,
     ) -> None:
-        """Watch requests; those of one owner compete."""
-        self._parts, self._requests, self._owners = parts, requests, owners
-        self._best: dict[int, float] = {}
+        """Watch requests; those of one owner compete for so many places."""
+        self._parts, self._requests, self._owners, self._keep = parts, requests, owners, keep
+        self._scores: dict[int, list[float]] = {}
         self._read: set[int] = set()
 
     def hopeless(
@@ -93,15 +123,16 @@ class _Reading:
             self._read.add(item)
             codes, words = self._codes(finished[item]), self._requests[item].words
             score = reader.score(codes, words) if words and codes.groups else None
-            owner = self._owners[item]
             if score is not None:
-                self._best[owner] = max(score, self._best.get(owner, -np.inf))
+                self._scores.setdefault(self._owners[item], []).append(score)
         dropped = []
         for item, ids in running.items():
-            best, words = self._best.get(self._owners[item], -np.inf), self._requests[item].words
-            if words is None or not np.isfinite(best):
+            known = sorted(self._scores.get(self._owners[item], ()), reverse=True)
+            words = self._requests[item].words
+            if words is None or len(known) < self._keep:
                 continue
-            if reader.best_score(self._codes(ids), words) < best - _ROUNDING:
+            least = known[self._keep - 1]
+            if reader.best_score(self._codes(ids), words) < least - _ROUNDING:
                 dropped.append(item)
         return dropped
 
@@ -112,10 +143,12 @@ class _Reading:
         return DualCodes.from_interleaved([one - base for one in ids[:whole]])
 
 
-def _best(parts: EngineParts, request: GenerateRequest, answers: Sequence[DualCodes]) -> DualCodes:
-    """Return the answer that reads best as the request's words; the first of equals."""
+def _in_order(
+    parts: EngineParts, request: GenerateRequest, answers: Sequence[DualCodes]
+) -> list[DualCodes]:
+    """Return answers in the order in which they read as the request's words, equals as drawn."""
     reader, words = parts.reader, request.words
     assert reader is not None and words is not None
     scores = [reader.score(answer, words) for answer in answers]
     known = [-np.inf if score is None else score for score in scores]
-    return answers[int(np.argmax(known))]
+    return [answers[at] for at in np.argsort(-np.asarray(known), kind="stable")]

@@ -12,7 +12,7 @@ from stepedit_core.codes import DualCodes
 from stepedit_core.engine import GenerateRequest
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.models.checkpoint.load import EngineParts
-from stepedit_core.models.lm.best_of_n import answer_by_choice
+from stepedit_core.models.lm.best_of_n import answer_by_choice, best_answers
 from stepedit_core.models.lm.framing import Rules
 from stepedit_core.models.lm.generate_codes import answer_requests
 from stepedit_core.models.reader import PhoneReader
@@ -98,6 +98,19 @@ def test_of_several_answers_the_one_that_reads_best_is_kept(
     assert min(gains) >= 0 and max(gains) > 0
     # Alone or in a batch, and again: the same.
     assert answer_by_choice(parts, many, [known]) == [chosen[0]]
+
+
+def test_several_answers_come_best_first(engine: Engine, parts: EngineParts) -> None:
+    request = asked(engine, "bee sea", 5)
+    one, many = rules(engine, 1), rules(engine, 4)
+    (best,) = answer_by_choice(parts, many, [request])
+    (three,) = best_answers(parts, one, [request], draws=4, keep=3)
+    assert len(three) == 3 and three[0] == best
+    assert [level(codes) for codes in three] == sorted(map(level, three), reverse=True)
+    # Rules that draw more than is asked for are kept, and nothing is ranked without a reader.
+    assert best_answers(parts, many, [request], draws=2, keep=3) == [three]
+    (alone,) = best_answers(engine.parts, one, [request], draws=4, keep=3)
+    assert alone == answer_requests(parts, one, [request])
 
 
 def test_without_a_reader_or_a_wish_one_answer_is_drawn(engine: Engine, parts: EngineParts) -> None:
