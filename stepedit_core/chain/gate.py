@@ -190,13 +190,13 @@ class Gate:
     def _hear_words(
         self, judged: Judged, limits: Accept, edit: Edit, made: Utterance, to: Compared
     ) -> None:
-        """Complain of lost words, of lost quality, and of a target that is not reached."""
+        """Complain of lost words, or of lost quality, or of a target that is not reached."""
         waived, measures = self.waived(edit), self._measures
         if limits.words is not None and self.ears is not None and "words" not in waived:
             _words(limits.words, self.ears, made, to, judged)
-        if limits.quality is not None and "quality" not in waived:
+        if limits.quality is not None and "quality" not in waived and not judged.complaints:
             _quality(limits.quality, measures, made, to, judged)
-        if limits.target and not edit.is_composite():
+        if limits.target and not edit.is_composite() and not judged.complaints:
             self._judge_target(edit, made, to, judged)
 
     def waived(self, edit: Edit) -> frozenset[str]:
