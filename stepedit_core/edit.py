@@ -185,9 +185,17 @@ class Edit(OldHooks, BaseModel):
     def gentler(self) -> Edit | None:
         """Return the same request with less of its effect, or None where there is no less.
 
-        It is tried where no candidate of a model keeps the limits of a chain (`Accept`).
+        It is tried where no candidate keeps the limits of a chain (`Accept`).
         """
         return None
+
+    def draws(self, route: Route) -> bool:
+        """Return whether another draw may fare better on a route where limits are not kept.
+
+        A model's may. Signal processing does the same again, unless the generator chooses what is
+        heard, such as which sound is put in.
+        """
+        return route == "llm"
 
     def changes_level(self) -> bool:
         """Return whether loudness is what the edit is about.

@@ -13,6 +13,9 @@ from stepedit_denoise.prompt import INSTRUCTION
 
 __all__ = ["Denoise"]
 
+_GENTLE = 0.6
+"""Strength that is tried where words are lost with the noise: 8 dB."""
+
 
 class Denoise(Edit):
     """Remove noise from the speech.
@@ -54,6 +57,10 @@ class Denoise(Edit):
         if route == "dsp" and self.net and (problem := missing_package(self.net)):
             return problem
         return super().route_problem(route)
+
+    def gentler(self) -> Denoise | None:
+        """Return a request that leaves more of the noise, and so loses fewer words."""
+        return self.model_copy(update={"strength": _GENTLE}) if self.strength > _GENTLE else None
 
     def plan(self, utterance: Utterance) -> Plan:
         """Return the plan: all of the source is spoken at its own tempo."""

@@ -141,6 +141,10 @@ class Masked(Edit):
         inner = self.inner.gentler()
         return None if inner is None else self.model_copy(update={"inner": inner})
 
+    def draws(self, route: Route) -> bool:
+        """Return whether another draw of the inner edit may fare better."""
+        return self.inner.draws(route)
+
     def changes_level(self) -> bool:
         """Return whether the inner edit is about loudness."""
         return self.inner.changes_level()

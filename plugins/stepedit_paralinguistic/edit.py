@@ -200,6 +200,10 @@ class Paralinguistic(Edit):
             )
         return super().route_problem(route)
 
+    def draws(self, route: Route) -> bool:
+        """Return whether another draw may fare better: by either route, it is another sound."""
+        return True
+
     def render(self, utterance: Utterance, rng: np.random.Generator) -> Rendered:
         """Synthesise the sounds in the speaker's voice and insert them; see the README.
 

@@ -101,7 +101,7 @@ class Trial:
 
     def _plans(self) -> Sequence[tuple[Edit, Route, int]]:
         """Return what is tried, in order, and how often at most."""
-        limits, repeats = self.limits, self.route == "llm" and not self.edit.is_composite()
+        limits, repeats = self.limits, self.edit.draws(self.route) and not self.edit.is_composite()
         plans: list[tuple[Edit, Route, int]] = [
             (self.edit, self.route, limits.tries if repeats else 1)
         ]
@@ -110,7 +110,7 @@ class Trial:
             plans.append((gentle, self.route, min(limits.best_of, limits.tries) if repeats else 1))
         wants_dsp = limits.fallback == "dsp" and self.route == "llm"
         if wants_dsp and self.edit.route_problem("dsp") is None:
-            plans.append((self.edit, "dsp", 1))
+            plans.append((self.edit, "dsp", limits.tries if self.edit.draws("dsp") else 1))
         return plans
 
     def _is_harmed(self) -> bool:

@@ -11,7 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stepedit_core import Accept, Chain, Edit, Outcome, Plan, Score, Scorer, Utterance, hookimpl
+from stepedit_core import (
+    Accept,
+    Chain,
+    Edit,
+    Outcome,
+    Plan,
+    Route,
+    Score,
+    Scorer,
+    Utterance,
+    hookimpl,
+)
 from stepedit_core.chain.gate import Compared, Gate
 from stepedit_core.codes import DualCodes
 from stepedit_core.dsp.words import word_error
@@ -257,6 +268,22 @@ def test_signal_processing_is_not_tried_again(toys: Registry, speech: Utterance)
     with pytest.raises(EditError, match="not accepted in 1 tries"):
         Chain([Hiss(amount="much")])(speech, accept=loud)
     assert Chain([Gain(db=-30)])(speech, accept=QUIET).steps[0].accepted
+
+
+class Crackle(Hiss):
+    """Add noise of which each draw is another one."""
+
+    def draws(self, route: Route) -> bool:
+        return True
+
+
+def test_signal_processing_that_draws_is_tried_again(toys: Registry, speech: Utterance) -> None:
+    toys.register(Deaf(2), "deaf")
+    limits = Accept(**LOUD, tries=3)
+    step = Chain([Crackle()])(speech, accept=limits).steps[0]
+    assert step.accepted and len(step.failed_tries) == 2
+    first = Chain([Crackle()])(speech).utterance
+    assert not np.array_equal(step.utterance.samples, first.samples)
 
 
 def test_limits_by_edit_and_step() -> None:

@@ -76,6 +76,13 @@ def test_varying_mode_and_strength_work_too() -> None:
     assert 0.5 < gains["weak"] < gains["full"]
 
 
+def test_the_gentler_setting_takes_less_away() -> None:
+    gentle = Denoise(backend="noisereduce").gentler()
+    assert gentle is not None and gentle.strength < Denoise().strength
+    assert gentle.backend == "noisereduce" and gentle.gentler() is None
+    assert Denoise(strength=0.3).gentler() is None
+
+
 def test_clean_speech_is_left_alone() -> None:
     for name in ("doctor", "typography"):
         clean = packaged_speech(name)
