@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stepedit_bench.judging import JudgeChoice
+from stepedit_bench.measuring import MeasureConfig, StandardMeasures
 from stepedit_bench.trust.commands import CHAIN, EDITS, summarise
 from stepedit_bench.trust.measuring import is_wrong
 from stepedit_bench.trust.units import recordings, units
@@ -14,24 +16,22 @@ from stepedit_bench.trust.units import recordings, units
 from stepedit_core.errors import StepeditError
 from stepedit_core.testing import speech_like
 
-COLUMNS = "path,set,language,text,suggested_split,seconds\n"
+COLUMNS = "path,set,speaker,language,text,text_source,suggested_split,seconds,kind\n"
 
 
-def test_only_held_out_recordings_of_the_stratum(tmp_path: Path) -> None:
+def test_held_out_utterances_of_a_stratum_real_and_synthetic_in_turn(tmp_path: Path) -> None:
     speech_like(4.5).write(tmp_path / "a.wav")
+    speech_like(4.6).write(tmp_path / "b.wav")
     rows = [
-        "a.wav,libri_a,en,one two,test,4.5",
-        "b.wav,libri_a,en,one two,train,4.5",
-        "c.wav,libri_a,zh,one two,test,4.5",
-        "d.wav,libri_a,en,one two,test,12.0",
-        "e.wav,other,en,one two,test,4.5",
-        "f.wav,libri_a,en,,test,4.5",
+        "a.wav,libri_a,1,en,one two three,reference,test,4.5,read",
+        "b.wav,libri_a,2,en,three two one,reference,train,4.6,read",
     ]
     (tmp_path / "manifest.csv").write_text(COLUMNS + "\n".join(rows) + "\n")
-    ((name, speech),) = recordings(tmp_path, "libri", 0)
-    assert name == "a" and speech.transcript == "one two"
-    with pytest.raises(StepeditError, match="no held-out recording"):
-        recordings(tmp_path, "nothing", 0)
+    measures = StandardMeasures(MeasureConfig(), JudgeChoice(), tmp_path)
+    ((_, speech),) = recordings(tmp_path, tmp_path / "out", 3, 0, measures)
+    assert speech.transcript == "one two three" and 4 <= speech.seconds <= 10
+    with pytest.raises(StepeditError, match="no length 'tiny'"):
+        recordings(tmp_path, tmp_path / "out", 3, 0, measures, ["tiny"])
 
 
 @pytest.mark.parametrize("count", [7, 8])

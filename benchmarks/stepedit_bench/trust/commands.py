@@ -35,10 +35,10 @@ CHAIN = (
 
 
 @click.command("trust", short_help="Measure what --accept is worth and costs.")
-@click.option("--speech", required=True, type=click.Path(exists=True), help="Has manifest.csv.")
+@click.option("--data", required=True, type=click.Path(exists=True), help="Folder of corpora.")
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder of the run.")
-@click.option("--sets", default="librispeech", show_default=True, help="Sets begin with this.")
-@click.option("--longest", default=10.0, show_default=True, help="Seconds of a recording.")
+@click.option("--n", default=10, show_default=True, help="Utterances, real and synthetic each.")
+@click.option("--lengths", default="medium", show_default=True, help="short, medium, long.")
 @click.option("--engine", default="embedded", show_default=True, help="Name, id or folder.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--count", type=click.IntRange(1), default=16, show_default=True, help="Edits.")
@@ -59,14 +59,17 @@ def trust(**given: Any) -> None:
     from stepedit_core.chain.accept import Accept
 
     out, begin = Path(given["out"]), time.monotonic()
-    speech = recordings(Path(given["speech"]), given["sets"], given["seed"], given["longest"])
+    measures = StandardMeasures(MeasureConfig(dnsmos="one"), JudgeChoice(), out)
+    lengths = [name.strip() for name in given["lengths"].split(",")]
+    speech = recordings(
+        Path(given["data"]), out / "speech", given["n"], given["seed"], measures, lengths
+    )
     work = [
         unit
         for unit in units(speech, EDITS, CHAIN, given["count"])
         if unit.part in (given["parts"] or PARTS)
     ]
     journal = Journal(out / "journal.jsonl")
-    measures = StandardMeasures(MeasureConfig(dnsmos="one"), JudgeChoice(), out)
     engine = load_choice(given["engine"], given["device"])
     limits = Accept.of(given["accept"])
     assert engine is not None and limits is not None

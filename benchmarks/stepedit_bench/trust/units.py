@@ -6,23 +6,21 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
+from stepedit_bench.heldout.speech import LENGTHS, held_out
 from stepedit_core.chain.notation import parse_edit
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
-from stepedit_core.storage.tables import table_rows
+from stepedit_core.scoring import Measures
 from stepedit_core.utterance import Utterance
 
 __all__ = ["PARTS", "Part", "TrustUnit", "recordings", "units"]
 
 Part = Literal["level", "edit", "chain", "iterations"]
 PARTS: tuple[Part, ...] = ("level", "edit", "iterations", "chain")
-_LEAST, _MOST = 4.0, 10.0
-"""Seconds of the stratum ``medium`` of the benchmark."""
 
 
 @dataclass(frozen=True)
@@ -43,39 +41,35 @@ class TrustUnit:
 
 
 def recordings(
-    folder: Path, sets: str, seed: int, longest: float = _MOST
+    folder: Path,
+    out: Path,
+    count: int,
+    seed: int,
+    measures: Measures,
+    lengths: Sequence[str] = ("medium",),
 ) -> list[tuple[str, Utterance]]:
-    """Return held-out English recordings of 4 to 10 s with words, in drawn order.
+    """Return held-out utterances, those of ``stepedit bench figures``, real and synthetic in turn.
 
     Where the words of a manifest are a recogniser's, word error is agreement with the original.
 
     Args:
-        folder: with a ``manifest.csv``, as for ``stepedit bench figures``.
-        sets: how the name of a recording's set begins.
-        seed: of the order.
-        longest: seconds, where the machine is slow.
+        folder: with manifests, as for ``stepedit bench figures``.
+        out: where the utterances are written.
+        count: of each kind and length.
+        seed: orders speakers and their recordings.
+        measures: whose recogniser is asked for missing words.
+        lengths: names of strata.
 
     Raises:
-        StepeditError: if there is none.
+        StepeditError: if nobody was held out, or a length is unknown.
     """
-    columns = ("path", "set", "language", "text", "suggested_split", "seconds")
-    found = [
-        row
-        for _, row in table_rows(folder / "manifest.csv", columns)
-        if (row["suggested_split"], row["language"]) == ("test", "en")
-        and (row["text"].strip() and row["set"].startswith(sets))
-        and _LEAST <= float(row["seconds"]) <= min(longest, _MOST)
-    ]
-    if not found:
-        raise StepeditError(f"{folder}: no held-out recording of 4 to 10 s in sets {sets!r}")
-    drawn = np.random.default_rng(seed).permutation(len(found))
-    return [
-        (
-            Path(found[at]["path"]).stem,
-            Utterance.read(folder / found[at]["path"], found[at]["text"], "en"),
-        )
-        for at in drawn
-    ]
+    unknown = [name for name in lengths if name not in LENGTHS]
+    if unknown:
+        raise StepeditError(f"no length {unknown[0]!r}: {', '.join(LENGTHS)}")
+    strata = [LENGTHS[name] for name in lengths]
+    pools = held_out(folder, out, count, seed, measures, strata)
+    in_turn = [one for row in zip_longest(*pools.values()) for one in row if one is not None]
+    return [(one.id, one.speech) for one in in_turn]
 
 
 def units(
