@@ -11,7 +11,7 @@ from stepedit_bench.judging import JudgeChoice
 from stepedit_bench.measuring import MeasureConfig, StandardMeasures
 from stepedit_bench.trust.commands import CHAIN, EDITS, summarise
 from stepedit_bench.trust.measuring import is_wrong
-from stepedit_bench.trust.units import recordings, units
+from stepedit_bench.trust.units import SOUNDS, recordings, units
 
 from stepedit_core.errors import StepeditError
 from stepedit_core.testing import speech_like
@@ -42,8 +42,10 @@ def test_no_pair_comes_twice(count: int) -> None:
     assert parts["edit"] == count * len(EDITS) and parts["level"] == count
     names = [unit.name for unit in asked if unit.part == "edit"]
     assert len(set(names)) == len(names)
-    chain = next(unit for unit in asked if unit.part == "chain")
-    assert len(chain.edits) == 5 and "a b [Breathing] c d" in repr(chain.edits)
+    chains = [unit for unit in asked if unit.part == "chain"]
+    assert all(len(unit.edits) == 5 for unit in chains)
+    for unit, sound in zip(chains, SOUNDS, strict=False):
+        assert f"a b [{sound}] c d" in repr(unit.edits)
 
 
 def row(accepted: bool, joint: bool, tiny: float, sphinx: float) -> dict[str, Any]:

@@ -21,6 +21,8 @@ __all__ = ["PARTS", "Part", "TrustUnit", "recordings", "units"]
 
 Part = Literal["level", "edit", "chain", "iterations"]
 PARTS: tuple[Part, ...] = ("level", "edit", "iterations", "chain")
+SOUNDS = ("Surprise-oh", "laugh", "uhm", "breath")
+"""Sounds of the mixed chains, in turn."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def units(
     Args:
         speech: names and recordings.
         edits: those that are asked of one recording each, in turn, as on the command line.
-        chain: the steps of the mixed chain; ``{tagged}`` stands for the words with a breath.
+        chain: the steps of the mixed chain; ``{tagged}`` stands for the words with a sound.
         count: of single edits.
     """
     for name, own in speech:
@@ -95,13 +97,14 @@ def units(
         if rest == 1:
             yield TrustUnit("iterations", f"{other}/{edits[0]}", heard, (parse_edit(edits[0]),))
         if rest == 3:
-            steps = tuple(parse_edit(_with_words(step, heard)) for step in chain)
+            sound = SOUNDS[turn % len(SOUNDS)]
+            steps = tuple(parse_edit(_with_words(step, heard, sound)) for step in chain)
             yield TrustUnit("chain", other, heard, steps)
 
 
-def _with_words(step: str, speech: Utterance) -> str:
-    """Put a recording's words, with a breath amid them, in the place of ``{tagged}``."""
+def _with_words(step: str, speech: Utterance, sound: str) -> str:
+    """Put a recording's words, with a sound amid them, in the place of ``{tagged}``."""
     words = (speech.transcript or "").split()
     half = len(words) // 2
-    tagged = " ".join([*words[:half], "[Breathing]", *words[half:]])
+    tagged = " ".join([*words[:half], f"[{sound}]", *words[half:]])
     return step.replace("{tagged}", json.dumps(tagged, ensure_ascii=False))
