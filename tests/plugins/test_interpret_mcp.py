@@ -22,6 +22,7 @@ import anyio
 import jsonschema
 import uvicorn
 from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
 from stepedit_interpret.mcp_server.folder import Folder
 from stepedit_interpret.mcp_server.server import make_server
 
@@ -310,7 +311,7 @@ def test_over_stdio(root: Path) -> None:
         call = {"recording": "in.wav", "output": "out.wav", "requests": ["make it louder"]}
         return names, await client.call_tool("edit", call)
 
-    names, done = using(command, work)
+    names, done = using(stdio_client(command), work)
     assert names == TOOLS
     assert done.structured_content["explanation"][0]["edit"] == "volume:db=6.0"
     assert (root / "out.wav").is_file()
