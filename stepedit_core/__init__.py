@@ -109,7 +109,7 @@ if TYPE_CHECKING:
         read_cases,
         words_kept,
     )
-    from stepedit_core.storage.blocks import SoundWriter
+    from stepedit_core.storage.blocks import SoundWriter, codec_rate
     from stepedit_core.utterance import Span, Utterance
 
 __all__ = [
@@ -199,6 +199,7 @@ __all__ = [
     "Verdict",
     "Where",
     "align",
+    "codec_rate",
     "conditioning_label",
     "edit_from_data",
     "edited_spans",
@@ -318,7 +319,7 @@ _HOMES = {
         "words_kept",
         "read_cases",
     ),
-    "storage.blocks": ("SoundWriter",),
+    "storage.blocks": ("SoundWriter", "codec_rate"),
     "utterance": ("Span", "Utterance"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

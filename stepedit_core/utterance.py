@@ -18,7 +18,7 @@ import soundfile as sf
 from stepedit_core.atomic import replace_file
 from stepedit_core.dsp.channels import NO_SOUND
 from stepedit_core.errors import AudioError, StepeditError
-from stepedit_core.storage.blocks import encoded_sound, output_format, taken_rate
+from stepedit_core.storage.blocks import encoded_sound, output_format, target_rate
 from stepedit_core.storage.sound import MAX_RATE, MIN_RATE, Sound, read_sound
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ class Utterance:
                 does not take the sample rate.
         """
         target = Path(path)
-        sound = self.resample(taken_rate(target, self.sample_rate))
+        sound = self.resample(target_rate(target, self.sample_rate))
         kind, chosen = output_format(target, sound.sample_rate, self.subtype, subtype)
 
         def fill(partial: Path) -> None:

@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
-from stepedit_core import SoundWriter, StepeditError, Utterance
+from stepedit_core import SoundWriter, StepeditError, Utterance, codec_rate
 
 __all__ = [
     "MEDIA_TYPES",
     "encode",
-    "fitting_rate",
     "pcm16",
     "rewrite",
     "streamed_wav_header",
@@ -40,22 +39,9 @@ _KINDS = {
     "ogg": ("OGG", "VORBIS"),
     "opus": ("OGG", "OPUS"),
 }
-_RATES = {
-    "mp3": (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
-    "aac": (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
-    "opus": (8_000, 12_000, 16_000, 24_000, 48_000),
-}
 _FINER = ("PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 _UNKNOWN = 0xFFFFFFFF
 _BLOCK = 1 << 18
-
-
-def fitting_rate(kind: str, rate: int) -> int:
-    """Return the rate in Hz that a format takes: the same, or the next higher one that it has."""
-    known = _RATES.get(kind)
-    if known is None or rate in known:
-        return rate
-    return next((one for one in known if one > rate), known[-1])
 
 
 def _subtype(kind: str, read_as: str | None) -> tuple[str, str]:
@@ -74,7 +60,7 @@ def encode(utterance: Utterance, kind: str) -> bytes:
     """
     if kind == "pcm":
         return pcm16(utterance.samples)
-    fitting = utterance.resample(fitting_rate(kind, utterance.sample_rate))
+    fitting = utterance.resample(codec_rate(kind, utterance.sample_rate))
     if kind == "aac":
         return _aac(fitting)
     container, subtype = _subtype(kind, utterance.subtype)
@@ -96,7 +82,7 @@ def rewrite(source: Path, target: Path, kind: str, read_as: str | None) -> None:
     container, subtype = _subtype(kind, read_as)
     try:
         with sf.SoundFile(source) as sound:
-            rate = fitting_rate(kind, sound.samplerate)
+            rate = codec_rate(kind, sound.samplerate)
             expected = round(sound.frames * rate / sound.samplerate)
             with SoundWriter(target, rate, container, subtype, expected) as out:
                 for block in _at_rate(sound, rate):

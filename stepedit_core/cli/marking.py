@@ -13,7 +13,7 @@ from stepedit_core.atomic import is_outlet
 from stepedit_core.chain.chain import Chain, ChainResult
 from stepedit_core.cli.plan import Job
 from stepedit_core.errors import StepeditError
-from stepedit_core.storage.blocks import clips, taken_rate
+from stepedit_core.storage.blocks import clips, target_rate
 from stepedit_core.utterance import Utterance
 
 __all__ = ["check_marks", "how_written", "mark_long", "write_output"]
@@ -55,7 +55,7 @@ def write_output(names: Sequence[str], job: Job, result: ChainResult) -> Path:
 
 def how_written(utterance: Utterance, target: Path) -> str:
     """Return rate and channels of a written output, and what its format changed."""
-    rate = taken_rate(target, utterance.sample_rate)
+    rate = target_rate(target, utterance.sample_rate)
     other = f", resampled from {utterance.sample_rate} Hz for this format"
     resampled = other if rate != utterance.sample_rate else ""
     over = int(np.sum(np.abs(utterance.samples) > 1.0))

@@ -144,12 +144,13 @@ def _judge(
         shown = f"{level:.0f} dB below the loudest" if level > -100 else "silent"
         return 0, f"is {shown.replace('-', '')} and left out"
     alike = covariance[place, loudest] / np.sqrt(power[place] * power[loudest])
+    if abs(alike) < ECHO:
+        # Half a period of the voice later, the same sound looks as if it were upside down.
+        peak, delay = _delayed(block[:, loudest], block[:, place], rate)
+        if abs(peak) >= ECHO and abs(peak) > abs(alike) + 0.2:
+            return 0, f"is the same sound {abs(delay) * 1000:.1f} ms apart and left out"
     if alike <= FLIPPED:
         return -1, "is upside down and flipped"
-    if alike < ECHO:
-        peak, delay = _delayed(block[:, loudest], block[:, place], rate)
-        if abs(peak) >= ECHO and abs(peak) > alike + 0.2:
-            return 0, f"is the same sound {abs(delay) * 1000:.1f} ms apart and left out"
     return 1, None
 
 

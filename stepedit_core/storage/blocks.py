@@ -27,20 +27,23 @@ __all__ = [
     "SoundReader",
     "SoundWriter",
     "clips",
+    "codec_rate",
     "encoded_sound",
     "open_sound",
     "output_format",
     "sound_problem",
     "sound_seconds",
-    "taken_rate",
+    "target_rate",
 ]
 
 _KEPT_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
-# A codec's own rates, in Hz; other formats take any rate.
+_MPEG_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _RATES = {
-    "MP3": (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
-    "OPUS": (8_000, 12_000, 16_000, 24_000, 48_000),
+    "aac": _MPEG_RATES,
+    "mp3": _MPEG_RATES,
+    "opus": (8_000, 12_000, 16_000, 24_000, 48_000),
 }
+"""A codec's own rates, in Hz."""
 _LONGEST_WAV = 0xFFFF0000 // 8
 """Samples of 8 bytes from which on a WAV file takes 64-bit sizes (RF64, EBU Tech 3306)."""
 
@@ -131,15 +134,23 @@ def open_sound(path: str | os.PathLike[str], *, max_seconds: float) -> Iterator[
         yield SoundReader(layout, notes, limited, plan, name)
 
 
-def taken_rate(target: Path, rate: int) -> int:
-    """Return the rate at which a target's format takes sound: the next higher one, or its highest.
+def codec_rate(codec: str, rate: int) -> int:
+    """Return the rate at which a codec takes sound: the same, the next higher, or its highest.
 
-    Formats but MP3 and Opus take any rate.
+    Args:
+        codec: such as ``mp3``, ``opus`` or ``aac``; those without rates of their own, as in WAV
+            and FLAC files, take any.
+        rate: in Hz.
     """
-    rates = _RATES.get(target.suffix.lstrip(".").upper())
-    if rates is None or rate in rates or is_outlet(target):
+    rates = _RATES.get(codec.lower())
+    if rates is None or rate in rates:
         return rate
     return min((one for one in rates if one > rate), default=rates[-1])
+
+
+def target_rate(target: Path, rate: int) -> int:
+    """Return the rate in Hz that a file is written with; pipes and devices get WAV at any."""
+    return rate if is_outlet(target) else codec_rate(target.suffix.lstrip("."), rate)
 
 
 def output_format(
@@ -162,10 +173,9 @@ def output_format(
     kind = "OGG" if suffix == "OPUS" else suffix
     if kind not in sf.available_formats():
         raise AudioError(f"{target}: unknown audio format {target.suffix!r}; use .wav or .flac")
-    rates = _RATES.get(suffix)
-    if rates is not None and sample_rate not in rates:
+    if codec_rate(suffix, sample_rate) != sample_rate:
         raise AudioError(
-            f"{target}: {suffix} takes {', '.join(map(str, rates))} Hz, "
+            f"{target}: {suffix} takes {', '.join(map(str, _RATES[suffix.lower()]))} Hz, "
             f"not {sample_rate} Hz; choose .wav or .flac"
         )
     kept = (read_as or "").startswith(_KEPT_SUBTYPES)

@@ -35,7 +35,7 @@ def sole_writer(path: Path) -> Iterator[None]:
             f"{path}: another process is writing it; wait until it ends, or choose another name"
         ) from error
     except OSError as error:
-        raise StepeditError(f"{path}: cannot write there ({error.strerror})") from error
+        raise StepeditError(f"{path}: cannot write in {name.parent} ({error.strerror})") from error
     try:
         yield
     finally:

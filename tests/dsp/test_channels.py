@@ -35,6 +35,7 @@ def _late(samples: Samples, seconds: float) -> Samples:
         ((0 * ONE + 0.2, ONE), "channel 1 is silent and left out, channel 2 taken alone"),
         ((1e-4 * NOISE, ONE), "dB below the loudest and left out, channel 2 taken alone"),
         ((ONE, 0.9 * _late(ONE, 0.004)), "the same sound 4.0 ms apart and left out"),
+        ((ONE, _late(ONE, 0.0023)), "channel 2 is the same sound 2.3 ms apart and left out"),
         ((ONE, -_late(ONE, 0.0007)), "channel 2 is the same sound 0.7 ms apart and left out"),
         ((ONE, -ONE, ONE, -ONE, 0 * ONE, ONE), "channel 2 is upside down"),
         ((ONE, np.nan * ONE), "channel 2 holds values that are no sound and is left out"),

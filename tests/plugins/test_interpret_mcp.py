@@ -22,6 +22,7 @@ import anyio
 import jsonschema
 import uvicorn
 from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
 from stepedit_interpret.mcp_server.folder import Folder
 from stepedit_interpret.mcp_server.server import make_server
 
@@ -209,6 +210,39 @@ def test_only_plain_files_below_the_root(folder: Folder, root: Path, name: str) 
     assert (root / "link.wav").is_symlink()
 
 
+BAD_ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
+    ("edit", {}),
+    ("edit", {"recording": 3, "output": "out.wav", "chain": FASTER}),
+    ("edit", {"recording": "in.wav", "output": "out.wav", "chain": "speed"}),
+    ("edit", {"recording": "in.wav", "output": "out.wav", "chain": {"edits": float("nan")}}),
+    ("edit", {"recording": "in.wav", "output": "out.wav", "chain": FASTER, "seed": float("nan")}),
+    ("edit", {"recording": "in.wav", "output": "out.wav", "chain": FASTER, "seed": 2**63}),
+    ("edit", {"recording": "in.wav", "output": "out.wav", "chain": FASTER, "seed": "one"}),
+    ("edit", {"recording": "in.wav", "output": "out.wav", "chain": FASTER, "sed": 1}),
+    ("edit", {"recording": "in.wav", "output": "out.wav", "requests": "faster" * 9000}),
+    ("edit", {"recording": "in.wav", "output": "out.wav", "requests": ["a"] * 17}),
+    ("edit", {"recording": "in.wav", "output": "\ud800.wav", "chain": FASTER}),
+    ("edit", {"recording": "\ud800.wav", "output": "out.wav", "chain": FASTER}),
+    ("edit", {"recording": "in.wav", "output": "out.wav", "chain": FASTER, "text": "a\0b"}),
+    ("edit", {"recording": "in.wav", "output": "out.wav", "chain": FASTER, "language": "?" * 999}),
+    ("align", {"recording": ["in.wav"]}),
+    ("align", {"recording": "in.wav", "text": "?!"}),
+    ("interpret", {"requests": []}),
+    ("interpret", {"requests": ["\x1b[31m faster \n" * 2000]}),
+    ("interpret", {"requests": [None]}),
+    ("list_edits", {"name": "x" * 5000}),
+    ("measure", {"recording": "in.wav", "reference": 0}),
+    ("undo", {"output": None}),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments"), BAD_ARGUMENTS)
+def test_bad_arguments(folder: Folder, root: Path, name: str, arguments: dict[str, Any]) -> None:
+    line = refused(folder, name, **arguments)
+    assert line and "\n" not in line and len(line) <= 500
+    assert [one.name for one in root.iterdir()] == ["in.wav"]
+
+
 def test_edits_open_no_files(folder: Folder, root: Path) -> None:
     chain = {"edits": [{"edit": "voice", "reference": str(root / "in.wav")}]}
     refused(folder, "edit", recording="in.wav", output="out.wav", chain=chain)
@@ -310,7 +344,7 @@ def test_over_stdio(root: Path) -> None:
         call = {"recording": "in.wav", "output": "out.wav", "requests": ["make it louder"]}
         return names, await client.call_tool("edit", call)
 
-    names, done = using(command, work)
+    names, done = using(stdio_client(command), work)
     assert names == TOOLS
     assert done.structured_content["explanation"][0]["edit"] == "volume:db=6.0"
     assert (root / "out.wav").is_file()

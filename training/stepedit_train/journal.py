@@ -132,7 +132,10 @@ def step_bar(
         TextColumn("loss {task.fields[loss]:.4f}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=where, disable=not where.is_terminal) as progress:
+    if not where.is_terminal:
+        yield lambda step, loss: None
+        return
+    with Progress(*columns, console=where) as progress:
         task = progress.add_task("steps", total=total, completed=done, loss=float("nan"))
 
         def show(step: int, loss: float) -> None:

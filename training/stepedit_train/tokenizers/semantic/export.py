@@ -45,7 +45,7 @@ def _write(encoder: SemanticEncoder, bins: int, path: Path) -> None:
         raise MissingDependencyError(
             "writing ONNX needs onnx and onnxscript: pip install 'stepedit[train]'"
         ) from error
-    batch, frames = torch.export.Dim("batch", min=1), torch.export.Dim("frames", min=4)
+    batch, frames = torch.export.Dim("batch", min=1), torch.export.Dim("frames", min=5)
     with warnings.catch_warnings():
         # Both inputs share their first axis; the exporter says so for the second one.
         warnings.filterwarnings("ignore", "# The axis name", UserWarning)
