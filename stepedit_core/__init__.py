@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         RouteError,
         StepeditError,
         UnknownEditError,
+        counted,
         explain_validation,
         printable,
     )
@@ -200,6 +201,7 @@ __all__ = [
     "Where",
     "align",
     "conditioning_label",
+    "counted",
     "edit_from_data",
     "edited_spans",
     "explain_validation",
@@ -265,6 +267,7 @@ _HOMES = {
         "RouteError",
         "StepeditError",
         "UnknownEditError",
+        "counted",
         "explain_validation",
         "printable",
     ),
