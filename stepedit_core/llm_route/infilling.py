@@ -129,10 +129,11 @@ def _infill(
     heard_facts: dict[str, Any] = {}
     if plan.ears:
         wide = surroundings(codes, known, change, hole, LISTENED)
-        source = current.slice(wide.span)
+        span = _listened(wide, codes, current)
+        source = current.slice(span)
         listener = Listener(plan.ears, wide.alignment.text, wide.change, source)
         rounds = (drawn(number, HEARD) for number in range(len(WIDER)))
-        chosen, heard, count = _first_right(rounds, listener, wide.span)
+        chosen, heard, count = _first_right(rounds, listener, span)
         heard_facts = {"listened": count, "heard": heard.text, "heard_as_asked": heard.is_right}
     else:
         chosen = next(drawn(0, 1))
@@ -141,6 +142,18 @@ def _infill(
     facts = {**chosen.facts, **chosen.made.details, **heard_facts, "words": change.by}
     edited = chosen.edited.replace(transcript=change.text_after, alignment=timed)
     return edited, _put_back(codes, chosen.part, chosen.made.codes), facts
+
+
+def _listened(part: Surroundings, codes: DualCodes, current: Utterance) -> Span:
+    """Return the time of a part; a recording that is heard whole is heard to its ends.
+
+    What a recogniser hears depends on the tenth of a second before the first word.
+    """
+    start, end = part.span
+    return Span(
+        start if part.start else 0.0,
+        min(end, current.seconds) if part.stop < codes.groups else current.seconds,
+    )
 
 
 def _request(
