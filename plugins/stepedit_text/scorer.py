@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core import Case, Measures, Prepared, Score, Scorer, StepeditError, Utterance
-from stepedit_core.dsp.words import normalised, split_words
+from stepedit_core.dsp.words import heard_form, split_words
 from stepedit_text.changes import Change
 from stepedit_text.edit import TextEdit
 
@@ -71,7 +71,7 @@ class TextScorer(Scorer):
 def misheard(text: str, heard: str) -> frozenset[int]:
     """Return the indices of a transcript's words that were not heard."""
     wanted, spoken = (
-        [normalised(word.text) for word in split_words(said)] for said in (text, heard)
+        [heard_form(word.text) for word in split_words(said)] for said in (text, heard)
     )
     matcher = difflib.SequenceMatcher(None, wanted, spoken, autojunk=False)
     found = {n for i, _, size in matcher.get_matching_blocks() for n in range(i, i + size)}
@@ -93,8 +93,8 @@ def local_errors(
         unheard: indices of words of the transcript before that are not heard in the source: their
             errors do not count.
     """
-    wanted = [normalised(word.text) for word in split_words(asked)]
-    spoken = [normalised(word.text) for word in split_words(heard)]
+    wanted = [heard_form(word.text) for word in split_words(asked)]
+    spoken = [heard_form(word.text) for word in split_words(heard)]
     windows, shift = set(), 0
     edges: set[int] = set()
     for change in sorted(changes):

@@ -21,7 +21,7 @@ from stepedit_core.alignment import (
     Transcription,
 )
 from stepedit_core.dsp.vad import speech_probabilities
-from stepedit_core.dsp.words import normalised, split_words, word_error
+from stepedit_core.dsp.words import heard_form, split_words, word_error
 from stepedit_core.errors import (
     AlignmentError,
     MissingDependencyError,
@@ -207,7 +207,7 @@ def place_words(
     except StepeditError:
         return found
     ours, theirs = (
-        [normalised(word.text) for word in split_words(text)] for text in (found.text, heard.text)
+        [heard_form(word.text) for word in split_words(text)] for text in (found.text, heard.text)
     )
     matches = difflib.SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks()
     shared = sum(match.size for match in matches)

@@ -135,6 +135,27 @@ def test_steps_at_joins_are_held_against_natural_ones(tmp_path: Path) -> None:
         Joins(natural, {"cut": []}, []).table()
 
 
+def test_only_named_words_are_cut_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stepedit_bench.words import joins as module
+
+    from stepedit_core import Alignment, TimedWord
+
+    text = "seven winters passed slowly"
+    words = [TimedWord(w, 0.1 + n * 0.5, 0.5 + n * 0.5) for n, w in enumerate(text.split())]
+    monkeypatch.setattr(module, "align", lambda speech: Alignment(text, tuple(words), "test"))
+    sf.write(tmp_path / "a.wav", speech_like(2.2, RATE).samples, RATE)
+    known = [Known(tmp_path / "a.wav", text, "en", "s")]
+
+    def heard(after: str) -> list[bool]:
+        ears = {"one": lambda u: text if u.seconds > 2 else after}
+        found = module.measured(known, 3, ears=ears, words=frozenset({"passed"}))
+        assert len(found.natural) == 3 and len(found.plain) == 1
+        return [one.heard["one"] for cuts in found.cut.values() for one in cuts]
+
+    assert heard("seven winters slowly") == [True] * len(module.CHOICES)
+    assert heard("seven winters past slowly") == [False] * len(module.CHOICES)
+
+
 def test_a_word_is_gone_when_nobody_hears_it() -> None:
     from stepedit_bench.words.joins import _is_gone
 
