@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         RouteError,
         StepeditError,
         UnknownEditError,
+        counted,
         explain_validation,
         printable,
     )
@@ -201,6 +202,7 @@ __all__ = [
     "align",
     "codec_rate",
     "conditioning_label",
+    "counted",
     "edit_from_data",
     "edited_spans",
     "explain_validation",
@@ -266,6 +268,7 @@ _HOMES = {
         "RouteError",
         "StepeditError",
         "UnknownEditError",
+        "counted",
         "explain_validation",
         "printable",
     ),

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 from stepedit_core.dsp.words import Word, normalised, split_words
-from stepedit_core.errors import AlignmentError
+from stepedit_core.errors import AlignmentError, counted
 from stepedit_core.utterance import Span
 
 if TYPE_CHECKING:
@@ -109,9 +109,13 @@ class Alignment:
         """Refuse words that do not fit the transcript or the time axis."""
         count = len(split_words(self.text))
         if count != len(self.words):
-            raise AlignmentError(f"the transcript has {count} words, {len(self.words)} are timed")
+            raise AlignmentError(
+                f"the transcript has {counted(count, 'word')}, {len(self.words)} are timed"
+            )
         if self.speakers and len(self.speakers) != len(self.words):
-            raise AlignmentError(f"{len(self.speakers)} speakers for {len(self.words)} words")
+            raise AlignmentError(
+                f"{counted(len(self.speakers), 'speaker')} for {counted(len(self.words), 'word')}"
+            )
         for word in self.words:
             if not (math.isfinite(word.start) and math.isfinite(word.end)):
                 raise AlignmentError(f"the time of {word.text!r} is no finite number")

@@ -22,6 +22,7 @@ __all__ = [
     "RouteError",
     "StepeditError",
     "UnknownEditError",
+    "counted",
     "explain_validation",
     "printable",
     "suggest",
@@ -93,6 +94,17 @@ class EditError(StepeditError):
 
 _JOINERS = "\u200c\u200d"
 """Marks that letters of some scripts are written with."""
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with what it counts: "1 cue", "2 cues".
+
+    Args:
+        number: how many there are.
+        one: what stands after 1.
+        many: what stands after any other number; by default ``one`` with an s.
+    """
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def printable(text: str, limit: int | None = None) -> str:

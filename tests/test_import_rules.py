@@ -39,6 +39,7 @@ LAZY_ALLOWED = {
     "noises.py": {"scipy"},
     "rooms.py": {"pyroomacoustics", "scipy"},
     "alignment.py": {"pocketsphinx"},
+    "phones.py": {"hama"},
     "pair_rows.py": {"pyarrow"},
     "letter_to_sound.py": {"num2words"},
     "ffmpeg.py": {"av"},

@@ -13,6 +13,7 @@ them (Silero VAD); where it has none, its spectrum is taken from the quiet frame
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -42,6 +43,8 @@ _QUANTILE, _SPEECH_SHARE = 0.1, 0.3
 # Speech dominates a bin of ten times the noise's power; what it lost there is given back, within
 # 6 dB.
 _DOMINANT, _MAX_MAKEUP_DB = 10.0, 6.0
+_FRAMES = 1024
+"""Frames that are transformed at a time."""
 
 
 def reduce_noise(
@@ -125,7 +128,7 @@ def _gated(
         profile, origin = _noise_profile(utterance, window, rng)
         options |= {"y_noise": profile, "n_std_thresh_stationary": _THRESHOLD_STD}
         details["noise_from"] = origin
-        power = np.mean(_magnitudes(profile, rate, window) ** 2, axis=1)
+        power = _mean_power(profile, rate, window)
     else:
         power = _quiet_frames_power(utterance, window)
     reduced = gate()(padded, rate, stationary=noise == "stationary", **options)
@@ -161,9 +164,12 @@ def _makeup(
     before: FloatArray, after: npt.NDArray[np.float32], noise: FloatArray, rate: int
 ) -> float:
     """Return the gain that gives the bins that speech dominates their amplitude back, 1 or more."""
-    old, new = (_magnitudes(part, rate, _window(rate)) for part in (before, after))
-    spoken = old**2 > _DOMINANT * noise[:, None]
-    power, common = float(np.sum(old[spoken] ** 2)), float(np.sum(old[spoken] * new[spoken]))
+    power = common = 0.0
+    pairs = (_blocks(part, rate, _window(rate)) for part in (before, after))
+    for old, new in zip(*pairs, strict=True):
+        spoken = old**2 > _DOMINANT * noise[:, None]
+        power += float(np.sum(old[spoken] ** 2))
+        common += float(np.sum(old[spoken] * new[spoken]))
     if power <= 0 or common <= 0:
         return 1.0
     return float(np.clip(power / common, 1.0, 10 ** (_MAX_MAKEUP_DB / 20)))
@@ -198,26 +204,84 @@ def _quiet_frames_noise(utterance: Utterance, window: int, rng: np.random.Genera
     bins, places = np.fft.rfftfreq(window, 1 / rate), np.fft.rfftfreq(rate, 1 / rate)
     phases = rng.standard_normal(len(places)) + 1j * rng.standard_normal(len(places))
     shaped = np.fft.irfft(np.sqrt(np.interp(places, bins, power)) * phases, rate)
-    again = np.mean(_magnitudes(shaped, rate, window) ** 2, axis=1).sum()
+    again = _mean_power(shaped, rate, window).sum()
     return np.asarray(shaped * np.sqrt(power.sum() / again) if again > 0 else shaped)
 
 
 def _quiet_frames_power(utterance: Utterance, window: int) -> FloatArray:
     """Return the power of the noise in each bin, by the quiet frames."""
-    frames = _magnitudes(utterance.samples, utterance.sample_rate, window)
-    sounding = frames.max(axis=0) > 1e-9  # padding with zeros is no noise floor
-    frames = frames[:, sounding] if sounding.any() else frames
+    samples, rate = utterance.samples, utterance.sample_rate
+    least = _quantile_power(samples, rate, window, above=1e-9)  # padding with zeros is no floor
+    if least is None:
+        least = np.zeros(window // 2 + 1)
     # Power of noise in a bin is exponentially distributed: its quantile q is -ln(1 - q) means.
     among_noise = _QUANTILE / (1 - _SPEECH_SHARE)
-    return np.asarray(np.quantile(frames**2, _QUANTILE, axis=1) / -np.log1p(-among_noise))
+    return np.asarray(least / -np.log1p(-among_noise))
 
 
-def _magnitudes(samples: npt.NDArray[Any], rate: int, window: int) -> FloatArray:
-    """Return the magnitudes of frames, shape ``(bins, frames)``."""
+def _quantile_power(
+    samples: npt.NDArray[Any], rate: int, window: int, above: float
+) -> FloatArray | None:
+    """Return the quantile `_QUANTILE` of the power in each bin; None where all frames are silent.
+
+    Args:
+        samples: shape ``(n,)``.
+        rate: in Hz.
+        window: samples in a frame.
+        above: largest magnitude of a silent frame.
+    """
+    frames = _frame_count(len(samples), window)
+    most, count = int(_QUANTILE * frames) + 2, 0
+    kept = np.empty((window // 2 + 1, 0))
+    for block in _blocks(samples, rate, window):
+        block = block[:, block.max(axis=0) > above]
+        count += block.shape[1]
+        kept = np.concatenate([kept, block], axis=1)
+        if kept.shape[1] > most:
+            kept = np.partition(kept, most - 1, axis=1)[:, :most]
+    if not count:
+        return None
+    place = _QUANTILE * (count - 1)
+    below = int(place)
+    kept = np.sort(kept, axis=1)
+    low, high = kept[:, below] ** 2, kept[:, min(below + 1, count - 1)] ** 2
+    return np.asarray(low + (high - low) * (place - below))
+
+
+def _mean_power(samples: npt.NDArray[Any], rate: int, window: int) -> FloatArray:
+    """Return the mean power of frames in each bin, shape ``(bins,)``."""
+    frames = _frame_count(len(samples), window)
+    total = np.zeros(window // 2 + 1)
+    for block in _blocks(samples, rate, window):
+        total += np.sum(block**2, axis=1)
+    return total / frames
+
+
+def _frame_count(size: int, window: int) -> int:
+    """Return how many frames so many samples have, with half a window of zeros on either side."""
+    return -(-max(size, 2 * window) // (window // 4)) + 1
+
+
+def _blocks(samples: npt.NDArray[Any], rate: int, window: int) -> Iterator[FloatArray]:
+    """Yield the magnitudes of all frames in order, blocks of shape ``(bins, frames)``.
+
+    Whole spectrograms of long recordings would take gigabytes.
+    """
     from scipy.signal import stft
 
-    padded = np.pad(samples, (0, max(0, 2 * window - len(samples)))).astype(np.float64)
-    return np.asarray(np.abs(stft(padded, fs=rate, nperseg=window, noverlap=window * 3 // 4)[2]))
+    hop = window // 4
+    frames = _frame_count(len(samples), window)
+    for first in range(0, frames, _FRAMES):
+        count = min(_FRAMES, frames - first)
+        start = first * hop - window // 2
+        stop = start + (count - 1) * hop + window
+        part = samples[max(0, start) : max(0, stop)].astype(np.float64)
+        part = np.pad(part, (max(0, -start), 0))
+        part = np.pad(part, (0, stop - start - len(part)))
+        found = stft(
+            part, fs=rate, nperseg=window, noverlap=window - hop, boundary=None, padded=False
+        )
+        yield np.asarray(np.abs(found[2]))
 
 
 def _removed_db(before: FloatArray, after: npt.NDArray[np.float32]) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from stepedit_core import InterpretationError, printable
+from stepedit_core import InterpretationError, counted, printable
 
 __all__ = ["Endpoint"]
 
@@ -84,8 +84,11 @@ class Endpoint:
 
     def cost(self) -> str:
         """Return in a line what was asked and what it cost."""
-        times = "1 request" if self._calls == 1 else f"{self._calls} requests"
-        line = f"read by {self.model}: {times}, {self._sent} tokens sent, {self._received} received"
+        times = counted(self._calls, "request")
+        line = (
+            f"read by {self.model}: {times}, {counted(self._sent, 'token')} "
+            f"sent, {self._received} received"
+        )
         money = self._stated
         if money is None and self._prices is not None:
             money = (self._sent * self._prices[0] + self._received * self._prices[1]) / 1e6

@@ -24,8 +24,9 @@ from stepedit_core import (
     Utterance,
 )
 from stepedit_core.dsp.alignment import align_words
+from stepedit_core.dsp.phones import missing_phones
 from stepedit_core.dsp.words import Word
-from stepedit_listen import ctc
+from stepedit_listen.ctc import CtcAligner
 from stepedit_listen.refining import MISPLACED, at_pauses
 
 __all__ = ["SphinxAligner", "SphinxRecogniser"]
@@ -104,7 +105,7 @@ class SphinxAligner(Aligner):
         Confidences are the CTC aligner's, where that is installed; where it alone finds a way
         through the recording, its times hold.
         """
-        second = ctc.CtcAligner().align(utterance, words) if not ctc.absent() else None
+        second = CtcAligner().align(utterance, words) if not missing_phones() else None
         try:
             spans = align_words(utterance, words)
         except AlignmentError:

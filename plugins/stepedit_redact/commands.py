@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from stepedit_core import counted
+
 __all__ = ["redaction"]
 
 
@@ -40,7 +42,7 @@ def speak(out: Path, count: int, seed: int) -> None:
         rows.append({**case, "transcript": secret.text, "language": "en", "meta": meta})
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (out / "cases.jsonl").write_text(text, encoding="utf-8")
-    click.echo(f"wrote {len(rows)} recordings and {out / 'cases.jsonl'}")
+    click.echo(f"wrote {counted(len(rows), 'recording')} and {out / 'cases.jsonl'}")
 
 
 @redaction.command()
@@ -60,7 +62,7 @@ def choose(manifest: Path, out: Path, count: int, seed: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (out / "cases.jsonl").write_text(text, encoding="utf-8")
-    click.echo(f"wrote {out / 'cases.jsonl'}: {len(rows)} recordings")
+    click.echo(f"wrote {out / 'cases.jsonl'}: {counted(len(rows), 'recording')}")
 
 
 @redaction.command()

@@ -16,6 +16,7 @@ from stepedit_core import (
     Span,
     TimedWord,
     Utterance,
+    counted,
     place_words,
     splice,
 )
@@ -90,7 +91,7 @@ def hidden(
     unsure = sum(_is_unsure(alignment.words[n]) for n in gone)
     if unsure:
         details["notes"] = [
-            f"{unsure} of {len(gone)} hidden words were hardly heard where they should be; their "
+            f"{unsure} of {counted(len(gone), 'hidden word')} hardly heard where it should be; the "
             "borders are wide: listen"
         ]
     kept = _without(alignment, gone, after)

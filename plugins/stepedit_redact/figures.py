@@ -18,6 +18,7 @@ from stepedit_core import (
     Chain,
     StepeditError,
     Utterance,
+    counted,
     read_cases,
     transcribe,
 )
@@ -204,14 +205,15 @@ def _missed(public: str, heard: str) -> int:
 def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Return the figures as lines of text."""
     done = [row for row in rows if not row["error"]]
-    lines = [f"{len(done)} of {len(rows)} recordings edited"]
+    lines = [f"{len(done)} of {counted(len(rows), 'recording')} edited"]
     for recogniser in dict.fromkeys(row["before_by"] for row in done if "before_by" in row):
         mine = [row for row in done if row.get("before_by") == recogniser]
         count = max(1, sum(row["words"] for row in mine))
         missed = 100 * sum(row["missed_before"] for row in mine) / count
         lines.append(
             f"before, by {recogniser}: {sum(row['before'] for row in mine)} of "
-            f"{sum(row['secrets'] for row in mine)} secrets heard; {missed:.1f} % of the other "
+            f"{counted(sum(row['secrets'] for row in mine), 'secret')} "
+            f"heard; {missed:.1f} % of the other "
             "words missed"
         )
     for recogniser in dict.fromkeys(recogniser for row in done for recogniser in row["rest_error"]):
@@ -221,7 +223,8 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[str]:
         missed = sum(row["rest_error"][recogniser] for row in mine)
         count = max(1, sum(row["words"] for row in mine))
         lines.append(
-            f"{recogniser}: of {total} secrets in {len(mine)} recordings, some of {again} is heard "
+            f"{recogniser}: of {counted(total, 'secret')} in "
+            f"{counted(len(mine), 'recording')}, some of {again} is heard "
             f"again; {100 * missed / count:.1f} % of the other words are missed"
         )
     for kind in dict.fromkeys(str(row["kind"]) for row in done):

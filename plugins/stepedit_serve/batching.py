@@ -28,6 +28,7 @@ from stepedit_core import (
     GenerationPolicy,
     SpeechEngine,
     Utterance,
+    counted,
 )
 from stepedit_serve.engine_process import EngineProcess
 from stepedit_serve.errors import Busy, Cancelled
@@ -246,7 +247,10 @@ class Batcher:
         try:
             made = _asked(engine, kind, items)
             if len(made) != len(items):
-                raise EngineError(f"the engine gave {len(made)} answers to {len(items)} requests")
+                raise EngineError(
+                    f"the engine gave {counted(len(made), 'answer')} to "
+                    f"{counted(len(items), 'request')}"
+                )
         except BaseException as error:
             if len(batch) == 1:
                 batch[0].answer.set_exception(error)

@@ -17,6 +17,7 @@ from stepedit_core import (
     RecordingResult,
     StepeditError,
     Utterance,
+    counted,
     printable,
 )
 from stepedit_serve.bodies import EditRequest
@@ -79,7 +80,7 @@ def new_job(
         ApiError: (429) if the key has as many jobs under way as it may have.
     """
     if service.queue.open_of(key.name) >= key.jobs:
-        text = f"key {key.name} has {key.jobs} jobs under way, the most it may have"
+        text = f"key {key.name} has {counted(key.jobs, 'job')} under way, the most it may have"
         raise ApiError(429, "too_many_jobs", text, retry_after=30)
     job = Job(
         id=id_ or new_id("job"), owner=key.name, idempotency=idempotency, kind=kind,

@@ -138,11 +138,13 @@ def _sonorant(samples: Array, rate: int, count: int) -> Mask:
     """Return the frames whose sound lies below 1 kHz, as a voice's does."""
     hop, size = round(STEP * rate), round(0.03 * rate)
     padded = np.pad(samples, (size // 2, size // 2 + 2 * hop))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, size)
+    starts = np.round(np.arange(count) * STEP * rate).astype(int)
+    starts = starts[starts < len(windows)]
     freqs = np.fft.rfftfreq(size, 1 / rate)
     low, high = np.zeros(count), np.zeros(count)
     for first in range(0, count, _CHUNK):
-        part = frames[first : min(first + _CHUNK, count)]
+        part = windows[starts[first : first + _CHUNK]]
         power = np.abs(np.fft.rfft(part * np.hanning(size))) ** 2
         low[first : first + len(part)] = power[:, (freqs >= 60) & (freqs < 1000)].sum(axis=1)
         high[first : first + len(part)] = power[:, freqs >= 2000].sum(axis=1)
@@ -199,16 +201,19 @@ def _noise_through(
     """Return white noise through one zero-phase filter per frame, cross-faded by Hann windows."""
     hop = round(STEP * rate)
     size = 2 * (envelope.shape[1] - 1)
-    frames = min(len(envelope), count // hop + 1)
-    noise = rng.standard_normal((frames + 2) * hop)
-    pieces = np.lib.stride_tricks.sliding_window_view(noise, 2 * hop)[::hop]
+    # At 44,100 Hz a step has no whole number of samples, and rounded steps would drift.
+    starts = np.round(np.arange(len(envelope)) * STEP * rate).astype(int)
+    starts = starts[starts <= count]
+    frames = len(starts)
+    noise = rng.standard_normal(int(starts[-1]) + 3 * hop)
+    pieces = np.lib.stride_tricks.sliding_window_view(noise, 2 * hop)[starts]
     window = np.hanning(2 * hop + 1)[:-1]
-    out = np.zeros(frames * hop + 2 * size)
+    out = np.zeros(int(starts[-1]) + hop + 2 * size)
     for first in range(0, frames, _CHUNK):
         part = slice(first, min(first + _CHUNK, frames))
         power = _shaped(envelope[part], rate, voiced[part], recipe)
         spectrum = np.fft.rfft(pieces[part] * window, size) * np.sqrt(power)
         shaped = np.roll(np.fft.irfft(spectrum, size), size // 2 - hop, axis=1)
-        for index, frame in enumerate(shaped, start=first):
-            out[index * hop : index * hop + size] += frame
+        for start, frame in zip(starts[part].tolist(), shaped, strict=True):
+            out[start : start + size] += frame
     return out[size // 2 : size // 2 + count]

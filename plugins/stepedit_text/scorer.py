@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from stepedit_core import Case, Measures, Prepared, Score, Scorer, StepeditError, Utterance
-from stepedit_core.dsp.words import normalised, split_words
+from stepedit_core.dsp.words import heard_form, split_words
 from stepedit_text.changes import Change
 from stepedit_text.edit import TextEdit
 
@@ -19,6 +20,10 @@ AROUND = 3
 """Words on either side of a change that are looked at, as doteBench does."""
 SLACK_SECONDS = 0.4
 """How much more than the changed words may differ from the source's samples."""
+_PROBE_SECONDS = 0.005
+"""Samples between two changes are looked for by so many of them at a time."""
+
+FloatArray = npt.NDArray[np.float32]
 
 
 class TextScorer(Scorer):
@@ -30,7 +35,7 @@ class TextScorer(Scorer):
     nothing is scored.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def score(self, case: Case, prepared: Prepared, output: Utterance, measures: Measures) -> Score:
         """Measure the words around the changes and the share of samples that is kept."""
@@ -50,7 +55,7 @@ class TextScorer(Scorer):
         errors, looked_at = local_errors(asked, changes, heard, unheard)
         if looked_at <= sum(len(split_words(change.by)) for change in changes):
             return Score.failed("none of the words beside the changes is heard in the source")
-        kept = share_kept(source, output)
+        kept = share_kept(source, output, len(changes))
         words = [word.seconds for word in split_words(text)]
         moved = sum(sum(words[c.first : c.stop]) for c in changes)
         moved += sum(word.seconds for c in changes for word in split_words(c.by))
@@ -66,7 +71,7 @@ class TextScorer(Scorer):
 def misheard(text: str, heard: str) -> frozenset[int]:
     """Return the indices of a transcript's words that were not heard."""
     wanted, spoken = (
-        [normalised(word.text) for word in split_words(said)] for said in (text, heard)
+        [heard_form(word.text) for word in split_words(said)] for said in (text, heard)
     )
     matcher = difflib.SequenceMatcher(None, wanted, spoken, autojunk=False)
     found = {n for i, _, size in matcher.get_matching_blocks() for n in range(i, i + size)}
@@ -88,8 +93,8 @@ def local_errors(
         unheard: indices of words of the transcript before that are not heard in the source: their
             errors do not count.
     """
-    wanted = [normalised(word.text) for word in split_words(asked)]
-    spoken = [normalised(word.text) for word in split_words(heard)]
+    wanted = [heard_form(word.text) for word in split_words(asked)]
+    spoken = [heard_form(word.text) for word in split_words(heard)]
     windows, shift = set(), 0
     edges: set[int] = set()
     for change in sorted(changes):
@@ -120,8 +125,15 @@ def _places_after(changes: Sequence[Change], places: Iterable[int]) -> set[int]:
     return found
 
 
-def share_kept(source: Utterance, output: Utterance) -> float:
-    """Return the share of an output that is the source's samples, at its beginning and its end."""
+def share_kept(source: Utterance, output: Utterance, places: int = 1) -> float:
+    """Return the share of an output that is the source's samples, in order, around changes.
+
+    Args:
+        source: the recording.
+        output: what came out.
+        places: in how many places it was changed. What lies between them is looked for by its
+            samples, wherever it went.
+    """
     if source.sample_rate != output.sample_rate:
         return 0.0
     a, b = source.samples, output.samples
@@ -130,4 +142,48 @@ def share_kept(source: Utterance, output: Utterance) -> float:
     head = int(differs[0]) if len(differs) else n
     differs = np.flatnonzero(a[len(a) - n :][::-1] != b[len(b) - n :][::-1])
     tail = min(int(differs[0]) if len(differs) else n, n - head)
-    return (head + tail) / max(1, len(b))
+    size = max(2, round(_PROBE_SECONDS * source.sample_rate))
+    inside = a[head : len(a) - tail], b[head : len(b) - tail]
+    between, _ = _kept_between(*inside, places - 1, size)
+    return (head + tail + between) / max(1, len(b))
+
+
+def _kept_between(a: FloatArray, b: FloatArray, runs: int, size: int) -> tuple[int, int]:
+    """Return how many samples of ``b`` are those of ``a`` in some runs at most, and their number.
+
+    Args:
+        a: samples of the source.
+        b: samples of the output.
+        runs: the most that are looked for, the longest first.
+        size: samples of the shortest.
+    """
+    if runs < 1:
+        return 0, 0
+    start, at, length = _longest_run(a, b, size)
+    if not length:
+        return 0, 0
+    left, used = _kept_between(a[:start], b[:at], runs - 1, size)
+    rest = a[start + length :], b[at + length :]
+    right, more = _kept_between(*rest, runs - 1 - used, size)
+    return left + length + right, 1 + used + more
+
+
+def _longest_run(a: FloatArray, b: FloatArray, size: int) -> tuple[int, int, int]:
+    """Return where the longest run of equal samples begins in both, and its length; 0 is none."""
+    best, start, content = (0, 0, 0), 0, b.tobytes()
+    while start + size <= len(a):
+        probe = a[start : start + size]
+        place = -1 if np.ptp(probe) == 0 else content.find(probe.tobytes())
+        if place < 0 or place % b.itemsize:
+            start += size
+            continue
+        at = place // b.itemsize
+        n = min(len(a) - start, len(b) - at)
+        differs = np.flatnonzero(a[start : start + n] != b[at : at + n])
+        ahead = int(differs[0]) if len(differs) else n
+        m = min(start, at)
+        differs = np.flatnonzero(a[start - m : start][::-1] != b[at - m : at][::-1])
+        behind = int(differs[0]) if len(differs) else m
+        best = max(best, (start - behind, at - behind, ahead + behind), key=lambda run: run[2])
+        start += ahead
+    return best

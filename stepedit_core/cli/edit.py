@@ -46,7 +46,7 @@ from stepedit_core.cli.plan import (
 from stepedit_core.cli.recordings import RecordingOptions, edit_long, is_long, recording_options
 from stepedit_core.cli.resuming import Journal, request_digest
 from stepedit_core.cli.waiting import progress
-from stepedit_core.errors import EditError, InvalidChainError, StepeditError
+from stepedit_core.errors import EditError, InvalidChainError, StepeditError, counted
 from stepedit_core.utterance import Utterance
 
 if TYPE_CHECKING:
@@ -177,8 +177,13 @@ class Run:
         self.rows.append(row)
         failed = [piece for piece in row["pieces"] if piece["details"].get("failed")]
         if failed:
+            many = counted(
+                len(failed),
+                "piece failed and is left as it was",
+                "pieces failed and are left as they were",
+            )
             self.failures.append(
-                f"{job.source}: {len(failed)} pieces failed and are left as they were, the first "
+                f"{job.source}: {many}, the first "
                 f"at {failed[0]['start']:.2f} s: {failed[0]['left']}"
             )
 

@@ -11,7 +11,7 @@ import click
 
 from stepedit_core.atomic import is_outlet
 from stepedit_core.cli.console import language_option
-from stepedit_core.errors import AlignmentError, StepeditError
+from stepedit_core.errors import AlignmentError, StepeditError, counted
 
 if TYPE_CHECKING:
     from stepedit_core.alignment import Alignment
@@ -78,7 +78,7 @@ def _give(found: Alignment, speech: Utterance, kind: str, out: Path | None) -> N
         click.echo(text, nl=False)
         return
     write_text(out, text)
-    echo_line(f"{out}: {len(found.words)} words, timed by {found.aligner}", err=True)
+    echo_line(f"{out}: {counted(len(found.words), 'word')}, timed by {found.aligner}", err=True)
 
 
 @click.command(short_help="Write when each word of a recording is said.")

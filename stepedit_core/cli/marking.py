@@ -12,7 +12,7 @@ import soundfile as sf
 from stepedit_core.atomic import is_outlet
 from stepedit_core.chain.chain import Chain, ChainResult
 from stepedit_core.cli.plan import Job
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import StepeditError, counted
 from stepedit_core.storage.blocks import clips, target_rate
 from stepedit_core.utterance import Utterance
 
@@ -60,7 +60,11 @@ def how_written(utterance: Utterance, target: Path) -> str:
     resampled = other if rate != utterance.sample_rate else ""
     over = int(np.sum(np.abs(utterance.samples) > 1.0))
     lost = over and not is_outlet(target) and clips(sf.info(str(target)).subtype)
-    clipped = f", {over} samples above full scale were clipped" if lost else ""
+    clipped = (
+        f", {counted(over, 'sample above full scale was', 'samples above full scale were')} clipped"
+        if lost
+        else ""
+    )
     return f"{rate} Hz mono{resampled}{clipped}"
 
 

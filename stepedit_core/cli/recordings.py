@@ -12,6 +12,7 @@ import click
 from stepedit_core.chain.notation import shown_edit
 from stepedit_core.cli.plan import Job, check_target
 from stepedit_core.cli.waiting import piece_progress
+from stepedit_core.errors import counted
 from stepedit_core.storage.sound import is_stream
 from stepedit_core.utterance import MAX_SECONDS
 
@@ -154,7 +155,7 @@ def edit_long(
     kind = f"from {asked.subtitles}" if asked.subtitles else "between pauses"
     say(
         f"{job.source}: {_clock(recording.seconds)} long, edited in pieces; "
-        f"{len(recording.segments)} segments {kind}"
+        f"{counted(len(recording.segments), 'segment')} {kind}"
     )
     if asked.subtitles_out is not None and not recording.has_words:
         recording = recording.with_words()
@@ -184,12 +185,12 @@ def _tell(job: Job, result: RecordingResult, chain: Chain, say: Callable[[str], 
     edited = sum(piece.is_edited for piece in result.pieces)
     again = f", {result.resumed} of them by an earlier call" if result.resumed else ""
     steps = " | ".join(shown_edit(edit) for edit in chain.unrolled()[:8])
-    say(f"{edited} of {len(result.pieces)} pieces edited{again}: {steps}")
-    clipped = f", {result.clipped} samples clipped" if result.clipped else ""
+    say(f"{edited} of {counted(len(result.pieces), 'piece')} edited{again}: {steps}")
+    clipped = f", {counted(result.clipped, 'sample')} clipped" if result.clipped else ""
     speed = result.source.seconds / max(result.wall_seconds, 1e-9)
     say(
         f"wrote {job.target} ({_clock(result.seconds)}, {result.source.sample_rate} Hz mono"
-        f"{clipped}; {result.spliced} seams spliced, {result.faded} cross-faded; "
+        f"{clipped}; {counted(result.spliced, 'seam')} spliced, {result.faded} cross-faded; "
         f"{speed:.1f} x real time)"
     )
 

@@ -17,6 +17,8 @@ __all__ = [
     "noises",
     "offset",
     "pauses",
+    "phone_joins",
+    "phones",
     "prosody",
     "room_tone",
     "rooms",

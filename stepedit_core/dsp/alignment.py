@@ -17,7 +17,7 @@ import numpy as np
 from stepedit_core.dsp.letter_to_sound import guessed_phones, spelled_out, without_accents
 from stepedit_core.dsp.offset import without_offset
 from stepedit_core.dsp.words import Word, normalised
-from stepedit_core.errors import AlignmentError, MissingDependencyError
+from stepedit_core.errors import AlignmentError, MissingDependencyError, counted
 from stepedit_core.utterance import Span, Utterance
 
 __all__ = [
@@ -70,8 +70,9 @@ def align_words(utterance: Utterance, words: Sequence[Word]) -> list[Span]:
         unknown = [word.text for word, given in zip(words, entries, strict=True) if given is None]
         if len(unknown) > (1 - LEAST_KNOWN) * len(words):
             raise AlignmentError(
-                f"pocketsphinx does not know {unknown[0][:40]!r} and "
-                f"{len(unknown) - 1} more of {len(words)} words"
+                f"pocketsphinx knows {len(words) - len(unknown)} of "
+                f"{counted(len(words), 'word')}, not "
+                f"{unknown[0][:40]!r}"
             )
         said = [
             given if given is not None else [_guess(decoder, word)]

@@ -19,15 +19,23 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core.alignment import Alignment
-from stepedit_core.dsp.joins import Readings, readings_of
+from stepedit_core.dsp.joins import readings_of
+from stepedit_core.dsp.phone_joins import PhonesAround, phones_around
 from stepedit_core.errors import AlignmentError, MissingDependencyError
 from stepedit_core.utterance import Span, Utterance
 
-__all__ = ["Cut", "cross_faded", "cut_out", "join_steps", "plan_cut", "possible_cuts"]
+__all__ = ["EARS", "Cut", "cross_faded", "cut_out", "join_steps", "plan_cut", "possible_cuts"]
 
 FloatArray = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
+EARS = ("pocketsphinx", "phones")
+"""Who may listen to cuts: PocketSphinx's grammars, and the phone recogniser hama."""
+_HEARS = {
+    "pocketsphinx": frozenset({"pocketsphinx"}),
+    "phones": frozenset({"pocketsphinx", "ctc"}),
+}
+"""Whose words each listens to: those of aligners that know English only."""
 _HOP, _WINDOW, _FADE = 0.002, 0.02, 0.01
 _REACH = 0.04
 """How far from an aligned border a cut may lie inside a word, in seconds: aligners err so much."""
@@ -36,14 +44,22 @@ _FLOOR_DB = -80.0
 # Weights of the search: one dB of loudness at a cut, one dB of step beyond a natural one, one
 # second of pause, and one second of sound on the wrong side of a cut.
 _LOUD, _STEP, _PAUSE, _MISPLACED = 0.1, 5.0, 60.0, 1000.0
-_ODDS, _SURE = 0.5, -300.0
+_JOIN = 10.0
+"""Cost of one dB of step at a join beyond a natural one, of cuts that are listened to."""
+_ODDS, _SURE = 0.25, -300.0
 """Cost of one unit of PocketSphinx by which a wrong reading of a join is likelier, and odds beyond
 which a join is no better."""
-_CELL = 0.024
-"""Size of the cells, in seconds, around the best cut from which others are listened to."""
+_NATS, _CLEAR = 50.0, -1.0
+"""Cost of one nat by which the phone recogniser finds a wrong reading likelier, and odds beyond
+which a join is no better. These costs were set on 31 cuts of development recordings."""
+_CELL, _CELLS = 0.016, 2
+"""Size of the cells, in seconds, around the best cut from which others are listened to, and how
+many lie on either side."""
 _LATER, _TOUCH = 0.015, 0.03
 """How much later than PocketSphinx says the next word begins where no pause of at least the other
 one parts them, in seconds: its words begin early, and what goes sounds on in what follows."""
+_AROUND = 0.25
+"""Seconds on either side of a join in which its steps are measured."""
 _NATURAL_DB = 14.0
 """Steps up to this are common between the words of recordings (the 90th percentile is 16 to 19)."""
 _SOUNDS = (0.25, 0.6)
@@ -73,35 +89,66 @@ class Cut:
         return second if second <= self.start else max(self.start, second - self.seconds)
 
 
-def plan_cut(utterance: Utterance, alignment: Alignment, first: int, stop: int) -> Cut:
+def plan_cut(
+    utterance: Utterance,
+    alignment: Alignment,
+    first: int,
+    stop: int,
+    ears: Sequence[str] = EARS,
+) -> Cut:
     """Return the cut that removes the words ``first`` to before ``stop``.
 
-    Where PocketSphinx timed the words it listens to some of the best cuts, and what it hears at
-    their joins counts, too.
+    Where the words were laid along their phones, English ones, some of the best cuts are listened
+    to, and what is heard at their joins counts, too.
 
     Args:
         utterance: the recording.
         alignment: its words.
         first: index of the first word that goes.
         stop: index after the last word that goes.
+        ears: who listens of `EARS`; those that are not installed do not.
     """
     cuts = possible_cuts(utterance, alignment, first, stop)
-    if alignment.aligner == "pocketsphinx" and len(cuts) > 1:
-        # What cannot be listened to is cut by level and spectrum.
-        with contextlib.suppress(MissingDependencyError, AlignmentError):
-            return _heard_best(utterance, cuts, readings_of(utterance, alignment, first, stop))
-    return cuts[0][0]
-
-
-def _heard_best(
-    utterance: Utterance, cuts: Sequence[tuple[Cut, float]], readings: Readings | None
-) -> Cut:
-    """Return the cut that costs least with what is heard at its join."""
-    if readings is None:
+    heard = [ear for ear in ears if alignment.aligner in _HEARS[ear]]
+    if len(cuts) == 1 or not heard:
         return cuts[0][0]
-    odds = readings.odds([(cut_out(utterance, cut), cut.seconds) for cut, _ in cuts])
-    worth = [cost + _ODDS * max(_SURE, one) for (_, cost), one in zip(cuts, odds, strict=True)]
+    made = [(cut_out(utterance, cut), cut.seconds) for cut, _ in cuts]
+    worth = np.array([cost for _, cost in cuts])
+    for n, (cut, _) in enumerate(cuts):
+        steps = np.array(join_steps(made[n][0], cut.start))
+        worth[n] += _JOIN * float(np.maximum(0.0, steps - _NATURAL_DB).mean())
+    # What cannot be listened to is cut by level and spectrum.
+    if "pocketsphinx" in heard:
+        with contextlib.suppress(MissingDependencyError, AlignmentError):
+            if readings := readings_of(utterance, alignment, first, stop):
+                odds = readings.odds(made)
+                worth += [_ODDS * max(_SURE, one) for one in odds]
+    if "phones" in heard:
+        with contextlib.suppress(MissingDependencyError):
+            if around := phones_around(utterance, alignment, first, stop):
+                return cuts[_cheapest_by_phones(around, made, worth)][0]
     return cuts[int(np.argmin(worth))][0]
+
+
+def _cheapest_by_phones(
+    around: PhonesAround, made: Sequence[tuple[Utterance, float]], worth: Floats
+) -> int:
+    """Return the number of the cut that costs least with what is heard of its phones.
+
+    Args:
+        around: what was heard before the cut.
+        made: the recording after each cut, and how much shorter it got, in seconds.
+        worth: what each costs otherwise. The cheaper ones are listened to first, and none that
+            could not be the cheapest any more.
+    """
+    best, least = 0, np.inf
+    for n in map(int, np.argsort(worth, kind="stable")):
+        if worth[n] + _NATS * _CLEAR >= least:
+            break
+        whole = worth[n] + _NATS * max(_CLEAR, around.odds(*made[n]).against)
+        if whole < least:
+            best, least = n, whole
+    return best
 
 
 def possible_cuts(
@@ -123,11 +170,13 @@ def possible_cuts(
     after = words[stop].start if stop < len(words) else utterance.seconds
     left = Span(min(before, span.start), span.start)
     right = Span(span.end, max(after, span.end))
+    ceiling = words[stop].end if stop < len(words) else utterance.seconds
+    # The aligned border holds where it is moved, too: a soft consonant looks like a pause.
+    ceiling = min(ceiling, right.end + _REACH)
     if alignment.aligner == "pocketsphinx" and right.seconds < _TOUCH and stop < len(words):
         right = Span(right.start + _LATER, right.end + _LATER)
     pause = _pause_left(left, right, first == 0, stop == len(words))
     starts = _grid(left, utterance.seconds, floor=words[first - 1].start if first else 0.0)
-    ceiling = words[stop].end if stop < len(words) else utterance.seconds
     ends = _grid(right, utterance.seconds, ceiling=ceiling)
     starts, ends = starts[starts < span.end], ends[ends > span.start]
     levels = _features(utterance)
@@ -139,19 +188,20 @@ def possible_cuts(
     cost += _PAUSE * np.abs(left_over - pause)
     cost += _MISPLACED * _misplaced(levels, (left, starts), (right, ends))
     cost = np.where(ends[None, :] - starts[:, None] >= _HOP, cost, np.inf)
-    return [
-        (Cut(start, _in_phase(utterance, start, end)), worth)
-        for start, end, worth in _apart(starts, ends, cost)
-    ]
+    found: dict[Cut, float] = {}
+    for start, end, worth in _apart(starts, ends, cost):
+        # Two places may have the same one in phase.
+        found.setdefault(Cut(start, _in_phase(utterance, start, end)), worth)
+    return list(found.items())
 
 
 def _apart(starts: Floats, ends: Floats, cost: Floats) -> list[tuple[float, float, float]]:
-    """Return the cheapest cut, and those of the eight cells around its own, the cheaper first."""
+    """Return the cheapest cut, and those of the cells around its own, the cheaper first."""
     i, j = np.unravel_index(int(np.argmin(cost)), cost.shape)
     rows = np.round((starts - starts[i]) / _CELL)
     columns = np.round((ends - ends[j]) / _CELL)
     found = []
-    for row, column in itertools.product((-1, 0, 1), repeat=2):
+    for row, column in itertools.product(range(-_CELLS, _CELLS + 1), repeat=2):
         cell = np.where((rows == row)[:, None] & (columns == column)[None, :], cost, np.inf)
         m, n = np.unravel_index(int(np.argmin(cell)), cell.shape)
         if np.isfinite(cell[m, n]):
@@ -206,9 +256,11 @@ def join_steps(utterance: Utterance, second: float, reach: float = 0.03) -> tupl
         second: where the join is.
         reach: how much is heard on either side, in seconds.
     """
-    levels = _features(utterance)
-    at = np.array([second - reach / 2, second + reach / 2])
-    a, b = _at(levels, at)
+    # What lies farther away does not count, and takes time.
+    begin = _HOP * max(0, round((second - _AROUND) / _HOP))
+    part = utterance.slice(Span(begin, min(utterance.seconds, second + _AROUND)))
+    at = np.array([second - reach / 2, second + reach / 2]) - begin
+    a, b = _at(_features(part), at)
     return float(abs(a[0] - b[0])), float(abs(a[1] - b[1]))
 
 
@@ -273,12 +325,11 @@ def _features(utterance: Utterance) -> Floats:
     x = utterance.samples.astype(np.float64)
     x = x - x.mean()
     high = np.diff(x, prepend=x[:1]) if rate < 3 * _HIGH_HZ else _high_passed(x, rate)
-    hop, size = max(1, round(_HOP * rate)), max(2, round(_WINDOW * rate))
-    rows = []
+    size, rows = max(2, round(_WINDOW * rate)), []
+    middles = np.round(np.arange(round(len(x) / rate / _HOP) + 1) * _HOP * rate).astype(int)
+    lo, hi = (middles - size // 2).clip(0, len(x)), (middles + size // 2).clip(0, len(x))
     for signal in (x, high):
         total = np.concatenate([[0.0], np.cumsum(signal**2)])
-        middles = np.arange(0, len(x) + 1, hop)
-        lo, hi = (middles - size // 2).clip(0, len(x)), (middles + size // 2).clip(0, len(x))
         power = (total[hi] - total[lo]) / np.maximum(1, hi - lo)
         rows.append(np.maximum(_FLOOR_DB, 10 * np.log10(np.maximum(power, 1e-12))))
     return np.stack(rows, axis=1)

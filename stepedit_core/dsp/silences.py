@@ -36,10 +36,12 @@ def frame_levels(samples: FloatArray, rate: int) -> npt.NDArray[np.float64]:
     A constant offset is no level.
     """
     samples = samples - np.float32(offset_of(samples, rate))
-    size = max(1, round(FRAME_SECONDS * rate))
-    starts = np.arange(0, len(samples), size)
+    # At 22,050 Hz a frame has no whole number of samples, and a rounded one would drift.
+    size = max(1.0, FRAME_SECONDS * rate)
+    starts = np.round(np.arange(np.ceil(len(samples) / size)) * size).astype(int)
+    starts = starts[starts < len(samples)]
     sums = np.add.reduceat(np.square(samples, dtype=np.float64), starts)
-    counts = np.minimum(size, len(samples) - starts)
+    counts = np.diff(starts, append=len(samples))
     return np.asarray(10 * np.log10(np.maximum(sums / counts, 1e-12)))
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "TAG_BRACKETS",
     "Word",
     "edit_distance",
+    "heard_form",
     "nominal_seconds",
     "normalised",
     "plain_text",
@@ -43,6 +44,16 @@ _INVISIBLE = "\u00ad\u061c\u180e\u200c-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u
 """Soft hyphens, joiners, marks of writing direction."""
 _JOINERS = "\u200c\u200d"
 """Invisible as well, and belong to the spelling of Persian, Hindi and others."""
+
+_ONES = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen"),
+    "nineteen",
+)
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_NUMBERS = {str(n): name for n, name in enumerate(_ONES)} | {
+    str(10 * n): name for n, name in enumerate(_TENS, 2)
+}
 
 
 def _marks() -> str:
@@ -93,6 +104,16 @@ def normalised(word: str) -> str:
     """Return a word in the form that two spellings of it share (NFKC, lower case)."""
     seen = _UNSEEN.sub("", word)
     return unicodedata.normalize("NFKC", seen).casefold().replace("’", "'")
+
+
+def heard_form(word: str) -> str:
+    """Return the form in which a word is compared with one that is heard.
+
+    Recognisers write "6" for "six" as they please; numbers that are one English word are the same
+    in both ways, in other languages, too.
+    """
+    form = normalised(word)
+    return _NUMBERS.get(form, form)
 
 
 def plain_text(text: str) -> str:
@@ -183,6 +204,6 @@ def word_error(expected: str, heard: str) -> float:
     Words are those of `split_words`: characters in Chinese, Japanese and Korean.
     """
     said, found = (
-        [normalised(word.text) for word in split_words(text)] for text in (expected, heard)
+        [heard_form(word.text) for word in split_words(text)] for text in (expected, heard)
     )
     return edit_distance(said, found) / max(1, len(said))

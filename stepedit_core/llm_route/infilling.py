@@ -34,9 +34,11 @@ from stepedit_core.utterance import Span, Utterance
 
 __all__ = ["replace_words"]
 
-HEARD, ROUNDS, AT_ONCE = 8, 3, 4
-"""Versions that are listened to before more are drawn, how often these are drawn, and how many are
-decoded at once."""
+HEARD, AT_ONCE = 8, 4
+"""Versions that are listened to before more are drawn, and how many are decoded at once."""
+WIDER = ((0, 0), (1, 0), (1, 1))
+"""Groups before and after the words that each further round of draws says anew, too. A group beside
+them says the old word's beginning already, and "moon" for "rainbow" becomes "room"."""
 LISTENED = 7.5
 """Seconds around the change that are listened to: recognisers want some words on either side."""
 _NEXT_ROUND = 7919
@@ -115,27 +117,43 @@ def _infill(
     known = _alignment(current)
     (codes,) = engine.encode([current])
     hole = _groups(_stretch(current, known, change), codes)
-    part = surroundings(codes, known, change, hole, infill_context(engine, plan.rules))
-    requests = (
-        _request(current, known, change, part, hole, seed + number * _NEXT_ROUND, plan.rules)
-        for number in range(ROUNDS)
-    )
+
+    def drawn(number: int, count: int) -> Iterator[_Version]:
+        before, after = WIDER[number]
+        wider = max(0, hole[0] - before), min(codes.groups, hole[1] + after)
+        part = surroundings(codes, known, change, wider, infill_context(engine, plan.rules))
+        own = seed + number * _NEXT_ROUND
+        request = _request(current, known, change, part, wider, own, plan.rules)
+        yield from _versions(current, codes, part, request, engine, count)
+
     heard_facts: dict[str, Any] = {}
     if plan.ears:
         wide = surroundings(codes, known, change, hole, LISTENED)
-        source = current.slice(wide.span)
+        span = _listened(wide, codes, current)
+        source = current.slice(span)
         listener = Listener(plan.ears, wide.alignment.text, wide.change, source)
-        rounds = (_versions(current, codes, part, one, engine, HEARD) for one in requests)
-        chosen, heard, count = _first_right(rounds, listener, wide.span)
+        rounds = (drawn(number, HEARD) for number in range(len(WIDER)))
+        chosen, heard, count = _first_right(rounds, listener, span)
         heard_facts = {"listened": count, "heard": heard.text, "heard_as_asked": heard.is_right}
     else:
-        chosen = next(_versions(current, codes, part, next(requests), engine, 1))
+        chosen = next(drawn(0, 1))
     begin, end = chosen.facts["output_spans"][0]
-    longer = (chosen.made.length - (hole[1] - hole[0])) * GROUP_SECONDS
-    timed = _timed(known, change, Span(begin, end), longer)
+    timed = _timed(known, change, Span(begin, end), chosen.longer)
     facts = {**chosen.facts, **chosen.made.details, **heard_facts, "words": change.by}
     edited = chosen.edited.replace(transcript=change.text_after, alignment=timed)
-    return edited, _put_back(codes, part, chosen.made.codes), facts
+    return edited, _put_back(codes, chosen.part, chosen.made.codes), facts
+
+
+def _listened(part: Surroundings, codes: DualCodes, current: Utterance) -> Span:
+    """Return the time of a part; a recording that is heard whole is heard to its ends.
+
+    What a recogniser hears depends on the tenth of a second before the first word.
+    """
+    start, end = part.span
+    return Span(
+        start if part.start else 0.0,
+        min(end, current.seconds) if part.stop < codes.groups else current.seconds,
+    )
 
 
 def _request(
@@ -168,12 +186,14 @@ class _Version:
 
     Attributes:
         made: what the engine drew.
+        part: of the recording, which the engine was given.
         edited: the whole recording with it.
         longer: seconds by which it got longer.
         facts: how it was put in; JSON data.
     """
 
     made: Infilled
+    part: Surroundings
     edited: Utterance
     longer: float
     facts: dict[str, Any]
@@ -211,7 +231,7 @@ def _versions(
         )
         for made, free, audio in zip(drawn, frees, spoken, strict=True):
             edited, facts = splice_groups(current, audio, part.codes, free)
-            yield _Version(made, edited, edited.seconds - current.seconds, facts)
+            yield _Version(made, part, edited, edited.seconds - current.seconds, facts)
 
 
 def _first_right(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stepedit_core.alignment import Ear
-from stepedit_core.dsp.words import normalised, split_words
+from stepedit_core.dsp.words import heard_form, split_words
 from stepedit_core.plan import Replacement
 from stepedit_core.utterance import Utterance
 
@@ -88,8 +88,8 @@ class Listener:
 
 def _errors(asked: str, heard: str, first: int, stop: int) -> tuple[int, int]:
     """Return how many of some words were not heard, and the errors right beside them."""
-    wanted = [normalised(word.text) for word in split_words(asked)]
-    spoken = [normalised(word.text) for word in split_words(heard)]
+    wanted = [heard_form(word.text) for word in split_words(asked)]
+    spoken = [heard_form(word.text) for word in split_words(heard)]
     inside = set(range(first, stop))
     beside = set(range(max(0, first - _BESIDE), min(len(wanted), stop + _BESIDE))) - inside
     lacking = around = 0

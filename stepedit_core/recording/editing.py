@@ -18,7 +18,7 @@ from stepedit_core.chain.accept import Accept
 from stepedit_core.chain.result import DEFAULT_CARRY, Carry, RouteChoice
 from stepedit_core.chain.validation import check_arguments
 from stepedit_core.engine import SpeechEngine
-from stepedit_core.errors import AudioError, InvalidChainError
+from stepedit_core.errors import AudioError, InvalidChainError, counted
 from stepedit_core.recording.joining import FADE_SECONDS, Joiner
 from stepedit_core.recording.journal import Made, PieceJournal, request_key
 from stepedit_core.recording.pieces import Manner, Piece, manner_of, plan_pieces
@@ -304,10 +304,12 @@ def _result(run: _Run, output: Path, joiner: Joiner, sink: SoundWriter) -> Recor
     notes = [*recording.notes, *dict.fromkeys(said)]
     reasons = Counter(one.left for one in run.made if one is not None and one.left)
     for reason, count in reasons.most_common(3):
-        notes.append(f"{count} pieces were left as they are: {reason}")
+        left = counted(count, "piece was left as it is", "pieces were left as they are")
+        notes.append(f"{left}: {reason}")
     if len(reasons) > 3:
         rest = sum(reasons.values()) - sum(count for _, count in reasons.most_common(3))
-        notes.append(f"{rest} more pieces were left as they are; the report says why")
+        left = counted(rest, "more piece was left as it is", "more pieces were left as they are")
+        notes.append(f"{left}; the report says why")
     return RecordingResult(
         recording,
         output,

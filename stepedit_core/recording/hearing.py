@@ -21,8 +21,14 @@ from stepedit_core.alignment import (
     Transcription,
 )
 from stepedit_core.dsp.vad import speech_probabilities
-from stepedit_core.dsp.words import normalised, split_words, word_error
-from stepedit_core.errors import AlignmentError, MissingDependencyError, StepeditError, suggest
+from stepedit_core.dsp.words import heard_form, split_words, word_error
+from stepedit_core.errors import (
+    AlignmentError,
+    MissingDependencyError,
+    StepeditError,
+    counted,
+    suggest,
+)
 from stepedit_core.registry.registry import Registry, get_registry
 from stepedit_core.utterance import Utterance
 
@@ -201,7 +207,7 @@ def place_words(
     except StepeditError:
         return found
     ours, theirs = (
-        [normalised(word.text) for word in split_words(text)] for text in (found.text, heard.text)
+        [heard_form(word.text) for word in split_words(text)] for text in (found.text, heard.text)
     )
     matches = difflib.SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks()
     shared = sum(match.size for match in matches)
@@ -209,7 +215,8 @@ def place_words(
         # The words themselves may be private.
         raise AlignmentError(
             f"the transcript is not that of the recording (confidence {sure:.2f}, "
-            f"{shared} of {len(ours)} words heard by {heard.recogniser}), so that no word has a "
+            f"{shared} of {counted(len(ours), 'word')} heard by "
+            f"{heard.recogniser}), so that no word has a "
             "place in it; give the words that are said, or none to have them heard"
         )
     return found

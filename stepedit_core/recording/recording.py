@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 import numpy.typing as npt
 
-from stepedit_core.errors import AlignmentError, AudioError
+from stepedit_core.errors import AlignmentError, AudioError, counted
 from stepedit_core.recording.levels import Levels, measure_levels
 from stepedit_core.recording.segments import (
     PIECE_SECONDS,
@@ -246,5 +246,6 @@ def _segments(cues: tuple[Cue, ...], levels: Levels, name: str, notes: list[str]
         )
     left_out = len(cues) - len(segments)
     if left_out:
-        notes.append(f"{name}: {left_out} cues last no time or begin after the end: left out")
+        many = counted(left_out, "cue lasts no time or begins", "cues last no time or begin")
+        notes.append(f"{name}: {many} after the end: left out")
     return segments

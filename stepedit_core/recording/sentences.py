@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stepedit_core.alignment import Alignment, TimedWord
-from stepedit_core.dsp.words import normalised, split_words
+from stepedit_core.dsp.words import heard_form, normalised, split_words
 from stepedit_core.errors import AlignmentError
 from stepedit_core.recording.hearing import align
 from stepedit_core.recording.segments import Segment, Tile
@@ -94,10 +94,10 @@ def _timed_text(text: str, heard: Alignment) -> Alignment:
     Raises:
         AlignmentError: if hardly a word of the text is heard.
     """
-    given = [normalised(word.text) for word in split_words(text)]
+    given = [heard_form(word.text) for word in split_words(text)]
     if not given:
         raise AlignmentError("the text holds no words")
-    spoken = [normalised(word.text) for word in heard.words]
+    spoken = [heard_form(word.text) for word in heard.words]
     matcher = difflib.SequenceMatcher(None, given, spoken, autojunk=False)
     places, starts, ends = [], [], []
     for first, second, size in matcher.get_matching_blocks():

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, cast
 
 from stepedit_core.alignment import Alignment, Listener
-from stepedit_core.errors import AlignmentError
+from stepedit_core.errors import AlignmentError, counted
 from stepedit_core.recording.hearing import choose_listener, load_listener
 from stepedit_core.recording.segments import PIECE_SECONDS, Segment, Tile, tiles_by_pauses
 from stepedit_core.recording.streaming import Stretch, read_stretches
@@ -109,7 +109,7 @@ def with_speakers(utterance: Utterance, alignment: Alignment) -> Alignment:
     )
     if not any(speakers):
         raise AlignmentError("no voice is heard that could be told from another")
-    note = f"{_count(len(set(speakers)))} told apart by {teller}"
+    note = f"{counted(len(set(speakers)), 'speaker')} told apart by {teller}"
     return dataclasses.replace(alignment, speakers=speakers, notes=(*alignment.notes, note))
 
 
@@ -179,11 +179,7 @@ def _note(tiles: Sequence[Tile], teller: str, rate: int) -> str:
     shown = [f"{name} {total:.0f} s from {first[name]:.1f} s" for name, total in seconds.items()]
     rest = f" and {len(shown) - 8} more" if len(shown) > 8 else ""
     told = ", ".join(shown[:8])
-    return f"{_count(len(seconds))} told apart by {teller}: {told}{rest}"
-
-
-def _count(number: int) -> str:
-    return "1 speaker" if number == 1 else f"{number} speakers"
+    return f"{counted(len(seconds), 'speaker')} told apart by {teller}: {told}{rest}"
 
 
 def _letters(number: int) -> str:

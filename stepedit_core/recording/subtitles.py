@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeGuard, get_args
 
 from stepedit_core.alignment import Alignment
-from stepedit_core.errors import AlignmentError, MissingDependencyError
+from stepedit_core.errors import AlignmentError, MissingDependencyError, counted
 from stepedit_core.storage.stored_json import parse_json
 
 __all__ = [
@@ -119,18 +119,20 @@ def check_cues(cues: Sequence[Cue], seconds: float) -> list[str]:
     overlaps = [n for n, (a, b) in enumerate(pairwise(cues), 1) if b.start < a.end]
     if overlaps:
         notes.append(
-            f"{len(overlaps)} cues overlap the one after them, the first is number {overlaps[0]} "
-            f"at {cues[overlaps[0] - 1].start:.2f} s"
+            f"{counted(len(overlaps), 'cue overlaps', 'cues overlap')} what "
+            "comes next, the first is "
+            f"number {overlaps[0]} at {cues[overlaps[0] - 1].start:.2f} s"
         )
     late = [n for n, cue in enumerate(cues, 1) if cue.end > seconds + _MIN_LAST]
     if late:
         notes.append(
-            f"{len(late)} cues end after the recording ({seconds:.2f} s), the first is number "
-            f"{late[0]} at {cues[late[0] - 1].start:.2f} s"
+            f"{counted(len(late), 'cue ends', 'cues end')} after the "
+            f"recording ({seconds:.2f} s), the "
+            f"first is number {late[0]} at {cues[late[0] - 1].start:.2f} s"
         )
     silent = sum(not cue.text for cue in cues)
     if silent:
-        notes.append(f"{silent} cues have no words")
+        notes.append(f"{counted(silent, 'cue has', 'cues have')} no words")
     return notes
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import soundfile as sf
 
 from stepedit_core.dsp.channels import plan_mixdown
-from stepedit_core.errors import AudioError
+from stepedit_core.errors import AudioError, counted
 from stepedit_core.storage.ffmpeg import by_ffmpeg
 from stepedit_core.storage.joined import MAX_JOINED, Window, joined_recordings
 from stepedit_core.storage.layout import Blocks, FloatArray, Layout
@@ -237,13 +237,18 @@ def _joined_layout(layouts: Sequence[Layout], name: str, unread: str) -> Layout:
     first = layouts[0]
     other = next((one for one in layouts if _shape(one) != _shape(first)), None)
     if other is not None:
-        kinds = [f"{one.rate} Hz with {one.channels} channels" for one in (first, other)]
+        kinds = [f"{one.rate} Hz with {counted(one.channels, 'channel')}" for one in (first, other)]
         raise AudioError(
             f"{name}: recordings of {' and of '.join(kinds)} lie end to end in it; part them"
         )
     note = f"{len(layouts)} recordings lie end to end in the file, all are read"
     if unread:
-        note = f"{len(layouts)} recordings at the start of the file are read{unread}"
+        read = counted(
+            len(layouts),
+            "recording at the start of the file is",
+            "recordings at the start of the file are",
+        )
+        note = f"{read} read{unread}"
     lengths = [one.frames for one in layouts]
     return replace(
         first,

@@ -118,7 +118,7 @@ def test_drawn_suites_are_read_by_the_bench(kind: str, tmp_path: Path) -> None:
 
 
 def test_steps_at_joins_are_held_against_natural_ones(tmp_path: Path) -> None:
-    from stepedit_bench.words.joins import Joins, natural_steps
+    from stepedit_bench.words.joins import CutOut, Joins, natural_steps
 
     from stepedit_core import Alignment, TimedWord
 
@@ -126,12 +126,34 @@ def test_steps_at_joins_are_held_against_natural_ones(tmp_path: Path) -> None:
     speech = speech_like(1.5, RATE)
     assert len(natural_steps(speech, Alignment("a b c", words, "test"))) == 2
     natural = [(float(n), float(n)) for n in range(101)]
-    rows = Joins(natural, [(10.0, 97.0), (100.0, 5.0)], [(100.0, 100.0)]).table()
+    cuts = [CutOut((10.0, 97.0), {}), CutOut((100.0, 5.0), {})]
+    rows = Joins(natural, {"cut": cuts}, [(100.0, 100.0)]).table()
     assert [row.count for row in rows] == [101, 2, 1]
     assert (rows[1].below_p95, rows[1].below_p99) == (0.5, 0.75)
     assert rows[2].below_p99 == 0 and rows[1].median_level == 55
     with pytest.raises(StepeditError, match="no word was cut"):
-        Joins(natural, [], []).table()
+        Joins(natural, {"cut": []}, []).table()
+
+
+def test_only_named_words_are_cut_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stepedit_bench.words import joins as module
+
+    from stepedit_core import Alignment, TimedWord
+
+    text = "seven winters passed slowly"
+    words = [TimedWord(w, 0.1 + n * 0.5, 0.5 + n * 0.5) for n, w in enumerate(text.split())]
+    monkeypatch.setattr(module, "align", lambda speech: Alignment(text, tuple(words), "test"))
+    sf.write(tmp_path / "a.wav", speech_like(2.2, RATE).samples, RATE)
+    known = [Known(tmp_path / "a.wav", text, "en", "s")]
+
+    def heard(after: str) -> list[bool]:
+        ears = {"one": lambda u: text if u.seconds > 2 else after}
+        found = module.measured(known, 3, ears=ears, words=frozenset({"passed"}))
+        assert len(found.natural) == 3 and len(found.plain) == 1
+        return [one.heard["one"] for cuts in found.cut.values() for one in cuts]
+
+    assert heard("seven winters slowly") == [True] * len(module.CHOICES)
+    assert heard("seven winters past slowly") == [False] * len(module.CHOICES)
 
 
 def test_a_word_is_gone_when_nobody_hears_it() -> None:
@@ -156,17 +178,21 @@ def test_a_word_is_gone_when_nobody_hears_it() -> None:
 
 def test_a_rest_of_a_word_is_heard_by_its_phones() -> None:
     pytest.importorskip("hama")
-    from stepedit_bench.words.phonetic import CUT, UNDONE, odds_of
+    from stepedit_bench.words.phonetic import UNDONE, control_odds, odds_at
 
     from stepedit_core import align
     from stepedit_core.dsp.cutting import plan_cut
+    from stepedit_core.dsp.phone_joins import phones_around
     from stepedit_core.recordings import packaged_speech
 
     doubt = packaged_speech("doubt")
     known = align(doubt)
     word = [one.text for one in known.words].index("pleasant")
-    odds = odds_of(doubt, known, word, plan_cut(doubt, known, word, word + 1), other=0)
-    assert odds[CUT].is_right and UNDONE in odds
+    expected = phones_around(doubt, known, word, word + 1)
+    assert expected is not None
+    assert odds_at(doubt, plan_cut(doubt, known, word, word + 1), expected).is_right
+    odds = dict(control_odds(doubt, known, word, other=0))
+    assert UNDONE in odds
     for what in ("nothing cut", "first half left", "second half left"):
         assert not odds[what].has_no_rest
 
@@ -202,16 +228,6 @@ def test_samples_outside_are_compared_to_the_bit() -> None:
         other = samples.copy()
         other[place] += 1e-6
         assert not is_kept(source, source.replace(samples=other), span)
-
-
-def test_likelihood_of_phones_sums_over_paths() -> None:
-    from stepedit_bench.words.phonetic import log_likelihood
-
-    scores = np.log(np.array([[0.6, 0.1, 0.3], [0.5, 0.2, 0.3]]))
-    assert np.exp(log_likelihood(scores, [0])) == pytest.approx(0.6 * 0.5 + 0.6 * 0.3 + 0.3 * 0.5)
-    assert np.exp(log_likelihood(scores, [])) == pytest.approx(0.09)
-    assert np.exp(log_likelihood(scores, [0, 1])) == pytest.approx(0.6 * 0.2)
-    assert log_likelihood(scores, [0, 0]) < -100  # a blank has to lie between
 
 
 def test_a_breath_before_speech_is_no_clear_beginning(tmp_path: Path) -> None:

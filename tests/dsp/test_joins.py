@@ -10,6 +10,7 @@ from stepedit_core.dsp import cutting
 from stepedit_core.dsp.alignment import align_words, grammar_scores, pronunciations
 from stepedit_core.dsp.cutting import Cut, cut_out, plan_cut, possible_cuts
 from stepedit_core.dsp.joins import readings_of
+from stepedit_core.dsp.phone_joins import PhoneOdds
 from stepedit_core.dsp.words import split_words
 from stepedit_core.recordings import packaged_speech
 
@@ -62,7 +63,7 @@ def test_the_first_possible_cut_is_the_cheapest(doubt: Utterance, known: Alignme
     word = place(known, "pleasant")
     cuts = possible_cuts(doubt, known, word, word + 1)
     costs = [cost for _, cost in cuts]
-    assert costs == sorted(costs) and 1 < len(cuts) <= 9
+    assert costs == sorted(costs) and 1 < len(cuts) <= 25
     ends = [(cut.start, cut.end) for cut, _ in cuts]
     assert len(set(ends)) == len(ends)
 
@@ -74,6 +75,7 @@ def test_only_what_pocketsphinx_timed_is_listened_to(
         raise AssertionError("nobody is to listen")
 
     monkeypatch.setattr(cutting, "readings_of", deaf)
+    monkeypatch.setattr(cutting, "phones_around", deaf)
     word = place(known, "pleasant")
     given = Alignment(known.text, known.words, "subtitles")
     first, _ = possible_cuts(doubt, given, word, word + 1)[0]
@@ -103,3 +105,34 @@ def test_alignment_is_the_same_after_grammars(doubt: Utterance) -> None:
     (scores,) = grammar_scores([doubt], [ways, ways[:1]])
     assert np.isfinite(scores[0])
     assert align_words(doubt, words) == before
+
+
+@pytest.mark.parametrize("rate", [16_000, 22_050, 44_100])
+def test_steps_are_measured_where_they_are(rate: int) -> None:
+    rng = np.random.default_rng(0)
+    samples = rng.standard_normal(20 * rate).astype(np.float32) * 0.1
+    samples[15 * rate :] *= 0.1
+    level, _ = cutting.join_steps(Utterance(samples, rate), 15.0)
+    assert level == pytest.approx(20, abs=3)
+    levels = cutting._features(Utterance(samples, rate))
+    assert abs(int(np.argmax(levels[:, 0] < -28)) * 0.002 - 15) < 0.02
+
+
+def test_a_border_that_is_moved_keeps_its_reach(doubt: Utterance, known: Alignment) -> None:
+    word = place(known, "pleasant")
+    for cut, _ in possible_cuts(doubt, known, word, word + 1):
+        assert cut.end <= known.words[word + 1].start + 0.04 + 0.006 + 1e-9
+
+
+def test_cuts_that_cannot_be_the_best_are_not_listened_to() -> None:
+    heard: list[int] = []
+
+    class Around:
+        def odds(self, made: int, less: float) -> PhoneOdds:
+            heard.append(made)
+            return PhoneOdds([4.0, -9.0, -9.0, -9.0][made], -9.0)
+
+    made = [(n, 0.1) for n in range(4)]
+    worth = np.array([0.0, 20.0, 40.0, 200.0])
+    assert cutting._cheapest_by_phones(Around(), made, worth) == 1  # type: ignore[arg-type]
+    assert heard == [0, 1]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from stepedit_core import Utterance
+from stepedit_core.dsp.silences import frame_levels
 from stepedit_core.dsp.vad import (
     FRAME_SECONDS,
     _frames,
@@ -127,3 +128,13 @@ def test_needs_no_torch() -> None:
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("rate", [11_025, 16_000, 22_050])
+def test_frames_of_any_rate_keep_their_time(rate: int) -> None:
+    samples = np.ones(round(20.004 * rate), np.float32)
+    samples[15 * rate :] = np.tile([0.01, -0.01], len(samples))[: len(samples) - 15 * rate]
+    samples[: 15 * rate : 2] *= -1
+    levels = frame_levels(samples, rate)
+    assert len(levels) == 2001
+    assert int(np.argmax(levels < -30)) == pytest.approx(1500, abs=1)

@@ -4,6 +4,7 @@ import pytest
 
 from stepedit_core.dsp.words import (
     edit_distance,
+    heard_form,
     nominal_seconds,
     normalised,
     plain_text,
@@ -127,3 +128,9 @@ def test_accents_and_invisible_marks_split_no_word(text: str, words: list[str]) 
 )
 def test_hidden_characters_are_left_out(text: str, plain: str) -> None:
     assert plain_text(text) == plain
+
+
+def test_numbers_that_are_one_word_are_heard_in_digits_too() -> None:
+    pairs = {"6": "six", "Six": "six", "40": "forty", "25": "25", "sechs": "sechs"}
+    assert {word: heard_form(word) for word in pairs} == pairs
+    assert word_error("six of 40", "6 of forty") == 0

@@ -10,7 +10,7 @@ import pytest
 from stepedit_core import Alignment, TimedWord, Utterance
 from stepedit_core.alignment import Ear
 from stepedit_core.engine import Infilled, InfillRequest
-from stepedit_core.llm_route.infilling import HEARD, ROUNDS, replace_words
+from stepedit_core.llm_route.infilling import HEARD, WIDER, replace_words
 from stepedit_core.plan import Plan, Replacement
 from stepedit_core.testing import FakeEngine
 
@@ -77,8 +77,12 @@ def test_what_nobody_understands_is_drawn_again_and_said(talk: Utterance) -> Non
     engine = Drawing(HEARD + 2)
     outcome = replace_words(talk, plan(lambda heard: TEXT), engine, 0)
     (facts,) = outcome.details["replacements"]
-    assert (facts["listened"], facts["heard_as_asked"]) == (HEARD * ROUNDS, False)
-    assert len({request.seed for request in engine.asked}) == ROUNDS
+    assert (facts["listened"], facts["heard_as_asked"]) == (HEARD * len(WIDER), False)
+    assert len({request.seed for request in engine.asked}) == len(WIDER)
+    free = [request.codes.groups - (request.stop - request.start) for request in engine.asked]
+    holes = [request.stop - request.start for request in engine.asked]
+    assert [hole - holes[0] for hole in holes] == [sum(wider) for wider in WIDER]
+    assert free[0] == free[1] + 1  # what is before is forced one group less
 
 
 def test_without_an_ear_the_engine_chooses(talk: Utterance) -> None:

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from stepedit_denoise import Denoise
+from scipy.signal import stft
+from stepedit_denoise import Denoise, dsp
 from stepedit_denoise.quality import si_sdr
 
 from stepedit_core import Utterance
@@ -137,6 +139,42 @@ def test_odd_lengths_and_rates(noise: str, seconds: float, rate: int) -> None:
     assert np.abs(out.samples).max() <= 1.0
     silent = sound.replace(samples=np.zeros_like(samples))
     assert Denoise(noise=noise).render(silent, np.random.default_rng(0)).utterance == silent
+
+
+@pytest.mark.parametrize(("size", "rate"), [(10, 16_000), (1500, 48_000), (200_001, 8_000)])
+def test_spectra_in_pieces_equal_whole_ones(size: int, rate: int) -> None:
+    rng = np.random.default_rng(size)
+    before = rng.standard_normal(size) * np.linspace(0.1, 1, size)
+    after = (0.7 * before).astype(np.float32)
+    window = dsp._window(rate)
+
+    def whole(samples: np.ndarray) -> np.ndarray:
+        padded = np.pad(samples.astype(np.float64), (0, max(0, 2 * window - size)))
+        found = stft(padded, fs=rate, nperseg=window, noverlap=window * 3 // 4)[2]
+        return np.asarray(np.abs(found))
+
+    old, new = whole(before), whole(after)
+    assert np.array_equal(np.concatenate(list(dsp._blocks(before, rate, window)), axis=1), old)
+    sounding = old[:, old.max(axis=0) > 1e-9]
+    quiet = dsp._quantile_power(before, rate, window, above=1e-9)
+    np.testing.assert_allclose(quiet, np.quantile(sounding**2, 0.1, axis=1), rtol=1e-12)
+    noise = np.full(window // 2 + 1, 1e-6)
+    spoken = old**2 > 10 * noise[:, None]
+    gain = np.sum(old[spoken] ** 2) / np.sum(old[spoken] * new[spoken])
+    assert dsp._makeup(before, after, noise, rate) == pytest.approx(gain, rel=1e-12)
+
+
+def test_gains_of_long_recordings_take_no_whole_spectrum() -> None:
+    rate, rng = 48_000, np.random.default_rng(0)
+    long = rng.standard_normal(60 * rate)
+    noise = np.full(dsp._window(rate) // 2 + 1, 1e-6)
+    tracemalloc.start()
+    try:
+        dsp._makeup(long, long.astype(np.float32), noise, rate)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5e8  # two whole spectra of 60 s are 0.27 GB, and as complex numbers twice that
 
 
 def test_prompt_to_the_letter() -> None:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from stepedit_listen.attention import _timed, plain_text, windows
-from stepedit_listen.ctc import viterbi
 from stepedit_listen.matching import laid_along
 from stepedit_listen.refining import borders_at
 from stepedit_listen.whisper import most_tokens
@@ -29,6 +28,7 @@ from stepedit_core import (
     hookimpl,
 )
 from stepedit_core.cli.root import cli
+from stepedit_core.dsp.phones import viterbi
 from stepedit_core.dsp.words import Word, split_words
 from stepedit_core.recording.hearing import installed_ears, load_aligner, load_recogniser
 from stepedit_core.recordings import packaged_speech

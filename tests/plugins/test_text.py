@@ -177,6 +177,21 @@ def test_share_kept() -> None:
     assert share_kept(source, source.replace(samples=-source.samples)) == 0.0
 
 
+def test_what_lies_between_two_changes_is_kept() -> None:
+    rate, rng = 8_000, np.random.default_rng(0)
+    samples = rng.standard_normal(5 * rate).astype(np.float32) * 0.1
+    parts = np.split(samples, [rate, 2 * rate, 3 * rate, 4 * rate])
+    said = [rng.standard_normal(n * rate // 4).astype(np.float32) * 0.1 for n in (3, 5)]
+    made = np.concatenate([parts[0], said[0], parts[2], said[1], parts[4]])
+    source, output = Utterance(samples, rate), Utterance(made, rate)
+    assert share_kept(source, output) == pytest.approx(2 / 5)
+    assert share_kept(source, output, 2) == pytest.approx(3 / 5)
+    turned = np.concatenate([parts[0], parts[3], said[0], parts[1], parts[4]])
+    assert share_kept(source, Utterance(turned, rate), 2) == pytest.approx(3 / 4.75)
+    cut = np.concatenate([parts[0], parts[2], parts[4]])
+    assert share_kept(source, Utterance(cut, rate), 2) == 1.0
+
+
 def test_a_join_stays_within_full_scale() -> None:
     time = np.arange(8000) / 8000
     loud = Utterance(np.clip(2 * np.sin(2 * np.pi * 440 * time), -1, 1).astype(np.float32), 8000)

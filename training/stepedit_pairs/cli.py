@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stepedit_core.errors import counted
+
 if TYPE_CHECKING:
     from stepedit_core.pairs import CorpusItem
     from stepedit_pairs.runner import RunTotals
@@ -241,7 +243,9 @@ def _summary(out: Path, totals: RunTotals) -> None:
     page = write_report(out)
     hours = totals.audio_seconds / 3600
     shards = out / "shards"
-    click.echo(printable(f"{totals.kept} pairs ({hours:.2f} h of source audio) in {shards}"))
+    click.echo(
+        printable(f"{counted(totals.kept, 'pair')} ({hours:.2f} h of source audio) in {shards}")
+    )
     counts = reject_counts(out)
     for reason, count in islice(counts.items(), 20):
         click.echo(printable(f"rejected {count}: {reason}", 200))

@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from stepedit_core.atomic import write_atomically
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import StepeditError, counted
 from stepedit_core.pairs import CorpusItem, PairBuilder, PairJob
 from stepedit_core.storage.stored_json import json_lines, parse_json, read_json
 from stepedit_pairs.corpora.stored import item_of
@@ -148,7 +148,8 @@ def write_plan(
         blocks, total = blocks + 1, total + len(block)
     if not total:
         raise StepeditError(
-            f"{settings.corpus}: nothing to do; {reservoir.seen} recordings were found, and none "
+            f"{settings.corpus}: nothing to do; "
+            f"{counted(reservoir.seen, 'recording was', 'recordings were')} found, and none "
             f"fits {settings.edit} pairs with these settings"
         )
     _refuse_doubles(folder, blocks, keys)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stepedit_core.errors import counted
+
 if TYPE_CHECKING:
     from stepedit_pairs.preference import PreferSettings
 
@@ -101,13 +103,22 @@ def _score(out: Path, settings: PreferSettings) -> None:
         scored = read_sheet(out, settings)
     chosen = choose(out, settings, scored)
     if settings.judge is None and chosen.waiting:
-        click.echo(f"{chosen.waiting} rows wait for scores: fill in {sheet}, then call this again")
+        click.echo(
+            f"{counted(chosen.waiting, 'row waits', 'rows wait')} for "
+            f"scores: fill in {sheet}, then call this again"
+        )
     write_card(out)
     write_rejects(out)
-    click.echo(f"{chosen.kept} preference pairs kept, {chosen.rejected} rows rejected")
+    click.echo(
+        f"{counted(chosen.kept, 'preference pair')} kept, "
+        f"{counted(chosen.rejected, 'row')} rejected"
+    )
     click.echo(printable(f"report: {write_report(out)}"))
     if not chosen.kept and not chosen.waiting:
-        why = f"{chosen.rejected} rows are rejected; {out / 'rejects.csv'} says why"
+        why = (
+            f"{counted(chosen.rejected, 'row is', 'rows are')} rejected; "
+            f"{out / 'rejects.csv'} says why"
+        )
         raise Failure(f"{out}: no preference pair was kept ({why})", STEP_FAILED)
 
 
@@ -155,7 +166,8 @@ def pairs_encode(runs: tuple[Path, ...], tokenizer: Path, out: Path | None, devi
             write_card(out or folder)
         rate = done.seconds / max(monotonic() - begun, 1e-9)
         said = (
-            f"{folder}: {done.fresh} of {done.shards} shards encoded, {done.rows} rows, "
+            f"{folder}: {done.fresh} of {counted(done.shards, 'shard')} "
+            f"encoded, {counted(done.rows, 'row')}, "
             f"{len(done.failed)} failed, {rate:.0f} x real time (tokenizer {fingerprint})"
         )
         click.echo(printable(said))
@@ -181,7 +193,7 @@ def pairs_export(folder: Path, file: Path, ids: bool) -> None:
     from stepedit_core.errors import printable
     from stepedit_pairs.jsonl import export_jsonl
 
-    click.echo(printable(f"{export_jsonl(folder, file, as_ids=ids)} rows in {file}"))
+    click.echo(printable(f"{counted(export_jsonl(folder, file, as_ids=ids), 'row')} in {file}"))
 
 
 @click.command("pairs-import", short_help="Read pairs from the public training JSONL.")
@@ -195,7 +207,7 @@ def pairs_import(file: Path, folder: Path) -> None:
 
     count = import_jsonl(file, folder)
     write_card(folder)
-    click.echo(printable(f"{count} pairs in {folder / 'shards'}"))
+    click.echo(printable(f"{counted(count, 'pair')} in {folder / 'shards'}"))
     click.echo(printable(f"report: {write_report(folder)}"))
 
 

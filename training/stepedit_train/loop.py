@@ -18,6 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from stepedit_core.errors import counted
 from stepedit_core.models.checkpoint.load import pick_device
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import (
@@ -361,4 +362,6 @@ class _Run:
             return
         if save:
             self.save()
-        raise TrainingStopped(f"{self.journal.folder}: stopped after {step} steps: {why}")
+        raise TrainingStopped(
+            f"{self.journal.folder}: stopped after {counted(step, 'step')}: {why}"
+        )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stepedit_bench.store import write_text
+from stepedit_core.errors import counted
 
 if TYPE_CHECKING:
     from stepedit_bench.speed.timing import Measurement, Settings
@@ -148,8 +149,9 @@ def recording(
         joined, count = recording_of(folder, clips, seconds, rate, edits)
         found = measure_long(joined, edits, workers)
     click.echo(
-        f"{found.seconds:.0f} s of speech ({count} clips, {rate} Hz) -> {found.output_seconds:.0f} "
-        f"s by {', '.join(edits)}: {found.wall:.1f} s with {workers} workers, "
+        f"{found.seconds:.0f} s of speech ({counted(count, 'clip')}, {rate} "
+        f"Hz) -> {found.output_seconds:.0f} "
+        f"s by {', '.join(edits)}: {found.wall:.1f} s with {counted(workers, 'worker')}, "
         f"{found.times_real_time:.1f} x real time ({found.cpu:.1f} s of processor time), peak "
         f"{found.peak:.0f} MB in all processes"
         f"{f', in {found.attempts} calls' if found.attempts > 1 else ''}"

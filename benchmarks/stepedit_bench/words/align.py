@@ -18,7 +18,7 @@ from stepedit_core.alignment import Alignment
 from stepedit_core.chain.chain import Chain
 from stepedit_core.chain.notation import parse_edit
 from stepedit_core.engine import SpeechEngine
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import StepeditError, counted
 from stepedit_core.recording.hearing import align as align_words
 from stepedit_core.recording.hearing import load_aligner
 from stepedit_core.scoring import Interval
@@ -61,7 +61,9 @@ def placed(
         StepeditError: if there is none.
     """
     if not seconds:
-        raise StepeditError(f"{part}, {what}: no word was placed; {failed} recordings failed")
+        raise StepeditError(
+            f"{part}, {what}: no word was placed; {counted(failed, 'recording')} failed"
+        )
     found = 1000 * np.asarray(seconds, dtype=np.float64)
     away = np.abs(found)
     draws = np.random.default_rng(seed).integers(0, len(away), size=(RESAMPLES, len(away)))

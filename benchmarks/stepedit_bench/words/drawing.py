@@ -15,7 +15,7 @@ from stepedit_bench.measuring.ears import Known, known_recordings, where_of
 from stepedit_bench.own_cases import FILE
 from stepedit_core.atomic import write_atomically
 from stepedit_core.dsp.words import normalised, split_words
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import StepeditError, counted
 from stepedit_core.storage.blocks import sound_seconds
 
 __all__ = ["draw", "drawn_case"]
@@ -117,4 +117,4 @@ def draw(
     lines = "".join(json.dumps(case, ensure_ascii=False) + "\n" for case in kept)
     write_atomically(out / FILE, lines)
     parts = len({case["meta"]["speaker"] for case in kept})
-    click.echo(f"{out / FILE}: {len(kept)} cases of {parts} {given['by']}s")
+    click.echo(f"{out / FILE}: {counted(len(kept), 'case')} of {counted(parts, given['by'])}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -15,9 +16,11 @@ import numpy as np
 from stepedit_bench.measuring.ears import Known, known_recordings, where_of
 from stepedit_bench.measuring.voices import embed_speaker
 from stepedit_bench.store import read_results
-from stepedit_bench.words.phonetic import Odds, odds_of
+from stepedit_bench.words.phonetic import control_odds, odds_at
 from stepedit_core.alignment import Alignment, Ear
-from stepedit_core.dsp.cutting import Cut, cut_out, join_steps, plan_cut
+from stepedit_core.dsp.cutting import EARS, Cut, cut_out, join_steps, plan_cut
+from stepedit_core.dsp.phone_joins import PhoneOdds, phones_around
+from stepedit_core.dsp.words import normalised
 from stepedit_core.errors import StepeditError
 from stepedit_core.llm_route.listening import Listener
 from stepedit_core.plan import Replacement
@@ -25,10 +28,16 @@ from stepedit_core.recording.hearing import align, load_recogniser
 from stepedit_core.storage.blocks import sound_seconds
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Joins", "Steps", "joins", "measured", "natural_steps", "put_in"]
+__all__ = ["CHOICES", "CutOut", "Joins", "Steps", "joins", "measured", "natural_steps", "put_in"]
 
 Pair = tuple[float, float]
 _MOST_SECONDS = 3600.0
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "words cut out": EARS,
+    "place chosen by PocketSphinx": ("pocketsphinx",),
+    "place chosen by level and spectrum alone": (),
+}
+"""Names of the cuts that are measured, and who listens to choose the place."""
 _BESIDE, _AROUND = 6, 0.1
 """Words on either side of a cut that are listened to, and seconds beside these."""
 
@@ -55,36 +64,49 @@ class Steps:
 
 
 @dataclass(frozen=True)
+class CutOut:
+    """One word that was cut out.
+
+    Attributes:
+        steps: at the join, in dB, (level, above 3 kHz).
+        heard: by each recogniser, whether the word is gone and the words beside it are heard no
+            worse than in the source.
+        phones: whether its phones are gone and its neighbours' are there; None where nobody
+            listened for them, or none was heard before.
+    """
+
+    steps: Pair
+    heard: Mapping[str, bool]
+    phones: PhoneOdds | None = None
+
+
+@dataclass(frozen=True)
 class Joins:
-    """Steps in dB, (level, above 3 kHz).
+    """Steps in dB, (level, above 3 kHz), and what is heard.
 
     Attributes:
         natural: between the words of recordings.
-        cut: where words were cut out.
+        cut: words that were cut out, by the name of who chose the place.
         plain: where they were cut at the aligned borders.
         put_in: at both ends of what was put in.
-        gone: of each word cut out, whether it is gone and the two words on either side are heard no
-            worse than in the source.
-        phones: of each word cut out, whether its phones are gone and its neighbours' are there,
-            and the same of the controls, by name; nothing of a word whose phones nobody hears.
+        controls: what the measure by phones says of cuts whose truth is known, by name.
     """
 
-    natural: Sequence[Pair]
-    cut: Sequence[Pair]
-    plain: Sequence[Pair]
+    natural: list[Pair]
+    cut: Mapping[str, list[CutOut]]
+    plain: list[Pair]
     put_in: Sequence[Pair] = ()
-    gone: Sequence[bool] = ()
-    phones: Sequence[Mapping[str, Odds]] = ()
+    controls: Mapping[str, Sequence[PhoneOdds]] = field(default_factory=dict)
 
     def table(self) -> list[Steps]:
         """Return the figures of each kind; raises StepeditError where nothing was cut."""
-        if not self.cut:
+        if not any(self.cut.values()):
             raise StepeditError("no word was cut: the recordings have too few words")
         limits = np.quantile(np.array(self.natural), [0.95, 0.99], axis=0)
         found = []
         for what, steps in (
             ("natural word borders", self.natural),
-            ("words cut out", self.cut),
+            *((name, [one.steps for one in cuts]) for name, cuts in self.cut.items()),
             ("words cut out at aligned borders", self.plain),
             ("words put in", self.put_in),
         ):
@@ -107,8 +129,9 @@ def measured(
     recordings: Sequence[Known],
     cuts: int,
     seed: int = 0,
-    ear: Ear | None = None,
+    ears: Mapping[str, Ear] = MappingProxyType({}),
     by_phones: bool = False,
+    words: frozenset[str] = frozenset(),
 ) -> Joins:
     """Cut words out of recordings, one at a time, and return the steps at the joins.
 
@@ -116,36 +139,50 @@ def measured(
         recordings: whose words are known.
         cuts: in each, drawn by the seed; first and last words stay.
         seed: of the choice.
-        ear: hears six words on either side, where given.
+        ears: hear six words on either side; by name.
         by_phones: listen for the phones at the joins, too, and at those of controls.
+        words: which may be cut out, as `normalised` returns them; empty are all.
     """
     rng = np.random.default_rng(seed)
-    natural: list[Pair] = []
-    cut: list[Pair] = []
-    plain: list[Pair] = []
-    gone: list[bool] = []
-    phones: list[dict[str, Odds]] = []
+    found = Joins([], {name: [] for name in CHOICES}, [])
+    controls: dict[str, list[PhoneOdds]] = {}
     for one in recordings:
         speech = Utterance.read(one.path, one.text, one.language)
         try:
             known = align(speech)
         except StepeditError:
             continue
-        natural += natural_steps(speech, known)
-        for word in 1 + rng.permutation(max(0, len(known.words) - 2))[:cuts]:
-            planned = plan_cut(speech, known, int(word), int(word) + 1)
-            made = cut_out(speech, planned)
-            cut.append(join_steps(made, planned.start))
-            if ear is not None:
-                gone.append(_is_gone(ear, speech, known, int(word), made))
+        found.natural.extend(natural_steps(speech, known))
+        drawn = [int(n) for n in 1 + rng.permutation(max(0, len(known.words) - 2))]
+        fit = [n for n in drawn if not words or normalised(known.words[n].text) in words]
+        for word in fit[:cuts]:
+            for name, cut in _cuts_of(speech, known, word, ears, by_phones):
+                found.cut[name].append(cut)
             if by_phones:
                 other = int(rng.integers(len(known.words)))
-                phones.append(odds_of(speech, known, int(word), planned, other))
-            span = known.words[int(word)].span
+                for name, odds in control_odds(speech, known, word, other):
+                    controls.setdefault(name, []).append(odds)
+            span = known.words[word].span
             if span.seconds > 0:
                 simple = Cut(span.start, span.end)
-                plain.append(join_steps(cut_out(speech, simple), simple.start))
-    return Joins(natural, cut, plain, gone=gone, phones=phones)
+                found.plain.append(join_steps(cut_out(speech, simple), simple.start))
+    return replace(found, controls=controls)
+
+
+def _cuts_of(
+    speech: Utterance, known: Alignment, word: int, ears: Mapping[str, Ear], by_phones: bool
+) -> Iterator[tuple[str, CutOut]]:
+    """Yield what is measured of the cuts of one word, by the name of who chose them."""
+    expected = phones_around(speech, known, word, word + 1) if by_phones else None
+    known_cuts: dict[Cut, CutOut] = {}
+    for name, choosing in CHOICES.items():
+        cut = plan_cut(speech, known, word, word + 1, choosing)
+        if cut not in known_cuts:
+            made = cut_out(speech, cut)
+            heard = {title: _is_gone(ear, speech, known, word, made) for title, ear in ears.items()}
+            odds = None if expected is None else odds_at(speech, cut, expected)
+            known_cuts[cut] = CutOut(join_steps(made, cut.start), heard, odds)
+        yield name, known_cuts[cut]
 
 
 def _is_gone(ear: Ear, speech: Utterance, known: Alignment, word: int, made: Utterance) -> bool:
@@ -207,7 +244,8 @@ def put_in(run: Path) -> tuple[list[Pair], list[Pair]]:
 @click.option("--most", type=click.IntRange(1), default=60, show_default=True, help="In all.")
 @click.option("--longest", default=60.0, show_default=True, help="Longest recording in seconds.")
 @click.option("--cuts", type=click.IntRange(1), default=4, show_default=True, help="A recording.")
-@click.option("--recogniser", help="Listen for the words, too, by this one.")
+@click.option("--recogniser", multiple=True, help="Listen for the words by this; may be repeated.")
+@click.option("--words", default="", metavar="WORD,WORD", help="Cut out these words alone.")
 @click.option("--phones", "by_phones", is_flag=True, help="Listen for phones, with controls.")
 @click.option("--run", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A run.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
@@ -216,7 +254,8 @@ def joins(
     most: int,
     longest: float,
     cuts: int,
-    recogniser: str | None,
+    recogniser: tuple[str, ...],
+    words: str,
     by_phones: bool,
     run: Path | None,
     as_json: bool,
@@ -238,34 +277,22 @@ def joins(
     rng = np.random.default_rng(given["seed"])
     chosen = [known[n] for n in sorted(rng.permutation(len(known))[:most])]
     steps, alike = ([], []) if run is None else put_in(run)
-    ear = None if recogniser is None else load_recogniser(recogniser).hear
-    figures = replace(measured(chosen, cuts, given["seed"], ear, by_phones), put_in=steps)
+    ears = {name: load_recogniser(name).hear for name in recogniser}
+    only = frozenset(normalised(word.strip()) for word in words.split(",") if word.strip())
+    figures = measured(chosen, cuts, given["seed"], ears, by_phones, only)
+    figures = replace(figures, put_in=steps)
     found = figures.table()
     if as_json:
-        rows = [asdict(one) for one in found]
-        click.echo(
-            json.dumps(
-                {
-                    "joins": rows,
-                    "gone": list(figures.gone),
-                    "phones": [{k: asdict(v) for k, v in one.items()} for one in figures.phones],
-                },
-                indent=1,
-            )
-        )
+        data = {
+            "joins": [asdict(one) for one in found],
+            "cut": {name: [asdict(one) for one in made] for name, made in figures.cut.items()},
+            "controls": {k: [asdict(one) for one in v] for k, v in figures.controls.items()},
+        }
+        click.echo(json.dumps(data, indent=1))
         return
-    names = ("joins", "n", "below p95, %", "below p99, %", "level, dB", "above 3 kHz, dB")
-    click.echo(f"| {' | '.join(names)} |")
-    click.echo(f"|{' --- |' * len(names)}")
-    for one in found:
-        click.echo(
-            f"| {one.what} | {one.count} | {100 * one.below_p95:.0f} | {100 * one.below_p99:.0f} "
-            f"| {one.median_level:.1f} | {one.median_high:.1f} |"
-        )
-    if figures.gone:
-        click.echo(f"gone, neighbours heard: {sum(figures.gone)} of {len(figures.gone)} words")
-    if figures.phones:
-        _print_phones(figures.phones)
+    _print_steps(found)
+    if by_phones or ears:
+        _print_heard(figures, list(ears))
     if alike:
         new, old = np.mean(alike, axis=0)
         click.echo(
@@ -274,18 +301,33 @@ def joins(
         )
 
 
-def _print_phones(phones: Sequence[Mapping[str, Odds]]) -> None:
-    """Print how many words are gone, with whole neighbours, by what is heard of their phones."""
-    click.echo("| joins, by phones | n | right, % | no rest, % | nothing taken, % |")
-    click.echo("| --- | --- | --- | --- | --- |")
-    for name in dict.fromkeys(name for one in phones for name in one):
-        odds = [one[name] for one in phones if name in one]
-        right, gone, whole = (
-            100 * float(np.mean(values))
-            for values in (
-                [one.is_right for one in odds],
-                [one.has_no_rest for one in odds],
-                [one.is_whole for one in odds],
-            )
+def _print_steps(found: Sequence[Steps]) -> None:
+    """Print the steps of each kind of join."""
+    names = ("joins", "n", "below p95, %", "below p99, %", "level, dB", "above 3 kHz, dB")
+    click.echo(f"| {' | '.join(names)} |")
+    click.echo(f"|{' --- |' * len(names)}")
+    for one in found:
+        click.echo(
+            f"| {one.what} | {one.count} | {100 * one.below_p95:.0f} | {100 * one.below_p99:.0f} "
+            f"| {one.median_level:.1f} | {one.median_high:.1f} |"
         )
-        click.echo(f"| {name} | {len(odds)} | {right:.0f} | {gone:.0f} | {whole:.0f} |")
+
+
+def _print_heard(figures: Joins, ears: Sequence[str]) -> None:
+    """Print how many words are gone, with whole neighbours, by phones and by recognisers."""
+    names = ("joins", "n", "by phones: right", "no rest", "nothing taken", *ears)
+    click.echo(f"| {' | '.join(names)} |")
+    click.echo(f"|{' --- |' * len(names)}")
+    rows = [
+        (name, [one.phones for one in cuts if one.phones], [one.heard for one in cuts])
+        for name, cuts in figures.cut.items()
+    ]
+    rows += [(name, list(odds), []) for name, odds in figures.controls.items()]
+    for name, odds, heard in rows:
+        counts = [
+            sum(getattr(one, what) for one in odds) if odds else ""
+            for what in ("is_right", "has_no_rest", "is_whole")
+        ]
+        said = [sum(one[ear] for one in heard) if heard else "" for ear in ears]
+        count = len(heard) if ears and heard else len(odds)
+        click.echo(f"| {name} | {' | '.join(map(str, (count, *counts, *said)))} |")

@@ -21,7 +21,7 @@ from stepedit_core.atomic import write_atomically
 from stepedit_core.dsp import alignment as forced_alignment
 from stepedit_core.dsp.vad import speech_spans
 from stepedit_core.dsp.words import Word, split_words
-from stepedit_core.errors import AlignmentError
+from stepedit_core.errors import AlignmentError, counted
 from stepedit_core.storage.blocks import encoded_sound
 from stepedit_core.utterance import Span, Utterance
 from stepedit_train.data.cache import AUDIO_RATE, Array, Cache, CachedItem
@@ -259,4 +259,7 @@ def _write_manifest(out: Path) -> str:
         hours[row["split"]] += row["seconds"] / 3600
     held = ", ".join(f"{split} {spent:.2f} h" for split, spent in sorted(hours.items()))
     with_text = sum("text" in row for row in rows)
-    return f"{len(rows)} pieces ({held}), {with_text} with words, in {out / 'manifest.jsonl'}"
+    return (
+        f"{counted(len(rows), 'piece')} ({held}), {with_text} with words, in "
+        f"{out / 'manifest.jsonl'}"
+    )

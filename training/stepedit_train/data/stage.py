@@ -14,7 +14,7 @@ from pydantic import Field
 from safetensors import safe_open
 
 from stepedit_core.atomic import append_line, write_atomically
-from stepedit_core.errors import AudioError, StepeditError
+from stepedit_core.errors import AudioError, StepeditError, counted
 from stepedit_core.models.tokenizer.preprocess import limit_peak, preprocess_timed
 from stepedit_train.data.cache import (
     AUDIO_RATE,
@@ -268,5 +268,8 @@ def _summary(out: Path) -> str:
         items = [item for item in cache.items if item.split == split]
         hours = sum(item.audio_seconds for item in items) / 3600
         speakers: Mapping[str, int] = Counter(item.speaker for item in items)
-        parts.append(f"{split} {len(items)} recordings, {len(speakers)} speakers, {hours:.2f} h")
+        parts.append(
+            f"{split} {counted(len(items), 'recording')}, "
+            f"{counted(len(speakers), 'speaker')}, {hours:.2f} h"
+        )
     return "; ".join(parts)

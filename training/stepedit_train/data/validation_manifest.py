@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stepedit_core.atomic import write_atomically
-from stepedit_core.errors import AudioError, StepeditError
+from stepedit_core.errors import AudioError, StepeditError, counted
 from stepedit_core.pairs import CorpusItem
 from stepedit_train.data.stage import DataSettings, choose
 from stepedit_train.settings import resolve_path
@@ -57,7 +57,10 @@ def write_manifest(settings: ValidationManifestSettings) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / MANIFEST, text)
     speakers = len({line["speaker"] for line in lines})
-    yield f"{len(lines)} recordings of {speakers} speakers in {folder / MANIFEST}"
+    yield (
+        f"{counted(len(lines), 'recording')} of {counted(speakers, 'speaker')} "
+        f"in {folder / MANIFEST}"
+    )
 
 
 def _line(item: CorpusItem, settings: ValidationManifestSettings) -> dict[str, Any]:

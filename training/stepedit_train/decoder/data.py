@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 
 from stepedit_core.atomic import replace_file
 from stepedit_core.codes import DualCodes
+from stepedit_core.errors import counted
 from stepedit_core.models.decoder.flow import pad_mel, token_rows
 from stepedit_core.models.decoder.reference.model import FACTOR
 from stepedit_core.models.tokenizer.audio_tokenizer import AudioTokenizer
@@ -177,11 +178,11 @@ def make_mel_data(settings: MelDataSettings) -> Iterator[str]:
             continue
         begun = time.monotonic()
         _block(tokenizer, heard, path)
-        yield f"{name}: {len(heard)} utterances in {time.monotonic() - begun:.0f} s"
+        yield f"{name}: {counted(len(heard), 'utterance')} in {time.monotonic() - begun:.0f} s"
     for pairs in settings.pairs:
         write_target_maps(out, resolve_path(settings, pairs))
     speaker = settings.speaker
     by = embed_voices if speaker is None else voices_by(resolve_path(settings, speaker))
     vectors = voices.embed(by)
     replace_file(out / SPEAKERS, lambda partial: save_file(vectors, partial))
-    yield f"{len(vectors)} speakers"
+    yield counted(len(vectors), "speaker")

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import StepeditError, counted
 from stepedit_core.models.lm.chat import MAX_TOKENS, PromptEncoding
 from stepedit_core.models.lm.step1 import alignment_tensor
 from stepedit_core.models.text.base import TextTokenizer
@@ -152,7 +152,7 @@ def reading_mixture(
         skipped += left_out
         if not examples:
             raise StepeditError(f"{path}: no row of it can be trained on ({_reasons(left_out)})")
-        yield f"{len(examples)} rows of {path.name}"
+        yield f"{counted(len(examples), 'row')} of {path.name}"
         kept, held = _held_out(examples, dev_share, needed=source.validated)
         dev += held
         train += _repeated(kept, source.share, seed, path.name)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from pydantic import Field
 
+from stepedit_core.errors import counted
 from stepedit_core.models.lm.chat import MAX_TOKENS
 from stepedit_core.models.lm.step1.loading import read_config
 from stepedit_core.models.text import load_tokenizer
@@ -123,4 +124,7 @@ def train_pretrain(settings: PretrainSettings) -> Iterator[str]:
         model = trainer.accelerator.unwrap_model(trainer.model)
         save_model_folder(model, base, out / "model", dtype)
     trainer.accelerator.wait_for_everyone()  # the next phase begins with what is saved
-    yield f"{done.global_step} steps, mean loss {done.training_loss:.4f}; model in {out / 'model'}"
+    yield (
+        f"{counted(done.global_step, 'step')}, mean loss "
+        f"{done.training_loss:.4f}; model in {out / 'model'}"
+    )

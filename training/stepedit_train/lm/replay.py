@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
+from stepedit_core.errors import counted
 from stepedit_core.models.lm.chat import preferred_encoding
 from stepedit_core.models.text import load_tokenizer
 from stepedit_train.lm.mixture import Source, pair_sources, reading_mixture
@@ -95,5 +96,5 @@ def make_replay(settings: ReplaySettings) -> Iterator[str]:
     save_examples(out, named, Counter())
     counts = Counter(one.edit for one in chosen)
     for edit, count in sorted(counts.items()):
-        yield f"{edit}: {count} rows"
-    yield f"{len(chosen)} rows, {out.stat().st_size / 1e6:.2f} MB in {out}"
+        yield f"{edit}: {counted(count, 'row')}"
+    yield f"{counted(len(chosen), 'row')}, {out.stat().st_size / 1e6:.2f} MB in {out}"

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
+from stepedit_core.errors import counted
 from stepedit_core.models.lm.chat import preferred_encoding
 from stepedit_core.models.lm.session import TokenLayout
 from stepedit_core.models.lm.step1.loading import read_config
@@ -153,4 +154,7 @@ def train_sft(settings: SftSettings) -> Iterator[str]:
     if trainer.is_world_process_zero():
         _save(trainer, settings, base, out, dtype)
     trainer.accelerator.wait_for_everyone()  # the next phase begins with what is saved
-    yield f"{done.global_step} steps, mean loss {done.training_loss:.4f}; model in {out / 'model'}"
+    yield (
+        f"{counted(done.global_step, 'step')}, mean loss "
+        f"{done.training_loss:.4f}; model in {out / 'model'}"
+    )

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 
 from stepedit_core.atomic import replace_file
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import StepeditError, counted
 from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME
 from stepedit_core.models.checkpoint.load import pick_device
 from stepedit_core.models.checkpoint.model_files import ROUTES_FILE, SAMPLING
@@ -298,6 +298,9 @@ def train_or_stop(trainer: Any, out: Path) -> tuple[Any, str | None]:
         trainer.add_callback(StopWhenAsked(asked))
         done = trainer.train(resume_from_checkpoint=str(found) if found else None)
     if done.global_step < trainer.args.max_steps:
-        return done, f"stopped after {done.global_step} steps, as asked; call again to go on"
+        return (
+            done,
+            f"stopped after {counted(done.global_step, 'step')}, as asked; call again to go on",
+        )
     trainer.save_state()
     return done, None

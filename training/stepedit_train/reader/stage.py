@@ -18,7 +18,7 @@ from torch import Tensor
 
 from stepedit_core.codes import GROUP_SECONDS, LINGUISTIC_SIZE, SEMANTIC_SIZE
 from stepedit_core.dsp.words import edit_distance
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import StepeditError, counted
 from stepedit_core.models.reader import BLANK, READER, PhoneNetwork, phones_loss
 from stepedit_core.models.text import load_tokenizer
 from stepedit_train.batching import BatchPlan
@@ -195,11 +195,11 @@ def train_reader(settings: ReaderSettings) -> Iterator[str]:
         raise StepeditError("no pair has codes and a transcript of known words to learn from")
     task = ReaderTask(settings, train, dev)
     hours = sum(one.groups for one in train) * GROUP_SECONDS / 3600
-    yield f"{len(train)} utterances, {hours:.1f} h; {len(dev)} to validate on"
+    yield f"{counted(len(train), 'utterance')}, {hours:.1f} h; {len(dev)} to validate on"
     costs = [one.groups * GROUP_SECONDS for one in train]
     plan = BatchPlan(costs, settings.budget, settings.seed)
     progress = run_loop(task, plan, settings, out, fingerprint_of(train))
-    yield f"{progress.step} of {settings.steps} steps done; log in {out}"
+    yield f"{progress.step} of {counted(settings.steps, 'step')} done; log in {out}"
     if progress.step < settings.steps:
         return
     path = out / READER

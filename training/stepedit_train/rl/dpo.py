@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from stepedit_core.config import GenerationPolicy, SamplingConfig
+from stepedit_core.errors import counted
 from stepedit_core.models.checkpoint.model_files import folder_sampling
 from stepedit_core.models.lm.framing import Rules
 from stepedit_train.batching import pack_batches
@@ -154,7 +155,7 @@ def train_dpo(settings: DpoSettings) -> Iterator[str]:
     task = DpoTask(model, data, settings, vocabulary)
     done = run_loop(task, plan, settings, out, digest_of([*data.train, *data.dev]))
     if done.step < settings.steps:
-        yield f"stopped after {done.step} steps, as asked; call again to go on"
+        yield f"stopped after {counted(done.step, 'step')}, as asked; call again to go on"
         return
     save_policy(model, settings, base, out)
-    yield f"{done.step} steps; model in {out / 'model'}"
+    yield f"{counted(done.step, 'step')}; model in {out / 'model'}"

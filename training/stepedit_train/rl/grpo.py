@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from stepedit_core.errors import counted
 from stepedit_train.checkpoints import seed_everything
 from stepedit_train.lm.training import base_and_out
 from stepedit_train.loop import LoopSettings, Losses
@@ -143,7 +144,7 @@ def train_grpo(settings: GrpoSettings) -> Iterator[str]:
     """
     base, out = base_and_out(settings, settings.model)
     engine, prompts = engine_and_prompts(settings)
-    yield f"{len(prompts[0])} requests to train on, {len(prompts[1])} to validate on"
+    yield f"{counted(len(prompts[0]), 'request')} to train on, {len(prompts[1])} to validate on"
     seed_everything(settings.seed)
     policy = load_policy(settings, base)
     task = GrpoTask(policy, engine, prompts, settings, compared=settings.beta > 0)

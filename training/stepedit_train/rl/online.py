@@ -17,7 +17,7 @@ from torch import Tensor
 
 from stepedit_core.atomic import write_atomically
 from stepedit_core.config import EngineConfig
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import StepeditError, counted
 from stepedit_core.models.engine import Engine
 from stepedit_core.reward import Answer
 from stepedit_core.storage.stored_json import read_json
@@ -385,7 +385,9 @@ def train_online(task: OnlineTask, base: Path, out: Path) -> Iterator[str]:
     task.settings = settings = task.settings.model_copy(update={"steps": steps})
     done = run_loop(task, plan, settings, out, prompts_digest([*task.train, *task.dev]))
     if done.step < settings.steps:
-        yield f"stopped after {done.step} steps, as asked; call again to go on"
+        yield f"stopped after {counted(done.step, 'step')}, as asked; call again to go on"
         return
     save_policy(task.policy, settings, base, out)
-    yield f"{done.step} steps in {done.seconds / 60:.1f} minutes; model in {out / 'model'}"
+    yield (
+        f"{counted(done.step, 'step')} in {done.seconds / 60:.1f} minutes; model in {out / 'model'}"
+    )

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import StepeditError, counted
 from stepedit_train.batching import BatchPlan, pack_batches
 from stepedit_train.checkpoints import seed_everything
 from stepedit_train.lm.training import base_and_out
@@ -143,7 +143,7 @@ def train_reward(settings: RewardModelSettings) -> Iterator[str]:
     task = RewardTask(model, data, settings)
     done = run_loop(task, plan, settings, out, digest_of([*data.train, *data.dev]))
     if done.step < settings.steps:
-        yield f"stopped after {done.step} steps, as asked; call again to go on"
+        yield f"stopped after {counted(done.step, 'step')}, as asked; call again to go on"
         return
     with torch.inference_mode():
         task.model.eval()
@@ -154,7 +154,10 @@ def train_reward(settings: RewardModelSettings) -> Iterator[str]:
     save_policy(policy, settings, base, out)
     save_head(model, out / "model")
     told = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-    yield f"{done.step} steps; held-out speakers: {told or 'none'}; model in {out / 'model'}"
+    yield (
+        f"{counted(done.step, 'step')}; held-out speakers: {told or 'none'}; "
+        f"model in {out / 'model'}"
+    )
 
 
 def _preferences(settings: RewardModelSettings, base: Path) -> Preferences:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import StepeditError, counted
 from stepedit_core.models.decoder.flow import CausalMaskedDiffWithXvec, FlowInput, FlowNoise
 from stepedit_core.models.decoder.flow.matching import cosine_times
 from stepedit_train.batching import BatchPlan
@@ -176,4 +176,4 @@ def train_flow(settings: FlowSettings) -> Iterator[str]:
     yield f"{len(task.examples)} examples, {len(task.dev)} to validate on; {size / 1e6:.2f} M"
     names = hashlib.sha256("\n".join(store.names).encode()).hexdigest()[:16]
     progress = run_loop(task, plan, settings, out, names)
-    yield f"{progress.step} of {settings.steps} steps done; log in {out}"
+    yield f"{progress.step} of {counted(settings.steps, 'step')} done; log in {out}"

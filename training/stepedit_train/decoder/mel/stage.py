@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import StepeditError, counted
 from stepedit_core.models.decoder.convnext import time_mask
 from stepedit_core.models.decoder.reference.model import FACTOR, ReferencedMelDecoder
 from stepedit_train.batching import BatchPlan
@@ -152,4 +152,4 @@ def train_mel(settings: MelSettings) -> Iterator[str]:
     names = hashlib.sha256("\n".join(store.names).encode()).hexdigest()[:16]
     out = resolve_path(settings, settings.out)
     progress = run_loop(task, plan, settings, out, names)
-    yield f"{progress.step} of {settings.steps} steps done; log in {out}"
+    yield f"{progress.step} of {counted(settings.steps, 'step')} done; log in {out}"

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stepedit_core.errors import counted
 from stepedit_core.models.decoder.vocoder import HarmonicNoiseVocoder
 from stepedit_core.models.decoder.vocoder.pitch import Pitch, decode_pitch, pitch_place
 from stepedit_train.batching import BatchPlan
@@ -209,6 +210,9 @@ def train_vocoder(settings: VocoderSettings) -> Iterator[str]:
     task = VocoderTask(settings, cache, Cache(folder, LAYERS, ("dev",)) if has_dev else None)
     plan = BatchPlan([task.crop_seconds] * len(task.crops), settings.budget, settings.seed)
     size = sum(weight.numel() for weight in task.model.parameters())
-    yield f"{len(cache)} recordings, {len(task.crops)} crops; vocoder of {size / 1e6:.2f} M"
+    yield (
+        f"{counted(len(cache), 'recording')}, {len(task.crops)} crops; vocoder "
+        f"of {size / 1e6:.2f} M"
+    )
     progress = run_loop(task, plan, settings, out, cache.fingerprint)
-    yield f"{progress.step} of {settings.steps} steps done; log in {out}"
+    yield f"{progress.step} of {counted(settings.steps, 'step')} done; log in {out}"

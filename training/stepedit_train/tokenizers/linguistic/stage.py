@@ -15,6 +15,7 @@ from torch import Tensor
 
 from stepedit_core.atomic import write_atomically
 from stepedit_core.dsp.words import edit_distance
+from stepedit_core.errors import counted
 from stepedit_core.models.tokenizer.linguistic import Cmvn, Frontend, FrontendConfig, SANMConfig
 from stepedit_core.models.tokenizer.linguistic.windows import WindowPlan, plan_windows
 from stepedit_train.batching import BatchPlan
@@ -255,6 +256,9 @@ def train_linguistic(settings: LinguisticSettings) -> Iterator[str]:
     plan = BatchPlan([item.speech_seconds for item in cache.items], settings.budget, settings.seed)
     hours = sum(plan.costs) / 3600
     size = sum(weight.numel() for weight in task.model.encoder.parameters())
-    yield f"{len(cache)} recordings, {hours:.2f} h; encoder of {size / 1e6:.2f} M parameters"
+    yield (
+        f"{counted(len(cache), 'recording')}, {hours:.2f} h; encoder of "
+        f"{size / 1e6:.2f} M parameters"
+    )
     progress = run_loop(task, plan, settings, out, cache.fingerprint)
-    yield f"{progress.step} of {settings.steps} steps done; log in {out}"
+    yield f"{progress.step} of {counted(settings.steps, 'step')} done; log in {out}"

@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from stepedit_core.codes import SEMANTIC_SIZE
+from stepedit_core.errors import counted
 from stepedit_core.models.tokenizer.features import whisper_log_mel
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import seed_everything
@@ -213,9 +214,12 @@ def train_semantic(settings: SemanticSettings) -> Iterator[str]:
     task = SemanticTask(settings, cache, Cache(folder, LAYERS, ("dev",)) if has_dev else None)
     plan = BatchPlan([task.crop_seconds] * len(task.crops), settings.budget, settings.seed)
     size = sum(weight.numel() for weight in task.model.encoder.parameters())
-    yield f"{len(cache)} recordings, {len(task.crops)} crops; encoder of {size / 1e6:.2f} M"
+    yield (
+        f"{counted(len(cache), 'recording')}, {len(task.crops)} crops; encoder "
+        f"of {size / 1e6:.2f} M"
+    )
     progress = run_loop(task, plan, settings, out, cache.fingerprint)
-    yield f"{progress.step} of {settings.steps} steps done; log in {out}"
+    yield f"{progress.step} of {counted(settings.steps, 'step')} done; log in {out}"
 
 
 class Tally:

@@ -1,0 +1,223 @@
+"""Phones that are heard, by the CTC phone recogniser of the package hama (Apache-2.0).
+
+It was trained on English and Korean; its weights and its grapheme-to-phoneme model lie in the
+package, so that names and typing errors have phones, too. Sources: connectionist temporal
+classification (Graves et al. 2006, ICML); forced alignment on it (Kuerzinger et al. 2020,
+CTC-Segmentation).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stepedit_core.errors import MissingDependencyError
+from stepedit_core.utterance import Utterance
+
+__all__ = [
+    "PHONE_SECONDS",
+    "log_likelihoods",
+    "missing_phones",
+    "phone_posteriors",
+    "phone_scores",
+    "phone_signs",
+    "spelled_phones",
+    "timed_phones",
+    "viterbi",
+]
+
+PHONE_RATE, PHONE_SECONDS = 16_000, 0.02
+"""Sample rate that the recogniser reads, in Hz, and seconds of its frames."""
+_BORDER = "<wb>"
+_NEVER = -1e9
+
+FloatArray = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+def missing_phones() -> str | None:
+    """Say what has to be installed, or return None."""
+    return None if find_spec("hama") else "hama is not installed: pip install 'stepedit[listen]'"
+
+
+def phone_signs() -> tuple[list[str], int]:
+    """Return the signs in the order of the posteriors, and which of them is the blank.
+
+    Raises:
+        MissingDependencyError: if hama is not installed.
+    """
+    model = _model()
+    return [str(sign) for sign in model.decoder_tokens], int(model.blank_id)
+
+
+def phone_posteriors(utterance: Utterance) -> FloatArray:
+    """Return log posteriors of the signs, float32 ``(frames of 20 ms, signs)``.
+
+    Args:
+        utterance: any rate.
+
+    Raises:
+        MissingDependencyError: if hama is not installed.
+    """
+    model = _model()
+    samples = np.clip(utterance.resample(PHONE_RATE).samples, -1, 1).reshape(1, -1)
+    feeds = {
+        "waveform": np.ascontiguousarray(samples, dtype=np.float32),
+        "waveform_lengths": np.array([samples.shape[1]], dtype=np.int64),
+    }
+    scores, lengths = model.session.run(["log_probs", "out_lengths"], feeds)
+    rows = np.asarray(scores[0][: int(np.ravel(lengths)[0])], dtype=np.float32)
+    return rows - np.logaddexp.reduce(rows, axis=1, keepdims=True)
+
+
+def phone_scores(utterance: Utterance) -> tuple[Floats, list[str]]:
+    """Return log posteriors ``(frames of 20 ms, signs)``, and the signs; the last is the blank.
+
+    The border of two words, which is no sound, counts as a blank.
+
+    Args:
+        utterance: any rate.
+
+    Raises:
+        MissingDependencyError: if hama is not installed.
+    """
+    rows = phone_posteriors(utterance).astype(np.float64)
+    signs, blank = phone_signs()
+    border = signs.index(_BORDER)
+    rows[:, blank] = np.logaddexp(rows[:, blank], rows[:, border])
+    order = [n for n in range(len(signs)) if n not in (blank, border)]
+    return rows[:, [*order, blank]], [*(signs[n] for n in order), signs[blank]]
+
+
+def timed_phones(scores: Floats, signs: Sequence[str]) -> list[tuple[str, float]]:
+    """Return the phones heard, in order, each with the second at which it is surest.
+
+    CTC marks a phone late: times are good to about 50 ms.
+
+    Args:
+        scores: as `phone_scores` returns them.
+        signs: of its columns.
+    """
+    found = []
+    best = scores.argmax(axis=1)
+    for sign, frames in groupby(range(len(best)), key=lambda frame: int(best[frame])):
+        if sign < len(signs) - 1:
+            surest = max(frames, key=lambda frame: float(scores[frame, sign]))
+            found.append((signs[sign], surest * PHONE_SECONDS))
+    return found
+
+
+@cache
+def spelled_phones(word: str) -> tuple[int, ...]:
+    """Return the ids of a word's phones; a word of digits or other signs may have none.
+
+    Args:
+        word: as `dsp.words.normalised` returns it.
+
+    Raises:
+        MissingDependencyError: if hama is not installed.
+    """
+    known = {token: n for n, token in enumerate(_model().decoder_tokens)}
+    plain = "".join(
+        letter
+        for letter in unicodedata.normalize("NFKD", word)
+        if letter.isascii() and (letter.isalpha() or letter == "'")
+    )
+    if not plain:
+        return ()
+    found = _speller().predict(plain).alignments
+    return tuple(known[part.phoneme] for part in found if part.phoneme.strip() in known)
+
+
+def viterbi(scores: FloatArray, phones: IntArray, blank: int) -> tuple[IntArray, FloatArray]:
+    """Return the likeliest frame of each phone along a CTC path, and its log posterior.
+
+    Args:
+        scores: log posteriors ``(frames, phones)``.
+        phones: ids in order, at most as many as frames.
+        blank: id of the blank.
+
+    Returns:
+        int64 ``(phones,)`` frames where each phone's posterior is largest on the path, and
+        float32 ``(phones,)`` log posteriors there.
+    """
+    frames, count = len(scores), len(phones)
+    states = np.full(2 * count + 1, blank, dtype=np.int64)
+    states[1::2] = phones
+    emit = scores[:, states]
+    skip = np.zeros(len(states), dtype=bool)
+    skip[3::2] = phones[1:] != phones[:-1]
+    best = np.full(len(states), _NEVER, dtype=np.float64)
+    best[:2] = emit[0, :2]
+    back = np.zeros((frames, len(states)), dtype=np.int8)
+    for t in range(1, frames):
+        one = np.r_[_NEVER, best[:-1]]
+        two = np.where(skip, np.r_[_NEVER, _NEVER, best[:-2]], _NEVER)
+        choices = np.stack([best, one, two])
+        back[t] = np.argmax(choices, axis=0)
+        best = choices.max(axis=0) + emit[t]
+    state = len(states) - (1 if best[-1] >= best[-2] else 2)
+    path = np.empty(frames, dtype=np.int64)
+    for t in range(frames - 1, -1, -1):
+        path[t] = state
+        state -= int(back[t, state])
+    spikes = np.zeros(count, dtype=np.int64)
+    sure = np.full(count, _NEVER, dtype=np.float32)
+    for frame in np.flatnonzero(path % 2):
+        n = path[frame] // 2
+        if emit[frame, path[frame]] > sure[n]:
+            spikes[n], sure[n] = frame, emit[frame, path[frame]]
+    return spikes, sure
+
+
+def log_likelihoods(scores: Floats, readings: Sequence[Sequence[int]]) -> Floats:
+    """Return the log-likelihoods of sequences of phones, each over all CTC paths.
+
+    Args:
+        scores: log posteriors ``(frames, signs)``, the last sign is the blank.
+        readings: columns of ``scores``, in order.
+    """
+    blank = scores.shape[1] - 1
+    longest = max(len(phones) for phones in readings)
+    # Shorter ones end in states that are never read.
+    states = np.full((len(readings), 2 * longest + 1), blank)
+    skips = np.zeros(states.shape, dtype=bool)
+    for n, phones in enumerate(readings):
+        states[n, 1 : 2 * len(phones) : 2] = phones
+        skips[n, 3 : 2 * len(phones) : 2] = np.asarray(phones[1:]) != np.asarray(phones[:-1])
+    padded = np.full((len(readings), states.shape[1] + 2), _NEVER)
+    padded[:, 2:4] = scores[0, states[:, :2]]
+    for row in scores[1:]:
+        skipped = np.where(skips, padded[:, :-2], _NEVER)
+        reached = np.logaddexp(np.logaddexp(padded[:, 2:], padded[:, 1:-1]), skipped)
+        padded[:, 2:] = reached + row[states]
+    ends = np.array([2 * len(phones) for phones in readings])
+    at = np.arange(len(readings))
+    # Beside the last phone and the blank after it stands the padding where there is no phone.
+    return np.asarray(np.logaddexp(padded[at, 2 + ends], padded[at, 1 + ends]))
+
+
+@cache
+def _model() -> Any:
+    """Load the recogniser, once."""
+    if missing := missing_phones():
+        raise MissingDependencyError(missing)
+    import hama
+
+    return hama.ASRModel()
+
+
+@cache
+def _speller() -> Any:
+    """Load the grapheme-to-phoneme model, once."""
+    import hama
+
+    return hama.G2PModel()
