@@ -159,7 +159,7 @@ class JobRunner:
         """Do a job and say how it ended."""
         service = self._service
         work = Work(service.settings.spool / "jobs" / job.id, job=job.id)
-        work.on_progress = _Teller(service, job.id)
+        work.on_progress = _Teller(service, job)
         with self._lock:
             self._works[job.id] = work
         try:
@@ -223,8 +223,10 @@ class JobRunner:
 class _Teller:
     """Writes progress to the database, not too often, with an estimate of the time left."""
 
-    def __init__(self, service: Service, job: str) -> None:
-        self._queue, self._job = service.queue, job
+    def __init__(self, service: Service, job: Job) -> None:
+        self._queue, self._job = service.queue, job.id
+        # A job that goes on does the piece anew that was under way; its progress does not go back.
+        self._reached = {job.total: job.done}
         self._begin = self._told = time.monotonic()
         self._first: int | None = None
 
@@ -238,7 +240,8 @@ class _Teller:
         self._told = now
         made = done - self._first
         left = (now - self._begin) / made * (total - done) if made > 0 else None
-        self._queue.progress(self._job, done, total, None if left is None else round(left, 1))
+        shown = max(done, self._reached.get(total, 0))
+        self._queue.progress(self._job, shown, total, None if left is None else round(left, 1))
 
 
 # Long recordings -------------------------------------------------------------------------
