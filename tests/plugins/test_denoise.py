@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from stepedit_denoise import Denoise
-from stepedit_denoise.quality import si_sdr
 
 from stepedit_core import Utterance
 from stepedit_core.dsp.loudness import active_level
 from stepedit_core.dsp.noises import COLOURS, mix, synthesise
+from stepedit_core.dsp.quality import si_sdr
 from stepedit_core.recordings import packaged, packaged_speech
 
 
