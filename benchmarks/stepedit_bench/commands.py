@@ -24,6 +24,7 @@ __all__ = ["bench", "load_choice", "progress"]
 
 _LATE = {
     "align": "stepedit_bench.words.align",
+    "cross": "stepedit_bench.crossing",
     "draw": "stepedit_bench.words.drawing",
     "ears": "stepedit_bench.measuring.ears",
     "engine": "stepedit_bench.speed.cli",

@@ -20,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core import Utterance
+from stepedit_core.dsp.enhancement import NetName, enhanced_by_net
 from stepedit_core.dsp.offset import around_offset
 from stepedit_core.dsp.vad import gaps, speech_spans
+from stepedit_denoise.choice import best_net, choose
 from stepedit_denoise.gate import gate
-from stepedit_denoise.nets import NetName, denoised_by_net
 
 __all__ = ["reduce_noise", "reduce_noise_by_net"]
 
@@ -70,7 +71,7 @@ def reduce_noise(
 
 
 def reduce_noise_by_net(
-    utterance: Utterance, net: NetName, *, strength: float = 0.9
+    utterance: Utterance, net: NetName | None, *, strength: float = 0.9
 ) -> tuple[Utterance, dict[str, Any]]:
     """Let a network take noise away, and mix a share of the input in.
 
@@ -79,7 +80,7 @@ def reduce_noise_by_net(
 
     Args:
         utterance: any rate and length.
-        net: which one.
+        net: which one; None for the one that suits what is heard, of those that are installed.
         strength: 0..1; the output is ``strength`` of the network's and ``1 - strength`` of the
             input.
 
@@ -92,14 +93,22 @@ def reduce_noise_by_net(
     return around_offset(utterance, lambda flat: _mixed(flat, net, strength))
 
 
-def _mixed(utterance: Utterance, net: NetName, strength: float) -> tuple[Utterance, dict[str, Any]]:
+def _mixed(
+    utterance: Utterance, net: NetName | None, strength: float
+) -> tuple[Utterance, dict[str, Any]]:
     """Mix what a network gives with the input; both without a constant offset."""
-    details: dict[str, Any] = {"backend": net, "strength": strength}
     samples = utterance.samples.astype(np.float64)
     if not samples.any():
-        return utterance, details
-    speech = denoised_by_net(utterance, net)
+        return utterance, {"backend": net or best_net(), "strength": strength}
+    heard: dict[str, Any] = {}
+    speech = None
+    if net is None:
+        net, speech, heard = choose(utterance)
+    if speech is None:
+        assert net is not None
+        speech = enhanced_by_net(utterance, net).astype(np.float64)
     edited = (strength * speech + (1 - strength) * samples).astype(np.float32)
+    details = {"backend": net, **heard, "strength": strength}
     details["removed_db"] = _removed_db(samples, edited)
     return utterance.replace(samples=_limited(edited, samples)), details
 

@@ -8,7 +8,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from stepedit_core import Edit, Plan, Prompt, Rendered, Route, Utterance
-from stepedit_denoise.nets import NetName, best_net, missing_package
+from stepedit_core.dsp.enhancement import NetName, missing_package
+from stepedit_denoise.choice import best_net
 from stepedit_denoise.prompt import INSTRUCTION
 
 __all__ = ["Denoise"]
@@ -24,11 +25,11 @@ class Denoise(Edit):
     is open to their defaults alone.
     """
 
-    backend: Literal["auto", "noisereduce", "deepfilternet", "rnnoise"] | None = None
+    backend: Literal["auto", "noisereduce", "deepfilternet", "rnnoise", "hush"] | None = None
     """What removes the noise by the dsp route: a spectral gate (noisereduce), a network of an
-    optional package (deepfilternet, rnnoise), or auto, which is also what happens where none is
-    named: a network that is installed, and the gate where none is or where a kind of noise is
-    given."""
+    optional package (deepfilternet, rnnoise, hush), or auto, which is also what happens where none
+    is named: of the networks that are installed the one that suits what is heard, and the gate
+    where none is or where a kind of noise is given."""
     noise: Literal["stationary", "varying"] = "stationary"
     """Kind of noise for the gate: stationary (fans, hiss, hum) or varying (streets, rain)."""
     strength: float = Field(default=0.9, gt=0, le=1)
@@ -45,7 +46,7 @@ class Denoise(Edit):
     @property
     def net(self) -> NetName | None:
         """The network that is named, or None."""
-        return self.backend if self.backend in ("deepfilternet", "rnnoise") else None
+        return None if self.backend in (None, "auto", "noisereduce") else self.backend
 
     def route_problem(self, route: Route) -> str | None:
         """Say what the llm prompt cannot express, and what the dsp route lacks."""
@@ -55,7 +56,7 @@ class Denoise(Edit):
                 "leave them out or use the dsp route"
             )
         if route == "dsp" and self.net and (problem := missing_package(self.net)):
-            return problem
+            return f"denoise: {problem}; or use backend=noisereduce"
         return super().route_problem(route)
 
     def gentler(self) -> Denoise | None:
@@ -74,11 +75,9 @@ class Denoise(Edit):
         """Gate the spectrum with noisereduce, or let a network remove the noise."""
         from stepedit_denoise.dsp import reduce_noise, reduce_noise_by_net
 
-        net = self.net
-        if net is None and self.backend != "noisereduce" and self.noise == "stationary":
-            net = best_net()
-        if net is None:
+        auto = self.backend in (None, "auto") and self.noise == "stationary"
+        if self.net is None and not (auto and best_net()):
             made = reduce_noise(utterance, rng, noise=self.noise, strength=self.strength)
         else:
-            made = reduce_noise_by_net(utterance, net, strength=self.strength)
+            made = reduce_noise_by_net(utterance, self.net, strength=self.strength)
         return Rendered(*made)

@@ -18,9 +18,8 @@ from stepedit_core import (
     packaged_speech,
     words_kept,
 )
-from stepedit_core.dsp import noises
+from stepedit_core.dsp import noises, quality
 from stepedit_core.dsp.vad import total_seconds
-from stepedit_denoise import quality
 
 __all__ = ["DenoiseScorer"]
 

@@ -20,7 +20,7 @@ from stepedit_core.dsp.rooms import can_simulate
 from stepedit_scene.edit import Scene
 from stepedit_scene.surroundings import BACKGROUNDS, ROOMS
 
-__all__ = ["ScenePairs", "margin_of"]
+__all__ = ["ScenePairs", "margin_of", "margin_of_ratio", "margin_of_rt60"]
 
 _KINDS = ("background", "room", "both")
 
@@ -33,10 +33,20 @@ def margin_of(edit: Scene) -> float:
     """
     margins = [1.0]
     if edit.background is not None:
-        margins.append(10 - 9 * edit.ratio_db / 25)
+        margins.append(margin_of_ratio(edit.ratio_db))
     if edit.room in ROOMS:
-        margins.append(1 + 9 * (ROOMS[edit.room].rt60 - 0.2) / 0.8)
-    return float(np.clip(max(margins), 1.0, 10.0))
+        margins.append(margin_of_rt60(ROOMS[edit.room].rt60))
+    return max(margins)
+
+
+def margin_of_ratio(ratio_db: float) -> float:
+    """Return the margin of a background: from 10 at 0 dB to 1 at 25 dB, in a straight line."""
+    return float(np.clip(10 - 9 * ratio_db / 25, 1.0, 10.0))
+
+
+def margin_of_rt60(seconds: float) -> float:
+    """Return the margin of a room: from 1 at 0.2 s of reverberation to 10 at 1 s."""
+    return float(np.clip(1 + 9 * (seconds - 0.2) / 0.8, 1.0, 10.0))
 
 
 class ScenePairs(PairBuilder):

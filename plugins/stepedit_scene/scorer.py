@@ -22,7 +22,7 @@ from stepedit_core.dsp.rooms import reverberate
 from stepedit_scene.edit import Scene
 from stepedit_scene.surroundings import background_sound, is_file, room_response
 
-__all__ = ["SceneScorer", "added"]
+__all__ = ["SceneScorer", "added", "colour_difference"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -78,7 +78,7 @@ class SceneScorer(Scorer):
         values: dict[str, float | None] = {"speech_share": explained, "snr_db": snr}
         reached = same
         if edit.background is not None:
-            found = [_colour_difference(rest, kind, rate) for kind in kinds]
+            found = [colour_difference(rest, kind, rate) for kind in kinds]
             colour = min((one for one in found if one is not None), default=None)
             allowed = "file" if is_file(edit.background) else edit.background
             values |= {"snr_error": snr - edit.ratio_db, "colour_difference_db": colour}
@@ -141,7 +141,7 @@ def _of_kind(edit: Scene, size: int, rate: int) -> list[FloatArray]:
     ]
 
 
-def _colour_difference(one: FloatArray, other: FloatArray, rate: int) -> float | None:
+def colour_difference(one: FloatArray, other: FloatArray, rate: int) -> float | None:
     """Return the mean absolute difference of two spectra in third octaves, levels apart, in dB.
 
     None where either is silent.

@@ -117,6 +117,37 @@ def test_drawn_suites_are_read_by_the_bench(kind: str, tmp_path: Path) -> None:
     assert (again / "cases.jsonl").read_bytes() == (out / "cases.jsonl").read_bytes()
 
 
+def test_crossed_suites(tmp_path: Path) -> None:
+    rows = []
+    for n in range(3):
+        sf.write(tmp_path / f"{n}.wav", speech_like(4.0, RATE).samples, RATE)
+        rows.append({"path": f"{n}.wav", "text": "a b", "language": "en", "speaker": f"s{n}"})
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def made(*options: str) -> list[dict[str, object]]:
+        edits = ("--edit", "volume:db=-3", "--edit", "volume:db=3")
+        call = ["bench", "cross", str(tmp_path / "m.jsonl"), "--out", str(tmp_path / "s"), *edits]
+        done = CliRunner().invoke(cli, [*call, *options])
+        assert done.exit_code == 0, done.output
+        lines = (tmp_path / "s" / "cases.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    ways = ("--prepare", 'hum={"noise":"hum","snr_db":5}', "--prepare", "plain={}")
+    cases = made(*ways)
+    assert len(cases) == len({case["id"] for case in cases}) == 12
+    assert cases[0]["prepare"] == cases[1]["prepare"] == {"noise": "hum", "snr_db": 5, "seed": 0}
+    assert cases[0]["edit"] != cases[1]["edit"] and cases[2]["prepare"] == {}
+    assert [case["edit"]["db"] for case in made("--in-turn")] == [-3, 3, -3]  # type: ignore[index]
+    assert len(made("--n", "2")) == 4
+    for wrong in ("hum", "={}", "hum={", "hum=3"):
+        call = ["bench", "cross", str(tmp_path / "m.jsonl"), "--out", str(tmp_path / "s")]
+        done = CliRunner().invoke(cli, [*call, "--edit", "denoise", "--prepare", wrong])
+        assert done.exit_code == 2 and "NAME={" in done.output
+    call = ["bench", "cross", str(tmp_path / "m.jsonl"), "--out", str(tmp_path / "s")]
+    done = CliRunner().invoke(cli, [*call, "--edit", "denoise", "--longest", "3.5"])
+    assert done.exit_code == 2 and "no recording of" in done.output
+
+
 def test_steps_at_joins_are_held_against_natural_ones(tmp_path: Path) -> None:
     from stepedit_bench.words.joins import CutOut, Joins, natural_steps
 

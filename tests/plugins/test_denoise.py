@@ -11,11 +11,11 @@ import pytest
 from pydantic import ValidationError
 from scipy.signal import stft
 from stepedit_denoise import Denoise, dsp
-from stepedit_denoise.quality import si_sdr
 
 from stepedit_core import Utterance
 from stepedit_core.dsp.loudness import active_level
 from stepedit_core.dsp.noises import COLOURS, mix, synthesise
+from stepedit_core.dsp.quality import si_sdr
 from stepedit_core.recordings import packaged, packaged_speech
 
 

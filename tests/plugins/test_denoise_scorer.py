@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from stepedit_denoise import Denoise
-from stepedit_denoise.quality import aligned, pesq, si_sdr, stoi
 from stepedit_denoise.scorer import DenoiseScorer
 
 from stepedit_core import Case, Prepared, StepeditError, Utterance
 from stepedit_core.dsp.noises import SPEECH_BAND, mix, snr_db, synthesise
+from stepedit_core.dsp.quality import aligned, pesq, si_sdr, stoi
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.testing import FakeMeasures
 

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 
-from stepedit_core import Utterance
+from stepedit_core.utterance import Utterance
 
 __all__ = ["aligned", "band_loss", "pesq", "si_sdr", "stoi"]
 
