@@ -107,15 +107,12 @@ class Alignment:
 
     def __post_init__(self) -> None:
         """Refuse words that do not fit the transcript or the time axis."""
-        count = len(split_words(self.text))
-        if count != len(self.words):
-            raise AlignmentError(
-                f"the transcript has {counted(count, 'word')}, {len(self.words)} are timed"
-            )
-        if self.speakers and len(self.speakers) != len(self.words):
-            raise AlignmentError(
-                f"{counted(len(self.speakers), 'speaker')} for {counted(len(self.words), 'word')}"
-            )
+        count, timed = counted(len(split_words(self.text)), "word"), len(self.words)
+        if count != counted(timed, "word"):
+            raise AlignmentError(f"the transcript has {count}, {timed} are timed")
+        if self.speakers and len(self.speakers) != timed:
+            speakers, words = counted(len(self.speakers), "speaker"), counted(timed, "word")
+            raise AlignmentError(f"{speakers} for {words}")
         for word in self.words:
             if not (math.isfinite(word.start) and math.isfinite(word.end)):
                 raise AlignmentError(f"the time of {word.text!r} is no finite number")
