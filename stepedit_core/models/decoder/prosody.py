@@ -29,6 +29,8 @@ LEAST_POINTS = 10
 """Voiced points (10 ms) from which pitch has a median."""
 LEAST_RANGE, MOST_RANGE = 0.4, 2.5
 """Bounds of the factor on the range of pitch."""
+MOST_RISE = math.log2(2.2)
+"""Octaves that a pitch rises by at most to a median that is given in Hz."""
 NARROWEST = 1 / 24
 """Octaves of the least range that is divided by: half a semitone."""
 
@@ -173,7 +175,7 @@ def _pitch(before: Tensor, after: Tensor, usual: LabelProsody) -> tuple[float, f
     old, middle = float(before.median()), float(after.median())
     aim = usual.semitones / 12
     if usual.hz is not None:
-        aim = max(0.0, math.log2(usual.hz) - old)
+        aim = min(max(0.0, math.log2(usual.hz) - old), MOST_RISE)
     spread = 1.0
     if usual.range != 1.0:
         ratio = math.log2(_range(after) / _range(before))

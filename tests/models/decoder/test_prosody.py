@@ -71,7 +71,9 @@ def test_the_level_counts_what_the_tilt_does_to_it() -> None:
     assert shift.level == pytest.approx(-loud, abs=0.05)
 
 
-@pytest.mark.parametrize(("before", "semitones"), [(132.0, 12.0), (264.0, 0.0), (400.0, 0.0)])
+@pytest.mark.parametrize(
+    ("before", "semitones"), [(132.0, 12.0), (80.0, 13.65), (264.0, 0.0), (400.0, 0.0)]
+)
 def test_a_pitch_to_rise_to(before: float, semitones: float) -> None:
     shift = shift_of(spoken(before), spoken(before), LabelProsody(hz=264.0), PLACES)
     assert 12 * shift.octaves == pytest.approx(semitones, abs=0.01)

@@ -28,7 +28,7 @@ LOWEST_HZ, HIGHEST_HZ = 50.0, 800.0
 LEAST_GAIN = 1e-7
 DULLED = 0.3
 """dB per octave by which speech comes out duller where its filters are drawn anew, as a mean of
-eight recordings; it is given back."""
+seven recordings; it is given back."""
 
 
 @functools.lru_cache(maxsize=4)
