@@ -138,6 +138,23 @@ class DualCodes:
         """Return the interleaved groups as ``<audio_N>`` marks without separators."""
         return "".join(f"<audio_{token}>" for token in self.interleave())
 
+    def at_length(self, groups: int) -> DualCodes:
+        """Return the same codes spoken evenly within another number of groups.
+
+        Each code is the one that lies nearest in time: codes are repeated, or left out.
+        """
+
+        def near(values: IntArray, each: int) -> IntArray:
+            own, wanted = each * self.groups, each * groups
+            places = ((np.arange(wanted) + 0.5) * (own / max(1, wanted))).astype(np.int64)
+            return values[places]
+
+        return DualCodes(
+            near(self.linguistic, LINGUISTIC_PER_GROUP),
+            near(self.semantic, SEMANTIC_PER_GROUP),
+            self.start,
+        )
+
     def slice_groups(self, start: int, stop: int) -> DualCodes:
         """Return groups ``start`` to ``stop`` (exclusive)."""
         return DualCodes(

@@ -142,6 +142,10 @@ class GenerationPolicy(_Rules):
     """Answers that are drawn where all words of the answer are known; the one that reads best as
     these words is kept, by the phone reader that a model has beside its weights. Models without
     one, streams and words that it does not know draw one."""
+    own_codes: bool = False
+    """Of an edit towards a label: the source's own codes, at the pace that the edit plans, are the
+    answer, and the language model is asked nothing. For decoders that do to pitch, level and colour
+    what a label usually does, whatever the codes say."""
     infill_context: float | None = Field(default=None, ge=1.0)
     """Where words are changed: seconds of speech around them that the model is given, for models
     that were taught with short recordings; None gives the whole recording."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
 
+import numpy as np
+
 from stepedit_core.codes import DualCodes, FreeGroups, answer_starts, growth
 from stepedit_core.llm_route.source_map import Pairs, SourceMap, expected_tempo
 from stepedit_core.plan import Plan
@@ -27,11 +29,13 @@ __all__ = [
     "Latent",
     "LatentEngine",
     "LimitedEngine",
+    "OwnCodes",
     "PartialGeneration",
     "SpeechEngine",
     "SpokenWord",
     "TaughtEngine",
     "answer_starts",
+    "answers_with_own_codes",
     "chooses",
     "infill_context",
     "keeps_latents",
@@ -83,22 +87,39 @@ class GenerateRequest:
         """Return the expected changes of rate, and what is inserted; see `expected_tempo`."""
         return expected_tempo(self.length_ratio, self.free)
 
-    def source_map(self, groups: int, offset: float = 0.0) -> SourceMap:
+    def own_codes(self) -> DualCodes:
+        """Return the source's own codes at the expected pace, as an answer."""
+        codes = self.codes
+        if self.free is None:
+            return codes.at_length(max(1, round(codes.groups * self.length_ratio)))
+        pieces, at = [], 0
+        for part in (*self.free, FreeGroups(codes.groups, codes.groups, 0)):
+            pieces.append(codes.slice_groups(at, part.start))
+            pieces.append(codes.slice_groups(part.start, part.stop).at_length(part.length))
+            at = part.stop
+        joined = DualCodes.from_interleaved(np.concatenate([one.interleave() for one in pieces]))
+        return replace(joined, start=codes.start)
+
+    def source_map(self, groups: int, offset: float = 0.0, *, is_own: bool = False) -> SourceMap:
         """Return the places in the source of an answer of so many groups, as far as they are known.
 
         Args:
             groups: of the answer.
             offset: source groups by which the answer's codes begin late.
+            is_own: whether the answer is `own_codes`, whose places are known.
         """
         is_known = self.free is not None or self.plan.uniform_tempo
+        tempo = self.tempo() if is_known else None
+        if is_own and self.free is None:  # they are whole groups, and their pace is exact
+            tempo = expected_tempo(groups / self.codes.groups)
         return SourceMap.build(
             groups,
-            self.tempo() if is_known else None,
+            tempo,
             condition=self.condition,
             free=self.free,
             start=self.codes.start,
             offset=offset,
-            placed_inside=self.plan.uniform_tempo_in_spans,
+            placed_inside=self.plan.uniform_tempo_in_spans or is_own,
         )
 
 
@@ -267,6 +288,13 @@ class PartialGeneration(Protocol):
         """Whether all but the plan's insertions is to be copied."""
 
 
+class OwnCodes(Protocol):
+    """Optional ability of an engine: do by its decoder alone what a label usually does."""
+
+    def answers_with_own_codes(self, plan: Plan) -> bool:
+        """Whether `GenerateRequest.own_codes` is the answer, so that nothing is generated."""
+
+
 class LatentEngine(SpeechEngine, Protocol):
     """Optional ability of an engine: go on from the codes and mel of its own output."""
 
@@ -340,6 +368,12 @@ def keeps_latents(engine: SpeechEngine) -> TypeGuard[LatentEngine]:
 def regenerates_insertions_only(engine: SpeechEngine, plan: Plan) -> bool:
     """Return whether an engine generates a plan's insertions alone and copies the rest."""
     says = getattr(engine, "regenerates_insertions_only", None)
+    return says is not None and bool(says(plan))
+
+
+def answers_with_own_codes(engine: SpeechEngine, plan: Plan) -> bool:
+    """Return whether the source's own codes, at the planned pace, are the answer to an edit."""
+    says = getattr(engine, "answers_with_own_codes", None)
     return says is not None and bool(says(plan))
 
 

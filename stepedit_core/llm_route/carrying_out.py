@@ -22,6 +22,7 @@ from stepedit_core.engine import (
     GenerateRequest,
     Latent,
     SpeechEngine,
+    answers_with_own_codes,
     keeps_latents,
     regenerates_insertions_only,
 )
@@ -144,7 +145,7 @@ def apply_by_llm(
         )
     ]
     return [
-        _outcome(request, output, audio, latent, keep_latent)
+        _outcome(request, output, audio, latent, keep_latent, engine)
         for request, output, (audio, latent) in zip(
             requests, outputs, _decoded(engine, decoding), strict=True
         )
@@ -169,11 +170,16 @@ def _decoding(
     earlier = None if past is None else past.reference
     whole = request.free is None and not request.plan.uniform_tempo
     if past is None or earlier is None or earlier is request.utterance or not whole:
-        source_map = request.source_map(output.groups)
+        source_map = request.source_map(output.groups, is_own=_is_own(request.plan, engine))
         return DecodeRequest(output, request.utterance, request.seed, source_map, latent, voice)
     source_map = SourceMap.build(output.groups, None, condition=request.condition)
     known = _usable(past.latent, engine, earlier)
     return DecodeRequest(output, earlier, request.seed, source_map, known, voice)
+
+
+def _is_own(plan: Plan, engine: SpeechEngine) -> bool:
+    """Return whether an answer is the source's own codes at the pace that the edit plans."""
+    return not plan.keeps_codes and answers_with_own_codes(engine, plan)
 
 
 def _answers(
@@ -181,17 +187,26 @@ def _answers(
 ) -> list[DualCodes]:
     """Return the codes to decode for each request: the model's, or the source's own.
 
-    Those of long utterances are made in stretches.
+    Those of long utterances are made in stretches. The source's own are as they are, or at the
+    pace that the edit plans where the engine does the rest by its decoder.
     """
+    own_codes = [
+        request.codes
+        if request.plan.keeps_codes
+        else request.own_codes()
+        if _is_own(request.plan, engine)
+        else None
+        for request in requests
+    ]
     parts = [
-        [] if request.plan.keeps_codes else in_stretches(edit, request, engine)
-        for edit, request in zip(edits, requests, strict=True)
+        in_stretches(edit, request, engine) if own is None else []
+        for edit, request, own in zip(edits, requests, own_codes, strict=True)
     ]
     asked = [one for own in parts for one in own]
     made = iter(engine.generate(asked) if asked else ())
     return [
-        joined_codes([next(made) for _ in own]) if own else request.codes
-        for own, request in zip(parts, requests, strict=True)
+        joined_codes([next(made) for _ in part]) if own is None else own
+        for part, own in zip(parts, own_codes, strict=True)
     ]
 
 
@@ -263,6 +278,7 @@ def _outcome(
     audio: Utterance,
     latent: Latent | None,
     keep_latent: bool,
+    engine: SpeechEngine,
 ) -> Outcome:
     """Give decoded audio its source's timing and level, or join it with the source."""
     utterance, plan = request.utterance, request.plan
@@ -270,8 +286,9 @@ def _outcome(
         edited, joins = splice_groups(utterance, audio, request.codes, request.free, plan.level)
         return Outcome(edited.replace(transcript=plan.words_after), "llm", output, joins)
     start = output.start
-    if plan.uniform_tempo:
-        ratio = request.length_ratio
+    if plan.uniform_tempo or _is_own(plan, engine):
+        whole = output.groups / request.codes.groups
+        ratio = request.length_ratio if plan.uniform_tempo else whole
         audio, start = fit_to_source_timing(
             audio, request.codes.start * ratio, utterance.seconds * ratio
         )

@@ -286,6 +286,11 @@ class Engine(Editing):
         """Whether all but a plan's insertions is copied: ``GenerationPolicy.regenerate``."""
         return self._rules.policy.for_edit(*plan.rules).regenerate == "insertions"
 
+    def answers_with_own_codes(self, plan: Plan) -> bool:
+        """Whether the source's own codes are the answer: ``GenerationPolicy.own_codes``."""
+        policy = self._rules.policy.for_edit(*plan.rules)
+        return policy.own_codes and plan.label in self.parts.decoder.flow.moved_labels
+
     def stream(self, utterance: Utterance, edit: Edit, *, seed: int = 0) -> Iterator[FloatArray]:
         """Yield edited audio while the model is still generating.
 

@@ -136,3 +136,26 @@ def test_a_label_that_runs_away_is_asked_of_its_beginning(
     assert engine.decoded[-1].reference is words
     assert [step.utterance.seconds for step in steps] == [1.0, 1.1, 1.2]
     assert "the length came to 2.50 times" in steps[2].details["asked_again"]
+
+
+class Own(Heard):
+    """Answers with the source's own codes."""
+
+    def answers_with_own_codes(self, plan: Plan) -> bool:
+        return plan.label.startswith("mood")
+
+
+def test_a_label_put_on_own_codes_is_put_on_what_its_run_began_with(
+    mooded: Registry, words: Utterance
+) -> None:
+    engine = Own()
+    chain = Chain([Hiss(), Mood(to="glad"), Mood(to="glad"), Mood(to="grim")])
+    steps = chain(words, engine, route="llm").steps
+    began = steps[0].utterance
+    assert [one.reference is began for one in engine.decoded] == [False, True, True, True]
+    labelled = [one.source_map for one in engine.decoded[1:]]
+    assert all(one is not None and one.positions is not None for one in labelled)
+    assert engine.decoded[1].codes == engine.decoded[2].codes
+    assert len(engine.requests) == 1
+    assert "asked_again" not in steps[1].details
+    assert "began with" in steps[2].details["asked_again"]

@@ -69,3 +69,14 @@ def test_equality_and_hash_ignore_the_start() -> None:
     assert hash(codes) == hash(same)
     assert codes != some(2)
     assert codes != "codes"
+
+
+@pytest.mark.parametrize("groups", [1, 3, 4, 7])
+def test_another_length_repeats_codes_or_leaves_them_out(groups: int) -> None:
+    codes = DualCodes(np.arange(6), np.arange(9), 0.5)
+    made = codes.at_length(groups)
+    assert made.groups == groups and made.start == 0.5
+    assert (np.diff(made.semantic) >= 0).all() and (np.diff(made.linguistic) >= 0).all()
+    middle = (np.arange(3 * groups) + 0.5) * 3 / groups
+    assert (made.semantic == middle.astype(int)).all()
+    assert (made == codes) is (groups == 3)

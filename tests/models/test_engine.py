@@ -30,6 +30,7 @@ from stepedit_core import (
 from stepedit_core.codes import DualCodes
 from stepedit_core.dsp.loudness import active_level
 from stepedit_core.errors import AudioError, BudgetError, EngineError, RouteError
+from stepedit_core.llm_route.carrying_out import apply_by_llm
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.models.checkpoint.model_files import RouteTable
@@ -410,3 +411,40 @@ def test_an_engine_knows_what_its_files_list(engine: Engine) -> None:
     assert taught.knows(Again())
     assert taught.knows(Masked(inner=Bell(at=0.1), spans=((0.1, 0.5),)))
     assert not taught.knows(Masked(inner=Brighter(), spans=((0.1, 0.5),)))
+
+
+@pytest.mark.parametrize("spans", [None, (Span(0.6, 1.3),)])
+def test_own_codes_are_told_their_places_and_nothing_is_generated(
+    folder: Path, speech: Utterance, spans: tuple[Span, ...] | None
+) -> None:
+    policy = GenerationPolicy(edits={"brighter": {"own_codes": True}})
+    engine = Engine.load(folder, generation=policy)
+    edit = Brighter()
+    plan = edit.plan(speech).but(length_ratio=1.25, spans=spans, uniform_tempo_in_spans=False)
+    assert not engine.answers_with_own_codes(plan)  # a decoder that does not move the label
+    decoded: list[DecodeRequest] = []
+
+    def decode(requests: list[DecodeRequest]) -> list[object]:
+        decoded.extend(requests)
+        return kept(requests)
+
+    kept = engine.decode_keeping
+    with (
+        patch.object(type(engine.parts.decoder.flow), "moved_labels", frozenset({"brighter"})),
+        patch.object(engine, "generate", side_effect=AssertionError),
+        patch.object(engine, "decode_keeping", decode),
+    ):
+        assert engine.answers_with_own_codes(plan)
+        (made,) = apply_by_llm([edit], [speech], engine, [1], plans=[plan])
+    codes = engine.encode([speech])[0]
+    (request,) = decoded
+    asked = request_for(edit, speech, codes, 1, plan=plan)
+    assert made.codes == request.codes == asked.own_codes()
+    assert request.codes.groups == round(codes.groups * asked.length_ratio)
+    positions = request.source_map.positions if request.source_map else None
+    assert positions is not None and np.isfinite(positions).all()
+    assert positions[-1] == pytest.approx(3 * codes.groups - 1, abs=2)
+    if spans is None:
+        assert (
+            codes.semantic[np.floor(positions + 0.5).astype(int)] == request.codes.semantic
+        ).all()

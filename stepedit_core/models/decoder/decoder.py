@@ -22,6 +22,7 @@ from stepedit_core.models.decoder.flow import (
     pad_mel,
     token_rows,
 )
+from stepedit_core.models.decoder.prosody import Prosody
 from stepedit_core.models.decoder.vocoder import SeededSourceNoise, SourceNoise, Vocoder
 
 __all__ = ["DecodeInput", "Decoder", "Reference"]
@@ -188,7 +189,8 @@ class Decoder:
         """
         if not items:
             return []
-        mels = self.flow.generate([self._flow_input(item) for item in items], self._steps(n_steps))
+        inputs = [self._flow_input(item) for item in items]
+        mels = self.flow.generate(inputs, self._steps(n_steps))
         waves: list[FloatArray | None] = [None] * len(items)
         by_length: dict[int, list[int]] = {}
         for index, mel in enumerate(mels):
@@ -202,6 +204,7 @@ class Decoder:
                 torch.stack([mels[i] for i in indices]),
                 noise,
                 self._unvoiced([items[i] for i in indices], mels[indices[0]].shape[1]),
+                self._prosody([inputs[i] for i in indices]),
             )
             for index, wave in zip(indices, batch.float().cpu(), strict=True):
                 waves[index] = wave.numpy().copy()
@@ -219,6 +222,13 @@ class Decoder:
             return None
         voiced = torch.zeros(frames, dtype=torch.bool, device=self.device)
         return torch.stack([voiced if one is None else one for one in found])
+
+    def _prosody(self, inputs: Sequence[FlowInput]) -> list[Prosody | None] | None:
+        """Return what the prosody of utterances is moved to; None where nobody's is."""
+        found = [
+            self.flow.prosody(item.source_map, len(item.rows), item.prompt_mel) for item in inputs
+        ]
+        return None if all(one is None for one in found) else found
 
     def _steps(self, n_steps: int | None) -> int:
         """Return the number of Euler steps of one call."""

@@ -138,12 +138,18 @@ def _differences(folder: Path) -> str:
             "an answer's token comes from, which knows the rate of the edit: speed is in part "
             "given, not learned"
         )
-    if re.search(r"(?m)^  places: true$", (decoder / "cosyvoice.yaml").read_text("utf-8")):
+    chosen = (decoder / "cosyvoice.yaml").read_text("utf-8")
+    if re.search(r"(?m)^  places: true$", chosen):
         found.append(
             "the mel decoder is told what the engine knows of an edit beside the codes: its name, "
             "and where in the source each moment lies, if the edit goes through it at an even pace "
             "(speed, denoise) or is confined to a part; what is said there is in large part taken "
             "from the source, whatever the language model says"
+        )
+    if re.search(r"(?m)^  prosody:$", chosen):
+        found.append(
+            "pitch, level and colour of emotions and styles are moved by the vocoder to what each "
+            "label usually does, as studies have it: given, not learned"
         )
     return "; ".join(found) or "none"
 

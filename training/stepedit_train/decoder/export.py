@@ -97,12 +97,17 @@ class MelExportSettings(PartExportSettings):
     """Bounds of labels in use; see the sizes."""
     unvoiced: tuple[str, ...] | None = None
     """Labels that are spoken without voice in use; see the sizes."""
+    prosody: dict[str, dict[str, float]] | None = None
+    """What labels usually do, in use; see the sizes."""
+    placed_as: str | None = None
+    """Label of known places in use; see the sizes."""
 
 
 def export_mel(settings: MelExportSettings) -> Iterator[str]:
     """Write ``flow.safetensors`` and ``flow.yaml``; raises as `export_part` does."""
     run = newest_run(settings, "mel")
-    changes = {"bounds": settings.bounds, "unvoiced": settings.unvoiced}
+    names = ("bounds", "unvoiced", "prosody", "placed_as")
+    changes = {name: getattr(settings, name) for name in names}
     sizes = run_sizes(settings.sizes, MelSizes, run, changes=changes)
     entry = entry_of(MEL_CLASS, sizes)
     yield from export_part(settings, run, entry, sizes.build(), "flow", CRITIC)

@@ -15,6 +15,7 @@ from stepedit_core.models.decoder.flow.embedding import DualCodebookEmbedding
 from stepedit_core.models.decoder.flow.encoder import EncoderCache, UpsampleConformerEncoderV2
 from stepedit_core.models.decoder.flow.matching import CausalConditionalCFM, FlowCache
 from stepedit_core.models.decoder.flow.noise import FlowNoise
+from stepedit_core.models.decoder.prosody import Prosody
 
 __all__ = ["CausalMaskedDiffWithXvec", "FlowInput", "FlowStreamCache"]
 
@@ -114,6 +115,15 @@ class CausalMaskedDiffWithXvec(nn.Module):
 
     def unvoiced(self, source_map: SourceMap | None, rows: int, first: int = 0) -> Tensor | None:
         """Return None: what is spoken without voice is said by the codes alone."""
+        return None
+
+    @property
+    def moved_labels(self) -> frozenset[str]:
+        """Labels that the decoder carries out by itself: none."""
+        return frozenset()
+
+    def prosody(self, source_map: SourceMap | None, rows: int, reference: Tensor) -> Prosody | None:
+        """Return None: pitch and level are said by the codes alone."""
         return None
 
     @property

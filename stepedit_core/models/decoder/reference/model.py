@@ -16,6 +16,7 @@ It predicts the mel spectrogram itself (by least absolute error in training) and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +27,7 @@ from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.models.decoder.convnext import ConvNeXtBlock, masked
 from stepedit_core.models.decoder.flow.model import FlowInput
 from stepedit_core.models.decoder.flow.noise import FlowNoise
+from stepedit_core.models.decoder.prosody import Prosody, read_prosody
 from stepedit_core.models.decoder.reference.attention import ReferenceAttention, RowEmbedding
 from stepedit_core.models.decoder.reference.batch import (
     KnownReference,
@@ -77,6 +79,8 @@ class ReferencedMelDecoder(nn.Module):
         bounds: Mapping[str, Sequence[float]] | None = None,
         labels_again: bool = False,
         unvoiced: Sequence[str] = (),
+        prosody: Mapping[str, Mapping[str, Any]] | None = None,
+        placed_as: str = "",
     ) -> None:
         """Make the layers.
 
@@ -97,16 +101,22 @@ class ReferencedMelDecoder(nn.Module):
             bounds: of labels, see `EditEmbedding`.
             labels_again: whether every mel block is conditioned on the label, too.
             unvoiced: labels whose edits are spoken without voice, as a whisper is.
+            prosody: of labels, what they usually do to pitch, level and colour; fields of
+                `LabelProsody`. The vocoder moves them there as far as the mel has not.
+            placed_as: label that stands for those of ``prosody`` and ``unvoiced`` where places are
+                known, as what is said there is the source's own and the rest is moved; empty: none.
 
         Raises:
-            ValueError: if a label of ``unvoiced`` is not among ``labels``.
+            ValueError: if a label of ``unvoiced`` or ``prosody`` is not among ``labels``.
         """
         super().__init__()
         self.bins, self.speaker_size = output_size, spk_embed_dim
-        unknown = set(unvoiced) - set(labels)
-        if unknown:
-            raise ValueError(f"unvoiced: {', '.join(sorted(unknown))} is not among the labels")
+        for name, given in (("unvoiced", set(unvoiced)), ("placed_as", {placed_as} - {""})):
+            if unknown := given - set(labels):
+                raise ValueError(f"{name}: {', '.join(sorted(unknown))} is not among the labels")
         self.unvoiced_labels = tuple(unvoiced)
+        self.label_prosody = read_prosody(prosody, labels)
+        self.placed_as = placed_as
 
         def blocks(count: int) -> nn.ModuleList:
             return nn.ModuleList(ConvNeXtBlock(width, kernel, expansion) for _ in range(count))
@@ -158,6 +168,11 @@ class ReferencedMelDecoder(nn.Module):
         """Labels of edits (``Plan.label``) that the decoder is conditioned on."""
         return () if self.labels is None else self.labels.names
 
+    @property
+    def moved_labels(self) -> frozenset[str]:
+        """Labels that the decoder carries out by itself, whatever the codes say."""
+        return frozenset({*self.unvoiced_labels, *self.label_prosody})
+
     def unvoiced(self, source_map: SourceMap | None, rows: int, first: int = 0) -> Tensor | None:
         """Return which frames are spoken without voice, bool ``(2 * rows,)``; None: none of them.
 
@@ -170,6 +185,26 @@ class ReferencedMelDecoder(nn.Module):
         if labels is None:
             return None
         return (labels[0, first:] > 0).repeat_interleave(FACTOR).to(self.device)
+
+    def prosody(self, source_map: SourceMap | None, rows: int, reference: Tensor) -> Prosody | None:
+        """Return what the pitch, level and colour of an answer are moved to; None: nothing.
+
+        Args:
+            source_map: of the answer.
+            rows: of the answer.
+            reference: log mel that it is spoken from, ``(2 * rows of it, bins)``.
+        """
+        usual = None if source_map is None else self.label_prosody.get(source_map.condition)
+        if source_map is None or usual is None:
+            return None
+        labels = label_ids([source_map], [rows], [source_map.condition])
+        assert labels is not None
+        frames = (labels[0] > 0).repeat_interleave(FACTOR)
+        if not frames.any():
+            return None
+        positions = source_positions([source_map], [rows])
+        places = None if positions is None else source_frames(positions)[0].to(self.device)
+        return Prosody(usual, frames.to(self.device), reference.t().to(self.device), places)
 
     # One pass ----------------------------------------------------------------------------
 
@@ -295,6 +330,10 @@ class ReferencedMelDecoder(nn.Module):
         taught = None if self.labels is None else self.labels.names
         positions = None if self.told is None else source_positions(maps, rows, taught)
         labels = None if taught is None else label_ids(maps, rows, taught)
+        if labels is not None and positions is not None and taught and self.placed_as:
+            moved = torch.tensor([0, *(name in self.moved_labels for name in taught)]).bool()
+            own = moved[labels] & positions.isfinite()
+            labels = labels.masked_fill(own, 1 + taught.index(self.placed_as))
         return Conditioning(
             *(None if one is None else one.to(self.device) for one in (positions, labels))
         )

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from stepedit_core.models.decoder.prosody import Prosody
 from stepedit_core.models.decoder.vocoder.folding import fold_weight_norm
 from stepedit_core.models.decoder.vocoder.protocol import CACHED_FRAMES, SourceNoise, cross_fade
 
@@ -252,7 +253,11 @@ class BigVGAN(nn.Module):
 
     @torch.inference_mode()
     def synthesize(
-        self, mel: Tensor, noise: Sequence[SourceNoise], unvoiced: Tensor | None = None
+        self,
+        mel: Tensor,
+        noise: Sequence[SourceNoise],
+        unvoiced: Tensor | None = None,
+        prosody: Sequence[Prosody | None] | None = None,
     ) -> Tensor:
         """Turn ``(batch, bins, frames)`` into float32 ``(batch, hop * frames)``.
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stepedit_core.models.decoder.convnext import ConvNeXtBlock
+from stepedit_core.models.decoder.prosody import Prosody
 from stepedit_core.models.decoder.vocoder.envelope import (
     envelope_of_mel,
     minimum_phase,
@@ -24,6 +25,13 @@ from stepedit_core.models.decoder.vocoder.envelope import (
 )
 from stepedit_core.models.decoder.vocoder.excitation import phase_of, pulse_train
 from stepedit_core.models.decoder.vocoder.harmonic_stream import FRAMES_PER_MEL, HarmonicNoiseStream
+from stepedit_core.models.decoder.vocoder.moving import (
+    lacking,
+    mel_places,
+    moved_pitch,
+    points_of,
+    recoloured,
+)
 from stepedit_core.models.decoder.vocoder.pitch import Pitch, PitchPredictor, decode_pitch
 from stepedit_core.models.decoder.vocoder.protocol import SourceNoise
 from stepedit_core.models.tokenizer.features import MelConfig
@@ -40,6 +48,8 @@ QUIET_LOGIT = -5.0
 HARMONICS_APART = 300.0
 """Hz over which the mel of frames without voice is smoothed: harmonics of a voice up to this F0
 would otherwise be left in the filter of the noise, and be heard as a pitch."""
+MOST_PEAK = 4.0
+"""Peak of speech that is made louder; a limiter comes after (`stepedit_core.llm_route.level`)."""
 LOUDEST = 6.0
 """Largest log gain of a filter; keeps an untrained or misled network from overflowing."""
 
@@ -265,28 +275,81 @@ class HarmonicNoiseVocoder(nn.Module):
         """Draw the noise of a batch, ``(batch, hop * frames)``."""
         return torch.stack([one(frames * self.hop, 1)[:, 0] for one in noise])
 
-    def forward(self, mel: Tensor, noise: Tensor, unvoiced: Tensor | None = None) -> Tensor:
+    def moved(
+        self,
+        mel: Tensor,
+        filters: Filters,
+        pitch: Pitch,
+        prosody: Sequence[Prosody | None],
+        drawn: Tensor,
+    ) -> tuple[Filters, Pitch]:
+        """Return filters and pitch with what lacks of the prosody of each utterance.
+
+        Args:
+            mel: log-mel spectrograms ``(batch, bins, frames)``.
+            filters: of them.
+            pitch: of them.
+            prosody: of each; None leaves one as it is.
+            drawn: noise ``(batch, hop * frames)``, of which jitter is taken.
+        """
+        hz = pitch.hz.clone()
+        harmonic, noise = filters.harmonic.clone(), filters.noise.clone()
+        background = None if filters.background is None else filters.background.clone()
+        bin_hz = self.sample_rate / self.n_fft
+        for at, own in enumerate(prosody):
+            if own is None:
+                continue
+            old = self.predict_pitch(own.reference[None])
+            single = Pitch(pitch.hz[at : at + 1], pitch.voicing[at : at + 1])
+            shift = lacking(own, mel[at], single, old, mel_places(self.mel_config, mel.device))
+            inside = points_of(own.frames)
+            random = F.pad(drawn[at, :: self.stft_hop], (0, 1))
+            hz[at] = moved_pitch(hz[at], shift, inside, own.usual.jitter, random)
+            harmonic[at], noise[at] = recoloured(
+                harmonic[at], noise[at], single, shift, own, bin_hz
+            )
+            if background is not None:
+                background[at, :, inside] *= 10 ** (shift.level / 20)
+        return Filters(harmonic, noise, background), Pitch(hz, pitch.voicing)
+
+    def forward(
+        self,
+        mel: Tensor,
+        noise: Tensor,
+        unvoiced: Tensor | None = None,
+        prosody: Sequence[Prosody | None] | None = None,
+    ) -> Tensor:
         """Turn mels ``(batch, bins, frames)`` and noise into ``(batch, hop * frames)``.
 
         Args:
             mel: log-mel spectrograms.
             noise: `draw` gives it.
             unvoiced: frames without voice, bool ``(batch, frames)``; None: none.
+            prosody: what each is moved to; None: none of them is.
         """
         mel = self.shaped(mel, unvoiced)
         pitch = self.predict_pitch(mel)
         filters = self.cleared(self.filters(mel, pitch), pitch)
+        if prosody is not None:
+            filters, pitch = self.moved(mel, filters, pitch, prosody, noise)
         filters = self.without_voice(filters, unvoiced)
         wave = self.render(filters, self.pulses(pitch.hz), noise)
-        return wave.clamp(-self.limit, self.limit)
+        if prosody is None:
+            return wave.clamp(-self.limit, self.limit)
+        tops = wave.new_tensor([self.limit if own is None else MOST_PEAK for own in prosody])
+        return torch.clamp(wave, -tops[:, None], tops[:, None])
 
     @torch.inference_mode()
     def synthesize(
-        self, mel: Tensor, noise: Sequence[SourceNoise], unvoiced: Tensor | None = None
+        self,
+        mel: Tensor,
+        noise: Sequence[SourceNoise],
+        unvoiced: Tensor | None = None,
+        prosody: Sequence[Prosody | None] | None = None,
     ) -> Tensor:
         """Turn ``(batch, bins, frames)`` into float32 ``(batch, hop * frames)``."""
         drawn = self.draw(noise, mel.shape[2]).to(mel.device)
-        wave: Tensor = self(mel.float(), drawn, unvoiced)
+        wave: Tensor = self(mel.float(), drawn, unvoiced, prosody)
         return wave
 
     def stream(self, noise: SourceNoise) -> HarmonicNoiseStream:

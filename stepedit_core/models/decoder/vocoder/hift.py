@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from stepedit_core.models.decoder.prosody import Prosody
 from stepedit_core.models.decoder.vocoder.folding import fold_weight_norm
 from stepedit_core.models.decoder.vocoder.protocol import CACHED_FRAMES, SourceNoise, cross_fade
 from stepedit_core.models.decoder.vocoder.source import ConvRNNF0Predictor, HarmonicSource
@@ -194,7 +195,11 @@ class HiFTGenerator(nn.Module):
 
     @torch.inference_mode()
     def synthesize(
-        self, mel: Tensor, noise: Sequence[SourceNoise], unvoiced: Tensor | None = None
+        self,
+        mel: Tensor,
+        noise: Sequence[SourceNoise],
+        unvoiced: Tensor | None = None,
+        prosody: Sequence[Prosody | None] | None = None,
     ) -> Tensor:
         """Turn ``(batch, bins, frames)`` into float32 ``(batch, hop * frames)``."""
         drawn = self.draw(noise, mel.shape[2]).to(mel.device)

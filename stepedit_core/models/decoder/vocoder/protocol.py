@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stepedit_core.models.decoder.prosody import Prosody
+
 __all__ = ["SeededSourceNoise", "SourceNoise", "Vocoder", "VocoderStream", "cross_fade"]
 
 SOURCE_STREAM = 2
@@ -73,7 +75,11 @@ class Vocoder(Protocol):
     hop: int
 
     def synthesize(
-        self, mel: Tensor, noise: Sequence[SourceNoise], unvoiced: Tensor | None = None
+        self,
+        mel: Tensor,
+        noise: Sequence[SourceNoise],
+        unvoiced: Tensor | None = None,
+        prosody: Sequence[Prosody | None] | None = None,
     ) -> Tensor:
         """Turn ``(batch, bins, frames)`` into float32 ``(batch, hop * frames)``.
 
@@ -83,6 +89,8 @@ class Vocoder(Protocol):
             unvoiced: frames that are to be spoken without voice, as in a whisper, whatever the
                 mel says, bool ``(batch, frames)``; None: none. A vocoder that has no excitation
                 of its own speaks the mel as it is.
+            prosody: what the pitch, level and colour of each are moved to, whatever the mel says;
+                None: nothing. A vocoder without a source that can be moved leaves it out.
         """
         ...
 

@@ -47,6 +47,11 @@ class MelSizes(Settings):
     """Whether each block is told the label too, not the first alone."""
     unvoiced: tuple[str, ...] = ()
     """Labels whose edits the vocoder speaks without voice. Training does not need them."""
+    prosody: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """By label: what it usually does to pitch, level and colour, for the vocoder to do; fields of
+    `LabelProsody`. Training does not need them."""
+    placed_as: str = ""
+    """Label that stands for those where places are known. Training does not need it."""
 
     def build(self) -> ReferencedMelDecoder:
         """Return a fresh decoder."""
