@@ -371,7 +371,7 @@ def regenerates_insertions_only(engine: SpeechEngine, plan: Plan) -> bool:
     return says is not None and bool(says(plan))
 
 
-def answers_with_own_codes(engine: SpeechEngine, plan: Plan) -> bool:
+def answers_with_own_codes(engine: SpeechEngine | None, plan: Plan) -> bool:
     """Return whether the source's own codes, at the planned pace, are the answer to an edit."""
     says = getattr(engine, "answers_with_own_codes", None)
     return says is not None and bool(says(plan))

@@ -28,6 +28,7 @@ __all__ = [
     "notes_of",
     "reported",
     "with_notes",
+    "with_word_times",
 ]
 
 SCHEMA_VERSION = 1
@@ -146,6 +147,17 @@ def with_notes(details: Mapping[str, Any], plan: Plan | None) -> Mapping[str, An
     said = plan.alignment.notes if plan is not None and plan.alignment is not None else ()
     notes = tuple(dict.fromkeys((*details.get("notes", ()), *said)))
     return {**details, "notes": list(notes)} if said else details
+
+
+def with_word_times(made: Utterance, source: Utterance, plan: Plan | None) -> Utterance:
+    """Carry the words' times along where an edit keeps the words and its tempo is known."""
+    known = source.alignment or (plan.alignment if plan is not None else None)
+    if known is None or made.alignment is not None or made.transcript != source.transcript:
+        return made
+    if plan is None or not plan.uniform_tempo:
+        return made
+    ratio = made.seconds / source.seconds
+    return made.replace(alignment=known.moved(lambda second: second * ratio))
 
 
 def reported(steps: Sequence[Step], *, hides: bool = False) -> list[dict[str, Any]]:

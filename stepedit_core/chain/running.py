@@ -23,6 +23,7 @@ from stepedit_core.chain.result import (
     notes_of,
     reported,
     with_notes,
+    with_word_times,
 )
 from stepedit_core.chain.trying import Drawn, Trial
 from stepedit_core.chain.validation import Ready, look_ahead
@@ -298,7 +299,7 @@ def _run_step(
     made = outcome.utterance
     if len(made.samples) == 0:
         raise EditError(f"{where}: nothing is left of the utterance")
-    made = _with_word_times(made, utterance, work.plan)
+    made = with_word_times(made, utterance, work.plan)
     is_llm = work.route == "llm"
     latent = outcome.latent
     finished = Step(
@@ -394,17 +395,6 @@ def step_rng(seed: int, position: int, number: int = 0) -> np.random.Generator:
     """
     key = (position,) if number == 0 else (position, number)
     return np.random.default_rng(np.random.SeedSequence(abs(seed), spawn_key=key))
-
-
-def _with_word_times(made: Utterance, source: Utterance, plan: Plan | None) -> Utterance:
-    """Carry the words' times along where an edit keeps the words and its tempo is known."""
-    known = source.alignment or (plan.alignment if plan is not None else None)
-    if known is None or made.alignment is not None or made.transcript != source.transcript:
-        return made
-    if plan is None or not plan.uniform_tempo:
-        return made
-    ratio = made.seconds / source.seconds
-    return made.replace(alignment=known.moved(lambda second: second * ratio))
 
 
 def carry_out(

@@ -11,7 +11,7 @@ from stepedit_core.chain.accept import Accept
 from stepedit_core.chain.gate import Compared, Gate, Judged, ordered
 from stepedit_core.chain.result import Step
 from stepedit_core.edit import Edit, Route
-from stepedit_core.engine import SpeechEngine, chooses
+from stepedit_core.engine import SpeechEngine, answers_with_own_codes, chooses
 from stepedit_core.errors import EditError, StepeditError
 from stepedit_core.plan import Plan
 
@@ -87,7 +87,7 @@ class Trial:
             if edit is not self.edit and route == self.route and not self._is_harmed():
                 continue
             while most > 0:
-                size = min(most, self.limits.best_of) if route == "llm" else 1
+                size = self._size(edit, route, most)
                 found = self._batch(edit, route, size)
                 if found is not None:
                     return found
@@ -98,6 +98,19 @@ class Trial:
                 self._failed.append({"try": self._drawn, "why": ["the time is up"]})
                 break
         return self._given_up()
+
+    def _size(self, edit: Edit, route: Route, most: int) -> int:
+        """Return how many candidates the next batch has.
+
+        The answer of a decoder that does an edit alone is the same however often it is drawn: it
+        comes first, and then those of the model.
+        """
+        if route != "llm":
+            return 1
+        first = self._drawn == 0 and self.engine is not None and not edit.is_composite()
+        if first and answers_with_own_codes(self.engine, edit.plan(self.to.received)):
+            return 1
+        return min(most, self.limits.best_of)
 
     def _plans(self) -> Sequence[tuple[Edit, Route, int]]:
         """Return what is tried, in order, and how often at most."""
