@@ -6,13 +6,14 @@ import io
 import struct
 from typing import IO, Any
 
-__all__ = ["repaired_wav"]
+__all__ = ["has_more_data", "repaired_wav"]
 
 _UNKNOWN = (0, 0xFFFFFFFF)
 
 
 _STREAMED = 0x7FF00000
 """Sizes from here on stand for one that was not known when a program wrote into a pipe."""
+_MOST_CHUNKS = 1000
 _NOTED = 0.05
 """Seconds that must lack before it is said: some writers count bytes that pad."""
 
@@ -90,3 +91,20 @@ def repaired_wav(file: IO[bytes]) -> tuple[IO[bytes], str | None]:
     changes = {4: struct.pack("<I", at + rest), at + 4: struct.pack("<I", rest)}
     overlaid = io.BufferedReader(_Overlaid(file, changes))
     return overlaid, "the WAV header has no length (the recorder did not finish): all of it read"
+
+
+def has_more_data(file: IO[bytes]) -> bool:
+    """Return whether sound stands in several chunks of a WAV file, of which readers take one."""
+    end = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    head, at, found = file.read(12), 12, 0
+    for _ in range(_MOST_CHUNKS if head[:4] == b"RIFF" and head[8:] == b"WAVE" else 0):
+        file.seek(at)
+        chunk = file.read(8)
+        size = struct.unpack_from("<I", chunk, 4)[0] if len(chunk) == 8 else 0
+        found += chunk[:4] == b"data" and size > 0
+        at += 8 + size + size % 2
+        if at >= end or found > 1:
+            break
+    file.seek(0)
+    return found > 1
