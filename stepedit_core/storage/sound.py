@@ -23,10 +23,11 @@ import soundfile as sf
 
 from stepedit_core.dsp.channels import plan_mixdown
 from stepedit_core.errors import AudioError
+from stepedit_core.storage.cut_off import lacking
 from stepedit_core.storage.ffmpeg import by_ffmpeg
 from stepedit_core.storage.joined import MAX_JOINED, Window, joined_recordings
 from stepedit_core.storage.layout import Blocks, FloatArray, Layout
-from stepedit_core.storage.wav_header import has_more_data, repaired_wav
+from stepedit_core.storage.wav_header import NOTED, has_more_data, repaired_wav
 
 __all__ = [
     "MAX_CHANNELS",
@@ -268,6 +269,8 @@ def _opened(file: IO[bytes], name: str, max_seconds: float, header: bool) -> tup
     try:
         with _quiet(prints), sf.SoundFile(repaired) as sound:
             frames = sound.frames if 0 < sound.frames < 1 << 62 else None
+            if frames and (missing := lacking(file) * frames / sound.samplerate) >= NOTED:
+                note = f"the file ends {missing:.2f} s before its header says"
             layout = Layout(sound.samplerate, sound.channels, sound.subtype, frames, note)
             if frames is None and sound.format == "FLAC":
                 raise ValueError("a FLAC stream without its length")  # libsndfile cannot read on

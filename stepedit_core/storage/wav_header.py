@@ -6,7 +6,7 @@ import io
 import struct
 from typing import IO, Any
 
-__all__ = ["has_more_data", "repaired_wav"]
+__all__ = ["NOTED", "has_more_data", "repaired_wav"]
 
 _UNKNOWN = (0, 0xFFFFFFFF)
 
@@ -14,8 +14,11 @@ _UNKNOWN = (0, 0xFFFFFFFF)
 _STREAMED = 0x7FF00000
 """Sizes from here on stand for one that was not known when a program wrote into a pipe."""
 _MOST_CHUNKS = 1000
-_NOTED = 0.05
+NOTED = 0.05
 """Seconds that must lack before it is said: some writers count bytes that pad."""
+
+
+_UNFINISHED = "the WAV header has no length (the recorder did not finish): all of it read"
 
 
 class _Overlaid(io.RawIOBase):
@@ -56,7 +59,7 @@ def _cut_off(head: bytes, missing: int) -> str | None:
     """Return a note that a file lacks so many bytes of its sound, or None."""
     at = head.find(b"fmt ", 12)
     rate = struct.unpack_from("<I", head, at + 16)[0] if 0 < at <= len(head) - 20 else 0
-    if not rate or missing / rate < _NOTED:
+    if not rate or missing / rate < NOTED:
         return None
     return f"the file ends {missing / rate:.2f} s before its header says"
 
@@ -71,7 +74,7 @@ def repaired_wav(file: IO[bytes]) -> tuple[IO[bytes], str | None]:
     file.seek(0)
     head = file.read(1 << 16)
     file.seek(0)
-    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+    if head[8:12] != b"WAVE" or head[:4] not in (b"RIFF", b"RF64"):
         return file, None
     at = 12
     while at + 8 <= len(head):
@@ -83,14 +86,27 @@ def repaired_wav(file: IO[bytes]) -> tuple[IO[bytes], str | None]:
         return file, None
     end = file.seek(0, io.SEEK_END)
     file.seek(0)
+    if head[:4] == b"RF64":
+        return _repaired_rf64(file, head, end, end - at - 8)
     rest = min(end - at - 8, 0xFFFFFFF0 - at)
     if size not in _UNKNOWN:
         return file, _cut_off(head[:at], size - rest) if size < _STREAMED else None
     if rest <= 0:
         return file, None
     changes = {4: struct.pack("<I", at + rest), at + 4: struct.pack("<I", rest)}
-    overlaid = io.BufferedReader(_Overlaid(file, changes))
-    return overlaid, "the WAV header has no length (the recorder did not finish): all of it read"
+    return io.BufferedReader(_Overlaid(file, changes)), _UNFINISHED
+
+
+def _repaired_rf64(
+    file: IO[bytes], head: bytes, end: int, rest: int
+) -> tuple[IO[bytes], str | None]:
+    """Return an RF64 file (EBU Tech 3306), whose sizes stand in a chunk of their own."""
+    if head[12:16] != b"ds64" or len(head) < 44 or rest <= 0:
+        return file, None
+    if struct.unpack_from("<Q", head, 28)[0] not in (0, 0xFFFFFFFFFFFFFFFF):
+        return file, None
+    changes = {20: struct.pack("<QQQ", end - 8, rest, 0)}
+    return io.BufferedReader(_Overlaid(file, changes)), _UNFINISHED
 
 
 def has_more_data(file: IO[bytes]) -> bool:

@@ -257,6 +257,29 @@ def test_a_wav_that_was_cut_off_says_so(tmp_path: Path) -> None:
     assert Utterance.read(file).notes == ()
 
 
+@pytest.mark.parametrize("suffix", ["aiff", "au", "w64", "rf64"])
+def test_other_files_that_were_cut_off_say_so(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"a.{suffix}"
+    sf.write(file, SPEECH.samples, 16_000, format=suffix.upper(), subtype="PCM_16")
+    content = file.read_bytes()
+    assert Utterance.read(file).notes == ()
+    file.write_bytes(content[: -16_000 * 2 // 4])
+    found = Utterance.read(file)
+    assert found.seconds == pytest.approx(0.75, abs=0.001)
+    assert found.notes == ("the file ends 0.25 s before its header says",)
+
+
+@pytest.mark.parametrize("size", [bytes(24), b"\xff" * 24])
+def test_rf64_of_a_crashed_recorder(tmp_path: Path, size: bytes) -> None:
+    file = tmp_path / "a.wav"
+    sf.write(file, SPEECH.samples, 16_000, format="RF64", subtype="PCM_16")
+    content = file.read_bytes()
+    file.write_bytes(content[:20] + size + content[44:])
+    found = Utterance.read(file)
+    assert found.samples == pytest.approx(SPEECH.samples, abs=1e-4)
+    assert "the recorder did not finish" in found.notes[0]
+
+
 @pytest.mark.parametrize(
     ("content", "cure"),
     [
