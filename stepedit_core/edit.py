@@ -121,12 +121,16 @@ class Edit(OldHooks, BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _true_is_no_number(cls, data: Any) -> Any:
-        """Refuse true and false where no field asks for them; pydantic takes them for 1 and 0."""
+    def _hold_plain_numbers(cls, data: Any) -> Any:
+        """Refuse what pydantic takes for numbers and no user means: true, false, 1_5 for 15."""
         for key, value in data.items() if isinstance(data, Mapping) else ():
             known = cls.model_fields.get(str(key))
-            if known is not None and _holds_bool(value) and not _asks_for_bool(known.annotation):
+            if known is None:
+                continue
+            if _holds_bool(value) and not _asks_for(known.annotation, bool):
                 raise ValueError(f"{key}: true and false are no values of it")
+            if _is_grouped(value) and not _asks_for(known.annotation, str):
+                raise ValueError(f"{key}: {value!r} is no number; write it without '_'")
         return data
 
     # What a plugin defines -------------------------------------------------------------
@@ -281,11 +285,16 @@ def _holds_bool(value: object) -> bool:
     return isinstance(value, bool)
 
 
-def _asks_for_bool(annotation: object) -> bool:
-    """Return whether a field's annotation has bool, or anything at all, in it."""
-    if annotation in (bool, Any, object):
+def _is_grouped(value: object) -> bool:
+    """Return whether a value is a number as Python's sources have it, 1_000; a slip for 1.5."""
+    return isinstance(value, str) and re.fullmatch(r"\s*[+-]?[\d.]+_[\d_.]*\s*", value) is not None
+
+
+def _asks_for(annotation: object, kind: type) -> bool:
+    """Return whether a field's annotation has a type, or anything at all, in it."""
+    if annotation in (kind, Any, object):
         return True
-    return any(map(_asks_for_bool, get_args(annotation)))
+    return any(_asks_for(part, kind) for part in get_args(annotation))
 
 
 __getattr__ = moved_names(

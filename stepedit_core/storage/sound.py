@@ -23,10 +23,11 @@ import soundfile as sf
 
 from stepedit_core.dsp.channels import plan_mixdown
 from stepedit_core.errors import AudioError, counted
+from stepedit_core.storage.cut_off import lacking
 from stepedit_core.storage.ffmpeg import by_ffmpeg
 from stepedit_core.storage.joined import MAX_JOINED, Window, joined_recordings
 from stepedit_core.storage.layout import Blocks, FloatArray, Layout
-from stepedit_core.storage.wav_header import repaired_wav
+from stepedit_core.storage.wav_header import NOTED, has_more_data, repaired_wav
 
 __all__ = [
     "MAX_CHANNELS",
@@ -264,11 +265,20 @@ def _shape(layout: Layout) -> tuple[int, int]:
 def _opened(file: IO[bytes], name: str, max_seconds: float, header: bool) -> tuple[Layout, Blocks]:
     """Return layout and samples of one recording."""
     prints = _prints(file)
+    if has_more_data(file):
+        raise AudioError(
+            f"{name}: its sound stands in several data chunks, of which readers take one; "
+            "record or export it anew"
+        )
     repaired, note = repaired_wav(file)
     try:
         with _quiet(prints), sf.SoundFile(repaired) as sound:
             frames = sound.frames if 0 < sound.frames < 1 << 62 else None
+            if frames and (missing := lacking(file) * frames / sound.samplerate) >= NOTED:
+                note = f"the file ends {missing:.2f} s before its header says"
             layout = Layout(sound.samplerate, sound.channels, sound.subtype, frames, note)
+            if frames is None and sound.format == "FLAC":
+                raise ValueError("a FLAC stream without its length")  # libsndfile cannot read on
     except (sf.LibsndfileError, RuntimeError, ValueError) as error:
         reason = getattr(error, "error_string", None) or str(error)
         layout, read = by_ffmpeg(file, name, reason.rstrip("."))

@@ -299,7 +299,12 @@ def _ending(name: str) -> str:
 
 
 def _quote_problem(error: csv.Error) -> str:
-    if "end of data" in str(error) or "field larger" in str(error):
+    if "field larger" in str(error):
+        return (
+            f"a field of more than {csv.field_size_limit():,} characters; split the text, or close "
+            f"the quotation mark that is open; {_QUOTE_CURE}"
+        )
+    if "end of data" in str(error):
         return f"a quotation mark is opened and not closed; {_QUOTE_CURE}"
     if "expected after" in str(error):
         return f"text follows a closing quotation mark; {_QUOTE_CURE}"

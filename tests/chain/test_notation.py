@@ -105,6 +105,8 @@ def test_split_keeps_raw_values(toys: Registry) -> None:
     ("text", "message"),
     [
         ("gain:db=true", "db: true and false are no values of it"),
+        ("gain:db=1_5", "db: '1_5' is no number; write it without '_'"),
+        ('{"edit": "gain", "db": "+1_0.5"}', "db: '+1_0.5' is no number"),
         ('{"edit": "gain", "db": false}', "db: true and false are no values of it"),
         ("within:inner=(gain:db=1.2),spans=[[true,2]]", "spans: true and false are no values"),
         ("gain:db=NaN", "NaN is no number"),

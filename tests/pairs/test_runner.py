@@ -156,7 +156,9 @@ def test_duplicate_ids_and_empty_corpus(registry: Registry, tmp_path: Path) -> N
     manifest, _ = make_corpus(tmp_path / "c", 2)
     text = manifest.read_text().splitlines()
     manifest.write_text("\n".join([*text, text[-1]]) + "\n")
-    with pytest.raises(StepeditError, match=r"two jobs have the key '0001\.wav'"):
+    with pytest.raises(
+        StepeditError, match=r"two jobs have the key '0001\.wav'; take the second row"
+    ):
         run_toy(tmp_path / "out", manifest)
     manifest.write_text(text[0] + "\n")
     with pytest.raises(StepeditError, match="nothing to do; 0 recordings"):

@@ -225,6 +225,27 @@ def test_codecs_get_a_rate_that_they_take(
     assert Utterance.read(file).seconds == pytest.approx(0.5, abs=0.08)
 
 
+def test_flac_from_a_pipe(tmp_path: Path) -> None:
+    file = SPEECH.write(tmp_path / "a.flac")
+    content = bytearray(file.read_bytes())
+    content[21] &= 0xF0  # the encoder could not go back to write how many samples there are
+    content[22:26] = bytes(4)
+    file.write_bytes(content)
+    found = Utterance.read(file)
+    assert found.samples == pytest.approx(SPEECH.samples, abs=1e-4)
+    assert found.notes == ("read by FFmpeg through PyAV (flac)",)
+
+
+def test_sound_in_two_chunks_is_no_half_recording(tmp_path: Path) -> None:
+    file = SPEECH.write(tmp_path / "a.wav")
+    content = file.read_bytes()
+    half = struct.pack("<4sI", b"data", 8000)
+    parted = content[:36] + half + content[44:8044] + half + content[8044:16_044]
+    file.write_bytes(parted[:4] + struct.pack("<I", len(parted) - 8) + parted[8:])
+    with pytest.raises(AudioError, match="several data chunks"):
+        Utterance.read(file)
+
+
 def test_a_wav_that_was_cut_off_says_so(tmp_path: Path) -> None:
     file = SPEECH.write(tmp_path / "cut.wav")
     content = file.read_bytes()
@@ -234,6 +255,29 @@ def test_a_wav_that_was_cut_off_says_so(tmp_path: Path) -> None:
     assert cut.notes == ("the file ends 0.25 s before its header says",)
     file.write_bytes(content[:40] + struct.pack("<I", 0x7FFFFFFF) + content[44:])
     assert Utterance.read(file).notes == ()
+
+
+@pytest.mark.parametrize("suffix", ["aiff", "au", "w64", "rf64"])
+def test_other_files_that_were_cut_off_say_so(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"a.{suffix}"
+    sf.write(file, SPEECH.samples, 16_000, format=suffix.upper(), subtype="PCM_16")
+    content = file.read_bytes()
+    assert Utterance.read(file).notes == ()
+    file.write_bytes(content[: -16_000 * 2 // 4])
+    found = Utterance.read(file)
+    assert found.seconds == pytest.approx(0.75, abs=0.001)
+    assert found.notes == ("the file ends 0.25 s before its header says",)
+
+
+@pytest.mark.parametrize("size", [bytes(24), b"\xff" * 24])
+def test_rf64_of_a_crashed_recorder(tmp_path: Path, size: bytes) -> None:
+    file = tmp_path / "a.wav"
+    sf.write(file, SPEECH.samples, 16_000, format="RF64", subtype="PCM_16")
+    content = file.read_bytes()
+    file.write_bytes(content[:20] + size + content[44:])
+    found = Utterance.read(file)
+    assert found.samples == pytest.approx(SPEECH.samples, abs=1e-4)
+    assert "the recorder did not finish" in found.notes[0]
 
 
 @pytest.mark.parametrize(

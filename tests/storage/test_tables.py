@@ -57,6 +57,7 @@ def test_other_encodings_are_named(tmp_path: Path) -> None:
     [
         ('path,text\na.wav,"Hello\nb.wav,bye"\nc.wav,x\n', r"line 2: a quotation mark is open"),
         ('path,text\na.wav,"Hello\nb.wav,bye\n', r"line 2: a quotation mark is opened and not"),
+        ("path,text\na.wav," + "a" * 200_000 + "\n", r"line 2: a field of more than 131,072"),
         ('path,text\na.wav,"Hi," she said\n', r"line 2: text follows a closing quotation mark"),
         ("path,text\na.wav,Hello, world\n", r"line 2: 3 fields where the header has 2"),
         ("path,text,speaker\na.wav,Hello\n", r"line 2: 2 fields where the header has 3"),

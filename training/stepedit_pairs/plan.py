@@ -152,7 +152,7 @@ def write_plan(
             f"{counted(reservoir.seen, 'recording was', 'recordings were')} found, and none "
             f"fits {settings.edit} pairs with these settings"
         )
-    _refuse_doubles(folder, blocks, keys)
+    _refuse_doubles(settings.corpus, folder, blocks, keys)
     sample = [dataclasses.asdict(item) for item in reservoir.items]
     write_atomically(folder / "plan" / "sample.json", json.dumps(sample))
     plan = Plan(blocks, total)
@@ -200,7 +200,7 @@ def _drawn(jobs: Iterable[PairJob], count: int, seed: int) -> list[PairJob]:
     return [job for _, job in sorted(reservoir.items, key=lambda pair: pair[0])]
 
 
-def _refuse_doubles(folder: Path, blocks: int, keys: array[int]) -> None:
+def _refuse_doubles(corpus: object, folder: Path, blocks: int, keys: array[int]) -> None:
     """Raise if two jobs have one key; eight bytes for each job are all that is kept for it."""
     marks = np.sort(np.frombuffer(keys, dtype=np.int64))
     doubled = set(marks[1:][marks[1:] == marks[:-1]].tolist())
@@ -211,7 +211,8 @@ def _refuse_doubles(folder: Path, blocks: int, keys: array[int]) -> None:
                 continue
             if job.key in seen:
                 raise StepeditError(
-                    f"two jobs have the key {job.key!r}: ids must differ within a corpus"
+                    f"{corpus}: two jobs have the key {job.key!r}; take the second row of "
+                    "that recording out, or give each row an id of its own in a column 'id'"
                 )
             seen.add(job.key)
 
