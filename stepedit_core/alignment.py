@@ -109,13 +109,10 @@ class Alignment:
         """Refuse words that do not fit the transcript or the time axis."""
         count = len(split_words(self.text))
         if count != len(self.words):
-            raise AlignmentError(
-                f"the transcript has {counted(count, 'word')}, {len(self.words)} are timed"
-            )
+            said = counted(count, "word")
+            raise AlignmentError(f"the transcript has {said}, {len(self.words)} are timed")
         if self.speakers and len(self.speakers) != len(self.words):
-            raise AlignmentError(
-                f"{counted(len(self.speakers), 'speaker')} for {counted(len(self.words), 'word')}"
-            )
+            raise AlignmentError(f"speakers: {len(self.speakers)}, words: {len(self.words)}")
         for word in self.words:
             if not (math.isfinite(word.start) and math.isfinite(word.end)):
                 raise AlignmentError(f"the time of {word.text!r} is no finite number")
