@@ -15,10 +15,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from stepedit_core.alignment import Alignment
 from stepedit_core.dsp.phones import (
     PHONE_SECONDS,
+    borders_as_blanks,
     log_likelihoods,
     phone_posteriors,
     phone_scores,
@@ -40,6 +42,8 @@ _BESIDE = 3
 _MARGIN = 0.05
 _LATE = 0.02
 """Seconds by which CTC marks the end of a word's last phone later than where two words meet."""
+
+FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,8 @@ def phones_around(
     span = Span(start, min(utterance.seconds, words[high - 1].end + _MARGIN))
     part = utterance.slice(span)
     spelled = [spelled_phones(normalised(word.text)) for word in words[low:high]]
-    marks = _marks(part, spelled)
+    posteriors = phone_posteriors(part)
+    marks = _marks(posteriors, spelled)
     borders = []
     for place in (first, stop):
         left = [marks[n][1] for n in range(place - low) if n in marks]
@@ -161,7 +166,7 @@ def phones_around(
             borders.append((words[place - 1].end + words[place].start) / 2 - span.start + _LATE)
         else:
             borders.append(-1.0 if place == 0 else part.seconds + 1.0)
-    heard = timed_phones(*phone_scores(part))
+    heard = timed_phones(*borders_as_blanks(posteriors))
     around = PhonesAround(
         span,
         tuple(sign for sign, second in heard if second <= borders[0]),
@@ -171,13 +176,14 @@ def phones_around(
     return around if around.gone and (around.before or around.after) else None
 
 
-def _marks(part: Utterance, spelled: Sequence[Sequence[int]]) -> dict[int, tuple[float, float]]:
+def _marks(
+    posteriors: FloatArray, spelled: Sequence[Sequence[int]]
+) -> dict[int, tuple[float, float]]:
     """Return where the first and last phone of each word is marked; none where they do not fit."""
     phones = np.array([phone for word in spelled for phone in word], dtype=np.int64)
-    scores = phone_posteriors(part)
-    if not 0 < len(phones) <= len(scores):
+    if not 0 < len(phones) <= len(posteriors):
         return {}
-    frames, _ = viterbi(scores, phones, phone_signs()[1])
+    frames, _ = viterbi(posteriors, phones, phone_signs()[1])
     seconds, found, at = frames * PHONE_SECONDS, {}, 0
     for number, word in enumerate(spelled):
         if word:

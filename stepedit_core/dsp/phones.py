@@ -23,6 +23,7 @@ from stepedit_core.utterance import Utterance
 
 __all__ = [
     "PHONE_SECONDS",
+    "borders_as_blanks",
     "log_likelihoods",
     "missing_phones",
     "phone_posteriors",
@@ -89,7 +90,16 @@ def phone_scores(utterance: Utterance) -> tuple[Floats, list[str]]:
     Raises:
         MissingDependencyError: if hama is not installed.
     """
-    rows = phone_posteriors(utterance).astype(np.float64)
+    return borders_as_blanks(phone_posteriors(utterance))
+
+
+def borders_as_blanks(posteriors: FloatArray) -> tuple[Floats, list[str]]:
+    """Return posteriors in the form of `phone_scores`.
+
+    Args:
+        posteriors: as `phone_posteriors` returns them.
+    """
+    rows = posteriors.astype(np.float64)
     signs, blank = phone_signs()
     border = signs.index(_BORDER)
     rows[:, blank] = np.logaddexp(rows[:, blank], rows[:, border])

@@ -26,7 +26,7 @@ from stepedit_core.engine import (
     keeps_latents,
     regenerates_insertions_only,
 )
-from stepedit_core.errors import EngineError
+from stepedit_core.errors import EngineError, counted
 from stepedit_core.llm_route.infilling import replace_words
 from stepedit_core.llm_route.joining import splice_groups
 from stepedit_core.llm_route.level import levelled
@@ -112,7 +112,8 @@ def apply_by_llm(
         EngineError: if the engine cannot do what is asked.
     """
     if len(edits) != len(utterances):
-        raise EngineError(f"{len(edits)} edits for {len(utterances)} utterances: give one for each")
+        given = f"{counted(len(edits), 'edit')} for {counted(len(utterances), 'utterance')}"
+        raise EngineError(f"{given}: give one for each")
     nothing = [None] * len(utterances)
     known_plans = [
         edit.plan(speech) if plan is None else plan

@@ -371,7 +371,7 @@ def test_an_engine_is_not_asked_to_edit_without_the_words(
 ) -> None:
     with pytest.raises(RouteError, match=r"recite: the llm route needs the transcript"):
         apply_by_llm([Recite(words="a")], [speech.replace(transcript=None)], engine, [0])
-    with pytest.raises(EngineError, match=r"2 edits for 1 utterances"):
+    with pytest.raises(EngineError, match=r"2 edits for 1 utterance:"):
         apply_by_llm([Hiss(), Hiss()], [speech], engine, [0])
 
 

@@ -80,7 +80,7 @@ def test_prefer_waits_for_people_and_goes_on(registry: Registry, tmp_path: Path)
     run_toy(tmp_path / "run", manifest, min_margin=1.0, options={"copies": "1"})
     given = (pairs_prefer, tmp_path / "run", "--out", tmp_path / "out", "--engine", "fake")
     said = _call(*given, "--candidates", "3")
-    assert "1 rows wait for scores: fill in" in said and "0 preference pairs kept" in said
+    assert "1 row waits for scores: fill in" in said and "0 preference pairs kept" in said
     sheet = tmp_path / "out" / "scores.csv"
     with sheet.open(newline="") as file:
         rows = list(csv.reader(file))
@@ -88,10 +88,10 @@ def test_prefer_waits_for_people_and_goes_on(registry: Registry, tmp_path: Path)
         row[2] = score
     with sheet.open("w", newline="") as file:
         csv.writer(file).writerows(rows)
-    assert "1 preference pairs kept, 0 rows rejected" in _call(*given, "--candidates", "3")
+    assert "1 preference pair kept, 0 rows rejected" in _call(*given, "--candidates", "3")
     judged = (pairs_prefer, tmp_path / "run", "--out", tmp_path / "judged", "--engine", "fake")
     said = _call(*judged, "--candidates", "8", "--judge", "loudness")
-    assert "1 preference pairs kept" in said
+    assert "1 preference pair kept" in said
 
 
 def test_validate_prints_a_row_for_each_label(registry: Registry, tmp_path: Path) -> None:

@@ -433,7 +433,7 @@ def test_silence_between_speech_is_left(hooks: Registry, tmp_path: Path) -> None
     result = recording.edit(Chain([Gain(db=-6)]), tmp_path / "out.wav", longest=4)
     left = [piece for piece in result.pieces if piece.left]
     assert left and all("digital silence" in str(piece.left) for piece in left)
-    assert any("left as they are" in note for note in result.notes)
+    assert any("left as it is" in note for note in result.notes)
     sf.write(tmp_path / "silent.wav", np.zeros(RATE), RATE)
     with pytest.raises(AudioError, match="digital silence"):
         Recording.read(tmp_path / "silent.wav")

@@ -114,7 +114,9 @@ def test_cues_are_checked_against_the_recording() -> None:
     cues = (Cue(0, 2, "a"), Cue(1, 3, ""), Cue(4, 9, "c"))
     notes = check_cues(cues, 5.0)
     assert (
-        "overlap" in notes[0] and "end after the recording" in notes[1] and "no words" in notes[2]
+        "1 cue overlaps" in notes[0]
+        and "1 cue ends after the recording" in notes[1]
+        and notes[2] == "1 cue has no words"
     )
     assert check_cues((Cue(0, 2, "a"), Cue(2, 3, "b")), 5.0) == []
 

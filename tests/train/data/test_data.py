@@ -54,7 +54,7 @@ def test_a_cache_holds_what_may_be_trained_on(registry: Registry, tmp_path: Path
     lines = list(make_cache(settings(tmp_path, corpus)))
     assert "left out 1: no licence is stated" in lines
     assert "left out 1: non-commercial licence (CC BY-NC 4.0)" in lines
-    assert "train 2 recordings" in lines[-1] and "test 1 recordings" in lines[-1]
+    assert "train 2 recordings" in lines[-1] and "test 1 recording," in lines[-1]
     assert "4.wav" in (tmp_path / "cache" / "rejected.txt").read_text()
 
     cache = Cache(tmp_path / "cache", ("audio", "prosody"))

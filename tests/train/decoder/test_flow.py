@@ -409,7 +409,7 @@ def test_initial_weights(tmp_path: Path) -> None:
         torch.testing.assert_close(trained[name], tensor, atol=1e-6, rtol=0)
     # The folder is not needed any more.
     shutil.rmtree(public)
-    assert list(train_flow(chosen))[-1].startswith("1 of 1 steps")
+    assert list(train_flow(chosen))[-1].startswith("1 of 1 step ")
 
 
 def test_the_defaults_are_the_public_sizes() -> None:

@@ -318,7 +318,7 @@ def test_it_learns_and_a_resumed_run_is_the_same(tmp_path: Path) -> None:
     make_all(tmp_path)
     (tmp_path / "base" / KEPT_FILES[2]).write_text("{}")
     lines = list(train_pretrain(settings(tmp_path)))
-    assert "read: 2 rows of 54 tokens to train on, 1 rows to validate on" in lines
+    assert "read: 2 rows of 54 tokens to train on, 1 row to validate on" in lines
     assert "left out 1: no text (write)" in lines and lines[-1].startswith("6 steps")
     out = tmp_path / "run"
     whole = logged(out, "loss")
@@ -392,7 +392,7 @@ def test_the_result_goes_on_in_sft_and_in_pretrain(tmp_path: Path) -> None:
     list(train_sft(SftSettings.model_validate(tuned)))
     load_step1(tmp_path / "tuned" / "model")
     more = settings(tmp_path, model=tmp_path / "run" / "model", out=tmp_path / "more", steps=1)
-    assert list(train_pretrain(more))[-1].startswith("1 steps")
+    assert list(train_pretrain(more))[-1].startswith("1 step,")
     with pytest.raises(StepeditError, match="overwrite"):
         list(train_pretrain(settings(tmp_path, model=tmp_path / "run" / "model")))
 
@@ -437,7 +437,7 @@ def test_settings_file(tmp_path: Path) -> None:
         'tensorboard = false\n[[data]]\npath = "cache"\nkind = "{}"\n'
     )
     file.write_text(text.format("read"))
-    assert list(run_stage("pretrain", file))[-1].startswith("1 steps")
+    assert list(run_stage("pretrain", file))[-1].startswith("1 step,")
     file.write_text(text.format("sing"))
     with pytest.raises(StepeditError, match="kind") as caught:
         list(run_stage("pretrain", file))

@@ -99,7 +99,10 @@ def _counts(mixture: PretrainMixture) -> Iterator[str]:
     """Yield what there is to train on, and what was left out."""
     for kind, (rows, tokens) in mixture.train.sizes().items():
         held = len(mixture.dev.get(kind, ()))
-        yield f"{kind}: {rows} rows of {tokens} tokens to train on, {held} rows to validate on"
+        yield (
+            f"{kind}: {counted(rows, 'row')} of {tokens} tokens to train on, "
+            f"{counted(held, 'row')} to validate on"
+        )
     for reason, count in sorted(mixture.skipped.items()):
         yield f"left out {count}: {reason}"
 
