@@ -58,7 +58,7 @@ def crossed(
         prepared: names and preparations; the name is the class of the case.
         in_turn: whether each recording gets one of the edits instead of all.
     """
-    cases = []
+    cases: list[dict[str, Any]] = []
     for place, one in enumerate(known):
         for kind, (name, data) in enumerate(prepared):
             seeded = {**data, "seed": 1_000 * kind + place} if data else {}

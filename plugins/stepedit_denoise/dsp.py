@@ -100,15 +100,15 @@ def _mixed(
     samples = utterance.samples.astype(np.float64)
     if not samples.any():
         return utterance, {"backend": net or best_net(), "strength": strength}
-    heard: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     speech = None
     if net is None:
-        net, speech, heard = choose(utterance)
+        net, speech, found = choose(utterance)
     if speech is None:
         assert net is not None
         speech = enhanced_by_net(utterance, net).astype(np.float64)
     edited = (strength * speech + (1 - strength) * samples).astype(np.float32)
-    details = {"backend": net, **heard, "strength": strength}
+    details = {"backend": net, **found, "strength": strength}
     details["removed_db"] = _removed_db(samples, edited)
     return utterance.replace(samples=_limited(edited, samples)), details
 

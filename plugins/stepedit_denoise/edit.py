@@ -46,7 +46,7 @@ class Denoise(Edit):
     @property
     def net(self) -> NetName | None:
         """The network that is named, or None."""
-        return None if self.backend in (None, "auto", "noisereduce") else self.backend
+        return self.backend if self.backend in ("deepfilternet", "rnnoise", "hush") else None
 
     def route_problem(self, route: Route) -> str | None:
         """Say what the llm prompt cannot express, and what the dsp route lacks."""

@@ -80,7 +80,7 @@ class Separate(Edit):
     @property
     def net(self) -> NetName | None:
         """The network that is named, or None."""
-        return None if self.backend in (None, "auto") else self.backend
+        return self.backend if self.backend in ("hush", "deepfilternet", "rnnoise") else None
 
     def transcript_after(self, utterance: Utterance) -> str | None:
         """Return the words; of the background none are known."""

@@ -35,7 +35,7 @@ _WINDOW, _SHIFT = 0.032, 0.008
 # Linear prediction: from 24 ms back over a third of a second; three rounds of its weights.
 _TAPS, _DELAY, _ROUNDS = 40, 3, 3
 # A room may change within a recording, and a filter needs speech to be learned from.
-_PIECE_SECONDS, _LEAST_FRAMES = 60.0, 2 * _TAPS
+_PIECE_SECONDS, _MARGIN_SECONDS, _LEAST_FRAMES = 60.0, 1.0, 2 * _TAPS
 _LATE_SECONDS = 0.05
 _MEMORY, _SMOOTHING = 0.8, 0.5
 _NET, _NET_SHARE = "deepfilternet", 0.7
@@ -79,16 +79,23 @@ def _drier(
 ) -> tuple[Utterance, dict[str, Any]]:
     """Dereverberate an utterance without a constant offset."""
     rate, source = utterance.sample_rate, utterance.samples.astype(np.float64)
-    rt60 = estimate_rt60(utterance)
-    spectra = _spectra(source, rate)
-    predicted = np.concatenate(
-        [_unpredicted(spectra, start, rate) for start in _pieces(spectra, rate)], axis=1
-    )
-    late = _late_power(np.abs(predicted) ** 2, rt60)
-    made = _sound(predicted * _gains(np.abs(predicted) ** 2, late, 1 - strength), rate, len(source))
+    made, times = np.zeros(len(source)), []
+    piece, margin = round(_PIECE_SECONDS * rate), round(_MARGIN_SECONDS * rate)
+    for start in range(0, max(1, len(source) - margin), piece):
+        first, end = max(0, start - margin), min(len(source), start + piece + margin)
+        part = source[first:end]
+        times.append(estimate_rt60(utterance.replace(samples=part.astype(np.float32))))
+        dry = _without_late(_unpredicted(_spectra(part, rate)), times[-1], 1 - strength)
+        heard = _sound(dry, rate, len(part))[start - first :]
+        # The piece before reaches a second into this one.
+        fade = np.ones(end - start)
+        if start:
+            fade[:margin] = np.linspace(0, 1, margin)[: len(fade)]
+            made[start : start + margin] *= 1 - fade[:margin]
+        made[start:end] += fade * heard
     if network:
-        heard = utterance.replace(samples=made.astype(np.float32))
-        made = _NET_SHARE * enhanced_by_net(heard, _NET) + (1 - _NET_SHARE) * made
+        drier = utterance.replace(samples=made.astype(np.float32))
+        made = _NET_SHARE * enhanced_by_net(drier, _NET) + (1 - _NET_SHARE) * made
     gain = _makeup_db(utterance, made)
     made = made * 10 ** (gain / 20)
     ceiling = max(1.0, float(np.abs(source).max()))
@@ -96,7 +103,7 @@ def _drier(
     details = {
         "backend": f"wpe and {_NET}" if network else "wpe",
         "strength": strength,
-        "rt60": round(rt60, 2),
+        "rt60": round(float(np.median(times)), 2),
         "gain_db": round(gain, 2),
     }
     return utterance.replace(samples=made.astype(np.float32)), details
@@ -154,54 +161,44 @@ def _sizes(rate: int) -> tuple[int, int]:
     return round(_WINDOW / _SHIFT) * shift, shift
 
 
-def _pieces(spectra: Spectra, rate: int) -> range:
-    """Return the frames at which pieces begin."""
-    shift = _sizes(rate)[1]
-    return range(0, spectra.shape[1], max(1, round(_PIECE_SECONDS * rate / shift)))
-
-
-def _unpredicted(spectra: Spectra, start: int, rate: int) -> Spectra:
-    """Return a piece of the spectra without what its past predicts."""
+def _unpredicted(spectra: Spectra) -> Spectra:
+    """Return spectra without what their past predicts."""
     from nara_wpe.wpe import wpe
 
-    shift = _sizes(rate)[1]
-    end = start + round(_PIECE_SECONDS * rate / shift)
-    first = max(0, start - _TAPS - _DELAY)
-    piece = spectra[:, first:end]
-    if piece.shape[1] < _LEAST_FRAMES:
-        return piece[:, start - first :]
-    taps = min(_TAPS, piece.shape[1] // 6)
-    sounding = np.abs(piece).max(axis=1) > 1e-7
-    made = piece.copy()
+    if spectra.shape[1] < _LEAST_FRAMES:
+        return spectra
+    sounding = np.abs(spectra).max(axis=1) > 1e-7
+    if not sounding.any():
+        return spectra
     found = wpe(
-        piece[sounding][:, None],
-        taps=taps,
+        spectra[sounding][:, None],
+        taps=min(_TAPS, spectra.shape[1] // 6),
         delay=_DELAY,
         iterations=_ROUNDS,
         statistics_mode="full",
     )[:, 0]
+    made = spectra.copy()
     # A bin that is nearly empty may have no filter.
-    made[sounding] = np.where(np.isfinite(found), found, piece[sounding])
-    return made[:, start - first :]
+    made[sounding] = np.where(np.isfinite(found), found, spectra[sounding])
+    return made
 
 
-def _late_power(power: FloatArray, rt60: float) -> FloatArray:
-    """Return the power of late reverberation in each bin: what was there 50 ms ago, decayed."""
+def _without_late(spectra: Spectra, rt60: float, floor: float) -> Spectra:
+    """Return spectra without late reverberation; each bin keeps ``floor`` of its amplitude.
+
+    The power of late reverberation is what was there 50 ms before, decayed by the time since.
+    """
     from scipy.signal import lfilter
 
-    smooth = lfilter([1 - _MEMORY], [1, -_MEMORY], power, axis=1)
+    power = np.abs(spectra) ** 2
+    slow, fast = (
+        lfilter([1 - memory], [1, -memory], power, axis=1) for memory in (_MEMORY, _SMOOTHING)
+    )
     back = round(_LATE_SECONDS / _SHIFT)
     late = np.zeros_like(power)
-    late[:, back:] = smooth[:, :-back] * 10 ** (-6 * _LATE_SECONDS / rt60)
-    return late
-
-
-def _gains(power: FloatArray, late: FloatArray, floor: float) -> FloatArray:
-    """Return the amplitude that each bin keeps, ``floor`` to 1."""
-    from scipy.signal import lfilter
-
-    smooth = lfilter([1 - _SMOOTHING], [1, -_SMOOTHING], power, axis=1)
-    return np.asarray(np.sqrt(np.clip(1 - late / np.maximum(smooth, 1e-20), floor**2, 1.0)))
+    late[:, back:] = slow[:, :-back] * 10 ** (-6 * _LATE_SECONDS / rt60)
+    gains = np.sqrt(np.clip(1 - late / np.maximum(fast, 1e-20), floor**2, 1.0))
+    return np.asarray(spectra * gains)
 
 
 def _makeup_db(before: Utterance, after: FloatArray) -> float:

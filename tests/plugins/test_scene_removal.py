@@ -26,7 +26,7 @@ from stepedit_core import (
     StepeditError,
     Utterance,
 )
-from stepedit_core.dsp.enhancement import NETS, enhanced_by_net
+from stepedit_core.dsp.enhancement import enhanced_by_net, missing_package
 from stepedit_core.dsp.loudness import active_level
 from stepedit_core.dsp.rooms import reverberate, simulate_room
 from stepedit_core.recordings import packaged_speech
@@ -72,7 +72,7 @@ def test_dry_speech_stays() -> None:
 
 
 def test_strength() -> None:
-    clean, source = _in_room("doctor", 0.8)
+    clean, source = _in_room("doctor", 0.8, 8_000)
     left = [
         envelope_distance(clean, _made(Dereverb(backend="wpe", strength=s), source))
         for s in (0.05, 0.4, 0.8)
@@ -85,7 +85,7 @@ def test_strength() -> None:
 
 
 def test_pieces_of_long_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, source = _in_room("books", 0.6)
+    _, source = _in_room("books", 0.6, 8_000)
     whole = _made(Dereverb(backend="wpe"), source)
     monkeypatch.setattr("stepedit_scene.reverberation._PIECE_SECONDS", 2.0)
     parts = _made(Dereverb(backend="wpe"), source)
@@ -144,7 +144,7 @@ def _cheats(source: Utterance) -> dict[str, Utterance]:
 def test_dereverb_scorer_and_its_cheats() -> None:
     for room in ({"rt60": 0.6, "room": 4}, {"room": "large"}):
         case = _case(Dereverb(), room)
-        ready = DereverbScorer().prepare(case, packaged_speech("office"), RNG)
+        ready = DereverbScorer().prepare(case, packaged_speech("office").resample(8_000), RNG)
         assert _reached(case, ready, _made(Dereverb(), ready.source)) is True
         assert ready.reference is not None
         assert _reached(case, ready, ready.reference) is True
@@ -215,7 +215,7 @@ def test_prompts_have_no_words_for_parameters() -> None:
 def test_nothing_but_the_span(monkeypatch: pytest.MonkeyPatch) -> None:
     from stepedit_core import get_edit
 
-    _, source = _in_room("books", 0.8)
+    _, source = _in_room("books", 0.8, 8_000)
     masked = get_edit("masked").model_validate(
         {"inner": {"edit": "dereverb", "backend": "wpe"}, "spans": [[0.5, 1.5]]}
     )
@@ -225,14 +225,16 @@ def test_nothing_but_the_span(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0.4 < changed.min() < 0.6 and 1.4 < changed.max() < 1.6
 
 
-def test_networks_above_their_rate() -> None:
-    speech = packaged_speech("garden").resample(48_000)
-    for name in NETS:
-        made = speech.replace(samples=enhanced_by_net(speech, name))
-        high = [
-            np.abs(np.fft.rfft(x.samples))[-len(x.samples) // 4 :].sum() for x in (speech, made)
-        ]
-        assert 0.2 < high[1] / high[0] < 1.1, name
+def test_a_network_above_its_rate() -> None:
+    if problem := missing_package("hush"):
+        pytest.skip(problem)
+    speech = packaged_speech("garden")
+    made = speech.replace(samples=enhanced_by_net(speech, "hush"))
+    spectra = [np.abs(np.fft.rfft(sound.samples)) for sound in (speech, made)]
+    hertz = np.fft.rfftfreq(len(speech.samples), 1 / speech.sample_rate)
+    before, after = (float(np.sum(one[hertz > 8_500] ** 2)) for one in spectra)
+    assert speech.sample_rate == 24_000
+    assert -6 < 10 * np.log10(after / before) < 0.5
 
 
 def test_pairs(tmp_path: Path) -> None:
