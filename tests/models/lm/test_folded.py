@@ -19,10 +19,11 @@ from tests.models.tiny_step1 import LAYOUT, prompts, tiny_model
 @pytest.fixture(params=[False, True])
 def model(request: pytest.FixtureRequest) -> Step1ForCausalLM:
     made = tiny_model(source_alignment=RULE) if request.param else tiny_model()
+    gains = torch.Generator().manual_seed(0)
     with torch.no_grad():  # gains that are not one
         for name, weight in made.named_parameters():
             if "norm" in name:
-                weight.uniform_(0.5, 1.5)
+                weight.uniform_(0.5, 1.5, generator=gains)
     return made
 
 

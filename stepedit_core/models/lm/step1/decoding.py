@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from stepedit_core.models.lm.step1.alibi import BiasWindow, BlockBias
 from stepedit_core.models.lm.step1.cache import StaticKV
+from stepedit_core.models.lm.step1.denormals import flushing_denormals
 from stepedit_core.models.lm.step1.folded import folded_stack
 from stepedit_core.models.lm.step1.network import CausalLM
 from stepedit_core.models.lm.step1.prefix import SharedPrefixKV
@@ -273,7 +274,8 @@ class Decoder:
         """Read ids in one pass; single ones by folded weights where there are any."""
         bias = self._bias(ids.shape[1])
         if self._folded is not None and ids.shape[1] == 1 and isinstance(self.kv, SharedPrefixKV):
-            hidden: Tensor = self._folded.run(ids, bias, self.kv)
+            with flushing_denormals():
+                hidden: Tensor = self._folded.run(ids, bias, self.kv)
         else:
             hidden = self.model.run(ids, bias, self.kv)
         self.kv.used += ids.shape[1]
