@@ -81,7 +81,8 @@ class OwnKV:
                               self._store)  # fmt: skip
         for old, new in zip(self._store.flatten(0, 1), other._store.flatten(0, 1), strict=True):
             taken = old[:, :, :, :used][block, :, place]
-            new[:, :, :, :used] = taken.view(after.blocks, after.most, groups, used, size).transpose(1, 2)  # fmt: skip
+            taken = taken.view(after.blocks, after.most, groups, used, size)
+            new[:, :, :, :used] = taken.transpose(1, 2)
         other.used = used
         return other
 
