@@ -116,6 +116,6 @@ def _best(parts: EngineParts, request: GenerateRequest, answers: Sequence[DualCo
     """Return the answer that reads best as the request's words; the first of equals."""
     reader, words = parts.reader, request.words
     assert reader is not None and words is not None
-    scores = [reader.score(answer, words) for answer in answers]
+    scores = reader.scores(answers, words)
     known = [-np.inf if score is None else score for score in scores]
     return answers[int(np.argmax(known))]
