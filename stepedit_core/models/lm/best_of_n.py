@@ -149,6 +149,6 @@ def _in_order(
     """Return answers in the order in which they read as the request's words, equals as drawn."""
     reader, words = parts.reader, request.words
     assert reader is not None and words is not None
-    scores = [reader.score(answer, words) for answer in answers]
+    scores = reader.scores(answers, words)
     known = [-np.inf if score is None else score for score in scores]
     return [answers[at] for at in np.argsort(-np.asarray(known), kind="stable")]

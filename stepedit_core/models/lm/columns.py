@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stepedit_core.codes import GROUP_SIZE, LINGUISTIC_PER_GROUP, LINGUISTIC_SIZE
 from stepedit_core.models.lm.constraints import CODE_COUNT, Free, Plan
-from stepedit_core.models.lm.step1.decoding import (
+from stepedit_core.models.lm.step1.heads import (
     Head,
     PartHeads,
     audio_head,

@@ -28,7 +28,8 @@ from stepedit_core.models.lm.framing import Rules, aligned_prompt, sampling_of
 from stepedit_core.models.lm.guidance import guided
 from stepedit_core.models.lm.sampling import Sampling, noise_keys, pick, repeated_id
 from stepedit_core.models.lm.step1.alignment import Alignment, alignment_tensor
-from stepedit_core.models.lm.step1.decoding import Decoder, audio_head
+from stepedit_core.models.lm.step1.decoding import Decoder
+from stepedit_core.models.lm.step1.heads import audio_head
 
 __all__ = ["infill", "position_prior"]
 

@@ -182,7 +182,8 @@ def _pick_near(scores: Tensor, keys: Tensor, tokens: Tensor | None) -> Tensor:
         noise = gumbel_noise(keys, scores.shape[-1] if tokens is None else tokens)
         return (scores + noise).argmax(dim=-1)
     values = scores.numpy()
-    row, column = np.nonzero(values >= best - np.float32(_NOISE_SPREAD))
+    near = np.flatnonzero(values >= best - np.float32(_NOISE_SPREAD))
+    row, column = np.divmod(near, values.shape[1])
     index = column if tokens is None else tokens.numpy()[column]
     value = values[row, column] + _noise_on_host(keys.numpy()[row], index)
     if len(values) == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,22 +113,32 @@ class PhoneReader:
         return phones if is_known else None
 
     @torch.inference_mode()
-    def hear(self, codes: DualCodes) -> Tensor:
-        """Return log probabilities of phones and blank, float32 ``(1, 6 * groups, 40)``."""
-        groups = codes.groups
+    def hear(self, answers: Sequence[DualCodes]) -> Tensor:
+        """Return log probabilities of phones and blank, float32 ``(answers, 6 * groups, 40)``.
+
+        Args:
+            answers: codes of equal length.
+        """
+        groups = answers[0].groups
         linguistic, semantic = (
-            torch.from_numpy(stream[: per * groups].astype(np.int64))[None]
-            for stream, per in (
-                (codes.linguistic, LINGUISTIC_PER_GROUP),
-                (codes.semantic, SEMANTIC_PER_GROUP),
+            torch.from_numpy(
+                np.stack([stream[: per * groups] for stream in streams], dtype=np.int64)
+            )
+            for streams, per in (
+                ([one.linguistic for one in answers], LINGUISTIC_PER_GROUP),
+                ([one.semantic for one in answers], SEMANTIC_PER_GROUP),
             )
         )
-        heard: Tensor = self.network(linguistic, semantic, torch.tensor([groups]))
+        heard: Tensor = self.network(linguistic, semantic, torch.full((len(answers),), groups))
         return heard
 
-    @torch.inference_mode()
     def score(self, codes: DualCodes, text: str) -> float | None:
-        """Return how well codes say a text, 0 at best; None where the text cannot be read.
+        """Return how well codes say a text, as `scores` does of several."""
+        return self.scores([codes], text)[0]
+
+    @torch.inference_mode()
+    def scores(self, answers: Sequence[DualCodes], text: str) -> list[float | None]:
+        """Return how well each of several codes says a text, 0 at best.
 
         The log probability of the text's phones, once each and in order, for each of them
         (`phones_loss`); minus infinity where there is no room for them. For a word that the
@@ -135,17 +146,29 @@ class PhoneReader:
         the wildcard of Cai et al. 2022, "W-CTC", with that class in place of all of them together.
 
         Args:
-            codes: of any length.
+            answers: of any lengths; those of equal ones are read together.
             text: the words.
+
+        Returns:
+            None for what cannot be read: a text of other words, or no codes.
         """
         phones = self._phones(text)
-        if phones is None or not codes.groups:
-            return None
-        heard = self.hear(codes)
-        heard = torch.cat([heard, heard.amax(-1, keepdim=True)], dim=-1)
-        groups, count = torch.tensor([codes.groups]), torch.tensor([len(phones)])
-        loss = phones_loss(heard, groups, torch.tensor(phones), count)
-        return -float(loss) / len(phones)
+        found: list[float | None] = [None] * len(answers)
+        if phones is None:
+            return found
+        lengths: dict[int, list[int]] = {}
+        for place, codes in enumerate(answers):
+            lengths.setdefault(codes.groups, []).append(place)
+        wanted, count = torch.tensor(phones), torch.tensor([len(phones)])
+        for length, places in lengths.items():
+            if not length:
+                continue
+            heard = self.hear([answers[place] for place in places])
+            heard = torch.cat([heard, heard.amax(-1, keepdim=True)], dim=-1)
+            for place, own in zip(places, heard.split(1), strict=True):
+                loss = phones_loss(own, torch.tensor([length]), wanted, count)
+                found[place] = -float(loss) / len(phones)
+        return found
 
     @torch.inference_mode()
     def best_score(self, codes: DualCodes, text: str) -> float:
@@ -161,5 +184,5 @@ class PhoneReader:
         frames = FRAMES_PER_GROUP * codes.groups - self.network.reach
         if phones is None or ANYTHING in phones or frames < 1:
             return math.inf
-        heard = self.hear(codes)[0, :frames].double().numpy()
+        heard = self.hear([codes])[0, :frames].double().numpy()
         return prefix_log_probability(heard, phones) / len(phones)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import pytest
 
@@ -46,8 +47,8 @@ class Say(Edit):
 class Preferring(PhoneReader):
     """A fake: prefers answers whose codes are high."""
 
-    def score(self, codes: DualCodes, text: str) -> float | None:
-        return float(codes.linguistic.mean())
+    def scores(self, answers: Sequence[DualCodes], text: str) -> list[float | None]:
+        return [float(codes.linguistic.mean()) for codes in answers]
 
     def best_score(self, codes: DualCodes, text: str) -> float:
         return math.inf

@@ -10,8 +10,9 @@ from stepedit_core.models.lm.sampling import GREEDY
 from stepedit_core.models.lm.session import generate
 from stepedit_core.models.lm.step1 import Step1ForCausalLM, decoding
 from stepedit_core.models.lm.step1.alignment import Alignment, alignment_tensor
-from stepedit_core.models.lm.step1.decoding import Decoder, full_head
+from stepedit_core.models.lm.step1.decoding import Decoder
 from stepedit_core.models.lm.step1.folded import folded_stack
+from stepedit_core.models.lm.step1.heads import full_head
 from tests.models.lm.test_position_priors import RULE
 from tests.models.tiny_step1 import LAYOUT, prompts, tiny_model
 
@@ -19,10 +20,11 @@ from tests.models.tiny_step1 import LAYOUT, prompts, tiny_model
 @pytest.fixture(params=[False, True])
 def model(request: pytest.FixtureRequest) -> Step1ForCausalLM:
     made = tiny_model(source_alignment=RULE) if request.param else tiny_model()
+    gains = torch.Generator().manual_seed(0)
     with torch.no_grad():  # gains that are not one
         for name, weight in made.named_parameters():
             if "norm" in name:
-                weight.uniform_(0.5, 1.5)
+                weight.uniform_(0.5, 1.5, generator=gains)
     return made
 
 

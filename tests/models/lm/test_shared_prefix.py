@@ -14,7 +14,8 @@ from stepedit_core.models.lm.sampling import GREEDY, Sampling
 from stepedit_core.models.lm.session import generate
 from stepedit_core.models.lm.step1 import Step1ForCausalLM, decoding
 from stepedit_core.models.lm.step1.alignment import Alignment, alignment_tensor
-from stepedit_core.models.lm.step1.decoding import Decoder, GraphDecoder, full_head
+from stepedit_core.models.lm.step1.decoding import Decoder, GraphDecoder
+from stepedit_core.models.lm.step1.heads import full_head
 from stepedit_core.models.lm.step1.network import fuse_projections
 from stepedit_core.models.lm.step1.prefix import SharedPrefixKV
 from tests.models.lm.test_generation import ReplayedStep

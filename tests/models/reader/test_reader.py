@@ -95,7 +95,7 @@ def test_scores_are_those_of_all_paths_together(words: Pronunciations) -> None:
     with torch.no_grad():  # some phones more probable than others
         network.head.weight.mul_(10)
     reader, codes = PhoneReader(network, words), random_codes(1)
-    heard = reader.hear(codes)[0].numpy().astype(np.float64)
+    heard = reader.hear([codes])[0].numpy().astype(np.float64)
     bee = [PHONES.index("B"), PHONES.index("IY")]
     paths = itertools.product([*bee, BLANK], repeat=FRAMES_PER_GROUP)
     chances = [
@@ -104,6 +104,16 @@ def test_scores_are_those_of_all_paths_together(words: Pronunciations) -> None:
         if [label for label, _ in itertools.groupby(path) if label != BLANK] == bee
     ]
     assert reader.score(codes, "bee") == pytest.approx(np.logaddexp.reduce(chances) / 2, rel=1e-5)
+
+
+def test_several_are_read_as_each_alone(words: Pronunciations) -> None:
+    torch.manual_seed(2)
+    reader = PhoneReader(PhoneNetwork(8, 1), words)
+    answers = [random_codes(length, length) for length in (3, 1, 3, 2)] + [DualCodes([], [])]
+    alone = [reader.score(one, "bee sea") for one in answers]
+    assert alone[-1] is None and None not in alone[:-1]
+    assert reader.scores(answers, "bee sea")[:-1] == pytest.approx(alone[:-1], rel=1e-5)
+    assert reader.scores(answers, "bee 42") == [None] * 5
 
 
 def test_padded_codes_sound_as_they_do_alone(words: Pronunciations) -> None:
@@ -118,11 +128,11 @@ def test_padded_codes_sound_as_they_do_alone(words: Pronunciations) -> None:
         together = reader.network(linguistic, semantic, torch.tensor([7, 12]))
     assert together.shape == (2, 12 * FRAMES_PER_GROUP, BLANK + 1)
     assert together.exp().sum(-1).allclose(torch.ones(2, 72))
-    torch.testing.assert_close(together[0, : 7 * FRAMES_PER_GROUP], reader.hear(one)[0])
-    torch.testing.assert_close(together[1], reader.hear(other)[0])
+    torch.testing.assert_close(together[0, : 7 * FRAMES_PER_GROUP], reader.hear([one])[0])
+    torch.testing.assert_close(together[1], reader.hear([other])[0])
     # Both streams are heard.
     deaf = DualCodes(one.linguistic, random_codes(7, 5).semantic)
-    assert not reader.hear(deaf).allclose(reader.hear(one), atol=1e-3)
+    assert not reader.hear([deaf]).allclose(reader.hear([one]), atol=1e-3)
 
 
 def test_weights_give_their_own_sizes(tmp_path: Path, words: Pronunciations) -> None:
@@ -135,8 +145,8 @@ def test_weights_give_their_own_sizes(tmp_path: Path, words: Pronunciations) -> 
     assert reader is not None and reader.network.head.weight.dtype == torch.float32
     assert len(reader.network.blocks) == 3
     torch.testing.assert_close(
-        reader.hear(random_codes(4)),
-        PhoneReader(network, words).hear(random_codes(4)),
+        reader.hear([random_codes(4)]),
+        PhoneReader(network, words).hear([random_codes(4)]),
         atol=0.02,
         rtol=0.02,
     )

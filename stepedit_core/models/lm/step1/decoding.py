@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from stepedit_core.models.lm.step1.alibi import BiasWindow, BlockBias
 from stepedit_core.models.lm.step1.cache import StaticKV
+from stepedit_core.models.lm.step1.denormals import flushing_denormals
 from stepedit_core.models.lm.step1.folded import folded_stack
+from stepedit_core.models.lm.step1.heads import Head
 from stepedit_core.models.lm.step1.network import CausalLM
 from stepedit_core.models.lm.step1.prefix import SharedPrefixKV
 
-__all__ = [
-    "Decoder",
-    "GraphDecoder",
-    "PartHeads",
-    "PromptBatch",
-    "audio_head",
-    "columns_of",
-    "full_head",
-]
-
-Head = Callable[[Tensor], Tensor]
+__all__ = ["Decoder", "GraphDecoder", "PromptBatch"]
 
 # Rows of one prefill pass: bounds the memory of activations for long prompts.
 _PREFILL_ROWS = 2048
@@ -42,24 +34,6 @@ _WINDOW_ELEMENTS = 2**19
 _BUCKET = 256
 
 
-def full_head(model: CausalLM) -> Head:
-    """Return the output head over the whole vocabulary."""
-    head: Head = model.lm_head
-    return head
-
-
-def audio_head(model: CausalLM, audio_base: int, count: int, eot: int) -> Head:
-    """Return the output head over ``count`` audio ids and, last, the end of turn.
-
-    Only these rows of the matrix are read: in the public vocabulary 7 percent of it.
-    """
-    head = model.lm_head
-    if type(head) is not nn.Linear:  # an adapter or quantised head: ask it for everything
-        return lambda x: _select(head(x), audio_base, count, eot)
-    audio, end = head.weight[audio_base : audio_base + count], head.weight[eot : eot + 1]
-    return lambda x: torch.cat([F.linear(x, audio), F.linear(x, end)], dim=-1)
-
-
 class PromptBatch(NamedTuple):
     """What ``Decoder.prefill`` reads; see its arguments."""
 
@@ -67,47 +41,6 @@ class PromptBatch(NamedTuple):
     valid: Tensor | None
     alignment: Tensor | None
     owners: Tensor | None
-
-
-class PartHeads:
-    """The output head over the audio ids that a step allows, and the end of turn.
-
-    Rows of a batch stand at the same place of a group, so a step needs one codebook's columns.
-    """
-
-    def __init__(self, model: CausalLM, audio_base: int, count: int, eot: int) -> None:
-        """Take the rows of the matrix; a quantised or adapted head gives all that it has."""
-        head = model.lm_head
-        self._whole = audio_head(model, audio_base, count, eot)
-        self._audio: Tensor | None = None
-        if type(head) is nn.Linear:
-            self._audio = head.weight[audio_base : audio_base + count]
-            self._end = head.weight[eot : eot + 1]
-
-    def of(self, first: int, stop: int, with_end: bool) -> Head:
-        """Return the head over columns ``first`` to before ``stop`` of the audio ids.
-
-        Args:
-            first: index of the first one.
-            stop: index after the last one.
-            with_end: whether the end of turn follows as the last column.
-        """
-        if self._audio is None:
-            return lambda x: columns_of(self._whole(x), first, stop, with_end)
-        audio, end = self._audio[first:stop], self._end
-        rows = torch.cat([audio, end]) if with_end else audio
-        return lambda x: F.linear(x, rows)
-
-
-def columns_of(logits: Tensor, first: int, stop: int, with_end: bool) -> Tensor:
-    """Return some columns of what ``audio_head`` gives; arguments as of ``PartHeads.of``."""
-    audio = logits[..., first:stop]
-    return torch.cat([audio, logits[..., -1:]], dim=-1) if with_end else audio
-
-
-def _select(logits: Tensor, audio_base: int, count: int, eot: int) -> Tensor:
-    audio = logits[..., audio_base : audio_base + count]
-    return torch.cat([audio, logits[..., eot : eot + 1]], dim=-1)
 
 
 class Decoder:
@@ -273,7 +206,8 @@ class Decoder:
         """Read ids in one pass; single ones by folded weights where there are any."""
         bias = self._bias(ids.shape[1])
         if self._folded is not None and ids.shape[1] == 1 and isinstance(self.kv, SharedPrefixKV):
-            hidden: Tensor = self._folded.run(ids, bias, self.kv)
+            with flushing_denormals():
+                hidden: Tensor = self._folded.run(ids, bias, self.kv)
         else:
             hidden = self.model.run(ids, bias, self.kv)
         self.kv.used += ids.shape[1]

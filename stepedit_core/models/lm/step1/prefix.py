@@ -12,18 +12,28 @@ from __future__ import annotations
 import copy
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stepedit_core.models.lm.step1.alibi import BlockBias
 from stepedit_core.models.lm.step1.cache import StaticKV
+from stepedit_core.models.lm.step1.own_keys import OwnKV
+from stepedit_core.models.lm.step1.places import Places
 
 __all__ = ["SharedPrefixKV"]
+
+_FIRST_ROOM = 256
+"""Slots after the prompts that are made room for at first; few answers need more."""
+_NOTHING = 1e-30
+"""Weights of attention below this are made 0, which changes no sum of float32 numbers near 1.
+Steep position biases give weights below 1e-38, which processors multiply a hundred times slower."""
 
 
 class SharedPrefixKV:
     """Keys and values of rows that go on from shared prompts.
 
-    Rows are laid out as ``(prompts, most rows of one)``; rows that a prompt lacks repeat its first.
+    Rows stand in places, see ``Places``; keys and values are laid out by them, so that every
+    product reads its operands as they lie.
 
     Attributes:
         used: slots that hold tokens, those of the prompts included.
@@ -35,7 +45,7 @@ class SharedPrefixKV:
         Args:
             prefix: of the prompts, one row each, all of the same padded length.
             owners: int64 ``(rows,)``, the prompt of each row.
-            capacity: slots to make room for after the prompts.
+            capacity: slots to make room for after the prompts; more are made when needed.
         """
         self.length = prefix.used
         # Keys lie as the product with queries reads them: the prompt's slots side by side.
@@ -43,13 +53,11 @@ class SharedPrefixKV:
             keys[:, :, : self.length].transpose(2, 3).contiguous() for keys in prefix.keys
         ]
         self._values = [values[:, :, : self.length].contiguous() for values in prefix.values]
-        self._lay_out(owners)
+        self._stand(owners, Places.of(owners, self.length, 0))
         first = self._values[0]
-        self._own = StaticKV(
-            len(self._values), len(owners), first.shape[1], capacity, first.shape[3],
-            dtype=first.dtype, device=first.device,
-        )  # fmt: skip
-        self._biases: tuple[BlockBias, Tensor] | None = None
+        self._own = OwnKV(
+            len(self._values), self._places, first.shape[1], min(capacity, _FIRST_ROOM), first
+        )
 
     @property
     def used(self) -> int:
@@ -69,46 +77,39 @@ class SharedPrefixKV:
         """Make room for ``tokens`` more; return whether the storage had to move."""
         return self._own.reserve(tokens)
 
-    def _lay_out(self, owners: Tensor) -> None:
-        """Work out where each row stands."""
-        self.owners = owners
-        counts = torch.bincount(owners, minlength=len(self._keys[0]))
-        most = int(counts.max())
-        self._shape = (len(counts), most)
-        order = torch.argsort(owners, stable=True)
-        number = torch.arange(len(owners), device=owners.device)
-        within = number - (counts.cumsum(0) - counts)[owners[order]]
-        place = torch.empty_like(owners)
-        place[order] = owners[order] * most + within
-        rows = order[(counts.cumsum(0) - counts).clamp(max=len(owners) - 1)]
-        rows = rows.repeat_interleave(most)
-        rows[place] = number
-        is_plain = len(rows) == len(owners) and bool((rows == number).all())
-        self._rows: Tensor | None = None if is_plain else rows
-        self._place: Tensor | None = None if is_plain else place
-
-    def _by_prompt(self, x: Tensor) -> Tensor:
-        """Bring ``(rows, groups, n, size)`` to ``(prompts * groups, most * n, size)``."""
-        x = x if self._rows is None else x[self._rows]
-        _, groups, n, size = x.shape
-        prompts, most = self._shape
-        x = x.view(prompts, most, groups, n, size).transpose(1, 2)
-        return x.reshape(prompts * groups, most * n, size)
-
-    def _by_row(self, x: Tensor, groups: int) -> Tensor:
-        """Bring ``(prompts * groups, most * n, size)`` back to ``(rows, groups, n, size)``."""
-        prompts, most = self._shape
-        x = x.view(prompts, groups, most, -1, x.shape[2]).transpose(1, 2).flatten(0, 1)
-        return x if self._place is None else x[self._place]
+    def _stand(self, owners: Tensor, places: Places) -> None:
+        """Take places, and leave out the prompts that no row goes on from."""
+        prompts, self.owners = torch.unique(owners, return_inverse=True)
+        if len(prompts) < len(self._keys[0]):
+            self._keys = [keys[prompts] for keys in self._keys]
+            self._values = [values[prompts] for values in self._values]
+            places = places.renumbered(prompts)
+        self._places = places
+        # A prompt of many more rows than others stands several times.
+        self._read_keys = [places.by_prompt(keys).flatten(0, 1) for keys in self._keys]
+        self._read_values = [places.by_prompt(values).flatten(0, 1) for values in self._values]
+        self._bias_of: tuple[BlockBias, Tensor] | None = None
 
     def _bias(self, bias: BlockBias, keys: int) -> Tensor:
-        """Return ``(1 or rows, groups, queries, keys)``, made once for all layers."""
-        if self._biases is None or self._biases[0] is not bias:
+        """Return the bias by places, ``(blocks, groups, rows, queries, keys)``, 1 where equal.
+
+        It is made once for all layers.
+        """
+        if self._bias_of is None or self._bias_of[0] is not bias:
             whole = bias.whole(keys)
-            if bias.which is not None and len(whole) > 1:
-                whole = whole[bias.which]
-            self._biases = (bias, whole)
-        return self._biases[1]
+            if len(whole) == 1:
+                laid = whole[:, :, None]
+            elif self._is_of_prompts(bias, len(whole)):
+                laid = self._places.by_prompt(whole)[:, :, None]
+            else:
+                laid = self._places.take(whole if bias.which is None else whole[bias.which])
+            self._bias_of = (bias, laid)
+        return self._bias_of[1]
+
+    def _is_of_prompts(self, bias: BlockBias, count: int) -> bool:
+        """Tell whether ``count`` biases are those of the prompts, in their order."""
+        which = bias.which
+        return count == len(self._keys[0]) and which is not None and torch.equal(which, self.owners)
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, bias: BlockBias, layer: int
@@ -126,20 +127,24 @@ class SharedPrefixKV:
             As ``query``.
         """
         rows, groups, per_group, n, size = query.shape
-        queries, known = per_group * n, self.length
-        own_keys, own_values = self._own.update(key, value, layer)
-        asked = query.reshape(rows, groups, queries, size)
-        there = torch.bmm(self._by_prompt(asked), self._keys[layer].flatten(0, 1))
-        here = torch.bmm(asked.flatten(0, 1), own_keys.flatten(0, 1).transpose(1, 2))
-        scores = torch.cat(
-            [self._by_row(there, groups), here.view(rows, groups, queries, -1)], dim=-1
-        )
-        scores += self._bias(bias, scores.shape[-1])
-        weights = scores.softmax(-1)
-        out = torch.bmm(self._by_prompt(weights[..., :known]), self._values[layer].flatten(0, 1))
-        rest = torch.bmm(weights.flatten(0, 1)[..., known:], own_values.flatten(0, 1))
-        joined = self._by_row(out, groups) + rest.view(rows, groups, queries, size)
-        return joined.view(rows, groups, per_group, n, size)
+        places, known = self._places, self.length
+        own_keys, own_values = self._own.update(places.take(key), places.take(value), layer)
+        asked = places.take(query.reshape(rows, groups, per_group * n, size)).contiguous()
+        blocks, _, most, queries, _ = asked.shape
+        stacked, single = (blocks * groups, most * queries), (blocks * groups * most, queries)
+        there = torch.bmm(asked.view(*stacked, size), self._read_keys[layer])
+        here = torch.bmm(asked.view(*single, size), own_keys.transpose(1, 2))
+        keys = known + own_keys.shape[1]
+        shape = (blocks, groups, most, queries)
+        laid = self._bias(bias, keys)
+        scores = query.new_empty(*shape, keys)
+        torch.add(there.view(*shape, known), laid[..., :known], out=scores[..., :known])
+        torch.add(here.view(*shape, -1), laid[..., known:], out=scores[..., known:])
+        weights = F.threshold_(scores.softmax(-1), _NOTHING, 0.0)
+        out = torch.bmm(weights.view(*stacked, keys)[..., :known], self._read_values[layer])
+        rest = torch.bmm(weights.view(*single, keys)[..., known:], own_values)
+        joined = out.view(*shape, size).add_(rest.view(*shape, size))
+        return places.give(joined).view(rows, groups, per_group, n, size)
 
     def select(self, rows: Tensor, used: int) -> SharedPrefixKV:
         """Return the keys and values of some rows, up to a slot; prompts are not copied.
@@ -149,20 +154,16 @@ class SharedPrefixKV:
             used: slots to keep, at least those of the prompts.
         """
         taken = copy.copy(self)
-        taken._own = self._own.select(rows, used - self.length)
-        taken._take_owners(self.owners[rows])
+        taken._go_on(rows, used - self.length)
         return taken
 
     def keep(self, rows: Tensor) -> None:
         """Go on with some rows alone, int64 ``(kept,)`` in ascending order."""
-        self._own.keep(rows.tolist())
-        self._take_owners(self.owners[rows])
+        self._go_on(rows, self._own.used)
 
-    def _take_owners(self, owners: Tensor) -> None:
-        """Leave out the prompts that no row goes on from."""
-        prompts, owners = torch.unique(owners, return_inverse=True)
-        if len(prompts) < len(self._keys[0]):
-            self._keys = [keys[prompts] for keys in self._keys]
-            self._values = [values[prompts] for values in self._values]
-        self._biases = None
-        self._lay_out(owners)
+    def _go_on(self, rows: Tensor, own: int) -> None:
+        """Bring some rows to new places, with some of their own slots."""
+        owners = self.owners[rows]
+        places = Places.of(owners, self.length, own)
+        self._own = self._own.moved(self._places, rows, places, own)
+        self._stand(owners, places)

@@ -1,0 +1,107 @@
+"""The output head, or the part of it that a step needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stepedit_core.models.lm.step1.network import WIDEST_ON_CPU, CausalLM
+
+__all__ = ["Head", "PartHeads", "audio_head", "columns_of", "full_head"]
+
+Head = Callable[[Tensor], Tensor]
+
+
+def full_head(model: CausalLM) -> Head:
+    """Return the output head over the whole vocabulary."""
+    head: Head = model.lm_head
+    return head
+
+
+def audio_head(model: CausalLM, audio_base: int, count: int, eot: int) -> Head:
+    """Return the output head over ``count`` audio ids and, last, the end of turn.
+
+    Only these rows of the matrix are read: in the public vocabulary 7 percent of it.
+    """
+    head = model.lm_head
+    if type(head) is not nn.Linear:  # an adapter or quantised head: ask it for everything
+        return lambda x: _select(head(x), audio_base, count, eot)
+    audio, end = head.weight[audio_base : audio_base + count], head.weight[eot : eot + 1]
+    return lambda x: torch.cat([F.linear(x, audio), F.linear(x, end)], dim=-1)
+
+
+class PartHeads:
+    """The output head over the audio ids that a step allows, and the end of turn.
+
+    Rows of a batch stand at the same place of a group, so a step needs one codebook's columns.
+    """
+
+    def __init__(self, model: CausalLM, audio_base: int, count: int, eot: int) -> None:
+        """Take the rows of the matrix; a quantised or adapted head gives all that it has."""
+        head = model.lm_head
+        self._whole = audio_head(model, audio_base, count, eot)
+        self._base, self._eot = audio_base, eot
+        self._head = head if type(head) is nn.Linear else None
+
+    def of(self, first: int, stop: int, with_end: bool) -> Head:
+        """Return the head over columns ``first`` to before ``stop`` of the audio ids.
+
+        Args:
+            first: index of the first one.
+            stop: index after the last one.
+            with_end: whether the end of turn follows as the last column.
+        """
+        if self._head is None:
+            return lambda x: columns_of(self._whole(x), first, stop, with_end)
+        base, end = self._base, self._eot if with_end else None
+        columns = _columns(self._head, base + first, base + stop, end)
+        if columns is not None:
+            return lambda x: torch.mm(x, columns)
+        rows = _rows(self._head, base + first, base + stop, end)
+        return lambda x: F.linear(x, rows)
+
+
+def columns_of(logits: Tensor, first: int, stop: int, with_end: bool) -> Tensor:
+    """Return some columns of what ``audio_head`` gives; arguments as of ``PartHeads.of``."""
+    audio = logits[..., first:stop]
+    return torch.cat([audio, logits[..., -1:]], dim=-1) if with_end else audio
+
+
+def _select(logits: Tensor, audio_base: int, count: int, eot: int) -> Tensor:
+    audio = logits[..., audio_base : audio_base + count]
+    return torch.cat([audio, logits[..., eot : eot + 1]], dim=-1)
+
+
+def _rows(head: nn.Linear, first: int, stop: int, end: int | None) -> Tensor:
+    """Return rows of the matrix, and one more."""
+    audio = head.weight[first:stop]
+    return audio if end is None else torch.cat([audio, head.weight[end : end + 1]])
+
+
+_laid: WeakKeyDictionary[nn.Module, tuple[tuple[int, int], dict[object, Tensor]]] = (
+    WeakKeyDictionary()
+)
+
+
+def _columns(head: nn.Linear, first: int, stop: int, end: int | None) -> Tensor | None:
+    """Return what `_rows` does as ``(in, out)`` for small models on a CPU; None for others.
+
+    Few rows are multiplied by it up to twice as fast. It is kept until the weights change.
+    """
+    weight = head.weight
+    if weight.device.type != "cpu" or weight.dtype != torch.float32:
+        return None
+    if weight.shape[1] > WIDEST_ON_CPU or torch.is_autocast_enabled("cpu"):
+        return None
+    state = (weight.data_ptr(), 0 if weight.is_inference() else weight._version)
+    kept = _laid.get(head)
+    if kept is None or kept[0] != state:
+        kept = _laid[head] = (state, {})
+    key = (first, stop, end)
+    if key not in kept[1]:
+        kept[1][key] = _rows(head, first, stop, end).detach().t().contiguous()
+    return kept[1][key]
