@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stepedit_core.alignment import Alignment, TimedWord
+from stepedit_core.alignment import Alignment, TimedWord, find_phrase
 from stepedit_core.dsp.words import split_words
 from stepedit_core.errors import AlignmentError
 from stepedit_core.recording.hearing import place_words
@@ -49,7 +49,11 @@ class Where:
         if not self.needs_words() or self.speaker is not None:
             return None
         try:
-            self._indices(_untimed(text))
+            if self.words is not None:
+                # Words that are not timed yet have no times to name.
+                find_phrase([word.text for word in split_words(text)], self.words, self.occurrence)
+            else:
+                self._indices(_untimed(text))
         except AlignmentError as error:
             return str(error)
         return None
