@@ -96,7 +96,8 @@ class Where:
             place = number - 1 if number > 0 else len(sentences) + number
             if number == 0 or not 0 <= place < len(sentences):
                 raise AlignmentError(
-                    f"no sentence {number}: there are {len(sentences)}, counted from 1"
+                    f"no sentence {number}: there {'is' if len(sentences) == 1 else 'are'} "
+                    f"{len(sentences)}, counted from 1"
                 )
             chosen |= set(range(sentences[place].first, sentences[place].stop))
         return sorted(chosen)
