@@ -182,9 +182,10 @@ class Masked(Edit):
         if problem:
             return problem
         if route == "dsp" and self.inner.needs_transcript("dsp") and not self.inner.hides_words():
+            by_llm = self.inner.route_problem("llm") is None
             return (
                 f"{self.inner.name} needs the words by the dsp route, and the words of a span "
-                "are not known; use the llm route"
+                f"are not known; {'use the llm route' if by_llm else 'use it outside masked'}"
             )
         return None
 

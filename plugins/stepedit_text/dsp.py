@@ -12,6 +12,9 @@ from stepedit_text.changes import Change, applied
 
 __all__ = ["without"]
 
+_UNSURE = 0.1
+"""Confidence below which a word was hardly heard where it is cut out."""
+
 
 def without(
     utterance: Utterance, alignment: Alignment, changes: Sequence[Change]
@@ -65,6 +68,17 @@ def without(
         "aligner": alignment.aligner,
         "cuts": facts[::-1],
         "seconds_removed": round(taken, 4),
-        "notes": list(alignment.notes),
+        "notes": [*alignment.notes, *_doubts(alignment, changes)],
     }
     return edited.replace(transcript=text, alignment=final), details
+
+
+def _doubts(alignment: Alignment, changes: Sequence[Change]) -> list[str]:
+    """Say which of the words that went were hardly heard: others may have been cut instead."""
+    words = [word for one in changes for word in alignment.words[one.first : one.stop]]
+    doubtful = [w.text for w in words if w.confidence is not None and w.confidence < _UNSURE]
+    if not doubtful:
+        return []
+    named = ", ".join(repr(text) for text in doubtful[:3])
+    more = f" and {len(doubtful) - 3} more" if len(doubtful) > 3 else ""
+    return [f"hardly heard where it was cut out: {named}{more}; listen, is the transcript right?"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stepedit_core.alignment import Alignment, TimedWord
+from stepedit_core.alignment import Alignment, TimedWord, find_phrase
 from stepedit_core.dsp.words import split_words
 from stepedit_core.errors import AlignmentError
 from stepedit_core.recording.hearing import place_words
@@ -49,7 +49,11 @@ class Where:
         if not self.needs_words() or self.speaker is not None:
             return None
         try:
-            self._indices(_untimed(text))
+            if self.words is not None:
+                # Words that are not timed yet have no times to name.
+                find_phrase([word.text for word in split_words(text)], self.words, self.occurrence)
+            else:
+                self._indices(_untimed(text))
         except AlignmentError as error:
             return str(error)
         return None
@@ -92,7 +96,8 @@ class Where:
             place = number - 1 if number > 0 else len(sentences) + number
             if number == 0 or not 0 <= place < len(sentences):
                 raise AlignmentError(
-                    f"no sentence {number}: there are {len(sentences)}, counted from 1"
+                    f"no sentence {number}: there {'is' if len(sentences) == 1 else 'are'} "
+                    f"{len(sentences)}, counted from 1"
                 )
             chosen |= set(range(sentences[place].first, sentences[place].stop))
         return sorted(chosen)

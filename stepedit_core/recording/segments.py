@@ -187,12 +187,14 @@ def choose(
         asked = set(numbers)
         if not asked or asked - chosen:
             missing = min(asked - chosen, default=0)
-            raise AlignmentError(f"no segment {missing}: there are 1 to {max(chosen)}")
+            there = "there is one" if max(chosen) == 1 else f"there are 1 to {max(chosen)}"
+            raise AlignmentError(f"no segment {missing}: {there}")
         chosen = asked
     if speaker is not None:
         names = sorted({part.speaker for part in segments if part.speaker})
         if speaker not in names:
-            known = f"; there are {', '.join(names[:8])}" if names else "; no speaker is known"
+            verb = "is" if len(names) == 1 else "are"
+            known = f"; there {verb} {', '.join(names[:8])}" if names else "; no speaker is known"
             raise AlignmentError(f"no speaker {speaker!r}{suggest(speaker, names) or known}")
         chosen &= {part.number for part in segments if part.speaker == speaker}
         if not chosen:

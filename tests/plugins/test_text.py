@@ -13,6 +13,7 @@ from stepedit_core import Alignment, Case, Chain, Prepared, TimedWord, Utterance
 from stepedit_core.dsp.cutting import Cut, cut_out, join_steps, plan_cut
 from stepedit_core.errors import InvalidChainError, StepeditError
 from stepedit_core.recordings import packaged_speech
+from stepedit_core.testing import speech_like
 
 TALK = "Well, um, I think, you know, we should go. Uh, yes."
 
@@ -218,3 +219,15 @@ def test_a_new_transcript_keeps_its_tags_and_brings_none(speech: Utterance) -> N
     )
     with pytest.raises(ValueError, match="【sigh】 stands in to"):
         Rewrite(to="we 【sigh】 must go")
+
+
+def test_words_that_were_hardly_heard_are_named() -> None:
+    said = [("we", 0.9), ("never", 0.02), ("knew", 0.8), ("it", None)]
+    words = [TimedWord(w, n * 0.5, n * 0.5 + 0.4, sure) for n, (w, sure) in enumerate(said)]
+    known = Alignment("we never knew it", tuple(words), "test")
+    speech = speech_like(2.0, 16_000).replace(transcript=known.text, alignment=known)
+    notes = [without(speech, known, [Change(n, n + 1)])[1]["notes"] for n in range(4)]
+    assert notes[1] == [
+        "hardly heard where it was cut out: 'never'; listen, is the transcript right?"
+    ]
+    assert notes[0] == notes[2] == notes[3] == []

@@ -192,7 +192,7 @@ def test_subtitles_follow_a_change_of_tempo(
 def test_speaker_and_pauses(hooks: Registry, subtitled: Recording, tmp_path: Path) -> None:
     result = subtitled.edit(Chain([Half()]), tmp_path / "out.wav", speaker="Ann")
     assert [p.segments for p in result.pieces if p.is_edited] == [(1,), (4,)]
-    with pytest.raises(AlignmentError, match="no speaker 'Bob'; there are Ann"):
+    with pytest.raises(AlignmentError, match="no speaker 'Bob'; there is Ann"):
         subtitled.edit(Chain([Half()]), tmp_path / "no.wav", speaker="Bob")
     with pytest.raises(AlignmentError, match="no segment 9: there are 1 to 4"):
         subtitled.edit(Chain([Half()]), tmp_path / "no.wav", segments=[3, 9])

@@ -61,6 +61,13 @@ def test_what_is_not_there_is_said(timed: Utterance, where: Where, says: str) ->
         where.resolve(timed)
 
 
+def test_words_that_are_not_timed_have_no_times_in_messages() -> None:
+    assert Where(words="fore").problem(TEXT) == "'fore' is not said; the nearest is 'four'"
+    twice = Where(words="one").problem("one and one")
+    assert twice == "'one' is said 2 times (1, 2): give occurrence="
+    assert Where(words="four").problem(TEXT) is None
+
+
 def test_masked_by_words_keeps_all_other_samples(timed: Utterance) -> None:
     edit = parse_edit('masked:inner=(speed:factor=1.5),words="four five"')
     assert parse_edit(format_edit(edit)) == edit
