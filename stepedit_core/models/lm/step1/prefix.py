@@ -140,7 +140,7 @@ class SharedPrefixKV:
         scores = query.new_empty(*shape, keys)
         torch.add(there.view(*shape, known), laid[..., :known], out=scores[..., :known])
         torch.add(here.view(*shape, -1), laid[..., known:], out=scores[..., known:])
-        weights = F.threshold_(scores.softmax(-1), _NOTHING, 0.0)
+        weights = F.threshold(scores.softmax(-1), _NOTHING, 0.0, inplace=True)
         out = torch.bmm(weights.view(*stacked, keys)[..., :known], self._read_values[layer])
         rest = torch.bmm(weights.view(*single, keys)[..., known:], own_values)
         joined = out.view(*shape, size).add_(rest.view(*shape, size))
