@@ -62,6 +62,8 @@ class Folder:
     def read(self, name: str, transcript: str | None, language: str | None) -> Utterance:
         """Return a recording of the folder; raises StepeditError."""
         content = self._content(self._inside(name), name)
+        if "\0" in (transcript or ""):
+            raise FolderError("text: there is a zero byte in it")
         tag = language_tag(language) if language else None
         return Utterance.from_bytes(content, transcript or None, tag, name=name)
 

@@ -46,8 +46,10 @@ from stepedit_interpret.mcp_server.results import (
 if TYPE_CHECKING:
     from stepedit_core import SpeechEngine
 
-__all__ = ["Tools"]
+__all__ = ["LONGEST", "Tools"]
 
+LONGEST = 400
+"""Characters of a line that says what is wrong."""
 MOST_REQUESTS = 16
 Recording = Annotated[str, Field(description="Path of a sound file, relative to the folder.")]
 Words = Annotated[str | None, Field(description="The words spoken in the recording.")]
@@ -69,7 +71,7 @@ def told(folder: Folder) -> Iterator[None]:
         yield
     except StepeditError as error:
         said = " ".join(str(error).split()).replace(f"{folder.root}{os.sep}", "")
-        raise ToolError(printable(said, 400)) from error
+        raise ToolError(printable(said, LONGEST)) from error
 
 
 def _hold_wanted() -> None:
