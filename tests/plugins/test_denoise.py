@@ -157,6 +157,7 @@ def test_spectra_in_pieces_equal_whole_ones(size: int, rate: int) -> None:
     assert np.array_equal(np.concatenate(list(dsp._blocks(before, rate, window)), axis=1), old)
     sounding = old[:, old.max(axis=0) > 1e-9]
     quiet = dsp._quantile_power(before, rate, window, above=1e-9)
+    assert quiet is not None
     np.testing.assert_allclose(quiet, np.quantile(sounding**2, 0.1, axis=1), rtol=1e-12)
     noise = np.full(window // 2 + 1, 1e-6)
     spoken = old**2 > 10 * noise[:, None]
