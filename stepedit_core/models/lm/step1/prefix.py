@@ -12,7 +12,6 @@ from __future__ import annotations
 import copy
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from stepedit_core.models.lm.step1.alibi import BlockBias
@@ -140,7 +139,7 @@ class SharedPrefixKV:
         scores = query.new_empty(*shape, keys)
         torch.add(there.view(*shape, known), laid[..., :known], out=scores[..., :known])
         torch.add(here.view(*shape, -1), laid[..., known:], out=scores[..., known:])
-        weights = F.threshold_(scores.softmax(-1), _NOTHING, 0.0)
+        weights = torch.threshold_(scores.softmax(-1), _NOTHING, 0.0)
         out = torch.bmm(weights.view(*stacked, keys)[..., :known], self._read_values[layer])
         rest = torch.bmm(weights.view(*single, keys)[..., known:], own_values)
         joined = out.view(*shape, size).add_(rest.view(*shape, size))
