@@ -1,10 +1,10 @@
 """Milliseconds of the language model's prefill and decode steps, by batch.
 
-    python -m stepedit_bench.speed.steps [ENGINE]
+    python -m stepedit_bench.speed.steps [ENGINE [GROUPS]]
 
-draws answers to one prompt with an engine's own language model on one thread of the CPU. Each step
-is timed by itself in processor time; on a machine that does other work, too, the fastest steps say
-most.
+draws answers of so many groups of codes (6) to one prompt with an engine's own language model on
+one thread of the CPU. Each step is timed by itself in processor time; on a machine that does other
+work, too, the fastest steps say most.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["Steps", "measure_steps"]
 
 PROMPT = 300
 GROUPS = 6
-BATCHES = ((1, 1.0), (8, 1.0), (16, 1.0), (16, 2.0))
+BATCHES = ((1, 1.0), (8, 1.0), (16, 1.0), (16, 2.0), (32, 1.0), (48, 1.0))
 """Answers, and the guidance that they are drawn with; above 1 there are two rows for each."""
 
 
@@ -54,8 +54,8 @@ class Steps:
     median: float
 
 
-def measure_steps(engine: str) -> list[Steps]:
-    """Time all batches; ``engine`` is a name, folder or id."""
+def measure_steps(engine: str, groups: int = GROUPS) -> list[Steps]:
+    """Time all batches; ``engine`` is a name, folder or id, ``groups`` the length of answers."""
     folder = find_folders(EngineConfig(name_or_path=engine, device="cpu")).model
     layout = TokenLayout.of(load_tokenizer(folder))
     model = load_network(folder, dtype=torch.float32)
@@ -72,7 +72,7 @@ def measure_steps(engine: str) -> list[Steps]:
                 [prompt] * answers,
                 layout=layout,
                 sampling=Sampling(temperature=0.3, repetition_window=0, guidance=guidance),
-                constraints=[grammar(GROUPS, GROUPS)] * answers,
+                constraints=[grammar(groups, groups)] * answers,
                 seeds=list(range(answers)),
                 alignments=[alignment] * answers,
                 against=[prompt[::-1]] * answers,
@@ -83,15 +83,15 @@ def measure_steps(engine: str) -> list[Steps]:
     return found
 
 
-def main(engine: str) -> None:
+def main(engine: str = EMBEDDED, groups: str = str(GROUPS)) -> None:
     """Print a table."""
     torch.set_num_threads(1)
     print("| answers | guidance | prefill, ms | step, ms (fastest) | step, ms (median) |")
     print("| --- | --- | --- | --- | --- |")
-    for row in measure_steps(engine):
+    for row in measure_steps(engine, int(groups)):
         times = " | ".join(f"{one:.1f}" for one in (row.prefill, row.fastest, row.median))
         print(f"| {row.answers} | {row.guidance:g} | {times} |")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else EMBEDDED)
+    main(*sys.argv[1:])

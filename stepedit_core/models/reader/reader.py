@@ -165,7 +165,7 @@ class PhoneReader:
                 continue
             heard = self.hear([answers[place] for place in places])
             heard = torch.cat([heard, heard.amax(-1, keepdim=True)], dim=-1)
-            for place, own in zip(places, heard.split(1), strict=True):
+            for place, own in zip(places, torch.split(heard, 1), strict=True):
                 loss = phones_loss(own, torch.tensor([length]), wanted, count)
                 found[place] = -float(loss) / len(phones)
         return found

@@ -93,7 +93,7 @@ def _fewest_reads(counts: Tensor, length: int, own: int) -> int:
 
     Every block reads its prompt, and every place its own slots, taken or not.
     """
-    each = counts.tolist()
+    each: list[int] = counts.tolist()
 
     def slots(most: int) -> int:
         return sum(-(-count // most) for count in each) * (length + most * own)
