@@ -93,8 +93,8 @@ def enhanced_by_net(utterance: Utterance, name: NetName) -> FloatArray:
     size = len(utterance.samples)
     made = np.pad(back.samples, (0, max(0, size - len(back.samples))))[:size]
     if utterance.sample_rate > net.rate:
-        made = made + _above(utterance, heard, speech, net.rate)
-    return made.astype(np.float32)
+        made = made + _above(utterance, heard, speech, net.rate).astype(np.float32)
+    return made
 
 
 def _above(
