@@ -79,7 +79,8 @@ def _drier(
 ) -> tuple[Utterance, dict[str, Any]]:
     """Dereverberate an utterance without a constant offset."""
     rate, source = utterance.sample_rate, utterance.samples.astype(np.float64)
-    made, times = np.zeros(len(source)), []
+    made = np.zeros(len(source))
+    times: list[float] = []
     piece, margin = round(_PIECE_SECONDS * rate), round(_MARGIN_SECONDS * rate)
     for start in range(0, max(1, len(source) - margin), piece):
         first, end = max(0, start - margin), min(len(source), start + piece + margin)

@@ -93,8 +93,8 @@ def enhanced_by_net(utterance: Utterance, name: NetName) -> FloatArray:
     size = len(utterance.samples)
     made = np.pad(back.samples, (0, max(0, size - len(back.samples))))[:size]
     if utterance.sample_rate > net.rate:
-        made = made + _above(utterance, heard, speech, net.rate)
-    return made.astype(np.float32)
+        made = made + _above(utterance, heard, speech, net.rate).astype(np.float32)
+    return made
 
 
 def _above(
@@ -110,10 +110,9 @@ def _above(
     """
     from scipy.signal import istft, stft
 
-    def spectra(samples: FloatArray, hertz: int) -> tuple[npt.NDArray[Any], ...]:
-        size = hertz // 50
-        padded = np.pad(samples, (0, max(0, size - len(samples))))
-        return tuple(np.asarray(part) for part in stft(padded, hertz, nperseg=size))
+    def spectra(samples: FloatArray, at: int) -> tuple[npt.NDArray[Any], ...]:
+        padded = np.pad(samples, (0, max(0, at // 50 - len(samples))))
+        return tuple(np.asarray(part) for part in stft(padded, at, nperseg=at // 50))
 
     hertz, times, wide = spectra(utterance.samples, utterance.sample_rate)
     _, heard_at, before = spectra(heard, rate)
