@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from stepedit_core.chain.gate import Compared, Gate
 from stepedit_core.dsp.loudness import active_level
+from stepedit_core.engine import answers_with_own_codes
 from stepedit_core.labels.edit import LabelledEdit
 from stepedit_core.labels.profile import profiles_of
 from stepedit_core.llm_route.carrying_out import Past
@@ -24,11 +25,12 @@ from stepedit_core.scoring import Case
 if TYPE_CHECKING:
     from stepedit_core.chain.result import Step
     from stepedit_core.edit import Edit
+    from stepedit_core.engine import SpeechEngine
     from stepedit_core.plan import Plan
     from stepedit_core.registry.registry import Registry
     from stepedit_core.utterance import Utterance
 
-__all__ = ["Standing", "no_gain", "overdone", "standing", "within_label"]
+__all__ = ["Standing", "doubled", "no_gain", "overdone", "standing", "within_label"]
 
 _SHORTEST, _LONGEST = 0.5, 2.0
 """Bounds of a length ratio that is counted from the beginning of a run."""
@@ -132,6 +134,16 @@ def overdone(registry: Registry, edit: Edit, to: Compared, made: Utterance) -> s
     if not 1 / _MOST_STRETCH <= ratio <= _MOST_STRETCH:
         return f"again, the length came to {ratio:.2f} times what {label} usually gives"
     return None
+
+
+def doubled(engine: SpeechEngine | None, edit: Edit, to: Compared) -> str | None:
+    """Say that a label applied again would be shifted twice, or return None.
+
+    An engine that does the usual shift to its source's own codes knows nothing of an earlier one.
+    """
+    if engine is None or not answers_with_own_codes(engine, edit.plan(to.anchor)):
+        return None
+    return "a label is put on what the run of labels began with"
 
 
 def no_gain(

@@ -12,7 +12,7 @@ import numpy as np
 import pluggy
 
 from stepedit_core.chain.accept import Accept
-from stepedit_core.chain.drift import Standing, no_gain, overdone, standing, within_label
+from stepedit_core.chain.drift import Standing, doubled, no_gain, overdone, standing, within_label
 from stepedit_core.chain.gate import Compared, Gate
 from stepedit_core.chain.result import (
     DEFAULT_CARRY,
@@ -29,7 +29,7 @@ from stepedit_core.chain.trying import Drawn, Trial
 from stepedit_core.chain.validation import Ready, look_ahead
 from stepedit_core.codes import DualCodes
 from stepedit_core.edit import Edit, Outcome, Rendered, Route
-from stepedit_core.engine import ChoosingEngine, SpeechEngine, answers_with_own_codes
+from stepedit_core.engine import ChoosingEngine, SpeechEngine
 from stepedit_core.errors import EditError, RouteError, StepeditError
 from stepedit_core.llm_route.batching import Ranked, run_together
 from stepedit_core.llm_route.carrying_out import apply_by_llm
@@ -239,18 +239,12 @@ def _draw(
 def _run_held(
     running: _Run, step: Ready, state: Standing, number: int = 0
 ) -> tuple[Step, Plan | None]:
-    """Carry out one edit; where a label again goes too far, ask of what its run began with.
-
-    An engine that does the usual shift of a label to its source's own codes is asked of that at
-    once: done twice, the shift would be doubled.
-    """
+    """Carry out one edit; where a label again goes too far, ask of what its run began with."""
     to = state.to
     if step.route != "llm" or state.past is None or to.anchor is to.received:
         return _run_step(running, step, state, number)
-    why: str | None = "a label is put on what the run of labels began with"
-    if running.engine is None or not answers_with_own_codes(
-        running.engine, step.edit.plan(to.anchor)
-    ):
+    why = doubled(running.engine, step.edit, to)
+    if why is None:
         made, plan = _run_step(running, step, state, number)
         why = overdone(running.registry, step.edit, to, made.utterance)
         if why is None:
