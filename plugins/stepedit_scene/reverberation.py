@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core import Utterance
-from stepedit_core.dsp.enhancement import enhanced_by_net, missing_package
+from stepedit_core.dsp.enhancement import NetName, enhanced_by_net, missing_package
 from stepedit_core.dsp.loudness import active_level
 from stepedit_core.dsp.offset import around_offset
 
@@ -38,7 +38,8 @@ _TAPS, _DELAY, _ROUNDS = 40, 3, 3
 _PIECE_SECONDS, _MARGIN_SECONDS, _LEAST_FRAMES = 60.0, 1.0, 2 * _TAPS
 _LATE_SECONDS = 0.05
 _MEMORY, _SMOOTHING = 0.8, 0.5
-_NET, _NET_SHARE = "deepfilternet", 0.7
+_NET: NetName = "deepfilternet"
+_NET_SHARE = 0.7
 _MAX_MAKEUP_DB = 6.0
 # A tenth of the decays of 0.1 s is steeper than this (as a time for 60 dB), measured on six
 # packaged voices in simulated rooms; dry speech is the first.
