@@ -87,7 +87,7 @@ class Trial:
             if edit is not self.edit and route == self.route and not self._is_harmed():
                 continue
             while most > 0:
-                size = self._size(edit, route, most)
+                size = min(most, self.limits.best_of) if route == "llm" else 1
                 found = self._batch(edit, route, size)
                 if found is not None:
                     return found
@@ -99,22 +99,9 @@ class Trial:
                 break
         return self._given_up()
 
-    def _size(self, edit: Edit, route: Route, most: int) -> int:
-        """Return how many candidates the next batch has.
-
-        The answer of a decoder that does an edit alone is the same however often it is drawn: it
-        comes first, and then those of the model.
-        """
-        if route != "llm":
-            return 1
-        first = self._drawn == 0 and self.engine is not None and not edit.is_composite()
-        if first and answers_with_own_codes(self.engine, edit.plan(self.to.received)):
-            return 1
-        return min(most, self.limits.best_of)
-
     def _plans(self) -> Sequence[tuple[Edit, Route, int]]:
         """Return what is tried, in order, and how often at most."""
-        limits, repeats = self.limits, self.edit.draws(self.route) and not self.edit.is_composite()
+        limits, repeats = self.limits, self._repeats()
         plans: list[tuple[Edit, Route, int]] = [
             (self.edit, self.route, limits.tries if repeats else 1)
         ]
@@ -125,6 +112,17 @@ class Trial:
         if wants_dsp and self.edit.route_problem("dsp") is None:
             plans.append((self.edit, "dsp", limits.tries if self.edit.draws("dsp") else 1))
         return plans
+
+    def _repeats(self) -> bool:
+        """Say whether another draw of the edit may be another one.
+
+        What a decoder does alone to the source's own codes is the same however often it is drawn.
+        """
+        if self.edit.is_composite() or not self.edit.draws(self.route):
+            return False
+        if self.route != "llm" or self.engine is None:
+            return True
+        return not answers_with_own_codes(self.engine, self.edit.plan(self.to.received))
 
     def _is_harmed(self) -> bool:
         """Say whether a gentler setting may help: some try was refused for more than its target."""

@@ -22,7 +22,6 @@ from stepedit_core.engine import (
     SpeechEngine,
     keeps_latents,
 )
-from stepedit_core.plan import Plan
 from stepedit_core.utterance import Utterance
 
 __all__ = ["PromptFixed", "Ran", "Ranked", "run_together"]
@@ -127,10 +126,6 @@ class Ranked(_Delegate):
         """
         super().__init__(engine)
         self._chooser, self._chains, self._draws = engine, chains, draws
-
-    def answers_with_own_codes(self, plan: Plan) -> bool:
-        """Return no: the model is asked, also where its decoder could do without."""
-        return False
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[DualCodes]:
         """Return each chain's answers; a chain that asks alone gets the best ones."""
