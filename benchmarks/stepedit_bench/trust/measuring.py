@@ -88,20 +88,20 @@ def _edit(unit: TrustUnit, bench: Bench) -> dict[str, Any]:
 
 
 def _condition(unit: TrustUnit, bench: Bench, accept: Accept | None) -> dict[str, Any]:
-    """Carry an edit out by the llm route and measure it; JSON data."""
-    begin = time.perf_counter()
+    """Carry an edit out by the llm route and measure it; seconds of processor time; JSON data."""
+    begin = time.process_time()
     try:
         chain = Chain(unit.edits)
         result = chain(unit.speech, bench.engine, seed=bench.seed, route="llm", accept=accept)
     except EditError as error:
         return {
-            "seconds": round(time.perf_counter() - begin, 2),
+            "seconds": round(time.process_time() - begin, 2),
             "joint": False,
             "accepted": False,
             "why": [why for tried in error.tries for why in tried["why"]],
             "drawn": len(error.tries),
         }
-    seconds, step = round(time.perf_counter() - begin, 2), result.steps[-1]
+    seconds, step = round(time.process_time() - begin, 2), result.steps[-1]
     made, level = result.utterance, bench.measures.active_level
     return {
         "seconds": seconds,
