@@ -23,7 +23,6 @@ from stepedit_core import Utterance
 from stepedit_core.dsp.enhancement import NetName, enhanced_by_net
 from stepedit_core.dsp.offset import around_offset
 from stepedit_core.dsp.vad import gaps, speech_spans
-from stepedit_denoise.choice import best_net, choose
 from stepedit_denoise.gate import gate
 
 __all__ = ["reduce_noise", "reduce_noise_by_net"]
@@ -71,7 +70,7 @@ def reduce_noise(
 
 
 def reduce_noise_by_net(
-    utterance: Utterance, net: NetName | None, *, strength: float = 0.9
+    utterance: Utterance, net: NetName, *, strength: float = 0.9
 ) -> tuple[Utterance, dict[str, Any]]:
     """Let a network take noise away, and mix a share of the input in.
 
@@ -80,7 +79,7 @@ def reduce_noise_by_net(
 
     Args:
         utterance: any rate and length.
-        net: which one; None for the one that suits what is heard, of those that are installed.
+        net: which one.
         strength: 0..1; the output is ``strength`` of the network's and ``1 - strength`` of the
             input.
 
@@ -93,21 +92,13 @@ def reduce_noise_by_net(
     return around_offset(utterance, lambda flat: _mixed(flat, net, strength))
 
 
-def _mixed(
-    utterance: Utterance, net: NetName | None, strength: float
-) -> tuple[Utterance, dict[str, Any]]:
+def _mixed(utterance: Utterance, net: NetName, strength: float) -> tuple[Utterance, dict[str, Any]]:
     """Mix what a network gives with the input; both without a constant offset."""
     samples = utterance.samples.astype(np.float64)
+    details: dict[str, Any] = {"backend": net, "strength": strength}
     if not samples.any():
-        return utterance, {"backend": net or best_net(), "strength": strength}
-    found: dict[str, Any] = {}
-    speech = None
-    if net is None:
-        net, speech, found = choose(utterance)
-    if speech is None:
-        assert net is not None
-        speech = enhanced_by_net(utterance, net).astype(np.float64)
-    details = {"backend": net, **found, "strength": strength}
+        return utterance, details
+    speech = enhanced_by_net(utterance, net).astype(np.float64)
     if net == "hush":
         noise = _quiet_frames_power(utterance, _window(utterance.sample_rate))
         gain = _makeup(samples, speech.astype(np.float32), noise, utterance.sample_rate)

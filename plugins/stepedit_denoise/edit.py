@@ -28,8 +28,8 @@ class Denoise(Edit):
     backend: Literal["auto", "noisereduce", "deepfilternet", "rnnoise", "hush"] | None = None
     """What removes the noise by the dsp route: a spectral gate (noisereduce), a network of an
     optional package (deepfilternet, rnnoise, hush), or auto, which is also what happens where none
-    is named: of the networks that are installed the one that suits what is heard, and the gate
-    where none is or where a kind of noise is given."""
+    is named: a network that is installed, RNNoise before the others, and the gate where none is or
+    where a kind of noise is given."""
     noise: Literal["stationary", "varying"] = "stationary"
     """Kind of noise for the gate: stationary (fans, hiss, hum) or varying (streets, rain)."""
     strength: float = Field(default=0.9, gt=0, le=1)
@@ -75,9 +75,11 @@ class Denoise(Edit):
         """Gate the spectrum with noisereduce, or let a network remove the noise."""
         from stepedit_denoise.dsp import reduce_noise, reduce_noise_by_net
 
-        auto = self.backend in (None, "auto") and self.noise == "stationary"
-        if self.net is None and not (auto and best_net()):
+        net = self.net
+        if net is None and self.backend in (None, "auto") and self.noise == "stationary":
+            net = best_net()
+        if net is None:
             made = reduce_noise(utterance, rng, noise=self.noise, strength=self.strength)
         else:
-            made = reduce_noise_by_net(utterance, self.net, strength=self.strength)
+            made = reduce_noise_by_net(utterance, net, strength=self.strength)
         return Rendered(*made)
