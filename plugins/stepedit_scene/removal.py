@@ -27,8 +27,8 @@ class Dereverb(Edit):
     """How much of the late reverberation's amplitude the dsp route takes away; 0.8 is 14 dB."""
     backend: Literal["auto", "wpe", "deepfilternet"] | None = None
     """What the dsp route does it by: linear prediction and spectral subtraction (wpe), a network
-    after them (deepfilternet), or auto, which is also what happens where none is named: the network
-    where it is installed."""
+    after them (deepfilternet), which sounds drier and loses words in large rooms, or auto, which is
+    also what happens where none is named: wpe."""
 
     def route_problem(self, route: Route) -> str | None:
         """Say what the llm prompt cannot express, and what the dsp route lacks."""
@@ -59,8 +59,8 @@ class Dereverb(Edit):
         return Prompt.edit(DEREVERB)
 
     def render(self, utterance: Utterance, rng: np.random.Generator) -> Rendered:
-        """Take away what the past predicts, the late decay, and what a network hears of both."""
-        network = None if self.backend in (None, "auto") else self.backend == "deepfilternet"
+        """Take away what the past predicts, the late decay, and what a network hears, if asked for."""
+        network = self.backend == "deepfilternet"
         return Rendered(*dereverberated(utterance, self.strength, network))
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core import Utterance
-from stepedit_core.dsp.enhancement import NetName, enhanced_by_net, missing_package
+from stepedit_core.dsp.enhancement import NetName, enhanced_by_net
 from stepedit_core.dsp.loudness import active_level
 from stepedit_core.dsp.offset import around_offset
 
@@ -57,22 +57,21 @@ def has_predictor() -> bool:
 
 
 def dereverberated(
-    utterance: Utterance, strength: float, network: bool | None = None
+    utterance: Utterance, strength: float, network: bool = False
 ) -> tuple[Utterance, dict[str, Any]]:
     """Return speech with less of its room, as long and as loud as before, and what was done.
 
     Args:
         utterance: any rate and length.
         strength: 0..1; late reverberation keeps ``1 - strength`` of its amplitude.
-        network: whether DeepFilterNet goes last; None where it is installed.
+        network: whether DeepFilterNet goes last.
 
     Raises:
         MissingDependencyError: if the network is asked for and not installed.
     """
     if not utterance.samples.any():
         return utterance, {"backend": "wpe", "rt60": None}
-    use = missing_package(_NET) is None if network is None else network
-    return around_offset(utterance, lambda flat: _drier(flat, strength, use))
+    return around_offset(utterance, lambda flat: _drier(flat, strength, network))
 
 
 def _drier(
