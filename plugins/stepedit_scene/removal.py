@@ -59,7 +59,7 @@ class Dereverb(Edit):
         return Prompt.edit(DEREVERB)
 
     def render(self, utterance: Utterance, rng: np.random.Generator) -> Rendered:
-        """Take away what the past predicts, the late decay, and what a network hears, if asked for."""
+        """Take away what the past predicts, the late decay, and what a network hears."""
         network = self.backend == "deepfilternet"
         return Rendered(*dereverberated(utterance, self.strength, network))
 
@@ -73,7 +73,7 @@ class Separate(Edit):
 
     keep: Literal["voice", "background"] = "voice"
     """What stays: the nearest voice, or all the rest."""
-    backend: Literal["auto", "hush", "deepfilternet", "rnnoise"] | None = None
+    backend: Literal["auto", "deepfilternet", "hush", "rnnoise"] | None = None
     """The network of the dsp route; auto, which is also what happens where none is named, takes the
     first of these that is installed. Hush alone tells a near voice from others behind it."""
 
