@@ -16,8 +16,8 @@ from stepedit_core.dsp.offset import around_offset
 __all__ = ["ORDER", "installed_net", "separated"]
 
 ORDER: tuple[NetName, ...] = ("deepfilternet", "hush", "rnnoise")
-"""Which network is taken where none is named. Hush alone takes other voices away, and with them 2 to
-3 dB of the voice that stays."""
+"""Which network is taken where none is named. Hush alone takes other voices away, and with them 2
+to 3 dB of the voice that stays."""
 
 
 def installed_net() -> NetName | None:
