@@ -87,6 +87,7 @@ class SeparatePairs(PairBuilder):
     """Put each recording before a background: the target is the one or the other part."""
 
     version: ClassVar[int] = 1
+    transcript_kept: ClassVar[bool] = False
     options: ClassVar[Mapping[str, str]] = {
         "keep": "voice, background, joined by +; default both",
         "backgrounds": f"{', '.join(BACKGROUNDS)}, voices (of the corpus), joined by +",

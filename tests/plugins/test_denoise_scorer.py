@@ -182,7 +182,7 @@ def test_the_suite_of_backends() -> None:
     import stepedit_denoise
 
     cases = list(stepedit_denoise.stepedit_cases(Denoise, "backends") or ())
-    assert len({case.id for case in cases}) == len(cases) == 100
+    assert len({case.id for case in cases}) == len(cases) == 140
     inputs = {(case.audio, str(case.prepare)) for case in cases}
     assert len(inputs) == 20
     assert {case.prepare["snr_db"] for case in cases} == {5}

@@ -66,7 +66,7 @@ def test_tags_between_mp3_files() -> None:
 
 def test_other_rates_are_refused() -> None:
     content = made(FIRST, "flac") + made(SECOND, "flac", 8_000)
-    with pytest.raises(AudioError, match="16000 Hz with 1 channels and of 8000 Hz"):
+    with pytest.raises(AudioError, match="16000 Hz with 1 channel and of 8000 Hz"):
         read_sound(content, max_seconds=60)
 
 

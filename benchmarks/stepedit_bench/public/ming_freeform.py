@@ -10,7 +10,6 @@ scorers of the plugins whose edits the instruction was read as.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,7 +20,6 @@ from stepedit_bench.public.targets import By, Target, Words
 from stepedit_core.dsp.words import normalised, split_words
 from stepedit_core.errors import StepeditError
 from stepedit_core.interpretation import interpret
-from stepedit_core.storage.tables import MAX_LINE
 
 __all__ = ["changed_regions", "read_items"]
 
@@ -58,15 +56,16 @@ def read_items(folder: Path) -> Iterator[Item]:
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield lines and their five fields."""
-    csv.field_size_limit(MAX_LINE)
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open(encoding="utf-8-sig") as file:
         try:
-            for line, row in enumerate(csv.reader(file, delimiter="|", quoting=csv.QUOTE_NONE), 1):
-                if row and len(row) != len(_COLUMNS):
+            for line, text in enumerate(file, 1):
+                if not text.strip("\n"):
+                    continue
+                row = text.strip("\n").split("|")  # nothing is quoted
+                if len(row) != len(_COLUMNS):
                     raise StepeditError(f"{path}: line {line} has {len(row)} fields, not 5")
-                if row:
-                    yield line, [cell.strip() for cell in row]
-        except (UnicodeDecodeError, csv.Error) as error:
+                yield line, [cell.strip() for cell in row]
+        except UnicodeDecodeError as error:
             raise StepeditError(f"{path}: damaged ({error}); copy it again") from error
 
 
