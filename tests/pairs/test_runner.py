@@ -157,7 +157,7 @@ def test_duplicate_ids_and_empty_corpus(registry: Registry, tmp_path: Path) -> N
     text = manifest.read_text().splitlines()
     manifest.write_text("\n".join([*text, text[-1]]) + "\n")
     with pytest.raises(
-        StepeditError, match=r"two jobs have the key '0001\.wav'; take the second row"
+        StepeditError, match=r"two jobs have the key '0001\.wav', and ids must differ; take"
     ):
         run_toy(tmp_path / "out", manifest)
     manifest.write_text(text[0] + "\n")

@@ -211,8 +211,8 @@ def _refuse_doubles(corpus: object, folder: Path, blocks: int, keys: array[int])
                 continue
             if job.key in seen:
                 raise StepeditError(
-                    f"{corpus}: two jobs have the key {job.key!r}; take the second row of "
-                    "that recording out, or give each row an id of its own in a column 'id'"
+                    f"{corpus}: two jobs have the key {job.key!r}, and ids must differ; take the "
+                    "second row of that recording out, or give each row an 'id' of its own"
                 )
             seen.add(job.key)
 
