@@ -11,17 +11,15 @@ from typing import Any
 import click
 import numpy as np
 
-from stepedit_bench.measuring.ears import Known, known_recordings, where_of
+from stepedit_bench.measuring.ears import Known, known_recordings, of_length, where_of
 from stepedit_bench.own_cases import FILE
 from stepedit_core.atomic import write_atomically
 from stepedit_core.chain.notation import format_edit, parse_edit
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
-from stepedit_core.storage.blocks import sound_seconds
 
 __all__ = ["cross", "crossed", "preparation"]
 
-_MOST_SECONDS = 3600.0
 _LOOKED_AT = 6
 
 
@@ -113,13 +111,7 @@ def cross(
     ways = [preparation(text) for text in prepared] or [("plain", {})]
     known = known_recordings(where=where_of(where), count=_LOOKED_AT * each, **given)
     taken: list[Known] = []
-    for part in dict.fromkeys(one.part for one in known):
-        fit = (
-            one
-            for one in known
-            if one.part == part
-            and shortest <= sound_seconds(one.path, max_seconds=_MOST_SECONDS) <= longest
-        )
+    for fit in of_length(known, shortest, longest):
         taken += islice(fit, each)
     if not taken:
         raise StepeditError(f"no recording of {shortest:g} to {longest:g} s")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,14 @@ from stepedit_core.chain.chain import Chain
 from stepedit_core.chain.notation import parse_edit
 from stepedit_core.errors import StepeditError
 from stepedit_core.scoring import Interval
+from stepedit_core.storage.blocks import sound_seconds
 from stepedit_core.storage.stored_json import json_lines
 from stepedit_core.storage.tables import table_rows
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Heard", "Known", "ears", "error_of", "known_recordings", "where_of"]
+__all__ = ["Heard", "Known", "ears", "error_of", "known_recordings", "of_length", "where_of"]
+
+_MOST_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,16 @@ class Heard:
     faultless: float
     seconds: float
     cpu: float
+
+
+def of_length(known: Sequence[Known], shortest: float, longest: float) -> Iterator[Iterator[Known]]:
+    """Yield the recordings of each part, in order, that last from so many to so many seconds."""
+    for part in dict.fromkeys(one.part for one in known):
+        yield (
+            one
+            for one in [other for other in known if other.part == part]
+            if shortest <= sound_seconds(one.path, max_seconds=_MOST_SECONDS) <= longest
+        )
 
 
 def known_recordings(

@@ -11,17 +11,15 @@ from typing import Any, Literal
 import click
 import numpy as np
 
-from stepedit_bench.measuring.ears import Known, known_recordings, where_of
+from stepedit_bench.measuring.ears import Known, known_recordings, of_length, where_of
 from stepedit_bench.own_cases import FILE
 from stepedit_core.atomic import write_atomically
 from stepedit_core.dsp.words import normalised, split_words
 from stepedit_core.errors import StepeditError, counted
-from stepedit_core.storage.blocks import sound_seconds
 
 __all__ = ["draw", "drawn_case"]
 
 Kind = Literal["delete", "replace", "insert"]
-_MOST_SECONDS = 3600.0
 _EDGE = 2
 """Words at either end that are left alone: they have neighbours on one side only."""
 _LEAST_LETTERS = 4
@@ -101,13 +99,7 @@ def draw(
     everything = sorted({normalised(w.text) for one in known for w in split_words(one.text)})
     others = [word for word in everything if len(word) >= _LEAST_LETTERS and word.isalpha()]
     cases: list[dict[str, Any]] = []
-    for part in dict.fromkeys(one.part for one in known):
-        fit = (
-            one
-            for one in known
-            if one.part == part
-            and shortest <= sound_seconds(one.path, max_seconds=_MOST_SECONDS) <= longest
-        )
+    for fit in of_length(known, shortest, longest):
         made = (drawn_case(one, kind, others, rng) for one in fit)
         cases += list(islice((case for case in made if case is not None), each))
     if not cases:
