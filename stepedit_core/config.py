@@ -130,7 +130,10 @@ class GenerationPolicy(_Rules):
     min_length_estimated: float = Field(default=0.0, ge=0.0, le=1.0)
     """The same share where the duration is a guess: other words, added sounds, removed pauses."""
     max_growth: float = Field(default=4.0, ge=1.0)
-    """Output of a length that is only guessed is cut at this many times that, and 6 s more."""
+    """Output of a length that is only guessed is cut at this many times that, and
+    ``growth_seconds`` more."""
+    growth_seconds: float = Field(default=6.0, ge=0.0)
+    """See ``max_growth``."""
     max_growth_known: float = Field(default=1.15, ge=1.0)
     """Output of a definite length is cut at this many times that, and one group of 120 ms more: an
     answer that misses its end would hold up all others of its batch."""

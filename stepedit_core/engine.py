@@ -38,6 +38,7 @@ __all__ = [
     "answers_with_own_codes",
     "chooses",
     "infill_context",
+    "is_generated",
     "keeps_latents",
     "knows",
     "languages",
@@ -375,6 +376,11 @@ def answers_with_own_codes(engine: SpeechEngine | None, plan: Plan) -> bool:
     """Return whether the source's own codes, at the planned pace, are the answer to an edit."""
     says = getattr(engine, "answers_with_own_codes", None)
     return says is not None and bool(says(plan))
+
+
+def is_generated(engine: SpeechEngine | None, plan: Plan) -> bool:
+    """Return whether a language model says the answer; otherwise its codes are the source's own."""
+    return not (plan.keeps_codes or answers_with_own_codes(engine, plan))
 
 
 __getattr__ = moved_names(__name__, {"Engine": "stepedit_core.models.engine"})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
 from pydantic import Field
 
-from stepedit_core import Edit, Plan, Route, StepeditError, Utterance
+from stepedit_core import Edit, Plan, Rendered, StepeditError, Utterance
 from stepedit_voice.voices import find_voice, is_file
 
 __all__ = ["LONGEST_SECONDS", "SHORTEST_SECONDS", "Voice"]
@@ -19,7 +20,9 @@ class Voice(Edit):
     """Say the same in another voice.
 
     The recording's own codes, which hold the words and how they are said, are decoded with another
-    recording as the reference of the voice. The language model is not asked.
+    recording as the reference of the voice. The language model is not asked. Signal processing
+    moves pitch and vocal tract, and draws each sound towards those of the recording that are most
+    like it.
     """
 
     keeps_codes: ClassVar[bool] = True
@@ -61,11 +64,8 @@ class Voice(Edit):
         plan = super().plan(utterance).but(uniform_tempo=True)
         return plan if plan.problem else plan.but(voice=self.voice())
 
-    def route_problem(self, route: Route) -> str | None:
-        """Say that signal processing has no other voice."""
-        if route == "dsp":
-            return (
-                "voice has no dsp route: it needs a decoder; use the llm route with an engine "
-                "(pitch moves pitch and formants without one)"
-            )
-        return super().route_problem(route)
+    def render(self, utterance: Utterance, rng: np.random.Generator) -> Rendered:
+        """Move pitch, vocal tract and sounds towards the voice's recording; nothing is drawn."""
+        from stepedit_voice.conversion import convert
+
+        return Rendered(*convert(utterance, self.voice()))

@@ -125,8 +125,8 @@ def run(
         steps, notes = _until_no_gain(running, ready, rounds, finished, on_step)
     if gate is not None:
         notes = (*notes, *gate.notes)
-    texts = [step.plan.words_after for step in ready if step.route == "llm"]
-    return steps, (*notes, *notes_of(steps), *untaught_languages(engine, here, texts))
+    plans = [step.plan for step in ready if step.route == "llm"]
+    return steps, (*notes, *notes_of(steps), *untaught_languages(engine, here, plans))
 
 
 def _until_no_gain(

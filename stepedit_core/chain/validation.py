@@ -107,7 +107,17 @@ def _route_problem(
             "engine that knows it, or try route llm all the same"
         )
     foreign = None if utterance is None else untaught_language(engine, utterance)
+    if utterance is not None and foreign is not None:  # plans cost time: some look for words
+        foreign = untaught_language(engine, utterance, _plan_of(edit, utterance))
     return None if foreign is None else f"{foreign}; route llm tries it all the same"
+
+
+def _plan_of(edit: Edit, utterance: Utterance) -> Plan | None:
+    """Return an edit's plan; None where it depends on words or sound that are not there yet."""
+    try:
+        return edit.plan(utterance)
+    except StepeditError:
+        return None
 
 
 def look_ahead(

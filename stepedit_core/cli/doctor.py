@@ -14,9 +14,10 @@ from typing import Literal
 
 import click
 
-from stepedit_core.cli.console import echo_json
+from stepedit_core.cli.console import console, echo_json
 from stepedit_core.cli.tables import print_table
 from stepedit_core.embedded import shipped_bytes, state
+from stepedit_core.errors import counted
 from stepedit_core.registry.registry import get_registry
 
 __all__ = ["Finding", "doctor_command", "findings"]
@@ -81,12 +82,14 @@ def _device() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    """Report the libraries that the distribution asks for, extras included."""
+    """Report the libraries that the distribution asks for, extras included, each once."""
+    seen: set[str] = set()
     for line in metadata.requires("stepedit") or []:
         match = _REQUIREMENT.match(line)
-        if match is None:
+        if match is None or match.group(1) in seen or match.group(1) == "stepedit":
             continue
         name, marker = match.group(1), match.group(3) or ""
+        seen.add(name)
         extra = re.search(r"extra\s*==\s*['\"]([\w-]+)['\"]", marker)
         try:
             version = metadata.version(name)
@@ -172,24 +175,42 @@ def doctor_command(as_json: bool) -> None:
 
 
 def _print(rows: list[Finding]) -> None:
-    """Print the findings as a table with a closing line."""
+    """Print what works as a paragraph for each topic, and the rest as a table with cures."""
     from rich.markup import escape
+    from rich.table import Table
 
-    marks = {
-        "ok": "[green]ok[/]",
-        "optional": "[yellow]absent[/]",
-        "missing": "[bold red]needed[/]",
-    }
-    cells = []
-    previous = ""
-    for row in rows:
-        topic = "" if row.topic == previous else f"[dim]{row.topic}[/]"
-        previous = row.topic
-        named = (topic, escape(row.name), marks[row.state])
-        cells.append((*named, escape(row.found), escape(row.cure)))
-    print_table(("", "what", "state", "found", "what to do"), cells, prose={3, 4})
+    working = [row for row in rows if row.state == "ok"]
+    paragraphs = Table(box=None, show_header=False, pad_edge=False)
+    paragraphs.add_column(no_wrap=True)
+    paragraphs.add_column(overflow="fold")
+    for topic in dict.fromkeys(row.topic for row in working):
+        text = "; ".join(_together([row for row in working if row.topic == topic]))
+        paragraphs.add_row(f"[green]{topic}[/]", escape(text))
+    console().print(paragraphs)
+    marks = {"optional": "[yellow]absent[/]", "missing": "[bold red]needed[/]"}
+    cells = [
+        (escape(row.name), marks[row.state], escape(row.found), escape(row.cure))
+        for row in rows
+        if row.state in marks
+    ]
+    if cells:
+        click.echo()
+        print_table(("what", "state", "found", "what to do"), cells, prose={2, 3})
+    click.echo()
     counts = {state: sum(row.state == state for row in rows) for state in marks}
     if counts["missing"]:
-        click.echo(f"{counts['missing']} needed things are missing or broken: see above")
+        click.echo(f"missing or broken: {counted(counts['missing'], 'needed thing')}, see above")
     else:
-        click.echo(f"everything needed works; {counts['optional']} optional things are absent")
+        click.echo(
+            f"everything needed works; absent: {counted(counts['optional'], 'optional thing')}"
+        )
+
+
+def _together(rows: list[Finding]) -> Iterator[str]:
+    """Yield what works with what was found; plugins of one package stand together."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        about = f"{row.found} ({row.cure})" if row.cure else row.found
+        names.setdefault((about, "" if row.topic == "plugin" else row.name), []).append(row.name)
+    for (about, _), some in names.items():
+        yield f"{', '.join(some)}: {about}" if len(some) > 1 else f"{some[0]} {about}"

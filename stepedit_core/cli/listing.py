@@ -168,7 +168,7 @@ def _describe(name: str, edits: Mapping[str, EditInfo], as_json: bool) -> None:
 
 
 def _print_edits(edits: Mapping[str, EditInfo]) -> None:
-    """Print the table of all edits."""
+    """Print the table of all edits; the column of plugins where there is more than one package."""
     from rich.markup import escape
 
     rows = [
@@ -182,7 +182,10 @@ def _print_edits(edits: Mapping[str, EditInfo]) -> None:
         for name, info in edits.items()
     ]
     headings = ("edit", "parameters", "routes", "what it does", "plugin")
-    print_table(headings, rows, prose={1, 3}, title="Edits")
+    sources = {_source(info.plugin) for info in edits.values()}
+    title = f"Edits, by {escape(sources.pop())}" if len(sources) == 1 else "Edits"
+    columns = len(headings) - (not sources)
+    print_table(headings[:columns], [row[:columns] for row in rows], prose={1, 3}, title=title)
     if not edits:
         click.echo("no edits: no plugin is loaded; see stepedit plugins", err=True)
 

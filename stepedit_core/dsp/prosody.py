@@ -14,20 +14,22 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core.dsp.offset import around_offset
+from stepedit_core.dsp.world import (
+    F0_CEIL,
+    F0_FLOOR,
+    STEP,
+    WorldSpeech,
+    analyse,
+    synthesise,
+    warp_frequency,
+    working_rate,
+)
 from stepedit_core.utterance import Utterance
 
 __all__ = ["ProsodyRecipe", "match_level", "transform", "transform_with_facts"]
 
-STEP = 0.005
-"""Frame period in seconds."""
-F0_FLOOR, F0_CEIL = 60.0, 800.0
-LOWEST_RATE, HIGHEST_RATE, LONG_RATE = 16_000, 48_000, 24_000
-LONG_SECONDS = 60.0
-"""Above, analysis is held to ``LONG_RATE``, for memory's sake."""
 LEAST_SECONDS = 0.5
 """Shorter input is padded for the analysis."""
-UNVOICED_THRESHOLD = 0.85
-"""D4C's threshold below which a frame counts as aperiodic (D4C LoveTrain)."""
 PEAK = 0.97
 TILT_PIVOT, TILT_BAND = 1000.0, (100.0, 8000.0)
 SPOKEN_DB = 20.0
@@ -99,16 +101,6 @@ class ProsodyRecipe:
         }
 
 
-@dataclass(frozen=True)
-class _Speech:
-    """WORLD's three parts: F0 per frame, envelope power and aperiodicity per frame and bin."""
-
-    f0: Array
-    envelope: Array
-    aperiodicity: Array
-    rate: int
-
-
 def transform(utterance: Utterance, recipe: ProsodyRecipe, rng: np.random.Generator) -> Utterance:
     """Return the utterance with its prosody and voice quality changed.
 
@@ -139,14 +131,14 @@ def _transformed(
     length = round(len(utterance.samples) / recipe.rate)
     if not utterance.samples.any():
         return utterance.replace(samples=np.zeros(length, np.float32)), {**facts, "silent": True}
-    working = _working_rate(utterance)
+    working = working_rate(utterance)
     samples = utterance.resample(working).samples.astype(np.float64)
     least = round(LEAST_SECONDS * working)
-    speech = _analyse(np.pad(samples, (0, max(0, least - len(samples)))), working)
+    speech = analyse(np.pad(samples, (0, max(0, least - len(samples)))), working)
     voiced = speech.f0 > 0
     facts["f0_before"] = round(float(np.median(speech.f0[voiced])), 1) if voiced.any() else None
     changed = _warp_time(_change(speech, recipe, rng), recipe.rate)
-    made = _synthesise(changed)[: round(len(samples) / recipe.rate)]
+    made = synthesise(changed)[: round(len(samples) / recipe.rate)]
     made_again = utterance.replace(samples=made.astype(np.float32), sample_rate=working)
     resampled = made_again.resample(utterance.sample_rate).samples[:length]
     final = np.pad(resampled, (0, length - len(resampled)))  # resampling may be a sample off
@@ -154,54 +146,13 @@ def _transformed(
     return utterance.replace(samples=levelled), {**facts, **gains, "working_rate": working}
 
 
-def _working_rate(utterance: Utterance) -> int:
-    """Return the rate of analysis: WORLD needs 16 kHz for its bands of aperiodicity."""
-    highest = LONG_RATE if utterance.seconds > LONG_SECONDS else HIGHEST_RATE
-    return min(max(utterance.sample_rate, LOWEST_RATE), highest)
-
-
-def _analyse(samples: Array, rate: int) -> _Speech:
-    """Split samples into F0, envelope and aperiodicity."""
-    import pyworld
-
-    samples = np.ascontiguousarray(samples)
-    # DIO, not Harvest: as close to the input after synthesis, without Harvest's voicing of
-    # unvoiced frames, and the whole runs six times as fast.
-    coarse, times = pyworld.dio(
-        samples, rate, f0_floor=F0_FLOOR, f0_ceil=F0_CEIL, frame_period=STEP * 1000
-    )
-    f0 = pyworld.stonemask(samples, coarse, times, rate)
-    size = pyworld.get_cheaptrick_fft_size(rate, F0_FLOOR)
-    envelope = pyworld.cheaptrick(samples, f0, times, rate, f0_floor=F0_FLOOR, fft_size=size)
-    aperiodicity = pyworld.d4c(
-        samples, f0, times, rate, threshold=UNVOICED_THRESHOLD, fft_size=size
-    )
-    # LoveTrain marks a frame unvoiced by aperiodicity 1 in every bin; the 0 Hz bin tells.
-    f0 = np.where(aperiodicity[:, 0] > 0.5, 0.0, f0)
-    return _Speech(f0, envelope, aperiodicity, rate)
-
-
-def _synthesise(speech: _Speech) -> Array:
-    """Put speech together again."""
-    import pyworld
-
-    made = pyworld.synthesize(
-        np.ascontiguousarray(speech.f0),
-        np.ascontiguousarray(speech.envelope),
-        np.ascontiguousarray(speech.aperiodicity),
-        speech.rate,
-        STEP * 1000,
-    )
-    return np.nan_to_num(np.asarray(made, dtype=np.float64))
-
-
-def _change(speech: _Speech, recipe: ProsodyRecipe, rng: np.random.Generator) -> _Speech:
+def _change(speech: WorldSpeech, recipe: ProsodyRecipe, rng: np.random.Generator) -> WorldSpeech:
     """Apply everything but tempo and level."""
     f0 = _change_f0(speech, recipe, rng)
     envelope, aperiodicity = speech.envelope, speech.aperiodicity
     freqs = np.linspace(0, speech.rate / 2, envelope.shape[1])
     if recipe.formant_ratio != 1.0:
-        envelope = _warp_frequency(envelope, freqs, recipe.formant_ratio)
+        envelope = warp_frequency(envelope, freqs, recipe.formant_ratio)
     gain = _tilt_gain(freqs, recipe.tilt)[None, :]
     if recipe.aperiodicity > 0:
         aperiodicity = aperiodicity + (1 - aperiodicity) * recipe.aperiodicity
@@ -210,7 +161,7 @@ def _change(speech: _Speech, recipe: ProsodyRecipe, rng: np.random.Generator) ->
     return replace(speech, f0=f0, envelope=envelope * gain, aperiodicity=aperiodicity)
 
 
-def _change_f0(speech: _Speech, recipe: ProsodyRecipe, rng: np.random.Generator) -> Array:
+def _change_f0(speech: WorldSpeech, recipe: ProsodyRecipe, rng: np.random.Generator) -> Array:
     """Return the new F0 contour in Hz; unvoiced frames stay 0."""
     voiced = speech.f0 > 0
     if not voiced.any():
@@ -249,22 +200,13 @@ def _final_rise(spoken: npt.NDArray[np.intp], times: Array, recipe: ProsodyRecip
     return np.asarray(100.0 * recipe.final_rise * share)
 
 
-def _warp_frequency(envelope: Array, freqs: Array, ratio: float) -> Array:
-    """Move the envelope's features to ``ratio`` times their frequency."""
-    where = np.clip(freqs / ratio, 0.0, freqs[-1]) / freqs[1]
-    low = np.minimum(where.astype(int), len(freqs) - 2)
-    part = where - low
-    logs = np.log(envelope)
-    return np.asarray(np.exp(logs[:, low] * (1 - part) + logs[:, low + 1] * part))
-
-
 def _tilt_gain(freqs: Array, tilt: float) -> Array:
     """Return power gains that add ``tilt`` dB per octave around 1 kHz."""
     octaves = np.log2(np.clip(freqs, *TILT_BAND) / TILT_PIVOT)
     return np.asarray(10 ** (tilt * octaves / 10))
 
 
-def _warp_time(speech: _Speech, rate: float) -> _Speech:
+def _warp_time(speech: WorldSpeech, rate: float) -> WorldSpeech:
     """Resample the frames so that they last ``1 / rate`` as long."""
     if rate == 1.0:
         return speech

@@ -7,8 +7,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 
-from stepedit_core.engine import SpeechEngine, languages
+from stepedit_core.engine import SpeechEngine, is_generated, languages
 from stepedit_core.errors import StepeditError, suggest
+from stepedit_core.plan import Plan
 from stepedit_core.utterance import Utterance
 
 __all__ = [
@@ -94,18 +95,21 @@ def language_of(utterance: Utterance) -> str | None:
 
 
 def untaught_language(
-    engine: SpeechEngine | None, utterance: Utterance, words: str | None = None
+    engine: SpeechEngine | None, utterance: Utterance, plan: Plan | None = None
 ) -> str | None:
     """Say in one line that an engine was not taught a language; None where it was, or may be.
+
+    An answer of the source's own codes is said by no language model and needs no language.
 
     Args:
         engine: one that does not say what it was taught knows all languages.
         utterance: what is to be edited.
-        words: what is to be said, where that is known.
+        plan: of the edit, where it is known.
     """
     taught = None if engine is None else languages(engine)
-    if engine is None or taught is None:
+    if engine is None or taught is None or (plan is not None and not is_generated(engine, plan)):
         return None
+    words = "" if plan is None else plan.words_after
     for language in (language_of(utterance), language_of_text(words or "")):
         if language is not None and language not in taught:
             known = ", ".join(map(language_name, taught))
@@ -118,8 +122,8 @@ def untaught_language(
 
 
 def untaught_languages(
-    engine: SpeechEngine | None, utterance: Utterance, texts: Iterable[str | None]
+    engine: SpeechEngine | None, utterance: Utterance, plans: Iterable[Plan]
 ) -> tuple[str, ...]:
-    """Return what `untaught_language` says of several texts on one utterance, each line once."""
-    said = [untaught_language(engine, utterance, text) for text in texts]
+    """Return what `untaught_language` says of several plans on one utterance, each line once."""
+    said = [untaught_language(engine, utterance, plan) for plan in plans]
     return tuple(dict.fromkeys(line for line in said if line))

@@ -22,6 +22,12 @@ class Twice:
         return [Gain]
 
 
+class Louder:
+    @hookimpl
+    def stepedit_edits(self) -> list[type[Gain]]:
+        return [type("More", (Gain,), {"name": "more", "__doc__": "Make it louder."})]
+
+
 class Broken:
     @hookimpl
     def stepedit_edits(self) -> list[type[Gain]]:
@@ -157,7 +163,29 @@ def test_doctor_names_the_cure(toys: Registry, monkeypatch: pytest.MonkeyPatch) 
     assert "pip install 'nosuch'" in result.stdout
     assert "pip install 'stepedit[bench]'" in result.stdout
     assert "STEPEDIT_DISABLE=broken" in result.stdout
-    assert "2 needed things are missing or broken" in result.stdout
+    assert "missing or broken: 2 needed things" in result.stdout
+
+
+def test_doctor_is_short_and_names_each_thing_once(
+    toys: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        doctor.metadata, "requires", lambda name: ["click", 'click; extra == "bench"', "stepedit"]
+    )
+    text = call("doctor").stdout
+    assert text.count(f"click {metadata.version('click')}") == 1
+    assert len(text.splitlines()) < 20
+    topics = [line.split()[0] for line in text.splitlines() if line[:1].isalpha()]
+    assert topics[:3] == ["system", "device", "library"]
+
+
+def test_edits_of_one_package_have_no_column_for_it(toys: Registry) -> None:
+    lines = call("edits").stdout.splitlines()
+    assert lines[0].strip() == "Edits, by toys (file or object, not installed)"
+    assert "plugin" not in lines[1].split()
+    toys.register(Louder(), "louder")
+    lines = call("edits").stdout.splitlines()
+    assert lines[0].strip() == "Edits" and "plugin" in lines[1].split()
 
 
 def test_an_unexpected_error_is_one_line_too(

@@ -7,10 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stepedit_emotion import Emotion
 
+from stepedit_core.chain.validation import choose_route
 from stepedit_core.errors import CheckpointError, StepeditError
-from stepedit_core.llm_route.languages import language_of, language_of_text, language_tag
+from stepedit_core.llm_route.languages import (
+    language_of,
+    language_of_text,
+    language_tag,
+    untaught_language,
+    untaught_languages,
+)
 from stepedit_core.models.checkpoint.naming import languages_of, name_folder, named
+from stepedit_core.plan import Plan
+from stepedit_core.testing import FakeEngine, speech_like
 from stepedit_core.utterance import Utterance
 
 
@@ -79,3 +89,34 @@ def test_tags(said: str, tag: str) -> None:
 def test_tags_of_no_language(said: str, hint: str) -> None:
     with pytest.raises(StepeditError, match=hint):
         language_tag(said)
+
+
+class Anglophone(FakeEngine):
+    """Was taught English; labels of emotions are its decoder's."""
+
+    languages = ("en",)
+
+    def answers_with_own_codes(self, plan: Plan) -> bool:
+        return plan.label == "emotion:happy"
+
+
+@pytest.fixture
+def mandarin() -> Utterance:
+    return speech_like(2.0).replace(transcript="你好，今天天气很好。", language="zh")
+
+
+def test_codes_of_the_source_need_no_language(mandarin: Utterance) -> None:
+    engine = Anglophone()
+    own, voice = Emotion(to="happy").plan(mandarin), Plan(keeps_codes=True)
+    assert untaught_languages(engine, mandarin, [own, voice]) == ()
+    (line,) = untaught_languages(engine, mandarin, [Emotion(to="fear").plan(mandarin), own])
+    assert "taught English (en) and not Mandarin (zh)" in line
+    assert "not Mandarin" in (untaught_language(engine, mandarin) or "")
+
+
+def test_auto_takes_the_model_where_it_says_nothing_itself(mandarin: Utterance) -> None:
+    engine = Anglophone()
+    assert choose_route(Emotion(to="happy"), engine, utterance=mandarin) == "llm"
+    assert choose_route(Emotion(to="fear"), engine, utterance=mandarin) == "dsp"
+    with pytest.raises(StepeditError, match="not Mandarin"):
+        choose_route(Emotion(to="humour"), engine, utterance=mandarin)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from stepedit_emotion import Emotion
 from stepedit_masked import Masked
+from stepedit_pitch.measuring import pitch_track
 from stepedit_voice import Voice
 from stepedit_voice.pairs import VoicePairs, margin_of
 from stepedit_voice.scorer import VoiceScorer
@@ -24,6 +25,7 @@ from stepedit_core import (
     Utterance,
     packaged_speech,
 )
+from stepedit_core.dsp.loudness import active_level
 from stepedit_core.engine import DecodeRequest
 from stepedit_core.llm_route.carrying_out import apply_by_llm
 from stepedit_core.testing import FakeEngine, FakeMeasures
@@ -108,10 +110,30 @@ def test_unfit_recordings(tmp_path: Path, seconds: float, says: str) -> None:
     assert "\n" not in problem
 
 
-def test_routes() -> None:
-    assert Voice.routes() == ("llm",)
-    assert Voice(reference="linda").route_problem("llm") is None
-    assert "no dsp route" in str(Voice(reference="linda").route_problem("dsp"))
+def test_signal_processing_moves_pitch_and_keeps_level_and_length() -> None:
+    assert Voice.routes() == ("llm", "dsp")
+    speech, low = packaged_speech("garden"), packaged_speech("wind")
+    chain = Chain([Voice(reference="lewis")])
+    step = chain(speech).steps[0]
+    out = step.utterance
+    assert step.route == "dsp" and out == chain(speech, seed=9).utterance
+    assert len(out.samples) == len(speech.samples) and out.transcript == speech.transcript
+    assert active_level(out) == pytest.approx(active_level(speech), abs=0.5)
+    tracks = (pitch_track(one) for one in (speech, out, low))
+    before, after, wanted = (float(np.median(track[track > 0])) for track in tracks)
+    assert before > 1.4 * wanted
+    assert after == pytest.approx(wanted, rel=0.12)
+    assert step.details["pitch_octaves"] < -0.4 and step.details["vocal_tract"] < 1.0
+
+
+def test_a_voice_that_is_none(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.05, 32_000).astype(np.float32)
+    path = Utterance(noise, 16_000).write(tmp_path / "noise.wav")
+    with pytest.raises(StepeditError, match="no voice is heard in the recording"):
+        Chain([Voice(reference=str(path))])(packaged_speech("garden"))
+    hiss = Utterance(noise[:16_000] / 10, 16_000)
+    step = Chain([Voice(reference="lewis")])(hiss).steps[0]
+    assert step.utterance.samples.shape == (16_000,) and "unchanged" in step.details
 
 
 class _Voices(FakeMeasures):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stepedit_core.errors import StepeditError
+from stepedit_core.llm_route.languages import language_tag
 
 if TYPE_CHECKING:
     from stepedit_bench.conditions import Condition
@@ -46,6 +47,7 @@ class Settings:
         workers: processes that measure.
         lengths: strata of length, by name.
         beside: conditions that are recorded beside the edit.
+        language: primary subtag of the speech.
     """
 
     data: Path
@@ -59,6 +61,7 @@ class Settings:
     workers: int = 1
     lengths: tuple[str, ...] = ("short",)
     beside: tuple[str, ...] = BESIDE
+    language: str = "en"
 
     def chosen(self) -> tuple[str, ...]:
         """Return the rows; raises StepeditError for a row or a length that does not exist."""
@@ -144,7 +147,9 @@ def measure(
     )
     heard = measures or StandardMeasures(config.measures, folder=out)
     lengths = [LENGTHS[name] for name in settings.lengths]
-    pools = held_out(settings.data, out / "speech", settings.count, seed, heard, lengths)
+    pools = held_out(
+        settings.data, out / "speech", settings.count, seed, heard, lengths, settings.language
+    )
     units = [unit for row in rows for unit in units_of(row, pools, seed, settings.quick)]
     folder = _folder(out, engine)
     if not settings.finished:
@@ -201,6 +206,12 @@ def _conditions(beside: Sequence[str], engine: SpeechEngine | None) -> tuple[Con
     show_default=True,
     help="What is recorded beside the edit, separated by commas; fewer are faster.",
 )
+@click.option(
+    "--language",
+    default="en",
+    show_default=True,
+    help="Language of the speech, such as en or zh; requests stay those of the English suites.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
@@ -210,19 +221,30 @@ def _conditions(beside: Sequence[str], engine: SpeechEngine | None) -> tuple[Con
     "--install", is_flag=True, help="Copy figures.json and routes.json into the engine's folder."
 )
 def figures(
-    engine: str, rows: str | None, lengths: str, beside: str, install: bool, **given: Any
+    engine: str,
+    rows: str | None,
+    lengths: str,
+    beside: str,
+    language: str,
+    install: bool,
+    **given: Any,
 ) -> None:
     """Measure an engine on held-out speakers: real and synthetic speech apart.
 
     Recordings and measurements that hang on no engine are kept for all engines. A killed run
     goes on with the same command. ``--engine dsp`` measures these baselines alone.
     """
+    spoken = language_tag(language).split("-")[0].lower()
     if install and not Path(engine).is_dir():
         raise StepeditError(f"--install: --engine {engine} is not a folder to copy into")
+    if install and spoken != "en":
+        raise StepeditError(
+            f"--install: the figures of an engine's folder are of English, not of {language}"
+        )
     chosen = tuple(name.strip() for name in rows.split(",")) if rows else ()
     strata = tuple(name.strip() for name in lengths.split(","))
     others = tuple(filter(None, (name.strip() for name in beside.split(","))))
-    settings = Settings(rows=chosen, lengths=strata, beside=others, **given)
+    settings = Settings(rows=chosen, lengths=strata, beside=others, language=spoken, **given)
     settings.chosen()
     page = _measure(settings, engine)
     if install:

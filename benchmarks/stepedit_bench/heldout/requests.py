@@ -144,9 +144,14 @@ class HeldOut(Unit):
         """Return whether it is checked what else changed."""
         return self.is_scored(condition)
 
+    @property
+    def _is_english(self) -> bool:
+        """Whether the second recogniser knows the language."""
+        return (self.held.speech.language or "en").split("-")[0].lower() == "en"
+
     def recognisers(self) -> tuple[str, ...]:
         """Return the recognisers whose word counts are kept."""
-        both = self.edit in _TWO_RECOGNISERS and not self.quick
+        both = self.edit in _TWO_RECOGNISERS and not self.quick and self._is_english
         return ("whisper", "pocketsphinx") if both else ("whisper",)
 
     def facts(self) -> dict[str, Any]:

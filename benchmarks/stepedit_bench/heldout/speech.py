@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stepedit_bench.measuring.text_error import counts_characters
 from stepedit_bench.suites import slug
 from stepedit_core.dsp.vad import speech_spans
 from stepedit_core.errors import StepeditError
@@ -68,6 +69,7 @@ SHORT = LENGTHS["short"]
 _JOIN_PAUSE = 0.3
 """Seconds between joined utterances."""
 _LEAST_WORDS = 3
+"""Words, or characters of languages that are written without spaces."""
 _PER_RECORDING = 2
 _PAUSE = 0.12
 _MARGIN = 0.15
@@ -117,6 +119,10 @@ class _Found:
         return str(self.row.get("speaker") or self.path.stem)
 
     @property
+    def language(self) -> str:
+        return _language_of(self.row)
+
+    @property
     def has_reference(self) -> bool:
         source = str(self.row.get("text_source") or "reference")
         return bool(self.row.get("text")) and source == "reference"
@@ -129,6 +135,7 @@ def held_out(
     seed: int,
     measures: Measures,
     lengths: Sequence[Length] = (SHORT,),
+    language: str = "en",
 ) -> dict[tuple[str, str], list[HeldOutUtterance]]:
     """Return up to ``count`` utterances of each kind and length, speaker by speaker in turn.
 
@@ -141,6 +148,7 @@ def held_out(
         seed: orders speakers and their recordings.
         measures: whose recogniser is asked for missing words.
         lengths: strata of length.
+        language: primary subtag of the speech that is taken.
 
     Returns:
         (kind, label of the length) to the utterances.
@@ -149,12 +157,12 @@ def held_out(
         StepeditError: if there is no manifest, or nobody was held out.
     """
     pools: dict[str, dict[str, list[_Found]]] = {kind: {} for kind in KINDS}
-    for found in _recordings(folder):
+    for found in _recordings(folder, language):
         pools[found.kind].setdefault(found.speaker, []).append(found)
     if not any(pools.values()):
         raise StepeditError(
-            f"{folder}: its manifests hold no English speech with a suggested_split other than "
-            "train; figures need speakers that were held out"
+            f"{folder}: its manifests hold no speech of language {language} with a suggested_split "
+            "other than train; figures need speakers that were held out"
         )
     return {
         (kind, length.label): _draw(pools[kind], out, count, seed, measures, length)
@@ -163,8 +171,8 @@ def held_out(
     }
 
 
-def _recordings(folder: Path) -> Iterator[_Found]:
-    """Yield the English read or neutral recordings that were kept from training."""
+def _recordings(folder: Path, language: str) -> Iterator[_Found]:
+    """Yield the read or neutral recordings of a language that were kept from training."""
     manifests = [
         path
         for pattern in ("", "*/", "*/*/")
@@ -183,17 +191,22 @@ def _recordings(folder: Path) -> Iterator[_Found]:
         for line, row in rows:
             if not row.get("path"):
                 raise StepeditError(f"{manifest}, line {line}: no path of a recording")
-            if _wanted(row):
+            if _wanted(row, language):
                 yield _Found(manifest.parent / str(row["path"]), row)
 
 
-def _wanted(row: Row) -> bool:
-    """Return whether a row is plain English speech of a held-out speaker."""
+def _wanted(row: Row, language: str) -> bool:
+    """Return whether a row is plain speech of a held-out speaker, in a language."""
     split = str(row.get("suggested_split") or "train")
     spoken = str(row.get("kind") or "read") in {"read", "emotion_parallel"}
-    english = str(row.get("language") or "").split("-")[0].lower() == "en"
+    own = _language_of(row) == language
     plain = str(row.get("label") or "").lower() in _PLAIN
-    return split != "train" and spoken and english and plain and bool(row.get("path"))
+    return split != "train" and spoken and own and plain and bool(row.get("path"))
+
+
+def _language_of(row: Row) -> str:
+    """Return the primary subtag of a row's language."""
+    return str(row.get("language") or "").split("-")[0].lower()
 
 
 def _order(seed: int, *names: str) -> str:
@@ -327,10 +340,11 @@ def _held(
     path = out / found.kind / f"{slug(name)}-{mark}.flac"
     if not path.is_file():
         speech.write(path, subtype="PCM_16")
-    kept = Utterance.read(path, text, "en")
+    kept = Utterance.read(path, text, found.language)
     if text is None:
         kept = kept.replace(transcript=measures.transcribe(kept).strip())
-    if len((kept.transcript or "").split()) < _LEAST_WORDS:
+    words = kept.transcript or ""
+    if len(words if counts_characters(found.language) else words.split()) < _LEAST_WORDS:
         return None
     source = "whisper" if text is None else "reference"
     return HeldOutUtterance(

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stepedit_core.codes import GROUP_SIZE, DualCodes
+from stepedit_core.codes import GROUP_SECONDS, GROUP_SIZE, DualCodes
 from stepedit_core.config import GenerationPolicy, SamplingConfig
 from stepedit_core.engine import GenerateRequest
 from stepedit_core.errors import BudgetError, EngineError
@@ -162,7 +162,7 @@ def most_groups(request: GenerateRequest, budget: int, policy: GenerationPolicy)
     if request.plan.has_known_length:
         longest = math.ceil(policy.max_growth_known * expected) + 1
     else:
-        longest = round(policy.max_growth * expected) + 50
+        longest = round(policy.max_growth * expected) + round(policy.growth_seconds / GROUP_SECONDS)
     return max(1, min(budget // GROUP_SIZE, longest))
 
 

@@ -27,6 +27,8 @@ def test_a_definite_length_is_not_overrun() -> None:
     guessed = Plan(length_ratio=0.5)
     assert most_groups(request(guessed), 40_000, policy) == 250
     assert most_groups(request(known), 50, policy) == 10  # the budget comes first
+    short = policy.model_copy(update={"max_growth": 1.6, "growth_seconds": 0.6})
+    assert most_groups(request(guessed), 40_000, short) == 85  # 1.6 * 50 and 0.6 s of 0.12 s
 
 
 @pytest.mark.parametrize(
