@@ -131,7 +131,7 @@ def test_a_voice_that_is_none(tmp_path: Path) -> None:
     path = Utterance(noise, 16_000).write(tmp_path / "noise.wav")
     with pytest.raises(StepeditError, match="no voice is heard in the recording"):
         Chain([Voice(reference=str(path))])(packaged_speech("garden"))
-    hiss = Utterance(noise[:16_000] / 10, 16_000)
+    hiss = Utterance((noise[:16_000] / 10).astype(np.float32), 16_000)
     step = Chain([Voice(reference="lewis")])(hiss).steps[0]
     assert step.utterance.samples.shape == (16_000,) and "unchanged" in step.details
 
