@@ -13,7 +13,7 @@ from stepedit_core.models.checkpoint.load import EngineParts
 from stepedit_core.models.lm.framing import Rules
 from stepedit_core.models.lm.generate_codes import answer_requests, watched_answers
 
-__all__ = ["answer_by_choice", "best_answers"]
+__all__ = ["Reading", "answer_by_choice", "best_answers", "best_of", "candidates"]
 
 WIDEST = 48
 """Answers that are drawn in one batch."""
@@ -70,31 +70,41 @@ def best_answers(
     Returns:
         At least one answer for each request; one alone where nobody could choose.
     """
-    counts = [_count(parts, rules, request, draws) for request in requests]
-    drawn = [
-        replace(request, seed=seed)
-        for request, count in zip(requests, counts, strict=True)
-        for seed in _seeds(request.seed, count)
-    ]
-    owners = [at for at, count in enumerate(counts) for _ in range(count)]
+    each = [candidates(parts, rules, request, draws) for request in requests]
+    drawn = [candidate for own in each for candidate in own]
+    owners = [at for at, own in enumerate(each) for _ in own]
     answers: list[DualCodes | None] = []
     for begin in range(0, len(drawn), WIDEST):
         part, own = drawn[begin : begin + WIDEST], owners[begin : begin + WIDEST]
         if len(set(own)) == len(own):
             answers += answer_requests(parts, rules, part, graphs=graphs)
         else:
-            reading = _Reading(parts, part, own, keep)
+            reading = Reading(parts, part, own, [keep] * len(part))
             answers += watched_answers(parts, rules, part, reading, graphs=graphs)
     chosen, begin = [], 0
-    for request, count in zip(requests, counts, strict=True):
-        own_answers = [answer for answer in answers[begin : begin + count] if answer is not None]
-        begin += count
-        best = own_answers if count == 1 else _in_order(parts, request, own_answers)
-        chosen.append(best[:keep])
+    for request, drawn in zip(requests, each, strict=True):
+        chosen.append(best_of(parts, request, answers[begin : begin + len(drawn)], keep))
+        begin += len(drawn)
     return chosen
 
 
-class _Reading:
+def candidates(
+    parts: EngineParts, rules: Rules, request: GenerateRequest, draws: int
+) -> list[GenerateRequest]:
+    """Return a request once for each answer that is drawn, each with a seed of its own."""
+    seeds = _seeds(request.seed, _count(parts, rules, request, draws))
+    return [replace(request, seed=seed) for seed in seeds]
+
+
+def best_of(
+    parts: EngineParts, request: GenerateRequest, answers: Sequence[DualCodes | None], keep: int
+) -> list[DualCodes]:
+    """Return the best read of a request's answers, at most ``keep``; None was given up."""
+    whole = [answer for answer in answers if answer is not None]
+    return (whole if len(answers) == 1 else _in_order(parts, request, whole))[:keep]
+
+
+class Reading:
     """Tells which answers cannot come among the best of their request any more.
 
     What is read of an answer so far bounds what the whole of it can be worth. One that repeats
@@ -106,9 +116,9 @@ class _Reading:
         parts: EngineParts,
         requests: Sequence[GenerateRequest],
         owners: Sequence[int],
-        keep: int,
+        keep: Sequence[int],
     ) -> None:
-        """Watch requests; those of one owner compete for so many places."""
+        """Watch candidates; those of one owner compete for so many places."""
         self._parts, self._requests, self._owners, self._keep = parts, requests, owners, keep
         self._scores: dict[int, list[float]] = {}
         self._read: set[int] = set()
@@ -129,9 +139,9 @@ class _Reading:
         for item, ids in running.items():
             known = sorted(self._scores.get(self._owners[item], ()), reverse=True)
             words = self._requests[item].words
-            if words is None or len(known) < self._keep:
+            if words is None or len(known) < self._keep[item]:
                 continue
-            least = known[self._keep - 1]
+            least = known[self._keep[item] - 1]
             if reader.best_score(self._codes(ids), words) < least - _ROUNDING:
                 dropped.append(item)
         return dropped

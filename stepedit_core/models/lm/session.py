@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +23,7 @@ from stepedit_core.models.lm.constraint_state import ConstraintState
 from stepedit_core.models.lm.constraints import Plan, Segment, plan
 from stepedit_core.models.lm.guidance import compared_rows, guided
 from stepedit_core.models.lm.kept_graphs import keep_decoder, take_decoder
-from stepedit_core.models.lm.sampling import Sampling, noise_keys, pick, repeated_id
+from stepedit_core.models.lm.sampling import Sampling, noise_keys, pick, repeated_id, without_column
 from stepedit_core.models.lm.step1.alignment import Alignment, alignment_tensor
 from stepedit_core.models.lm.step1.decoding import Decoder, GraphDecoder, PromptBatch
 from stepedit_core.models.lm.step1.network import CausalLM
@@ -244,12 +244,28 @@ class Session:
         if not running or not finished:
             return
         ids = [[i for i in row if i >= 0] for row in self.out.tolist()]
-        dropped = self.watcher.hopeless(
-            {item: ids[item] for item in finished}, {item: ids[item] for item in running}
+        self.drop(
+            self.watcher.hopeless(
+                {item: ids[item] for item in finished}, {item: ids[item] for item in running}
+            )
         )
-        self.dropped.update(dropped)
-        state.end(torch.tensor([item in self.dropped for item in items], device=self.device))
-        self.done = state.ended
+
+    @torch.inference_mode()
+    def drop(self, items: Iterable[int]) -> None:
+        """End items here and now: nobody wants them any more."""
+        self.dropped.update(items)
+        rows = [item in self.dropped for item in self.at.tolist()]
+        over = torch.tensor(rows, dtype=torch.bool, device=self.device)
+        if self.constraint is None:
+            self.done = self.done | over
+        else:
+            self.constraint.end(over)
+            self.done = self.constraint.ended
+
+    @torch.inference_mode()
+    def ended_items(self) -> set[int]:
+        """Return the numbers of items that need no further step; asks the device."""
+        return set(range(len(self.rows))) - set(self.at[~self.done].tolist())
 
     def _emit(self, logits: Tensor) -> None:
         """Pick, constrain and store one id per item; no question to the host."""
@@ -283,11 +299,7 @@ class Session:
         if not self.sampling.repetition_window:
             return logits
         banned = repeated_id(self.recent, self.sampling.repetition_count) - first_id
-        # A last column after these is the end of turn, not an audio id.
-        outside = (banned < 0) | (banned >= count)
-        column = banned.masked_fill(outside, 0)[:, None]
-        lowest = torch.where(outside[:, None], logits.gather(1, column), -torch.inf)
-        return logits.scatter(1, column, lowest)
+        return without_column(logits, banned, count)
 
     def _store(self, ids: Tensor) -> None:
         """Keep ids ``(batch, n)``; -1, of finished items, is fed on as 0."""
@@ -314,19 +326,23 @@ class Session:
         self._store(ids)
         self.done = state.ended
 
-    def results(self) -> list[Generated]:
-        """Return what was generated, copied ends included."""
-        results = []
-        for row, (ids, was_cut) in enumerate(
-            zip(self.out.tolist(), self.was_cut.tolist(), strict=True)
-        ):
-            head, tail = self._ends(row)
-            kept = [i for i in ids if i >= 0]
-            finish: Finish = "length" if was_cut else "stop"
-            results.append(
-                Generated(head + kept + tail, "dropped" if row in self.dropped else finish)
-            )
-        return results
+    @torch.inference_mode()
+    def results(self, items: Sequence[int] | None = None) -> list[Generated]:
+        """Return what was generated, copied ends included.
+
+        Args:
+            items: numbers of items; None: all.
+        """
+        self._note_cuts()
+        items = range(len(self.rows)) if items is None else items
+        ids, cuts = self.out[list(items)].tolist(), self.was_cut[list(items)].tolist()
+        return [self._result(*one) for one in zip(items, ids, cuts, strict=True)]
+
+    def _result(self, item: int, ids: list[int], was_cut: bool) -> Generated:
+        head, tail = self._ends(item)
+        kept = [i for i in ids if i >= 0]
+        finish: Finish = "length" if was_cut else "stop"
+        return Generated(head + kept + tail, "dropped" if item in self.dropped else finish)
 
     def _ends(self, row: int) -> tuple[list[int], list[int]]:
         if self.plans is None:
