@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -78,9 +78,12 @@ def best_answers(
         part, own = drawn[begin : begin + WIDEST], owners[begin : begin + WIDEST]
         if len(set(own)) == len(own):
             answers += answer_requests(parts, rules, part, graphs=graphs)
-        else:
-            reading = Reading(parts, part, own, [keep] * len(part))
-            answers += watched_answers(parts, rules, part, reading, graphs=graphs)
+            continue
+        reading = Reading(parts)
+        for owner in dict.fromkeys(own):
+            first = own.index(owner)
+            reading.watch(range(first, first + own.count(owner)), requests[owner], keep)
+        answers += watched_answers(parts, rules, part, reading, graphs=graphs)
     chosen, begin = [], 0
     for request, drawn in zip(requests, each, strict=True):
         chosen.append(best_of(parts, request, answers[begin : begin + len(drawn)], keep))
@@ -104,6 +107,15 @@ def best_of(
     return (whole if len(answers) == 1 else _in_order(parts, request, whole))[:keep]
 
 
+@dataclass
+class _Race:
+    """The candidates of one request."""
+
+    words: str
+    keep: int
+    scores: list[float] = field(default_factory=list)
+
+
 class Reading:
     """Tells which answers cannot come among the best of their request any more.
 
@@ -111,17 +123,26 @@ class Reading:
     itself without end falls below those that have ended long before its own end.
     """
 
-    def __init__(
-        self,
-        parts: EngineParts,
-        requests: Sequence[GenerateRequest],
-        owners: Sequence[int],
-        keep: Sequence[int],
-    ) -> None:
-        """Watch candidates; those of one owner compete for so many places."""
-        self._parts, self._requests, self._owners, self._keep = parts, requests, owners, keep
-        self._scores: dict[int, list[float]] = {}
+    def __init__(self, parts: EngineParts) -> None:
+        """Watch nobody yet."""
+        self._parts = parts
+        self._races: dict[int, _Race] = {}
         self._read: set[int] = set()
+
+    def watch(self, items: Sequence[int], request: GenerateRequest, keep: int) -> None:
+        """Watch the candidates of a request, if they compete, for so many places.
+
+        They are not watched where parts of the source are copied.
+        """
+        if len(items) > 1 and request.words is not None and request.free is None:
+            race = _Race(request.words, keep)
+            self._races.update(dict.fromkeys(items, race))
+
+    def forget(self, items: Sequence[int]) -> None:
+        """Watch candidates no more."""
+        for item in items:
+            self._races.pop(item, None)
+            self._read.discard(item)
 
     def hopeless(
         self, finished: Mapping[int, list[int]], running: Mapping[int, list[int]]
@@ -129,20 +150,19 @@ class Reading:
         """Return the running items to drop."""
         reader = self._parts.reader
         assert reader is not None
-        for item in sorted(set(finished) - self._read):
+        for item in sorted((self._races.keys() & finished.keys()) - self._read):
             self._read.add(item)
-            codes, words = self._codes(finished[item]), self._requests[item].words
-            score = reader.score(codes, words) if words and codes.groups else None
+            codes, race = self._codes(finished[item]), self._races[item]
+            score = reader.score(codes, race.words) if codes.groups else None
             if score is not None:
-                self._scores.setdefault(self._owners[item], []).append(score)
+                race.scores.append(score)
         dropped = []
-        for item, ids in running.items():
-            known = sorted(self._scores.get(self._owners[item], ()), reverse=True)
-            words = self._requests[item].words
-            if words is None or len(known) < self._keep[item]:
+        for item in self._races.keys() & running.keys():
+            race = self._races[item]
+            if len(race.scores) < race.keep:
                 continue
-            least = known[self._keep[item] - 1]
-            if reader.best_score(self._codes(ids), words) < least - _ROUNDING:
+            least = sorted(race.scores, reverse=True)[race.keep - 1]
+            if reader.best_score(self._codes(running[item]), race.words) < least - _ROUNDING:
                 dropped.append(item)
         return dropped
 

@@ -78,8 +78,6 @@ def begun_session(
 ) -> Session:
     """Return the generation of requests that share their rules, before its first step.
 
-    The watcher is not asked where parts of a source are copied.
-
     Raises:
         BudgetError: if a prompt and its output do not fit the context.
     """
@@ -101,7 +99,7 @@ def begun_session(
         graphs,
         [prompt.alignment for prompt in prompts],
         against,
-        watcher if all(request.free is None for request in requests) else None,
+        watcher,
     )
 
 

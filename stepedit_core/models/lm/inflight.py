@@ -1,9 +1,10 @@
 """In-flight batching: requests come and go between the steps of the language model.
 
-Requests that come together and share their rules of sampling begin together, as a cohort with a
-batch of rows and a cache of its own; cohorts take turns, step by step. What a cohort generates is
-therefore what the same requests give by themselves, whoever came before or after them. (Orca, Yu
-et al. 2022, mixes rows of all ages in one step; that pays where reading the weights is what costs.)
+Requests that come together and share their rules of sampling begin together, as a cohort: their
+prompts are read in one batch. Their rows then join those of the older cohort with these rules,
+where the decoder can, so that one step serves rows of all ages (Orca, Yu et al. 2022); the others
+take turns, step by step. A row's noise hangs on its seed alone, so that it says what it would say
+by itself, whoever came before or after it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from stepedit_core.models.checkpoint.load import EngineParts
 from stepedit_core.models.lm.best_of_n import Reading, best_of, candidates
 from stepedit_core.models.lm.framing import Rules
 from stepedit_core.models.lm.generate_codes import answer_of, begun_session
+from stepedit_core.models.lm.joining import can_join, is_time, join
 from stepedit_core.models.stage_clock import StageClock
 
 __all__ = ["LoopBatch"]
@@ -84,14 +86,30 @@ class LoopBatch:
         with self._lock, self._clock.stage("generate") as note:
             ended = self._begin()
             while self._cohorts and not ended:
-                for cohort in self._cohorts:
-                    ended += cohort.step()
+                ended = self._step()
                 if time.monotonic() >= until:
                     break
             self._leave()
             answers = [found for _, found in ended if not isinstance(found, StepeditError)]
             note.audio_seconds = sum(found[0].seconds for found in answers)
         return ended
+
+    def _step(self) -> list[Ended]:
+        """Go on by a step; new cohorts join older ones."""
+        ended = []
+        for cohort in tuple(self._cohorts):
+            host = self._host_of(cohort)
+            if host is None:
+                ended += cohort.step()
+            elif host.take(cohort):
+                self._cohorts.remove(cohort)
+            # Else the host comes to the same place of a group within four steps.
+        return ended
+
+    def _host_of(self, cohort: _Cohort) -> _Cohort | None:
+        """Return the older cohort that one is to join, if there is any."""
+        older = self._cohorts[: self._cohorts.index(cohort)]
+        return next((one for one in older if len(one) and one.can_take(cohort)), None)
 
     def _leave(self) -> None:
         """Let cohorts go of which nothing is left."""
@@ -133,22 +151,23 @@ class _Cohort:
         Raises:
             BudgetError: if a prompt and its output do not fit the context.
         """
-        self._parts = parts
-        self._asked = {asked.key: asked for asked in group}
-        each = [candidates(parts, rules, asked.request, asked.draws) for asked in group]
-        self._drawn = [candidate for own in each for candidate in own]
+        self._parts, self._rules = parts, rules
+        self._asked: dict[int, _Asked] = {}
         self._items: dict[int, range] = {}
-        begin = 0
-        for asked, own in zip(group, each, strict=True):
-            self._items[asked.key] = range(begin, begin + len(own))
-            begin += len(own)
-        reading = None
-        if len(self._drawn) > len(group):
-            owners = [place for place, own in enumerate(each) for _ in own]
-            keep = [asked.keep for asked, own in zip(group, each, strict=True) for _ in own]
-            reading = Reading(parts, self._drawn, owners, keep)
-        self._session = begun_session(parts, rules, self._drawn, reading, graphs=graphs)
+        self._reading = Reading(parts)
+        drawn: list[GenerateRequest] = []
+        for asked in group:
+            first = len(drawn)
+            drawn += candidates(parts, rules, asked.request, asked.draws)
+            self._own(asked, range(first, len(drawn)))
+        watcher = None if parts.reader is None else self._reading
+        self._session = begun_session(parts, rules, drawn, watcher, graphs=graphs)
         self._steps = self._session.run(None)
+
+    def _own(self, asked: _Asked, items: range) -> None:
+        """Take a request whose candidates are these items."""
+        self._asked[asked.key], self._items[asked.key] = asked, items
+        self._reading.watch(items, asked.request, asked.keep)
 
     def __len__(self) -> int:
         """Return how many requests have not ended."""
@@ -158,6 +177,27 @@ class _Cohort:
         """Give a request up, if it is one of these."""
         if self._asked.pop(key, None) is not None:
             self._session.drop(self._items[key])
+            self._forget(key)
+
+    def can_take(self, other: _Cohort) -> bool:
+        """Whether another cohort, whose prompts are read, may join."""
+        return self._rules == other._rules and can_join(self._session, other._session)
+
+    def take(self, other: _Cohort) -> bool:
+        """Have another cohort join, if both stand at the same place of a group."""
+        if not is_time(self._session, other._session):
+            return False
+        first = join(self._session, other._session)
+        for key, asked in other._asked.items():
+            items = other._items[key]
+            self._own(asked, range(first + items.start, first + items.stop))
+        return True
+
+    def _forget(self, key: int) -> None:
+        """Keep nothing of a request."""
+        items = self._items.pop(key)
+        self._reading.forget(items)
+        self._session.forget(items)
 
     def step(self) -> list[Ended]:
         """Go on by a step; return the requests that have ended."""
@@ -168,12 +208,10 @@ class _Cohort:
 
     def _answers(self, asked: _Asked) -> list[DualCodes] | StepeditError:
         """Return the best answers to a request that has ended, or why it has none."""
-        items = self._items[asked.key]
+        outputs = self._session.results(self._items[asked.key])
+        self._forget(asked.key)
         try:
-            answers = [
-                answer_of(output, self._drawn[item], self._parts)
-                for item, output in zip(items, self._session.results(items), strict=True)
-            ]
+            answers = [answer_of(output, asked.request, self._parts) for output in outputs]
         except StepeditError as error:
             return error
         return best_of(self._parts, asked.request, answers, asked.keep)
