@@ -243,9 +243,15 @@ def used(pid: int | None, before: Counter[int]) -> list[float]:
 
 
 async def batch(
-    base: str, clients: int, seconds: float, singles: int, rounds: int, pid: int | None
+    base: str,
+    clients: int,
+    seconds: float,
+    singles: int,
+    rounds: int,
+    pid: int | None,
+    chain: str,
 ) -> dict[str, Any]:
-    """Return the throughput of emotion edits one after another, and of all clients at once.
+    """Return the throughput of edits one after another, and of all clients at once.
 
     Args:
         base: address of the service.
@@ -254,6 +260,7 @@ async def batch(
         singles: how many are done one after another.
         rounds: edits of each client, one after another.
         pid: of the service, whose processor time depends less on what else the machine does.
+        chain: what is done, as JSON.
     """
     recordings = [recording(seconds, number) for number in range(max(clients * rounds, singles))]
 
@@ -263,8 +270,7 @@ async def batch(
             "/v1/edit",
             files={"file": ("a.wav", content)},
             data={
-                "chain": json.dumps(EMOTION), "transcript": text, "route": "llm",
-                "seed": str(number),
+                "chain": chain, "transcript": text, "route": "llm", "seed": str(number),
             },
         )  # fmt: skip
         answer.raise_for_status()
@@ -387,6 +393,7 @@ def main() -> None:
     parser.add_argument("--tries", type=int, default=5)
     parser.add_argument("--singles", type=int, default=16, help="of batch, one after another")
     parser.add_argument("--rounds", type=int, default=3, help="of batch, edits of each client")
+    parser.add_argument("--chain", default=json.dumps(EMOTION), help="of batch, as JSON")
     parser.add_argument("--pid", type=int, help="of the service, to read its memory")
     parser.add_argument("--patience", type=float, default=600, help="of mixed, for the last ones")
     asked = parser.parse_args()
@@ -396,7 +403,15 @@ def main() -> None:
         )
     elif asked.what == "batch":
         found = asyncio.run(
-            batch(asked.base, asked.clients, asked.seconds, asked.singles, asked.rounds, asked.pid)
+            batch(
+                asked.base,
+                asked.clients,
+                asked.seconds,
+                asked.singles,
+                asked.rounds,
+                asked.pid,
+                asked.chain,
+            )
         )
     elif asked.what == "long":
         found = asyncio.run(long(asked.base, asked.seconds, asked.pid))
