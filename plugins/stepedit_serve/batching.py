@@ -30,13 +30,15 @@ from stepedit_core import (
     counted,
 )
 from stepedit_serve.calls import GENERATES, Call, Draws
-from stepedit_serve.engine_process import EngineProcess
+from stepedit_serve.engine_process import EngineDied, EngineProcess
 from stepedit_serve.errors import Busy, Cancelled
 from stepedit_serve.inflight import SLICE_SECONDS, Flight, flight_of
 from stepedit_serve.processes import NICENESS
 
 __all__ = ["BatchedEngine", "Batcher", "batched_engine"]
 
+MOST_DEATHS = 3
+"""Engines' processes that may die over one call before it fails."""
 LOG = logging.getLogger("stepedit.serve")
 GATHER_SHARE = 0.1
 """How long a batch waits for requests that are under way and not yet waiting, as a share of the
@@ -203,12 +205,11 @@ class Batcher:
         requests, begin = len(flight), time.perf_counter()
         try:
             flight.step(SLICE_SECONDS)
-        except BaseException as error:
+        except Exception as error:
             if self._ended:
                 return
             LOG.warning("generation failed (%s); each request is tried by itself", error)
-            for call in flight.lost():
-                self._carry_out([call], engine)
+            self._failed(flight.lost(), error, engine, flight)
             return
         took = time.perf_counter() - begin
         flight.owed = max(0.0, flight.owed - took) if flight else 0.0
@@ -278,12 +279,11 @@ class Batcher:
                     f"the engine gave {counted(len(made), 'answer')} to "
                     f"{counted(len(items), 'request')}"
                 )
-        except BaseException as error:
-            if len(batch) == 1:
+        except Exception as error:
+            if len(batch) == 1 and not self._is_bad_luck(batch[0], error):
                 batch[0].answer.set_exception(error)
             else:
-                for call in batch:
-                    self._carry_out([call], engine, flight)
+                self._failed(batch, error, engine, flight)
             return
         self._took[kind] = time.perf_counter() - begin
         if flight:
@@ -294,6 +294,19 @@ class Batcher:
         for call in batch:
             call.answer.set_result(made[at : at + len(call.items)])
             at += len(call.items)
+
+    def _failed(
+        self, calls: Sequence[Call], error: Exception, engine: SpeechEngine, flight: Flight | None
+    ) -> None:
+        """Carry out calls one by one that failed together."""
+        for call in calls:
+            call.deaths += isinstance(error, EngineDied)
+        for call in calls:
+            self._carry_out([call], engine, flight)
+
+    def _is_bad_luck(self, call: Call, error: Exception) -> bool:
+        """Tell whether an engine died that may do so by another's fault, and is worth a new try."""
+        return isinstance(error, EngineDied) and call.deaths + 1 < MOST_DEATHS and not self._ended
 
     def _refuse(self, *calls: Call) -> None:
         """Fail calls: the service ends."""

@@ -29,6 +29,7 @@ class Call:
         cancelled: set once nobody waits for the answer any more.
         answer: one for each item.
         since: when it was put down.
+        deaths: processes of engines that have died over it, by its fault or another's.
     """
 
     kind: str
@@ -38,6 +39,7 @@ class Call:
     cancelled: threading.Event | None = None
     answer: Future[list[Any]] = field(default_factory=Future)
     since: float = field(default_factory=time.monotonic)
+    deaths: int = 0
 
     @property
     def is_given_up(self) -> bool:

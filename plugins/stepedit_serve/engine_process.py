@@ -4,7 +4,7 @@ The service's process answers; a language model's loop is Python, too, and would
 so hundreds of times a second. Here the model has an interpreter to itself. Calls go over two pipes:
 one for the model's work, one call at a time, and one for questions about the engine, which never
 wait for that work. What is generated in flight goes on for a moment at each call. A process that
-dies fails the calls under way and is replaced at the next one.
+dies fails the calls under way with `EngineDied` and is replaced at the next one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from stepedit_core import (
 )
 from stepedit_serve.processes import CONTEXT, NICENESS, without_main
 
-__all__ = ["EngineProcess"]
+__all__ = ["EngineDied", "EngineProcess"]
 
 WORK = ("encode", "generate", "generate_several", "decode", "decode_keeping", "infill", "stream")
 """What takes the model's time; all else that an engine offers is a question."""
@@ -45,6 +45,10 @@ _INFLIGHT = "(inflight)"
 """Name of the call that goes on with what is generated in flight."""
 _FACTS = ("name", "sample_rate", "languages")
 _DIED = "the engine's process died, probably for lack of memory; try a shorter recording"
+
+
+class EngineDied(EngineError):
+    """The engine's process ended while it worked."""
 
 
 class _Line:
@@ -66,7 +70,7 @@ class _Line:
             self._connection.send((name, arguments, dict(options)))
         except OSError:
             self.is_broken = True
-            raise EngineError(_DIED) from None
+            raise EngineDied(_DIED) from None
 
     def next(self) -> Any:
         """Return the next answer, StopIteration as an object at a stream's end."""
@@ -74,7 +78,7 @@ class _Line:
             outcome, value = self._connection.recv()
         except (EOFError, OSError):
             self.is_broken = True
-            raise EngineError(_DIED) from None
+            raise EngineDied(_DIED) from None
         if outcome == "failed":
             raise value
         return value if outcome == "done" else StopIteration

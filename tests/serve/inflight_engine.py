@@ -90,7 +90,9 @@ class InflightBatch:
                     continue
                 try:
                     ended.append((key, self._engine.generate_several([request], draws, keep)[0]))
-                except StepeditError as error:
+                except EngineError as error:
+                    if type(error) is not EngineError:  # not this request's fault
+                        raise
                     ended.append((key, error))
                 del self._asked[key]
         return ended

@@ -11,8 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, cast
 
 import pytest
-from stepedit_serve.batching import DRAWN_AT_ONCE, Batcher, batched_engine
-from stepedit_serve.engine_process import EngineProcess
+from stepedit_serve.batching import DRAWN_AT_ONCE, MOST_DEATHS, Batcher, batched_engine
+from stepedit_serve.engine_process import EngineDied, EngineProcess
 from stepedit_serve.errors import Cancelled
 
 from stepedit_core import EngineConfig, EngineError, GenerateRequest, SpeechEngine, packaged_speech
@@ -179,5 +179,27 @@ def test_an_engine_process_that_is_killed(threads: ThreadPoolExecutor) -> None:
             wrong.result(20)
         assert asks(threads, batcher, "short").result(30) == short
         assert cast(Any, process).figures()[1] >= 1
+    finally:
+        batcher.close()
+
+
+def test_one_over_which_engines_die_fails(threads: ThreadPoolExecutor) -> None:
+    class Dying(InflightEngine):
+        tries = 0
+
+        def generate(self, requests: Any) -> Any:
+            if "bad" in str(requests[0].utterance.transcript):
+                self.tries += 1
+                raise EngineDied("died")
+            return super().generate(requests)
+
+    engine = Dying()
+    batcher = Batcher(cast(SpeechEngine, engine))
+    try:
+        long, bad = asks(threads, batcher, "long words"), asks(threads, batcher, "bad words")
+        with pytest.raises(EngineDied):
+            bad.result(20)
+        assert engine.tries == MOST_DEATHS
+        assert long.result(60)
     finally:
         batcher.close()
