@@ -71,9 +71,9 @@ class Flight:
         if not self._answers:
             return
         for number, found in self._batch.step(seconds):
-            call, place = self._items.pop(number, (None, 0))
-            if call is None:
+            if number not in self._items:  # another of its call has failed
                 continue
+            call, place = self._items.pop(number)
             if isinstance(found, StepeditError):
                 self._end(call)
                 call.answer.set_exception(found)
