@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from stepedit_core.config import EngineConfig, GenerationPolicy, SamplingConfig
     from stepedit_core.dsp.splicing import Patch, splice
     from stepedit_core.edit import Edit, Outcome, Rendered, Route
-    from stepedit_core.engine import DecodeRequest, GenerateRequest, SpeechEngine
+    from stepedit_core.engine import DecodeRequest, GenerateRequest, InflightBatch, SpeechEngine
     from stepedit_core.errors import (
         AlignmentError,
         AudioError,
@@ -146,6 +146,7 @@ __all__ = [
     "FreeGroups",
     "GenerateRequest",
     "GenerationPolicy",
+    "InflightBatch",
     "Insertion",
     "Interpretation",
     "InterpretationError",
@@ -254,7 +255,7 @@ _HOMES = {
     "config": ("EngineConfig", "GenerationPolicy", "SamplingConfig"),
     "dsp.splicing": ("Patch", "splice"),
     "edit": ("Edit", "Outcome", "Rendered", "Route"),
-    "engine": ("DecodeRequest", "GenerateRequest", "SpeechEngine"),
+    "engine": ("DecodeRequest", "GenerateRequest", "InflightBatch", "SpeechEngine"),
     "errors": (
         "AlignmentError",
         "AudioError",

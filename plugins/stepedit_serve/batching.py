@@ -1,23 +1,23 @@
 """Engines for many requests: what their chains ask at the same time is one batch.
 
 Each chain runs in a thread of its own and sees an engine. Its calls are put down here; an engine
-that is free takes its share of those of a kind, up to a limit, as one batch. New requests join at
-the next batch of any step, whoever else is half way through a chain. An item of a batch gets the
-codes that it would get alone, which engines promise, and samples that differ by rounding, so that
-nobody's answer depends on who else was there.
+that is free takes its share of those of a kind, up to a limit, as one batch. What the language
+model is asked joins what an engine generates already, between two of its steps, and leaves when it
+has ended or nobody wants it (`inflight`); encoding and decoding take turns with it. An item of a
+batch gets the codes that it would get alone, which engines promise, and samples that differ by
+rounding, so that nobody's answer depends on who else was there.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from stepedit_core import (
@@ -25,54 +25,28 @@ from stepedit_core import (
     DualCodes,
     EngineError,
     GenerateRequest,
-    GenerationPolicy,
     SpeechEngine,
     Utterance,
     counted,
 )
-from stepedit_serve.engine_process import EngineProcess
+from stepedit_serve.calls import GENERATES, Call, Draws
+from stepedit_serve.engine_process import EngineDied, EngineProcess
 from stepedit_serve.errors import Busy, Cancelled
+from stepedit_serve.inflight import SLICE_SECONDS, Flight, flight_of
 from stepedit_serve.processes import NICENESS
 
 __all__ = ["BatchedEngine", "Batcher", "batched_engine"]
 
-KINDS = ("encode", "generate", "decode_keeping", "decode", "infill")
+MOST_DEATHS = 3
+"""Engines' processes that may die over one call before it fails."""
+LOG = logging.getLogger("stepedit.serve")
 GATHER_SHARE = 0.1
 """How long a batch waits for requests that are under way and not yet waiting, as a share of the
 time that the last batch of its kind took."""
 SHORTEST_GATHER, LONGEST_GATHER = 0.02, 0.5
 """Bounds of that, in seconds."""
-DRAWN_AT_ONCE = 32
-"""Rows of one batch of ``generate``. The embedded model draws so many answers at once and the next
-ones after them; requests that are kept back meanwhile join at the next batch of any engine."""
-
-
-@dataclass
-class _Call:
-    """What one chain asks of the engine."""
-
-    kind: str
-    items: Sequence[Any]
-    answer: Future[list[Any]] = field(default_factory=Future)
-    since: float = field(default_factory=time.monotonic)
-
-
-class Draws:
-    """How many answers an engine draws for a request, to keep the best: rows of its batch."""
-
-    def __init__(self, engine: SpeechEngine) -> None:
-        """Read the engine's rules; one that says nothing of them draws one."""
-        try:
-            told = engine.describe().get("generation", {})
-            self._policy = GenerationPolicy.model_validate(told)
-        except (AttributeError, ValueError):
-            self._policy = GenerationPolicy()
-
-    def of(self, request: GenerateRequest) -> int:
-        """Return the answers that a request draws at most."""
-        if request.words is None:
-            return 1
-        return self._policy.for_edit(*request.plan.rules).best_of
+DRAWN_AT_ONCE = 48
+"""Rows that an engine generates at once; requests that are kept back join when others have left."""
 
 
 class Batcher:
@@ -101,8 +75,9 @@ class Batcher:
         )
         self.engine, self.max_batch = self.engines[0], max_batch
         self._draws = Draws(self.engine)
+        self._flights = [flight_of(one, self._draws) for one in self.engines]
         self._on_batch = on_batch
-        self._waiting: deque[_Call] = deque()
+        self._waiting: deque[Call] = deque()
         self._changed = threading.Condition()
         self._under_way = 0
         self._carried = 0
@@ -130,11 +105,22 @@ class Batcher:
                 self._under_way -= 1
                 self._changed.notify_all()
 
-    def ask(self, kind: str, items: Sequence[Any]) -> list[Any]:
-        """Have items carried out in somebody's batch; raises what the engine raises for them."""
+    @property
+    def admits(self) -> bool:
+        """Whether requests join what is being generated."""
+        return self._flights[0] is not None
+
+    def ask(self, kind: str, items: Sequence[Any], **options: Any) -> list[Any]:
+        """Have items carried out in somebody's batch; raises what the engine raises for them.
+
+        Args:
+            kind: name of the engine's method.
+            items: what it is asked for.
+            options: further fields of `Call`.
+        """
         if not items:
             return []
-        call = _Call(kind, items)
+        call = Call(kind, items, **options)
         with self._changed:
             if self._ended:
                 raise Busy("the service is shutting down; try again")
@@ -159,10 +145,15 @@ class Batcher:
             thread.join()
 
     def free_engine(self) -> SpeechEngine:
-        """Return an engine that has no batch, the first where all have one; for streams."""
+        """Return the engine that has least to do; for streams."""
         with self._changed:
-            places = (n for n in range(len(self.engines)) if n not in self._busy)
-            return self.engines[next(places, 0)]
+            places = range(len(self.engines))
+            return self.engines[min(places, key=lambda n: (n in self._busy, self._rows_of(n)))]
+
+    def _rows_of(self, place: int) -> int:
+        """Return the rows that an engine generates."""
+        flight = self._flights[place]
+        return 0 if flight is None else flight.rows
 
     # Carrying out ------------------------------------------------------------------------
 
@@ -171,26 +162,64 @@ class Batcher:
         if not isinstance(self.engines[place], EngineProcess):
             # One that only waits for a process would hold Python's lock at a low priority.
             lower_priority(NICENESS)
+        flight = self._flights[place]
         while True:
             with self._changed:
-                while not self._waiting and not self._ended:
+                while not (self._waiting or self._ended or flight):
                     self._changed.wait()
-                if not self._ended:
+                if not self._ended and not flight:
                     self._gather()
                 if self._ended:
-                    self._refuse_rest()
+                    self._refuse(*self._waiting, *([] if flight is None else flight.calls))
+                    self._waiting.clear()
                     return
-                batch = self._take()
-                self._busy.add(place)
-                self._carried += len(batch)
+                self._refuse_given_up()
+                if flight is not None:
+                    self._admit(flight)
+                batch = self._take(place)
+                if batch:
+                    self._busy.add(place)
+                    self._carried += len(batch)
             if batch:
-                self._carry_out(batch, self.engines[place])
-            with self._changed:
-                self._busy.discard(place)
-                self._carried -= len(batch)
+                self._carry_out(batch, self.engines[place], flight)
+                with self._changed:
+                    self._busy.discard(place)
+                    self._carried -= len(batch)
+            if flight:
+                self._generate(flight, self.engines[place])
+
+    def _admit(self, flight: Flight) -> None:
+        """Have waiting requests join what an engine generates, as many as are its share."""
+        own = [call for call in self._waiting if call.kind in GENERATES]
+        rows = sum(map(self._draws.rows, own)) + sum(map(self._rows_of, range(len(self.engines))))
+        fair = math.ceil(rows / len(self.engines))
+        for call in own:
+            more = flight.rows + self._draws.rows(call)
+            if flight.rows >= fair or (flight and more > self._most("generate")):
+                return
+            self._waiting.remove(call)
+            flight.add(call)
+
+    def _generate(self, flight: Flight, engine: SpeechEngine) -> None:
+        """Go on generating for a moment; where that fails, find out whose fault it is."""
+        requests, begin = len(flight), time.perf_counter()
+        try:
+            flight.step(SLICE_SECONDS)
+        except Exception as error:
+            if self._ended:
+                return
+            LOG.warning("generation failed (%s); each request is tried by itself", error)
+            self._failed(flight.lost(), error, engine, flight)
+            return
+        took = time.perf_counter() - begin
+        flight.owed = max(0.0, flight.owed - took) if flight else 0.0
+        if self._on_batch is not None:
+            self._on_batch("generate", requests, took)
 
     def _gather(self) -> None:
         """Wait for calls of chains that are under way, not longer than a moment."""
+        if not self._waiting:
+            return
         first = self._waiting[0]
         window = GATHER_SHARE * self._took.get(first.kind, 0.0)
         until = first.since + min(LONGEST_GATHER, max(SHORTEST_GATHER, window))
@@ -205,60 +234,60 @@ class Batcher:
         calls = len(self._waiting)
         kind = self._waiting[0].kind
         own = [call for call in self._waiting if call.kind == kind]
-        rows = sum(self._rows(call) for call in own)
-        return calls >= self._under_way - self._carried or rows >= self._most(kind)
-
-    def _rows(self, call: _Call) -> int:
-        """Return how many rows of a batch a call takes: a request draws several answers."""
-        if call.kind != "generate":
-            return len(call.items)
-        return sum(self._draws.of(item) for item in call.items)
+        rows = sum(map(self._draws.rows, own))
+        carried = self._carried + sum(len(one) for one in self._flights if one is not None)
+        return calls >= self._under_way - carried or rows >= self._most(kind)
 
     def _most(self, kind: str) -> int:
         """Return how many rows a batch of a kind may have."""
-        return max(self.max_batch, DRAWN_AT_ONCE) if kind == "generate" else self.max_batch
+        return max(self.max_batch, DRAWN_AT_ONCE) if kind in GENERATES else self.max_batch
 
-    def _take(self) -> list[_Call]:
+    def _take(self, place: int) -> list[Call]:
         """Take calls of one kind, that of the oldest; engines that are free get equal shares."""
-        if not self._waiting:  # another engine's thread has taken them
+        flight = self._flights[place]
+        if flight and flight.owed > 0:  # generation has its turn
             return []
-        kind = self._waiting[0].kind
+        able = [call for call in self._waiting if flight is None or call.kind not in GENERATES]
+        if not able:  # another engine's thread has taken them
+            return []
+        kind = able[0].kind
         free = len(self.engines) - len(self._busy)
-        own = sum(self._rows(call) for call in self._waiting if call.kind == kind)
-        most = min(self._most(kind), math.ceil(own / free))
-        taken: list[_Call] = []
-        kept: deque[_Call] = deque()
+        own = [call for call in able if call.kind == kind]
+        most = min(self._most(kind), math.ceil(sum(map(self._draws.rows, own)) / free))
+        taken: list[Call] = []
         count = 0
-        for call in self._waiting:
-            fits = not taken or count + self._rows(call) <= most
-            if call.kind == kind and fits and (kind != "infill" or not taken):
+        for call in own:
+            rows = self._draws.rows(call)
+            if not taken or (count + rows <= most and kind != "infill"):
                 taken.append(call)
-                count += self._rows(call)
-            else:
-                kept.append(call)
-        self._waiting = kept
+                count += rows
+        for call in taken:
+            self._waiting.remove(call)
         return taken
 
-    def _carry_out(self, batch: Sequence[_Call], engine: SpeechEngine) -> None:
+    def _carry_out(
+        self, batch: Sequence[Call], engine: SpeechEngine, flight: Flight | None = None
+    ) -> None:
         """Have the engine carry out a batch; where that fails, find out whose fault it is."""
         kind = batch[0].kind
         items = [item for call in batch for item in call.items]
         begin = time.perf_counter()
         try:
-            made = _asked(engine, kind, items)
+            made = _asked(engine, batch[0], items)
             if len(made) != len(items):
                 raise EngineError(
                     f"the engine gave {counted(len(made), 'answer')} to "
                     f"{counted(len(items), 'request')}"
                 )
-        except BaseException as error:
-            if len(batch) == 1:
+        except Exception as error:
+            if len(batch) == 1 and not self._is_bad_luck(batch[0], error):
                 batch[0].answer.set_exception(error)
             else:
-                for call in batch:
-                    self._carry_out([call], engine)
+                self._failed(batch, error, engine, flight)
             return
         self._took[kind] = time.perf_counter() - begin
+        if flight:
+            flight.owed += self._took[kind]
         if self._on_batch is not None:
             self._on_batch(kind, len(items), self._took[kind])
         at = 0
@@ -266,18 +295,38 @@ class Batcher:
             call.answer.set_result(made[at : at + len(call.items)])
             at += len(call.items)
 
-    def _refuse_rest(self) -> None:
-        """Fail the calls that still wait."""
-        for call in self._waiting:
+    def _failed(
+        self, calls: Sequence[Call], error: Exception, engine: SpeechEngine, flight: Flight | None
+    ) -> None:
+        """Carry out calls one by one that failed together."""
+        for call in calls:
+            call.deaths += isinstance(error, EngineDied)
+        for call in calls:
+            self._carry_out([call], engine, flight)
+
+    def _is_bad_luck(self, call: Call, error: Exception) -> bool:
+        """Tell whether an engine died that may do so by another's fault, and is worth a new try."""
+        return isinstance(error, EngineDied) and call.deaths + 1 < MOST_DEATHS and not self._ended
+
+    def _refuse(self, *calls: Call) -> None:
+        """Fail calls: the service ends."""
+        for call in calls:
             call.answer.set_exception(Busy("the service is shutting down; try again"))
-        self._waiting.clear()
+
+    def _refuse_given_up(self) -> None:
+        """Let go calls that nobody waits for any more."""
+        for call in [call for call in self._waiting if call.is_given_up]:
+            self._waiting.remove(call)
+            call.answer.set_exception(Cancelled("cancelled"))
 
 
-def _asked(engine: SpeechEngine, kind: str, items: list[Any]) -> list[Any]:
+def _asked(engine: Any, call: Call, items: list[Any]) -> list[Any]:
     """Call an engine."""
-    if kind == "infill":
-        return [engine.infill(items[0])]  # type: ignore[attr-defined]
-    return list(getattr(engine, kind)(items))
+    if call.kind == "infill":
+        return [engine.infill(items[0])]
+    if call.kind == "generate_several":
+        return list(engine.generate_several(items, call.draws, call.keep))
+    return list(getattr(engine, call.kind)(items))
 
 
 def lower_priority(niceness: int) -> None:
@@ -303,9 +352,11 @@ class BatchedEngine:
 
     def __getattr__(self, name: str) -> Any:
         """Pass on what else the engine offers."""
-        if name.startswith("__") or name == "_batcher":
+        if name.startswith("__") or name in ("_batcher", "inflight_batch"):
             raise AttributeError(name)
-        return getattr(self._batcher.engine, name)
+        found = getattr(self._batcher.engine, name)
+        is_shared = name == "generate_several" and self._batcher.admits
+        return self._generate_several if is_shared else found
 
     @property
     def name(self) -> str:
@@ -321,10 +372,15 @@ class BatchedEngine:
         """Return what the engine says of itself."""
         return self._batcher.engine.describe()
 
-    def _ask(self, kind: str, items: Sequence[Any]) -> list[Any]:
+    def _ask(self, kind: str, items: Sequence[Any], **options: Any) -> list[Any]:
         if self._cancelled is not None and self._cancelled.is_set():
             raise Cancelled("cancelled")
-        return self._batcher.ask(kind, items)
+        return self._batcher.ask(kind, items, cancelled=self._cancelled, **options)
+
+    def _generate_several(
+        self, requests: Sequence[GenerateRequest], draws: int, keep: int
+    ) -> list[list[DualCodes]]:
+        return self._ask("generate_several", requests, draws=draws, keep=keep)
 
     def encode(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
         """Return the codes of each utterance."""

@@ -3,7 +3,8 @@
 The service's process answers; a language model's loop is Python, too, and would stop it from doing
 so hundreds of times a second. Here the model has an interpreter to itself. Calls go over two pipes:
 one for the model's work, one call at a time, and one for questions about the engine, which never
-wait for that work. A process that dies fails the calls under way and is replaced at the next one.
+wait for that work. What is generated in flight goes on for a moment at each call. A process that
+dies fails the calls under way with `EngineDied` and is replaced at the next one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import count
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -24,20 +27,28 @@ from stepedit_core import (
     EngineConfig,
     EngineError,
     GenerateRequest,
+    InflightBatch,
     SpeechEngine,
+    StepeditError,
     Utterance,
     load_engine,
 )
 from stepedit_serve.processes import CONTEXT, NICENESS, without_main
 
-__all__ = ["EngineProcess"]
+__all__ = ["EngineDied", "EngineProcess"]
 
-WORK = ("encode", "generate", "decode", "decode_keeping", "infill", "stream")
+WORK = ("encode", "generate", "generate_several", "decode", "decode_keeping", "infill", "stream")
 """What takes the model's time; all else that an engine offers is a question."""
 _STOP = "(stop)"
 """Sent while a stream runs, to end it; one that comes when the stream has ended is passed over."""
+_INFLIGHT = "(inflight)"
+"""Name of the call that goes on with what is generated in flight."""
 _FACTS = ("name", "sample_rate", "languages")
 _DIED = "the engine's process died, probably for lack of memory; try a shorter recording"
+
+
+class EngineDied(EngineError):
+    """The engine's process ended while it worked."""
 
 
 class _Line:
@@ -59,7 +70,7 @@ class _Line:
             self._connection.send((name, arguments, dict(options)))
         except OSError:
             self.is_broken = True
-            raise EngineError(_DIED) from None
+            raise EngineDied(_DIED) from None
 
     def next(self) -> Any:
         """Return the next answer, StopIteration as an object at a stream's end."""
@@ -67,7 +78,7 @@ class _Line:
             outcome, value = self._connection.recv()
         except (EOFError, OSError):
             self.is_broken = True
-            raise EngineError(_DIED) from None
+            raise EngineDied(_DIED) from None
         if outcome == "failed":
             raise value
         return value if outcome == "done" else StopIteration
@@ -205,6 +216,11 @@ class EngineProcess:
         """Return audio for the codes of each request."""
         return list(self._call("decode", requests))
 
+    def work_line(self) -> _Line:
+        """Return the pipe for the model's work, of a process that lives."""
+        self._ready()
+        return self._work
+
     def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
         self._ready()
         line = self._work if name in WORK else self._questions
@@ -224,7 +240,45 @@ class EngineProcess:
             raise AttributeError(f"the engine has no {name!r}")
         if name == "stream":
             return self._stream
+        if name == "inflight_batch":
+            return lambda: _RemoteBatch(self)
         return lambda *arguments, **options: self._call(name, *arguments, **options)
+
+
+class _RemoteBatch:
+    """The `InflightBatch` of the engine in the process; it is lost when that one dies."""
+
+    _numbers = count()
+
+    def __init__(self, process: EngineProcess) -> None:
+        self._process, self._number = process, next(self._numbers)
+        self._line: _Line | None = None
+        self._running: set[int] = set()
+        self._added: list[tuple[int, GenerateRequest, int, int]] = []
+        self._aborted: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def add(self, key: int, request: GenerateRequest, draws: int = 1, keep: int = 1) -> None:
+        self._running.add(key)
+        self._added.append((key, request, draws, keep))
+
+    def abort(self, key: int) -> None:
+        self._running.discard(key)
+        self._added = [one for one in self._added if one[0] != key]
+        self._aborted.append(key)
+
+    def step(self, seconds: float = 0.0) -> list[tuple[int, list[DualCodes] | StepeditError]]:
+        if self._line is None:
+            self._line = self._process.work_line()
+        news = (self._number, self._aborted, self._added, seconds)
+        self._aborted, self._added = [], []
+        ended: list[tuple[int, list[DualCodes] | StepeditError]] = list(
+            self._line.ask(_INFLIGHT, news, {})
+        )
+        self._running.difference_update(key for key, _ in ended)
+        return ended
 
 
 # In the process --------------------------------------------------------------------------
@@ -248,7 +302,7 @@ def _run(
     except BaseException as error:
         work.send(("failed", _sendable(error)))
         return
-    offers = {name for name in dir(engine) if not name.startswith("_") and _is_method(engine, name)}
+    offers = _offers(engine)
     facts = {name: getattr(engine, name) for name in _FACTS if hasattr(engine, name)}
     facts["describe"] = dict(engine.describe())
     work.send(("done", (offers, facts)))
@@ -283,12 +337,43 @@ def _on_own_device(config: EngineConfig, place: int) -> EngineConfig:
     return config.model_copy(update={"device": f"cuda:{place % cards}"})
 
 
-def _is_method(engine: Any, name: str) -> bool:
-    return callable(getattr(type(engine), name, None))
+def _offers(engine: Any) -> set[str]:
+    """Return the names of the engine's methods that can be called from elsewhere."""
+    names = (name for name in dir(engine) if not name.startswith("_"))
+    offers = {name for name in names if callable(getattr(type(engine), name, None))}
+    with suppress(EngineError):
+        if "inflight_batch" in offers:
+            engine.inflight_batch()
+        return offers
+    return offers - {"inflight_batch"}
+
+
+class _Inflight:
+    """What the engine generates in flight."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine, self._number = engine, -1
+        self._batch: InflightBatch | None = None
+
+    def step(
+        self, number: int, aborted: Sequence[int], added: Sequence[Any], seconds: float
+    ) -> list[tuple[int, Any]]:
+        """Let requests go and come, and go on for a time; another number is another batch."""
+        if self._batch is None or number != self._number:
+            self._number, self._batch = number, self._engine.inflight_batch()
+        for key in aborted:
+            self._batch.abort(key)
+        for one in added:
+            self._batch.add(*one)
+        return [
+            (key, _sendable(found) if isinstance(found, StepeditError) else found)
+            for key, found in self._batch.step(seconds)
+        ]
 
 
 def _answer(line: Connection, engine: Any) -> None:
     """Carry out calls as they come, until the other end is closed."""
+    inflight = _Inflight(engine)
     while True:
         try:
             name, arguments, options = line.recv()
@@ -300,6 +385,8 @@ def _answer(line: Connection, engine: Any) -> None:
                         break
                     line.send(("done", item))
                 answer: tuple[str, Any] = ("end", None)
+            elif name == _INFLIGHT:
+                answer = ("done", inflight.step(*arguments))
             else:
                 answer = ("done", getattr(engine, name)(*arguments, **options))
         except (EOFError, OSError):

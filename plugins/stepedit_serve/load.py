@@ -5,12 +5,14 @@
     python -m stepedit_serve.load batch --clients 16
     python -m stepedit_serve.load stream
     python -m stepedit_serve.load long --seconds 7200
+    python -m stepedit_serve.load arriving --seconds 20 --clients 4
 
 ``mixed``: so many clients at once, each with one request after the other of mixed routes, while
 ``/health`` is asked ten times a second. ``batch``: emotion edits of 5 s by the engine, one after
 another, and then by all clients at once, each with a few one after the other. ``stream``: seconds
 until the first streamed audio. ``long``: a recording of so many seconds as a job, while somebody
-edits 2 s again and again. Needs ``httpx``.
+edits 2 s again and again. ``arriving``: edits of 2 s alone, and while clients generate longer ones
+all the time. Needs ``httpx``.
 """
 
 from __future__ import annotations
@@ -22,10 +24,8 @@ import json
 import multiprocessing
 import os
 import random
-import statistics
 import time
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -35,41 +35,13 @@ import httpx
 import numpy as np
 import soundfile as sf
 
-from stepedit_core import packaged_speech
+from stepedit_serve.load_arriving import arriving
+from stepedit_serve.load_recordings import recording, spread
 
 __all__ = ["main"]
 
 EMOTION = {"edit": "emotion", "to": "happy"}
 _HEALTH_SECONDS = 0.1
-
-
-def recording(seconds: float, number: int = 0) -> tuple[bytes, str]:
-    """Return packaged speech of a length in seconds as WAV, and its words.
-
-    Recordings of different numbers differ a little in their levels: nobody's is known already.
-    """
-    found = packaged_speech("garden")
-    count = round(seconds * found.sample_rate)
-    samples = np.resize(found.samples, count) * (1 - number % 100 / 200)
-    out = io.BytesIO()
-    sf.write(out, samples, found.sample_rate, subtype="PCM_16", format="WAV")
-    return out.getvalue(), found.transcript or ""
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value below which a share of the values lies."""
-    return round(sorted(values)[min(len(values) - 1, int(share * len(values)))], 4)
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Return median, 99th percentile and the greatest of values."""
-    if not values:
-        return {}
-    return {
-        "median": round(statistics.median(values), 4),
-        "p99": percentile(values, 0.99),
-        "max": round(max(values), 4),
-    }
 
 
 class Mixed:
@@ -271,9 +243,15 @@ def used(pid: int | None, before: Counter[int]) -> list[float]:
 
 
 async def batch(
-    base: str, clients: int, seconds: float, singles: int, rounds: int, pid: int | None
+    base: str,
+    clients: int,
+    seconds: float,
+    singles: int,
+    rounds: int,
+    pid: int | None,
+    chain: str,
 ) -> dict[str, Any]:
-    """Return the throughput of emotion edits one after another, and of all clients at once.
+    """Return the throughput of edits one after another, and of all clients at once.
 
     Args:
         base: address of the service.
@@ -282,6 +260,7 @@ async def batch(
         singles: how many are done one after another.
         rounds: edits of each client, one after another.
         pid: of the service, whose processor time depends less on what else the machine does.
+        chain: what is done, as JSON.
     """
     recordings = [recording(seconds, number) for number in range(max(clients * rounds, singles))]
 
@@ -291,8 +270,7 @@ async def batch(
             "/v1/edit",
             files={"file": ("a.wav", content)},
             data={
-                "chain": json.dumps(EMOTION), "transcript": text, "route": "llm",
-                "seed": str(number),
+                "chain": chain, "transcript": text, "route": "llm", "seed": str(number),
             },
         )  # fmt: skip
         answer.raise_for_status()
@@ -408,13 +386,14 @@ async def long(base: str, seconds: float, pid: int | None) -> dict[str, Any]:
 def main() -> None:
     """Read the command line, load the service, print JSON."""
     parser = argparse.ArgumentParser(description="Load a running `stepedit serve`.")
-    parser.add_argument("what", choices=["mixed", "batch", "stream", "long"])
+    parser.add_argument("what", choices=["mixed", "batch", "stream", "long", "arriving"])
     parser.add_argument("--base", default="http://127.0.0.1:8765")
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--tries", type=int, default=5)
     parser.add_argument("--singles", type=int, default=16, help="of batch, one after another")
     parser.add_argument("--rounds", type=int, default=3, help="of batch, edits of each client")
+    parser.add_argument("--chain", default=json.dumps(EMOTION), help="of batch, as JSON")
     parser.add_argument("--pid", type=int, help="of the service, to read its memory")
     parser.add_argument("--patience", type=float, default=600, help="of mixed, for the last ones")
     asked = parser.parse_args()
@@ -424,10 +403,20 @@ def main() -> None:
         )
     elif asked.what == "batch":
         found = asyncio.run(
-            batch(asked.base, asked.clients, asked.seconds, asked.singles, asked.rounds, asked.pid)
+            batch(
+                asked.base,
+                asked.clients,
+                asked.seconds,
+                asked.singles,
+                asked.rounds,
+                asked.pid,
+                asked.chain,
+            )
         )
     elif asked.what == "long":
         found = asyncio.run(long(asked.base, asked.seconds, asked.pid))
+    elif asked.what == "arriving":
+        found = asyncio.run(arriving(asked.base, asked.clients, asked.seconds, asked.tries))
     else:
         found = asyncio.run(stream(asked.base, asked.tries, asked.seconds))
     print(json.dumps(found, indent=2))

@@ -6,7 +6,7 @@ import dataclasses
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -286,9 +286,15 @@ def edit_version(
 
 def _title(chain: Chain, asked: EditRequest) -> str:
     """Return what a version is called where nobody says."""
-    names = [edit.name for edit in chain.unrolled()]
+    names = [_name(edit.to_data()) for edit in chain.unrolled()]
     text = asked.say or ", ".join(names)
     return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def _name(data: Mapping[str, Any]) -> str:
+    """Return the name of an edit, of one that is confined to spans that of the edit inside."""
+    inner = data.get("inner")
+    return _name(inner) if isinstance(inner, Mapping) and "edit" in inner else str(data["edit"])
 
 
 def _edit_whole(

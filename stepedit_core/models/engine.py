@@ -19,6 +19,7 @@ from stepedit_core.engine import (
     GenerateRequest,
     Infilled,
     InfillRequest,
+    InflightBatch,
     Latent,
 )
 from stepedit_core.errors import EngineError
@@ -158,8 +159,6 @@ class Engine(Editing):
         Raises:
             BudgetError, EngineError: as of ``generate``.
         """
-        from stepedit_core.models.lm.best_of_n import best_answers
-
         batches: list[tuple[Rules, list[int]]] = []
         for at, request in enumerate(requests):
             rules = self._rules.for_edit(*request.plan.rules)
@@ -168,17 +167,33 @@ class Engine(Editing):
                 batches.append((rules, [at]))
             else:
                 places.append(at)
-        graphs = None if self.config.compile else False
         codes: dict[int, list[DualCodes]] = {}
         with self._lock, self._clock.stage("generate") as note:
             for rules, places in batches:
                 asked = [requests[at] for at in places]
-                answers = best_answers(
-                    self.parts, rules, asked, draws=draws, keep=keep, graphs=graphs
-                )
+                answers = self._best_answers(asked, rules, draws, keep)
                 codes.update(zip(places, answers, strict=True))
             note.audio_seconds = sum(found[0].seconds for found in codes.values())
         return [codes[at] for at in range(len(requests))]
+
+    def _best_answers(
+        self, requests: Sequence[GenerateRequest], rules: Rules, draws: int, keep: int
+    ) -> list[list[DualCodes]]:
+        """Return the answers to requests under rules that they share."""
+        from stepedit_core.models.lm.best_of_n import best_answers
+
+        graphs = None if self.config.compile else False
+        return best_answers(self.parts, rules, requests, draws=draws, keep=keep, graphs=graphs)
+
+    def inflight_batch(self) -> InflightBatch:
+        """Return a batch that takes requests while others are generated.
+
+        Other calls of the engine are carried out between its steps.
+        """
+        from stepedit_core.models.lm.inflight import LoopBatch
+
+        graphs = None if self.config.compile else False
+        return LoopBatch(self.parts, self._rules, self._lock, self._clock, graphs)
 
     def infill(self, request: InfillRequest) -> Infilled:
         """Return the codes of a recording with other words in one place.

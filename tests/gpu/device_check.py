@@ -24,9 +24,10 @@ from stepedit_core.models.decoder.decoder import Reference
 from stepedit_core.models.lm.constraints import grammar
 from stepedit_core.models.lm.kept_graphs import release_graphs
 from stepedit_core.models.lm.sampling import GREEDY
-from stepedit_core.models.lm.session import TokenLayout, generate
+from stepedit_core.models.lm.session import generate
 from stepedit_core.models.lm.step1.modeling import Step1ForCausalLM
 from stepedit_core.models.lm.step1.network import fuse_projections
+from stepedit_core.models.lm.token_layout import TokenLayout
 
 GROUPS = 20
 BASE = 324

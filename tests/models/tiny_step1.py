@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from stepedit_core.models.lm.session import TokenLayout
 from stepedit_core.models.lm.step1 import Step1Config, Step1ForCausalLM
+from stepedit_core.models.lm.token_layout import TokenLayout
 
 LAYOUT = TokenLayout(audio_base=324, eot=3)
 

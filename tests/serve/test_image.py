@@ -9,6 +9,8 @@ from pathlib import Path
 
 import stepedit_serve
 from click.testing import CliRunner
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from stepedit_serve.command import serve
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +47,37 @@ def test_files_that_its_commands_name() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = re.search(r'"\.\[([\w,-]+)\]"', commands)
     assert asked is not None
-    assert set(asked[1].split(",")) <= project["optional-dependencies"].keys()
+    extras = project["optional-dependencies"]
+    assert set(asked[1].split(",")) <= extras.keys()
+    # One call of pip: a later one would not know of the index that torch came from.
+    assert commands.count("pip install") == 1
+    assert "--extra-index-url" in commands and "--index-url" not in commands.split()
+
+
+def test_extras_that_the_service_needs() -> None:
+    (asked,) = re.findall(r'"\.\[([\w,-]+)\]"', " ".join(of("RUN")))
+    needed = {"serve", "listen", "align", "watermark"}  # answers are marked by default
+    assert needed <= set(asked.split(","))
+    # What it installs has one version each in the constraints: images of a commit are equal.
+    pinned = {
+        canonicalize_name(line.split("==")[0])
+        for line in (ROOT / "tests/constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
+    pinned |= {canonicalize_name(name) for name in re.findall(r"([\w-]+)==", of("RUN")[-1])}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"]]
+    for extra in asked.split(","):
+        lines += project["optional-dependencies"][extra]
+    found = [Requirement(line) for line in lines]
+    names = {
+        canonicalize_name(one.name) for one in found if not one.marker or one.marker.evaluate()
+    }
+    assert names <= pinned, names - pinned
+
+
+def test_programs_of_debian_that_edits_call() -> None:
+    assert "rubberband-cli" in of("RUN")[0].split()
 
 
 def test_it_serves_as_no_root_and_where_it_says() -> None:

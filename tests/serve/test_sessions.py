@@ -73,6 +73,19 @@ def test_a_tree(client: TestClient) -> None:
     assert again["head"] == third["node"]["id"]
 
 
+def test_a_version_is_called_what_was_done(client: TestClient) -> None:
+    id_ = begin(client)["id"]
+    inside = {"edit": "masked", "inner": {"edit": "volume", "db": 3}, "spans": [[0.2, 0.6]]}
+    for chain, title in (
+        (SLOWER, "speed"),
+        (inside, "volume"),
+        ({"edits": [inside, SLOWER]}, "volume, speed"),
+    ):
+        assert edited(client, id_, chain=chain)["node"]["title"] == title
+    said = edited(client, id_, chain=None, say="a bit slower")["node"]["title"]
+    assert said == "a bit slower"
+
+
 def test_the_ends_of_the_tree(client: TestClient) -> None:
     id_ = begin(client)["id"]
     for way in ("undo", "redo"):

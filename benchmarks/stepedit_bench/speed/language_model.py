@@ -14,8 +14,9 @@ from stepedit_bench.speed.timing import Measurement, Settings, copy_bandwidth, p
 from stepedit_core.models.lm.constraints import grammar
 from stepedit_core.models.lm.kept_graphs import release_graphs
 from stepedit_core.models.lm.sampling import GREEDY
-from stepedit_core.models.lm.session import TokenLayout, generate
+from stepedit_core.models.lm.session import generate
 from stepedit_core.models.lm.step1.network import fuse_projections
+from stepedit_core.models.lm.token_layout import TokenLayout
 
 if TYPE_CHECKING:
     from stepedit_core.models.lm.step1.modeling import Step1ForCausalLM

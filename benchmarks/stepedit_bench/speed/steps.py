@@ -22,9 +22,10 @@ from stepedit_core.llm_route.progress import listening
 from stepedit_core.models.checkpoint.layout import find_folders
 from stepedit_core.models.lm.constraints import grammar
 from stepedit_core.models.lm.sampling import Sampling
-from stepedit_core.models.lm.session import TokenLayout, generate
+from stepedit_core.models.lm.session import generate
 from stepedit_core.models.lm.step1.alignment import Alignment
 from stepedit_core.models.lm.step1.loading import load_network
+from stepedit_core.models.lm.token_layout import TokenLayout
 from stepedit_core.models.text import load_tokenizer
 
 __all__ = ["Steps", "measure_steps"]

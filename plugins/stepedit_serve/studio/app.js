@@ -87,7 +87,8 @@ function showSelection() {
     state.span = null;
     const [start, end] = words.span;
     wave?.show(start, end);
-    $("selection").textContent = say("selectedWords", { n: words.to - words.from + 1, s: (end - start).toFixed(1) });
+    const n = words.to - words.from + 1;
+    $("selection").textContent = say(n === 1 ? "selectedWord" : "selectedWords", { n, s: (end - start).toFixed(1) });
   } else if (state.span) {
     $("selection").textContent = say("selectedSpan", { s: (state.span[1] - state.span[0]).toFixed(2) });
   } else {

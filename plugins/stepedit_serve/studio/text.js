@@ -15,7 +15,8 @@ const CHINESE = {
   audio: "音频", labels: "文字", chain: "编辑链", edits: "编辑", edit: "编辑", options: "运行方式",
   route: "路线", accept: "必须满足的限度", seed: "随机种子", ok: "确定", run: "运行",
   runSelection: "只对选中部分运行", scope: "用于选中部分", readFrom: "来自",
-  choices: "可以理解为：", nothing: "没有选中", selectedWords: "选中 {n} 个词，{s} 秒",
+  choices: "可以理解为：", nothing: "没有选中", selectedWord: "选中 1 个词，{s} 秒",
+  selectedWords: "选中 {n} 个词，{s} 秒",
   selectedSpan: "选中 {s} 秒", listening: "正在识别和对齐文字 …", uploading: "正在上传 …",
   queued: "排队中 …", running: "运行中", left: "还需约 {s} 秒", cancelled: "已取消", done: "完成：{t}",
   failed: "失败：{m}", by: "由", engine: "模型", source: "原始录音", seconds: "秒",
@@ -30,7 +31,7 @@ const CHINESE = {
 const ENGLISH = {
   stop: "Stop recording", pause: "Pause", run: "Run", runSelection: "Run on the selection",
   scope: "for the selection", readFrom: "from", choices: "It may mean:", nothing: "nothing selected",
-  selectedWords: "{n} words, {s} s", selectedSpan: "{s} s", listening: "Listening for the words …",
+  selectedWord: "1 word, {s} s", selectedWords: "{n} words, {s} s", selectedSpan: "{s} s", listening: "Listening for the words …",
   uploading: "Sending …", queued: "Waiting …", running: "Running", left: "about {s} s left",
   cancelled: "Cancelled", done: "Done: {t}", failed: "{m}", by: "by", engine: "engine",
   source: "source", seconds: "s", newWords: "Say what instead?", insertWords: "Say what after it?",

@@ -18,9 +18,9 @@ from stepedit_core.models.checkpoint.model_files import RouteTable, folder_sampl
 from stepedit_core.models.checkpoint.naming import languages_of, named
 from stepedit_core.models.decoder.decoder import Decoder
 from stepedit_core.models.lm.chat import PromptEncoding, preferred_encoding
-from stepedit_core.models.lm.session import TokenLayout
 from stepedit_core.models.lm.step1.loading import load_network, network_without_weights
 from stepedit_core.models.lm.step1.network import Step1Network
+from stepedit_core.models.lm.token_layout import TokenLayout
 from stepedit_core.models.reader import PhoneReader
 from stepedit_core.models.speaker.campplus import load_speaker
 from stepedit_core.models.text import load_tokenizer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from stepedit_core.models.checkpoint.load import EngineParts
 from stepedit_core.models.lm.framing import Rules
 from stepedit_core.models.lm.generate_codes import answer_requests, watched_answers
 
-__all__ = ["answer_by_choice", "best_answers"]
+__all__ = ["Reading", "answer_by_choice", "best_answers", "best_of", "candidates"]
 
 WIDEST = 48
 """Answers that are drawn in one batch."""
@@ -70,48 +70,79 @@ def best_answers(
     Returns:
         At least one answer for each request; one alone where nobody could choose.
     """
-    counts = [_count(parts, rules, request, draws) for request in requests]
-    drawn = [
-        replace(request, seed=seed)
-        for request, count in zip(requests, counts, strict=True)
-        for seed in _seeds(request.seed, count)
-    ]
-    owners = [at for at, count in enumerate(counts) for _ in range(count)]
+    each = [candidates(parts, rules, request, draws) for request in requests]
+    drawn = [candidate for own in each for candidate in own]
+    owners = [at for at, own in enumerate(each) for _ in own]
     answers: list[DualCodes | None] = []
     for begin in range(0, len(drawn), WIDEST):
         part, own = drawn[begin : begin + WIDEST], owners[begin : begin + WIDEST]
         if len(set(own)) == len(own):
             answers += answer_requests(parts, rules, part, graphs=graphs)
-        else:
-            reading = _Reading(parts, part, own, keep)
-            answers += watched_answers(parts, rules, part, reading, graphs=graphs)
+            continue
+        reading = Reading(parts)
+        for owner in dict.fromkeys(own):
+            first = own.index(owner)
+            reading.watch(range(first, first + own.count(owner)), requests[owner], keep)
+        answers += watched_answers(parts, rules, part, reading, graphs=graphs)
     chosen, begin = [], 0
-    for request, count in zip(requests, counts, strict=True):
-        own_answers = [answer for answer in answers[begin : begin + count] if answer is not None]
-        begin += count
-        best = own_answers if count == 1 else _in_order(parts, request, own_answers)
-        chosen.append(best[:keep])
+    for request, drawn in zip(requests, each, strict=True):
+        chosen.append(best_of(parts, request, answers[begin : begin + len(drawn)], keep))
+        begin += len(drawn)
     return chosen
 
 
-class _Reading:
+def candidates(
+    parts: EngineParts, rules: Rules, request: GenerateRequest, draws: int
+) -> list[GenerateRequest]:
+    """Return a request once for each answer that is drawn, each with a seed of its own."""
+    seeds = _seeds(request.seed, _count(parts, rules, request, draws))
+    return [replace(request, seed=seed) for seed in seeds]
+
+
+def best_of(
+    parts: EngineParts, request: GenerateRequest, answers: Sequence[DualCodes | None], keep: int
+) -> list[DualCodes]:
+    """Return the best read of a request's answers, at most ``keep``; None was given up."""
+    whole = [answer for answer in answers if answer is not None]
+    return (whole if len(answers) == 1 else _in_order(parts, request, whole))[:keep]
+
+
+@dataclass
+class _Race:
+    """The candidates of one request."""
+
+    words: str
+    keep: int
+    scores: list[float] = field(default_factory=list)
+
+
+class Reading:
     """Tells which answers cannot come among the best of their request any more.
 
     What is read of an answer so far bounds what the whole of it can be worth. One that repeats
     itself without end falls below those that have ended long before its own end.
     """
 
-    def __init__(
-        self,
-        parts: EngineParts,
-        requests: Sequence[GenerateRequest],
-        owners: Sequence[int],
-        keep: int,
-    ) -> None:
-        """Watch requests; those of one owner compete for so many places."""
-        self._parts, self._requests, self._owners, self._keep = parts, requests, owners, keep
-        self._scores: dict[int, list[float]] = {}
+    def __init__(self, parts: EngineParts) -> None:
+        """Watch nobody yet."""
+        self._parts = parts
+        self._races: dict[int, _Race] = {}
         self._read: set[int] = set()
+
+    def watch(self, items: Sequence[int], request: GenerateRequest, keep: int) -> None:
+        """Watch the candidates of a request, if they compete, for so many places.
+
+        They are not watched where parts of the source are copied.
+        """
+        if len(items) > 1 and request.words is not None and request.free is None:
+            race = _Race(request.words, keep)
+            self._races.update(dict.fromkeys(items, race))
+
+    def forget(self, items: Sequence[int]) -> None:
+        """Watch candidates no more."""
+        for item in items:
+            self._races.pop(item, None)
+            self._read.discard(item)
 
     def hopeless(
         self, finished: Mapping[int, list[int]], running: Mapping[int, list[int]]
@@ -119,20 +150,19 @@ class _Reading:
         """Return the running items to drop."""
         reader = self._parts.reader
         assert reader is not None
-        for item in sorted(set(finished) - self._read):
+        for item in sorted((self._races.keys() & finished.keys()) - self._read):
             self._read.add(item)
-            codes, words = self._codes(finished[item]), self._requests[item].words
-            score = reader.score(codes, words) if words and codes.groups else None
+            codes, race = self._codes(finished[item]), self._races[item]
+            score = reader.score(codes, race.words) if codes.groups else None
             if score is not None:
-                self._scores.setdefault(self._owners[item], []).append(score)
+                race.scores.append(score)
         dropped = []
-        for item, ids in running.items():
-            known = sorted(self._scores.get(self._owners[item], ()), reverse=True)
-            words = self._requests[item].words
-            if words is None or len(known) < self._keep:
+        for item in self._races.keys() & running.keys():
+            race = self._races[item]
+            if len(race.scores) < race.keep:
                 continue
-            least = known[self._keep - 1]
-            if reader.best_score(self._codes(ids), words) < least - _ROUNDING:
+            least = sorted(race.scores, reverse=True)[race.keep - 1]
+            if reader.best_score(self._codes(running[item]), race.words) < least - _ROUNDING:
                 dropped.append(item)
         return dropped
 

@@ -76,6 +76,11 @@ class Columns:
             self._parts.append(Part(first, stop - first, with_end, tokens))
         self._heads = [heads.of(p.first, p.first + p.count, p.with_end) for p in self._parts]
 
+    def equal(self, other: Columns) -> bool:
+        """Tell whether another batch needs the same columns at each place of a group."""
+        mine, its = ([part.with_end for part in one._parts] for one in (self, other))
+        return mine == its
+
     def at(self, step: int) -> Part:
         """Return the columns of a step."""
         return self._parts[step % GROUP_SIZE]

@@ -9,6 +9,7 @@ import copy
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stepedit_core.codes import GROUP_SIZE, LINGUISTIC_PER_GROUP, LINGUISTIC_SIZE
@@ -104,6 +105,21 @@ class ConstraintState:
         for name in (*_TABLES, "segment", "place", "cut"):
             setattr(taken, name, getattr(self, name)[rows])
         return taken
+
+    def join(self, other: ConstraintState) -> ConstraintState:
+        """Return the state of both batches, the other's items last."""
+        both = copy.copy(self)
+        both.has_copies = self.has_copies or other.has_copies
+        for name in _TABLES:
+            mine, its = getattr(self, name), getattr(other, name)
+            width = max(mine.shape[1], its.shape[1])
+            # As the entries after a body's end are.
+            fill = int(name in ("_is_end", "_most", "_elastic"))
+            wide = [F.pad(one, (0, width - one.shape[1]), value=fill) for one in (mine, its)]
+            setattr(both, name, torch.cat(wide))
+        for name in ("segment", "place", "cut"):
+            setattr(both, name, torch.cat([getattr(self, name), getattr(other, name)]))
+        return both
 
     def advance(self, sampled: Tensor) -> Tensor:
         """Move every item on by one token and return what it emits, int64 ``(batch,)``.

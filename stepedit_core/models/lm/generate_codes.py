@@ -17,9 +17,9 @@ from stepedit_core.models.lm.framing import (
     most_groups,
     sampling_of,
 )
-from stepedit_core.models.lm.session import generate
+from stepedit_core.models.lm.session import Session
 
-__all__ = ["answer_requests", "watched_answers"]
+__all__ = ["answer_of", "answer_requests", "begun_session", "watched_answers"]
 
 
 def answer_requests(
@@ -35,7 +35,7 @@ def answer_requests(
         BudgetError: if a prompt and its output do not fit the context.
         EngineError: if the model ends its turn without a single group.
     """
-    outputs = _generated(parts, rules, requests, graphs, None)
+    outputs = _generated(parts, rules, requests, None, graphs)
     return [codes_of(out, item, parts) for out, item in zip(outputs, requests, strict=True)]
 
 
@@ -47,26 +47,40 @@ def watched_answers(
     *,
     graphs: bool | None = None,
 ) -> list[DualCodes | None]:
-    """Return codes as `answer_requests` does, and None for answers that the watcher gave up.
-
-    It is not asked where parts of a source are copied.
-    """
-    asked = watcher if all(request.free is None for request in requests) else None
-    outputs = _generated(parts, rules, requests, graphs, asked)
-    return [
-        None if out.finish == "dropped" else codes_of(out, item, parts)
-        for out, item in zip(outputs, requests, strict=True)
-    ]
+    """Return codes as `answer_requests` does, and None for answers that the watcher gave up."""
+    outputs = _generated(parts, rules, requests, watcher, graphs)
+    return [answer_of(out, item, parts) for out, item in zip(outputs, requests, strict=True)]
 
 
 def _generated(
     parts: EngineParts,
     rules: Rules,
     requests: Sequence[GenerateRequest],
-    graphs: bool | None,
     watcher: Watcher | None,
+    graphs: bool | None,
 ) -> list[Generated]:
     """Return what the model gives for requests."""
+    if not requests:
+        return []
+    session = begun_session(parts, rules, requests, watcher, graphs=graphs)
+    for _ in session.run(None):
+        pass
+    return session.results()
+
+
+def begun_session(
+    parts: EngineParts,
+    rules: Rules,
+    requests: Sequence[GenerateRequest],
+    watcher: Watcher | None = None,
+    *,
+    graphs: bool | None = None,
+) -> Session:
+    """Return the generation of requests that share their rules, before its first step.
+
+    Raises:
+        BudgetError: if a prompt and its output do not fit the context.
+    """
     prompts = [aligned_prompt(request, parts.text, parts.encoding) for request in requests]
     budgets = [parts.budget(len(prompt.ids), rules.sampling.max_length) for prompt in prompts]
     asked = list(zip(requests, prompts, budgets, strict=True))
@@ -74,16 +88,21 @@ def _generated(
     longest = [GROUP_SIZE * most_groups(r, most, rules.policy) for r, _, most in asked]
     drawing = sampling_of(rules.sampling)
     against = [hide_words(prompt.ids, parts.text) for prompt in prompts] if drawing.guided else None
-    return generate(
+    return Session(
         parts.model,
         [prompt.ids for prompt in prompts],
-        layout=parts.layout,
-        sampling=drawing,
-        constraints=constraints if rules.sampling.grammar else None,
-        seeds=[request.seed for request in requests],
-        max_new_tokens=budgets if rules.sampling.grammar else longest,
-        graphs=graphs,
-        alignments=[prompt.alignment for prompt in prompts],
-        against=against,
-        watcher=watcher,
+        parts.layout,
+        drawing,
+        constraints if rules.sampling.grammar else None,
+        [request.seed for request in requests],
+        budgets if rules.sampling.grammar else longest,
+        graphs,
+        [prompt.alignment for prompt in prompts],
+        against,
+        watcher,
     )
+
+
+def answer_of(output: Generated, request: GenerateRequest, parts: EngineParts) -> DualCodes | None:
+    """Return an answer's codes, None where it was given up; raises as `codes_of` does."""
+    return None if output.finish == "dropped" else codes_of(output, request, parts)

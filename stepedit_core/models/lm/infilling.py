@@ -26,7 +26,7 @@ from stepedit_core.models.lm.chat import hide_words
 from stepedit_core.models.lm.constraints import CODE_COUNT
 from stepedit_core.models.lm.framing import Rules, aligned_prompt, sampling_of
 from stepedit_core.models.lm.guidance import guided
-from stepedit_core.models.lm.sampling import Sampling, noise_keys, pick, repeated_id
+from stepedit_core.models.lm.sampling import Sampling, noise_keys, pick, repeated_id, without_column
 from stepedit_core.models.lm.step1.alignment import Alignment, alignment_tensor
 from stepedit_core.models.lm.step1.decoding import Decoder
 from stepedit_core.models.lm.step1.heads import audio_head
@@ -236,10 +236,7 @@ def _generate(
         scores = scores.masked_fill(~_allowed(step, scores.device), -torch.inf)
         if sampling.repetition_window:
             banned = repeated_id(recent, sampling.repetition_count) - base
-            inside = (banned >= 0) & (banned < CODE_COUNT)
-            column = banned.clamp(0, CODE_COUNT - 1)[:, None]
-            lowest = torch.where(inside[:, None], -torch.inf, scores.gather(1, column))
-            scores = scores.scatter(1, column, lowest)
+            scores = without_column(scores, banned, CODE_COUNT)
         token = pick(scores, sampling, keys[:, step])
         out[:, step] = token
         recent = torch.cat([recent, (token + base)[:, None]], dim=1)[:, -window:]

@@ -17,7 +17,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["GREEDY", "Sampling", "gumbel_noise", "noise_keys", "pick", "repeated_id"]
+__all__ = [
+    "GREEDY",
+    "Sampling",
+    "gumbel_noise",
+    "noise_keys",
+    "pick",
+    "repeated_id",
+    "without_column",
+]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -148,6 +156,20 @@ def repeated_id(recent: Tensor, count: int = 2) -> Tensor:
     newest = recent[:, -1]
     often = (recent == newest[:, None]).sum(dim=1) >= count
     return torch.where(often & (recent[:, 0] >= 0), newest, -1)
+
+
+def without_column(logits: Tensor, column: Tensor, count: int) -> Tensor:
+    """Return logits in which one column of each row is forbidden.
+
+    Args:
+        logits: ``(batch, tokens)``.
+        column: int64 ``(batch,)``; rows where it is none of the first ``count`` stay as they are.
+        count: columns that may be forbidden; what follows, as the end of turn, is not.
+    """
+    outside = (column < 0) | (column >= count)
+    column = column.masked_fill(outside, 0)[:, None]
+    lowest = torch.where(outside[:, None], logits.gather(1, column), -torch.inf)
+    return logits.scatter(1, column, lowest)
 
 
 def pick(logits: Tensor, sampling: Sampling, keys: Tensor, tokens: Tensor | None = None) -> Tensor:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -23,21 +22,17 @@ from stepedit_core.models.lm.constraint_state import ConstraintState
 from stepedit_core.models.lm.constraints import Plan, Segment, plan
 from stepedit_core.models.lm.guidance import compared_rows, guided
 from stepedit_core.models.lm.kept_graphs import keep_decoder, take_decoder
-from stepedit_core.models.lm.sampling import Sampling, noise_keys, pick, repeated_id
+from stepedit_core.models.lm.row_state import RowState
+from stepedit_core.models.lm.sampling import Sampling, noise_keys, pick, repeated_id, without_column
 from stepedit_core.models.lm.step1.alignment import Alignment, alignment_tensor
 from stepedit_core.models.lm.step1.decoding import Decoder, GraphDecoder, PromptBatch
 from stepedit_core.models.lm.step1.network import CausalLM
-from stepedit_core.models.text.base import TextTokenizer
+from stepedit_core.models.lm.token_layout import TokenLayout
 
-__all__ = [
-    "Session",
-    "TokenLayout",
-    "generate",
-    "stream",
-]
+__all__ = ["Session", "generate", "stream"]
 
-# Steps between two questions of the host to an accelerator ("are all done?"): a late answer
-# costs at most this many steps, an early one stalls the queue.
+# Steps between two questions of the host to an accelerator ("are all done?"): a late answer costs
+# at most this many steps, an early one stalls the queue.
 _CHECK_EVERY = 16
 _FIRST_CAPACITY = 1024
 _LEAST_SHARE = 8
@@ -46,29 +41,16 @@ _WATCH_EVERY = 40
 """Steps between two questions to the watcher."""
 
 
-@dataclass(frozen=True)
-class TokenLayout:
-    """Where audio ids lie in the vocabulary.
-
-    Attributes:
-        audio_base: id of ``<audio_0>``.
-        eot: id that ends a turn.
-    """
-
-    audio_base: int = 65536
-    eot: int = 3
-
-    @classmethod
-    def of(cls, tokenizer: TextTokenizer) -> TokenLayout:
-        """Return the layout of a text tokenizer."""
-        return cls(tokenizer.audio_base_id, tokenizer.eot_id)
-
-
 class Session:
     """One call of ``generate``: the state of all items, on the model's device.
 
-    Items with equal prompts share what is read of them. Items that have ended leave the batch;
-    ``at`` says which items its rows still are.
+    Items with equal prompts share what is read of them. Items that have ended leave the batch.
+
+    Attributes:
+        state: of the rows that are in the batch, as are ``constraint`` and ``decoder``.
+        count: items that have been there.
+        open_items: numbers of those whose results may still be asked for.
+        left: what those of them have given that are not in the batch any more.
     """
 
     def __init__(
@@ -94,45 +76,54 @@ class Session:
         self.alignments = checked_alignments(alignments, size, model.config.source_alignment)
         seeds = checked_seeds(seeds, size, sampling)
         allowed = allowances(rows, max_new_tokens, model.config.max_seq_len)
-        self.plans: list[Plan] | None = None
+        self.plans: dict[int, Plan] | None = None
+        made: list[Plan] | None = None
         if constraints is not None:
             check_vocabulary(layout.audio_base, model.config.vocab_size)
             if len(constraints) != size:
                 raise ValueError(f"{size} prompts but {len(constraints)} constraints")
-            self.plans = [plan(c, most) for c, most in zip(constraints, allowed, strict=True)]
+            made = [plan(c, most) for c, most in zip(constraints, allowed, strict=True)]
             rows = [
                 row + [layout.audio_base + token for token in item.prefix]
-                for row, item in zip(rows, self.plans, strict=True)
+                for row, item in zip(rows, made, strict=True)
             ]
-            allowed = [item.most_tokens for item in self.plans]
+            allowed = [item.most_tokens for item in made]
+            self.plans = dict(enumerate(made))
         self.rows = rows
         self.against: list[list[int]] | None = None
         if sampling.guided:
             others = None if against is None else [as_list(prompt) for prompt in against]
             self.against = compared_rows(prompts, others, rows)
         self.steps = max(allowed)
-        self.done_steps = 0
-        self._make_state(seeds, allowed)
+        self.done_steps = self.looked = 0
+        self.decoder: Decoder | None = None
+        self.count = size
+        self.dropped: set[int] = set()
+        self.open_items = set(range(size))
+        self.left: dict[int, tuple[list[int], bool]] = {}
+        self.constraint = None if made is None else ConstraintState(made, self.device)
+        self.columns = Columns(layout.audio_base, layout.eot, model, made)
+        self.state = self._first_state(seeds, allowed)
 
     @torch.inference_mode()
-    def _make_state(self, seeds: Sequence[int], allowed: Sequence[int]) -> None:
+    def _first_state(self, seeds: Sequence[int], allowed: Sequence[int]) -> RowState:
         device, size = self.device, len(self.rows)
         window = max(1, self.sampling.repetition_window)
         recent = [([-1] * window + row)[-window:] for row in self.rows]
-        self.recent = torch.tensor(recent, dtype=torch.int64, device=device)
         greedy = self.sampling.greedy
         keys = torch.zeros(size, 1, dtype=torch.int64) if greedy else noise_keys(seeds, self.steps)
-        self.keys = keys.to(device)
-        self.token = torch.zeros(size, 1, dtype=torch.int64, device=device)
-        self.out = torch.full((size, self.steps), -1, dtype=torch.int64, device=device)
-        self.limits = torch.tensor(allowed, dtype=torch.int64, device=device)
-        self.done = self.limits <= 0
-        self.cut = torch.zeros(size, dtype=torch.bool, device=device)
-        self.at = torch.arange(size, device=device)
-        self.was_cut = torch.zeros(size, dtype=torch.bool, device=device)
-        self.dropped: set[int] = set()
-        self.constraint = None if self.plans is None else ConstraintState(self.plans, device)
-        self.columns = Columns(self.layout.audio_base, self.layout.eot, self.model, self.plans)
+        limits = torch.tensor(allowed, dtype=torch.int64, device=device)
+        return RowState(
+            items=torch.arange(size, device=device),
+            recent=torch.tensor(recent, dtype=torch.int64, device=device),
+            keys=keys.to(device),
+            token=torch.zeros(size, 1, dtype=torch.int64, device=device),
+            out=torch.full((size, self.steps), -1, dtype=torch.int64, device=device),
+            limits=limits,
+            done=limits <= 0,
+            cut=torch.zeros(size, dtype=torch.bool, device=device),
+            begun=torch.zeros(size, dtype=torch.int64, device=device),
+        )
 
     def _decoder(self, prompts: int) -> Decoder:
         model = self.model
@@ -154,7 +145,7 @@ class Session:
         if check_every is None:
             check_every = 1 if self.device.type == "cpu" else _CHECK_EVERY
         prompts = self._prompts()
-        decoder = self._decoder(len(prompts.ids))
+        self.decoder = decoder = self._decoder(len(prompts.ids))
         if prompts.owners is None and decoder.forks and not self.graphs:
             prompts = prompts._replace(owners=torch.arange(len(prompts.ids), device=self.device))
         try:
@@ -167,25 +158,23 @@ class Session:
 
     def _loop(self, decoder: Decoder, prompts: PromptBatch, check_every: int) -> Iterator[int]:
         self._emit(self.columns.of_whole(decoder.prefill(*prompts), 0))
-        looked = 0
         while self.done_steps < self.steps:
-            if self.done_steps - looked >= check_every:
-                self._watch(looked)
-                looked = self.done_steps
-                yield looked
-                if bool(self.done.all()):
+            if self.done_steps - self.looked >= check_every:
+                self._watch()
+                self.looked = self.done_steps
+                yield self.looked
+                if bool(self.state.done.all()):
                     break
                 if not self.graphs:
-                    self._compact(decoder)
+                    self.compact(_LEAST_SHARE)
                 self._copy_ahead(decoder)
                 if self.done_steps >= self.steps:
                     break
-            token, step = self._for_both(self.token), self.done_steps
+            token, step = self._for_both(self.state.token), self.done_steps
             if self.graphs:
                 self._emit(self.columns.of_whole(decoder.step(token), step))
             else:
                 self._emit(decoder.step(token, self.columns.head(step)))
-        self._note_cuts()
         yield self.done_steps
 
     def _prompts(self) -> PromptBatch:
@@ -213,56 +202,73 @@ class Session:
             owner = torch.tensor(owners, device=self.device)
         return PromptBatch(ids.to(self.device), valid, records, owner)
 
-    def _compact(self, decoder: Decoder) -> None:
-        """Let ended items leave the batch, once they are enough to be worth the copying."""
-        ended, count = int(self.done.sum()), len(self.done)
-        if not ended or ended * _LEAST_SHARE < count:
+    def compact(self, least: int) -> None:
+        """Let ended items leave the batch, once they are one in ``least``: copying costs, too."""
+        assert self.decoder is not None
+        ended, count = int(self.state.done.sum()), len(self.state)
+        if not ended or ended * least < count:
             return
-        self._note_cuts()
-        rows = (~self.done).nonzero().flatten()
-        for name in ("recent", "keys", "token", "limits", "done", "cut", "at"):
-            setattr(self, name, getattr(self, name)[rows])
+        self.left.update(self._given(self.state.done.nonzero().flatten()))
+        rows = (~self.state.done).nonzero().flatten()
+        self.state = self.state.select(rows)
         both = rows if self.against is None else torch.cat([rows, rows + count])
         if self.constraint is not None:
             self.constraint = self.constraint.select(rows)
-        decoder.keep(both)
+        self.decoder.keep(both)
 
-    def _note_cuts(self) -> None:
-        """Remember which items were cut."""
-        self.was_cut[self.at] = self.cut if self.constraint is None else self.constraint.cut
+    def _given(self, rows: Tensor) -> dict[int, tuple[list[int], bool]]:
+        """Return what rows gave by the number of the item, and whether that was cut."""
+        cuts = self.state.cut if self.constraint is None else self.constraint.cut
+        found = zip(self.state.out[rows].tolist(), cuts[rows].tolist(), strict=True)
+        return {
+            item: ([i for i in ids if i >= 0], was_cut)
+            for item, (ids, was_cut) in zip(self.state.items[rows].tolist(), found, strict=True)
+            if item in self.open_items
+        }
 
-    def _watch(self, looked: int) -> None:
+    def _watch(self) -> None:
         """Ask the watcher now and then which items need not go on."""
-        state = self.constraint
-        if self.watcher is None or state is None:
+        if self.watcher is None or self.constraint is None:
             return
-        if looked // _WATCH_EVERY == self.done_steps // _WATCH_EVERY:
+        if self.looked // _WATCH_EVERY == self.done_steps // _WATCH_EVERY:
             return
-        items, done = self.at.tolist(), self.done.tolist()
-        running = [item for item, over in zip(items, done, strict=True) if not over]
-        finished = set(range(len(self.rows))) - set(running) - self.dropped
-        if not running or not finished:
-            return
-        ids = [[i for i in row if i >= 0] for row in self.out.tolist()]
-        dropped = self.watcher.hopeless(
-            {item: ids[item] for item in finished}, {item: ids[item] for item in running}
-        )
-        self.dropped.update(dropped)
-        state.end(torch.tensor([item in self.dropped for item in items], device=self.device))
-        self.done = state.ended
+        done = self.state.done
+        running = self._given((~done).nonzero().flatten())
+        finished = {**self.left, **self._given(done.nonzero().flatten())}
+        known = {item: ids for item, (ids, _) in finished.items() if item not in self.dropped}
+        if running and known:
+            wanted = {item: ids for item, (ids, _) in running.items()}
+            self.drop(self.watcher.hopeless(known, wanted))
+
+    @torch.inference_mode()
+    def drop(self, items: Iterable[int]) -> None:
+        """End items here and now: nobody wants them any more."""
+        self.dropped.update(items)
+        rows = [item in self.dropped for item in self.state.items.tolist()]
+        over = torch.tensor(rows, dtype=torch.bool, device=self.device)
+        if self.constraint is None:
+            self.state.done = self.state.done | over
+        else:
+            self.constraint.end(over)
+            self.state.done = self.constraint.ended
+
+    @torch.inference_mode()
+    def ended_items(self) -> set[int]:
+        """Return the numbers of items that need no further step; asks the device."""
+        return self.open_items - set(self.state.items[~self.state.done].tolist())
 
     def _emit(self, logits: Tensor) -> None:
         """Pick, constrain and store one id per item; no question to the host."""
         if self.against is not None:
             logits = guided(logits, self.sampling.guidance)
-        keys = self.keys[:, min(self.done_steps, self.keys.shape[1] - 1)]
+        keys = self.state.keys[:, min(self.done_steps, self.state.keys.shape[1] - 1)]
         if self.constraint is None:
             sampled = pick(self._without_repeat(logits, 0, logits.shape[1]), self.sampling, keys)
             over = sampled == self.layout.eot
-            ids = torch.where(self.done | over, -1, sampled)
-            full = ~self.done & ~over & (self.limits <= self.done_steps + 1)
-            self.cut |= full
-            self.done |= over | full
+            ids = torch.where(self.state.done | over, -1, sampled)
+            full = ~self.state.done & ~over & (self.state.limits <= self.done_steps + 1)
+            self.state.cut |= full
+            self.state.done |= over | full
         else:
             base, columns = self.layout.audio_base, self.columns.at(self.done_steps)
             scores = self._without_repeat(logits, base + columns.first, columns.count)
@@ -271,7 +277,7 @@ class Session:
             picked = columns.tokens[pick(scores, self.sampling, keys, columns.tokens)]
             tokens = self.constraint.advance(picked)
             ids = torch.where(tokens >= 0, tokens + base, -1)
-            self.done = self.constraint.ended
+            self.state.done = self.constraint.ended
         self._store(ids[:, None])
 
     def _for_both(self, ids: Tensor) -> Tensor:
@@ -282,22 +288,20 @@ class Session:
         """Apply the repetition rule; column 0 of ``count`` is the id ``first_id``."""
         if not self.sampling.repetition_window:
             return logits
-        banned = repeated_id(self.recent, self.sampling.repetition_count) - first_id
-        # A last column after these is the end of turn, not an audio id.
-        outside = (banned < 0) | (banned >= count)
-        column = banned.masked_fill(outside, 0)[:, None]
-        lowest = torch.where(outside[:, None], logits.gather(1, column), -torch.inf)
-        return logits.scatter(1, column, lowest)
+        banned = repeated_id(self.state.recent, self.sampling.repetition_count) - first_id
+        return without_column(logits, banned, count)
 
     def _store(self, ids: Tensor) -> None:
         """Keep ids ``(batch, n)``; -1, of finished items, is fed on as 0."""
         count = ids.shape[1]
-        self.out[self.at, self.done_steps : self.done_steps + count] = ids
+        self.state.out[:, self.done_steps : self.done_steps + count] = ids
         self.done_steps += count
         fed = ids.clamp(min=0)
-        self.token = fed[:, -1:]
+        self.state.token = fed[:, -1:]
         if self.sampling.repetition_window:
-            self.recent = torch.cat([self.recent, fed], dim=1)[:, -self.recent.shape[1] :]
+            self.state.recent = torch.cat([self.state.recent, fed], dim=1)[
+                :, -self.state.recent.shape[1] :
+            ]
 
     def _copy_ahead(self, decoder: Decoder) -> None:
         """Read copied tokens in one pass where all unfinished items have some next."""
@@ -310,29 +314,40 @@ class Session:
             return
         tokens = state.skip(count)
         ids = torch.where(tokens >= 0, tokens + self.layout.audio_base, -1)
-        decoder.feed(self._for_both(torch.cat([self.token, ids[:, :-1].clamp(min=0)], dim=1)))
+        decoder.feed(self._for_both(torch.cat([self.state.token, ids[:, :-1].clamp(min=0)], dim=1)))
         self._store(ids)
-        self.done = state.ended
+        self.state.done = state.ended
 
-    def results(self) -> list[Generated]:
-        """Return what was generated, copied ends included."""
-        results = []
-        for row, (ids, was_cut) in enumerate(
-            zip(self.out.tolist(), self.was_cut.tolist(), strict=True)
-        ):
-            head, tail = self._ends(row)
-            kept = [i for i in ids if i >= 0]
-            finish: Finish = "length" if was_cut else "stop"
-            results.append(
-                Generated(head + kept + tail, "dropped" if row in self.dropped else finish)
-            )
-        return results
+    @torch.inference_mode()
+    def results(self, items: Sequence[int] | None = None) -> list[Generated]:
+        """Return what was generated, copied ends included.
 
-    def _ends(self, row: int) -> tuple[list[int], list[int]]:
+        Args:
+            items: numbers of items; None: all.
+        """
+        items = range(self.count) if items is None else items
+        given = {**self.left, **self._given(torch.arange(len(self.state), device=self.device))}
+        return [self._result(item, *given[item]) for item in items]
+
+    def _result(self, item: int, ids: list[int], was_cut: bool) -> Generated:
+        head, tail = self._ends(item)
+        finish: Finish = "length" if was_cut else "stop"
+        return Generated(head + ids + tail, "dropped" if item in self.dropped else finish)
+
+    def forget(self, items: Iterable[int]) -> None:
+        """Keep nothing of items whose results nobody asks for any more."""
+        for item in items:
+            self.open_items.discard(item)
+            self.dropped.discard(item)
+            self.left.pop(item, None)
+            if self.plans is not None:
+                self.plans.pop(item, None)
+
+    def _ends(self, item: int) -> tuple[list[int], list[int]]:
         if self.plans is None:
             return [], []
-        item, base = self.plans[row], self.layout.audio_base
-        return [base + t for t in item.prefix], [base + t for t in item.suffix]
+        own, base = self.plans[item], self.layout.audio_base
+        return [base + t for t in own.prefix], [base + t for t in own.suffix]
 
     def stream(self, check_every: int | None) -> Iterator[int]:
         """Yield the ids of the only item."""
@@ -342,7 +357,7 @@ class Session:
             check_every = 1 if self.device.type == "cpu" else 5
         given = 0
         for steps in self.run(check_every):
-            yield from (i for i in self.out[0, given:steps].tolist() if i >= 0)
+            yield from (i for i in self.state.out[0, given:steps].tolist() if i >= 0)
             given = steps
         yield from tail
 

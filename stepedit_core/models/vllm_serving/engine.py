@@ -11,7 +11,7 @@ import numpy.typing as npt
 from stepedit_core.codes import DualCodes
 from stepedit_core.config import EngineConfig
 from stepedit_core.edit import Edit
-from stepedit_core.engine import GenerateRequest, Infilled, InfillRequest
+from stepedit_core.engine import GenerateRequest, Infilled, InfillRequest, InflightBatch
 from stepedit_core.errors import EngineError
 from stepedit_core.models.checkpoint.layout import find_folders
 from stepedit_core.models.checkpoint.load import EngineParts, load_parts
@@ -58,9 +58,19 @@ class VllmEngine(Engine):
         generator = VllmGenerator(find_folders(config).model, parts, **options)
         return cls(parts, config, generator)
 
-    def _answers(self, requests: Sequence[GenerateRequest], rules: Rules) -> list[DualCodes]:
-        """Return the codes of requests under rules that they share."""
-        return self._generator.generate(requests, rules)
+    def _best_answers(
+        self, requests: Sequence[GenerateRequest], rules: Rules, draws: int, keep: int
+    ) -> list[list[DualCodes]]:
+        """Return one answer to each of some requests under rules that they share."""
+        return [[codes] for codes in self._generator.generate(requests, rules)]
+
+    def chooses(self, words: str) -> bool:
+        """Return False: one answer is drawn, and there is nothing to choose from."""
+        return False
+
+    def inflight_batch(self) -> InflightBatch:
+        """Refuse: calls of vLLM come back as a whole here."""
+        raise EngineError("vLLM serves whole answers; ask for them together")
 
     def infill(self, request: InfillRequest) -> Infilled:
         """Refuse: changed words are drawn step by step beside their surroundings."""

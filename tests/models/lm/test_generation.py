@@ -10,9 +10,10 @@ from stepedit_core.models.lm import session
 from stepedit_core.models.lm.constraints import Free, Segment, grammar, mask
 from stepedit_core.models.lm.kept_graphs import release_graphs
 from stepedit_core.models.lm.sampling import GREEDY, Sampling
-from stepedit_core.models.lm.session import TokenLayout, generate, stream
+from stepedit_core.models.lm.session import generate, stream
 from stepedit_core.models.lm.step1 import Step1ForCausalLM, decoding
 from stepedit_core.models.lm.step1.decoding import GraphDecoder
+from stepedit_core.models.lm.token_layout import TokenLayout
 from tests.models.tiny_step1 import LAYOUT, golden_model, prompts, tiny_model
 from tests.shared_data import need_shared
 

@@ -186,7 +186,7 @@ def test_ended_items_leave_the_batch(
     }
     with monkeypatch.context() as patched:
         patched.setattr(session, "_LEAST_SHARE", 0)
-        patched.setattr(session.Session, "_compact", lambda *_: None)
+        patched.setattr(session.Session, "compact", lambda *_: None)
         whole = generate(model, rows, **request)  # type: ignore[arg-type]
     monkeypatch.setattr(Decoder, "_chunks", noted)
     assert generate(model, rows, **request) == whole  # type: ignore[arg-type]

@@ -23,8 +23,8 @@ from stepedit_core.engine import GenerateRequest
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.lm.chat import preferred_encoding
 from stepedit_core.models.lm.framing import aligned_prompt
-from stepedit_core.models.lm.session import TokenLayout
 from stepedit_core.models.lm.step1 import DEFAULT_ALIGNMENT, load_step1
+from stepedit_core.models.lm.token_layout import TokenLayout
 from stepedit_core.models.text import load_tokenizer
 from stepedit_core.models.text.bytes import ByteTokenizer
 from stepedit_core.registry.registry import get_registry

@@ -30,8 +30,8 @@ from stepedit_train.seeds import rng_of
 from stepedit_core.engine import FreeGroups
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.lm.answers import Generated
-from stepedit_core.models.lm.session import TokenLayout
 from stepedit_core.models.lm.step1 import Alignment
+from stepedit_core.models.lm.token_layout import TokenLayout
 from stepedit_core.models.text.bytes import ByteTokenizer
 from stepedit_core.registry.registry import Registry
 from tests.toy_edits import Hiss

@@ -12,8 +12,8 @@ from pydantic import Field
 
 from stepedit_core.errors import counted
 from stepedit_core.models.lm.chat import preferred_encoding
-from stepedit_core.models.lm.session import TokenLayout
 from stepedit_core.models.lm.step1.loading import read_config
+from stepedit_core.models.lm.token_layout import TokenLayout
 from stepedit_core.models.text import load_tokenizer
 from stepedit_core.models.text.base import TextTokenizer
 from stepedit_train.lm.adapters import LoraSettings, with_adapters

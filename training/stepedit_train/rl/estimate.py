@@ -23,11 +23,11 @@ from stepedit_core.codes import (
 )
 from stepedit_core.models.lm.constraints import CODE_COUNT
 from stepedit_core.models.lm.sampling import Sampling
-from stepedit_core.models.lm.session import TokenLayout
 from stepedit_core.models.lm.step1 import Step1Config
 from stepedit_core.models.lm.step1.alignment import Alignment
 from stepedit_core.models.lm.step1.loading import read_config
 from stepedit_core.models.lm.step1.modeling import Step1ForCausalLM
+from stepedit_core.models.lm.token_layout import TokenLayout
 from stepedit_train.rl.layout import AnswerRow
 from stepedit_train.rl.log_probs import collate_answers, token_log_probs
 from stepedit_train.rl.online import OnlineSettings

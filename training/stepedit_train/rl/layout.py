@@ -23,9 +23,9 @@ from stepedit_core.models.lm.chat import PromptEncoding, hide_words, preferred_e
 from stepedit_core.models.lm.constraints import CODE_COUNT, Copy, Plan, Segment, plan
 from stepedit_core.models.lm.framing import Rules, aligned_prompt, constraint_of, sampling_of
 from stepedit_core.models.lm.sampling import Sampling
-from stepedit_core.models.lm.session import TokenLayout
 from stepedit_core.models.lm.step1 import Alignment
 from stepedit_core.models.lm.step1.loading import read_config
+from stepedit_core.models.lm.token_layout import TokenLayout
 from stepedit_core.models.text import load_tokenizer
 from stepedit_core.models.text.base import TextTokenizer
 

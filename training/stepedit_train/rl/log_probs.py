@@ -11,9 +11,9 @@ from torch import Tensor
 
 from stepedit_core.codes import LINGUISTIC_SIZE
 from stepedit_core.models.lm.constraints import CODE_COUNT
-from stepedit_core.models.lm.session import TokenLayout
 from stepedit_core.models.lm.step1 import alignment_tensor
 from stepedit_core.models.lm.step1.heads import audio_head
+from stepedit_core.models.lm.token_layout import TokenLayout
 from stepedit_train.rl.layout import AnswerRow
 from stepedit_train.rl.shared_prompt import PromptKeys, shared_length
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stepedit_core.models.lm.session import TokenLayout
 from stepedit_core.models.lm.step1.loading import read_config
+from stepedit_core.models.lm.token_layout import TokenLayout
 from stepedit_train.lm.adapters import with_adapters
 from stepedit_train.lm.training import load_for_training, save_model_folder
 from stepedit_train.precision import arithmetic

@@ -108,8 +108,21 @@ class AlibiBias:
         self._device = device
         self._key_valid = key_valid
         self._rule, self._records = rule, records
+        self._gaps: Tensor | None = None
+        self._prompt = 0
         self._whole: Tensor | None = None
         self.which: Tensor | None = None
+
+    def with_gaps(self, gaps: Tensor, prompt: int) -> AlibiBias:
+        """Return this bias for keys that lie apart from where it has them.
+
+        Args:
+            gaps: int64 ``(batch,)``, slots that nobody reads. The bias has them before the prompt,
+                the keys have them after it, so that distances are those of keys without them.
+            prompt: slots of the prompts as the keys lie.
+        """
+        self._gaps, self._prompt = gaps, prompt
+        return self
 
     def block_rows(self, keys: int) -> int:
         """Return how many query rows one block may hold for ``keys`` keys."""
@@ -139,7 +152,16 @@ class AlibiBias:
         # values are multiplied by zero weights later.
         bias = bias.to(self._dtype).masked_fill(hidden, torch.finfo(self._dtype).min)
         batch, groups, per_group, rows, _ = bias.shape
-        return bias.reshape(batch, groups, per_group * rows, keys)
+        return self._lying(bias.reshape(batch, groups, per_group * rows, keys))
+
+    def _lying(self, bias: Tensor) -> Tensor:
+        """Bring the columns of a bias to where the keys lie; see ``with_gaps``."""
+        if self._gaps is None:
+            return bias
+        key, gap = torch.arange(bias.shape[-1], device=self._device), self._gaps[:, None]
+        of_gap = torch.where(key < self._prompt + gap, key - self._prompt, key)
+        column = torch.where(key < self._prompt, key + gap, of_gap)[:, None, None]
+        return bias.gather(-1, column.expand(-1, bias.shape[1], bias.shape[2], -1))
 
     def _padded_valid(self, keys: int) -> Tensor:
         valid = self._key_valid

@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stepedit_core.models.lm.step1.alibi import BiasWindow, BlockBias
+from stepedit_core.models.lm.step1.alibi import AlibiBias, BiasWindow, BlockBias
 from stepedit_core.models.lm.step1.cache import StaticKV
 from stepedit_core.models.lm.step1.denormals import flushing_denormals
 from stepedit_core.models.lm.step1.folded import folded_stack
 from stepedit_core.models.lm.step1.heads import Head
 from stepedit_core.models.lm.step1.network import CausalLM
 from stepedit_core.models.lm.step1.prefix import SharedPrefixKV
+from stepedit_core.models.lm.step1.row_biases import RowBiases, shifted
 
 __all__ = ["Decoder", "GraphDecoder", "PromptBatch"]
 
@@ -56,6 +57,7 @@ class Decoder:
         self.alignment: Tensor | None = None
         self._window: BiasWindow | None = None
         self._which: Tensor | None = None
+        self._gaps: Tensor | None = None
         self._folded = folded_stack(model.model)
         self.kv: StaticKV | SharedPrefixKV = StaticKV(
             config.num_hidden_layers,
@@ -85,7 +87,7 @@ class Decoder:
         self.kv.used = 0
         self._reserve(ids.shape[1])
         self.valid, self.alignment = valid, alignment
-        self._window = self._which = None
+        self._window = self._which = self._gaps = None
         logits = self.head(self._chunks(ids)[:, -1])
         if owners is None:
             return logits
@@ -169,6 +171,41 @@ class Decoder:
         else:
             self.kv.keep(rows.tolist())
 
+    @property
+    def joins(self) -> bool:
+        """Whether rows can join: where prompts are kept apart from what rows say themselves."""
+        return isinstance(self.kv, SharedPrefixKV)
+
+    def join(self, other: Decoder, order: Tensor) -> None:
+        """Take in another decoder's rows, in place; both must say ``joins``.
+
+        Args:
+            other: of the same model, which has not read more after its prompts.
+            order: int64 ``(rows,)``, the rows of both, numbered on through the other's.
+        """
+        assert isinstance(self.kv, SharedPrefixKV) and isinstance(other.kv, SharedPrefixKV)
+        mine, its = self._laid_out(), other._laid_out()
+        length = max(self.kv.length, other.kv.length)
+        late = self.kv.used - self.kv.length - (other.kv.used - other.kv.length)
+        mine = mine.moved(length - self.kv.length, 0)
+        both = mine.joined(its.moved(length - other.kv.length, late), order)
+        self.kv.join(other.kv, order)
+        self.alignment, self._which, self._gaps = both.records, both.which, both.gaps
+        slot = torch.arange(length, device=both.pads.device)
+        self.valid = slot[None] >= both.pads[:, None]
+        self._window = None
+
+    def _laid_out(self) -> RowBiases:
+        """Return what biases are made of, without those of rows that have left, nor their slots."""
+        assert isinstance(self.kv, SharedPrefixKV)
+        which = self._which
+        if which is None:  # one bias for all
+            which = torch.zeros_like(self.kv.owners)
+        known = RowBiases.of(which, self.alignment, self.valid, self._gaps)
+        lead, stale = int(known.pads.min()), int(known.gaps.min())
+        self.kv.cut(lead, stale)
+        return known.moved(-lead, -stale)
+
     def feed(self, ids: Tensor) -> None:
         """Read more ids ``(batch, n)`` without asking for logits."""
         self._chunks(ids)
@@ -239,15 +276,25 @@ class Decoder:
                 self._window = self._open_window(start)
                 bias = self._window.at(start)
         if bias is None:
-            bias = self.model.bias(rows, start, self.valid, self.alignment)
+            bias = self._made(rows, start)
         bias.which = self._which
         return bias
+
+    def _made(self, rows: int, start: int) -> AlibiBias:
+        """Make the bias of rows; gaps count as if they stood before the prompts."""
+        if self._gaps is None or self.valid is None:
+            return self.model.bias(rows, start, self.valid, self.alignment)
+        most, size = int(self._gaps.max()), self.valid.shape[1]
+        slot = torch.arange(size + most, device=self._gaps.device)[None] - self._gaps[:, None]
+        valid = (slot >= 0) & self.valid.gather(1, slot.clamp(0, size - 1))
+        records = shifted(self.alignment, self._gaps[:, None])
+        bias = self.model.bias(rows, start, valid, records)
+        return bias.with_gaps(self._gaps, size)
 
     def _open_window(self, start: int) -> BiasWindow:
         """Make the biases of the next steps, as many as are cheap to hold."""
         rows = max(1, min(_WINDOW_ROWS, _WINDOW_ELEMENTS // (self._biases() * (start + 1))))
-        bias = self.model.bias(rows, start, self.valid, self.alignment)
-        return BiasWindow(bias, start + rows)
+        return BiasWindow(self._made(rows, start), start + rows)
 
 
 class GraphDecoder(Decoder):

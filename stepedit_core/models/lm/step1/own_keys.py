@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stepedit_core.models.lm.step1.places import Places
@@ -72,19 +74,61 @@ class OwnKV:
             after: where the kept ones are to stand.
             used: slots to keep.
         """
-        kept = rows if before.place is None else before.place[rows]
-        kept = kept if after.rows is None else kept[after.rows]
-        block, place = kept // before.most, kept % before.most
+        kept = rows if after.rows is None else rows[after.rows]
+        block, place = _where(before, kept)
+        return self._laid(after, used, lambda old, _: old[:, :, :, :used][block, :, place])
+
+    def joined(
+        self, before: Places, other: OwnKV, its: Places, order: Tensor, after: Places
+    ) -> OwnKV:
+        """Return those of both, what the other has used last; before it stand zeros.
+
+        Args:
+            before: where rows stand.
+            other: has not used more.
+            its: where its rows stand.
+            order: int64 ``(rows,)``, the rows of both, numbered on through the other's.
+            after: where they are to stand.
+        """
+        count = before.blocks * before.most if before.place is None else len(before.place)
+        kept = order if after.rows is None else order[after.rows]
+        is_mine = (kept < count)[:, None, None, None]
+        block, place = _where(before, torch.where(kept < count, kept, 0))
+        its_block, its_place = _where(its, torch.where(kept < count, 0, kept - count))
+        late = self.used - other.used
+        theirs = other._store.flatten(0, 1)
+
+        def both(old: Tensor, number: int) -> Tensor:
+            mine = old[:, :, :, : self.used][block, :, place]
+            new = theirs[number][:, :, :, : other.used][its_block, :, its_place]
+            return torch.where(is_mine, mine, F.pad(new, (0, 0, late, 0)))
+
+        return self._laid(after, self.used, both)
+
+    def without_first(self, slots: int) -> OwnKV:
+        """Return them without the first slots."""
+        other = copy.copy(self)
+        other._store, other.used = self._store[..., slots:, :], self.used - slots
+        return other
+
+    def _laid(self, after: Places, used: int, taken: Callable[[Tensor, int], Tensor]) -> OwnKV:
+        """Return a memory of other places; ``taken`` gives what stands in them of each store."""
         layers, two, _, groups, _, room, size = self._store.shape
         other = copy.copy(self)
         other._store = _unset((layers, two, after.blocks, groups, after.most, room, size),
                               self._store)  # fmt: skip
-        for old, new in zip(self._store.flatten(0, 1), other._store.flatten(0, 1), strict=True):
-            taken = old[:, :, :, :used][block, :, place]
-            taken = taken.view(after.blocks, after.most, groups, used, size)
-            new[:, :, :, :used] = taken.transpose(1, 2)
+        pairs = zip(self._store.flatten(0, 1), other._store.flatten(0, 1), strict=True)
+        for number, (old, new) in enumerate(pairs):
+            found = taken(old, number).view(after.blocks, after.most, groups, used, size)
+            new[:, :, :, :used] = found.transpose(1, 2)
         other.used = used
         return other
+
+
+def _where(places: Places, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return block and place of rows."""
+    at = rows if places.place is None else places.place[rows]
+    return at // places.most, at % places.most
 
 
 def _unset(shape: tuple[int, ...], like: Tensor) -> Tensor:

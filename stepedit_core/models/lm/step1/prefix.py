@@ -161,6 +161,41 @@ class SharedPrefixKV:
         """Go on with some rows alone, int64 ``(kept,)`` in ascending order."""
         self._go_on(rows, self._own.used)
 
+    def cut(self, lead: int, stale: int) -> None:
+        """Forget the first slots of the prompts, and of the rows' own, which no row reads."""
+        if lead:
+            self._keys = [keys[..., lead:] for keys in self._keys]
+            self._values = [values[:, :, lead:] for values in self._values]
+            self.length -= lead
+        if stale:
+            self._own = self._own.without_first(stale)
+
+    def join(self, other: SharedPrefixKV, order: Tensor) -> None:
+        """Take in another's rows and prompts, in place; its last slots are these' last slots.
+
+        Shorter prompts get zeros before them, and rows with fewer slots of their own get zeros
+        between their prompt and these: no row may read them.
+
+        Args:
+            other: has not used more slots of its own.
+            order: int64 ``(rows,)``, the rows of both, numbered on through the other's.
+        """
+        length = max(self.length, other.length)
+        owners = torch.cat([self.owners, other.owners + len(self._values[0])])[order]
+        mine, its = length - self.length, length - other.length
+        self._keys = [
+            torch.cat([F.pad(a, (mine, 0)), F.pad(b, (its, 0))])
+            for a, b in zip(self._keys, other._keys, strict=True)
+        ]
+        self._values = [
+            torch.cat([F.pad(a, (0, 0, mine, 0)), F.pad(b, (0, 0, its, 0))])
+            for a, b in zip(self._values, other._values, strict=True)
+        ]
+        self.length = length
+        places = Places.of(owners, length, self._own.used)
+        self._own = self._own.joined(self._places, other._own, other._places, order, places)
+        self._stand(owners, places)
+
     def _go_on(self, rows: Tensor, own: int) -> None:
         """Bring some rows to new places, with some of their own slots."""
         owners = self.owners[rows]

@@ -1,0 +1,71 @@
+"""What chains ask of the engine, and how many rows of a batch that takes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from stepedit_core import GenerateRequest, GenerationPolicy, SpeechEngine
+
+__all__ = ["GENERATES", "Call", "Draws"]
+
+GENERATES = ("generate", "generate_several")
+"""Kinds of calls that the language model answers step by step."""
+
+
+@dataclass(eq=False)
+class Call:
+    """What one chain asks of the engine.
+
+    Attributes:
+        kind: name of the engine's method.
+        items: what it is asked for.
+        draws: answers that are drawn to each item at least, of ``generate_several``.
+        keep: answers to each item that are returned at most, likewise.
+        cancelled: set once nobody waits for the answer any more.
+        answer: one for each item.
+        since: when it was put down.
+        deaths: processes of engines that have died over it, by its fault or another's.
+    """
+
+    kind: str
+    items: Sequence[Any]
+    draws: int = 1
+    keep: int = 1
+    cancelled: threading.Event | None = None
+    answer: Future[list[Any]] = field(default_factory=Future)
+    since: float = field(default_factory=time.monotonic)
+    deaths: int = 0
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self.cancelled is not None and self.cancelled.is_set()
+
+
+class Draws:
+    """How many answers an engine draws for a request, to keep the best: rows of its batch."""
+
+    def __init__(self, engine: SpeechEngine) -> None:
+        """Read the engine's rules; one that says nothing of them draws one."""
+        try:
+            told = engine.describe().get("generation", {})
+            self._policy = GenerationPolicy.model_validate(told)
+        except (AttributeError, ValueError):
+            self._policy = GenerationPolicy()
+
+    def of(self, request: GenerateRequest, draws: int = 1) -> int:
+        """Return the answers that a request draws at most, where ``draws`` are asked for."""
+        if request.words is None:
+            return 1
+        return max(draws, self._policy.for_edit(*request.plan.rules).best_of)
+
+    def rows(self, call: Call) -> int:
+        """Return how many rows of a batch a call takes."""
+        if call.kind not in GENERATES:
+            return len(call.items)
+        return sum(self.of(item, call.draws) for item in call.items)
