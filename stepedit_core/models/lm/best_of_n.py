@@ -10,7 +10,7 @@ import numpy as np
 from stepedit_core.codes import GROUP_SIZE, DualCodes
 from stepedit_core.engine import GenerateRequest
 from stepedit_core.models.checkpoint.load import EngineParts
-from stepedit_core.models.lm.framing import Rules
+from stepedit_core.models.lm.framing import Rules, warn_if_cut
 from stepedit_core.models.lm.generate_codes import answer_requests, watched_answers
 
 __all__ = ["Reading", "answer_by_choice", "best_answers", "best_of", "candidates"]
@@ -86,7 +86,8 @@ def best_answers(
         answers += watched_answers(parts, rules, part, reading, graphs=graphs)
     chosen, begin = [], 0
     for request, drawn in zip(requests, each, strict=True):
-        chosen.append(best_of(parts, request, answers[begin : begin + len(drawn)], keep))
+        own_answers = answers[begin : begin + len(drawn)]
+        chosen.append(best_of(parts, rules, request, own_answers, keep))
         begin += len(drawn)
     return chosen
 
@@ -100,11 +101,18 @@ def candidates(
 
 
 def best_of(
-    parts: EngineParts, request: GenerateRequest, answers: Sequence[DualCodes | None], keep: int
+    parts: EngineParts,
+    rules: Rules,
+    request: GenerateRequest,
+    answers: Sequence[DualCodes | None],
+    keep: int,
 ) -> list[DualCodes]:
     """Return the best read of a request's answers, at most ``keep``; None was given up."""
     whole = [answer for answer in answers if answer is not None]
-    return (whole if len(answers) == 1 else _in_order(parts, request, whole))[:keep]
+    best = (whole if len(answers) == 1 else _in_order(parts, request, whole))[:keep]
+    for answer in best[:1]:
+        warn_if_cut(answer, request, rules.policy)
+    return best
 
 
 @dataclass

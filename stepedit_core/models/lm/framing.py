@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ __all__ = [
     "most_groups",
     "prompt_ids",
     "sampling_of",
+    "warn_if_cut",
 ]
 
 _log = logging.getLogger(__name__)
@@ -175,16 +177,21 @@ def codes_of(output: Generated, request: GenerateRequest, parts: EngineParts) ->
     base = parts.layout.audio_base
     tokens = [i - base for i in output.ids if base <= i < base + CODE_COUNT]
     codes = DualCodes.from_interleaved(_whole_groups(tokens))
-    if output.finish == "length" and not request.plan.has_known_length:
-        _log.warning(
-            "the language model did not end its turn; its output was cut at %.1f s", codes.seconds
-        )
     if codes.groups == 0:
         raise EngineError(
             "the language model ended its turn without any speech; try another seed or a "
             "clearer transcript"
         )
     return codes
+
+
+def warn_if_cut(codes: DualCodes, request: GenerateRequest, policy: GenerationPolicy) -> None:
+    """Say that an answer which is kept is as long as it may be: the model did not end it."""
+    is_guessed = request.free is None and not request.plan.has_known_length
+    if is_guessed and codes.groups >= most_groups(request, sys.maxsize, policy):
+        _log.warning(
+            "the language model did not end its turn; its output was cut at %.1f s", codes.seconds
+        )
 
 
 def _whole_groups(tokens: list[int]) -> list[int]:

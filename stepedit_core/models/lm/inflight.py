@@ -214,4 +214,4 @@ class _Cohort:
             answers = [answer_of(output, asked.request, self._parts) for output in outputs]
         except StepeditError as error:
             return error
-        return best_of(self._parts, asked.request, answers, asked.keep)
+        return best_of(self._parts, self._rules, asked.request, answers, asked.keep)

@@ -9,7 +9,7 @@ import torch
 from stepedit_core import DualCodes, GenerateRequest, Plan, Prompt, Utterance
 from stepedit_core.config import GenerationPolicy
 from stepedit_core.models.checkpoint.load import pick_dtype
-from stepedit_core.models.lm.framing import most_groups
+from stepedit_core.models.lm.framing import most_groups, warn_if_cut
 
 
 def request(plan: Plan, groups: int = 100) -> GenerateRequest:
@@ -29,6 +29,16 @@ def test_a_definite_length_is_not_overrun() -> None:
     assert most_groups(request(known), 50, policy) == 10  # the budget comes first
     short = policy.model_copy(update={"max_growth": 1.6, "growth_seconds": 0.6})
     assert most_groups(request(guessed), 40_000, short) == 85  # 1.6 * 50 and 0.6 s of 0.12 s
+
+
+def test_an_answer_as_long_as_it_may_be_was_cut(caplog: pytest.LogCaptureFixture) -> None:
+    policy, guessed = GenerationPolicy(max_growth=1.0, growth_seconds=0.6), Plan(length_ratio=0.5)
+    codes = request(guessed).codes
+    warn_if_cut(codes.at_length(54), request(guessed), policy)
+    warn_if_cut(codes, request(Plan(length_ratio=0.5, uniform_tempo=True)), policy)
+    assert not caplog.records
+    warn_if_cut(codes.at_length(55), request(guessed), policy)
+    assert "cut at 6.6 s" in caplog.text
 
 
 @pytest.mark.parametrize(
