@@ -87,6 +87,17 @@ def test_grpo_learns_and_goes_on_as_if_never_killed(tmp_path: Path, model: Path)
     assert engine.parts.sampling["temperature"] == 0.3
 
 
+def test_grpo_of_the_best_of_some_answers(tmp_path: Path, model: Path) -> None:
+    grpo(tmp_path, model, answers=8, steps=8, beta=0.01, best_of=3)
+    log = [entry for entry in entries(tmp_path / "run") if entry["part"] == "train"]
+    rewards = [entry["reward"] for entry in log]
+    assert sum(rewards[-3:]) > sum(rewards[:3]) + 0.1
+    with pytest.raises(ValueError, match=r"best_of must be smaller than answers \(8\)"):
+        grpo(tmp_path, model, answers=8, best_of=8)
+    with pytest.raises(StepeditError, match="best_of"):
+        grpo(tmp_path, model, answers=8, steps=9, beta=0.01, best_of=2)
+
+
 def test_ppo_warms_its_critic_and_goes_on(tmp_path: Path, model: Path) -> None:
     ppo(tmp_path, model)
     log = [entry for entry in entries(tmp_path / "run") if entry["part"] == "train"]

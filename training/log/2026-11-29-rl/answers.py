@@ -29,6 +29,7 @@ def main(settings: str, base: str, model: str, out: str) -> None:
             for group in task.rollouts.draw([prompt], 16, 1, "eval", decoded=False)[0]:
                 rewards = task.rewards(group.answers).totals
                 file.write(json.dumps({"name": prompt.name, "rewards": rewards}) + "\n")
+                file.flush()
 
 
 if __name__ == "__main__":
