@@ -13,7 +13,6 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from stepedit_core.errors import counted
 from stepedit_train.checkpoints import seed_everything
 from stepedit_train.lm.training import base_and_out
 from stepedit_train.loop import LoopSettings, Losses
@@ -33,6 +32,7 @@ from stepedit_train.rl.online import (
     engine_and_prompts,
     hardest_of,
     train_online,
+    what_is_asked,
 )
 from stepedit_train.rl.policy import load_policy, log_probs_of
 
@@ -166,7 +166,7 @@ def train_grpo(settings: GrpoSettings) -> Iterator[str]:
     """
     base, out = base_and_out(settings, settings.model)
     engine, prompts = engine_and_prompts(settings)
-    yield f"{counted(len(prompts[0]), 'request')} to train on, {len(prompts[1])} to validate on"
+    yield from what_is_asked(engine, prompts)
     seed_everything(settings.seed)
     policy = load_policy(settings, base)
     task = GrpoTask(policy, engine, prompts, settings, compared=settings.beta > 0)
