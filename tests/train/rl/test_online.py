@@ -125,7 +125,7 @@ def test_edits_that_a_model_does_not_answer_are_named(tmp_path: Path, model: Pat
     asked = fields(tmp_path, model)["prompts"][0]
     prompts = read_prompts([PromptSource.model_validate(asked)], 0.0, 0)
     policy = GenerationPolicy(edits={"hiss": {"own_codes": True}})
-    engine = Engine.load(model, device="cpu", generation=policy)
+    engine = Engine.load(str(model), device="cpu", generation=policy)
     (line,) = what_is_asked(engine, prompts)
     assert line == "5 requests to train on, 0 to validate on"
     with patch.object(type(engine.parts.decoder.flow), "moved_labels", frozenset({"hiss"})):
