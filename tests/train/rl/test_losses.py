@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections import defaultdict
+from itertools import combinations
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from stepedit_train.rl.losses import (
     DpoKind,
     GrpoKind,
+    advantages_of_best,
     advantages_over_time,
     bradley_terry_loss,
     clipped_policy_loss,
@@ -228,3 +230,52 @@ def test_the_clip_stops_what_has_moved_enough() -> None:
 def test_whitening_counts_decisions_alone() -> None:
     found = whitened(torch.tensor([[1.0, 3.0, 100.0]]), torch.tensor([[True, True, False]]))
     assert found[0].tolist() == pytest.approx([-0.7071, 0.7071, 0.0], abs=1e-3)
+
+
+def best_by_subsets(rewards: list[float], at: int, best_of: int) -> float:
+    others = rewards[:at] + rewards[at + 1 :]
+    held = [max(rewards[at], *some) for some in combinations(others, best_of - 1)]
+    left = [max(some) for some in combinations(others, best_of)]
+    return sum(held) / len(held) - sum(left) / len(left)
+
+
+@pytest.mark.parametrize("best_of", [2, 3, 5])
+def test_advantage_of_the_best_over_all_subsets(best_of: int) -> None:
+    rewards = numbers(3, 7, seed=best_of)
+    rewards[1, 2] = rewards[1, 4]
+    found = advantages_of_best(rewards, torch.ones(3, 7, dtype=torch.bool), best_of)
+    by_hand = [[best_by_subsets(row, at, best_of) for at in range(7)] for row in rewards.tolist()]
+    torch.testing.assert_close(found, torch.tensor(by_hand))
+
+
+def test_best_of_one_is_the_advantage_over_the_others() -> None:
+    rewards, known = numbers(2, 5), torch.ones(2, 5, dtype=torch.bool)
+    torch.testing.assert_close(
+        advantages_of_best(rewards, known, 1), group_advantages(rewards, known) * 5 / 4
+    )
+
+
+def test_best_of_passes_over_unknown_answers() -> None:
+    rewards = torch.tensor([[0.1, 9.0, 0.5, 0.3], [0.1, 0.2, 9.0, 9.0]])
+    known = torch.tensor([[True, False, True, True], [True, True, False, False]])
+    found = advantages_of_best(rewards, known, 2)
+    torch.testing.assert_close(found[0, [0, 2, 3]], torch.tensor([-0.1, 0.2, -0.1]))
+    assert found[0, 1] == 0
+    assert not found[1].any()
+
+
+def test_raising_the_best_keeps_answers_apart() -> None:
+    """Two answers, one safe and one a gamble of the same mean: the best of four gambles."""
+    logits = torch.zeros(2, requires_grad=True)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(200):
+        chance = logits.softmax(0)
+        drawn = torch.multinomial(chance.detach(), 16, replacement=True, generator=generator)
+        luck = (torch.rand(16, generator=generator) < 0.2).float()
+        rewards = torch.where(drawn == 0, torch.tensor(0.3), luck)
+        kept = advantages_of_best(rewards[None], torch.ones(1, 16, dtype=torch.bool), 4)[0]
+        loss = -(chance.log()[drawn] * kept).mean()
+        (gradient,) = torch.autograd.grad(loss, logits)
+        with torch.no_grad():
+            logits -= 0.5 * gradient
+    assert logits.softmax(0)[1] > 0.8

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -15,9 +16,12 @@ from stepedit_train.ending import TrainingStopped
 from stepedit_train.journal import read_journal
 from stepedit_train.rl.grpo import GrpoSettings, train_grpo
 from stepedit_train.rl.layout import AnswerRow
+from stepedit_train.rl.online import what_is_asked
 from stepedit_train.rl.ppo import PpoSettings, token_rewards, train_ppo
+from stepedit_train.rl.prompts import PromptSource, read_prompts
 from stepedit_train.rl.watch import WatchSettings, objection
 
+from stepedit_core.config import GenerationPolicy
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.engine import Engine
 from stepedit_core.models.lm.sampling import Sampling
@@ -87,6 +91,17 @@ def test_grpo_learns_and_goes_on_as_if_never_killed(tmp_path: Path, model: Path)
     assert engine.parts.sampling["temperature"] == 0.3
 
 
+def test_grpo_of_the_best_of_some_answers(tmp_path: Path, model: Path) -> None:
+    grpo(tmp_path, model, answers=8, steps=8, beta=0.01, best_of=3)
+    log = [entry for entry in entries(tmp_path / "run") if entry["part"] == "train"]
+    rewards = [entry["reward"] for entry in log]
+    assert sum(rewards[-3:]) > sum(rewards[:3]) + 0.1
+    with pytest.raises(ValueError, match=r"best_of must be smaller than answers \(8\)"):
+        grpo(tmp_path, model, answers=8, best_of=8)
+    with pytest.raises(StepeditError, match="best_of"):
+        grpo(tmp_path, model, answers=8, steps=9, beta=0.01, best_of=2)
+
+
 def test_ppo_warms_its_critic_and_goes_on(tmp_path: Path, model: Path) -> None:
     ppo(tmp_path, model)
     log = [entry for entry in entries(tmp_path / "run") if entry["part"] == "train"]
@@ -104,6 +119,18 @@ def test_adapters_alone_are_trained_and_kept(tmp_path: Path, model: Path) -> Non
     assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").is_file()
     log = [entry for entry in entries(tmp_path / "run") if entry["part"] == "train"]
     assert 0 < log[1]["kl"] < float("inf")
+
+
+def test_edits_that_a_model_does_not_answer_are_named(tmp_path: Path, model: Path) -> None:
+    asked = fields(tmp_path, model)["prompts"][0]
+    prompts = read_prompts([PromptSource.model_validate(asked)], 0.0, 0)
+    policy = GenerationPolicy(edits={"hiss": {"own_codes": True}})
+    engine = Engine.load(str(model), device="cpu", generation=policy)
+    (line,) = what_is_asked(engine, prompts)
+    assert line == "5 requests to train on, 0 to validate on"
+    with patch.object(type(engine.parts.decoder.flow), "moved_labels", frozenset({"hiss"})):
+        _, line = what_is_asked(engine, prompts)
+    assert line.startswith("hiss: this model speaks the source's own codes")
 
 
 def test_what_cannot_be_scored_is_not_learned_from(tmp_path: Path, model: Path) -> None:

@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from stepedit_core.errors import counted
 from stepedit_train.checkpoints import seed_everything
 from stepedit_train.lm.training import base_and_out
 from stepedit_train.loop import LoopSettings, Losses
@@ -21,6 +20,7 @@ from stepedit_train.precision import arithmetic
 from stepedit_train.rl.log_probs import token_log_probs
 from stepedit_train.rl.losses import (
     GrpoKind,
+    advantages_of_best,
     group_advantages,
     kl_estimate,
     token_weights,
@@ -32,6 +32,7 @@ from stepedit_train.rl.online import (
     engine_and_prompts,
     hardest_of,
     train_online,
+    what_is_asked,
 )
 from stepedit_train.rl.policy import load_policy, log_probs_of
 
@@ -52,6 +53,23 @@ class GrpoSettings(OnlineSettings):
     (a constant, Liu et al. 2025)."""
     scale_advantages: bool = False
     """Divide advantages by the group's deviation, which favours requests of extreme success."""
+    best_of: int = Field(default=1, ge=1)
+    """Learn what raises the best of so many answers, as a model ships that keeps the best of its
+    draws; 1: every answer's own reward."""
+
+    @model_validator(mode="after")
+    def _best_of_fewer_than_are_drawn(self) -> GrpoSettings:
+        if self.best_of >= self.answers:
+            raise ValueError(f"best_of must be smaller than answers ({self.answers})")
+        if self.best_of > 1 and self.scale_advantages:
+            raise ValueError("scale_advantages does not go with best_of")
+        return self
+
+    def curve(self) -> dict[str, Any]:
+        """Return the settings that the curve depends on, as JSON values."""
+        # Unsaid where it is usual, so that runs from before there was a choice go on.
+        usual = {"best_of"} if self.best_of == 1 else set()
+        return {name: value for name, value in super().curve().items() if name not in usual}
 
 
 class GrpoTask(OnlineTask):
@@ -63,15 +81,19 @@ class GrpoTask(OnlineTask):
         super().__init__(*args, **kwargs)
         self.model: nn.Module = self.policy
 
+    def advantages(self, batch: Experience) -> Tensor:
+        """Return each answer's advantage, ``(requests, answers)``."""
+        own = self.settings
+        if own.best_of > 1:
+            return advantages_of_best(batch.rewards, batch.known, own.best_of)
+        return group_advantages(batch.rewards, batch.known, scaled=own.scale_advantages)
+
     def update(
         self, optimizer: torch.optim.Optimizer, batch: Experience, settings: LoopSettings
     ) -> Losses:
         """Learn from the answers of a step."""
         own = self.settings
-        advantages = group_advantages(batch.rewards, batch.known, scaled=own.scale_advantages).view(
-            -1, 1
-        )
-        advantages = advantages.to(self.device)
+        advantages = self.advantages(batch).view(-1, 1).to(self.device)
         self.policy.train()
         # Where the optimiser moves once, the policy that drew the answers is the one that learns.
         old = None
@@ -144,7 +166,7 @@ def train_grpo(settings: GrpoSettings) -> Iterator[str]:
     """
     base, out = base_and_out(settings, settings.model)
     engine, prompts = engine_and_prompts(settings)
-    yield f"{counted(len(prompts[0]), 'request')} to train on, {len(prompts[1])} to validate on"
+    yield from what_is_asked(engine, prompts)
     seed_everything(settings.seed)
     policy = load_policy(settings, base)
     task = GrpoTask(policy, engine, prompts, settings, compared=settings.beta > 0)

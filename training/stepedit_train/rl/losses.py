@@ -7,6 +7,7 @@ one after the other then add up to what the whole would give.
 
 from __future__ import annotations
 
+from math import comb
 from typing import Literal
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 __all__ = [
     "DpoKind",
     "GrpoKind",
+    "advantages_of_best",
     "advantages_over_time",
     "bradley_terry_loss",
     "clipped_policy_loss",
@@ -88,6 +90,47 @@ def group_advantages(rewards: Tensor, known: Tensor, *, scaled: bool = False) ->
         spread = (centred.square().sum(1, keepdim=True) / (count - 1).clamp(min=1)).sqrt()
         centred = centred / (spread + 1e-4)
     return centred
+
+
+def advantages_of_best(rewards: Tensor, known: Tensor, best_of: int) -> Tensor:
+    """Return what each answer adds to the expected best of so many draws.
+
+    Answers that are not kept teach nothing where a model ships the best of several. An answer's
+    value is the mean, over all subsets of the group that hold it, of their best reward; its
+    baseline is that mean over the subsets of the others, which has the same expectation and does
+    not depend on the answer (leave-one-out estimate of max@k: Walder and Karkhanis 2025,
+    arXiv:2505.15201). With ``best_of`` 1 this is the advantage over the mean of the others.
+
+    Args:
+        rewards: ``(requests, answers)``.
+        known: bool, the same shape; others get 0 and do not count.
+        best_of: draws of which the best is kept; a request with no more known answers gets 0.
+    """
+    found = torch.zeros_like(rewards, dtype=torch.float64)
+    for row in range(len(rewards)):
+        places = known[row].nonzero().view(-1)
+        places = places[rewards[row, places].argsort()]
+        ranked = rewards[row, places].double()
+        count = len(ranked)
+        if count <= best_of:
+            continue
+        # Among the others, the share of subsets whose best is the one of a rank.
+        others = torch.arange(count - 1)
+        with_it = _best_shares(count - 1, best_of - 1)
+        without = _best_shares(count - 1, best_of)
+        for rank in range(count):
+            rest = ranked[others + (others >= rank)]
+            value = ranked[rank] if best_of == 1 else with_it @ rest.clamp(min=ranked[rank])
+            found[row, places[rank]] = value - without @ rest
+    return found.to(rewards.dtype)
+
+
+def _best_shares(count: int, size: int) -> Tensor:
+    """Return, of ``count`` in rising order, the share of subsets in which each is the last."""
+    if size == 0:
+        return torch.zeros(count, dtype=torch.float64)
+    every = comb(count, size)
+    return torch.tensor([comb(at, size - 1) / every for at in range(count)], dtype=torch.float64)
 
 
 def clipped_policy_loss(

@@ -53,6 +53,7 @@ __all__ = [
     "minibatches",
     "prompts_digest",
     "train_online",
+    "what_is_asked",
 ]
 
 
@@ -370,6 +371,28 @@ def engine_and_prompts(
     prompts = read_prompts(sources, settings.dev_share, settings.seed)
     engine = Engine.from_config(EngineConfig(name_or_path=str(base), device=settings.device))
     return engine, prompts
+
+
+def what_is_asked(engine: Engine, prompts: tuple[list[Prompt], list[Prompt]]) -> Iterator[str]:
+    """Yield how many requests there are, and which edits the model in use does not answer.
+
+    A model may speak the source's own codes with an edit's label (``own_codes`` in
+    ``sampling.json``): what the language model learns of such an edit is not heard in use. The
+    first request of each edit is looked at.
+    """
+    train, dev = prompts
+    yield f"{counted(len(train), 'request')} to train on, {len(dev)} to validate on"
+    firsts = {one.edit.name: one for one in reversed(train)}
+    for name in sorted(firsts):
+        try:
+            plan = firsts[name].edit.plan(firsts[name].ready().prepared.source)
+        except StepeditError:
+            continue  # drawing counts what cannot be asked
+        if engine.answers_with_own_codes(plan):
+            yield (
+                f"{name}: this model speaks the source's own codes (own_codes in sampling.json); "
+                "what its language model learns of the edit is not heard"
+            )
 
 
 def train_online(task: OnlineTask, base: Path, out: Path) -> Iterator[str]:

@@ -17,7 +17,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from stepedit_core.errors import counted
 from stepedit_core.models.lm.constraints import CODE_COUNT
 from stepedit_train.checkpoints import seed_everything
 from stepedit_train.lm.training import base_and_out
@@ -42,6 +41,7 @@ from stepedit_train.rl.online import (
     engine_and_prompts,
     hardest_of,
     train_online,
+    what_is_asked,
 )
 from stepedit_train.rl.policy import (
     ScalarHead,
@@ -267,7 +267,7 @@ def train_ppo(settings: PpoSettings) -> Iterator[str]:
     """
     base, out = base_and_out(settings, settings.model)
     engine, prompts = engine_and_prompts(settings)
-    yield f"{counted(len(prompts[0]), 'request')} to train on, {len(prompts[1])} to validate on"
+    yield from what_is_asked(engine, prompts)
     seed_everything(settings.seed)
     policy = load_policy(settings, base)
     critic = Critic(load_policy(settings, _critic_base(settings, base)))
