@@ -23,7 +23,7 @@ import soundfile as sf
 
 from stepedit_core.dsp.channels import plan_mixdown
 from stepedit_core.errors import AudioError, counted
-from stepedit_core.storage.cut_off import lacking
+from stepedit_core.storage.cut_off import lacking, ogg_faults
 from stepedit_core.storage.ffmpeg import by_ffmpeg
 from stepedit_core.storage.joined import MAX_JOINED, Window, joined_recordings
 from stepedit_core.storage.layout import Blocks, FloatArray, Layout
@@ -165,12 +165,12 @@ def _decode(file: IO[bytes], name: str, max_seconds: float) -> Sound:
     return _mono(blocks, layout, name, max_seconds)
 
 
-def _prints(file: IO[bytes]) -> bool:
-    """Return whether a file may be MP3, whose decoder prints what is damaged."""
+def _starts_with(file: IO[bytes], *marks: bytes) -> bool:
+    """Return whether a file begins with one of these four bytes."""
     file.seek(0)
-    known = file.read(4) in (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM")
+    found = file.read(4) in marks
     file.seek(0)
-    return not known
+    return found
 
 
 @contextmanager
@@ -264,13 +264,16 @@ def _shape(layout: Layout) -> tuple[int, int]:
 
 def _opened(file: IO[bytes], name: str, max_seconds: float, header: bool) -> tuple[Layout, Blocks]:
     """Return layout and samples of one recording."""
-    prints = _prints(file)
+    # It may be MP3, whose decoder prints what is damaged.
+    prints = not _starts_with(file, b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM")
     if has_more_data(file):
         raise AudioError(
             f"{name}: its sound stands in several data chunks, of which readers take one; "
             "record or export it anew"
         )
     repaired, note = repaired_wav(file)
+    if not header and _starts_with(file, b"OggS"):
+        note = ogg_faults(file)
     try:
         with _quiet(prints), sf.SoundFile(repaired) as sound:
             frames = sound.frames if 0 < sound.frames < 1 << 62 else None
@@ -282,6 +285,7 @@ def _opened(file: IO[bytes], name: str, max_seconds: float, header: bool) -> tup
     except (sf.LibsndfileError, RuntimeError, ValueError) as error:
         reason = getattr(error, "error_string", None) or str(error)
         layout, read = by_ffmpeg(file, name, reason.rstrip("."))
+        layout = replace(layout, note="; ".join(filter(None, (layout.note, note))))
         _check(layout, name, max_seconds)
         return layout, read
     _check(layout, name, max_seconds)

@@ -8,6 +8,8 @@ import re
 import struct
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -267,6 +269,47 @@ def test_other_files_that_were_cut_off_say_so(tmp_path: Path, suffix: str) -> No
     found = Utterance.read(file)
     assert found.seconds == pytest.approx(0.75, abs=0.001)
     assert found.notes == ("the file ends 0.25 s before its header says",)
+
+
+LAST = "its last page is missing: the file {} cut off"
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+@pytest.mark.parametrize(
+    ("damage", "note"),
+    [
+        (lambda pages: pages, None),
+        (lambda pages: [*pages[:-1], pages[-1][:-1]], LAST.format("was")),
+        (lambda pages: [*pages[:-2], pages[-2][:50]], LAST.format("was")),
+        (lambda pages: pages[:-1], LAST.format("may have been")),
+        (lambda pages: [*pages[:4], *pages[6:]], "2 pages of its sound damaged or missing"),
+        (
+            lambda pages: [*pages[:4], pages[4][:-9] + b"damaged!!", *pages[5:]],
+            "1 page of its sound damaged or missing and left out",
+        ),
+        (lambda pages: [*pages[:3], *pages[3:4] * 3], LAST.format("may have been")),
+    ],
+)
+def test_ogg_files_say_what_they_lost(
+    tmp_path: Path, subtype: str, damage: Callable[[list[bytes]], list[bytes]], note: str | None
+) -> None:
+    file = tmp_path / "a.ogg"
+    noise = np.random.default_rng(0).standard_normal(6 * 16_000) / 10
+    sf.write(file, noise, 16_000, format="OGG", subtype=subtype)
+    pages = [b"OggS" + page for page in file.read_bytes().split(b"OggS")[1:]]
+    assert len(pages) > 7
+    file.write_bytes(b"".join(damage(pages)))
+    notes = Utterance.read(file).notes
+    assert (note is None and notes == ()) or (note is not None and note in "; ".join(notes))
+
+
+def test_ogg_files_of_little_but_marks_end_soon(tmp_path: Path) -> None:
+    file = tmp_path / "a.ogg"
+    sf.write(file, SPEECH.samples, 16_000, format="OGG", subtype="VORBIS")
+    file.write_bytes(file.read_bytes() + b"OggS" * 1_000_000)
+    begin = time.process_time()
+    assert Utterance.read(file).seconds == pytest.approx(1.0, abs=0.1)
+    assert time.process_time() - begin < 2
 
 
 @pytest.mark.parametrize("size", [bytes(24), b"\xff" * 24])
