@@ -28,6 +28,7 @@ from stepedit_core.config import EMBEDDED
 from stepedit_core.dsp.words import plain_text
 from stepedit_core.edit import Edit
 from stepedit_core.errors import AudioError, InvalidChainError, StepeditError
+from stepedit_core.storage.encodings import not_utf8
 from stepedit_core.storage.sound import is_stream
 from stepedit_core.utterance import Utterance
 
@@ -211,7 +212,7 @@ def text_of(file: Path, what: str) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise AudioError(f"{file}: {what} is UTF-8 text, this is not; save it as UTF-8") from error
+        raise AudioError(f"{file}: {what} is text in UTF-8; this is {not_utf8(raw)}") from error
 
 
 def _read_chain(file: Path) -> Chain:

@@ -113,7 +113,7 @@ def test_edits(wav: Path, tmp_path: Path, edits: list[str], message: str) -> Non
             '{"schema_version": 1, "iterations": 1000000000, "edits": [{"edit": "gain"}]}',
             "the chain has 1000000000 steps; 10000 is the most",
         ),
-        (b"\xff\xfe\x00", "a chain is UTF-8 text, this is not"),
+        (b"\xff\xfe\x00", "a chain is text in UTF-8; this is not UTF-8"),
     ],
 )
 def test_chain_files(wav: Path, tmp_path: Path, content: str | bytes | None, message: str) -> None:
@@ -191,7 +191,7 @@ def test_transcripts(wav: Path, tmp_path: Path) -> None:
     words = tmp_path / "words.txt"
     assert "cannot be read" in refused(call(*base, words))
     words.write_bytes(b"\xff\xfe\xfa")
-    assert "a transcript is UTF-8 text, this is not" in refused(call(*base, words))
+    assert "a transcript is text in UTF-8; this is not UTF-8" in refused(call(*base, words))
     words.write_text(" \n ")
     assert "the transcript is empty" in refused(call(*base, words))
 
