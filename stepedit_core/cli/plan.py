@@ -239,7 +239,7 @@ def _words(source: Path, text: str | None, text_file: Path | None) -> tuple[str 
         return plain_text(text), "--text"
     if text_file is not None:
         return _read_words(text_file), str(text_file)
-    if is_stream(source):
+    if is_stream(source) or not source.name:  # "." has no name
         return None, None
     sidecar = source.with_suffix(".txt")
     if sidecar.is_file() and sidecar != source:

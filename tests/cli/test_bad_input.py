@@ -149,6 +149,32 @@ def test_targets_are_refused_before_any_work(wav: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out.wav").exists()
 
 
+@pytest.mark.parametrize("path", [".", "..", "/", "", "./"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("edit", None, "-e", "gain", "-o", "out.wav"),
+        ("edit", None, "-e", "gain", "-o", "out/"),
+        ("edit", "one.wav", "-e", "gain", "-o", "out.wav", "--text-file", None),
+        ("edit", "one.wav", "-e", "gain", "-o", "out.wav", "--subtitles", None),
+        ("edit", "one.wav", "-o", "out.wav", "--chain", None),
+        ("edit", "one.wav", "-e", "gain", "-o", "out.wav", "--report", None),
+        ("align", None),
+        ("transcribe", None),
+        ("encode", None, "--engine", "embedded", "-o", "out.json"),
+        ("decode", None, "--engine", "embedded", "-o", "out.wav"),
+        ("verify", None),
+    ],
+)
+def test_paths_without_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str | None, ...], path: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    speech_like(0.3).write(tmp_path / "one.wav")
+    refused(call(*(path if part is None else part for part in command)))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["one.wav"]
+
+
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs Linux's /proc")
 def test_a_folder_where_nobody_can_write(wav: Path) -> None:
     line = refused(call("edit", wav, "-e", "gain", "-o", "/proc/out.wav"))

@@ -271,6 +271,24 @@ def test_other_files_that_were_cut_off_say_so(tmp_path: Path, suffix: str) -> No
     assert found.notes == ("the file ends 0.25 s before its header says",)
 
 
+def test_links_that_lead_nowhere_are_named(tmp_path: Path) -> None:
+    for name, target in (("gone.wav", "moved.wav"), ("loop.wav", "loop.wav")):
+        (tmp_path / name).symlink_to(target)
+        with pytest.raises(AudioError, match=f"{name}: is a link to {target}, where no file is"):
+            Utterance.read(tmp_path / name)
+
+
+def test_floats_far_above_full_scale_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.wav"
+    for gain, notes in ((1.2, 0), (10.0, 1)):
+        loud = SPEECH.samples / np.abs(SPEECH.samples).max() * gain
+        sf.write(file, loud, 16_000, subtype="FLOAT")
+        found = Utterance.read(file)
+        assert found.samples == pytest.approx(loud)
+        assert len(found.notes) == notes
+    assert found.notes[0].startswith("it reaches 20 dB above full scale")
+
+
 LAST = "its last page is missing: the file {} cut off"
 
 
@@ -329,6 +347,7 @@ def test_rf64_of_a_crashed_recorder(tmp_path: Path, size: bytes) -> None:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
         (b"\n<!DOCTYPE html><html>", "fetch the recording itself"),
         (b"so it goes", "ffmpeg -i IN OUT.wav"),
+        (b"ID3\4\0\0\0\0\x0f\x76" + bytes(5000), "a tag (ID3) and no sound behind it"),
     ],
 )
 def test_texts_that_bear_the_name_of_a_recording(tmp_path: Path, content: bytes, cure: str) -> None:
