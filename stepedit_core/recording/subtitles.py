@@ -261,7 +261,7 @@ def _need(name: str) -> Any:
 
 
 def _read_text(file: Path) -> str:
-    """Return the text of a file in UTF-8, UTF-16 or, if it is neither, what it looks like."""
+    """Return the text of a file in UTF-8 or UTF-16; others are refused by name."""
     if not file.is_file():
         raise AlignmentError(f"{file}: no such file")
     most = MAX_JSON_BYTES if file.suffix.lower() == ".json" else MAX_BYTES
