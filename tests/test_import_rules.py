@@ -30,7 +30,6 @@ ENGINE_FOLDERS = {"models"}
 # Libraries of one function each, imported inside its body.
 LAZY_ALLOWED = {
     "utterance.py": {"soxr"},
-    "subtitles.py": {"charset_normalizer"},
     "synthesis.py": {"hibari"},
     "voices.py": {"resemblyzer", "torch"},
     "vad.py": {"silero_vad", "onnxruntime", "torch"},
@@ -50,7 +49,7 @@ LAZY_ALLOWED = {
     "doctor.py": {"torch", "huggingface_hub"},
     "locking.py": {"filelock"},
     "shards.py": {"pyarrow"},
-    "tables.py": {"charset_normalizer"},
+    "encodings.py": {"charset_normalizer"},
     "__init__.py": {"pytest"},
 }
 

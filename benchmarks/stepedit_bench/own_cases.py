@@ -9,6 +9,7 @@ from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
 from stepedit_core.plan import ForeseenUtterance, NotHeardYet
 from stepedit_core.scoring import Case, read_cases
+from stepedit_core.storage.encodings import not_utf8
 
 __all__ = ["OWN", "problem_of", "read_own"]
 
@@ -37,7 +38,9 @@ def read_own(edit: type[Edit], folder: str | Path) -> list[Case] | None:
         raise StepeditError(f"{path}: larger than {MAX_BYTES // 10**6} MB; split the suite")
     try:
         cases = read_cases(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, ValueError) as error:
+    except UnicodeDecodeError as error:
+        raise StepeditError(f"{path}: {not_utf8(error.object)}") from error
+    except ValueError as error:
         raise StepeditError(f"{path}: {error}") from error
     own = [case for case in cases if type(case.edit) is edit]
     for case in own:

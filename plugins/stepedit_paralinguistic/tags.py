@@ -89,6 +89,9 @@ _OF_TEXT = re.compile(
     r"\(([^()]*)\)|（([^（）]*)）|〈([^〈〉]*)〉|《([^《》]*)》|「([^「」]*)」|『([^『』]*)』|\*([^*]*)\*"
     r"|«([^«»]*)»|‹([^‹›]*)›|﹙([^﹙﹚]*)﹚|｟([^｟｠]*)｠|⦅([^⦅⦆]*)⦆|｢([^｢｣]*)｣"
 )
+_PARTNERS = {"[": "]", "(": ")", "（": "）"} | dict(
+    zip(TAG_BRACKETS[::2], TAG_BRACKETS[1::2], strict=True)
+)
 _UNPAIRED = re.compile(f"[{re.escape(TAG_BRACKETS)}]")
 
 
@@ -135,7 +138,8 @@ def squared(text: str) -> str:
     """Return a text with its tags in square brackets, whatever brackets they stood in.
 
     Round brackets, quotation marks and asterisks become square where a tag stands in them, and
-    are text otherwise (see `remarks`).
+    are text otherwise (see `remarks`). Several brackets around one tag, as in ``[[laugh]]``, are
+    one.
 
     Raises:
         ValueError: if brackets that only tags stand in hold none, or are not closed.
@@ -156,11 +160,23 @@ def squared(text: str) -> str:
             return match.group()
 
     seen = text.replace("&lt;", "<").replace("&gt;", ">")  # as web pages and XML write them
-    found = _OF_TEXT.sub(may_be, _TAGS_ALONE.sub(must_be, seen))
+    found = _unwrapped(_OF_TEXT.sub(may_be, _TAGS_ALONE.sub(must_be, seen)))
     unpaired = _UNPAIRED.search(found)
     if unpaired:
         raise ValueError(f"the bracket {unpaired.group()} has no partner; a tag looks like [laugh]")
     return found
+
+
+def _unwrapped(text: str) -> str:
+    """Return a text without brackets around those of a tag, as in ``[[laugh]]``."""
+    parts, done = [], 0
+    for match in _BRACKETS.finditer(text):
+        start, end = match.span()
+        while start > done and end < len(text) and _PARTNERS.get(text[start - 1]) == text[end]:
+            start, end = start - 1, end + 1
+        parts += [text[done:start], match.group()]
+        done = end
+    return "".join([*parts, text[done:]])
 
 
 def remarks(text: str) -> list[str]:
@@ -175,8 +191,8 @@ def read(text: str) -> tuple[list[Word], list[Placed]]:
     Raises:
         ValueError: if a tag is unknown, a bracket is not closed, or there are too many tags.
     """
-    if _BRACKETS.sub("", text).count("[") or _BRACKETS.sub("", text).count("]"):
-        raise ValueError("a square bracket is not closed; a tag looks like [laugh]")
+    if problem := _bracket_problem(_BRACKETS.sub("", text)):
+        raise ValueError(f"{problem}; a tag looks like [laugh]")
     found = list(_BRACKETS.finditer(text))
     if len(found) > MAX_TAGS:
         raise ValueError(f"the text has {len(found)} tags; {MAX_TAGS} are the most")
@@ -192,6 +208,16 @@ def read(text: str) -> tuple[list[Word], list[Placed]]:
         for match in found
     ]
     return words, placed
+
+
+def _bracket_problem(rest: str) -> str | None:
+    """Say what is wrong with the square brackets that a text has beside those of its tags."""
+    opened, closed = rest.count("["), rest.count("]")
+    if opened and closed and rest.index("[") < rest.rindex("]"):
+        return "square brackets stand within square brackets"
+    if opened:
+        return "a square bracket is not closed"
+    return "the bracket ] has no partner" if closed else None
 
 
 def tags_of(text: str) -> list[Placed]:

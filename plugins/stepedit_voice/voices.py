@@ -129,7 +129,9 @@ def _voice(card: Path) -> NamedVoice:
             raise StepeditError(f"{card}: larger than {_LARGEST_TOML} bytes, so no card of a voice")
         data: dict[str, Any] = tomllib.loads(card.read_text(encoding="utf-8"))
         said = _Card.model_validate(data)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise StepeditError(f"{card}: not UTF-8; save it as UTF-8") from error
+    except (OSError, tomllib.TOMLDecodeError) as error:
         raise StepeditError(f"{card}: {error}") from error
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())

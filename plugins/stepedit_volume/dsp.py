@@ -57,7 +57,10 @@ def levelled(utterance: Utterance, edit: Volume) -> tuple[Utterance, dict[str, A
             f"recording has {after:.1f} LUFS now"
         )
     if edit.db is not None and reduced > MOST_LIMITED_DB:
-        notes.append(f"the limiter took {reduced:.0f} dB at the loudest place: ask for less")
+        above = 20 * float(np.log10(peak))
+        why = f"the recording reaches {above:.0f} dB above full scale: give peak=-1"
+        cure = why if above > MOST_LIMITED_DB else "ask for less"
+        notes.append(f"the limiter took {reduced:.0f} dB at the loudest place; {cure}")
     return edited, {
         "backend": "pyloudnorm, look-ahead limiter",
         "gain_db": round(gain, 2),

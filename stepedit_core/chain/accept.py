@@ -141,9 +141,12 @@ class Accept(BaseModel):
         found: dict[str, Any] = {}
         for text in texts:
             name, equals, value = text.partition("=")
-            if not equals or name not in cls.model_fields:
-                hint = suggest(name, cls.model_fields) or ""
-                raise InvalidChainError(f"limit {text!r}: write NAME=VALUE{hint}")
+            if not equals:
+                raise InvalidChainError(f"limit {text!r}: write NAME=VALUE, such as words=0.1")
+            if name not in cls.model_fields:
+                hint = suggest(name, cls.model_fields)
+                there = hint or f"; there are {', '.join(cls.model_fields)}"
+                raise InvalidChainError(f"no limit {name[:80]!r}{there}")
             try:
                 found[name] = None if value == "off" else parse_json(value)
             except ValueError:

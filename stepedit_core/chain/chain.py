@@ -25,6 +25,8 @@ __all__ = ["MAX_STEPS", "Chain", "ChainResult"]
 
 MAX_STEPS = 10_000
 """Most steps that a chain may unroll to; more is taken for a slip of the pen."""
+_FORM = "a chain is a JSON object with a list under 'edits' and, if wanted, 'iterations'"
+_EXAMPLE = '{"edit": "speed", "factor": 1.1}'
 
 
 class Chain(Sequence["Edit | Chain"]):
@@ -144,7 +146,7 @@ class Chain(Sequence["Edit | Chain"]):
                 parameter that does not exist; the text names the place.
         """
         if not isinstance(data, Mapping):
-            raise InvalidChainError(f"a chain is a JSON object, got {type(data).__name__}")
+            raise InvalidChainError(f"{_FORM}, got {_json_kind(data)}")
         version = data.get("schema_version", SCHEMA_VERSION)
         if isinstance(version, bool) or not isinstance(version, int) or version < 1:
             raise InvalidChainError("a chain file has a whole number from 1 under 'schema_version'")
@@ -160,15 +162,17 @@ class Chain(Sequence["Edit | Chain"]):
         """Build a chain from its JSON form without a version; ``place`` leads messages."""
         unknown = set(data) - {"schema_version", "iterations", "edits"}
         if unknown:
-            raise InvalidChainError(f"{place}unknown key {min(unknown)!r} in a chain")
+            raise InvalidChainError(f"{place}unknown key {str(min(unknown))[:80]!r}; {_FORM}")
         edits = data.get("edits")
         if not isinstance(edits, list):
-            raise InvalidChainError(f"{place}a chain has a list under 'edits'")
+            raise InvalidChainError(f"{place}{_FORM}, got {_json_kind(edits)} there")
         items: list[Edit | Chain] = []
         for number, item in enumerate(edits, start=1):
             here = f"{place}step {number}: "
             if not isinstance(item, Mapping):
-                raise InvalidChainError(f"{here}expected an object, got {type(item).__name__}")
+                raise InvalidChainError(
+                    f"{here}an edit is an object such as {_EXAMPLE}, got {_json_kind(item)}"
+                )
             if "edits" in item:
                 items.append(cls._from_body(item, here))
                 continue
@@ -338,3 +342,9 @@ class ChainResult:
             },
             "steps": reported(self.steps, hides=hides),
         }
+
+
+def _json_kind(value: object) -> str:
+    """Return what a value is called in JSON."""
+    kinds = {list: "a list", dict: "an object", str: "a text", bool: "true or false"}
+    return "null" if value is None else kinds.get(type(value), "a number")

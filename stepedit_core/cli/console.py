@@ -79,6 +79,13 @@ def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         ctx.meta.setdefault(_SETTINGS, {})[param.name] = value
 
 
+def _not_empty(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Refuse an empty value, as of a shell's variable that is not set."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("it is empty; name one, or leave the option out")
+    return value
+
+
 def engine_options(function: F) -> F:
     """Add ``--engine``, ``--device``, ``--dtype``, ``--quantize`` and ``--best-of``.
 
@@ -88,6 +95,7 @@ def engine_options(function: F) -> F:
         click.option(
             "--engine",
             metavar="NAME_OR_PATH",
+            callback=_not_empty,
             help="Engine of the llm route: 'embedded', a folder, a hub id, or a plugin's name.",
         ),
         click.option(

@@ -28,6 +28,7 @@ from stepedit_core.config import EMBEDDED
 from stepedit_core.dsp.words import plain_text
 from stepedit_core.edit import Edit
 from stepedit_core.errors import AudioError, InvalidChainError, StepeditError
+from stepedit_core.storage.encodings import not_utf8
 from stepedit_core.storage.sound import is_stream
 from stepedit_core.utterance import Utterance
 
@@ -211,7 +212,7 @@ def text_of(file: Path, what: str) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise AudioError(f"{file}: {what} is UTF-8 text, this is not; save it as UTF-8") from error
+        raise AudioError(f"{file}: {what} is text in UTF-8; this is {not_utf8(raw)}") from error
 
 
 def _read_chain(file: Path) -> Chain:
@@ -238,7 +239,7 @@ def _words(source: Path, text: str | None, text_file: Path | None) -> tuple[str 
         return plain_text(text), "--text"
     if text_file is not None:
         return _read_words(text_file), str(text_file)
-    if is_stream(source):
+    if is_stream(source) or not source.name:  # "." has no name
         return None, None
     sidecar = source.with_suffix(".txt")
     if sidecar.is_file() and sidecar != source:

@@ -1,8 +1,9 @@
 """Mix several channels down to one without losing speech: look at them before adding them.
 
 The mean of two channels is silence where one is the other upside down, 6 dB too soft where one
-is dead, and a comb filter where one microphone stood further away. So levels and correlations
-of all channels decide what is averaged, flipped or left out.
+is dead, and a comb filter where one microphone stood further away; of a call whose speakers have
+a channel each it takes 6 dB from both. So levels, correlations and who is heard when decide what
+is averaged, added, flipped or left out.
 """
 
 from __future__ import annotations
@@ -27,8 +28,22 @@ ECHO = 0.6
 ECHO_SECONDS = 0.03
 NO_SOUND = 1e6
 """Samples beyond this, where 1 is full scale, are damage: whole numbers of 16 bits reach 32768."""
+_BROKEN = "holds values that are no sound and is left out"
 LOST_DB = -7.0
 """A mean this far below the loudest channel has cancelled it: the loudest is taken alone."""
+FRAME_SECONDS = 0.05
+AUDIBLE_DB = -25.0
+"""Level of an audible frame against the loudest hundredth of its channel's frames."""
+HUSHED_DB = -40.0
+"""The same against the loudest hundredth of all channels' frames."""
+ABOVE_FLOOR_DB = 6.0
+"""Level of an audible frame against the softest tenth of its channel."""
+ALONE_DB = 10.0
+"""How far a channel is above all others in a frame that is its own."""
+OWN_SECONDS = 0.5
+"""Frames of its own that a channel with a speaker of its own has at least, in seconds."""
+TURNS = 0.8
+"""Least share of audible frames that are one channel's own where speakers take turns."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +53,12 @@ class Mixdown:
     Attributes:
         signs: for each channel 1 or -1 where it is averaged, 0 where it is left out.
         note: what is done, for the user; None for a single channel.
+        gain: factor on the average; the number of channels where they are added.
     """
 
     signs: tuple[int, ...]
     note: str | None = None
+    gain: float = 1.0
 
     def apply(self, block: FloatArray) -> FloatArray:
         """Return a block of shape ``(n, channels)`` as mono float32 samples ``(n,)``."""
@@ -49,9 +66,11 @@ class Mixdown:
         if len(kept) == 1:
             return np.asarray(block[:, kept[0]] * np.float32(self.signs[kept[0]]))
         if all(sign == 1 for sign in self.signs):
-            return np.asarray(block.mean(axis=1))
-        signs = np.array([self.signs[at] for at in kept], np.float32)
-        return np.asarray((block[:, kept] * signs).mean(axis=1))
+            mono = block.mean(axis=1)
+        else:
+            signs = np.array([self.signs[at] for at in kept], np.float32)
+            mono = (block[:, kept] * signs).mean(axis=1)
+        return np.asarray(mono if self.gain == 1 else mono * np.float32(self.gain))
 
 
 def mix_down(samples: FloatArray, rate: int) -> tuple[FloatArray, str | None]:
@@ -75,18 +94,21 @@ def plan_mixdown(blocks: Callable[[], Iterable[FloatArray]], channels: int, rate
     """
     if channels == 1:
         return Mixdown((1,))
-    covariance, loudest_block, broken = _statistics(blocks(), channels, rate)
+    covariance, loudest_block, broken, frames = _statistics(blocks(), channels, rate)
     power = np.where(broken, -1.0, np.diag(covariance))
     loudest = int(np.flatnonzero(power >= min(0.98 * power.max(), power.max()))[0])
     if broken.all() or (power[loudest] <= 0 and not broken.any()):
         return Mixdown((1,) * channels, _note(channels, ["averaged"]))
+    own = _own_seconds(frames) >= OWN_SECONDS
+    if own.sum() > 1:
+        return _added(blocks, own, broken)
     signs, done = [0] * channels, []
     signs[loudest] = 1
     for place in range(channels):
         if place == loudest:
             continue
         if broken[place]:
-            done.append(f"channel {place + 1} holds values that are no sound and is left out")
+            done.append(f"channel {place + 1} {_BROKEN}")
             continue
         signs[place], what = _judge(covariance, loudest_block, place, loudest, rate)
         if what:
@@ -101,14 +123,62 @@ def plan_mixdown(blocks: Callable[[], Iterable[FloatArray]], channels: int, rate
     return Mixdown(tuple(signs), _note(channels, done))
 
 
+def _own_seconds(frames: Matrix) -> FloatArray:
+    """Return for how long each channel alone is heard, where channels take turns; else zeros.
+
+    Args:
+        frames: mean power of each channel in each frame, shape ``(frames, channels)``.
+    """
+    none = np.zeros(frames.shape[1], np.float32)
+    if not len(frames):
+        return none
+    floor = np.percentile(frames, 10, axis=0)  # of one who listens: the noise of the line
+    loud = np.percentile(frames, 99, axis=0)
+    least = np.maximum(floor * 10 ** (ABOVE_FLOOR_DB / 10), loud * 10 ** (AUDIBLE_DB / 10))
+    audible = (frames > np.maximum(least, loud.max() * 10 ** (HUSHED_DB / 10))).any(axis=1)
+    frames = np.maximum(frames - floor, 0)
+    first = frames.max(axis=1)
+    second = np.partition(frames, -2, axis=1)[:, -2]
+    alone = audible & (first > second * 10 ** (ALONE_DB / 10))
+    if alone.sum() < TURNS * max(1, audible.sum()):
+        return none
+    counts = np.bincount(frames.argmax(axis=1)[alone], minlength=frames.shape[1])
+    return np.asarray(counts * FRAME_SECONDS, np.float32)
+
+
+def _added(
+    blocks: Callable[[], Iterable[FloatArray]],
+    own: npt.NDArray[np.bool_],
+    broken: npt.NDArray[np.bool_],
+) -> Mixdown:
+    """Return the sum of the channels that have a speaker of their own, below full scale."""
+    signs, kept = tuple(map(int, own)), int(own.sum())
+    whole = Mixdown(signs, gain=kept)
+    peak, most = 0.0, 1.0
+    for block in blocks():
+        peak = max(peak, float(np.abs(whole.apply(block)).max(initial=0.0)))
+        most = max(most, float(np.abs(block[:, own]).max(initial=0.0)))
+    scale = min(1.0, most / peak) if peak > 0 else 1.0
+    done = [
+        f"channel {place + 1} {_BROKEN if broken[place] else 'has no speaker and is left out'}"
+        for place in range(len(own))
+        if not own[place]
+    ]
+    softer = f", {-20 * np.log10(scale):.1f} dB softer so that nothing clips" if scale < 1 else ""
+    done.append(f"speakers in channels of their own added{softer}")
+    return Mixdown(signs, _note(len(own), done), kept * scale)
+
+
 def _note(channels: int, done: list[str]) -> str:
     return f"{channels} channels mixed down to mono: {', '.join(done)}"
 
 
 def _statistics(
     blocks: Iterable[FloatArray], channels: int, rate: int
-) -> tuple[Matrix, FloatArray, npt.NDArray[np.bool_]]:
+) -> tuple[Matrix, FloatArray, npt.NDArray[np.bool_], Matrix]:
     """Return the channels' covariance, the loudest ten seconds of a block, and what is broken.
+
+    With them comes the power of each channel in each frame, shape ``(frames, channels)``.
 
     A channel is broken where a value of it is not finite, or is far beyond what any recorder or
     a file scaled to whole numbers holds; it counts as silent here.
@@ -116,6 +186,7 @@ def _statistics(
     broken = np.zeros(channels, np.bool_)
     count, total, products = 0, np.zeros(channels), np.zeros((channels, channels))
     best, loudest = -1.0, np.zeros((0, channels), np.float32)
+    size, frames = max(1, round(FRAME_SECONDS * rate)), [np.zeros((0, channels))]
     for block in blocks:
         for start in range(0, len(block), 10 * rate):
             part = block[start : start + 10 * rate].astype(np.float64)
@@ -126,10 +197,13 @@ def _statistics(
             total += part.sum(axis=0)
             product = part.T @ part
             products += product
+            whole_frames = part[: len(part) // size * size].reshape(-1, size, channels)
+            frames.append(whole_frames.var(axis=1))
             if np.trace(product) > best:
                 best, loudest = float(np.trace(product)), part.astype(np.float32)
     mean = total / max(1, count)
-    return products / max(1, count) - np.outer(mean, mean), loudest, broken
+    covariance = products / max(1, count) - np.outer(mean, mean)
+    return covariance, loudest, broken, np.concatenate(frames)
 
 
 def _judge(

@@ -29,7 +29,7 @@ __all__ = [
 TAG_BRACKETS = "［］【】〔〕<>＜＞{}｛｝﹛﹜⟨⟩⟪⟫⟦⟧〖〗〘〙〚〛﹝﹞❬❭❮❯❰❱❲❳❴❵⁅⁆"
 """Pairs of brackets, besides square ones, in which people write tags and which no speech has."""
 _OPEN, _CLOSE = r"\[［【〔", r"\]］】〕"
-_TAG = re.compile(f"[{_OPEN}][^{_OPEN}{_CLOSE}]*[{_CLOSE}]")
+_TAG = re.compile(f"(?<![{_OPEN}])[{_OPEN}]+[^{_OPEN}{_CLOSE}]*[{_CLOSE}]+")
 _MANDARIN, _JAPANESE, _ENGLISH, _OTHER = 5.18, 7.84, 6.19, 6.74
 _SMALL_KANA = frozenset("ぁぃぅぇぉゃゅょゎァィゥェォャュョヮ")
 _VOWELS = re.compile(r"[aeiouyàâäáãåæèéêëìíîïòóôöõøœùúûüýÿаеёиоуыэюя]+", re.IGNORECASE)

@@ -240,6 +240,8 @@ def _segments(cues: tuple[Cue, ...], levels: Levels, name: str, notes: list[str]
         for number, cue in enumerate(cues, 1)
         if cue.start < seconds and cue.end > cue.start
     ]
+    if not any(cue.end > cue.start for cue in cues):
+        raise AlignmentError(f"{name}: no cue lasts any time; mend the times of their ends")
     if not segments:
         raise AlignmentError(
             f"{name}: no cue lies within the recording ({seconds:.2f} s); is it another one's?"

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeGuard, get_args
 
 from stepedit_core.alignment import Alignment
 from stepedit_core.errors import AlignmentError, MissingDependencyError, counted
+from stepedit_core.storage.encodings import not_utf8
 from stepedit_core.storage.stored_json import parse_json
 
 __all__ = [
@@ -260,7 +261,7 @@ def _need(name: str) -> Any:
 
 
 def _read_text(file: Path) -> str:
-    """Return the text of a file in UTF-8, UTF-16 or, if it is neither, what it looks like."""
+    """Return the text of a file in UTF-8 or UTF-16; others are refused by name."""
     if not file.is_file():
         raise AlignmentError(f"{file}: no such file")
     most = MAX_JSON_BYTES if file.suffix.lower() == ".json" else MAX_BYTES
@@ -274,12 +275,8 @@ def _read_text(file: Path) -> str:
             return raw.decode(encoding)
         except UnicodeDecodeError:
             continue
-    from charset_normalizer import from_bytes
-
     # A guess between encodings of one byte would change letters in silence.
-    best = from_bytes(raw).best()
-    looks = f"; it looks like {best.encoding}" if best is not None else ""
-    raise AlignmentError(f"{file}: is neither UTF-8 nor UTF-16{looks}; save it as UTF-8")
+    raise AlignmentError(f"{file}: {not_utf8(raw)}")
 
 
 def _subtitle_cues(text: str, kind: str) -> list[Cue]:

@@ -47,6 +47,13 @@ def find_reader(
         found.pop(FALLBACK, None)
     if len(found) == 1:
         return next(iter(found.values()))
+    if not found and Path(corpus).is_dir() and not any(Path(corpus).iterdir()):
+        raise StepeditError(f"{os.fspath(corpus)}: the folder is empty")
     names = ", ".join(found or known)
+    if not found and Path(corpus).is_file():
+        raise StepeditError(
+            f"{os.fspath(corpus)} is no corpus; give a manifest (.csv, .tsv, .jsonl), a Parquet "
+            "file, or the folder of the recordings"
+        )
     what = "could be several layouts" if found else "has no layout that is known here"
     raise StepeditError(f"{os.fspath(corpus)} {what}; name its layout: one of {names}")

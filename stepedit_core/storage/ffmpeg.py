@@ -70,12 +70,24 @@ def by_ffmpeg(file: IO[bytes], name: str, reason: str) -> tuple[Layout, Blocks]:
 def _written(file: IO[bytes]) -> str | None:
     """Say what a text is that bears the name of a recording, and what to do; None if it is none."""
     file.seek(0)
-    head = file.read(512).lstrip().lower()
+    start = file.read(512)
+    head = start.lstrip().lower()
     if head.startswith(b"version https://git-lfs"):
         return "it is a pointer of Git LFS: git lfs pull fetches the recording"
     if head.startswith((b"<!doctype html", b"<html")):
         return "it is a web page: fetch the recording itself"
+    if start.startswith(b"ID3") and _is_tag_alone(file, start):
+        return "it holds a tag (ID3) and no sound behind it: fetch it again"
     return None
+
+
+def _is_tag_alone(file: IO[bytes], head: bytes) -> bool:
+    """Return whether nothing but zero bytes follow the ID3 tag that a file begins with."""
+    size = 0
+    for byte in head[6:10]:  # seven bits in each
+        size = size << 7 | byte & 0x7F
+    file.seek(10 + size)
+    return not file.read(1 << 16).strip(b"\0")
 
 
 def _layout(container: Any, stream: Any) -> Layout:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,10 @@ class Layout:
     def seconds(self) -> float:
         """Length that the header promises, 0 where it has none."""
         return (self.frames or 0) / self.rate
+
+    def noting(self, note: str | None) -> Layout:
+        """Return the layout with a further note."""
+        return replace(self, note="; ".join(filter(None, (self.note, note))) or None)
 
     def cut_off(self, frames: int) -> str | None:
         """Return a note that a file holds fewer frames than its header promises, or None."""

@@ -23,7 +23,7 @@ import soundfile as sf
 
 from stepedit_core.dsp.channels import plan_mixdown
 from stepedit_core.errors import AudioError, counted
-from stepedit_core.storage.cut_off import lacking
+from stepedit_core.storage.cut_off import lacking, ogg_faults
 from stepedit_core.storage.ffmpeg import by_ffmpeg
 from stepedit_core.storage.joined import MAX_JOINED, Window, joined_recordings
 from stepedit_core.storage.layout import Blocks, FloatArray, Layout
@@ -56,6 +56,9 @@ _FULL_LENGTH_RATE = 96_000
 _BLOCK = 1 << 20  # samples of all channels in one block
 _STDERR = threading.Lock()
 _FLOATS = ("FLOAT", "DOUBLE")
+_LOUD = 10 ** (3 / 20)
+"""Peak of floats from which on it is said that players clip them: what decoders overshoot by is
+less."""
 _WHOLE, _WHOLE_PEAKS = 32_768, (100.0, 65_536.0)
 """Full scale of whole numbers of 16 bits, and peaks between which floats are such numbers: no
 recorder of floating point numbers is 40 dB above full scale."""
@@ -151,6 +154,8 @@ def check_file(path: Path, name: str) -> None:
     try:
         if path.is_dir():
             raise AudioError(f"{name}: is a folder, not a recording")
+        if path.is_symlink() and not path.exists():
+            raise AudioError(f"{name}: is a link to {os.readlink(path)}, where no file is")
         if not path.is_file():
             raise AudioError(f"{name}: no such file")
         if path.stat().st_size == 0:
@@ -165,12 +170,12 @@ def _decode(file: IO[bytes], name: str, max_seconds: float) -> Sound:
     return _mono(blocks, layout, name, max_seconds)
 
 
-def _prints(file: IO[bytes]) -> bool:
-    """Return whether a file may be MP3, whose decoder prints what is damaged."""
+def _starts_with(file: IO[bytes], *marks: bytes) -> bool:
+    """Return whether a file begins with one of these four bytes."""
     file.seek(0)
-    known = file.read(4) in (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM")
+    found = file.read(4) in marks
     file.seek(0)
-    return not known
+    return found
 
 
 @contextmanager
@@ -264,13 +269,16 @@ def _shape(layout: Layout) -> tuple[int, int]:
 
 def _opened(file: IO[bytes], name: str, max_seconds: float, header: bool) -> tuple[Layout, Blocks]:
     """Return layout and samples of one recording."""
-    prints = _prints(file)
+    # It may be MP3, whose decoder prints what is damaged.
+    prints = not _starts_with(file, b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM")
     if has_more_data(file):
         raise AudioError(
             f"{name}: its sound stands in several data chunks, of which readers take one; "
             "record or export it anew"
         )
     repaired, note = repaired_wav(file)
+    if not header and _starts_with(file, b"OggS"):
+        note = ogg_faults(file)
     try:
         with _quiet(prints), sf.SoundFile(repaired) as sound:
             frames = sound.frames if 0 < sound.frames < 1 << 62 else None
@@ -282,6 +290,7 @@ def _opened(file: IO[bytes], name: str, max_seconds: float, header: bool) -> tup
     except (sf.LibsndfileError, RuntimeError, ValueError) as error:
         reason = getattr(error, "error_string", None) or str(error)
         layout, read = by_ffmpeg(file, name, reason.rstrip("."))
+        layout = layout.noting(note)
         _check(layout, name, max_seconds)
         return layout, read
     _check(layout, name, max_seconds)
@@ -317,14 +326,19 @@ def _to_full_scale(
     for block in bounded(blocks, layout, name, max_seconds):
         level = np.abs(block)
         peak = max(peak, float(level.max(initial=0.0, where=level <= _WHOLE_PEAKS[1])))
-    if peak <= _WHOLE_PEAKS[0]:
+    if peak <= _LOUD:
         return layout, blocks
+    if peak <= _WHOLE_PEAKS[0]:
+        note = (
+            f"it reaches {20 * np.log10(peak):.0f} dB above full scale, which players clip; "
+            "-e volume:peak=-1 brings it down"
+        )
+        return layout.noting(note), blocks
     note = (
         f"the samples reach {peak:.0f}, where 1 is full scale: "
         f"taken for whole numbers of 16 bits and divided by {_WHOLE}"
     )
-    notes = "; ".join(filter(None, (layout.note, note)))
-    return replace(layout, note=notes), lambda: (block / np.float32(_WHOLE) for block in blocks())
+    return layout.noting(note), lambda: (block / np.float32(_WHOLE) for block in blocks())
 
 
 def _check(layout: Layout, name: str, max_seconds: float) -> None:
@@ -332,7 +346,7 @@ def _check(layout: Layout, name: str, max_seconds: float) -> None:
     if not MIN_RATE <= layout.rate <= MAX_RATE:
         raise AudioError(
             f"{name}: sample rate {layout.rate} Hz is outside {MIN_RATE}..{MAX_RATE} Hz; "
-            "resample the recording"
+            "resample it (ffmpeg -i IN -ar 48000 OUT.wav)"
         )
     if layout.channels > MAX_CHANNELS:
         raise AudioError(

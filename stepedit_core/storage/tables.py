@@ -14,7 +14,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import StepeditError, counted
+from stepedit_core.storage.encodings import readings
 
 __all__ = [
     "DELIMITERS",
@@ -82,7 +83,8 @@ def encoding_of(path: Path, named: str | None = None) -> str:
             except UnicodeError as error:
                 at = int(getattr(error, "start", 0))
                 lines += piece[:at].count(b"\n")
-                raise StepeditError(_foreign(path, lines, encoding, named, start)) from error
+                foreign = piece[piece.rfind(b"\n", 0, at) + 1 :]
+                raise StepeditError(_foreign(path, lines, encoding, named, foreign)) from error
             if not piece:
                 return encoding
 
@@ -98,16 +100,12 @@ def _marked(start: bytes) -> str:
     return "utf-8"
 
 
-def _foreign(path: Path, line: int, encoding: str, named: str | None, start: bytes) -> str:
-    """Return the error of a file in another encoding, and which one it looks like."""
-    import charset_normalizer
-
-    best = charset_normalizer.from_bytes(start[:65_536]).best()
-    looks = f"; it looks like {best.encoding}" if best and best.encoding != encoding else ""
+def _foreign(path: Path, line: int, encoding: str, named: str | None, rest: bytes) -> str:
+    """Return the error of a file in another encoding, and which ones it may be in."""
     what = encoding if named else "UTF-8"
     return (
-        f"{path}, line {line}: not {what}{looks}; save the file as UTF-8, "
-        "or name its encoding (--encoding cp1252, gb18030 ...)"
+        f"{path}, line {line}: not {what}{readings(rest)}; save the file as UTF-8, "
+        "or name its encoding (--encoding NAME)"
     )
 
 
@@ -323,7 +321,8 @@ def _row(
         if len(fields) < len(names):
             how = f"is written as nothing between two {mark}"
         raise StepeditError(
-            f"{path}, line {line}: {len(fields)} fields where the header has {len(names)} "
+            f"{path}, line {line}: {counted(len(fields), 'field')} where the header has "
+            f"{len(names)} "
             f"(parted by {mark}); {cure} {how}"
         )
     return {name: field for name, field in zip(names, fields, strict=False) if name}

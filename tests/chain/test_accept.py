@@ -311,6 +311,10 @@ def test_limits_from_text_and_file(tmp_path: Path) -> None:
     assert given == {"words": 0.1, "voice": None, "otherwise": "keep"}
     with pytest.raises(InvalidChainError, match="did you mean 'words'"):
         Accept.parse(["word=0.1"])
+    with pytest.raises(InvalidChainError, match="no limit 'nosuch'; there are words, ears"):
+        Accept.parse(["nosuch=1"])
+    with pytest.raises(InvalidChainError, match="write NAME=VALUE, such as words="):
+        Accept.parse(["words"])
     path = tmp_path / "limits.json"
     path.write_text(json.dumps(Accept(level=2.0).model_dump()))
     assert Accept.read(path, tries=3) == Accept(level=2.0, tries=3)

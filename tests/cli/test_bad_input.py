@@ -113,7 +113,7 @@ def test_edits(wav: Path, tmp_path: Path, edits: list[str], message: str) -> Non
             '{"schema_version": 1, "iterations": 1000000000, "edits": [{"edit": "gain"}]}',
             "the chain has 1000000000 steps; 10000 is the most",
         ),
-        (b"\xff\xfe\x00", "a chain is UTF-8 text, this is not"),
+        (b"\xff\xfe\x00", "a chain is text in UTF-8; this is not UTF-8"),
     ],
 )
 def test_chain_files(wav: Path, tmp_path: Path, content: str | bytes | None, message: str) -> None:
@@ -147,6 +147,32 @@ def test_targets_are_refused_before_any_work(wav: Path, tmp_path: Path) -> None:
     line = refused(call(*base, tmp_path / "out.wav", "--text", "a", "--text-file", wav))
     assert "give --text or --text-file, not both" in line
     assert not (tmp_path / "out.wav").exists()
+
+
+@pytest.mark.parametrize("path", [".", "..", "/", "", "./"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("edit", None, "-e", "gain", "-o", "out.wav"),
+        ("edit", None, "-e", "gain", "-o", "out/"),
+        ("edit", "one.wav", "-e", "gain", "-o", "out.wav", "--text-file", None),
+        ("edit", "one.wav", "-e", "gain", "-o", "out.wav", "--subtitles", None),
+        ("edit", "one.wav", "-o", "out.wav", "--chain", None),
+        ("edit", "one.wav", "-e", "gain", "-o", "out.wav", "--report", None),
+        ("align", None),
+        ("transcribe", None),
+        ("encode", None, "--engine", "embedded", "-o", "out.json"),
+        ("decode", None, "--engine", "embedded", "-o", "out.wav"),
+        ("verify", None),
+    ],
+)
+def test_paths_without_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str | None, ...], path: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    speech_like(0.3).write(tmp_path / "one.wav")
+    refused(call(*(path if part is None else part for part in command)))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["one.wav"]
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs Linux's /proc")
@@ -191,7 +217,7 @@ def test_transcripts(wav: Path, tmp_path: Path) -> None:
     words = tmp_path / "words.txt"
     assert "cannot be read" in refused(call(*base, words))
     words.write_bytes(b"\xff\xfe\xfa")
-    assert "a transcript is UTF-8 text, this is not" in refused(call(*base, words))
+    assert "a transcript is text in UTF-8; this is not UTF-8" in refused(call(*base, words))
     words.write_text(" \n ")
     assert "the transcript is empty" in refused(call(*base, words))
 

@@ -18,6 +18,14 @@ def wav(tmp_path: Path, speech: Utterance) -> Path:
     return speech.write(tmp_path / "in.wav")
 
 
+def test_an_engine_without_a_name_is_refused(wav: Path, tmp_path: Path) -> None:
+    for empty in ("", " "):
+        line = refused(
+            call("edit", wav, "-e", "speed:factor=1.1", "--engine", empty, "-o", "o.wav")
+        )
+        assert "'--engine': it is empty; name one, or leave the option out" in line
+
+
 def test_settings_reach_the_engine(toys: Registry, wav: Path, tmp_path: Path) -> None:
     seen: list[EngineConfig] = []
 

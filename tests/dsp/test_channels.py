@@ -60,6 +60,47 @@ def test_two_speakers_are_both_kept() -> None:
     assert np.array_equal(mono, two.mean(axis=1))
 
 
+def _call(leak: float, noise: float, quiet: float) -> tuple[Samples, list[slice]]:
+    """Return a call of two who take turns, shape (n, 2), and when each speaks."""
+    both, gap = OTHER * quiet, RATE // 4
+    call = np.zeros((len(ONE) + gap + len(both), 2), np.float32)
+    call[: len(ONE), 0] = ONE
+    call[len(ONE) + gap :, 1] = both
+    call += leak * call[:, ::-1]
+    call += noise * np.random.default_rng(1).standard_normal(call.shape).astype(np.float32)
+    return call, [slice(0, len(ONE)), slice(len(ONE) + gap, None)]
+
+
+@pytest.mark.parametrize(
+    ("leak", "noise", "quiet"),
+    [(0, 0, 1.0), (0.03, 0, 1.0), (0.1, 1e-3, 1.0), (0, 1e-3, 0.25), (0, 1e-3, 0.08)],
+)
+def test_speakers_of_a_call_keep_their_levels(leak: float, noise: float, quiet: float) -> None:
+    call, turns = _call(leak, noise, quiet)
+    mono, said = mix_down(call, RATE)
+    assert said == ("2 channels mixed down to mono: speakers in channels of their own added")
+    for turn, channel in zip(turns, (0, 1), strict=True):
+        assert _level(mono[turn]) == pytest.approx(_level(call[turn, channel]), abs=1.0)
+
+
+def test_a_dead_channel_of_a_call_is_left_out() -> None:
+    call, turns = _call(0, 1e-4, 1.0)
+    mono, said = mix_down(np.column_stack([call, 1e-4 * call[:, 0]]), RATE)
+    assert "channel 3 has no speaker and is left out, speakers in channels" in (said or "")
+    assert _level(mono[turns[1]]) == pytest.approx(_level(call[turns[1], 1]), abs=0.5)
+
+
+def test_speakers_that_are_loud_at_once_do_not_clip() -> None:
+    call, turns = _call(0, 0, 1.0)
+    call *= 0.9 / np.abs(call).max(axis=0)
+    call[:100] = 0.9
+    mono, said = mix_down(call, RATE)
+    assert "added, 5.1 dB softer so that nothing clips" in (said or "")
+    assert np.abs(mono).max() == pytest.approx(1.0, abs=1e-3)
+    spoken = slice(100, turns[0].stop)
+    assert _level(mono[spoken]) == pytest.approx(_level(call[spoken, 0]) - 5.1, abs=0.1)
+
+
 def test_one_channel_is_left_alone() -> None:
     mono, said = mix_down(ONE[:, None], RATE)
     assert said is None and np.array_equal(mono, ONE)

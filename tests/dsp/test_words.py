@@ -74,6 +74,7 @@ def test_reading_takes_time_for_letters_and_pauses() -> None:
 def test_tags_are_taken_out_with_their_blanks() -> None:
     assert without_tags("Again [sigh], you see. [laugh]") == "Again, you see."
     assert without_tags("今天累 [sigh]，休息") == "今天累，休息"
+    assert without_tags("Hello [[laugh]] there") == "Hello there"
 
 
 def test_spellings_are_brought_together() -> None:

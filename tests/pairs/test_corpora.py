@@ -293,6 +293,18 @@ def test_readers_are_told_of_dialects(registry: Registry, tmp_path: Path) -> Non
         configured_reader(find_reader(root / "b", registry=registry), "cp1252")
 
 
+def test_what_is_no_corpus_says_why(registry: Registry, tmp_path: Path) -> None:
+    root = make(tmp_path, {"a.wav": "", "sub/a.xyz": ""})
+    (root / "empty").mkdir()
+    for name, why in (
+        ("a.wav", r"a\.wav is no corpus; give a manifest"),
+        ("empty", "empty: the folder is empty"),
+        ("sub", "sub has no layout that is known here; name its layout"),
+    ):
+        with pytest.raises(StepeditError, match=why):
+            find_reader(root / name, registry=registry)
+
+
 def test_paths_of_windows(registry: Registry, tmp_path: Path) -> None:
     files = {"sub/a.wav": "", "b\\c.wav": "", "m.csv": "path,text\nsub\\a.wav,one\nb\\c.wav,two\n"}
     items = read(registry, make(tmp_path, files) / "m.csv", "manifest")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import pytest
@@ -27,6 +28,7 @@ from stepedit_core.recordings import packaged_speech
             "< LAUGH >",
             "&lt;laugh&gt;",
         ),
+        *("[[laugh]]", "<<laugh>>", "{{laughs}}", "【【laugh】】", "([laugh])", "((laugh))"),
     ],
 )
 def test_every_bracket_holds_a_tag(tag: str) -> None:
@@ -45,6 +47,10 @@ def test_every_bracket_holds_a_tag(tag: str) -> None:
         ("a [sigh] {b c}", "{b c} stands in the text"),
         ("a [sigh] 【laugh] b", "the bracket 【 has no partner"),
         ("a [laugh】 b [sigh]", "not closed|no partner"),
+        ("a [sigh [laugh]] b", "square brackets stand within square brackets"),
+        ("a [[wheeze]] b", "unknown tag [wheeze]"),
+        ("a [laugh]] b", "the bracket ] has no partner"),
+        ("a [[laugh] b", "a square bracket is not closed"),
         ("a [sigh] <laugh b", "the bracket < has no partner"),
         ("[sigh]" * 201 + " a", "the text has 201 tags; 200 are the most"),
         ("a" * 20_001 + "[sigh]", "20007 characters; 20000 are the most"),
@@ -69,6 +75,15 @@ def test_brackets_of_a_transcript_are_no_words() -> None:
     assert [word.text for word in split_words("one 【laugh】 two ［sigh］ three")] == [
         *("one", "two", "three")
     ]
+
+
+@pytest.mark.parametrize("text", ["[" * 19_000 + "laugh", "[" * 9_000 + "laugh" + "]" * 9_000])
+def test_many_brackets_cost_little(text: str) -> None:
+    begin = time.process_time()
+    assert [word.text for word in split_words(text + " a")][-1] == "a"
+    with contextlib.suppress(ValueError):
+        Paralinguistic(text=text + " a")
+    assert time.process_time() - begin < 1
 
 
 def test_clones_take_other_brackets_for_a_dialect_alone() -> None:

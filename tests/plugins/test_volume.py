@@ -84,6 +84,17 @@ def test_what_is_asked_too_loud_is_said() -> None:
     assert "needs more than 15 dB of limiting" in str(details["notes"])
 
 
+@pytest.mark.parametrize(
+    ("gain", "db", "cure"),
+    [(100.0, -3, "reaches 20 dB above full scale: give peak=-1"), (1.0, 40, "ask for less")],
+)
+def test_much_limiting_is_said_with_its_cause(gain: float, db: float, cure: str) -> None:
+    speech = packaged_speech("garden")
+    loud = speech.replace(samples=speech.samples * gain * 0.1 / np.abs(speech.samples).max())
+    _, details = _changed(Volume(db=db), loud)
+    assert "the limiter took" in details["notes"][0] and cure in details["notes"][0]
+
+
 def test_beyond_full_scale_comes_down_and_an_offset_stays() -> None:
     speech = packaged_speech("garden")
     loud = speech.replace(samples=speech.samples * 5)

@@ -405,6 +405,11 @@ def test_cues_that_overlap_or_run_past_the_end(hooks: Registry, talk: Path, tmp_
     assert np.array_equal(samples(talk), samples(tmp_path / "out.wav"))
 
 
+def test_cues_without_length(talk: Path) -> None:
+    with pytest.raises(AlignmentError, match="no cue lasts any time; mend the times of their ends"):
+        read_with(talk, [(1.0, 1.0, "Well.")])
+
+
 def test_cues_of_another_recording(talk: Path) -> None:
     with pytest.raises(AlignmentError, match="no cue lies within the recording"):
         read_with(talk, [(30.0, 31.0, "Never.")])

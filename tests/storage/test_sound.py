@@ -8,6 +8,8 @@ import re
 import struct
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -269,6 +271,65 @@ def test_other_files_that_were_cut_off_say_so(tmp_path: Path, suffix: str) -> No
     assert found.notes == ("the file ends 0.25 s before its header says",)
 
 
+def test_links_that_lead_nowhere_are_named(tmp_path: Path) -> None:
+    for name, target in (("gone.wav", "moved.wav"), ("loop.wav", "loop.wav")):
+        (tmp_path / name).symlink_to(target)
+        with pytest.raises(AudioError, match=f"{name}: is a link to {target}, where no file is"):
+            Utterance.read(tmp_path / name)
+
+
+def test_floats_far_above_full_scale_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.wav"
+    for gain, notes in ((1.2, 0), (10.0, 1)):
+        loud = SPEECH.samples / np.abs(SPEECH.samples).max() * gain
+        sf.write(file, loud, 16_000, subtype="FLOAT")
+        found = Utterance.read(file)
+        assert found.samples == pytest.approx(loud)
+        assert len(found.notes) == notes
+    assert found.notes[0].startswith("it reaches 20 dB above full scale")
+
+
+LAST = "its last page is missing: the file {} cut off"
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+@pytest.mark.parametrize(
+    ("damage", "note"),
+    [
+        (lambda pages: pages, None),
+        (lambda pages: [*pages[:-1], pages[-1][:-1]], LAST.format("was")),
+        (lambda pages: [*pages[:-2], pages[-2][:50]], LAST.format("was")),
+        (lambda pages: pages[:-1], LAST.format("may have been")),
+        (lambda pages: [*pages[:4], *pages[6:]], "2 pages of its sound damaged or missing"),
+        (
+            lambda pages: [*pages[:4], pages[4][:-9] + b"damaged!!", *pages[5:]],
+            "1 page of its sound damaged or missing and left out",
+        ),
+        (lambda pages: [*pages[:3], *pages[3:4] * 3], LAST.format("may have been")),
+    ],
+)
+def test_ogg_files_say_what_they_lost(
+    tmp_path: Path, subtype: str, damage: Callable[[list[bytes]], list[bytes]], note: str | None
+) -> None:
+    file = tmp_path / "a.ogg"
+    noise = np.random.default_rng(0).standard_normal(6 * 16_000) / 10
+    sf.write(file, noise, 16_000, format="OGG", subtype=subtype)
+    pages = [b"OggS" + page for page in file.read_bytes().split(b"OggS")[1:]]
+    assert len(pages) > 7
+    file.write_bytes(b"".join(damage(pages)))
+    notes = Utterance.read(file).notes
+    assert (note is None and notes == ()) or (note is not None and note in "; ".join(notes))
+
+
+def test_ogg_files_of_little_but_marks_end_soon(tmp_path: Path) -> None:
+    file = tmp_path / "a.ogg"
+    sf.write(file, SPEECH.samples, 16_000, format="OGG", subtype="VORBIS")
+    file.write_bytes(file.read_bytes() + b"OggS" * 1_000_000)
+    begin = time.process_time()
+    assert Utterance.read(file).seconds == pytest.approx(1.0, abs=0.1)
+    assert time.process_time() - begin < 2
+
+
 @pytest.mark.parametrize("size", [bytes(24), b"\xff" * 24])
 def test_rf64_of_a_crashed_recorder(tmp_path: Path, size: bytes) -> None:
     file = tmp_path / "a.wav"
@@ -286,6 +347,7 @@ def test_rf64_of_a_crashed_recorder(tmp_path: Path, size: bytes) -> None:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
         (b"\n<!DOCTYPE html><html>", "fetch the recording itself"),
         (b"so it goes", "ffmpeg -i IN OUT.wav"),
+        (b"ID3\4\0\0\0\0\x0f\x76" + bytes(5000), "a tag (ID3) and no sound behind it"),
     ],
 )
 def test_texts_that_bear_the_name_of_a_recording(tmp_path: Path, content: bytes, cure: str) -> None:

@@ -29,6 +29,7 @@ from pydantic.fields import FieldInfo
 
 from stepedit_core.atomic import write_atomically
 from stepedit_core.errors import StepeditError, explain_validation
+from stepedit_core.storage.encodings import not_utf8
 from stepedit_core.storage.stored_json import read_json
 
 __all__ = [
@@ -233,7 +234,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise StepeditError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise StepeditError(f"{path}: {not_utf8(error.object)}") from error
+    except tomllib.TOMLDecodeError as error:
         raise StepeditError(f"{path}: is not TOML ({error})") from error
 
 

@@ -410,7 +410,7 @@ def test_wrong_input_is_said_in_one_line(tmp_path: Path) -> None:
         ("absent", "text", "no such file"), ("absent", "codes", "no such file"),
         ("mute", "codes", "audio, codes"), ("texts", "read", "no block"),
         ("empty.txt", "text", "no row is left.*1: no text"), ("none", "text", "no .txt"),
-        ("bad.jsonl", "text", "line 2: has no 'text'"), ("bad.txt", "text", "is not UTF-8"),
+        ("bad.jsonl", "text", "line 2: has no 'text'"), ("bad.txt", "text", "not UTF-8"),
         ("bad.parquet", "text", "Parquet"), ("other.parquet", "text", "no column 'text'"),
     ):  # fmt: skip
         data = [{"path": tmp_path / name, "kind": kind}]

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from stepedit_core.codes import GROUP_SIZE
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.text.base import TextTokenizer
+from stepedit_core.storage.encodings import not_utf8
 from stepedit_core.storage.stored_json import parse_json
 from stepedit_train.data.cache import Cache
 from stepedit_train.data.codes import read_codes
@@ -222,7 +223,7 @@ def read_documents(path: Path) -> Iterator[str]:
     except OSError as error:
         raise StepeditError(f"{path}: cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
-        raise StepeditError(f"{path}: is not UTF-8 ({error.reason})") from error
+        raise StepeditError(f"{path}: {not_utf8(path.read_bytes()[:65_536])}") from error
 
 
 def _text(path: Path) -> Iterator[str]:
