@@ -122,11 +122,14 @@ def progress(name: str, console: Console) -> Iterator[Callable[[int, int], None]
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder of the run.")
 @click.option(
     "--suite",
-    default="default",
-    show_default=True,
-    help="Case set, or a public test set: see the README.",
+    help="Case set, or a public test set: see the README.  [default: cases with --suite-path, "
+    "otherwise default]",
 )
-@click.option("--suite-path", type=click.Path(exists=True), help="Folder of a public benchmark.")
+@click.option(
+    "--suite-path",
+    type=click.Path(exists=True),
+    help="Folder with cases.jsonl (`bench cross` writes one), or of a public test set.",
+)
 @click.option("--engine", default="dsp", show_default=True, help="Name, id, folder, or dsp.")
 @click.option("--device", default="auto", show_default=True, help="Where the engine runs.")
 @click.option("--route", type=click.Choice(["auto", "llm", "dsp"]), default="auto")
@@ -145,11 +148,15 @@ def run(**given: Any) -> None:
     """Score EDIT... (all installed ones where none is named); goes on where it stopped."""
     from stepedit_bench.judging import parse_judges
     from stepedit_bench.measuring import MeasureConfig
+    from stepedit_bench.own_cases import OWN
     from stepedit_bench.produce import Protocol
     from stepedit_bench.runner import BenchConfig, check_engine_choice
     from stepedit_bench.suites import SUITE_PATH_VARIABLE
 
+    suite = given["suite"] or (OWN if given["suite_path"] else "default")
     if given["suite_path"]:
+        if suite == "default":
+            raise StepeditError("--suite default reads no folder; leave out --suite-path")
         os.environ[SUITE_PATH_VARIABLE] = str(Path(given["suite_path"]).resolve())
     engine_name = given["engine"]
     protocol = Protocol(
@@ -161,7 +168,7 @@ def run(**given: Any) -> None:
     check_engine_choice(engine_name, protocol)
     config = BenchConfig(
         edits=given["edits"],
-        suite=given["suite"],
+        suite=suite,
         limit=given["limit"],
         seed=given["seed"],
         batch=given["batch"],
