@@ -98,6 +98,15 @@ def test_rows_ask_supported_edits(name: str) -> None:
         assert {item.case.prepare["snr_db"] for item in items if item.case} == {5}
 
 
+@pytest.mark.parametrize(("row", "times"), [("iteration", 4), ("iteration_8", 8)])
+def test_the_same_edit_several_times_over(row: str, times: int) -> None:
+    speech = packaged_speech("garden")
+    held = HeldOutUtterance("synthetic/0", "synthetic", "one", "reference", speech)
+    (item,) = requests.units_of(row, {("synthetic", LABEL): [held]}, 0)
+    assert len(item.edits) == times and len(set(map(repr, item.edits))) == 1
+    assert not {"target"} & set(item.conditions(("identity", "target", "edit")))
+
+
 def settings(data: Path, out: Path, *rows: str, count: int = 2, **more: Any) -> Settings:
     return Settings(data, out, rows, count, **more)
 
@@ -146,6 +155,25 @@ def without_engine(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         {name: value for name, value in row.items() if name not in ("engine", "details")}
         for row in rows
     ]
+
+
+def test_what_auto_takes_is_measured_apart(data: Path, tmp_path: Path) -> None:
+    out, engine = tmp_path / "out", FakeEngine()
+    own = measure(settings(data, out, "identity", quick=True), engine, measures=LightKept(out))
+    chosen = settings(data, out, "mixed_chain", quick=True, route="auto", beside=())
+    run = measure(chosen, engine, measures=LightKept(out))
+    assert run.folder.name == f"{own.folder.name}-auto"
+    edited = [row for row in run.rows if row["condition"] == "edit"]
+    assert len(edited) == 4 * 5
+    assert {row["route"] for row in edited if row["status"] == "ok"} <= {"llm", "dsp"}
+    journal = run.folder / JOURNAL
+    journal.write_bytes(b"")
+    again = measure(chosen, engine, measures=LightKept(out))
+    assert without_engine(again.rows) == without_engine(run.rows)  # routes, too
+    asked = ["figures", "--data", str(data), "--out", str(out), "--route", "auto"]
+    for more in (["--engine", "dsp"], ["--engine", str(tmp_path), "--install"]):
+        done = CliRunner().invoke(bench, [*asked, *more])
+        assert "--route auto is for an engine" in str(done.exception)
 
 
 def test_figures_routes_and_report_are_written(data: Path, tmp_path: Path) -> None:
