@@ -148,7 +148,8 @@ def test_wrong_where_both_ears_say_so(
     row = measure_family(unit, bench, tmp_path)
     assert (row["accepted"], row["wrong"]) == (True, wrong)
     assert row["heard"]["hama"]["lost"] is ("hama" in deaf)
-    assert (tmp_path / "audio" / "dsp" / row["audio"]).is_file()
+    assert ("pocketsphinx" in row["heard"]) is ("hama" in deaf)
+    assert (tmp_path / row["audio"]).is_file() and not row["worse"]
     refused = replace(bench, limits=Accept(**{**OFF, "level": 1e-9}, target=False, changed=False))
     other = measure_family(unit, refused, tmp_path)
     assert other["accepted"] is False and other["why"]
