@@ -64,7 +64,7 @@ def crossed(
     Args:
         known: the recordings.
         edits: the requests.
-        prepared: names and preparations; the name is the class of the case.
+        prepared: names and preparations; the name is the class of the case, or the request is.
         in_turn: whether each recording gets one of the edits instead of all.
     """
     cases: list[dict[str, Any]] = []
@@ -73,15 +73,16 @@ def crossed(
             seeded = {**data, "seed": 1_000 * kind + place} if data else {}
             own = edits[place % len(edits) :][:1] if in_turn else edits
             for number, edit in enumerate(own):
+                asked = format_edit(edit)
                 cases.append(
                     {
-                        "id": f"{one.path.stem}-{name}-{number}",
+                        "id": f"{one.path.stem}-{name or 'plain'}-{number}",
                         "edit": edit.to_data(),
                         "audio": str(one.path.resolve()),
                         "transcript": one.text,
                         "language": one.language,
                         "prepare": seeded,
-                        "meta": {"speaker": one.part, "class": name, "request": format_edit(edit)},
+                        "meta": {"speaker": one.part, "class": name or asked, "request": asked},
                     }
                 )
     return cases
@@ -172,7 +173,7 @@ def cross(
     can be corrected in cases.jsonl. Then: stepedit bench run --suite-path OUT --out RUN.
     """
     asked = [parse_edit(edit) for edit in edits]
-    ways = [preparation(text) for text in prepared] or [("plain", {})]
+    ways = [preparation(text) for text in prepared] or [("", {})]
     kept = _chosen(recordings, each, **given)
     cases = crossed(kept, asked, ways, in_turn=in_turn)
     fit = [case for case in cases if problem_of(Case.model_validate(case)) is None]
