@@ -131,7 +131,9 @@ def test_families_by_both_routes_in_turn(pools: Pools) -> None:
     assert len({one.name for one in family_units(pools, 0, 1000)}) > 20
 
 
-OFF = dict.fromkeys(("words", "voice", "level", "length", "pitch", "clipping", "hole"))
+OFF: dict[str, Any] = dict.fromkeys(
+    ("words", "voice", "level", "length", "pitch", "clipping", "hole")
+)
 
 
 @pytest.mark.parametrize(
