@@ -303,6 +303,15 @@ def test_added_word_error() -> None:
     assert found["gate_met"] is False
 
 
+def test_spoilt_words_are_told_where_none_is_missing() -> None:
+    counted = (("source", 1), ("identity", 1), ("edit", 4))
+    rows = [row(0, condition, errors, 10, edit="trim_silence") for condition, errors in counted]
+    found = {one["row"]: one for one in figure_rows(rows, 0)}
+    assert found["trim_silence.words_lost"]["goal_met"] is True
+    spoilt = found["trim_silence.added_wer"]
+    assert (spoilt["value"], spoilt["gate_met"]) == (30, False)
+
+
 def test_routes_go_to_the_better_one_and_ties_to_dsp() -> None:
     def rows(*cases: tuple[bool, bool]) -> list[dict[str, Any]]:
         return [
