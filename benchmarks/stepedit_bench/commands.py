@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stepedit_core.engine import SpeechEngine
-from stepedit_core.errors import StepeditError
-from stepedit_core.registry.registry import load_engine
+from stepedit_core.errors import StepeditError, suggest
+from stepedit_core.recording.hearing import choose_recogniser
+from stepedit_core.registry.registry import get_registry, load_engine
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,13 +44,27 @@ _LATE = {
 }
 
 
+_SECTIONS = {
+    "Edits": ("run", "cross", "report", "compare", "table"),
+    "An engine": ("figures", "trust", "engine", "memory"),
+    "Words": ("draw", "heard", "joins", "plain"),
+    "Scorers and measurements": ("attack", "judges", "recipes", "calibrate"),
+    "Recognisers, aligners, interpreters": ("ears", "align", "speakers", "interpret"),
+    "Long recordings": ("recording",),
+}
+"""Heading of the help to commands; a heading of their own has those that are not named."""
+
+
 class _BenchGroup(click.Group):
     """Takes ``bench EDIT... --out DIR`` for ``bench run EDIT... --out DIR``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put ``run`` in front unless a command or help is asked for."""
-        known = {*self.list_commands(ctx), "--help", "-h"}
-        if args and args[0] not in known:
+        """Put ``run`` in front unless a command or help is asked for, maybe misspelt."""
+        commands = self.list_commands(ctx)
+        if args and args[0] not in {*commands, "--help", "-h"}:
+            hint = suggest(args[0], commands)
+            if hint and "--out" not in args and args[0] not in get_registry().edits():
+                raise click.UsageError(f"no command {args[0]!r}{hint}", ctx)
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
@@ -65,10 +80,36 @@ class _BenchGroup(click.Group):
             return command
         return super().get_command(ctx, cmd_name)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands under headings, the usual ones first."""
+        known = {name for names in _SECTIONS.values() for name in names}
+        other = tuple(name for name in self.list_commands(ctx) if name not in known)
+        for heading, names in {**_SECTIONS, "More": other}.items():
+            found = [(name, self.get_command(ctx, name)) for name in names]
+            lines = [(name, one.get_short_help_str(80)) for name, one in found if one is not None]
+            if lines:
+                with formatter.section(heading):
+                    formatter.write_dl(lines)
 
-@click.group(cls=_BenchGroup, no_args_is_help=True)
+
+@click.group(
+    cls=_BenchGroup, no_args_is_help=True, short_help="Score edits: bench EDIT... --out DIR."
+)
 def bench() -> None:
-    """Score edits on case sets: bench EDIT... --out DIR; then report DIR, compare DIR DIR."""
+    """Score edits on case sets: whether the target was reached and all else kept.
+
+    \b
+    Packaged cases, signal processing, no model:
+      stepedit bench speed denoise --out RUN
+    The same cases by a model, and the difference:
+      stepedit bench speed denoise --engine embedded --out OTHER
+      stepedit bench compare RUN OTHER
+    A folder of your own recordings:
+      stepedit bench cross FOLDER --edit speed:factor=1.2 --out SUITE
+      stepedit bench run --suite-path SUITE --out RUN
+
+    Each run writes RUN/report.html.
+    """  # noqa: D301 -- click reads the backspace as "keep these lines"
 
 
 def _options(texts: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -90,6 +131,13 @@ def load_choice(engine: str, device: str) -> SpeechEngine | None:
     from stepedit_core.config import EngineConfig
 
     return load_engine(EngineConfig(name_or_path=engine, device=device))
+
+
+def _there(ctx: click.Context, option: click.Parameter, recogniser: str) -> str:
+    """Refuse a recogniser that is not there before anything is measured."""
+    if recogniser != "auto":
+        choose_recogniser(recogniser)
+    return recogniser
 
 
 @contextmanager
@@ -122,11 +170,14 @@ def progress(name: str, console: Console) -> Iterator[Callable[[int, int], None]
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder of the run.")
 @click.option(
     "--suite",
-    default="default",
-    show_default=True,
-    help="Case set, or a public test set: see the README.",
+    help="Case set, or a public test set: see the README.  [default: cases with --suite-path, "
+    "otherwise default]",
 )
-@click.option("--suite-path", type=click.Path(exists=True), help="Folder of a public benchmark.")
+@click.option(
+    "--suite-path",
+    type=click.Path(exists=True),
+    help="Folder with cases.jsonl (`bench cross` writes one), or of a public test set.",
+)
 @click.option("--engine", default="dsp", show_default=True, help="Name, id, folder, or dsp.")
 @click.option("--device", default="auto", show_default=True, help="Where the engine runs.")
 @click.option("--route", type=click.Choice(["auto", "llm", "dsp"]), default="auto")
@@ -135,7 +186,9 @@ def progress(name: str, console: Console) -> Iterator[Callable[[int, int], None]
 @click.option("--source", type=click.Path(exists=True), help="Iteration 0 from these recordings.")
 @click.option("--judge", "chosen_judges", multiple=True, metavar="[TASK=]NAME", help="Who judges.")
 @click.option("--judge-option", "judge_options", multiple=True, metavar="JUDGE:NAME=VALUE")
-@click.option("--asr", default="auto", show_default=True, help="Recogniser for word error.")
+@click.option(
+    "--asr", default="auto", show_default=True, callback=_there, help="Recogniser for word error."
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--limit", type=click.IntRange(1), help="At most this many cases per edit.")
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True)
@@ -145,11 +198,15 @@ def run(**given: Any) -> None:
     """Score EDIT... (all installed ones where none is named); goes on where it stopped."""
     from stepedit_bench.judging import parse_judges
     from stepedit_bench.measuring import MeasureConfig
+    from stepedit_bench.own_cases import OWN
     from stepedit_bench.produce import Protocol
     from stepedit_bench.runner import BenchConfig, check_engine_choice
     from stepedit_bench.suites import SUITE_PATH_VARIABLE
 
+    suite = given["suite"] or (OWN if given["suite_path"] else "default")
     if given["suite_path"]:
+        if suite == "default":
+            raise StepeditError("--suite default reads no folder; leave out --suite-path")
         os.environ[SUITE_PATH_VARIABLE] = str(Path(given["suite_path"]).resolve())
     engine_name = given["engine"]
     protocol = Protocol(
@@ -161,7 +218,7 @@ def run(**given: Any) -> None:
     check_engine_choice(engine_name, protocol)
     config = BenchConfig(
         edits=given["edits"],
-        suite=given["suite"],
+        suite=suite,
         limit=given["limit"],
         seed=given["seed"],
         batch=given["batch"],
@@ -258,7 +315,7 @@ def compare(first: str, second: str, seed: int, as_json: bool) -> None:
 @bench.command("attack", short_help="Test scorers with outputs that must not pass.")
 @click.argument("edits", nargs=-1)
 @click.option("--cases", type=click.IntRange(1), default=1, show_default=True, help="Per edit.")
-@click.option("--asr", default="auto", show_default=True, help="Recogniser.")
+@click.option("--asr", default="auto", show_default=True, callback=_there, help="Recogniser.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print every verdict as JSON.")
 def attack_command(edits: tuple[str, ...], cases: int, asr: str, seed: int, as_json: bool) -> None:
@@ -285,7 +342,9 @@ def attack_command(edits: tuple[str, ...], cases: int, asr: str, seed: int, as_j
 @bench.command("calibrate", short_help="Measure the errors of the measurements.")
 @click.option("--corpus", type=click.Path(exists=True), help="Clean recordings of known words.")
 @click.option("--limit", type=click.IntRange(1), default=200, show_default=True)
-@click.option("--asr", default="auto", show_default=True, help="Recogniser to calibrate.")
+@click.option(
+    "--asr", default="auto", show_default=True, callback=_there, help="Recogniser to calibrate."
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def calibrate(corpus: str | None, limit: int, asr: str, seed: int) -> None:
     """Measure the errors of the measurements on clean speech; packaged speech by default."""

@@ -126,18 +126,27 @@ class Recordings:
             speech.write(path, subtype="PCM_16")
         return Utterance.read(path, like.transcript, like.language)
 
-    def read(self, request: Request, condition: Condition) -> Outputs | None:
-        """Return the stored recordings of a condition, or None where one is missing."""
+    def read(
+        self, request: Request, condition: Condition, routes: Sequence[str | None]
+    ) -> Outputs | None:
+        """Return the stored recordings of a condition, or None where one is missing.
+
+        Args:
+            request: what was carried out.
+            condition: which.
+            routes: that its edits took, in order; empty where nothing was edited.
+        """
         words = _words(request, condition)
         paths = [self.path(request.unit, condition, step) for step in range(len(words))]
         if not all(path.is_file() for path in paths):
             return None
         language = request.prepared.source.language
-        route = {"edit": "llm", "dsp": "dsp"}.get(condition)
         return Outputs(
             tuple(
                 Recorded(Utterance.read(path, text, language), path, route)
-                for path, text in zip(paths, words, strict=True)
+                for path, text, route in zip(
+                    paths, words, routes or [None] * len(paths), strict=True
+                )
             )
         )
 
@@ -181,7 +190,12 @@ def make(
         prompt_fixed: whether ``edit`` carries codes on and keeps the voice of the source.
         recordings: what is kept; None keeps nothing.
     """
-    found = [recordings.read(one, condition) if recordings else None for one in requests]
+    found = [
+        recordings.read(one, condition, _routes(one, condition, engine, route))
+        if recordings
+        else None
+        for one in requests
+    ]
     todo = [one for one, made in zip(requests, found, strict=True) if made is None]
     work = partial(_work, condition, route, prompt_fixed)
     tasks = [partial(work, one) for one in todo]
@@ -199,6 +213,22 @@ def make(
         fresh = [recordings.keep_all(one, condition, made) for one, made in kept]
     new = iter(fresh)
     return [next(new) if made is None else made for made in found]
+
+
+def _routes(
+    request: Request, condition: Condition, engine: SpeechEngine | None, route: RouteChoice
+) -> list[str | None]:
+    """Return the routes that edits take in a condition: None for one that has none."""
+    if condition not in ("edit", "dsp"):
+        return []
+    used, asked = (engine, route) if condition == "edit" else (None, "dsp")
+    found: list[str | None] = []
+    for edit in request.edits:
+        try:
+            found.append(choose_route(edit, used, asked))
+        except StepeditError:
+            found.append(None)
+    return found
 
 
 def _work(

@@ -11,12 +11,14 @@ from stepedit_core.plan import ForeseenUtterance, NotHeardYet
 from stepedit_core.scoring import Case, read_cases
 from stepedit_core.storage.encodings import not_utf8
 
-__all__ = ["OWN", "problem_of", "read_own"]
+__all__ = ["FILE", "OWN", "RECORDINGS", "problem_of", "read_own"]
 
 OWN = "cases"
 """Name for ``--suite``."""
 FILE = "cases.jsonl"
 MAX_BYTES = 50_000_000
+RECORDINGS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aiff", ".aif")
+"""Suffixes of files that are taken for recordings of a folder."""
 _RATE = 24_000
 """Stands for the sample rate of a recording that was not read; no edit of words depends on it."""
 
@@ -33,7 +35,13 @@ def read_own(edit: type[Edit], folder: str | Path) -> list[Case] | None:
     """
     path = Path(folder) / FILE
     if not path.is_file():
-        raise StepeditError(f"{path}: no such file; a suite of one's own is a folder with {FILE}")
+        there = [one for one in path.parent.glob("*") if one.suffix.lower() in RECORDINGS]
+        how = (
+            f"; make one of its recordings: stepedit bench cross {path.parent} --edit "
+            f"{edit.name} --out SUITE, then --suite-path SUITE"
+        )
+        what = how if there else f"; a suite of one's own is a folder with {FILE}"
+        raise StepeditError(f"{path}: no such file{what}")
     if path.stat().st_size > MAX_BYTES:
         raise StepeditError(f"{path}: larger than {MAX_BYTES // 10**6} MB; split the suite")
     try:

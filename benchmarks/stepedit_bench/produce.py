@@ -23,7 +23,7 @@ from stepedit_core.registry.registry import get_registry
 from stepedit_core.scoring import Prepared
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Produced", "Protocol", "produce_batch"]
+__all__ = ["Produced", "Protocol", "prepare", "produce_batch"]
 
 
 class Protocol(BaseModel):
@@ -91,16 +91,27 @@ def _start(unit: Unit, protocol: Protocol, engine: SpeechEngine | None) -> Utter
     return made.utterance.replace(transcript=text, language=prompt.language)
 
 
+def prepare(unit: Unit, clean: Utterance) -> Prepared:
+    """Return a recording with what a case asks for before the edit, such as noise.
+
+    Raises:
+        StepeditError: if the scorer cannot prepare the case.
+    """
+    if unit.case is None:
+        return Prepared(clean)
+    scorer = get_registry().scorer(type(unit.case.edit))
+    return scorer.prepare(unit.case, clean, np.random.default_rng([unit.seed, 0]))
+
+
 def _prepared(
     unit: Unit, protocol: Protocol, recordings: Recordings | None, engine: SpeechEngine | None
 ) -> Produced:
     """Make the edit's input."""
     try:
         clean = _start(unit, protocol, engine)
+        made = prepare(unit, clean)
         if unit.case is None:
-            return Produced(unit, Prepared(clean), file=unit.file)
-        scorer = get_registry().scorer(type(unit.case.edit))
-        made = scorer.prepare(unit.case, clean, np.random.default_rng([unit.seed, 0]))
+            return Produced(unit, made, file=unit.file)
     except StepeditError as error:
         return Produced(unit, None, problem=f"iteration 0: {error}")
     if made.source is clean or recordings is None:

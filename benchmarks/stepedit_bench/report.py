@@ -253,6 +253,7 @@ def write_report(
     source = files("stepedit_bench").joinpath("report.html").read_text(encoding="utf-8")
     page = environment.from_string(source).render(
         settings=settings,
+        cases=len({(row["edit"], row["case"]) for row in own}),
         sections=sections,
         groups=groups,
         runs=list(zip(names, map(str, folders), strict=True)),

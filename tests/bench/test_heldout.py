@@ -98,6 +98,15 @@ def test_rows_ask_supported_edits(name: str) -> None:
         assert {item.case.prepare["snr_db"] for item in items if item.case} == {5}
 
 
+@pytest.mark.parametrize(("row", "times"), [("iteration", 4), ("iteration_8", 8)])
+def test_the_same_edit_several_times_over(row: str, times: int) -> None:
+    speech = packaged_speech("garden")
+    held = HeldOutUtterance("synthetic/0", "synthetic", "one", "reference", speech)
+    (item,) = requests.units_of(row, {("synthetic", LABEL): [held]}, 0)
+    assert len(item.edits) == times and len(set(map(repr, item.edits))) == 1
+    assert not {"target"} & set(item.conditions(("identity", "target", "edit")))
+
+
 def settings(data: Path, out: Path, *rows: str, count: int = 2, **more: Any) -> Settings:
     return Settings(data, out, rows, count, **more)
 
@@ -146,6 +155,25 @@ def without_engine(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         {name: value for name, value in row.items() if name not in ("engine", "details")}
         for row in rows
     ]
+
+
+def test_what_auto_takes_is_measured_apart(data: Path, tmp_path: Path) -> None:
+    out, engine = tmp_path / "out", FakeEngine()
+    own = measure(settings(data, out, "identity", quick=True), engine, measures=LightKept(out))
+    chosen = settings(data, out, "mixed_chain", quick=True, route="auto", beside=())
+    run = measure(chosen, engine, measures=LightKept(out))
+    assert run.folder.name == f"{own.folder.name}-auto"
+    edited = [row for row in run.rows if row["condition"] == "edit"]
+    assert len(edited) == 4 * 5
+    assert {row["route"] for row in edited if row["status"] == "ok"} <= {"llm", "dsp"}
+    journal = run.folder / JOURNAL
+    journal.write_bytes(b"")
+    again = measure(chosen, engine, measures=LightKept(out))
+    assert without_engine(again.rows) == without_engine(run.rows)  # routes, too
+    asked = ["figures", "--data", str(data), "--out", str(out), "--route", "auto"]
+    for more in (["--engine", "dsp"], ["--engine", str(tmp_path), "--install"]):
+        done = CliRunner().invoke(bench, [*asked, *more])
+        assert "--route auto is for an engine" in str(done.exception)
 
 
 def test_figures_routes_and_report_are_written(data: Path, tmp_path: Path) -> None:
@@ -273,6 +301,15 @@ def test_added_word_error() -> None:
     assert found["value"] == pytest.approx(100 * 2 / 12, abs=1e-3)
     assert found["beside"]["identity"] == pytest.approx(100 * 2 / 12, abs=1e-3)
     assert found["gate_met"] is False
+
+
+def test_spoilt_words_are_told_where_none_is_missing() -> None:
+    counted = (("source", 1), ("identity", 1), ("edit", 4))
+    rows = [row(0, condition, errors, 10, edit="trim_silence") for condition, errors in counted]
+    found = {one["row"]: one for one in figure_rows(rows, 0)}
+    assert found["trim_silence.words_lost"]["goal_met"] is True
+    spoilt = found["trim_silence.added_wer"]
+    assert (spoilt["value"], spoilt["gate_met"]) == (30, False)
 
 
 def test_routes_go_to_the_better_one_and_ties_to_dsp() -> None:

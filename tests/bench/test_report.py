@@ -41,6 +41,21 @@ def test_report_page(run: Path) -> None:
     assert page.count("<svg") >= 2
     assert "I would rather not say" in page and "unscored" in page
     assert all(word in page for word in ("best", "worst", "random", "iteration 2"))
+    links = re.findall(r'<a href="#(.*?)">', page)
+    assert links == ["shares", "gain", "measured"]
+    assert all(f'id="{link}"' in page for link in links)
+    assert "<p>gain on suite" in page and "6 cases, seed 0" in page
+
+
+def test_the_page_says_what_was_measured_not_what_was_begun(run: Path) -> None:
+    settings = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**settings, "edits": ["speed"], "cases": 9}))
+    assert "<p>gain on suite" in (page := write_report(run, players=False).read_text())
+    assert "6 cases, seed 0" in page and "not finished" not in page
+    lines = (run / "results.jsonl").read_text().splitlines()
+    (run / "results.jsonl").unlink()
+    part = write_report(run, players=False).read_text()
+    assert lines and "6 of 9 cases, seed 0" in part and "not finished" in part
 
 
 def test_columns_of_two_runs_stand_side_by_side(run: Path, tmp_path: Path) -> None:

@@ -139,6 +139,8 @@ def test_crossed_suites(tmp_path: Path) -> None:
     assert cases[0]["edit"] != cases[1]["edit"] and cases[2]["prepare"] == {}
     assert [case["edit"]["db"] for case in made("--in-turn")] == [-3, 3, -3]  # type: ignore[index]
     assert len(made("--n", "2")) == 4
+    assert {case["meta"]["class"] for case in cases} == {"hum", "plain"}  # type: ignore[index]
+    assert made()[0]["meta"]["class"] == "volume:db=-3.0"  # type: ignore[index]
     for wrong in ("hum", "={}", "hum={", "hum=3"):
         call = ["bench", "cross", str(tmp_path / "m.jsonl"), "--out", str(tmp_path / "s")]
         done = CliRunner().invoke(cli, [*call, "--edit", "denoise", "--prepare", wrong])

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -48,6 +48,7 @@ class Settings:
         lengths: strata of length, by name.
         beside: conditions that are recorded beside the edit.
         language: primary subtag of the speech.
+        route: of every edit by an engine: its own, or the one that ``auto`` chooses.
     """
 
     data: Path
@@ -62,6 +63,7 @@ class Settings:
     lengths: tuple[str, ...] = ("short",)
     beside: tuple[str, ...] = BESIDE
     language: str = "en"
+    route: Literal["llm", "auto"] = "llm"
 
     def chosen(self) -> tuple[str, ...]:
         """Return the rows; raises StepeditError for a row or a length that does not exist."""
@@ -95,15 +97,16 @@ class HeldOutRun:
     rows: Sequence[Mapping[str, Any]] = field(default_factory=list)
 
 
-def _folder(out: Path, engine: SpeechEngine | None) -> Path:
-    """Return the folder of an engine: its name and a hash of all that describes it."""
+def _folder(out: Path, engine: SpeechEngine | None, route: str) -> Path:
+    """Return the folder of an engine: its name, a hash of all that describes it, and ``auto``."""
     from stepedit_bench.suites import slug
 
     if engine is None:
         return out / "baseline"
     described = json.dumps(dict(engine.describe()), sort_keys=True, default=str)
     mark = hashlib.sha256(described.encode()).hexdigest()[:8]
-    return out / "engines" / f"{slug(engine.name)}-{mark}"
+    suffix = "" if route == "llm" else f"-{route}"
+    return out / "engines" / f"{slug(engine.name)}-{mark}{suffix}"
 
 
 def measure(
@@ -137,7 +140,7 @@ def measure(
         seed=seed,
         batch=settings.batch,
         protocol=Protocol(
-            route="llm" if engine is not None else "dsp",
+            route=settings.route if engine is not None else "dsp",
             conditions=_conditions(settings.beside, engine),
         ),
         measures=MeasureConfig(dnsmos="one"),
@@ -151,7 +154,7 @@ def measure(
         settings.data, out / "speech", settings.count, seed, heard, lengths, settings.language
     )
     units = [unit for row in rows for unit in units_of(row, pools, seed, settings.quick)]
-    folder = _folder(out, engine)
+    folder = _folder(out, engine, settings.route)
     if not settings.finished:
         used = None if settings.workers > 1 and measures is None else heard
         run_bench(
@@ -212,6 +215,13 @@ def _conditions(beside: Sequence[str], engine: SpeechEngine | None) -> tuple[Con
     show_default=True,
     help="Language of the speech, such as en or zh; requests stay those of the English suites.",
 )
+@click.option(
+    "--route",
+    type=click.Choice(["llm", "auto"]),
+    default="llm",
+    show_default=True,
+    help="The engine's own, or what a chain would take (no gates, a folder of its own).",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
@@ -241,6 +251,8 @@ def figures(
         raise StepeditError(
             f"--install: the figures of an engine's folder are of English, not of {language}"
         )
+    if given["route"] != "llm" and (install or engine == "dsp"):
+        raise StepeditError("--route auto is for an engine, and its figures are not a model's")
     chosen = tuple(name.strip() for name in rows.split(",")) if rows else ()
     strata = tuple(name.strip() for name in lengths.split(","))
     others = tuple(filter(None, (name.strip() for name in beside.split(","))))
@@ -268,11 +280,13 @@ def _measure(settings: Settings, engine: str) -> Path:
         run = measure(settings, loaded, on_unit=show)
     if not run.rows:
         raise StepeditError(f"{run.folder}: nothing is finished yet; run without --finished")
-    cost = None if settings.quick or loaded is None else _cost(run, settings, engine)
+    untimed = settings.quick or loaded is None or settings.route != "llm"
+    cost = None if untimed else _cost(run, settings, engine)
     # Whole paths tell of the machine, not of the measurement, and figures travel.
     given = [Path(word).name if word.startswith("/") else word for word in sys.argv[1:]]
     command = shlex.join(["stepedit", *given])
-    write_figures(run.folder, run.rows, run.units, loaded, cost, settings.seed, command)
+    if settings.route == "llm":
+        write_figures(run.folder, run.rows, run.units, loaded, cost, settings.seed, command)
     return write_report(run.folder, players=not settings.quick, around=settings.out)
 
 

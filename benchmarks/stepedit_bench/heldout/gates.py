@@ -259,6 +259,8 @@ GATES: Sequence[Gate] = (
          _scored("silence_removed", 0.0, lambda x: 100 * min(max(x, 0.0), 1.0)), mean,
          ("dsp",), higher=True),
     Gate("trim_silence.words_lost", "%", 5, 1, _added("whisper", "identity", "deletions"), pooled),
+    # Words that are spoilt are not missing: substitutions and insertions count here.
+    Gate("trim_silence.added_wer", "points", 12, 3, _added("whisper", "identity"), pooled),
     Gate("masked.outside_identical", "%", 100, 100, _outside, percent, ("dsp",), higher=True,
          share=True),
     Gate("masked_label.reached", "%", 40, 65, _verdict("reached"), percent, ("dsp",), higher=True,

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +34,19 @@ CHAIN = ("denoise", "trim_silence", "denoise")
 """Edits that keep words and tempo, so that what a chain loses is lost by coding it again."""
 MIXED = ("denoise", "emotion", "style", "speed", "trim_silence")
 """Edits of the mixed chain."""
-ITERATIONS = 4
-
+ITERATIONS = {"iteration": 4, "iteration_8": 8}
+"""Rows that ask for the same thing again and again, and how often."""
 
 _TWO_RECOGNISERS = ("identity", "speed", "clone", "chain")
 """Rows whose figure is word error: there the second recogniser listens too."""
-_NO_TARGET = ("identity", "masked", "masked_label", "chain", "iteration", "mixed_chain")
+_NO_TARGET = ("identity", "masked", "masked_label", "chain", "mixed_chain", *ITERATIONS)
 """Rows without one ideal output whose codes could be decoded instead of the model's."""
 _SCORED: Mapping[str, tuple[str, ...]] = {
     "speed": ("dsp", "identity", "target", "edit"),
     "denoise": ("dsp", "identity", "target", "edit"),
     "emotion_style": ("dsp", "world", "identity", "target", "edit"),
     "paralinguistic": ("dsp", "identity", "target", "edit"),
-    "iteration": ("source", "dsp", "identity", "edit"),
+    **dict.fromkeys(ITERATIONS, ("source", "dsp", "identity", "edit")),
 }
 """Conditions that the plugins' scorers judge, by default dsp and edit: what nobody edited reaches
 a target only where the control says something."""
@@ -321,14 +322,14 @@ def _chain() -> Make:
     return lambda pool, place: (None, edits, None)
 
 
-def _iteration() -> Make:
-    """Ask for an emotion or a style four times over."""
+def _iteration(times: int) -> Make:
+    """Ask for an emotion or a style several times over."""
     once = _labels()
 
     def make(pool: Sequence[HeldOutUtterance], place: int) -> RequestParts:
         asked = once(pool, place)
         assert asked is not None
-        return asked[0], asked[1] * ITERATIONS, None
+        return asked[0], asked[1] * times, None
 
     return make
 
@@ -359,7 +360,7 @@ ROWS: Mapping[str, Callable[[], Make]] = {
 }
 """Row with a gate to its maker."""
 MORE_ROWS: Mapping[str, Callable[[], Make]] = {
-    "iteration": _iteration,
+    **{row: partial(_iteration, times) for row, times in ITERATIONS.items()},
     "mixed_chain": _mixed_chain,
     "masked_label": _masked_label,
 }

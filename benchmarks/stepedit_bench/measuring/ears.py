@@ -23,9 +23,20 @@ from stepedit_core.storage.stored_json import json_lines
 from stepedit_core.storage.tables import table_rows
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Heard", "Known", "ears", "error_of", "known_recordings", "of_length", "where_of"]
+__all__ = [
+    "MOST_SECONDS",
+    "Heard",
+    "Known",
+    "ears",
+    "error_of",
+    "known_recordings",
+    "of_length",
+    "reference_texts",
+    "where_of",
+]
 
-_MOST_SECONDS = 3600.0
+MOST_SECONDS = 3600.0
+"""Longer recordings are refused."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,7 @@ def of_length(known: Sequence[Known], shortest: float, longest: float) -> Iterat
         yield (
             one
             for one in [other for other in known if other.part == part]
-            if shortest <= sound_seconds(one.path, max_seconds=_MOST_SECONDS) <= longest
+            if shortest <= sound_seconds(one.path, max_seconds=MOST_SECONDS) <= longest
         )
 
 
@@ -104,7 +115,7 @@ def known_recordings(
     Raises:
         StepeditError: if a file cannot be read, or no recording is left.
     """
-    better = {} if texts is None else _texts(texts)
+    better = {} if texts is None else reference_texts(texts)
     parts: dict[str, list[Known]] = {}
     for row in _rows(manifest):
         path, language = str(row.get("path") or ""), str(row.get("language") or "")
@@ -131,7 +142,7 @@ def _rows(manifest: Path) -> list[Mapping[str, Any]]:
     return [row for _, row in table_rows(manifest, {"path"})]
 
 
-def _texts(path: Path) -> dict[str, str]:
+def reference_texts(path: Path) -> dict[str, str]:
     """Return the reference texts by path."""
     found = {}
     for _, row in table_rows(path, {"path"}):

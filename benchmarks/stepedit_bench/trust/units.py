@@ -10,6 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
+from stepedit_bench.heldout.requests import Pools
 from stepedit_bench.heldout.speech import LENGTHS, held_out
 from stepedit_core.chain.notation import parse_edit
 from stepedit_core.edit import Edit
@@ -17,10 +18,9 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.scoring import Measures
 from stepedit_core.utterance import Utterance
 
-__all__ = ["PARTS", "Part", "TrustUnit", "recordings", "units"]
+__all__ = ["Part", "TrustUnit", "held_pools", "recordings", "units"]
 
 Part = Literal["level", "edit", "chain", "iterations"]
-PARTS: tuple[Part, ...] = ("level", "edit", "iterations", "chain")
 SOUNDS = ("Surprise-oh", "laugh", "uhm", "breath")
 """Sounds of the mixed chains, in turn."""
 
@@ -42,15 +42,15 @@ class TrustUnit:
     edits: tuple[Edit, ...] = ()
 
 
-def recordings(
+def held_pools(
     folder: Path,
     out: Path,
     count: int,
     seed: int,
     measures: Measures,
     lengths: Sequence[str] = ("medium",),
-) -> list[tuple[str, Utterance]]:
-    """Return held-out utterances, those of ``stepedit bench figures``, real and synthetic in turn.
+) -> Pools:
+    """Return held-out utterances by kind and length, those of ``stepedit bench figures``.
 
     Where the words of a manifest are a recogniser's, word error is agreement with the original.
 
@@ -69,7 +69,11 @@ def recordings(
     if unknown:
         raise StepeditError(f"no length {unknown[0]!r}: {', '.join(LENGTHS)}")
     strata = [LENGTHS[name] for name in lengths]
-    pools = held_out(folder, out, count, seed, measures, strata)
+    return held_out(folder, out, count, seed, measures, strata)
+
+
+def recordings(pools: Pools) -> list[tuple[str, Utterance]]:
+    """Return names and utterances, real and synthetic in turn."""
     in_turn = [one for row in zip_longest(*pools.values()) for one in row if one is not None]
     return [(one.id, one.speech) for one in in_turn]
 
