@@ -107,7 +107,7 @@ def _cleaned(samples: FloatArray) -> FloatArray:
     for edge, seconds in ((slice(None), _FADE_IN), (slice(None, None, -1), _FADE_OUT)):
         count = min(len(out) // 4, round(seconds * RATE))
         out[edge][:count] *= 0.5 - 0.5 * np.cos(np.pi * np.arange(count) / count)
-    return out * (_PEAK / np.abs(out).max())
+    return np.asarray(out * (_PEAK / np.abs(out).max()))
 
 
 def median_f0(samples: FloatArray) -> float | None:
