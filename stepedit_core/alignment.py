@@ -17,6 +17,9 @@ from stepedit_core.errors import AlignmentError, counted
 from stepedit_core.utterance import Span
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from stepedit_core.utterance import Utterance
 
 __all__ = [
@@ -332,6 +335,15 @@ class Recogniser(Listener):
     def hear(self, utterance: Utterance) -> str:
         """Return the words alone, where times would cost more; raises as ``transcribe`` does."""
         return self.transcribe(utterance).text
+
+    def encoder_states(self, utterance: Utterance) -> npt.NDArray[np.float32] | None:
+        """Return what the encoder makes of each moment, or None where there is no encoder.
+
+        Returns:
+            Shape ``(frames, width)``, frames evenly spaced from the start to the end; what they
+            mean is the model's own.
+        """
+        return None
 
 
 class Aligner(Listener):

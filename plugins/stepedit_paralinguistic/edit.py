@@ -62,6 +62,7 @@ SYNTHESISED: dict[str, float] = {
 }
 """Tags that the dsp route can synthesise, with their usual length in seconds."""
 _OTHER_SECONDS = 0.6
+Backend = Literal["auto", "recorded", "synthesised"]
 
 
 class Paralinguistic(Edit):
@@ -77,6 +78,10 @@ class Paralinguistic(Edit):
     tags: Literal["2025", "2026"] = "2026"
     """Model version whose tags go to the prompt: ten of 2025 or 22 of 2026. Spellings of
     either are taken."""
+    backend: Backend | None = None
+    """Where the dsp route takes sounds from: recorded (a library of other people's sounds, brought
+    into the speaker's voice), synthesised (recipes), or auto, which is also what happens where none
+    is named: recorded where the library has the tag, synthesised otherwise."""
 
     @field_validator("text")
     @classmethod
@@ -190,22 +195,38 @@ class Paralinguistic(Edit):
         return None
 
     def route_problem(self, route: Route) -> str | None:
-        """Return which tags signal processing has no defensible recipe for."""
-        missing = sorted({tag.tag for tag in self.placed if tag.tag not in SYNTHESISED})
+        """Say which tags signal processing lacks, and what the llm prompt cannot express."""
+        if route == "llm" and self.backend is not None:
+            return (
+                "paralinguistic: the llm prompt has no words for backend=; "
+                "leave it out or use the dsp route"
+            )
+        missing = sorted({tag.tag for tag in self.placed if self.source_of(tag.tag) is None})
         if route == "dsp" and missing:
             names = ", ".join(f"[{tag}]" for tag in missing)
+            why = {
+                "recorded": "no recording in the library; leave backend= out",
+                "synthesised": "no published recipe to synthesise it from; leave backend= out",
+            }.get(self.backend or "", "neither a recording nor a published recipe")
             return (
-                f"no dsp route for {names}: no published recipe to synthesise it from; use the "
-                "llm route with an engine, or another tag"
+                f"no dsp route for {names}: {why}, use the llm route with an engine, or another tag"
             )
         return super().route_problem(route)
+
+    def source_of(self, tag: str) -> Literal["recorded", "synthesised"] | None:
+        """Return where the dsp route takes a tag's sound from, or None where from nowhere."""
+        from stepedit_paralinguistic.recorded import RECORDED
+
+        if self.backend != "synthesised" and tag in RECORDED:
+            return "recorded"
+        return "synthesised" if self.backend != "recorded" and tag in SYNTHESISED else None
 
     def draws(self, route: Route) -> bool:
         """Return whether another draw may fare better: by either route, it is another sound."""
         return True
 
     def render(self, utterance: Utterance, rng: np.random.Generator) -> Rendered:
-        """Synthesise the sounds in the speaker's voice and insert them; see the README.
+        """Insert recorded or synthesised sounds in the speaker's voice; see the README.
 
         Raises:
             RouteError: if a tag has no dsp route or the words do not fit.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from stepedit_core.dsp.offset import offset_of, without_offset
 from stepedit_core.dsp.words import split_words, without_tags
 from stepedit_paralinguistic.alignment import Alignment, align
 from stepedit_paralinguistic.events import synthesise
+from stepedit_paralinguistic.recorded import perform
 from stepedit_paralinguistic.voice import RATE, Voice, analyse, room_tone
 
 if TYPE_CHECKING:
@@ -39,18 +40,20 @@ class Event:
         tag: canonical name, or a label.
         word: how many words stand before it.
         samples: float64 at the utterance's rate, shape ``(n,)``.
+        facts: what a report says of it; JSON data.
     """
 
     tag: str
     word: int
     samples: FloatArray
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def insert_events(edit: Paralinguistic, utterance: Utterance, rng: np.random.Generator) -> Rendered:
-    """Synthesise the tags that an utterance does not have yet and insert them.
+    """Insert the sounds of the tags that an utterance does not have yet.
 
     Raises:
-        RouteError: if a tag has no recipe, or the words do not fit.
+        RouteError: if a tag has neither recording nor recipe, or the words do not fit.
     """
     problem = edit.route_problem("dsp") or edit.problem(utterance)
     if problem:
@@ -58,14 +61,18 @@ def insert_events(edit: Paralinguistic, utterance: Utterance, rng: np.random.Gen
     voice = analyse(utterance)
     events = []
     for placed in edit.added(utterance):
-        sound = synthesise(placed.tag, voice, rng)
+        if edit.source_of(placed.tag) == "recorded":
+            sound, facts = perform(placed.tag, voice, rng)
+        else:
+            sound, facts = synthesise(placed.tag, voice, rng), {"recipe": placed.tag}
         at_rate = Utterance(sound.astype(np.float32), RATE).resample(utterance.sample_rate)
-        events.append(Event(placed.tag, placed.word, at_rate.samples.astype(np.float64)))
+        samples = at_rate.samples.astype(np.float64)
+        events.append(Event(placed.tag, placed.word, samples, facts))
     spoken = utterance.transcript or without_tags(edit.text)
     alignment = align(utterance, split_words(spoken), spoken)
     edited, reports = put_in(utterance, events, alignment, rng)
     details = {
-        "backend": "WORLD (pyworld) and filtered noise",
+        "backend": _backend(events),
         "aligner": alignment.aligner,
         **({"no_forced_alignment": alignment.why} if alignment.why else {}),
         **({"guessed_pronunciations": list(alignment.guessed)} if alignment.guessed else {}),
@@ -78,6 +85,14 @@ def insert_events(edit: Paralinguistic, utterance: Utterance, rng: np.random.Gen
         **_limits(events, voice),
     }
     return Rendered(edited.replace(transcript=edit.transcript_after(utterance)), details)
+
+
+def _backend(events: Sequence[Event]) -> str:
+    """Return what made the sounds."""
+    kinds = {"recording": "recordings, WORLD (pyworld)"}
+    kinds["recipe"] = "WORLD (pyworld) and filtered noise"
+    used = [name for kind, name in kinds.items() if any(kind in event.facts for event in events)]
+    return "; ".join(used)
 
 
 def put_in(
@@ -127,6 +142,7 @@ def put_in(
                     "at": round(centre, 4),
                     "output_span": [round(begin + first / rate, 4), round(begin + last / rate, 4)],
                     "level_db": _db(float(np.sqrt(np.mean(event.samples**2)))),
+                    **event.facts,
                 }
             )
     return edited, reports

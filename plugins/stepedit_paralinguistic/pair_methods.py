@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ from stepedit_core import (
 )
 from stepedit_core.dsp.words import nominal_seconds, split_words, without_tags
 from stepedit_paralinguistic.alignment import Alignment, align
-from stepedit_paralinguistic.edit import SYNTHESISED, Paralinguistic
+from stepedit_paralinguistic.edit import SYNTHESISED, Backend, Paralinguistic
 from stepedit_paralinguistic.insertion import Event, put_in
 from stepedit_paralinguistic.material import (
     audibility,
@@ -34,6 +34,7 @@ from stepedit_paralinguistic.material import (
     tagged_text,
     trimmed,
 )
+from stepedit_paralinguistic.recorded import LEVEL, LEVELS, RECORDED, loud_level
 from stepedit_paralinguistic.tags import TagSet, event_tag, tags_of, with_spelling
 from stepedit_paralinguistic.voice import analyse, room_tone
 
@@ -42,8 +43,6 @@ __all__ = ["PAIR_METHODS", "clone", "insert", "remove", "render"]
 FloatArray = npt.NDArray[np.float64]
 
 _PAUSE = 0.08
-# Usual level of an event against active speech, in dB.
-_LEVELS = {"breath": -18.0, "inhale": -18.0, "exhale": -20.0, "sigh": -9.0, "chuckle": -6.0}
 
 
 def clone(job: PairJob, context: BuildContext, tags: TagSet) -> EditPair | Rejected:
@@ -121,9 +120,8 @@ def insert(job: PairJob, context: BuildContext, tags: TagSet) -> EditPair | Reje
     words = without_tags(item.transcript or "")
     alignment = align(source, split_words(words), words)
     word = _free_gap(alignment, context.rng)
-    wanted = analyse(source).level * 10 ** (_LEVELS.get(tag, -2.0) / 20)
-    power = np.sort(sound**2)[len(sound) // 2 :]
-    sound = sound * (wanted / max(float(np.sqrt(power.mean())), 1e-9))
+    wanted = analyse(source).level * 10 ** (LEVELS.get(tag, LEVEL) / 20)
+    sound = sound * (wanted / loud_level(sound))
     target, (report,) = put_in(source, [Event(tag, word, sound)], alignment, context.rng)
     same = recorded.speaker is not None and recorded.speaker == item.speaker
     details = {
@@ -140,15 +138,16 @@ def insert(job: PairJob, context: BuildContext, tags: TagSet) -> EditPair | Reje
 
 
 def render(job: PairJob, context: BuildContext, tags: TagSet) -> EditPair | Rejected:
-    """Let the dsp route synthesise an event of a random kind at a random place."""
+    """Let the dsp route make an event of a random kind at a random place."""
     source = job.items[0].read()
-    known = _drawn(context.options.get("only", ""), tags)
+    backend = _backend(context.options)
+    known = _drawn(context.options.get("only", ""), tags, backend)
     tag = known[int(context.rng.integers(len(known)))]
     words = without_tags(source.transcript or "")
     source = source.replace(transcript=words)
     alignment = align(source, split_words(words), words)
     text = tagged_text(words, _free_gap(alignment, context.rng), tag)
-    rendered = Paralinguistic(text=text).render(source, context.rng)
+    rendered = Paralinguistic(text=text, backend=backend).render(source, context.rng)
     (report,) = rendered.details["events"]
     details = {"method": "render", "aligner": alignment.aligner, **report}
     target, span = rendered.utterance, Span(*report["output_span"])
@@ -164,13 +163,23 @@ PAIR_METHODS: Mapping[str, Callable[[PairJob, BuildContext, TagSet], EditPair | 
 """Method of the builder, as its option names it."""
 
 
-def _drawn(only: str, tags: TagSet) -> list[str]:
-    """Return the tags to draw from; raises StepeditError for one that cannot be synthesised."""
-    known = [tag for tag in SYNTHESISED if in_version(tag, tags)]
+def _backend(options: Mapping[str, str]) -> Backend:
+    """Return where sounds are taken from; raises StepeditError for an unknown backend."""
+    backend = options.get("backend", "auto")
+    if backend not in get_args(Backend):
+        raise StepeditError(f"backend={backend}: there is {', '.join(get_args(Backend))}")
+    return cast(Backend, backend)
+
+
+def _drawn(only: str, tags: TagSet, backend: Backend) -> list[str]:
+    """Return the tags to draw from; raises StepeditError for one that cannot be made."""
+    sources = {"recorded": RECORDED, "synthesised": SYNTHESISED}
+    made = sources.get(backend, {**SYNTHESISED, **RECORDED})
+    known = [tag for tag in made if in_version(tag, tags)]
     wanted = [name.strip() for name in only.split("+") if name.strip()]
     unknown = [name for name in wanted if name not in known]
     if unknown:
-        raise StepeditError(f"only={only}: cannot synthesise {unknown[0]}; {', '.join(known)}")
+        raise StepeditError(f"only={only}: cannot make {unknown[0]}; {', '.join(known)}")
     return wanted or known
 
 

@@ -33,15 +33,18 @@ class ParalinguisticPairs(PairBuilder):
     voice (the quadruplets of the Step-Audio-EditX authors). ``remove``: labels ``event_start``
     and ``event_end`` (seconds) say where the event is, and it is cut out. ``insert``: an event
     recording of the corpus (label ``event``) is put into a pause of plain speech. ``render``:
-    the dsp route synthesises one, only where asked for.
+    the dsp route makes one, only where asked for.
     """
 
+    version: ClassVar[int] = 2
     transcript_kept: ClassVar[bool] = False
     options: ClassVar[Mapping[str, str]] = {
         "method": "auto (default: clone, remove or insert, as each item allows), "
         "or one of clone, remove, insert, render",
         "tags": "spelling of tags in the texts, 2025 or 2026 (default)",
-        "only": "tags that render draws from, joined by + (default: all that can be synthesised)",
+        "only": "tags that render draws from, joined by + (default: all that can be made)",
+        "backend": "where render takes sounds from: auto (default: recorded, else synthesised), "
+        "recorded, synthesised",
     }
 
     def jobs(self, items: Iterable[CorpusItem], options: Mapping[str, str]) -> Iterator[PairJob]:
@@ -120,7 +123,7 @@ def _meeting(item: CorpusItem, events: list[CorpusItem], wanted: str) -> PairJob
     if wanted not in ("auto", "insert"):
         return _job(item, "insert", wanted)
     if not choice:
-        reason = "no event recordings to insert (label event); method=render synthesises some"
+        reason = "no event recordings to insert (label event); method=render makes some"
         return PairJob(item.id, (item,), {"reject": reason})
     event = choice[zlib.crc32(item.id.encode()) % len(choice)]
     return PairJob(f"{item.id}+{event.id}", (item, event), {"method": "insert"})

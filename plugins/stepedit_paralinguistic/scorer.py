@@ -42,7 +42,7 @@ class ParalinguisticScorer(Scorer):
     hold a lenient judge in check.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     expects_same_duration: ClassVar[bool] = False
     judge: ClassVar[str | None] = "events"

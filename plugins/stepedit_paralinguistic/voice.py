@@ -43,6 +43,7 @@ _MAN, _WOMAN = 120.0, 215.0
 _DEFAULT_F0 = 160.0
 _DEFAULT_LEVEL = 0.05
 _LONGEST = 20.0
+_BAND_DB, _LEAST_BAND = -7.2, 2000.0
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,14 @@ class Voice:
         measured: whether pitch and envelopes were measured; otherwise they are an average voice.
         envelopes: log power spectra of voiced frames, level taken out, shape ``(n, 513)``.
         level: root mean square of active speech, linear.
+        highest_hz: up to where the recording has any sound.
     """
 
     f0: float
     measured: bool
     envelopes: FloatArray
     level: float
+    highest_hz: float = RATE / 2
 
     @property
     def mean(self) -> FloatArray:
@@ -106,7 +109,8 @@ def analyse(utterance: Utterance) -> Voice:
         .astype(np.float64)
     )
     level = _level(heard)
-    default = Voice(_DEFAULT_F0, False, _average_envelopes(), level)
+    highest = _highest(heard)
+    default = Voice(_DEFAULT_F0, False, _average_envelopes(), level, highest)
     if len(heard) < 0.1 * RATE or np.abs(heard).max() < 1e-5:
         return default
     import pyworld
@@ -122,7 +126,7 @@ def analyse(utterance: Utterance) -> Voice:
     # Bands that a narrow-band recording lacks must not become the loudest part of a log mean.
     logs = np.maximum(logs, logs.max(axis=1, keepdims=True) - 18.0)
     logs -= np.log(np.exp(logs).mean(axis=1, keepdims=True))
-    return Voice(float(np.median(f0[clear])), True, logs, level)
+    return Voice(float(np.median(f0[clear])), True, logs, level, highest)
 
 
 def room_tone(utterance: Utterance, count: int, rng: np.random.Generator) -> FloatArray:
@@ -153,6 +157,18 @@ def _level(samples: FloatArray) -> float:
     power = (samples[: count * 480].reshape(count, 480) ** 2).mean(axis=1)
     active = power > power.max() * 10**-2.5
     return float(max(np.sqrt(power[active].mean()), 1e-4))
+
+
+def _highest(samples: FloatArray) -> float:
+    """Return the frequency in Hz above which nothing lies within 72 dB of the strongest band."""
+    size = 1024
+    if len(samples) < 4 * size:
+        return RATE / 2
+    frames = np.lib.stride_tricks.sliding_window_view(samples, size)[:: size // 2]
+    power = (np.abs(np.fft.rfft(frames * np.hanning(size), axis=1)) ** 2).mean(axis=0)
+    bands = np.convolve(power, np.ones(9) / 9, "same")
+    heard = np.flatnonzero(bands > bands.max() * 10**_BAND_DB)
+    return float(max(_LEAST_BAND, (heard[-1] if len(heard) else size // 2) * RATE / size))
 
 
 def smooth(logs: FloatArray) -> FloatArray:

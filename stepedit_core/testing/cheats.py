@@ -373,6 +373,11 @@ def _added_backwards(source: Utterance) -> FloatArray:
     return source.samples[start : start + size][::-1].astype(np.float64)
 
 
+def _added_speech(source: Utterance) -> FloatArray:
+    """Return a snippet of the recording's own words."""
+    return np.asarray(_added_backwards(source)[::-1])
+
+
 _ALONE = (zeros, faint_noise, constant, white_noise, brown_noise, beep, buzz, beeps, clicks)
 _IDLE = (copy, one_sample, quieter, louder, turned_over, delayed, dithered)
 _ORDER = (reversed_, pieces_reversed, pieces_shuffled, halves_swapped, another_recording)
@@ -412,6 +417,7 @@ ADDED: Mapping[str, Callable[[Utterance], FloatArray]] = {
         ("clicks", _added_clicks),
         ("sweep", _added_sweep),
         ("speech_backwards", _added_backwards),
+        ("speech", _added_speech),
     )
 }
 """Sounds to put in where an edit puts sounds in, by name."""

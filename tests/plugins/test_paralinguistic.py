@@ -165,7 +165,7 @@ def test_all_other_samples_stay_and_levels_are_sane(tag: str, name: str) -> None
     speech = packaged_speech(name)
     words = (speech.transcript or "").split()
     text = " ".join([*words[:3], f"[{tag}]", *words[3:]])
-    rendered = Paralinguistic(text=text).render(speech, rng())
+    rendered = Paralinguistic(text=text, backend="synthesised").render(speech, rng())
     out, (event,) = rendered.utterance, rendered.details["events"]
     rate = speech.sample_rate
     cut = round(event["at"] * rate)
@@ -201,7 +201,7 @@ def test_pitch_lies_in_the_speakers_range(name: str, tag: str, low: float, high:
     speech = packaged_speech(name)
     words = (speech.transcript or "").split()
     text = " ".join([*words[:2], f"[{tag}]", *words[2:]])
-    rendered = Paralinguistic(text=text).render(speech, rng(1))
+    rendered = Paralinguistic(text=text, backend="synthesised").render(speech, rng(1))
     start, end = rendered.details["events"][0]["output_span"]
     f0 = pitch(rendered.utterance.slice((start, end)).samples, speech.sample_rate)
     median = float(np.median(f0[f0 > 0]))
@@ -210,9 +210,8 @@ def test_pitch_lies_in_the_speakers_range(name: str, tag: str, low: float, high:
 
 def test_laughter_rhythm() -> None:
     speech = packaged_speech("office")
-    details = Paralinguistic(text="Go home [laugh] with some office supplies.").render(
-        speech, rng()
-    )
+    text = "Go home [laugh] with some office supplies."
+    details = Paralinguistic(text=text, backend="synthesised").render(speech, rng())
     start, end = details.details["events"][0]["output_span"]
     sound = details.utterance.slice((start, end)).samples.astype(np.float64)
     size = round(0.01 * speech.sample_rate)

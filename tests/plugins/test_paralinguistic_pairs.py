@@ -149,7 +149,7 @@ def test_render_draws_from_the_tags_that_are_asked_for(tmp_path: Path) -> None:
     made = pairs(build(corpus, {"method": "render", "only": "uhm+Question-ei"}))
     asked = {pair.edit.placed[0].tag for pair in made if isinstance(pair.edit, Paralinguistic)}
     assert asked and asked <= {"uhm", "Question-ei"}
-    with pytest.raises(StepeditError, match=r"only=uhm.snort: cannot synthesise snort"):
+    with pytest.raises(StepeditError, match=r"only=uhm.snort: cannot make snort"):
         build(corpus, {"method": "render", "only": "uhm+snort"})
 
 

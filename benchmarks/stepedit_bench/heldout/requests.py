@@ -286,7 +286,9 @@ def _paralinguistic() -> Make:
     """Put a sound between the words: after the first comma, otherwise in the middle."""
     texts = [str(data["text"]) for data, _, _ in _requests("paralinguistic")]
     named = dict.fromkeys(tag for text in texts for tag in re.findall(r"\[([^\]]+)\]", text))
-    tags = [tag for tag in named if sound_of(tag) is not None]
+    # Coughs come last: the judge learned them later, and earlier requests stay comparable.
+    known = (tag for tag in named if sound_of(tag) is not None)
+    tags = sorted(known, key=lambda tag: sound_of(tag) == "cough")
 
     def make(pool: Sequence[HeldOutUtterance], place: int) -> RequestParts | None:
         words = re.sub(r"[\[\]]", "", pool[place].speech.transcript or "").split()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -85,14 +87,74 @@ def train_emotion(
 @judges.command("train-events")
 @click.argument("manifest", type=click.Path(exists=True, dir_okay=False))
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Where it is saved.")
+@click.option(
+    "--ear",
+    type=click.Choice(["auto", "whisper", "none"]),
+    default="auto",
+    show_default=True,
+    help="Whisper's encoder beside hand-made features.",
+)
+@click.option(
+    "--without",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Manifest in JSON lines whose speakers are left out.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def train_events(manifest: str, out: str, seed: int) -> None:
+def train_events(
+    manifest: str, out: str, ear: Literal["auto", "whisper", "none"], without: str | None, seed: int
+) -> None:
     """Train the classifier of the judge events on the free sounds of MANIFEST."""
     from stepedit_bench.judges.train_events import train_events as train
 
-    model = train(manifest, out, seed)
-    keys = ("held_out_recordings", "thresholds", "held_out_insertions")
+    with click.progressbar(length=1, label="hearing") as bar:
+
+        def tell(done: int, total: int) -> None:
+            bar.length = total
+            bar.update(1)
+
+        model = train(manifest, out, seed, ear=ear, without=without, on_context=tell)
+    keys = ("held_out_windows", "thresholds", "held_out_insertions")
     click.echo(json.dumps({key: model.card[key] for key in keys}, indent=1))
+
+
+@judges.command("validate-events")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    required=True,
+    metavar="LABEL=KIND",
+    help="A folder of recordings, and laugh, breath, voice, cough or other.",
+)
+@click.option(
+    "--ear",
+    type=click.Choice(["auto", "whisper", "none"]),
+    default="auto",
+    show_default=True,
+    help="Whisper's encoder beside hand-made features.",
+)
+@click.option("--n", "count", type=click.IntRange(1), default=40, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def check_events(
+    folder: Path,
+    kinds: Sequence[str],
+    ear: Literal["auto", "whisper", "none"],
+    count: int,
+    seed: int,
+) -> None:
+    """Count what the judge events hears in recorded sounds of FOLDER/LABEL, between words.
+
+    Example: validate-events Nonverbal/dataset --kind coughing=cough --kind sighing=breath
+    """
+    from stepedit_bench.judges.event_validation import validate_events
+
+    named = dict(text.partition("=")[::2] for text in kinds)
+    for label, heard in validate_events(folder, named, ear=ear, count=count, seed=seed).items():
+        right = heard.get(named[label], 0)
+        total = sum(heard.values())
+        told = ", ".join(f"{name} {number}" for name, number in heard.items())
+        click.echo(f"{label}: {right} of {total} heard as {named[label]} ({told})")
 
 
 def main() -> None:

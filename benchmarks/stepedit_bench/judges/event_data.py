@@ -1,58 +1,42 @@
-"""Training windows for the event classifier: sounds, speech and noise, through many channels.
+"""Sounds that the event classifier learns from, and what happens to them on their way to it.
 
-The sounds come from web microphones and the speech from studios, so that a classifier could
-tell them by the channel alone. Every recording is therefore heard through random filters, with
-random noise behind it and a random bandwidth. Sounds that nobody asks for (beeps, buzzes, bursts
-of noise, clicks, speech backwards) are made, and are the class ``other``.
+Sounds come from web microphones, game studios and pauses of read speech, speech from studios, so
+that a classifier could tell them by the channel alone. They are therefore heard through random
+filters, at random pitch, with random noise behind them and a random bandwidth.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from stepedit_bench.judges.features import FRAME_STEP, frame_features, levels, window_features
-from stepedit_bench.judges.other_sounds import other_sound
 from stepedit_core.dsp.offset import without_offset
 from stepedit_core.errors import StepeditError
+from stepedit_core.storage.stored_json import json_lines
 from stepedit_core.storage.tables import table_rows
 from stepedit_core.utterance import Utterance
 
-__all__ = ["CLASSES", "RATE", "Sound", "channel", "insert", "others", "read_sounds", "windows"]
+__all__ = ["RATE", "Sound", "channel", "insert", "read_samples", "read_sounds", "speakers_in"]
 
-CLASSES: Mapping[str, str] = {
-    "laughter (mostly)": "laugh",
-    "sigh (mostly)": "breath",
-    "gasp (mostly)": "breath",
-    "huh/hmm": "voice",
-    "groan/yelp": "voice",
-    "growl/grunt": "voice",
-    "ugh/eww": "voice",
-    "crying/sobbing/aww": "voice",
-}
-"""Label of the corpus to class; labels that mix classes, such as cheer/laugh, are left out."""
 RATE = 16_000
-LENGTHS = (0.45, 1.1)
-"""Seconds of a window."""
-QUIET_DB = -30.0
-"""Windows of speech whose loudest frame lies this far below the recording's are pauses."""
-COPIES: Mapping[str, int] = {"speech": 3, "noise": 3}
-EVENT_COPIES = 6
-OTHERS = 800
-"""Sounds that are made for the class ``other``."""
+_LONGEST = 3.0
+"""Seconds of a sound that are used."""
+_EDGE = 0.03
 
 FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Sound:
-    """One recording of the training corpus.
+    """One recording of the training corpus, or a stretch of one.
 
     Attributes:
         path: the file.
@@ -62,6 +46,7 @@ class Sound:
         test: held out.
         licence: of the recording.
         corpus: its set.
+        span: from and to which second, or None for all of it.
     """
 
     path: Path
@@ -71,61 +56,82 @@ class Sound:
     test: bool
     licence: str
     corpus: str
+    span: tuple[float, float] | None = None
 
 
-def read_sounds(manifest: str | os.PathLike[str], tier: str = "free/") -> list[Sound]:
+def speakers_in(file: str | os.PathLike[str]) -> frozenset[str]:
+    """Return the speakers that a manifest in JSON lines names."""
+    return frozenset(str(row["speaker"]) for _, row in json_lines(Path(file)))
+
+
+def read_sounds(
+    manifest: str | os.PathLike[str], without: frozenset[str] = frozenset(), tier: str = "free/"
+) -> list[Sound]:
     """Return the sounds, English speech and noise of a manifest's licence tier.
 
-    Clips cut from one source recording count as one speaker, who is held out if the manifest
-    holds any of the clips out.
+    Which recording is which sound stands in ``event_labels.jsonl``. Clips cut from one source
+    recording count as one speaker, who is held out if the manifest holds any of the clips out.
 
     Args:
         manifest: CSV with path, set, kind, speaker, language, label, suggested_split, licence.
+        without: speakers that are left out, such as those whose sounds an edit inserts.
         tier: what the paths start with.
 
     Raises:
         StepeditError: if there is nothing to train on.
     """
     file = Path(manifest)
-    found = []
+    told: dict[str, list[Mapping[str, Any]]] = {}
+    with as_file(files(__package__).joinpath("event_labels.jsonl")) as labels:
+        for _, label in json_lines(labels):
+            told.setdefault(tier + str(label["path"]), []).append(label)
+    found: list[Sound] = []
     needed = {"path", "set", "kind", "speaker", "language", "label", "suggested_split", "licence"}
     for line, row in table_rows(file, {"path"}):
         if not needed <= row.keys():
             missing = ", ".join(sorted(needed - row.keys()))
             raise StepeditError(f"{file}, line {line}: the columns {missing} are needed")
-        name = _class(row) if row["path"].startswith(tier) else None
-        if name is None:
-            continue
-        source = re.search(r"_(\d-\d+)-[A-Z]\.", row["path"])
-        speaker = row["speaker"] or (source.group(1) if source else row["path"])
-        found.append(
-            Sound(
-                file.parent / row["path"],
-                name,
-                row["label"],
-                speaker,
-                row["suggested_split"] == "test",
-                row["licence"],
-                row["set"].removesuffix("_bulk").removesuffix("_take2"),
-            )
-        )
+        if row["path"].startswith(tier) and row["speaker"] not in without:
+            found += _sounds_of(row, told.get(row["path"], ()), file.parent)
     held = {sound.speaker for sound in found if sound.test}
     if not found:
         raise StepeditError(f"{file}: no sounds, speech or noise under {tier}")
     return [
-        Sound(**{**vars(sound), "test": sound.speaker in held})
-        for sound in sorted(found, key=lambda each: str(each.path))
+        replace(sound, test=sound.speaker in held)
+        for sound in sorted(found, key=lambda each: (str(each.path), each.span or (0.0, 0.0)))
     ]
 
 
-def _class(row: Mapping[str, str]) -> str | None:
-    """Return the class of a row, or None for what is not used."""
-    if row["kind"] == "nonverbal":
-        return CLASSES.get(row["label"])
-    if row["kind"] == "noise":
-        return "noise"
-    english = row["language"].lower().startswith("en")
-    return "speech" if row["kind"] == "read" and english else None
+def _sounds_of(
+    row: Mapping[str, str], told: Sequence[Mapping[str, Any]], folder: Path
+) -> Iterator[Sound]:
+    """Yield what a recording gives: labelled sounds, speech around them, or noise."""
+    source = re.search(r"_(\d-\d+)-[A-Z]\.", row["path"])
+    whole = Sound(
+        folder / row["path"],
+        "noise",
+        row["label"],
+        row["speaker"] or (source.group(1) if source else row["path"]),
+        row["suggested_split"] == "test",
+        row["licence"],
+        row["set"].removesuffix("_bulk").removesuffix("_take2"),
+    )
+    for each in told:
+        span = (float(each["start"]), float(each["end"])) if "start" in each else None
+        yield replace(whole, name=str(each["sound"]), label=str(each["how"]), span=span)
+    if row["kind"] == "read" and row["language"].lower().startswith("en"):
+        yield replace(whole, name="speech")
+    elif row["kind"] == "noise":
+        yield whole
+
+
+def read_samples(sound: Sound) -> FloatArray:
+    """Return a sound at 16 kHz, at most 3 s unless it is speech or noise."""
+    whole = without_offset(Utterance.read(sound.path)).resample(RATE).samples.astype(np.float64)
+    if sound.name in ("speech", "noise"):
+        return whole
+    start, end = sound.span or (0.0, _LONGEST)
+    return whole[round(max(0.0, start - _EDGE) * RATE) : round((end + _EDGE) * RATE)]
 
 
 def channel(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
@@ -154,108 +160,30 @@ def channel(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
     return np.asarray(heard + hiss * loud * 10 ** (-rng.uniform(15, 45) / 20))
 
 
-def windows(
-    sounds: list[Sound], rng: np.random.Generator, *, augment: bool
-) -> tuple[FloatArray, list[int]]:
-    """Return windows of recordings.
-
-    Args:
-        sounds: the recordings.
-        rng: draws places, lengths and channels.
-        augment: several windows of each recording through random channels; otherwise the
-            whole sound, or one window of speech and noise, as recorded.
-
-    Returns:
-        Features, shape ``(n, features)``, and for each row the index of its recording.
-    """
-    rows, owners = [], []
-    for index, sound in enumerate(sounds):
-        samples = (
-            without_offset(Utterance.read(sound.path)).resample(RATE).samples.astype(np.float64)
-        )
-        copies = COPIES.get(sound.name, EVENT_COPIES) if augment else 1
-        for _ in range(copies):
-            piece = _piece(samples, sound.name, rng) if augment else samples
-            heard = channel(piece, rng) if augment else piece
-            frames = frame_features(Utterance(heard.astype(np.float32), RATE))
-            for row in _cut(frames, sound.name, rng, whole=not augment):
-                rows.append(row)
-                owners.append(index)
-    return np.array(rows), owners
-
-
-def _piece(samples: FloatArray, name: str, rng: np.random.Generator) -> FloatArray:
-    """Return at most 5 s of a long recording, to hear it through one channel."""
-    most = 5 * RATE
-    if len(samples) <= most:
-        return samples
-    start = int(rng.integers(0, len(samples) - most))
-    return samples[start : start + most]
-
-
-def _cut(
-    frames: FloatArray, name: str, rng: np.random.Generator, *, whole: bool
-) -> Iterator[FloatArray]:
-    """Yield windows: around the loud part of a sound, anywhere loud in speech and noise."""
-    level = levels(frames)
-    loud = np.flatnonzero(level > QUIET_DB)
-    event = name not in COPIES
-    if event and whole:
-        yield window_features(frames[loud[0] : loud[-1] + 1])
-        return
-    for _ in range(1 if event or whole else 2):
-        size = min(round(rng.uniform(*LENGTHS) / FRAME_STEP), len(frames))
-        first, last = (loud[0], loud[-1]) if event else (0, len(frames) - 1)
-        # A window reaches a little over the sound's edges, as windows that slide do.
-        low = max(0, min(first - size // 4, len(frames) - size))
-        high = max(low, min(last - (3 * size) // 4, len(frames) - size))
-        start = int(rng.integers(low, high + 1))
-        if level[start : start + size].max() > QUIET_DB + 10:
-            yield window_features(frames[start : start + size])
-
-
-def others(sounds: list[Sound], rng: np.random.Generator) -> FloatArray:
-    """Return windows of sounds that no tag asks for, each through a channel of its own.
-
-    Args:
-        sounds: recordings to take speech from.
-        rng: draws everything.
-
-    Returns:
-        Features, shape ``(n, features)``.
-    """
-    speech = [sound for sound in sounds if sound.name == "speech"]
-    rows: list[FloatArray] = []
-    said: FloatArray = np.zeros(0)
-    for number in range(OTHERS):
-        if number % 20 == 0:  # reading costs more than making
-            said = _samples(speech[int(rng.integers(len(speech)))])
-        heard = channel(np.pad(other_sound(said, rng), RATE // 4), rng)
-        frames = frame_features(Utterance(heard.astype(np.float32), RATE))
-        rows += _cut(frames, "other", rng, whole=False)
-    return np.array(rows)
-
-
-def _samples(sound: Sound) -> FloatArray:
-    return Utterance.read(sound.path).resample(RATE).samples.astype(np.float64)
-
-
 def insert(
-    said: FloatArray, sound: FloatArray, rng: np.random.Generator, lowest: float = 12.0
+    said: FloatArray,
+    sound: FloatArray,
+    rng: np.random.Generator,
+    below: tuple[float, float] = (0.0, 12.0),
 ) -> tuple[FloatArray, tuple[float, float]]:
     """Return speech with a sound at its quietest place near a random time, and where it lies.
 
+    Up to 0.15 s of faint noise, as loud as the quietest tenth, surround the sound.
+
     Args:
         said: speech at 16 kHz.
-        sound: its active part is taken, 0 to ``lowest`` dB below the speech.
-        rng: draws place and level.
-        lowest: in dB.
+        sound: its active part is taken.
+        rng: draws place, level and what surrounds the sound.
+        below: how far below the speech it lies at least and at most, in dB.
     """
     added = _active(sound)
-    added = added * (_level(said) / _level(added) * 10 ** (-rng.uniform(0, lowest) / 20))
+    added = added * (_level(said) / _level(added) * 10 ** (-rng.uniform(*below) / 20))
     cut = _quiet_place(said, rng)
-    span = (cut / RATE, (cut + len(added)) / RATE)
-    return np.concatenate([said[:cut], added, said[cut:]]), span
+    quiet = float(np.quantile(np.abs(said), 0.1)) + 1e-6
+    lead, tail = (round(rng.uniform(0.0, 0.15) * RATE) for _ in range(2))
+    around = [quiet * rng.standard_normal(count) for count in (lead, tail)]
+    span = ((cut + lead) / RATE, (cut + lead + len(added)) / RATE)
+    return np.concatenate([said[:cut], around[0], added, around[1], said[cut:]]), span
 
 
 def _level(samples: FloatArray) -> float:

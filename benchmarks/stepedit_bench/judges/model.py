@@ -80,6 +80,7 @@ class Classifier:
         card = {
             "labels": list(self.labels),
             "features": features.VERSION,
+            "inputs": len(self.mean),
             "digest": self.digest,
             **self.card,
         }
@@ -120,7 +121,8 @@ class Classifier:
         depth = sum(name.startswith("weights.") for name in parts)
         layers = tuple((parts[f"weights.{n}"], parts[f"bias.{n}"]) for n in range(depth))
         labels = tuple(str(label) for label in card["labels"])
-        sizes = [len(features.WINDOW_NAMES), *(len(bias) for _, bias in layers)]
+        inputs = int(card.get("inputs", len(features.WINDOW_NAMES)))
+        sizes = [inputs, *(len(bias) for _, bias in layers)]
         shapes = [weights.shape for weights, _ in layers]
         if shapes != list(itertools.pairwise(sizes)) or sizes[-1] != len(labels):
             raise ValueError(f"layers of {shapes} for {sizes[0]} features and {len(labels)} labels")
