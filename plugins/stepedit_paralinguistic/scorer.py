@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,18 +18,23 @@ from stepedit_core import (
     Verdict,
     words_kept,
 )
+from stepedit_core.dsp.loudness import active_level
 from stepedit_core.dsp.words import split_words
 from stepedit_paralinguistic.edit import Paralinguistic
 from stepedit_paralinguistic.insertion import places
 from stepedit_paralinguistic.tags import with_spelling
 
-__all__ = ["ParalinguisticScorer", "insertions"]
+__all__ = ["Insertion", "ParalinguisticScorer", "insertions"]
 
 RATE, HOP = 16_000, 320
 MIN_INSERTED = 0.15
 """Shortest insertion that counts as one, in seconds."""
 NEAR = 0.4
 """An insertion belongs to a tag when it is this near to its place, in seconds."""
+MIN_SOUND = 0.1
+"""Seconds of an insertion that are heard, at least: a pause is no sound."""
+AUDIBLE_DB, OVER_FLOOR_DB = 40.0, 3.0
+"""A frame is heard from so far below the source's active level, and over its quietest tenth."""
 MIN_SCORE = 3.0
 """Rating from which the sound asked for is there; 2 is an unclear sound, or another one."""
 
@@ -119,8 +124,8 @@ def acoustic_values(
     if output.problem() or source.problem():
         return values
     wanted = places(edit, source)
-    found = insertions(source, output)
-    errors = [min((abs(at - place) for at, _ in found), default=float("inf")) for place in wanted]
+    found = [one for one in insertions(source, output) if _sounds(one, source, output)]
+    errors = [min((abs(one.at - place) for one in found), default=float("inf")) for place in wanted]
     near = [error for error in errors if error <= NEAR]
     if wanted:
         values["found_in_place"] = len(near) / len(wanted)
@@ -129,8 +134,24 @@ def acoustic_values(
     return values
 
 
-def insertions(source: Utterance, output: Utterance) -> list[tuple[float, float]]:
-    """Return an output's insertions as (place in the source, length), in seconds.
+class Insertion(NamedTuple):
+    """What an output has that its source lacks.
+
+    Attributes:
+        at: place in the source, seconds.
+        seconds: how much longer the output is there.
+        start: where it begins in the output, seconds.
+        end: where it ends there.
+    """
+
+    at: float
+    seconds: float
+    start: float
+    end: float
+
+
+def insertions(source: Utterance, output: Utterance) -> list[Insertion]:
+    """Return an output's insertions.
 
     Both are aligned by dynamic time warping of mel cepstra; an insertion is a stretch of the
     output that the path holds against 80 ms of the source or less.
@@ -146,7 +167,7 @@ def insertions(source: Utterance, output: Utterance) -> list[tuple[float, float]
     at_output = np.zeros(second.shape[1])
     at_output[there] = here
     slack, shortest = 4, round(MIN_INSERTED * RATE / HOP)
-    found: list[tuple[float, float]] = []
+    found: list[Insertion] = []
     start = 0
     while start < len(at_output):
         stop = start
@@ -155,10 +176,29 @@ def insertions(source: Utterance, output: Utterance) -> list[tuple[float, float]
         extra = stop - start - (at_output[stop] - at_output[start])
         if extra >= shortest:
             middle = (at_output[start] + at_output[stop]) / 2
-            found.append((float(middle * HOP / RATE), float(extra * HOP / RATE)))
+            times = (middle, extra, start, stop)
+            found.append(Insertion(*(float(one * HOP / RATE) for one in times)))
             start = stop
         start += 1
     return found
+
+
+def _sounds(found: Insertion, source: Utterance, output: Utterance) -> bool:
+    """Return whether an insertion is heard: digital silence and room tone are not."""
+    before = _levels(source, 0.0, source.seconds)
+    inside = _levels(output, found.start, found.end)
+    level = active_level(source)
+    if level is None or not len(before):
+        return False
+    least = max(level - AUDIBLE_DB, float(np.quantile(before, 0.1)) + OVER_FLOOR_DB)
+    return bool((inside >= least).sum() * HOP / RATE >= MIN_SOUND)
+
+
+def _levels(utterance: Utterance, start: float, end: float) -> npt.NDArray[np.float64]:
+    """Return the level of each 20 ms within a span, dB of full scale."""
+    samples = utterance.resample(RATE).samples[round(start * RATE) : round(end * RATE)]
+    frames = samples[: len(samples) // HOP * HOP].astype(np.float64).reshape(-1, HOP)
+    return np.asarray(10 * np.log10(np.maximum(np.square(frames).mean(axis=1), 1e-12)))
 
 
 def _cepstra(utterance: Utterance) -> npt.NDArray[np.float64]:

@@ -8,9 +8,11 @@ import stepedit_paralinguistic
 from pydantic import ValidationError
 from stepedit_paralinguistic import Paralinguistic, stepedit_cases
 from stepedit_paralinguistic.edit import SYNTHESISED
+from stepedit_paralinguistic.insertion import places
 from stepedit_paralinguistic.recipes import RECIPES
-from stepedit_paralinguistic.scorer import ParalinguisticScorer, insertions
+from stepedit_paralinguistic.scorer import ParalinguisticScorer, acoustic_values, insertions
 from stepedit_paralinguistic.tags import TAGS, canonical
+from stepedit_paralinguistic.voice import room_tone
 
 from stepedit_core.chain.running import carry_out
 from stepedit_core.edit import Edit
@@ -339,8 +341,21 @@ def test_insertions_of_known_size_are_measured_back(at: float) -> None:
     burst = noise(0.6).samples * 0.5
     output = np.concatenate([speech.samples[:cut], burst, speech.samples[cut:]])
     found = insertions(speech, speech.replace(samples=output))
-    assert sum(length for _, length in found) == pytest.approx(0.6, abs=0.15)
-    assert found[0][0] == pytest.approx(at, abs=0.2)
+    assert sum(one.seconds for one in found) == pytest.approx(0.6, abs=0.15)
+    assert found[0].at == pytest.approx(at, abs=0.2)
+    assert found[0].start == pytest.approx(at, abs=0.2)
+
+
+def test_a_pause_is_no_sound() -> None:
+    speech = packaged_speech("garden")
+    edit = Paralinguistic(text="You love your home [sigh] and want it to be beautiful.")
+    (place,) = places(edit, speech)
+    cut = round(place * speech.sample_rate)
+    tone = room_tone(speech, round(0.5 * speech.sample_rate), np.random.default_rng(0))
+    for put_in, found in ((np.zeros_like(tone), 0.0), (tone, 0.0), (noise(0.5).samples * 0.1, 1.0)):
+        samples = np.concatenate([speech.samples[:cut], put_in, speech.samples[cut:]])
+        output = speech.replace(samples=samples.astype(np.float32))
+        assert acoustic_values(edit, speech, output)["found_in_place"] == found
 
 
 def test_cases_are_whole() -> None:
