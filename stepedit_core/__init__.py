@@ -20,7 +20,6 @@ if TYPE_CHECKING:
         TimedWord,
         Transcription,
         find_phrase,
-        sentence_places,
     )
     from stepedit_core.chain.accept import Accept
     from stepedit_core.chain.chain import Chain, ChainResult
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from stepedit_core.codes import GROUP_SECONDS, DualCodes, FreeGroups
     from stepedit_core.config import EngineConfig, GenerationPolicy, SamplingConfig
     from stepedit_core.dsp.splicing import Patch, splice
+    from stepedit_core.dsp.words import sentence_places
     from stepedit_core.edit import Edit, Outcome, Rendered, Route
     from stepedit_core.engine import DecodeRequest, GenerateRequest, InflightBatch, SpeechEngine
     from stepedit_core.errors import (
@@ -245,7 +245,6 @@ _HOMES = {
         "TimedWord",
         "Transcription",
         "find_phrase",
-        "sentence_places",
     ),
     "chain.accept": ("Accept",),
     "chain.chain": ("Chain", "ChainResult"),
@@ -254,6 +253,7 @@ _HOMES = {
     "codes": ("GROUP_SECONDS", "DualCodes", "FreeGroups"),
     "config": ("EngineConfig", "GenerationPolicy", "SamplingConfig"),
     "dsp.splicing": ("Patch", "splice"),
+    "dsp.words": ("sentence_places",),
     "edit": ("Edit", "Outcome", "Rendered", "Route"),
     "engine": ("DecodeRequest", "GenerateRequest", "InflightBatch", "SpeechEngine"),
     "errors": (

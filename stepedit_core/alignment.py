@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
-from stepedit_core.dsp.words import Word, normalised, split_words
+from stepedit_core.dsp.words import Word, normalised, sentence_places, split_words
 from stepedit_core.errors import AlignmentError, counted
 from stepedit_core.utterance import Span
 
@@ -32,19 +31,10 @@ __all__ = [
     "TimedWord",
     "Transcription",
     "find_phrase",
-    "sentence_places",
 ]
 
 Ear: TypeAlias = "Callable[[Utterance], str]"
 """Returns the words that are heard in an utterance."""
-
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+[”’」』）]*|\n+")
-_ABBREVIATIONS = frozenset(
-    {
-        *("mr", "mrs", "ms", "dr", "prof", "st", "jr", "sr", "vs", "etc", "e.g", "i.e", "no"),
-        *("vol", "fig", "approx", "a.m", "p.m", "inc", "ltd", "co"),
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -337,7 +327,7 @@ class Recogniser(Listener):
         return self.transcribe(utterance).text
 
     def encoder_states(self, utterance: Utterance) -> npt.NDArray[np.float32] | None:
-        """Return what the encoder makes of each moment, or None where there is no encoder.
+        """Return the states of the recogniser's encoder, or None where it has none.
 
         Returns:
             Shape ``(frames, width)``, frames evenly spaced from the start to the end; what they
@@ -394,11 +384,6 @@ def find_phrase(
     return range(start, start + len(asked))
 
 
-def sentence_places(text: str) -> list[tuple[int, int]]:
-    """Return start and end, in characters, of each sentence of a text that holds a word."""
-    return [(start, end) for start, end in _sentence_spans(text) if split_words(text[start:end])]
-
-
 def _when(starts: Sequence[float] | None, index: int) -> str:
     """Return the time of a word for a message."""
     return "" if starts is None else f" at {starts[index]:.2f} s"
@@ -443,20 +428,3 @@ def _joined(words: Sequence[str]) -> str:
 
 def _is_wide(letter: str) -> bool:
     return "\u3040" <= letter <= "\u30ff" or "\u3400" <= letter <= "\u9fff"
-
-
-def _sentence_spans(text: str) -> list[tuple[int, int]]:
-    """Return start and end of each sentence in a text; decimals and abbreviations end none."""
-    spans, begin = [], 0
-    for match in _SENTENCE_END.finditer(text):
-        before = text[: match.start()].rsplit(None, 1)
-        last = before[-1].lower().strip("\"'“‘([") if before else ""
-        is_dot = match.group().startswith(".") and len(match.group().rstrip("\"'”’)]")) == 1
-        is_short = last in _ABBREVIATIONS or re.fullmatch(r"[a-z](\.[a-z])*", last)
-        if is_dot and is_short and last != "i" and text[match.end() :].strip():
-            continue
-        spans.append((begin, match.end()))
-        begin = match.end()
-    if text[begin:].strip():
-        spans.append((begin, len(text)))
-    return spans

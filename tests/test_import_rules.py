@@ -44,7 +44,7 @@ LAZY_ALLOWED = {
     "pair_rows.py": {"pyarrow"},
     "letter_to_sound.py": {"num2words"},
     "ffmpeg.py": {"av"},
-    "prosody.py": {"pyworld"},
+    "world.py": {"pyworld"},
     "words.py": {"rapidfuzz"},
     "doctor.py": {"torch", "huggingface_hub"},
     "locking.py": {"filelock"},

@@ -30,4 +30,5 @@ __all__ = [
     "vad",
     "voices",
     "words",
+    "world",
 ]

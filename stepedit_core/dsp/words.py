@@ -21,6 +21,7 @@ __all__ = [
     "normalised",
     "plain_text",
     "read_seconds",
+    "sentence_places",
     "split_words",
     "without_tags",
     "word_error",
@@ -54,6 +55,15 @@ _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ni
 _NUMBERS = {str(n): name for n, name in enumerate(_ONES)} | {
     str(10 * n): name for n, name in enumerate(_TENS, 2)
 }
+
+
+_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+[”’」』）]*|\n+")
+_ABBREVIATIONS = frozenset(
+    {
+        *("mr", "mrs", "ms", "dr", "prof", "st", "jr", "sr", "vs", "etc", "e.g", "i.e", "no"),
+        *("vol", "fig", "approx", "a.m", "p.m", "inc", "ltd", "co"),
+    }
+)
 
 
 def _marks() -> str:
@@ -207,3 +217,25 @@ def word_error(expected: str, heard: str) -> float:
         [heard_form(word.text) for word in split_words(text)] for text in (expected, heard)
     )
     return edit_distance(said, found) / max(1, len(said))
+
+
+def sentence_places(text: str) -> list[tuple[int, int]]:
+    """Return start and end, in characters, of each sentence of a text that holds a word."""
+    return [(start, end) for start, end in _sentence_spans(text) if split_words(text[start:end])]
+
+
+def _sentence_spans(text: str) -> list[tuple[int, int]]:
+    """Return start and end of each sentence in a text; decimals and abbreviations end none."""
+    spans, begin = [], 0
+    for match in _SENTENCE_END.finditer(text):
+        before = text[: match.start()].rsplit(None, 1)
+        last = before[-1].lower().strip("\"'“‘([") if before else ""
+        is_dot = match.group().startswith(".") and len(match.group().rstrip("\"'”’)]")) == 1
+        is_short = last in _ABBREVIATIONS or re.fullmatch(r"[a-z](\.[a-z])*", last)
+        if is_dot and is_short and last != "i" and text[match.end() :].strip():
+            continue
+        spans.append((begin, match.end()))
+        begin = match.end()
+    if text[begin:].strip():
+        spans.append((begin, len(text)))
+    return spans
