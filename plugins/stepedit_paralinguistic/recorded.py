@@ -149,7 +149,13 @@ def perform(tag: str, voice: Voice, rng: np.random.Generator) -> tuple[FloatArra
     samples = sound.samples.astype(np.float64)
     wanted = voice.level * 10 ** (LEVELS.get(tag, LEVEL) / 20)
     samples = _band_limited(samples, voice.highest_hz) * (wanted / loud_level(samples))
-    facts = {"recording": clip.file, "speaker": clip.speaker, "moved": recipe.changes()}
+    facts = {
+        "recording": clip.file,
+        "speaker": clip.speaker,
+        "licence": clip.licence,
+        "credit": clip.credit,
+        "moved": recipe.changes(),
+    }
     return samples, facts
 
 

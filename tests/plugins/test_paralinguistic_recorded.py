@@ -109,6 +109,7 @@ def test_all_other_samples_stay(tag: str) -> None:
     rendered = edit.render(speech, rng())
     out, (event,) = rendered.utterance, rendered.details["events"]
     assert event["recording"] in {clip.file for clip in clips(tag)}
+    assert event["licence"] and event["credit"]
     assert rendered.details["backend"] == "recordings, WORLD (pyworld)"
     cut, edge = round(event["at"] * speech.sample_rate), round(0.0101 * speech.sample_rate) + 1
     assert np.array_equal(out.samples[: cut - edge], speech.samples[: cut - edge])
