@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import KDTree
 
 from stepedit_core import StepeditError, Utterance
-from stepedit_core.dsp.loudness import active_level, limited
+from stepedit_core.dsp.loudness import active_level, limited_at_level
 from stepedit_core.dsp.offset import around_offset, without_offset
 from stepedit_core.dsp.world import WorldSpeech, analyse, synthesise, warp_frequency
 
@@ -45,8 +45,6 @@ _ROWS = 256
 """Frames whose neighbours are held at once."""
 _FLOOR = 1e-12
 _CEILING = 0.97
-_ROUNDS, _NEAR_DB = 4, 0.1
-"""A limiter takes some of the level away: it is made up for, until it is as near as this."""
 
 Array = npt.NDArray[np.float64]
 
@@ -79,7 +77,7 @@ def convert(source: Utterance, target: Utterance) -> tuple[Utterance, dict[str, 
 
     Returns:
         The utterance, and facts as JSON data: ``pitch_octaves`` and ``vocal_tract`` (a factor);
-        ``unchanged`` where the source has no voice.
+        ``notes`` where the source has no voice and stays as it is.
 
     Raises:
         StepeditError: if no voice is heard in the target.
@@ -94,7 +92,7 @@ def _converted(source: Utterance, target: _Voice) -> tuple[Utterance, dict[str, 
     own = _voice(source)
     facts: dict[str, Any] = {"backend": "WORLD (pyworld), nearest neighbours"}
     if own.pitch is None or target.pitch is None:
-        return source, {**facts, "unchanged": "no voice is heard in what is to be said"}
+        return source, {**facts, "notes": ["no voice is heard here: the recording stays as it is"]}
     tract = _tract(own, target)
     warped = 0.5 * np.log(
         np.maximum(warp_frequency(np.exp(2 * own.logs), own.speech.frequencies, tract), _FLOOR)
@@ -117,16 +115,12 @@ def _levelled(source: Utterance, made: Utterance) -> Utterance:
 
     A deep voice has higher peaks than a high one of the same level.
     """
-    wanted = active_level(source)
+    wanted, level = active_level(source), active_level(made)
+    if wanted is None or level is None:
+        return made
     ceiling = max(_CEILING, float(np.abs(source.samples).max()))
-    loud = made
-    for _ in range(_ROUNDS):
-        level = active_level(loud)
-        if wanted is None or level is None or abs(wanted - level) < _NEAR_DB:
-            break
-        samples = loud.samples * np.float32(10 ** ((wanted - level) / 20))
-        loud = made.replace(samples=limited(samples, made.sample_rate, ceiling)[0])
-    return loud
+    gain = 10 ** ((wanted - level) / 20)
+    return made.replace(samples=limited_at_level(made, gain, ceiling, wanted))
 
 
 def _voice(utterance: Utterance) -> _Voice:

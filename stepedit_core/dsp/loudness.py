@@ -13,7 +13,15 @@ import numpy.typing as npt
 
 from stepedit_core.utterance import Utterance
 
-__all__ = ["LOOK_AHEAD", "active_level", "level_like", "limited", "loudness", "true_peak"]
+__all__ = [
+    "LOOK_AHEAD",
+    "active_level",
+    "level_like",
+    "limited",
+    "limited_at_level",
+    "loudness",
+    "true_peak",
+]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -25,6 +33,8 @@ _HIGHEST_RATE = 192_000
 _CHUNK = 1 << 20
 _EDGE = 64
 _ROUNDS = 6
+_LEVEL_TRIES, _NEAR_DB = 4, 0.1
+"""A limiter takes some of the level away: it is made up for, until it is as near as this."""
 _FRAME_SECONDS, _MARGIN_DB, _LEVEL_ROUNDS, _SILENT_POWER = 0.02, 15.9, 8, 1e-10
 
 
@@ -133,6 +143,29 @@ def limited(samples: FloatArray, rate: int, ceiling: float) -> tuple[FloatArray,
         held = held * np.float32(ceiling / peak)
         deepest *= ceiling / peak
     return held, max(0.0, -20 * float(np.log10(deepest)))
+
+
+def limited_at_level(
+    utterance: Utterance, gain: float, ceiling: float, wanted: float | None
+) -> FloatArray:
+    """Return samples under a ceiling whose active level is the wanted one, as near as that goes.
+
+    Args:
+        utterance: what is to be heard.
+        gain: factor on its samples that brings it to the level, a limiter aside.
+        ceiling: highest true peak, as a fraction of full scale.
+        wanted: active level, dB; None: as the limiter leaves it.
+    """
+    more = 1.0
+    for _ in range(_LEVEL_TRIES):
+        held, _ = limited(
+            utterance.samples * np.float32(gain * more), utterance.sample_rate, ceiling
+        )
+        level = None if wanted is None else active_level(utterance.replace(samples=held))
+        if level is None or wanted is None or wanted - level <= _NEAR_DB:
+            break
+        more *= 10 ** (min(wanted - level, 3.0) / 20)
+    return held
 
 
 def _smoothed(values: npt.NDArray[np.float64], window: npt.NDArray[np.float64]) -> FloatArray:

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from stepedit_core.dsp.loudness import active_level, limited
+from stepedit_core.dsp.loudness import active_level, limited_at_level
 from stepedit_core.dsp.vad import speech_spans
 from stepedit_core.utterance import Utterance
 
@@ -21,8 +21,6 @@ __all__ = ["levelled"]
 _CHECKED_DB = 1.0
 """Corrections from here on need speech: the level of what has none may be noise taken out."""
 _MOST_DB = 12.0
-_ROUNDS, _NEAR_DB = 4, 0.1
-"""A limiter takes some of the level away: it is made up for, until it is as near as this."""
 
 
 def levelled(
@@ -49,17 +47,5 @@ def levelled(
     made = decoded.samples * np.float32(gain)
     if float(np.abs(made).max(initial=0.0)) > ceiling:
         wanted = None if after is None else after + 20 * math.log10(gain)
-        made = _within(decoded, gain, ceiling, wanted)
+        made = limited_at_level(decoded, gain, ceiling, wanted)
     return decoded.replace(samples=made), gain
-
-
-def _within(decoded: Utterance, gain: float, ceiling: float, wanted: float | None) -> np.ndarray:
-    """Return samples under a ceiling whose active level is the wanted one, as near as that goes."""
-    rate, more = decoded.sample_rate, 1.0
-    for _ in range(_ROUNDS):
-        held, _ = limited(decoded.samples * np.float32(gain * more), rate, ceiling)
-        level = None if wanted is None else active_level(decoded.replace(samples=held))
-        if level is None or wanted is None or wanted - level <= _NEAR_DB:
-            break
-        more *= 10 ** (min(wanted - level, 3.0) / 20)
-    return held
