@@ -37,6 +37,7 @@ __all__ = [
     "SpeechEngine",
     "SpokenWord",
     "TaughtEngine",
+    "aligns_references",
     "answer_starts",
     "answers_with_own_codes",
     "chooses",
@@ -299,6 +300,13 @@ class OwnCodes(Protocol):
         """Whether `GenerateRequest.own_codes` is the answer, so that nothing is generated."""
 
 
+class AlignedDecoder(Protocol):
+    """Optional ability of an engine: its decoder looks sound up in the reference at its place."""
+
+    def aligns_references(self) -> bool:
+        """Whether a reference that says the source's words at its pace serves better."""
+
+
 class LatentEngine(SpeechEngine, Protocol):
     """Optional ability of an engine: go on from the codes and mel of its own output."""
 
@@ -414,6 +422,12 @@ def answers_with_own_codes(engine: SpeechEngine | None, plan: Plan) -> bool:
     """Return whether the source's own codes, at the planned pace, are the answer to an edit."""
     says = getattr(engine, "answers_with_own_codes", None)
     return says is not None and bool(says(plan))
+
+
+def aligns_references(engine: SpeechEngine) -> bool:
+    """Return whether an engine's decoder looks sound up in a reference at its place."""
+    says = getattr(engine, "aligns_references", None)
+    return says is not None and bool(says())
 
 
 def is_generated(engine: SpeechEngine | None, plan: Plan) -> bool:

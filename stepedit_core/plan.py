@@ -86,6 +86,9 @@ class Plan:
         keeps_codes: whether the llm route decodes the recording's own codes again and asks the
             language model nothing.
         voice: whose voice the codes are decoded in; None for the recording's own.
+        towards_voice: moves a recording towards that voice by signal processing, at the same
+            pace. A decoder that looks sound up at its place is shown the result in place of the
+            voice's own recording, which says other words.
         problem: why the edit does not fit the utterance, in one line; None where it does.
     """
 
@@ -104,6 +107,9 @@ class Plan:
     rules: tuple[str, ...] = ()
     keeps_codes: bool = False
     voice: Utterance | None = None
+    towards_voice: Callable[[Utterance], Utterance] | None = field(
+        default=None, repr=False, compare=False
+    )
     problem: str | None = None
 
     def but(self, **changes: Any) -> Plan:
@@ -158,6 +164,7 @@ class Plan:
             rules=(*plans[0].rules, name),
             keeps_codes=plans[0].keeps_codes,
             voice=plans[0].voice,
+            towards_voice=plans[0].towards_voice,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -22,7 +23,7 @@ class Voice(Edit):
     The recording's own codes, which hold the words and how they are said, are decoded with another
     recording as the reference of the voice. The language model is not asked. Signal processing
     moves pitch and vocal tract, and draws each sound towards those of the recording that are most
-    like it.
+    like it. A decoder that looks sound up at its place is shown what signal processing made.
     """
 
     keeps_codes: ClassVar[bool] = True
@@ -62,10 +63,20 @@ class Voice(Edit):
     def plan(self, utterance: Utterance) -> Plan:
         """Return the plan: the source's codes and tempo, in the other voice."""
         plan = super().plan(utterance).but(uniform_tempo=True)
-        return plan if plan.problem else plan.but(voice=self.voice())
+        if plan.problem:
+            return plan
+        voice = self.voice()
+        return plan.but(voice=voice, towards_voice=partial(_towards, voice=voice))
 
     def render(self, utterance: Utterance, rng: np.random.Generator) -> Rendered:
         """Move pitch, vocal tract and sounds towards the voice's recording; nothing is drawn."""
         from stepedit_voice.conversion import convert
 
         return Rendered(*convert(utterance, self.voice()))
+
+
+def _towards(utterance: Utterance, *, voice: Utterance) -> Utterance:
+    """Return an utterance moved towards a voice by signal processing."""
+    from stepedit_voice.conversion import convert
+
+    return convert(utterance, voice)[0]

@@ -22,11 +22,12 @@ from stepedit_core.engine import (
     GenerateRequest,
     Latent,
     SpeechEngine,
+    aligns_references,
     answers_with_own_codes,
     keeps_latents,
     regenerates_insertions_only,
 )
-from stepedit_core.errors import EngineError, counted
+from stepedit_core.errors import EngineError, StepeditError, counted
 from stepedit_core.llm_route.infilling import replace_words
 from stepedit_core.llm_route.joining import splice_groups
 from stepedit_core.llm_route.level import levelled
@@ -166,7 +167,7 @@ def _decoding(
     voice is not the codes' source.
     """
     if request.plan.voice is not None:
-        return DecodeRequest(output, request.plan.voice, request.seed)
+        return _in_voice(request, output, request.plan.voice, engine)
     voice = None if past is None or past.voice is request.utterance else past.voice
     earlier = None if past is None else past.reference
     whole = request.free is None and not request.plan.uniform_tempo
@@ -176,6 +177,26 @@ def _decoding(
     source_map = SourceMap.build(output.groups, None, condition=request.condition)
     known = _usable(past.latent, engine, earlier)
     return DecodeRequest(output, earlier, request.seed, source_map, known, voice)
+
+
+def _in_voice(
+    request: GenerateRequest, output: DualCodes, voice: Utterance, engine: SpeechEngine
+) -> DecodeRequest:
+    """Return how the source's own codes are decoded in another voice.
+
+    A decoder that looks sound up at its place finds none in a recording of other words: it is
+    shown the source, moved towards the voice, and the voice's own speaker vector.
+    """
+    plain = DecodeRequest(output, voice, request.seed)
+    towards = request.plan.towards_voice
+    if towards is None or not aligns_references(engine):
+        return plain
+    try:
+        moved = towards(request.utterance)
+    except StepeditError:  # no voice is heard in a recording of whispers
+        return plain
+    places = SourceMap.identity(output)
+    return DecodeRequest(output, moved, request.seed, places, None, voice)
 
 
 def _is_own(plan: Plan, engine: SpeechEngine) -> bool:

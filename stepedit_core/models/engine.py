@@ -256,6 +256,10 @@ class Engine(Editing):
         """
         return self._references.accepts(latent)
 
+    def aligns_references(self) -> bool:
+        """Whether the decoder's reference lies on its codes' grid, as the public one's does not."""
+        return self.parts.decoder.flow.aligned_reference
+
     def reading(self, codes: DualCodes, words: str) -> float | None:
         """Return how well codes read as words, by the model's phone reader; higher is better.
 

@@ -8,6 +8,7 @@ from stepedit_emotion import Emotion
 from stepedit_masked import Masked
 from stepedit_pitch.measuring import pitch_track
 from stepedit_voice import Voice
+from stepedit_voice.conversion import convert
 from stepedit_voice.pairs import VoicePairs, margin_of
 from stepedit_voice.scorer import VoiceScorer
 from stepedit_voice.voices import named_voices
@@ -57,6 +58,37 @@ def test_own_codes_in_the_other_voice() -> None:
     assert step.details["voice"] == packaged_speech("wind").digest
     assert step.utterance.seconds == pytest.approx(speech.seconds, abs=1e-3)
     assert step.utterance.transcript == speech.transcript
+
+
+class _Aligned(_Listening):
+    """A fake engine whose decoder looks sound up at its place."""
+
+    def aligns_references(self) -> bool:
+        return True
+
+
+def test_a_decoder_that_looks_up_places_is_shown_the_source_moved_towards_the_voice() -> None:
+    engine, speech = _Aligned(), packaged_speech("garden")
+    edit = Voice(reference="lewis")
+    Chain([edit])(speech, engine=engine)
+    (request,) = engine.decoded
+    moved, _ = convert(speech, packaged_speech("wind"))
+    assert request.reference == moved
+    assert request.voice == packaged_speech("wind")
+    assert request.source_map is not None
+    places = request.source_map.positions
+    assert places is not None and len(places) == 3 * request.codes.groups
+
+
+def test_a_voice_of_whispers_is_the_reference_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: Utterance, target: Utterance) -> None:
+        raise StepeditError("no voice is heard")
+
+    monkeypatch.setattr("stepedit_voice.conversion.convert", refuse)
+    engine, speech = _Aligned(), packaged_speech("garden")
+    Chain([Voice(reference="lewis")])(speech, engine=engine)
+    assert engine.decoded[0].reference == packaged_speech("wind")
+    assert engine.decoded[0].source_map is None
 
 
 def test_beside_an_edit_that_asks_the_model() -> None:
