@@ -302,7 +302,11 @@ class Engine(Editing):
         return self._rules.policy.for_edit(*plan.rules).regenerate == "insertions"
 
     def answers_with_own_codes(self, plan: Plan) -> bool:
-        """Whether the source's own codes are the answer: ``GenerationPolicy.own_codes``."""
+        """Whether the source's own codes are the answer: ``GenerationPolicy.own_codes``.
+
+        That holds for what the decoder carries out by itself, and for edits of one tempo that it
+        is conditioned on.
+        """
         flow = self.parts.decoder.flow
         is_even = plan.uniform_tempo if plan.spans is None else plan.uniform_tempo_in_spans
         done_by_decoder = plan.label in flow.moved_labels
