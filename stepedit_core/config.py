@@ -146,9 +146,14 @@ class GenerationPolicy(_Rules):
     these words is kept, by the phone reader that a model has beside its weights. Models without
     one, streams and words that it does not know draw one."""
     own_codes: bool = False
-    """Of an edit towards a label: the source's own codes, at the pace that the edit plans, are the
-    answer, and the language model is asked nothing. For decoders that do to pitch, level and colour
-    what a label usually does, whatever the codes say."""
+    """Of an edit towards a label, or at one tempo: the source's own codes, at the pace that the
+    edit plans, are the answer, and the language model is asked nothing. For decoders that do to
+    pitch, level and colour what a label usually does, whatever the codes say, and for edits of one
+    tempo that they are conditioned on, as the embedded one on denoise and speed."""
+    follow_source: bool = False
+    """Of an edit that leaves silence out and does nothing else (``Plan.omissions``): the answer is
+    the source's own codes in their order, and the model chooses where in a silence it leaves them
+    and returns, within what the edit lets stay of it."""
     infill_context: float | None = Field(default=None, ge=1.0)
     """Where words are changed: seconds of speech around them that the model is given, for models
     that were taught with short recordings; None gives the whole recording."""

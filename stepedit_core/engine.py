@@ -10,6 +10,7 @@ import numpy as np
 
 from stepedit_core.codes import DualCodes, FreeGroups, answer_starts, growth
 from stepedit_core.errors import StepeditError
+from stepedit_core.llm_route.omissions import Passage
 from stepedit_core.llm_route.source_map import Pairs, SourceMap, expected_tempo
 from stepedit_core.plan import Plan
 from stepedit_core.prompt import Prompt
@@ -37,10 +38,10 @@ __all__ = [
     "SpeechEngine",
     "SpokenWord",
     "TaughtEngine",
-    "aligns_references",
     "answer_starts",
     "answers_with_own_codes",
     "chooses",
+    "follows_source",
     "infill_context",
     "is_generated",
     "keeps_latents",
@@ -104,6 +105,11 @@ class GenerateRequest:
             at = part.stop
         joined = DualCodes.from_interleaved(np.concatenate([one.interleave() for one in pieces]))
         return replace(joined, start=codes.start)
+
+    def passage(self) -> Passage | None:
+        """Return the ways through the source of an answer that leaves silence out, or None."""
+        gone = self.plan.omissions if self.free is None else None
+        return None if gone is None else Passage.of(self.codes, gone)
 
     def source_map(self, groups: int, offset: float = 0.0, *, is_own: bool = False) -> SourceMap:
         """Return the places in the source of an answer of so many groups, as far as they are known.
@@ -294,17 +300,13 @@ class PartialGeneration(Protocol):
 
 
 class OwnCodes(Protocol):
-    """Optional ability of an engine: do by its decoder alone what a label usually does."""
+    """Optional ability of an engine: answer with the source's own codes."""
 
     def answers_with_own_codes(self, plan: Plan) -> bool:
         """Whether `GenerateRequest.own_codes` is the answer, so that nothing is generated."""
 
-
-class AlignedDecoder(Protocol):
-    """Optional ability of an engine: its decoder looks sound up in the reference at its place."""
-
-    def aligns_references(self) -> bool:
-        """Whether a reference that says the source's words at its pace serves better."""
+    def follows_source(self, plan: Plan) -> bool:
+        """Whether the answer is one of the ways of `GenerateRequest.passage`."""
 
 
 class LatentEngine(SpeechEngine, Protocol):
@@ -424,15 +426,16 @@ def answers_with_own_codes(engine: SpeechEngine | None, plan: Plan) -> bool:
     return says is not None and bool(says(plan))
 
 
-def aligns_references(engine: SpeechEngine) -> bool:
-    """Return whether an engine's decoder looks sound up in a reference at its place."""
-    says = getattr(engine, "aligns_references", None)
-    return says is not None and bool(says())
+def follows_source(engine: SpeechEngine | None, plan: Plan) -> bool:
+    """Return whether an engine's answer is the source's own codes without silence."""
+    says = getattr(engine, "follows_source", None)
+    return says is not None and bool(says(plan))
 
 
 def is_generated(engine: SpeechEngine | None, plan: Plan) -> bool:
     """Return whether a language model says the answer; otherwise its codes are the source's own."""
-    return not (plan.keeps_codes or answers_with_own_codes(engine, plan))
+    own = plan.keeps_codes or answers_with_own_codes(engine, plan)
+    return not (own or follows_source(engine, plan))
 
 
 __getattr__ = moved_names(__name__, {"Engine": "stepedit_core.models.engine"})

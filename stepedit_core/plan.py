@@ -17,6 +17,7 @@ __all__ = [
     "ForeseenUtterance",
     "Insertion",
     "NotHeardYet",
+    "Omission",
     "Plan",
     "Replacement",
     "conditioning_label",
@@ -34,6 +35,19 @@ class Insertion:
 
     at: float
     seconds: float
+
+
+@dataclass(frozen=True)
+class Omission:
+    """A silence of the source that an edit leaves out.
+
+    Attributes:
+        span: what may go of it, in seconds of the source.
+        kept: how much of that may stay at most, in seconds.
+    """
+
+    span: Span
+    kept: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,9 @@ class Plan:
         insertions: what is put between the words, where that is all that the edit does. Engines
             whose policy is ``regenerate="insertions"`` generate these parts alone and copy all
             others.
+        omissions: silences that go, where that is all that the edit does; None: it does other
+            things. Engines whose policy is ``follow_source`` hold the answer to the source's own
+            codes without them.
         replacements: words that are said anew amid the others, carried out in this order; the
             last in the recording comes first, so that the indices of the others hold.
         alignment: when each word of the utterance is said, where the edit depends on it.
@@ -98,6 +115,7 @@ class Plan:
     spans: tuple[Span, ...] | None = None
     uniform_tempo_in_spans: bool = True
     insertions: tuple[Insertion, ...] = ()
+    omissions: tuple[Omission, ...] | None = None
     replacements: tuple[Replacement, ...] = ()
     alignment: Alignment | None = None
     ears: tuple[Ear, ...] = field(default=(), repr=False, compare=False)

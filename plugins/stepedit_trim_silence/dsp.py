@@ -13,7 +13,7 @@ from stepedit_core.dsp.offset import offset_of
 from stepedit_core.dsp.silences import find_silences, find_speech
 from stepedit_core.dsp.splicing import time_map
 
-__all__ = ["FADE_SECONDS", "cut", "trim"]
+__all__ = ["FADE_SECONDS", "cut", "removable", "trim"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -45,18 +45,33 @@ def trim(
             f"trim_silence: no speech was found (Silero VAD, threshold {threshold:g}); lower "
             "threshold= or give a recording of speech"
         )
-    wanted = []
-    for silence in find_silences(utterance, speech):
-        start = silence.start + (keep if silence.start > 0 else 0.0)
-        end = silence.end - (keep if silence.end < utterance.seconds else 0.0)
-        if silence.seconds >= min_silence and end - start > 2 * FADE_SECONDS:
-            wanted.append(Span(start, end))
+    wanted = removable(utterance, speech, keep=keep, min_silence=min_silence)
     edited, removed = cut(utterance, wanted)
     return edited, {
         "backend": "silero-vad",
         "removed_spans": [[round(start, 6), round(end, 6)] for start, end in removed],
         "removed_seconds": round(utterance.seconds - edited.seconds, 4),
     }
+
+
+def removable(
+    utterance: Utterance, speech: Sequence[Span], *, keep: float, min_silence: float
+) -> list[Span]:
+    """Return the parts of an utterance's silence that are to go.
+
+    Args:
+        utterance: any rate and length.
+        speech: where there is speech, as `find_speech` tells.
+        keep: as of `trim`.
+        min_silence: as of `trim`.
+    """
+    wanted = []
+    for silence in find_silences(utterance, speech):
+        start = silence.start + (keep if silence.start > 0 else 0.0)
+        end = silence.end - (keep if silence.end < utterance.seconds else 0.0)
+        if silence.seconds >= min_silence and end - start > 2 * FADE_SECONDS:
+            wanted.append(Span(start, end))
+    return wanted
 
 
 def cut(utterance: Utterance, spans: Sequence[Span]) -> tuple[Utterance, list[Span]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field, model_validator
 
-from stepedit_core import Edit, Prompt, Rendered, Route, Utterance
+from stepedit_core import Edit, Omission, Plan, Prompt, Rendered, Route, Utterance
 from stepedit_trim_silence.prompt import INSTRUCTION
 
 __all__ = ["TrimSilence"]
@@ -44,6 +44,29 @@ class TrimSilence(Edit):
         return (
             f"no speech was found (Silero VAD, threshold {self.threshold:g}), so nothing would be "
             "left; lower threshold= or give a recording of speech"
+        )
+
+    def plan(self, utterance: Utterance) -> Plan:
+        """Return the plan: silence goes, up to pauses that are shorter than ``min_silence``."""
+        from stepedit_core.dsp.silences import find_speech
+        from stepedit_trim_silence.dsp import removable
+
+        plan = super().plan(utterance)
+        if plan.problem:
+            return plan
+        parts = removable(
+            utterance,
+            find_speech(utterance, self.threshold),
+            keep=self.keep,
+            min_silence=self.min_silence,
+        )
+        pause = max(0.0, self.min_silence - 2 * self.keep)
+        inner = [span.start > 0 and span.end < utterance.seconds for span in parts]
+        return plan.but(
+            omissions=tuple(
+                Omission(span, pause if is_inner else 0.0)
+                for span, is_inner in zip(parts, inner, strict=True)
+            )
         )
 
     def route_problem(self, route: Route) -> str | None:

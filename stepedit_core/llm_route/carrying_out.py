@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,15 +23,16 @@ from stepedit_core.engine import (
     GenerateRequest,
     Latent,
     SpeechEngine,
-    aligns_references,
     answers_with_own_codes,
+    follows_source,
     keeps_latents,
     regenerates_insertions_only,
 )
-from stepedit_core.errors import EngineError, StepeditError, counted
+from stepedit_core.errors import EngineError, counted
 from stepedit_core.llm_route.infilling import replace_words
 from stepedit_core.llm_route.joining import splice_groups
 from stepedit_core.llm_route.level import levelled
+from stepedit_core.llm_route.other_voice import in_other_voice
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.llm_route.stretches import in_stretches, joined_codes
@@ -39,6 +41,9 @@ from stepedit_core.plan import Plan
 from stepedit_core.utterance import Utterance
 
 __all__ = ["Editing", "Past", "apply_by_llm", "reconstructed"]
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -167,36 +172,25 @@ def _decoding(
     voice is not the codes' source.
     """
     if request.plan.voice is not None:
-        return _in_voice(request, output, request.plan.voice, engine)
+        return in_other_voice(request, output, request.plan.voice, engine)
     voice = None if past is None or past.voice is request.utterance else past.voice
     earlier = None if past is None else past.reference
     whole = request.free is None and not request.plan.uniform_tempo
     if past is None or earlier is None or earlier is request.utterance or not whole:
-        source_map = request.source_map(output.groups, is_own=_is_own(request.plan, engine))
+        source_map = _source_map(request, output, engine)
         return DecodeRequest(output, request.utterance, request.seed, source_map, latent, voice)
     source_map = SourceMap.build(output.groups, None, condition=request.condition)
     known = _usable(past.latent, engine, earlier)
     return DecodeRequest(output, earlier, request.seed, source_map, known, voice)
 
 
-def _in_voice(
-    request: GenerateRequest, output: DualCodes, voice: Utterance, engine: SpeechEngine
-) -> DecodeRequest:
-    """Return how the source's own codes are decoded in another voice.
-
-    A decoder that looks sound up at its place finds none in a recording of other words: it is
-    shown the source, moved towards the voice, and the voice's own speaker vector.
-    """
-    plain = DecodeRequest(output, voice, request.seed)
-    towards = request.plan.towards_voice
-    if towards is None or not aligns_references(engine):
-        return plain
-    try:
-        moved = towards(request.utterance)
-    except StepeditError:  # no voice is heard in a recording of whispers
-        return plain
-    places = SourceMap.identity(output)
-    return DecodeRequest(output, moved, request.seed, places, None, voice)
+def _source_map(request: GenerateRequest, output: DualCodes, engine: SpeechEngine) -> SourceMap:
+    """Return where an answer lies in the recording that was edited, as far as that is known."""
+    passage = request.passage() if follows_source(engine, request.plan) else None
+    if passage is None:
+        return request.source_map(output.groups, is_own=_is_own(request.plan, engine))
+    # All that is said is the source's own, and what is left out changes nothing of it.
+    return SourceMap(passage.positions(output), start=request.codes.start)
 
 
 def _is_own(plan: Plan, engine: SpeechEngine) -> bool:
@@ -220,8 +214,15 @@ def _answers(
         else None
         for request in requests
     ]
+    for edit, request in zip(edits, requests, strict=True):
+        if follows_source(engine, request.plan):
+            _log.info("%s: the answer is held to the source's own codes in their order", edit.name)
     parts = [
-        in_stretches(edit, request, engine) if own is None else []
+        []
+        if own is not None
+        else [request]  # the way through its source needs no short stretches
+        if follows_source(engine, request.plan)
+        else in_stretches(edit, request, engine)
         for edit, request, own in zip(edits, requests, own_codes, strict=True)
     ]
     asked = [one for own in parts for one in own]
@@ -317,11 +318,17 @@ def _outcome(
         output = dataclasses.replace(output, start=start)
     audio, gain = levelled(utterance, audio, plan.level, _gain(latent))
     edited = audio.replace(transcript=plan.words_after, language=utterance.language)
+    passage = request.passage() if follows_source(engine, plan) else None
+    if passage is not None and utterance.alignment is not None:
+        to = passage.time_map(output, request.codes.start)
+        edited = edited.replace(alignment=utterance.alignment.moved(to))
     kept = latent.of(edited, start, gain) if latent is not None and keep_latent else None
     details: dict[str, Any] = {
         "groups": output.groups,
         "gain_db": round(20 * math.log10(gain), 2),
     }
+    if passage is not None:
+        details["follows_source"] = True
     if plan.voice is not None:
         details["voice"] = plan.voice.digest
     return Outcome(edited, "llm", output, details, kept)

@@ -306,9 +306,21 @@ class Engine(Editing):
         return self._rules.policy.for_edit(*plan.rules).regenerate == "insertions"
 
     def answers_with_own_codes(self, plan: Plan) -> bool:
-        """Whether the source's own codes are the answer: ``GenerationPolicy.own_codes``."""
+        """Whether the source's own codes are the answer: ``GenerationPolicy.own_codes``.
+
+        That holds for what the decoder carries out by itself, and for edits of one tempo that it
+        is conditioned on.
+        """
+        flow = self.parts.decoder.flow
+        is_even = plan.uniform_tempo if plan.spans is None else plan.uniform_tempo_in_spans
+        done_by_decoder = plan.label in flow.moved_labels
+        placed = is_even and plan.label in getattr(flow, "edit_labels", ())
         policy = self._rules.policy.for_edit(*plan.rules)
-        return policy.own_codes and plan.label in self.parts.decoder.flow.moved_labels
+        return policy.own_codes and (done_by_decoder or placed)
+
+    def follows_source(self, plan: Plan) -> bool:
+        """Whether the answer is the source's codes without silence: ``follow_source``."""
+        return self._rules.for_edit(*plan.rules).follows_source(plan)
 
     def stream(self, utterance: Utterance, edit: Edit, *, seed: int = 0) -> Iterator[FloatArray]:
         """Yield edited audio while the model is still generating.

@@ -413,6 +413,21 @@ def test_an_engine_knows_what_its_files_list(engine: Engine) -> None:
     assert not taught.knows(Masked(inner=Brighter(), spans=((0.1, 0.5),)))
 
 
+def test_own_codes_of_one_tempo_are_for_decoders_that_know_the_edit(
+    folder: Path, speech: Utterance
+) -> None:
+    policy = GenerationPolicy(edits={"brighter": {"own_codes": True}})
+    engine = Engine.load(folder, generation=policy)
+    whole = Brighter().plan(speech).but(length_ratio=1.25, uniform_tempo=True)
+    inside = whole.but(uniform_tempo=False, spans=(Span(0.6, 1.3),))
+    assert not any(map(engine.answers_with_own_codes, (whole, inside)))
+    taught = frozenset({"brighter"})
+    with patch.object(type(engine.parts.decoder.flow), "edit_labels", taught, create=True):
+        assert all(map(engine.answers_with_own_codes, (whole, inside)))
+        assert not engine.answers_with_own_codes(whole.but(uniform_tempo=False))
+        assert not engine.answers_with_own_codes(inside.but(uniform_tempo_in_spans=False))
+
+
 @pytest.mark.parametrize("spans", [None, (Span(0.6, 1.3),)])
 def test_own_codes_are_told_their_places_and_nothing_is_generated(
     folder: Path, speech: Utterance, spans: tuple[Span, ...] | None

@@ -173,3 +173,16 @@ def test_prompt_to_the_letter() -> None:
 def test_bad_parameters(params: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         TrimSilence(**params)
+
+
+def test_the_plan_names_what_the_dsp_route_cuts() -> None:
+    once, _ = lengthen(packaged_speech("doctor"), 0.3, np.random.default_rng(1))
+    source = once.replace(samples=np.tile(once.samples, 2))
+    plan = TrimSilence().plan(source)
+    removed = [Span(*span) for span in trim(source)[1]["removed_spans"]]
+    assert plan.omissions is not None and len(plan.omissions) == len(removed) > 2
+    for part, gone in zip(plan.omissions, removed, strict=True):
+        assert part.span.start <= gone.start and gone.end <= part.span.end + 1e-3
+        is_inner = part.span.start > 0 and part.span.end < source.seconds
+        assert part.kept == pytest.approx(0.14 if is_inner else 0.0)
+    assert TrimSilence().plan(silence(1.0)).omissions is None

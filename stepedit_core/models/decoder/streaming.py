@@ -213,6 +213,25 @@ def first_chunk_groups(parts: EngineParts) -> int:
     return (CHUNK_STEPS[0] + parts.decoder.flow.lookahead) // SEMANTIC_PER_GROUP
 
 
+class _Walk:
+    """Where an answer that follows its source lies in it, as far as it is said."""
+
+    def __init__(self, request: GenerateRequest, groups: int) -> None:
+        """Begin before the first group; at most ``groups`` come."""
+        passage = request.passage()
+        assert passage is not None
+        self._passage, self._place, self._said = passage, 0, 0
+        self._positions = np.full(SEMANTIC_PER_GROUP * groups, np.nan, dtype=np.float32)
+        self.source_map = SourceMap(self._positions, start=request.codes.start)
+
+    def go(self, group: Sequence[int]) -> None:
+        """Take the next group's tokens; the source map then knows its place."""
+        place = self._passage.place_of(group, self._place)
+        here = slice(self._said, self._said + SEMANTIC_PER_GROUP)
+        self._positions[here] = place + np.arange(SEMANTIC_PER_GROUP)
+        self._said, self._place = here.stop, place + SEMANTIC_PER_GROUP
+
+
 def stream_request(
     parts: EngineParts, rules: Rules, request: GenerateRequest, voice: Reference
 ) -> Iterator[FloatArray]:
@@ -246,6 +265,10 @@ def stream_request(
     )
     base = parts.layout.audio_base
     source_map = request.source_map(budget // GROUP_SIZE)
+    walk = None
+    if rules.follows_source(request.plan):
+        walk = _Walk(request, budget // GROUP_SIZE)
+        source_map = walk.source_map
     with StreamDecoder(parts.decoder, voice, request.seed, source_map=source_map) as session:
         group: list[int] = []
         spoken = False
@@ -254,6 +277,8 @@ def stream_request(
             if len(group) < GROUP_SIZE:
                 continue
             spoken = True
+            if walk is not None:
+                walk.go(group)
             chunk = session.push(group)
             group = []
             if chunk is not None:

@@ -28,10 +28,12 @@ def _seeds(seed: int, count: int) -> list[int]:
 
 
 def _count(parts: EngineParts, rules: Rules, request: GenerateRequest, draws: int) -> int:
-    """Return how many answers are drawn: one, where nobody could choose."""
+    """Return how many answers are drawn: one, where nobody could choose or words are given."""
     reader, words = parts.reader, request.words
     can_choose = reader is not None and words is not None and reader.reads(words)
-    return max(rules.policy.best_of, draws) if can_choose else 1
+    if not can_choose:
+        return 1
+    return draws if rules.follows_source(request.plan) else max(rules.policy.best_of, draws)
 
 
 def answer_by_choice(

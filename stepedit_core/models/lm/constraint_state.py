@@ -13,11 +13,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stepedit_core.codes import GROUP_SIZE, LINGUISTIC_PER_GROUP, LINGUISTIC_SIZE
-from stepedit_core.models.lm.constraints import CODE_COUNT, Copy, Plan, Segment, most_tokens
+from stepedit_core.models.lm.columns import Part
+from stepedit_core.models.lm.constraints import (
+    CODE_COUNT,
+    Copy,
+    Follow,
+    Plan,
+    Segment,
+    most_tokens,
+)
+from stepedit_core.models.lm.following import Following
 
 __all__ = ["ConstraintState"]
 
 
+_NEVER = 2**40
+"""Tokens that no answer reaches."""
 _TABLES = ("_is_copy", "_is_end", "_least", "_most", "_offset", "_anywhere", "_tokens", "_elastic")
 
 
@@ -25,7 +36,8 @@ class ConstraintState:
     """Where each item of a batch stands in its plan's body.
 
     Attributes:
-        has_copies: some body copies tokens between free segments.
+        has_copies: some tokens of a body come without a choice.
+        following: where those items stand that follow their source; None: there are none.
         segment: int64 ``(batch,)``, the present segment.
         place: int64 ``(batch,)``, tokens already emitted in it.
         cut: bool ``(batch,)``, the last free segment ended by its maximum although it could
@@ -46,7 +58,9 @@ class ConstraintState:
         self._tokens = torch.zeros(len(plans), copied, dtype=torch.int64)
         for row, item in enumerate(plans):
             self._fill(row, item.body)
-        self.has_copies = bool(self._is_copy.any())
+        follow = any(isinstance(segment, Follow) for p in plans for segment in p.body)
+        self.following = Following(plans, device) if follow else None
+        self.has_copies = follow or bool(self._is_copy.any())
         self._elastic = ~self._is_copy & (self._least < self._most)
         for name in _TABLES:
             setattr(self, name, getattr(self, name).to(device))
@@ -58,14 +72,16 @@ class ConstraintState:
         used = 0
         for at, segment in enumerate(body):
             self._is_end[row, at] = False
-            self._most[row, at] = most_tokens(segment)
+            # Its end is known by its place alone.
+            most = _NEVER if isinstance(segment, Follow) else most_tokens(segment)
+            self._most[row, at] = most
             if isinstance(segment, Copy):
                 self._is_copy[row, at] = True
                 self._offset[row, at] = used
                 end = used + len(segment.tokens)
                 self._tokens[row, used:end] = torch.tensor(segment.tokens)
                 used = end
-            else:
+            elif not isinstance(segment, Follow):
                 self._least[row, at] = GROUP_SIZE * segment.min_groups
                 self._anywhere[row, at] = not segment.end_at_boundary
 
@@ -80,7 +96,8 @@ class ConstraintState:
     def copies_left(self) -> Tensor:
         """Return how many copied tokens come next, int64 ``(batch,)``; 0 in free segments."""
         left = self._here(self._most) - self.place
-        return torch.where(self._here(self._is_copy), left, 0)
+        left = torch.where(self._here(self._is_copy), left, 0)
+        return left if self.following is None else left + self.following.left()
 
     def allowed(self) -> Tensor:
         """Return bool ``(batch, CODE_COUNT + 1)``: tokens that may be sampled now."""
@@ -88,6 +105,20 @@ class ConstraintState:
         columns = torch.arange(CODE_COUNT + 1, device=self.place.device)[None]
         code = torch.where(semantic, columns >= LINGUISTIC_SIZE, columns < LINGUISTIC_SIZE)
         return torch.where(columns == CODE_COUNT, self.may_end()[:, None], code)
+
+    def restrict(self, scores: Tensor, plain: Tensor, columns: Part) -> Tensor:
+        """Return scores of a step's columns in which what may not come now is forbidden.
+
+        Args:
+            scores: ``(batch, columns)``; may be changed.
+            plain: the same without the rule against repetition.
+            columns: of the step.
+        """
+        if columns.with_end:
+            scores[:, -1].masked_fill_(~self.may_end(), -torch.inf)
+        if self.following is None:
+            return scores
+        return self.following.held(scores, plain, columns.first, columns.with_end)
 
     def may_end(self) -> Tensor:
         """Return bool ``(batch,)``: items that may end their segment now."""
@@ -98,17 +129,25 @@ class ConstraintState:
         """End items here and now; ``over`` is bool ``(batch,)``."""
         self.segment.masked_fill_(over, self._is_end.shape[1] - 1)
         self.place.masked_fill_(over, 0)
+        if self.following is not None:
+            self.following.end(over)
 
     def select(self, rows: Tensor) -> ConstraintState:
         """Return the state of some items, int64 ``(kept,)``."""
         taken = copy.copy(self)
         for name in (*_TABLES, "segment", "place", "cut"):
             setattr(taken, name, getattr(self, name)[rows])
+        taken.following = None if self.following is None else self.following.select(rows)
         return taken
 
     def join(self, other: ConstraintState) -> ConstraintState:
-        """Return the state of both batches, the other's items last."""
+        """Return the state of both batches, the other's items last.
+
+        Either both have items that follow their source, or none has.
+        """
         both = copy.copy(self)
+        if self.following is not None and other.following is not None:
+            both.following = self.following.join(other.following)
         both.has_copies = self.has_copies or other.has_copies
         for name in _TABLES:
             mine, its = getattr(self, name), getattr(other, name)
@@ -142,7 +181,17 @@ class ConstraintState:
         token = torch.where(copying, copied, sampled)
         self.place += 1
         self._close()
+        if self.following is not None:
+            self.following.advance(sampled)
+            self._end_followed()
         return torch.where(ended, -1, token)
+
+    def _end_followed(self) -> None:
+        """End items that have come to the end of their source."""
+        assert self.following is not None
+        over = self.following.follows & self.following.ended
+        self.segment.masked_fill_(over, self._is_end.shape[1] - 1)
+        self.place.masked_fill_(over, 0)
 
     def _speak(self, sampled: Tensor) -> Tensor:
         """Do what ``advance`` does where each body is one free segment, in fewer operations."""
@@ -167,6 +216,10 @@ class ConstraintState:
         ended = self.ended
         self.place += count
         self._close()
+        if self.following is not None:
+            follows = self.following.follows[:, None]
+            tokens = torch.where(follows, self.following.skip(count), tokens)
+            self._end_followed()
         return torch.where(ended[:, None], -1, tokens)
 
     def _close(self) -> None:

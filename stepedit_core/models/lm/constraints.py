@@ -1,7 +1,8 @@
 """What the language model may emit: grammar and mask constraints.
 
 A constraint is a sequence of segments. ``Free`` lets the model speak in groups of two
-linguistic and three semantic tokens; ``Copy`` puts given tokens. One ``Free`` is a grammar;
+linguistic and three semantic tokens; ``Copy`` puts given tokens; ``Follow`` holds a whole answer to
+ways through its source. One ``Free`` is a grammar;
 ``Copy`` and ``Free`` in turn are a mask, as in masked editing. Without a constraint the model
 may emit anything, as the public system does.
 """
@@ -14,12 +15,24 @@ from dataclasses import dataclass, replace
 from stepedit_core.codes import (
     GROUP_SIZE,
     LINGUISTIC_SIZE,
+    SEMANTIC_PER_GROUP,
     SEMANTIC_SIZE,
     DualCodes,
 )
 from stepedit_core.errors import BudgetError
+from stepedit_core.llm_route.omissions import Passage
 
-__all__ = ["CODE_COUNT", "Copy", "Free", "Plan", "grammar", "mask", "most_tokens", "plan"]
+__all__ = [
+    "CODE_COUNT",
+    "Copy",
+    "Follow",
+    "Free",
+    "Plan",
+    "grammar",
+    "mask",
+    "most_tokens",
+    "plan",
+]
 
 CODE_COUNT = LINGUISTIC_SIZE + SEMANTIC_SIZE
 """Audio tokens in use; in a constrained step this index stands for the end of turn."""
@@ -65,7 +78,20 @@ class Free:
             raise ValueError(f"group range {self.min_groups}..{self.max_groups} is empty")
 
 
-Segment = Copy | Free
+@dataclass(frozen=True)
+class Follow:
+    """Say a source's own codes; the model chooses where silence is left and entered again.
+
+    It is a whole answer: no other segment stands beside it.
+
+    Attributes:
+        passage: the ways through the source.
+    """
+
+    passage: Passage
+
+
+Segment = Copy | Free | Follow
 
 
 def grammar(
@@ -136,6 +162,8 @@ def most_tokens(segment: Segment) -> int:
     """Return the largest number of tokens that a bounded segment can give."""
     if isinstance(segment, Copy):
         return len(segment.tokens)
+    if isinstance(segment, Follow):
+        return GROUP_SIZE * -(-len(segment.passage.groups) // SEMANTIC_PER_GROUP)
     return GROUP_SIZE * (segment.max_groups or 0)
 
 
@@ -147,8 +175,11 @@ def plan(segments: Sequence[Segment], max_new_tokens: int) -> Plan:
 
     Raises:
         BudgetError: if the least that the segments need exceeds ``max_new_tokens``.
-        ValueError: if a segment that may end inside a group is followed by another.
+        ValueError: if a segment that may end inside a group is followed by another, or one that
+            is a whole answer stands beside others.
     """
+    if any(isinstance(one, Follow) for one in segments):
+        return _followed(segments, max_new_tokens)
     merged = _merge(segments)
     if any(isinstance(s, Free) and not s.end_at_boundary for s in merged[:-1]):
         raise ValueError("only the last segment may end inside a group")
@@ -161,6 +192,19 @@ def plan(segments: Sequence[Segment], max_new_tokens: int) -> Plan:
     return Plan(first, tuple(body[:-1] if last else body), last)
 
 
+def _followed(segments: Sequence[Segment], max_new_tokens: int) -> Plan:
+    """Return the plan of an answer that follows its source."""
+    if len(segments) > 1:
+        raise ValueError("what follows its source is a whole answer")
+    most = most_tokens(segments[0])
+    if most > max_new_tokens:
+        raise BudgetError(
+            f"the source has {most} tokens but {max_new_tokens} are allowed: use shorter audio or "
+            "allow more"
+        )
+    return Plan((), tuple(segments), ())
+
+
 def _merge(segments: Sequence[Segment]) -> list[Segment]:
     """Join neighbours of the same kind and leave out empty copies."""
     merged: list[Segment] = []
@@ -171,7 +215,7 @@ def _merge(segments: Sequence[Segment]) -> list[Segment]:
                 merged[-1] = Copy(last.tokens + segment.tokens)
             elif segment.tokens:
                 merged.append(segment)
-        elif isinstance(last, Free):
+        elif isinstance(last, Free) and isinstance(segment, Free):
             both = last.max_groups is not None and segment.max_groups is not None
             most = (last.max_groups or 0) + (segment.max_groups or 0) if both else None
             least = last.min_groups + segment.min_groups

@@ -19,10 +19,11 @@ from stepedit_core.models.lm.chat import (
     clone_speaker_name,
     frame_prompt,
 )
-from stepedit_core.models.lm.constraints import CODE_COUNT, Free, Segment, grammar, mask
+from stepedit_core.models.lm.constraints import CODE_COUNT, Follow, Free, Segment, grammar, mask
 from stepedit_core.models.lm.sampling import Sampling
 from stepedit_core.models.lm.step1.alignment import Alignment
 from stepedit_core.models.text.base import TextTokenizer
+from stepedit_core.plan import Plan as EditPlan
 from stepedit_core.prompt import Part, Slot
 
 if TYPE_CHECKING:
@@ -123,6 +124,11 @@ class Rules:
     sampling: SamplingConfig
     policy: GenerationPolicy
 
+    def follows_source(self, plan: EditPlan) -> bool:
+        """Return whether these rules, of one edit, hold an answer to its source's codes."""
+        held = self.policy.follow_source and self.sampling.grammar
+        return held and plan.omissions is not None and plan.spans is None
+
     def for_edit(self, *names: str) -> Rules:
         """Return the rules that hold for one edit; of several names, later ones go before."""
         return Rules(self.sampling.for_edit(*names), self.policy.for_edit(*names))
@@ -131,7 +137,7 @@ class Rules:
 def constraint_of(
     request: GenerateRequest, ids: list[int], budget: int, rules: Rules
 ) -> tuple[Segment, ...]:
-    """Return the constraint of a request: a grammar, or a mask where parts are copied.
+    """Return the constraint of a request: a grammar, or what it copies or follows of the source.
 
     Raises:
         BudgetError: if the expected output does not fit beside the prompt.
@@ -146,6 +152,9 @@ def constraint_of(
         )
     if request.free is None:
         policy = rules.policy
+        passage = request.passage() if rules.follows_source(request.plan) else None
+        if passage is not None:
+            return (Follow(passage),)
         is_known = request.plan.has_known_length
         least = policy.min_length if is_known else policy.min_length_estimated
         return grammar(max(1, int(least * expected)), most_groups(request, budget, policy))

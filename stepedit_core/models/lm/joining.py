@@ -24,6 +24,7 @@ def can_join(session: Session, other: Session) -> bool:
         and its.joins
         and session.constraint is not None
         and other.constraint is not None
+        and (session.constraint.following is None) == (other.constraint.following is None)
         and session.columns.equal(other.columns)
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from stepedit_core.codes import GROUP_SIZE
 from stepedit_core.llm_route.progress import report_tokens
 from stepedit_core.models.lm.answers import Finish, Generated, Watcher
 from stepedit_core.models.lm.arguments import (
@@ -171,6 +172,7 @@ class Session:
                 if self.done_steps >= self.steps:
                     break
             token, step = self._for_both(self.state.token), self.done_steps
+            self._point(decoder)
             if self.graphs:
                 self._emit(self.columns.of_whole(decoder.step(token), step))
             else:
@@ -272,13 +274,19 @@ class Session:
         else:
             base, columns = self.layout.audio_base, self.columns.at(self.done_steps)
             scores = self._without_repeat(logits, base + columns.first, columns.count)
-            if columns.with_end:
-                scores[:, -1].masked_fill_(~self.constraint.may_end(), -torch.inf)
+            scores = self.constraint.restrict(scores, logits, columns)
             picked = columns.tokens[pick(scores, self.sampling, keys, columns.tokens)]
             tokens = self.constraint.advance(picked)
             ids = torch.where(tokens >= 0, tokens + base, -1)
             self.state.done = self.constraint.ended
         self._store(ids[:, None])
+
+    def _point(self, decoder: Decoder) -> None:
+        """Tell the position priors where items that follow their source stand in it."""
+        following = None if self.constraint is None else self.constraint.following
+        if following is not None:
+            said = (self.done_steps - self.state.begun).float() / GROUP_SIZE
+            decoder.point(self._for_both(following.ahead(said.floor())))
 
     def _for_both(self, ids: Tensor) -> Tensor:
         """Return ids ``(batch, n)`` for every row that the decoder has."""
@@ -312,6 +320,7 @@ class Session:
         count = min(int(left.min()), self.steps - self.done_steps)
         if count < 1:
             return
+        self._point(decoder)
         tokens = state.skip(count)
         ids = torch.where(tokens >= 0, tokens + self.layout.audio_base, -1)
         decoder.feed(self._for_both(torch.cat([self.state.token, ids[:, :-1].clamp(min=0)], dim=1)))
@@ -432,16 +441,10 @@ def stream(
     Args and errors are those of ``generate``; checks are made before the first id. On an
     accelerator ids come in blocks of ``check_every`` (None: 5, one group of 120 ms).
     """
+    constraints = None if constraint is None else [constraint]
+    alignments = None if alignment is None else [alignment]
     session = Session(
-        model,
-        [prompt],
-        layout,
-        sampling,
-        None if constraint is None else [constraint],
-        None if seed is None else [seed],
-        max_new_tokens,
-        graphs,
-        None if alignment is None else [alignment],
-        None if against is None else [against],
-    )
+        model, [prompt], layout, sampling, constraints, None if seed is None else [seed],
+        max_new_tokens, graphs, alignments, None if against is None else [against],
+    )  # fmt: skip
     return session.stream(check_every)

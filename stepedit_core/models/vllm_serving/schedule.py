@@ -11,7 +11,7 @@ from typing import Any
 
 from stepedit_core.codes import GROUP_SIZE, LINGUISTIC_PER_GROUP, LINGUISTIC_SIZE
 from stepedit_core.errors import EngineError
-from stepedit_core.models.lm.constraints import CODE_COUNT, Copy, Plan
+from stepedit_core.models.lm.constraints import CODE_COUNT, Copy, Follow, Plan
 
 __all__ = ["CodeSchedule", "Place", "banned_id"]
 
@@ -57,6 +57,10 @@ class CodeSchedule:
             if isinstance(segment, Copy):
                 tokens += segment.tokens
                 continue
+            if isinstance(segment, Follow):
+                raise EngineError(
+                    "vLLM serves no answers that follow their source: set follow_source = false"
+                )
             is_last = segment is plan.body[-1]
             if not segment.end_at_boundary:
                 raise EngineError("vLLM serves answers with grammar = true alone")

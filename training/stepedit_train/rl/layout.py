@@ -20,7 +20,7 @@ from stepedit_core.config import GenerationPolicy, SamplingConfig
 from stepedit_core.engine import GenerateRequest
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.lm.chat import PromptEncoding, hide_words, preferred_encoding
-from stepedit_core.models.lm.constraints import CODE_COUNT, Copy, Plan, Segment, plan
+from stepedit_core.models.lm.constraints import CODE_COUNT, Copy, Free, Plan, plan
 from stepedit_core.models.lm.framing import Rules, aligned_prompt, constraint_of, sampling_of
 from stepedit_core.models.lm.sampling import Sampling
 from stepedit_core.models.lm.step1 import Alignment
@@ -141,7 +141,9 @@ def lay_out(
         raise StepeditError("answers are learned from with grammar = true")
     prompt = aligned_prompt(request, vocabulary.text, vocabulary.encoding)
     limit = min(rules.sampling.max_length, vocabulary.longest)
-    segments = constraint_of(request, prompt.ids, limit - len(prompt.ids), rules)
+    # What a model in use is held to is not learned: it is what the model says by itself.
+    free = Rules(rules.sampling, rules.policy.model_copy(update={"follow_source": False}))
+    segments = constraint_of(request, prompt.ids, limit - len(prompt.ids), free)
     made = plan(segments, limit - len(prompt.ids))
     tokens = codes.interleave()
     first, stop = len(made.prefix), len(tokens) - len(made.suffix)
@@ -197,7 +199,7 @@ def _decisions(made: Plan, body: Ids) -> tuple[Flags, Flags, Flags, bool]:
             if tuple(body[at : at + length]) != segment.tokens:
                 raise StepeditError("the answer does not keep what it had to copy")
             parts.append(_flags(length, np.zeros(length, np.bool_), drawn=False))
-        else:
+        elif isinstance(segment, Free):
             is_last = segment is made.body[-1]
             length, ended = _free_length(segment, len(body) - at, is_last)
             steps = length + ended
@@ -212,9 +214,9 @@ def _decisions(made: Plan, body: Ids) -> tuple[Flags, Flags, Flags, bool]:
     return drawn, semantic, may_end, ended
 
 
-def _free_length(segment: Segment, left: int, is_last: bool) -> tuple[int, bool]:
+def _free_length(segment: Free, left: int, is_last: bool) -> tuple[int, bool]:
     """Return the tokens of a free segment, and whether the model ended it."""
-    assert not isinstance(segment, Copy) and segment.max_groups is not None
+    assert segment.max_groups is not None
     least, most = GROUP_SIZE * segment.min_groups, GROUP_SIZE * segment.max_groups
     if not is_last:
         if least != most:

@@ -377,8 +377,9 @@ def what_is_asked(engine: Engine, prompts: tuple[list[Prompt], list[Prompt]]) ->
     """Yield how many requests there are, and which edits the model in use does not answer.
 
     A model may speak the source's own codes with an edit's label (``own_codes`` in
-    ``sampling.json``): what the language model learns of such an edit is not heard in use. The
-    first request of each edit is looked at.
+    ``sampling.json``): what the language model learns of such an edit is not heard in use. It may
+    be held to them in their order (``follow_source``), and then choose where silence goes alone.
+    The first request of each edit is looked at.
     """
     train, dev = prompts
     yield f"{counted(len(train), 'request')} to train on, {len(dev)} to validate on"
@@ -392,6 +393,12 @@ def what_is_asked(engine: Engine, prompts: tuple[list[Prompt], list[Prompt]]) ->
             yield (
                 f"{name}: this model speaks the source's own codes (own_codes in sampling.json); "
                 "what its language model learns of the edit is not heard"
+            )
+        elif engine.follows_source(plan):
+            yield (
+                f"{name}: this model is held to the source's own codes (follow_source in "
+                "sampling.json); of what its language model learns of the edit, where silence is "
+                "cut is all that is heard"
             )
 
 

@@ -194,7 +194,8 @@ class Rollouts:
         own = self.rules.for_edit(*plan.rules)
         own = Rules(
             own.sampling.model_copy(update={"max_length": self.max_tokens}),
-            own.policy.model_copy(update={"best_of": 1}),
+            # What is learned is what the model says by itself.
+            own.policy.model_copy(update={"best_of": 1, "follow_source": False}),
         )
         alone = own.policy.regenerate == "insertions"
         request = request_for(prompt.edit, source, codes, 0, plan=plan, insertions_only=alone)

@@ -37,6 +37,7 @@ __all__ = [
     "AlignmentRule",
     "alignment_tensor",
     "check_rule",
+    "pointed",
     "targets",
 ]
 
@@ -137,6 +138,18 @@ def alignment_tensor(
         for item, shift in zip(items, shifts, strict=True)
     ]
     return torch.tensor(rows, dtype=torch.float32)
+
+
+def pointed(records: Tensor, ahead: Tensor) -> Tensor:
+    """Return records of answers that lie further in their sources than expected.
+
+    Args:
+        records: ``(batch, columns)``, see ``alignment_tensor``.
+        ahead: groups by which they do, float32 ``(batch,)``; NaN leaves a record as it is.
+    """
+    begin, pace = records[:, _FIXED], records[:, _FIXED + 1]
+    moved = torch.where(ahead.isnan() | (pace == 0), begin, -ahead / pace)
+    return torch.cat([records[:, :_FIXED], moved[:, None], records[:, _FIXED + 1 :]], dim=1)
 
 
 def targets(records: Tensor, index: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stepedit_core.models.lm.step1.alibi import AlibiBias, BiasWindow, BlockBias
+from stepedit_core.models.lm.step1.alignment import pointed
 from stepedit_core.models.lm.step1.cache import StaticKV
 from stepedit_core.models.lm.step1.denormals import flushing_denormals
 from stepedit_core.models.lm.step1.folded import folded_stack
@@ -206,6 +207,25 @@ class Decoder:
         self.kv.cut(lead, stale)
         return known.moved(-lead, -stale)
 
+    def point(self, ahead: Tensor) -> None:
+        """Move where the rest of each row's answer is expected in its source, from here on.
+
+        Args:
+            ahead: groups of the source by which it lies further there than at the beginning,
+                float32 ``(rows,)``; NaN leaves a row as it is.
+        """
+        if self.alignment is None:
+            return
+        if self._which is not None:
+            which, self._which = self._which, torch.arange(len(ahead), device=ahead.device)
+            self.alignment = self.alignment[which]
+            self.valid = None if self.valid is None else self.valid[which]
+            self._gaps = None if self._gaps is None else self._gaps[which]
+            self._window = None
+        records = pointed(self.alignment, ahead)
+        if not torch.equal(records, self.alignment):
+            self.alignment, self._window = records, None
+
     def feed(self, ids: Tensor) -> None:
         """Read more ids ``(batch, n)`` without asking for logits."""
         self._chunks(ids)
@@ -368,6 +388,12 @@ class GraphDecoder(Decoder):
                 target[:, :, : ids.shape[1]] = source[owners, :, : ids.shape[1]]
         self.kv.used = ids.shape[1]
         return logits[owners]
+
+    def point(self, ahead: Tensor) -> None:
+        """See ``Decoder.point``; the graphs read the same records."""
+        if self.alignment is not None and self._records is not None:
+            self.alignment = pointed(self._records, ahead)
+            self._records.copy_(self.alignment)
 
     def _reserve(self, tokens: int) -> None:
         if self.kv.reserve(tokens):  # graphs hold addresses of the old storage
