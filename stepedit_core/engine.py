@@ -63,9 +63,8 @@ class GenerateRequest:
         seed: makes the draw repeatable, alone or in a batch.
         plan: what is known of the edit beforehand.
         words: what the whole answer is to say, where that is known.
-        free: where generation is confined to, in groups of ``codes`` and in order; None leaves
-            all free. `request_for` derives it from the plan's spans, or from its insertions
-            where the engine generates these alone.
+        free: where generation is confined to, in groups of ``codes`` and in order, as
+            `request_for` derives it from the plan's spans or insertions; None leaves all free.
     """
 
     prompt: Prompt
@@ -215,8 +214,7 @@ class Latent:
         state: the engine's own, such as a mel spectrogram; to others it means nothing.
         made_by: fingerprint of the weights.
         digest: of the recording (`Utterance.digest`); another sound has another past.
-        gain: what the decoded sound is multiplied by to stand at the level of its reference, which
-            an engine may have lowered before it took it in.
+        gain: what brings the decoded sound back to the level that its reference had.
     """
 
     codes: DualCodes
