@@ -32,6 +32,7 @@ from stepedit_core.errors import EngineError, counted
 from stepedit_core.llm_route.infilling import replace_words
 from stepedit_core.llm_route.joining import splice_groups
 from stepedit_core.llm_route.level import levelled
+from stepedit_core.llm_route.omissions import cut_off
 from stepedit_core.llm_route.other_voice import in_other_voice
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.llm_route.source_map import SourceMap
@@ -316,12 +317,17 @@ def _outcome(
             audio, request.codes.start * ratio, utterance.seconds * ratio
         )
         output = dataclasses.replace(output, start=start)
+    passage = request.passage() if follows_source(engine, plan) else None
+    if passage is not None:
+        before, behind = cut_off(request.codes, plan.omissions or (), utterance.seconds)
+        audio, start = fit_to_source_timing(audio, before, before + audio.seconds + behind)
+        output = dataclasses.replace(output, start=start)
     audio, gain = levelled(utterance, audio, plan.level, _gain(latent))
     edited = audio.replace(transcript=plan.words_after, language=utterance.language)
-    passage = request.passage() if follows_source(engine, plan) else None
     if passage is not None and utterance.alignment is not None:
         to = passage.time_map(output, request.codes.start)
-        edited = edited.replace(alignment=utterance.alignment.moved(to))
+        moved = utterance.alignment.moved(lambda second: start + to(second))
+        edited = edited.replace(alignment=moved)
     kept = latent.of(edited, start, gain) if latent is not None and keep_latent else None
     details: dict[str, Any] = {
         "groups": output.groups,

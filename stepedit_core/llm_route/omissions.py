@@ -24,7 +24,7 @@ from stepedit_core.codes import (
 )
 from stepedit_core.plan import Omission
 
-__all__ = ["Passage"]
+__all__ = ["Passage", "cut_off"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -70,7 +70,6 @@ class Passage:
             kept = int(part.kept / _CODE_SECONDS + _SLACK)
             for place in range(a, b):
                 before = place - a
-                is_late = place >= b - kept
                 is_late = place >= b - kept
                 stays[place] = is_late or before + SEMANTIC_PER_GROUP <= kept
                 if not is_late or before < SEMANTIC_PER_GROUP:
@@ -131,6 +130,24 @@ class Passage:
         before = np.stack([places, places + GROUP_SECONDS], axis=1).reshape(-1)
         after = np.stack([said, said + GROUP_SECONDS], axis=1).reshape(-1)
         return lambda second: float(np.interp(second, before, after))
+
+
+def cut_off(codes: DualCodes, omissions: Sequence[Omission], seconds: float) -> tuple[float, float]:
+    """Return how much is to be kept before and behind what a source's codes hold, in seconds.
+
+    Tokenizers cut off soft ends, and what is said there may be soft.
+
+    Args:
+        codes: of the source; they may begin later than it.
+        omissions: in seconds of the source, in order.
+        seconds: duration of the source.
+    """
+    begin, end = 0.0, seconds
+    if omissions and omissions[0].span.start <= 0:
+        begin = omissions[0].span.end
+    if omissions and omissions[-1].span.end >= seconds:
+        end = omissions[-1].span.start
+    return max(0.0, codes.start - begin), max(0.0, end - codes.start - codes.seconds)
 
 
 def _groups(codes: DualCodes) -> IntArray:

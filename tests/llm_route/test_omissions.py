@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from stepedit_core import Omission, Span
 from stepedit_core.codes import DualCodes
-from stepedit_core.llm_route.omissions import Passage
+from stepedit_core.llm_route.omissions import Passage, cut_off
 
 START = 0.2
 
@@ -86,3 +88,20 @@ def test_of_equal_groups_the_last_is_meant() -> None:
     source = DualCodes(np.zeros(16, int), np.zeros(24, int), START)
     passage = Passage.of(source, [omission(6, 15, 3)])
     assert passage.places(answer(passage, [0, 3, 6])).tolist() == [0, 3, 15]
+
+
+@pytest.mark.parametrize(
+    ("gone", "kept"),
+    [
+        ([], (0.4, 0.16)),
+        ([Span(0.0, 0.3), Span(1.0, 1.1), Span(1.9, 2.0)], (0.1, 0.06)),
+        ([Span(0.0, 0.5), Span(1.7, 2.0)], (0.0, 0.0)),
+    ],
+)
+def test_soft_ends_that_tokenizers_cut_off_are_kept(
+    gone: list[Span], kept: tuple[float, float]
+) -> None:
+    made = dataclasses.replace(codes(12), start=0.4)
+    assert made.seconds == pytest.approx(1.44)
+    found = cut_off(made, [Omission(span) for span in gone], 2.0)
+    assert found == pytest.approx(kept)
