@@ -2,10 +2,11 @@
 
 Each chain runs in a thread of its own and sees an engine. Its calls are put down here; an engine
 that is free takes its share of those of a kind, up to a limit, as one batch. What the language
-model is asked joins what an engine generates already, between two of its steps, and leaves when it
-has ended or nobody wants it (`inflight`); encoding and decoding take turns with it. An item of a
-batch gets the codes that it would get alone, which engines promise, and samples that differ by
-rounding, so that nobody's answer depends on who else was there.
+model is asked, changed words and streams included, joins what an engine generates already, between
+two of its steps, and leaves when it has ended or nobody wants it (`inflight`); encoding and
+decoding take turns with it. An item of a batch gets the codes that it would get alone, which
+engines promise, and samples that differ by rounding, so that nobody's answer depends on who else
+was there.
 """
 
 from __future__ import annotations
@@ -16,17 +17,14 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from stepedit_core import (
-    DecodeRequest,
-    DualCodes,
     EngineError,
-    GenerateRequest,
     SpeechEngine,
-    Utterance,
+    StreamRequest,
     counted,
 )
 from stepedit_serve.calls import GENERATES, Call, Draws
@@ -35,7 +33,7 @@ from stepedit_serve.errors import Busy, Cancelled
 from stepedit_serve.inflight import SLICE_SECONDS, Flight, flight_of
 from stepedit_serve.processes import NICENESS
 
-__all__ = ["BatchedEngine", "Batcher", "batched_engine"]
+__all__ = ["Batcher"]
 
 MOST_DEATHS = 3
 """Engines' processes that may die over one call before it fails."""
@@ -121,12 +119,37 @@ class Batcher:
         if not items:
             return []
         call = Call(kind, items, **options)
+        self._put_down(call)
+        return call.answer.result()
+
+    def _put_down(self, call: Call) -> None:
+        """Have a call wait for an engine."""
         with self._changed:
             if self._ended:
                 raise Busy("the service is shutting down; try again")
             self._waiting.append(call)
             self._changed.notify_all()
-        return call.answer.result()
+
+    def stream(self, request: StreamRequest, cancelled: threading.Event) -> Iterator[Any]:
+        """Yield the chunks of a stream as they come; it shares an engine where that can.
+
+        Args:
+            request: what is asked.
+            cancelled: set once nobody wants it any more.
+        """
+        flight = self._flights[0]
+        if flight is None or "stream" not in flight.kinds:
+            engine: Any = self.free_engine()
+            yield from engine.stream(request.utterance, request.edit, seed=request.seed)
+            return
+        call = Call("stream", [request], cancelled=cancelled)
+        self._put_down(call)
+        try:
+            while (chunk := call.chunks.get()) is not None:
+                yield chunk
+            call.answer.result()
+        finally:
+            cancelled.set()
 
     @property
     def waiting(self) -> int:
@@ -190,10 +213,12 @@ class Batcher:
 
     def _admit(self, flight: Flight) -> None:
         """Have waiting requests join what an engine generates, as many as are its share."""
-        own = [call for call in self._waiting if call.kind in GENERATES]
+        own = [call for call in self._waiting if call.kind in flight.kinds]
         rows = sum(map(self._draws.rows, own)) + sum(map(self._rows_of, range(len(self.engines))))
         fair = math.ceil(rows / len(self.engines))
         for call in own:
+            if not flight.has_place_for(call):
+                continue
             more = flight.rows + self._draws.rows(call)
             if flight.rows >= fair or (flight and more > self._most("generate")):
                 return
@@ -247,7 +272,7 @@ class Batcher:
         flight = self._flights[place]
         if flight and flight.owed > 0:  # generation has its turn
             return []
-        able = [call for call in self._waiting if flight is None or call.kind not in GENERATES]
+        able = [call for call in self._waiting if flight is None or call.kind not in flight.kinds]
         if not able:  # another engine's thread has taken them
             return []
         kind = able[0].kind
@@ -324,6 +349,15 @@ def _asked(engine: Any, call: Call, items: list[Any]) -> list[Any]:
     """Call an engine."""
     if call.kind == "infill":
         return [engine.infill(items[0])]
+    if call.kind == "stream":
+        (asked,) = items
+        known = call.given  # before another engine's process died
+        for number, chunk in enumerate(engine.stream(asked.utterance, asked.edit, seed=asked.seed)):
+            if call.is_given_up:
+                break
+            if number >= known:
+                call.give(chunk)
+        return [[]]
     if call.kind == "generate_several":
         return list(engine.generate_several(items, call.draws, call.keep))
     return list(getattr(engine, call.kind)(items))
@@ -335,96 +369,3 @@ def lower_priority(niceness: int) -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
     except (AttributeError, OSError):  # not Linux, or not allowed
         return
-
-
-class BatchedEngine:
-    """What a chain sees as its engine: the batcher, and everything else of the real one."""
-
-    def __init__(self, batcher: Batcher, cancelled: threading.Event | None = None) -> None:
-        """Take the batcher.
-
-        Args:
-            batcher: has the engine.
-            cancelled: once it is set, every further call raises `Cancelled`.
-        """
-        self._batcher = batcher
-        self._cancelled = cancelled
-
-    def __getattr__(self, name: str) -> Any:
-        """Pass on what else the engine offers."""
-        if name.startswith("__") or name in ("_batcher", "inflight_batch"):
-            raise AttributeError(name)
-        found = getattr(self._batcher.engine, name)
-        is_shared = name == "generate_several" and self._batcher.admits
-        return self._generate_several if is_shared else found
-
-    @property
-    def name(self) -> str:
-        """Short name that results carry."""
-        return self._batcher.engine.name
-
-    @property
-    def sample_rate(self) -> int:
-        """Rate of decoded audio, in Hz."""
-        return self._batcher.engine.sample_rate
-
-    def describe(self) -> Mapping[str, Any]:
-        """Return what the engine says of itself."""
-        return self._batcher.engine.describe()
-
-    def _ask(self, kind: str, items: Sequence[Any], **options: Any) -> list[Any]:
-        if self._cancelled is not None and self._cancelled.is_set():
-            raise Cancelled("cancelled")
-        return self._batcher.ask(kind, items, cancelled=self._cancelled, **options)
-
-    def _generate_several(
-        self, requests: Sequence[GenerateRequest], draws: int, keep: int
-    ) -> list[list[DualCodes]]:
-        return self._ask("generate_several", requests, draws=draws, keep=keep)
-
-    def encode(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
-        """Return the codes of each utterance."""
-        return self._ask("encode", utterances)
-
-    def generate(self, requests: Sequence[GenerateRequest]) -> list[DualCodes]:
-        """Return the output codes of each request."""
-        return self._ask("generate", requests)
-
-    def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
-        """Return audio for the codes of each request."""
-        return self._ask("decode", requests)
-
-
-class _Keeping(BatchedEngine):
-    """A batched engine that can go on from what it made a recording from."""
-
-    def decode_keeping(self, requests: Sequence[DecodeRequest]) -> list[Any]:
-        """Return audio, and what it was made from."""
-        return self._ask("decode_keeping", requests)
-
-
-class _Infilling(BatchedEngine):
-    """A batched engine that can put words into a recording."""
-
-    def infill(self, request: Any) -> Any:
-        """Return the codes of a recording with other words in one place."""
-        return self._ask("infill", [request])[0]
-
-
-class _Both(_Keeping, _Infilling):
-    """A batched engine that can do both."""
-
-
-# Whether an engine can is asked by hasattr and isinstance, so that each set has its class.
-_CLASSES = {
-    (False, False): BatchedEngine,
-    (True, False): _Keeping,
-    (False, True): _Infilling,
-    (True, True): _Both,
-}
-
-
-def batched_engine(batcher: Batcher, cancelled: threading.Event | None = None) -> BatchedEngine:
-    """Return an engine for one chain, with the abilities that the batcher's has."""
-    able = hasattr(batcher.engine, "decode_keeping"), hasattr(batcher.engine, "infill")
-    return _CLASSES[able](batcher, cancelled)

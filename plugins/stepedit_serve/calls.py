@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ __all__ = ["GENERATES", "Call", "Draws"]
 
 GENERATES = ("generate", "generate_several")
 """Kinds of calls that the language model answers step by step."""
+WEIGHT_OF_INFILL = 16
+"""Rows that changed words count as where engines share requests: they draw many versions."""
 
 
 @dataclass(eq=False)
@@ -30,6 +33,8 @@ class Call:
         answer: one for each item.
         since: when it was put down.
         deaths: processes of engines that have died over it, by its fault or another's.
+        chunks: of a stream, what has come and is not fetched, then None.
+        given: of a stream, how many chunks have come.
     """
 
     kind: str
@@ -40,6 +45,17 @@ class Call:
     answer: Future[list[Any]] = field(default_factory=Future)
     since: float = field(default_factory=time.monotonic)
     deaths: int = 0
+    chunks: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
+    given: int = 0
+
+    def __post_init__(self) -> None:
+        """Have whoever fetches a stream's chunks learn of its end."""
+        self.answer.add_done_callback(lambda _: self.chunks.put(None))
+
+    def give(self, chunk: Any) -> None:
+        """Give the next chunk of a stream."""
+        self.given += 1
+        self.chunks.put(chunk)
 
     @property
     def is_given_up(self) -> bool:
@@ -66,6 +82,8 @@ class Draws:
 
     def rows(self, call: Call) -> int:
         """Return how many rows of a batch a call takes."""
+        if call.kind == "infill":
+            return WEIGHT_OF_INFILL
         if call.kind not in GENERATES:
             return len(call.items)
         return sum(self.of(item, call.draws) for item in call.items)

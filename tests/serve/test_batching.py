@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from stepedit_serve.batching import DRAWN_AT_ONCE, Batcher, batched_engine
+from stepedit_serve.batched_engine import batched_engine
+from stepedit_serve.batching import DRAWN_AT_ONCE, Batcher
 from stepedit_serve.errors import Cancelled
 
 from stepedit_core import (
