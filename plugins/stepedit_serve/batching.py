@@ -17,8 +17,10 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import wait
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 from stepedit_core import (
@@ -27,7 +29,7 @@ from stepedit_core import (
     StreamRequest,
     counted,
 )
-from stepedit_serve.calls import GENERATES, Call, Draws
+from stepedit_serve.calls import GENERATES, LONGEST_WORK, SPLIT, Call, Draws
 from stepedit_serve.engine_process import EngineDied, EngineProcess
 from stepedit_serve.errors import Busy, Cancelled
 from stepedit_serve.inflight import SLICE_SECONDS, Flight, flight_of
@@ -80,7 +82,9 @@ class Batcher:
         self._under_way = 0
         self._carried = 0
         self._busy: set[int] = set()
+        self._chains = count()
         self._took: dict[str, float] = {}
+        self._pace: dict[str, float] = {}
         self._ended = False
         self._threads = [
             threading.Thread(target=self._serve, args=(place,), name="engine", daemon=True)
@@ -116,18 +120,22 @@ class Batcher:
             items: what it is asked for.
             options: further fields of `Call`.
         """
-        if not items:
-            return []
-        call = Call(kind, items, **options)
-        self._put_down(call)
-        return call.answer.result()
+        parts = [[item] for item in items] if kind in SPLIT else [items] if items else []
+        chain = next(self._chains)
+        calls = [
+            Call(kind, part, place=place, chain=chain, **options)
+            for place, part in enumerate(parts)
+        ]
+        self._put_down(*calls)
+        wait([call.answer for call in calls])
+        return [answer for call in calls for answer in call.answer.result()]
 
-    def _put_down(self, call: Call) -> None:
-        """Have a call wait for an engine."""
+    def _put_down(self, *calls: Call) -> None:
+        """Have calls wait for an engine."""
         with self._changed:
             if self._ended:
                 raise Busy("the service is shutting down; try again")
-            self._waiting.append(call)
+            self._waiting += calls
             self._changed.notify_all()
 
     def stream(self, request: StreamRequest, cancelled: threading.Event) -> Iterator[Any]:
@@ -142,7 +150,7 @@ class Batcher:
             engine: Any = self.free_engine()
             yield from engine.stream(request.utterance, request.edit, seed=request.seed)
             return
-        call = Call("stream", [request], cancelled=cancelled)
+        call = Call("stream", [request], cancelled=cancelled, chain=next(self._chains))
         self._put_down(call)
         try:
             while (chunk := call.chunks.get()) is not None:
@@ -202,12 +210,12 @@ class Batcher:
                 batch = self._take(place)
                 if batch:
                     self._busy.add(place)
-                    self._carried += len(batch)
+                    self._carried += chains_of(batch)
             if batch:
                 self._carry_out(batch, self.engines[place], flight)
                 with self._changed:
                     self._busy.discard(place)
-                    self._carried -= len(batch)
+                    self._carried -= chains_of(batch)
             if flight:
                 self._generate(flight, self.engines[place])
 
@@ -256,39 +264,44 @@ class Batcher:
 
     def _is_full(self) -> bool:
         """Say whether waiting longer could add nothing to the next batch."""
-        calls = len(self._waiting)
         kind = self._waiting[0].kind
         own = [call for call in self._waiting if call.kind == kind]
         rows = sum(map(self._draws.rows, own))
         carried = self._carried + sum(len(one) for one in self._flights if one is not None)
-        return calls >= self._under_way - carried or rows >= self._most(kind)
+        return chains_of(self._waiting) >= self._under_way - carried or rows >= self._most(kind)
 
     def _most(self, kind: str) -> int:
         """Return how many rows a batch of a kind may have."""
         return max(self.max_batch, DRAWN_AT_ONCE) if kind in GENERATES else self.max_batch
 
     def _take(self, place: int) -> list[Call]:
-        """Take calls of one kind, that of the oldest; engines that are free get equal shares."""
+        """Take calls of one kind, that of whose turn it is; free engines get equal shares."""
         flight = self._flights[place]
         if flight and flight.owed > 0:  # generation has its turn
             return []
         able = [call for call in self._waiting if flight is None or call.kind not in flight.kinds]
         if not able:  # another engine's thread has taken them
             return []
+        able.sort(key=lambda call: call.turn)
         kind = able[0].kind
         free = len(self.engines) - len(self._busy)
         own = [call for call in able if call.kind == kind]
         most = min(self._most(kind), math.ceil(sum(map(self._draws.rows, own)) / free))
         taken: list[Call] = []
-        count = 0
+        rows, seconds = 0, 0.0
         for call in own:
-            rows = self._draws.rows(call)
-            if not taken or (count + rows <= most and kind != "infill"):
+            more, longer = self._draws.rows(call), self._expected(call)
+            fits = rows + more <= most and seconds + longer <= LONGEST_WORK
+            if not taken or (fits and kind not in ("infill", "stream")):
                 taken.append(call)
-                count += rows
+                rows, seconds = rows + more, seconds + longer
         for call in taken:
             self._waiting.remove(call)
         return taken
+
+    def _expected(self, call: Call) -> float:
+        """Return the seconds that encoding or decoding will take, by what it took before."""
+        return self._pace.get(call.kind, 0.0) * call.audio_seconds if call.kind in SPLIT else 0.0
 
     def _carry_out(
         self, batch: Sequence[Call], engine: SpeechEngine, flight: Flight | None = None
@@ -311,6 +324,9 @@ class Batcher:
                 self._failed(batch, error, engine, flight)
             return
         self._took[kind] = time.perf_counter() - begin
+        if kind in SPLIT:
+            of = sum(call.audio_seconds for call in batch)
+            self._pace[kind] = self._took[kind] / max(0.1, of)
         if flight:
             flight.owed += self._took[kind]
         if self._on_batch is not None:
@@ -343,6 +359,11 @@ class Batcher:
         for call in [call for call in self._waiting if call.is_given_up]:
             self._waiting.remove(call)
             call.answer.set_exception(Cancelled("cancelled"))
+
+
+def chains_of(calls: Iterable[Call]) -> int:
+    """Return how many chains calls belong to."""
+    return len({call.chain for call in calls})
 
 
 def _asked(engine: Any, call: Call, items: list[Any]) -> list[Any]:
