@@ -73,7 +73,7 @@ class Call:
     @property
     def audio_seconds(self) -> float:
         """How much audio is encoded or decoded."""
-        return sum(getattr(item, "codes", item).seconds for item in self.items)
+        return float(sum(getattr(item, "codes", item).seconds for item in self.items))
 
     @property
     def is_given_up(self) -> bool:
