@@ -291,7 +291,9 @@ class Batcher:
         rows, seconds = 0, 0.0
         for call in own:
             more, longer = self._draws.rows(call), self._expected(call)
-            fits = rows + more <= most and seconds + longer <= LONGEST_WORK
+            # What others wait for is carried out together, however long; who asks for much waits.
+            is_short = call.place == 0 or seconds + longer <= LONGEST_WORK
+            fits = rows + more <= most and is_short
             if not taken or (fits and kind not in ("infill", "stream")):
                 taken.append(call)
                 rows, seconds = rows + more, seconds + longer
