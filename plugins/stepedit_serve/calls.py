@@ -19,7 +19,7 @@ GENERATES = ("generate", "generate_several")
 SPLIT = ("encode", "decode", "decode_keeping")
 """Kinds of calls whose items are carried out one by one where a batch of them takes long."""
 LONGEST_WORK = 0.5
-"""Seconds that a batch takes at most where it holds several items of one chain; others wait so long."""
+"""Seconds that a batch takes at most where it holds several items of one chain."""
 WEIGHT_OF_INFILL = 16
 """Rows that changed words count as where engines share requests: they draw many versions."""
 
