@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from stepedit_core.dsp.splicing import Patch, splice
     from stepedit_core.dsp.words import sentence_places
     from stepedit_core.edit import Edit, Outcome, Rendered, Route
-    from stepedit_core.engine import DecodeRequest, GenerateRequest, InflightBatch, SpeechEngine
+    from stepedit_core.engine import DecodeRequest, GenerateRequest, SpeechEngine
     from stepedit_core.errors import (
         AlignmentError,
         AudioError,
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         Setting,
         interpret,
     )
+    from stepedit_core.llm_route.inflight import InflightBatch, StreamRequest
     from stepedit_core.llm_route.languages import language_tag
     from stepedit_core.marks.mark import Finding, Mark
     from stepedit_core.marks.marking import edited_spans, verify, write_marked
@@ -195,6 +196,7 @@ __all__ = [
     "SpeechEngine",
     "Step",
     "StepeditError",
+    "StreamRequest",
     "TimedWord",
     "Transcription",
     "UnknownEditError",
@@ -257,7 +259,7 @@ _HOMES = {
     "dsp.splicing": ("Patch", "splice"),
     "dsp.words": ("sentence_places",),
     "edit": ("Edit", "Outcome", "Rendered", "Route"),
-    "engine": ("DecodeRequest", "GenerateRequest", "InflightBatch", "SpeechEngine"),
+    "engine": ("DecodeRequest", "GenerateRequest", "SpeechEngine"),
     "errors": (
         "AlignmentError",
         "AudioError",
@@ -275,6 +277,7 @@ _HOMES = {
         "explain_validation",
         "printable",
     ),
+    "llm_route.inflight": ("InflightBatch", "StreamRequest"),
     "llm_route.languages": ("language_tag",),
     "recording.hearing": ("align", "installed_ears", "place_words", "transcribe"),
     "recording.regions": ("Where",),

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
 import numpy as np
 
 from stepedit_core.codes import DualCodes, FreeGroups, answer_starts, growth
-from stepedit_core.errors import StepeditError
 from stepedit_core.llm_route.omissions import Passage
 from stepedit_core.llm_route.source_map import Pairs, SourceMap, expected_tempo
 from stepedit_core.plan import Plan
@@ -28,8 +27,6 @@ __all__ = [
     "InfillRequest",
     "Infilled",
     "InfillingEngine",
-    "InflightBatch",
-    "InflightEngine",
     "Latent",
     "LatentEngine",
     "LimitedEngine",
@@ -337,41 +334,6 @@ class ChoosingEngine(SpeechEngine, Protocol):
         self, requests: Sequence[GenerateRequest], draws: int, keep: int
     ) -> list[list[DualCodes]]:
         """Return at most ``keep`` of at least ``draws`` answers to each, the best ones first."""
-
-
-class InflightBatch(Protocol):
-    """Requests that are generated side by side; they come and go between steps.
-
-    What a request gives does not depend on the others. One thread at a time uses it.
-    """
-
-    def __len__(self) -> int:
-        """Return how many requests have come and not gone."""
-
-    def add(self, key: int, request: GenerateRequest, draws: int = 1, keep: int = 1) -> None:
-        """Take a request under a new number; it begins with the next step.
-
-        Draws and kept answers are those of `ChoosingEngine.generate_several`.
-        """
-
-    def abort(self, key: int) -> None:
-        """Give a request up; one that has gone is passed over."""
-
-    def step(self, seconds: float = 0.0) -> list[tuple[int, list[DualCodes] | StepeditError]]:
-        """Go on by a step, or by several until a time has passed or a request has ended.
-
-        What it raises is no single request's fault: all are lost then.
-
-        Returns:
-            The answers to each request that has ended, or why it has none.
-        """
-
-
-class InflightEngine(SpeechEngine, Protocol):
-    """Optional ability of an engine: take requests while others are generated."""
-
-    def inflight_batch(self) -> InflightBatch:
-        """Return a batch without requests; raises EngineError where there can be none."""
 
 
 class LimitedEngine(Protocol):

@@ -13,10 +13,10 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware import Middleware
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, Response
 
 import stepedit_core
-from stepedit_core import SpeechEngine, StepeditError
+from stepedit_core import SpeechEngine, StepeditError, packaged_speech
 from stepedit_serve import (
     live,
     routes_edit,
@@ -32,6 +32,7 @@ from stepedit_serve.jobs import JobRunner
 from stepedit_serve.requests_in import said
 from stepedit_serve.service import Service
 from stepedit_serve.settings import ServeSettings
+from stepedit_serve.sound_out import MEDIA_TYPES, encode
 
 __all__ = ["STUDIO", "create_app"]
 
@@ -134,5 +135,11 @@ def _add_page(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(index, headers={"Cache-Control": "no-cache"})
+
+    @app.get("/studio-sample.flac", include_in_schema=False)
+    def sample() -> Response:
+        """Return a recording for those who have none at hand."""
+        content = encode(packaged_speech("doubt"), "flac")
+        return Response(content, media_type=MEDIA_TYPES["flac"])
 
     app.mount("/studio", StaticFiles(directory=STUDIO), name="studio")

@@ -2,10 +2,11 @@
 
 Each chain runs in a thread of its own and sees an engine. Its calls are put down here; an engine
 that is free takes its share of those of a kind, up to a limit, as one batch. What the language
-model is asked joins what an engine generates already, between two of its steps, and leaves when it
-has ended or nobody wants it (`inflight`); encoding and decoding take turns with it. An item of a
-batch gets the codes that it would get alone, which engines promise, and samples that differ by
-rounding, so that nobody's answer depends on who else was there.
+model is asked, changed words and streams included, joins what an engine generates already, between
+two of its steps, and leaves when it has ended or nobody wants it (`inflight`); encoding and
+decoding take turns with it. An item of a batch gets the codes that it would get alone, which
+engines promise, and samples that differ by rounding, so that nobody's answer depends on who else
+was there.
 """
 
 from __future__ import annotations
@@ -16,26 +17,25 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import wait
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 from stepedit_core import (
-    DecodeRequest,
-    DualCodes,
     EngineError,
-    GenerateRequest,
     SpeechEngine,
-    Utterance,
+    StreamRequest,
     counted,
 )
-from stepedit_serve.calls import GENERATES, Call, Draws
+from stepedit_serve.calls import GENERATES, LONGEST_WORK, SPLIT, Call, Draws
 from stepedit_serve.engine_process import EngineDied, EngineProcess
 from stepedit_serve.errors import Busy, Cancelled
 from stepedit_serve.inflight import SLICE_SECONDS, Flight, flight_of
 from stepedit_serve.processes import NICENESS
 
-__all__ = ["BatchedEngine", "Batcher", "batched_engine"]
+__all__ = ["Batcher"]
 
 MOST_DEATHS = 3
 """Engines' processes that may die over one call before it fails."""
@@ -82,7 +82,9 @@ class Batcher:
         self._under_way = 0
         self._carried = 0
         self._busy: set[int] = set()
+        self._chains = count()
         self._took: dict[str, float] = {}
+        self._pace: dict[str, float] = {}
         self._ended = False
         self._threads = [
             threading.Thread(target=self._serve, args=(place,), name="engine", daemon=True)
@@ -118,15 +120,44 @@ class Batcher:
             items: what it is asked for.
             options: further fields of `Call`.
         """
-        if not items:
-            return []
-        call = Call(kind, items, **options)
+        parts = [[item] for item in items] if kind in SPLIT else [items] if items else []
+        chain = next(self._chains)
+        calls = [
+            Call(kind, part, place=place, chain=chain, **options)
+            for place, part in enumerate(parts)
+        ]
+        self._put_down(*calls)
+        wait([call.answer for call in calls])
+        return [answer for call in calls for answer in call.answer.result()]
+
+    def _put_down(self, *calls: Call) -> None:
+        """Have calls wait for an engine."""
         with self._changed:
             if self._ended:
                 raise Busy("the service is shutting down; try again")
-            self._waiting.append(call)
+            self._waiting += calls
             self._changed.notify_all()
-        return call.answer.result()
+
+    def stream(self, request: StreamRequest, cancelled: threading.Event) -> Iterator[Any]:
+        """Yield the chunks of a stream as they come; it shares an engine where that can.
+
+        Args:
+            request: what is asked.
+            cancelled: set once nobody wants it any more.
+        """
+        flight = self._flights[0]
+        if flight is None or "stream" not in flight.kinds:
+            engine: Any = self.free_engine()
+            yield from engine.stream(request.utterance, request.edit, seed=request.seed)
+            return
+        call = Call("stream", [request], cancelled=cancelled, chain=next(self._chains))
+        self._put_down(call)
+        try:
+            while (chunk := call.chunks.get()) is not None:
+                yield chunk
+            call.answer.result()
+        finally:
+            cancelled.set()
 
     @property
     def waiting(self) -> int:
@@ -179,21 +210,23 @@ class Batcher:
                 batch = self._take(place)
                 if batch:
                     self._busy.add(place)
-                    self._carried += len(batch)
+                    self._carried += chains_of(batch)
             if batch:
                 self._carry_out(batch, self.engines[place], flight)
                 with self._changed:
                     self._busy.discard(place)
-                    self._carried -= len(batch)
+                    self._carried -= chains_of(batch)
             if flight:
                 self._generate(flight, self.engines[place])
 
     def _admit(self, flight: Flight) -> None:
         """Have waiting requests join what an engine generates, as many as are its share."""
-        own = [call for call in self._waiting if call.kind in GENERATES]
+        own = [call for call in self._waiting if call.kind in flight.kinds]
         rows = sum(map(self._draws.rows, own)) + sum(map(self._rows_of, range(len(self.engines))))
         fair = math.ceil(rows / len(self.engines))
         for call in own:
+            if not flight.has_place_for(call):
+                continue
             more = flight.rows + self._draws.rows(call)
             if flight.rows >= fair or (flight and more > self._most("generate")):
                 return
@@ -231,39 +264,46 @@ class Batcher:
 
     def _is_full(self) -> bool:
         """Say whether waiting longer could add nothing to the next batch."""
-        calls = len(self._waiting)
         kind = self._waiting[0].kind
         own = [call for call in self._waiting if call.kind == kind]
         rows = sum(map(self._draws.rows, own))
         carried = self._carried + sum(len(one) for one in self._flights if one is not None)
-        return calls >= self._under_way - carried or rows >= self._most(kind)
+        return chains_of(self._waiting) >= self._under_way - carried or rows >= self._most(kind)
 
     def _most(self, kind: str) -> int:
         """Return how many rows a batch of a kind may have."""
         return max(self.max_batch, DRAWN_AT_ONCE) if kind in GENERATES else self.max_batch
 
     def _take(self, place: int) -> list[Call]:
-        """Take calls of one kind, that of the oldest; engines that are free get equal shares."""
+        """Take calls of one kind, that of whose turn it is; free engines get equal shares."""
         flight = self._flights[place]
         if flight and flight.owed > 0:  # generation has its turn
             return []
-        able = [call for call in self._waiting if flight is None or call.kind not in GENERATES]
+        able = [call for call in self._waiting if flight is None or call.kind not in flight.kinds]
         if not able:  # another engine's thread has taken them
             return []
+        able.sort(key=lambda call: call.turn)
         kind = able[0].kind
         free = len(self.engines) - len(self._busy)
         own = [call for call in able if call.kind == kind]
         most = min(self._most(kind), math.ceil(sum(map(self._draws.rows, own)) / free))
         taken: list[Call] = []
-        count = 0
+        rows, seconds = 0, 0.0
         for call in own:
-            rows = self._draws.rows(call)
-            if not taken or (count + rows <= most and kind != "infill"):
+            more, longer = self._draws.rows(call), self._expected(call)
+            # What others wait for is carried out together, however long; who asks for much waits.
+            is_short = call.place == 0 or seconds + longer <= LONGEST_WORK
+            fits = rows + more <= most and is_short
+            if not taken or (fits and kind not in ("infill", "stream")):
                 taken.append(call)
-                count += rows
+                rows, seconds = rows + more, seconds + longer
         for call in taken:
             self._waiting.remove(call)
         return taken
+
+    def _expected(self, call: Call) -> float:
+        """Return the seconds that encoding or decoding will take, by what it took before."""
+        return self._pace.get(call.kind, 0.0) * call.audio_seconds if call.kind in SPLIT else 0.0
 
     def _carry_out(
         self, batch: Sequence[Call], engine: SpeechEngine, flight: Flight | None = None
@@ -286,6 +326,9 @@ class Batcher:
                 self._failed(batch, error, engine, flight)
             return
         self._took[kind] = time.perf_counter() - begin
+        if kind in SPLIT:
+            of = sum(call.audio_seconds for call in batch)
+            self._pace[kind] = self._took[kind] / max(0.1, of)
         if flight:
             flight.owed += self._took[kind]
         if self._on_batch is not None:
@@ -320,10 +363,24 @@ class Batcher:
             call.answer.set_exception(Cancelled("cancelled"))
 
 
+def chains_of(calls: Iterable[Call]) -> int:
+    """Return how many chains calls belong to."""
+    return len({call.chain for call in calls})
+
+
 def _asked(engine: Any, call: Call, items: list[Any]) -> list[Any]:
     """Call an engine."""
     if call.kind == "infill":
         return [engine.infill(items[0])]
+    if call.kind == "stream":
+        (asked,) = items
+        known = call.given  # before another engine's process died
+        for number, chunk in enumerate(engine.stream(asked.utterance, asked.edit, seed=asked.seed)):
+            if call.is_given_up:
+                break
+            if number >= known:
+                call.give(chunk)
+        return [[]]
     if call.kind == "generate_several":
         return list(engine.generate_several(items, call.draws, call.keep))
     return list(getattr(engine, call.kind)(items))
@@ -335,96 +392,3 @@ def lower_priority(niceness: int) -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
     except (AttributeError, OSError):  # not Linux, or not allowed
         return
-
-
-class BatchedEngine:
-    """What a chain sees as its engine: the batcher, and everything else of the real one."""
-
-    def __init__(self, batcher: Batcher, cancelled: threading.Event | None = None) -> None:
-        """Take the batcher.
-
-        Args:
-            batcher: has the engine.
-            cancelled: once it is set, every further call raises `Cancelled`.
-        """
-        self._batcher = batcher
-        self._cancelled = cancelled
-
-    def __getattr__(self, name: str) -> Any:
-        """Pass on what else the engine offers."""
-        if name.startswith("__") or name in ("_batcher", "inflight_batch"):
-            raise AttributeError(name)
-        found = getattr(self._batcher.engine, name)
-        is_shared = name == "generate_several" and self._batcher.admits
-        return self._generate_several if is_shared else found
-
-    @property
-    def name(self) -> str:
-        """Short name that results carry."""
-        return self._batcher.engine.name
-
-    @property
-    def sample_rate(self) -> int:
-        """Rate of decoded audio, in Hz."""
-        return self._batcher.engine.sample_rate
-
-    def describe(self) -> Mapping[str, Any]:
-        """Return what the engine says of itself."""
-        return self._batcher.engine.describe()
-
-    def _ask(self, kind: str, items: Sequence[Any], **options: Any) -> list[Any]:
-        if self._cancelled is not None and self._cancelled.is_set():
-            raise Cancelled("cancelled")
-        return self._batcher.ask(kind, items, cancelled=self._cancelled, **options)
-
-    def _generate_several(
-        self, requests: Sequence[GenerateRequest], draws: int, keep: int
-    ) -> list[list[DualCodes]]:
-        return self._ask("generate_several", requests, draws=draws, keep=keep)
-
-    def encode(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
-        """Return the codes of each utterance."""
-        return self._ask("encode", utterances)
-
-    def generate(self, requests: Sequence[GenerateRequest]) -> list[DualCodes]:
-        """Return the output codes of each request."""
-        return self._ask("generate", requests)
-
-    def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
-        """Return audio for the codes of each request."""
-        return self._ask("decode", requests)
-
-
-class _Keeping(BatchedEngine):
-    """A batched engine that can go on from what it made a recording from."""
-
-    def decode_keeping(self, requests: Sequence[DecodeRequest]) -> list[Any]:
-        """Return audio, and what it was made from."""
-        return self._ask("decode_keeping", requests)
-
-
-class _Infilling(BatchedEngine):
-    """A batched engine that can put words into a recording."""
-
-    def infill(self, request: Any) -> Any:
-        """Return the codes of a recording with other words in one place."""
-        return self._ask("infill", [request])[0]
-
-
-class _Both(_Keeping, _Infilling):
-    """A batched engine that can do both."""
-
-
-# Whether an engine can is asked by hasattr and isinstance, so that each set has its class.
-_CLASSES = {
-    (False, False): BatchedEngine,
-    (True, False): _Keeping,
-    (False, True): _Infilling,
-    (True, True): _Both,
-}
-
-
-def batched_engine(batcher: Batcher, cancelled: threading.Event | None = None) -> BatchedEngine:
-    """Return an engine for one chain, with the abilities that the batcher's has."""
-    able = hasattr(batcher.engine, "decode_keeping"), hasattr(batcher.engine, "infill")
-    return _CLASSES[able](batcher, cancelled)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Sequence
@@ -11,10 +12,16 @@ from typing import Any
 
 from stepedit_core import GenerateRequest, GenerationPolicy, SpeechEngine
 
-__all__ = ["GENERATES", "Call", "Draws"]
+__all__ = ["GENERATES", "LONGEST_WORK", "SPLIT", "Call", "Draws"]
 
 GENERATES = ("generate", "generate_several")
 """Kinds of calls that the language model answers step by step."""
+SPLIT = ("encode", "decode", "decode_keeping")
+"""Kinds of calls whose items are carried out one by one where a batch of them takes long."""
+LONGEST_WORK = 0.5
+"""Seconds that a batch takes at most where it holds several items of one chain."""
+WEIGHT_OF_INFILL = 16
+"""Rows that changed words count as where engines share requests: they draw many versions."""
 
 
 @dataclass(eq=False)
@@ -29,7 +36,11 @@ class Call:
         cancelled: set once nobody waits for the answer any more.
         answer: one for each item.
         since: when it was put down.
+        place: among the calls that its chain put down together, from 0.
+        chain: whose it is, by a number.
         deaths: processes of engines that have died over it, by its fault or another's.
+        chunks: of a stream, what has come and is not fetched, then None.
+        given: of a stream, how many chunks have come.
     """
 
     kind: str
@@ -39,7 +50,30 @@ class Call:
     cancelled: threading.Event | None = None
     answer: Future[list[Any]] = field(default_factory=Future)
     since: float = field(default_factory=time.monotonic)
+    place: int = 0
+    chain: int = 0
     deaths: int = 0
+    chunks: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
+    given: int = 0
+
+    def __post_init__(self) -> None:
+        """Have whoever fetches a stream's chunks learn of its end."""
+        self.answer.add_done_callback(lambda _: self.chunks.put(None))
+
+    def give(self, chunk: Any) -> None:
+        """Give the next chunk of a stream."""
+        self.given += 1
+        self.chunks.put(chunk)
+
+    @property
+    def turn(self) -> float:
+        """When its turn is: whoever puts down many lets others go before all but the first."""
+        return self.since + self.place * LONGEST_WORK
+
+    @property
+    def audio_seconds(self) -> float:
+        """How much audio is encoded or decoded."""
+        return float(sum(getattr(item, "codes", item).seconds for item in self.items))
 
     @property
     def is_given_up(self) -> bool:
@@ -66,6 +100,8 @@ class Draws:
 
     def rows(self, call: Call) -> int:
         """Return how many rows of a batch a call takes."""
+        if call.kind == "infill":
+            return WEIGHT_OF_INFILL
         if call.kind not in GENERATES:
             return len(call.items)
         return sum(self.of(item, call.draws) for item in call.items)

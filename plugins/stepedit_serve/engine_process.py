@@ -43,7 +43,7 @@ _STOP = "(stop)"
 """Sent while a stream runs, to end it; one that comes when the stream has ended is passed over."""
 _INFLIGHT = "(inflight)"
 """Name of the call that goes on with what is generated in flight."""
-_FACTS = ("name", "sample_rate", "languages")
+_FACTS = ("name", "sample_rate", "languages", "inflight_kinds")
 _DIED = "the engine's process died, probably for lack of memory; try a shorter recording"
 
 
@@ -254,13 +254,13 @@ class _RemoteBatch:
         self._process, self._number = process, next(self._numbers)
         self._line: _Line | None = None
         self._running: set[int] = set()
-        self._added: list[tuple[int, GenerateRequest, int, int]] = []
+        self._added: list[tuple[int, Any, int, int]] = []
         self._aborted: list[int] = []
 
     def __len__(self) -> int:
         return len(self._running)
 
-    def add(self, key: int, request: GenerateRequest, draws: int = 1, keep: int = 1) -> None:
+    def add(self, key: int, request: Any, draws: int = 1, keep: int = 1) -> None:
         self._running.add(key)
         self._added.append((key, request, draws, keep))
 
@@ -269,12 +269,12 @@ class _RemoteBatch:
         self._added = [one for one in self._added if one[0] != key]
         self._aborted.append(key)
 
-    def step(self, seconds: float = 0.0) -> list[tuple[int, list[DualCodes] | StepeditError]]:
+    def step(self, seconds: float = 0.0) -> list[tuple[int, list[Any] | StepeditError]]:
         if self._line is None:
             self._line = self._process.work_line()
         news = (self._number, self._aborted, self._added, seconds)
         self._aborted, self._added = [], []
-        ended: list[tuple[int, list[DualCodes] | StepeditError]] = list(
+        ended: list[tuple[int, list[Any] | StepeditError]] = list(
             self._line.ask(_INFLIGHT, news, {})
         )
         self._running.difference_update(key for key, _ in ended)

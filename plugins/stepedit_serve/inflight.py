@@ -2,6 +2,7 @@
 
 An engine that offers ``inflight_batch`` takes requests while it generates others: a short request
 that comes late does not wait for the long ones that came before, and rows that nobody wants leave.
+Changed words and streams join likewise where the engine takes them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from itertools import count
 from typing import Any
 
 from stepedit_core import EngineError, InflightBatch, SpeechEngine, StepeditError
-from stepedit_serve.calls import Call, Draws
+from stepedit_serve.calls import GENERATES, Call, Draws
 from stepedit_serve.errors import Cancelled
 
 __all__ = ["SLICE_SECONDS", "Flight", "flight_of"]
@@ -23,6 +24,7 @@ class Flight:
     """The calls that one engine generates for; its thread alone changes them.
 
     Attributes:
+        kinds: of calls that it takes.
         rows: that their requests take.
         owed: seconds of other work that they have waited for, and may now take themselves.
     """
@@ -39,8 +41,14 @@ class Flight:
         self._numbers = count()
         self._items: dict[int, tuple[Call, int]] = {}
         self._answers: dict[Call, list[Any]] = {}
+        told = getattr(engine, "inflight_kinds", ())
+        self.kinds = {*GENERATES, *({"infill", "stream"} & set(told))}
         self.rows = 0
         self.owed = 0.0
+
+    def has_place_for(self, call: Call) -> bool:
+        """Whether a call may join: one change of words at a time, which is many rows by itself."""
+        return call.kind != "infill" or all(one.kind != "infill" for one in self._answers)
 
     def __len__(self) -> int:
         """Return how many calls there are."""
@@ -73,12 +81,17 @@ class Flight:
         for number, found in self._batch.step(seconds):
             if number not in self._items:  # another of its call has failed
                 continue
-            call, place = self._items.pop(number)
+            call, place = self._items[number]
+            if call.kind == "stream" and not isinstance(found, StepeditError) and found:
+                call.give(found[0])
+                continue
+            del self._items[number]
             if isinstance(found, StepeditError):
                 self._end(call)
                 call.answer.set_exception(found)
                 continue
-            self._answers[call][place] = found if call.kind == "generate_several" else found[0]
+            whole = call.kind in ("generate_several", "stream")
+            self._answers[call][place] = found if whole else found[0]
             if all(answer is not None for answer in self._answers[call]):
                 answers = self._answers[call]
                 self._end(call)

@@ -35,7 +35,7 @@ import httpx
 import numpy as np
 import soundfile as sf
 
-from stepedit_serve.load_arriving import arriving
+from stepedit_serve.load_arriving import LONG, SHORT, arriving
 from stepedit_serve.load_recordings import recording, spread
 
 __all__ = ["main"]
@@ -395,6 +395,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of batch, edits of each client")
     parser.add_argument("--chain", default=json.dumps(EMOTION), help="of batch, as JSON")
     parser.add_argument("--pid", type=int, help="of the service, to read its memory")
+    parser.add_argument("--long", choices=LONG, default="slower", help="of arriving")
+    parser.add_argument("--short", choices=list(SHORT), default="slower", help="of arriving")
     parser.add_argument("--patience", type=float, default=600, help="of mixed, for the last ones")
     asked = parser.parse_args()
     if asked.what == "mixed":
@@ -416,7 +418,10 @@ def main() -> None:
     elif asked.what == "long":
         found = asyncio.run(long(asked.base, asked.seconds, asked.pid))
     elif asked.what == "arriving":
-        found = asyncio.run(arriving(asked.base, asked.clients, asked.seconds, asked.tries))
+        work = arriving(
+            asked.base, asked.clients, asked.seconds, asked.tries, asked.long, asked.short
+        )
+        found = asyncio.run(work)
     else:
         found = asyncio.run(stream(asked.base, asked.tries, asked.seconds))
     print(json.dumps(found, indent=2))

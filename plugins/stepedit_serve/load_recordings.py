@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import statistics
 from collections.abc import Sequence
 
@@ -11,7 +12,7 @@ import soundfile as sf
 
 from stepedit_core import packaged_speech
 
-__all__ = ["percentile", "recording", "spread"]
+__all__ = ["percentile", "recording", "said_again", "spread"]
 
 
 def recording(seconds: float, number: int = 0) -> tuple[bytes, str]:
@@ -25,6 +26,14 @@ def recording(seconds: float, number: int = 0) -> tuple[bytes, str]:
     out = io.BytesIO()
     sf.write(out, samples, found.sample_rate, subtype="PCM_16", format="WAV")
     return out.getvalue(), found.transcript or ""
+
+
+def said_again(seconds: float, number: int = 0) -> tuple[bytes, str]:
+    """Return packaged speech as often as gives at least a length, as WAV, and all its words."""
+    found = packaged_speech("garden")
+    times = math.ceil(seconds / found.seconds)
+    content, text = recording(times * found.seconds, number)
+    return content, " ".join([text] * times)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

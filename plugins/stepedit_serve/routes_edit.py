@@ -15,7 +15,15 @@ import numpy.typing as npt
 from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from stepedit_core import Alignment, Chain, ChainResult, Edit, Setting, Utterance, format_alignment
+from stepedit_core import (
+    Alignment,
+    Chain,
+    ChainResult,
+    Setting,
+    StreamRequest,
+    Utterance,
+    format_alignment,
+)
 from stepedit_serve.asking import (
     EDIT_FIELDS,
     EditFormOf,
@@ -141,13 +149,13 @@ async def stream_edit(
         text = f"streams cannot carry the mark {service.marker.name!r}; ask without stream"
         raise ApiError(400, "unsupported", text)
     edits = chain.unrolled()
-    engine: Any = None if service.batcher is None else service.batcher.free_engine()
+    engine: Any = None if service.batcher is None else service.batcher.engine
     if engine is None or not hasattr(engine, "stream"):
         raise ApiError(503, "unavailable", "there is no engine here that streams")
     if len(edits) != 1 or "llm" not in type(edits[0]).routes():
         raise ApiError(400, "unsupported", "stream takes one edit that has an llm route")
     await service.run(lambda: chain.validate(speech, engine, route="llm"))
-    chunks = _Chunks(service, engine, speech, edits[0], seed)
+    chunks = _Chunks(service, StreamRequest(speech, edits[0], seed))
     first = await chunks.next()
 
     async def body() -> AsyncIterator[bytes]:
@@ -173,31 +181,28 @@ async def stream_edit(
 class _Chunks:
     """Audio that an engine makes in a thread of its own; a slow client does not hold it up."""
 
-    def __init__(
-        self, service: Service, engine: Any, speech: Utterance, edit: Edit, seed: int
-    ) -> None:
+    def __init__(self, service: Service, request: StreamRequest) -> None:
         """Begin."""
+        assert service.batcher is not None
         self._begin = time.perf_counter()
         self._service = service
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._there = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._is_first = True
-        self._is_given_up = False
-        thread = threading.Thread(
-            target=self._make, args=(engine.stream(speech, edit, seed=seed),), daemon=True
-        )
-        thread.start()
+        self._given_up = threading.Event()
+        made = service.batcher.stream(request, self._given_up)
+        threading.Thread(target=self._make, args=(made,), daemon=True).start()
 
     def give_up(self) -> None:
         """Make no more: the client has gone."""
-        self._is_given_up = True
+        self._given_up.set()
 
     def _make(self, chunks: Iterator[FloatArray]) -> None:
         """Put chunks down as they come, then the end or the error."""
         try:
             for chunk in chunks:
-                if self._is_given_up:
+                if self._given_up.is_set():
                     break
                 self._put(np.asarray(chunk, np.float32))
             self._put(_END)

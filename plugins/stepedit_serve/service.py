@@ -34,7 +34,8 @@ from stepedit_core import (
     load_engine,
 )
 from stepedit_serve.audio_store import AudioStore
-from stepedit_serve.batching import Batcher, batched_engine
+from stepedit_serve.batched_engine import batched_engine
+from stepedit_serve.batching import Batcher
 from stepedit_serve.database import Database
 from stepedit_serve.decoding import Bounds, decode_long, decode_utterance
 from stepedit_serve.engine_process import EngineProcess

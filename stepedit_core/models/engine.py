@@ -19,11 +19,11 @@ from stepedit_core.engine import (
     GenerateRequest,
     Infilled,
     InfillRequest,
-    InflightBatch,
     Latent,
 )
 from stepedit_core.errors import EngineError
 from stepedit_core.llm_route.carrying_out import Editing
+from stepedit_core.llm_route.inflight import InflightBatch, StreamRequest
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.models.checkpoint.load import EngineParts, load_parts
 from stepedit_core.models.decoder.decoder import DecodeInput
@@ -83,6 +83,9 @@ class Engine(Editing):
         return cls(load_parts(config), config)
 
     # Facts -------------------------------------------------------------------------------
+
+    inflight_kinds = ("generate", "infill", "stream")
+    """What joins a generation in flight; see `InflightBatch`."""
 
     @property
     def name(self) -> str:
@@ -193,7 +196,9 @@ class Engine(Editing):
         from stepedit_core.models.lm.inflight import LoopBatch
 
         graphs = None if self.config.compile else False
-        return LoopBatch(self.parts, self._rules, self._lock, self._clock, graphs)
+        return LoopBatch(
+            self.parts, self._rules, self._lock, self._clock, graphs, self._stream_steps
+        )
 
     def infill(self, request: InfillRequest) -> Infilled:
         """Return the codes of a recording with other words in one place.
@@ -333,15 +338,22 @@ class Engine(Editing):
             RouteError: if the edit has no prompt, or is confined to spans.
             EngineError: if the model ends its turn without a single group.
         """
-        from stepedit_core.models.decoder.streaming import stream_request
+        with self._lock:
+            for chunk in self._stream_steps(StreamRequest(utterance, edit, seed)):
+                if chunk is not None:
+                    yield chunk
 
+    def _stream_steps(self, asked: StreamRequest) -> Iterator[FloatArray | None]:
+        """Yield the chunks of a stream, and None where others may work; the lock is held."""
+        from stepedit_core.models.decoder.streaming import stream_steps
+
+        utterance, edit = asked.utterance, asked.edit
         codes = self.encode([utterance])[0]
         plan = edit.plan(utterance)
         alone = self.regenerates_insertions_only(plan)
-        request = request_for(edit, utterance, codes, seed, plan=plan, insertions_only=alone)
-        with self._lock:
-            ((voice, _),) = self._references.voices([DecodeRequest(codes, utterance)])
-            yield from stream_request(self.parts, self._rules, request, voice)
+        request = request_for(edit, utterance, codes, asked.seed, plan=plan, insertions_only=alone)
+        ((voice, _),) = self._references.voices([DecodeRequest(codes, utterance)])
+        yield from stream_steps(self.parts, self._rules, request, voice)
 
     def seconds_to_first_chunk(self) -> float:
         """Return how much generated audio the first streamed chunk waits for, in seconds."""

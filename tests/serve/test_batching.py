@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from stepedit_serve.batching import DRAWN_AT_ONCE, Batcher, batched_engine
+from stepedit_serve.batched_engine import batched_engine
+from stepedit_serve.batching import DRAWN_AT_ONCE, Batcher
 from stepedit_serve.errors import Cancelled
 
 from stepedit_core import (
@@ -91,6 +92,38 @@ def test_the_guilty_one_fails_alone(batcher: tuple[Batcher, list[tuple[str, int]
     made = run_all(batcher[0], ["good one", "bad one", "good two"])
     assert isinstance(made["bad one"], StepeditError)
     assert all(isinstance(made[words], Utterance) for words in ("good one", "good two"))
+
+
+class Decoding(FakeEngine):
+    """Takes a fifth of a second for each recording; says in which order it encoded them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.order: list[str] = []
+
+    def encode(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
+        time.sleep(0.2 * len(utterances))
+        self.order += [str(one.transcript) for one in utterances]
+        return super().encode(utterances)
+
+
+def test_who_asks_for_much_lets_others_in() -> None:
+    engine = Decoding()
+    batcher = Batcher(cast(SpeechEngine, engine))
+    try:
+        batcher.ask("encode", [speech("first")])  # says how long one takes
+        many = [speech(f"many {n}") for n in range(8)]
+        made: list[DualCodes] = []
+        asking = threading.Thread(target=lambda: made.extend(batcher.ask("encode", many)))
+        asking.start()
+        time.sleep(0.1)
+        assert batcher.ask("encode", [speech("one")]) == FakeEngine().encode([speech("one")])
+        asking.join()
+        assert made == FakeEngine().encode(many)
+        assert engine.order.index("one") <= 6
+        assert [one for one in engine.order if "many" in one] == [one.transcript for one in many]
+    finally:
+        batcher.close()
 
 
 def test_a_cancelled_chain_asks_no_more(batcher: tuple[Batcher, list[tuple[str, int]]]) -> None:

@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from stepedit_serve.batching import Batcher, batched_engine
+from stepedit_serve.batched_engine import batched_engine
+from stepedit_serve.batching import Batcher
 from stepedit_serve.engine_process import EngineProcess
 
 from stepedit_core import (

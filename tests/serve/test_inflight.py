@@ -11,22 +11,46 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, cast
 
 import pytest
-from stepedit_serve.batching import DRAWN_AT_ONCE, MOST_DEATHS, Batcher, batched_engine
+from stepedit_serve.batched_engine import batched_engine
+from stepedit_serve.batching import DRAWN_AT_ONCE, MOST_DEATHS, Batcher
 from stepedit_serve.engine_process import EngineDied, EngineProcess
 from stepedit_serve.errors import Cancelled
 
-from stepedit_core import EngineConfig, EngineError, GenerateRequest, SpeechEngine, packaged_speech
+from stepedit_core import (
+    Edit,
+    EngineConfig,
+    EngineError,
+    GenerateRequest,
+    SpeechEngine,
+    StreamRequest,
+    packaged_speech,
+)
+from stepedit_core.engine import InfillRequest, SpokenWord
 from stepedit_core.prompt import Prompt
 from stepedit_core.testing import FakeEngine
-from tests.serve.inflight_engine import InflightEngine, load
+from tests.serve.inflight_engine import CHUNK_STEPS, STEPS, InflightEngine, load
 
 SPEECH = packaged_speech("garden")
 CODES = FakeEngine().encode([SPEECH])[0]
 PROMPT = Prompt.edit("Say it.\n")
 
 
+class Slower(Edit):
+    """Ask for slower speech."""
+
+
 def request(words: str, seed: int = 0) -> GenerateRequest:
     return GenerateRequest(PROMPT, CODES, SPEECH.replace(transcript=words), seed)
+
+
+def infilling(words: str, seed: int = 0) -> InfillRequest:
+    places = (SpokenWord(0, 0.0), SpokenWord(4))
+    speech = SPEECH.replace(transcript=words)
+    return InfillRequest(PROMPT, CODES, speech, words, 2, 4, 3.0, places, seed)
+
+
+def streaming(words: str, seed: int = 0) -> StreamRequest:
+    return StreamRequest(SPEECH.replace(transcript=words), Slower(), seed)
 
 
 @pytest.fixture
@@ -68,6 +92,42 @@ def test_a_short_one_ends_before_a_long_one(batcher: Batcher, threads: ThreadPoo
         assert batcher.ask("encode", [SPEECH])[0] == CODES  # other work takes turns
     assert not long.done()
     assert long.result(60) == FakeEngine().generate([request("long")])
+
+
+def test_changed_words_let_others_in(batcher: Batcher, threads: ThreadPoolExecutor) -> None:
+    chained: Any = batched_engine(batcher)
+    long = threads.submit(chained.infill, infilling("long words"))
+    wait_until(lambda: len(batcher._flights[0]) == 1)
+    second = threads.submit(chained.infill, infilling("second words"))  # one at a time
+    assert asks(threads, batcher, "short").result(20)
+    assert batcher.ask("encode", [SPEECH])[0] == CODES
+    assert not long.done()
+    assert len(batcher._flights[0]) == 1
+    assert long.result(60) == FakeEngine().infill(infilling("long words"))
+    assert second.result(20) == FakeEngine().infill(infilling("second words"))
+    with pytest.raises(EngineError, match="wrong"):
+        asks(threads, batcher, "wrong").result(20)
+
+
+def test_streams_let_others_in(batcher: Batcher, threads: ThreadPoolExecutor) -> None:
+    first = batcher.stream(streaming("endless sound", 7), threading.Event())
+    assert [next(first)[0] for _ in range(3)] == [7.0, 8.0, 9.0]
+    assert asks(threads, batcher, "short").result(20)
+    chunks = list(batcher.stream(streaming("streamed sound", 1), threading.Event()))
+    assert [chunk[0] for chunk in chunks] == list(range(1, STEPS["streamed"] // CHUNK_STEPS + 1))
+    assert batcher._flights[0].rows == 1
+    cast(Any, first).close()
+    wait_until(lambda: batcher._flights[0].rows == 0)
+
+
+def test_a_stream_that_is_given_up_ends(batcher: Batcher, engine: InflightEngine) -> None:
+    gone = threading.Event()
+    chunks = batcher.stream(streaming("endless sound"), gone)
+    assert next(chunks)[0] == 0
+    gone.set()
+    with pytest.raises(Cancelled):
+        list(chunks)
+    assert engine.aborted == 1
 
 
 def test_rows_are_bounded(
@@ -179,6 +239,22 @@ def test_an_engine_process_that_is_killed(threads: ThreadPoolExecutor) -> None:
             wrong.result(20)
         assert asks(threads, batcher, "short").result(30) == short
         assert cast(Any, process).figures()[1] >= 1
+    finally:
+        batcher.close()
+
+
+def test_a_stream_outlives_an_engine_process(threads: ThreadPoolExecutor) -> None:
+    process = EngineProcess(EngineConfig(name_or_path="other"), load=load)
+    batcher = Batcher(cast(SpeechEngine, process))
+    try:
+        chunks = batcher.stream(streaming("long sound", 3), threading.Event())
+        found = [next(chunks)[0] for _ in range(4)]
+        long = threads.submit(cast(Any, batched_engine(batcher)).infill, infilling("long words"))
+        wait_until(lambda: len(batcher._flights[0]) == 2)
+        os.kill(cast(int, process.pid), signal.SIGKILL)
+        found += [chunk[0] for chunk in chunks]
+        assert found == list(range(3, 3 + STEPS["long"] // CHUNK_STEPS))
+        assert long.result(60) == FakeEngine().infill(infilling("long words"))
     finally:
         batcher.close()
 

@@ -173,6 +173,46 @@ def test_a_sentence_is_shown_before_it_runs(page: Any, tmp_path: Path) -> None:
     assert "\n" not in page.inner_text("#error").strip()
 
 
+def test_a_sample_its_versions_and_their_players(page: Any) -> None:
+    page.click("#sample")
+    page.wait_for_selector(".word", timeout=WAIT)
+    assert text(page) == packaged_speech(NAME).transcript
+    page.locator(".word", has_text=re.compile("^pleasant")).click()
+    page.keyboard.press("Delete")
+    wait_for(page, 2)
+    assert "Done: − pleasant" in page.inner_text("#status")
+    assert page.locator("#versions .version").all_inner_texts()[1].startswith("▶")
+    page.locator("#versions .version button").first.click()
+    page.wait_for_selector("#versions button[aria-pressed=true]", timeout=WAIT)
+    assert page.locator("li[aria-selected=true] .version").last.inner_text().count("pleasant") == 1
+    page.locator("#versions .version button").first.click()
+    page.wait_for_function("!document.querySelector('#versions button[aria-pressed=true]')")
+    page.locator(".word").first.focus()
+    page.keyboard.press("Control+z")
+    page.wait_for_function("document.getElementById('undo').disabled", timeout=WAIT)
+    page.keyboard.press("Control+y")
+    page.wait_for_function("document.getElementById('redo').disabled", timeout=WAIT)
+    page.wait_for_selector(".word", timeout=WAIT)
+    page.click("#forget")
+    page.click("#asker-yes")
+    page.wait_for_selector("#drop:not([hidden])", timeout=WAIT)
+
+
+def test_fingers_extend_by_a_second_tap(browser: Any, base: str) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 800}, has_touch=True)
+    page = context.new_page()
+    page.goto(base)
+    page.wait_for_function("document.querySelectorAll('#edit option').length > 3", timeout=WAIT)
+    page.tap("#sample")
+    page.wait_for_selector(".word", timeout=WAIT)
+    for place, count in ((1, 1), (3, 3), (0, 2)):
+        page.locator(".word").nth(place).tap()
+        assert page.locator(".word[aria-pressed=true]").count() == count
+    page.tap("#clear")
+    assert page.locator(".word[aria-pressed=true]").count() == 0
+    context.close()
+
+
 def test_the_microphone(page: Any, base: str) -> None:
     page.click("#record")
     page.wait_for_selector("#record[aria-pressed=true]", timeout=WAIT)

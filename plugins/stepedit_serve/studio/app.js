@@ -1,8 +1,10 @@
 // The studio: one recording, its words, its versions, and what is to change.
 
 import { ApiError, followJob, getBlob, getEither, getJson, onKeyNeeded, remove, sendForm, sendJson } from "/studio/api.js";
-import { buildForm, oneLine } from "/studio/forms.js";
+import { ask, confirmed } from "/studio/asking.js";
+import { buildForm } from "/studio/forms.js";
 import { language, say, setLanguage } from "/studio/text.js";
+import { routeName, titleOf, Versions } from "/studio/versions.js";
 import { Wave } from "/studio/wave.js";
 import { Words } from "/studio/words.js";
 
@@ -18,6 +20,8 @@ function failed(error) {
   if (error?.name === "AbortError") return;
   $("error").textContent = error instanceof ApiError ? error.message : String(error?.message ?? error);
   $("error").hidden = false;
+  $("error").scrollIntoView({ block: "nearest" });
+  status("");
 }
 
 function calm() { $("error").hidden = true; $("error").textContent = ""; }
@@ -26,29 +30,6 @@ async function doing(work) {
   calm();
   try { return await work(); } catch (error) { failed(error); return undefined; }
 }
-
-function ask(title, label, text = "") {
-  const dialog = $("asker");
-  $("asker-title").textContent = title;
-  $("asker-label").textContent = label;
-  $("asker-text").value = text;
-  dialog.returnValue = "";
-  dialog.showModal();
-  $("asker-text").focus();
-  $("asker-text").setSelectionRange(text.length, text.length);
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => {
-      resolve(dialog.returnValue === "yes" ? $("asker-text").value.trim() : null);
-    }, { once: true });
-  });
-}
-
-$("asker-text").addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-    event.preventDefault();
-    $("asker").close("yes");
-  }
-});
 
 const clock = (seconds) => `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(1).padStart(4, "0")}`;
 
@@ -71,12 +52,13 @@ function theWave() {
       words.playing(wave.words[index]?.start <= time ? index : null);
     },
     onPlaying: (playing, isSource) => {
-      $("play").textContent = say(playing ? "pause" : "play") || (playing ? "Pause" : "Play");
+      $("play").textContent = say(playing ? "pause" : "play");
       $("play").setAttribute("aria-pressed", String(playing));
       $("compare").setAttribute("aria-pressed", String(isSource));
     },
     onSpan: (start, end) => { words.select(null, null); state.span = [start, end]; showSelection(); },
     onWord: (index, extend) => words.select(extend && words.anchor !== null ? words.anchor : index, index),
+    onVersion: (id) => versions.playing(id),
     onError: failed,
   });
   return wave;
@@ -88,7 +70,7 @@ function showSelection() {
     const [start, end] = words.span;
     wave?.show(start, end);
     const n = words.to - words.from + 1;
-    $("selection").textContent = say(n === 1 ? "selectedWord" : "selectedWords", { n, s: (end - start).toFixed(1) });
+    $("selection").textContent = say(n === 1 ? "selectedWord" : "selectedWords", { n, s: (end - start).toFixed(2) });
   } else if (state.span) {
     $("selection").textContent = say("selectedSpan", { s: (state.span[1] - state.span[0]).toFixed(2) });
   } else {
@@ -108,7 +90,8 @@ function playSelection() {
 
 async function listSessions() {
   const { sessions } = await getJson("/v1/sessions");
-  const options = sessions.map((one) => new Option(`${one.title} (${clock(one.seconds)}, ${one.nodes})`, one.id));
+  const options = sessions.map((one) => new Option(
+    `${one.title} (${clock(one.seconds)}, ${say(one.nodes === 1 ? "oneVersion" : "nVersions", { n: one.nodes })})`, one.id));
   $("sessions").replaceChildren(new Option(say("session"), ""), ...options);
   $("sessions").value = state.session?.id ?? "";
   $("forget").hidden = !state.session;
@@ -127,7 +110,7 @@ async function showSession(session, fresh = false) {
   const before = fresh ? null : state.node?.id;
   state.session = session;
   state.node = session.nodes.find((node) => node.id === session.head);
-  showVersions();
+  versions.show(session);
   $("undo").disabled = !session.can_undo;
   $("redo").disabled = !session.can_redo;
   if (state.node.id !== before) await showNode();
@@ -143,13 +126,16 @@ async function showNode() {
   spectrum.disabled = !wave.canShowSpectrogram();
   if (spectrum.disabled && spectrum.checked) { spectrum.checked = false; await wave.spectrogram(false); }
   wave.setWords([]);
-  showSteps();
-  status(say("listening"));
+  versions.showSteps(node);
+  words.wait(say("listening"));
+  status("");
   const alignment = await loadAlignment(session.id, node.id);
   if (turn !== state.loading) return;
   words.show(alignment);
   wave.setWords(alignment?.words ?? []);
-  status(alignment ? (alignment.notes ?? []).join(" · ") : say("noWords"));
+  if (!alignment) words.wait(say("noWords"));
+  status(state.news ?? "");
+  state.news = null;
 }
 
 async function loadAlignment(session, node) {
@@ -168,59 +154,10 @@ async function loadAlignment(session, node) {
   }
 }
 
-function showVersions() {
-  const { session } = state;
-  const children = Map.groupBy ? Map.groupBy(session.nodes, (node) => node.parent) : grouped(session.nodes);
-  const names = Object.fromEntries(Object.entries(session.branches ?? {}).map(([name, node]) => [node, name]));
-  const item = (node) => {
-    const row = document.createElement("li");
-    row.setAttribute("role", "treeitem");
-    row.setAttribute("aria-selected", String(node.id === session.head));
-    row.tabIndex = node.id === session.head ? 0 : -1;
-    row.dataset.node = node.id;
-    const line = document.createElement("div");
-    line.className = "version";
-    const name = document.createElement("span");
-    name.textContent = node.parent === null ? say("source") : names[node.id] ?? node.say ?? node.title;
-    const note = document.createElement("span");
-    note.className = "quiet";
-    const route = [...new Set(node.steps.map((step) => step.route))].join("+");
-    note.textContent = `${route} ${node.seconds.toFixed(1)} ${say("seconds")}`;
-    line.append(name, note);
-    row.append(line);
-    const below = children.get(node.id) ?? [];
-    if (below.length) {
-      row.setAttribute("aria-expanded", "true");
-      const list = document.createElement("ul");
-      list.setAttribute("role", "group");
-      list.append(...below.map(item));
-      row.append(list);
-    }
-    return row;
-  };
-  $("versions").replaceChildren(...(children.get(null) ?? []).map(item));
-}
-
-function grouped(nodes) {
-  const found = new Map();
-  for (const node of nodes) found.set(node.parent, [...(found.get(node.parent) ?? []), node]);
-  return found;
-}
-
-function showSteps() {
-  const lines = state.node.steps.map((step) => {
-    const engine = step.engine ? `, ${say("engine")} ${step.engine}` : "";
-    return `${step.edit} ${say("by")} ${step.route}${engine}, ${step.seconds.toFixed(1)} s`;
-  });
-  const report = state.node.report ?? {};
-  for (const step of report.steps ?? []) {
-    if (step.accepted === false) lines.push(say("notAccepted"));
-    for (const one of step.failed_tries ?? []) lines.push(`${one.try}: ${[].concat(one.why).join("; ")}`);
-  }
-  const list = document.createElement("ul");
-  for (const line of [...lines, ...state.node.notes]) list.append(Object.assign(document.createElement("li"), { textContent: line }));
-  $("steps").replaceChildren(...(list.children.length ? [list] : []));
-}
+const versions = new Versions($("versions"), $("steps"), {
+  onGo: goTo,
+  onPlay: (id) => doing(() => theWave().playVersion(state.session.id, id)),
+});
 
 async function goTo(node) {
   await doing(async () => {
@@ -229,22 +166,8 @@ async function goTo(node) {
   });
 }
 
-$("versions").addEventListener("click", (event) => {
-  const item = event.target.closest("[role=treeitem]");
-  if (item) goTo(item.dataset.node);
-});
-$("versions").addEventListener("keydown", (event) => {
-  const items = [...$("versions").querySelectorAll("[role=treeitem]")];
-  const place = items.indexOf(event.target);
-  const to = { ArrowDown: place + 1, ArrowUp: place - 1, Home: 0, End: items.length - 1 }[event.key];
-  if (to !== undefined && items[to]) items[to].focus();
-  else if (event.key === "Enter") goTo(event.target.dataset.node);
-  else return;
-  event.preventDefault();
-});
-
-for (const [id, path] of [["undo", "undo"], ["redo", "redo"]]) {
-  $(id).addEventListener("click", () => doing(async () => {
+for (const path of ["undo", "redo"]) {
+  $(path).addEventListener("click", () => doing(async () => {
     await showSession(await sendJson(`/v1/sessions/${state.session.id}/${path}`, {}));
   }));
 }
@@ -253,20 +176,27 @@ for (const [id, path] of [["undo", "undo"], ["redo", "redo"]]) {
 
 const isText = (file) => /\.(srt|vtt|ass|ssa|textgrid|txt|json)$/i.test(file.name);
 
-async function begin(files) {
+async function begin(files, text = $("begin-text").value.trim()) {
   const sound = files.find((file) => !isText(file));
-  if (!sound) return;
+  if (!sound) { if (files.length) failed(new Error(say("noSound"))); return; }
   await doing(async () => {
-    status(say("uploading"));
-    const subtitles = files.find(isText);
-    const session = await sendForm("/v1/sessions", {
-      file: sound, subtitles, title: sound.name,
-      transcript: subtitles ? "" : $("begin-text").value.trim(), language: $("begin-language").value,
-    });
-    $("begin-text").value = "";
-    await openSession(session.id);
+    status(say("uploading", { t: sound.name }));
+    try {
+      const subtitles = files.find(isText);
+      const session = await sendForm("/v1/sessions", {
+        file: sound, subtitles, title: sound.name,
+        transcript: subtitles ? "" : text, language: $("begin-language").value,
+      });
+      $("begin-text").value = "";
+      await openSession(session.id);
+    } finally { if ($("status").textContent === say("uploading", { t: sound.name })) status(""); }
   });
 }
+
+const SAMPLE = "Doubt is not a pleasant condition, but certainty is absurd.";
+$("sample").addEventListener("click", () => doing(async () => {
+  await begin([new File([await getBlob("/studio-sample.flac")], "Sample.flac")], SAMPLE);
+}));
 
 for (const kind of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(kind, (event) => {
@@ -277,13 +207,24 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
   });
 }
 $("begin").addEventListener("submit", (event) => event.preventDefault());
-$("open").addEventListener("click", () => $("file").click());
+for (const id of ["open", "open-big"]) $(id).addEventListener("click", () => $("file").click());
 $("file").addEventListener("change", () => { begin([...$("file").files]); $("file").value = ""; });
 
 let recorder = null;
-$("record").addEventListener("click", async () => {
+
+function showRecording(on) {
+  for (const [id, name] of [["record", "record"], ["record-big", "recordBig"]]) {
+    $(id).textContent = say(on ? "stop" : name);
+    $(id).setAttribute("aria-pressed", String(on));
+  }
+  status(on ? say("recordingNow") : "");
+}
+
+async function record() {
   if (recorder) { recorder.stop(); return; }
+  calm();
   try {
+    if (!navigator.mediaDevices) throw new Error(say("secureOnly"));
     const stream = await navigator.mediaDevices.getUserMedia({
       audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
     });
@@ -294,21 +235,20 @@ $("record").addEventListener("click", async () => {
       for (const track of stream.getTracks()) track.stop();
       const kind = recorder.mimeType.includes("mp4") ? "m4a" : recorder.mimeType.includes("ogg") ? "ogg" : "webm";
       recorder = null;
-      $("record").textContent = language === "zh" ? say("record") : "Record";
-      $("record").setAttribute("aria-pressed", "false");
+      showRecording(false);
       const name = `${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}.${kind}`;
       begin([new File(parts, name)]);
     });
     recorder.start();
-    $("record").textContent = say("stop");
-    $("record").setAttribute("aria-pressed", "true");
+    showRecording(true);
   } catch (error) { failed(new Error(say("noMic", { m: error.message }))); }
-});
+}
+
+for (const id of ["record", "record-big"]) $(id).addEventListener("click", record);
 
 $("sessions").addEventListener("change", () => { if ($("sessions").value) doing(() => openSession($("sessions").value)); });
 $("forget").addEventListener("click", async () => {
-  const answer = await ask(state.session.title, say("removeAsk"));
-  if (answer?.toLowerCase() !== "yes") return;
+  if (!await confirmed(state.session.title, say("removeAsk"), say("remove"))) return;
   await doing(async () => {
     wave?.stop();
     await remove(`/v1/sessions/${state.session.id}`);
@@ -355,11 +295,11 @@ async function changeWords(kind, start = "") {
     const { words: find, occurrence } = phrase(isLong, touched);
     let edit = { edit: "delete", find, occurrence };
     if (kind === "replace") {
-      const by = await ask(find, say("newWords"), start);
+      const by = await ask(say("replaceTitle", { t: find }), say("newWords"), start, say("replace"));
       if (!by || by === find) return;
       edit = { edit: "replace", find, by, occurrence };
     } else if (kind === "insert") {
-      const text = await ask(find, say("insertWords"));
+      const text = await ask(say("insertTitle", { t: find }), say("insertWords"), "", say("insertNow"));
       if (!text) return;
       edit = { edit: "insert", text, after: find, occurrence };
     }
@@ -388,30 +328,41 @@ async function run(chain, { said = null, sentences } = {}) {
     route: $("route").value, accept: $("accept").value, wait: false, consent_attestation,
     title: said ? said.slice(0, 200) : null,
   });
-  state.job = job.id;
   showJob(job);
-  const last = await followJob(job.id, showJob);
-  hideJob();
+  const last = await followJob(job.id, showJob).finally(hideJob);
   if (last.state === "failed") { failed(new Error(say("failed", { m: last.error?.message ?? "" }))); return; }
   if (last.state === "cancelled") { status(say("cancelled")); return; }
   const session = await getJson(`/v1/sessions/${state.session.id}`);
+  const node = session.nodes.find((one) => one.id === last.node);
+  if (node && session.head === last.node) state.news = say("done", { t: titleOf(node) });
   await showSession(session);
-  if (state.node.id === last.node) status(say("done", { t: state.node.title }));
   await listSessions();
 }
 
 function showJob(job) {
+  if (state.job !== job.id) state.since = performance.now();
   state.job = job.id;
+  state.progress = job;
   $("job").hidden = false;
-  const { done, total, seconds_left: left } = job.progress;
+  const { done, total } = job.progress;
   if (total > 1) { $("progress").max = total; $("progress").value = done; } else $("progress").removeAttribute("value");
-  const parts = [say(job.state === "queued" ? "queued" : "running")];
+  sayProgress();
+  state.ticking ??= setInterval(sayProgress, 1000);
+}
+
+function sayProgress() {
+  const { state: at, progress: { done, total, seconds_left: left } } = state.progress;
+  const parts = [say(at === "queued" ? "queued" : "running")];
   if (total > 1) parts.push(`${done} / ${total}`);
-  if (left) parts.push(say("left", { s: Math.ceil(left) }));
+  parts.push(left ? say("left", { s: Math.ceil(left) }) : `${Math.round((performance.now() - state.since) / 1000)} ${say("seconds")}`);
   $("job-text").textContent = parts.join(", ");
 }
 
-function hideJob() { state.job = null; $("job").hidden = true; }
+function hideJob() {
+  clearInterval(state.ticking);
+  state.job = state.ticking = null;
+  $("job").hidden = true;
+}
 $("cancel").addEventListener("click", () => doing(async () => { if (state.job) await remove(`/v1/jobs/${state.job}`); }));
 
 // A sentence ---------------------------------------------------------------------------------
@@ -453,7 +404,7 @@ function showProposal(said, question, readings) {
     parts.push(list, go);
     if (number === 0) queueMicrotask(() => go.focus());
   });
-  const no = Object.assign(document.createElement("button"), { type: "button", className: "plain", textContent: language === "zh" ? say("cancel") : "Cancel" });
+  const no = Object.assign(document.createElement("button"), { type: "button", className: "plain", textContent: say("cancel") });
   no.addEventListener("click", () => { box.hidden = true; $("say").focus(); });
   parts.push(no);
   box.replaceChildren(...parts);
@@ -466,8 +417,17 @@ async function loadEdits() {
   const { edits, engine } = await getJson("/v1/edits");
   state.edits = edits;
   state.engine = engine;
-  $("edit").replaceChildren(...edits.map((one) => new Option(one.title, one.name)));
-  $("edit").value = (edits.find((one) => one.route) ?? edits[0])?.name ?? "";
+  const first = edits.find((one) => one.name === "emotion" && one.route) ?? edits.find((one) => one.route) ?? edits[0];
+  showEdits(first?.name ?? "");
+}
+
+function showEdits(chosen) {
+  const name = (one) => {
+    const does = language === "zh" ? one.phrases?.does?.zh : null;
+    return does ? `${does}（${one.title}）` : one.title;
+  };
+  $("edit").replaceChildren(...state.edits.map((one) => new Option(name(one), one.name)));
+  $("edit").value = chosen;
   showForm();
 }
 
@@ -476,8 +436,8 @@ function showForm() {
   if (!info) return;
   const read = buildForm($("form"), info);
   const note = Object.assign(document.createElement("p"), { className: "quiet" });
-  const route = info.route ? `${say("by")} ${info.route}` : say(!info.routes.includes("llm") ? "noEdit" : state.engine ? "notKnown" : "noEngine");
-  note.textContent = `${info.plugin.distribution} ${info.plugin.version}, ${route}`;
+  const route = info.route ? say("runsBy", { by: routeName(info.route) }) : say(!info.routes.includes("llm") ? "noEdit" : state.engine ? "notKnown" : "noEngine");
+  note.textContent = `${route} (${info.plugin.distribution} ${info.plugin.version})`;
   const parts = [note];
   let box = null;
   if (!info.phrases?.whole && info.name !== "masked") {
@@ -524,7 +484,7 @@ $("export").addEventListener("change", () => doing(async () => {
 }));
 
 $("correct").addEventListener("click", async () => {
-  const text = await ask(state.session.title, say("correctWords"), state.node.transcript ?? words.alignment?.text ?? "");
+  const text = await ask(say("correctTitle"), say("correctWords"), state.node.transcript ?? words.alignment?.text ?? "", say("save"));
   if (text === null) return;
   await doing(async () => {
     await sendJson(`/v1/sessions/${state.session.id}/nodes/${state.node.id}/transcript`, { transcript: text }, "PUT");
@@ -533,7 +493,14 @@ $("correct").addEventListener("click", async () => {
 });
 
 document.addEventListener("keydown", (event) => {
-  if (event.target.closest("input, textarea, select, dialog, button") || !wave || event.ctrlKey || event.metaKey) return;
+  if (event.target.closest("input, textarea, select, dialog") || !wave || $("desk").hidden) return;
+  if (event.ctrlKey || event.metaKey) {
+    const back = event.key.toLowerCase() === "z" && !event.shiftKey;
+    const again = event.key.toLowerCase() === "y" || (event.key.toLowerCase() === "z" && event.shiftKey);
+    if (back || again) { $(back ? "undo" : "redo").click(); event.preventDefault(); }
+    return;
+  }
+  if (event.key === " " && event.target.closest("button")) return; // it presses the button
   if (event.key === " ") wave.toggle();
   else if (event.key.toLowerCase() === "b") wave.compare();
   else return;
@@ -551,8 +518,14 @@ $("theme").addEventListener("click", () => {
 function inLanguage(to) {
   setLanguage(to);
   $("language").value = to;
-  if (state.edits.length) showForm();
-  if (state.session) { showVersions(); showSteps(); showSelection(); words.show(words.alignment); }
+  if (state.edits.length) showEdits($("edit").value);
+  showRecording(recorder !== null);
+  if (state.session) {
+    versions.show(state.session);
+    versions.showSteps(state.node);
+    words.show(words.alignment);
+    doing(listSessions);
+  }
 }
 
 $("language").addEventListener("change", () => inLanguage($("language").value));

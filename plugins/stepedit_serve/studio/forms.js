@@ -1,6 +1,6 @@
 // Forms made from the JSON Schemas of edits, and edits made from forms.
 
-import { language } from "/studio/text.js";
+import { language, say } from "/studio/text.js";
 
 function resolved(schema, root) {
   let found = schema;
@@ -26,7 +26,7 @@ function control(name, schema, isNullable, id) {
   const choices = schema.enum ?? (schema.const !== undefined ? [schema.const] : null);
   if (choices) {
     const select = make("select");
-    if (isNullable || schema.default === undefined) select.append(new Option("–", ""));
+    if (isNullable || schema.default === undefined) select.append(new Option(isNullable ? "–" : say("pick"), ""));
     for (const value of choices) select.append(new Option(String(value).replaceAll("_", " "), JSON.stringify(value)));
     if (schema.default !== undefined && schema.default !== null) select.value = JSON.stringify(schema.default);
     return [select, () => (select.value ? JSON.parse(select.value) : undefined)];

@@ -14,6 +14,8 @@ export class Wave {
     this.words = [];
     this.source = new Audio();
     this.source.preload = "auto";
+    this.version = new Audio(); // the player of one version in the tree
+    for (const event of ["ended", "pause"]) this.version.addEventListener(event, () => handlers.onVersion(null));
     this.urls = [];
     this.until = null;
     this.regions = Regions.create();
@@ -104,7 +106,18 @@ export class Wave {
     } else this.surfer.play();
   }
 
-  stop() { this.surfer.pause(); this.source.pause(); }
+  stop() { this.surfer.pause(); this.source.pause(); this.version.pause(); }
+
+  /** Play a version by itself, or stop it; the one that is shown stays. */
+  async playVersion(session, id) {
+    const wasPlaying = !this.version.paused && this.playedVersion === id;
+    this.stop();
+    if (wasPlaying) return;
+    this.playedVersion = id;
+    this.version.src = await this.url(`/v1/sessions/${session}/nodes/${id}/audio?format=wav`);
+    await this.version.play();
+    this.handlers.onVersion(id);
+  }
 
   playSpan(start, end) {
     this.comparing = false;

@@ -29,6 +29,7 @@ export class Words {
     this.alignment = null;
     this.from = this.to = this.anchor = null;
     this.elements = [];
+    box.addEventListener("pointerdown", (event) => { this.isTouch = event.pointerType === "touch"; });
     box.addEventListener("mousedown", (event) => this.pressed(event));
     box.addEventListener("mouseover", (event) => this.dragged(event));
     box.addEventListener("dblclick", (event) => {
@@ -40,6 +41,12 @@ export class Words {
     });
   }
 
+  /** Say why there are no words. */
+  wait(text) {
+    this.show(null);
+    this.box.replaceChildren(Object.assign(document.createElement("p"), { className: "waiting", textContent: text }));
+  }
+
   show(alignment) {
     this.alignment = alignment;
     this.from = this.to = this.anchor = null;
@@ -49,7 +56,7 @@ export class Words {
     const words = alignment?.words ?? [];
     const shown = alignment ? written(alignment) : [];
     const sentences = alignment?.sentences?.length
-      ? alignment.sentences : [{ words: [0, words.length], speaker: null }];
+      ? alignment.sentences : words.length ? [{ words: [0, words.length], speaker: null }] : [];
     sentences.forEach((sentence, number) => {
       const line = document.createElement("div");
       line.className = "sentence";
@@ -127,7 +134,10 @@ export class Words {
     const index = Number(word);
     this.isDragging = true;
     addEventListener("mouseup", () => { this.isDragging = false; }, { once: true });
-    if (event.shiftKey && this.anchor !== null) this.select(this.anchor, index, this.anchor);
+    // Fingers have no Shift: a second tap extends, a tap on the only chosen word lets it go.
+    const extend = (event.shiftKey || (this.isTouch && !this.isEmpty)) && this.anchor !== null;
+    if (this.isTouch && this.from === index && this.to === index) this.select(null, null);
+    else if (extend) this.select(this.anchor, index, this.anchor);
     else this.select(index, index);
     this.focus(index);
     event.preventDefault();

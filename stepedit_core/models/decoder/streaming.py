@@ -28,7 +28,7 @@ from stepedit_core.models.lm.session import stream
 if TYPE_CHECKING:
     from stepedit_core.models.checkpoint.load import EngineParts
 
-__all__ = ["CHUNK_STEPS", "StreamDecoder", "first_chunk_groups", "stream_request"]
+__all__ = ["CHUNK_STEPS", "StreamDecoder", "first_chunk_groups", "stream_request", "stream_steps"]
 
 CHUNK_STEPS = (15, 24, 48)
 """Token steps (40 ms each) of the first, the second and every later chunk."""
@@ -243,6 +243,15 @@ def stream_request(
         BudgetError: if prompt and output do not fit the context.
         EngineError: if the model ends its turn without a single group.
     """
+    for chunk in stream_steps(parts, rules, request, voice):
+        if chunk is not None:
+            yield chunk
+
+
+def stream_steps(
+    parts: EngineParts, rules: Rules, request: GenerateRequest, voice: Reference
+) -> Iterator[FloatArray | None]:
+    """Yield what ``stream_request`` does, and None after each token, where others may work."""
     if any(not part.new for part in request.free or ()):
         raise RouteError("an edit that is confined to spans cannot be streamed; use edit()")
     if request.plan.keeps_codes:
@@ -273,6 +282,7 @@ def stream_request(
         group: list[int] = []
         spoken = False
         for token in tokens:
+            yield None
             group.append(token - base)
             if len(group) < GROUP_SIZE:
                 continue

@@ -10,7 +10,7 @@ are read once for all draws.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -31,7 +31,8 @@ from stepedit_core.models.lm.step1.alignment import Alignment, alignment_tensor
 from stepedit_core.models.lm.step1.decoding import Decoder
 from stepedit_core.models.lm.step1.heads import audio_head
 
-__all__ = ["infill", "position_prior"]
+__all__ = ["infill", "infill_steps", "position_prior"]
+
 
 DRAWS = 12
 """Draws for each length."""
@@ -73,9 +74,22 @@ def infill(parts: EngineParts, rules: Rules, request: InfillRequest) -> Infilled
     Raises:
         BudgetError: if prompt and answer do not fit the context.
     """
+    steps = infill_steps(parts, rules, request)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            made: Infilled = end.value
+            return made
+
+
+def infill_steps(
+    parts: EngineParts, rules: Rules, request: InfillRequest
+) -> Generator[None, None, Infilled]:
+    """Do what ``infill`` does, and yield where others may work meanwhile: after each step."""
     lengths = sorted({max(1, round(request.expected) + more) for more in LENGTHS})
     sampling = sampling_of(rules.sampling)
-    drawn = _draw(parts, sampling, request, lengths, rules.sampling.max_length)
+    drawn = yield from _draw(parts, sampling, request, lengths, rules.sampling.max_length)
     first, *others = (_handed_on(draw, request, len(drawn)) for draw in _ranked(drawn, request))
     return dataclasses.replace(first, others=tuple(others))
 
@@ -139,13 +153,14 @@ def position_prior(
     return Alignment(span[0], span[1], answer, "text", tuple(bends))
 
 
+@torch.inference_mode()
 def _draw(
     parts: EngineParts,
     sampling: Sampling,
     request: InfillRequest,
     lengths: Sequence[int],
     max_length: int,
-) -> list[_Draw]:
+) -> Generator[None, None, list[_Draw]]:
     """Return all draws of all lengths."""
     prompt = aligned_prompt(request.as_generation(), parts.text, parts.encoding)
     parts.budget(len(prompt.ids) + GROUP_SIZE * (request.codes.groups + max(lengths)), max_length)
@@ -162,17 +177,18 @@ def _draw(
         priors = [
             position_prior(request, span, len(prompt.ids), length, slots) for length in lengths
         ]
-    with torch.inference_mode():
-        decoder, logits = _read_once(parts, rows, priors, len(lengths))
-        tokens = _generate(parts, sampling, request.seed, decoder, logits, lengths, rows[0])
-        found = []
-        for place, length in enumerate(lengths):
-            own = slice(place * DRAWS, (place + 1) * DRAWS)
-            part = tokens[own, : GROUP_SIZE * length]
-            rejoins = _rejoin(parts, request, decoder, part, own, len(rows[0]))
-            for drawn, rejoin in zip(part.tolist(), rejoins, strict=True):
-                codes = _spliced(request, drawn)
-                found.append(_Draw(codes, length, rejoin, _reading(parts, codes, request.text)))
+    decoder, logits = _read_once(parts, rows, priors, len(lengths))
+    yield
+    tokens = yield from _generate(parts, sampling, request.seed, decoder, logits, lengths, rows[0])
+    found = []
+    for place, length in enumerate(lengths):
+        own = slice(place * DRAWS, (place + 1) * DRAWS)
+        part = tokens[own, : GROUP_SIZE * length]
+        rejoins = _rejoin(parts, request, decoder, part, own, len(rows[0]))
+        for drawn, rejoin in zip(part.tolist(), rejoins, strict=True):
+            yield
+            codes = _spliced(request, drawn)
+            found.append(_Draw(codes, length, rejoin, _reading(parts, codes, request.text)))
     return found
 
 
@@ -220,7 +236,7 @@ def _generate(
     logits: Tensor,
     lengths: Sequence[int],
     row: Sequence[int],
-) -> Tensor:
+) -> Generator[None, None, Tensor]:
     """Return audio tokens, int64 ``(draws, 5 * longest)``; shorter draws have some to spare."""
     draws, steps = DRAWS * len(lengths), GROUP_SIZE * max(lengths)
     seeds = [
@@ -243,6 +259,7 @@ def _generate(
         if step + 1 < steps:
             fed = (token + base)[:, None]
             logits = decoder.step(torch.cat([fed, fed]) if sampling.guided else fed)
+        yield
     return out
 
 

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from stepedit_core.codes import DualCodes
 from stepedit_core.config import EngineConfig
 from stepedit_core.edit import Edit
-from stepedit_core.engine import GenerateRequest, Infilled, InfillRequest, InflightBatch
+from stepedit_core.engine import GenerateRequest, Infilled, InfillRequest
 from stepedit_core.errors import EngineError
+from stepedit_core.llm_route.inflight import InflightBatch
 from stepedit_core.models.checkpoint.layout import find_folders
 from stepedit_core.models.checkpoint.load import EngineParts, load_parts
 from stepedit_core.models.engine import Engine

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from stepedit_core import Engine, GenerationPolicy, Plan, Prompt, SamplingConfig
+from stepedit_core import Edit, Engine, GenerationPolicy, Plan, Prompt, SamplingConfig, Utterance
 from stepedit_core.codes import DualCodes, FreeGroups
-from stepedit_core.engine import GenerateRequest
+from stepedit_core.engine import GenerateRequest, InfillRequest, SpokenWord
 from stepedit_core.errors import BudgetError, EngineError, StepeditError
+from stepedit_core.llm_route.inflight import StreamRequest
 from stepedit_core.models.reader import PhoneReader
 from stepedit_core.testing import speech_like
 from tests.models.clear_reader import ClearNetwork, write_dictionary
@@ -183,3 +184,94 @@ def test_vllm_has_none_and_generates_itself(engine: Engine) -> None:
     assert not served.chooses("bee sea")
     with pytest.raises(EngineError, match="vLLM"):
         served.inflight_batch()
+
+
+# Changed words and streams ---------------------------------------------------------------
+
+
+class Brighter(Edit):
+    """Ask for brighter speech."""
+
+    def prompt(self, utterance: Utterance) -> Prompt:
+        return Prompt.edit(f"Brighter: {utterance.transcript}\n")
+
+    def plan(self, utterance: Utterance) -> Plan:
+        return Plan(rules=("led",))
+
+
+def changed(seed: int, groups: int, start: int, stop: int) -> InfillRequest:
+    codes = asked(seed, groups).codes
+    words = (SpokenWord(0, 0.0), SpokenWord(4))
+    return InfillRequest(
+        Prompt.clone("bee bee", "bee sea"), codes, SPEECH, "bee sea", start, stop,
+        float(max(2, stop - start)), words, seed,
+    )  # fmt: skip
+
+
+def ran_together(engine: Engine, comes: Sequence[tuple[int, object]]) -> dict[int, list[object]]:
+    """Run requests of all kinds that come at given steps; return what each gives."""
+    batch, news, step, waiting = engine.inflight_batch(), {}, 0, dict(enumerate(comes))
+    while waiting or len(batch):
+        for key in [key for key, (at, _) in waiting.items() if at <= step]:
+            batch.add(key, waiting.pop(key)[1])  # type: ignore[arg-type]
+        for key, found in batch.step():
+            news.setdefault(key, []).append(found)
+        step += 1
+        assert step < 20_000
+    return news
+
+
+def test_changed_words_and_streams_as_alone(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepedit_core.models.lm.infilling.DRAWS", 3)
+    comes: list[tuple[int, object]] = [
+        (0, changed(1, 6, 2, 4)), (3, StreamRequest(SPEECH, Brighter(), 3)), (9, MANY[1]),
+        (12, changed(2, 4, 4, 4)), (26, MANY[4]),
+    ]  # fmt: skip
+    news = ran_together(engine, comes)
+    for key, (_, request) in enumerate(comes):
+        if isinstance(request, StreamRequest):
+            *chunks, end = news[key]
+            assert end == []
+            alone = list(engine.stream(SPEECH, Brighter(), seed=request.seed))
+            assert len(chunks) == len(alone)
+            for (chunk,), wanted in zip(chunks, alone, strict=True):
+                np.testing.assert_array_equal(chunk, wanted)
+        elif isinstance(request, InfillRequest):
+            assert news[key] == [[engine.infill(request)]]
+        else:
+            assert news[key] == [engine.generate_several([request], draws=1, keep=1)[0]]
+
+
+def test_changed_words_hold_nobody_up(engine: Engine) -> None:
+    batch = engine.inflight_batch()
+    batch.add(1, changed(1, 9, 1, 8))
+    for _ in range(5):
+        assert batch.step() == []
+    batch.add(2, asked(2, 2))
+    assert [key for key, _ in batch.step(seconds=600)] == [2]
+    assert [key for key, _ in batch.step(seconds=600)] == [1]
+    assert len(batch) == 0
+
+
+def test_streams_that_are_given_up_leave(engine: Engine) -> None:
+    batch = engine.inflight_batch()
+    batch.add(1, StreamRequest(SPEECH, Brighter(), 1))
+    batch.add(2, changed(1, 9, 3, 5))
+    for _ in range(12):
+        batch.step()
+    batch.abort(1)
+    batch.abort(2)
+    assert (len(batch), batch.step()) == (0, [])
+    assert engine.generate([MANY[0]])
+
+
+def test_a_stream_that_cannot_begin_fails_alone(engine: Engine) -> None:
+    class Again(Brighter):
+        def plan(self, utterance: Utterance) -> Plan:
+            return Plan(keeps_codes=True)
+
+    news = ran_together(engine, [(0, StreamRequest(SPEECH, Again(), 1)), (0, MANY[1])])
+    assert "generates nothing to stream" in str(news[0][0])
+    assert news[1] == [engine.generate_several([MANY[1]], draws=1, keep=1)[0]]
