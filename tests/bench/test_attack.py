@@ -62,6 +62,18 @@ def test_added_sounds_go_where_the_edit_puts_its_own(office: Utterance) -> None:
     np.testing.assert_array_equal(made.samples[cut + len(sound) :], office.samples[cut:])
 
 
+def _pieced(source: Utterance, factor: float) -> Utterance:
+    """Return speech at another tempo by pieces of 50 ms that are dropped or said twice."""
+    piece = source.sample_rate // 20
+    change = factor - 1 if factor > 1 else 1 - factor
+    kept = round(piece * (1 / change if factor > 1 else factor / change))
+    parts: list[np.ndarray] = []
+    for start in range(0, len(source.samples), kept + piece if factor > 1 else kept):
+        part = source.samples[start : start + kept]
+        parts += [part] if factor > 1 else [part, part[-piece:]]
+    return source.replace(samples=np.concatenate(parts))
+
+
 class TestSpeed:
     def reached(self, source: Utterance, output: Utterance) -> bool | None:
         case = Case(id="x", edit=Speed(factor=source.seconds / output.seconds), audio="speech:x")
@@ -71,6 +83,16 @@ class TestSpeed:
     def test_stretched_speech_passes(self, factor: float, office: Utterance) -> None:
         made = Speed(factor=factor).render(office, np.random.default_rng(0)).utterance
         assert self.reached(office, made) is True
+
+    @pytest.mark.parametrize("name", ["garden", "wind", "romance"])
+    @pytest.mark.parametrize("factor", [0.9, 1.1])
+    def test_a_tempo_near_the_source_passes_unless_pieces_are_dropped(
+        self, name: str, factor: float
+    ) -> None:
+        source = packaged_speech(name)
+        made = Speed(factor=factor).render(source, np.random.default_rng(0)).utterance
+        assert self.reached(source, made) is True
+        assert self.reached(source, _pieced(source, factor)) is False
 
     @pytest.mark.parametrize(
         "name",
