@@ -58,15 +58,18 @@ def _open(folder: Path, settings: RunSettings) -> None:
         StepeditError: if the folder holds a run with other settings, or other files.
     """
     planned = (folder / "plan" / "plan.json").exists()
+    more = lasting_names(folder) - {FILE, "plan", ".lock"}
     if planned and (folder / FILE).exists():
         changed = settings.difference(RunSettings.load(folder))
-        if changed:
+        if not changed:
+            return
+        if more:
             raise StepeditError(
                 f"{folder} holds a run with other settings ({changed}); choose another --out"
             )
-        return
-    # A run that failed while it was planned has given no rows: its settings may be corrected.
-    if lasting_names(folder) - {FILE, "plan", ".lock"}:
+        shutil.rmtree(folder / "plan")
+    # A run that failed before its first block has given no rows: its settings may be corrected.
+    if more:
         raise StepeditError(f"{folder} is not empty and holds no run; choose another --out")
     settings.save(folder)
 
@@ -124,9 +127,11 @@ def run_pairs(
 
 
 def _leave_nothing(folder: Path) -> None:
-    """Remove what a run that could not be planned has begun, and its folder if that is all."""
-    planned = (folder / "plan" / "plan.json").exists()
-    if not planned and lasting_names(folder) <= {FILE, "plan"}:
+    """Remove plan and settings of a run that has made no block, and its folder if that is all.
+
+    What a run needs, such as an engine, may prove wrong after the planning: it may be corrected.
+    """
+    if lasting_names(folder) <= {FILE, "plan"}:
         shutil.rmtree(folder / "plan", ignore_errors=True)
         (folder / FILE).unlink(missing_ok=True)
     with contextlib.suppress(OSError):

@@ -139,7 +139,7 @@ def complete_checkpoint(folder: Path) -> Path | None:
     for path in sorted(found, key=lambda path: int(path.name[11:]), reverse=True):
         try:
             json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             shutil.rmtree(path)
             continue
         return path
