@@ -307,7 +307,12 @@ def test_the_plain_way_replaces_words() -> None:
 def test_other_texts_are_of_the_language_and_never_ones_own() -> None:
     rng = np.random.default_rng(0)
     own = Known(Path("a"), "Seven winters passed", "en-GB", "p")
-    others = [("SEVEN winters passed", "en"), ("eight summers stayed", "en"), ("no", "de")]
+    others = [
+        ("SEVEN winters passed", "en"),
+        ("seven winters stayed", "en"),
+        ("eight summers stayed", "en"),
+        ("no", "de"),
+    ]
     known = [own, *(Known(Path("b"), text, language, "p") for text, language in others)]
     assert other_texts(own, known, rng) == ("eight summers stayed",)
     assert other_texts(known[-1], known, rng) == ()

@@ -212,10 +212,14 @@ def test_a_source_of_several_pairs_counts_once(registry: Registry, tmp_path: Pat
     assert four.audio_seconds == pytest.approx(one.audio_seconds)
 
 
+def settings_of(manifest: Path) -> RunSettings:
+    files = (str(TOY),)
+    return RunSettings(edit="quieter", corpus=str(manifest), layout="manifest", plugin_files=files)
+
+
 def test_each_job_is_told(registry: Registry, tmp_path: Path) -> None:
     manifest, _ = make_corpus(tmp_path / "c", 5)
-    given = {"edit": "quieter", "corpus": str(manifest), "plugin_files": (str(TOY),)}
-    settings, told = RunSettings.model_validate(given), []
+    settings, told = settings_of(manifest), []
     run_pairs(
         tmp_path / "out",
         settings,
@@ -236,9 +240,7 @@ def test_a_second_process_leaves_the_plan_of_the_first(registry: Registry, tmp_p
             run_toy(tmp_path / "out", manifest)
         seen.extend((tmp_path / "out" / "plan").iterdir())
 
-    given = {"edit": "quieter", "corpus": str(manifest), "plugin_files": (str(TOY),)}
-    settings = RunSettings.model_validate(given)
-    run_pairs(tmp_path / "out", settings, Manifest().items(manifest), on_plan=second)
+    run_pairs(tmp_path / "out", settings_of(manifest), Manifest().items(manifest), on_plan=second)
     assert "plan.json" in {path.name for path in seen}
 
 

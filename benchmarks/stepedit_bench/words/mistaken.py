@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ import numpy as np
 
 from stepedit_bench.measuring.ears import Known, known_recordings, where_of
 from stepedit_core.dsp.noises import mix, synthesise
+from stepedit_core.dsp.words import split_words
 from stepedit_core.errors import AlignmentError, StepeditError
 from stepedit_core.recording.hearing import place_words
 from stepedit_core.utterance import Utterance
@@ -51,20 +53,27 @@ class Refusals:
 
 
 def other_texts(one: Known, known: Sequence[Known], rng: np.random.Generator) -> tuple[str, ...]:
-    """Return two transcripts of other recordings in the language: any, and one of like length."""
+    """Return two transcripts of other recordings in the language: any, and one of like length.
+
+    Sentences that share half of the words are left out: they are near misses of one another, and
+    a transcript with a word wrong is to be taken.
+    """
     language = one.language.split("-")[0]
-    texts = sorted(
-        {
-            other.text
-            for other in known
-            if other.language.split("-")[0] == language and other.text.lower() != one.text.lower()
-        }
-    )
-    if not texts:
+    texts = sorted({other.text for other in known if other.language.split("-")[0] == language})
+    drawn = [texts[int(place)] for place in rng.permutation(len(texts))[: 2 * _COMPARED]]
+    drawn = [text for text in drawn if not _share_half(text, one.text)][:_COMPARED]
+    if not drawn:
         return ()
-    drawn = [texts[int(place)] for place in rng.permutation(len(texts))[:_COMPARED]]
     near = min(drawn, key=lambda text: abs(len(text) - len(one.text)))
     return tuple(dict.fromkeys((drawn[0], near)))
+
+
+def _share_half(first: str, second: str) -> bool:
+    """Return whether one of two texts has half of its words in the order of the other."""
+    words = [[word.text.lower() for word in split_words(text)] for text in (first, second)]
+    matcher = difflib.SequenceMatcher(None, *words, autojunk=False)
+    shared = sum(match.size for match in matcher.get_matching_blocks())
+    return shared >= min(map(len, words)) / 2
 
 
 def changed(utterance: Utterance, condition: str, rng: np.random.Generator) -> Utterance:
