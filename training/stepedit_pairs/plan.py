@@ -151,7 +151,8 @@ def write_plan(
         raise StepeditError(
             f"{settings.corpus}: nothing to do; "
             f"{counted(reservoir.seen, 'recording was', 'recordings were')} found, and none "
-            f"fits {settings.edit} pairs with these settings"
+            f"fits {settings.edit} pairs with these settings; `stepedit pairs-settings "
+            f"{settings.edit}` lists others"
         )
     _refuse_doubles(settings.corpus, folder, blocks, keys)
     sample = [dataclasses.asdict(item) for item in reservoir.items]

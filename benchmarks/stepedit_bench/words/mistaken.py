@@ -70,10 +70,10 @@ def other_texts(one: Known, known: Sequence[Known], rng: np.random.Generator) ->
 
 def _share_half(first: str, second: str) -> bool:
     """Return whether one of two texts has half of its words in the order of the other."""
-    words = [[word.text.lower() for word in split_words(text)] for text in (first, second)]
-    matcher = difflib.SequenceMatcher(None, *words, autojunk=False)
+    ours, theirs = ([word.text.lower() for word in split_words(text)] for text in (first, second))
+    matcher = difflib.SequenceMatcher(None, ours, theirs, autojunk=False)
     shared = sum(match.size for match in matcher.get_matching_blocks())
-    return shared >= min(map(len, words)) / 2
+    return 2 * shared >= min(len(ours), len(theirs))
 
 
 def changed(utterance: Utterance, condition: str, rng: np.random.Generator) -> Utterance:
