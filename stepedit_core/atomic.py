@@ -88,11 +88,14 @@ def replace_file(path: Path, write: Callable[[Path], None]) -> None:
     real = Path(os.path.realpath(path))
     partial = _new_file(real, path)
     try:
+        usual = partial.stat().st_mode
         write(partial)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
-        if real.exists():
-            partial.chmod(stat.S_IMODE(real.stat().st_mode))
+        # Some libraries, safetensors 0.8 among them, put a private file of their own in the place.
+        mode = stat.S_IMODE(real.stat().st_mode if real.exists() else usual)
+        if stat.S_IMODE(partial.stat().st_mode) != mode:
+            partial.chmod(mode)
         os.replace(partial, real)
     except OSError as error:
         raise _unwritten(path, error) from error

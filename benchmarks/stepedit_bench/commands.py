@@ -35,6 +35,7 @@ _LATE = {
     "joins": "stepedit_bench.words.joins",
     "judges": "stepedit_bench.judges.commands",
     "memory": "stepedit_bench.speed.cli",
+    "mistaken": "stepedit_bench.words.mistaken",
     "plain": "stepedit_bench.words.plain",
     "recipes": "stepedit_bench.recipes",
     "recording": "stepedit_bench.speed.cli",
@@ -49,7 +50,7 @@ _SECTIONS = {
     "An engine": ("figures", "trust", "engine", "memory"),
     "Words": ("draw", "heard", "joins", "plain"),
     "Scorers and measurements": ("attack", "judges", "recipes", "calibrate"),
-    "Recognisers, aligners, interpreters": ("ears", "align", "speakers", "interpret"),
+    "Recognisers, aligners, interpreters": ("ears", "align", "mistaken", "speakers", "interpret"),
     "Long recordings": ("recording",),
 }
 """Heading of the help to commands; a heading of their own has those that are not named."""

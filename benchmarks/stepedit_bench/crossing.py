@@ -43,8 +43,8 @@ def preparation(text: str) -> tuple[str, Mapping[str, Any]]:
     name, _, said = text.partition("=")
     try:
         data = json.loads(said)
-    except json.JSONDecodeError as error:
-        raise StepeditError(f"--prepare {text}: {error.msg}; write NAME={{...}}") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise StepeditError(f"--prepare {text}: {error}; write NAME={{...}}") from error
     if not name or not isinstance(data, dict):
         raise StepeditError(f"--prepare {text}: write NAME={{...}}, such as hum={{}}")
     return name, data

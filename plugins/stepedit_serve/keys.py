@@ -83,7 +83,7 @@ def _read(file: Path) -> dict[str, Key]:
         data = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise StepeditError(f"{file}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StepeditError(f"{file}: not TOML ({error})") from error
     rows = data.get("key", [])
     if not isinstance(rows, list) or set(data) - {"key"}:

@@ -131,7 +131,7 @@ def _voice(card: Path) -> NamedVoice:
         said = _Card.model_validate(data)
     except UnicodeDecodeError as error:
         raise StepeditError(f"{card}: not UTF-8; save it as UTF-8") from error
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise StepeditError(f"{card}: {error}") from error
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())

@@ -10,7 +10,6 @@ import click
 from stepedit_core.cli.console import echo_json
 from stepedit_core.cli.tables import print_table
 from stepedit_core.edit import ROUTES, Edit, Route
-from stepedit_core.errors import StepeditError, suggest
 from stepedit_core.registry.checks import LOCAL, EditInfo, PluginInfo
 from stepedit_core.registry.registry import get_registry
 
@@ -141,7 +140,7 @@ def edits_command(name: str | None, as_json: bool) -> None:
     registry = get_registry()
     edits = registry.edits()
     if name is not None:
-        _describe(name, edits, as_json)
+        _describe(registry.edit_info(name), as_json)
     elif as_json:
         echo_json([describe_edit(info) for info in edits.values()])
     else:
@@ -150,20 +149,12 @@ def edits_command(name: str | None, as_json: bool) -> None:
             click.echo(f"left out: {text}", err=True)
 
 
-def _describe(name: str, edits: Mapping[str, EditInfo], as_json: bool) -> None:
-    """Print one edit in full.
-
-    Raises:
-        StepeditError: if no plugin brings it.
-    """
-    if name not in edits:
-        raise StepeditError(
-            f"no edit {name!r}{suggest(name, edits)}; there is {', '.join(edits) or 'none'}"
-        )
+def _describe(info: EditInfo, as_json: bool) -> None:
+    """Print one edit in full."""
     if as_json:
-        echo_json(describe_edit(edits[name]))
+        echo_json(describe_edit(info))
         return
-    for line in _one_edit(edits[name]):
+    for line in _one_edit(info):
         click.echo(line)
 
 
@@ -217,5 +208,5 @@ def plugins_command(as_json: bool) -> None:
         )
     headings = ("plugin", "distribution", "edits", "hooks", "state")
     print_table(headings, cells, prose={2, 3, 4}, title="Plugins")
-    if registry.disabled:
-        click.echo(f"blocked by STEPEDIT_DISABLE: {', '.join(sorted(registry.disabled))}")
+    if registry.blocked:
+        click.echo(f"blocked by STEPEDIT_DISABLE: {', '.join(sorted(registry.blocked))}")

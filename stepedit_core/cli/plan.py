@@ -371,6 +371,8 @@ def plan_jobs(
         raise click.UsageError("--text is for one input; give several inputs a .txt file each")
     jobs: dict[Path, Job] = {}
     for source in sources:
+        if source.is_dir():
+            raise AudioError(f"{source}: is a folder, not a recording; name its files, {source}/*")
         target = _target(source, place, into_folder)
         if target in jobs:
             raise AudioError(

@@ -221,3 +221,8 @@ def cli(debug: bool) -> None:
 
     Edits come from plugins; `stepedit edits` lists them. STEPEDIT_DISABLE=a,b blocks plugins.
     """
+    if os.environ.get("STEPEDIT_DISABLE"):
+        from stepedit_core.registry.registry import get_registry
+
+        for line in get_registry().blocks_nothing():
+            click.echo(f"note: {printable(line, _LONGEST)}", err=True)

@@ -203,7 +203,8 @@ def place_words(
     if sure is None or sure >= doubtful:
         return found
     try:
-        heard = transcribe(utterance, threads=threads, registry=registry)
+        unsaid = utterance.replace(transcript=None)  # one answer serves every text that is tried
+        heard = transcribe(unsaid, threads=threads, registry=registry)
     except StepeditError:
         return found
     ours, theirs = (

@@ -11,7 +11,7 @@ from typing import Any, Self
 import pluggy
 
 from stepedit_core import hookspecs
-from stepedit_core.errors import PluginError
+from stepedit_core.errors import PluginError, suggest
 from stepedit_core.hookspecs import PROJECT
 from stepedit_core.registry.checks import (
     LOCAL,
@@ -45,6 +45,8 @@ class PluginLoader:
         """The callers of all hooks, as pluggy makes them."""
         self.files: list[Path] = []
         self._infos: dict[str, PluginInfo] = {}
+        self.blocked: set[str] = set()
+        """Names of plugins that are there, and disabled."""
         from stepedit_core.registry import builtin
 
         self.manager.register(builtin, name="core")
@@ -59,6 +61,7 @@ class PluginLoader:
             by_name.setdefault(entry.name, {}).setdefault(key, entry)
         for name, found in sorted(by_name.items()):
             if name in self.disabled:
+                self.blocked.add(name)
                 continue
             self._load_entries(name, list(found.values()))
         return self
@@ -104,6 +107,7 @@ class PluginLoader:
         version = str(getattr(plugin, "__version__", "0"))
         info = PluginInfo(chosen, LOCAL, version)
         if chosen in self.disabled:
+            self.blocked.add(chosen)
             return info
         known = self._infos.get(chosen)
         if known is not None:
@@ -122,6 +126,15 @@ class PluginLoader:
         info = self.register(module, file.stem)
         self.files.append(file.resolve())
         return info
+
+    def blocks_nothing(self) -> list[str]:
+        """Return a line for each disabled name that no plugin has, with a near miss."""
+        known = self.blocked | set(self._infos)
+        return [
+            f"STEPEDIT_DISABLE={name} blocks nothing: no plugin has that name"
+            + (suggest(name, known) or "; `stepedit plugins` lists them")
+            for name in sorted(self.disabled - self.blocked)
+        ]
 
     def unregister(self, name: str) -> None:
         """Remove a plugin by name."""

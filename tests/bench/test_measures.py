@@ -261,8 +261,14 @@ def test_ears_are_measured_on_reference_texts_alone(
     )
     assert [one.path.name for one in better if one.part == "a"] == [f"{n}.wav" for n in range(5)]
     assert error_of([one for one in better if one.part == "b"], "english") is None
-    with pytest.raises(StepeditError, match="reference text"):
-        known_recordings(tmp_path / "manifest.csv", where={"set": ("none",)})
+    for where, by, why in (
+        ({"set": ("a", "none")}, "set", "--where set=none: no row of .* has it; there is a, b"),
+        ({"sett": ("a",)}, "set", "no column 'sett'; did you mean 'set'"),
+        ({}, "lenguage", "no column 'lenguage'; did you mean 'language'"),
+        ({"text_source": ("auto",)}, "set", "reference text"),
+    ):
+        with pytest.raises(StepeditError, match=why):
+            known_recordings(tmp_path / "manifest.csv", where=where, by=by)
     asked = [str(tmp_path / "manifest.csv"), "--where", "set=a", "--recogniser", "english"]
     shown = CliRunner().invoke(ears, asked)
     assert "| en | english | 4 | 75.0 [" in shown.stdout and "| 8 words |" in shown.stdout

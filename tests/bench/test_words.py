@@ -12,10 +12,13 @@ from click.testing import CliRunner
 from stepedit_bench.measuring.ears import Known
 from stepedit_bench.words.align import at_joins, carried, placed
 from stepedit_bench.words.joining import begins_clearly, join, loud_part
+from stepedit_bench.words.mistaken import CONDITIONS, changed, other_texts, refusals
 from stepedit_bench.words.speakers import confusion
 
 from stepedit_core import StepeditError, Utterance
 from stepedit_core.cli.root import cli
+from stepedit_core.dsp.noises import snr_db
+from stepedit_core.recordings import packaged_speech
 from stepedit_core.testing import speech_like
 
 RATE = 16_000
@@ -299,3 +302,37 @@ def test_the_plain_way_replaces_words() -> None:
     put_in = Replacement(1, 1, "more", "one more two")
     with pytest.raises(StepeditError, match="here none go"):
         cloned_in(speech_like(1.0, RATE), known, put_in, None, 0)  # type: ignore[arg-type]
+
+
+def test_other_texts_are_of_the_language_and_never_ones_own() -> None:
+    rng = np.random.default_rng(0)
+    own = Known(Path("a"), "Seven winters passed", "en-GB", "p")
+    others = [
+        ("SEVEN winters passed", "en"),
+        ("seven winters stayed", "en"),
+        ("eight summers stayed", "en"),
+        ("no", "de"),
+    ]
+    known = [own, *(Known(Path("b"), text, language, "p") for text, language in others)]
+    assert other_texts(own, known, rng) == ("eight summers stayed",)
+    assert other_texts(known[-1], known, rng) == ()
+
+
+def test_noise_and_band_of_conditions() -> None:
+    speech = speech_like(1.0, RATE)
+    noisy, narrow = (changed(speech, name, np.random.default_rng(0)) for name in CONDITIONS[1:])
+    assert snr_db(speech.samples, noisy.samples - speech.samples) == pytest.approx(5, abs=0.2)
+    assert narrow.sample_rate == 8_000 and changed(speech, CONDITIONS[0], None) is speech
+
+
+@pytest.mark.slow
+def test_another_recordings_words_are_refused(tmp_path: Path) -> None:
+    pytest.importorskip("pocketsphinx")
+    pytest.importorskip("faster_whisper")
+    known = []
+    for name in ("doubt", "office", "wind"):
+        speech = packaged_speech(name)
+        path = speech.write(tmp_path / f"{name}.wav")
+        known.append(Known(path, str(speech.transcript), "en", "packaged"))
+    found = refusals("packaged", known, known, CONDITIONS[0])
+    assert (found.recordings, found.right) == (3, 0) and found.refused == found.others > 2

@@ -331,3 +331,9 @@ def test_errors_of_the_system(
 
     monkeypatch.setattr("stepedit_core.cli.edit.plan_jobs", fail)
     assert line in refused(call("edit", "a.wav", "-o", "b.wav", "-e", "hiss"), code)
+
+
+def test_a_folder_is_named_before_the_name_of_the_output(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    line = refused(call("edit", tmp_path / "in", "-o", tmp_path / "out", "-e", "gain"))
+    assert "in: is a folder, not a recording; name its files" in line

@@ -55,6 +55,21 @@ def test_a_new_file_has_the_mode_that_the_umask_gives(tmp_path: Path, umask: int
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o007])
+def test_a_writer_that_puts_a_private_file_in_place(tmp_path: Path, umask: int) -> None:
+    def write(partial: Path) -> None:
+        (tmp_path / "own").write_bytes(b"x")
+        (tmp_path / "own").chmod(0o600)
+        os.replace(tmp_path / "own", partial)
+
+    before = os.umask(umask)
+    try:
+        replace_file(tmp_path / "a", write)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o755])
 def test_an_existing_file_keeps_its_mode(tmp_path: Path, mode: int) -> None:
     (tmp_path / "a").write_bytes(b"old")

@@ -43,8 +43,46 @@ def test_pairs_chooses_by_label_and_says_what_it_did(registry: Registry, tmp_pat
     )
     with pytest.raises(StepeditError, match="--set takes name=value, got 'copies'"):
         _call(*given, "--set", "copies")
-    with pytest.raises(StepeditError, match="nothing to do; 0 recordings"):
-        _call(pairs, "quieter", "--corpus", manifest, "--out", tmp_path / "x", "--split", "dev")
+
+
+@pytest.mark.parametrize(
+    "given, why",
+    [
+        (["--split", "dev"], "--split dev: none of 5 recordings has a label 'split'; there is cor"),
+        (["--where", "speaker=s11"], "--where speaker=s11: .* has that speaker; did you mean 's1'"),
+        (["--where", "speeker=s1"], "has a label 'speeker'; did you mean 'speaker'?"),
+        (["--where", "speaker=s9", "--include", "*"], "has that speaker; there is s0, s1, s2"),
+        (["--include", "x/*"], "--include x/.: fits the id of none of 5 recordings; an id here"),
+        (["--include", "000*", "--include", "y"], "--include y: fits the id of none"),
+        (["--include", "0000*", "--where", "speaker=s1"], "fits --where .* --include .* together"),
+    ],
+)
+def test_a_filter_that_fits_nothing_is_named(
+    registry: Registry, tmp_path: Path, given: list[str], why: str
+) -> None:
+    manifest, _ = make_corpus(tmp_path / "c", 5)
+    with pytest.raises(StepeditError, match=why):
+        _call(pairs, "quieter", "--corpus", manifest, "--out", tmp_path / "out", *given)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_engine_that_is_none_may_be_corrected(registry: Registry, tmp_path: Path) -> None:
+    manifest, _ = make_corpus(tmp_path / "c", 2)
+    given = [pairs, "quieter", "--corpus", manifest, "--out", tmp_path / "out"]
+    with pytest.raises(StepeditError, match="no engine 'nosuch'"):
+        _call(*given, "--engine", "nosuch")
+    assert not (tmp_path / "out").exists()
+    assert "pairs (" in _call(*given)
+
+
+def test_a_name_that_no_file_may_have_costs_its_row_alone(
+    registry: Registry, tmp_path: Path
+) -> None:
+    manifest, _ = make_corpus(tmp_path / "c", 2)
+    with manifest.open("a") as file:
+        file.write("硸" * 400 + ",words,s1,CC0-1.0\n")
+    said = _call(pairs, "quieter", "--corpus", manifest, "--out", tmp_path / "out")
+    assert "rejected 1: bad file" in said and len(list(read_rows(tmp_path / "out"))) > 1
 
 
 def test_settings_and_failed_plan(registry: Registry, tmp_path: Path) -> None:
@@ -53,7 +91,7 @@ def test_settings_and_failed_plan(registry: Registry, tmp_path: Path) -> None:
     assert "--margin judge:loudness" in said and "crema_d" in said
     manifest, _ = make_corpus(tmp_path / "c", 2)
     given = [pairs, "quieter", "--corpus", manifest, "--out", tmp_path / "out"]
-    with pytest.raises(StepeditError, match="nothing to do"):
+    with pytest.raises(StepeditError, match="--split dev"):
         _call(*given, "--split", "dev")
     assert "pairs (" in _call(*given)
 

@@ -31,6 +31,9 @@ PARTS = {
     "start": {"start": 1.5, "end": 2.5},
     "start_time": {"start_time": "0.0", "end_time": "1.0"},
     "begin_time": {"begin_time": 4, "end_time": 4.5},
+    "start and duration": {"start": 1.0, "duration": 0.5},
+    "milliseconds by name": {"start_ms": 500, "end_ms": 1500},
+    "milliseconds": {"start": 500, "end": 1500},
 }
 
 
@@ -40,7 +43,7 @@ def test_a_part_of_a_recording_is_refused(
 ) -> None:
     speech_like(3.0, 16_000).write(tmp_path / "long.wav")
     (tmp_path / "m.jsonl").write_text(json.dumps({"path": "long.wav", "text": "Go.", **facts}))
-    with pytest.raises(StepeditError, match=r"line 1: .* s of a recording of .*: the row means"):
+    with pytest.raises(StepeditError, match=r"line 1: .* s.* of a recording of .*: the row means"):
         items(registry, tmp_path / "m.jsonl")
 
 
@@ -52,6 +55,9 @@ def test_a_part_of_a_recording_is_refused(
         {"start": None, "end": 5},
         {"start": "12:00", "end": "13:00"},
         {"duration": 1.0},
+        {"start": 800_000, "end": 803_100},
+        {"start_ms": 0, "end_ms": 3100},
+        {"start": 700.0, "duration": 3.1},
     ],
 )
 def test_a_whole_recording_is_taken(

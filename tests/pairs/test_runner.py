@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from stepedit_pairs.corpora.manifest import Manifest
 from stepedit_pairs.plan import _blocks
+from stepedit_pairs.runner import run_pairs
+from stepedit_pairs.settings import RunSettings
 from stepedit_pairs.work import block_report, read_rejects
 
 from stepedit_core.atomic import _machine
@@ -207,6 +210,38 @@ def test_a_source_of_several_pairs_counts_once(registry: Registry, tmp_path: Pat
     four = run_toy(tmp_path / "four", manifest, options={"copies": "4"}, min_margin=1.0)
     assert four.kept == 4 * one.kept == 20
     assert four.audio_seconds == pytest.approx(one.audio_seconds)
+
+
+def settings_of(manifest: Path) -> RunSettings:
+    files = (str(TOY),)
+    return RunSettings(edit="quieter", corpus=str(manifest), layout="manifest", plugin_files=files)
+
+
+def test_each_job_is_told(registry: Registry, tmp_path: Path) -> None:
+    manifest, _ = make_corpus(tmp_path / "c", 5)
+    settings, told = settings_of(manifest), []
+    run_pairs(
+        tmp_path / "out",
+        settings,
+        Manifest().items(manifest),
+        on_plan=lambda plan, before: told.append(f"{before.jobs} of {plan.jobs}"),
+        on_job=lambda: told.append("job"),
+        on_block=lambda report: told.append(f"block of {report.jobs}"),
+    )
+    assert told == ["0 of 5", *["job"] * 5, "block of 5"]
+
+
+def test_a_second_process_leaves_the_plan_of_the_first(registry: Registry, tmp_path: Path) -> None:
+    manifest, _ = make_corpus(tmp_path / "c", 5)
+    seen = []
+
+    def second(plan: object, before: object) -> None:
+        with pytest.raises(StepeditError, match="another process is writing it"):
+            run_toy(tmp_path / "out", manifest)
+        seen.extend((tmp_path / "out" / "plan").iterdir())
+
+    run_pairs(tmp_path / "out", settings_of(manifest), Manifest().items(manifest), on_plan=second)
+    assert "plan.json" in {path.name for path in seen}
 
 
 def test_a_run_that_keeps_nothing_fails(tmp_path: Path) -> None:

@@ -126,10 +126,15 @@ def test_plugins_are_blocked_by_name(installed: Installed, monkeypatch: pytest.M
     installed(("one", "first", WhiskPlugin()), ("two", "second", WhiskPlugin()))
     monkeypatch.setenv("STEPEDIT_DISABLE", "two, unheard_of")
     registry = Registry().load()
-    assert registry.disabled == {"two", "unheard_of"}
+    assert registry.disabled == {"two", "unheard_of"} and registry.blocked == {"two"}
+    assert registry.blocks_nothing() == [
+        "STEPEDIT_DISABLE=unheard_of blocks nothing: no plugin has that name; "
+        "`stepedit plugins` lists them"
+    ]
     assert registry.edit_class("whisk") is Whisk
     assert registry.register(WhiskPlugin(), "two").name == "two"
     assert registry.edit_class("whisk") is Whisk
+    assert "did you mean 'one'?" in Registry(disabled=["ome"]).load().blocks_nothing()[0]
     with pytest.raises(UnknownEditError, match=r"the plugin 'two' is disabled"):
         registry.edit_class("two")
 

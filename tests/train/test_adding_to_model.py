@@ -11,7 +11,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 from stepedit_train import measuring, plugin
-from stepedit_train.adding import adding_settings, base_folder
+from stepedit_train.adding import adding_settings
+from stepedit_train.adding_input import base_folder
 from stepedit_train.lm.base import BaseSettings, make_base
 from stepedit_train.lm.mixture import _held_out
 from stepedit_train.lm.replay import REPLAY, ReplaySettings, chosen_rows, make_replay

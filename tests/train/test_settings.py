@@ -191,3 +191,12 @@ def test_settings_of_a_wrong_type(tmp_path: Path, line: str, why: str) -> None:
     config.write_text("".join(f"{name} = {value}\n" for name, value in given.items()))
     with pytest.raises(StepeditError, match=rf"s\.toml: .*{why}"):
         load_settings(RlSettings, config)
+
+
+def test_a_file_nested_too_deeply(tmp_path: Path) -> None:
+    config = tmp_path / "s.toml"
+    config.write_text(f"model = {'[' * 5_000}")
+    with pytest.raises(StepeditError, match=r"s\.toml: is not TOML"):
+        load_settings(RlSettings, config)
+    config.write_text("model = 'm'\nout = 'o'\n")
+    assert str(load_settings(RlSettings, config, [f"model={'[' * 500}"]).model) == "[" * 500

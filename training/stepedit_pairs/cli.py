@@ -229,6 +229,7 @@ def _run(
             ray_address=ray_address,
             on_plan=on_plan,
             on_block=on_block,
+            on_job=lambda: progress.advance(task),
         )
 
 

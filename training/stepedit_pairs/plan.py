@@ -13,7 +13,6 @@ import json
 import math
 from array import array
 from collections.abc import Iterable, Iterator
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -24,6 +23,7 @@ from stepedit_core.errors import StepeditError, counted
 from stepedit_core.pairs import CorpusItem, PairBuilder, PairJob
 from stepedit_core.storage.stored_json import json_lines, parse_json, read_json
 from stepedit_pairs.corpora.stored import item_of
+from stepedit_pairs.filters import Filters
 from stepedit_pairs.settings import RunSettings
 
 __all__ = ["Plan", "read_block", "read_sample", "wanted", "write_plan"]
@@ -72,19 +72,20 @@ def _job_from(data: dict[str, Any]) -> PairJob:
 
 
 def wanted(items: Iterable[CorpusItem], settings: RunSettings) -> Iterator[CorpusItem]:
-    """Yield the items that a run asks for, with its licence where the corpus states none."""
+    """Yield the items that a run asks for, with its licence where the corpus states none.
+
+    Raises:
+        StepeditError: if no item, though there are some, has a split, a label or an id asked for.
+    """
+    filters = Filters(settings)
     for item in items:
         _refuse_no_unicode(item)
-        if settings.split is not None and item.split != settings.split:
-            continue
-        if settings.include and not any(fnmatchcase(item.id, p) for p in settings.include):
-            continue
-        facts = {**dataclasses.asdict(item), **item.labels}
-        if any(facts.get(name) != value for name, value in settings.where.items()):
+        if not filters.take(item):
             continue
         if item.licence is None and settings.licence is not None:
             item = dataclasses.replace(item, licence=settings.licence)
         yield item
+    filters.refuse_names_of_nothing()
 
 
 def _refuse_no_unicode(item: CorpusItem) -> None:
@@ -150,7 +151,8 @@ def write_plan(
         raise StepeditError(
             f"{settings.corpus}: nothing to do; "
             f"{counted(reservoir.seen, 'recording was', 'recordings were')} found, and none "
-            f"fits {settings.edit} pairs with these settings"
+            f"fits {settings.edit} pairs with these settings; `stepedit pairs-settings "
+            f"{settings.edit}` lists others"
         )
     _refuse_doubles(settings.corpus, folder, blocks, keys)
     sample = [dataclasses.asdict(item) for item in reservoir.items]

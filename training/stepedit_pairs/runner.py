@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stepedit_core.atomic import lasting_names
@@ -58,15 +58,18 @@ def _open(folder: Path, settings: RunSettings) -> None:
         StepeditError: if the folder holds a run with other settings, or other files.
     """
     planned = (folder / "plan" / "plan.json").exists()
+    more = lasting_names(folder) - {FILE, "plan", ".lock"}
     if planned and (folder / FILE).exists():
         changed = settings.difference(RunSettings.load(folder))
-        if changed:
+        if not changed:
+            return
+        if more:
             raise StepeditError(
                 f"{folder} holds a run with other settings ({changed}); choose another --out"
             )
-        return
-    # A run that failed while it was planned has given no rows: its settings may be corrected.
-    if lasting_names(folder) - {FILE, "plan", ".lock"}:
+        shutil.rmtree(folder / "plan")
+    # A run that failed before its first block has given no rows: its settings may be corrected.
+    if more:
         raise StepeditError(f"{folder} is not empty and holds no run; choose another --out")
     settings.save(folder)
 
@@ -93,6 +96,7 @@ def run_pairs(
     ray_address: str | None = None,
     on_plan: Callable[[Plan, RunTotals], None] | None = None,
     on_block: Callable[[BlockReport], None] | None = None,
+    on_job: Callable[[], None] = lambda: None,
 ) -> RunTotals:
     """Build all pairs of a run, going on where an earlier call stopped.
 
@@ -104,6 +108,7 @@ def run_pairs(
         ray_address: cluster to use instead, ``local`` for one on this machine.
         on_plan: called with the plan and what was done before.
         on_block: called after each block.
+        on_job: called after each job, where this process does the work.
 
     Raises:
         StepeditError: if the settings do not fit the builder or the folder, or another process
@@ -115,51 +120,53 @@ def run_pairs(
     except OSError as error:
         raise StepeditError(f"{folder}: cannot write there ({error.strerror})") from error
     try:
-        with sole_writer(folder):
+        with sole_writer(folder), _nothing_left(folder):
             _open(folder, settings)
-            return _run(folder, settings, builder, items, workers, ray_address, on_plan, on_block)
+            plan = write_plan(folder, builder, items, settings)
+            todo = _Todo(plan, folder)
+            if on_plan is not None:
+                on_plan(plan, replace(todo.totals))
+            whole = str(folder.resolve())
+            for report in _spread(whole, todo.blocks, workers, ray_address, on_job):
+                todo.totals.add(report)
+                if on_block is not None:
+                    on_block(report)
+            _sweep(folder)
+            return todo.totals
     except StepeditError:
-        _leave_nothing(folder)
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # only where it is empty
         raise
 
 
-def _leave_nothing(folder: Path) -> None:
-    """Remove what a run that could not be planned has begun, and its folder if that is all."""
-    planned = (folder / "plan" / "plan.json").exists()
-    if not planned and lasting_names(folder) <= {FILE, "plan"}:
-        shutil.rmtree(folder / "plan", ignore_errors=True)
-        (folder / FILE).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        folder.rmdir()  # only where it is empty
+@contextlib.contextmanager
+def _nothing_left(folder: Path) -> Iterator[None]:
+    """Remove plan and settings of a run that fails before its first block.
+
+    What a run needs, such as an engine, may prove wrong after the planning: it may be corrected.
+    """
+    try:
+        yield
+    except StepeditError:
+        if lasting_names(folder) <= {FILE, "plan", ".lock"}:
+            shutil.rmtree(folder / "plan", ignore_errors=True)
+            (folder / FILE).unlink(missing_ok=True)
+        raise
 
 
-def _run(
-    folder: Path,
-    settings: RunSettings,
-    builder: PairBuilder,
-    items: Iterable[CorpusItem],
-    workers: int,
-    ray_address: str | None,
-    on_plan: Callable[[Plan, RunTotals], None] | None,
-    on_block: Callable[[BlockReport], None] | None,
-) -> RunTotals:
-    plan = write_plan(folder, builder, items, settings)
-    totals = RunTotals()
-    todo = []
-    for index in range(plan.blocks):
-        report = block_report(folder, index)
-        if report is None:
-            todo.append(index)
-        else:
-            totals.add(report)
-    if on_plan is not None:
-        on_plan(plan, totals)
-    for report in _spread(str(folder.resolve()), todo, workers, ray_address):
-        totals.add(report)
-        if on_block is not None:
-            on_block(report)
-    _sweep(folder)
-    return totals
+class _Todo:
+    """Blocks of a plan that are not done, and the sums over those that are."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        """Look at the reports of all blocks; raises StepeditError if one is damaged."""
+        self.blocks: list[int] = []
+        self.totals = RunTotals()
+        for index in range(plan.blocks):
+            report = block_report(folder, index)
+            if report is None:
+                self.blocks.append(index)
+            else:
+                self.totals.add(report)
 
 
 def _sweep(folder: Path) -> None:
@@ -170,7 +177,11 @@ def _sweep(folder: Path) -> None:
 
 
 def _spread(
-    folder: str, todo: list[int], workers: int, ray_address: str | None
+    folder: str,
+    todo: list[int],
+    workers: int,
+    ray_address: str | None,
+    on_job: Callable[[], None],
 ) -> Iterator[BlockReport]:
     """Yield the reports of blocks as they are finished, wherever they are worked on."""
     if not todo:
@@ -180,7 +191,7 @@ def _spread(
 
         yield from process_on_ray(folder, todo, ray_address, workers)
     elif workers <= 1:
-        yield from (process_block(folder, index) for index in todo)
+        yield from (process_block(folder, index, on_job) for index in todo)
     else:
         yield from _process_locally(folder, todo, min(workers, len(todo)))
 

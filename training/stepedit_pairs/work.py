@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -201,11 +201,18 @@ def _cpu_seconds() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def process_block(folder: str, index: int) -> BlockReport:
+def process_block(
+    folder: str, index: int, on_job: Callable[[], None] = lambda: None
+) -> BlockReport:
     """Build the pairs of one block and write its shard, its rejects and, last, its report.
 
     A block counts as done when its report exists; redoing an unfinished one gives the same
     files again, so a kill at any moment loses nothing and doubles nothing.
+
+    Args:
+        folder: of the run.
+        index: number of the block.
+        on_job: called after each job.
     """
     root = Path(folder)
     shop = _workshop(folder)
@@ -225,6 +232,7 @@ def process_block(folder: str, index: int) -> BlockReport:
                 reject(job, made)
             else:
                 pairs.append((job, number, made))
+        on_job()
     sources: dict[str, float] = {}
     for (_, _, pair), (job, row) in zip(pairs, _rows(shop, pairs), strict=True):
         if isinstance(row, Rejected):

@@ -7,16 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stepedit_core import embedded
 from stepedit_core.atomic import write_atomically
-from stepedit_core.config import EMBEDDED
 from stepedit_core.errors import StepeditError
 from stepedit_core.models.checkpoint.hyperyaml import read_hyperyaml
 from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME
 from stepedit_core.models.checkpoint.naming import ENGINE_FILE, languages_of, name_folder, named
-from stepedit_core.registry.registry import get_registry
 from stepedit_core.storage.locking import sole_run
 from stepedit_core.storage.pair_rows import count_rows, finished_shards
+from stepedit_train.adding_input import base_folder, pair_folders
 from stepedit_train.decoder.data import MelDataSettings, make_mel_data
 from stepedit_train.decoder.export import MelExportSettings
 from stepedit_train.decoder.mel.settings import MelSettings
@@ -30,12 +28,7 @@ from stepedit_train.lm.store import load_examples
 from stepedit_train.lm.training import copy_part, find_part
 from stepedit_train.settings import apply_changes, check_settings, resolve_path
 
-__all__ = [
-    "add_to_decoder",
-    "adding_settings",
-    "base_folder",
-    "pair_folders",
-]
+__all__ = ["add_to_decoder", "adding_settings"]
 
 _DECODER_DEFAULTS: dict[str, Any] = {
     "steps": 1800,
@@ -166,42 +159,6 @@ _MODEL_DEFAULTS: dict[str, Any] = {
     "generation_eval": {"rows": 16, "every": 250},
 }
 """For the embedded model on a CPU."""
-
-
-def base_folder(base: str) -> Path:
-    """Return the folder of a model to start from.
-
-    Raises:
-        StepeditError: if this installation ships no embedded model, or the folder is none.
-    """
-    if base == EMBEDDED:
-        if not embedded.is_shipped():
-            raise StepeditError(
-                "this installation ships no embedded model: name another folder with --base"
-            )
-        return embedded.FOLDER
-    folder = Path(base).expanduser().resolve()
-    if not (folder / "config.json").is_file():
-        raise StepeditError(f"--base {base}: {folder / 'config.json'} is missing")
-    return folder
-
-
-def pair_folders(edits: Sequence[str], pairs: Path) -> list[Path]:
-    """Return the folders of edits' pairs, absolute.
-
-    Args:
-        edits: registered names; the pairs of each are in a folder of that name.
-        pairs: folder around them.
-
-    Raises:
-        StepeditError: if an edit is unknown or its pairs are missing.
-    """
-    found = []
-    for name in edits:
-        get_registry().edit_class(name)
-        finished_shards(pairs / name)
-        found.append((pairs / name).resolve())
-    return found
 
 
 def adding_settings(

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from stepedit_core.storage.locking import sole_run
-from stepedit_train.stages import STAGES, run_stage, settings_of
+from stepedit_train.settings import apply_changes
+from stepedit_train.stages import STAGES, check_notation, run_stage, settings_of
 
 __all__ = ["train"]
 
@@ -54,7 +55,21 @@ def _by_scorer(
     return train_grpo(scorer_settings(edits, base, pairs, corpus, out, given))
 
 
+def _check_adding(edits: list[str], base: str, pairs: Path | None, given: tuple[str, ...]) -> None:
+    """Hold that all that is named exists, before torch is imported."""
+    from stepedit_core.registry.registry import get_registry
+    from stepedit_train.adding_input import base_folder, pair_folders
+
+    for name in edits:
+        get_registry().edit_class(name)
+    base_folder(base)
+    apply_changes({}, given)
+    if pairs is not None:
+        pair_folders(edits, pairs)
+
+
 def _dry_run(stage: str, config: Path, given: tuple[str, ...]) -> Iterator[str]:
+    check_notation(config, given)
     from stepedit_train.rl.estimate import estimate_lines
     from stepedit_train.rl.settings import RlSettings
     from stepedit_train.settings import load_settings
@@ -157,6 +172,7 @@ def train(
         )
     else:
         names = [name.strip() for name in edits.split(",")]
+        _check_adding(names, base, pairs if stage in _ADDING else None, given)
         if stage == "grpo":
             lines = _by_scorer(names, base, pairs, corpus, out, given)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +33,7 @@ __all__ = [
     "run_sizes",
     "save_centroids",
     "save_graph",
+    "save_pretrained",
     "save_tensors",
     "without_traces",
 ]
@@ -242,6 +244,18 @@ def save_tensors(state: dict[str, Tensor], path: Path, *, half: bool) -> None:
     # The format refuses tensors that share memory.
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in kept.items()}
     replace_file(path, lambda partial: save_file(plain, partial, {"format": "pt"}))
+
+
+def save_pretrained(model: Any, folder: Path) -> None:
+    """Let a model write itself and its configuration, with the mode that the umask gives.
+
+    safetensors 0.8 makes its files private; the configuration beside them has the usual mode.
+    """
+    model.save_pretrained(str(folder))
+    usual = max((path.stat().st_mode for path in folder.glob("*.json")), default=None)
+    for path in folder.glob("*.safetensors"):
+        if usual is not None:
+            path.chmod(stat.S_IMODE(usual))
 
 
 def save_centroids(source: Path, path: Path, *, half: bool) -> None:

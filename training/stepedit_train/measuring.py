@@ -11,7 +11,7 @@ from typing import Any
 
 from stepedit_core.atomic import write_atomically
 from stepedit_core.config import EngineConfig
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import StepeditError, counted
 from stepedit_core.models.checkpoint.layout import find_folders
 from stepedit_core.models.checkpoint.load import fingerprint
 from stepedit_core.models.checkpoint.model_files import ROUTES_FILE
@@ -65,12 +65,14 @@ def measure_routes(model: Path, edits: Sequence[str], cases: int) -> Iterator[st
             row["n"] = max(row["n"], count)
             if why:
                 yield f"{edit} by {route} is not measured: {why}"
+            elif row[route] is None:
+                yield f"{edit} by {route} is not measured: none of its cases could be scored"
         known = [name for name in ("llm", "dsp") if row[name] is not None]
         if not known:
             yield f"{edit} is not in {ROUTES_FILE}: neither route could be measured"
             continue
         table.setdefault("edits", {})[edit] = row
         told = ", ".join(f"{name} {row[name]:.0%}" for name in known)
-        yield f"{edit}: joint success by {told} of {row['n']} cases, listed in {path}"
+        yield f"{edit}: joint success by {told} of {counted(row['n'], 'case')}, listed in {path}"
     table["model"] = fingerprint(find_folders(EngineConfig(name_or_path=str(model))))
     write_atomically(path, json.dumps(table, indent=1) + "\n")

@@ -44,6 +44,7 @@ __all__ = [
     "load_phases",
     "load_settings",
     "note_finished",
+    "read_toml",
     "resolve_path",
     "was_finished",
 ]
@@ -207,7 +208,7 @@ def _change(data: dict[str, Any], text: str) -> None:
         raise StepeditError(f"--set takes name=value, got {text!r}")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         parsed = value
     *parents, last = name.strip().split(".")
     table = data
@@ -229,14 +230,19 @@ def apply_changes(data: dict[str, Any], given: Iterable[str]) -> None:
         _change(data, text)
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        StepeditError: if it cannot be read or is no TOML; one line.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise StepeditError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise StepeditError(f"{path}: {not_utf8(error.object)}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise StepeditError(f"{path}: is not TOML ({error})") from error
 
 
@@ -256,7 +262,7 @@ def load_phases(kind: type[S], path: Path, given: Iterable[str] = ()) -> list[S]
     Raises:
         StepeditError: if the file cannot be read or a setting is wrong; one line.
     """
-    data, given = _read_toml(path), tuple(given)
+    data, given = read_toml(path), tuple(given)
     has_phases = issubclass(kind, RunSettings) and bool(data.get("phase"))
     tables = data.pop("phase") if has_phases else [{}]
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
@@ -292,7 +298,7 @@ def _add_mixture(kind: type[Settings], data: dict[str, Any], path: Path) -> None
         return
     name = data.pop("mixture")
     place = path.resolve().parent / str(name)
-    content = _read_toml(place)
+    content = read_toml(place)
     if set(content) != {"pairs"} or not isinstance(content["pairs"], list):
         raise StepeditError(f"{place}: is no mixture, which has tables [[pairs]] alone")
     rows = [check_settings(MixtureRow, row, str(place)) for row in content["pairs"]]

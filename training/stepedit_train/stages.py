@@ -15,12 +15,14 @@ from stepedit_train.settings import (
     RenamedSetting,
     RunSettings,
     Settings,
+    apply_changes,
     load_phases,
     note_finished,
+    read_toml,
     was_finished,
 )
 
-__all__ = ["STAGES", "Stage", "run_stage", "settings_of"]
+__all__ = ["STAGES", "Stage", "check_notation", "run_stage", "settings_of"]
 
 
 class Stage(NamedTuple):
@@ -205,6 +207,19 @@ def _module(stage: Stage) -> ModuleType:
     return importlib.import_module(f"stepedit_train.{stage.module}")
 
 
+def check_notation(config: Path, given: Iterable[str]) -> None:
+    """Hold that a settings file is TOML and that changes are ``name=value``, at no cost.
+
+    Which settings a stage has is known once its module is imported, and torch with it: a slip of
+    notation is told before.
+
+    Raises:
+        StepeditError: if one is not.
+    """
+    read_toml(config)
+    apply_changes({}, given)
+
+
 def run_stage(stage: str, config: Path, given: Iterable[str] = ()) -> Iterator[str]:
     """Run a stage, all of its phases, and yield lines that say what was done.
 
@@ -216,6 +231,7 @@ def run_stage(stage: str, config: Path, given: Iterable[str] = ()) -> Iterator[s
     Raises:
         StepeditError: if a setting is wrong or the stage cannot be run.
     """
+    check_notation(config, given)
     function = getattr(_module(_known(stage)), STAGES[stage].function)
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always", RenamedSetting)

@@ -16,7 +16,7 @@ from stepedit_bench.measuring.recognisers import Recognisers
 from stepedit_bench.measuring.text_error import TextErrors, pooled_error, text_errors
 from stepedit_core.chain.chain import Chain
 from stepedit_core.chain.notation import parse_edit
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import StepeditError, suggest
 from stepedit_core.scoring import Interval
 from stepedit_core.storage.blocks import sound_seconds
 from stepedit_core.storage.stored_json import json_lines
@@ -37,6 +37,10 @@ __all__ = [
 
 MOST_SECONDS = 3600.0
 """Longer recordings are refused."""
+
+
+_OPTIONAL = frozenset({"language", "speaker"})
+"""Columns that commands take by default; rows without them are one part."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +117,14 @@ def known_recordings(
         seed: of the choice.
 
     Raises:
-        StepeditError: if a file cannot be read, or no recording is left.
+        StepeditError: if a file cannot be read, no row has a column or a value that is asked for,
+            or no recording is left.
     """
     better = {} if texts is None else reference_texts(texts)
     parts: dict[str, list[Known]] = {}
-    for row in _rows(manifest):
+    rows = _rows(manifest)
+    _refuse_names_of_nothing(manifest, rows, where or {}, by)
+    for row in rows:
         path, language = str(row.get("path") or ""), str(row.get("language") or "")
         known = better.get(path)
         if known is None and str(row.get("text_source") or "reference") == "reference":
@@ -134,6 +141,23 @@ def known_recordings(
         for _, own in sorted(parts.items())
         for place in sorted(rng.permutation(len(own))[:count])
     ]
+
+
+def _refuse_names_of_nothing(
+    manifest: Path, rows: Sequence[Mapping[str, Any]], where: Mapping[str, Sequence[str]], by: str
+) -> None:
+    """Refuse a column or a value that no row has; raises StepeditError."""
+    columns = {name for row in rows for name in row}
+    for name in (*where, by):
+        if rows and name not in columns and name not in _OPTIONAL:
+            hint = suggest(name, columns) or f"; there is {', '.join(sorted(columns)[:20])}"
+            raise StepeditError(f"{manifest}: no column {name!r}{hint}")
+    for name, values in where.items():
+        there = {str(row.get(name)) for row in rows}
+        for value in values:
+            if value not in there:
+                hint = suggest(value, there) or f"; there is {', '.join(sorted(there)[:12])}"
+                raise StepeditError(f"--where {name}={value}: no row of {manifest} has it{hint}")
 
 
 def _rows(manifest: Path) -> list[Mapping[str, Any]]:

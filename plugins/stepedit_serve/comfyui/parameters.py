@@ -113,5 +113,5 @@ def _value(name: str, part: Mapping[str, Any], given: Any) -> Any:
         return given
     try:
         return json.loads(given)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{name}: {given[:80]!r} is no JSON ({error})") from None

@@ -82,11 +82,7 @@ def _refuse_part(row: Mapping[str, Any], path: str) -> None:
     cure = "the row means a part of its recording; cut it into a file first"
     if offset != 0.0:
         raise StepeditError(f"offset {offset:g}: {cure}")
-    part = _number(row.get("duration")) if "offset" in row else None
-    for begin, end in _PART:
-        if begin in row and end in row:
-            first, last = _number(row[begin]), _number(row[end])
-            part = last - first if first is not None and last is not None else part
+    part = _part_of(row)
     if part is None or part <= 0 or not os.path.isfile(path):
         return
     try:
@@ -95,6 +91,23 @@ def _refuse_part(row: Mapping[str, Any], path: str) -> None:
         return  # what cannot be read is rejected with its reason later
     if seconds - part > max(_ROUNDED, 0.2 * part):
         raise StepeditError(f"{part:g} s of a recording of {seconds:.1f} s: {cure}")
+    thousandth = part / 1000
+    if part > 2 * seconds + _ROUNDED and seconds - thousandth > max(_ROUNDED, 0.2 * thousandth):
+        raise StepeditError(
+            f"{part:g} s, or {thousandth:g} s if it means milliseconds, of a recording of "
+            f"{seconds:.1f} s: {cure}"
+        )
+
+
+def _part_of(row: Mapping[str, Any]) -> float | None:
+    """Return how many seconds of a recording a row names, or None where it names none."""
+    part = _number(row.get("duration")) if "offset" in row or "start" in row else None
+    for begin, end in _PART:
+        for unit, factor in (("", 1.0), ("_ms", 1e-3)):
+            first, last = _number(row.get(begin + unit)), _number(row.get(end + unit))
+            if first is not None and last is not None:
+                part = (last - first) * factor
+    return part
 
 
 def _number(value: object) -> float | None:

@@ -128,10 +128,11 @@ def _here(recording: str, folder: Path) -> str:
                 f"{recording[:120]} is an address of the web; fetch it, and name the file"
             )
         recording = unquote(urlsplit(recording).path)
-    if not recording.isascii() and not (folder / recording).exists():
+    # `os.path` says of a name that no file may have, such as one too long, that there is none.
+    if not recording.isascii() and not os.path.exists(folder / recording):
         # macOS parts letters from their accents in file names, other systems do not.
         forms = (unicodedata.normalize(form, recording) for form in ("NFC", "NFD"))
-        recording = next((form for form in forms if (folder / form).exists()), recording)
+        recording = next((form for form in forms if os.path.exists(folder / form)), recording)
     return _from_windows(recording, folder)
 
 
@@ -141,10 +142,10 @@ def _from_windows(recording: str, folder: Path) -> str:
     Raises:
         StepeditError: if it is parted by backslashes and no file here.
     """
-    if "\\" not in recording or os.sep == "\\" or (folder / recording).is_file():
+    if "\\" not in recording or os.sep == "\\" or os.path.isfile(folder / recording):
         return recording
     turned = recording.replace("\\", "/")
-    if (folder / turned).is_file():
+    if os.path.isfile(folder / turned):
         return turned
     raise StepeditError(
         f"{recording[:120]} is a path of Windows, and no file here; write it with / and as it is "
@@ -159,7 +160,7 @@ def _lj_recording(name: str, folder: Path) -> str:
         f"{place}{suffix}"
         for place in places
         for suffix in sorted(AUDIO_SUFFIXES, reverse=True)
-        if (folder / f"{place}{suffix}").is_file()
+        if os.path.isfile(folder / f"{place}{suffix}")
     )
     return next(found, f"{_WAVS[0]}/{name}.wav")
 

@@ -27,6 +27,7 @@ from stepedit_core.models.text import load_tokenizer
 from stepedit_core.models.text.bytes import ByteTokenizer
 from stepedit_core.models.text.pronunciations import PHONES
 from stepedit_core.registry.registry import get_registry
+from stepedit_train.export import save_pretrained
 from stepedit_train.lm.vocabulary import DICTIONARY, POCKETSPHINX, prompt_phrases, read_dictionary
 from stepedit_train.seeds import generator_of
 from stepedit_train.settings import Settings, resolve_path
@@ -231,7 +232,7 @@ def make_base(settings: BaseSettings) -> Iterator[str]:
         _fill(model, settings, tokenizer.audio_base_id)
     else:
         _take(model, resolve_path(settings, settings.weights), tokenizer)
-    model.save_pretrained(str(out))
+    save_pretrained(model, out)
     described = {
         "tokenizer_class": "ByteTokenizer",
         "audio_base_id": tokenizer.audio_base_id,

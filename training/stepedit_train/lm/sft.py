@@ -16,6 +16,7 @@ from stepedit_core.models.lm.step1.loading import read_config
 from stepedit_core.models.lm.token_layout import TokenLayout
 from stepedit_core.models.text import load_tokenizer
 from stepedit_core.models.text.base import TextTokenizer
+from stepedit_train.export import save_pretrained
 from stepedit_train.lm.adapters import LoraSettings, with_adapters
 from stepedit_train.lm.callbacks import GenerationEval, GenerationEvalSettings, SaveByClock
 from stepedit_train.lm.mixture import (
@@ -75,7 +76,7 @@ def _save(trainer: Any, settings: SftSettings, base: Path, out: Path, dtype: tor
     """Write the result as a model folder, adapters merged in, the base's other parts copied."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     if settings.lora is not None:
-        model.save_pretrained(str(out / "adapter"))
+        save_pretrained(model, out / "adapter")
         model = model.merge_and_unload()
     save_model_folder(model, base, out / "model", dtype)
 

@@ -23,6 +23,7 @@ from stepedit_core.models.lm.chat import MAX_TOKENS
 from stepedit_core.models.lm.step1 import load_step1
 from stepedit_core.models.reader import READER
 from stepedit_train.ending import stop_requests
+from stepedit_train.export import save_pretrained
 from stepedit_train.lm.callbacks import StopWhenAsked
 from stepedit_train.lm.mixture import PackedBatches
 from stepedit_train.lm.replay import REPLAY
@@ -139,7 +140,7 @@ def complete_checkpoint(folder: Path) -> Path | None:
     for path in sorted(found, key=lambda path: int(path.name[11:]), reverse=True):
         try:
             json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             shutil.rmtree(path)
             continue
         return path
@@ -270,7 +271,7 @@ def save_model_folder(model: Any, base: Path, folder: Path, dtype: torch.dtype) 
     model.config.use_cache = True
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    model.to(dtype).save_pretrained(str(partial))
+    save_pretrained(model.to(dtype), partial)
     for name in KEPT_FILES:
         if (base / name).is_file():
             shutil.copyfile(base / name, partial / name)

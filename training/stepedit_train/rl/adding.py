@@ -9,7 +9,7 @@ from typing import Any
 from stepedit_core.errors import StepeditError
 from stepedit_core.registry.registry import get_registry
 from stepedit_core.storage.pair_rows import shard_paths
-from stepedit_train.adding import base_folder
+from stepedit_train.adding_input import base_folder
 from stepedit_train.rl.grpo import GrpoSettings
 from stepedit_train.settings import apply_changes, check_settings
 

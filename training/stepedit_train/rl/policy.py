@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from stepedit_core.models.lm.step1.loading import read_config
 from stepedit_core.models.lm.token_layout import TokenLayout
+from stepedit_train.export import save_pretrained
 from stepedit_train.lm.adapters import with_adapters
 from stepedit_train.lm.training import load_for_training, save_model_folder
 from stepedit_train.precision import arithmetic
@@ -58,7 +59,7 @@ def save_policy(model: Any, settings: RlSettings, base: Path, out: Path) -> None
     dtype = getattr(read_config(base)[0], "dtype", None) or torch.bfloat16
     model = model.cpu()
     if settings.lora is not None:
-        model.save_pretrained(str(out / "adapter"))
+        save_pretrained(model, out / "adapter")
         model = model.merge_and_unload()
     save_model_folder(model, base, out / "model", dtype)
 

@@ -109,7 +109,7 @@ def find_funasr(folder: Path) -> FunasrFiles:
 def _mapping(path: Path) -> Mapping[str, Any]:
     try:
         content = yaml.safe_load(_text(path))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise CheckpointError(f"{path} is not plain yaml: {CURE}") from error
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} is not a yaml mapping: {CURE}")
