@@ -47,6 +47,7 @@ __all__ = [
     "languages",
     "longest_seconds",
     "regenerates_insertions_only",
+    "strength_problem",
 ]
 
 
@@ -124,6 +125,7 @@ class GenerateRequest:
             start=self.codes.start,
             offset=offset,
             placed_inside=self.plan.uniform_tempo_in_spans or is_own,
+            strength=self.plan.strength,
         )
 
 
@@ -414,6 +416,17 @@ def answers_with_own_codes(engine: SpeechEngine | None, plan: Plan) -> bool:
     """Return whether the source's own codes, at the planned pace, are the answer to an edit."""
     says = getattr(engine, "answers_with_own_codes", None)
     return says is not None and bool(says(plan))
+
+
+def strength_problem(engine: SpeechEngine | None, plan: Plan) -> str | None:
+    """Say why an engine cannot do a label at the strength of a plan, or return None."""
+    if plan.strength == 1.0 or answers_with_own_codes(engine, plan):
+        return None
+    name = "the engine" if engine is None else f"the engine {engine.name!r}"
+    return (
+        f"{name} knows one strength of {plan.label or 'this edit'} alone; leave strength= out or "
+        "use the dsp route"
+    )
 
 
 def is_generated(engine: SpeechEngine | None, plan: Plan) -> bool:

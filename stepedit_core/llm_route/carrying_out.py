@@ -173,7 +173,9 @@ def _decoding(
     if past is None or earlier is None or earlier is request.utterance or not whole:
         source_map = request.source_map(output.groups, is_own=_is_own(request.plan, engine))
         return DecodeRequest(output, request.utterance, request.seed, source_map, latent, voice)
-    source_map = SourceMap.build(output.groups, None, condition=request.condition)
+    source_map = SourceMap.build(
+        output.groups, None, condition=request.condition, strength=request.plan.strength
+    )
     known = _usable(past.latent, engine, earlier)
     return DecodeRequest(output, earlier, request.seed, source_map, known, voice)
 
