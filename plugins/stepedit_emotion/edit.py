@@ -77,6 +77,7 @@ class Emotion(LabelledEdit):
     instruction: ClassVar[str] = INSTRUCTION
     removal: ClassVar[str] = REMOVE
     synonyms: ClassVar[Mapping[str, str]] = _MEANT
+    scaled: ClassVar[frozenset[str]] = frozenset(RECIPES)
     without_dsp: ClassVar[Mapping[str, str]] = NO_RECIPE
 
     to: EmotionName

@@ -88,7 +88,7 @@ class Style(LabelledEdit):
     instruction: ClassVar[str] = INSTRUCTION
     removal: ClassVar[str] = REMOVE
     synonyms: ClassVar[Mapping[str, str]] = _MEANT
-    of_one_strength: ClassVar[frozenset[str]] = frozenset({"remove", "whisper"})
+    scaled: ClassVar[frozenset[str]] = frozenset(RECIPES)
     without_dsp: ClassVar[Mapping[str, str]] = {
         name: reason_without(name) for name in (*STYLES, "remove") if name not in RENDERED
     }

@@ -7,7 +7,7 @@ setting that it names is tried, and where something else is lost, the gentler on
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -112,7 +112,7 @@ class Trial:
         """
         limits, repeats = self.limits, self._repeats(route)
         edit: Edit | None = self.edit
-        tried: list[Edit] = []
+        tried: dict[Edit, bool] = {}
         while edit is not None and len(tried) < limits.tries:
             most = limits.tries if repeats else 1
             if tried:
@@ -126,21 +126,27 @@ class Trial:
                 most -= size
                 if self._is_late():
                     return None
-            tried.append(edit)
-            edit = self._next(tried, route, self._rest[before:])
+            tried[edit] = _is_harmed(self._rest[before:])
+            edit = self._next(tried, edit, route)
         return None
 
-    def _next(
-        self, tried: Sequence[Edit], route: Route, failed: Sequence[tuple[Judged, Step]]
-    ) -> Edit | None:
-        """Return the setting to try after one that failed, or None where there is no more."""
+    def _next(self, tried: Mapping[Edit, bool], last: Edit, route: Route) -> Edit | None:
+        """Return the setting to try after one that failed, or None where there is no more.
+
+        Nothing stronger than a setting that did harm is tried.
+
+        Args:
+            tried: settings so far, and whether more than the target was missed.
+            last: the one of them that failed last.
+            route: that the edit takes.
+        """
         if not self.limits.gentler:
             return None
-        named = [{one.limit for one in judged.complaints} for judged, _ in failed]
-        harmed = any(limits - {"target", "changed"} for limits in named) or not named
-        other: Edit | None = tried[-1]
+        other: Edit | None = last
         while other is not None and other in tried:
-            other = other.gentler() if harmed else other.stronger()
+            if tried[other] and not tried[last]:
+                return None
+            other = other.gentler() if tried[last] else other.stronger()
         if other is None or other.route_problem(route) is not None:
             return None
         plan = other.plan(self.to.received)
@@ -252,3 +258,9 @@ class Trial:
             f"{'; '.join(judged.why)}; --accept off takes it, more --tries may help",
             tries=tuple(self._failed),
         )
+
+
+def _is_harmed(failed: Sequence[tuple[Judged, Step]]) -> bool:
+    """Say whether some candidate was refused for more than its target, or there was none."""
+    named = [{one.limit for one in judged.complaints} for judged, _ in failed]
+    return any(limits - {"target", "changed"} for limits in named) or not named

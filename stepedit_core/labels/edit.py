@@ -31,8 +31,7 @@ def span_of(shift: float) -> tuple[float, float]:
 class LabelledEdit(Edit):
     """Base of edits whose parameter ``to`` is a choice of labels, or ``remove``.
 
-    A subclass narrows ``to`` to a ``Literal`` of its labels and ``remove``, and scales by
-    ``amount`` what it announces and what it renders.
+    A subclass narrows ``to`` to a ``Literal`` of its labels and ``remove``.
     """
 
     instruction: ClassVar[str]
@@ -43,8 +42,9 @@ class LabelledEdit(Edit):
     """Words that people say, lower case, to the label to suggest for them."""
     without_dsp: ClassVar[Mapping[str, str]] = {}
     """Label to why signal processing cannot render it."""
-    of_one_strength: ClassVar[frozenset[str]] = frozenset({REMOVE})
-    """Labels that know no more or less."""
+    scaled: ClassVar[frozenset[str]] = frozenset()
+    """Labels that know more and less: the subclass scales by ``amount`` what it announces of them
+    and what it renders."""
 
     to: str
     """The label, or ``remove``."""
@@ -68,7 +68,7 @@ class LabelledEdit(Edit):
     @model_validator(mode="after")
     def _takes_a_strength(self) -> Self:
         """Refuse a strength for a label that has none."""
-        if self.strength is not None and self.to in self.of_one_strength:
+        if self.strength is not None and self.to not in self.scaled:
             raise ValueError(f"strength: {self.to} knows no more or less; leave it out")
         return self
 
@@ -89,7 +89,7 @@ class LabelledEdit(Edit):
 
     def _at(self, strength: float) -> Self | None:
         """Return the request at a strength; None for a label that knows one alone."""
-        if self.to in self.of_one_strength:
+        if self.to not in self.scaled:
             return None
         return self.model_copy(update={"strength": None if strength == 1.0 else strength})
 
