@@ -102,15 +102,14 @@ class Style(LabelledEdit):
         The label goes to the decoder: each moves level and pitch in its own way, the level by
         half to all of what the recipe for signal processing does.
         """
+        level = min(1.0, self.amount) * LEVELS.get(self.to, 0.0)
         return (
             super()
             .plan(utterance)
             .but(
                 length_ratio=RATES.get(self.to, 1.0) ** -self.amount,
                 label=conditioning_label(self.name, self.to),
-                level=(
-                    None if self.to == "remove" else span_of(self.amount * LEVELS.get(self.to, 0.0))
-                ),
+                level=None if self.to == "remove" else span_of(level),
             )
         )
 

@@ -181,10 +181,8 @@ def _looked_again(
     """
     words = made.transcript or ""
     least_words = (1 - allowed) * len(split_words(words))
-    heard = [
-        judged.attempt("words", partial(ears.hear, known, at)) or "" for at in range(ears.count)
-    ]
-    readings = [words, *(text for text in heard if len(split_words(text)) >= least_words)]
+    heard = [judged.attempt("words", partial(ears.hear, known, at)) for at in range(ears.count)]
+    readings = [words, *(one for one in heard if one and len(split_words(one)) >= least_words)]
     ways: tuple[How, ...] = ("plain", "timed") if ears.hears_twice(which) else ("plain",)
     for how in ways:
         for text in readings:

@@ -133,7 +133,8 @@ class Trial:
     def _next(self, tried: Mapping[Edit, bool], last: Edit, route: Route) -> Edit | None:
         """Return the setting to try after one that failed, or None where there is no more.
 
-        Nothing stronger than a setting that did harm is tried.
+        Nothing stronger than a setting that did harm is tried, and nothing gentler than one that
+        missed its target.
 
         Args:
             tried: settings so far, and whether more than the target was missed.
@@ -144,7 +145,7 @@ class Trial:
             return None
         other: Edit | None = last
         while other is not None and other in tried:
-            if tried[other] and not tried[last]:
+            if tried[other] != tried[last]:
                 return None
             other = other.gentler() if tried[last] else other.stronger()
         if other is None or other.route_problem(route) is not None:

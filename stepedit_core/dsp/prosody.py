@@ -93,7 +93,8 @@ class ProsodyRecipe:
     def at(self, strength: float) -> ProsodyRecipe:
         """Return so much of the changes, within what a voice does; 1 is the recipe itself.
 
-        Factors are scaled on a logarithmic scale; times and frequencies stay.
+        Factors are scaled on a logarithmic scale; times and frequencies stay, and the level moves
+        no further than it usually does: a listener turns it back.
         """
         if strength == 1.0:
             return self
@@ -114,7 +115,7 @@ class ProsodyRecipe:
             inflection_cents=(first, middle, last),
             final_rise=strength * self.final_rise,
             rate=factor(self.rate),
-            level=strength * self.level,
+            level=min(1.0, strength) * self.level,
         )
 
     def changes(self) -> dict[str, Any]:

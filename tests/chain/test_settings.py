@@ -72,8 +72,8 @@ class Judging:
         (1.4, 9.0, {"gentler": False}, None, [1.0]),
         (0.0, 9.0, {"level": 1.0}, 1.0, []),
         (0.9, 1.1, {}, 1.0, []),
-        # Stronger clips, and what is gentler than it is too weak or was tried.
-        (1.2, 9.0, {"clipping": 0.0}, None, [1.0, 1.25, 0.8]),
+        # Stronger clips, and there is nothing between it and what is too weak.
+        (1.2, 9.0, {"clipping": 0.0}, None, [1.0, 1.25]),
     ],
 )
 @pytest.mark.parametrize("route", ["llm", "dsp"])

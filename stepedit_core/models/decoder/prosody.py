@@ -73,14 +73,17 @@ class LabelProsody:
             raise ValueError("prosody: way must be 0 to 2")
 
     def at(self, strength: float) -> LabelProsody:
-        """Return so much of the shift, within what a voice does; 1 is the shift itself."""
+        """Return so much of the shift, within what a voice does; 1 is the shift itself.
+
+        The level moves no further than it usually does: a listener turns it back.
+        """
         if strength == 1.0:
             return self
         return LabelProsody(
             semitones=_within(strength * self.semitones, -24.0, 24.0),
             hz=self.hz,
             range=_within(self.range**strength, 0.25, 4.0),
-            level=_within(strength * self.level, -24.0, 24.0),
+            level=min(1.0, strength) * self.level,
             tilt=_within(strength * self.tilt, -24.0, 24.0),
             formants=_within(self.formants**strength, 0.5, 2.0),
             jitter=_within(strength * self.jitter, 0.0, 200.0),
