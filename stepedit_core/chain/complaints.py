@@ -138,9 +138,7 @@ def complain_of_words(
 ) -> None:
     """Complain of words that were lost, replaced or invented, as one of the recognisers hears.
 
-    The preferred recogniser, which takes longest, comes last. Each is asked in the cheapest way
-    first, and once more where words seem lost (`_looked_again`); the source is heard where it
-    matters.
+    The preferred recogniser, which takes longest, comes last.
     """
     known = to.first if (to.first.transcript or "").strip() else to.received
     words = len(split_words(made.transcript or ""))
@@ -148,16 +146,10 @@ def complain_of_words(
         return
     allowed = (max(limit, LOST_LEAST / words) if limit else 0.0) + 1e-9
     for which in reversed(range(ears.count)):
-        how: How = "rough"
-        before, after = 0.0, _error(ears, made, which, how, judged)
-        if after is None or after > allowed:
-            how, after = "plain", _error(ears, made, which, "plain", judged)
-        if after is None:
+        found = _heard(ears, which, made, known, allowed, judged)
+        if found is None:
             return
-        if after > allowed:
-            before = min(1.0, _error(ears, known, which, how, judged) or 0.0)
-        if after - before > allowed:
-            how, after = _looked_again(ears, which, made, known, allowed, judged) or (how, after)
+        how, after, before = found
         if which == 0:
             ears.settle(made, how, after)
         judged.values["word_error"] = max(judged.values.get("word_error", 0.0), round(after, 3))
@@ -169,27 +161,50 @@ def complain_of_words(
             return
 
 
-def _looked_again(
+def _heard(
     ears: Ears, which: int, made: Utterance, known: Utterance, allowed: float, judged: Judged
-) -> tuple[How, float] | None:
-    """Return how a recogniser hears words that are allowed after all, and their error; or None.
+) -> tuple[How, float, float] | None:
+    """Return how a recogniser hears most of the words, its word error, and that of the source.
 
-    A transcript may be wrong where what is heard is right: what a recogniser hears in the source,
-    of as many words, will do as well. And a recogniser that is asked for times hears otherwise:
-    without, Whisper leaves out sentences that are said twice, and takes one word for another now
-    and then.
+    It is asked in the cheapest way first, and in another one where words seem lost. The source is
+    heard where it matters. A transcript may be wrong where what is heard is right, so what a
+    recogniser hears in the source, of as many words, will do as well. For times it is asked where
+    words are missing: without, Whisper leaves out sentences that are said twice.
     """
-    words = made.transcript or ""
-    least_words = (1 - allowed) * len(split_words(words))
-    heard = [judged.attempt("words", partial(ears.hear, known, at)) for at in range(ears.count)]
-    readings = [words, *(one for one in heard if one and len(split_words(one)) >= least_words)]
-    ways: tuple[How, ...] = ("plain", "timed") if ears.hears_twice(which) else ("plain",)
-    for how in ways:
-        for text in readings:
-            error = _error(ears, made, which, how, judged, text)
-            if error is not None and error <= allowed:
-                return how, error
-    return None
+    best: tuple[How, float, float] | None = None
+    ways: tuple[How, ...] = ("rough", "plain", "timed")
+    words = len(split_words(made.transcript or ""))
+    for how in ways if ears.hears_twice(which) else ways[:2]:
+        after = _error(ears, made, which, how, judged)
+        if after is None:
+            continue
+        before = 0.0
+        if after > allowed:
+            before = min(1.0, _error(ears, known, which, how, judged) or 0.0)
+        if after - before > allowed:
+            by_reading = [
+                _error(ears, made, which, how, judged, text)
+                for text in _readings(ears, known, (1 - allowed) * words, judged)
+            ]
+            least = min((one for one in by_reading if one is not None), default=after)
+            after, before = (least, 0.0) if least <= allowed else (after, before)
+        if best is None or after - before < best[1] - best[2]:
+            best = how, after, before
+        heard = len(split_words(ears.hear(made, which, how) or ""))
+        if after - before <= allowed or (how == "plain" and heard >= (1 - allowed) * words):
+            break
+    return best
+
+
+def _readings(ears: Ears, known: Utterance, least: float, judged: Judged) -> list[str]:
+    """Return what the recognisers hear in the source, where it is of so many words."""
+    found = []
+    for at in range(ears.count):
+        text = judged.attempt("words", partial(ears.hear, known, at, "rough"))
+        text = judged.attempt("words", partial(ears.hear, known, at)) if text is None else text
+        if text and len(split_words(text)) >= least:
+            found.append(text)
+    return found
 
 
 def _error(
