@@ -25,6 +25,7 @@ from stepedit_core.engine import (
     answers_with_own_codes,
     keeps_latents,
     regenerates_insertions_only,
+    strength_problem,
 )
 from stepedit_core.errors import EngineError, counted
 from stepedit_core.llm_route.infilling import replace_words
@@ -119,6 +120,8 @@ def apply_by_llm(
         edit.plan(speech) if plan is None else plan
         for edit, speech, plan in zip(edits, utterances, plans or nothing, strict=True)
     ]
+    if trouble := next(filter(None, (strength_problem(engine, one) for one in known_plans)), None):
+        raise EngineError(trouble)
     if any(plan.replacements for plan in known_plans):
         return _one_by_one(
             edits, utterances, engine, seeds, codes or nothing, known_plans, latents or nothing,

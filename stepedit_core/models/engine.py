@@ -22,7 +22,7 @@ from stepedit_core.engine import (
     InflightBatch,
     Latent,
 )
-from stepedit_core.errors import EngineError
+from stepedit_core.errors import EngineError, RouteError
 from stepedit_core.llm_route.carrying_out import Editing
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.models.checkpoint.load import EngineParts, load_parts
@@ -314,13 +314,15 @@ class Engine(Editing):
         generated, the codes around them are the source's, though their sound is decoded, too.
 
         Raises:
-            RouteError: if the edit has no prompt, or is confined to spans.
+            RouteError: if the edit has no prompt, is confined to spans, or names a strength.
             EngineError: if the model ends its turn without a single group.
         """
         from stepedit_core.models.decoder.streaming import stream_request
 
         codes = self.encode([utterance])[0]
         plan = edit.plan(utterance)
+        if plan.strength != 1.0:
+            raise RouteError(f"{edit.name}: a stream knows one strength; leave strength= out")
         alone = self.regenerates_insertions_only(plan)
         request = request_for(edit, utterance, codes, seed, plan=plan, insertions_only=alone)
         with self._lock:

@@ -22,8 +22,9 @@ from stepedit_core import (
     hookimpl,
 )
 from stepedit_core.engine import DecodeRequest
-from stepedit_core.errors import InvalidChainError
+from stepedit_core.errors import EngineError, InvalidChainError
 from stepedit_core.labels.edit import LabelledEdit
+from stepedit_core.llm_route.carrying_out import apply_by_llm
 from stepedit_core.registry.registry import Registry
 from stepedit_core.testing import FakeEngine, speech_like
 
@@ -122,4 +123,6 @@ def test_a_strength_is_asked_of_those_who_know_it(speech: Utterance) -> None:
     spoken = speech_like(1.2).replace(transcript="a b")
     with pytest.raises(InvalidChainError, match="knows one strength of tone alone"):
         Chain([Tone(to="bright", strength=0.5)])(spoken, FakeEngine(), route="llm")
+    with pytest.raises(EngineError, match="knows one strength of tone alone"):
+        apply_by_llm([Tone(to="bright", strength=0.5)], [spoken], FakeEngine(), [0])
     assert "strength" not in Tone(to="bright").to_data()
