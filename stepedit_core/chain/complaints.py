@@ -179,8 +179,8 @@ def _heard(
         if after is None:
             continue
         before = 0.0
-        if after > allowed:
-            before = min(1.0, _error(ears, known, which, how, judged) or 0.0)
+        if after > allowed and how != "rough":
+            before = _missed_before(ears, which, known, allowed, judged)
         if after - before > allowed:
             by_reading = [
                 _error(ears, made, which, how, judged, text)
@@ -194,6 +194,19 @@ def _heard(
         if after - before <= allowed or (how == "plain" and heard >= (1 - allowed) * words):
             break
     return best
+
+
+def _missed_before(
+    ears: Ears, which: int, known: Utterance, allowed: float, judged: Judged
+) -> float:
+    """Return a recogniser's word error of the source, 1 at most.
+
+    Words that it leaves out there would excuse that they are lost: it is asked once more for those.
+    """
+    error = min(1.0, _error(ears, known, which, "plain", judged) or 0.0)
+    if error > allowed and ears.hears_twice(which):
+        error = min(error, _error(ears, known, which, "timed", judged) or 0.0)
+    return error
 
 
 def _readings(ears: Ears, known: Utterance, least: float, judged: Judged) -> list[str]:
