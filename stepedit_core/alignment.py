@@ -326,6 +326,13 @@ class Recogniser(Listener):
         """Return the words alone, where times would cost more; raises as ``transcribe`` does."""
         return self.transcribe(utterance).text
 
+    def hear_roughly(self, utterance: Utterance) -> str | None:
+        """Return the words heard at a fraction of the cost, or None where that cannot be done.
+
+        More may be misheard so: where it matters, ``hear`` is asked after it.
+        """
+        return None
+
     def encoder_states(self, utterance: Utterance) -> npt.NDArray[np.float32] | None:
         """Return the states of the recogniser's encoder, or None where it has none.
 

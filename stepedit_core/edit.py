@@ -189,7 +189,15 @@ class Edit(OldHooks, BaseModel):
     def gentler(self) -> Edit | None:
         """Return the same request with less of its effect, or None where there is no less.
 
-        It is tried where no candidate keeps the limits of a chain (`Accept`).
+        It is tried where a chain has limits (`Accept`) and no candidate keeps words, voice, level
+        or length, and again from there: each setting names the next.
+        """
+        return None
+
+    def stronger(self) -> Edit | None:
+        """Return the same request with more of its effect, or None where there is no more.
+
+        It is tried as ``gentler`` is, where all that is missed is the edit's target.
         """
         return None
 

@@ -46,6 +46,7 @@ __all__ = [
     "languages",
     "longest_seconds",
     "regenerates_insertions_only",
+    "strength_problem",
 ]
 
 
@@ -127,6 +128,7 @@ class GenerateRequest:
             start=self.codes.start,
             offset=offset,
             placed_inside=self.plan.uniform_tempo_in_spans or is_own,
+            strength=self.plan.strength,
         )
 
 
@@ -390,6 +392,17 @@ def follows_source(engine: SpeechEngine | None, plan: Plan) -> bool:
     """Return whether an engine's answer is the source's own codes without silence."""
     says = getattr(engine, "follows_source", None)
     return says is not None and bool(says(plan))
+
+
+def strength_problem(engine: SpeechEngine | None, plan: Plan) -> str | None:
+    """Say why an engine cannot do a label at the strength of a plan, or return None."""
+    if plan.strength == 1.0 or answers_with_own_codes(engine, plan):
+        return None
+    name = "the engine" if engine is None else f"the engine {engine.name!r}"
+    return (
+        f"{name} knows one strength of {plan.label or 'this edit'} alone; leave strength= out or "
+        "use the dsp route"
+    )
 
 
 def is_generated(engine: SpeechEngine | None, plan: Plan) -> bool:

@@ -97,6 +97,8 @@ class Plan:
         words_after: the words after the edit, or None where they are not known.
         label: what a decoder may be conditioned on: the edit's name, with its label behind a
             colon (``emotion:sad``), and numbers where they matter (``pitch:+2.0``).
+        strength: of a label, how much of its usual shift is asked for, as a factor; engines that
+            generate what a label does know no other than 1.
         level: how far the edit may move the level of active speech, in dB, lowest and highest;
             ``(0, 0)``: it keeps the level; None: it is about level, or nobody knows.
         rules: names of edits whose rules of sampling hold, later ones first.
@@ -121,6 +123,7 @@ class Plan:
     ears: tuple[Ear, ...] = field(default=(), repr=False, compare=False)
     words_after: str | None = None
     label: str = ""
+    strength: float = 1.0
     level: tuple[float, float] | None = (0.0, 0.0)
     rules: tuple[str, ...] = ()
     keeps_codes: bool = False
@@ -178,6 +181,7 @@ class Plan:
             uniform_tempo_in_spans=uniform,
             words_after=utterance.transcript,
             label=name if plans[0].insertions else plans[0].label,
+            strength=plans[0].strength,
             level=plans[0].level,
             rules=(*plans[0].rules, name),
             keeps_codes=plans[0].keeps_codes,

@@ -63,6 +63,10 @@ class Denoise(Edit):
         """Return a request that leaves more of the noise, and so loses fewer words."""
         return self.model_copy(update={"strength": _GENTLE}) if self.strength > _GENTLE else None
 
+    def stronger(self) -> Denoise | None:
+        """Return a request that takes all of the noise away."""
+        return self.model_copy(update={"strength": 1.0}) if self.strength < 1.0 else None
+
     def plan(self, utterance: Utterance) -> Plan:
         """Return the plan: all of the source is spoken at its own tempo."""
         return super().plan(utterance).but(uniform_tempo=True)

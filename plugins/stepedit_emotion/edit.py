@@ -77,6 +77,7 @@ class Emotion(LabelledEdit):
     instruction: ClassVar[str] = INSTRUCTION
     removal: ClassVar[str] = REMOVE
     synonyms: ClassVar[Mapping[str, str]] = _MEANT
+    scaled: ClassVar[frozenset[str]] = frozenset(RECIPES)
     without_dsp: ClassVar[Mapping[str, str]] = NO_RECIPE
 
     to: EmotionName
@@ -88,7 +89,7 @@ class Emotion(LabelledEdit):
         The label goes to the decoder: each moves level and pitch in its own way, the level by
         half to all of what studies say.
         """
-        recipe = RECIPES[self.to].recipe if self.to in RECIPES else None
+        recipe = RECIPES[self.to].recipe.at(self.amount) if self.to in RECIPES else None
         level = span_of(0.0 if recipe is None else recipe.level)
         return (
             super()
@@ -111,5 +112,7 @@ class Emotion(LabelledEdit):
         problem = self.route_problem("dsp")
         if problem:
             raise ValueError(problem)
-        edited, facts = transform_with_facts(utterance, RECIPES[self.to].recipe, rng)
+        edited, facts = transform_with_facts(
+            utterance, RECIPES[self.to].recipe.at(self.amount), rng
+        )
         return Rendered(edited, facts)

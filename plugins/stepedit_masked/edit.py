@@ -141,6 +141,11 @@ class Masked(Edit):
         inner = self.inner.gentler()
         return None if inner is None else self.model_copy(update={"inner": inner})
 
+    def stronger(self) -> Masked | None:
+        """Return the same place with the inner edit's stronger setting."""
+        inner = self.inner.stronger()
+        return None if inner is None else self.model_copy(update={"inner": inner})
+
     def draws(self, route: Route) -> bool:
         """Return whether another draw of the inner edit may fare better."""
         return self.inner.draws(route)

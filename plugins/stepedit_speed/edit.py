@@ -48,6 +48,9 @@ class Speed(Edit):
     """How to change the tempo, in a word; 1.35 times for faster, 1.6 times for more_faster."""
     factor: float | None = Field(default=None, ge=0.5, le=2.0)
     """Exact tempo: 2 halves the duration, 0.5 doubles it; by the dsp route only."""
+    backend: Literal["sox", "rubberband", "signalsmith"] | None = None
+    """What stretches time by the dsp route; the first of them that is installed where none is
+    named."""
 
     @field_validator("rate", mode="before")
     @classmethod
@@ -82,12 +85,29 @@ class Speed(Edit):
                 f"speed: the llm prompt has no words for an exact factor ({self.factor:g}); "
                 f"use rate={'|'.join(INFO)} or the dsp route"
             )
+        if route == "llm" and self.backend is not None:
+            return "speed: the llm prompt has no words for backend=; leave it out or use route dsp"
+        if route == "dsp" and self.backend is not None:
+            from stepedit_speed.dsp import installed_backends
+
+            if self.backend not in installed_backends():
+                return f"speed: the program {self.backend} is not installed; leave backend= out"
         return super().route_problem(route)
 
     def gentler(self) -> Speed | None:
-        """Return the smaller of the two words in the same direction."""
+        """Return the smaller of the two words in the same direction, or the next backend."""
         less: dict[str, Rate] = {"more_faster": "faster", "more_slower": "slower"}
-        return Speed(rate=less[self.rate]) if self.rate in less else None
+        if self.rate in less:
+            return self.model_copy(update={"rate": less[self.rate]})
+        return self.stronger()
+
+    def stronger(self) -> Speed | None:
+        """Return the same tempo by the next backend that is installed: there is no more of it."""
+        from stepedit_speed.dsp import installed_backends
+
+        known = installed_backends()
+        after = known[known.index(self.backend) + 1 :] if self.backend in known else known[1:]
+        return self.model_copy(update={"backend": after[0]}) if after else None
 
     def plan(self, utterance: Utterance) -> Plan:
         """Return the plan: the source at one tempo, which gives the duration."""
@@ -112,5 +132,6 @@ class Speed(Edit):
         """Stretch time by the best backend that is installed."""
         from stepedit_speed.dsp import stretch
 
-        edited, details = stretch(utterance, self.tempo, seed=int(rng.integers(2**31)))
+        seed = int(rng.integers(2**31))
+        edited, details = stretch(utterance, self.tempo, seed=seed, backend=self.backend)
         return Rendered(edited, details)

@@ -88,6 +88,7 @@ class Style(LabelledEdit):
     instruction: ClassVar[str] = INSTRUCTION
     removal: ClassVar[str] = REMOVE
     synonyms: ClassVar[Mapping[str, str]] = _MEANT
+    scaled: ClassVar[frozenset[str]] = frozenset(RECIPES)
     without_dsp: ClassVar[Mapping[str, str]] = {
         name: reason_without(name) for name in (*STYLES, "remove") if name not in RENDERED
     }
@@ -101,13 +102,14 @@ class Style(LabelledEdit):
         The label goes to the decoder: each moves level and pitch in its own way, the level by
         half to all of what the recipe for signal processing does.
         """
+        level = min(1.0, self.amount) * LEVELS.get(self.to, 0.0)
         return (
             super()
             .plan(utterance)
             .but(
-                length_ratio=1 / RATES.get(self.to, 1.0),
+                length_ratio=RATES.get(self.to, 1.0) ** -self.amount,
                 label=conditioning_label(self.name, self.to),
-                level=None if self.to == "remove" else span_of(LEVELS.get(self.to, 0.0)),
+                level=None if self.to == "remove" else span_of(level),
             )
         )
 
@@ -127,6 +129,6 @@ class Style(LabelledEdit):
         if self.to == "whisper":
             edited, facts = whispered(utterance, WHISPER, rng)
         else:
-            recipe = RECIPES[self.to].recipe(measure(utterance).f0)
+            recipe = RECIPES[self.to].recipe(measure(utterance).f0).at(self.amount)
             edited, facts = transform_with_facts(utterance, recipe, rng)
         return Rendered(edited, facts)

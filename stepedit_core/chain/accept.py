@@ -72,11 +72,12 @@ class Accept(BaseModel):
     """Candidates of one batch that are listened to, the most promising ones by the cheap limits and
     by the engine's own reader; listening takes longer than drawing."""
     tries: int = Field(default=8, ge=1, le=64)
-    """How many candidates a step by a model is given in all; new batches have new seeds."""
+    """How many candidates a step is given whose answer is drawn, new batches with new seeds; of a
+    step whose answer is not, how many settings."""
     seconds: float | None = Field(default=None, gt=0.0)
     """No further batch is begun once a step has taken so long."""
     gentler: bool = True
-    """Whether the gentler setting that an edit names (``Edit.gentler``) is tried in the end."""
+    """Whether other settings that an edit names are tried (``Edit.gentler``, ``Edit.stronger``)."""
     fallback: Literal["dsp"] | None = None
     """``dsp``: where no try of a model passes, take the edit's signal processing."""
     otherwise: Literal["fail", "keep"] = "fail"

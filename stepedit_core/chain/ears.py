@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
+from stepedit_core.alignment import Recogniser
 from stepedit_core.dsp.words import word_error
 from stepedit_core.errors import StepeditError
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Ears"]
+__all__ = ["Ears", "How"]
+
+How = Literal["rough", "plain", "timed"]
+"""How a recogniser is asked: for a fraction of the cost, plainly, or for the words' times, too."""
 
 
 class Ears:
@@ -26,7 +33,8 @@ class Ears:
 
         names = recogniser_names(language)[:count] if count > 1 else []
         self._recognisers = [load_recogniser(name, language) for name in names or ["auto"]]
-        self._heard: dict[tuple[int, str], str] = {}
+        self._heard: dict[tuple[int, str, How], str | None] = {}
+        self._settled: dict[str, tuple[str, float]] = {}
 
     @property
     def count(self) -> int:
@@ -45,18 +53,54 @@ class Ears:
             return ears, few
         return ears, None
 
-    def hear(self, utterance: Utterance, which: int = 0) -> str:
-        """Return the words that one of the recognisers hears."""
-        key = which, utterance.digest
+    def hears_twice(self, which: int) -> bool:
+        """Return whether one of the recognisers hears otherwise when it is asked for times."""
+        return type(self._recognisers[which]).hear is not Recogniser.hear
+
+    def hear(self, utterance: Utterance, which: int = 0, how: How = "plain") -> str | None:
+        """Return the words that one of the recognisers hears; None where it cannot do so roughly.
+
+        Some words are heard otherwise roughly, and with times.
+        """
+        key = which, utterance.digest, how
         if key not in self._heard:
-            self._heard[key] = self._recognisers[which].hear(utterance)
+            recogniser = self._recognisers[which]
+            ask: dict[How, Callable[[Utterance], str | None]] = {
+                "rough": recogniser.hear_roughly,
+                "plain": recogniser.hear,
+                "timed": lambda one: recogniser.transcribe(one).text,
+            }
+            self._heard[key] = ask[how](utterance)
         return self._heard[key]
 
     def word_error(
-        self, utterance: Utterance, words: str | None = None, which: int = 0
+        self,
+        utterance: Utterance,
+        words: str | None = None,
+        which: int = 0,
+        how: How = "plain",
     ) -> float | None:
         """Return the error against some words, by default its own; None where there are none."""
         expected = utterance.transcript if words is None else words
         if not (expected or "").strip():
             return None
-        return word_error(str(expected), self.hear(utterance, which))
+        heard = self.hear(utterance, which, how)
+        return None if heard is None else word_error(str(expected), heard)
+
+    # What the preferred recogniser is taken to have heard, after all that it was asked ----------
+
+    def settle(self, utterance: Utterance, how: How, error: float) -> None:
+        """Take what the preferred recogniser heard in one way, and the word error it came to."""
+        self._settled[utterance.digest] = self.hear(utterance, how=how) or "", error
+
+    def text(self, utterance: Utterance) -> str:
+        """Return what the preferred recogniser heard: what was settled on, or plainly."""
+        known = self._settled.get(utterance.digest)
+        return (self.hear(utterance) or "") if known is None else known[0]
+
+    def least_error(self, utterance: Utterance, words: str) -> float:
+        """Return its error against some words, or what was settled on, if that is less."""
+        known = self._settled.get(utterance.digest)
+        if known is None:
+            return self.word_error(utterance, words) or 0.0
+        return min(word_error(words, known[0]), known[1])

@@ -7,20 +7,27 @@ for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from stepedit_core.chain.complaints import (
+    Compared,
+    Complaint,
+    Judged,
+    clipped,
+    complain_of_length,
+    complain_of_level,
+    complain_of_quality,
+    complain_of_words,
+    hole,
+)
 from stepedit_core.chain.ears import Ears
-from stepedit_core.dsp.loudness import active_level
-from stepedit_core.dsp.words import split_words
 from stepedit_core.errors import StepeditError
 from stepedit_core.labels.profile import profiles_of
-from stepedit_core.scoring import LOST_LEAST, Case, Judge, Measures, Prepared, Score
+from stepedit_core.scoring import Case, Judge, Measures, Prepared, Score
 
 if TYPE_CHECKING:
     from stepedit_core.chain.accept import Accept
@@ -31,78 +38,6 @@ if TYPE_CHECKING:
     from stepedit_core.utterance import Utterance
 
 __all__ = ["Compared", "Complaint", "Gate", "Judged", "ordered"]
-
-T = TypeVar("T")
-_FULL_SCALE = 0.999
-
-
-@dataclass(frozen=True)
-class Compared:
-    """What a step is compared with.
-
-    Attributes:
-        received: what the step received.
-        first: the recording that the chain began with.
-        voice: whose voice is to be kept: the first recording's, until an edit changes the voice.
-        anchor: what the present run of edits of one kind began with.
-    """
-
-    received: Utterance
-    first: Utterance
-    voice: Utterance
-    anchor: Utterance
-
-
-@dataclass(frozen=True)
-class Complaint:
-    """A limit that is not kept.
-
-    Attributes:
-        limit: its name.
-        text: what is wrong, with the figure and the limit.
-        excess: how far it is exceeded, as a share of the limit.
-    """
-
-    limit: str
-    text: str
-    excess: float = 1.0
-
-
-@dataclass
-class Judged:
-    """What was found of one candidate.
-
-    Attributes:
-        complaints: limits that it does not keep.
-        values: what was measured; JSON data.
-        unjudged: limit to why it could not be measured.
-        complete: whether the slow limits were measured, too.
-    """
-
-    complaints: list[Complaint] = field(default_factory=list)
-    values: dict[str, Any] = field(default_factory=dict)
-    unjudged: dict[str, str] = field(default_factory=dict)
-    complete: bool = False
-
-    @property
-    def why(self) -> list[str]:
-        """The complaints in words."""
-        return [complaint.text for complaint in self.complaints]
-
-    @property
-    def badness(self) -> tuple[bool, int, float]:
-        """Order among candidates: those heard to the end, fewer complaints, smaller ones first."""
-        return not self.complete, len(self.complaints), sum(one.excess for one in self.complaints)
-
-    def attempt(self, limit: str, make: Callable[[], T]) -> T | None:
-        """Return what ``make`` gives, or note why it could not be measured."""
-        try:
-            return make()
-        except StepeditError as error:
-            self.unjudged[limit] = str(error)
-        except Exception as error:
-            self.unjudged[limit] = f"{type(error).__name__}: {error}"
-        return None
 
 
 class Gate:
@@ -140,17 +75,17 @@ class Gate:
         if limits.changed and same and np.array_equal(source.samples, made.samples):
             add(Complaint("changed", "nothing changed"))
         if limits.level is not None and "loudness" not in waived:
-            _level(limits.level, made, plan, to, judged)
+            complain_of_level(limits.level, made, plan, to, judged)
         if limits.length is not None and plan is not None and "duration" not in waived:
-            _length(limits.length, made, plan, source, judged)
-        more = _clipped(made) - max(_clipped(source), _clipped(to.first))
+            complain_of_length(limits.length, made, plan, source, judged)
+        more = clipped(made) - max(clipped(source), clipped(to.first))
         if limits.clipping is not None and "clipping" not in waived and more > limits.clipping:
-            text = f"{100 * _clipped(made):.2f} % of the samples are clipped"
+            text = f"{100 * clipped(made):.2f} % of the samples are clipped"
             add(Complaint("clipping", text, more / max(limits.clipping, 1e-6)))
-        hole = _hole(made)
-        if limits.hole is not None and hole > max(limits.hole, _hole(source)):
-            text = f"a silence of {hole:.1f} s is inside"
-            add(Complaint("hole", text, hole / limits.hole - 1))
+        longest = hole(made)
+        if limits.hole is not None and longest > max(limits.hole, hole(source)):
+            text = f"a silence of {longest:.1f} s is inside"
+            add(Complaint("hole", text, longest / limits.hole - 1))
         return judged
 
     def listen(
@@ -193,9 +128,9 @@ class Gate:
         """Complain of lost words, or of lost quality, or of a target that is not reached."""
         waived, measures = self.waived(edit), self._measures
         if limits.words is not None and self.ears is not None and "words" not in waived:
-            _words(limits.words, self.ears, made, to, judged)
+            complain_of_words(limits.words, self.ears, made, to, judged)
         if limits.quality is not None and "quality" not in waived and not judged.complaints:
-            _quality(limits.quality, measures, made, to, judged)
+            complain_of_quality(limits.quality, measures, made, to, judged)
         if limits.target and not edit.is_composite() and not judged.complaints:
             self._judge_target(edit, made, to, judged)
 
@@ -290,12 +225,12 @@ class _GateMeasures(Measures):
     def transcribe(self, utterance: Utterance) -> str:
         if self._ears is None:
             return self._asked("words").transcribe(utterance)
-        return self._ears.hear(utterance)
+        return self._ears.text(utterance)
 
     def word_error(self, expected: str, utterance: Utterance) -> float:
         if self._ears is None:
             return self._asked("words").word_error(expected, utterance)
-        return self._ears.word_error(utterance, expected) or 0.0
+        return self._ears.least_error(utterance, expected)
 
     def speaker_similarity(self, first: Utterance, second: Utterance) -> float:
         own = getattr(self._engine, "speaker_similarity", None)
@@ -354,88 +289,6 @@ def _case(edit: Edit, source: Utterance | None = None) -> Case:
     words = None if source is None else source.transcript
     language = None if source is None else source.language
     return Case(id="accept", edit=edit, audio="", transcript=words, language=language)
-
-
-def _level(limit: float, made: Utterance, plan: Plan | None, to: Compared, judged: Judged) -> None:
-    """Complain of a level further away than the edit announces."""
-    allowed = (0.0, 0.0) if plan is None else plan.level
-    before, after = active_level(to.received), active_level(made)
-    if allowed is None or before is None:
-        return
-    shift = (-120.0 if after is None else after) - before
-    judged.values["level"] = round(shift, 2)
-    beyond = max(shift - allowed[1], allowed[0] - shift)
-    if beyond > limit:
-        text = f"the level moved by {shift:+.1f} dB (limit {limit:g})"
-        judged.complaints.append(Complaint("level", text, beyond / limit - 1))
-
-
-def _length(limit: float, made: Utterance, plan: Plan, source: Utterance, judged: Judged) -> None:
-    """Complain of a length that is not the announced one."""
-    ratio = made.seconds / max(1e-9, source.seconds * plan.length_ratio)
-    judged.values["length"] = round(ratio, 3)
-    allowed = limit * (1 if plan.has_known_length else 4)
-    if abs(ratio - 1) > allowed:
-        text = f"it lasts {ratio:.2f} times as long as announced"
-        judged.complaints.append(Complaint("length", text, abs(ratio - 1) / allowed - 1))
-
-
-def _words(limit: float, ears: Ears, made: Utterance, to: Compared, judged: Judged) -> None:
-    """Complain of words that were lost, replaced or invented, as one of the recognisers hears.
-
-    The preferred recogniser, which takes longest, comes last; the source is heard where it matters.
-    """
-    known = to.first if (to.first.transcript or "").strip() else to.received
-    words = len(split_words(made.transcript or ""))
-    allowed = max(limit, LOST_LEAST / max(words, 1)) if limit else 0.0
-    for which in reversed(range(ears.count)):
-        after = _or_none(judged, lambda at=which: ears.word_error(made, which=at))  # type: ignore[misc]
-        if after is None:
-            return
-        judged.values["word_error"] = max(judged.values.get("word_error", 0.0), round(after, 3))
-        if after <= allowed + 1e-9:
-            continue
-        own = _or_none(judged, lambda at=which: ears.word_error(known, which=at))  # type: ignore[misc]
-        before = min(1.0, own or 0.0)
-        if after - before > allowed + 1e-9:
-            heard = ears.hear(made, which)[:80]
-            text = f"word error {after:.2f} against {before:.2f} before, heard: {heard!r}"
-            excess = (after - before - allowed) / max(allowed, 0.01)
-            judged.complaints.append(Complaint("words", text, excess))
-            return
-
-
-def _or_none(judged: Judged, make: Callable[[], float | None]) -> float | None:
-    """Return a word error, or None where there are no words or nobody hears them."""
-    return judged.attempt("words", make)
-
-
-def _quality(
-    limit: float, measures: Measures, made: Utterance, to: Compared, judged: Judged
-) -> None:
-    """Complain of a rating by DNSMOS that fell too far."""
-    ratings = [judged.attempt("quality", partial(measures.dnsmos, u)) for u in (to.first, made)]
-    if ratings[0] is None or ratings[1] is None:
-        return
-    before, after = (float(rating["ovrl"]) for rating in ratings if rating is not None)
-    judged.values["quality"] = round(after, 2)
-    if before - after > limit:
-        text = f"DNSMOS fell from {before:.2f} to {after:.2f} (limit {limit:g})"
-        judged.complaints.append(Complaint("quality", text, (before - after) / limit - 1))
-
-
-def _clipped(utterance: Utterance) -> float:
-    """Return the share of samples at full scale, in runs of two or more."""
-    full: npt.NDArray[np.bool_] = np.abs(utterance.samples) >= _FULL_SCALE
-    return float(np.mean(full[1:] & full[:-1])) if len(full) > 1 else 0.0
-
-
-def _hole(utterance: Utterance) -> float:
-    """Return the longest digital silence between sounds, in seconds."""
-    sounding = np.flatnonzero(np.abs(utterance.samples) > 1e-5)
-    if len(sounding) < 2:
-        return 0.0
-    return float(np.diff(sounding).max()) / utterance.sample_rate
 
 
 def ordered(judged: Sequence[Judged], reading: Sequence[float]) -> list[int]:

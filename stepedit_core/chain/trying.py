@@ -1,9 +1,13 @@
-"""Draw a step until a candidate keeps the limits: best of N, new seeds, gentler, other route."""
+"""Draw a step until a candidate keeps the limits: best of N, new seeds, other settings and route.
+
+An answer that is drawn is drawn again. Where all that is missed is the edit's target, the stronger
+setting that it names is tried, and where something else is lost, the gentler one.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -11,7 +15,12 @@ from stepedit_core.chain.accept import Accept
 from stepedit_core.chain.gate import Compared, Gate, Judged, ordered
 from stepedit_core.chain.result import Step
 from stepedit_core.edit import Edit, Route
-from stepedit_core.engine import SpeechEngine, answers_with_own_codes, chooses
+from stepedit_core.engine import (
+    SpeechEngine,
+    answers_with_own_codes,
+    chooses,
+    strength_problem,
+)
 from stepedit_core.errors import EditError, StepeditError
 from stepedit_core.plan import Plan
 
@@ -83,51 +92,77 @@ class Trial:
             EditError: if nothing keeps the limits and the source is not to be kept; or if no try
                 gave any sound, the first one's error.
         """
-        for edit, route, most in self._plans():
-            if edit is not self.edit and route == self.route and not self._is_harmed():
-                continue
-            while most > 0:
-                size = min(most, self.limits.best_of) if route == "llm" else 1
-                found = self._batch(edit, route, size)
-                if found is not None:
-                    return found
-                most -= size
-                if self._is_late():
-                    break
+        routes: list[Route] = [self.route]
+        if self.limits.fallback == "dsp" and self.route == "llm":
+            routes += ["dsp"] if self.edit.route_problem("dsp") is None else []
+        for route in routes:
+            found = self._by_route(route)
+            if found is not None:
+                return found
             if self._is_late():
                 self._failed.append({"try": self._drawn, "why": ["the time is up"]})
                 break
         return self._given_up()
 
-    def _plans(self) -> Sequence[tuple[Edit, Route, int]]:
-        """Return what is tried, in order, and how often at most."""
-        limits, repeats = self.limits, self._repeats()
-        plans: list[tuple[Edit, Route, int]] = [
-            (self.edit, self.route, limits.tries if repeats else 1)
-        ]
-        gentle = self.edit.gentler() if limits.gentler else None
-        if gentle is not None and gentle.route_problem(self.route) is None:
-            plans.append((gentle, self.route, min(limits.best_of, limits.tries) if repeats else 1))
-        wants_dsp = limits.fallback == "dsp" and self.route == "llm"
-        if wants_dsp and self.edit.route_problem("dsp") is None:
-            plans.append((self.edit, "dsp", limits.tries if self.edit.draws("dsp") else 1))
-        return plans
+    def _by_route(self, route: Route) -> Step | None:
+        """Return a step that keeps all limits, by one setting of the edit after the other.
 
-    def _repeats(self) -> bool:
-        """Say whether another draw of the edit may be another one.
+        An answer that is drawn has ``tries`` draws at the setting that was asked for, and one batch
+        at each other setting; one that is not has ``tries`` settings at most.
+        """
+        limits, repeats = self.limits, self._repeats(route)
+        edit: Edit | None = self.edit
+        tried: dict[Edit, bool] = {}
+        while edit is not None and len(tried) < limits.tries:
+            most = limits.tries if repeats else 1
+            if tried:
+                most = min(most, limits.best_of)
+            before = len(self._rest)
+            while most > 0:
+                size = min(most, limits.best_of) if route == "llm" else 1
+                found = self._batch(edit, route, size)
+                if found is not None:
+                    return found
+                most -= size
+                if self._is_late():
+                    return None
+            tried[edit] = _is_harmed(self._rest[before:])
+            edit = self._next(tried, edit, route)
+        return None
+
+    def _next(self, tried: Mapping[Edit, bool], last: Edit, route: Route) -> Edit | None:
+        """Return the setting to try after one that failed, or None where there is no more.
+
+        Nothing stronger than a setting that did harm is tried, and nothing gentler than one that
+        missed its target.
+
+        Args:
+            tried: settings so far, and whether more than the target was missed.
+            last: the one of them that failed last.
+            route: that the edit takes.
+        """
+        if not self.limits.gentler:
+            return None
+        other: Edit | None = last
+        while other is not None and other in tried:
+            if tried[other] != tried[last]:
+                return None
+            other = other.gentler() if tried[last] else other.stronger()
+        if other is None or other.route_problem(route) is not None:
+            return None
+        plan = other.plan(self.to.received)
+        return None if route == "llm" and strength_problem(self.engine, plan) else other
+
+    def _repeats(self, route: Route) -> bool:
+        """Say whether another draw of the edit by a route may be another one.
 
         What a decoder does alone to the source's own codes is the same however often it is drawn.
         """
-        if self.edit.is_composite() or not self.edit.draws(self.route):
+        if self.edit.is_composite() or not self.edit.draws(route):
             return False
-        if self.route != "llm" or self.engine is None:
+        if route != "llm" or self.engine is None:
             return True
         return not answers_with_own_codes(self.engine, self.edit.plan(self.to.received))
-
-    def _is_harmed(self) -> bool:
-        """Say whether a gentler setting may help: some try was refused for more than its target."""
-        named = [{one.limit for one in judged.complaints} for judged, _ in self._rest]
-        return any(limits - {"target"} for limits in named) or not named
 
     def _is_late(self) -> bool:
         spent = time.perf_counter() - self._begin
@@ -170,7 +205,7 @@ class Trial:
         """Return what is written of a try that failed."""
         record: dict[str, Any] = {"try": number + 1, "why": why}
         if edit is not self.edit:
-            record["edit"] = edit.to_data()
+            record["edit"] = edit.public_data()
         if route != self.route:
             record["route"] = route
         return record
@@ -188,7 +223,7 @@ class Trial:
         """Return an accepted step with what was found and tried."""
         details = dict(step.details)
         if edit is not self.edit:
-            details["gentler"] = edit.to_data()
+            details["setting"] = edit.public_data()
         return replace(
             step,
             edit=self.edit,
@@ -224,3 +259,9 @@ class Trial:
             f"{'; '.join(judged.why)}; --accept off takes it, more --tries may help",
             tries=tuple(self._failed),
         )
+
+
+def _is_harmed(failed: Sequence[tuple[Judged, Step]]) -> bool:
+    """Say whether some candidate was refused for more than its target, or there was none."""
+    named = [{one.limit for one in judged.complaints} for judged, _ in failed]
+    return any(limits - {"target", "changed"} for limits in named) or not named

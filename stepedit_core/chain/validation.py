@@ -8,7 +8,7 @@ from typing import get_args
 
 from stepedit_core.chain.result import DEFAULT_CARRY, Carry, RouteChoice
 from stepedit_core.edit import Edit, Route
-from stepedit_core.engine import SpeechEngine, knows
+from stepedit_core.engine import SpeechEngine, knows, strength_problem
 from stepedit_core.errors import InvalidChainError, StepeditError
 from stepedit_core.llm_route.languages import untaught_language
 from stepedit_core.plan import ForeseenUtterance, NotHeardYet, Plan
@@ -185,9 +185,12 @@ def _ready(
     if not (state.transcript or "").strip() and edit.needs_transcript(route):
         text = f"the {route} route needs the transcript; give it with transcript= or --text"
         return Ready(edit, route, Plan(problem=text), False)
-    if not isinstance(state, ForeseenUtterance):
-        return Ready(edit, route, edit.plan(state), True)
-    return Ready(edit, route, _foreseen(edit, state, source), False)
+    is_final = not isinstance(state, ForeseenUtterance)
+    plan = _foreseen(edit, state, source) if isinstance(state, ForeseenUtterance) else None
+    plan = edit.plan(state) if plan is None else plan
+    if route == "llm" and plan.problem is None:
+        plan = plan.but(problem=strength_problem(engine, plan))
+    return Ready(edit, route, plan, is_final)
 
 
 def _foreseen(edit: Edit, state: ForeseenUtterance, source: Utterance) -> Plan:

@@ -43,7 +43,7 @@ _OPTIONS = (
     click.option(
         "--tries",
         type=click.IntRange(1, 64),
-        help="How many candidates a step by a model gets in all; needs --accept.",
+        help="How many candidates, or settings of what is not drawn, a step gets; needs --accept.",
     ),
     click.option(
         "--try-seconds",

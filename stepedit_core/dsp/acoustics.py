@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -142,12 +143,32 @@ RATIOS = frozenset(
 """Features whose shift is a ratio; all others are differences."""
 
 
+KEPT = 64
+"""How many measurements are kept, without the sound: limits, judges and styles ask for the same."""
+_RECENT: dict[str, Acoustics] = {}
+_LOCK = Lock()
+
+
 def measure(utterance: Utterance) -> Acoustics:
-    """Measure prosody and voice quality of an utterance.
+    """Measure prosody and voice quality of an utterance; recent ones are not measured again.
 
     Args:
         utterance: any rate and length; silence and very short input give None throughout.
     """
+    key = utterance.digest
+    with _LOCK:
+        found = _RECENT.get(key)
+    if found is None:
+        found = _measured(utterance)
+        with _LOCK:
+            _RECENT[key] = found
+            while len(_RECENT) > KEPT:
+                del _RECENT[next(iter(_RECENT))]
+    return found
+
+
+def _measured(utterance: Utterance) -> Acoustics:
+    """Measure an utterance."""
     samples = without_offset(utterance).resample(signal.RATE).samples.astype(np.float64)
     frames = signal.cut(samples, window=0.025)
     if frames is None:

@@ -90,6 +90,34 @@ class ProsodyRecipe:
         if not 0.0 <= self.aperiodicity <= 1.0:
             raise ValueError(f"aperiodicity is {self.aperiodicity}, outside 0..1")
 
+    def at(self, strength: float) -> ProsodyRecipe:
+        """Return so much of the changes, within what a voice does; 1 is the recipe itself.
+
+        Factors are scaled on a logarithmic scale; times and frequencies stay, and the level moves
+        no further than it usually does: a listener turns it back.
+        """
+        if strength == 1.0:
+            return self
+
+        def factor(value: float) -> float:
+            return float(np.clip(value**strength, 0.25, 4.0))
+
+        first, middle, last = (strength * cents for cents in self.inflection_cents)
+        return replace(
+            self,
+            f0_ratio=factor(self.f0_ratio),
+            f0_range=factor(self.f0_range),
+            formant_ratio=factor(self.formant_ratio),
+            tilt=strength * self.tilt,
+            aperiodicity=min(1.0, strength * self.aperiodicity),
+            vibrato_cents=strength * self.vibrato_cents,
+            jitter_cents=strength * self.jitter_cents,
+            inflection_cents=(first, middle, last),
+            final_rise=strength * self.final_rise,
+            rate=factor(self.rate),
+            level=min(1.0, strength) * self.level,
+        )
+
     def changes(self) -> dict[str, Any]:
         """Return the fields that differ from the defaults; JSON data."""
         plain = ProsodyRecipe()

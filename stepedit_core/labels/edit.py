@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, Self, get_args
 
-from pydantic import field_validator
+from pydantic import Field, field_validator, model_validator
 
 from stepedit_core.edit import Edit, Route
 from stepedit_core.plan import Plan
@@ -19,13 +19,17 @@ REMOVE = "remove"
 """Value of ``to`` that asks for speech without a label."""
 
 
+STRENGTHS = (0.6, 0.8, 1.0, 1.25, 1.5)
+"""Strengths that are tried in turn where a chain has limits."""
+
+
 def span_of(shift: float) -> tuple[float, float]:
     """Return the span from half of a label's usual shift to all of it, as of its level in dB."""
     return (min(0.5 * shift, shift), max(0.5 * shift, shift))
 
 
 class LabelledEdit(Edit):
-    """Base of edits whose one parameter ``to`` is a choice of labels, or ``remove``.
+    """Base of edits whose parameter ``to`` is a choice of labels, or ``remove``.
 
     A subclass narrows ``to`` to a ``Literal`` of its labels and ``remove``.
     """
@@ -38,9 +42,15 @@ class LabelledEdit(Edit):
     """Words that people say, lower case, to the label to suggest for them."""
     without_dsp: ClassVar[Mapping[str, str]] = {}
     """Label to why signal processing cannot render it."""
+    scaled: ClassVar[frozenset[str]] = frozenset()
+    """Labels that know more and less: the subclass scales by ``amount`` what it announces of them
+    and what it renders."""
 
     to: str
     """The label, or ``remove``."""
+    strength: float | None = Field(default=None, ge=0.25, le=2.0)
+    """How much of the label's usual shift, as a factor; 1 where none is given. Signal processing
+    takes it, and engines whose decoder does the shift to the recording's own codes."""
 
     @field_validator("to", mode="before")
     @classmethod
@@ -55,6 +65,34 @@ class LabelledEdit(Edit):
         hint = f"did you mean {near!r}? " if near else ""
         raise ValueError(f"no such {cls.name}; {hint}There are {', '.join(known)}")
 
+    @model_validator(mode="after")
+    def _takes_a_strength(self) -> Self:
+        """Refuse a strength for a label that has none."""
+        if self.strength is not None and self.to not in self.scaled:
+            raise ValueError(f"strength: {self.to} knows no more or less; leave it out")
+        return self
+
+    @property
+    def amount(self) -> float:
+        """The strength that is asked for, as a factor on the usual shift."""
+        return 1.0 if self.strength is None else self.strength
+
+    def gentler(self) -> Self | None:
+        """Return the request at the next lower strength."""
+        less = [one for one in STRENGTHS if one < self.amount]
+        return self._at(less[-1]) if less else None
+
+    def stronger(self) -> Self | None:
+        """Return the request at the next higher strength."""
+        more = [one for one in STRENGTHS if one > self.amount]
+        return self._at(more[0]) if more else None
+
+    def _at(self, strength: float) -> Self | None:
+        """Return the request at a strength; None for a label that knows one alone."""
+        if self.to not in self.scaled:
+            return None
+        return self.model_copy(update={"strength": None if strength == 1.0 else strength})
+
     def route_problem(self, route: Route) -> str | None:
         """Return why a label has no dsp route."""
         if route == "dsp" and self.to in self.without_dsp:
@@ -66,7 +104,7 @@ class LabelledEdit(Edit):
 
     def plan(self, utterance: Utterance) -> Plan:
         """Return the plan; how far a label moves the level is the subclass's to say."""
-        return super().plan(utterance).but(level=None)
+        return super().plan(utterance).but(level=None, strength=self.amount)
 
     def needs_transcript(self, route: Route) -> bool:
         """Return whether the route needs the words: the prompt says them."""

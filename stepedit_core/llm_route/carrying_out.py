@@ -27,6 +27,7 @@ from stepedit_core.engine import (
     follows_source,
     keeps_latents,
     regenerates_insertions_only,
+    strength_problem,
 )
 from stepedit_core.errors import EngineError, counted
 from stepedit_core.llm_route.infilling import replace_words
@@ -126,6 +127,8 @@ def apply_by_llm(
         edit.plan(speech) if plan is None else plan
         for edit, speech, plan in zip(edits, utterances, plans or nothing, strict=True)
     ]
+    if trouble := next(filter(None, (strength_problem(engine, one) for one in known_plans)), None):
+        raise EngineError(trouble)
     if any(plan.replacements for plan in known_plans):
         return _one_by_one(
             edits, utterances, engine, seeds, codes or nothing, known_plans, latents or nothing,
@@ -180,7 +183,9 @@ def _decoding(
     if past is None or earlier is None or earlier is request.utterance or not whole:
         source_map = _source_map(request, output, engine)
         return DecodeRequest(output, request.utterance, request.seed, source_map, latent, voice)
-    source_map = SourceMap.build(output.groups, None, condition=request.condition)
+    source_map = SourceMap.build(
+        output.groups, None, condition=request.condition, strength=request.plan.strength
+    )
     known = _usable(past.latent, engine, earlier)
     return DecodeRequest(output, earlier, request.seed, source_map, known, voice)
 

@@ -36,12 +36,14 @@ class SourceMap:
         condition: the edit's conditioning label (``Plan.label``); empty: none.
         edited: groups that the edit may have changed, bool ``(groups,)``; None: all.
         start: second of the source at which the codes begin that positions are counted in.
+        strength: how much of the label's usual shift is asked for (``Plan.strength``).
     """
 
     positions: npt.NDArray[np.float32] | None = None
     condition: str = ""
     edited: npt.NDArray[np.bool_] | None = None
     start: float = 0.0
+    strength: float = 1.0
 
     @classmethod
     def identity(cls, codes: DualCodes) -> SourceMap:
@@ -60,6 +62,7 @@ class SourceMap:
         start: float = 0.0,
         offset: float = 0.0,
         placed_inside: bool = True,
+        strength: float = 1.0,
     ) -> SourceMap:
         """Return where the codes of an answer are expected in their source.
 
@@ -71,6 +74,7 @@ class SourceMap:
             start: second of the source at which its codes begin.
             offset: source groups by which the answer's codes begin late.
             placed_inside: whether positions are known in the parts that the edit may have changed.
+            strength: how much of the label's usual shift is asked for.
         """
         positions, edited = None, None
         if tempo is not None:
@@ -81,7 +85,7 @@ class SourceMap:
                 edited[begin : begin + part.length] = True
         if positions is not None and edited is not None and not placed_inside:
             positions[np.repeat(edited, SEMANTIC_PER_GROUP)] = np.nan
-        return cls(positions, condition, edited, start)
+        return cls(positions, condition, edited, start, strength)
 
     def counted_from(self, start: float) -> SourceMap:
         """Return the positions in codes of the same source that begin at another second of it.

@@ -21,7 +21,7 @@ from stepedit_core.engine import (
     InfillRequest,
     Latent,
 )
-from stepedit_core.errors import EngineError
+from stepedit_core.errors import EngineError, RouteError
 from stepedit_core.llm_route.carrying_out import Editing
 from stepedit_core.llm_route.inflight import InflightBatch, StreamRequest
 from stepedit_core.llm_route.planning import request_for
@@ -335,7 +335,7 @@ class Engine(Editing):
         generated, the codes around them are the source's, though their sound is decoded, too.
 
         Raises:
-            RouteError: if the edit has no prompt, or is confined to spans.
+            RouteError: if the edit has no prompt, is confined to spans, or names a strength.
             EngineError: if the model ends its turn without a single group.
         """
         with self._lock:
@@ -350,6 +350,8 @@ class Engine(Editing):
         utterance, edit = asked.utterance, asked.edit
         codes = self.encode([utterance])[0]
         plan = edit.plan(utterance)
+        if plan.strength != 1.0:
+            raise RouteError(f"{edit.name}: a stream knows one strength; leave strength= out")
         alone = self.regenerates_insertions_only(plan)
         request = request_for(edit, utterance, codes, asked.seed, plan=plan, insertions_only=alone)
         ((voice, _),) = self._references.voices([DecodeRequest(codes, utterance)])

@@ -143,3 +143,19 @@ def test_level_of_the_plan() -> None:
 
     assert level("angry") == (3.0, 6.0) and level("sad") == (-5.0, -2.5)
     assert level("humour") == (0.0, 0.0) and level("remove") is None
+
+
+def test_strength() -> None:
+    speech = packaged_speech("surpassed")
+    usual, strong = Emotion(to="happy"), Emotion(to="happy", strength=1.5)
+    assert usual.gentler() == Emotion(to="happy", strength=0.8)
+    assert usual.stronger() == Emotion(to="happy", strength=1.25)
+    assert strong.stronger() is None and Emotion(to="happy", strength=0.8).stronger() == usual
+    assert Emotion(to="humour").gentler() is None and Emotion(to="remove").stronger() is None
+    with pytest.raises(ValidationError, match="humour knows no more or less"):
+        Emotion(to="humour", strength=0.5)
+    before, after = usual.plan(speech), strong.plan(speech)
+    assert (before.strength, after.strength) == (1.0, 1.5) and before.level == after.level
+    assert after.length_ratio == pytest.approx(before.length_ratio**1.5)
+    made = strong.render(speech, np.random.default_rng(0)).details["recipe"]
+    assert made["f0_ratio"] == pytest.approx(2 ** (7.5 / 12)) and made["level"] == 3.0

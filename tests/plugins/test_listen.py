@@ -29,7 +29,7 @@ from stepedit_core import (
 )
 from stepedit_core.cli.root import cli
 from stepedit_core.dsp.phones import viterbi
-from stepedit_core.dsp.words import Word, split_words
+from stepedit_core.dsp.words import Word, split_words, word_error
 from stepedit_core.recording.hearing import installed_ears, load_aligner, load_recogniser
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.registry import Registry
@@ -236,6 +236,19 @@ def test_whisper_hears_packaged_speech() -> None:
     heard = load_recogniser("whisper", "en").transcribe(speech)
     assert "certainty is absurd" in heard.text.lower()
     assert heard.words and heard.words[-1].end <= speech.seconds + 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["whisper", "tiny.en"])
+def test_whisper_hears_packaged_speech_roughly(name: str) -> None:
+    pytest.importorskip("faster_whisper")
+    speech = packaged_speech("doubt")
+    ears = load_recogniser(name, "en")
+    heard = ears.hear_roughly(speech)
+    assert heard is not None and word_error(str(speech.transcript), heard) <= 0.2
+    long = speech.replace(samples=np.tile(speech.samples, 1 + int(30 / speech.seconds)))
+    assert ears.hear_roughly(long) is None
+    assert load_recogniser("whisper").hear_roughly(speech.replace(language=None)) is None
 
 
 @pytest.mark.slow

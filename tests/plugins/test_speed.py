@@ -168,6 +168,16 @@ def test_unknown_and_absent_backends_are_named(monkeypatch: pytest.MonkeyPatch) 
         stretch(speech, 1.2, backend="sox")
 
 
-def test_gentler() -> None:
+def test_other_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stepedit_speed.dsp.installed_backends", lambda: ["sox", "signalsmith"])
     assert Speed(rate="more_slower").gentler() == Speed(rate="slower")
-    assert Speed(rate="slower").gentler() is None and Speed(factor=1.5).gentler() is None
+    by_other = Speed(factor=1.1, backend="signalsmith")
+    assert Speed(factor=1.1).gentler() == Speed(factor=1.1).stronger() == by_other
+    assert by_other.gentler() is None
+    assert by_other.render(packaged_speech("surpassed"), np.random.default_rng(0)).details[
+        "backend"
+    ] == ("signalsmith")
+    problem = Speed(rate="faster", backend="sox").route_problem("llm")
+    assert problem is not None and "backend" in problem
+    absent = Speed(factor=1.1, backend="rubberband").route_problem("dsp")
+    assert absent is not None and "rubberband is not installed" in absent

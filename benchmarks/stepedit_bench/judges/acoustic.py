@@ -9,10 +9,9 @@ The best label wins if it reaches half of its usual size; otherwise the speech i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any, ClassVar
 
-from stepedit_core.dsp.acoustics import Acoustics, AcousticShift, agreement, difference, measure
+from stepedit_core.dsp.acoustics import AcousticShift, agreement, difference, measure
 from stepedit_core.labels.profile import Profile, profiled_edits, profiles_of
 from stepedit_core.registry.registry import get_registry
 from stepedit_core.scoring import Judge, Verdict
@@ -22,12 +21,6 @@ __all__ = ["NEUTRAL", "AcousticJudge", "rate"]
 
 NEUTRAL = frozenset({"neutral", "normal"})
 """Labels that stand for speech that has not moved."""
-
-
-@lru_cache(maxsize=64)
-def _measured(utterance: Utterance) -> Acoustics:
-    """Measure an utterance once: a source is compared with each of its iterations."""
-    return measure(utterance)
 
 
 def rate(
@@ -93,7 +86,7 @@ class AcousticJudge(Judge):
         if isinstance(asked, str) and asked != "remove" and asked not in {*profiles, *NEUTRAL}:
             return Verdict(refused=f"no published acoustic sizes for {task} {asked!r}")
         offered = tuple(labels) or (*profiles, "neutral")
-        ratings = rate(difference(_measured(reference), _measured(utterance)), offered, profiles)
+        ratings = rate(difference(measure(reference), measure(utterance)), offered, profiles)
         if not ratings:
             return Verdict(refused="too little could be measured, or no label has known sizes")
         label = max(ratings, key=lambda name: ratings[name])

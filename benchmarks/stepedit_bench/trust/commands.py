@@ -70,6 +70,7 @@ CHAIN = (
 @click.option("--device", default="auto", show_default=True)
 @click.option("--count", type=click.IntRange(1), default=16, show_default=True, help="Edits.")
 @click.option("--accept", type=click.Choice(["normal", "strict"]), default="normal")
+@click.option("--fallback", type=click.Choice(["dsp"]), help="As of stepedit edit.")
 @click.option(
     "--part",
     "parts",
@@ -95,14 +96,16 @@ def trust(**given: Any) -> None:
     from stepedit_core.chain.accept import Accept
 
     out, seed = given["out"], given["seed"]
-    limits = Accept.of(given["accept"])
+    other = {} if given["fallback"] is None else {"fallback": given["fallback"]}
+    limits = Accept.of(given["accept"], **other)
     engine = load_choice(given["engine"], given["device"])
     if engine is None or limits is None:
         raise StepeditError("--engine dsp: trust compares an engine's edits; name an engine")
     measures = StandardMeasures(MeasureConfig(dnsmos="one"), JudgeChoice(), out)
     lengths = [name.strip() for name in given["lengths"].split(",")]
     journal = Journal(out / "journal.jsonl")
-    _same_settings(journal, {"accept": given["accept"], "seed": seed, **engine.describe()}, out)
+    settings = {"accept": given["accept"], "seed": seed, **other, **engine.describe()}
+    _same_settings(journal, settings, out)
     pools = held_pools(given["data"], out / "speech", given["held"], seed, measures, lengths)
     asked = given["parts"] or DEFAULT_PARTS
     work: list[TrustUnit | FamilyUnit] = [

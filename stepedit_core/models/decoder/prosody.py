@@ -47,6 +47,7 @@ class LabelProsody:
         tilt: dB per octave; positive is brighter.
         formants: factor on the frequencies of the vocal tract.
         jitter: cents, standard deviation of a random pitch every 10 ms.
+        way: share of the way to ``hz`` that the pitch goes.
     """
 
     semitones: float = 0.0
@@ -56,6 +57,7 @@ class LabelProsody:
     tilt: float = 0.0
     formants: float = 1.0
     jitter: float = 0.0
+    way: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse what no voice does."""
@@ -67,6 +69,30 @@ class LabelProsody:
             raise ValueError(f"prosody: {self.hz} Hz is not within 50 and 800")
         if max(abs(self.semitones), abs(self.level), abs(self.tilt)) > 24.0:
             raise ValueError("prosody: semitones, level and tilt must be within -24 and 24")
+        if not 0.0 <= self.way <= 2.0:
+            raise ValueError("prosody: way must be 0 to 2")
+
+    def at(self, strength: float) -> LabelProsody:
+        """Return so much of the shift, within what a voice does; 1 is the shift itself.
+
+        The level moves no further than it usually does: a listener turns it back.
+        """
+        if strength == 1.0:
+            return self
+        return LabelProsody(
+            semitones=_within(strength * self.semitones, -24.0, 24.0),
+            hz=self.hz,
+            range=_within(self.range**strength, 0.25, 4.0),
+            level=min(1.0, strength) * self.level,
+            tilt=_within(strength * self.tilt, -24.0, 24.0),
+            formants=_within(self.formants**strength, 0.5, 2.0),
+            jitter=_within(strength * self.jitter, 0.0, 200.0),
+            way=_within(strength * self.way, 0.0, 2.0),
+        )
+
+
+def _within(value: float, low: float, high: float) -> float:
+    return min(max(value, low), high)
 
 
 def read_prosody(
@@ -175,7 +201,7 @@ def _pitch(before: Tensor, after: Tensor, usual: LabelProsody) -> tuple[float, f
     old, middle = float(before.median()), float(after.median())
     aim = usual.semitones / 12
     if usual.hz is not None:
-        aim = min(max(0.0, math.log2(usual.hz) - old), MOST_RISE)
+        aim = min(max(0.0, usual.way * (math.log2(usual.hz) - old)), MOST_RISE)
     spread = 1.0
     if usual.range != 1.0:
         ratio = math.log2(_range(after) / _range(before))

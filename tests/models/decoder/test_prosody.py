@@ -186,6 +186,19 @@ def test_a_decoder_says_what_is_moved_and_where() -> None:
     assert made.moved_labels == {"emotion:happy", "style:whisper"}
 
 
+def test_a_label_is_moved_by_its_strength() -> None:
+    usual = LabelProsody(semitones=6.0, range=2.0, level=-20.0, tilt=1.0, formants=0.9)
+    half, double = usual.at(0.5), usual.at(2.0)
+    assert (half.semitones, half.range, half.level, half.tilt) == (3.0, 2**0.5, -10.0, 0.5)
+    assert double.level == -20.0 and double.range == 4.0 and usual.at(1.0) is usual
+    child = LabelProsody(hz=200.0).at(0.5)
+    shift = shift_of(spoken(100.0), spoken(100.0), child, PLACES)
+    assert shift.octaves == pytest.approx(0.5, abs=1e-3)
+    made = decoder(prosody=HAPPY)
+    prosody = made.prosody(SourceMap(None, "emotion:happy", strength=1.5), 6, torch.zeros(12, 5))
+    assert prosody is not None and prosody.usual == LabelProsody(semitones=7.5, way=1.5)
+
+
 def test_known_places_of_a_moved_label_are_decoded_as_another_label() -> None:
     made, one = decoder(prosody=HAPPY, placed_as="speed"), item(45, 60)
     places = positions_at(len(one.rows), ((0.0, 1.0),))

@@ -204,6 +204,7 @@ class ReferencedMelDecoder(nn.Module):
             return None
         positions = source_positions([source_map], [rows])
         places = None if positions is None else source_frames(positions)[0].to(self.device)
+        usual = usual.at(source_map.strength)
         return Prosody(usual, frames.to(self.device), reference.t().to(self.device), places)
 
     # One pass ----------------------------------------------------------------------------

@@ -1,0 +1,256 @@
+"""Limits that are measured without the edit's scorer, and what is complained of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from stepedit_core.chain.ears import Ears, How
+from stepedit_core.dsp.loudness import active_level
+from stepedit_core.dsp.words import split_words
+from stepedit_core.errors import StepeditError
+from stepedit_core.scoring import LOST_LEAST, Measures
+
+if TYPE_CHECKING:
+    from stepedit_core.plan import Plan
+    from stepedit_core.utterance import Utterance
+
+__all__ = [
+    "Compared",
+    "Complaint",
+    "Judged",
+    "clipped",
+    "complain_of_length",
+    "complain_of_level",
+    "complain_of_quality",
+    "complain_of_words",
+    "hole",
+]
+
+T = TypeVar("T")
+_FULL_SCALE = 0.999
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a step is compared with.
+
+    Attributes:
+        received: what the step received.
+        first: the recording that the chain began with.
+        voice: whose voice is to be kept: the first recording's, until an edit changes the voice.
+        anchor: what the present run of edits of one kind began with.
+    """
+
+    received: Utterance
+    first: Utterance
+    voice: Utterance
+    anchor: Utterance
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """A limit that is not kept.
+
+    Attributes:
+        limit: its name.
+        text: what is wrong, with the figure and the limit.
+        excess: how far it is exceeded, as a share of the limit.
+    """
+
+    limit: str
+    text: str
+    excess: float = 1.0
+
+
+@dataclass
+class Judged:
+    """What was found of one candidate.
+
+    Attributes:
+        complaints: limits that it does not keep.
+        values: what was measured; JSON data.
+        unjudged: limit to why it could not be measured.
+        complete: whether the slow limits were measured, too.
+    """
+
+    complaints: list[Complaint] = field(default_factory=list)
+    values: dict[str, Any] = field(default_factory=dict)
+    unjudged: dict[str, str] = field(default_factory=dict)
+    complete: bool = False
+
+    @property
+    def why(self) -> list[str]:
+        """The complaints in words."""
+        return [complaint.text for complaint in self.complaints]
+
+    @property
+    def badness(self) -> tuple[bool, int, float]:
+        """Order among candidates: those heard to the end, fewer complaints, smaller ones first."""
+        return not self.complete, len(self.complaints), sum(one.excess for one in self.complaints)
+
+    def attempt(self, limit: str, make: Callable[[], T]) -> T | None:
+        """Return what ``make`` gives, or note why it could not be measured."""
+        try:
+            return make()
+        except StepeditError as error:
+            self.unjudged[limit] = str(error)
+        except Exception as error:
+            self.unjudged[limit] = f"{type(error).__name__}: {error}"
+        return None
+
+
+def complain_of_level(
+    limit: float, made: Utterance, plan: Plan | None, to: Compared, judged: Judged
+) -> None:
+    """Complain of a level further away than the edit announces."""
+    allowed = (0.0, 0.0) if plan is None else plan.level
+    before, after = active_level(to.received), active_level(made)
+    if allowed is None or before is None:
+        return
+    shift = (-120.0 if after is None else after) - before
+    judged.values["level"] = round(shift, 2)
+    beyond = max(shift - allowed[1], allowed[0] - shift)
+    if beyond > limit:
+        text = f"the level moved by {shift:+.1f} dB (limit {limit:g})"
+        judged.complaints.append(Complaint("level", text, beyond / limit - 1))
+
+
+def complain_of_length(
+    limit: float, made: Utterance, plan: Plan, source: Utterance, judged: Judged
+) -> None:
+    """Complain of a length that is not the announced one."""
+    ratio = made.seconds / max(1e-9, source.seconds * plan.length_ratio)
+    judged.values["length"] = round(ratio, 3)
+    allowed = limit * (1 if plan.has_known_length else 4)
+    if abs(ratio - 1) > allowed:
+        text = f"it lasts {ratio:.2f} times as long as announced"
+        judged.complaints.append(Complaint("length", text, abs(ratio - 1) / allowed - 1))
+
+
+def complain_of_words(
+    limit: float, ears: Ears, made: Utterance, to: Compared, judged: Judged
+) -> None:
+    """Complain of words that were lost, replaced or invented, as one of the recognisers hears.
+
+    The preferred recogniser, which takes longest, comes last.
+    """
+    known = to.first if (to.first.transcript or "").strip() else to.received
+    words = len(split_words(made.transcript or ""))
+    if not words:
+        return
+    allowed = (max(limit, LOST_LEAST / words) if limit else 0.0) + 1e-9
+    for which in reversed(range(ears.count)):
+        found = _heard(ears, which, made, known, allowed, judged)
+        if found is None:
+            return
+        how, after, before = found
+        if which == 0:
+            ears.settle(made, how, after)
+        judged.values["word_error"] = max(judged.values.get("word_error", 0.0), round(after, 3))
+        if after - before > allowed:
+            heard = (ears.hear(made, which, how) or "")[:80]
+            text = f"word error {after:.2f} against {before:.2f} before, heard: {heard!r}"
+            excess = (after - before - allowed) / max(allowed, 0.01)
+            judged.complaints.append(Complaint("words", text, excess))
+            return
+
+
+def _heard(
+    ears: Ears, which: int, made: Utterance, known: Utterance, allowed: float, judged: Judged
+) -> tuple[How, float, float] | None:
+    """Return how a recogniser hears most of the words, its word error, and that of the source.
+
+    It is asked in the cheapest way first, and in another one where words seem lost. The source is
+    heard where it matters. A transcript may be wrong where what is heard is right, so what a
+    recogniser hears in the source, of as many words, will do as well. For times it is asked where
+    words are missing: without, Whisper leaves out sentences that are said twice.
+    """
+    best: tuple[How, float, float] | None = None
+    ways: tuple[How, ...] = ("rough", "plain", "timed")
+    words = len(split_words(made.transcript or ""))
+    for how in ways if ears.hears_twice(which) else ways[:2]:
+        after = _error(ears, made, which, how, judged)
+        if after is None:
+            continue
+        before = 0.0
+        if after > allowed and how != "rough":
+            before = _missed_before(ears, which, known, allowed, judged)
+        if after - before > allowed:
+            by_reading = [
+                _error(ears, made, which, how, judged, text)
+                for text in _readings(ears, known, (1 - allowed) * words, judged)
+            ]
+            least = min((one for one in by_reading if one is not None), default=after)
+            after, before = (least, 0.0) if least <= allowed else (after, before)
+        if best is None or after - before < best[1] - best[2]:
+            best = how, after, before
+        heard = len(split_words(ears.hear(made, which, how) or ""))
+        if after - before <= allowed or (how == "plain" and heard >= (1 - allowed) * words):
+            break
+    return best
+
+
+def _missed_before(
+    ears: Ears, which: int, known: Utterance, allowed: float, judged: Judged
+) -> float:
+    """Return a recogniser's word error of the source, 1 at most.
+
+    Words that it leaves out there would excuse that they are lost: it is asked once more for those.
+    """
+    error = min(1.0, _error(ears, known, which, "plain", judged) or 0.0)
+    if error > allowed and ears.hears_twice(which):
+        error = min(error, _error(ears, known, which, "timed", judged) or 0.0)
+    return error
+
+
+def _readings(ears: Ears, known: Utterance, least: float, judged: Judged) -> list[str]:
+    """Return what the recognisers hear in the source, where it is of so many words."""
+    found = []
+    for at in range(ears.count):
+        text = judged.attempt("words", partial(ears.hear, known, at, "rough"))
+        text = judged.attempt("words", partial(ears.hear, known, at)) if text is None else text
+        if text and len(split_words(text)) >= least:
+            found.append(text)
+    return found
+
+
+def _error(
+    ears: Ears, speech: Utterance, which: int, how: How, judged: Judged, words: str | None = None
+) -> float | None:
+    """Return a word error, or None where there are no words or nobody hears them."""
+    ask = partial(ears.word_error, speech, words=words, which=which, how=how)
+    return judged.attempt("words", ask)
+
+
+def complain_of_quality(
+    limit: float, measures: Measures, made: Utterance, to: Compared, judged: Judged
+) -> None:
+    """Complain of a rating by DNSMOS that fell too far."""
+    ratings = [judged.attempt("quality", partial(measures.dnsmos, u)) for u in (to.first, made)]
+    if ratings[0] is None or ratings[1] is None:
+        return
+    before, after = (float(rating["ovrl"]) for rating in ratings if rating is not None)
+    judged.values["quality"] = round(after, 2)
+    if before - after > limit:
+        text = f"DNSMOS fell from {before:.2f} to {after:.2f} (limit {limit:g})"
+        judged.complaints.append(Complaint("quality", text, (before - after) / limit - 1))
+
+
+def clipped(utterance: Utterance) -> float:
+    """Return the share of samples at full scale, in runs of two or more."""
+    full: npt.NDArray[np.bool_] = np.abs(utterance.samples) >= _FULL_SCALE
+    return float(np.mean(full[1:] & full[:-1])) if len(full) > 1 else 0.0
+
+
+def hole(utterance: Utterance) -> float:
+    """Return the longest digital silence between sounds, in seconds."""
+    sounding = np.flatnonzero(np.abs(utterance.samples) > 1e-5)
+    if len(sounding) < 2:
+        return 0.0
+    return float(np.diff(sounding).max()) / utterance.sample_rate

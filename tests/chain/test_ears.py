@@ -1,0 +1,139 @@
+"""How lost words are told from a recogniser's slips."""
+
+from __future__ import annotations
+
+import pytest
+
+from stepedit_core import Accept, Utterance
+from stepedit_core.chain.ears import How
+from stepedit_core.chain.gate import Compared, Gate
+from stepedit_core.dsp.words import word_error
+from stepedit_core.registry.registry import Registry
+from tests.chain.test_accept import ramp
+from tests.toy_edits import Hiss
+
+QUIET = Accept(words=None, voice=None, target=False)
+
+
+class Heard:
+    """Recognisers that hear the same words whatever is said."""
+
+    count = 2
+
+    def __init__(self, *heard: str, timed: str | None = None, rough: str | None = None) -> None:
+        self.heard, self.timed, self.rough = heard, timed, rough
+
+    def hears_twice(self, which: int) -> bool:
+        return self.timed is not None
+
+    def hear(self, utterance: Utterance, which: int = 0, how: How = "plain") -> str | None:
+        if utterance.language == "en":
+            return "one two three four"
+        if how == "rough":
+            return self.rough
+        return self.timed if how == "timed" else self.heard[which]
+
+    def word_error(
+        self, utterance: Utterance, words: str | None = None, which: int = 0, how: How = "plain"
+    ) -> float | None:
+        heard = self.hear(utterance, which, how)
+        return None if heard is None else word_error(words or "one two three four", heard)
+
+    def settle(self, utterance: Utterance, how: How, error: float) -> None:
+        self.settled = how, error
+
+
+@pytest.mark.parametrize(
+    ("heard", "limit", "kept"),
+    [
+        (("one two three four", "one two three four"), 0.1, True),
+        (("one two three four", "one two three"), 0.1, True),
+        (("one two three four", "one two three"), 0.0, False),
+        (("one two three four", "one two"), 0.1, False),
+        (("one two", "one two three four"), 0.1, False),
+        (("one two", "one two"), 0.5, True),
+    ],
+)
+def test_words(
+    toys: Registry, speech: Utterance, heard: tuple[str, str], limit: float, kept: bool
+) -> None:
+    gate = Gate(toys, speech, None, ears=0)
+    gate.ears = Heard(*heard)  # type: ignore[assignment]
+    first = speech.replace(transcript="one two three four", language="en")
+    made = speech.replace(transcript="one two three four", language="fr")
+    limits = QUIET.model_copy(update={"words": limit})
+    judged = gate.quick(limits, Hiss(), ramp(made, 0.9), None, Compared(first, first, first, first))
+    gate.listen(judged, limits, Hiss(), made, Compared(first, first, first, first))
+    assert (judged.why == []) is kept
+
+
+@pytest.mark.parametrize(("timed", "kept"), [("one two three four", True), ("one", False)])
+def test_lost_words_are_heard_again(
+    toys: Registry, speech: Utterance, timed: str, kept: bool
+) -> None:
+    gate = Gate(toys, speech, None, ears=0)
+    gate.ears = Heard("one two", "one two three four", timed=timed)  # type: ignore[assignment]
+    first = speech.replace(transcript="one two three four", language="en")
+    made = ramp(speech.replace(transcript="one two three four", language="fr"), 0.9)
+    limits = QUIET.model_copy(update={"words": 0.1})
+    judged = gate.quick(limits, Hiss(), made, None, Compared(first, first, first, first))
+    gate.listen(judged, limits, Hiss(), made, Compared(first, first, first, first))
+    assert (judged.why == []) is kept
+
+
+@pytest.mark.parametrize(
+    ("rough", "way"), [("one two three four", "rough"), ("one two", "plain"), (None, "plain")]
+)
+def test_the_cheapest_way_to_hear_comes_first(
+    toys: Registry, speech: Utterance, rough: str | None, way: str
+) -> None:
+    gate = Gate(toys, speech, None, ears=0)
+    ears = Heard("one two three four", "one two three four", rough=rough)
+    gate.ears = ears  # type: ignore[assignment]
+    first = speech.replace(transcript="one two three four", language="en")
+    made = ramp(speech.replace(transcript="one two three four", language="fr"), 0.9)
+    limits = QUIET.model_copy(update={"words": 0.1})
+    judged = gate.quick(limits, Hiss(), made, None, Compared(first, first, first, first))
+    gate.listen(judged, limits, Hiss(), made, Compared(first, first, first, first))
+    assert judged.why == [] and ears.settled == (way, 0.0)
+
+
+@pytest.mark.parametrize(("other", "kept"), [("one two tree for", True), ("one two", False)])
+def test_a_wrong_transcript_is_not_held_against_an_edit(
+    toys: Registry, speech: Utterance, other: str, kept: bool
+) -> None:
+    class Disagreeing(Heard):
+        """One hears the source as its transcript has it, and one as both hear the edit."""
+
+        def hear(self, utterance: Utterance, which: int = 0, how: How = "plain") -> str | None:
+            if how == "rough":
+                return None
+            is_source = utterance.language == "en"
+            return "one two three four" if is_source and which == 0 else other
+
+    gate = Gate(toys, speech, None, ears=0)
+    gate.ears = Disagreeing()  # type: ignore[assignment]
+    first = speech.replace(transcript="one two three four", language="en")
+    made = ramp(speech.replace(transcript="one two three four", language="fr"), 0.9)
+    limits = QUIET.model_copy(update={"words": 0.1})
+    judged = gate.quick(limits, Hiss(), made, None, Compared(first, first, first, first))
+    gate.listen(judged, limits, Hiss(), made, Compared(first, first, first, first))
+    assert (judged.why == []) is kept
+
+
+def test_the_source_is_heard_where_it_matters(toys: Registry, speech: Utterance) -> None:
+    gate, asked = Gate(toys, speech, None, ears=0), []
+
+    class Listening(Heard):
+        def hear(self, utterance: Utterance, which: int = 0, how: How = "plain") -> str | None:
+            if how != "rough":
+                asked.append((utterance.language, which))
+            return super().hear(utterance, which, how)
+
+    gate.ears = Listening("one two three four", "one two three")  # type: ignore[assignment]
+    first = speech.replace(transcript="one two three four", language="en")
+    made = speech.replace(transcript="one two three four", language="fr")
+    limits = QUIET.model_copy(update={"words": 0.0})
+    judged = gate.quick(limits, Hiss(), ramp(made, 0.9), None, Compared(first, first, first, first))
+    gate.listen(judged, limits, Hiss(), made, Compared(first, first, first, first))
+    assert asked[:2] == [("fr", 1), ("en", 1)] and ("fr", 0) not in asked
