@@ -16,6 +16,7 @@ __all__ = [
     "CheckpointError",
     "EditError",
     "EngineError",
+    "ForeignWordsError",
     "InvalidChainError",
     "MissingDependencyError",
     "PluginError",
@@ -42,6 +43,10 @@ class AudioError(StepeditError):
 
 class AlignmentError(StepeditError):
     """An aligner cannot tell when the words of a recording are spoken."""
+
+
+class ForeignWordsError(AlignmentError):
+    """The transcript is another recording's: its words are not those that are heard."""
 
 
 class PluginError(StepeditError):

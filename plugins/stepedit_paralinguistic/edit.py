@@ -12,6 +12,7 @@ from pydantic import field_validator, model_validator
 
 from stepedit_core import (
     Edit,
+    ForeignWordsError,
     Insertion,
     Plan,
     Prompt,
@@ -141,6 +142,10 @@ class Paralinguistic(Edit):
         plan = super().plan(utterance)
         if plan.problem:
             return plan
+        try:
+            self._refuse_foreign_words(utterance)
+        except ForeignWordsError as error:
+            return plan.but(problem=str(error))
         tags = {placed.tag for placed in self.placed}
         lengths = [SYNTHESISED.get(tag.tag, _OTHER_SECONDS) for tag in self.added(utterance)]
         return plan.but(
@@ -152,6 +157,11 @@ class Paralinguistic(Edit):
     def needs_transcript(self, route: Route) -> bool:
         """Return whether the route needs the words: the prompt says them."""
         return route == "llm"
+
+    def _refuse_foreign_words(self, utterance: Utterance) -> None:
+        from stepedit_paralinguistic.insertion import refuse_foreign_words
+
+        refuse_foreign_words(self, utterance)
 
     def _insertions(self, utterance: Utterance, lengths: Sequence[float]) -> tuple[Insertion, ...]:
         """Return the added sounds at their places, with the silence around them."""

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from stepedit_core import Patch, Rendered, RouteError, Span, Utterance, splice
+from stepedit_core import (
+    ForeignWordsError,
+    NotHeardYet,
+    Patch,
+    Rendered,
+    RouteError,
+    Span,
+    StepeditError,
+    Utterance,
+    place_words,
+    splice,
+)
 from stepedit_core.dsp.offset import offset_of, without_offset
 from stepedit_core.dsp.words import split_words, without_tags
 from stepedit_paralinguistic.alignment import Alignment, align
@@ -21,7 +32,16 @@ from stepedit_paralinguistic.voice import RATE, Voice, analyse, room_tone
 if TYPE_CHECKING:
     from stepedit_paralinguistic.edit import Paralinguistic
 
-__all__ = ["LEAD", "TAIL", "Event", "insert_events", "moment", "places", "put_in"]
+__all__ = [
+    "LEAD",
+    "TAIL",
+    "Event",
+    "insert_events",
+    "moment",
+    "places",
+    "put_in",
+    "refuse_foreign_words",
+]
 
 LEAD, TAIL = 0.06, 0.09
 """Silence (room tone) before and after an event, in seconds."""
@@ -54,10 +74,12 @@ def insert_events(edit: Paralinguistic, utterance: Utterance, rng: np.random.Gen
 
     Raises:
         RouteError: if a tag has neither recording nor recipe, or the words do not fit.
+        ForeignWordsError: if the words are another recording's.
     """
     problem = edit.route_problem("dsp") or edit.problem(utterance)
     if problem:
         raise RouteError(problem)
+    refuse_foreign_words(edit, utterance)
     voice = analyse(utterance)
     events = []
     for placed in edit.added(utterance):
@@ -203,6 +225,26 @@ def _limits(events: Sequence[Event], voice: Voice) -> dict[str, Any]:
     if any(np.abs(event.samples).max(initial=0.0) > _PEAK for event in events):
         remarks["peak_limited"] = f"events were lowered to a peak of {_PEAK}"
     return remarks
+
+
+def refuse_foreign_words(edit: Paralinguistic, source: Utterance) -> None:
+    """Hold that a tag between words goes between words of the source.
+
+    Where nothing that is installed can tell, or nothing is heard, there is nothing to hold.
+
+    Raises:
+        ForeignWordsError: if the words are another recording's.
+    """
+    text = source.transcript or ""
+    inner = range(1, len(split_words(text)))
+    if source.problem() or not any(tag.word in inner for tag in edit.added(source)):
+        return
+    try:
+        place_words(source)
+    except (ForeignWordsError, NotHeardYet):
+        raise
+    except StepeditError:
+        return
 
 
 def places(edit: Paralinguistic, source: Utterance) -> list[float]:

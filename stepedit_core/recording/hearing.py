@@ -24,6 +24,7 @@ from stepedit_core.dsp.vad import speech_probabilities
 from stepedit_core.dsp.words import heard_form, split_words, word_error
 from stepedit_core.errors import (
     AlignmentError,
+    ForeignWordsError,
     MissingDependencyError,
     StepeditError,
     counted,
@@ -195,7 +196,8 @@ def place_words(
     installed, and where the alignment has no confidences, it is returned as it is.
 
     Raises:
-        AlignmentError: as ``align`` does, and if the words are not those of the recording.
+        AlignmentError: as ``align`` does.
+        ForeignWordsError: if the words are not those of the recording.
     """
     found = align(utterance, threads=threads, registry=registry)
     sure = found.confidence
@@ -214,7 +216,7 @@ def place_words(
     shared = sum(match.size for match in matches)
     if shared < LEAST_HEARD * len(ours) and word_error(found.text, heard.text) > MOST_ERROR:
         # The words themselves may be private.
-        raise AlignmentError(
+        raise ForeignWordsError(
             f"the transcript is not that of the recording (confidence {sure:.2f}, "
             f"{shared} of {counted(len(ours), 'word')} heard by "
             f"{heard.recogniser}), so that no word has a "

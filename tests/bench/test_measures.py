@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -21,6 +22,7 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.hookspecs import hookimpl
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.registry.registry import Registry, get_registry, set_registry
+from stepedit_core.testing import speech_like
 from stepedit_core.utterance import Utterance
 
 
@@ -343,3 +345,22 @@ def test_speech_spans_find_inserted_silence(measures: StandardMeasures) -> None:
     before, after = measures.speech_spans(speech), measures.speech_spans(longer)
     assert after[0][0] - before[0][0] == pytest.approx(1.0, abs=0.1)
     assert sum(b - a for a, b in after) == pytest.approx(sum(b - a for a, b in before), abs=0.15)
+
+
+def test_a_corpus_that_is_not_there_is_named(tmp_path: Path) -> None:
+    from stepedit_bench.judges.corpora import labelled, labelled_each
+
+    paths = []
+    for name in ("one", "two"):
+        speech_like(0.2, 16_000).write(tmp_path / f"{name}.wav")
+        row = {"path": f"{name}.wav", "text": "So.", "speaker": "s", "emotion": "sad"}
+        paths.append(tmp_path / f"{name}.jsonl")
+        paths[-1].write_text(json.dumps({**row, "corpus": name}))
+    assert [[one.corpus for one in found] for found in labelled_each(paths, only=["two"])] == [
+        [],
+        ["two"],
+    ]
+    with pytest.raises(StepeditError, match=r"--only tow: no corpus .*; there: one, two"):
+        labelled_each(paths, only=["one", "tow"])
+    with pytest.raises(StepeditError, match=r"there: one$"):
+        labelled(paths[0], only=["two"])

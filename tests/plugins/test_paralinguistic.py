@@ -14,9 +14,10 @@ from stepedit_paralinguistic.scorer import ParalinguisticScorer, acoustic_values
 from stepedit_paralinguistic.tags import TAGS, canonical
 from stepedit_paralinguistic.voice import room_tone
 
+from stepedit_core.alignment import Alignment
 from stepedit_core.chain.running import carry_out
 from stepedit_core.edit import Edit
-from stepedit_core.errors import RouteError
+from stepedit_core.errors import ForeignWordsError, RouteError
 from stepedit_core.prompt import Slot
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.registry.registry import Registry, set_registry
@@ -371,3 +372,31 @@ def test_cases_are_whole() -> None:
         speech = packaged_speech(case.audio.removeprefix("speech:"))
         assert case.edit.problem(speech) is None
         assert case.edit.route_problem("dsp") is None
+
+
+def test_foreign_words_end_plan_and_render(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(utterance: Utterance) -> Alignment:
+        raise ForeignWordsError("the transcript is not that of the recording")
+
+    monkeypatch.setattr("stepedit_paralinguistic.insertion.place_words", refuse)
+    speech = packaged_speech("garden")
+    inside = Paralinguistic(text=GARDEN)
+    assert "not that of the recording" in (inside.plan(speech).problem or "")
+    with pytest.raises(ForeignWordsError):
+        inside.render(speech, rng())
+    # At an end of speech, no word has to be placed.
+    assert Paralinguistic(text=f"{speech.transcript} [sigh]").plan(speech).problem is None
+
+
+@pytest.mark.slow
+def test_another_recordings_words_are_refused() -> None:
+    pytest.importorskip("pocketsphinx")
+    pytest.importorskip("faster_whisper")
+    words = "Hello there my old friend of mine."
+    speech = packaged_speech("office").replace(transcript=words, alignment=None)
+    inside = Paralinguistic(text="Hello there my [sigh] old friend of mine.")
+    assert "not that of the recording" in (inside.plan(speech).problem or "")
+    with pytest.raises(ForeignWordsError, match="not that of the recording"):
+        inside.render(speech, rng())
+    # At an end of speech, no word has to be placed.
+    assert Paralinguistic(text=f"{words} [sigh]").plan(speech).problem is None

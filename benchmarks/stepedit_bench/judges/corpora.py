@@ -10,7 +10,7 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem
 from stepedit_core.registry.corpora import find_reader
 
-__all__ = ["labelled"]
+__all__ = ["labelled", "labelled_each"]
 
 
 def labelled(
@@ -28,13 +28,50 @@ def labelled(
         attribute: which label is needed.
 
     Raises:
-        StepeditError: if none is left.
+        StepeditError: if none is left, or a corpus to keep has none.
     """
+    return sorted(_of_corpora(_with_label(path, layout, attribute), only), key=lambda item: item.id)
+
+
+def labelled_each(
+    paths: Sequence[str | os.PathLike[str]],
+    layout: str | None = None,
+    only: Sequence[str] = (),
+    attribute: str = "emotion",
+) -> list[list[CorpusItem]]:
+    """Return the same for several paths; a corpus to keep must be in one of them.
+
+    Raises:
+        StepeditError: if none is left, or a corpus to keep has none.
+    """
+    found = [_with_label(path, layout, attribute) for path in paths]
+    _of_corpora([item for items in found for item in items], only)
+    kept = ([item for item in items if not only or item.corpus in only] for items in found)
+    return [sorted(items, key=lambda item: item.id) for items in kept]
+
+
+def _of_corpora(items: Sequence[CorpusItem], only: Sequence[str]) -> list[CorpusItem]:
+    """Return the items of some corpora, or all where none is named.
+
+    Raises:
+        StepeditError: if one has no items.
+    """
+    there = dict.fromkeys(item.corpus for item in items if item.corpus)
+    for name in only:
+        if name not in there:
+            known = ", ".join(sorted(there)[:20]) or "none has a name"
+            raise StepeditError(f"--only {name}: no corpus of labelled recordings; there: {known}")
+    return [item for item in items if not only or item.corpus in only]
+
+
+def _with_label(
+    path: str | os.PathLike[str], layout: str | None, attribute: str
+) -> list[CorpusItem]:
     items = [
         item
         for item in find_reader(path, layout).items(Path(path))
-        if item.labels.get(attribute) and item.speaker and (not only or item.corpus in only)
+        if item.labels.get(attribute) and item.speaker
     ]
     if not items:
         raise StepeditError(f"{os.fspath(path)}: no recording with a speaker and its {attribute}")
-    return sorted(items, key=lambda item: item.id)
+    return items

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from stepedit_bench.judges.corpora import labelled
+from stepedit_bench.judges.corpora import labelled_each
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem
 from stepedit_core.scoring import Judge
@@ -115,13 +115,13 @@ def validate(
         layout: corpus reader.
 
     Raises:
-        StepeditError: if nothing can be compared.
+        StepeditError: if nothing can be compared, or a corpus of ``only`` is not there.
     """
     wanted = {*labels, NEUTRAL}
     found: dict[str, Agreement] = {}
-    for path in corpora:
+    for recordings in labelled_each(corpora, layout, only):
         parts: dict[str, list[CorpusItem]] = defaultdict(list)
-        for item in labelled(path, layout, only):
+        for item in recordings:
             if item.labels["emotion"] in wanted:
                 parts[_corpus(item)].append(item)
         for name, items in parts.items():
