@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 
 from stepedit_core import Plan, Rendered, Utterance, conditioning_label
-from stepedit_core.labels.edit import LabelledEdit, span_of
+from stepedit_core.labels.edit import ScaledLabelledEdit, span_of
 from stepedit_core.labels.spelling import by_spelling
 from stepedit_emotion.prompt import INSTRUCTION, REMOVE
 from stepedit_emotion.recipes import NO_RECIPE, RECIPES
@@ -71,7 +71,7 @@ _MEANT = {
 }
 
 
-class Emotion(LabelledEdit):
+class Emotion(ScaledLabelledEdit):
     """Make the speech carry an emotion, or remove the one that it carries."""
 
     instruction: ClassVar[str] = INSTRUCTION
@@ -89,7 +89,9 @@ class Emotion(LabelledEdit):
         The label goes to the decoder: each moves level and pitch in its own way, the level by
         half to all of what studies say.
         """
-        recipe = RECIPES[self.to].recipe.at(self.amount) if self.to in RECIPES else None
+        recipe = RECIPES[self.to].recipe if self.to in RECIPES else None
+        if recipe is not None and self.strength is not None:
+            recipe = recipe.at(self.strength)
         level = span_of(0.0 if recipe is None else recipe.level)
         return (
             super()

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 
 from stepedit_core import Plan, Rendered, Utterance, conditioning_label
-from stepedit_core.labels.edit import LabelledEdit, span_of
+from stepedit_core.labels.edit import ScaledLabelledEdit, span_of
 from stepedit_core.labels.spelling import by_spelling
 from stepedit_style.prompt import INSTRUCTION, REMOVE
 from stepedit_style.recipes import LEVELS, RATES, RECIPES, RENDERED, WHISPER, reason_without
@@ -82,7 +82,7 @@ _MEANT = {
 }
 
 
-class Style(LabelledEdit):
+class Style(ScaledLabelledEdit):
     """Make the speech take on a speaking style, or remove the one that it has."""
 
     instruction: ClassVar[str] = INSTRUCTION

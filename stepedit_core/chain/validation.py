@@ -188,7 +188,7 @@ def _ready(
     is_final = not isinstance(state, ForeseenUtterance)
     plan = _foreseen(edit, state, source) if isinstance(state, ForeseenUtterance) else None
     plan = edit.plan(state) if plan is None else plan
-    if route == "llm" and plan.problem is None:
+    if route == "llm" and plan.strength != 1.0 and plan.problem is None:
         plan = plan.but(problem=strength_problem(engine, plan))
     return Ready(edit, route, plan, is_final)
 

@@ -13,7 +13,7 @@ from stepedit_core.plan import Plan
 from stepedit_core.prompt import Prompt
 from stepedit_core.utterance import Utterance
 
-__all__ = ["REMOVE", "LabelledEdit", "span_of"]
+__all__ = ["REMOVE", "LabelledEdit", "ScaledLabelledEdit", "span_of"]
 
 REMOVE = "remove"
 """Value of ``to`` that asks for speech without a label."""
@@ -29,7 +29,7 @@ def span_of(shift: float) -> tuple[float, float]:
 
 
 class LabelledEdit(Edit):
-    """Base of edits whose parameter ``to`` is a choice of labels, or ``remove``.
+    """Base of edits whose one parameter ``to`` is a choice of labels, or ``remove``.
 
     A subclass narrows ``to`` to a ``Literal`` of its labels and ``remove``.
     """
@@ -42,15 +42,9 @@ class LabelledEdit(Edit):
     """Words that people say, lower case, to the label to suggest for them."""
     without_dsp: ClassVar[Mapping[str, str]] = {}
     """Label to why signal processing cannot render it."""
-    scaled: ClassVar[frozenset[str]] = frozenset()
-    """Labels that know more and less: the subclass scales by ``amount`` what it announces of them
-    and what it renders."""
 
     to: str
     """The label, or ``remove``."""
-    strength: float | None = Field(default=None, ge=0.25, le=2.0)
-    """How much of the label's usual shift, as a factor; 1 where none is given. Signal processing
-    takes it, and engines whose decoder does the shift to the recording's own codes."""
 
     @field_validator("to", mode="before")
     @classmethod
@@ -64,6 +58,45 @@ class LabelledEdit(Edit):
         near = cls.synonyms.get(word) or next(iter(close), None)
         hint = f"did you mean {near!r}? " if near else ""
         raise ValueError(f"no such {cls.name}; {hint}There are {', '.join(known)}")
+
+    def route_problem(self, route: Route) -> str | None:
+        """Return why a label has no dsp route."""
+        if route == "dsp" and self.to in self.without_dsp:
+            return (
+                f"{self.name}: no dsp route to {self.to!r} ({self.without_dsp[self.to]}); "
+                f"use the llm route with an engine"
+            )
+        return super().route_problem(route)
+
+    def plan(self, utterance: Utterance) -> Plan:
+        """Return the plan; how far a label moves the level is the subclass's to say."""
+        return super().plan(utterance).but(level=None)
+
+    def needs_transcript(self, route: Route) -> bool:
+        """Return whether the route needs the words: the prompt says them."""
+        return route == "llm"
+
+    def prompt(self, utterance: Utterance) -> Prompt:
+        """Return the subclass's words for the label."""
+        text = (utterance.transcript or "").strip()
+        if self.to == REMOVE:
+            return Prompt.edit(self.removal.format(text=text))
+        return Prompt.edit(self.instruction.format(info=self.to, text=text))
+
+
+class ScaledLabelledEdit(LabelledEdit):
+    """Base of labelled edits of which some labels know more and less.
+
+    A subclass says which (``scaled``), and scales by ``amount`` what it announces of them and what
+    it renders.
+    """
+
+    scaled: ClassVar[frozenset[str]]
+    """Labels that know more and less."""
+
+    strength: float | None = Field(default=None, ge=0.25, le=2.0)
+    """How much of the label's usual shift, as a factor; 1 where none is given. Signal processing
+    takes it, and engines whose decoder does the shift to the recording's own codes."""
 
     @model_validator(mode="after")
     def _takes_a_strength(self) -> Self:
@@ -93,26 +126,7 @@ class LabelledEdit(Edit):
             return None
         return self.model_copy(update={"strength": None if strength == 1.0 else strength})
 
-    def route_problem(self, route: Route) -> str | None:
-        """Return why a label has no dsp route."""
-        if route == "dsp" and self.to in self.without_dsp:
-            return (
-                f"{self.name}: no dsp route to {self.to!r} ({self.without_dsp[self.to]}); "
-                f"use the llm route with an engine"
-            )
-        return super().route_problem(route)
-
     def plan(self, utterance: Utterance) -> Plan:
-        """Return the plan; how far a label moves the level is the subclass's to say."""
-        return super().plan(utterance).but(level=None, strength=self.amount)
-
-    def needs_transcript(self, route: Route) -> bool:
-        """Return whether the route needs the words: the prompt says them."""
-        return route == "llm"
-
-    def prompt(self, utterance: Utterance) -> Prompt:
-        """Return the subclass's words for the label."""
-        text = (utterance.transcript or "").strip()
-        if self.to == REMOVE:
-            return Prompt.edit(self.removal.format(text=text))
-        return Prompt.edit(self.instruction.format(info=self.to, text=text))
+        """Return the plan, with the strength for decoders that know the label."""
+        plan = super().plan(utterance)
+        return plan if self.strength is None else plan.but(strength=self.strength)

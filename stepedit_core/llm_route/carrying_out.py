@@ -127,8 +127,9 @@ def apply_by_llm(
         edit.plan(speech) if plan is None else plan
         for edit, speech, plan in zip(edits, utterances, plans or nothing, strict=True)
     ]
-    if trouble := next(filter(None, (strength_problem(engine, one) for one in known_plans)), None):
-        raise EngineError(trouble)
+    for plan in known_plans:
+        if plan.strength != 1.0 and (problem := strength_problem(engine, plan)):
+            raise EngineError(problem)
     if any(plan.replacements for plan in known_plans):
         return _one_by_one(
             edits, utterances, engine, seeds, codes or nothing, known_plans, latents or nothing,

@@ -23,13 +23,13 @@ from stepedit_core import (
 )
 from stepedit_core.engine import DecodeRequest
 from stepedit_core.errors import EngineError, InvalidChainError
-from stepedit_core.labels.edit import LabelledEdit
+from stepedit_core.labels.edit import ScaledLabelledEdit
 from stepedit_core.llm_route.carrying_out import apply_by_llm
 from stepedit_core.registry.registry import Registry
 from stepedit_core.testing import FakeEngine, speech_like
 
 
-class Tone(LabelledEdit):
+class Tone(ScaledLabelledEdit):
     """Make the speech bright, more or less so."""
 
     instruction, removal = "Make this {info}: {text}\n", "Make this plain: {text}\n"
