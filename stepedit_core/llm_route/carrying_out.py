@@ -326,7 +326,9 @@ def _outcome(
     passage = request.passage() if follows_source(engine, plan) else None
     if passage is not None:
         before, behind = cut_off(request.codes, plan.omissions or (), utterance.seconds)
-        audio, start = fit_to_source_timing(audio, before, before + audio.seconds + behind)
+        # Whole groups may pass the end of the source, which nothing that is left out makes longer.
+        seconds = min(before + audio.seconds + behind, utterance.seconds)
+        audio, start = fit_to_source_timing(audio, before, seconds)
         output = dataclasses.replace(output, start=start)
     audio, gain = levelled(utterance, audio, plan.level, _gain(latent))
     edited = audio.replace(transcript=plan.words_after, language=utterance.language)

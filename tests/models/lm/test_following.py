@@ -192,6 +192,14 @@ def test_an_edit_keeps_its_words_at_their_times(engine: Engine) -> None:
     assert sum(map(len, chunks)) == pytest.approx(made.codes.seconds * engine.sample_rate, rel=0.05)
 
 
+def test_where_nothing_goes_the_length_stays(engine: Engine) -> None:
+    speech = packaged_speech("books").slice((0.0, 1.7))
+    plan = Quieter().plan(speech).but(omissions=())
+    (made,) = apply_by_llm([Quieter()], [speech], engine, [1], plans=[plan])
+    assert made.details["follows_source"] is True
+    assert made.utterance.seconds == pytest.approx(speech.seconds, abs=1e-3)
+
+
 def test_candidates_are_drawn_where_they_are_asked_for(engine: Engine) -> None:
     speech = packaged_speech("surpassed")
     source = engine.encode([speech])[0]
