@@ -33,7 +33,7 @@ from stepedit_core.errors import EngineError, counted
 from stepedit_core.llm_route.infilling import replace_words
 from stepedit_core.llm_route.joining import splice_groups
 from stepedit_core.llm_route.level import levelled
-from stepedit_core.llm_route.omissions import cut_off
+from stepedit_core.llm_route.omissions import Passage, cut_off
 from stepedit_core.llm_route.other_voice import in_other_voice
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.llm_route.source_map import SourceMap
@@ -193,11 +193,16 @@ def _decoding(
 
 def _source_map(request: GenerateRequest, output: DualCodes, engine: SpeechEngine) -> SourceMap:
     """Return where an answer lies in the recording that was edited, as far as that is known."""
-    passage = request.passage() if follows_source(engine, request.plan) else None
+    passage = _passage(request, engine)
     if passage is None:
         return request.source_map(output.groups, is_own=_is_own(request.plan, engine))
     # All that is said is the source's own, and what is left out changes nothing of it.
     return SourceMap(passage.positions(output), start=request.codes.start)
+
+
+def _passage(request: GenerateRequest, engine: SpeechEngine) -> Passage | None:
+    """Return the ways through its source that an answer is held to, or None where it is not."""
+    return request.passage() if follows_source(engine, request.plan) else None
 
 
 def _is_own(plan: Plan, engine: SpeechEngine) -> bool:
@@ -221,17 +226,15 @@ def _answers(
         else None
         for request in requests
     ]
-    for edit, request in zip(edits, requests, strict=True):
-        if follows_source(engine, request.plan):
+    parts: list[list[GenerateRequest]] = []
+    for edit, request, own in zip(edits, requests, own_codes, strict=True):
+        if own is not None:
+            parts.append([])
+        elif follows_source(engine, request.plan):  # its way needs no short stretches
             _log.info("%s: the answer is held to the source's own codes in their order", edit.name)
-    parts = [
-        []
-        if own is not None
-        else [request]  # the way through its source needs no short stretches
-        if follows_source(engine, request.plan)
-        else in_stretches(edit, request, engine)
-        for edit, request, own in zip(edits, requests, own_codes, strict=True)
-    ]
+            parts.append([request])
+        else:
+            parts.append(in_stretches(edit, request, engine))
     asked = [one for own in parts for one in own]
     made = iter(engine.generate(asked) if asked else ())
     return [
@@ -323,7 +326,7 @@ def _outcome(
             audio, request.codes.start * ratio, utterance.seconds * ratio
         )
         output = dataclasses.replace(output, start=start)
-    passage = request.passage() if follows_source(engine, plan) else None
+    passage = _passage(request, engine)
     if passage is not None:
         before, behind = cut_off(request.codes, plan.omissions or (), utterance.seconds)
         # Whole groups may pass the end of the source, which nothing that is left out makes longer.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
 
 from stepedit_core.codes import DualCodes
@@ -11,6 +12,8 @@ from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.utterance import Utterance
 
 __all__ = ["AlignedDecoder", "in_other_voice"]
+
+_log = logging.getLogger(__name__)
 
 
 class AlignedDecoder(Protocol):
@@ -35,7 +38,8 @@ def in_other_voice(
         return plain
     try:
         moved = towards(request.utterance)
-    except StepeditError:  # no voice is heard in a recording of whispers
+    except StepeditError as error:  # no voice is heard in a recording of whispers
+        _log.warning("the decoder is shown the voice's recording as it is: %s", error)
         return plain
     places = SourceMap.identity(output)
     return DecodeRequest(output, moved, request.seed, places, None, voice)

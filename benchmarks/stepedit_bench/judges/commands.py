@@ -84,16 +84,19 @@ def train_emotion(
                f"--judge-option trained:folder={out}")  # fmt: skip
 
 
-@judges.command("train-events")
-@click.argument("manifest", type=click.Path(exists=True, dir_okay=False))
-@click.option("--out", required=True, type=click.Path(file_okay=False), help="Where it is saved.")
-@click.option(
+_ear = click.option(
     "--ear",
     type=click.Choice(["auto", "whisper", "none"]),
     default="auto",
     show_default=True,
     help="Whisper's encoder beside hand-made features.",
 )
+
+
+@judges.command("train-events")
+@click.argument("manifest", type=click.Path(exists=True, dir_okay=False))
+@click.option("--out", required=True, type=click.Path(file_okay=False), help="Where it is saved.")
+@_ear
 @click.option(
     "--without",
     type=click.Path(exists=True, dir_okay=False),
@@ -127,13 +130,7 @@ def train_events(
     metavar="LABEL=KIND",
     help="A folder of recordings, and laugh, breath, voice, cough or other.",
 )
-@click.option(
-    "--ear",
-    type=click.Choice(["auto", "whisper", "none"]),
-    default="auto",
-    show_default=True,
-    help="Whisper's encoder beside hand-made features.",
-)
+@_ear
 @click.option("--n", "count", type=click.IntRange(1), default=40, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def check_events(

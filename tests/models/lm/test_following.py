@@ -30,6 +30,7 @@ from stepedit_core.models.lm.session import Session, generate, stream
 from stepedit_core.models.lm.step1.alignment import Alignment, alignment_tensor, pointed, targets
 from stepedit_core.models.lm.step1.modeling import Step1ForCausalLM
 from stepedit_core.recordings import packaged_speech
+from tests.models.lm.begun_session import session_of
 from tests.models.lm.test_position_priors import RULE
 from tests.models.test_engine import Brighter
 from tests.models.tiny_checkpoint import write_engine
@@ -60,20 +61,7 @@ CONSTRAINTS = [[Follow(passage(1))], [Follow(passage(2, 15))], [Free(3, 6)]]
 
 
 def begun(model: Step1ForCausalLM, sampling: Sampling, items: Sequence[int]) -> Session:
-    rows = [PROMPTS[n] for n in items]
-    has_rule = model.config.source_alignment is not None
-    return Session(
-        model,
-        rows,
-        LAYOUT,
-        sampling,
-        [CONSTRAINTS[n] for n in items],
-        [100 + n for n in items],
-        200,
-        None,
-        [alignment(row) for row in rows] if has_rule else None,
-        [list(reversed(row)) for row in rows],
-    )
+    return session_of(model, sampling, items, PROMPTS, CONSTRAINTS, alignment)
 
 
 def ids_of(session: Session) -> list[list[int]]:

@@ -16,6 +16,7 @@ from stepedit_core.models.lm.step1 import Step1ForCausalLM
 from stepedit_core.models.lm.step1.alignment import Alignment, alignment_tensor
 from stepedit_core.models.lm.step1.decoding import Decoder
 from stepedit_core.models.lm.step1.heads import full_head
+from tests.models.lm.begun_session import session_of
 from tests.models.lm.test_constraints import codes
 from tests.models.lm.test_position_priors import RULE
 from tests.models.tiny_step1 import LAYOUT, tiny_model
@@ -97,20 +98,7 @@ SAMPLINGS = [GREEDY, Sampling(), Sampling(temperature=1.5, guidance=1.5, repetit
 
 
 def begun(model: Step1ForCausalLM, sampling: Sampling, items: Sequence[int]) -> Session:
-    rows = [PROMPTS[n] for n in items]
-    has_rule = model.config.source_alignment is not None
-    return Session(
-        model,
-        rows,
-        LAYOUT,
-        sampling,
-        [CONSTRAINTS[n] for n in items],
-        [100 + n for n in items],
-        200,
-        None,
-        [alignment(row) for row in rows] if has_rule else None,
-        [list(reversed(row)) for row in rows],
-    )
+    return session_of(model, sampling, items, PROMPTS, CONSTRAINTS, alignment)
 
 
 def alone(model: Step1ForCausalLM, sampling: Sampling) -> list[Generated]:
