@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from stepedit_core.errors import StepeditError
@@ -108,6 +109,8 @@ class Plan:
         towards_voice: moves a recording towards that voice by signal processing, at the same
             pace. A decoder that looks sound up at its place is shown the result in place of the
             voice's own recording, which says other words.
+        notes: says of a recording what a user should know of the edit's work on it, one line each.
+            The llm route asks; signal processing says it in its details.
         problem: why the edit does not fit the utterance, in one line; None where it does.
     """
 
@@ -129,6 +132,9 @@ class Plan:
     keeps_codes: bool = False
     voice: Utterance | None = None
     towards_voice: Callable[[Utterance], Utterance] | None = field(
+        default=None, repr=False, compare=False
+    )
+    notes: Callable[[Utterance], tuple[str, ...]] | None = field(
         default=None, repr=False, compare=False
     )
     problem: str | None = None
@@ -187,7 +193,20 @@ class Plan:
             keeps_codes=plans[0].keeps_codes,
             voice=plans[0].voice,
             towards_voice=plans[0].towards_voice,
+            notes=partial(_notes_inside, spans=tuple(spans), notes=plans[0].notes),
         )
+
+
+def _notes_inside(
+    utterance: Utterance,
+    *,
+    spans: tuple[Span, ...],
+    notes: Callable[[Utterance], tuple[str, ...]] | None,
+) -> tuple[str, ...]:
+    """Return what an inner edit has to say of the spans, each line once."""
+    if notes is None:
+        return ()
+    return tuple(dict.fromkeys(line for span in spans for line in notes(utterance.slice(span))))
 
 
 def conditioning_label(name: str, *labels: str, **numbers: float) -> str:

@@ -223,15 +223,14 @@ class Masked(Edit):
             edited = with_hidden(utterance, edited, spans, made)
         for report, where in zip(reports, placed, strict=True):
             report["output_span"] = [round(edge, 6) for edge in where]
-        return Rendered(
-            edited,
-            {
-                "backend": self.inner.name,
-                "fade_seconds": FADE_SECONDS,
-                "spans": reports,
-                "output_spans": [report["output_span"] for report in reports],
-            },
-        )
+        details = {
+            "backend": self.inner.name,
+            "fade_seconds": FADE_SECONDS,
+            "spans": reports,
+            "output_spans": [report["output_span"] for report in reports],
+        }
+        said = dict.fromkeys(note for one in reports for note in one["inner"].get("notes", ()))
+        return Rendered(edited, {**details, "notes": list(said)} if said else details)
 
     def _render_span(self, utterance: Utterance, span: Span, rng: np.random.Generator) -> Rendered:
         """Carry out the inner edit on one span, at the utterance's rate."""

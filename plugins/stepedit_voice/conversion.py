@@ -21,9 +21,10 @@ from stepedit_core.dsp.loudness import active_level, limited_at_level
 from stepedit_core.dsp.offset import around_offset, without_offset
 from stepedit_core.dsp.world import WorldSpeech, analyse, synthesise, warp_frequency
 
-__all__ = ["RATE", "convert"]
+__all__ = ["NO_VOICE", "RATE", "convert", "hears_voice"]
 
 RATE = 24_000
+NO_VOICE = "no voice is heard here, and so none that could become another"
 SHARE = 0.5
 """How far a frame goes to what its neighbours sound like; beyond, words are lost fast."""
 NEIGHBOURS = 40
@@ -88,11 +89,16 @@ def convert(source: Utterance, target: Utterance) -> tuple[Utterance, dict[str, 
     return around_offset(source, lambda flat: _converted(flat, voice))
 
 
+def hears_voice(utterance: Utterance) -> bool:
+    """Return whether there is a voice in a recording: 150 ms with a pitch or more."""
+    return _voice(without_offset(utterance)).pitch is not None
+
+
 def _converted(source: Utterance, target: _Voice) -> tuple[Utterance, dict[str, Any]]:
     own = _voice(source)
     facts: dict[str, Any] = {"backend": "WORLD (pyworld), nearest neighbours"}
     if own.pitch is None or target.pitch is None:
-        return source, {**facts, "notes": ["no voice is heard here: the recording stays as it is"]}
+        return source, {**facts, "notes": [NO_VOICE]}
     tract = _tract(own, target)
     warped = 0.5 * np.log(
         np.maximum(warp_frequency(np.exp(2 * own.logs), own.speech.frequencies, tract), _FLOOR)

@@ -66,7 +66,7 @@ class Voice(Edit):
         if plan.problem:
             return plan
         voice = self.voice()
-        return plan.but(voice=voice, towards_voice=partial(_towards, voice=voice))
+        return plan.but(voice=voice, towards_voice=partial(_towards, voice=voice), notes=_notes)
 
     def render(self, utterance: Utterance, rng: np.random.Generator) -> Rendered:
         """Move pitch, vocal tract and sounds towards the voice's recording; nothing is drawn."""
@@ -80,3 +80,10 @@ def _towards(utterance: Utterance, *, voice: Utterance) -> Utterance:
     from stepedit_voice.conversion import convert
 
     return convert(utterance, voice)[0]
+
+
+def _notes(utterance: Utterance) -> tuple[str, ...]:
+    """Say that there is no voice in a recording."""
+    from stepedit_voice.conversion import NO_VOICE, hears_voice
+
+    return () if hears_voice(utterance) else (NO_VOICE,)

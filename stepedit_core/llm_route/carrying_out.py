@@ -317,7 +317,8 @@ def _outcome(
     utterance, plan = request.utterance, request.plan
     if request.free is not None:
         edited, joins = splice_groups(utterance, audio, request.codes, request.free, plan.level)
-        return Outcome(edited.replace(transcript=plan.words_after), "llm", output, joins)
+        edited = edited.replace(transcript=plan.words_after)
+        return Outcome(edited, "llm", output, {**joins, **_notes(plan, utterance)})
     start = output.start
     if plan.uniform_tempo or _is_own(plan, engine):
         whole = output.groups / request.codes.groups
@@ -348,7 +349,13 @@ def _outcome(
         details["follows_source"] = True
     if plan.voice is not None:
         details["voice"] = plan.voice.digest
-    return Outcome(edited, "llm", output, details, kept)
+    return Outcome(edited, "llm", output, {**details, **_notes(plan, utterance)}, kept)
+
+
+def _notes(plan: Plan, utterance: Utterance) -> dict[str, list[str]]:
+    """Return what an edit has to say of a recording, as a detail; empty where it is nothing."""
+    said = () if plan.notes is None else plan.notes(utterance)
+    return {"notes": list(said)} if said else {}
 
 
 def _confined(

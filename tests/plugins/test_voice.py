@@ -169,6 +169,22 @@ def test_a_voice_that_is_none(tmp_path: Path) -> None:
     assert any("no voice is heard" in note for note in result.notes)
 
 
+@pytest.mark.parametrize("spans", [None, (Span(0.3, 0.8),)])
+@pytest.mark.parametrize("engine", [_Listening(), _Aligned(), None])
+def test_a_recording_without_a_voice_is_said_on_both_routes(
+    engine: FakeEngine | None, spans: tuple[Span, ...] | None
+) -> None:
+    click = np.zeros(24_000, np.float32)
+    click[9_600:9_700] = 0.5
+    edit: Voice | Masked = Voice(reference="lewis")
+    edit = edit if spans is None else Masked(inner=edit, spans=spans)
+    result = Chain([edit])(Utterance(click, 24_000), engine=engine)
+    assert result.steps[0].route == ("dsp" if engine is None else "llm")
+    assert [note for note in result.notes if "no voice is heard" in note]
+    spoken = Chain([edit])(packaged_speech("garden"), engine=engine)
+    assert not [note for note in spoken.notes if "no voice is heard" in note]
+
+
 class _Voices(FakeMeasures):
     """Similarities by the digests of the two sides."""
 
