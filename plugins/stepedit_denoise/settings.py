@@ -14,7 +14,7 @@ __all__ = ["OPTIONS", "Settings"]
 OPTIONS = {
     "degradations": "noise, reverb, both (noise in a room), joined by +; default noise+reverb",
     "draw": "how many of the degradations to draw for each recording; default all",
-    "noises": "white, pink, brown, hum, clicks, babble (default), street, rain, joined by +",
+    "noises": "white, pink, brown, hum, clicks, babble (default), street, rain, music, joined by +",
     "noise_folder": "folder of noise recordings to use instead of synthesised noise",
     "snr": "least and greatest signal-to-noise ratio in dB; default 0:10",
     "rir_folder": "folder of measured room impulse responses to use instead of simulated rooms",

@@ -21,7 +21,12 @@ from stepedit_core import (
 from stepedit_core.dsp import noises, quality, rooms
 from stepedit_scene.removal import Separate
 from stepedit_scene.scorer import colour_difference
-from stepedit_scene.surroundings import BACKGROUNDS, background_sound, room_response
+from stepedit_scene.surroundings import (
+    BACKGROUNDS,
+    background_sound,
+    is_file,
+    room_response,
+)
 
 __all__ = ["DereverbScorer", "SeparateScorer", "envelope_distance"]
 
@@ -114,7 +119,9 @@ class SeparateScorer(Scorer):
     def prepare(self, case: Case, clean: Utterance, rng: np.random.Generator) -> Prepared:
         """Mix by ``{"background": NAME, "snr_db": X}`` or ``{"voices": [NAME, ...], "snr_db": X}``.
 
-        Voices are packaged speech; a ``seed`` gives several cases the very same background.
+        A background is a name of the edit scene or of the synthetic noises, or a file; voices are
+        packaged speech. With ``{"room": NAME or FILE}`` the voice speaks in that room.
+        A ``seed`` gives several cases the very same background.
 
         Raises:
             StepeditError: if there is no such background.
@@ -125,14 +132,13 @@ class SeparateScorer(Scorer):
         if "seed" in asked:
             rng = np.random.default_rng(int(asked["seed"]))
         length, rate = len(clean.samples), clean.sample_rate
+        if "room" in asked:
+            clean = rooms.reverberate(clean, room_response(str(asked["room"]), rate))
         if "voices" in asked:
             voices = [packaged_speech(str(name)) for name in asked["voices"]]
             sound = noises.babble(voices, length, rate, rng)
-        elif asked["background"] in BACKGROUNDS:
-            sound = background_sound(str(asked["background"]), length, rate, rng)
         else:
-            known = ", ".join(BACKGROUNDS)
-            raise StepeditError(f"case {case.id}: background: {known}; got {asked['background']!r}")
+            sound = _background(str(asked["background"]), length, rate, rng)
         source, voice, snr = noises.mix(clean, sound, float(asked["snr_db"]), noises.SPEECH_BAND)
         wants_voice = isinstance(case.edit, Separate) and case.edit.keep == "voice"
         behind = source.replace(samples=source.samples - voice.samples, transcript=None)
@@ -160,6 +166,16 @@ class SeparateScorer(Scorer):
         whole = loss is not None and loss <= MAX_BAND_LOSS_DB
         reached = reached and whole and said is not False
         return Score(reached and new - old >= MIN_VOICE_GAIN_DB, values)
+
+
+def _background(name: str, length: int, rate: int, rng: np.random.Generator) -> FloatArray:
+    """Return a background by the name of a scene's or of a synthetic noise, or from a file."""
+    if name in BACKGROUNDS or is_file(name):
+        return background_sound(name, length, rate, rng)
+    if name not in noises.MORE_SYNTHETIC:
+        known = ", ".join(dict.fromkeys((*BACKGROUNDS, *noises.MORE_SYNTHETIC)))
+        raise StepeditError(f"background: {known}, or a file; got {name!r}")
+    return noises.synthesise(name, length, rate, rng)
 
 
 def envelope_distance(clean: Utterance, sound: Utterance) -> tuple[float, float, float] | None:

@@ -30,7 +30,7 @@ COLOURS = {"white": 0.0, "pink": 1.0, "brown": 2.0}
 """Exponent of 1/f in the power spectrum."""
 SYNTHETIC = (*COLOURS, "hum", "clicks")
 """What the pair builder draws from by default."""
-MORE_SYNTHETIC = (*SYNTHETIC, "street", "rain")
+MORE_SYNTHETIC = (*SYNTHETIC, "street", "rain", "music")
 _AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 
@@ -40,8 +40,9 @@ def synthesise(kind: str, length: int, rate: int, rng: np.random.Generator) -> F
     Args:
         kind: ``white``, ``pink`` (1/f), ``brown`` (1/f squared, flat below 20 Hz), ``hum`` (50 or
             60 Hz with harmonics that fall off), ``clicks`` (five short bursts a second),
-            ``street`` (vehicles that pass: rumble and tyres that swell and fade) or ``rain`` (a
-            steady hiss, and single drops).
+            ``street`` (vehicles that pass: rumble and tyres that swell and fade), ``rain`` (a
+            steady hiss, and single drops) or ``music`` (chords, a bass and a melody of plucked
+            tones, about two beats a second).
         length: number of samples.
         rate: in Hz.
         rng: draws it.
@@ -54,6 +55,8 @@ def synthesise(kind: str, length: int, rate: int, rng: np.random.Generator) -> F
         return _street(length, rate, rng)
     if kind == "rain":
         return _rain(length, rate, rng)
+    if kind == "music":
+        return _music(length, rate, rng)
     return _coloured(COLOURS[kind], length, rate, rng)
 
 
@@ -132,6 +135,41 @@ def _rain(length: int, rate: int, rng: np.random.Generator) -> FloatArray:
             rng.exponential(1.5) * np.exp(-time / rng.uniform(1e-3, 6e-3)) * tone
         )
     return rain
+
+
+def _music(length: int, rate: int, rng: np.random.Generator) -> FloatArray:
+    """Return four chords that go round, a bass and a pentatonic melody, of plucked tones.
+
+    A tone has the harmonics of a string, of which the higher ones fade sooner.
+    """
+    beat = 60 / rng.uniform(96, 132)
+    tonic = 45 + int(rng.integers(12))  # MIDI: A2 and up
+    out = np.zeros(length)
+
+    def pluck(note: float, second: float, loudness: float) -> None:
+        at = round(second * rate)
+        time = np.arange(min(length - at, round(1.5 * rate))) / rate
+        base = 440 * 2 ** ((note - 69) / 12)
+        for order in range(1, 9):
+            if order * base < 0.45 * rate:
+                fade = np.exp(-time * (1.5 + 0.9 * order))
+                tone = np.sin(2 * np.pi * (order * base * time + rng.random()))
+                out[at : at + len(time)] += loudness / order * fade * tone
+
+    for count in range(int(length / rate / beat) + 1):
+        second = count * beat
+        if round(second * rate) >= length:
+            break
+        root = tonic + (0, 9, 5, 7)[count // 4 % 4]
+        if count % 2 == 0:
+            pluck(root - 12, second, 0.8)
+            for third in (0, 3 if root == tonic + 9 else 4, 7):
+                pluck(root + third, second, 0.5)
+        for half in (0.0, 0.5):
+            if rng.random() < 0.7 and round((second + half * beat) * rate) < length:
+                step = int(rng.choice([0, 2, 4, 7, 9, 12]))
+                pluck(tonic + 12 + step, second + half * beat, rng.uniform(0.4, 0.9))
+    return out
 
 
 def babble(

@@ -135,6 +135,39 @@ def test_scorer_and_its_cheats(edit: Scene) -> None:
     assert fooled == []
 
 
+class _Hearing(FakeMeasures):
+    """A dry recording and itself in a room are alike by 0.68; words are lost in the room, too."""
+
+    def __init__(self, dry: Utterance, alike: float, wrong: float) -> None:
+        super().__init__()
+        self.dry, self.alike, self.wrong = dry, alike, wrong
+        self.made: Utterance | None = None
+
+    def speaker_similarity(self, first: Utterance, second: Utterance) -> float:
+        return 0.68 if self.dry in (first, second) else self.alike
+
+    def word_error(self, expected: str, utterance: Utterance) -> float:
+        heard = 0.0 if utterance == self.dry else 0.3
+        return self.wrong if utterance == self.made else heard
+
+
+@pytest.mark.parametrize(
+    ("alike", "wrong", "reached"), [(0.9, 0.3, True), (0.5, 0.3, False), (0.9, 0.9, False)]
+)
+@pytest.mark.parametrize("edit", EDITS[-2:], ids=str)
+def test_words_and_voice_are_those_of_the_ideal_scene(
+    edit: Scene, alike: float, wrong: float, reached: bool
+) -> None:
+    speech = packaged_speech("garden")
+    case = Case(id="x", edit=edit, audio="speech:garden")
+    scorer, measures = SceneScorer(), _Hearing(speech, alike, wrong)
+    assert {"words", "speaker"} <= scorer.waives(case)
+    made = _made(edit, speech, 5)
+    made = made.replace(samples=made.samples * np.float32(0.9))  # a room alone gives the ideal
+    measures.made = made
+    assert scorer.score(case, Prepared(speech), made, measures).reached is reached
+
+
 def test_pairs(tmp_path: Path) -> None:
     path = packaged_speech("garden").write(tmp_path / "garden.wav", subtype="FLOAT")
     builder, options = ScenePairs(), {"snr": "0:8"}

@@ -176,6 +176,20 @@ def test_separate_scorer_and_its_cheats(keep: str) -> None:
         )
 
 
+def test_a_voice_in_a_room_before_music_or_a_file(tmp_path: Path) -> None:
+    scorer, speech = SeparateScorer(), packaged_speech("office").resample(16_000)
+    case = _case(Separate(), {"background": "music", "snr_db": 5, "room": "small", "seed": 3})
+    ready = scorer.prepare(case, speech, RNG)
+    wet = scorer.prepare(case, speech, RNG).reference
+    assert ready.reference is not None and wet == ready.reference
+    assert ready.facts["snr_db"] == pytest.approx(5, abs=0.1)
+    assert len(wet.samples) == len(speech.samples) and wet != speech
+    behind = ready.source.samples - wet.samples
+    path = Utterance(behind, 16_000).write(tmp_path / "music.wav", subtype="FLOAT")
+    case = _case(Separate(), {"background": str(path), "snr_db": 0})
+    assert scorer.prepare(case, speech, RNG).facts["snr_db"] == pytest.approx(0, abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("edit", "params", "says"),
     [
