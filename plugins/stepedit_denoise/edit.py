@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from stepedit_core import Edit, Plan, Prompt, Rendered, Route, Utterance
 from stepedit_core.dsp.enhancement import NetName, missing_package
-from stepedit_denoise.choice import best_net
+from stepedit_denoise.choice import ENSEMBLE, best_nets
 from stepedit_denoise.prompt import INSTRUCTION
 
 __all__ = ["Denoise"]
@@ -25,11 +25,14 @@ class Denoise(Edit):
     is open to their defaults alone.
     """
 
-    backend: Literal["auto", "noisereduce", "deepfilternet", "rnnoise", "hush"] | None = None
+    backend: (
+        Literal["auto", "noisereduce", "ensemble", "deepfilternet", "rnnoise", "hush"] | None
+    ) = None
     """What removes the noise by the dsp route: a spectral gate (noisereduce), a network of an
-    optional package (deepfilternet, rnnoise, hush), or auto, which is also what happens where none
-    is named: a network that is installed, RNNoise before the others, and the gate where none is or
-    where a kind of noise is given."""
+    optional package (deepfilternet, rnnoise, hush), the mean of RNNoise and DeepFilterNet
+    (ensemble), or auto, which is also what happens where none is named: the ensemble where both
+    are installed, otherwise the network that is, and the gate where none is or where a kind of
+    noise is given."""
     noise: Literal["stationary", "varying"] = "stationary"
     """Kind of noise for the gate: stationary (fans, hiss, hum) or varying (streets, rain)."""
     strength: float = Field(default=0.9, gt=0, le=1)
@@ -39,14 +42,16 @@ class Denoise(Edit):
     @model_validator(mode="after")
     def _gate_alone_has_kinds(self) -> Self:
         """Refuse a kind of noise for a network, which hears that by itself."""
-        if self.net is not None and self.noise != "stationary":
-            raise ValueError(f"noise: backend={self.net} takes no kind of noise; leave it out")
+        if self.nets and self.noise != "stationary":
+            raise ValueError(f"noise: backend={self.backend} takes no kind of noise; leave it out")
         return self
 
     @property
-    def net(self) -> NetName | None:
-        """The network that is named, or None."""
-        return self.backend if self.backend in ("deepfilternet", "rnnoise", "hush") else None
+    def nets(self) -> tuple[NetName, ...]:
+        """The networks that are named, empty for none."""
+        if self.backend == "ensemble":
+            return ENSEMBLE
+        return (self.backend,) if self.backend in ("deepfilternet", "rnnoise", "hush") else ()
 
     def route_problem(self, route: Route) -> str | None:
         """Say what the llm prompt cannot express, and what the dsp route lacks."""
@@ -55,8 +60,9 @@ class Denoise(Edit):
                 "denoise: the llm prompt has no words for backend=, noise= and strength=; "
                 "leave them out or use the dsp route"
             )
-        if route == "dsp" and self.net and (problem := missing_package(self.net)):
-            return f"denoise: {problem}; or use backend=noisereduce"
+        missing = [found for net in self.nets if (found := missing_package(net))]
+        if route == "dsp" and missing:
+            return f"denoise: {'; '.join(missing)}; or use backend=noisereduce"
         return super().route_problem(route)
 
     def gentler(self) -> Denoise | None:
@@ -77,13 +83,13 @@ class Denoise(Edit):
 
     def render(self, utterance: Utterance, rng: np.random.Generator) -> Rendered:
         """Gate the spectrum with noisereduce, or let a network remove the noise."""
-        from stepedit_denoise.dsp import reduce_noise, reduce_noise_by_net
+        from stepedit_denoise.dsp import reduce_noise, reduce_noise_by_nets
 
-        net = self.net
-        if net is None and self.backend in (None, "auto") and self.noise == "stationary":
-            net = best_net()
-        if net is None:
-            made = reduce_noise(utterance, rng, noise=self.noise, strength=self.strength)
+        nets = self.nets
+        if not nets and self.backend in (None, "auto") and self.noise == "stationary":
+            nets = best_nets()
+        if nets:
+            made = reduce_noise_by_nets(utterance, nets, strength=self.strength)
         else:
-            made = reduce_noise_by_net(utterance, net, strength=self.strength)
+            made = reduce_noise(utterance, rng, noise=self.noise, strength=self.strength)
         return Rendered(*made)

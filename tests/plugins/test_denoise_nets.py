@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from stepedit_denoise import Denoise
-from stepedit_denoise.choice import best_net
+from stepedit_denoise.choice import ENSEMBLE, best_nets
+from stepedit_denoise.hum import mains_hum
 
 from stepedit_core import Chain, InvalidChainError, Utterance, packaged_speech
 from stepedit_core.dsp import enhancement
@@ -128,14 +129,57 @@ def test_default_is_what_is_installed(
     noisy: tuple[Utterance, Utterance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _both_installed()
-    assert _backend(noisy[0]) == _backend(noisy[0], backend="auto") == best_net() == "rnnoise"
+    assert _backend(noisy[0]) == _backend(noisy[0], backend="auto") == "ensemble"
+    assert best_nets() == ENSEMBLE == Denoise(backend="ensemble").nets
     assert _backend(noisy[0], noise="varying") == "noisereduce"
     monkeypatch.setitem(sys.modules, PACKAGES["rnnoise"], None)
-    assert _backend(noisy[0]) == best_net() == "deepfilternet"
+    assert (_backend(noisy[0]),) == best_nets() == ("deepfilternet",)
+    assert "pyrnnoise" in str(Denoise(backend="ensemble").route_problem("dsp"))
     _without(monkeypatch)
-    assert best_net() is None
+    assert best_nets() == ()
     assert _backend(noisy[0]) == _backend(noisy[0], backend="auto") == "noisereduce"
     assert Denoise().to_data() == {"edit": "denoise", "noise": "stationary", "strength": 0.9}
+
+
+def test_ensemble_is_the_mean(noisy: tuple[Utterance, Utterance]) -> None:
+    _both_installed()
+    edits = [Denoise.model_validate({"backend": one}) for one in ("ensemble", *ENSEMBLE)]
+    made = [edit.render(noisy[0], np.random.default_rng(0)) for edit in edits]
+    mean, *parts = (one.utterance.samples for one in made)
+    np.testing.assert_allclose(mean, np.mean(parts, axis=0), atol=1e-6)
+    assert made[0].details["networks"] == list(ENSEMBLE)
+    gains = [_gain(noisy, one.utterance) for one in made]
+    assert gains[0] > np.mean(gains[1:])
+
+
+@pytest.mark.parametrize(("name", "rate"), [("garden", 48_000), ("wind", 16_000), ("doubt", 8_000)])
+def test_hum_goes_and_nothing_else(name: str, rate: int) -> None:
+    clean = packaged_speech(name).resample(rate)
+    length = len(clean.samples)
+    for kind in ("street", "white", "music"):
+        noise = synthesise(kind, length, rate, np.random.default_rng(1))
+        assert mains_hum(mix(clean, noise, 5.0)[0]) is None
+    assert mains_hum(clean) is None
+    made, target, _ = mix(clean, synthesise("hum", length, rate, np.random.default_rng(2)), 5.0)
+    found = mains_hum(made)
+    assert found is not None and min(abs(found[1] - 50), abs(found[1] - 60)) < 0.5
+    left = made.replace(samples=made.samples - found[0])
+    assert _gain((made, target), left) > 10
+
+
+def test_hum_that_drifts_or_stops() -> None:
+    clean, rate = packaged_speech("office").resample(16_000), 16_000
+    samples = np.tile(clean.samples, 4)
+    time = np.arange(len(samples)) / rate
+    turns = np.cumsum(50 + 0.02 * np.sin(2 * np.pi * time / 20)) / rate
+    hum = sum(np.sin(2 * np.pi * order * turns) / order for order in range(1, 10))
+    hum = 0.03 * hum * (time < 0.5 * time[-1])
+    long = Utterance((samples + hum).astype(np.float32), rate)
+    found = mains_hum(long)
+    assert found is not None
+    loud, quiet = (slice(0, int(0.45 * len(hum))), slice(int(0.75 * len(hum)), None))
+    assert np.std(hum[loud] - found[0][loud]) < 0.25 * np.std(hum[loud])
+    assert np.std(found[0][quiet]) < 0.02 * np.std(hum[loud])
 
 
 def test_hush_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,5 +198,6 @@ class TestNets(EditContract):
         Denoise(backend="deepfilternet"),
         Denoise(backend="rnnoise", strength=0.7),
         Denoise(backend="hush"),
+        Denoise(backend="ensemble"),
     )
     invalid = ({"backend": "magic"}, {"backend": "rnnoise", "noise": "varying"})
