@@ -106,9 +106,9 @@ class Plan:
         keeps_codes: whether the llm route decodes the recording's own codes again and asks the
             language model nothing.
         voice: whose voice the codes are decoded in; None for the recording's own.
-        towards_voice: moves a recording towards that voice by signal processing, at the same
-            pace. A decoder that looks sound up at its place is shown the result in place of the
-            voice's own recording, which says other words.
+        as_reference: returns the reference for a decoder that looks sound up at its place: the
+            recording after signal processing that keeps its pace, such as without its noise, or
+            moved towards ``voice``, whose own recording says other words.
         notes: says of a recording what a user should know of the edit's work on it, one line each.
             The llm route asks; signal processing says it in its details.
         problem: why the edit does not fit the utterance, in one line; None where it does.
@@ -131,7 +131,7 @@ class Plan:
     rules: tuple[str, ...] = ()
     keeps_codes: bool = False
     voice: Utterance | None = None
-    towards_voice: Callable[[Utterance], Utterance] | None = field(
+    as_reference: Callable[[Utterance], Utterance] | None = field(
         default=None, repr=False, compare=False
     )
     notes: Callable[[Utterance], tuple[str, ...]] | None = field(
@@ -192,7 +192,7 @@ class Plan:
             rules=(*plans[0].rules, name),
             keeps_codes=plans[0].keeps_codes,
             voice=plans[0].voice,
-            towards_voice=plans[0].towards_voice,
+            as_reference=plans[0].as_reference,
             notes=partial(_notes_inside, spans=tuple(spans), notes=plans[0].notes),
         )
 

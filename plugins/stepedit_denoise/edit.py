@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal, Self
 
 import numpy as np
@@ -74,8 +75,12 @@ class Denoise(Edit):
         return self.model_copy(update={"strength": 1.0}) if self.strength < 1.0 else None
 
     def plan(self, utterance: Utterance) -> Plan:
-        """Return the plan: all of the source is spoken at its own tempo."""
-        return super().plan(utterance).but(uniform_tempo=True)
+        """Return the plan: all of the source is spoken at its own tempo.
+
+        A decoder that looks sound up in the recording finds the noise there, too: its reference
+        is the output of the dsp route.
+        """
+        return super().plan(utterance).but(uniform_tempo=True, as_reference=_without_noise)
 
     def prompt(self, utterance: Utterance) -> Prompt:
         """Return the checkpoint's sentence, which takes no transcript."""
@@ -93,3 +98,9 @@ class Denoise(Edit):
         else:
             made = reduce_noise(utterance, rng, noise=self.noise, strength=self.strength)
         return Rendered(*made)
+
+
+@lru_cache(maxsize=2)  # several answers to one request have the same reference
+def _without_noise(utterance: Utterance) -> Utterance:
+    """Return the output of the dsp route at its defaults."""
+    return Denoise().render(utterance, np.random.default_rng(0)).utterance

@@ -66,7 +66,7 @@ class Voice(Edit):
         if plan.problem:
             return plan
         voice = self.voice()
-        return plan.but(voice=voice, towards_voice=partial(_towards, voice=voice), notes=_notes)
+        return plan.but(voice=voice, as_reference=partial(_towards, voice=voice), notes=_notes)
 
     def render(self, utterance: Utterance, rng: np.random.Generator) -> Rendered:
         """Move pitch, vocal tract and sounds towards the voice's recording; nothing is drawn."""

@@ -34,8 +34,8 @@ from stepedit_core.llm_route.infilling import replace_words
 from stepedit_core.llm_route.joining import splice_groups
 from stepedit_core.llm_route.level import levelled
 from stepedit_core.llm_route.omissions import Passage, cut_off
-from stepedit_core.llm_route.other_voice import in_other_voice
 from stepedit_core.llm_route.planning import request_for
+from stepedit_core.llm_route.shown import in_other_voice, with_reference
 from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.llm_route.stretches import in_stretches, joined_codes
 from stepedit_core.llm_route.timing import fit_to_source_timing
@@ -183,7 +183,8 @@ def _decoding(
     whole = request.free is None and not request.plan.uniform_tempo
     if past is None or earlier is None or earlier is request.utterance or not whole:
         source_map = _source_map(request, output, engine)
-        return DecodeRequest(output, request.utterance, request.seed, source_map, latent, voice)
+        plain = DecodeRequest(output, request.utterance, request.seed, source_map, latent, voice)
+        return with_reference(request, plain, engine)
     source_map = SourceMap.build(
         output.groups, None, condition=request.condition, strength=request.plan.strength
     )

@@ -1,0 +1,69 @@
+"""What the decoder is shown in place of the recording: another voice, or the recording improved.
+
+A decoder that looks sound up in its reference, at the place where the codes lie, gives back what it
+finds there, noise and voice alike. Its reference is then the recording after signal processing
+(`Plan.as_reference`); the codes stay the model's answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Protocol
+
+from stepedit_core.codes import DualCodes
+from stepedit_core.engine import DecodeRequest, GenerateRequest, SpeechEngine
+from stepedit_core.errors import StepeditError
+from stepedit_core.llm_route.source_map import SourceMap
+from stepedit_core.utterance import Utterance
+
+__all__ = ["AlignedDecoder", "in_other_voice", "with_reference"]
+
+_log = logging.getLogger(__name__)
+
+
+class AlignedDecoder(Protocol):
+    """Optional ability of an engine: its decoder looks sound up in the reference at its place."""
+
+    def aligns_references(self) -> bool:
+        """Whether a reference that says the source's words at its pace serves better."""
+
+
+def in_other_voice(
+    request: GenerateRequest, output: DualCodes, voice: Utterance, engine: SpeechEngine
+) -> DecodeRequest:
+    """Return how the source's own codes are decoded in another voice.
+
+    A decoder that looks sound up at its place finds none in a recording of other words: it is
+    shown the source, moved towards the voice (`Plan.as_reference`), and the voice's own speaker
+    vector.
+    """
+    moved = _made(request, engine, "the decoder is shown the voice's recording as it is")
+    if moved is None:
+        return DecodeRequest(output, voice, request.seed)
+    places = SourceMap.identity(output)
+    return DecodeRequest(output, moved, request.seed, places, None, voice)
+
+
+def with_reference(
+    request: GenerateRequest, decoding: DecodeRequest, engine: SpeechEngine
+) -> DecodeRequest:
+    """Return how an answer is decoded, with what the plan shows in place of the recording."""
+    made = _made(request, engine, "the decoder is shown the recording as it is")
+    if made is None or decoding.reference is not request.utterance:
+        return decoding
+    # What the engine made the recording from has the sound that is to go.
+    return replace(decoding, reference=made, latent=None)
+
+
+def _made(request: GenerateRequest, engine: SpeechEngine, otherwise: str) -> Utterance | None:
+    """Return what the plan shows in place of the recording, or None where nothing is to be."""
+    make = request.plan.as_reference
+    says = getattr(engine, "aligns_references", None)
+    if make is None or says is None or not says():
+        return None
+    try:
+        return make(request.utterance)
+    except StepeditError as error:  # no voice is heard in a recording of whispers
+        _log.warning("%s: %s", otherwise, error)
+        return None

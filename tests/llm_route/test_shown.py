@@ -1,0 +1,80 @@
+"""What a decoder is shown in place of the recording."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from stepedit_denoise import Denoise
+from stepedit_masked import Masked
+
+from stepedit_core import Chain, Span, StepeditError, Utterance, packaged_speech
+from stepedit_core.engine import DecodeRequest
+from stepedit_core.testing import FakeEngine
+
+
+class _Listening(FakeEngine):
+    """Keeps what it is asked to decode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decoded: list[DecodeRequest] = []
+
+    def decode(self, requests: list[DecodeRequest]) -> list[Utterance]:  # type: ignore[override]
+        self.decoded += requests
+        return super().decode(requests)
+
+
+class _Aligned(_Listening):
+    """A fake engine whose decoder looks sound up at its place."""
+
+    def aligns_references(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def noisy() -> Utterance:
+    speech = packaged_speech("garden")
+    noise = np.random.default_rng(3).normal(0, 0.02, len(speech.samples)).astype(np.float32)
+    return speech.replace(samples=speech.samples + noise)
+
+
+def _cleaned(noisy: Utterance) -> Utterance:
+    return Denoise().render(noisy, np.random.default_rng(0)).utterance
+
+
+def test_without_noise(noisy: Utterance) -> None:
+    engine = _Aligned()
+    Chain([Denoise()])(noisy, engine=engine, route="llm")
+    assert len(engine.requests) == 1  # the codes are still the model's
+    (request,) = engine.decoded
+    assert request.reference == _cleaned(noisy)
+    assert request.reference.seconds == noisy.seconds
+    assert request.source_map is not None
+
+
+def test_inside_a_mask(noisy: Utterance) -> None:
+    engine = _Aligned()
+    edit = Masked(inner=Denoise(), spans=(Span(1.0, 2.0),))
+    out = Chain([edit])(noisy, engine=engine, route="llm").utterance
+    assert engine.decoded[0].reference == _cleaned(noisy)
+    rate = noisy.sample_rate
+    np.testing.assert_array_equal(out.samples[: int(0.9 * rate)], noisy.samples[: int(0.9 * rate)])
+
+
+def test_decoders_that_look_nothing_up_are_shown_the_recording(noisy: Utterance) -> None:
+    engine = _Listening()
+    Chain([Denoise()])(noisy, engine=engine, route="llm")
+    assert engine.decoded[0].reference == noisy
+
+
+def test_where_it_cannot_be_made_the_recording_is_shown_and_that_is_said(
+    noisy: Utterance, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(self: Denoise, utterance: Utterance, rng: np.random.Generator) -> None:
+        raise StepeditError("no network")
+
+    monkeypatch.setattr(Denoise, "render", refuse)
+    engine = _Aligned()
+    Chain([Denoise()])(noisy.slice(Span(0.0, 2.0)), engine=engine, route="llm")
+    assert engine.decoded[0].reference.seconds == pytest.approx(2.0)
+    assert "the decoder is shown the recording as it is: no network" in caplog.text
