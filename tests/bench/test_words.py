@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -210,6 +211,44 @@ def test_a_word_is_gone_when_nobody_hears_it() -> None:
     assert said("seven winters passed before came home again")
     assert not said(" ".join(texts))
     assert not said("seven winters passed be came home again")
+
+
+def test_sentences_are_said_without_the_word_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stepedit_bench.words import spoken as module
+
+    from stepedit_core import Alignment, TimedWord
+
+    def placed(speech: Utterance) -> Alignment:
+        texts = str(speech.transcript).split()
+        words = tuple(TimedWord(text, n * 0.5, n * 0.5 + 0.4) for n, text in enumerate(texts))
+        return Alignment(str(speech.transcript), words, "test")
+
+    script = tmp_path / "speak.py"
+    script.write_text(
+        "import sys, numpy, soundfile\n"
+        "n = 8000 * len(sys.argv[1].split())\n"
+        "soundfile.write(sys.argv[2], numpy.random.default_rng(0).normal(0, 0.1, n), 16000)\n"
+    )
+    command = f"{sys.executable} {script} {{text}} {{out}}"
+    monkeypatch.setattr(module, "align", placed)
+    known = placed(speech_like(2.0, RATE).replace(transcript="seven winters; passed slowly"))
+    heard: list[float] = []
+
+    def ear(part: Utterance) -> str:
+        heard.append(part.seconds)
+        return "seven winters slowly" if part.seconds < 1.7 else "seven winters passed slowly"
+
+    said = module.spoken_both_ways(command, known, 2, "en", {"one": ear})
+    assert said is not None and said.without == {"one": True} and heard[0] == pytest.approx(1.5)
+    assert said.cut["one"] == (heard[1] < 1.7)
+    with pytest.raises(StepeditError, match=r"\{text\}"):
+        module.said("espeak", "words", "en")
+    with pytest.raises(StepeditError, match="cannot speak"):
+        module.said("nobody-speaks {text} {out}", "words", "en")
+    with pytest.raises(StepeditError, match="spoke nothing"):
+        module.said(f"{sys.executable} -c pass {{text}} {{out}}", "words", "en")
 
 
 def test_a_rest_of_a_word_is_heard_by_its_phones() -> None:
