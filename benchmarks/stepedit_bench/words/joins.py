@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -132,6 +133,7 @@ def measured(
     by_phones: bool = False,
     words: frozenset[str] = frozenset(),
     speak: str | None = None,
+    choices: Mapping[str, Sequence[str]] = CHOICES,
 ) -> Joins:
     """Cut words out of recordings, one at a time, and return the steps at the joins.
 
@@ -143,9 +145,10 @@ def measured(
         by_phones: listen for the phones at the joins, too, and at those of controls.
         words: which may be cut out, as `normalised` returns them; empty are all.
         speak: command that says the sentences, as `spoken.said` takes it.
+        choices: names of the cuts, and who listens to choose the place of each.
     """
     rng = np.random.default_rng(seed)
-    found = Joins([], {name: [] for name in CHOICES}, [])
+    found = Joins([], {name: [] for name in choices}, [])
     controls: dict[str, list[PhoneOdds]] = {}
     spoken: list[Spoken] = []
     for one in recordings:
@@ -158,7 +161,7 @@ def measured(
         drawn = [int(n) for n in 1 + rng.permutation(max(0, len(known.words) - 2))]
         fit = [n for n in drawn if not words or normalised(known.words[n].text) in words]
         for word in fit[:cuts]:
-            for name, cut in _cuts_of(speech, known, word, ears, by_phones):
+            for name, cut in _cuts_of(speech, known, word, ears, by_phones, choices):
                 found.cut[name].append(cut)
             if by_phones:
                 other = int(rng.integers(len(known.words)))
@@ -175,12 +178,17 @@ def measured(
 
 
 def _cuts_of(
-    speech: Utterance, known: Alignment, word: int, ears: Mapping[str, Ear], by_phones: bool
+    speech: Utterance,
+    known: Alignment,
+    word: int,
+    ears: Mapping[str, Ear],
+    by_phones: bool,
+    choices: Mapping[str, Sequence[str]],
 ) -> Iterator[tuple[str, CutOut]]:
     """Yield what is measured of the cuts of one word, by the name of who chose them."""
     expected = phones_around(speech, known, word, word + 1) if by_phones else None
     known_cuts: dict[Cut, CutOut] = {}
-    for name, choosing in CHOICES.items():
+    for name, choosing in choices.items():
         cut = plan_cut(speech, known, word, word + 1, choosing)
         if cut not in known_cuts:
             made = cut_out(speech, cut)
@@ -245,6 +253,7 @@ def put_in(run: Path) -> tuple[list[Pair], list[Pair]]:
 @click.option("--recogniser", multiple=True, help="Listen for the words by this; may be repeated.")
 @click.option("--words", default="", metavar="WORD,WORD", help="Cut out these words alone.")
 @click.option("--phones", "by_phones", is_flag=True, help="Listen for phones, with controls.")
+@click.option("--compare/--alone", default=True, help="Beside cuts that fewer ears chose.")
 @click.option("--speak", metavar="COMMAND", help="Synthesiser that says the sentences, too.")
 @click.option("--run", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A run.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
@@ -256,6 +265,7 @@ def joins(
     recogniser: tuple[str, ...],
     words: str,
     by_phones: bool,
+    compare: bool,
     speak: str | None,
     run: Path | None,
     as_json: bool,
@@ -281,7 +291,8 @@ def joins(
     steps, alike = ([], []) if run is None else put_in(run)
     ears = {name: load_recogniser(name).hear for name in recogniser}
     only = frozenset(normalised(word.strip()) for word in words.split(",") if word.strip())
-    figures = measured(chosen, cuts, given["seed"], ears, by_phones, only, speak)
+    choices = CHOICES if compare else dict(islice(CHOICES.items(), 1))
+    figures = measured(chosen, cuts, given["seed"], ears, by_phones, only, speak, choices)
     figures = replace(figures, put_in=steps)
     found = figures.table()
     if as_json:
