@@ -103,6 +103,7 @@ def test_drawn_suites_are_read_by_the_bench(kind: str, tmp_path: Path) -> None:
         {"path": "a.wav", "text": text, "language": "en", "speaker": f"s{n}"}
         for n, text in enumerate(texts)
     ]
+    rows[1]["voices"] = "af_one"
     (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     out = tmp_path / "suite"
     done = CliRunner().invoke(
@@ -116,6 +117,9 @@ def test_drawn_suites_are_read_by_the_bench(kind: str, tmp_path: Path) -> None:
     cases = read_own(get_edit(kind), out)
     assert cases is not None and len(cases) == 2
     assert all(case.transcript in texts for case in cases)
+    assert {case.transcript: case.meta["class"] for case in cases} == {
+        text: ("real", "synthetic")[n] for n, text in enumerate(texts[:2])
+    }
     again = tmp_path / "again"
     CliRunner().invoke(cli, ["bench", "draw", kind, str(tmp_path / "m.jsonl"), "--out", str(again)])
     assert (again / "cases.jsonl").read_bytes() == (out / "cases.jsonl").read_bytes()
