@@ -386,7 +386,9 @@ def find_phrase(
         where = ", ".join(f"{n}{_when(starts, k)}" for n, k in enumerate(at, 1))
         raise AlignmentError(f"{phrase!r} is said {len(at)} times ({where}): give occurrence=")
     if occurrence is not None and not 1 <= occurrence <= len(at):
-        raise AlignmentError(f"{phrase!r} is said {len(at)} times; there is no {occurrence}")
+        raise AlignmentError(
+            f"{phrase!r} is said {counted(len(at), 'time')}; there is no {occurrence}"
+        )
     start = at[(occurrence or 1) - 1]
     return range(start, start + len(asked))
 

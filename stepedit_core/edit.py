@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
@@ -208,6 +208,18 @@ class Edit(OldHooks, BaseModel):
         heard, such as which sound is put in.
         """
         return route == "llm"
+
+    def confined(self, within: Sequence[range]) -> Edit | None:
+        """Return the edit of a whole utterance that touches some of its words alone.
+
+        Edits that change words and leave all other samples as they are have one, and so work inside
+        a masked edit, whose region is known as words. Others have none: they work on the samples of
+        a span.
+
+        Args:
+            within: indices of words of the transcript that the edit will be given.
+        """
+        return None
 
     def changes_level(self) -> bool:
         """Return whether loudness is what the edit is about.

@@ -13,12 +13,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 
 from stepedit_core.edit import Edit
-from stepedit_core.errors import AudioError, StepeditError
+from stepedit_core.errors import AudioError, ForeignWordsError, StepeditError
 from stepedit_core.utterance import Utterance
 
 if TYPE_CHECKING:
@@ -134,6 +134,18 @@ class Rejected:
 
     reason: str
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def not_aligned(cls, item: CorpusItem, error: StepeditError) -> Self:
+        """Return the rejection of an item whose words were not placed in its recording.
+
+        Args:
+            item: with a transcript.
+            error: what `place_words` raised.
+        """
+        foreign = isinstance(error, ForeignWordsError)
+        reason = "transcript of another recording" if foreign else "not aligned"
+        return cls(reason, {"item": item.id, "error": str(error)})
 
 
 @dataclass(frozen=True)

@@ -50,10 +50,12 @@ def _checked(spans: tuple[Span, ...]) -> tuple[Span, ...]:
 class Masked(Edit):
     """Confine any edit to spans of the utterance and leave every sample outside as it was.
 
-    The inner edit may change the length of a span; what follows then moves as a whole. Edits
-    that change the words (``clone``, ``paralinguistic``) work on whole utterances and are
-    refused inside. Masked edits may be nested: the spans of an inner one count from the start
-    of each outer span, for that is what the inner edit receives.
+    The inner edit may change the length of a span; what follows then moves as a whole. Edits of
+    words (``replace``, ``delete``) look for their words in the region alone, and keep all samples
+    but those of the words that change. Others that change the words (``clone``,
+    ``paralinguistic``) work on whole utterances and are refused inside. Masked edits may be nested:
+    the spans of an inner one count from the start of each outer span, for that is what the inner
+    edit receives.
     """
 
     inner: AnyEdit
@@ -105,20 +107,28 @@ class Masked(Edit):
         """Return the inner edit's prompt; the plan's spans confine what is generated."""
         from stepedit_masked.prompt import inner_prompt
 
-        return inner_prompt(self.inner, utterance)
+        return inner_prompt(self.of_words(utterance) or self.inner, utterance)
 
     def plan(self, utterance: Utterance) -> Plan:
         """Return the inner edit's plan inside the spans."""
         problem = self.problem(utterance)
         if problem:
             return Plan(problem=problem, words_after=utterance.transcript)
+        if (of_words := self.of_words(utterance)) is not None:
+            return of_words.plan(utterance)
         spans = self.where.resolve(utterance)
         plan = Plan.inside(self.inner.plan, spans, utterance, name=self.name)
         plan = plan.but(words_after=self.transcript_after(utterance))
         return plan.but(alignment=align(utterance)) if self.where.needs_words() else plan
 
     def transcript_after(self, utterance: Utterance) -> str | None:
-        """Return the words after the edit: an inner edit may hide some in the spans."""
+        """Return the words after the edit: an inner edit may change or hide some."""
+        if self._changes_words() and utterance.transcript:
+            try:
+                edit = self.of_words(utterance)
+            except AlignmentError:
+                return utterance.transcript
+            return None if edit is None else edit.transcript_after(utterance)
         if not (self.inner.hides_words() and utterance.transcript):
             return utterance.transcript
         from stepedit_masked.words import hidden_text
@@ -161,6 +171,13 @@ class Masked(Edit):
             return problem
         if self.inner.is_composite():
             return f"{self.inner.name} stands for a chain of edits; confine each of these instead"
+        if self._changes_words():
+            try:
+                of_words = self.of_words(utterance)
+            except AlignmentError as error:
+                return str(error)
+            problem = None if of_words is None else of_words.problem(utterance)
+            return f"{self.inner.name} in the region: {problem}" if problem else None
         keeps = self.inner.transcript_after(utterance) == utterance.transcript
         hides = self.inner.hides_words() and self.inner.route_problem("dsp") is None
         if not keeps and not hides:
@@ -184,7 +201,7 @@ class Masked(Edit):
     def route_problem(self, route: Route) -> str | None:
         """Pass on the inner edit's lack of a route, or of words by the dsp route."""
         problem = super().route_problem(route) or self.inner.route_problem(route)
-        if problem:
+        if problem or self._changes_words():
             return problem
         if route == "dsp" and self.inner.needs_transcript("dsp") and not self.inner.hides_words():
             by_llm = self.inner.route_problem("llm") is None
@@ -206,6 +223,8 @@ class Masked(Edit):
         problem = self.route_problem("dsp") or self.problem(utterance)
         if problem:
             raise RouteError(problem)
+        if (of_words := self.of_words(utterance)) is not None:
+            return of_words.render(utterance, rng)
         spans = self.where.resolve(utterance)
         seeds = rng.integers(2**63, size=len(spans))
         patches: list[Patch] = []
@@ -231,6 +250,22 @@ class Masked(Edit):
         }
         said = dict.fromkeys(note for one in reports for note in one["inner"].get("notes", ()))
         return Rendered(edited, {**details, "notes": list(said)} if said else details)
+
+    def _changes_words(self) -> bool:
+        """Return whether the inner edit changes words and leaves all else as it is."""
+        return self.inner.confined(()) is not None
+
+    def of_words(self, utterance: Utterance) -> Edit | None:
+        """Return the inner edit of the whole that touches the words of the region alone.
+
+        None where it works on the samples of spans, and where there are no words.
+
+        Raises:
+            AlignmentError: if the region is not there.
+        """
+        if not (self._changes_words() and (utterance.transcript or "").strip()):
+            return None
+        return self.inner.confined(self.where.runs_of_words(utterance))
 
     def _render_span(self, utterance: Utterance, span: Span, rng: np.random.Generator) -> Rendered:
         """Carry out the inner edit on one span, at the utterance's rate."""

@@ -52,7 +52,8 @@ class MaskedScorer(Scorer):
     """Demands identity outside the spans, and inside each what the inner edit is scored by.
 
     Each span goes to the inner edit's own scorer, as a recording of its own; the words are those of
-    the whole recording. Level steps at the joins are measured beside the verdict.
+    the whole recording. Level steps at the joins are measured beside the verdict. An edit of words
+    inside is scored as its own scorer does: what it keeps is all but its words.
     """
 
     version: ClassVar[int] = 2
@@ -89,6 +90,10 @@ class MaskedScorer(Scorer):
         if output.sample_rate != source.sample_rate:
             return Score(False, {"outside_max_difference": None, "inside_changed": None})
         try:
+            if (of_words := edit.of_words(source)) is not None:
+                scorer: Scorer = get_registry().scorer(type(edit.inner))
+                asked = case.model_copy(update={"edit": of_words})
+                return scorer.score(asked, prepared, output, measures)
             spans = edit.where.resolve(source)
             outside = compare_outside(source, output, spans)
         except StepeditError as error:

@@ -36,6 +36,7 @@ __all__ = [
     "LEAD",
     "TAIL",
     "Event",
+    "hold_own_words",
     "insert_events",
     "moment",
     "places",
@@ -235,10 +236,17 @@ def refuse_foreign_words(edit: Paralinguistic, source: Utterance) -> None:
     Raises:
         ForeignWordsError: if the words are another recording's.
     """
-    text = source.transcript or ""
-    inner = range(1, len(split_words(text)))
-    if source.problem() or not any(tag.word in inner for tag in edit.added(source)):
-        return
+    inner = range(1, len(split_words(source.transcript or "")))
+    if not source.problem() and any(tag.word in inner for tag in edit.added(source)):
+        hold_own_words(source)
+
+
+def hold_own_words(source: Utterance) -> None:
+    """Hold that a transcript is that of its recording, where that can be told.
+
+    Raises:
+        ForeignWordsError: if the words are another recording's.
+    """
     try:
         place_words(source)
     except (ForeignWordsError, NotHeardYet):

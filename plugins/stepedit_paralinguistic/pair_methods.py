@@ -26,7 +26,7 @@ from stepedit_core import (
 from stepedit_core.dsp.words import nominal_seconds, split_words, without_tags
 from stepedit_paralinguistic.alignment import Alignment, align
 from stepedit_paralinguistic.edit import SYNTHESISED, Backend, Paralinguistic
-from stepedit_paralinguistic.insertion import Event, put_in
+from stepedit_paralinguistic.insertion import Event, hold_own_words, put_in
 from stepedit_paralinguistic.material import (
     audibility,
     in_version,
@@ -100,6 +100,7 @@ def remove(job: PairJob, context: BuildContext, tags: TagSet) -> EditPair | Reje
         tag = event_tag(item.labels.get("event", ""))
         if tag is None:
             return Rejected("event without a tag", dict(item.labels))
+        hold_own_words(source)
         alignment = align(source, split_words(words), words)
         before = sum(word.start + word.end < 2 * (span.start + 0.02) for word in alignment.words)
         text = tagged_text(words, before, tag)
@@ -118,6 +119,7 @@ def insert(job: PairJob, context: BuildContext, tags: TagSet) -> EditPair | Reje
     if sound is None:
         return Rejected("event is not 0.1..3 s long", {"event": recorded.id})
     words = without_tags(item.transcript or "")
+    hold_own_words(source.replace(transcript=words))
     alignment = align(source, split_words(words), words)
     word = _free_gap(alignment, context.rng)
     wanted = analyse(source).level * 10 ** (LEVELS.get(tag, LEVEL) / 20)
@@ -145,6 +147,7 @@ def render(job: PairJob, context: BuildContext, tags: TagSet) -> EditPair | Reje
     tag = known[int(context.rng.integers(len(known)))]
     words = without_tags(source.transcript or "")
     source = source.replace(transcript=words)
+    hold_own_words(source)
     alignment = align(source, split_words(words), words)
     text = tagged_text(words, _free_gap(alignment, context.rng), tag)
     rendered = Paralinguistic(text=text, backend=backend).render(source, context.rng)

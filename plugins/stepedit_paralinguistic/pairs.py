@@ -11,6 +11,7 @@ from stepedit_core import (
     BuildContext,
     CorpusItem,
     EditPair,
+    ForeignWordsError,
     PairBuilder,
     PairJob,
     Rejected,
@@ -36,7 +37,7 @@ class ParalinguisticPairs(PairBuilder):
     the dsp route makes one, only where asked for.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     transcript_kept: ClassVar[bool] = False
     options: ClassVar[Mapping[str, str]] = {
         "method": "auto (default: clone, remove or insert, as each item allows), "
@@ -84,7 +85,11 @@ class ParalinguisticPairs(PairBuilder):
 
         _method(context.options)
         method = PAIR_METHODS[job.params["method"]]
-        made = method(job, context, _tag_set(context.options))
+        try:
+            made = method(job, context, _tag_set(context.options))
+        except ForeignWordsError as error:
+            yield Rejected.not_aligned(job.items[0], error)
+            return
         if isinstance(made, EditPair) and made.margin < self.min_margin:
             yield Rejected(f"margin below {self.min_margin:g}", dict(made.details))
             return

@@ -16,8 +16,8 @@ from stepedit_core import (
     PairJob,
     PairOptions,
     Rejected,
-    align,
     find_phrase,
+    place_words,
 )
 from stepedit_core.dsp.words import split_words
 from stepedit_pause.dsp import paused
@@ -44,7 +44,7 @@ class PausePairs(PairBuilder):
     Each version gives two pairs: the recording to the new pause, and back to the old one.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     options: ClassVar[Mapping[str, str]] = {
         "each": "how many places to draw for each recording; default 1",
         "directions": "both (default), forward or backward",
@@ -64,9 +64,9 @@ class PausePairs(PairBuilder):
             return
         source = item.read()
         try:
-            alignment = align(source)
+            alignment = place_words(source)
         except (AlignmentError, MissingDependencyError) as error:
-            yield Rejected("not aligned", {"item": item.id, "error": str(error)})
+            yield Rejected.not_aligned(item, error)
             return
         for _ in range(each):
             seconds = round(float(context.rng.uniform(0.8, 2.0)), 2)

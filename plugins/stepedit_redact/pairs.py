@@ -17,7 +17,7 @@ from stepedit_core import (
     PairOptions,
     Rejected,
     Utterance,
-    align,
+    place_words,
 )
 from stepedit_core.dsp.words import normalised, split_words
 from stepedit_redact.dsp import hidden
@@ -43,7 +43,7 @@ class RedactPairs(PairBuilder):
     A corpus need not hold private words: any words stand in for them.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     transcript_kept: ClassVar[bool] = False
     options: ClassVar[Mapping[str, str]] = {
         "by": "silence, bleep, noise, joined by +; one is drawn for each; default all three",
@@ -65,10 +65,10 @@ class RedactPairs(PairBuilder):
             return
         natural = item.read()
         try:
-            known = natural.replace(alignment=align(natural))
+            known = natural.replace(alignment=place_words(natural))
             yield self._pair(known, by, context.rng)
         except (AlignmentError, MissingDependencyError) as error:
-            yield Rejected("not aligned", {"item": item.id, "error": str(error)})
+            yield Rejected.not_aligned(item, error)
 
     def _pair(
         self, natural: Utterance, by: PairMask, rng: np.random.Generator

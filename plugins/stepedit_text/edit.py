@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from stepedit_core import (
     Alignment,
@@ -43,6 +44,9 @@ MAX_TEXT = 2_000
 class TextEdit(Edit):
     """Base of edits that change some words and leave all other samples as they are."""
 
+    _within: tuple[range, ...] | None = PrivateAttr(default=None)
+    """Indices of the words that may be touched; None are all."""
+
     @abstractmethod
     def changes(self, text: str) -> list[Change]:
         """Return the changes of a transcript, none overlapping.
@@ -50,6 +54,12 @@ class TextEdit(Edit):
         Raises:
             AlignmentError: if the words that are to change are not there; near misses are named.
         """
+
+    def confined(self, within: Sequence[range]) -> TextEdit:
+        """Return the edit that looks for its words among some of the transcript's alone."""
+        other = self.model_copy()
+        other._within = tuple(within)
+        return other
 
     def needs_transcript(self, route: Route) -> bool:
         """Return True: words are found in the transcript."""
@@ -163,7 +173,7 @@ class Replace(_Spoken):
 
     def changes(self, text: str) -> list[Change]:
         """Return the one change."""
-        found = _found(text, self.find, self.occurrence)
+        found = _found(text, self.find, self.occurrence, self._within)
         same = [normalised(word.text) for word in split_words(text)[found.start : found.stop]]
         if same == [normalised(word.text) for word in split_words(self.by)]:
             return []
@@ -204,12 +214,14 @@ class Insert(_Spoken):
 
     def changes(self, text: str) -> list[Change]:
         """Return the one place."""
+        within = self._within
         if self.at is not None:
-            place = 0 if self.at == "start" else len(split_words(text))
+            runs = within or (range(len(split_words(text))),)
+            place = runs[0].start if self.at == "start" else runs[-1].stop
         elif self.after is not None:
-            place = _found(text, self.after, self.occurrence).stop
+            place = _found(text, self.after, self.occurrence, within).stop
         else:
-            place = _found(text, str(self.before), self.occurrence).start
+            place = _found(text, str(self.before), self.occurrence, within).start
         return [Change(place, place, self.text)]
 
 
@@ -226,8 +238,18 @@ class Rewrite(_Spoken):
         return _with_words(value, "to")
 
     def changes(self, text: str) -> list[Change]:
-        """Return the difference, word by word."""
-        return difference(text, self.to)
+        """Return the difference, word by word; of a region where the edit is confined to one."""
+        if self._within is None:
+            return difference(text, self.to)
+        if len(self._within) != 1:
+            raise AlignmentError("a new transcript needs one stretch of words that it stands for")
+        (run,) = self._within
+        words = split_words(text)
+        part = text[words[run.start].start : words[run.stop - 1].end]
+        return [
+            Change(one.first + run.start, one.stop + run.start, one.by)
+            for one in difference(part, self.to)
+        ]
 
     def problem(self, utterance: Utterance) -> str | None:
         """Say that a tag is new, too: it is no word, and would be kept as text without a sound."""
@@ -239,6 +261,8 @@ class Rewrite(_Spoken):
 
     def transcript_after(self, utterance: Utterance) -> str | None:
         """Return the new transcript as it was given, where there is one before."""
+        if self._within is not None:
+            return super().transcript_after(utterance)
         return self.to.strip() if utterance.transcript else utterance.transcript
 
 
@@ -252,7 +276,7 @@ class Delete(_Cut):
 
     def changes(self, text: str) -> list[Change]:
         """Return the words to take out."""
-        found = _found(text, self.find, self.occurrence)
+        found = _found(text, self.find, self.occurrence, self._within)
         return [Change(found.start, found.stop)]
 
 
@@ -286,7 +310,7 @@ class RemoveFillers(_Cut):
         at = 0
         while at < len(spoken):
             match = next((p for p in phrases if tuple(spoken[at : at + len(p)]) == p), None)
-            if match is None:
+            if match is None or not self._may_touch(at, at + len(match)):
                 at += 1
                 continue
             if found and found[-1].stop == at:
@@ -295,6 +319,12 @@ class RemoveFillers(_Cut):
                 found.append(Change(at, at + len(match)))
             at += len(match)
         return found
+
+    def _may_touch(self, first: int, stop: int) -> bool:
+        """Return whether words lie where the edit is confined to."""
+        if self._within is None:
+            return True
+        return any(run.start <= first and stop <= run.stop for run in self._within)
 
     def problem(self, utterance: Utterance) -> str | None:
         """Say that there is no filler to take out."""
@@ -312,9 +342,13 @@ def _timed(utterance: Utterance) -> Alignment | None:
         return None
 
 
-def _found(text: str, phrase: str, occurrence: int | None) -> range:
-    """Return the indices of a phrase's words."""
-    return find_phrase([word.text for word in split_words(text)], phrase, occurrence)
+def _found(text: str, phrase: str, occurrence: int | None, within: Sequence[range] | None) -> range:
+    """Return the indices of a phrase's words, among those of a region where one is given."""
+    words = [word.text for word in split_words(text)]
+    if within is not None:
+        inside = {place for run in within for place in run}
+        words = [word if place in inside else "" for place, word in enumerate(words)]
+    return find_phrase(words, phrase, occurrence)
 
 
 def _with_words(value: str, name: str) -> str:

@@ -19,7 +19,7 @@ from stepedit_core import (
     Rejected,
     TimedWord,
     Utterance,
-    align,
+    place_words,
 )
 from stepedit_core.dsp.splicing import Patch, splice
 from stepedit_core.dsp.words import normalised, split_words
@@ -55,6 +55,7 @@ class TextPairs(PairBuilder):
     with one word said as another one of its words, and the natural recording as the target.
     """
 
+    version: ClassVar[int] = 2
     transcript_kept: ClassVar[bool] = False
     min_margin: float = 4.0
 
@@ -74,7 +75,7 @@ class TextPairs(PairBuilder):
                 yield PairJob(f"{item.id}/text", (item,), {})
 
     def build(self, job: PairJob, context: BuildContext) -> Iterator[EditPair | Rejected]:
-        """Make the pair, and keep it where its words are aligned surely."""
+        """Make the pair, and keep it where its own words are aligned surely."""
         item = job.items[0]
         reason = job.params.get("reject")
         if reason is not None:
@@ -82,13 +83,13 @@ class TextPairs(PairBuilder):
             return
         natural = item.read()
         try:
-            known = align(natural)
+            known = place_words(natural)
             if self.edit in (Replace, Rewrite):
                 pair, words = self._swapped(natural, known, context.rng)
             else:
                 pair, words = self._cut(natural, known, context.rng)
         except (AlignmentError, MissingDependencyError) as error:
-            yield Rejected("not aligned", {"item": item.id, "error": str(error)})
+            yield Rejected.not_aligned(item, error)
             return
         sure = [word.confidence for word in words if word.confidence is not None]
         if sure and min(sure) < _LEAST_CONFIDENCE:

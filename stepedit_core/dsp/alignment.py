@@ -14,7 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from stepedit_core.dsp.letter_to_sound import guessed_phones, spelled_out, without_accents
+from stepedit_core.dsp.letter_to_sound import (
+    MOST_DIGITS,
+    guessed_phones,
+    spelled_out,
+    without_accents,
+)
 from stepedit_core.dsp.offset import without_offset
 from stepedit_core.dsp.words import Word, normalised
 from stepedit_core.errors import AlignmentError, MissingDependencyError, counted
@@ -36,7 +41,6 @@ LEAST_KNOWN = 0.5
 """Least share of words that the dictionary must have; below it the language is another one."""
 
 _RATE, _FRAMES_PER_SECOND = 16_000, 100
-_MOST_DIGITS = 40
 _MOST_WORDS_PER_SECOND = 20
 _MOST_WAYS = 4
 """Most ways of saying a word that are looked up."""
@@ -188,7 +192,7 @@ def _entries(decoder: Any, word: Word) -> list[str] | None:
     for form in (spoken, without_accents(spoken)):
         if decoder.lookup_word(form) is not None:
             return [form]
-    return spelled_out(spoken) if spoken.isdecimal() and len(spoken) <= _MOST_DIGITS else None
+    return spelled_out(spoken) if spoken.isdecimal() and len(spoken) <= MOST_DIGITS else None
 
 
 def _guess(decoder: Any, word: Word) -> str:

@@ -179,6 +179,10 @@ def possible_cuts(
     starts = _grid(left, utterance.seconds, floor=words[first - 1].start if first else 0.0)
     ends = _grid(right, utterance.seconds, ceiling=ceiling)
     starts, ends = starts[starts < span.end], ends[ends > span.start]
+    if not (len(starts) and len(ends) and ends[-1] - starts[0] >= _HOP):
+        # Words that were given no time, since they are not heard: next to nothing goes.
+        first_place = min(span.start, max(0.0, utterance.seconds - _HOP))
+        return [(Cut(first_place, max(span.end, first_place + _HOP)), 0.0)]
     levels = _features(utterance)
     loud = _above_floor(levels, starts)[:, None] + _above_floor(levels, ends)[None, :]
     # What is left of the pauses; beyond them lie words, which are counted as sound.

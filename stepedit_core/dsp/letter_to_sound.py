@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["MAX_PHONES", "guessed_phones", "spelled_out", "without_accents"]
+__all__ = ["MAX_PHONES", "MOST_DIGITS", "guessed_phones", "spelled_out", "without_accents"]
 
 MAX_PHONES = 60
 """Most phones of a guess; what is longer is no word."""
+MOST_DIGITS = 40
+"""Most digits of a number that is read."""
 
 _SOUNDS: dict[str, str] = {
     **{"tion": "SH AH N", "sion": "ZH AH N", "eigh": "EY", "ough": "AO", "augh": "AO"},

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stepedit_core.dsp.letter_to_sound import MOST_DIGITS, spelled_out
 from stepedit_core.errors import MissingDependencyError
 from stepedit_core.utterance import Utterance
 
@@ -127,7 +128,7 @@ def timed_phones(scores: Floats, signs: Sequence[str]) -> list[tuple[str, float]
 
 @cache
 def spelled_phones(word: str) -> tuple[int, ...]:
-    """Return the ids of a word's phones; a word of digits or other signs may have none.
+    """Return the ids of a word's phones; numbers are read in English, other signs have none.
 
     Args:
         word: as `dsp.words.normalised` returns it.
@@ -135,6 +136,8 @@ def spelled_phones(word: str) -> tuple[int, ...]:
     Raises:
         MissingDependencyError: if hama is not installed.
     """
+    if word.isdecimal() and len(word) <= MOST_DIGITS:
+        return tuple(phone for part in spelled_out(word) for phone in spelled_phones(part))
     known = {token: n for n, token in enumerate(_model().decoder_tokens)}
     plain = "".join(
         letter

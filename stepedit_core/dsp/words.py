@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ __all__ = [
     "Word",
     "edit_distance",
     "heard_form",
+    "language_of_letters",
     "nominal_seconds",
     "normalised",
     "plain_text",
@@ -55,6 +57,14 @@ _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ni
 _NUMBERS = {str(n): name for n, name in enumerate(_ONES)} | {
     str(10 * n): name for n, name in enumerate(_TENS, 2)
 }
+
+
+_LETTERS_OF = {
+    **{"CJK": "zh", "HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko", "CYRILLIC": "ru"},
+    **{"GREEK": "el", "ARABIC": "ar", "HEBREW": "he", "DEVANAGARI": "hi", "THAI": "th"},
+    **{"BENGALI": "bn", "TAMIL": "ta", "TELUGU": "te", "ARMENIAN": "hy", "GEORGIAN": "ka"},
+}
+"""A language of each script, by the first word of its letters' Unicode names."""
 
 
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+[”’」』）]*|\n+")
@@ -146,6 +156,21 @@ def split_words(text: str) -> list[Word]:
     """
     blanked = _TAG.sub(lambda match: " " * len(match.group()), text)
     return [Word(match.group(), match.start(), match.end()) for match in _TOKEN.finditer(blanked)]
+
+
+def language_of_letters(text: str) -> str | None:
+    """Return a language that is written in the letters of most of a text; None for Latin ones.
+
+    Letters that several languages share stand for the one with the most speakers, so that it tells
+    who may know the words, not which language it is.
+    """
+    kinds = Counter(
+        unicodedata.name(letter, "").split(" ", 1)[0] for letter in text if letter.isalpha()
+    )
+    if kinds["HIRAGANA"] + kinds["KATAKANA"]:
+        kinds["HIRAGANA"] += kinds.pop("CJK", 0)
+    script = max(kinds, key=lambda kind: kinds[kind], default="LATIN")
+    return _LETTERS_OF.get(script)
 
 
 def nominal_seconds(text: str) -> float:

@@ -21,7 +21,7 @@ from stepedit_core.alignment import (
     Transcription,
 )
 from stepedit_core.dsp.vad import speech_probabilities
-from stepedit_core.dsp.words import heard_form, split_words, word_error
+from stepedit_core.dsp.words import heard_form, language_of_letters, split_words, word_error
 from stepedit_core.errors import (
     AlignmentError,
     ForeignWordsError,
@@ -169,7 +169,9 @@ def align(
     if not places:
         why = "no words are heard in the recording" if notes else "the text holds no words"
         raise AlignmentError(f"{why}, so that none can be timed")
-    chosen = load_aligner(aligner, utterance.language, threads, registry)
+    # Nobody named the language: letters tell at least that it is not one of Latin letters.
+    language = utterance.language or language_of_letters(text)
+    chosen = load_aligner(aligner, language, threads, registry)
     words = _TIMED.get(chosen, utterance, lambda: tuple(chosen.align(utterance, places)))
     found = Alignment(text, words, chosen.name, notes=tuple(notes))
     if chosen.is_coarse:

@@ -80,6 +80,25 @@ class Where:
             spans.append(Span(start, max(end, start)))
         return tuple(spans)
 
+    def runs_of_words(self, utterance: Utterance) -> tuple[range, ...]:
+        """Return the region as indices of words; one counts where its middle lies in the region.
+
+        Raises:
+            AlignmentError: as `resolve` does.
+        """
+        if self.words is not None or self.sentences:
+            indices = self._indices(_untimed(utterance.transcript or ""))
+        else:
+            words = place_words(utterance).words
+            spans = self.resolve(utterance)
+            middles = [(word.start + word.end) / 2 for word in words]
+            indices = [
+                n
+                for n, middle in enumerate(middles)
+                if any(span.start <= middle < span.end for span in spans)
+            ]
+        return tuple(range(first, stop) for first, stop in _runs(indices))
+
     def _indices(self, known: Alignment) -> list[int]:
         """Return the indices of the region's words."""
         if self.words is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,7 @@ def test_drawn_suites_are_read_by_the_bench(kind: str, tmp_path: Path) -> None:
         {"path": "a.wav", "text": text, "language": "en", "speaker": f"s{n}"}
         for n, text in enumerate(texts)
     ]
+    rows[1]["voices"] = "af_one"
     (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     out = tmp_path / "suite"
     done = CliRunner().invoke(
@@ -115,6 +117,9 @@ def test_drawn_suites_are_read_by_the_bench(kind: str, tmp_path: Path) -> None:
     cases = read_own(get_edit(kind), out)
     assert cases is not None and len(cases) == 2
     assert all(case.transcript in texts for case in cases)
+    assert {case.transcript: case.meta["class"] for case in cases} == {
+        text: ("real", "synthetic")[n] for n, text in enumerate(texts[:2])
+    }
     again = tmp_path / "again"
     CliRunner().invoke(cli, ["bench", "draw", kind, str(tmp_path / "m.jsonl"), "--out", str(again)])
     assert (again / "cases.jsonl").read_bytes() == (out / "cases.jsonl").read_bytes()
@@ -210,6 +215,44 @@ def test_a_word_is_gone_when_nobody_hears_it() -> None:
     assert said("seven winters passed before came home again")
     assert not said(" ".join(texts))
     assert not said("seven winters passed be came home again")
+
+
+def test_sentences_are_said_without_the_word_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stepedit_bench.words import spoken as module
+
+    from stepedit_core import Alignment, TimedWord
+
+    def placed(speech: Utterance) -> Alignment:
+        texts = str(speech.transcript).split()
+        words = tuple(TimedWord(text, n * 0.5, n * 0.5 + 0.4) for n, text in enumerate(texts))
+        return Alignment(str(speech.transcript), words, "test")
+
+    script = tmp_path / "speak.py"
+    script.write_text(
+        "import sys, numpy, soundfile\n"
+        "n = 8000 * len(sys.argv[1].split())\n"
+        "soundfile.write(sys.argv[2], numpy.random.default_rng(0).normal(0, 0.1, n), 16000)\n"
+    )
+    command = f"{sys.executable} {script} {{text}} {{out}}"
+    monkeypatch.setattr(module, "align", placed)
+    known = placed(speech_like(2.0, RATE).replace(transcript="seven winters; passed slowly"))
+    heard: list[float] = []
+
+    def ear(part: Utterance) -> str:
+        heard.append(part.seconds)
+        return "seven winters slowly" if part.seconds < 1.7 else "seven winters passed slowly"
+
+    said = module.spoken_both_ways(command, known, 2, "en", {"one": ear})
+    assert said is not None and said.without == {"one": True} and heard[0] == pytest.approx(1.5)
+    assert said.cut["one"] == (heard[1] < 1.7)
+    with pytest.raises(StepeditError, match=r"\{text\}"):
+        module.said("espeak", "words", "en")
+    with pytest.raises(StepeditError, match="cannot speak"):
+        module.said("nobody-speaks {text} {out}", "words", "en")
+    with pytest.raises(StepeditError, match="spoke nothing"):
+        module.said(f"{sys.executable} -c pass {{text}} {{out}}", "words", "en")
 
 
 def test_a_rest_of_a_word_is_heard_by_its_phones() -> None:

@@ -68,6 +68,17 @@ def test_the_first_possible_cut_is_the_cheapest(doubt: Utterance, known: Alignme
     assert len(set(ends)) == len(ends)
 
 
+@pytest.mark.parametrize("second", [0.0, 0.7, 5.0])
+def test_words_that_have_no_time_leave_all_but_nothing(doubt: Utterance, second: float) -> None:
+    at = min(second, doubt.seconds)
+    words = (TimedWord("um", at, at, 0.0), TimedWord("doubt", at, at, 0.0))
+    known = Alignment("um doubt", words, "whisper")
+    for first in (0, 1):
+        cut = plan_cut(doubt, known, first, first + 1)
+        made = cut_out(doubt, cut)
+        assert 0 <= cut.start < cut.end and doubt.seconds - made.seconds < 0.1
+
+
 def test_only_what_pocketsphinx_timed_is_listened_to(
     doubt: Utterance, known: Alignment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from stepedit_core import Alignment, TimedWord
 from stepedit_core.dsp.alignment import align_words
 from stepedit_core.dsp.cutting import Cut, cut_out, plan_cut
 from stepedit_core.dsp.phone_joins import TAKEN, PhoneOdds, PhonesAround, phones_around
-from stepedit_core.dsp.phones import log_likelihoods, timed_phones
+from stepedit_core.dsp.phones import log_likelihoods, spelled_phones, timed_phones
 from stepedit_core.dsp.words import split_words
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.utterance import Span
@@ -26,6 +26,13 @@ def test_likelihood_of_phones_sums_over_paths() -> None:
 def test_phones_are_marked_where_they_are_surest() -> None:
     share = np.array([[0.1, 0.1, 0.8], [0.6, 0.1, 0.3], [0.8, 0.1, 0.1], [0.2, 0.7, 0.1]])
     assert timed_phones(np.log(share), ["a", "b", "-"]) == [("a", 0.04), ("b", 0.06)]
+
+
+def test_numbers_have_the_phones_of_their_words() -> None:
+    pytest.importorskip("hama")
+    assert spelled_phones("7") == spelled_phones("seven") != ()
+    assert spelled_phones("21") == spelled_phones("twenty") + spelled_phones("one")
+    assert spelled_phones("7" * 41) == spelled_phones("七") == ()
 
 
 def test_readings_name_each_rest_and_each_loss() -> None:

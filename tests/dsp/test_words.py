@@ -5,6 +5,7 @@ import pytest
 from stepedit_core.dsp.words import (
     edit_distance,
     heard_form,
+    language_of_letters,
     nominal_seconds,
     normalised,
     plain_text,
@@ -135,3 +136,22 @@ def test_numbers_that_are_one_word_are_heard_in_digits_too() -> None:
     pairs = {"6": "six", "Six": "six", "40": "forty", "25": "25", "sechs": "sechs"}
     assert {word: heard_form(word) for word in pairs} == pairs
     assert word_error("six of 40", "6 of forty") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("伺候老婆是老公的责任", "zh"),
+        ("我们用 AI 编辑语音", "zh"),
+        ("お元気ですか", "ja"),
+        ("カタカナ", "ja"),
+        ("안녕하세요", "ko"),
+        ("Доброе утро", "ru"),
+        ("Good morning, 王", None),
+        ("naïve café", None),
+        ("12345 ...", None),
+        ("", None),
+    ],
+)
+def test_letters_tell_a_language(text: str, language: str | None) -> None:
+    assert language_of_letters(text) == language

@@ -193,14 +193,40 @@ def test_aligners_agree_on_read_speech(aligner: str) -> None:
     assert np.median(away) < (0.16 if aligner == "pauses" else 0.05)
 
 
-def test_ctc_places_names_and_digits() -> None:
+def test_ctc_places_names_and_words_without_phones() -> None:
     pytest.importorskip("hama")
     speech = packaged_speech("doubt").replace(
-        transcript="Doubt is not a pleesant condition 7 but sertainty is absurd"
+        transcript="Doubt is not a pleesant condition 七 but sertainty is absurd"
     )
     found = align(speech, "ctc")
     assert [w.confidence == 0.0 for w in found.words].count(True) == 1
-    assert any("7" in note for note in found.notes)
+    assert any("七" in note for note in found.notes)
+
+
+class English(Halves):
+    """A fake that is asked first and knows English alone."""
+
+    name: ClassVar[str] = "english"
+    rank: ClassVar[int] = 1
+    languages: ClassVar[frozenset[str] | None] = frozenset({"en"})
+
+
+def test_words_in_other_letters_go_to_who_may_know_them(fakes: Registry) -> None:
+    class More:
+        @hookimpl
+        def stepedit_aligners(self) -> list[type[Aligner]]:
+            return [English]
+
+    fakes.register(More(), "more")
+    speech = packaged_speech("doubt").replace(language=None, alignment=None)
+    for text, language, who in (
+        ("doubt is absurd", None, "english"),
+        ("伺候老婆", None, "halves"),
+        ("伺候老婆", "zh", "halves"),
+        ("Доброе утро", None, "halves"),
+    ):
+        said = speech.replace(transcript=text, language=language)
+        assert align(said, registry=fakes).aligner == who
 
 
 def test_another_transcript_is_said() -> None:

@@ -7,8 +7,9 @@ import pytest
 from stepedit_bench.measuring import StandardMeasures
 from stepedit_masked import Masked
 from stepedit_masked.scorer import MaskedScorer, compare_outside
+from stepedit_text.edit import Delete
 
-from stepedit_core import Case, Prepared, Utterance
+from stepedit_core import Case, Chain, Prepared, Utterance
 from stepedit_core.errors import StepeditError
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.registry.registry import get_registry
@@ -81,3 +82,49 @@ def test_any_change_inside_is_not_enough(inner: dict[str, object], attack: str) 
     assert score.values["outside_max_difference"] == 0.0 and score.reached is not True
     if attack == "gain":
         assert score.values["join_step_db"] == pytest.approx(1.94, abs=0.01)
+
+
+@pytest.mark.parametrize("where", [{"words": "a pleasant condition"}, {"spans": [(0.3, 1.9)]}])
+def test_edits_of_words_look_in_the_region_alone(where: dict[str, object]) -> None:
+    pytest.importorskip("pocketsphinx")
+    speech = packaged_speech("doubt")
+    edit = Masked(inner={"edit": "delete", "find": "pleasant"}, **where)  # type: ignore[arg-type]
+    result = Chain([edit])(speech)
+    alone = Chain([Delete(find="pleasant")])(speech).utterance
+    assert np.array_equal(result.utterance.samples, alone.samples)
+    assert result.utterance.transcript == alone.transcript
+    other = Masked(inner={"edit": "delete", "find": "absurd"}, **where)  # type: ignore[arg-type]
+    assert "in the region: 'absurd' is not said" in str(other.problem(speech))
+
+
+def test_new_words_inside_a_region_are_planned_as_replacements() -> None:
+    pytest.importorskip("pocketsphinx")
+    speech = packaged_speech("doubt")
+    edit = Masked(
+        inner={"edit": "replace", "find": "is", "by": "was"},  # type: ignore[arg-type]
+        words="certainty is absurd",
+    )
+    plan = edit.plan(speech)
+    (change,) = plan.replacements
+    assert (change.first, change.by) == (8, "was") and plan.problem is None
+    assert plan.words_after == "Doubt is not a pleasant condition, but certainty was absurd."
+    assert edit.route_problem("llm") is None and "no dsp route" in str(edit.route_problem("dsp"))
+    gone = Masked(inner=edit.inner, words="uncertainty is absurd")
+    assert "the nearest is 'certainty is absurd'" in str(gone.problem(speech))
+
+
+def test_edits_of_words_inside_are_scored_by_their_own_scorer() -> None:
+    pytest.importorskip("pocketsphinx")
+    speech = packaged_speech("doubt")
+    edit = Masked(inner={"edit": "delete", "find": "pleasant"}, words="pleasant condition")  # type: ignore[arg-type]
+    made = Chain([edit])(speech).utterance
+    case = Case(id="a", edit=edit, audio="speech:doubt", transcript=speech.transcript)
+    asked = case.model_copy(update={"edit": Delete(find="pleasant")})
+    scores = [
+        scorer.score(one, Prepared(speech), made, FakeMeasures())
+        for scorer, one in (
+            (MaskedScorer(), case),
+            (get_registry().scorer(Delete), asked),
+        )
+    ]
+    assert scores[0] == scores[1] and scores[0].values["samples_kept"] > 0.99

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from stepedit_text.changes import Change, applied, difference
 from stepedit_text.dsp import without
-from stepedit_text.edit import Delete, Insert, RemoveFillers, Replace, Rewrite
+from stepedit_text.edit import Delete, Insert, RemoveFillers, Replace, Rewrite, TextEdit
 from stepedit_text.scorer import TextScorer, local_errors, misheard, share_kept
 
 from stepedit_core import Alignment, Case, Chain, Prepared, TimedWord, Utterance, align
 from stepedit_core.dsp.cutting import Cut, cut_out, join_steps, plan_cut
-from stepedit_core.errors import InvalidChainError, StepeditError
+from stepedit_core.errors import AlignmentError, InvalidChainError, StepeditError
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.testing import speech_like
 
@@ -68,6 +68,38 @@ def test_all_samples_outside_the_cut_are_kept(doubt: Utterance) -> None:
     assert np.array_equal(out[:a], doubt.samples[:a])
     assert np.array_equal(out[-(len(doubt.samples) - b) :], doubt.samples[b:])
     assert result.utterance.transcript == "Doubt is not a condition, but certainty is absurd."
+
+
+SAID = "the cat, um, saw the dog and uh the um red dog run"
+
+
+@pytest.mark.parametrize(
+    ("edit", "after"),
+    [
+        (Delete(find="the"), None),
+        (Delete(find="the", occurrence=2), "the cat, um, saw the dog and uh um red dog run"),
+        (Replace(find="red", by="blue"), "the cat, um, saw the dog and uh the um blue dog run"),
+        (Insert(text="big", at="start"), "the cat, um, big saw the dog and uh the um red dog run"),
+        (Insert(text="big", at="end"), "the cat, um, saw the dog and uh the um red dog big run"),
+        (RemoveFillers(), "the cat, um, saw the dog and uh the red dog run"),
+        (Delete(find="cat"), None),
+        (Rewrite(to="saw a cow"), None),
+    ],
+)
+def test_edits_of_words_are_confined(edit: TextEdit, after: str | None) -> None:
+    confined = edit.confined([range(3, 6), range(8, 12)])
+    if after is None:
+        with pytest.raises(AlignmentError):
+            confined.changes(SAID)
+    else:
+        assert applied(SAID, confined.changes(SAID)) == after
+    assert edit.confined([range(3, 6)]) != edit
+
+
+def test_one_stretch_is_rewritten() -> None:
+    confined = Rewrite(to="saw a cow").confined([range(3, 6)])
+    speech = speech_like(2.0).replace(transcript=SAID)
+    assert confined.transcript_after(speech) == "the cat, um, saw a cow and uh the um red dog run"
 
 
 def test_times_are_carried_along(doubt: Utterance) -> None:

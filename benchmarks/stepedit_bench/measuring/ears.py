@@ -52,12 +52,14 @@ class Known:
         text: what is said.
         language: BCP 47 tag.
         part: what it is counted with.
+        is_synthetic: whether a synthesiser speaks.
     """
 
     path: Path
     text: str
     language: str
     part: str
+    is_synthetic: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ def known_recordings(
 
     Args:
         manifest: CSV or JSON lines with the columns path, text, language and, where texts may
-            come from a recogniser, text_source, which then is not ``reference``.
+            come from a recogniser, text_source, which then is not ``reference``. A column voices
+            tells synthetic speech.
         texts: a CSV table with path and ``reference_text`` (or ``text``), which stand for the
             manifest's own.
         where: column to the values that are taken.
@@ -132,7 +135,10 @@ def known_recordings(
         asked = all(str(row.get(name)) in values for name, values in (where or {}).items())
         if path and known and language and asked:
             part = str(row.get(by) or "unknown")
-            parts.setdefault(part, []).append(Known(manifest.parent / path, known, language, part))
+            is_synthetic = bool(row.get("voices"))
+            parts.setdefault(part, []).append(
+                Known(manifest.parent / path, known, language, part, is_synthetic)
+            )
     if not parts:
         raise StepeditError(f"{manifest}: no recording with a reference text and a language")
     rng = np.random.default_rng(seed)

@@ -64,7 +64,7 @@ def drawn_case(
         "audio": str(one.path.resolve()),
         "transcript": one.text,
         "language": one.language,
-        "meta": {"speaker": one.part, "class": "real"},
+        "meta": {"speaker": one.part, "class": "synthetic" if one.is_synthetic else "real"},
     }
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,13 +18,12 @@ from stepedit_bench.measuring.ears import Known, known_recordings, where_of
 from stepedit_bench.measuring.voices import embed_speaker
 from stepedit_bench.store import read_results
 from stepedit_bench.words.phonetic import control_odds, odds_at
+from stepedit_bench.words.spoken import Spoken, around, spoken_both_ways
 from stepedit_core.alignment import Alignment, Ear
 from stepedit_core.dsp.cutting import EARS, Cut, cut_out, join_steps, plan_cut
 from stepedit_core.dsp.phone_joins import PhoneOdds, phones_around
 from stepedit_core.dsp.words import normalised
 from stepedit_core.errors import StepeditError
-from stepedit_core.llm_route.listening import Listener
-from stepedit_core.plan import Replacement
 from stepedit_core.recording.hearing import align, load_recogniser
 from stepedit_core.storage.blocks import sound_seconds
 from stepedit_core.utterance import Utterance
@@ -38,8 +38,6 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "place chosen by level and spectrum alone": (),
 }
 """Names of the cuts that are measured, and who listens to choose the place."""
-_BESIDE, _AROUND = 6, 0.1
-"""Words on either side of a cut that are listened to, and seconds beside these."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +88,7 @@ class Joins:
         plain: where they were cut at the aligned borders.
         put_in: at both ends of what was put in.
         controls: what the measure by phones says of cuts whose truth is known, by name.
+        spoken: the same sentences as a synthesiser says them.
     """
 
     natural: list[Pair]
@@ -97,6 +96,7 @@ class Joins:
     plain: list[Pair]
     put_in: Sequence[Pair] = ()
     controls: Mapping[str, Sequence[PhoneOdds]] = field(default_factory=dict)
+    spoken: Sequence[Spoken] = ()
 
     def table(self) -> list[Steps]:
         """Return the figures of each kind; raises StepeditError where nothing was cut."""
@@ -132,6 +132,8 @@ def measured(
     ears: Mapping[str, Ear] = MappingProxyType({}),
     by_phones: bool = False,
     words: frozenset[str] = frozenset(),
+    speak: str | None = None,
+    choices: Mapping[str, Sequence[str]] = CHOICES,
 ) -> Joins:
     """Cut words out of recordings, one at a time, and return the steps at the joins.
 
@@ -142,10 +144,13 @@ def measured(
         ears: hear six words on either side; by name.
         by_phones: listen for the phones at the joins, too, and at those of controls.
         words: which may be cut out, as `normalised` returns them; empty are all.
+        speak: command that says the sentences, as `spoken.said` takes it.
+        choices: names of the cuts, and who listens to choose the place of each.
     """
     rng = np.random.default_rng(seed)
-    found = Joins([], {name: [] for name in CHOICES}, [])
+    found = Joins([], {name: [] for name in choices}, [])
     controls: dict[str, list[PhoneOdds]] = {}
+    spoken: list[Spoken] = []
     for one in recordings:
         speech = Utterance.read(one.path, one.text, one.language)
         try:
@@ -156,26 +161,34 @@ def measured(
         drawn = [int(n) for n in 1 + rng.permutation(max(0, len(known.words) - 2))]
         fit = [n for n in drawn if not words or normalised(known.words[n].text) in words]
         for word in fit[:cuts]:
-            for name, cut in _cuts_of(speech, known, word, ears, by_phones):
+            for name, cut in _cuts_of(speech, known, word, ears, by_phones, choices):
                 found.cut[name].append(cut)
             if by_phones:
                 other = int(rng.integers(len(known.words)))
                 for name, odds in control_odds(speech, known, word, other):
                     controls.setdefault(name, []).append(odds)
+            if speak is not None:
+                said = spoken_both_ways(speak, known, word, one.language, ears)
+                spoken += [said] if said is not None else []
             span = known.words[word].span
             if span.seconds > 0:
                 simple = Cut(span.start, span.end)
                 found.plain.append(join_steps(cut_out(speech, simple), simple.start))
-    return replace(found, controls=controls)
+    return replace(found, controls=controls, spoken=spoken)
 
 
 def _cuts_of(
-    speech: Utterance, known: Alignment, word: int, ears: Mapping[str, Ear], by_phones: bool
+    speech: Utterance,
+    known: Alignment,
+    word: int,
+    ears: Mapping[str, Ear],
+    by_phones: bool,
+    choices: Mapping[str, Sequence[str]],
 ) -> Iterator[tuple[str, CutOut]]:
     """Yield what is measured of the cuts of one word, by the name of who chose them."""
     expected = phones_around(speech, known, word, word + 1) if by_phones else None
     known_cuts: dict[Cut, CutOut] = {}
-    for name, choosing in CHOICES.items():
+    for name, choosing in choices.items():
         cut = plan_cut(speech, known, word, word + 1, choosing)
         if cut not in known_cuts:
             made = cut_out(speech, cut)
@@ -187,16 +200,9 @@ def _cuts_of(
 
 def _is_gone(ear: Ear, speech: Utterance, known: Alignment, word: int, made: Utterance) -> bool:
     """Say whether a word that was cut out is gone, and its neighbours are heard as before."""
-    low, high = max(0, word - _BESIDE), min(len(known.words), word + 1 + _BESIDE)
-    texts = [one.text for one in known.words[low:high]]
-    place = word - low
-    after = " ".join(texts[:place] + texts[place + 1 :])
-    change = Replacement(place, place + 1, "", after)
-    start = max(0.0, known.words[low].start - _AROUND)
-    end = min(speech.seconds, known.words[high - 1].end + _AROUND)
+    asked = around(known, word, speech.seconds)
     shorter = speech.seconds - made.seconds
-    listener = Listener([ear], " ".join(texts), change, speech.slice((start, end)))
-    return listener.hear(made.slice((start, end - shorter))).is_right
+    return asked.is_gone(ear, speech, made.slice((asked.span.start, asked.span.end - shorter)))
 
 
 def put_in(run: Path) -> tuple[list[Pair], list[Pair]]:
@@ -247,6 +253,8 @@ def put_in(run: Path) -> tuple[list[Pair], list[Pair]]:
 @click.option("--recogniser", multiple=True, help="Listen for the words by this; may be repeated.")
 @click.option("--words", default="", metavar="WORD,WORD", help="Cut out these words alone.")
 @click.option("--phones", "by_phones", is_flag=True, help="Listen for phones, with controls.")
+@click.option("--compare/--alone", default=True, help="Beside cuts that fewer ears chose.")
+@click.option("--speak", metavar="COMMAND", help="Synthesiser that says the sentences, too.")
 @click.option("--run", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A run.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -257,6 +265,8 @@ def joins(
     recogniser: tuple[str, ...],
     words: str,
     by_phones: bool,
+    compare: bool,
+    speak: str | None,
     run: Path | None,
     as_json: bool,
     where: tuple[str, ...],
@@ -267,7 +277,9 @@ def joins(
     Steps of level and above 3 kHz over 30 ms on either side, in dB, are held against those in the
     middle of what lies between the own words of the recordings. With --run, the joins of a run of
     replace, insert or rewrite by llm are measured, too, and how like the source what was put in
-    sounds, beside what it replaced.
+    sounds, beside what it replaced. With --speak 'flite -voice slt -t {text} -o {out}' sentences
+    are said with and without the word, too: what recognisers hear of the latter is the most that
+    they can say of a cut.
     """
     known = [
         one
@@ -279,7 +291,8 @@ def joins(
     steps, alike = ([], []) if run is None else put_in(run)
     ears = {name: load_recogniser(name).hear for name in recogniser}
     only = frozenset(normalised(word.strip()) for word in words.split(",") if word.strip())
-    figures = measured(chosen, cuts, given["seed"], ears, by_phones, only)
+    choices = CHOICES if compare else dict(islice(CHOICES.items(), 1))
+    figures = measured(chosen, cuts, given["seed"], ears, by_phones, only, speak, choices)
     figures = replace(figures, put_in=steps)
     found = figures.table()
     if as_json:
@@ -287,6 +300,7 @@ def joins(
             "joins": [asdict(one) for one in found],
             "cut": {name: [asdict(one) for one in made] for name, made in figures.cut.items()},
             "controls": {k: [asdict(one) for one in v] for k, v in figures.controls.items()},
+            "spoken": [asdict(one) for one in figures.spoken],
         }
         click.echo(json.dumps(data, indent=1))
         return
@@ -323,6 +337,9 @@ def _print_heard(figures: Joins, ears: Sequence[str]) -> None:
         for name, cuts in figures.cut.items()
     ]
     rows += [(name, list(odds), []) for name, odds in figures.controls.items()]
+    if figures.spoken:
+        rows.append(("said without the word", [], [one.without for one in figures.spoken]))
+        rows.append(("said with it, and cut out", [], [one.cut for one in figures.spoken]))
     for name, odds, heard in rows:
         counts = [
             sum(getattr(one, what) for one in odds) if odds else ""
