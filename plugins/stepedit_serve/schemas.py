@@ -18,6 +18,7 @@ __all__ = [
     "ErrorBody",
     "ErrorOut",
     "ExplainedEdit",
+    "FieldNamesOut",
     "Health",
     "History",
     "Interpreted",
@@ -116,12 +117,24 @@ class PluginOut(_Given):
     version: str
 
 
+class FieldNamesOut(_Given):
+    """What a parameter and its values are called in other languages than their own."""
+
+    name: dict[str, str]
+    """By language (``zh``)."""
+    about: dict[str, str]
+    """Its description, by language."""
+    values: dict[str, dict[str, str]]
+    """The names of values, by value and language."""
+
+
 class PhrasesOut(_Given):
-    """How people ask for an edit."""
+    """How people ask for an edit, and what they call its parameters."""
 
     does: dict[str, str]
     whole: bool
     examples: list[dict[str, str | None]]
+    fields: dict[str, FieldNamesOut] = Field(default_factory=dict)
 
 
 class EditInfoOut(_Given):

@@ -55,6 +55,9 @@ def test_edits_have_schemas_and_phrases(client: TestClient) -> None:
     found = {one["name"]: one for one in client.get("/v1/edits").json()["edits"]}
     assert found["speed"]["parameters"]["properties"]["factor"]
     assert found["speed"]["phrases"]["does"]["zh"]
+    named = found["emotion"]["phrases"]["fields"]["to"]
+    assert named["name"] == {"zh": "情绪"}
+    assert named["values"]["happy"] == {"zh": "开心"}
     assert found["clone"]["consent"]
     assert found["denoise"]["route"] in ("dsp", "llm")
 
