@@ -26,6 +26,7 @@ __all__ = [
     "JobOut",
     "JobPending",
     "Jobs",
+    "MarkOut",
     "ModelOut",
     "Models",
     "NodeMade",
@@ -307,6 +308,18 @@ class StepSummary(_Given):
     seconds: float
 
 
+class MarkOut(_Given):
+    """The mark in the sound of a version, as it is handed out."""
+
+    name: str
+    """``none`` where it carries none."""
+    why: Literal["unedited", "too_long", "off", "missing", "failed"] | None = None
+    """Why it carries none: it is the source, it was edited piece by piece, the service was started
+    without marks, or the mark is not installed or does not work here."""
+    text: str | None = None
+    """The same in one line."""
+
+
 class NodeOut(_Given):
     """One version of a session's recording."""
 
@@ -326,6 +339,7 @@ class NodeOut(_Given):
     language: str | None
     has_alignment: bool
     notes: list[str]
+    mark: MarkOut
     report: dict[str, Any] | None = None
 
 
