@@ -169,6 +169,9 @@ export class Words {
       if (event.key.toLowerCase() === "b" && this.from === null) return;
       if (this.from === null) this.select(at, at);
       this.handlers.onReplace(event.key);
+    } else if (event.key === "Process") { // an input method has the key: what it composes goes into the dialog
+      if (this.from === null) this.select(at, at);
+      this.handlers.onReplace();
     } else return;
     event.preventDefault();
     event.stopPropagation();
@@ -200,6 +203,7 @@ export class Words {
   // What is chosen -----------------------------------------------------------------------
 
   get isEmpty() { return this.from === null; }
+  get isWhole() { return this.from === 0 && this.to === this.elements.length - 1; }
   get span() {
     const words = this.alignment.words;
     return [words[this.from].start, words[this.to].end];
