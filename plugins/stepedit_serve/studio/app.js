@@ -76,6 +76,7 @@ function showSelection() {
     const n = words.to - words.from + 1;
     $("selection").textContent = say(n === 1 ? "selectedWord" : "selectedWords", { n, s: (end - start).toFixed(2) });
   } else if (state.span) {
+    wave?.show(...state.span);
     $("selection").textContent = say("selectedSpan", { s: (state.span[1] - state.span[0]).toFixed(2) });
   } else {
     wave?.show(null);
@@ -83,6 +84,14 @@ function showSelection() {
   }
   $("tools").hidden = words.isEmpty && !state.span;
   for (const id of ["replace", "delete", "insert"]) $(id).disabled = words.isEmpty;
+}
+
+/** Choose a span that begins or ends at the present moment. */
+function spanTo(start, end) {
+  if (end <= start) return;
+  words.select(null, null);
+  state.span = [start, end];
+  showSelection();
 }
 
 function playSelection() {
@@ -357,6 +366,7 @@ function showJob(job) {
   if (state.job !== job.id) state.since = performance.now();
   state.job = job.id;
   state.progress = job;
+  state.told = performance.now();
   $("job").hidden = false;
   const { done, total } = job.progress;
   if (total > 1) { $("progress").max = total; $("progress").value = done; } else $("progress").removeAttribute("value");
@@ -368,7 +378,8 @@ function sayProgress() {
   const { state: at, progress: { done, total, seconds_left: left } } = state.progress;
   const parts = [say(at === "queued" ? "queued" : "running")];
   if (total > 1) parts.push(`${done} / ${total}`);
-  parts.push(left ? say("left", { s: Math.ceil(left) }) : `${Math.round((performance.now() - state.since) / 1000)} ${say("seconds")}`);
+  const still = left ? Math.max(1, Math.ceil(left - (performance.now() - state.told) / 1000)) : null;
+  parts.push(still ? say("left", { s: still }) : `${Math.round((performance.now() - state.since) / 1000)} ${say("seconds")}`);
   $("job-text").textContent = parts.join(", ");
 }
 
@@ -515,8 +526,13 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (event.key === " " && event.target.closest("button")) return; // it presses the button
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   if (event.key === " ") wave.toggle();
   else if (event.key.toLowerCase() === "b") wave.compare();
+  else if (step && !event.target.closest("[role=tree]")) wave.seek(wave.time + step * (event.shiftKey ? 0.1 : 1));
+  else if (event.key === "[") spanTo(wave.time, state.span?.[1] ?? state.node.seconds);
+  else if (event.key === "]") spanTo(state.span?.[0] ?? 0, wave.time);
+  else if (event.key === "Escape" && state.span) $("clear").click();
   else return;
   event.preventDefault();
 });

@@ -18,7 +18,7 @@ const CHINESE = {
   askHint: "更开心一点 · 把“你好”换成“您好” · 去掉噪音", show: "显示编辑", cancel: "取消",
   words: "文字", wordsLabel: "录音的文字", playThis: "播放选中", replace: "替换", delete: "删除",
   insert: "在后面插入", clear: "取消选择", correct: "修改识别文本",
-  keys: "点一个词或拖过几个词：输入即替换，Delete 删除，回车播放选中。空格播放全部，B 听原声，Ctrl+Z 撤销。",
+  keys: "点一个词或拖过几个词：输入即替换，Delete 删除，回车播放选中，Ctrl+A 选整句，再按选全部。空格播放全部，B 听原声，[ 和 ] 在播放处开始和结束一段，方向键移动播放处，Ctrl+Z 撤销。",
   side: "版本与编辑", versions: "版本", undo: "撤销", redo: "重做", export: "导出", choose: "选择格式",
   audio: "音频", labels: "文字", chain: "编辑链", edits: "编辑", edit: "编辑", options: "运行方式",
   route: "路线", accept: "必须满足的限度", seed: "随机种子", ok: "确定", run: "运行",
