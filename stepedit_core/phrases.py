@@ -21,27 +21,61 @@ A ``phrases.toml`` has one table per edit of the plugin::
     say = "a bit faster"
     edit = "speed:factor=1.1"
 
+    [speed.fields]
+    factor = { zh = "倍数", about = { zh = "2 为两倍速。" } }
+    rate = { zh = "快慢", values = { faster = { zh = "加快" } } }
+
 In a phrase, ``[x]`` and the Chinese character before a ``?`` may be left out, ``(x|y)`` is one of
 several, and ``{name}`` is a slot.
 Phrases name what is peculiar to the edit; words that any request has ("make it sound ...") belong
-to the interpreter.
+to the interpreter. ``fields`` is what a page calls the parameters and their values in a language;
+a value without a name is called by the first phrase of the slot that chooses it.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from stepedit_core.errors import PluginError, explain_validation
 
-__all__ = ["Ask", "Example", "Never", "Phrases", "SlotKind", "Spoken", "ValueSlot", "read_phrases"]
+if TYPE_CHECKING:
+    from stepedit_core.edit import Edit
+
+__all__ = [
+    "Ask",
+    "Example",
+    "FieldNames",
+    "Named",
+    "Never",
+    "Phrases",
+    "SlotKind",
+    "Spoken",
+    "ValueSlot",
+    "choices_of",
+    "names_problem",
+    "read_phrases",
+]
 
 SlotKind = Literal["words", "number", "percent", "times", "seconds", "choice", "file"]
 _SLOT = re.compile(r"\{(\w+)\}")
+_LEFT_OUT = re.compile(r"\[[^\[\]()]*\]\??|\([^\[\]()]*\)\?|[^\[\]()|?]\?")
+_FIRST_OF = re.compile(r"\(([^\[\]()|]*)(?:\|[^\[\]()]*)?\)")
+OneLine = Annotated[
+    str, StringConstraints(min_length=1, max_length=400, pattern=r"^[^\x00-\x1f]+$")
+]
 
 
 class _Data(BaseModel):
@@ -77,6 +111,29 @@ class Does(_Data):
 
     en: str
     zh: str
+
+
+class Named(_Data):
+    """What something is called in a language; None: as the parameters of the edit have it."""
+
+    en: OneLine | None = None
+    zh: OneLine | None = None
+
+    def by_language(self) -> dict[str, str]:
+        """Return the names that there are, by language."""
+        return {key: name for key, name in (("en", self.en), ("zh", self.zh)) if name is not None}
+
+
+class FieldNames(Named):
+    """What a parameter is called, what is said about it, and what its values are called.
+
+    Attributes:
+        about: its description.
+        values: value, as it is written in JSON without quotes, to what it is called.
+    """
+
+    about: Named = Named()
+    values: dict[str, Named] = Field(default_factory=dict)
 
 
 class ValueSlot(_Data):
@@ -163,6 +220,7 @@ class Phrases(_Data):
         ask: the phrases.
         never: what is refused.
         example: requests that have to work; ``stepedit check`` tries them.
+        fields: names of parameters and of their values, by parameter.
     """
 
     does: Does
@@ -171,6 +229,17 @@ class Phrases(_Data):
     ask: tuple[Ask, ...]
     never: tuple[Never, ...] = ()
     example: tuple[Example, ...] = Field(min_length=1)
+    fields: dict[str, FieldNames] = Field(default_factory=dict)
+
+    def named_fields(self) -> dict[str, FieldNames]:
+        """Return ``fields``, with values that have no Chinese name called by their first phrase."""
+        found = dict(self.fields)
+        for slot_name, slot in self.slots.items():
+            field = slot.param or slot_name
+            known = found.get(field, FieldNames())
+            said = {value: Named(zh=name) for value, name in _first_words(slot)}
+            found[field] = known.model_copy(update={"values": said | known.values})
+        return {field: names for field, names in found.items() if names != FieldNames()}
 
     @model_validator(mode="after")
     def _known_slots(self) -> Self:
@@ -181,6 +250,57 @@ class Phrases(_Data):
                     if name not in self.slots:
                         raise ValueError(f"the slot {{{name}}} of {phrase!r} is not described")
         return self
+
+
+def _first_words(slot: ValueSlot) -> Iterator[tuple[str, str]]:
+    """Yield the values of a slot with the shortest form of the first Chinese phrase for each."""
+    for value, spoken in slot.choices.items():
+        if spoken.zh and (name := _shortest(spoken.zh[0])):
+            yield value, name
+
+
+def _shortest(phrase: str) -> str:
+    """Return a phrase without what may be left out, and the first of several ways to put it."""
+    before = None
+    while before != phrase:
+        before, phrase = phrase, _FIRST_OF.sub(r"\1", _LEFT_OUT.sub("", phrase))
+    return phrase.split("|")[0].strip()
+
+
+def names_problem(phrases: Phrases, edit: type[Edit]) -> str | None:
+    """Return why the names of fields do not fit an edit, as one line; None where they do.
+
+    Args:
+        phrases: of the edit.
+        edit: its class, whose JSON Schema says which parameters and values there are.
+    """
+    schema = edit.model_json_schema()
+    known = schema.get("properties", {})
+    for field, names in phrases.fields.items():
+        if field not in known:
+            there = ", ".join(known) or "none"
+            return f"{edit.name}.fields.{field}: {edit.name} has no parameter {field!r} ({there})"
+        choices = {str(one) for one in choices_of(known[field], schema.get("$defs", {}))}
+        for value in names.values:
+            if choices and value not in choices:
+                there = ", ".join(sorted(choices))
+                place = f"{edit.name}.fields.{field}.values"
+                return f"{place}: {value!r} is no value of {field} ({there})"
+    return None
+
+
+def choices_of(schema: Mapping[str, Any], shared: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the values that a parameter takes by its JSON Schema; none where it takes any text."""
+    if "$ref" in schema:
+        yield from choices_of(shared.get(str(schema["$ref"]).rsplit("/", 1)[-1], {}), {})
+    yield from schema.get("enum", ())
+    if "const" in schema:
+        yield schema["const"]
+    for several in ("anyOf", "oneOf", "allOf"):
+        for one in schema.get(several, ()):
+            yield from choices_of(one, shared)
+    if "items" in schema:
+        yield from choices_of(schema["items"], shared)
 
 
 @lru_cache(maxsize=128)

@@ -29,6 +29,7 @@ from stepedit_core import (
 from stepedit_serve.decoder import FULL
 
 __all__ = [
+    "LONGEST",
     "ApiError",
     "Busy",
     "Cancelled",

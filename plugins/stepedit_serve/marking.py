@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from stepedit_serve.working import LOCAL, Workers
 __all__ = ["Marker", "changed_span"]
 
 LOG = logging.getLogger("stepedit.serve")
+WhyNone = Literal["off", "missing", "failed"]
 _CHECK_RATE = 24_000
 
 
@@ -29,6 +30,8 @@ class Marker:
     Attributes:
         name: of the mark, ``none`` where nothing is marked.
         is_asked_for: whether somebody named the mark; then nothing goes out without it.
+        why_none: why nothing is marked: ``off``, ``missing`` or ``failed``, and a line on it
+            for whoever asks; None where audio is marked.
     """
 
     def __init__(self, name: str, workers: Workers | None = None) -> None:
@@ -45,6 +48,7 @@ class Marker:
         """
         self.name, self._mark = "none", None
         self.is_asked_for = name not in ("auto", "none")
+        self.why_none: tuple[WhyNone, str] | None = None
         known = {} if name == "none" else _known()
         if self.is_asked_for:
             there = ", ".join(known) or "none is installed"
@@ -58,6 +62,11 @@ class Marker:
             first := next((n for n, kind in known.items() if not kind.missing()), None)
         ) is not None:
             self.name = first
+        elif name == "none":
+            self.why_none = "off", "the service was started with --mark none"
+        else:
+            hints = "; ".join(f"{n}: {kind.missing()}" for n, kind in known.items())
+            self.why_none = "missing", hints or "no mark of the sound is installed"
         self._workers = workers
         if self.name != "none":
             self._mark = known[self.name]
@@ -80,6 +89,7 @@ class Marker:
             if self.is_asked_for:
                 raise
             LOG.warning("audio goes out without a mark: %s", error)
+            self.why_none = "failed", f"{self.name}: {error}"
             self.name, self._mark = "none", None
 
     def marked(self, edited: Utterance, source: Utterance | None) -> Utterance:

@@ -27,6 +27,7 @@ __all__ = [
     "chain_said",
     "edit_names",
     "guarded",
+    "names_in",
     "said",
     "segment_numbers",
 ]
@@ -86,8 +87,13 @@ def chain_said(found: Interpretation) -> Chain:
 
 def edit_names(chain: Chain) -> set[str]:
     """Return the names of all edits of a chain, those inside of others, too."""
+    return names_in(chain.to_data())
+
+
+def names_in(data: Mapping[str, Any]) -> set[str]:
+    """Return the names of all edits in the data of a chain or of an edit."""
     names: set[str] = set()
-    waiting: list[Any] = [chain.to_data()]
+    waiting: list[Any] = [data]
     while waiting:
         one = waiting.pop()
         if isinstance(one, Mapping):

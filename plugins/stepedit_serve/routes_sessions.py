@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from pydantic import StringConstraints
 from starlette.background import BackgroundTask
 
-from stepedit_core import StepeditError
+from stepedit_core import StepeditError, printable
 from stepedit_serve.asking import (
     KeyOf,
     LanguageForm,
@@ -30,7 +30,7 @@ from stepedit_serve.bodies import (
     Nothing,
     TranscriptRequest,
 )
-from stepedit_serve.errors import ApiError, api_error
+from stepedit_serve.errors import LONGEST, ApiError, api_error
 from stepedit_serve.jobs import job_out, new_job
 from stepedit_serve.keys import Key
 from stepedit_serve.routes_edit import labels
@@ -39,6 +39,7 @@ from stepedit_serve.schemas import (
     History,
     JobOut,
     JobPending,
+    MarkOut,
     NodeMade,
     NodeOut,
     SessionOut,
@@ -74,7 +75,7 @@ TitleForm = Annotated[
 # Answers ---------------------------------------------------------------------------------
 
 
-def node_out(node: Node, *, report: bool = False) -> NodeOut:
+def node_out(service: Service, node: Node, *, report: bool = False) -> NodeOut:
     """Return a version as it is answered."""
     data = node.report or {}
     steps = [
@@ -92,7 +93,7 @@ def node_out(node: Node, *, report: bool = False) -> NodeOut:
         created=node.created, seconds=round(node.seconds, 4), sample_rate=node.sample_rate,
         transcript=node.transcript, language=node.language,
         has_alignment=node.alignment is not None, notes=node.notes,
-        report=node.report if report else None,
+        mark=mark_of(service, node), report=node.report if report else None,
     )  # fmt: skip
 
 
@@ -117,7 +118,7 @@ def session_out(service: Service, session: Session) -> SessionOut:
         id=session.id, title=session.title, created=session.created, changed=session.changed,
         head=session.head, root=session.root,
         language=next((n.language for n in nodes if n.language), None),
-        branches=session.branches, nodes=[node_out(node) for node in nodes],
+        branches=session.branches, nodes=[node_out(service, node) for node in nodes],
         can_undo=session.head != session.root,
         can_redo=any(node.parent == session.head for node in nodes),
     )  # fmt: skip
@@ -241,7 +242,7 @@ async def edit(session: str, asked: EditRequest, service: ServiceOf, key: KeyOf)
 
     def answer() -> Response:
         shown = session_out(service, _session(service, key, session))
-        found = NodeMade(node=node_out(made, report=True), session=shown)
+        found = NodeMade(node=node_out(service, made, report=True), session=shown)
         return Response(found.model_dump_json(), 201, media_type="application/json")
 
     return await asyncio.to_thread(answer)
@@ -282,7 +283,7 @@ def redo(session: str, service: ServiceOf, key: KeyOf, asked: Nothing | None = N
 def history(session: str, service: ServiceOf, key: KeyOf) -> History:
     """Return all versions in order of making, with what made them."""
     found = _session(service, key, session)
-    nodes = [node_out(node, report=True) for node in service.database.nodes(session)]
+    nodes = [node_out(service, node, report=True) for node in service.database.nodes(session)]
     return History(session=session, head=found.head, nodes=nodes)
 
 
@@ -297,7 +298,7 @@ def _node(service: Service, key: Key, session: str, node: str) -> Node:
 @router.get("/{session}/nodes/{node}", responses=answers(404))
 def one_node(session: str, node: str, service: ServiceOf, key: KeyOf) -> NodeOut:
     """Return a version with what made it."""
-    return node_out(_node(service, key, session, node), report=True)
+    return node_out(service, _node(service, key, session, node), report=True)
 
 
 @router.get("/{session}/nodes/{node}/audio", responses=answers(404), response_class=FileResponse)
@@ -311,11 +312,16 @@ def audio(
     """Return a version's audio; ranges of bytes work."""
     found = _node(service, key, session, node)
     path, is_copy = as_format(service, found, format)
+    mark = mark_of(service, found).name
     return FileResponse(
         path,
         media_type=MEDIA_TYPES[format],
         filename=f"{found.number:03d}.{format}",
-        headers={"ETag": f'"{found.id}-{format}"', "Cache-Control": "private, max-age=86400"},
+        headers={
+            "ETag": f'"{found.id}-{mark}-{format}"',
+            "Cache-Control": "private, max-age=86400",
+            "X-Stepedit-Mark": mark,
+        },
         background=BackgroundTask(path.unlink, missing_ok=True) if is_copy else None,
     )
 
@@ -327,7 +333,7 @@ def as_format(service: Service, node: Node, kind: str) -> tuple[Path, bool]:
     where there is one and they are not too long to be held as a whole.
     """
     wanted = audio_key(node.session, node.id)
-    if kind != "wav" or node.subtype == "FLOAT" or _is_to_be_marked(service, node):
+    if kind != "wav" or node.subtype == "FLOAT" or mark_of(service, node).why is None:
         wanted = f"{wanted.removesuffix('.wav')}.{service.marker.name}.{kind}"
         if not service.audio.exists(wanted):
             made = service.spooled(f".{kind}")
@@ -341,15 +347,24 @@ def as_format(service: Service, node: Node, kind: str) -> tuple[Path, bool]:
     return path, path == copy
 
 
-def _is_to_be_marked(service: Service, node: Node) -> bool:
-    is_held = node.seconds <= service.settings.long_seconds
-    return service.marker.name != "none" and node.parent is not None and is_held
+def mark_of(service: Service, node: Node) -> MarkOut:
+    """Return the mark that a version carries as it is handed out, or why it carries none."""
+    if node.parent is None:
+        return MarkOut(name="none", why="unedited", text="it is the recording as it came in")
+    if service.marker.why_none is not None:
+        why, text = service.marker.why_none
+        return MarkOut(name="none", why=why, text=printable(text, LONGEST))
+    longest = service.settings.long_seconds
+    if node.seconds > longest:
+        text = f"recordings of more than {longest:g} s are edited piece by piece"
+        return MarkOut(name="none", why="too_long", text=text)
+    return MarkOut(name=service.marker.name)
 
 
 def _write_as(service: Service, node: Node, kind: str, target: Path) -> None:
     """Write a version as a file of a format, marked where it is to be."""
     root = service.database.nodes(node.session)[0]
-    if _is_to_be_marked(service, node):
+    if mark_of(service, node).why is None:
         made = service.marker.marked(utterance_of(service, node), utterance_of(service, root))
         target.write_bytes(encode(made.replace(subtype=root.subtype), kind))
         return

@@ -14,6 +14,7 @@ from stepedit_serve.requests_in import CONSENT
 from stepedit_serve.schemas import (
     EditInfoOut,
     Edits,
+    FieldNamesOut,
     Health,
     ModelOut,
     Models,
@@ -152,4 +153,13 @@ def _phrases(edit: type[Edit]) -> PhrasesOut | None:
         does={"en": found.does.en, "zh": found.does.zh},
         whole=found.whole,
         examples=[{"say": one.say, "edit": one.edit, "text": one.text} for one in found.example],
+        fields={
+            field: FieldNamesOut(
+                name=names.by_language(),
+                about=names.about.by_language(),
+                values={value: one.by_language() for value, one in names.values.items()},
+            )
+            for field, names in found.named_fields().items()
+            if field in edit.model_fields
+        },
     )

@@ -18,6 +18,7 @@ __all__ = [
     "ErrorBody",
     "ErrorOut",
     "ExplainedEdit",
+    "FieldNamesOut",
     "Health",
     "History",
     "Interpreted",
@@ -25,6 +26,7 @@ __all__ = [
     "JobOut",
     "JobPending",
     "Jobs",
+    "MarkOut",
     "ModelOut",
     "Models",
     "NodeMade",
@@ -116,12 +118,24 @@ class PluginOut(_Given):
     version: str
 
 
+class FieldNamesOut(_Given):
+    """What a parameter and its values are called in other languages than their own."""
+
+    name: dict[str, str]
+    """By language (``zh``)."""
+    about: dict[str, str]
+    """Its description, by language."""
+    values: dict[str, dict[str, str]]
+    """The names of values, by value and language."""
+
+
 class PhrasesOut(_Given):
-    """How people ask for an edit."""
+    """How people ask for an edit, and what they call its parameters."""
 
     does: dict[str, str]
     whole: bool
     examples: list[dict[str, str | None]]
+    fields: dict[str, FieldNamesOut] = Field(default_factory=dict)
 
 
 class EditInfoOut(_Given):
@@ -294,6 +308,18 @@ class StepSummary(_Given):
     seconds: float
 
 
+class MarkOut(_Given):
+    """The mark in the sound of a version, as it is handed out."""
+
+    name: str
+    """``none`` where it carries none."""
+    why: Literal["unedited", "too_long", "off", "missing", "failed"] | None = None
+    """Why it carries none: it is the source, it was edited piece by piece, the service was started
+    without marks, or the mark is not installed or does not work here."""
+    text: str | None = None
+    """The same in one line."""
+
+
 class NodeOut(_Given):
     """One version of a session's recording."""
 
@@ -313,6 +339,7 @@ class NodeOut(_Given):
     language: str | None
     has_alignment: bool
     notes: list[str]
+    mark: MarkOut
     report: dict[str, Any] | None = None
 
 

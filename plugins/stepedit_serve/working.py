@@ -33,6 +33,7 @@ from stepedit_core import (
 )
 from stepedit_serve.errors import Busy
 from stepedit_serve.processes import CONTEXT, NICENESS, without_main
+from stepedit_serve.requests_in import names_in
 
 __all__ = ["LOCAL", "DspInWorkers", "Workers", "align_words", "hear_words"]
 
@@ -170,9 +171,14 @@ class DspInWorkers:
 
 
 def _is_installed(edit: Edit) -> bool:
-    """Say whether an edit's class is found in another process, too."""
-    info = get_registry().edits().get(edit.name)
-    if info is None or info.edit_class is not type(edit) or info.plugin.distribution == LOCAL:
+    """Say whether an edit's class, and those of edits inside it, are found in another process."""
+    known = get_registry().edits()
+    if edit.name not in known or known[edit.name].edit_class is not type(edit):
         return False
-    top = type(edit).__module__.partition(".")[0]
-    return importlib.util.find_spec(top) is not None
+    for info in (known.get(name) for name in names_in(edit.to_data())):
+        if info is None or info.plugin.distribution == LOCAL:
+            return False
+        top = info.edit_class.__module__.partition(".")[0]
+        if importlib.util.find_spec(top) is None:
+            return False
+    return True

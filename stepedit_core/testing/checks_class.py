@@ -14,7 +14,7 @@ from stepedit_core.chain.notation import parse_edit
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
 from stepedit_core.interpretation import Setting, interpret
-from stepedit_core.phrases import Example
+from stepedit_core.phrases import Example, names_problem
 from stepedit_core.scoring import Case
 from stepedit_core.testing.checks_edit import renders_odd_input
 from stepedit_core.testing.subject import Subject, load_case_audio, require, skip
@@ -178,6 +178,15 @@ def is_found_by_its_phrases(subject: Subject) -> None:
             )
 
 
+def names_what_it_has(subject: Subject) -> None:
+    """Check that names are of fields and values of the edit, for pages in other languages."""
+    phrases = subject.bundled("phrases")
+    if phrases is None:
+        skip("brings no phrases: its fields are shown by their own names")
+    wrong = names_problem(phrases, subject.edit_class)
+    require(wrong is None, str(wrong))
+
+
 def _read_as(subject: Subject, example: Example, owner: str) -> list[Edit]:
     """Return the edits that an example is read as."""
     setting = Setting(example.text, seconds=60.0)
@@ -208,6 +217,7 @@ CLASS_CHECKS = (
     is_found_by_entry_point,
     brings_good_cases,
     is_found_by_its_phrases,
+    names_what_it_has,
     survives_odd_input,
 )
 """Checks of the class, in the order that a report shows."""

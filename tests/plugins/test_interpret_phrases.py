@@ -10,6 +10,7 @@ from stepedit_interpret.patterns import Vocabulary
 from stepedit_interpret.wording import Wording
 
 from stepedit_core import Edit, InterpretationError, Phrases, hookimpl, interpret, read_phrases
+from stepedit_core.phrases import choices_of, names_problem
 from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.testing.checks_class import is_found_by_its_phrases
 from stepedit_core.testing.subject import ContractFailure, Subject
@@ -80,6 +81,19 @@ def test_every_edit_has_phrases_that_lead_to_it(registry: Registry, name: str) -
     phrases = registry.phrases(registry.edit_class(name))
     assert len(phrases.example) >= 2
     is_found_by_its_phrases(Subject(registry.edit_class(name), (), registry=registry))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_and_value_has_a_chinese_name(registry: Registry, name: str) -> None:
+    edit = registry.edit_class(name)
+    phrases = registry.phrases(edit)
+    assert names_problem(phrases, edit) is None
+    named, schema = phrases.named_fields(), edit.model_json_schema()
+    for field, kind in schema.get("properties", {}).items():
+        assert named[field].zh, field
+        assert named[field].about.zh, field
+        values = {str(one) for one in choices_of(kind, schema.get("$defs", {}))}
+        assert {one for one, names in named[field].values.items() if names.zh} >= values
 
 
 def test_a_third_party_is_reached_by_its_phrases() -> None:

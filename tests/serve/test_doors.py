@@ -305,6 +305,8 @@ def test_a_mark_that_does_not_work(
     assert found.name == "broken"
     found.check()
     assert found.name == "none"
+    assert found.why_none == ("failed", "broken: its network cannot be loaded")
+    assert Marker("none").why_none is not None
     assert "without a mark: its network" in caplog.text
     speech = Utterance(np.ones(8000, np.float32) * 0.1, 8000)
     assert found.marked(speech, None) is speech

@@ -15,7 +15,9 @@ from fastapi.testclient import TestClient
 from stepedit_serve.errors import Busy
 
 from stepedit_core import Chain, Edit, Utterance, edit_from_data
+from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.testing import FakeEngine
+from tests import toy_edits
 from tests.serve.serve_kit import SLOWER, error_of, form, serving, sound, speech, wav
 
 SAID_SLOWER = {"edit": "speed", "rate": "slower"}
@@ -37,6 +39,21 @@ def edit(client: TestClient, content: bytes = b"", **fields: object) -> Any:
     )
 
 
+def test_an_edit_of_a_plugin_file_runs_inside_another_one(tmp_path: Path) -> None:
+    """Workers do not know plugin files, nor edits that have one of theirs inside."""
+    set_registry(registry := Registry(disabled=()).load())
+    try:
+        registry.register(toy_edits, "toy_edits")
+        inside = {"edit": "masked", "inner": {"edit": "gain", "db": -12}, "spans": [[0.2, 0.6]]}
+        with serving(tmp_path) as client:
+            answer = edit(client, chain=inside, route="dsp")
+    finally:
+        set_registry(None)
+    assert answer.status_code == 200, answer.text
+    before, after = sound(wav())[0], sound(answer.content)[0]
+    assert np.abs(after[4800:8000]).max() < 0.5 * np.abs(before[4800:8000]).max()
+
+
 def test_health_and_models(client: TestClient) -> None:
     assert client.get("/health").json()["status"] == "ok"
     assert client.get("/v1/models").json()["data"][0]["id"] == "fake"
@@ -55,6 +72,9 @@ def test_edits_have_schemas_and_phrases(client: TestClient) -> None:
     found = {one["name"]: one for one in client.get("/v1/edits").json()["edits"]}
     assert found["speed"]["parameters"]["properties"]["factor"]
     assert found["speed"]["phrases"]["does"]["zh"]
+    named = found["emotion"]["phrases"]["fields"]["to"]
+    assert named["name"] == {"zh": "情绪"}
+    assert named["values"]["happy"] == {"zh": "开心"}
     assert found["clone"]["consent"]
     assert found["denoise"]["route"] in ("dsp", "llm")
 

@@ -152,6 +152,16 @@ def test_chain_out(client: TestClient) -> None:
     assert client.get(f"{where}/{session['root']}/chain").status_code == 409
 
 
+def test_each_version_says_whether_its_sound_is_marked(client: TestClient) -> None:
+    session = begin(client)
+    made = edited(client, session["id"])
+    why = [node["mark"]["why"] for node in made["session"]["nodes"]]
+    assert why == ["unedited", "off"]
+    assert "--mark none" in made["node"]["mark"]["text"]
+    where = f"/v1/sessions/{session['id']}/nodes/{made['node']['id']}"
+    assert client.get(f"{where}/audio").headers["x-stepedit-mark"] == "none"
+
+
 def test_words_are_corrected(client: TestClient) -> None:
     session = begin(client, subtitles=SRT)
     where = f"/v1/sessions/{session['id']}/nodes/{session['root']}"

@@ -38,6 +38,11 @@ TOO_WIDE = """document.documentElement.scrollWidth <= innerWidth ? [] :
   [...document.querySelectorAll("body *")]
     .filter((one) => one.getBoundingClientRect().right > innerWidth)
     .map((one) => one.id || one.tagName)"""
+# Texts of a form that are not in Chinese and do not say that they are English.
+ENGLISH = """[...document.querySelectorAll("#form label, #form p, #form .name, #form option")]
+  .filter((one) => one.textContent && !/[\\u4e00-\\u9fff–]/.test(one.textContent))
+  .filter((one) => !/^[A-Z]/.test(one.textContent))
+  .map((one) => one.textContent)"""
 NAME = "doubt"
 
 
@@ -235,12 +240,56 @@ def test_keys_alone_choose_words(page: Any, tmp_path: Path) -> None:
     assert page.locator(".word[aria-pressed=true]").count() == page.locator(".word").count()
     page.keyboard.press("Escape")
     assert page.locator(".word[aria-pressed=true]").count() == 0
+    # A span of time by keys: to a place, its beginning, to another place, its end.
+    page.evaluate("document.activeElement.blur()")
+    for key in ("ArrowRight", "[", "ArrowRight", "Shift+ArrowRight", "]"):
+        page.keyboard.press(key)
+        page.wait_for_timeout(100)
+    assert page.inner_text("#selection") == "1.10 s"
+    page.keyboard.press("Escape")
+    assert page.inner_text("#selection") == "nothing selected"
+
+
+def test_a_sentence_is_chosen_by_keys_before_all(page: Any, tmp_path: Path) -> None:
+    speech = packaged_speech(NAME)
+    speech.write(tmp_path / "doubt.wav")
+    cues = "1\n00:00:00,100 --> 00:00:02,000\nDoubt is not a pleasant condition.\n\n"
+    cues += "2\n00:00:02,000 --> 00:00:03,600\nBut certainty is absurd.\n"
+    (tmp_path / "doubt.srt").write_text(cues)
+    page.set_input_files("#file", [str(tmp_path / "doubt.wav"), str(tmp_path / "doubt.srt")])
+    page.wait_for_selector(".word", timeout=WAIT)
+    page.locator(".word").last.focus()
+    for count in (4, 10):
+        page.keyboard.press("Control+a")
+        assert page.locator(".word[aria-pressed=true]").count() == count
+
+
+def test_the_page_says_which_mark_is_exported(page: Any, tmp_path: Path) -> None:
+    upload(page, tmp_path)
+    assert "as it came in" in page.inner_text("#mark")
+    page.select_option("#edit", "volume")
+    page.fill("#field-db", "-3")
+    page.click("#form button[type=submit]")
+    wait_for(page, 2)
+    assert page.inner_text("#mark").startswith("Exported audio carries")
 
 
 def test_chinese_dark_and_narrow(page: Any, tmp_path: Path) -> None:
     upload(page, tmp_path)
     page.select_option("#language", "zh")
     assert page.inner_text("#undo") == "撤销"
+    page.select_option("#edit", "emotion")
+    assert page.inner_text("#field-to-label") == "情绪 to"
+    assert page.locator("#field-to option").nth(1).inner_text() == "开心（happy）"
+    page.select_option("#edit", "redact")
+    assert "邮箱（email）" in page.inner_text("#field-patterns")
+    for name in page.eval_on_selector_all("#edit option", "all => all.map(one => one.value)"):
+        page.select_option("#edit", name)
+        assert page.evaluate(ENGLISH) == [], name
+    page.fill("#say", "粉刷墙壁")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#error:not([hidden])", timeout=WAIT)
+    assert page.inner_text("#error").startswith("没有看懂这句话：")
     page.click("#theme")
     page.set_viewport_size({"width": 390, "height": 800})
     assert page.evaluate(TOO_WIDE) == []

@@ -6,7 +6,7 @@ export function onKeyNeeded(ask) { askForKey = ask; }
 
 export class ApiError extends Error {
   constructor(status, body) {
-    super(body?.message ?? `the service answered ${status}`);
+    super(body?.message ?? (status ? `the service answered ${status}` : "the job failed"));
     this.status = status;
     this.code = body?.code;
     this.alternatives = body?.alternatives ?? null;

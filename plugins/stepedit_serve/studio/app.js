@@ -3,7 +3,8 @@
 import { ApiError, followJob, getBlob, getEither, getJson, onKeyNeeded, remove, sendForm, sendJson } from "/studio/api.js";
 import { ask, confirmed } from "/studio/asking.js";
 import { buildForm } from "/studio/forms.js";
-import { language, say, setLanguage } from "/studio/text.js";
+import { both, editName, inWords, knowEdits } from "/studio/names.js";
+import { language, problem, say, setLanguage } from "/studio/text.js";
 import { routeName, titleOf, Versions } from "/studio/versions.js";
 import { Wave } from "/studio/wave.js";
 import { Words } from "/studio/words.js";
@@ -18,7 +19,10 @@ function status(text) { $("status").textContent = text; }
 
 function failed(error) {
   if (error?.name === "AbortError") return;
-  $("error").textContent = error instanceof ApiError ? error.message : String(error?.message ?? error);
+  const text = String(error?.message ?? error);
+  const kind = error instanceof ApiError ? problem(error.code) : null;
+  if (kind) $("error").replaceChildren(kind, Object.assign(document.createElement("span"), { lang: "en", textContent: text }));
+  else $("error").textContent = text;
   $("error").hidden = false;
   $("error").scrollIntoView({ block: "nearest" });
   status("");
@@ -72,6 +76,7 @@ function showSelection() {
     const n = words.to - words.from + 1;
     $("selection").textContent = say(n === 1 ? "selectedWord" : "selectedWords", { n, s: (end - start).toFixed(2) });
   } else if (state.span) {
+    wave?.show(...state.span);
     $("selection").textContent = say("selectedSpan", { s: (state.span[1] - state.span[0]).toFixed(2) });
   } else {
     wave?.show(null);
@@ -79,6 +84,14 @@ function showSelection() {
   }
   $("tools").hidden = words.isEmpty && !state.span;
   for (const id of ["replace", "delete", "insert"]) $(id).disabled = words.isEmpty;
+}
+
+/** Choose a span that begins or ends at the present moment. */
+function spanTo(start, end) {
+  if (end <= start) return;
+  words.select(null, null);
+  state.span = [start, end];
+  showSelection();
 }
 
 function playSelection() {
@@ -129,6 +142,7 @@ async function showNode() {
   versions.showSteps(node);
   words.wait(say("listening"));
   status("");
+  if (node.parent !== null) showReport(session.id, node, turn).catch(failed);
   const alignment = await loadAlignment(session.id, node.id);
   if (turn !== state.loading) return;
   words.show(alignment);
@@ -138,6 +152,14 @@ async function showNode() {
   state.news = null;
 }
 
+/** Say what limits a version kept or missed, which its report alone knows. */
+async function showReport(session, node, turn) {
+  const whole = await getJson(`/v1/sessions/${session}/nodes/${node.id}`);
+  if (turn !== state.loading) return;
+  node.report = whole.report;
+  versions.showSteps(node);
+}
+
 async function loadAlignment(session, node) {
   const path = `/v1/sessions/${session}/nodes/${node}/alignment`;
   try {
@@ -145,7 +167,7 @@ async function loadAlignment(session, node) {
     if (code !== 202) return body;
     const job = await followJob(body.job.id, showJob);
     hideJob();
-    if (job.state !== "done") { failed(new Error(job.error?.message ?? job.state)); return null; }
+    if (job.state !== "done") { failed(new ApiError(0, job.error)); return null; }
     return await getJson(path);
   } catch (error) {
     hideJob();
@@ -154,7 +176,7 @@ async function loadAlignment(session, node) {
   }
 }
 
-const versions = new Versions($("versions"), $("steps"), {
+const versions = new Versions($("versions"), $("steps"), $("mark"), {
   onGo: goTo,
   onPlay: (id) => doing(() => theWave().playVersion(state.session.id, id)),
 });
@@ -265,6 +287,7 @@ $("forget").addEventListener("click", async () => {
 /** Where an edit is to work: fields of `masked`, and numbers of sentences for long recordings. */
 function where() {
   const isLong = state.node.seconds > LONG_SECONDS;
+  if (words.isWhole) return null; // nothing is left that has to stay as it is
   if (words.isEmpty) {
     if (!state.span) return null;
     if (isLong) throw new Error(say("nowhere"));
@@ -330,7 +353,7 @@ async function run(chain, { said = null, sentences } = {}) {
   });
   showJob(job);
   const last = await followJob(job.id, showJob).finally(hideJob);
-  if (last.state === "failed") { failed(new Error(say("failed", { m: last.error?.message ?? "" }))); return; }
+  if (last.state === "failed") { failed(new ApiError(0, last.error)); return; }
   if (last.state === "cancelled") { status(say("cancelled")); return; }
   const session = await getJson(`/v1/sessions/${state.session.id}`);
   const node = session.nodes.find((one) => one.id === last.node);
@@ -343,6 +366,7 @@ function showJob(job) {
   if (state.job !== job.id) state.since = performance.now();
   state.job = job.id;
   state.progress = job;
+  state.told = performance.now();
   $("job").hidden = false;
   const { done, total } = job.progress;
   if (total > 1) { $("progress").max = total; $("progress").value = done; } else $("progress").removeAttribute("value");
@@ -354,7 +378,8 @@ function sayProgress() {
   const { state: at, progress: { done, total, seconds_left: left } } = state.progress;
   const parts = [say(at === "queued" ? "queued" : "running")];
   if (total > 1) parts.push(`${done} / ${total}`);
-  parts.push(left ? say("left", { s: Math.ceil(left) }) : `${Math.round((performance.now() - state.since) / 1000)} ${say("seconds")}`);
+  const still = left ? Math.max(1, Math.ceil(left - (performance.now() - state.told) / 1000)) : null;
+  parts.push(still ? say("left", { s: still }) : `${Math.round((performance.now() - state.since) / 1000)} ${say("seconds")}`);
   $("job-text").textContent = parts.join(", ");
 }
 
@@ -387,12 +412,15 @@ function showProposal(said, question, readings) {
   const place = where();
   readings.forEach((reading, number) => {
     const list = document.createElement("ol");
-    for (const one of reading.explanation) {
+    reading.explanation.forEach((one, place) => {
       const line = document.createElement("li");
+      const edit = reading.chain.edits.length === reading.explanation.length ? reading.chain.edits[place] : null;
+      const called = edit ? inWords(edit) : null;
+      if (called) line.append(`${called} `);
       line.append(Object.assign(document.createElement("code"), { textContent: one.edit }),
-        ` ${say("readFrom")} “${one.read_from}”`);
+        ` ${say("readFrom", { t: one.read_from })}`);
       list.append(line);
-    }
+    });
     const go = Object.assign(document.createElement("button"), { type: "button", className: "go" });
     const scopeIt = place && reading.chain.edits.every((edit) => edit.edit !== "masked");
     go.textContent = say(scopeIt ? "runSelection" : "run");
@@ -416,17 +444,14 @@ function showProposal(said, question, readings) {
 async function loadEdits() {
   const { edits, engine } = await getJson("/v1/edits");
   state.edits = edits;
+  knowEdits(edits);
   state.engine = engine;
   const first = edits.find((one) => one.name === "emotion" && one.route) ?? edits.find((one) => one.route) ?? edits[0];
   showEdits(first?.name ?? "");
 }
 
 function showEdits(chosen) {
-  const name = (one) => {
-    const does = language === "zh" ? one.phrases?.does?.zh : null;
-    return does ? `${does}（${one.title}）` : one.title;
-  };
-  $("edit").replaceChildren(...state.edits.map((one) => new Option(name(one), one.name)));
+  $("edit").replaceChildren(...state.edits.map((one) => new Option(both(editName(one.name), one.title), one.name)));
   $("edit").value = chosen;
   showForm();
 }
@@ -501,8 +526,13 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (event.key === " " && event.target.closest("button")) return; // it presses the button
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   if (event.key === " ") wave.toggle();
   else if (event.key.toLowerCase() === "b") wave.compare();
+  else if (step && !event.target.closest("[role=tree]")) wave.seek(wave.time + step * (event.shiftKey ? 0.1 : 1));
+  else if (event.key === "[") spanTo(wave.time, state.span?.[1] ?? state.node.seconds);
+  else if (event.key === "]") spanTo(state.span?.[0] ?? 0, wave.time);
+  else if (event.key === "Escape" && state.span) $("clear").click();
   else return;
   event.preventDefault();
 });

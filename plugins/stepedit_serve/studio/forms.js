@@ -1,6 +1,7 @@
 // Forms made from the JSON Schemas of edits, and edits made from forms.
 
-import { language, say } from "/studio/text.js";
+import { both, editName, fieldAbout, fieldName, namedValues, valueName } from "/studio/names.js";
+import { say } from "/studio/text.js";
 
 function resolved(schema, root) {
   let found = schema;
@@ -21,36 +22,89 @@ function bare(schema, root) {
   return [{ ...found, ...merged, anyOf: undefined }, real.length < kinds.length];
 }
 
-function control(name, schema, isNullable, id) {
-  const make = (tag, values = {}) => Object.assign(document.createElement(tag), { id, name, ...values });
-  const choices = schema.enum ?? (schema.const !== undefined ? [schema.const] : null);
+const make = (tag, values = {}) => Object.assign(document.createElement(tag), values);
+const isGiven = (value) => value !== undefined && value !== null;
+const choicesOf = (schema) => schema.enum ?? (schema.const !== undefined ? [schema.const] : null);
+const valueText = (edit, name, value) => both(valueName(edit, name, value), String(value).replaceAll("_", " "));
+
+/** A text field that offers the values that are known. */
+function suggesting(field, edit, name, values) {
+  if (!values.length) return field;
+  const list = make("datalist", { id: `${field.id}-list` });
+  list.append(...values.map((value) => new Option(valueText(edit, name, value), value)));
+  field.setAttribute("list", list.id);
+  field.suggestions = list;
+  return field;
+}
+
+/** Several values out of some: a box for each. */
+function boxes(edit, name, choices, given, id) {
+  const group = make("div", { id, className: "boxes" });
+  group.setAttribute("role", "group");
+  const all = choices.map((value) => {
+    const box = make("input", { type: "checkbox", checked: (given ?? []).includes(value) });
+    const label = make("label", { className: "check" });
+    label.append(box, valueText(edit, name, value));
+    group.append(label);
+    return [box, value];
+  });
+  return [group, () => all.filter(([box]) => box.checked).map(([, value]) => value)];
+}
+
+/** A list of texts, one in a line, or of numbers, beside each other. */
+function listed(schema, kind, values) {
+  const field = make("textarea", values);
+  const isText = kind === "string";
+  field.value = (schema.default ?? []).join(isText ? "\n" : ", ");
+  field.placeholder = say(isText ? "onePerLine" : "numbers");
+  return [field, () => {
+    const parts = field.value.split(isText ? "\n" : /[\s,，、]+/).map((one) => one.trim()).filter(Boolean);
+    if (!parts.length) return schema.default?.length ? [] : undefined;
+    return isText ? parts : parts.map(Number);
+  }];
+}
+
+function control(edit, name, schema, isNullable, id, root) {
+  const choices = choicesOf(schema);
   if (choices) {
-    const select = make("select");
+    const select = make("select", { id, name });
     if (isNullable || schema.default === undefined) select.append(new Option(isNullable ? "–" : say("pick"), ""));
-    for (const value of choices) select.append(new Option(String(value).replaceAll("_", " "), JSON.stringify(value)));
-    if (schema.default !== undefined && schema.default !== null) select.value = JSON.stringify(schema.default);
+    for (const value of choices) select.append(new Option(valueText(edit, name, value), JSON.stringify(value)));
+    if (isGiven(schema.default)) select.value = JSON.stringify(schema.default);
     return [select, () => (select.value ? JSON.parse(select.value) : undefined)];
   }
   if (schema.type === "boolean") {
-    const box = make("input", { type: "checkbox", checked: schema.default === true });
+    const box = make("input", { id, name, type: "checkbox", checked: schema.default === true });
     return [box, () => box.checked];
   }
   if (schema.type === "number" || schema.type === "integer") {
-    const field = make("input", { type: "number", step: schema.type === "integer" ? 1 : "any" });
+    const field = make("input", { id, name, type: "number", step: schema.type === "integer" ? 1 : "any" });
     const low = schema.minimum ?? schema.exclusiveMinimum;
     const high = schema.maximum ?? schema.exclusiveMaximum;
     if (low !== undefined) field.min = low;
     if (high !== undefined) field.max = high;
-    if (schema.default !== undefined && schema.default !== null) field.value = schema.default;
+    if (isGiven(schema.default)) field.value = schema.default;
     return [field, () => (field.value === "" ? undefined : Number(field.value))];
   }
   if (schema.type === "string") {
-    const field = make("input", { type: "text", value: schema.default ?? "" });
+    const field = make("input", { id, name, type: "text", value: schema.default ?? "" });
     if (schema.maxLength) field.maxLength = schema.maxLength;
-    return [field, () => (field.value === "" ? undefined : field.value)];
+    return [suggesting(field, edit, name, namedValues(edit, name)), () => (field.value === "" ? undefined : field.value)];
   }
-  const field = make("textarea", { rows: 2, spellcheck: false });
-  if (schema.default !== undefined && schema.default !== null) field.value = JSON.stringify(schema.default);
+  const items = schema.type === "array" && schema.items ? resolved(schema.items, root) : {};
+  if (choicesOf(items)) return boxes(edit, name, choicesOf(items), schema.default, id);
+  if (["string", "integer", "number"].includes(items.type)) {
+    return listed(schema, items.type, { id, name, rows: 2, spellcheck: false });
+  }
+  if (schema.mixed?.every((one) => choicesOf(one) || ["string", "number", "integer"].includes(one.type))) {
+    const field = make("input", { id, name, type: "text", value: schema.default ?? "" });
+    const values = schema.mixed.flatMap((one) => choicesOf(one) ?? []);
+    const isNumber = () => Number.isFinite(Number(field.value));
+    return [suggesting(field, edit, name, values),
+      () => (!field.value.trim() ? undefined : isNumber() ? Number(field.value) : field.value.trim())];
+  }
+  const field = make("textarea", { id, name, rows: 2, spellcheck: false, placeholder: "JSON" });
+  if (isGiven(schema.default)) field.value = JSON.stringify(schema.default);
   return [field, () => {
     if (!field.value.trim()) return undefined;
     try { return JSON.parse(field.value); } catch { return schema.mixed ? field.value.trim() : invalid(field); }
@@ -61,7 +115,7 @@ function invalid(field) {
   field.setCustomValidity("JSON");
   field.reportValidity();
   field.setCustomValidity("");
-  throw new Error(`${field.name}: not JSON`);
+  throw new Error(say("notJson", { f: field.name }));
 }
 
 /** Fill a form with the controls of an edit; returns a function that reads the edit from it. */
@@ -69,25 +123,28 @@ export function buildForm(form, info) {
   const root = info.parameters;
   const readers = [];
   const parts = [];
-  const about = document.createElement("p");
-  about.className = "quiet";
-  about.textContent = info.phrases?.does?.[language] ?? info.summary.replaceAll("``", "");
-  parts.push(about);
+  const own = (info.phrases?.does?.en ?? info.summary).replaceAll("``", "");
+  // The list of edits says the name in the page's language already.
+  if (!editName(info.name)) parts.push(make("p", { className: "quiet", textContent: own }));
   for (const [name, given] of Object.entries(root.properties ?? {})) {
     const [schema, isNullable] = bare(given, root);
     const id = `field-${name}`;
-    const [field, read] = control(name, schema, isNullable, id);
+    const [field, read] = control(info.name, name, schema, isNullable, id, root);
+    const isGroup = field.getAttribute("role") === "group";
     field.required = (root.required ?? []).includes(name) && field.type !== "checkbox";
-    const label = document.createElement("label");
-    label.htmlFor = id;
-    label.textContent = name.replaceAll("_", " ");
-    const row = document.createElement("div");
+    const label = make(isGroup ? "span" : "label", { id: `${id}-label`, className: "name" });
+    if (isGroup) field.setAttribute("aria-labelledby", label.id); else label.htmlFor = id;
+    const own = name.replaceAll("_", " ");
+    const called = fieldName(info.name, name);
+    label.append(called ?? own);
+    if (called) label.append(" ", make("span", { className: "quiet", lang: "en", textContent: name }));
+    const row = make("div");
     if (field.type === "checkbox") { row.className = "bar"; row.append(field, label); } else row.append(label, field);
-    const text = given.description ?? schema.description;
-    if (text) {
-      const note = Object.assign(document.createElement("p"), {
-        className: "quiet", id: `${id}-note`, textContent: text.replaceAll("``", ""),
-      });
+    if (field.suggestions) row.append(field.suggestions);
+    const text = (given.description ?? schema.description ?? "").replaceAll("``", "");
+    const said = fieldAbout(info.name, name);
+    if (said ?? text) {
+      const note = make("p", { className: "quiet", id: `${id}-note`, textContent: said ?? text, title: said ? text : "" });
       field.setAttribute("aria-describedby", note.id);
       row.append(note);
     }

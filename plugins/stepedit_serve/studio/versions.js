@@ -1,18 +1,20 @@
 // The tree of versions, what each one did, and a player for each.
 
 import { oneLine } from "/studio/forms.js";
+import { both, editName, inWords } from "/studio/names.js";
 import { say } from "/studio/text.js";
 
 const made = (tag, values = {}) => Object.assign(document.createElement(tag), values);
 const short = (text) => (text.length > 60 ? `${text.slice(0, 59)}…` : text);
 
-/** An edit as people say it: words that come and go as such, others as the command line writes them. */
+/** An edit as people say it: words that come and go as such, others by their names in the page's
+    language, or as the command line writes them. */
 function said(edit) {
   if (edit.inner?.edit) return said(edit.inner);
   if (edit.edit === "replace") return `${edit.find} → ${edit.by}`;
   if (edit.edit === "delete") return `− ${edit.find}`;
   if (edit.edit === "insert") return `+ ${edit.text}`;
-  return oneLine(edit);
+  return inWords(edit) ?? oneLine(edit);
 }
 
 const nameOf = (edit) => (edit.inner?.edit ? nameOf(edit.inner) : edit.edit);
@@ -26,6 +28,9 @@ export function titleOf(node, names = {}) {
   return short(isNamed ? node.title : edits.map(said).join(", "));
 }
 
+/** The edits of a version as the command line writes them. */
+const notation = (node) => (node.chain?.edits ?? []).map(oneLine).join(" ");
+
 export const routeName = (route) => (route === "llm" || route === "dsp" ? say(route) : route);
 
 function children(nodes) {
@@ -38,10 +43,11 @@ export class Versions {
   /**
    * @param tree the list that is filled
    * @param steps the box that says what the present version did
+   * @param mark the line that says which mark its sound carries
    * @param handlers onGo(node id), onPlay(node, button): play one, or stop
    */
-  constructor(tree, steps, handlers) {
-    Object.assign(this, { tree, steps, handlers });
+  constructor(tree, steps, mark, handlers) {
+    Object.assign(this, { tree, steps, mark, handlers });
     tree.addEventListener("click", (event) => {
       const item = event.target.closest("[role=treeitem]");
       const button = event.target.closest("button");
@@ -77,7 +83,7 @@ export class Versions {
       play.setAttribute("aria-label", say("playVersion", { t: title }));
       play.setAttribute("aria-pressed", "false");
       const note = `${node.seconds.toFixed(1)} ${say("seconds")}`;
-      line.append(play, made("span", { textContent: title }), made("span", { className: "quiet", textContent: note }));
+      line.append(play, made("span", { textContent: title, title: notation(node) }), made("span", { className: "quiet", textContent: note }));
       row.append(line);
       if (below.get(node.id)) {
         row.setAttribute("aria-expanded", "true");
@@ -101,17 +107,33 @@ export class Versions {
     }
   }
 
+  /** Say which mark the sound of a version carries when it is exported, or why it carries none. */
+  showMark(node) {
+    const { name, why, text } = node.mark;
+    const parts = [say(why ? `mark_${why}` : "mark", { m: name })];
+    if (["missing", "failed"].includes(why)) parts.push(" ", made("span", { lang: "en", textContent: `(${text})` }));
+    this.mark.replaceChildren(...parts);
+    this.mark.classList.toggle("missing", why === "missing" || why === "failed");
+  }
+
   showSteps(node) {
-    const lines = node.steps.map((step) => {
+    this.showMark(node);
+    const edits = node.chain?.edits ?? [];
+    const lines = node.steps.map((step, place) => {
+      const inner = edits.length === node.steps.length && edits[place].inner?.edit ? nameOf(edits[place]) : null;
+      const name = inner ?? step.edit;
+      const edit = both(editName(name), name);
       const by = step.engine && step.route === "llm" ? `${routeName(step.route)} “${step.engine}”` : routeName(step.route);
-      return say("step", { edit: step.edit, by, s: step.seconds.toFixed(1) });
+      return say(inner ? "stepOnPart" : "step", { edit, by, s: step.seconds.toFixed(1) });
     });
+    const notes = []; // what the service says of it, in English
     for (const step of node.report?.steps ?? []) {
-      if (step.accepted === false) lines.push(say("notAccepted"));
-      for (const one of step.failed_tries ?? []) lines.push(`${one.try}: ${[].concat(one.why).join("; ")}`);
+      if (step.accepted !== undefined) lines.push(say(step.accepted ? "accepted" : "notAccepted"));
+      for (const one of step.failed_tries ?? []) notes.push(`${one.try}: ${[].concat(one.why).join("; ")}`);
     }
     const list = made("ul");
-    list.append(...[...lines, ...node.notes].map((line) => made("li", { textContent: line })));
+    list.append(...lines.map((line) => made("li", { textContent: line })));
+    list.append(...[...notes, ...node.notes].map((line) => made("li", { textContent: line, lang: "en" })));
     this.steps.replaceChildren(...(list.children.length ? [list] : []));
   }
 }

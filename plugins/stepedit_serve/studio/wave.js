@@ -62,6 +62,7 @@ export class Wave {
       const { peaks } = await getJson(`${at}${node.id}/peaks?points=${points}`);
       await this.surfer.load(await this.url(`${at}${node.id}/audio?format=wav`), [peaks], node.seconds);
     }
+    this.surfer.setTime(0); // the cursor of what was shown before stays otherwise
     this.source.src = await this.url(`${at}${root.id}/audio?format=wav`);
   }
 
@@ -145,6 +146,17 @@ export class Wave {
       this.surfer.pause();
     }
     this.handlers.onTime(time);
+  }
+
+  /** The present moment of what is shown, in seconds. */
+  get time() {
+    return this.comparing ? this.source.currentTime / this.sourceSeconds * this.seconds : this.surfer.getCurrentTime();
+  }
+
+  seek(time) {
+    const to = Math.max(0, Math.min(this.seconds, time));
+    this.surfer.setTime(to);
+    if (this.comparing) this.source.currentTime = to / this.seconds * this.sourceSeconds;
   }
 
   // Regions and words --------------------------------------------------------------------

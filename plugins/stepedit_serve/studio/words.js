@@ -159,16 +159,23 @@ export class Words {
       if (event.shiftKey) this.select(this.anchor ?? at, place, this.anchor ?? at);
       else this.select(place, place);
     } else if (event.key === "a" && (event.ctrlKey || event.metaKey)) {
-      this.select(0, this.elements.length - 1);
+      // The sentence first; once more takes all, and so does a choice that reaches beyond it.
+      const [first, stop] = this.alignment.sentences?.find(({ words }) => words[0] <= at && at < words[1])?.words
+        ?? [0, this.elements.length];
+      const isTaken = !this.isEmpty && this.from <= first && this.to >= stop - 1;
+      this.select(isTaken ? 0 : first, isTaken ? this.elements.length - 1 : stop - 1, at);
     } else if (event.key === "Escape") this.select(null, null);
     else if (event.key === "Enter") { if (this.from === null) this.select(at, at); this.handlers.onPlay(); }
     else if (event.key === "Delete" || event.key === "Backspace") {
       if (this.from === null) this.select(at, at);
       this.handlers.onDelete();
-    } else if (event.key.length === 1 && event.key !== " " && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    } else if (event.key.length === 1 && !" []".includes(event.key) && !event.ctrlKey && !event.metaKey && !event.altKey) {
       if (event.key.toLowerCase() === "b" && this.from === null) return;
       if (this.from === null) this.select(at, at);
       this.handlers.onReplace(event.key);
+    } else if (event.key === "Process") { // an input method has the key: what it composes goes into the dialog
+      if (this.from === null) this.select(at, at);
+      this.handlers.onReplace();
     } else return;
     event.preventDefault();
     event.stopPropagation();
@@ -200,6 +207,7 @@ export class Words {
   // What is chosen -----------------------------------------------------------------------
 
   get isEmpty() { return this.from === null; }
+  get isWhole() { return this.from === 0 && this.to === this.elements.length - 1; }
   get span() {
     const words = this.alignment.words;
     return [words[this.from].start, words[this.to].end];
