@@ -35,6 +35,7 @@ _LATE = {
     "joins": "stepedit_bench.words.joins",
     "judges": "stepedit_bench.judges.commands",
     "memory": "stepedit_bench.speed.cli",
+    "merge": "stepedit_bench.heldout.merging",
     "mistaken": "stepedit_bench.words.mistaken",
     "plain": "stepedit_bench.words.plain",
     "recipes": "stepedit_bench.recipes",
@@ -47,7 +48,7 @@ _LATE = {
 
 _SECTIONS = {
     "Edits": ("run", "cross", "report", "compare", "table"),
-    "An engine": ("figures", "trust", "engine", "memory"),
+    "An engine": ("figures", "merge", "trust", "engine", "memory"),
     "Words": ("draw", "heard", "joins", "plain"),
     "Scorers and measurements": ("attack", "judges", "recipes", "calibrate"),
     "Recognisers, aligners, interpreters": ("ears", "align", "mistaken", "speakers", "interpret"),
