@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -35,6 +36,7 @@ _LATE = {
     "joins": "stepedit_bench.words.joins",
     "judges": "stepedit_bench.judges.commands",
     "memory": "stepedit_bench.speed.cli",
+    "merge": "stepedit_bench.heldout.merging",
     "mistaken": "stepedit_bench.words.mistaken",
     "plain": "stepedit_bench.words.plain",
     "recipes": "stepedit_bench.recipes",
@@ -47,7 +49,7 @@ _LATE = {
 
 _SECTIONS = {
     "Edits": ("run", "cross", "report", "compare", "table"),
-    "An engine": ("figures", "trust", "engine", "memory"),
+    "An engine": ("figures", "merge", "trust", "engine", "memory"),
     "Words": ("draw", "heard", "joins", "plain"),
     "Scorers and measurements": ("attack", "judges", "recipes", "calibrate"),
     "Recognisers, aligners, interpreters": ("ears", "align", "mistaken", "speakers", "interpret"),
@@ -141,9 +143,39 @@ def _there(ctx: click.Context, option: click.Parameter, recogniser: str) -> str:
     return recogniser
 
 
+_TOLD_EVERY = 30.0
+"""Seconds between two lines of progress."""
+
+
+def _told(name: str, console: Console, clock: Callable[[], float]) -> Callable[[int, int], None]:
+    """Return what tells in a line, at most every half minute, how far it is and what is left."""
+    start = last = clock()
+    known: int | None = None
+
+    def tell(done: int, total: int) -> None:
+        nonlocal known, last
+        now = clock()
+        known = done if known is None else known
+        if now - last < _TOLD_EVERY:
+            return
+        last = now
+        # What an earlier run had finished took no time of this one.
+        each = (now - start) / (done - known) if done > known else None
+        left = "" if each is None else f", {each * (total - done) / 60:.0f} min left"
+        console.print(f"{name}: {done} of {total}{left}", highlight=False)
+
+    return tell
+
+
 @contextmanager
 def progress(name: str, console: Console) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar, and yield what moves it: called with how many of how many are done."""
+    """Show a bar, and yield what moves it: called with how many of how many are done.
+
+    Where nobody looks on, as in a log file, a line tells the same now and then.
+    """
+    if not console.is_terminal:
+        yield _told(name, console, time.monotonic)
+        return
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,

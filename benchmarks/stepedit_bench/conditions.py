@@ -106,6 +106,8 @@ class Request:
 class Recordings:
     """Recordings kept as 16-bit FLAC: what is there is read, and all measure the same bytes.
 
+    Their names hold the mark of the unit, so that what other code or another seed made stays apart.
+
     Attributes:
         shared: folder for what does not depend on an engine.
         own: folder of the engine.
@@ -118,7 +120,8 @@ class Recordings:
         """Return the path of a recording."""
         folder = self.own if condition in BY_ENGINE else self.shared
         number = f"-{step + 1}" if step else ""
-        return folder / slug(unit.edit) / f"{slug(unit.name)}.{condition}{number}.flac"
+        name = f"{slug(unit.name)}.{condition}{number}.{unit.mark}.flac"
+        return folder / slug(unit.edit) / name
 
     def keep(self, speech: Utterance, path: Path, like: Utterance) -> Utterance:
         """Write a recording and return what is in the file, with the words of another."""

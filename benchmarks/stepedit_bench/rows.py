@@ -87,6 +87,15 @@ def _score(bench: _Bench, output: Utterance) -> tuple[Score | None, list[dict[st
     return score, bench.measures.take_verdicts()
 
 
+def _judging(bench: _Bench, iteration: int, received: Utterance | None) -> _Bench:
+    """Return the context in which an edit is judged: its own where it is judged apart."""
+    unit = bench.produced.unit
+    own = unit if received is None else unit.judging(iteration, received)
+    if own is unit or received is None:
+        return bench
+    return replace(bench, produced=replace(bench.produced, unit=own), prepared=Prepared(received))
+
+
 def _scored(bench: _Bench, condition: str, output: Utterance) -> dict[str, Any]:
     """Return the verdict on a recording, empty where nobody judges the condition."""
     unit = bench.produced.unit
@@ -155,10 +164,11 @@ def _row(
     recorded: Recorded,
     kept: SpeechMeasurements | None,
     yardsticks: Mapping[str, SpeechMeasurements | None],
+    received: Utterance | None = None,
 ) -> dict[str, Any]:
-    """Return the row of a recording."""
+    """Return the row of a recording; ``received`` is what the last edit was carried out on."""
     unit = bench.produced.unit
-    scored = _scored(bench, condition, recorded.audio)
+    scored = _scored(_judging(bench, iteration, received), condition, recorded.audio)
     row: dict[str, Any] = {
         **_common(bench.produced),
         "condition": condition,
@@ -272,6 +282,7 @@ def _rows(bench: _Bench, protocol: Protocol) -> Iterator[dict[str, Any]]:
         yardsticks["ideal"] = floor
     said_in = unit.case.meta.get("text_language") if unit.case else None
     for condition, made in bench.produced.made.items():
+        received = source
         for number, iteration in enumerate(_iterations(bench.produced, condition, protocol)):
             if number >= len(made.steps):
                 yield _missing(bench.produced, condition, iteration, made)
@@ -282,4 +293,5 @@ def _rows(bench: _Bench, protocol: Protocol) -> Iterator[dict[str, Any]]:
                 recorded = replace(recorded, audio=recorded.audio.replace(language=spoken))
             kept = _measured(bench, recorded.audio)
             yardsticks.setdefault(condition, kept)
-            yield _row(bench, condition, iteration, recorded, kept, yardsticks)
+            yield _row(bench, condition, iteration, recorded, kept, yardsticks, received)
+            received = recorded.audio

@@ -164,6 +164,12 @@ def _digest(work: Sequence[Unit]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
+def _code(work: Sequence[Unit]) -> str:
+    """Return a hash of the code that carries the edits out."""
+    marks = sorted({unit.code for unit in work})
+    return hashlib.sha256(" ".join(marks).encode()).hexdigest()[:8]
+
+
 def work_of(config: BenchConfig) -> list[Unit]:
     """Return the units that a run asks for: cases of plugins, or items of a public test set.
 
@@ -190,6 +196,7 @@ def settings(
         "edits": list(dict.fromkeys(unit.edit for unit in work)),
         "cases": len(work),
         "cases_sha256": _digest(work),
+        "code": _code(work),
         "judges": JudgeChoice(config.judges, config.judge_options).describe(),
         "engine": {"name": "dsp"} if engine is None else dict(engine.describe()),
         "thresholds": Thresholds().describe(),

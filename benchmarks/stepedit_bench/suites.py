@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from stepedit_bench.made_by import code_mark
 from stepedit_core.chain.notation import format_edit
 from stepedit_core.chain.result import DEFAULT_CARRY, Carry
 from stepedit_core.edit import Edit
@@ -78,6 +79,18 @@ class Unit:
         return f"wavs/{slug(self.edit)}/{slug(self.name)}"
 
     @property
+    def code(self) -> str:
+        """Mark of the code that carries the edit out."""
+        scorer = self.scorer()
+        edits = [] if self.case is None else [self.case.edit]
+        return code_mark(edits, [] if scorer is None else [scorer])
+
+    @property
+    def mark(self) -> str:
+        """Mark of all but the request that a recording of the unit hangs on."""
+        return hashlib.sha256(f"{self.code}/{self.seed}".encode()).hexdigest()[:8]
+
+    @property
     def group(self) -> str:
         """Units of different groups never share a batch."""
         return ""
@@ -138,6 +151,15 @@ class Unit:
         if scorer is None or self.case is None:
             return None
         return scorer.score(self.case, prepared, output, measures)
+
+    def judging(self, iteration: int, received: Utterance) -> Unit:
+        """Return the unit that judges an edit of a chain.
+
+        Args:
+            iteration: number of the edit, from 1.
+            received: what the edit was carried out on.
+        """
+        return self
 
     def lost(self) -> Mapping[str, float]:
         """Return the values of an output that was not made."""

@@ -19,8 +19,10 @@ from stepedit_core.storage.encodings import readings
 
 __all__ = [
     "DELIMITERS",
+    "LJ_COLUMNS",
     "MAX_LINE",
     "encoding_of",
+    "lj_columns",
     "original_cell",
     "plain_cell",
     "table_rows",
@@ -45,6 +47,8 @@ _QUOTE_CURE = "put the text into quotation marks and write each one within it tw
 _SPREADSHEET = re.compile("sep=([,;|\t])", re.IGNORECASE)
 """A first line by which spreadsheets name the delimiter."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+LJ_COLUMNS = ("lj_id", "text", "normalized_text")
+"""Columns of LJ Speech's ``metadata.csv`` (Ito & Johnson 2017), which has no header."""
 Header = Callable[[str], "Sequence[str] | None"]
 
 
@@ -182,16 +186,25 @@ def table_rows(
             records = _marked_rows(path, lines, found, len(names), key)
         else:
             records = _plain_rows(lines, found, len(names))
-    empty = True
-    for line, fields in records:
-        if any(field.strip() for field in fields):
-            empty = False
-            yield line, _row(path, line, names, fields, found)
-    if empty and not any(name in known for name in names):
+    if not any(name in known for name in names):
         raise StepeditError(
             f"{path}, line {number}: neither a header with a column {sorted(known)[0]!r} or the "
             "like, nor a row of a layout without header; put a header line in front"
         )
+    for line, fields in records:
+        if any(field.strip() for field in fields):
+            yield line, _row(path, line, names, fields, found)
+
+
+def lj_columns(line: str) -> Sequence[str] | None:
+    """Return the columns of a table whose first line is as in LJ Speech, or None.
+
+    ``id|text`` or ``id|text|normalised text``, without a header; the recording is
+    ``wavs/ID.wav``.
+    """
+    fields = line.split("|")
+    plain = fields[0].strip() and not any(mark in fields[0] for mark in " \t,;")
+    return LJ_COLUMNS[: len(fields)] if plain and len(fields) in (2, 3) else None
 
 
 def _with(first: tuple[int, str], rest: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:

@@ -164,6 +164,32 @@ def test_a_credulous_scorer_is_found_out(credulous: Path) -> None:
     assert shown.exit_code == 1 and "fooled" in shown.stdout
 
 
+@pytest.mark.parametrize(("passes", "tried"), [("False", 9), ("int(case.id) % 2", 2)])
+def test_a_good_output_is_looked_for_in_further_cases(
+    passes: str, tried: int, credulous: Path
+) -> None:
+    from stepedit_core.registry.registry import get_registry
+
+    text = credulous.read_text()
+    for old, new in (
+        ("not np.array_equal(output.samples, prepared.source.samples)", passes),
+        ("Case(id='a', edit=Louder(), audio='speech:office')", "None"),
+        (
+            "[case] if",
+            "[Case(id=str(n), edit=Louder(), audio='speech:office') for n in range(20)] if",
+        ),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    credulous.write_text(text)
+    get_registry().register_file(credulous)
+    found = attack(["louder"], LightMeasures())
+    good = [one for one in found if one.cheat == GOOD]
+    assert len(good) <= tried and (passes != "False" or len(good) == tried)
+    assert len({one.case for one in found if one.cheat != GOOD}) == 1
+    assert any(one.reached for one in good) is (passes != "False")
+
+
 @pytest.mark.slow
 def test_no_cheat_passes_for_any_built_in_edit() -> None:
     set_registry(None)

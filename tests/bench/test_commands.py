@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import re
+import time
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
-from stepedit_bench.commands import bench
+from rich.console import Console
+from stepedit_bench.commands import bench, progress
 
 from stepedit_core.cli.root import cli
 
@@ -36,3 +39,16 @@ def test_misspelt_names_are_told_before_anything_runs(
     done = CliRunner().invoke(cli, ["bench", *args])
     assert done.exit_code and said in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_log_file_is_told_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    log, now = io.StringIO(), [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with progress("figures", Console(file=log)) as show:
+        for done in range(4, 9):  # an earlier run had finished 4
+            show(done, 10)
+            now[0] += 20.0
+    assert log.getvalue().splitlines() == [
+        "figures: 6 of 10, 1 min left",
+        "figures: 8 of 10, 1 min left",
+    ]

@@ -128,7 +128,7 @@ def test_a_run_goes_on_and_shares_its_baselines(data: Path, tmp_path: Path) -> N
     assert rows["speed.ratio_error", "all"]["beside"]["identity"] > 20
     assert rows["speed.early_stops", "all"]["value"] == 0
     assert rows["identity.added_wer", "real"]["n"] == 2
-    assert ("clone.wer", "real") not in rows
+    assert rows["clone.wer", "real"]["n"] == 2  # each says the other's words
     asked = len(engine.requests)
     baseline = {path: path.stat().st_mtime_ns for path in (out / "baseline").rglob("*.flac")}
     journal = run.folder / JOURNAL
@@ -260,7 +260,9 @@ def test_longer_strata_are_joined_from_neighbours(data: Path, tmp_path: Path) ->
 
 def test_rows_per_edit(data: Path, tmp_path: Path) -> None:
     chosen = settings(data, tmp_path / "out", "iteration", "mixed_chain", quick=True)
-    chosen = replace(chosen, lengths=("short", "medium"))
+    with pytest.raises(StepeditError, match="--route auto"):
+        measure(chosen, FakeEngine(), measures=LightKept(tmp_path / "out"))
+    chosen = replace(chosen, lengths=("short", "medium"), route="auto")
     run = measure(chosen, FakeEngine(), measures=LightKept(tmp_path / "out"))
     edited = [row for row in run.rows if row["condition"] == "edit"]
     counts = {name: {} for name in ("iteration", "mixed_chain")}  # type: dict[str, dict[str, int]]
@@ -270,7 +272,13 @@ def test_rows_per_edit(data: Path, tmp_path: Path) -> None:
     assert set(counts["iteration"].values()) == {4}
     assert set(counts["mixed_chain"].values()) == {5}
     assert all(one["joint"] is not None for one in edited if one["edit"] == "iteration")
-    assert {one["status"] for one in edited if one["iteration"] < 5} == {"ok"}
+    assert {one["status"] for one in edited if one["edit"] == "iteration"} == {"ok"}
+    steps = [one for one in edited if one["edit"] == "mixed_chain"]
+    # Each by its own scorer; without words in it, a recording takes no sound between them.
+    told = {number: [one for one in steps if one["iteration"] == number] for number in (1, 2, 3)}
+    assert all("bak_gain" in one["values"] for one in told[1])
+    assert all("label_correct" in one["values"] for one in told[2])
+    assert {one["status"] for one in told[3]} == {"failed"}
     assert all(one["kept"]["seconds"] for one in edited if one["status"] == "ok")
     assert {one["length"] for one in edited} == {LABEL, "4-10 s"}
     assert not list(figure_rows(run.rows, 0))

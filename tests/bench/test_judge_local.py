@@ -384,6 +384,17 @@ class TestRecipe:
         assert all(len({f for f, s in zip(folds, speakers, strict=True) if s == who}) == 1
                    for who in "abcdef")  # fmt: skip
 
+    def test_labels_that_no_recording_has_are_refused(self, ravdess: Path) -> None:
+        command = ["validate", "acoustic", "--corpus", str(ravdess), "--label"]
+        for given, why in (
+            ("angri", "did you mean 'angry'"),
+            ("", "no recording has the label ''"),
+        ):
+            done = CliRunner().invoke(judges, [*command, given])
+            assert isinstance(done.exception, StepeditError) and why in str(done.exception)
+        told = CliRunner().invoke(judges, [*command, "angry"])
+        assert told.exit_code == 0 and "of 2 labels" in told.output, told.output
+
     def test_trains_a_judge_from_a_folder(self, ravdess: Path, tmp_path: Path) -> None:
         result = CliRunner().invoke(
             judges, ["train-emotion", str(ravdess), "--out", str(tmp_path / "judge")]
@@ -449,8 +460,12 @@ def test_recorded_laughs_are_heard_between_words(tmp_path: Path) -> None:
     assert told.exit_code == 0, told.output
     right = re.match(r"laughing: (\d) of 5 heard as laugh", told.output)
     assert right and int(right.group(1)) >= 4, told.output
-    for kind, message in (("snore", "laughing=snore: there is laugh"), ("cough", "no recordings")):
-        label = "laughing" if kind == "snore" else "absent"
+    for kind, message in (
+        ("snore", "laughing=snore: no such kind; there is laugh"),
+        ("", "laughing: name its kind after =; there is laugh"),
+        ("cough", "no recordings"),
+    ):
+        label = "absent" if kind == "cough" else "laughing"
         failed = CliRunner().invoke(judges, [*command[:2], "--kind", f"{label}={kind}"])
         assert isinstance(failed.exception, StepeditError) and message in str(failed.exception)
 

@@ -12,7 +12,7 @@ import pytest
 import stepedit_volume
 from click.testing import CliRunner
 from stepedit_bench.measuring import MeasureConfig, StandardMeasures
-from stepedit_bench.measuring.ears import ears, error_of, known_recordings
+from stepedit_bench.measuring.ears import ears, error_of, known_recordings, reference_texts
 from stepedit_bench.measuring.recognisers import Recognisers
 from stepedit_bench.measuring.text_error import text_errors
 from stepedit_bench.summary import heard_by
@@ -280,6 +280,22 @@ def test_ears_are_measured_on_reference_texts_alone(
     assert lines == ["| en", "| en, volume:db=-6"]
     wrong = CliRunner().invoke(ears, [*asked, "--where", "set"])
     assert "COLUMN=VALUE" in str(wrong.exception)
+
+
+def test_reference_texts_of_tables_with_and_without_a_header(tmp_path: Path) -> None:
+    table = tmp_path / "metadata.csv"
+    table.write_text('LJ001-0001|In 1455|In fourteen fifty-five\nLJ001-0002|a|a, "b"\n')
+    found = reference_texts(table)
+    assert found["wavs/LJ001-0001.wav"] == found["LJ001-0001.wav"] == "In fourteen fifty-five"
+    assert found["wavs/LJ001-0002.wav"] == 'a, "b"'
+    for text, why in (
+        ("1.wav,In 1455\n2.wav,it was\n", "line 1: neither a header with a column 'path'"),
+        ("path,words\n1.wav,it was\n", "no column reference_text or text with a word; there is"),
+        ("path,text\n", "it has no row"),
+    ):
+        table.write_text(text)
+        with pytest.raises(StepeditError, match=why):
+            reference_texts(table)
 
 
 def test_phone_error(measures: StandardMeasures) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ __all__ = ["HeldOutRun", "Settings", "figures", "measure"]
 
 BESIDE = ("dsp", "world", "identity", "target")
 OnUnit = Callable[[int, int], None]
-_GROWING = ("edits", "cases", "cases_sha256", "protocol", "batch", "versions")
+_GROWING = ("edits", "cases", "cases_sha256", "code", "protocol", "batch", "versions")
 """Settings of a run that may be extended: the names of units and of the cache tell them apart."""
 
 
@@ -135,6 +134,10 @@ def measure(
     from stepedit_bench.store import RunStore, read_run
 
     rows, out, seed = settings.chosen(), settings.out, settings.seed
+    if "mixed_chain" in rows and engine is not None and settings.route == "llm":
+        raise StepeditError(
+            "mixed_chain ends with volume, which has no llm route: give --route auto for that row"
+        )
     config = BenchConfig(
         suite="heldout",
         seed=seed,
@@ -228,7 +231,7 @@ def _conditions(beside: Sequence[str], engine: SpeechEngine | None) -> tuple[Con
 @click.option("--quick", is_flag=True, help="One recogniser, no WORLD, no pictures, no timing.")
 @click.option("--finished", is_flag=True, help="Report what is finished; measure nothing.")
 @click.option(
-    "--install", is_flag=True, help="Copy figures.json and routes.json into the engine's folder."
+    "--install", is_flag=True, help="Join figures and routes into those of the engine's folder."
 )
 def figures(
     engine: str,
@@ -260,8 +263,10 @@ def figures(
     settings.chosen()
     page = _measure(settings, engine)
     if install:
-        for name in ("figures.json", "routes.json"):
-            shutil.copyfile(page.parent / name, Path(engine) / name)
+        from stepedit_bench.heldout.merging import merge_figures
+
+        for line in merge_figures(page.parent, Path(engine)):
+            click.echo(line, err=True)
     click.echo(str(page))
 
 

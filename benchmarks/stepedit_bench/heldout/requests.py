@@ -11,13 +11,14 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from stepedit_bench.heldout.speech import HeldOutUtterance
 from stepedit_bench.judges.events import sound_of
+from stepedit_bench.made_by import code_mark
 from stepedit_bench.suites import Unit, case_seed
 from stepedit_core.chain.notation import edit_from_data, format_edit
 from stepedit_core.edit import Edit
@@ -32,8 +33,15 @@ SPAN_SECONDS = 0.9
 """Length of the span that a masked edit may change: about a third of the utterances."""
 CHAIN = ("denoise", "trim_silence", "denoise")
 """Edits that keep words and tempo, so that what a chain loses is lost by coding it again."""
-MIXED = ("denoise", "emotion", "style", "speed", "trim_silence")
-"""Edits of the mixed chain."""
+MIXED = ("denoise", "emotion", "paralinguistic", "speed", "volume")
+"""Edits of the mixed chain: what is done to a recording before it is used, and a feeling."""
+_MIXED_VALUES: Mapping[str, Sequence[Mapping[str, Any]]] = {
+    "denoise": [{}],
+    "emotion": [{"to": "happy"}],
+    "speed": [{"factor": 1.1}],
+    "volume": [{"db": -3}],
+}
+"""Values of the mixed chain's edits, those of `stepedit bench trust`."""
 ITERATIONS = {"iteration": 4, "iteration_8": 8}
 """Rows that ask for the same thing again and again, and how often."""
 
@@ -80,9 +88,17 @@ class HeldOut(Unit):
 
     @property
     def key(self) -> str:
-        """Name within a run: a quick look does not stand for a whole one."""
-        version = "" if self.case is None else f"/v{_version(self.case)}"
-        return f"{self.edit}/{self.name}{version}{'/quick' if self.quick else ''}"
+        """Name within a run: a quick look does not stand for a whole one, nor other code."""
+        version = "" if self.case is None else f"/v{_version(self.case.edit)}"
+        if self.edit == "mixed_chain":
+            version = f"/v{'.'.join(str(_version(edit)) for edit in self.edits)}"
+        return f"{self.edit}/{self.name}{version}{'/quick' if self.quick else ''}/{self.code}"
+
+    @property
+    def code(self) -> str:
+        """Mark of the code that carries the edits out."""
+        scorer = self.scorer()
+        return code_mark(self.edits, [] if scorer is None else [scorer])
 
     @property
     def group(self) -> str:
@@ -114,7 +130,8 @@ class HeldOut(Unit):
 
     def conditions(self, asked: Sequence[str]) -> tuple[str, ...]:
         """Return which of the conditions asked for make sense."""
-        skipped = {"target"} if self.edit in _NO_TARGET else set()
+        alone = self.edit in _NO_TARGET or (self.edit == "clone" and self.target is None)
+        skipped = {"target"} if alone else set()
         skipped |= {"world"} if self.quick else set()
         skipped |= set() if self.edits else {"dsp", "edit"}
         return tuple(name for name in asked if name not in skipped)
@@ -155,6 +172,13 @@ class HeldOut(Unit):
         both = self.edit in _TWO_RECOGNISERS and not self.quick and self._is_english
         return ("whisper", "pocketsphinx") if both else ("whisper",)
 
+    def judging(self, iteration: int, received: Utterance) -> Unit:
+        """Return who judges an edit of the mixed chain: its own scorer, by what it received."""
+        if self.edit != "mixed_chain" or not 1 <= iteration <= len(self.edits):
+            return self
+        edit = self.edits[iteration - 1]
+        return replace(self, case=_case(self.held, edit.to_data(), {}, {}, received), edits=(edit,))
+
     def facts(self) -> dict[str, Any]:
         """Return the fields of the unit that all its rows have; JSON data."""
         asked = [edit.to_data() for edit in self.edits]
@@ -174,9 +198,9 @@ class HeldOut(Unit):
         }
 
 
-def _version(case: Case) -> int:
-    """Return the version of the scorer that judges a case."""
-    return get_registry().scorer(type(case.edit)).version
+def _version(edit: Edit) -> int:
+    """Return the version of the scorer that judges an edit."""
+    return get_registry().scorer(type(edit)).version
 
 
 Request = tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]
@@ -210,8 +234,14 @@ def _requests(edit: str, prepare: Mapping[str, Any] | None = None) -> list[Reque
     return list(found.values())
 
 
-def _case(held: HeldOutUtterance, data: Mapping[str, Any], prepare: Any, meta: Any) -> Case:
-    speech = held.speech
+def _case(
+    held: HeldOutUtterance,
+    data: Mapping[str, Any],
+    prepare: Any,
+    meta: Any,
+    received: Utterance | None = None,
+) -> Case:
+    speech = received or held.speech
     return Case.model_validate(
         {
             "id": held.id,
@@ -304,16 +334,23 @@ def _paralinguistic() -> Make:
 
 
 def _clone() -> Make:
-    """Ask each voice for the words of its next utterance, which is then the target."""
+    """Ask each voice for the words of another utterance.
+
+    Those of its own next one where it has others, which is then the target; otherwise those of
+    the next utterance, without a target. The words asked for are right by themselves, whoever
+    wrote them down.
+    """
 
     def make(pool: Sequence[HeldOutUtterance], place: int) -> RequestParts | None:
         held = pool[place]
-        same = [other for other in pool if other.speaker == held.speaker]
-        other = same[(same.index(held) + 1) % len(same)]
-        if held.kind != "synthetic" or other is held:
+        later = [*pool[place + 1 :], *pool[:place]]
+        said = [one for one in later if one.speech.transcript != held.speech.transcript]
+        if not said:
             return None
+        other = next((one for one in said if one.speaker == held.speaker), said[0])
         request = {"edit": "clone", "text": other.speech.transcript}
-        return _request_parts(held, (request, {}, {}), other.speech)
+        target = other.speech if other.speaker == held.speaker else None
+        return _request_parts(held, (request, {}, {}), target)
 
     return make
 
@@ -337,14 +374,21 @@ def _iteration(times: int) -> Make:
 
 
 def _mixed_chain() -> Make:
-    """Chain five edits of different kinds, with the requests of each by turns."""
-    requests = [
-        _requests(name, {} if name in ("denoise", "trim_silence") else None) for name in MIXED
-    ]
+    """Chain five edits of different kinds; the sound is another one in turn."""
+    sound = _paralinguistic()
 
-    def make(pool: Sequence[HeldOutUtterance], place: int) -> RequestParts:
-        data = [own[place % len(own)][0] for own in requests]
-        return None, tuple(edit_from_data(dict(one)) for one in data), None
+    def make(pool: Sequence[HeldOutUtterance], place: int) -> RequestParts | None:
+        tagged = sound(pool, place)
+        if tagged is None:
+            return None
+        edits = [
+            tagged[1][0]
+            if name == "paralinguistic"
+            else edit_from_data({"edit": name, **values[place % len(values)]})
+            for name in MIXED
+            for values in (_MIXED_VALUES.get(name, [{}]),)
+        ]
+        return None, tuple(edits), None
 
     return make
 

@@ -13,8 +13,6 @@ from stepedit_core.errors import StepeditError
 
 __all__ = ["judges"]
 
-_EMOTIONS = ("happy", "angry", "sad", "fear", "surprised", "disgusted")
-
 
 @click.group(no_args_is_help=True)
 def judges() -> None:
@@ -36,7 +34,12 @@ def show() -> None:
 @click.option("--corpus", "corpora", multiple=True, required=True, type=click.Path(exists=True))
 @click.option("--layout", help="Corpus reader, where several know the folder.")
 @click.option("--only", multiple=True, help="Corpora to keep within a manifest.")
-@click.option("--label", "labels", multiple=True, default=_EMOTIONS, help="Labels beside neutral.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    help="Label beside neutral; may be given several times. By default the usual ones there are.",
+)
 @click.option("--offer", multiple=True, help="Labels to offer though no recording has them.")
 def check(
     name: str,
@@ -51,7 +54,7 @@ def check(
     from stepedit_bench.judging import JudgeChoice
 
     judge = JudgeChoice({"emotion": name}).for_task("emotion")
-    found = validate(judge, corpora, tuple(labels), offer=offer, only=only, layout=layout)
+    found = validate(judge, corpora, tuple(labels) or None, offer=offer, only=only, layout=layout)
     for corpus, agreed in found.items():
         click.echo("\n  ".join([f"{corpus}:", *agreed.lines()]))
 

@@ -51,7 +51,8 @@ def validate_events(
     found = {}
     for label, kind in kinds.items():
         if kind not in (*EVENTS, OTHER):
-            raise StepeditError(f"{label}={kind}: there is {', '.join((*EVENTS, OTHER))}")
+            told = f"{label}={kind}: no such kind" if kind else f"{label}: name its kind after ="
+            raise StepeditError(f"{told}; there is {', '.join((*EVENTS, OTHER))}")
         rng = np.random.default_rng([seed, *label.encode()])
         tried = []
         for trial in _trials(_recordings(folder, label), kind, count, rng):

@@ -8,13 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stepedit_bench.judges.corpora import labelled_each
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import StepeditError, suggest
 from stepedit_core.pairs import CorpusItem
 from stepedit_core.scoring import Judge
 
 __all__ = ["Agreement", "comparisons", "validate"]
 
 NEUTRAL = "neutral"
+_USUAL = ("happy", "angry", "sad", "fear", "surprised", "disgusted")
+"""Emotions that acted corpora tell apart."""
 
 
 @dataclass
@@ -97,7 +99,7 @@ def comparisons(items: Iterable[CorpusItem]) -> list[tuple[CorpusItem, CorpusIte
 def validate(
     judge: Judge,
     corpora: Sequence[str | os.PathLike[str]],
-    labels: Sequence[str],
+    labels: Sequence[str] | None = None,
     *,
     offer: Sequence[str] = (),
     only: Sequence[str] = (),
@@ -108,18 +110,25 @@ def validate(
     Args:
         judge: asked with ``task="emotion"``.
         corpora: folders or manifests.
-        labels: classes to judge between, besides neutral; other recordings are left out.
+        labels: classes to judge between, besides neutral; other recordings are left out. None
+            takes those of the usual emotions that there are.
         offer: further labels that the judge may name though no recording carries them, as a
             scorer offers all labels of its edit.
         only: names of corpora within a manifest to use.
         layout: corpus reader.
 
     Raises:
-        StepeditError: if nothing can be compared, or a corpus of ``only`` is not there.
+        StepeditError: if nothing can be compared, a corpus of ``only`` is not there, or no
+            recording has a label that is asked for.
     """
+    every = labelled_each(corpora, layout, only)
+    if labels is None:
+        labels = _USUAL
+    else:
+        _refuse_unknown(labels, {item.labels["emotion"] for own in every for item in own})
     wanted = {*labels, NEUTRAL}
     found: dict[str, Agreement] = {}
-    for recordings in labelled_each(corpora, layout, only):
+    for recordings in every:
         parts: dict[str, list[CorpusItem]] = defaultdict(list)
         for item in recordings:
             if item.labels["emotion"] in wanted:
@@ -138,6 +147,14 @@ def validate(
     if not found:
         raise StepeditError("nothing to compare: no group holds a neutral and a labelled recording")
     return found
+
+
+def _refuse_unknown(labels: Sequence[str], there: set[str]) -> None:
+    """Refuse a label that no recording has; raises StepeditError."""
+    for label in labels:
+        if label not in there:
+            hint = suggest(label, there) or f"; there is {', '.join(sorted(there)[:20])}"
+            raise StepeditError(f"no recording has the label {label!r}{hint}")
 
 
 def _corpus(item: CorpusItem) -> str:

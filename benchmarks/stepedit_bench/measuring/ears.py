@@ -20,7 +20,7 @@ from stepedit_core.errors import StepeditError, suggest
 from stepedit_core.scoring import Interval
 from stepedit_core.storage.blocks import sound_seconds
 from stepedit_core.storage.stored_json import json_lines
-from stepedit_core.storage.tables import table_rows
+from stepedit_core.storage.tables import LJ_COLUMNS, lj_columns, table_rows
 from stepedit_core.utterance import Utterance
 
 __all__ = [
@@ -173,13 +173,33 @@ def _rows(manifest: Path) -> list[Mapping[str, Any]]:
 
 
 def reference_texts(path: Path) -> dict[str, str]:
-    """Return the reference texts by path."""
-    found = {}
-    for _, row in table_rows(path, {"path"}):
-        text = row.get("reference_text") or row.get("text")
-        if text:
-            found[str(row["path"])] = str(text)
+    """Return the reference texts by path.
+
+    Args:
+        path: a table with the columns path and ``reference_text`` (or ``text``), or LJ Speech's
+            ``metadata.csv``, which has no header; its normalised text is taken, and its
+            recordings are ``wavs/ID.wav`` or, where they lie together, ``ID.wav``.
+
+    Raises:
+        StepeditError: if it cannot be read, or has no such columns or no text.
+    """
+    found: dict[str, str] = {}
+    columns: set[str] = set()
+    for _, row in table_rows(path, {"path"}, bare=lj_columns):
+        columns |= row.keys()
+        own = row.get(LJ_COLUMNS[0])
+        text = row.get("reference_text") or row.get(LJ_COLUMNS[2]) or row.get("text")
+        paths = [str(row.get("path") or "")] if own is None else _of_lj(own.strip())
+        found |= {one: str(text) for one in paths if one and text}
+    if not found:
+        there = f"there is {', '.join(sorted(columns))}" if columns else "it has no row"
+        raise StepeditError(f"{path}: no column reference_text or text with a word; {there}")
     return found
+
+
+def _of_lj(name: str) -> list[str]:
+    """Return the paths that LJ Speech's recording of a name may have in a manifest."""
+    return [f"{folder}{name}{suffix}" for folder in ("wavs/", "") for suffix in (".wav", ".flac")]
 
 
 def error_of(

@@ -42,6 +42,16 @@ CHAIN = (
     "speed:factor=1.1",
     "volume:db=-3",
 )
+_OTHERS = (
+    "denoise",
+    "speed:factor=1.1",
+    "volume:db=-3",
+    "trim_silence",
+    "clone:text=a word",
+    "paralinguistic:text=a [laugh] word",
+    "masked:inner=denoise,spans=[[0.1,0.5]]",
+)
+"""One edit of each plugin that chains and families ask beside ``EDITS``."""
 
 
 @click.command("trust", short_help="Measure what --accept is worth and costs.")
@@ -88,12 +98,14 @@ def trust(**given: Any) -> None:
     """
     from stepedit_bench.commands import load_choice
     from stepedit_bench.judging import JudgeChoice
+    from stepedit_bench.made_by import code_mark
     from stepedit_bench.measuring import MeasureConfig, StandardMeasures
     from stepedit_bench.store import Journal, write_text
     from stepedit_bench.trust.families import family_units
     from stepedit_bench.trust.measuring import Bench
     from stepedit_bench.trust.units import held_pools, recordings, units
     from stepedit_core.chain.accept import Accept
+    from stepedit_core.chain.notation import parse_edit
 
     out, seed = given["out"], given["seed"]
     other = {} if given["fallback"] is None else {"fallback": given["fallback"]}
@@ -105,6 +117,7 @@ def trust(**given: Any) -> None:
     lengths = [name.strip() for name in given["lengths"].split(",")]
     journal = Journal(out / "journal.jsonl")
     settings = {"accept": given["accept"], "seed": seed, **other, **engine.describe()}
+    settings["code"] = code_mark(parse_edit(text) for text in (*EDITS, *_OTHERS))
     _same_settings(journal, settings, out)
     pools = held_pools(given["data"], out / "speech", given["held"], seed, measures, lengths)
     asked = given["parts"] or DEFAULT_PARTS

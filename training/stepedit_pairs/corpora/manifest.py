@@ -14,11 +14,17 @@ from urllib.parse import unquote, urlsplit
 from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem
 from stepedit_core.storage.stored_json import json_lines, parse_json
-from stepedit_core.storage.tables import MAX_LINE, table_rows, text_of
+from stepedit_core.storage.tables import (
+    LJ_COLUMNS,
+    MAX_LINE,
+    lj_columns,
+    table_rows,
+    text_of,
+)
 from stepedit_pairs.corpora.columns import KNOWN, PATH_COLUMNS, item_from_row
 from stepedit_pairs.corpora.walking import AUDIO_SUFFIXES
 
-__all__ = ["LJ_COLUMNS", "Manifest", "rows_of"]
+__all__ = ["Manifest", "rows_of"]
 
 _TABLES = frozenset({".csv", ".tsv", ".txt"})
 _SUFFIXES = frozenset({*_TABLES, ".jsonl", ".ndjson"})
@@ -26,8 +32,6 @@ _ARRAY = ".json"
 _LARGEST_ARRAY = 256 << 20
 """Bytes of a JSON file, which is held as a whole; JSON lines may be of any size."""
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-LJ_COLUMNS = ("lj_id", "text", "normalized_text")
-"""Columns of LJ Speech's ``metadata.csv``, which has no header."""
 _WAVS = ("wavs", "")
 
 
@@ -170,8 +174,7 @@ def _bare(line: str) -> Sequence[str] | None:
     fields = line.split("|")
     if Path(fields[0].strip()).suffix.lower() in AUDIO_SUFFIXES:
         return ("path", "text") if len(fields) == 2 else None
-    plain = fields[0].strip() and not any(mark in fields[0] for mark in " \t,;")
-    return LJ_COLUMNS[: len(fields)] if plain and len(fields) in (2, 3) else None
+    return lj_columns(line)
 
 
 def rows_of(
