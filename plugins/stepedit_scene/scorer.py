@@ -33,7 +33,7 @@ OTHER_MAX_COLOUR_DB = 2.0
 """Mean difference of third octaves to the nearest of six others of its kind. At 2 and 6 s, 8 and 24
 kHz, eight of a kind come within 0.7 dB (rain, street, white), 1.9 (hum) or 2.3 (babble) of one;
 other kinds differ by 2.3 and more (rain and white), from babble by 5.4, from hum by 5.6."""
-_OTHERS = 6
+_OTHERS, _IDEALS = 6, 3
 MIN_SPEECH, MIN_ROOM = 0.5, 0.5
 """Least share of power that the speech explains, and of the room's own change that it explains."""
 MIN_VOICE = 0.7
@@ -103,28 +103,37 @@ class SceneScorer(Scorer):
             reached = reached and room is not None and room >= MIN_ROOM
         if not reached:
             return Score(False, values)
-        ideal = _ideal(edit, source, wet, kinds)
+        kept, more = _kept(_ideals(edit, source, wet, kinds), output, measures)
+        return Score(kept, values | more)
+
+
+def _kept(
+    ideals: list[Utterance], output: Utterance, measures: Measures
+) -> tuple[bool, dict[str, float | None]]:
+    """Return whether words and voice are those of an ideal scene, and what was measured."""
+    values: dict[str, float | None] = {}
+    said: bool | None = None
+    for ideal in ideals:
         said, values["word_error"] = words_kept(measures, ideal, output)
-        alike = _voice_likeness(measures, ideal, output)
-        if alike is not None:
-            values["voice"] = alike
-        return Score(said is not False and (alike is None or alike >= MIN_VOICE), values)
-
-
-def _ideal(edit: Scene, source: Utterance, wet: FloatArray, kinds: list[FloatArray]) -> Utterance:
-    """Return the speech in its room before another background of the kind that is asked for."""
-    made = source.replace(samples=wet.astype(np.float32))
-    if not kinds:
-        return made
-    return noises.mix(made, kinds[0], edit.ratio_db, SPEECH_BAND)[0]
-
-
-def _voice_likeness(measures: Measures, ideal: Utterance, output: Utterance) -> float | None:
-    """Return how alike the voices are (cosine), or None where nobody measures it."""
+        if said is not False:
+            break
     try:
-        return float(measures.speaker_similarity(ideal, output))
-    except StepeditError:
-        return None
+        values["voice"] = alike = float(measures.speaker_similarity(ideals[0], output))
+    except StepeditError:  # nobody measures voices here
+        return said is not False, values
+    return said is not False and alike >= MIN_VOICE, values
+
+
+def _ideals(
+    edit: Scene, source: Utterance, wet: FloatArray, kinds: list[FloatArray]
+) -> list[Utterance]:
+    """Return the speech in its room before other backgrounds of the kind that is asked for.
+
+    What is heard before a background depends on its draw, so that there are a few of them.
+    """
+    made = source.replace(samples=wet.astype(np.float32))
+    heard = [kind for kind in kinds[:_IDEALS] if kind.any()]
+    return [noises.mix(made, kind, edit.ratio_db, SPEECH_BAND)[0] for kind in heard] or [made]
 
 
 def added(speech: FloatArray, heard: FloatArray, rate: int) -> tuple[float, float, FloatArray]:
