@@ -14,7 +14,7 @@ from stepedit_core.chain.ears import Ears, How
 from stepedit_core.dsp.loudness import active_level
 from stepedit_core.dsp.words import split_words
 from stepedit_core.errors import StepeditError
-from stepedit_core.scoring import LOST_LEAST, Measures
+from stepedit_core.scoring import LOST_LEAST, Measures, Score
 
 if TYPE_CHECKING:
     from stepedit_core.plan import Plan
@@ -34,6 +34,10 @@ __all__ = [
 
 T = TypeVar("T")
 _FULL_SCALE = 0.999
+_LOST, _DOUBTFUL = 0.03, 0.1
+"""Probabilities below which a word seems lost, and is in doubt. So Whisper tiny.en and base were
+both sure of 27 of 36 edits by labels, and of 5 of 53 in which two or three words were cut out,
+replaced or drowned in noise."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +81,14 @@ class Judged:
         values: what was measured; JSON data.
         unjudged: limit to why it could not be measured.
         complete: whether the slow limits were measured, too.
+        score: what the edit's own scorer says, once it was asked.
     """
 
     complaints: list[Complaint] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
     unjudged: dict[str, str] = field(default_factory=dict)
     complete: bool = False
+    score: Score | None = None
 
     @property
     def why(self) -> list[str]:
@@ -138,14 +144,24 @@ def complain_of_words(
 ) -> None:
     """Complain of words that were lost, replaced or invented, as one of the recognisers hears.
 
-    The preferred recogniser, which takes longest, comes last.
+    Whoever is sure of the words is not asked what it hears. The preferred recogniser, which takes
+    longest, comes last.
     """
     known = to.first if (to.first.transcript or "").strip() else to.received
     words = len(split_words(made.transcript or ""))
     if not words:
         return
     allowed = (max(limit, LOST_LEAST / words) if limit else 0.0) + 1e-9
+    in_doubt = []
     for which in reversed(range(ears.count)):
+        share = _share_in_doubt(ears, which, made, to.received, allowed, judged)
+        if share is None:
+            in_doubt.append(which)
+            continue
+        if which == 0:
+            ears.settle(made, None, share)
+        judged.values["word_error"] = max(judged.values.get("word_error", 0.0), round(share, 3))
+    for which in in_doubt:
         found = _heard(ears, which, made, known, allowed, judged)
         if found is None:
             return
@@ -159,6 +175,31 @@ def complain_of_words(
             excess = (after - before - allowed) / max(allowed, 0.01)
             judged.complaints.append(Complaint("words", text, excess))
             return
+
+
+def _share_in_doubt(
+    ears: Ears, which: int, made: Utterance, source: Utterance, allowed: float, judged: Judged
+) -> float | None:
+    """Return the share of words that a recogniser is not sure of; None where it has to hear them.
+
+    That is where more than the allowed share is in doubt, or a single word seems lost of which it
+    is surer in the source; and where the words are not the source's, for what is said beyond them
+    goes unnoticed.
+    """
+    if made.transcript != source.transcript:
+        return None
+    sure = judged.attempt("words", lambda: ears.certainty(made, which))
+    if not sure:
+        return None
+    share = sum(value < _DOUBTFUL for value in sure) / len(sure)
+    lost = [at for at, value in enumerate(sure) if value < _LOST]
+    if share > allowed:
+        return None
+    if lost:
+        before = judged.attempt("words", lambda: ears.certainty(source, which))
+        if before is None or any(before[at] >= _LOST for at in lost):
+            return None
+    return share
 
 
 def _heard(
