@@ -154,7 +154,7 @@ def complain_of_words(
     allowed = (max(limit, LOST_LEAST / words) if limit else 0.0) + 1e-9
     in_doubt = []
     for which in reversed(range(ears.count)):
-        share = _share_in_doubt(ears, which, made, to.received, allowed, judged)
+        share = _share_in_doubt(ears, which, made, to.received, allowed)
         if share is None:
             in_doubt.append(which)
             continue
@@ -178,7 +178,7 @@ def complain_of_words(
 
 
 def _share_in_doubt(
-    ears: Ears, which: int, made: Utterance, source: Utterance, allowed: float, judged: Judged
+    ears: Ears, which: int, made: Utterance, source: Utterance, allowed: float
 ) -> float | None:
     """Return the share of words that a recogniser is not sure of; None where it has to hear them.
 
@@ -188,7 +188,8 @@ def _share_in_doubt(
     """
     if made.transcript != source.transcript:
         return None
-    sure = judged.attempt("words", lambda: ears.certainty(made, which))
+    asked = Judged()  # who fails here is asked what it hears
+    sure = asked.attempt("words", lambda: ears.certainty(made, which))
     if not sure:
         return None
     share = sum(value < _DOUBTFUL for value in sure) / len(sure)
@@ -196,7 +197,7 @@ def _share_in_doubt(
     if share > allowed:
         return None
     if lost:
-        before = judged.attempt("words", lambda: ears.certainty(source, which))
+        before = asked.attempt("words", lambda: ears.certainty(source, which))
         if before is None or any(before[at] >= _LOST for at in lost):
             return None
     return share
