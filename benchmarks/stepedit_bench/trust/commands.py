@@ -155,8 +155,14 @@ def _measure(
     from stepedit_bench.trust.cost import CostUnit, measure_cost
     from stepedit_bench.trust.families import FamilyUnit, measure_family
     from stepedit_bench.trust.measuring import is_wrong, measure_trust
+    from stepedit_bench.trust.timing import warmed
 
     begin = time.monotonic()
+    left = [unit for unit in work if f"{unit.part}/{unit.name}" not in journal.entries]
+    if any(unit.part in ("edit", "cost") for unit in left):
+        first = next(unit for unit in left if unit.part in ("edit", "cost"))
+        speech = first.held.start() if isinstance(first, CostUnit) else first.speech  # type: ignore[union-attr]
+        warmed(bench.engine, bench.limits, speech)
     for unit in work:
         key = f"{unit.part}/{unit.name}"
         if key in journal.entries:
