@@ -152,17 +152,18 @@ def complain_of_words(
     if not words:
         return
     allowed = (max(limit, LOST_LEAST / words) if limit else 0.0) + 1e-9
-    in_doubt = []
+    in_doubt: dict[int, bool] = {}
     for which in reversed(range(ears.count)):
-        share = _share_in_doubt(ears, which, made, to.received, allowed)
+        sure = _certainty(ears, which, made, to.received)
+        share = None if sure is None else _share_in_doubt(ears, which, sure, to.received, allowed)
         if share is None:
-            in_doubt.append(which)
+            in_doubt[which] = sure is not None
             continue
         if which == 0:
             ears.settle(made, None, share)
         judged.values["word_error"] = max(judged.values.get("word_error", 0.0), round(share, 3))
     for which in in_doubt:
-        found = _heard(ears, which, made, known, allowed, judged)
+        found = _heard(ears, which, made, known, allowed, judged, in_doubt[which])
         if found is None:
             return
         how, after, before = found
@@ -177,46 +178,57 @@ def complain_of_words(
             return
 
 
+def _certainty(ears: Ears, which: int, made: Utterance, source: Utterance) -> list[float] | None:
+    """Return how likely a recogniser finds each word; None where it has to hear them.
+
+    It has to where the words are not the source's, for what is said beyond them goes unnoticed.
+    """
+    if made.transcript != source.transcript:
+        return None
+    return Judged().attempt("words", lambda: ears.certainty(made, which)) or None
+
+
 def _share_in_doubt(
-    ears: Ears, which: int, made: Utterance, source: Utterance, allowed: float
+    ears: Ears, which: int, sure: list[float], source: Utterance, allowed: float
 ) -> float | None:
     """Return the share of words that a recogniser is not sure of; None where it has to hear them.
 
     That is where more than the allowed share is in doubt, or a single word seems lost of which it
-    is surer in the source; and where the words are not the source's, for what is said beyond them
-    goes unnoticed.
+    is surer in the source.
     """
-    if made.transcript != source.transcript:
-        return None
-    asked = Judged()  # who fails here is asked what it hears
-    sure = asked.attempt("words", lambda: ears.certainty(made, which))
-    if not sure:
-        return None
     share = sum(value < _DOUBTFUL for value in sure) / len(sure)
     lost = [at for at, value in enumerate(sure) if value < _LOST]
     if share > allowed:
         return None
     if lost:
-        before = asked.attempt("words", lambda: ears.certainty(source, which))
+        before = _certainty(ears, which, source, source)
         if before is None or any(before[at] >= _LOST for at in lost):
             return None
     return share
 
 
 def _heard(
-    ears: Ears, which: int, made: Utterance, known: Utterance, allowed: float, judged: Judged
+    ears: Ears,
+    which: int,
+    made: Utterance,
+    known: Utterance,
+    allowed: float,
+    judged: Judged,
+    is_in_doubt: bool,
 ) -> tuple[How, float, float] | None:
     """Return how a recogniser hears most of the words, its word error, and that of the source.
 
-    It is asked in the cheapest way first, and in another one where words seem lost. The source is
-    heard where it matters. A transcript may be wrong where what is heard is right, so what a
-    recogniser hears in the source, of as many words, will do as well. For times it is asked where
-    words are missing: without, Whisper leaves out sentences that are said twice.
+    It is asked in the cheapest way first, and in another one where words seem lost; one that was
+    not sure of the words is asked plainly. The source is heard where it matters. A transcript may
+    be wrong where what is heard is right, so what a recogniser hears in the source, of as many
+    words, will do as well. For times it is asked where words are missing: without, Whisper leaves
+    out sentences that are said twice.
     """
     best: tuple[How, float, float] | None = None
-    ways: tuple[How, ...] = ("rough", "plain", "timed")
+    ways: list[How] = ["plain"] if is_in_doubt else ["rough", "plain"]
+    ways += ["timed"] if ears.hears_twice(which) else []
     words = len(split_words(made.transcript or ""))
-    for how in ways if ears.hears_twice(which) else ways[:2]:
+    for how in ways:
         after = _error(ears, made, which, how, judged)
         if after is None:
             continue
@@ -243,8 +255,12 @@ def _missed_before(
 ) -> float:
     """Return a recogniser's word error of the source, 1 at most.
 
-    Words that it leaves out there would excuse that they are lost: it is asked once more for those.
+    Words that it leaves out there would excuse that they are lost: where it can, it says how many
+    of them seem lost to it, and otherwise it is asked once more for those.
     """
+    sure = Judged().attempt("words", lambda: ears.certainty(known, which))
+    if sure:
+        return sum(value < _LOST for value in sure) / len(sure)
     error = min(1.0, _error(ears, known, which, "plain", judged) or 0.0)
     if error > allowed and ears.hears_twice(which):
         error = min(error, _error(ears, known, which, "timed", judged) or 0.0)
