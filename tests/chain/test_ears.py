@@ -176,6 +176,38 @@ def test_words_that_a_recogniser_is_sure_of_are_not_heard(
     assert judged.why == [] and ears.settled[0] == way
 
 
+@pytest.mark.parametrize(
+    ("firm", "other", "way"),
+    [
+        ([SURE] * 4, [IN_DOUBT, IN_DOUBT, LOST, SURE], True),
+        ([SURE] * 4, [LOST, LOST, SURE, SURE], False),
+        ([SURE, SURE, SURE, IN_DOUBT], [IN_DOUBT, IN_DOUBT, LOST, SURE], False),
+    ],
+)
+def test_where_the_preferred_one_doubts_nothing_the_other_may_doubt_more(
+    toys: Registry, speech: Utterance, firm: list[float], other: list[float], way: bool
+) -> None:
+    heard: list[int] = []
+
+    class Sure(Heard):
+        def certainty(self, utterance: Utterance, which: int = 0) -> list[float] | None:
+            return [SURE] * 4 if utterance.language == "en" else (firm, other)[which]
+
+        def hear(self, utterance: Utterance, which: int = 0, how: How = "plain") -> str | None:
+            heard.append(which)
+            return "one two three four"
+
+    gate = Gate(toys, speech, None, ears=0)
+    gate.ears = Sure()  # type: ignore[assignment]
+    first = speech.replace(transcript="one two three four", language="en")
+    output = ramp(speech.replace(transcript="one two three four", language="fr"), 0.9)
+    limits = QUIET.model_copy(update={"words": 0.1})
+    to = Compared(first, first, first, first)
+    judged = gate.quick(limits, Hiss(), output, None, to)
+    gate.listen(judged, limits, Hiss(), output, to)
+    assert judged.why == [] and (heard == []) is way
+
+
 def test_other_words_than_the_source_has_are_heard(toys: Registry, speech: Utterance) -> None:
     class Sure(Heard):
         def certainty(self, utterance: Utterance, which: int = 0) -> list[float] | None:
