@@ -333,6 +333,14 @@ class Recogniser(Listener):
         """
         return None
 
+    def certainty(self, utterance: Utterance) -> list[float] | None:
+        """Return how likely each word of the transcript is where it is to be said, 0..1.
+
+        That costs less than hearing: the words are given and no others are looked for. None where
+        the recogniser cannot tell. Words that the transcript lacks go unnoticed.
+        """
+        return None
+
     def encoder_states(self, utterance: Utterance) -> npt.NDArray[np.float32] | None:
         """Return the states of the recogniser's encoder, or None where it has none.
 

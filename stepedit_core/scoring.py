@@ -213,6 +213,17 @@ class Scorer(ABC):
         """
         return None if score.reached is None else float(score.reached)
 
+    def promises(self, tried: Sequence[tuple[AnyEdit, Score]], other: AnyEdit) -> bool:
+        """Return whether another setting of an edit may reach the target that some have missed.
+
+        Asked where limits try an edit stronger; by default nobody knows, and it may.
+
+        Args:
+            tried: settings in order, and what each came to.
+            other: the setting in question.
+        """
+        return True
+
     @abstractmethod
     def score(self, case: Case, prepared: Prepared, output: Utterance, measures: Measures) -> Score:
         """Measure one output.

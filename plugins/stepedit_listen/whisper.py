@@ -26,6 +26,7 @@ from stepedit_core import (
 from stepedit_core.dsp.silences import find_silences, find_speech
 from stepedit_core.dsp.words import Word, split_words
 from stepedit_listen.attention import LONGEST, attended, windows
+from stepedit_listen.certainty import certainties
 from stepedit_listen.failures import first_line
 from stepedit_listen.matching import laid_along
 from stepedit_listen.refining import at_pauses
@@ -115,13 +116,11 @@ def _no_library() -> str | None:
 def _model(path: str, threads: int) -> Any:
     """Load a CTranslate2 model, int8 on a CPU."""
     try:
-        import faster_whisper
+        from stepedit_listen.encoding import EncodingOnce
     except ImportError as error:
         raise MissingDependencyError(str(_no_library())) from error
     try:
-        return faster_whisper.WhisperModel(
-            path, device="cpu", compute_type="int8", cpu_threads=threads
-        )
+        return EncodingOnce(path, device="cpu", compute_type="int8", cpu_threads=threads)
     except Exception as error:
         raise StepeditError(f"whisper: cannot load {path}: {first_line(error)}") from error
 
@@ -188,11 +187,48 @@ class Whisper(Recogniser):
         The encoder takes most of the time, and without the rest of its window of 30 s a quarter of
         it for speech of 6 s. Less silence than this at the end makes it say everything twice.
         """
+        seen = self._seen_shortly(utterance)
+        if seen is None:
+            return None
+        from faster_whisper.transcribe import get_suppressed_tokens
+
+        states, _, tokens = seen
+        model = self._model
+        prompt = model.get_prompt(tokens, [], without_timestamps=True)
+        most = most_tokens(utterance.seconds)
+        if utterance.transcript:  # what is said twice over is heard plainly, anyway
+            most = min(most, _FIRST_TOKENS + len(utterance.transcript) // 2)
+        found = model.model.generate(
+            states,
+            [prompt],
+            beam_size=5,
+            max_length=len(prompt) + most,
+            suppress_tokens=get_suppressed_tokens(tokens, [-1]),
+        )[0]
+        heard = [token for token in found.sequences_ids[0] if token < tokens.eot]
+        return str(tokens.decode(heard)).strip()
+
+    def certainty(self, utterance: Utterance) -> list[float] | None:
+        """Return how likely each word of the transcript is, as `certainties` tells."""
+        words = split_words(utterance.transcript or "")
+        seen = self._seen_shortly(utterance) if words else None
+        if seen is None:
+            return None
+        states, frames, tokens = seen
+        whole = self._model.text_tokenizer()
+        text = utterance.transcript or ""
+        prompt = tokens.sot_sequence
+        return certainties(self._model.model, states, frames, prompt, whole, text, words)
+
+    def _seen_shortly(self, utterance: Utterance) -> tuple[Any, int, Any] | None:
+        """Return the encoder's states in a short window, its frames, and the tokenizer.
+
+        None where the window is too short for the recording, or the language is not known.
+        """
         language = self._language(utterance)
         if language is None or utterance.seconds + _ROUGH_SILENCE > _WINDOW:
             return None
         from faster_whisper.tokenizer import Tokenizer
-        from faster_whisper.transcribe import get_suppressed_tokens
 
         model, many = self._model, self._model.model.is_multilingual
         try:
@@ -202,17 +238,8 @@ class Whisper(Recogniser):
         samples = utterance.resample(RATE).samples
         padded = np.pad(samples, (0, round(_ROUGH_SILENCE * RATE)))
         frames = 2 * -(-len(padded) // _STATE)
-        states = model.encode(np.ascontiguousarray(model.feature_extractor(padded)[:, :frames]))
-        prompt = model.get_prompt(tokens, [], without_timestamps=True)
-        found = model.model.generate(
-            states,
-            [prompt],
-            beam_size=5,
-            max_length=len(prompt) + most_tokens(utterance.seconds),
-            suppress_tokens=get_suppressed_tokens(tokens, [-1]),
-        )[0]
-        heard = [token for token in found.sequences_ids[0] if token < tokens.eot]
-        return str(tokens.decode(heard)).strip()
+        mels = model.feature_extractor(padded)[:, :frames]
+        return model.encode(np.ascontiguousarray(mels)), frames, tokens
 
     def attended(self, utterance: Utterance, words: Sequence[Word]) -> list[TimedWord] | None:
         """Return when the words of the transcript are said, as `attention.attended` tells."""

@@ -34,6 +34,7 @@ class Ears:
         names = recogniser_names(language)[:count] if count > 1 else []
         self._recognisers = [load_recogniser(name, language) for name in names or ["auto"]]
         self._heard: dict[tuple[int, str, How], str | None] = {}
+        self._sure: dict[tuple[int, str, str], list[float] | None] = {}
         self._settled: dict[str, tuple[str, float]] = {}
 
     @property
@@ -73,6 +74,16 @@ class Ears:
             self._heard[key] = ask[how](utterance)
         return self._heard[key]
 
+    def certainty(self, utterance: Utterance, which: int = 0) -> list[float] | None:
+        """Return how likely one of the recognisers finds each word of the transcript, 0..1.
+
+        None where it cannot tell, or there are no words.
+        """
+        key = which, utterance.digest, utterance.transcript or ""
+        if key not in self._sure:
+            self._sure[key] = self._recognisers[which].certainty(utterance)
+        return self._sure[key]
+
     def word_error(
         self,
         utterance: Utterance,
@@ -89,9 +100,13 @@ class Ears:
 
     # What the preferred recogniser is taken to have heard, after all that it was asked ----------
 
-    def settle(self, utterance: Utterance, how: How, error: float) -> None:
-        """Take what the preferred recogniser heard in one way, and the word error it came to."""
-        self._settled[utterance.digest] = self.hear(utterance, how=how) or "", error
+    def settle(self, utterance: Utterance, how: How | None, error: float) -> None:
+        """Take what the preferred recogniser heard in one way, and the word error it came to.
+
+        None as a way takes the transcript, where the recogniser is sure of its words.
+        """
+        heard = utterance.transcript if how is None else self.hear(utterance, how=how)
+        self._settled[utterance.digest] = heard or "", error
 
     def text(self, utterance: Utterance) -> str:
         """Return what the preferred recogniser heard: what was settled on, or plainly."""

@@ -91,14 +91,18 @@ class Gate:
     def listen(
         self, judged: Judged, limits: Accept, edit: Edit, made: Utterance, to: Compared
     ) -> Judged:
-        """Add what takes time: voice, pitch, words, quality, and last the edit's own target.
+        """Add what takes time: pitch, voice, words, quality, and last the edit's own target.
 
-        A candidate with another voice or pitch, or which would miss its target even if all its
-        words were heard, is not listened to for its words.
+        A candidate with another pitch, or which would miss its target even if all its words were
+        heard, as most do that are refused, is not listened to for its voice, and none with another
+        voice for its words.
         """
-        self._hear_voice(judged, limits, edit, made, to)
+        if limits.pitch is not None:
+            self._judge_pitch(limits.pitch, edit, made, to, judged)
         if limits.target and not judged.complaints and not edit.is_composite():
             self._foresee_target(edit, made, to, judged)
+        if limits.voice is not None and not judged.complaints:
+            self._hear_voice(limits.voice, judged, edit, made, to)
         if not judged.complaints:
             self._hear_words(judged, limits, edit, made, to)
             judged.complete = True
@@ -107,20 +111,19 @@ class Gate:
         return judged
 
     def _hear_voice(
-        self, judged: Judged, limits: Accept, edit: Edit, made: Utterance, to: Compared
+        self, limit: float, judged: Judged, edit: Edit, made: Utterance, to: Compared
     ) -> None:
-        """Complain of another voice, or of a pitch that the edit does not ask for."""
-        waived = self.waived(edit)
+        """Complain of another voice, unless that is what the edit asks for."""
+        if "speaker" in self.waived(edit):
+            return
         measures = self._measures
-        if limits.voice is not None and "speaker" not in waived:
-            likeness = judged.attempt("voice", lambda: measures.speaker_similarity(to.voice, made))
-            if likeness is not None:
-                judged.values["voice"] = round(likeness, 3)
-                if likeness < limits.voice:
-                    text = f"the voice is alike by {likeness:.2f} (limit {limits.voice:g})"
-                    judged.complaints.append(Complaint("voice", text, limits.voice - likeness))
-        if limits.pitch is not None:
-            self._judge_pitch(limits.pitch, edit, made, to, judged)
+        likeness = judged.attempt("voice", lambda: measures.speaker_similarity(to.voice, made))
+        if likeness is None:
+            return
+        judged.values["voice"] = round(likeness, 3)
+        if likeness < limit:
+            text = f"the voice is alike by {likeness:.2f} (limit {limit:g})"
+            judged.complaints.append(Complaint("voice", text, limit - likeness))
 
     def _hear_words(
         self, judged: Judged, limits: Accept, edit: Edit, made: Utterance, to: Compared
@@ -151,6 +154,13 @@ class Gate:
         asked = measures or self._measures
         return scorer.score(_case(edit, source), Prepared(source), made, asked)
 
+    def promises(self, tried: Sequence[tuple[Edit, Score]], other: Edit) -> bool:
+        """Return whether an edit's scorer thinks that another setting may reach the target."""
+        try:
+            return self._registry.scorer(type(other)).promises(tried, other)
+        except Exception:  # Who has no scorer, or a faulty one, is tried.
+            return True
+
     def strength(self, edit: Edit, source: Utterance, made: Utterance) -> float | None:
         """Return how far an output goes towards an edit's target, or None where nobody says."""
         score = Judged().attempt("target", lambda: self.score(edit, source, made))
@@ -162,6 +172,7 @@ class Gate:
     def _judge_target(self, edit: Edit, made: Utterance, to: Compared, judged: Judged) -> None:
         """Ask the edit's own scorer whether its target is reached."""
         score = judged.attempt("target", lambda: self.score(edit, to.anchor, made))
+        judged.score = score
         if score is None:
             return
         if score.unscored is not None:
@@ -179,6 +190,7 @@ class Gate:
         measures = _AllHeard(self._measures)
         score = Judged().attempt("target", lambda: self.score(edit, to.anchor, made, measures))
         if score is not None and score.unscored is None and score.reached is False:
+            judged.score = score
             judged.complaints.append(_missed(edit, score, judged))
 
     def _judge_pitch(

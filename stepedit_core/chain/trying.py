@@ -23,6 +23,7 @@ from stepedit_core.engine import (
 )
 from stepedit_core.errors import EditError, StepeditError
 from stepedit_core.plan import Plan
+from stepedit_core.scoring import Score
 
 __all__ = ["Drawn", "Trial"]
 
@@ -113,6 +114,7 @@ class Trial:
         limits, repeats = self.limits, self._repeats(route)
         edit: Edit | None = self.edit
         tried: dict[Edit, bool] = {}
+        scores: list[tuple[Edit, Score]] = []
         while edit is not None and len(tried) < limits.tries:
             most = limits.tries if repeats else 1
             if tried:
@@ -126,26 +128,37 @@ class Trial:
                 most -= size
                 if self._is_late():
                     return None
-            tried[edit] = _is_harmed(self._rest[before:])
-            edit = self._next(tried, edit, route)
+            failed = self._rest[before:]
+            tried[edit] = _is_harmed(failed)
+            scores += [(edit, judged.score) for judged, _ in failed if judged.score is not None]
+            edit = self._next(tried, edit, route, scores)
         return None
 
-    def _next(self, tried: Mapping[Edit, bool], last: Edit, route: Route) -> Edit | None:
+    def _next(
+        self,
+        tried: Mapping[Edit, bool],
+        last: Edit,
+        route: Route,
+        scores: Sequence[tuple[Edit, Score]],
+    ) -> Edit | None:
         """Return the setting to try after one that failed, or None where there is no more.
 
         Nothing stronger than a setting that did harm is tried, and nothing gentler than one that
-        missed its target.
+        missed its target, or stronger of which the edit's scorer says that it will miss it, too.
 
         Args:
             tried: settings so far, and whether more than the target was missed.
             last: the one of them that failed last.
             route: that the edit takes.
+            scores: what those came to whose scorer was asked.
         """
         if not self.limits.gentler:
             return None
         other: Edit | None = last
-        while other is not None and other in tried:
-            if tried[other] != tried[last]:
+        while other is not None and (
+            other in tried or (not tried[last] and not self.gate.promises(scores, other))
+        ):
+            if other in tried and tried[other] != tried[last]:
                 return None
             other = other.gentler() if tried[last] else other.stronger()
         if other is None or other.route_problem(route) is not None:

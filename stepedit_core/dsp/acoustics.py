@@ -29,6 +29,7 @@ __all__ = [
     "Acoustics",
     "agreement",
     "difference",
+    "forget",
     "margin",
     "measure",
 ]
@@ -165,6 +166,12 @@ def measure(utterance: Utterance) -> Acoustics:
             while len(_RECENT) > KEPT:
                 del _RECENT[next(iter(_RECENT))]
     return found
+
+
+def forget() -> None:
+    """Keep no measurement of any recording."""
+    with _LOCK:
+        _RECENT.clear()
 
 
 def _measured(utterance: Utterance) -> Acoustics:

@@ -285,6 +285,12 @@ class Engine(Editing):
             one, two = self._references.voice(first), self._references.voice(second)
         return float(np.dot(one, two) / (np.linalg.norm(one) * np.linalg.norm(two)))
 
+    def forget(self) -> None:
+        """Forget the recordings met lately, so that the next one costs what a first one does."""
+        with self._lock:
+            self._references.clear()
+            self.parts.decoder.forget()
+
     # Edits -------------------------------------------------------------------------------
 
     def preferred_route(self, edit: Edit) -> Route | None:

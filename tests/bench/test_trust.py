@@ -15,6 +15,7 @@ from stepedit_bench.measuring import MeasureConfig, StandardMeasures
 from stepedit_bench.measuring.text_error import TextErrors
 from stepedit_bench.store import Journal
 from stepedit_bench.trust.commands import CHAIN, EDITS, summarise
+from stepedit_bench.trust.cost import COST_FAMILIES, cost_units, measure_cost, summarise_costs
 from stepedit_bench.trust.families import family_units, measure_family, summarise_families
 from stepedit_bench.trust.measuring import Bench, is_wrong
 from stepedit_bench.trust.units import SOUNDS, held_pools, recordings, units
@@ -159,6 +160,48 @@ def test_wrong_where_both_ears_say_so(
     assert figures["all"]["accepted"] == 2 and figures["speed by dsp"]["edits"] == 3
     assert figures["by dsp"]["wrong"]["share"] == float(wrong)
     assert 0 < figures["all"]["wrong"]["high"] <= 1
+
+
+def test_edits_of_all_families_are_timed_by_the_engine(pools: Pools) -> None:
+    work = list(cost_units(pools, 0, len(COST_FAMILIES)))
+    assert len({unit.held.edit for unit in work}) >= 6
+    engine = FakeEngine()
+    limits = Accept(**OFF, target=False, changed=False)
+    row = measure_cost(work[0], engine, limits)
+    assert row["off"]["accepted"] is None and row["on"]["accepted"] is True
+    assert row["off"]["seconds"] >= 0.0 and row["family"] == work[0].held.edit
+
+
+def test_what_limits_cost() -> None:
+    def row(family: str, off: float, on: float, **more: Any) -> dict[str, Any]:
+        return {
+            "family": family,
+            "off": {"seconds": off, **more},
+            "on": {"seconds": on, "accepted": True},
+        }
+
+    rows = [row("speed", 3.0, 6.0), row("clone", 1.0, 3.0), row("clone", 1.0, 1.0, error="no")]
+    found = summarise_costs(rows)
+    assert found["all"]["cost"] == 2.25 and found["all"]["edits"] == 2
+    assert found["speed"]["cost"] == 2.0 and found["clone"]["cost"] == 3.0
+    assert found["even"] == 2.5
+
+
+def test_a_condition_does_not_profit_from_what_was_met_before() -> None:
+    from stepedit_bench.trust.timing import timed
+
+    from stepedit_core.dsp import acoustics
+
+    class Remembering(FakeEngine):
+        forgotten = 0
+
+        def forget(self) -> None:
+            self.forgotten += 1
+
+    engine, speech = Remembering(), speech_like(1.0)
+    before = acoustics.measure(speech)
+    assert timed(engine, lambda: acoustics.measure(speech) is before)[0] is False
+    assert engine.forgotten == 1
 
 
 def test_a_run_of_other_settings_is_not_gone_on_with(tmp_path: Path) -> None:

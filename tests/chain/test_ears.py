@@ -39,7 +39,10 @@ class Heard:
         heard = self.hear(utterance, which, how)
         return None if heard is None else word_error(words or "one two three four", heard)
 
-    def settle(self, utterance: Utterance, how: How, error: float) -> None:
+    def certainty(self, utterance: Utterance, which: int = 0) -> list[float] | None:
+        return None
+
+    def settle(self, utterance: Utterance, how: How | None, error: float) -> None:
         self.settled = how, error
 
 
@@ -137,3 +140,85 @@ def test_the_source_is_heard_where_it_matters(toys: Registry, speech: Utterance)
     judged = gate.quick(limits, Hiss(), ramp(made, 0.9), None, Compared(first, first, first, first))
     gate.listen(judged, limits, Hiss(), made, Compared(first, first, first, first))
     assert asked[:2] == [("fr", 1), ("en", 1)] and ("fr", 0) not in asked
+
+
+SURE, IN_DOUBT, LOST = 0.9, 0.05, 0.001
+
+
+@pytest.mark.parametrize(
+    ("source", "made", "way"),
+    [
+        ([SURE] * 4, [SURE] * 4, None),
+        ([SURE] * 4, [SURE, IN_DOUBT, SURE, SURE], None),
+        ([SURE] * 4, [SURE, IN_DOUBT, IN_DOUBT, SURE], "plain"),
+        ([SURE] * 4, [SURE, LOST, SURE, SURE], "plain"),
+        ([SURE, LOST, SURE, SURE], [SURE, LOST, SURE, SURE], None),
+        ([SURE, LOST, LOST, SURE], [SURE, LOST, LOST, SURE], "plain"),
+        ([SURE, SURE, LOST, SURE], [SURE, LOST, SURE, SURE], "plain"),
+    ],
+)
+def test_words_that_a_recogniser_is_sure_of_are_not_heard(
+    toys: Registry, speech: Utterance, source: list[float], made: list[float], way: How | None
+) -> None:
+    class Sure(Heard):
+        def certainty(self, utterance: Utterance, which: int = 0) -> list[float] | None:
+            return source if utterance.language == "en" else made
+
+    gate = Gate(toys, speech, None, ears=0)
+    ears = Sure("one two three four", "one two three four")
+    gate.ears = ears  # type: ignore[assignment]
+    first = speech.replace(transcript="one two three four", language="en")
+    output = ramp(speech.replace(transcript="one two three four", language="fr"), 0.9)
+    limits = QUIET.model_copy(update={"words": 0.1})
+    to = Compared(first, first, first, first)
+    judged = gate.quick(limits, Hiss(), output, None, to)
+    gate.listen(judged, limits, Hiss(), output, to)
+    assert judged.why == [] and ears.settled[0] == way
+
+
+@pytest.mark.parametrize(
+    ("firm", "other", "way"),
+    [
+        ([SURE] * 4, [IN_DOUBT, IN_DOUBT, LOST, SURE], True),
+        ([SURE] * 4, [LOST, LOST, SURE, SURE], False),
+        ([SURE, SURE, SURE, IN_DOUBT], [IN_DOUBT, IN_DOUBT, LOST, SURE], False),
+    ],
+)
+def test_where_the_preferred_one_doubts_nothing_the_other_may_doubt_more(
+    toys: Registry, speech: Utterance, firm: list[float], other: list[float], way: bool
+) -> None:
+    heard: list[int] = []
+
+    class Sure(Heard):
+        def certainty(self, utterance: Utterance, which: int = 0) -> list[float] | None:
+            return [SURE] * 4 if utterance.language == "en" else (firm, other)[which]
+
+        def hear(self, utterance: Utterance, which: int = 0, how: How = "plain") -> str | None:
+            heard.append(which)
+            return "one two three four"
+
+    gate = Gate(toys, speech, None, ears=0)
+    gate.ears = Sure()  # type: ignore[assignment]
+    first = speech.replace(transcript="one two three four", language="en")
+    output = ramp(speech.replace(transcript="one two three four", language="fr"), 0.9)
+    limits = QUIET.model_copy(update={"words": 0.1})
+    to = Compared(first, first, first, first)
+    judged = gate.quick(limits, Hiss(), output, None, to)
+    gate.listen(judged, limits, Hiss(), output, to)
+    assert judged.why == [] and (heard == []) is way
+
+
+def test_other_words_than_the_source_has_are_heard(toys: Registry, speech: Utterance) -> None:
+    class Sure(Heard):
+        def certainty(self, utterance: Utterance, which: int = 0) -> list[float] | None:
+            return [SURE] * 4
+
+    gate = Gate(toys, speech, None, ears=0)
+    gate.ears = Sure("one two three", "one two three")  # type: ignore[assignment]
+    first = speech.replace(transcript="one two", language="en")
+    output = ramp(speech.replace(transcript="one two three four", language="fr"), 0.9)
+    limits = QUIET.model_copy(update={"words": 0.0})
+    to = Compared(first, first, first, first)
+    judged = gate.quick(limits, Hiss(), output, None, to)
+    gate.listen(judged, limits, Hiss(), output, to)
+    assert judged.why != []

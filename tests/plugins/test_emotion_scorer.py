@@ -14,7 +14,7 @@ from stepedit_emotion.scorer import EmotionScorer
 from stepedit_core import Case, Utterance, Verdict
 from stepedit_core.dsp.acoustics import agreement, difference
 from stepedit_core.recordings import packaged_speech
-from stepedit_core.scoring import Judge
+from stepedit_core.scoring import Judge, Score
 from stepedit_core.testing.fake_measures import FailingMeasures, FakeJudge, FakeMeasures
 
 
@@ -64,6 +64,27 @@ def test_rendered_emotion_is_reached() -> None:
     assert idle.values["intensity_gain"] == pytest.approx(0.0)
     wrong = scorer.score(case("sad", meta=LABELS), ready, happy, measures)
     assert wrong.reached is False and wrong.values["intensity"] < 0
+
+
+@pytest.mark.parametrize(
+    ("leads", "strength", "hopeful"),
+    [
+        ({1.0: -0.06}, 1.25, True),
+        ({1.0: -0.2}, 1.25, False),
+        ({1.0: -0.3, 1.25: -0.05}, 1.5, True),
+        ({1.0: -0.1, 1.25: -0.02}, 1.5, False),
+        ({}, 1.25, True),
+    ],
+)
+def test_a_label_far_behind_another_is_not_tried_stronger(
+    leads: Mapping[float, float], strength: float, hopeful: bool
+) -> None:
+    tried = [
+        (Emotion(to="happy", strength=at), Score(False, {"lead": lead}))
+        for at, lead in leads.items()
+    ]
+    other = Emotion(to="happy", strength=strength)
+    assert EmotionScorer().promises(tried, other) is hopeful
 
 
 def test_remove() -> None:

@@ -355,3 +355,54 @@ def test_ears_are_the_local_recognisers_the_lesser_first(speech: Utterance) -> N
 @pytest.mark.parametrize(("seconds", "most"), [(0.1, 26), (5.0, 104), (60.0, 400)])
 def test_no_more_tokens_than_speech_has(seconds: float, most: int) -> None:
     assert most_tokens(seconds) == most
+
+
+def test_the_first_merge_of_a_tokenizer_is_put_back() -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    from stepedit_listen.certainty import whole_tokenizer
+
+    letters = {sign: at for at, sign in enumerate(("Ġ", "t", "o", "a", "Ġt", "Ġa", "Ġto"))}
+
+    def ids(merges: list[tuple[str, str]]) -> list[int]:
+        made = tokenizers.Tokenizer(tokenizers.models.BPE(letters, merges))
+        made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        return list(whole_tokenizer(made).encode(" to a", add_special_tokens=False).ids)
+
+    whole = ids([("Ġ", "t"), ("Ġ", "a"), ("Ġt", "o")])
+    assert whole == [6, 5] and ids([("Ġ", "a"), ("Ġt", "o")]) == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tiny.en", "whisper"])
+def test_whisper_is_sure_of_what_is_said_and_of_nothing_else(name: str) -> None:
+    pytest.importorskip("faster_whisper")
+    ears, speech = load_recogniser(name, "en"), packaged_speech("doubt")
+    said = speech.transcript or ""
+    sure = ears.certainty(speech)
+    assert sure is not None and len(sure) == len(split_words(said))
+    assert sum(value < 0.1 for value in sure) <= 1
+    other = ears.certainty(speech.replace(transcript="Nobody ever wrote a letter about elephants."))
+    assert other is not None and sum(value < 0.03 for value in other) >= 3
+    assert ears.certainty(speech.replace(transcript=None)) is None
+    assert ears.certainty(speech.replace(language=None)) is None or name == "tiny.en"
+
+
+@pytest.mark.slow
+def test_a_sound_is_encoded_once_however_it_is_heard() -> None:
+    faster_whisper = pytest.importorskip("faster_whisper")
+    ears, speech = load_recogniser("tiny.en", "en"), packaged_speech("doubt")
+    encode, passes = faster_whisper.WhisperModel.encode, list[int]()
+
+    def counted(self: object, features: object) -> object:
+        passes.append(1)
+        return encode(self, features)
+
+    quiet = speech.replace(samples=speech.samples * np.float32(0.9))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(faster_whisper.WhisperModel, "encode", counted)
+        ears.certainty(quiet)
+        ears.hear_roughly(quiet)
+        assert len(passes) == 1
+        ears.hear(quiet)
+        ears.transcribe(quiet)
+    assert len(passes) == 2

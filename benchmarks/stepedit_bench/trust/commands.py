@@ -16,14 +16,17 @@ from stepedit_core.errors import StepeditError
 
 if TYPE_CHECKING:
     from stepedit_bench.store import Journal
+    from stepedit_bench.trust.cost import CostUnit
     from stepedit_bench.trust.families import FamilyUnit
     from stepedit_bench.trust.measuring import Bench
     from stepedit_bench.trust.units import TrustUnit
 
+    AnyUnit = TrustUnit | FamilyUnit | CostUnit
+
 __all__ = ["summarise", "trust"]
 
 DEFAULT_PARTS = ("level", "edit", "iterations", "chain")
-PARTS = (*DEFAULT_PARTS, "family")
+PARTS = (*DEFAULT_PARTS, "family", "cost")
 
 EDITS = (
     "emotion:to=happy",
@@ -86,7 +89,7 @@ _OTHERS = (
     "parts",
     multiple=True,
     type=click.Choice(PARTS),
-    help="What to measure; may be given several times; all but family by default.",
+    help="What to measure; may be given several times; all but family and cost by default.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--seconds", type=float, help="Begin no further unit after so long.")
@@ -94,13 +97,15 @@ def trust(**given: Any) -> None:
     """Measure edits, chains and iterations with and without limits; goes on where it stopped.
 
     The part ``family`` asks for edits of all families by both routes with limits, and counts the
-    acceptances that two recognisers outside of the limits call wrong.
+    acceptances that two recognisers outside of the limits call wrong. The part ``cost`` times edits
+    of all families by the llm route with and without limits.
     """
     from stepedit_bench.commands import load_choice
     from stepedit_bench.judging import JudgeChoice
     from stepedit_bench.made_by import code_mark
     from stepedit_bench.measuring import MeasureConfig, StandardMeasures
     from stepedit_bench.store import Journal, write_text
+    from stepedit_bench.trust.cost import cost_units
     from stepedit_bench.trust.families import family_units
     from stepedit_bench.trust.measuring import Bench
     from stepedit_bench.trust.units import held_pools, recordings, units
@@ -121,13 +126,15 @@ def trust(**given: Any) -> None:
     _same_settings(journal, settings, out)
     pools = held_pools(given["data"], out / "speech", given["held"], seed, measures, lengths)
     asked = given["parts"] or DEFAULT_PARTS
-    work: list[TrustUnit | FamilyUnit] = [
+    work: list[AnyUnit] = [
         unit
         for unit in units(recordings(pools), EDITS, CHAIN, given["count"])
         if unit.part in asked
     ]
     if "family" in asked:
         work += family_units(pools, seed, given["count"])
+    if "cost" in asked:
+        work += cost_units(pools, seed, given["count"])
     bench = Bench(engine, limits, measures, seed, lambda name, make: make())
     _measure(work, bench, journal, out, given["seconds"])
     figures = summarise(work, journal.entries)
@@ -151,17 +158,24 @@ def _same_settings(journal: Journal, settings: Mapping[str, Any], out: Path) -> 
 
 
 def _measure(
-    work: Sequence[TrustUnit | FamilyUnit],
+    work: Sequence[AnyUnit],
     bench: Bench,
     journal: Journal,
     out: Path,
     seconds: float | None,
 ) -> None:
     """Measure what the journal lacks, and keep each unit as soon as it is measured."""
+    from stepedit_bench.trust.cost import CostUnit, measure_cost
     from stepedit_bench.trust.families import FamilyUnit, measure_family
     from stepedit_bench.trust.measuring import is_wrong, measure_trust
+    from stepedit_bench.trust.timing import warmed
 
     begin = time.monotonic()
+    left = [unit for unit in work if f"{unit.part}/{unit.name}" not in journal.entries]
+    if any(unit.part in ("edit", "cost") for unit in left):
+        first = next(unit for unit in left if unit.part in ("edit", "cost"))
+        speech = first.held.start() if isinstance(first, CostUnit) else first.speech  # type: ignore[union-attr]
+        warmed(bench.engine, bench.limits, speech)
     for unit in work:
         key = f"{unit.part}/{unit.name}"
         if key in journal.entries:
@@ -176,6 +190,8 @@ def _measure(
 
         if isinstance(unit, FamilyUnit):
             row = measure_family(unit, bench, out)
+        elif isinstance(unit, CostUnit):
+            row = measure_cost(unit, bench.engine, bench.limits)
         else:
             row = measure_trust(unit, replace(bench, keep=keep))
             if unit.part == "edit":
@@ -184,8 +200,9 @@ def _measure(
         click.echo(f"{key}: {json.dumps(row)[:160]}", err=True)
 
 
-def summarise(work: Sequence[TrustUnit | FamilyUnit], entries: Mapping[str, Any]) -> dict[str, Any]:
+def summarise(work: Sequence[AnyUnit], entries: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures of the units that are finished; JSON data."""
+    from stepedit_bench.trust.cost import summarise_costs
     from stepedit_bench.trust.families import summarise_families
 
     rows: dict[str, list[Any]] = {}
@@ -199,6 +216,7 @@ def summarise(work: Sequence[TrustUnit | FamilyUnit], entries: Mapping[str, Any]
         "iterations": _iterations,
         "chain": _chains,
         "family": summarise_families,
+        "cost": summarise_costs,
     }
     return {part: {"n": len(found), **makers[part](found)} for part, found in rows.items()}
 

@@ -9,7 +9,6 @@ source. ``stepedit_bench.trust.families`` asks two ears that have no part in the
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,9 +19,11 @@ from stepedit_bench.measuring import StandardMeasures
 from stepedit_bench.measuring.text_error import text_errors
 from stepedit_bench.preservation import check, measure, verdict
 from stepedit_bench.suites import waived
+from stepedit_bench.trust.timing import timed
 from stepedit_bench.trust.units import TrustUnit
 from stepedit_core.chain.accept import Accept
 from stepedit_core.chain.chain import Chain
+from stepedit_core.chain.result import ChainResult
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import EditError, StepeditError
 from stepedit_core.llm_route.carrying_out import reconstructed
@@ -90,22 +91,26 @@ def _edit(unit: TrustUnit, bench: Bench) -> dict[str, Any]:
 
 def _condition(unit: TrustUnit, bench: Bench, accept: Accept | None) -> dict[str, Any]:
     """Carry an edit out by the llm route and measure it; seconds of processor time; JSON data."""
-    begin = time.process_time()
-    try:
-        chain = Chain(unit.edits)
-        result = chain(unit.speech, bench.engine, seed=bench.seed, route="llm", accept=accept)
-    except EditError as error:
+
+    def carried_out() -> ChainResult | EditError:
+        try:
+            chain = Chain(unit.edits)
+            return chain(unit.speech, bench.engine, seed=bench.seed, route="llm", accept=accept)
+        except EditError as error:
+            return error
+
+    result, seconds = timed(bench.engine, carried_out)
+    if isinstance(result, EditError):
         return {
-            "seconds": round(time.process_time() - begin, 2),
+            "seconds": round(seconds, 3),
             "joint": False,
             "accepted": False,
-            "why": [why for tried in error.tries for why in tried["why"]],
-            "drawn": len(error.tries),
+            "why": [why for tried in result.tries for why in tried["why"]],
+            "drawn": len(result.tries),
         }
-    seconds, step = round(time.process_time() - begin, 2), result.steps[-1]
-    made, level = result.utterance, bench.measures.active_level
+    step, made, level = result.steps[-1], result.utterance, bench.measures.active_level
     return {
-        "seconds": seconds,
+        "seconds": round(seconds, 3),
         **_heard(made, bench.measures),
         **_judged(unit, made, bench),
         "level": round(level(made) - level(unit.speech), 2),

@@ -192,6 +192,7 @@ def load_parts(config: EngineConfig, *, language_model: bool = True) -> EnginePa
     chosen = preferred_encoding(folders.model) if encoding == "auto" else encoding
     where = str(device)
     decoder = Decoder.load(folders.decoder, device)
+    decoder.keep_recent()
     if config.compile and device.type == "cuda":
         decoder.compile()
     # ONNX graphs run on CUDA where onnxruntime can, otherwise on the CPU; MPS has no provider.

@@ -23,6 +23,7 @@ from stepedit_core.models.decoder.flow import (
     token_rows,
 )
 from stepedit_core.models.decoder.prosody import Prosody
+from stepedit_core.models.decoder.recent import Recent
 from stepedit_core.models.decoder.vocoder import SeededSourceNoise, SourceNoise, Vocoder
 
 __all__ = ["DecodeInput", "Decoder", "Reference"]
@@ -135,6 +136,25 @@ class Decoder:
     def sample_rate(self) -> int:
         """Rate of the waveforms, Hz."""
         return self.vocoder.sample_rate
+
+    def keep_recent(self) -> None:
+        """Keep what the last utterance was made from, for the next strength of the same edit.
+
+        For weights that do not change any more. Flows and vocoders that keep nothing go on as
+        they are.
+        """
+        for part in (self.flow, self.vocoder):
+            for name in ("recent", "recent_pitch"):
+                if hasattr(part, name):
+                    setattr(part, name, Recent())
+
+    def forget(self) -> None:
+        """Keep nothing of the last utterance."""
+        for part in (self.flow, self.vocoder):
+            for name in ("recent", "recent_pitch"):
+                kept = getattr(part, name, None)
+                if kept is not None:
+                    kept.clear()
 
     def compile(self, backend: str = "inductor") -> None:
         """Compile the flow's solver for variable lengths; meant for CUDA.

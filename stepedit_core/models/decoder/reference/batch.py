@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
@@ -38,6 +38,10 @@ class MelBatch:
     speaker: Tensor
     positions: Tensor | None = None
     labels: Tensor | None = None
+
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        """Return all that a pass depends on besides the weights."""
+        return tuple(getattr(self, field.name) for field in fields(self))
 
 
 @dataclass(frozen=True)

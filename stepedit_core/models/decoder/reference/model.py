@@ -28,6 +28,7 @@ from stepedit_core.models.decoder.convnext import ConvNeXtBlock, masked
 from stepedit_core.models.decoder.flow.model import FlowInput
 from stepedit_core.models.decoder.flow.noise import FlowNoise
 from stepedit_core.models.decoder.prosody import Prosody, read_prosody
+from stepedit_core.models.decoder.recent import Recent
 from stepedit_core.models.decoder.reference.attention import ReferenceAttention, RowEmbedding
 from stepedit_core.models.decoder.reference.batch import (
     KnownReference,
@@ -114,6 +115,8 @@ class ReferencedMelDecoder(nn.Module):
         for name, given in (("unvoiced", set(unvoiced)), ("placed_as", {placed_as} - {""})):
             if unknown := given - set(labels):
                 raise ValueError(f"{name}: {', '.join(sorted(unknown))} is not among the labels")
+        self.recent: Recent[Tensor] | None = None
+        """The last mel of one utterance, where an engine wants it kept."""
         self.unvoiced_labels = tuple(unvoiced)
         self.label_prosody = read_prosody(prosody, labels)
         self.placed_as = placed_as
@@ -307,7 +310,11 @@ class ReferencedMelDecoder(nn.Module):
 
         Their noise and ``n_steps`` are not used. Each gives float32 ``(bins, 2 * g)``.
         """
-        mels = self(self._batch(inputs)).float()
+        batch = self._batch(inputs)
+        if self.recent is None or len(inputs) > 1:
+            mels = self(batch).float()
+        else:  # how strong a label is moves what comes after, in the vocoder
+            mels = self.recent.of(batch.tensors(), lambda: self(batch).float())
         return [mel[: FACTOR * len(item.rows)].t() for mel, item in zip(mels, inputs, strict=True)]
 
     def _batch(self, inputs: Sequence[FlowInput]) -> MelBatch:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from stepedit_core.models.decoder.convnext import ConvNeXtBlock
 from stepedit_core.models.decoder.prosody import Prosody
+from stepedit_core.models.decoder.recent import Recent
 from stepedit_core.models.decoder.vocoder.envelope import (
     envelope_of_mel,
     minimum_phase,
@@ -132,6 +133,9 @@ class HarmonicNoiseVocoder(nn.Module):
             raise ValueError(f"voiced_noise {voiced_noise} is not within 0 to 1")
         if not 0 <= clear_from < 1:
             raise ValueError(f"clear_from {clear_from} is not within 0 and 1")
+        self.recent: Recent[tuple[Filters, Pitch]] | None = None
+        self.recent_pitch: Recent[Pitch] | None = None
+        """Of the last mel of one utterance and its reference, where an engine wants them kept."""
         self.voiced_noise, self.clear_from = voiced_noise, clear_from
         self.sample_rate, self.hop, self.limit = sampling_rate, hop_size, audio_limit
         self.n_fft, self.stft_hop, self.bands = n_fft, hop_size // FRAMES_PER_MEL, bands
@@ -299,7 +303,7 @@ class HarmonicNoiseVocoder(nn.Module):
         for at, own in enumerate(prosody):
             if own is None:
                 continue
-            old = self.predict_pitch(own.reference[None])
+            old = self._pitch_of(own.reference[None])
             single = Pitch(pitch.hz[at : at + 1], pitch.voicing[at : at + 1])
             shift = lacking(own, mel[at], single, old, mel_places(self.mel_config, mel.device))
             inside = points_of(own.frames)
@@ -328,8 +332,10 @@ class HarmonicNoiseVocoder(nn.Module):
             prosody: what each is moved to; None: none of them is.
         """
         mel = self.shaped(mel, unvoiced)
-        pitch = self.predict_pitch(mel)
-        filters = self.cleared(self.filters(mel, pitch), pitch)
+        if self.recent is None or len(mel) > 1:
+            filters, pitch = self._unmoved(mel)
+        else:
+            filters, pitch = self.recent.of([mel], lambda: self._unmoved(mel))
         if prosody is not None:
             filters, pitch = self.moved(mel, filters, pitch, prosody, noise)
         filters = self.without_voice(filters, unvoiced)
@@ -338,6 +344,17 @@ class HarmonicNoiseVocoder(nn.Module):
             return wave.clamp(-self.limit, self.limit)
         tops = wave.new_tensor([self.limit if own is None else MOST_PEAK for own in prosody])
         return torch.clamp(wave, -tops[:, None], tops[:, None])
+
+    def _unmoved(self, mel: Tensor) -> tuple[Filters, Pitch]:
+        """Return filters and pitch of mels as they are, ``(batch, bins, frames)``."""
+        pitch = self.predict_pitch(mel)
+        return self.cleared(self.filters(mel, pitch), pitch), pitch
+
+    def _pitch_of(self, reference: Tensor) -> Pitch:
+        """Return the pitch of a reference's mel ``(1, bins, frames)``."""
+        if self.recent_pitch is None:
+            return self.predict_pitch(reference)
+        return self.recent_pitch.of([reference], lambda: self.predict_pitch(reference))
 
     @torch.inference_mode()
     def synthesize(
