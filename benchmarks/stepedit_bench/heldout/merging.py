@@ -103,7 +103,8 @@ def _merged(old: Data, new: Data, run: str) -> tuple[Data, list[str], list[str]]
     """Return the joined figures, and the names of what was taken and of what stayed."""
     _check_ears(old.get("measured") or {}, new.get("measured") or {}, run)
     rows = {_key(row): row for row in old["rows"]}
-    taken, kept = [], []
+    taken: list[str] = []
+    kept: list[str] = []
     for row in new["rows"]:
         key = _key(row)
         fewer = key in rows and (row.get("n") or 0) < (rows[key].get("n") or 0)
