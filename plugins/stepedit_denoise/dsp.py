@@ -23,6 +23,7 @@ from stepedit_core import Utterance
 from stepedit_core.dsp.enhancement import NetName, enhanced_by_net
 from stepedit_core.dsp.offset import around_offset
 from stepedit_core.dsp.vad import gaps, speech_spans
+from stepedit_denoise.clicks import without_clicks
 from stepedit_denoise.gate import gate
 from stepedit_denoise.hum import mains_hum
 
@@ -79,7 +80,7 @@ def reduce_noise_by_nets(
     them audible. Networks err in different places: the mean of several loses less of the speech
     than either, and what one alone leaves of the noise is halved.
 
-    Mains hum is taken away before as what it is, and is in no share.
+    Clicks and mains hum are taken away before, as what they are, and are in no share.
 
     Args:
         utterance: any rate and length.
@@ -100,13 +101,16 @@ def _mixed(
     utterance: Utterance, nets: Sequence[NetName], strength: float
 ) -> tuple[Utterance, dict[str, Any]]:
     """Mix what networks give with the input; all without a constant offset."""
-    received = utterance.samples.astype(np.float64)
+    received = utterance
     name = nets[0] if len(nets) == 1 else "ensemble"
     details: dict[str, Any] = {"backend": name, "strength": strength}
     if len(nets) > 1:
         details["networks"] = list(nets)
-    if not received.any():
+    if not utterance.samples.any():
         return utterance, details
+    utterance, clicks = without_clicks(utterance)
+    if clicks:
+        details["clicks"] = clicks
     if hum := mains_hum(utterance):
         utterance = utterance.replace(samples=utterance.samples - hum[0])
         details["hum_hz"] = round(hum[1], 2)
@@ -121,8 +125,10 @@ def _mixed(
             details["gain_db"] = round(20 * float(np.log10(gain)), 2)
         mean += speech / len(nets)
     edited = (strength * mean + (1 - strength) * samples).astype(np.float32)
-    details["removed_db"] = _removed_db(received, edited)
-    return utterance.replace(samples=_limited(edited, received)), details
+    del mean, samples  # an hour takes a gigabyte in each
+    before = received.samples.astype(np.float64)
+    details["removed_db"] = _removed_db(before, edited)
+    return received.replace(samples=_limited(edited, before)), details
 
 
 def _gated(

