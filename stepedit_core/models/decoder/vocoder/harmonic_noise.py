@@ -297,7 +297,7 @@ class HarmonicNoiseVocoder(nn.Module):
             drawn: noise ``(batch, hop * frames)``, of which jitter is taken.
         """
         hz = pitch.hz.clone()
-        harmonic, noise = filters.harmonic.clone(), filters.noise.clone()
+        harmonic, noise = list(filters.harmonic), list(filters.noise)
         background = None if filters.background is None else filters.background.clone()
         bin_hz = self.sample_rate / self.n_fft
         for at, own in enumerate(prosody):
@@ -313,8 +313,10 @@ class HarmonicNoiseVocoder(nn.Module):
                 harmonic[at], noise[at], single, shift, own, bin_hz
             )
             if background is not None:
-                background[at, :, inside] *= 10 ** (shift.level / 20)
-        return Filters(harmonic, noise, background), Pitch(hz, pitch.voicing)
+                where = slice(None) if bool(inside.all()) else inside
+                background[at, :, where] *= 10 ** (shift.level / 20)
+        moved = Filters(torch.stack(harmonic), torch.stack(noise), background)
+        return moved, Pitch(hz, pitch.voicing)
 
     def forward(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -89,6 +90,47 @@ def moved_pitch(hz: Tensor, shift: Shift, inside: Tensor, jitter: float, drawn: 
     return torch.where(inside, torch.exp2(new).clamp(LOWEST_HZ, HIGHEST_HZ), hz)
 
 
+@dataclass(frozen=True)
+class _Harmonics:
+    """Where the bins of a transform lie among the harmonics of a pitch.
+
+    Only the harmonics are looked up in a filter: there are fewer of them than bins.
+
+    Attributes:
+        below: bin at or below each harmonic, int64 ``(harmonics, n)``.
+        past: how far beyond it the harmonic lies, in bins, same shape.
+        number: harmonic at or below each bin, int64 ``(bins, n)``.
+        part: of the way to the next harmonic at which the bin lies, same shape.
+    """
+
+    below: Tensor
+    past: Tensor
+    number: Tensor
+    part: Tensor
+
+    @classmethod
+    def of(cls, bins: int, hz: Tensor, bin_hz: float, formants: float) -> _Harmonics:
+        """Find them; arguments as of `moved_envelope`."""
+        last = bins - 1
+        places = torch.arange(bins, device=hz.device)[:, None] * bin_hz / formants
+        number = (places / hz).clamp_min(1.0)
+        low = number.floor()
+        # The first row is of no harmonic, so that rows count as harmonics do.
+        count = int(low[-1].max()) + 2
+        harmonic = torch.arange(count, device=hz.device, dtype=hz.dtype)[:, None]
+        place = (harmonic * hz / bin_hz).clamp(max=last)
+        below = place.floor().long().clamp(max=last - 1)
+        return cls(below, place - below, low.long(), number - low)
+
+    def through(self, magnitude: Tensor) -> Tensor:
+        """Return the envelope through a filter at the harmonics, ``(bins, n)``."""
+        logs = magnitude.clamp_min(LEAST_GAIN).log()
+        heard = logs.gather(0, self.below) * (1 - self.past)
+        heard = heard + logs.gather(0, self.below + 1) * self.past
+        before, after = heard.gather(0, self.number), heard.gather(0, self.number + 1)
+        return (before * (1 - self.part) + after * self.part).exp()
+
+
 def moved_envelope(magnitude: Tensor, hz: Tensor, bin_hz: float, formants: float) -> Tensor:
     """Return an envelope through what a filter lets through at the harmonics of a pitch.
 
@@ -104,20 +146,7 @@ def moved_envelope(magnitude: Tensor, hz: Tensor, bin_hz: float, formants: float
     Returns:
         ``(bins, n)``.
     """
-    logs = magnitude.clamp_min(LEAST_GAIN).log()
-    last = len(logs) - 1
-    places = torch.arange(len(logs), device=logs.device)[:, None] * bin_hz / formants
-    number = (places / hz).clamp_min(1.0)
-    low = number.floor()
-
-    def at(harmonic: Tensor) -> Tensor:
-        place = (harmonic * hz / bin_hz).clamp(max=last)
-        first = place.floor().long().clamp(max=last - 1)
-        part = place - first
-        return logs.gather(0, first) * (1 - part) + logs.gather(0, first + 1) * part
-
-    part = number - low
-    return (at(low) * (1 - part) + at(low + 1) * part).exp()
+    return _Harmonics.of(len(magnitude), hz, bin_hz, formants).through(magnitude)
 
 
 def recoloured(
@@ -134,15 +163,22 @@ def recoloured(
         bin_hz: Hz between bins.
     """
     inside, formants = points_of(prosody.frames), prosody.usual.formants
+    is_whole = bool(inside.all())
     hz = torch.arange(len(harmonic), device=harmonic.device) * bin_hz
     gain = ((tilt_gain(hz, shift.tilt + DULLED) + shift.level) / NEPER_DB).exp()[:, None]
-    voice, own = harmonic[:, inside], pitch.hz[0, inside]
-    envelope = moved_envelope(voice.abs(), own, bin_hz, formants) * gain
+    voice, breath, own = harmonic, noise, pitch.hz[0]
+    if not is_whole:
+        voice, breath, own = voice[:, inside], breath[:, inside], own[inside]
+    places = _Harmonics.of(len(harmonic), own, bin_hz, formants)
+    magnitude = voice.abs()
+    envelope = places.through(magnitude) * gain
     # What the network adds to the minimum phase of its filters stays.
-    turn = torch.angle(voice) - _phase(voice.abs()) + _phase(envelope)
+    turn = torch.angle(voice) - _phase(magnitude) + _phase(envelope)
+    voice, breath = torch.polar(envelope, turn), places.through(breath) * gain
+    if is_whole:
+        return voice, breath
     harmonic, noise = harmonic.clone(), noise.clone()
-    harmonic[:, inside] = torch.polar(envelope, turn)
-    noise[:, inside] = moved_envelope(noise[:, inside], own, bin_hz, formants) * gain
+    harmonic[:, inside], noise[:, inside] = voice, breath
     return harmonic, noise
 
 
