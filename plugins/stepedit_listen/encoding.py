@@ -14,7 +14,7 @@ from stepedit_listen.certainty import whole_tokenizer
 __all__ = ["EncodingOnce"]
 
 _KEPT = 2
-"""Windows whose states are kept: the short one of a recording, and the one of 30 s."""
+"""Windows whose states are kept, such as a short one of a recording and the one of 30 s."""
 
 
 class EncodingOnce(faster_whisper.WhisperModel):  # type: ignore[misc]

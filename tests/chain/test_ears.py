@@ -153,7 +153,8 @@ SURE, IN_DOUBT, LOST = 0.9, 0.05, 0.001
         ([SURE] * 4, [SURE, IN_DOUBT, IN_DOUBT, SURE], "plain"),
         ([SURE] * 4, [SURE, LOST, SURE, SURE], "plain"),
         ([SURE, LOST, SURE, SURE], [SURE, LOST, SURE, SURE], None),
-        ([SURE, LOST, LOST, SURE], [SURE, LOST, LOST, SURE], "plain"),
+        ([SURE, IN_DOUBT, LOST, SURE], [SURE, 0.01, LOST, SURE], None),
+        ([SURE, IN_DOUBT, SURE, SURE], [SURE, LOST, SURE, SURE], "plain"),
         ([SURE, SURE, LOST, SURE], [SURE, LOST, SURE, SURE], "plain"),
     ],
 )
