@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from stepedit_bench.measuring import StandardMeasures
@@ -9,7 +11,7 @@ from stepedit_masked import Masked
 from stepedit_masked.scorer import MaskedScorer, compare_outside
 from stepedit_text.edit import Delete
 
-from stepedit_core import Case, Chain, Prepared, Utterance
+from stepedit_core import Case, Chain, Prepared, Recording, Utterance
 from stepedit_core.errors import StepeditError
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.registry.registry import get_registry
@@ -127,4 +129,27 @@ def test_edits_of_words_inside_are_scored_by_their_own_scorer() -> None:
             (get_registry().scorer(Delete), asked),
         )
     ]
-    assert scores[0] == scores[1] and scores[0].values["samples_kept"] > 0.99
+    kept = scores[0].values["samples_kept"]
+    assert scores[0] == scores[1] and kept is not None and kept > 0.99
+
+
+def test_speakers_that_subtitles_name_are_regions(tmp_path: Path) -> None:
+    pytest.importorskip("pocketsphinx")
+    clip = packaged_speech("doubt")
+    long = clip.replace(samples=np.concatenate([clip.samples, clip.samples]), alignment=None)
+    talk = long.write(tmp_path / "talk.wav")
+    half = clip.seconds
+    (tmp_path / "talk.vtt").write_text(
+        f"WEBVTT\n\n00:00.000 --> 00:0{half:.3f}\n<v Ann>{clip.transcript}\n\n"
+        f"00:0{half:.3f} --> 00:{2 * half:06.3f}\n<v Bob>{clip.transcript}\n"
+    )
+    recording = Recording.read(talk, subtitles=tmp_path / "talk.vtt")
+    inner = {"edit": "volume", "db": -6}
+    louder = Masked(inner=inner, speaker="Bob")  # type: ignore[arg-type]
+    recording.edit(Chain([louder]), tmp_path / "out.wav")
+    before, after = (Utterance.read(tmp_path / name).samples for name in ("talk.wav", "out.wav"))
+    changed = np.flatnonzero(before != after) / clip.sample_rate
+    assert half - 0.5 < changed.min() < half + 0.5 and changed.max() > 2 * half - 1.0
+    nobody = Masked(inner=inner, speaker="Cid")  # type: ignore[arg-type]
+    with pytest.raises(StepeditError, match="no speaker 'Cid'; there is: Ann, Bob"):
+        recording.edit(Chain([nobody]), tmp_path / "none.wav")
