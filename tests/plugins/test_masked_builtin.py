@@ -11,10 +11,11 @@ from stepedit_masked import Masked
 from stepedit_masked.scorer import MaskedScorer, compare_outside
 from stepedit_text.edit import Delete
 
-from stepedit_core import Case, Chain, Prepared, Recording, Utterance
+from stepedit_core import Alignment, Case, Chain, Prepared, Recording, TimedWord, Utterance
 from stepedit_core.errors import StepeditError
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.registry.registry import get_registry
+from stepedit_core.testing import FakeEngine
 from stepedit_core.testing.fake_measures import FakeMeasures
 
 INNER = [
@@ -153,3 +154,21 @@ def test_speakers_that_subtitles_name_are_regions(tmp_path: Path) -> None:
     nobody = Masked(inner=inner, speaker="Cid")  # type: ignore[arg-type]
     with pytest.raises(StepeditError, match="no speaker 'Cid'; there is: Ann, Bob"):
         recording.edit(Chain([nobody]), tmp_path / "none.wav")
+
+
+def test_new_words_inside_a_region_are_said_by_an_engine() -> None:
+    rate, text = 24_000, "one two one two one two"
+    tone = 0.2 * np.sin(2 * np.pi * 300 * np.arange(6 * 21_600) / rate)
+    words = tuple(TimedWord(w, 0.9 * n, 0.9 * n + 0.9) for n, w in enumerate(text.split()))
+    talk = Utterance(tone.astype("f4"), rate, text, "xx-test").replace(
+        alignment=Alignment(text, words, "test")
+    )
+    inner = {"edit": "replace", "find": "two", "by": "ten"}
+    edit = Masked(inner=inner, spans=[(1.8, 3.6)])  # type: ignore[arg-type]
+    result = Chain([edit])(talk, FakeEngine(), route="llm")
+    assert result.utterance.transcript == "one two one ten one two"
+    (facts,) = result.steps[0].details["replacements"]
+    begin, end = (round(second * rate) for second in facts["output_spans"][0])
+    assert np.array_equal(result.utterance.samples[:begin], talk.samples[:begin])
+    rest = len(result.utterance.samples) - end
+    assert np.array_equal(result.utterance.samples[end:], talk.samples[-rest:])
