@@ -178,6 +178,14 @@ class Edit(OldHooks, BaseModel):
         """Return whether a route cannot work without the words spoken."""
         return route in self.transcript_routes
 
+    def needs_speakers(self) -> bool:
+        """Return whether the place of the edit is told by who speaks.
+
+        Pieces of a long recording then carry the speakers that its labels name. An edit around
+        another one needs what that one needs.
+        """
+        return any(isinstance(value, Edit) and value.needs_speakers() for _, value in self)
+
     def shows_transcript(self) -> bool:
         """Return whether the prompt repeats the words spoken.
 

@@ -142,6 +142,10 @@ class Masked(Edit):
         """Return whether the inner edit's route needs the words."""
         return self.where.needs_words() or self.inner.needs_transcript(route)
 
+    def needs_speakers(self) -> bool:
+        """Return whether the region is what a speaker says."""
+        return self.speaker is not None or super().needs_speakers()
+
     def shows_transcript(self) -> bool:
         """Return whether the inner edit's prompt repeats the words."""
         return self.inner.shows_transcript()

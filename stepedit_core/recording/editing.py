@@ -103,7 +103,7 @@ def edit_recording(
         )
     if manner.needs_words:
         recording = recording.with_words()
-    if options.get("speaker") is not None:
+    if options.get("speaker") is not None or manner.needs_speakers:
         recording = recording.with_speakers()
     if manner.needs_words:
         recording = recording.cut_to(manner.longest)
@@ -165,6 +165,7 @@ def _prepared(
         options.get("keep_failed", False),
         not manner.needs_words,
         options.get("accept"),
+        manner.needs_speakers,
     )
     seed = options.get("seed", 0)
     request = {

@@ -38,12 +38,14 @@ class Manner:
         by_llm: whether a step takes the llm route.
         needs_words: whether a step needs the words.
         keeps_level: whether pieces keep the loudness of their source.
+        needs_speakers: whether a step acts where someone speaks.
     """
 
     longest: float
     by_llm: bool
     needs_words: bool
     keeps_level: bool
+    needs_speakers: bool
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ def manner_of(
     if not most >= 1:
         raise InvalidChainError(f"pieces of at most {most:g} s cannot be edited; 1 s is the least")
     keeps = not any(edit.changes_level() for edit in edits)
-    return Manner(most, by_llm, needs_words, keeps)
+    speakers = any(edit.needs_speakers() for edit in edits)
+    return Manner(most, by_llm, needs_words, keeps, speakers)
 
 
 def plan_pieces(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,8 @@ from stepedit_core.chain.result import Carry, RouteChoice
 from stepedit_core.dsp.vad import speech_spans
 from stepedit_core.dsp.words import split_words
 from stepedit_core.engine import SpeechEngine
-from stepedit_core.errors import EditError, InvalidChainError, StepeditError
+from stepedit_core.errors import AlignmentError, EditError, InvalidChainError, StepeditError
+from stepedit_core.recording.hearing import align
 from stepedit_core.recording.journal import Made
 from stepedit_core.recording.loudness import matched
 from stepedit_core.recording.segments import Segment
@@ -48,6 +49,7 @@ class Work:
         keep_failed: whether a piece stays as it is where a step fails; otherwise all stops.
         time_words: whether the words are spread over their subtitles before the chain runs.
         accept: limits that each step must keep, or None.
+        tell_speakers: whether a step has to know who says which word.
     """
 
     chain: str
@@ -57,6 +59,7 @@ class Work:
     keep_failed: bool
     time_words: bool
     accept: Accept | None = None
+    tell_speakers: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ def edit_piece(work: Work, chain: Chain, task: Task, engine: SpeechEngine | None
     source = Utterance(task.samples, task.rate, task.text, task.language)
     if work.time_words and task.text:
         source = source.replace(alignment=_spread(task))
+    elif work.tell_speakers and task.text:
+        source = _with_speakers(source, task)
     nothing = np.zeros(0, np.float32)
     problem = source.problem()
     if problem:
@@ -135,6 +140,20 @@ def edit_piece(work: Work, chain: Chain, task: Task, engine: SpeechEngine | None
     }
     samples = np.ascontiguousarray(edited.samples)
     return Made(samples, edited.transcript, None, _anchors(source, edited), details)
+
+
+def _with_speakers(source: Utterance, task: Task) -> Utterance:
+    """Return a piece whose words are said by the speakers of its segments."""
+    speakers = tuple(
+        segment.speaker for segment in task.segments for _ in split_words(segment.text or "")
+    )
+    try:
+        known = align(source)
+    except AlignmentError:  # the chain says what it lacks
+        return source
+    if not any(speakers) or len(speakers) != len(known.words):
+        return source
+    return source.replace(alignment=replace(known, speakers=speakers))
 
 
 def _spread(task: Task) -> Alignment | None:

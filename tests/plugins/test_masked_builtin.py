@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from stepedit_bench.measuring import StandardMeasures
@@ -9,10 +11,11 @@ from stepedit_masked import Masked
 from stepedit_masked.scorer import MaskedScorer, compare_outside
 from stepedit_text.edit import Delete
 
-from stepedit_core import Case, Chain, Prepared, Utterance
+from stepedit_core import Alignment, Case, Chain, Prepared, Recording, TimedWord, Utterance
 from stepedit_core.errors import StepeditError
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.registry.registry import get_registry
+from stepedit_core.testing import FakeEngine
 from stepedit_core.testing.fake_measures import FakeMeasures
 
 INNER = [
@@ -127,4 +130,45 @@ def test_edits_of_words_inside_are_scored_by_their_own_scorer() -> None:
             (get_registry().scorer(Delete), asked),
         )
     ]
-    assert scores[0] == scores[1] and scores[0].values["samples_kept"] > 0.99
+    kept = scores[0].values["samples_kept"]
+    assert scores[0] == scores[1] and kept is not None and kept > 0.99
+
+
+def test_speakers_that_subtitles_name_are_regions(tmp_path: Path) -> None:
+    pytest.importorskip("pocketsphinx")
+    clip = packaged_speech("doubt")
+    long = clip.replace(samples=np.concatenate([clip.samples, clip.samples]), alignment=None)
+    talk = long.write(tmp_path / "talk.wav")
+    half = clip.seconds
+    (tmp_path / "talk.vtt").write_text(
+        f"WEBVTT\n\n00:00.000 --> 00:0{half:.3f}\n<v Ann>{clip.transcript}\n\n"
+        f"00:0{half:.3f} --> 00:{2 * half:06.3f}\n<v Bob>{clip.transcript}\n"
+    )
+    recording = Recording.read(talk, subtitles=tmp_path / "talk.vtt")
+    inner = {"edit": "volume", "db": -6}
+    louder = Masked(inner=inner, speaker="Bob")  # type: ignore[arg-type]
+    recording.edit(Chain([louder]), tmp_path / "out.wav")
+    before, after = (Utterance.read(tmp_path / name).samples for name in ("talk.wav", "out.wav"))
+    changed = np.flatnonzero(before != after) / clip.sample_rate
+    assert half - 0.5 < changed.min() < half + 0.5 and changed.max() > 2 * half - 1.0
+    nobody = Masked(inner=inner, speaker="Cid")  # type: ignore[arg-type]
+    with pytest.raises(StepeditError, match="no speaker 'Cid'; there is: Ann, Bob"):
+        recording.edit(Chain([nobody]), tmp_path / "none.wav")
+
+
+def test_new_words_inside_a_region_are_said_by_an_engine() -> None:
+    rate, text = 24_000, "one two one two one two"
+    tone = 0.2 * np.sin(2 * np.pi * 300 * np.arange(6 * 21_600) / rate)
+    words = tuple(TimedWord(w, 0.9 * n, 0.9 * n + 0.9) for n, w in enumerate(text.split()))
+    talk = Utterance(tone.astype("f4"), rate, text, "xx-test").replace(
+        alignment=Alignment(text, words, "test")
+    )
+    inner = {"edit": "replace", "find": "two", "by": "ten"}
+    edit = Masked(inner=inner, spans=[(1.8, 3.6)])  # type: ignore[arg-type]
+    result = Chain([edit])(talk, FakeEngine(), route="llm")
+    assert result.utterance.transcript == "one two one ten one two"
+    (facts,) = result.steps[0].details["replacements"]
+    begin, end = (round(second * rate) for second in facts["output_spans"][0])
+    assert np.array_equal(result.utterance.samples[:begin], talk.samples[:begin])
+    rest = len(result.utterance.samples) - end
+    assert np.array_equal(result.utterance.samples[end:], talk.samples[-rest:])
