@@ -2,9 +2,10 @@
 
 Source of the gate: doi:10.5281/zenodo.3243139.
 
-The gate takes some of the speech with the noise, which lowers its level by up to 4.5 dB, and Hush
-takes 2 to 4 dB even of clean speech; one gain for the whole recording brings the bins that speech
-dominates back to where they were. The other networks keep the level.
+The gate takes some of the speech with the noise, which lowers its level by up to 4.5 dB; one gain
+for the whole recording brings the bins that speech dominates back to where they were. Networks take
+some, too, Hush 2 to 4 dB even of clean speech, and RNNoise and DeepFilterNet 3 to 12 dB where other
+voices are behind it; one gain brings the level of active speech back.
 
 The gate needs to know the noise. Where the recording has pauses, the noise is what is heard in
 them (Silero VAD); where it has none, its spectrum is taken from the quiet frames of each band
@@ -21,6 +22,7 @@ import numpy.typing as npt
 
 from stepedit_core import Utterance
 from stepedit_core.dsp.enhancement import NetName, enhanced_by_net
+from stepedit_core.dsp.loudness import active_level
 from stepedit_core.dsp.offset import around_offset
 from stepedit_core.dsp.vad import gaps, speech_spans
 from stepedit_denoise.clicks import without_clicks
@@ -45,6 +47,8 @@ _QUANTILE, _SPEECH_SHARE = 0.1, 0.3
 # Speech dominates a bin of ten times the noise's power; what it lost there is given back, within
 # 6 dB.
 _DOMINANT, _MAX_MAKEUP_DB = 10.0, 6.0
+# What networks took of the level is given back within 10 dB; the part of noise in it, as power.
+_MOST_LEVEL_DB, _MOST_NOISE = 10.0, 0.16
 _FRAMES = 1024
 """Frames that are transformed at a time."""
 
@@ -117,18 +121,30 @@ def _mixed(
     samples = utterance.samples.astype(np.float64)
     mean = np.zeros(len(samples))
     for net in nets:
-        speech = enhanced_by_net(utterance, net).astype(np.float64)
-        if net == "hush":
-            noise = _quiet_frames_power(utterance, _window(utterance.sample_rate))
-            gain = _makeup(samples, speech.astype(np.float32), noise, utterance.sample_rate)
-            speech = speech * gain
-            details["gain_db"] = round(20 * float(np.log10(gain)), 2)
-        mean += speech / len(nets)
-    edited = (strength * mean + (1 - strength) * samples).astype(np.float32)
+        mean += enhanced_by_net(utterance, net) / len(nets)
+    made = utterance.replace(samples=(strength * mean + (1 - strength) * samples))
     del mean, samples  # an hour takes a gigabyte in each
+    gain = _lost_level(utterance, made)
     before = received.samples.astype(np.float64)
-    details["removed_db"] = _removed_db(before, edited)
+    details["removed_db"] = _removed_db(before, made.samples)
+    details["gain_db"] = round(20 * float(np.log10(gain)), 2)
+    edited = made.samples * np.float32(gain)
     return received.replace(samples=_limited(edited, before)), details
+
+
+def _lost_level(before: Utterance, after: Utterance) -> float:
+    """Return the gain that gives speech the level back that networks took with the noise.
+
+    The level of active speech before is that of speech and noise. The noise's part in it is taken
+    to be what was removed, 0.75 dB at most: speech is removed with it, and where noise fills the
+    pauses these count as active, which lowers the level instead.
+    """
+    levels = active_level(before), active_level(after)
+    if levels[0] is None or levels[1] is None:
+        return 1.0
+    removed = 10 ** (_removed_db(before.samples.astype(np.float64), after.samples) / 10)
+    wanted = levels[0] + 10 * float(np.log10(1 - min(removed, _MOST_NOISE)))
+    return float(10 ** (np.clip(wanted - levels[1], 0.0, _MOST_LEVEL_DB) / 20))
 
 
 def _gated(
