@@ -33,7 +33,7 @@ from stepedit_core import (
     Utterance,
     load_engine,
 )
-from stepedit_serve.processes import CONTEXT, NICENESS, without_main
+from stepedit_serve.processes import CONTEXT, NICENESS, keep_freed_memory, without_main
 
 __all__ = ["EngineDied", "EngineProcess"]
 
@@ -295,6 +295,7 @@ def _run(
     """Load an engine and carry out calls until the service ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service ends it
     os.nice(NICENESS)
+    keep_freed_memory()
     threading.Thread(target=_end_with_service, daemon=True).start()
     try:
         engine = load(_on_own_device(config, place))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any, cast
@@ -13,6 +16,7 @@ import pytest
 from stepedit_serve.batched_engine import batched_engine
 from stepedit_serve.batching import Batcher
 from stepedit_serve.engine_process import EngineProcess
+from stepedit_serve.processes import large_pages
 
 from stepedit_core import (
     Chain,
@@ -158,3 +162,34 @@ def test_batches_go_to_engines_that_are_free() -> None:
         thread.join()
     batcher.close()
     assert [len(held.seen) for held in engines] == [1, 1]
+
+
+FAULTS = """
+import resource
+import numpy as np
+from stepedit_serve.processes import keep_freed_memory
+keep_freed_memory()
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    blocks = [np.ones(2**21, np.uint8) for _ in range(20)]  # NumPy asks no large pages for them
+    del blocks
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep their way")
+def test_freed_memory_is_kept() -> None:
+    ran = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) < 100  # of 10,000 pages
+
+
+def test_the_users_own_tunables_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    with large_pages():
+        assert os.environ["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
+    assert "GLIBC_TUNABLES" not in os.environ
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=1")
+    with large_pages():
+        assert os.environ["GLIBC_TUNABLES"] == "glibc.malloc.check=1"
+    assert os.environ["GLIBC_TUNABLES"] == "glibc.malloc.check=1"
