@@ -201,11 +201,11 @@ class Keys:
             bucket = buckets.setdefault(key.name, _Bucket(most, period))
             wait = bucket.take(amount)
         if wait > 0:
-            span = "minute" if period == 60 else "hour"
+            span = "a minute" if period == 60 else "an hour"
             raise ApiError(
                 429,
                 code,
-                f"key {key.name}: more than {most:g} {what} in a {span}; try again in {wait:.0f} s",
+                f"key {key.name}: more than {most:g} {what} in {span}; try again in {wait:.0f} s",
                 retry_after=wait,
             )
 

@@ -77,11 +77,16 @@ class Marker:
     def check(self) -> None:
         """Try the mark on a second of noise, which loads what it needs.
 
-        A mark that nobody named and that does not work here is left out; the log says so.
+        A mark that nobody named and that is not installed or does not work here is left out; the
+        log says so.
 
         Raises:
             StepeditError: if the mark was named and does not work.
         """
+        if self.why_none is not None:
+            if self.why_none[0] != "off":
+                LOG.warning("audio goes out without a mark: %s", self.why_none[1])
+            return
         noise = np.random.default_rng(0).normal(0.0, 0.05, _CHECK_RATE).astype(np.float32)
         try:
             self.marked(Utterance(noise, _CHECK_RATE), None)

@@ -292,10 +292,11 @@ def test_a_mark_that_does_not_work(
 ) -> None:
     class Broken:
         marks_sound = True
+        hint: str | None = None
 
         @classmethod
-        def missing(cls) -> None:
-            return None
+        def missing(cls) -> str | None:
+            return cls.hint
 
         def in_sound(self, edited: Utterance, spans: object) -> Utterance:
             raise StepeditError("its network cannot be loaded")
@@ -312,3 +313,8 @@ def test_a_mark_that_does_not_work(
     assert found.marked(speech, None) is speech
     with pytest.raises(StepeditError, match="its network"):
         Marker("broken").check()
+    Broken.hint = "its library is not installed"
+    unset = Marker("auto")
+    unset.check()
+    assert unset.why_none == ("missing", "broken: its library is not installed")
+    assert "without a mark: broken: its library" in caplog.text

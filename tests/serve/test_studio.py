@@ -41,7 +41,7 @@ TOO_WIDE = """document.documentElement.scrollWidth <= innerWidth ? [] :
 # Texts of a form that are not in Chinese and do not say that they are English.
 ENGLISH = """[...document.querySelectorAll("#form label, #form p, #form .name, #form option")]
   .filter((one) => one.textContent && !/[\\u4e00-\\u9fff–]/.test(one.textContent))
-  .filter((one) => !/^[A-Z]/.test(one.textContent))
+  .filter((one) => !/^(WPE|SoX|Rubber |Signals|DeepFilter|RNNoise|Hush)/.test(one.textContent))
   .map((one) => one.textContent)"""
 NAME = "doubt"
 

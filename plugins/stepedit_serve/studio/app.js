@@ -340,8 +340,8 @@ $("play-selection").addEventListener("click", playSelection);
 async function run(chain, { said = null, sentences } = {}) {
   calm();
   let consent_attestation = null;
-  const needsConsent = chain.edits.some((edit) => state.edits.find((one) => one.name === edit.edit)?.consent);
-  if (needsConsent) {
+  const asks = (edit) => state.edits.find((one) => one.name === edit.edit)?.consent || (edit.inner?.edit && asks(edit.inner));
+  if (chain.edits.some(asks)) {
     consent_attestation = await ask(say("consentTitle"), say("consent"));
     if (!consent_attestation) return;
   }
