@@ -31,9 +31,9 @@ class Denoise(Edit):
     ) = None
     """What removes the noise by the dsp route: a spectral gate (noisereduce), a network of an
     optional package (deepfilternet, rnnoise, hush), the mean of RNNoise and DeepFilterNet
-    (ensemble), or auto, which is also what happens where none is named: the ensemble where both
-    are installed, otherwise the network that is, and the gate where none is or where a kind of
-    noise is given."""
+    (ensemble), or auto, which is also what happens where none is named: a network that is
+    installed, RNNoise before the others, and the gate where none is or where a kind of noise is
+    given."""
     noise: Literal["stationary", "varying"] = "stationary"
     """Kind of noise for the gate: stationary (fans, hiss, hum) or varying (streets, rain)."""
     strength: float = Field(default=0.9, gt=0, le=1)

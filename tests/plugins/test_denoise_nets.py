@@ -142,8 +142,8 @@ def test_default_is_what_is_installed(
     noisy: tuple[Utterance, Utterance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _both_installed()
-    assert _backend(noisy[0]) == _backend(noisy[0], backend="auto") == "ensemble"
-    assert best_nets() == ENSEMBLE == Denoise(backend="ensemble").nets
+    assert _backend(noisy[0]) == _backend(noisy[0], backend="auto") == "rnnoise"
+    assert best_nets() == ("rnnoise",) and Denoise(backend="ensemble").nets == ENSEMBLE
     assert _backend(noisy[0], noise="varying") == "noisereduce"
     monkeypatch.setitem(sys.modules, PACKAGES["rnnoise"], None)
     assert (_backend(noisy[0]),) == best_nets() == ("deepfilternet",)
