@@ -107,7 +107,7 @@ def _moments(samples: npt.NDArray[Any], rate: int, step: int) -> FloatArray:
         first, end = max(0, start - beside), min(start + piece, len(samples) // step * step)
         left = _residual(samples[first : end + beside].astype(np.float64), rate)[start - first :]
         found.append(np.mean(left[: end - start].reshape(-1, step) ** 2, axis=1))
-    return np.sqrt(np.concatenate(found))
+    return np.asarray(np.sqrt(np.concatenate(found)))
 
 
 def _residual(samples: FloatArray, rate: int) -> FloatArray:
