@@ -247,9 +247,7 @@ def _heard(
             continue
         before = 0.0
         if after > allowed and how != "rough":
-            before = _lost_before(ears, which, known)
-            if before is None:
-                before = _missed_before(ears, which, known, allowed, judged)
+            before = _missed_before(ears, which, known, allowed, judged)
         if after - before > allowed:
             by_reading = [
                 _error(ears, made, which, how, judged, text)
@@ -262,25 +260,20 @@ def _heard(
         heard = len(split_words(ears.hear(made, which, how) or ""))
         if after - before <= allowed or (how == "plain" and heard >= (1 - allowed) * words):
             break
-    if best is not None and best[0] != "rough" and best[1] - best[2] > allowed:
-        before = _missed_before(ears, which, known, allowed, judged)
-        best = best[0], best[1], max(best[2], before)
     return best
-
-
-def _lost_before(ears: Ears, which: int, known: Utterance) -> float | None:
-    """Return the share of words that seem lost in the source; None where nobody can tell."""
-    sure = Judged().attempt("words", lambda: ears.certainty(known, which))
-    return sum(value < _LOST for value in sure) / len(sure) if sure else None
 
 
 def _missed_before(
     ears: Ears, which: int, known: Utterance, allowed: float, judged: Judged
 ) -> float:
-    """Return a recogniser's word error of the source, 1 at most; this takes longest.
+    """Return a recogniser's word error of the source, 1 at most.
 
-    Words that it leaves out there would excuse that they are lost: it is asked once more for those.
+    Words that it leaves out there would excuse that they are lost: where it can, it says how many
+    of them seem lost to it, and otherwise it is asked once more for those.
     """
+    sure = Judged().attempt("words", lambda: ears.certainty(known, which))
+    if sure:
+        return sum(value < _LOST for value in sure) / len(sure)
     error = min(1.0, _error(ears, known, which, "plain", judged) or 0.0)
     if error > allowed and ears.hears_twice(which):
         error = min(error, _error(ears, known, which, "timed", judged) or 0.0)
