@@ -160,7 +160,8 @@ def complain_of_words(
     for which in reversed(range(ears.count)):
         share = _believed(doubts[which], allowed, is_firm)
         if share is None:
-            in_doubt[which] = doubts[which] is not None
+            # What an earlier step has changed may be doubted for that: it is asked in all ways.
+            in_doubt[which] = doubts[which] is not None and to.received is to.first
             continue
         if which == 0:
             ears.settle(made, None, share)
