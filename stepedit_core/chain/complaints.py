@@ -160,7 +160,8 @@ def complain_of_words(
     for which in reversed(range(ears.count)):
         share = _believed(doubts[which], allowed, is_firm)
         if share is None:
-            in_doubt[which] = doubts[which] is not None
+            # What an earlier step has changed may be doubted for that: it is asked in all ways.
+            in_doubt[which] = doubts[which] is not None and to.received is to.first
             continue
         if which == 0:
             ears.settle(made, None, share)
@@ -247,7 +248,10 @@ def _heard(
             continue
         before = 0.0
         if after > allowed and how != "rough":
-            before = _missed_before(ears, which, known, allowed, judged)
+            lost = _lost_before(ears, which, known) if is_in_doubt else None
+            if lost is None:
+                lost = _missed_before(ears, which, known, allowed, judged)
+            before = lost
         if after - before > allowed:
             by_reading = [
                 _error(ears, made, which, how, judged, text)
@@ -263,17 +267,19 @@ def _heard(
     return best
 
 
+def _lost_before(ears: Ears, which: int, known: Utterance) -> float | None:
+    """Return the share of words that seem lost in the source; None where nobody can tell."""
+    sure = Judged().attempt("words", lambda: ears.certainty(known, which))
+    return sum(value < _LOST for value in sure) / len(sure) if sure else None
+
+
 def _missed_before(
     ears: Ears, which: int, known: Utterance, allowed: float, judged: Judged
 ) -> float:
-    """Return a recogniser's word error of the source, 1 at most.
+    """Return a recogniser's word error of the source, 1 at most; this takes longer.
 
-    Words that it leaves out there would excuse that they are lost: where it can, it says how many
-    of them seem lost to it, and otherwise it is asked once more for those.
+    Words that it leaves out there would excuse that they are lost: it is asked once more for those.
     """
-    sure = Judged().attempt("words", lambda: ears.certainty(known, which))
-    if sure:
-        return sum(value < _LOST for value in sure) / len(sure)
     error = min(1.0, _error(ears, known, which, "plain", judged) or 0.0)
     if error > allowed and ears.hears_twice(which):
         error = min(error, _error(ears, known, which, "timed", judged) or 0.0)
