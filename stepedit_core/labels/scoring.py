@@ -125,7 +125,7 @@ class LabelScorer(Scorer):
         if len(leads) == 1:
             return next(iter(leads.values())) > -FAR_BEHIND
         (one, before), (two, after) = list(leads.items())[-2:]
-        return after + (after - before) / (two - one) * (wanted - two) > AHEAD
+        return bool(after + (after - before) / (two - one) * (wanted - two) > AHEAD)
 
     def fits(
         self, label: str, source: Utterance, output: Utterance

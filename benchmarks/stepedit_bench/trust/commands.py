@@ -161,7 +161,7 @@ def _measure(
     left = [unit for unit in work if f"{unit.part}/{unit.name}" not in journal.entries]
     if any(unit.part in ("edit", "cost") for unit in left):
         first = next(unit for unit in left if unit.part in ("edit", "cost"))
-        speech = first.held.start() if isinstance(first, CostUnit) else first.speech  # type: ignore[union-attr]
+        speech = first.held.start() if isinstance(first, CostUnit) else first.speech
         warmed(bench.engine, bench.limits, speech)
     for unit in work:
         key = f"{unit.part}/{unit.name}"
