@@ -186,14 +186,16 @@ def table_rows(
             records = _marked_rows(path, lines, found, len(names), key)
         else:
             records = _plain_rows(lines, found, len(names))
-    if not any(name in known for name in names):
+    empty = True
+    for line, fields in records:
+        if any(field.strip() for field in fields):
+            empty = False
+            yield line, _row(path, line, names, fields, found)
+    if empty and not any(name in known for name in names):
         raise StepeditError(
             f"{path}, line {number}: neither a header with a column {sorted(known)[0]!r} or the "
             "like, nor a row of a layout without header; put a header line in front"
         )
-    for line, fields in records:
-        if any(field.strip() for field in fields):
-            yield line, _row(path, line, names, fields, found)
 
 
 def lj_columns(line: str) -> Sequence[str] | None:

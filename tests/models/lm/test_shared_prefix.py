@@ -85,7 +85,9 @@ def test_rows_of_one_prompt_may_have_alignments_of_their_own() -> None:
     for _ in range(6):
         one, other = shared.step(token), copies.step(token)
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
-    assert torch.equal(one[0], one[1]) and not torch.equal(one[1], one[2])
+    # Rows of one product may differ by rounding: which kernel takes a row depends on the processor.
+    torch.testing.assert_close(one[0], one[1], rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(one[1], one[2], rtol=1e-3, atol=1e-3)
 
 
 def test_the_bias_of_a_step_is_that_of_its_window(model: Step1ForCausalLM) -> None:
