@@ -35,7 +35,7 @@ from stepedit_core.llm_route.joining import splice_groups
 from stepedit_core.llm_route.level import levelled
 from stepedit_core.llm_route.omissions import Passage, cut_off
 from stepedit_core.llm_route.planning import request_for
-from stepedit_core.llm_route.shown import in_other_voice, with_reference
+from stepedit_core.llm_route.shown import in_other_voice, naming_reference, with_reference
 from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.llm_route.stretches import in_stretches, joined_codes
 from stepedit_core.llm_route.timing import fit_to_source_timing
@@ -157,9 +157,11 @@ def apply_by_llm(
         )
     ]
     return [
-        _outcome(request, output, audio, latent, keep_latent, engine)
-        for request, output, (audio, latent) in zip(
-            requests, outputs, _decoded(engine, decoding), strict=True
+        naming_reference(
+            _outcome(request, output, audio, latent, keep_latent, engine), request, asked
+        )
+        for request, output, asked, (audio, latent) in zip(
+            requests, outputs, decoding, _decoded(engine, decoding), strict=True
         )
     ]
 

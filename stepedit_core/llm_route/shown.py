@@ -12,12 +12,13 @@ from dataclasses import replace
 from typing import Protocol
 
 from stepedit_core.codes import DualCodes
+from stepedit_core.edit import Outcome
 from stepedit_core.engine import DecodeRequest, GenerateRequest, SpeechEngine
 from stepedit_core.errors import StepeditError
 from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.utterance import Utterance
 
-__all__ = ["AlignedDecoder", "in_other_voice", "with_reference"]
+__all__ = ["AlignedDecoder", "in_other_voice", "naming_reference", "with_reference"]
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +55,16 @@ def with_reference(
         return decoding
     # What the engine made the recording from has the sound that is to go.
     return replace(decoding, reference=made, latent=None)
+
+
+def naming_reference(
+    outcome: Outcome, request: GenerateRequest, decoding: DecodeRequest
+) -> Outcome:
+    """Return an outcome whose details say so where the decoder was shown `Plan.as_reference`."""
+    plan, shown = request.plan, decoding.reference
+    if plan.as_reference is None or shown is request.utterance or shown is plan.voice:
+        return outcome
+    return replace(outcome, details={**outcome.details, "reference": "signal processing"})
 
 
 def _made(request: GenerateRequest, engine: SpeechEngine, otherwise: str) -> Utterance | None:

@@ -8,27 +8,7 @@ from stepedit_denoise import Denoise
 from stepedit_masked import Masked
 
 from stepedit_core import Chain, Span, StepeditError, Utterance, packaged_speech
-from stepedit_core.engine import DecodeRequest
-from stepedit_core.testing import FakeEngine
-
-
-class _Listening(FakeEngine):
-    """Keeps what it is asked to decode."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.decoded: list[DecodeRequest] = []
-
-    def decode(self, requests: list[DecodeRequest]) -> list[Utterance]:  # type: ignore[override]
-        self.decoded += requests
-        return super().decode(requests)
-
-
-class _Aligned(_Listening):
-    """A fake engine whose decoder looks sound up at its place."""
-
-    def aligns_references(self) -> bool:
-        return True
+from tests.listening_engine import AlignedEngine, ListeningEngine
 
 
 @pytest.fixture
@@ -43,8 +23,9 @@ def _cleaned(noisy: Utterance) -> Utterance:
 
 
 def test_without_noise(noisy: Utterance) -> None:
-    engine = _Aligned()
-    Chain([Denoise()])(noisy, engine=engine, route="llm")
+    engine = AlignedEngine()
+    step = Chain([Denoise()])(noisy, engine=engine, route="llm").steps[0]
+    assert step.details["reference"] == "signal processing"
     assert len(engine.requests) == 1  # the codes are still the model's
     (request,) = engine.decoded
     assert request.reference == _cleaned(noisy)
@@ -53,7 +34,7 @@ def test_without_noise(noisy: Utterance) -> None:
 
 
 def test_inside_a_mask(noisy: Utterance) -> None:
-    engine = _Aligned()
+    engine = AlignedEngine()
     edit = Masked(inner=Denoise(), spans=(Span(1.0, 2.0),))
     out = Chain([edit])(noisy, engine=engine, route="llm").utterance
     assert engine.decoded[0].reference == _cleaned(noisy)
@@ -62,8 +43,9 @@ def test_inside_a_mask(noisy: Utterance) -> None:
 
 
 def test_decoders_that_look_nothing_up_are_shown_the_recording(noisy: Utterance) -> None:
-    engine = _Listening()
-    Chain([Denoise()])(noisy, engine=engine, route="llm")
+    engine = ListeningEngine()
+    step = Chain([Denoise()])(noisy, engine=engine, route="llm").steps[0]
+    assert "reference" not in step.details
     assert engine.decoded[0].reference == noisy
 
 
@@ -74,7 +56,7 @@ def test_where_it_cannot_be_made_the_recording_is_shown_and_that_is_said(
         raise StepeditError("no network")
 
     monkeypatch.setattr(Denoise, "render", refuse)
-    engine = _Aligned()
+    engine = AlignedEngine()
     Chain([Denoise()])(noisy.slice(Span(0.0, 2.0)), engine=engine, route="llm")
     assert engine.decoded[0].reference.seconds == pytest.approx(2.0)
     assert "the decoder is shown the recording as it is: no network" in caplog.text

@@ -27,27 +27,15 @@ from stepedit_core import (
     packaged_speech,
 )
 from stepedit_core.dsp.loudness import active_level
-from stepedit_core.engine import DecodeRequest
 from stepedit_core.llm_route.carrying_out import apply_by_llm
 from stepedit_core.testing import FakeEngine, FakeMeasures
+from tests.listening_engine import AlignedEngine, ListeningEngine
 
 SAYS = 'speaker = "A"\nlicence = "CC0"\nconsent = "Given."\n'
 
 
-class _Listening(FakeEngine):
-    """Keeps what it is asked to decode."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.decoded: list[DecodeRequest] = []
-
-    def decode(self, requests: list[DecodeRequest]) -> list[Utterance]:  # type: ignore[override]
-        self.decoded += requests
-        return super().decode(requests)
-
-
 def test_own_codes_in_the_other_voice() -> None:
-    engine, speech = _Listening(), packaged_speech("garden")
+    engine, speech = ListeningEngine(), packaged_speech("garden")
     step = Chain([Voice(reference="lewis")])(speech, engine=engine).steps[0]
     assert engine.requests == []  # the language model is not asked
     (request,) = engine.decoded
@@ -60,15 +48,8 @@ def test_own_codes_in_the_other_voice() -> None:
     assert step.utterance.transcript == speech.transcript
 
 
-class _Aligned(_Listening):
-    """A fake engine whose decoder looks sound up at its place."""
-
-    def aligns_references(self) -> bool:
-        return True
-
-
 def test_a_decoder_that_looks_up_places_is_shown_the_source_moved_towards_the_voice() -> None:
-    engine, speech = _Aligned(), packaged_speech("garden")
+    engine, speech = AlignedEngine(), packaged_speech("garden")
     edit = Voice(reference="lewis")
     Chain([edit])(speech, engine=engine)
     (request,) = engine.decoded
@@ -85,14 +66,14 @@ def test_a_voice_of_whispers_is_the_reference_itself(monkeypatch: pytest.MonkeyP
         raise StepeditError("no voice is heard")
 
     monkeypatch.setattr("stepedit_voice.conversion.convert", refuse)
-    engine, speech = _Aligned(), packaged_speech("garden")
+    engine, speech = AlignedEngine(), packaged_speech("garden")
     Chain([Voice(reference="lewis")])(speech, engine=engine)
     assert engine.decoded[0].reference == packaged_speech("wind")
     assert engine.decoded[0].source_map is None
 
 
 def test_beside_an_edit_that_asks_the_model() -> None:
-    engine, speech = _Listening(), packaged_speech("garden")
+    engine, speech = ListeningEngine(), packaged_speech("garden")
     edits = [Voice(reference="lewis"), Emotion(to="sad"), Voice(reference="lily")]
     apply_by_llm(edits, [speech] * 3, engine, [1, 2, 3])
     assert [request.plan.label for request in engine.requests] == ["emotion:sad"]
@@ -100,7 +81,7 @@ def test_beside_an_edit_that_asks_the_model() -> None:
 
 
 def test_inside_a_mask() -> None:
-    engine, speech = _Listening(), packaged_speech("garden")
+    engine, speech = ListeningEngine(), packaged_speech("garden")
     edit = Masked(inner=Voice(reference="lewis"), spans=(Span(1.0, 2.0),))
     out = Chain([edit])(speech, engine=engine).utterance
     assert engine.requests == []
@@ -170,7 +151,7 @@ def test_a_voice_that_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spans", [None, (Span(0.3, 0.8),)])
-@pytest.mark.parametrize("engine", [_Listening(), _Aligned(), None])
+@pytest.mark.parametrize("engine", [ListeningEngine(), AlignedEngine(), None])
 def test_a_recording_without_a_voice_is_said_on_both_routes(
     engine: FakeEngine | None, spans: tuple[Span, ...] | None
 ) -> None:
