@@ -6,7 +6,7 @@ import pytest
 
 from stepedit_core import Accept, Utterance
 from stepedit_core.chain.ears import How
-from stepedit_core.chain.gate import Compared, Gate
+from stepedit_core.chain.gate import Compared, Gate, Judged
 from stepedit_core.dsp.words import word_error
 from stepedit_core.registry.registry import Registry
 from tests.chain.test_accept import ramp
@@ -70,17 +70,22 @@ def test_words(
     assert (judged.why == []) is kept
 
 
+def _judged(gate: Gate, speech: Utterance) -> Judged:
+    """Return what a gate says of a softer copy in which four words are to be heard."""
+    first = speech.replace(transcript="one two three four", language="en")
+    made = ramp(speech.replace(transcript="one two three four", language="fr"), 0.9)
+    limits = QUIET.model_copy(update={"words": 0.1})
+    judged = gate.quick(limits, Hiss(), made, None, Compared(first, first, first, first))
+    return gate.listen(judged, limits, Hiss(), made, Compared(first, first, first, first))
+
+
 @pytest.mark.parametrize(("timed", "kept"), [("one two three four", True), ("one", False)])
 def test_lost_words_are_heard_again(
     toys: Registry, speech: Utterance, timed: str, kept: bool
 ) -> None:
     gate = Gate(toys, speech, None, ears=0)
     gate.ears = Heard("one two", "one two three four", timed=timed)  # type: ignore[assignment]
-    first = speech.replace(transcript="one two three four", language="en")
-    made = ramp(speech.replace(transcript="one two three four", language="fr"), 0.9)
-    limits = QUIET.model_copy(update={"words": 0.1})
-    judged = gate.quick(limits, Hiss(), made, None, Compared(first, first, first, first))
-    gate.listen(judged, limits, Hiss(), made, Compared(first, first, first, first))
+    judged = _judged(gate, speech)
     assert (judged.why == []) is kept
 
 
@@ -93,11 +98,7 @@ def test_the_cheapest_way_to_hear_comes_first(
     gate = Gate(toys, speech, None, ears=0)
     ears = Heard("one two three four", "one two three four", rough=rough)
     gate.ears = ears  # type: ignore[assignment]
-    first = speech.replace(transcript="one two three four", language="en")
-    made = ramp(speech.replace(transcript="one two three four", language="fr"), 0.9)
-    limits = QUIET.model_copy(update={"words": 0.1})
-    judged = gate.quick(limits, Hiss(), made, None, Compared(first, first, first, first))
-    gate.listen(judged, limits, Hiss(), made, Compared(first, first, first, first))
+    judged = _judged(gate, speech)
     assert judged.why == [] and ears.settled == (way, 0.0)
 
 
@@ -116,11 +117,7 @@ def test_a_wrong_transcript_is_not_held_against_an_edit(
 
     gate = Gate(toys, speech, None, ears=0)
     gate.ears = Disagreeing()  # type: ignore[assignment]
-    first = speech.replace(transcript="one two three four", language="en")
-    made = ramp(speech.replace(transcript="one two three four", language="fr"), 0.9)
-    limits = QUIET.model_copy(update={"words": 0.1})
-    judged = gate.quick(limits, Hiss(), made, None, Compared(first, first, first, first))
-    gate.listen(judged, limits, Hiss(), made, Compared(first, first, first, first))
+    judged = _judged(gate, speech)
     assert (judged.why == []) is kept
 
 
