@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stepedit_core.chain.chain import Chain, ChainResult
     from stepedit_core.chain.notation import AnyEdit, edit_from_data, format_edit, parse_edit
     from stepedit_core.chain.result import Step
+    from stepedit_core.chain.steps import EditOrSteps, Steps
     from stepedit_core.codes import GROUP_SECONDS, DualCodes, FreeGroups
     from stepedit_core.config import EngineConfig, GenerationPolicy, SamplingConfig
     from stepedit_core.dsp.splicing import Patch, splice
@@ -141,6 +142,7 @@ __all__ = [
     "DualCodes",
     "Edit",
     "EditError",
+    "EditOrSteps",
     "EditPair",
     "Engine",
     "EngineConfig",
@@ -198,6 +200,7 @@ __all__ = [
     "SpeechEngine",
     "Step",
     "StepeditError",
+    "Steps",
     "StreamRequest",
     "TimedWord",
     "Transcription",
@@ -255,6 +258,7 @@ _HOMES = {
     "chain.accept": ("Accept",),
     "chain.chain": ("Chain", "ChainResult"),
     "chain.notation": ("AnyEdit", "edit_from_data", "format_edit", "parse_edit"),
+    "chain.steps": ("EditOrSteps", "Steps"),
     "chain.result": ("Step",),
     "codes": ("GROUP_SECONDS", "DualCodes", "FreeGroups"),
     "config": ("EngineConfig", "GenerationPolicy", "SamplingConfig"),

@@ -184,7 +184,7 @@ class Edit(OldHooks, BaseModel):
         Pieces of a long recording then carry the speakers that its labels name. An edit around
         another one needs what that one needs.
         """
-        return any(isinstance(value, Edit) and value.needs_speakers() for _, value in self)
+        return any(edit.needs_speakers() for edit in self.inner_edits())
 
     def shows_transcript(self) -> bool:
         """Return whether the prompt repeats the words spoken.
@@ -244,7 +244,7 @@ class Edit(OldHooks, BaseModel):
         What edits for others, such as a service, refuses these edits, for it would open its own
         files for them. An edit around another one names that one's files.
         """
-        return tuple(f for _, value in self if isinstance(value, Edit) for f in value.files())
+        return tuple(file for edit in self.inner_edits() for file in edit.files())
 
     def hides_words(self) -> bool:
         """Return whether what the edit takes away must not be found in any record.
@@ -252,14 +252,15 @@ class Edit(OldHooks, BaseModel):
         Records then hold `public_data` in place of the edit's parameters, and of what came before
         it neither words nor parameters. An edit around another one hides what that one hides.
         """
-        return any(isinstance(value, Edit) and value.hides_words() for _, value in self)
+        return any(edit.hides_words() for edit in self.inner_edits())
 
     def public_data(self) -> dict[str, Any]:
         """Return the edit's JSON data for records, without what it hides."""
         data = self.to_data()
         for key, value in self:
             if isinstance(value, Edit):
-                data[key] = value.public_data()
+                shown = [edit.public_data() for edit in value.listed()]
+                data[key] = shown if isinstance(data[key], list) else shown[0]
         return data
 
     def problem(self, utterance: Utterance) -> str | None:
@@ -282,15 +283,22 @@ class Edit(OldHooks, BaseModel):
     def routes(cls) -> tuple[Route, ...]:
         """Return the routes that the class offers, in the order of ``ROUTES``."""
         offered = {
-            "llm": cls.prompt is not Edit.prompt or cls.keeps_codes or cls.is_composite(),
-            "dsp": cls.render is not Edit.render or cls.is_composite(),
+            "llm": cls.prompt is not Edit.prompt or cls.keeps_codes or cls.composite,
+            "dsp": cls.render is not Edit.render or cls.composite,
         }
         return tuple(route for route in ROUTES if offered[route])
 
-    @classmethod
-    def is_composite(cls) -> bool:
-        """Return whether the class defines ``expand``."""
-        return cls.composite
+    def is_composite(self) -> bool:
+        """Return whether ``expand`` gives a chain; it may do so for some parameters alone."""
+        return self.composite
+
+    def inner_edits(self) -> tuple[Edit, ...]:
+        """Return the edits that are parameters of this one."""
+        return tuple(value for _, value in self if isinstance(value, Edit))
+
+    def listed(self) -> tuple[Edit, ...]:
+        """Return the edits that a list names in place of this one: itself, but for `Steps`."""
+        return (self,)
 
     @classmethod
     def summary(cls) -> str:

@@ -10,8 +10,10 @@ from pydantic import AfterValidator, Field, model_validator
 
 from stepedit_core import (
     AlignmentError,
-    AnyEdit,
+    Chain,
     Edit,
+    EditError,
+    EditOrSteps,
     Plan,
     Prompt,
     Rendered,
@@ -31,6 +33,9 @@ MIN_SPAN_SECONDS = 0.04
 """Shortest span, in seconds: room for two cross-fades and as much again between them."""
 
 
+Seconds = Annotated[float, Field(ge=0)]
+
+
 def _checked(spans: tuple[Span, ...]) -> tuple[Span, ...]:
     """Sort spans; refuse overlaps, empty ones and those too short to cross-fade."""
     problem = span_problem(spans, math.inf)
@@ -47,6 +52,15 @@ def _checked(spans: tuple[Span, ...]) -> tuple[Span, ...]:
     return tuple(sorted(spans))
 
 
+def _is_span(value: object) -> bool:
+    """Say whether a value is a start and an end, and no list of them."""
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(isinstance(edge, int | float) and not isinstance(edge, bool) for edge in value)
+    )
+
+
 class Masked(Edit):
     """Confine any edit to spans of the utterance and leave every sample outside as it was.
 
@@ -55,11 +69,12 @@ class Masked(Edit):
     but those of the words that change. Others that change the words (``clone``,
     ``paralinguistic``) work on whole utterances and are refused inside. Masked edits may be nested:
     the spans of an inner one count from the start of each outer span, for that is what the inner
-    edit receives.
+    edit receives. Several edits inside are carried out in turn, each on what the one before left
+    of the region.
     """
 
-    inner: AnyEdit
-    """The edit to carry out inside the spans."""
+    inner: EditOrSteps
+    """The edit to carry out inside the spans, or a list of edits, carried out in turn."""
     spans: Annotated[tuple[Span, ...], AfterValidator(_checked)] | None = None
     """Where, as (start, end) in seconds of the utterance; at least 40 ms each, no overlap."""
     words: str | None = Field(default=None, min_length=1, max_length=2_000)
@@ -70,28 +85,35 @@ class Masked(Edit):
     """Where, as numbers of sentences of the transcript, from 1; -1 is the last."""
     speaker: str | None = Field(default=None, min_length=1)
     """Where, as all that a speaker says, where speakers are known."""
+    margins: tuple[Seconds, Seconds] | None = None
+    """Where, as all but so many seconds at the start and at the end."""
 
     @model_validator(mode="before")
     @classmethod
     def _spread_where(cls, data: Any) -> Any:
-        """Take ``where={"words": ...}`` for the fields that it names."""
-        if not isinstance(data, dict) or "where" not in data:
+        """Take ``where={"words": ...}`` for the fields that it names, and one place for a list."""
+        if not isinstance(data, dict):
             return data
         rest = dict(data)
-        where = rest.pop("where")
+        where = rest.pop("where", {})
         if not isinstance(where, dict):
             raise ValueError("where is an object such as {'words': '...'}")
         twice = where.keys() & rest.keys()
         if twice:
             raise ValueError(f"{min(twice)} is given twice, by itself and in where")
-        return {**rest, **where}
+        rest.update(where)
+        if type(rest.get("sentences")) is int:
+            rest["sentences"] = [rest["sentences"]]
+        if _is_span(rest.get("spans")):
+            rest["spans"] = [rest["spans"]]
+        return rest
 
     @model_validator(mode="after")
     def _one_place(self) -> Masked:
         """Hold that where is said in exactly one way."""
-        given = [self.spans, self.words, self.sentences, self.speaker]
+        given = [self.spans, self.words, self.sentences, self.speaker, self.margins]
         if sum(place is not None for place in given) != 1:
-            raise ValueError("give exactly one of spans, words, sentences and speaker")
+            raise ValueError("give exactly one of spans, words, sentences, speaker and margins")
         if self.occurrence is not None and self.words is None:
             raise ValueError("occurrence goes with words")
         return self
@@ -100,8 +122,38 @@ class Masked(Edit):
     def where(self) -> Where:
         """The region, as core resolves it."""
         return Where(
-            self.spans or (), self.words, self.occurrence, self.sentences or (), self.speaker
+            self.spans or (),
+            self.words,
+            self.occurrence,
+            self.sentences or (),
+            self.speaker,
+            self.margins,
         )
+
+    def is_composite(self) -> bool:
+        """Return whether several edits stand inside."""
+        return self.inner.is_composite()
+
+    def expand(self, utterance: Utterance) -> Chain | None:
+        """Return the edits inside one by one, each confined to what the one before left.
+
+        Of several spans the last one comes first, so that the others stay where they are; what an
+        edit leaves of a span is told by what lies outside of it, which stays as it is.
+
+        Raises:
+            AlignmentError: if the region is not there.
+        """
+        if not self.is_composite():
+            return None
+        spans = self.where.resolve(utterance)
+        if problem := span_problem(spans, utterance.seconds):
+            raise EditError(problem)
+        if len(spans) > 1:
+            return Chain([Masked(inner=self.inner, spans=(span,)) for span in spans[::-1]])
+        (span,) = spans
+        inside = self.inner.expand(utterance.slice(span)) or Chain()
+        margins = (span.start, max(0.0, utterance.seconds - span.end))
+        return Chain([Masked(inner=edit, margins=margins) for edit in inside.unrolled()])
 
     def prompt(self, utterance: Utterance) -> Prompt:
         """Return the inner edit's prompt; the plan's spans confine what is generated."""
@@ -123,6 +175,12 @@ class Masked(Edit):
 
     def transcript_after(self, utterance: Utterance) -> str | None:
         """Return the words after the edit: an inner edit may change or hide some."""
+        if self.is_composite():
+            words = utterance.transcript
+            for edit in self.inner.inner_edits():
+                alone = self.model_copy(update={"inner": edit})
+                words = alone.transcript_after(utterance.replace(transcript=words))
+            return words
         if self._changes_words() and utterance.transcript:
             try:
                 edit = self.of_words(utterance)
@@ -173,8 +231,8 @@ class Masked(Edit):
         problem = self.where.problem(utterance.transcript or "")
         if problem:
             return problem
-        if self.inner.is_composite():
-            return f"{self.inner.name} stands for a chain of edits; confine each of these instead"
+        if self.is_composite():
+            return None  # each of its edits says so by itself
         if self._changes_words():
             try:
                 of_words = self.of_words(utterance)

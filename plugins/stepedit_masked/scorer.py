@@ -87,6 +87,8 @@ class MaskedScorer(Scorer):
         edit, source = case.edit, prepared.source
         if not isinstance(edit, Masked):
             return Score.failed(f"the case asks for {edit.name}, not for masked")
+        if edit.is_composite():
+            return Score.failed("several edits inside are scored one by one; ask for each")
         if output.sample_rate != source.sample_rate:
             return Score(False, {"outside_max_difference": None, "inside_changed": None})
         try:

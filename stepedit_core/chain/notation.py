@@ -4,7 +4,8 @@ A value that reads as JSON is JSON (``factor=1.5``, ``spans=[[0.4,1.2]]``); anyt
 and ends before the next ``,param=``, so plain text may hold commas. Text that looks like JSON or
 holds ``,word=`` is written as a JSON string. An edit inside an edit stands in round brackets,
 ``masked:inner=(speed:rate=slower),spans=[[0.4,1.2]]``, or is a JSON object with its name under
-``edit``; the brackets may be left out where the inner edit has at most one parameter.
+``edit``; the brackets may be left out where the inner edit has at most one parameter. Several edits
+in place of one stand in brackets each, ``inner=(denoise)(delete:find=um)``.
 """
 
 from __future__ import annotations
@@ -67,10 +68,10 @@ def _value_end(text: str, start: int) -> int:
             stop = -1
         if stop == len(text) or (stop > 0 and text[stop] == ","):
             return stop
-    if text.startswith("(", start):
-        stop = _closing(text, start)
-        if stop + 1 == len(text) or text[stop + 1] == ",":
-            return stop + 1
+    if brackets := _brackets(text, start):
+        stop = brackets[-1][1]
+        if stop == len(text) or text[stop] == ",":
+            return stop
     following = _NEXT.search(text, start)
     return following.start() if following else len(text)
 
@@ -91,6 +92,16 @@ def _closing(text: str, start: int) -> int:
     raise StepeditError(f"a bracket is not closed in {text[start:]!r}")
 
 
+def _brackets(text: str, start: int) -> list[tuple[int, int]]:
+    """Return where brackets that follow each other begin and end; a comma may part them."""
+    found: list[tuple[int, int]] = []
+    while text.startswith("(", start):
+        stop = _closing(text, start) + 1
+        found.append((start, stop))
+        start = stop + text.startswith(",(", stop)
+    return found
+
+
 def _allows(annotation: object, kind: type) -> bool:
     """Say whether a field's annotation is a type, or a union or annotated form of it."""
     return annotation is kind or any(_allows(part, kind) for part in get_args(annotation))
@@ -98,9 +109,12 @@ def _allows(annotation: object, kind: type) -> bool:
 
 def _value(raw: str, annotation: object) -> Any:
     """Read a raw value for a field: text for text fields, an edit for edit fields, else JSON."""
-    if _allows(annotation, Edit) and not raw.startswith("{"):
-        bracketed = raw.startswith("(") and raw.endswith(")")
-        return parse_edit(raw[1:-1] if bracketed else raw)
+    if _allows(annotation, Edit) and not raw.startswith(("{", "[")):
+        brackets = _brackets(raw, 0)
+        if not brackets or brackets[-1][1] != len(raw):
+            return parse_edit(raw)
+        edits = [parse_edit(raw[start + 1 : stop - 1]) for start, stop in brackets]
+        return edits[0] if len(edits) == 1 else edits
     if annotation in (str, str | None) and not raw.startswith('"'):
         return raw
     try:
@@ -147,7 +161,7 @@ def parse_edit(text: str) -> Edit:
 def _format_value(value: Any, annotation: object) -> str:
     """Write one value so that ``parse_edit`` reads it back."""
     if isinstance(value, Edit):
-        return f"({format_edit(value)})"
+        return "".join(f"({format_edit(one)})" for one in value.listed())
     if not isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     is_plain = value == value.strip() and value and not value.startswith((*_JSON_START, "("))

@@ -179,7 +179,7 @@ def _ready(
     depth: int,
 ) -> Ready:
     """Look at one step; ``state`` is the source itself, or what is foreseen of its utterance."""
-    if edit.composite:
+    if edit.composite and edit.is_composite():
         return _composite_ready(edit, state, engine, choice, depth)
     route = choose_route(edit, engine, choice, state)
     if not (state.transcript or "").strip() and edit.needs_transcript(route):

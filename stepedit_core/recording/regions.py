@@ -32,6 +32,7 @@ class Where:
         sentences: numbers of sentences, from 1; -1 is the last.
         speaker: all that a speaker says; voices are told apart as A, B, ... where no labels name
             speakers.
+        margins: all but so many seconds at the start and at the end.
     """
 
     spans: tuple[Span, ...] = ()
@@ -39,10 +40,11 @@ class Where:
     occurrence: int | None = None
     sentences: tuple[int, ...] = ()
     speaker: str | None = None
+    margins: tuple[float, float] | None = None
 
     def needs_words(self) -> bool:
         """Return whether the region is known only when the words are timed."""
-        return not self.spans
+        return not self.spans and self.margins is None
 
     def problem(self, text: str) -> str | None:
         """Say why a transcript holds no such region, without timing it; None where it may."""
@@ -62,8 +64,11 @@ class Where:
         """Return the region in seconds; borders between words lie at the quietest place.
 
         Raises:
-            AlignmentError: if the words, sentences or speaker are not there, or cannot be timed.
+            AlignmentError: if the words, sentences or speaker are not there, or cannot be timed,
+                or the margins leave nothing.
         """
+        if self.margins is not None:
+            return (self._within(self.margins, utterance.seconds),)
         if not self.needs_words():
             return self.spans
         known = place_words(utterance)
@@ -98,6 +103,16 @@ class Where:
                 if any(span.start <= middle < span.end for span in spans)
             ]
         return tuple(range(first, stop) for first, stop in _runs(indices))
+
+    @staticmethod
+    def _within(margins: tuple[float, float], seconds: float) -> Span:
+        """Return what margins leave of an utterance."""
+        before, after = margins
+        if before + after >= seconds:
+            raise AlignmentError(
+                f"margins of {before:g} and {after:g} s leave nothing of {seconds:g} s"
+            )
+        return Span(before, seconds - after)
 
     def _indices(self, known: Alignment) -> list[int]:
         """Return the indices of the region's words."""

@@ -117,7 +117,9 @@ def _foresees_well(edit: Edit, utterance: Utterance) -> None:
 def _keeps_the_inner_plan(edit: Edit, plan: Plan, utterance: Utterance) -> None:
     """Check that an edit that carries out another one by its prompt keeps its label and rules."""
     for key, inner in edit:
-        if not isinstance(inner, Edit) or edit.route_problem("llm") or inner.keeps_codes:
+        if not isinstance(inner, Edit) or edit.is_composite():
+            continue
+        if edit.route_problem("llm") or inner.keeps_codes:
             continue
         if edit.prompt(utterance) != inner.prompt(utterance):
             continue

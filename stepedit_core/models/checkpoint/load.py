@@ -85,11 +85,10 @@ class EngineParts:
     def knows(self, edit: Edit) -> bool:
         """Return whether the model was taught an edit, and those that are its parameters."""
         taught = self.taught
-        inner = [value for _, value in edit if isinstance(value, Edit)]
         known = (
             taught is None or edit.keeps_codes or edit.name in taught or edit.prompts_like in taught
         )
-        return known and all(map(self.knows, inner))
+        return known and all(map(self.knows, edit.inner_edits()))
 
     def budget(self, prompt_tokens: int, max_length: int) -> int:
         """Return how many new tokens a prompt leaves room for.
