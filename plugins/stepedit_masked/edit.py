@@ -177,8 +177,8 @@ class Masked(Edit):
         """Return the words after the edit: an inner edit may change or hide some."""
         if self.is_composite():
             words = utterance.transcript
-            for edit in self.inner.inner_edits():
-                alone = self.model_copy(update={"inner": edit})
+            for inner in self.inner.inner_edits():
+                alone = self.model_copy(update={"inner": inner})
                 words = alone.transcript_after(utterance.replace(transcript=words))
             return words
         if self._changes_words() and utterance.transcript:

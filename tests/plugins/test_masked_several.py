@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from stepedit_masked import Masked
@@ -11,6 +13,10 @@ from stepedit_volume import Volume
 
 from stepedit_core import Chain, StepeditError, Steps, Utterance, format_edit, parse_edit
 from stepedit_core.alignment import Alignment, TimedWord
+
+
+def _masked(**fields: Any) -> Masked:
+    return Masked(**fields)
 
 
 def _utterance(seconds: float = 3.0, rate: int = 16_000) -> Utterance:
@@ -35,8 +41,8 @@ def _outside_is_kept(source: Utterance, edited: Utterance, start: float, end: fl
 )
 def test_several_edits_are_read_and_written(text: str) -> None:
     edit = parse_edit(text)
-    assert edit == Masked(inner=[Speed(factor=1.25), Volume(db=-6)], spans=[(0.5, 1.5)])
-    assert edit == Masked(inner=Chain([Speed(factor=1.25), Volume(db=-6)]), spans=[(0.5, 1.5)])
+    assert edit == _masked(inner=[Speed(factor=1.25), Volume(db=-6)], spans=[(0.5, 1.5)])
+    assert edit == _masked(inner=Chain([Speed(factor=1.25), Volume(db=-6)]), spans=[(0.5, 1.5)])
     assert isinstance(edit, Masked) and isinstance(edit.inner, Steps)
     assert parse_edit(format_edit(edit)) == edit
     assert Chain.from_json(Chain([edit]).to_json()) == Chain([edit])
@@ -44,7 +50,7 @@ def test_several_edits_are_read_and_written(text: str) -> None:
 
 
 def test_a_list_of_one_is_the_edit() -> None:
-    assert Masked(inner=[Speed(factor=1.25)], spans=[(0, 1)]).inner == Speed(factor=1.25)
+    assert _masked(inner=[Speed(factor=1.25)], spans=[(0, 1)]).inner == Speed(factor=1.25)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +64,7 @@ def test_what_is_no_list_of_edits_is_refused(inner: str, why: str) -> None:
 
 def test_each_edit_gets_what_the_one_before_left_and_all_else_stays() -> None:
     source = _utterance()
-    edit = Masked(inner=[Speed(factor=1.25), Volume(db=-12)], spans=[(0.5, 1.5)])
+    edit = _masked(inner=[Speed(factor=1.25), Volume(db=-12)], spans=[(0.5, 1.5)])
     result = Chain([edit])(source, route="dsp", seed=1)
     edited = result.utterance
     assert edited.seconds == pytest.approx(3.0 - 0.2, abs=0.02)
@@ -71,7 +77,7 @@ def test_each_edit_gets_what_the_one_before_left_and_all_else_stays() -> None:
 
 def test_several_spans_are_edited_from_the_last() -> None:
     source = _utterance()
-    edit = Masked(inner=[Speed(factor=1.25), Volume(db=-6)], spans=[(0.5, 1.0), (2.0, 2.5)])
+    edit = _masked(inner=[Speed(factor=1.25), Volume(db=-6)], spans=[(0.5, 1.0), (2.0, 2.5)])
     edited = Chain([edit])(source, route="dsp", seed=1).utterance
     assert edited.seconds == pytest.approx(3.0 - 0.2, abs=0.04)
     assert _outside_is_kept(source, edited, 0.5, 2.5)
@@ -90,22 +96,22 @@ def test_words_are_looked_for_in_what_is_left_of_the_region() -> None:
     source = _utterance().replace(
         transcript="a b a c a d", alignment=Alignment("a b a c a d", words, "given")
     )
-    edit = Masked(inner=[Delete(find="b"), Delete(find="c")], words="b a c")
+    edit = _masked(inner=[Delete(find="b"), Delete(find="c")], words="b a c")
     result = Chain([edit])(source, route="dsp", seed=1)
     assert result.utterance.transcript == "a a a d"
     with pytest.raises(StepeditError, match="'d' is not said"):
-        Chain([Masked(inner=[Delete(find="b"), Delete(find="d")], words="b a c")])(
+        Chain([_masked(inner=[Delete(find="b"), Delete(find="d")], words="b a c")])(
             source, route="dsp", seed=1
         )
 
 
 def test_margins_are_counted_from_both_ends() -> None:
     source = _utterance()
-    edited = Chain([Masked(inner=Volume(db=-12), margins=(0.5, 1.0))])(source, seed=1).utterance
+    edited = Chain([_masked(inner=Volume(db=-12), margins=(0.5, 1.0))])(source, seed=1).utterance
     assert _outside_is_kept(source, edited, 0.5, 2.0)
     assert not np.array_equal(source.samples, edited.samples)
     with pytest.raises(StepeditError, match="leave nothing of 3 s"):
-        Chain([Masked(inner=Volume(db=-12), margins=(2.0, 1.0))])(source, seed=1)
+        Chain([_masked(inner=Volume(db=-12), margins=(2.0, 1.0))])(source, seed=1)
 
 
 def test_one_number_is_one_sentence() -> None:
