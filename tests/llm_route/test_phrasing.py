@@ -72,7 +72,10 @@ def test_abbreviations_and_decimals_end_nothing() -> None:
 
 @pytest.mark.parametrize("longest", [1.0, 1.5, 2.0, 2.5, 3.0])
 def test_tags_stay_whole_and_quotes_with_their_words(longest: float) -> None:
-    text = 'He came in [laugh] and said "what a day" [long sigh]. [breath] Then he left, [cough] I hope.'
+    text = (
+        'He came in [laugh] and said "what a day" [long sigh]. [breath] Then he left, [cough] I '
+        "hope."
+    )
     phrases = cut_phrases(text, longest)
     assert " ".join(texts(phrases)) == text
     found = [tag for one in texts(phrases) for tag in re.findall(r"\[[^\]]*\]", one)]
