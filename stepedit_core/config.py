@@ -157,6 +157,13 @@ class GenerationPolicy(_Rules):
     infill_context: float | None = Field(default=None, ge=1.0)
     """Where words are changed: seconds of speech around them that the model is given, for models
     that were taught with short recordings; None gives the whole recording."""
+    phrase_seconds: float | None = Field(default=None, ge=1.0)
+    """Where an edit says a text of its own (``Edit.saying``): seconds of speech that the model says
+    at once, for models that were taught with short ones. Longer texts are said phrase by phrase,
+    each with draws of its own; None says all of a text at once."""
+    voice_seconds: float | None = Field(default=None, ge=1.0)
+    """Where an edit says a text of its own: seconds of the recording that the model is shown as the
+    voice to speak in; None shows the whole recording. The decoder's reference is all of it."""
 
 
 class SamplingConfig(_Rules):

@@ -229,6 +229,15 @@ class Edit(OldHooks, BaseModel):
         """
         return None
 
+    def saying(self, text: str) -> Edit | None:
+        """Return the same edit with other words to say; None where it says no text of its own.
+
+        An edit whose whole answer is a text that it brings, as a clone's is, has one. Engines that
+        say short texts alone are asked for its phrases one by one. ``text`` is a part of
+        ``plan().words_after``.
+        """
+        return None
+
     def changes_level(self) -> bool:
         """Return whether loudness is what the edit is about.
 

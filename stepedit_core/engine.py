@@ -46,6 +46,7 @@ __all__ = [
     "languages",
     "longest_seconds",
     "regenerates_insertions_only",
+    "spoken_at_once",
     "strength_problem",
 ]
 
@@ -423,3 +424,14 @@ def infill_context(engine: SpeechEngine, rules: tuple[str, ...]) -> float | None
     """
     says = getattr(engine, "infill_context", None)
     return None if says is None else says(rules)
+
+
+def spoken_at_once(
+    engine: SpeechEngine, rules: tuple[str, ...]
+) -> tuple[float | None, float | None]:
+    """Return the seconds of a text that an engine says at once, and of a voice that it is shown.
+
+    Arguments as of `infill_context`; None stands for all of it.
+    """
+    says = getattr(engine, "spoken_at_once", None)
+    return (None, None) if says is None else says(rules)

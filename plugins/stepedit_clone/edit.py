@@ -86,6 +86,10 @@ class Clone(Edit):
         """Return the plan, with the duration that the new words are expected to have."""
         return super().plan(utterance).but(length_ratio=self._length_ratio(utterance))
 
+    def saying(self, text: str) -> Clone:
+        """Return the clone of other words, in the same dialect."""
+        return self.model_copy(update={"text": text})
+
     def needs_transcript(self, route: Route) -> bool:
         """Return whether the route needs the words: the prompt says them."""
         return route == "llm"

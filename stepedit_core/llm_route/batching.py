@@ -24,7 +24,7 @@ from stepedit_core.engine import (
 )
 from stepedit_core.utterance import Utterance
 
-__all__ = ["PromptFixed", "Ran", "Ranked", "run_together"]
+__all__ = ["AllAtOnce", "PromptFixed", "Ran", "Ranked", "run_together"]
 
 T = TypeVar("T")
 _KINDS = ("encode", "generate", "decode", "decode_keeping")
@@ -108,6 +108,14 @@ class PromptFixed(_Delegate):
         if request.reference.digest == self._reference.digest:
             return request
         return DecodeRequest(request.codes, self._reference, request.seed)
+
+
+class AllAtOnce(_Delegate):
+    """An engine that says any text in one answer, for who learns of whole answers."""
+
+    def spoken_at_once(self, rules: tuple[str, ...]) -> tuple[None, None]:
+        """Return that all of a text is said at once, and all of a voice shown."""
+        return None, None
 
 
 class Ranked(_Delegate):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ from stepedit_core.llm_route.joining import splice_groups
 from stepedit_core.llm_route.level import levelled
 from stepedit_core.llm_route.omissions import Passage, cut_off
 from stepedit_core.llm_route.planning import request_for
+from stepedit_core.llm_route.saying import Saying, saying_of, spoken
 from stepedit_core.llm_route.shown import in_other_voice, naming_reference, with_reference
 from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.llm_route.stretches import in_stretches, joined_codes
@@ -42,7 +43,7 @@ from stepedit_core.llm_route.timing import fit_to_source_timing
 from stepedit_core.plan import Plan
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Editing", "Past", "apply_by_llm", "reconstructed"]
+__all__ = ["Past", "apply_by_llm", "reconstructed"]
 
 
 _log = logging.getLogger(__name__)
@@ -146,24 +147,72 @@ def apply_by_llm(
     ):
         alone = regenerates_insertions_only(engine, plan)
         requests.append(request_for(edit, speech, source, seed, plan=plan, insertions_only=alone))
+    asked = [
+        _Asked(edit, request, latent, past, saying_of(edit, request, engine))
+        for edit, request, latent, past in zip(
+            edits, requests, known, pasts or nothing, strict=True
+        )
+    ]
+    at_once = iter(_at_once([one for one in asked if not one.saying], engine, keep_latent))
+    return [
+        _by_phrases(one, one.saying, engine, keep_latent) if one.saying else next(at_once)
+        for one in asked
+    ]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One edit of one utterance, and what is known of it."""
+
+    edit: Edit
+    request: GenerateRequest
+    latent: Latent | None
+    past: Past | None
+    saying: Saying | None
+
+
+def _at_once(asked: Sequence[_Asked], engine: SpeechEngine, keep_latent: bool) -> Iterator[Outcome]:
+    """Carry out edits whose answers are made and decoded in one batch."""
+    requests = [one.request for one in asked]
+    answers = _answers([one.edit for one in asked], requests, engine)
     outputs = [
         output if request.free is None else _confined(output, request.codes, request.free, engine)
-        for output, request in zip(_answers(edits, requests, engine), requests, strict=True)
+        for output, request in zip(answers, requests, strict=True)
     ]
     decoding = [
-        _decoding(request, output, latent, past, engine)
-        for output, request, latent, past in zip(
-            outputs, requests, known, pasts or nothing, strict=True
-        )
+        _decoding(one.request, output, one.latent, one.past, engine)
+        for output, one in zip(outputs, asked, strict=True)
     ]
-    return [
-        naming_reference(
-            _outcome(request, output, audio, latent, keep_latent, engine), request, asked
-        )
-        for request, output, asked, (audio, latent) in zip(
-            requests, outputs, decoding, _decoded(engine, decoding), strict=True
-        )
-    ]
+    decoded = _decoded(engine, decoding) if decoding else []
+    for request, output, how, (audio, latent) in zip(
+        requests, outputs, decoding, decoded, strict=True
+    ):
+        made = _outcome(request, output, audio, latent, keep_latent, engine)
+        yield naming_reference(made, request, how)
+
+
+def _by_phrases(asked: _Asked, saying: Saying, engine: SpeechEngine, keep_latent: bool) -> Outcome:
+    """Carry out an edit that says a text of its own, phrase by phrase."""
+    request = asked.request
+
+    gains = []
+
+    def decode(codes: DualCodes) -> tuple[Utterance, Latent | None]:
+        how = _decoding(request, codes, asked.latent, asked.past, engine)
+        ((audio, latent),) = _decoded(engine, [how])
+        gains.append(_gain(latent))
+        return audio, latent
+
+    audio, codes, latent, facts = spoken(saying, engine, decode, request.seed)
+    # All passes have one reference, and so one gain.
+    edited, gain = levelled(request.utterance, audio, request.plan.level, gains[0])
+    edited = edited.replace(
+        transcript=request.plan.words_after, language=request.utterance.language
+    )
+    kept = latent.of(edited, 0.0, gain) if latent is not None and keep_latent else None
+    notes = [*saying.notes, *_notes(request.plan, request.utterance).get("notes", [])]
+    facts["gain_db"] = round(20 * math.log10(gain), 2)
+    return Outcome(edited, "llm", codes, {**facts, **({"notes": notes} if notes else {})}, kept)
 
 
 def _decoding(
@@ -382,52 +431,3 @@ def _confined(
             "partial edits, use another engine or route dsp"
         )
     return confined
-
-
-class Editing:
-    """Methods that an engine gets by inheriting; they need nothing but ``SpeechEngine``."""
-
-    def edit(
-        self: SpeechEngine,
-        utterances: Utterance | Sequence[Utterance],
-        edit: Edit | Sequence[Edit],
-        *,
-        seed: int = 0,
-        latents: Sequence[Latent | None] | None = None,
-    ) -> list[Outcome]:
-        """Carry out edits by the llm route, one or many in one batch.
-
-        Args:
-            utterances: what to edit.
-            edit: one edit for all utterances, or one for each.
-            seed: item ``i`` is drawn from ``seed + i``.
-            latents: ``Outcome.latent`` of edits that made the utterances, to go on from these
-                instead of encoding the sound again; one for each utterance, or None.
-
-        Raises:
-            RouteError: if an edit has no prompt, or lacks the transcript that it needs.
-        """
-        speech = [utterances] if isinstance(utterances, Utterance) else list(utterances)
-        edits = [edit] * len(speech) if isinstance(edit, Edit) else list(edit)
-        seeds = [seed + place for place in range(len(speech))]
-        return apply_by_llm(edits, speech, self, seeds, latents=latents, keep_latent=True)
-
-    def reconstruct(
-        self: SpeechEngine, utterances: Utterance | Sequence[Utterance], *, seed: int = 0
-    ) -> list[Utterance]:
-        """Return utterances encoded and decoded again, each in its own voice: the identity edit.
-
-        What an edit by the llm route does to speech is to be judged against this. The language
-        model takes no part in it. Silence that the tokenizer cuts off both ends is put back, as
-        silence: each output lasts as long as what it was made of.
-
-        Args:
-            utterances: what to take there and back.
-            seed: item ``i`` is decoded with ``seed + i``.
-
-        Raises:
-            AudioError: if an utterance is empty or too short.
-        """
-        speech = [utterances] if isinstance(utterances, Utterance) else list(utterances)
-        seeds = [seed + place for place in range(len(speech))]
-        return reconstructed(self, speech, seeds)

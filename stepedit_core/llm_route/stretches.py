@@ -28,7 +28,7 @@ from stepedit_core.llm_route.languages import language_of
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.utterance import Span, Utterance
 
-__all__ = ["in_stretches", "joined_codes", "pause_groups"]
+__all__ = ["in_stretches", "joined_codes", "pause_groups", "stretch_seed", "word_times"]
 
 LEAST_PAUSE = 0.08
 """Seconds of the shortest pause to cut in."""
@@ -71,7 +71,7 @@ def in_stretches(
         first, stop = edges[place], edges[place + 1]
         part, codes = _part(request, first, stop)
         speech = part.replace(transcript=text)
-        seed = request.seed if place == 0 else _seed(request.seed, place)
+        seed = request.seed if place == 0 else stretch_seed(request.seed, place)
         plan_of_part = edit.plan(speech)
         if plan_of_part.problem:
             return [request]
@@ -88,7 +88,8 @@ def joined_codes(parts: Sequence[DualCodes]) -> DualCodes:
     return DualCodes(whole.linguistic, whole.semantic, parts[0].start)
 
 
-def _seed(seed: int, place: int) -> int:
+def stretch_seed(seed: int, place: int) -> int:
+    """Return the seed of a later stretch of an utterance, apart from those of its draws."""
     spawned = np.random.SeedSequence(abs(seed), spawn_key=(0, place))
     return int(spawned.generate_state(1, np.uint32)[0])
 
@@ -148,9 +149,10 @@ def _texts(utterance: Utterance, codes: DualCodes, edges: Sequence[int]) -> list
     if not text.strip():
         return [None] * (len(edges) - 1)
     places = split_words(text)
-    middles = _middles(utterance, places)
-    if middles is None:
+    times = word_times(utterance, places)
+    if times is None:
         return None
+    middles = [(span.start + span.end) / 2 for span in times]
     cuts = [codes.start + edge * GROUP_SECONDS for edge in edges[1:-1]]
     shares = np.searchsorted(cuts, middles)
     texts: list[str | None] = []
@@ -166,13 +168,13 @@ def _texts(utterance: Utterance, codes: DualCodes, edges: Sequence[int]) -> list
     return texts
 
 
-def _middles(utterance: Utterance, words: Sequence[Word]) -> list[float] | None:
-    """Return the middle of each word in seconds, or None where nobody can tell."""
+def word_times(utterance: Utterance, words: Sequence[Word]) -> list[Span] | None:
+    """Return when each word is said, in seconds, or None where nobody can tell."""
     if utterance.alignment is not None and utterance.alignment.text == utterance.transcript:
-        return [(word.start + word.end) / 2 for word in utterance.alignment.words]
+        return [word.span for word in utterance.alignment.words]
     if language_of(utterance) not in (None, "en"):
         return None
     try:
-        return [(span.start + span.end) / 2 for span in align_words(utterance, list(words))]
+        return align_words(utterance, list(words))
     except (AlignmentError, MissingDependencyError):
         return None

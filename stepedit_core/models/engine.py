@@ -22,9 +22,10 @@ from stepedit_core.engine import (
     Latent,
 )
 from stepedit_core.errors import EngineError, RouteError
-from stepedit_core.llm_route.carrying_out import Editing
+from stepedit_core.llm_route.editing import Editing
 from stepedit_core.llm_route.inflight import InflightBatch, StreamRequest
 from stepedit_core.llm_route.planning import request_for
+from stepedit_core.llm_route.saying import saying_of
 from stepedit_core.models.checkpoint.load import EngineParts, load_parts
 from stepedit_core.models.decoder.decoder import DecodeInput
 from stepedit_core.models.lm.framing import Rules
@@ -220,6 +221,14 @@ class Engine(Editing):
         """
         return self._rules.policy.for_edit(*rules).infill_context
 
+    def spoken_at_once(self, rules: tuple[str, ...]) -> tuple[float | None, float | None]:
+        """Return how many seconds of a text are said at once, and of a voice are shown.
+
+        None stands for all: ``GenerationPolicy.phrase_seconds`` and ``voice_seconds``.
+        """
+        policy = self._rules.policy.for_edit(*rules)
+        return policy.phrase_seconds, policy.voice_seconds
+
     def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
         """Return audio for the codes of each request, in the voice of its reference.
 
@@ -361,7 +370,14 @@ class Engine(Editing):
         alone = self.regenerates_insertions_only(plan)
         request = request_for(edit, utterance, codes, asked.seed, plan=plan, insertions_only=alone)
         ((voice, _),) = self._references.voices([DecodeRequest(codes, utterance)])
-        yield from stream_steps(self.parts, self._rules, request, voice)
+        saying = saying_of(edit, request, self)
+        if saying is None:
+            yield from stream_steps(self.parts, self._rules, [request], voice)
+            return
+        for place, run in enumerate(saying.runs, 1):
+            yield from stream_steps(self.parts, self._rules, run.requests, voice)
+            if place < len(saying.runs):
+                yield np.zeros(round(run.pause * self.sample_rate), np.float32)
 
     def seconds_to_first_chunk(self) -> float:
         """Return how much generated audio the first streamed chunk waits for, in seconds."""

@@ -20,6 +20,7 @@ from stepedit_core.atomic import lasting_names, write_atomically
 from stepedit_core.edit import Edit
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import StepeditError, explain_validation
+from stepedit_core.llm_route.batching import AllAtOnce
 from stepedit_core.llm_route.carrying_out import apply_by_llm
 from stepedit_core.storage.pair_rows import read_shard, row_edit, row_utterance, shard_paths
 from stepedit_core.storage.stored_json import read_json
@@ -136,7 +137,7 @@ def _candidates(
     edit = row_edit(row)
     seeds = [int(seed) for seed in job_rng(settings.seed, row["id"]).integers(2**31, size=n)]
     outcomes = apply_by_llm(
-        [edit] * n, [source] * n, engine, seeds, [parse_codes(row["source_codes"])] * n
+        [edit] * n, [source] * n, AllAtOnce(engine), seeds, [parse_codes(row["source_codes"])] * n
     )
     made = []
     for number, (outcome, seed) in enumerate(zip(outcomes, seeds, strict=True)):

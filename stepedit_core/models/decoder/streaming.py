@@ -243,58 +243,77 @@ def stream_request(
         BudgetError: if prompt and output do not fit the context.
         EngineError: if the model ends its turn without a single group.
     """
-    for chunk in stream_steps(parts, rules, request, voice):
+    for chunk in stream_steps(parts, rules, [request], voice):
         if chunk is not None:
             yield chunk
 
 
 def stream_steps(
-    parts: EngineParts, rules: Rules, request: GenerateRequest, voice: Reference
+    parts: EngineParts, rules: Rules, requests: Sequence[GenerateRequest], voice: Reference
 ) -> Iterator[FloatArray | None]:
-    """Yield what ``stream_request`` does, and None after each token, where others may work."""
-    if any(not part.new for part in request.free or ()):
+    """Yield what ``stream_request`` does, and None after each token, where others may work.
+
+    The answers to several requests, the phrases of a text, are spoken one after the other.
+    """
+    if any(not part.new for request in requests for part in request.free or ()):
         raise RouteError("an edit that is confined to spans cannot be streamed; use edit()")
-    if request.plan.keeps_codes:
+    if any(request.plan.keeps_codes for request in requests):
         raise RouteError("an edit that keeps the codes generates nothing to stream; use edit()")
-    prompt = aligned_prompt(request, parts.text, parts.encoding)
-    ids = prompt.ids
-    rules = rules.for_edit(*request.plan.rules)
-    budget = parts.budget(len(ids), rules.sampling.max_length)
-    drawing = sampling_of(rules.sampling)
-    tokens = stream(
-        parts.model,
-        ids,
-        layout=parts.layout,
-        sampling=drawing,
-        constraint=constraint_of(request, ids, budget, rules),
-        seed=request.seed,
-        max_new_tokens=budget,
-        alignment=prompt.alignment,
-        against=hide_words(ids, parts.text) if drawing.guided else None,
-    )
-    base = parts.layout.audio_base
-    source_map = request.source_map(budget // GROUP_SIZE)
+    first = requests[0]
+    rules = rules.for_edit(*first.plan.rules)
+    answers = [_Answer(parts, rules, request) for request in requests]
+    most = sum(answer.budget for answer in answers) // GROUP_SIZE
+    source_map = first.source_map(most)
     walk = None
-    if rules.follows_source(request.plan):
-        walk = _Walk(request, budget // GROUP_SIZE)
+    if rules.follows_source(first.plan):
+        walk = _Walk(first, most)
         source_map = walk.source_map
-    with StreamDecoder(parts.decoder, voice, request.seed, source_map=source_map) as session:
-        group: list[int] = []
-        spoken = False
-        for token in tokens:
-            yield None
-            group.append(token - base)
-            if len(group) < GROUP_SIZE:
-                continue
-            spoken = True
-            if walk is not None:
-                walk.go(group)
-            chunk = session.push(group)
-            group = []
-            if chunk is not None:
-                yield chunk
-        if not spoken:
-            raise EngineError("the language model ended its turn without any speech")
+    base = parts.layout.audio_base
+    with StreamDecoder(parts.decoder, voice, first.seed, source_map=source_map) as session:
+        for answer in answers:
+            group: list[int] = []
+            spoken = False
+            for token in answer.tokens():
+                yield None
+                group.append(token - base)
+                if len(group) < GROUP_SIZE:
+                    continue
+                spoken = True
+                if walk is not None:
+                    walk.go(group)
+                chunk = session.push(group)
+                group = []
+                if chunk is not None:
+                    yield chunk
+            if not spoken:
+                raise EngineError("the language model ended its turn without any speech")
         rest = session.push(last=True)
         if rest is not None and len(rest):
             yield rest
+
+
+class _Answer:
+    """The answer to one request of a stream, before it is drawn."""
+
+    def __init__(self, parts: EngineParts, rules: Rules, request: GenerateRequest) -> None:
+        """Frame the prompt; raises BudgetError as ``stream_request`` does."""
+        self._parts, self._rules, self._request = parts, rules, request
+        self._prompt = aligned_prompt(request, parts.text, parts.encoding)
+        self.budget = parts.budget(len(self._prompt.ids), rules.sampling.max_length)
+        self._constraint = constraint_of(request, self._prompt.ids, self.budget, rules)
+
+    def tokens(self) -> Iterator[int]:
+        """Yield the tokens as they are drawn."""
+        parts, ids = self._parts, self._prompt.ids
+        drawing = sampling_of(self._rules.sampling)
+        yield from stream(
+            parts.model,
+            ids,
+            layout=parts.layout,
+            sampling=drawing,
+            constraint=self._constraint,
+            seed=self._request.seed,
+            max_new_tokens=self.budget,
+            alignment=self._prompt.alignment,
+            against=hide_words(ids, parts.text) if drawing.guided else None,
+        )

@@ -148,6 +148,10 @@ class _Given:
         """Return the given codes."""
         return self._codes
 
+    def spoken_at_once(self, rules: tuple[str, ...]) -> tuple[None, None]:
+        """Return that all is said at once: each answer is one to the whole prompt."""
+        return None, None
+
     def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
         """Decode as the engine does."""
         return self._engine.decode(requests)
