@@ -38,8 +38,8 @@ _LOST, _DOUBTFUL, _LESS, _SLIGHTLY_LESS = 0.03, 0.1, 10.0, 3.0
 """Probabilities below which a word seems lost, and is in doubt, and how many times less likely than
 in the source it is then. So Whisper tiny.en and base believed 33 of 36 edits by labels, and 5 of 53
 in which two or three words were cut out, replaced or drowned in noise. Who finds no word even
-slightly less likely is sure by itself: tiny.en was so of 21 of 29 edits and all 15 sources, and of
-5 of 42 such damaged ones, 4 of which both believed."""
+slightly less likely is sure by itself: so tiny.en was of 40 of 56 edits and 7 of 83 damaged copies,
+and with base where it was not, 51 and 10 were believed, against 50 and 10 by both at once."""
 
 
 @dataclass(frozen=True)
@@ -259,15 +259,15 @@ def _heard(
 ) -> tuple[How, float, float] | None:
     """Return how a recogniser hears most of the words, its word error, and that of the source.
 
-    It is asked in the cheapest way first, and in another one where words seem lost; one that was
-    not sure of the words is asked plainly. The source is heard where it matters. A transcript may
-    be wrong where what is heard is right, so what a recogniser hears in the source, of as many
-    words, will do as well, where the same words are to be said. For times it is asked where words are missing: without, Whisper leaves
-    out sentences that are said twice.
+    It is asked in the cheapest way first, and in another one where words seem lost. The source is
+    heard where it matters. A transcript may be wrong where what is heard is right, so what a
+    recogniser hears in the source, of as many words, will do as well, where the same words are to
+    be said. For times it is asked where words are missing: without, Whisper leaves out sentences
+    that are said twice.
     """
     best: tuple[How, float, float] | None = None
-    ways: list[How] = ["plain"] if is_in_doubt else ["rough", "plain"]
-    ways += ["timed"] if ears.hears_twice(which) else []
+    ways: tuple[How, ...] = ("rough", "plain", "timed")
+    ways = ways if ears.hears_twice(which) else ways[:-1]
     words = len(split_words(made.transcript or ""))
     for how in ways:
         after = _error(ears, made, which, how, judged)
