@@ -395,6 +395,12 @@ def follows_source(engine: SpeechEngine | None, plan: Plan) -> bool:
     return says is not None and bool(says(plan))
 
 
+def draws_alone(engine: SpeechEngine | None, plan: Plan) -> int:
+    """Return of how many answers an engine gives the best by itself; 1 where it does not say."""
+    says = getattr(engine, "draws", None)
+    return 1 if says is None else int(says(plan))
+
+
 def strength_problem(engine: SpeechEngine | None, plan: Plan) -> str | None:
     """Say why an engine cannot do a label at the strength of a plan, or return None."""
     if plan.strength == 1.0 or answers_with_own_codes(engine, plan):

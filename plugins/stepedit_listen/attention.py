@@ -59,7 +59,7 @@ def attended(
     """Return when each word is said, with the model's probability of it as confidence.
 
     Args:
-        model: a ``faster_whisper.WhisperModel``.
+        model: a `stepedit_listen.encoding.EncodingOnce`.
         utterance: at most 30 s, with the transcript that the words lie in.
         words: of the transcript, or a run of them.
         language: Whisper's code, or None to let it tell.
@@ -75,7 +75,7 @@ def attended(
     from faster_whisper.tokenizer import Tokenizer
 
     text, places = plain_text(utterance.transcript or "", words)
-    encoded = model.hf_tokenizer.encode(text, add_special_tokens=False)
+    encoded = model.text_tokenizer().encode(text, add_special_tokens=False)
     if not words or len(encoded.ids) > _MOST_TOKENS or utterance.seconds < _SHORTEST:
         return None
     features = model.feature_extractor(np.ascontiguousarray(utterance.resample(RATE).samples))

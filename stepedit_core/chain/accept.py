@@ -16,11 +16,13 @@ AcceptLevel = Literal["strict", "normal", "off"]
 LEVELS: tuple[AcceptLevel, ...] = ("strict", "normal", "off")
 _STRICT = {
     "words": 0.05,
+    "all_ears": True,
     "voice": 0.75,
     "level": 3.0,
     "length": 0.1,
     "pitch": 2.0,
     "quality": 0.5,
+    "first_alone": False,
     "heard": 8,
     "tries": 24,
 }
@@ -45,6 +47,9 @@ class Accept(BaseModel):
     ears: int = Field(default=2, ge=1, le=4)
     """Recognisers that must all find the words kept, the preferred ones that are installed: one
     that knows its language well writes what it expects to hear."""
+    all_ears: bool = False
+    """Whether all of them are asked even where the first one that is asked, the fastest, finds
+    every word of the transcript as likely as in the source."""
     voice: float | None = Field(default=0.70, ge=-1.0, le=1.0)
     """Least cosine similarity to the first recording's speaker vector, by the speaker encoder of
     the measurements that are installed, or the engine's own."""
@@ -68,6 +73,10 @@ class Accept(BaseModel):
     """Whether the edit's own scorer must say that its target is reached."""
     best_of: int = Field(default=8, ge=1, le=32)
     """Candidates that a model draws in one batch; the best by these limits is taken."""
+    first_alone: bool = True
+    """Whether a model's own answer, the one without limits, is listened to before a batch of
+    candidates is drawn; most are accepted so, at half the cost. A model that draws as many for
+    itself is asked for the batch at once."""
     heard: int = Field(default=2, ge=1, le=32)
     """Candidates of one batch that are listened to, the most promising ones by the cheap limits and
     by the engine's own reader; listening takes longer than drawing."""

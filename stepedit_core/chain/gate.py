@@ -131,7 +131,8 @@ class Gate:
         """Complain of lost words, or of lost quality, or of a target that is not reached."""
         waived, measures = self.waived(edit), self._measures
         if limits.words is not None and self.ears is not None and "words" not in waived:
-            complain_of_words(limits.words, self.ears, made, to, judged)
+            all_ears = limits.all_ears
+            complain_of_words(limits.words, self.ears, made, to, judged, all_ears=all_ears)
         if limits.quality is not None and "quality" not in waived and not judged.complaints:
             complain_of_quality(limits.quality, measures, made, to, judged)
         if limits.target and not edit.is_composite() and not judged.complaints:

@@ -19,6 +19,7 @@ from stepedit_core.engine import (
     SpeechEngine,
     answers_with_own_codes,
     chooses,
+    draws_alone,
     strength_problem,
 )
 from stepedit_core.errors import EditError, StepeditError
@@ -121,7 +122,7 @@ class Trial:
                 most = min(most, limits.best_of)
             before = len(self._rest)
             while most > 0:
-                size = min(most, limits.best_of) if route == "llm" else 1
+                size = self._size(edit, route, most)
                 found = self._batch(edit, route, size)
                 if found is not None:
                     return found
@@ -133,6 +134,14 @@ class Trial:
             scores += [(edit, judged.score) for judged, _ in failed if judged.score is not None]
             edit = self._next(tried, edit, route, scores)
         return None
+
+    def _size(self, edit: Edit, route: Route, most: int) -> int:
+        """Return how many candidates are drawn at once: the engine's own answer comes alone."""
+        size = min(most, self.limits.best_of) if route == "llm" else 1
+        if size > 1 and self.limits.first_alone and not self._drawn:
+            own = draws_alone(self.engine, edit.plan(self.to.received))
+            return 1 if own < size else size
+        return size
 
     def _next(
         self,

@@ -80,6 +80,8 @@ def limits_of(given: dict[str, Any]) -> Accept | None:
     level, texts, *rest = (given.pop(name) for name in _NAMES)
     changes = Accept.parse(texts)
     changes |= {name: value for name, value in zip(_FIELDS, rest, strict=True) if value}
+    if "best_of" in changes:  # who asks for so many wants the best of them
+        changes = {"first_alone": False, **changes}
     if level == "off" and changes:
         raise click.UsageError(
             f"{', '.join(sorted(changes))}: such limits go with --accept strict, normal or a FILE"

@@ -180,6 +180,11 @@ class Engine(Editing):
             note.audio_seconds = sum(found[0].seconds for found in codes.values())
         return [codes[at] for at in range(len(requests))]
 
+    def draws(self, plan: Plan) -> int:
+        """Return how many answers to an edit ``generate`` draws, and chooses from."""
+        rules = self._rules.for_edit(*plan.rules)
+        return 1 if rules.follows_source(plan) else rules.policy.best_of
+
     def _best_answers(
         self, requests: Sequence[GenerateRequest], rules: Rules, draws: int, keep: int
     ) -> list[list[DualCodes]]:

@@ -220,12 +220,19 @@ def get_edit(name: str) -> type[Edit]:
     return get_registry().edit_class(name)
 
 
-def load_engine(config: EngineConfig) -> SpeechEngine:
+def load_engine(config: EngineConfig | str) -> SpeechEngine:
     """Load an engine by asking plugins first and core's own loader last.
+
+    Args:
+        config: a configuration, or the name, folder or hub id of one with the usual settings.
 
     Raises:
         EngineError: if nobody can load what the configuration names.
     """
+    if isinstance(config, str):
+        from stepedit_core.config import engine_config
+
+        config = engine_config(name_or_path=config)
     engine = get_registry().hook.stepedit_load_engine(config=config)
     if engine is None:
         raise EngineError(f"no engine {config.name_or_path!r}: give a folder, a hub id or a name")

@@ -144,7 +144,14 @@ class Deaf:
         return outcome
 
 
-LOUD = {"words": None, "level": 40.0, "length": None, "voice": None, "target": False}
+LOUD = {
+    "words": None,
+    "level": 40.0,
+    "length": None,
+    "voice": None,
+    "target": False,
+    "first_alone": False,
+}
 
 
 @pytest.mark.parametrize("spoilt", [0, 1, 2])
@@ -161,6 +168,31 @@ def test_a_step_by_a_model_is_drawn_again(toys: Registry, spoilt: int, best_of: 
     plain = Chain([Recite(words="c d")])(speech, FakeEngine())
     if spoilt == 0:
         assert np.array_equal(step.utterance.samples, plain.utterance.samples)
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "own", "sizes"), [(0, None, [1]), (1, None, [1, 3]), (1, 2, [1, 3]), (0, 4, [4])]
+)
+def test_the_engines_own_answer_is_heard_before_a_batch_is_drawn(
+    toys: Registry, spoilt: int, own: int | None, sizes: list[int]
+) -> None:
+    toys.register(Deaf(spoilt), "deaf")
+    drawn: list[int] = []
+
+    class Counting(FakeEngine):
+        def generate(self, requests: Any) -> Any:
+            drawn.append(len(requests))
+            return super().generate(requests)
+
+    engine = Counting()
+    if own is not None:
+        engine.draws = lambda plan: own  # type: ignore[attr-defined]
+    speech = speech_like(1.2).replace(transcript="a b")
+    limits = Accept(**{**LOUD, "first_alone": True}, tries=4, best_of=4)
+    step = Chain([Recite(words="c d")])(speech, engine, accept=limits).steps[0]
+    assert step.accepted and drawn == sizes and step.judged["drawn"] == sum(sizes)
+    plain = Chain([Recite(words="c d")])(speech, FakeEngine()).utterance
+    assert np.array_equal(step.utterance.samples, plain.samples) is (spoilt == 0)
 
 
 def test_candidates_are_one_batch(toys: Registry) -> None:

@@ -126,8 +126,9 @@ def test_the_source_is_heard_where_it_matters(toys: Registry, speech: Utterance)
 
     class Listening(Heard):
         def hear(self, utterance: Utterance, which: int = 0, how: How = "plain") -> str | None:
-            if how != "rough":
-                asked.append((utterance.language, which))
+            if how == "rough":
+                return None
+            asked.append((utterance.language, which))
             return super().hear(utterance, which, how)
 
     gate.ears = Listening("one two three four", "one two three")  # type: ignore[assignment]
@@ -204,6 +205,90 @@ def test_where_the_preferred_one_doubts_nothing_the_other_may_doubt_more(
     judged = gate.quick(limits, Hiss(), output, None, to)
     gate.listen(judged, limits, Hiss(), output, to)
     assert judged.why == [] and (heard == []) is way
+
+
+FIRST = "one two three four"
+
+
+@pytest.mark.parametrize(
+    ("source", "made", "all_ears", "asked"),
+    [
+        ([SURE] * 4, [SURE] * 4, False, [1]),
+        ([SURE] * 4, [SURE] * 4, True, [1, 0]),
+        ([SURE, 0.08, SURE, SURE], [SURE, IN_DOUBT, SURE, SURE], False, [1, 1]),
+        ([SURE, 0.2, SURE, SURE], [SURE, IN_DOUBT, SURE, SURE], False, [1, 1, 0]),
+    ],
+)
+def test_whoever_is_sure_of_every_word_is_asked_alone(
+    toys: Registry,
+    speech: Utterance,
+    source: list[float],
+    made: list[float],
+    all_ears: bool,
+    asked: list[int],
+) -> None:
+    found: list[int] = []
+
+    class Sure(Heard):
+        def certainty(self, utterance: Utterance, which: int = 0) -> list[float] | None:
+            found.append(which)
+            if which == 0:
+                return [SURE] * 4
+            return source if utterance.language == "en" else made
+
+    gate = Gate(toys, speech, None, ears=0)
+    gate.ears = ears = Sure(FIRST, FIRST)  # type: ignore[assignment]
+    first = speech.replace(transcript=FIRST, language="en")
+    output = ramp(speech.replace(transcript=FIRST, language="fr"), 0.9)
+    limits = QUIET.model_copy(update={"words": 0.1, "all_ears": all_ears})
+    to = Compared(first, first, first, first)
+    judged = gate.quick(limits, Hiss(), output, None, to)
+    gate.listen(judged, limits, Hiss(), output, to)
+    assert judged.why == [] and found == asked and ears.settled == (None, 0.0)
+
+
+def test_what_the_source_says_is_no_reading_of_other_words(
+    toys: Registry, speech: Utterance
+) -> None:
+    class Listening(Heard):
+        def hear(self, utterance: Utterance, which: int = 0, how: How = "plain") -> str | None:
+            return "two three four"
+
+        def word_error(
+            self,
+            utterance: Utterance,
+            words: str | None = None,
+            which: int = 0,
+            how: How = "plain",
+        ) -> float | None:
+            return word_error(words or str(utterance.transcript), "two three four")
+
+    gate = Gate(toys, speech, None, ears=0)
+    gate.ears = Listening()  # type: ignore[assignment]
+    first = speech.replace(transcript="two three four", language="en")
+    output = ramp(speech.replace(transcript="one two three four five", language="fr"), 0.9)
+    limits = QUIET.model_copy(update={"words": 0.1})
+    to = Compared(first, first, first, first)
+    judged = gate.quick(limits, Hiss(), output, None, to)
+    gate.listen(judged, limits, Hiss(), output, to)
+    assert [one.limit for one in judged.complaints] == ["words"]
+
+
+def test_a_source_of_which_all_is_heard_roughly_is_not_heard_plainly(
+    toys: Registry, speech: Utterance
+) -> None:
+    asked: list[How] = []
+
+    class Listening(Heard):
+        def hear(self, utterance: Utterance, which: int = 0, how: How = "plain") -> str | None:
+            if utterance.language == "en":
+                asked.append(how)
+                return FIRST
+            return "one two"
+
+    gate = Gate(toys, speech, None, ears=0)
+    gate.ears = Listening()  # type: ignore[assignment]
+    assert _judged(gate, speech).why != [] and set(asked) == {"rough"}
 
 
 def test_other_words_than_the_source_has_are_heard(toys: Registry, speech: Utterance) -> None:
