@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from stepedit_pairs.shards import row_of, write_shard
 from stepedit_train.journal import read_journal
 from stepedit_train.lm.rows import Example
 from stepedit_train.lm.store import save_examples
-from stepedit_train.rl.dpo import DpoSettings, train_dpo
+from stepedit_train.rl.dpo import DpoSettings, DpoTask, rules_of, train_dpo
 from stepedit_train.rl.layout import READING, Vocabulary
+from stepedit_train.rl.policy import load_policy
 from stepedit_train.rl.preferences import Preferences, PreferenceSource, read_preferences
 from stepedit_train.rl.reward_model import calibration_error, load_reward_model
 from stepedit_train.rl.reward_stage import RewardModelSettings, train_reward
@@ -155,6 +157,30 @@ def test_dpo_makes_the_better_answer_likelier(folder: Path, kind: str) -> None:
         pairs = (load_step1(one / "model", dtype=torch.float32) for one in (again, folder / "run"))
         for ours, theirs in zip(*(model.parameters() for model in pairs), strict=True):
             assert torch.equal(ours, theirs)
+
+
+def test_dpo_reads_a_requests_prompt_once(folder: Path) -> None:
+    settings = DpoSettings.model_validate(fields(folder, chosen_share=0.1, dev_share=0.0))
+    vocabulary = Vocabulary.of_folder(folder / "base")
+    data = read_preferences(
+        settings.data, vocabulary, rules_of(folder / "base"), max_tokens=1500, dev_share=0, seed=0
+    )
+    # Two preferences of the first request, one of another.
+    first, other = data.train[:2]
+    again = replace(first, chosen=first.rejected, rejected=first.chosen)
+    task = DpoTask(
+        load_policy(settings, folder / "base"),
+        Preferences([first, other, again], [], data.skipped),
+        settings,
+        vocabulary,
+    )
+    parts = task.batch([0, 1, 2], 0)
+    assert [len(part.ids) for part in parts] == [4, 2] and all(part.shared for part in parts)
+    whole = [task._joined(task.data.train)]
+    assert whole[0].shared == 0
+    ours, theirs = task.loss(parts), task.loss(whole)
+    assert torch.allclose(ours.total, theirs.total, atol=1e-5)
+    assert ours.parts == pytest.approx(theirs.parts, abs=1e-3)
 
 
 def test_answers_that_nobody_could_draw_are_left_out(folder: Path) -> None:

@@ -73,9 +73,23 @@ class DpoTask(Task):
         self.reference = None if settings.reference_free else Reference(model, settings)
         self.aligned = plain_model(model).config.source_alignment is not None
 
-    def batch(self, indices: Sequence[int], step: int) -> AnswerBatch:
-        """Return the better answers and, after them, the worse ones."""
-        return self._joined([self.data.train[index] for index in indices])
+    def batch(self, indices: Sequence[int], step: int) -> list[AnswerBatch]:
+        """Return preferences in parts, of each the better answers before the worse ones."""
+        return self._parts([self.data.train[index] for index in indices])
+
+    def _parts(self, pairs: Sequence[Preference]) -> list[AnswerBatch]:
+        """Return preferences as batches that the model reads one after the other.
+
+        Answers to one request share its prompt, which is read once where they are a part by
+        themselves (`shared_prompt`): half of the time on a CPU. An accelerator would rather read
+        many rows at once, and where activations are made again nothing can be shared.
+        """
+        if self.settings.gradient_checkpointing or self.device.type != "cpu":
+            return [self._joined(pairs)]
+        requests: dict[tuple[int, ...], list[Preference]] = {}
+        for one in pairs:
+            requests.setdefault(tuple(one.chosen.prompt), []).append(one)
+        return [self._joined(own) for own in requests.values()]
 
     def _joined(self, pairs: Sequence[Preference]) -> AnswerBatch:
         rows = [one.chosen for one in pairs] + [one.rejected for one in pairs]
@@ -91,11 +105,13 @@ class DpoTask(Task):
                 known = token_log_probs(model, batch, self.layout).chosen.sum(1)
         return log_probs - known, log_probs, batch.drawn.sum(1).float()
 
-    def loss(self, batch: AnswerBatch) -> Losses:
+    def loss(self, batch: Sequence[AnswerBatch]) -> Losses:
         """Return the loss, and how much more likely the better answers have become."""
-        ratios, log_probs, counts = self._log_ratios(batch)
-        chosen, rejected = ratios.chunk(2)
-        lengths = counts.chunk(2)
+        halves = [[value.chunk(2) for value in self._log_ratios(part)] for part in batch]
+        (chosen, rejected), (likely, _), lengths = (
+            (torch.cat([better for better, _ in own]), torch.cat([worse for _, worse in own]))
+            for own in zip(*halves, strict=True)
+        )
         loss = dpo_loss(
             chosen,
             rejected,
@@ -104,7 +120,7 @@ class DpoTask(Task):
             lengths=(lengths[0], lengths[1]),
         )
         if self.settings.chosen_share:
-            likelihood = log_probs.chunk(2)[0].sum() / lengths[0].sum().clamp(min=1)
+            likelihood = likely.sum() / lengths[0].sum().clamp(min=1)
             loss = loss - self.settings.chosen_share * likelihood
         gap = (chosen - rejected).detach()
         parts = {
@@ -122,7 +138,7 @@ class DpoTask(Task):
         costs = [float(one.tokens) for one in pairs]
         for part in pack_batches(costs, range(len(pairs)), self.settings.tokens):
             with arithmetic(self.settings.precision, self.device):
-                losses = self.loss(self._joined([pairs[at] for at in part]))
+                losses = self.loss(self._parts([pairs[at] for at in part]))
             for name, value in {"loss": losses.total.item(), **losses.parts}.items():
                 sums[name] = sums.get(name, 0.0) + value * len(part) / len(pairs)
         return sums
