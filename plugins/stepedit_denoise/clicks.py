@@ -35,6 +35,7 @@ _LEAST_PER_SECOND = 0.3
 """Fewer are left to the networks: a rare one may be the burst of a consonant."""
 _CONTEXT_SECONDS, _MODEL_SECONDS = 0.04, 0.004
 _LEAST_SECONDS, _PIECE_SECONDS = 0.5, 60.0
+_FRAMES_AT_ONCE = 256
 
 
 def without_clicks(utterance: Utterance) -> tuple[Utterance, int]:
@@ -112,25 +113,39 @@ def _moments(samples: npt.NDArray[Any], rate: int, step: int) -> FloatArray:
 
 def _residual(samples: FloatArray, rate: int) -> FloatArray:
     """Return what linear prediction leaves, frame by frame, shape ``(n,)``."""
-    from scipy.linalg import solve_toeplitz
-    from scipy.signal import lfilter
-
     size = round(_FRAME_SECONDS * rate) // 2 * 2
     half, order = size // 2, max(8, round(_ORDER_PER_KHZ * rate / 1000) + 2)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(size) + 0.5) / size)
     padded = np.pad(samples, (half + order, size))
     left = np.zeros(len(padded))
-    for start in range(order, len(padded) - size, half):
-        frame = padded[start : start + size]
-        spectrum = np.abs(np.fft.rfft(frame * window, 2 * size)) ** 2
-        products = np.fft.irfft(spectrum)[: order + 1]
-        if products[0] <= 1e-12:
-            continue
-        products[0] *= 1 + 1e-4
-        model = solve_toeplitz(products[:-1], products[1:])
-        heard = padded[start - order : start + size]
-        left[start : start + size] += lfilter([1, *-model], [1], heard)[order:] * window
+    heard = np.lib.stride_tricks.sliding_window_view(padded[:-1], order + size)[::half]
+    for begin in range(0, len(heard), _FRAMES_AT_ONCE):
+        frames = heard[begin : begin + _FRAMES_AT_ONCE]
+        spectrum = np.abs(np.fft.rfft(frames[:, order:] * window, 2 * size)) ** 2
+        products = np.fft.irfft(spectrum)[:, : order + 1]
+        for place, model in zip(*_predicting(products), strict=True):
+            start = order + (begin + int(place)) * half
+            error = np.convolve(frames[place], [1.0, *-model], "valid")
+            left[start : start + size] += error * window
     return left[half + order :][: len(samples)]
+
+
+def _predicting(products: FloatArray) -> tuple[npt.NDArray[np.int64], FloatArray]:
+    """Return which frames are not silent, and the coefficients that predict these best.
+
+    Args:
+        products: autocorrelations of frames, ``(frames, order + 1)``.
+
+    Returns:
+        Places, ``(kept,)``, and coefficients of the samples before, the last one first,
+        ``(kept, order)``.
+    """
+    places = np.flatnonzero(products[:, 0] > 1e-12)
+    known, order = products[places], products.shape[1] - 1
+    lags = np.abs(np.subtract.outer(np.arange(order), np.arange(order)))
+    wanted = known[:, 1:, None].copy()
+    known[:, 0] *= 1 + 1e-4
+    return places, np.linalg.solve(known[:, lags], wanted)[:, :, 0]
 
 
 def _interpolated(around: FloatArray, start: int, end: int, order: int) -> FloatArray:

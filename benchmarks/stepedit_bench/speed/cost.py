@@ -1,8 +1,9 @@
 """Time and memory of whole edits on one core, in a process of its own.
 
-    python -m stepedit_bench.speed.cost ENGINE SECONDS < recordings
+    python -m stepedit_bench.speed.cost [ENGINE [RECORDINGS]]
 
-reads a JSON list of [path, transcript] and prints one JSON object.
+prints one JSON object. RECORDINGS is a file with a JSON list of [path, transcript], ``-`` for
+standard input; without it the packaged recordings are edited.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from stepedit_core.config import EMBEDDED
 from stepedit_core.errors import StepeditError
+from stepedit_core.recordings import packaged, packaged_speech
 from stepedit_core.utterance import Utterance
 
 __all__ = ["measure_cost"]
@@ -41,7 +44,7 @@ def measure_cost(engine: str, recordings: Sequence[tuple[Path, str]]) -> dict[st
     """
     given = json.dumps([[str(path), text] for path, text in recordings])
     ran = subprocess.run(
-        [sys.executable, "-m", "stepedit_bench.speed.cost", engine],
+        [sys.executable, "-m", "stepedit_bench.speed.cost", engine, "-"],
         input=given,
         capture_output=True,
         text=True,
@@ -70,7 +73,7 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def main(engine: str, recordings: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def _edited(engine: str, recordings: Iterable[Utterance]) -> dict[str, Any]:
     """Load an engine and edit recordings one by one."""
     import torch
 
@@ -84,8 +87,8 @@ def main(engine: str, recordings: Sequence[tuple[str, str]]) -> dict[str, Any]:
     load_seconds = time.perf_counter() - begin
     edit = get_edit("denoise")()
     seconds = work = 0.0
-    for number, (path, text) in enumerate(recordings):
-        speech = Utterance.read(path, text, "en")
+    number = 0
+    for number, speech in enumerate(recordings):
         begin = time.process_time()
         apply_by_llm([edit], [speech], loaded, [number])
         if number:  # the first one also warms caches and kernels
@@ -95,9 +98,19 @@ def main(engine: str, recordings: Sequence[tuple[str, str]]) -> dict[str, Any]:
         "rtf": work / seconds,
         "memory_gb": peak_bytes() / 1e9,
         "load_seconds": load_seconds,
-        "n": len(recordings) - 1,
+        "n": number,
     }
 
 
+def main(engine: str = EMBEDDED, given: str | None = None) -> None:
+    """Measure and print."""
+    if given is None:
+        speech = map(packaged_speech, packaged())
+    else:
+        text = sys.stdin.read() if given == "-" else Path(given).read_text(encoding="utf-8")
+        speech = (Utterance.read(path, words, "en") for path, words in json.loads(text))
+    print(json.dumps(_edited(engine, speech)))
+
+
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], json.loads(sys.stdin.read()))))
+    main(*sys.argv[1:])

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -194,16 +196,32 @@ class ConstraintState:
         self.place.masked_fill_(over, 0)
 
     def _speak(self, sampled: Tensor) -> Tensor:
-        """Do what ``advance`` does where each body is one free segment, in fewer operations."""
-        ended = self.ended
-        over = ended | (sampled == CODE_COUNT)
-        place = self.place + 1
-        full = ~over & (place >= self._most[:, 0])
-        self.cut |= full & self._elastic[:, 0]
+        """Do what ``advance`` does where each body is one free segment, in fewer operations.
+
+        On a CPU by NumPy, whose calls cost a fifth of torch's on arrays as small as these.
+        """
+        is_host = sampled.device.type == "cpu"
+        known = (sampled, self.segment, self.place, self.cut)
+        tables = (self._is_end, self._most, self._elastic)
+        xp: Any = np if is_host else torch
+        token, segment, place, cut, is_end, most, elastic = (
+            one.numpy() if is_host else one for one in (*known, *tables)
+        )
+        ended = xp.where(segment == 0, is_end[:, 0], True)
+        over = ended | (token == CODE_COUNT)
+        place = place + 1
+        full = ~over & (place >= most[:, 0])
         closed = over | full
-        self.place = place.masked_fill(closed, 0)
-        self.segment = torch.where(ended, self.segment, closed.long())
-        return torch.where(over, -1, sampled)
+        made = (
+            xp.where(over, -1, token),
+            xp.where(ended, segment, closed),
+            xp.where(closed, 0, place),
+            cut | full & elastic[:, 0],
+        )
+        token, self.segment, self.place, self.cut = (
+            torch.from_numpy(one) if is_host else one for one in made
+        )
+        return token
 
     def skip(self, count: int) -> Tensor:
         """Move every unended item on by ``count`` copied tokens; return them ``(batch, count)``.

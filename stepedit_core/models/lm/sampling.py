@@ -185,6 +185,9 @@ def pick(logits: Tensor, sampling: Sampling, keys: Tensor, tokens: Tensor | None
     """
     if sampling.greedy:
         return logits.argmax(dim=-1)
+    filters = sampling.top_k is not None or sampling.top_p is not None
+    if logits.device.type == "cpu" and not filters:
+        return _pick_near(logits.float(), sampling.temperature, keys, tokens)
     scores = logits.float() / sampling.temperature
     if sampling.top_k is not None and sampling.top_k < scores.shape[-1]:
         least = scores.topk(sampling.top_k, dim=-1).values[:, -1:]
@@ -192,22 +195,23 @@ def pick(logits: Tensor, sampling: Sampling, keys: Tensor, tokens: Tensor | None
     if sampling.top_p is not None and sampling.top_p < 1:
         scores = _nucleus(scores, sampling.top_p)
     if scores.device.type == "cpu":
-        return _pick_near(scores, keys, tokens)
+        return _pick_near(scores, 1.0, keys, tokens)
     noise = gumbel_noise(keys, scores.shape[-1] if tokens is None else tokens)
     return (scores + noise).argmax(dim=-1)
 
 
-def _pick_near(scores: Tensor, keys: Tensor, tokens: Tensor | None) -> Tensor:
+def _pick_near(logits: Tensor, temperature: float, keys: Tensor, tokens: Tensor | None) -> Tensor:
     """Return the index of the largest sum of score and noise, drawing only what can win."""
-    best = scores.amax(dim=-1, keepdim=True).numpy()
+    values = logits.numpy()
+    best = values.max(axis=1, keepdims=True)
     if not np.isfinite(best).all():  # weights gone wrong: whatever the plain sum gives
-        noise = gumbel_noise(keys, scores.shape[-1] if tokens is None else tokens)
-        return (scores + noise).argmax(dim=-1)
-    values = scores.numpy()
-    near = np.flatnonzero(values >= best - np.float32(_NOISE_SPREAD))
+        noise = gumbel_noise(keys, logits.shape[-1] if tokens is None else tokens)
+        return (logits / temperature + noise).argmax(dim=-1)
+    near = np.flatnonzero(values >= best - np.float32(_NOISE_SPREAD * temperature))
     row, column = np.divmod(near, values.shape[1])
     index = column if tokens is None else tokens.numpy()[column]
-    value = values[row, column] + _noise_on_host(keys.numpy()[row], index)
+    value = values.ravel()[near] / np.float32(temperature)
+    value += _noise_on_host(keys.numpy()[row], index)
     if len(values) == 1:
         return torch.from_numpy(column[value.argmax(axis=0, keepdims=True)])
     begin = np.searchsorted(row, np.arange(len(values)))

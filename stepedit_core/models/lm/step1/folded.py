@@ -1,105 +1,138 @@
-"""Decode steps of small models on a CPU, in as few operations as they need.
+"""Decode steps of small models on a CPU, as one graph that onnxruntime carries out.
 
-A step of a small model costs more in calls than in arithmetic. Here what is constant is
-multiplied into the matrices once: the gains of the norms, their ``sqrt(hidden)``, and the scale of
-attention. A column that never changes stands beside the hidden states for the norm's epsilon, so
-that a norm is two operations; projections that read one input are one matrix, laid out for few
-rows; residual sums are part of the matrix products. Results equal the layers' own up to rounding.
+A step of a small model costs more in calls than in arithmetic; here it is one call. What is
+constant is multiplied into the matrices: the gains of the norms and the scale of attention;
+projections that read one input are one matrix. Results equal the layers' own up to rounding.
 """
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
+from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
+import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stepedit_core.models.lm.step1.alibi import BlockBias
-from stepedit_core.models.lm.step1.layers import Step1DecoderLayer
 from stepedit_core.models.lm.step1.network import WIDEST_ON_CPU, StackParts
+from stepedit_core.models.lm.step1.onnx_graphs import on_one_core
 from stepedit_core.models.lm.step1.prefix import SharedPrefixKV
+from stepedit_core.models.lm.step1.step_graph import OUTPUT, step_graph
 
 __all__ = ["FoldedStack", "folded_stack"]
 
 _State = tuple[tuple[int, int], ...]
-
-
-class _Layer(NamedTuple):
-    """Matrices ``(in, out)`` of one layer."""
-
-    qkv: Tensor
-    out: Tensor
-    gate_up: Tensor
-    down: Tensor
+Floats = npt.NDArray[np.float32]
+_HIDDEN = np.finfo(np.float32).min
 
 
 class FoldedStack:
     """The stack of a float32 model, for one id in each row."""
 
     def __init__(self, stack: StackParts) -> None:
-        """Fold the weights of a stack; they are copied."""
+        """Fold the weights of a stack into a graph; they are copied."""
         config = stack.config
-        self._hidden, self._groups = config.hidden_size, config.num_attention_groups
-        self._head_dim = config.head_dim
-        self._root = math.sqrt(config.hidden_size)
-        kv_size = self._groups * self._head_dim
-        self._sizes = [config.hidden_size, kv_size, kv_size]
-        self._embedding = stack.embed_tokens.weight
-        with torch.no_grad():
-            self._layers = [self._folded(layer) for layer in stack.layers]  # type: ignore[arg-type]
-            self._gain = stack.norm.weight * self._root
-            floor = self._root * math.sqrt(config.rms_norm_eps)
-            self._floor = torch.full((1, 1), floor, dtype=self._embedding.dtype)
-
-    def _folded(self, layer: Step1DecoderLayer) -> _Layer:
-        attention, mlp = layer.self_attn, layer.mlp
-        query = attention.q_proj.weight * self._head_dim**-0.5
-        qkv = torch.cat([query, attention.k_proj.weight, attention.v_proj.weight])
-        gate_up = torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])
-        before = layer.input_layernorm.weight * self._root
-        between = layer.post_attention_layernorm.weight * self._root
-        matrices = (
-            qkv * before,
-            attention.o_proj.weight,
-            gate_up * between,
-            mlp.down_proj.weight,
-        )
-        return _Layer(*(matrix.detach().t().contiguous() for matrix in matrices))
+        self.hidden, self.layers = config.hidden_size, config.num_hidden_layers
+        self.per_group = config.num_attention_heads // config.num_attention_groups
+        self._embedding = stack.embed_tokens.weight.detach()
+        self.session = on_one_core(step_graph(stack))  # steps are too small to be shared
 
     def run(self, ids: Tensor, bias: BlockBias, kv: SharedPrefixKV) -> Tensor:
-        """Return the normed hidden states of ids.
+        """Return the normed hidden states of ids, and keep their keys and values.
 
         Args:
             ids: int64 ``(rows, 1)``.
             bias: of the step.
-            kv: keys and values.
+            kv: keys and values, with room for one more.
 
         Returns:
             ``(rows, 1, hidden)``.
         """
-        rows = len(ids)
-        known = F.embedding(ids[:, 0], self._embedding)
-        wide = torch.cat([known, self._floor.expand(rows, 1)], dim=1)
-        x = wide[:, : self._hidden]
-        for number, layer in enumerate(self._layers):
-            joined = torch.mm(_normed(x, wide), layer.qkv)
-            parts: tuple[Tensor, ...] = torch.split(joined, self._sizes, dim=1)
-            query, key, value = (part.view(rows, self._groups, -1, 1, self._head_dim)
-                                 for part in parts)  # fmt: skip
-            out = kv.attend(query, key[:, :, 0], value[:, :, 0], bias, number)
-            x.addmm_(out.reshape(rows, -1), layer.out)
-            gate, up = torch.mm(_normed(x, wide), layer.gate_up).chunk(2, dim=1)
-            x.addmm_(F.silu(gate).mul_(up), layer.down)
-        return (_normed(x, wide) * self._gain)[:, None]
+        bound = kv.attached
+        if not isinstance(bound, _Bound) or bound.stack is not self:
+            bound = kv.attached = _Bound(self, kv)
+        places = kv.places
+        ids = ids[:, 0] if places.rows is None else ids[places.rows, 0]
+        torch.index_select(self._embedding, 0, ids, out=bound.given)
+        bound.hide(kv.bias_by_place(bias, kv.used + 1), kv.used)
+        self.session.run_with_iobinding(bound.binding)
+        bound.keep(kv.own.used)
+        made = bound.made.clone() if places.place is None else bound.made[places.place]
+        return made[:, None]
 
 
-def _normed(x: Tensor, wide: Tensor) -> Tensor:
-    """Divide rows by their length, which the constant column keeps above zero."""
-    length: Tensor = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
-    return x / length
+class _Bound:
+    """What the graph reads and writes, as long as keys and values stay where they lie.
+
+    Attributes:
+        stack: whose graph.
+        binding: of the session's inputs and outputs to memory.
+        given: ``(places, hidden)``, embeddings.
+        made: likewise, what comes out.
+    """
+
+    def __init__(self, stack: FoldedStack, kv: SharedPrefixKV) -> None:
+        """Bind all but the bias, whose shape is not known yet."""
+        self.stack = stack
+        self.binding = stack.session.io_binding()
+        own, length = kv.own, kv.length
+        layers, blocks, groups, most, size, room = own.keys.shape
+        queries = most * stack.per_group
+        self._per_group, self._most, self._keys = stack.per_group, most, length + room + 1
+        self._inputs: dict[str, npt.NDArray[Any]] = {}
+        x, y = (np.zeros((blocks, most, stack.hidden), np.float32) for _ in range(2))
+        self.given, self.made = (torch.from_numpy(one).flatten(0, 1) for one in (x, y))
+        self._input("x", x)
+        self._input("parts", np.array([length, room, 1]))
+        self._input("flat", np.array([blocks, groups, queries, room]))
+        self._input("each", np.array([blocks, groups, most, stack.per_group, room]))
+        self._own = own.keys.numpy(), own.values.numpy()
+        shape = (layers, blocks, groups, most, 1, size)
+        self._new = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        self._output(OUTPUT, y)
+        for layer in range(layers):
+            prompt_keys, prompt_values = kv.of_prompts(layer)
+            self._input(f"{layer}.prompt_keys", prompt_keys.numpy())
+            self._input(f"{layer}.prompt_values", prompt_values.numpy())
+            self._input(f"{layer}.own_keys", self._own[0][layer])
+            self._input(f"{layer}.own_values", self._own[1][layer])
+            self._output(f"{layer}.key", self._new[0][layer])
+            self._output(f"{layer}.value", self._new[1][layer])
+        self._bias: Floats | None = None
+        self._end = 0
+
+    def _input(self, name: str, values: npt.NDArray[Any]) -> None:
+        """Bind an input to memory, which must stay where it is."""
+        self._inputs[name] = values
+        self.binding.bind_cpu_input(name, values)
+
+    def _output(self, name: str, values: Floats) -> None:
+        self.binding.bind_output(name, "cpu", 0, np.float32, values.shape, values.ctypes.data)
+
+    def hide(self, bias: Tensor, used: int) -> None:
+        """Set the bias: slots that nothing stands in are hidden, the new one comes last.
+
+        Args:
+            bias: ``(blocks or 1, groups, most or 1, per_group, used + 1)``.
+            used: slots that hold tokens.
+        """
+        blocks, groups, most, _, _ = bias.shape
+        rows = most if self._per_group == 1 else self._most
+        shape = (blocks, groups, rows, self._per_group, self._keys)
+        if self._bias is None or self._bias.shape != shape or used < self._end:
+            self._bias = np.full(shape, _HIDDEN, np.float32)
+            self._input("bias", self._bias.reshape(blocks, groups, -1, self._keys))
+        given = bias.numpy()
+        self._bias[..., :used] = given[..., :used]
+        self._bias[..., -1] = given[..., used]
+        self._end = used
+
+    def keep(self, slot: int) -> None:
+        """Keep the new keys and values in a slot of each row's own."""
+        self._own[0][..., slot] = self._new[0][..., 0, :]
+        self._own[1][..., slot, :] = self._new[1][..., 0, :]
 
 
 _stacks: WeakKeyDictionary[nn.Module, tuple[_State, FoldedStack]] = WeakKeyDictionary()

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stepedit_core.models.lm.step1.network import WIDEST_ON_CPU, CausalLM
+from stepedit_core.models.lm.step1.onnx_graphs import GraphWriter, on_one_core
 
 __all__ = ["Head", "PartHeads", "audio_head", "columns_of", "full_head"]
 
@@ -58,9 +59,9 @@ class PartHeads:
         if self._head is None:
             return lambda x: columns_of(self._whole(x), first, stop, with_end)
         base, end = self._base, self._eot if with_end else None
-        columns = _columns(self._head, base + first, base + stop, end)
-        if columns is not None:
-            return lambda x: torch.mm(x, columns)
+        product = _product(self._head, base + first, base + stop, end)
+        if product is not None:
+            return product
         rows = _rows(self._head, base + first, base + stop, end)
         return lambda x: F.linear(x, rows)
 
@@ -82,15 +83,16 @@ def _rows(head: nn.Linear, first: int, stop: int, end: int | None) -> Tensor:
     return audio if end is None else torch.cat([audio, head.weight[end : end + 1]])
 
 
-_laid: WeakKeyDictionary[nn.Module, tuple[tuple[int, int], dict[object, Tensor]]] = (
+_products: WeakKeyDictionary[nn.Module, tuple[tuple[int, int], dict[object, Head]]] = (
     WeakKeyDictionary()
 )
 
 
-def _columns(head: nn.Linear, first: int, stop: int, end: int | None) -> Tensor | None:
-    """Return what `_rows` does as ``(in, out)`` for small models on a CPU; None for others.
+def _product(head: nn.Linear, first: int, stop: int, end: int | None) -> Head | None:
+    """Return the product with what `_rows` gives, for small models on a CPU; None for others.
 
-    Few rows are multiplied by it up to twice as fast. It is kept until the weights change.
+    By onnxruntime, which keeps the matrix as its kernels read it, few rows are multiplied up to
+    twice as fast. It is kept until the weights change.
     """
     weight = head.weight
     if weight.device.type != "cpu" or weight.dtype != torch.float32:
@@ -98,10 +100,24 @@ def _columns(head: nn.Linear, first: int, stop: int, end: int | None) -> Tensor 
     if weight.shape[1] > WIDEST_ON_CPU or torch.is_autocast_enabled("cpu"):
         return None
     state = (weight.data_ptr(), 0 if weight.is_inference() else weight._version)
-    kept = _laid.get(head)
+    kept = _products.get(head)
     if kept is None or kept[0] != state:
-        kept = _laid[head] = (state, {})
+        kept = _products[head] = (state, {})
     key = (first, stop, end)
     if key not in kept[1]:
-        kept[1][key] = _rows(head, first, stop, end).detach().t().contiguous()
+        kept[1][key] = _graph_of(_rows(head, first, stop, end).detach())
     return kept[1][key]
+
+
+def _graph_of(rows: Tensor) -> Head:
+    """Return the product of ``(n, in)`` with rows of a matrix."""
+    graph = GraphWriter()
+    inputs = [graph.takes("x", 2), graph.constant("rows", rows.t().numpy())]
+    graph.do("MatMul", inputs, "y")
+    graph.gives("y", 2)
+    session = on_one_core(graph.to_bytes())
+
+    def product(x: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {"x": x.detach().numpy()})[0])
+
+    return product

@@ -15,11 +15,19 @@ from stepedit_core.models.lm.step1.places import Places
 
 __all__ = ["OwnKV"]
 
+_LEAST_GROWTH = 32
+_ROUND_UP = 16
+
 
 class OwnKV:
     """Keys and values of all layers by place, written in place.
 
+    Keys lie as the product with a query reads them, the slots side by side. Slots that hold
+    nothing yet are finite, so that they can be read with weight 0.
+
     Attributes:
+        keys: ``(layers, blocks, groups, most, size, room)``.
+        values: ``(layers, blocks, groups, most, room, size)``.
         used: slots that hold tokens.
     """
 
@@ -33,19 +41,29 @@ class OwnKV:
             room: slots of each place.
             like: a tensor ``(..., size)`` of the type and device to have.
         """
-        shape = (layers, 2, places.blocks, groups, places.most, max(1, room), like.shape[-1])
-        self._store = _unset(shape, like)
+        self._like = like
+        self._allocate((layers, places.blocks, groups, places.most), room)
         self.used = 0
+
+    def _allocate(self, shape: tuple[int, ...], room: int) -> None:
+        room, size = -(-max(1, room) // _ROUND_UP) * _ROUND_UP, self._like.shape[-1]
+        self.keys = _zeros((*shape, size, room), self._like)
+        self.values = _zeros((*shape, room, size), self._like)
+
+    @property
+    def room(self) -> int:
+        """Slots that there is room for."""
+        return self.keys.shape[-1]
 
     def reserve(self, tokens: int) -> bool:
         """Make room for ``tokens`` more; return whether the storage had to move."""
-        need, room = self.used + tokens, self._store.shape[5]
-        if need <= room:
+        need = self.used + tokens
+        if need <= self.room:
             return False
-        wide = _unset((*self._store.shape[:5], max(need, 2 * room), self._store.shape[6]),
-                      self._store)  # fmt: skip
-        wide[..., : self.used, :] = self._store[..., : self.used, :]
-        self._store = wide
+        keys, values = self.keys, self.values
+        self._allocate(keys.shape[:4], need + max(_LEAST_GROWTH, need // 4))
+        self.keys[..., : self.used] = keys[..., : self.used]
+        self.values[..., : self.used, :] = values[..., : self.used, :]
         return True
 
     def update(self, keys: Tensor, values: Tensor, layer: int) -> tuple[Tensor, Tensor]:
@@ -57,13 +75,14 @@ class OwnKV:
             layer: number of the layer.
 
         Returns:
-            Keys and values, ``(blocks * groups * most, slots, size)``.
+            Keys ``(blocks * groups * most, size, slots)`` and values
+            ``(blocks * groups * most, slots, size)``.
         """
         end = self.used + keys.shape[3]
-        store_k, store_v = self._store[layer]
-        store_k[:, :, :, self.used : end] = keys
-        store_v[:, :, :, self.used : end] = values
-        return store_k[:, :, :, :end].flatten(0, 2), store_v[:, :, :, :end].flatten(0, 2)
+        store_k, store_v = self.keys[layer], self.values[layer]
+        store_k[..., self.used : end] = keys.transpose(3, 4)
+        store_v[..., self.used : end, :] = values
+        return store_k[..., :end].flatten(0, 2), store_v[..., :end, :].flatten(0, 2)
 
     def moved(self, before: Places, rows: Tensor, after: Places, used: int) -> OwnKV:
         """Return those of some rows in other places, up to a slot.
@@ -76,7 +95,7 @@ class OwnKV:
         """
         kept = rows if after.rows is None else rows[after.rows]
         block, place = _where(before, kept)
-        return self._laid(after, used, lambda old, _: old[:, :, :, :used][block, :, place])
+        return self._laid(after, used, lambda own: own[:, :, :, :used][block, :, place])
 
     def joined(
         self, before: Places, other: OwnKV, its: Places, order: Tensor, after: Places
@@ -96,11 +115,11 @@ class OwnKV:
         block, place = _where(before, torch.where(kept < count, kept, 0))
         its_block, its_place = _where(its, torch.where(kept < count, 0, kept - count))
         late = self.used - other.used
-        theirs = other._store.flatten(0, 1)
+        theirs = iter(other._by_slot())
 
-        def both(old: Tensor, number: int) -> Tensor:
-            mine = old[:, :, :, : self.used][block, :, place]
-            new = theirs[number][:, :, :, : other.used][its_block, :, its_place]
+        def both(own: Tensor) -> Tensor:
+            mine = own[:, :, :, : self.used][block, :, place]
+            new = next(theirs)[:, :, :, : other.used][its_block, :, its_place]
             return torch.where(is_mine, mine, F.pad(new, (0, 0, late, 0)))
 
         return self._laid(after, self.used, both)
@@ -108,18 +127,23 @@ class OwnKV:
     def without_first(self, slots: int) -> OwnKV:
         """Return them without the first slots."""
         other = copy.copy(self)
-        other._store, other.used = self._store[..., slots:, :], self.used - slots
+        other.keys = self.keys[..., slots:].contiguous()
+        other.values = self.values[..., slots:, :].contiguous()
+        other.used = self.used - slots
         return other
 
-    def _laid(self, after: Places, used: int, taken: Callable[[Tensor, int], Tensor]) -> OwnKV:
-        """Return a memory of other places; ``taken`` gives what stands in them of each store."""
-        layers, two, _, groups, _, room, size = self._store.shape
+    def _by_slot(self) -> list[Tensor]:
+        """Return views ``(blocks, groups, most, room, size)``, one layer's keys and values each."""
+        pairs = zip(self.keys, self.values, strict=True)
+        return [one for keys, values in pairs for one in (keys.transpose(-1, -2), values)]
+
+    def _laid(self, after: Places, used: int, taken: Callable[[Tensor], Tensor]) -> OwnKV:
+        """Return a memory of other places; ``taken`` gives what stands in them of each view."""
+        layers, _, groups, _, size, _ = self.keys.shape
         other = copy.copy(self)
-        other._store = _unset((layers, two, after.blocks, groups, after.most, room, size),
-                              self._store)  # fmt: skip
-        pairs = zip(self._store.flatten(0, 1), other._store.flatten(0, 1), strict=True)
-        for number, (old, new) in enumerate(pairs):
-            found = taken(old, number).view(after.blocks, after.most, groups, used, size)
+        other._allocate((layers, after.blocks, groups, after.most), max(used, self.room))
+        for old, new in zip(self._by_slot(), other._by_slot(), strict=True):
+            found = taken(old).view(after.blocks, after.most, groups, used, size)
             new[:, :, :, :used] = found.transpose(1, 2)
         other.used = used
         return other
@@ -131,12 +155,12 @@ def _where(places: Places, rows: Tensor) -> tuple[Tensor, Tensor]:
     return at // places.most, at % places.most
 
 
-def _unset(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """Return memory that holds anything.
+def _zeros(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Return memory of zeros.
 
     NumPy asks the system for large pages, torch does not: the many short runs of a step's keys
     and values are then found twice as fast.
     """
     if like.device.type != "cpu" or like.dtype != torch.float32:
-        return like.new_empty(shape)
-    return torch.from_numpy(np.empty(math.prod(shape), np.float32)).view(shape)
+        return like.new_zeros(shape)
+    return torch.from_numpy(np.zeros(math.prod(shape), np.float32)).view(shape)

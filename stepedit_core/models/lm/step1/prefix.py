@@ -10,6 +10,7 @@ order than in ``scaled_dot_product_attention``, so results are equal up to round
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,8 +23,8 @@ from stepedit_core.models.lm.step1.places import Places
 
 __all__ = ["SharedPrefixKV"]
 
-_FIRST_ROOM = 256
-"""Slots after the prompts that are made room for at first; few answers need more."""
+_FIRST_ROOM = 32
+"""Slots after the prompts that are made room for at first; more are when answers go on."""
 _NOTHING = 1e-30
 """Weights of attention below this are made 0, which changes no sum of float32 numbers near 1.
 Steep position biases give weights below 1e-38, which processors multiply a hundred times slower."""
@@ -37,7 +38,11 @@ class SharedPrefixKV:
 
     Attributes:
         used: slots that hold tokens, those of the prompts included.
+        attached: what steps by a graph have prepared for where keys and values lie now; None when
+            these have moved.
     """
+
+    attached: Any = None
 
     def __init__(self, prefix: StaticKV, owners: Tensor, capacity: int) -> None:
         """Go on from what ``prefix`` holds.
@@ -75,7 +80,10 @@ class SharedPrefixKV:
 
     def reserve(self, tokens: int) -> bool:
         """Make room for ``tokens`` more; return whether the storage had to move."""
-        return self._own.reserve(tokens)
+        has_moved = self._own.reserve(tokens)
+        if has_moved:
+            self.attached = None
+        return has_moved
 
     def _stand(self, owners: Tensor, places: Places) -> None:
         """Take places, and leave out the prompts that no row goes on from."""
@@ -89,8 +97,30 @@ class SharedPrefixKV:
         self._read_keys = [places.by_prompt(keys).flatten(0, 1) for keys in self._keys]
         self._read_values = [places.by_prompt(values).flatten(0, 1) for values in self._values]
         self._bias_of: tuple[BlockBias, Tensor] | None = None
+        self.attached = None
 
-    def _bias(self, bias: BlockBias, keys: int) -> Tensor:
+    @property
+    def places(self) -> Places:
+        """Where rows stand."""
+        return self._places
+
+    @property
+    def own(self) -> OwnKV:
+        """Keys and values that rows have of their own."""
+        return self._own
+
+    def of_prompts(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Return a layer's keys and values of the prompts, one for each block of rows.
+
+        Returns:
+            Keys ``(blocks, groups, size, length)`` and values ``(blocks, groups, length, size)``.
+        """
+        groups = self._keys[layer].shape[1]
+        both = self._read_keys[layer], self._read_values[layer]
+        keys, values = (one.view(-1, groups, *one.shape[1:]).contiguous() for one in both)
+        return keys, values
+
+    def bias_by_place(self, bias: BlockBias, keys: int) -> Tensor:
         """Return the bias by places, ``(blocks, groups, rows, queries, keys)``, 1 where equal.
 
         It is made once for all layers.
@@ -133,10 +163,10 @@ class SharedPrefixKV:
         blocks, _, most, queries, _ = asked.shape
         stacked, single = (blocks * groups, most * queries), (blocks * groups * most, queries)
         there = torch.bmm(asked.view(*stacked, size), self._read_keys[layer])
-        here = torch.bmm(asked.view(*single, size), own_keys.transpose(1, 2))
-        keys = known + own_keys.shape[1]
+        here = torch.bmm(asked.view(*single, size), own_keys)
+        keys = known + own_values.shape[1]
         shape = (blocks, groups, most, queries)
-        laid = self._bias(bias, keys)
+        laid = self.bias_by_place(bias, keys)
         scores = query.new_empty(*shape, keys)
         torch.add(there.view(*shape, known), laid[..., :known], out=scores[..., :known])
         torch.add(here.view(*shape, -1), laid[..., known:], out=scores[..., known:])
