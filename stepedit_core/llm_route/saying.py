@@ -103,7 +103,8 @@ def saying_of(edit: Edit, request: GenerateRequest, engine: SpeechEngine) -> Say
     is_short = longest is None or pace * read_seconds(text) <= longest
     if is_short and (shown is None or request.codes.seconds <= shown):
         return None
-    voice, codes, notes = request.utterance, request.codes, ()
+    voice, codes = request.utterance, request.codes
+    notes: tuple[str, ...] = ()
     if shown is not None:
         voice, codes = voice_stretch(voice, codes, shown)
         notes = _notes(edit, codes, shown)
