@@ -145,6 +145,9 @@ class GenerationPolicy(_Rules):
     """Answers that are drawn where all words of the answer are known; the one that reads best as
     these words is kept, by the phone reader that a model has beside its weights. Models without
     one, streams and words that it does not know draw one."""
+    read_again: int = Field(default=1, ge=1, le=16)
+    """Of several answers, so many that read best are spoken, encoded and read again, and the one
+    that reads best then is kept; 1 keeps the one whose codes read best."""
     own_codes: bool = False
     """Of an edit towards a label, or at one tempo: the source's own codes, at the pace that the
     edit plans, are the answer, and the language model is asked nothing. For decoders that do to

@@ -35,6 +35,8 @@ __all__ = ["Run", "Saying", "saying_of", "spoken"]
 FloatArray = npt.NDArray[np.float32]
 Decoded = tuple[Utterance, Latent | None]
 
+PHRASE = "phrase"
+"""Rules of sampling that hold for phrases beside those of their edit."""
 AT_ONCE = 3
 """Phrases that are drawn in one call: with sixteen draws each they fill a batch."""
 LONGEST_RUN = 20.0
@@ -101,7 +103,8 @@ def saying_of(edit: Edit, request: GenerateRequest, engine: SpeechEngine) -> Say
     is_short = longest is None or pace * read_seconds(text) <= longest
     if is_short and (shown is None or request.codes.seconds <= shown):
         return None
-    voice, codes, notes = request.utterance, request.codes, ()
+    voice, codes = request.utterance, request.codes
+    notes: tuple[str, ...] = ()
     if shown is not None:
         voice, codes = voice_stretch(voice, codes, shown)
         notes = _notes(edit, codes, shown)
@@ -111,7 +114,9 @@ def saying_of(edit: Edit, request: GenerateRequest, engine: SpeechEngine) -> Say
     for place, phrase in enumerate(phrases):
         part = edit.saying(phrase.text)
         assert part is not None
-        plan = part.plan(voice).but(length_ratio=phrase.seconds / codes.seconds)
+        plan = part.plan(voice)
+        ratio, rules = phrase.seconds / codes.seconds, (*plan.rules, PHRASE)
+        plan = plan.but(length_ratio=ratio, rules=rules)
         seed = request.seed if place == 0 else stretch_seed(request.seed, place)
         requests.append(request_for(part, voice, codes, seed, plan=plan))
     return Saying(_runs(requests, phrases), voice, notes)

@@ -254,7 +254,8 @@ class _Cohort:
     def _own(self, asked: _Asked, items: range) -> None:
         """Take a request whose candidates are these items."""
         self._asked[asked.key], self._items[asked.key] = asked, items
-        self._reading.watch(items, asked.request, asked.keep)
+        places = max(asked.keep, self._rules.policy.read_again)
+        self._reading.watch(items, asked.request, places)
 
     def __len__(self) -> int:
         """Return how many requests have not ended."""

@@ -10,7 +10,7 @@ import pytest
 
 from stepedit_core import Edit, Engine, GenerationPolicy, Plan, Prompt, SamplingConfig, Utterance
 from stepedit_core.codes import DualCodes
-from stepedit_core.engine import GenerateRequest
+from stepedit_core.engine import DecodeRequest, GenerateRequest
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.models.checkpoint.load import EngineParts
 from stepedit_core.models.lm.best_of_n import answer_by_choice, best_answers
@@ -120,3 +120,17 @@ def test_without_a_reader_or_a_wish_one_answer_is_drawn(engine: Engine, parts: E
     (plain,) = answer_requests(engine.parts, one, [request])
     assert answer_by_choice(engine.parts, many, [request]) == [plain]
     assert answer_by_choice(parts, one, [request]) == [plain]
+
+
+def test_the_best_few_are_read_again_as_they_sound(engine: Engine, parts: EngineParts) -> None:
+    request, many = asked(engine, "bee sea", 5), rules(engine, 4)
+    again = Rules(many.sampling, many.policy.model_copy(update={"read_again": 3}))
+    (plain,) = best_answers(parts, many, [request], keep=4)
+    (heard,) = best_answers(parts, again, [request], keep=4)
+    reader = parts.reader
+    assert reader is not None and len(plain) == 4
+    audio = engine.decode([DecodeRequest(codes, request.utterance, 5) for codes in plain[:3]])
+    scores = [reader.score(codes, "bee sea") or -math.inf for codes in engine.encode(audio)]
+    order = sorted(range(3), key=lambda at: -scores[at])
+    assert heard == [*(plain[at] for at in order), plain[3]]
+    assert answer_by_choice(parts, again, [request, request]) == [heard[0]] * 2
