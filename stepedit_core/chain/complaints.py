@@ -164,9 +164,9 @@ def complain_of_words(
     keeps = made.transcript == to.received.transcript and _spoken(made) == _spoken(known)
     doubts: list[_Doubts | None] = [None] * ears.count
     for at in reversed(range(ears.count if keeps else 0)):
-        doubts[at] = found = _doubts(ears, at, made, known)
+        doubts[at] = own = _doubts(ears, at, made, known)
         is_first = at == ears.count - 1
-        if found is not None and found.is_sure and is_first and not all_ears:
+        if own is not None and own.is_sure and is_first and not all_ears:
             ears.settle(made, None, 0.0)
             judged.values["word_error"] = 0.0
             return

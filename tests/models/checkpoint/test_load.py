@@ -29,6 +29,11 @@ def test_a_folder_is_found_from_outside_and_inside(folder: Path, inner: str) -> 
     )
 
 
+def test_an_engine_is_loaded_by_its_name_alone(folder: Path) -> None:
+    found = load_engine(str(folder)).describe()
+    assert found["weights"] == Engine.load(folder).describe()["weights"]
+
+
 def test_other_weights_have_another_fingerprint(folder: Path, tmp_path: Path) -> None:
     other = write_engine(tmp_path / "other")
     path = other / TOKENIZER / "linguistic_tokenizer.npy"
