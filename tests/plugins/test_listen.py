@@ -315,6 +315,16 @@ def test_whisper_places_the_words_it_is_shown() -> None:
 
 
 @pytest.mark.slow
+def test_words_that_begin_with_a_t_are_shown_whole() -> None:
+    pytest.importorskip("faster_whisper")
+    speech = packaged_speech("wind")
+    words = split_words(speech.transcript or "")
+    placed = load_aligner("whisper", "en").align(speech, words)
+    sure = [word.confidence or 0.0 for word in placed if word.text.lower().startswith("t")]
+    assert len(sure) >= 3 and min(sure) > 0.5
+
+
+@pytest.mark.slow
 def test_whisper_does_not_believe_another_transcript() -> None:
     pytest.importorskip("faster_whisper")
     speech = packaged_speech("doubt").replace(transcript="Nine green trains hum near old Vienna")
