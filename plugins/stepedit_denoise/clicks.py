@@ -130,7 +130,9 @@ def _residual(samples: FloatArray, rate: int) -> FloatArray:
     return left[half + order :][: len(samples)]
 
 
-def _predicting(products: FloatArray) -> tuple[npt.NDArray[np.int64], FloatArray]:
+def _predicting(
+    products: npt.NDArray[np.floating[Any]],
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.floating[Any]]]:
     """Return which frames are not silent, and the coefficients that predict these best.
 
     Args:

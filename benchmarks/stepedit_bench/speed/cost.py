@@ -104,6 +104,7 @@ def _edited(engine: str, recordings: Iterable[Utterance]) -> dict[str, Any]:
 
 def main(engine: str = EMBEDDED, given: str | None = None) -> None:
     """Measure and print."""
+    speech: Iterable[Utterance]
     if given is None:
         speech = map(packaged_speech, packaged())
     else:

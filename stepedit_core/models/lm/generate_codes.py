@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 from stepedit_core.codes import GROUP_SIZE, DualCodes
 from stepedit_core.engine import GenerateRequest
@@ -10,6 +11,7 @@ from stepedit_core.models.checkpoint.load import EngineParts
 from stepedit_core.models.lm.answers import Generated, Watcher
 from stepedit_core.models.lm.chat import hide_words
 from stepedit_core.models.lm.framing import (
+    AlignedPrompt,
     Rules,
     aligned_prompt,
     codes_of,
@@ -81,13 +83,17 @@ def begun_session(
     Raises:
         BudgetError: if a prompt and its output do not fit the context.
     """
-    prompts = [aligned_prompt(request, parts.text, parts.encoding) for request in requests]
+    prompts = _prompts(parts, requests)
     budgets = [parts.budget(len(prompt.ids), rules.sampling.max_length) for prompt in prompts]
     asked = list(zip(requests, prompts, budgets, strict=True))
     constraints = [constraint_of(r, prompt.ids, most, rules) for r, prompt, most in asked]
     longest = [GROUP_SIZE * most_groups(r, most, rules.policy) for r, _, most in asked]
     drawing = sampling_of(rules.sampling)
-    against = [hide_words(prompt.ids, parts.text) for prompt in prompts] if drawing.guided else None
+    against: list[list[int]] | None = None
+    if drawing.guided:
+        own = {id(prompt): prompt.ids for prompt in prompts}
+        hidden = {key: hide_words(ids, parts.text) for key, ids in own.items()}
+        against = [hidden[id(prompt)] for prompt in prompts]
     return Session(
         parts.model,
         [prompt.ids for prompt in prompts],
@@ -101,6 +107,23 @@ def begun_session(
         against,
         watcher,
     )
+
+
+def _prompts(parts: EngineParts, requests: Sequence[GenerateRequest]) -> list[AlignedPrompt]:
+    """Return the prompt of each request; candidates, which follow each other, share theirs."""
+    made: list[AlignedPrompt] = []
+    for before, request in zip([None, *requests], requests, strict=False):
+        if before is not None and _are_candidates(before, request):
+            made.append(made[-1])
+        else:
+            made.append(aligned_prompt(request, parts.text, parts.encoding))
+    return made
+
+
+def _are_candidates(one: GenerateRequest, other: GenerateRequest) -> bool:
+    """Return whether two requests are the same but for their seeds."""
+    names = [field.name for field in fields(one) if field.name != "seed"]
+    return all(getattr(one, name) is getattr(other, name) for name in names)
 
 
 def answer_of(output: Generated, request: GenerateRequest, parts: EngineParts) -> DualCodes | None:
