@@ -112,7 +112,7 @@ def describe(edit: type[Edit], plugin: Any, engine: Any) -> EditInfoOut:
         title=edit.name.replace("_", " ").capitalize(),
         summary=edit.summary(),
         routes=routes,
-        route="auto" if not routes and edit.is_composite() else route,
+        route="auto" if not routes and edit.composite else route,
         needs_transcript=_needing_words(blank, routes),
         known_to_engine=bool(knows),
         plugin=PluginOut(
