@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.dsp.room_tone import extend, quietest_stretch
+from stepedit_core.dsp.silences import find_silences, find_speech, frame_levels
 from stepedit_core.dsp.words import read_seconds, split_words
 from stepedit_core.edit import Edit
 from stepedit_core.engine import GenerateRequest, Latent, SpeechEngine, spoken_at_once
@@ -43,6 +44,12 @@ LONGEST_RUN = 20.0
 """Seconds from which on what is decoded in one pass ends with the next phrase."""
 SHORTEST_PAUSE = 0.06
 """Seconds of silence between passes where the text has no pause."""
+LONGEST_SILENCE = 0.5
+"""Seconds of the longest silence inside of a pass."""
+_BELOW_SPEECH_DB = 30.0
+"""How far silence lies below speech: what voice activity detection misses is louder."""
+_KEPT = 0.1
+"""Seconds of silence that are kept at the ends of a pass."""
 _FADE = 0.01
 """Seconds over which speech fades into silence and out of it."""
 _PACE_WORDS = 12
@@ -166,8 +173,8 @@ def spoken(
 ) -> tuple[Utterance, DualCodes | None, Latent | None, dict[str, Any]]:
     """Return a text as it is spoken, its codes and what it was made from, and facts; JSON data.
 
-    Codes and latent are None where silence was put between passes. The memory that is taken does
-    not depend on the length of the text, its sound aside.
+    Codes and latent are None where silence was put between passes or cut. The memory that is
+    taken does not depend on the length of the text, its sound aside.
 
     Args:
         saying: what is asked.
@@ -185,16 +192,54 @@ def spoken(
             answers += engine.generate(part)
     made = iter(answers)
     codes = [joined_codes([next(made) for _ in run.requests]) for run in saying.runs]
-    passes = [decode(own) for own in codes]
+    decoded = [decode(own) for own in codes]
+    passes = [(_without_dead_air(audio), latent) for audio, latent in decoded]
     facts: dict[str, Any] = {
         "groups": sum(own.groups for own in codes),
         "phrases": len(requests),
         "voice_shown": round(saying.voice.seconds, 2),
     }
-    if len(passes) == 1:
+    if len(passes) == 1 and passes[0][0] is decoded[0][0]:
         return passes[0][0], codes[0], passes[0][1], facts
     pauses = [run.pause for run in saying.runs[:-1]]
     return _joined([audio for audio, _ in passes], pauses, seed), None, None, facts
+
+
+def _without_dead_air(audio: Utterance) -> Utterance:
+    """Return a pass with its long silences shortened; the same object where it has none.
+
+    A model that misses the end of a short answer goes on in silence.
+    """
+    rate, samples = audio.sample_rate, audio.samples
+    gone: list[tuple[int, int]] = []
+    speech = find_speech(audio)
+    for silence in find_silences(audio, speech) if speech else ():
+        begin, end = round(silence.start * rate), round(silence.end * rate)
+        if begin == 0:
+            end -= round(_KEPT * rate)
+        elif end >= len(samples):
+            begin += round(_KEPT * rate)
+        else:
+            over = silence.seconds - LONGEST_SILENCE
+            begin += round(LONGEST_SILENCE / 2 * rate)
+            end = begin + round(over * rate)
+        if end - begin >= round(_FADE * rate) and _is_quiet(audio, begin, end):
+            gone.append((begin, end))
+    if not gone:
+        return audio
+    kept: list[FloatArray] = []
+    at = 0
+    for begin, end in gone:
+        kept.append(samples[at:begin])
+        at = end
+    return audio.replace(samples=np.concatenate([*kept, samples[at:]]))
+
+
+def _is_quiet(audio: Utterance, begin: int, end: int) -> bool:
+    """Return whether samples hold nothing that is heard beside the speech around them."""
+    loud = np.percentile(frame_levels(audio.samples, audio.sample_rate), 95)
+    levels = frame_levels(audio.samples[begin:end], audio.sample_rate)
+    return bool(levels.max() <= loud - _BELOW_SPEECH_DB)
 
 
 def _joined(parts: Sequence[Utterance], pauses: Sequence[float], seed: int) -> Utterance:

@@ -10,6 +10,7 @@ import pytest
 from stepedit_core import Chain, EditError
 from stepedit_core.alignment import Alignment, TimedWord
 from stepedit_core.codes import DualCodes
+from stepedit_core.dsp.silences import find_silences, find_speech
 from stepedit_core.dsp.words import read_seconds
 from stepedit_core.edit import Edit
 from stepedit_core.engine import GenerateRequest
@@ -17,7 +18,12 @@ from stepedit_core.llm_route.batching import AllAtOnce
 from stepedit_core.llm_route.phrasing import SENTENCE_PAUSE
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.llm_route.progress import counting_on, listening, report_tokens
-from stepedit_core.llm_route.saying import AT_ONCE, LONGEST_RUN, saying_of
+from stepedit_core.llm_route.saying import (
+    AT_ONCE,
+    LONGEST_RUN,
+    LONGEST_SILENCE,
+    saying_of,
+)
 from stepedit_core.plan import Plan
 from stepedit_core.prompt import Prompt
 from stepedit_core.recordings import packaged_speech
@@ -99,7 +105,10 @@ def test_each_phrase_is_asked_for_by_itself_in_a_part_of_the_voice(voice: Uttera
     assert details["phrases"] == 2 and details["voice_shown"] <= 2.5
 
 
-def test_a_pause_stands_between_sentences_and_fades_in_and_out(voice: Utterance) -> None:
+def test_a_pause_stands_between_sentences_and_fades_in_and_out(
+    voice: Utterance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepedit_core.llm_route.saying.find_speech", lambda audio: [])
     engine = Brief()
     made = Chain([Say(text=TEXT)])(voice, engine, route="llm").utterance
     first = engine.generate(engine.requests[:1])[0].seconds
@@ -187,3 +196,23 @@ def test_who_learns_of_whole_answers_gets_them(voice: Utterance) -> None:
     request = request_for(edit, voice, engine.encode([voice])[0], 0)
     assert saying_of(edit, request, engine) is not None
     assert saying_of(edit, request, AllAtOnce(engine)) is None
+
+
+def test_dead_air_of_a_pass_is_cut(voice: Utterance) -> None:
+    spoken = packaged_speech("garden").resample(RATE)
+    still = np.zeros(round(1.8 * RATE), np.float32)
+
+    class Idle(Brief):
+        def decode(self, requests: Sequence) -> list[Utterance]:  # type: ignore[type-arg]
+            parts = [still, spoken.samples, still, spoken.samples, still]
+            return [Utterance(np.concatenate(parts), RATE) for _ in requests]
+
+    engine = Idle()
+    engine.limits = (8.0, 2.5)
+    made = Chain([Say(text=TEXT)])(voice, engine, route="llm")
+    silences = find_silences(made.utterance, find_speech(made.utterance))
+    assert len(engine.requests) == 1 and made.steps[0].details["phrases"] == 1
+    assert max(one.seconds for one in silences) <= LONGEST_SILENCE + 0.05
+    assert max(silences[0].seconds, silences[-1].seconds) <= 0.15
+    assert made.utterance.seconds < 2 * spoken.seconds + LONGEST_SILENCE + 0.3
+    assert made.steps[0].codes is None
