@@ -451,13 +451,3 @@ def test_cost_in_own_process(tmp_path: Path) -> None:
     assert 0.05 < took["memory_gb"] < 5
     with pytest.raises(StepeditError, match="could not be measured"):
         cost.measure_cost(str(tmp_path / "nothing"), [(speech, "words")])
-
-
-@pytest.mark.slow
-def test_cost_of_given_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = write_engine(tmp_path / "engine") / MODEL
-    speech = speech_like(1.5).write(tmp_path / "a.wav")
-    given = tmp_path / "given.json"
-    given.write_text(json.dumps([[str(speech), "some words"]] * 2))
-    cost.main(str(folder), str(given))
-    assert json.loads(capsys.readouterr().out)["n"] == 1
