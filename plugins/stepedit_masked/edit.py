@@ -196,6 +196,11 @@ class Masked(Edit):
         except AlignmentError:
             return utterance.transcript
 
+    def public_data(self) -> dict[str, Any]:
+        """Return the JSON data for records: words that tell the place may be those to hide."""
+        data = super().public_data()
+        return {**data, "words": "withheld"} if self.words and self.hides_words() else data
+
     def needs_transcript(self, route: Route) -> bool:
         """Return whether the inner edit's route needs the words."""
         return self.where.needs_words() or self.inner.needs_transcript(route)

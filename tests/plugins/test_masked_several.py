@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from stepedit_masked import Masked
+from stepedit_redact import Redact
 from stepedit_speed import Speed
 from stepedit_text import Delete
 from stepedit_volume import Volume
 
-from stepedit_core import Chain, StepeditError, Steps, Utterance, format_edit, parse_edit
+from stepedit_core import Chain, Edit, StepeditError, Steps, Utterance, format_edit, parse_edit
 from stepedit_core.alignment import Alignment, TimedWord
 
 
@@ -103,6 +104,14 @@ def test_words_are_looked_for_in_what_is_left_of_the_region() -> None:
         Chain([_masked(inner=[Delete(find="b"), Delete(find="d")], words="b a c")])(
             source, route="dsp", seed=1
         )
+
+
+@pytest.mark.parametrize("inner", [[Redact(words=("c",))], [Redact(words=("c",)), Volume(db=-6)]])
+def test_records_keep_no_words_that_are_hidden(inner: list[Edit]) -> None:
+    shown = _masked(inner=inner, words="a secret c").public_data()
+    assert "secret" not in str(shown) and shown["words"] == "withheld"
+    assert "'c'" not in str(shown) and '"c"' not in str(shown)
+    assert _masked(inner=Volume(db=-6), words="a b c").public_data()["words"] == "a b c"
 
 
 def test_margins_are_counted_from_both_ends() -> None:
