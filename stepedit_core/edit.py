@@ -302,8 +302,9 @@ class Edit(OldHooks, BaseModel):
         return self.composite
 
     def inner_edits(self) -> tuple[Edit, ...]:
-        """Return the edits that are parameters of this one."""
-        return tuple(value for _, value in self if isinstance(value, Edit))
+        """Return the edits that are parameters of this one, by themselves or in a tuple."""
+        values = (value if isinstance(value, tuple) else (value,) for _, value in self)
+        return tuple(one for value in values for one in value if isinstance(one, Edit))
 
     def listed(self) -> tuple[Edit, ...]:
         """Return the edits that a list names in place of this one: itself, but for `Steps`."""

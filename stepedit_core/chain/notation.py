@@ -23,10 +23,12 @@ from stepedit_core.registry.registry import get_registry
 from stepedit_core.storage.stored_json import parse_json
 
 __all__ = [
+    "EDIT_SCHEMA",
     "AnyEdit",
     "edit_from_data",
     "format_edit",
     "parse_edit",
+    "read_any",
     "shown_edit",
     "split_params",
 ]
@@ -214,7 +216,7 @@ def edit_from_data(data: Mapping[str, Any]) -> Edit:
         ) from error
 
 
-def _parse_any(value: Any) -> Any:
+def read_any(value: Any) -> Any:
     """Let pydantic take an edit as JSON data; its errors become validation errors."""
     if not isinstance(value, Mapping):
         return value
@@ -224,17 +226,17 @@ def _parse_any(value: Any) -> Any:
         raise ValueError(str(error)) from error
 
 
+EDIT_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"edit": {"type": "string"}},
+    "required": ["edit"],
+    "description": "any registered edit in its JSON form",
+}
+"""JSON Schema of a field that holds an edit."""
 AnyEdit = Annotated[
     Edit,
-    BeforeValidator(_parse_any),
+    BeforeValidator(read_any),
     PlainSerializer(lambda edit: edit.to_data(), return_type=dict[str, Any]),
-    WithJsonSchema(
-        {
-            "type": "object",
-            "properties": {"edit": {"type": "string"}},
-            "required": ["edit"],
-            "description": "any registered edit in its JSON form",
-        }
-    ),
+    WithJsonSchema(EDIT_SCHEMA),
 ]
 """A field that holds any registered edit, parsed by name and written with it."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, WithJsonSchema
 
 from stepedit_core.chain.chain import Chain
-from stepedit_core.chain.notation import AnyEdit, edit_from_data
+from stepedit_core.chain.notation import EDIT_SCHEMA, AnyEdit, read_any
 from stepedit_core.edit import Edit, Route
 from stepedit_core.errors import StepeditError, explain_validation
 from stepedit_core.utterance import Utterance
@@ -32,10 +32,6 @@ class Steps(Edit):
     """What is carried out, in this order."""
 
     def listed(self) -> tuple[Edit, ...]:
-        """Return the edits."""
-        return self.edits
-
-    def inner_edits(self) -> tuple[Edit, ...]:
         """Return the edits."""
         return self.edits
 
@@ -73,20 +69,19 @@ class Steps(Edit):
 
 def _read(value: Any) -> Any:
     """Let pydantic take an edit, its JSON data, a chain, or a list of edits."""
+    if isinstance(value, Chain):
+        try:
+            value = value.unrolled()
+        except StepeditError as error:
+            raise ValueError(str(error)) from error
+    if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
+        return read_any(value)
+    if not value:
+        raise ValueError("give at least one edit")
     try:
-        if isinstance(value, Chain):
-            value = list(value.unrolled())
-        if isinstance(value, Mapping):
-            return edit_from_data(value)
-        if not isinstance(value, Sequence) or isinstance(value, str):
-            return value
-        if not value:
-            raise ValueError("give at least one edit")
         steps = Steps(edits=tuple(value))
     except ValidationError as error:
         raise ValueError(explain_validation(error, Steps.model_fields)) from error
-    except StepeditError as error:
-        raise ValueError(str(error)) from error
     return steps.edits[0] if len(steps.edits) == 1 else steps
 
 
@@ -95,12 +90,6 @@ def _written(edit: Edit) -> Any:
     return [one.to_data() for one in edit.listed()] if isinstance(edit, Steps) else edit.to_data()
 
 
-_OBJECT = {
-    "type": "object",
-    "properties": {"edit": {"type": "string"}},
-    "required": ["edit"],
-    "description": "any registered edit in its JSON form",
-}
 EditOrSteps = Annotated[
     Edit,
     BeforeValidator(_read),
@@ -108,8 +97,8 @@ EditOrSteps = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                _OBJECT,
-                {"type": "array", "items": _OBJECT, "minItems": 1, "maxItems": MAX_STEPS},
+                EDIT_SCHEMA,
+                {"type": "array", "items": EDIT_SCHEMA, "minItems": 1, "maxItems": MAX_STEPS},
             ]
         }
     ),

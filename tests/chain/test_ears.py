@@ -13,6 +13,7 @@ from tests.chain.test_accept import ramp
 from tests.toy_edits import Hiss
 
 QUIET = Accept(words=None, voice=None, target=False)
+FEW_LOST = QUIET.model_copy(update={"words": 0.1})
 
 
 class Heard:
@@ -70,13 +71,28 @@ def test_words(
     assert (judged.why == []) is kept
 
 
-def _judged(gate: Gate, speech: Utterance) -> Judged:
-    """Return what a gate says of a softer copy in which four words are to be heard."""
-    first = speech.replace(transcript="one two three four", language="en")
-    made = ramp(speech.replace(transcript="one two three four", language="fr"), 0.9)
-    limits = QUIET.model_copy(update={"words": 0.1})
-    judged = gate.quick(limits, Hiss(), made, None, Compared(first, first, first, first))
-    return gate.listen(judged, limits, Hiss(), made, Compared(first, first, first, first))
+def _judged(
+    gate: Gate,
+    speech: Utterance,
+    limits: Accept = FEW_LOST,
+    *,
+    source: str = "one two three four",
+    made: str = "one two three four",
+) -> Judged:
+    """Return what a gate says of a softer copy in which some words are to be heard.
+
+    Args:
+        gate: with its ears.
+        speech: the recording.
+        limits: to be kept.
+        source: what the source says.
+        made: what the copy is to say.
+    """
+    first = speech.replace(transcript=source, language="en")
+    copy = ramp(speech.replace(transcript=made, language="fr"), 0.9)
+    to = Compared(first, first, first, first)
+    judged = gate.quick(limits, Hiss(), copy, None, to)
+    return gate.listen(judged, limits, Hiss(), copy, to)
 
 
 @pytest.mark.parametrize(("timed", "kept"), [("one two three four", True), ("one", False)])
@@ -166,12 +182,7 @@ def test_words_that_a_recogniser_is_sure_of_are_not_heard(
     gate = Gate(toys, speech, None, ears=0)
     ears = Sure("one two three four", "one two three four")
     gate.ears = ears  # type: ignore[assignment]
-    first = speech.replace(transcript="one two three four", language="en")
-    output = ramp(speech.replace(transcript="one two three four", language="fr"), 0.9)
-    limits = QUIET.model_copy(update={"words": 0.1})
-    to = Compared(first, first, first, first)
-    judged = gate.quick(limits, Hiss(), output, None, to)
-    gate.listen(judged, limits, Hiss(), output, to)
+    judged = _judged(gate, speech)
     assert judged.why == [] and ears.settled[0] == way
 
 
@@ -198,12 +209,7 @@ def test_where_the_preferred_one_doubts_nothing_the_other_may_doubt_more(
 
     gate = Gate(toys, speech, None, ears=0)
     gate.ears = Sure()  # type: ignore[assignment]
-    first = speech.replace(transcript="one two three four", language="en")
-    output = ramp(speech.replace(transcript="one two three four", language="fr"), 0.9)
-    limits = QUIET.model_copy(update={"words": 0.1})
-    to = Compared(first, first, first, first)
-    judged = gate.quick(limits, Hiss(), output, None, to)
-    gate.listen(judged, limits, Hiss(), output, to)
+    judged = _judged(gate, speech)
     assert judged.why == [] and (heard == []) is way
 
 
@@ -238,12 +244,7 @@ def test_whoever_is_sure_of_every_word_is_asked_alone(
 
     gate = Gate(toys, speech, None, ears=0)
     gate.ears = ears = Sure(FIRST, FIRST)  # type: ignore[assignment]
-    first = speech.replace(transcript=FIRST, language="en")
-    output = ramp(speech.replace(transcript=FIRST, language="fr"), 0.9)
-    limits = QUIET.model_copy(update={"words": 0.1, "all_ears": all_ears})
-    to = Compared(first, first, first, first)
-    judged = gate.quick(limits, Hiss(), output, None, to)
-    gate.listen(judged, limits, Hiss(), output, to)
+    judged = _judged(gate, speech, FEW_LOST.model_copy(update={"all_ears": all_ears}))
     assert judged.why == [] and found == asked and ears.settled == (None, 0.0)
 
 
@@ -265,12 +266,7 @@ def test_what_the_source_says_is_no_reading_of_other_words(
 
     gate = Gate(toys, speech, None, ears=0)
     gate.ears = Listening()  # type: ignore[assignment]
-    first = speech.replace(transcript="two three four", language="en")
-    output = ramp(speech.replace(transcript="one two three four five", language="fr"), 0.9)
-    limits = QUIET.model_copy(update={"words": 0.1})
-    to = Compared(first, first, first, first)
-    judged = gate.quick(limits, Hiss(), output, None, to)
-    gate.listen(judged, limits, Hiss(), output, to)
+    judged = _judged(gate, speech, source="two three four", made="one two three four five")
     assert [one.limit for one in judged.complaints] == ["words"]
 
 
@@ -298,10 +294,5 @@ def test_other_words_than_the_source_has_are_heard(toys: Registry, speech: Utter
 
     gate = Gate(toys, speech, None, ears=0)
     gate.ears = Sure("one two three", "one two three")  # type: ignore[assignment]
-    first = speech.replace(transcript="one two", language="en")
-    output = ramp(speech.replace(transcript="one two three four", language="fr"), 0.9)
-    limits = QUIET.model_copy(update={"words": 0.0})
-    to = Compared(first, first, first, first)
-    judged = gate.quick(limits, Hiss(), output, None, to)
-    gate.listen(judged, limits, Hiss(), output, to)
+    judged = _judged(gate, speech, QUIET.model_copy(update={"words": 0.0}), source="one two")
     assert judged.why != []

@@ -12,7 +12,6 @@ from stepedit_core.alignment import Alignment, TimedWord
 from stepedit_core.codes import DualCodes
 from stepedit_core.dsp.silences import find_silences, find_speech
 from stepedit_core.dsp.words import read_seconds
-from stepedit_core.edit import Edit
 from stepedit_core.engine import GenerateRequest
 from stepedit_core.llm_route.batching import AllAtOnce
 from stepedit_core.llm_route.phrasing import SENTENCE_PAUSE
@@ -24,34 +23,14 @@ from stepedit_core.llm_route.saying import (
     LONGEST_SILENCE,
     saying_of,
 )
-from stepedit_core.plan import Plan
 from stepedit_core.prompt import Prompt
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.testing import FakeEngine
 from stepedit_core.utterance import Utterance
+from tests.saying_edit import Say
 
 TEXT = "We walked along the river until the lights went out. Nobody expected the train today."
 RATE = 24_000
-
-
-class Say(Edit):
-    """Says a text of its own."""
-
-    text: str
-    """Which."""
-
-    def prompt(self, utterance: Utterance) -> Prompt:
-        return Prompt.clone(utterance.transcript or "", self.text)
-
-    def transcript_after(self, utterance: Utterance) -> str:
-        return self.text
-
-    def plan(self, utterance: Utterance) -> Plan:
-        ratio = min(20.0, read_seconds(self.text) / utterance.seconds)
-        return super().plan(utterance).but(length_ratio=ratio)
-
-    def saying(self, text: str) -> Edit:
-        return self.model_copy(update={"text": text})
 
 
 class Brief(FakeEngine):

@@ -7,33 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stepedit_core import Edit, Engine, GenerationPolicy, Plan, Prompt, SamplingConfig, Utterance
-from stepedit_core.dsp.words import read_seconds
+from stepedit_core import Engine, GenerationPolicy, SamplingConfig
 from stepedit_core.llm_route.phrasing import SENTENCE_PAUSE
 from stepedit_core.recordings import packaged_speech
 from tests.models.tiny_checkpoint import write_engine
+from tests.saying_edit import Say
 
 SENTENCES = "Bees see the sea. They like it there."
-
-
-class Say(Edit):
-    """Say a text of its own."""
-
-    text: str
-    """Which."""
-
-    def prompt(self, utterance: Utterance) -> Prompt:
-        return Prompt.clone(utterance.transcript or "", self.text)
-
-    def transcript_after(self, utterance: Utterance) -> str:
-        return self.text
-
-    def plan(self, utterance: Utterance) -> Plan:
-        ratio = read_seconds(self.text) / utterance.seconds
-        return super().plan(utterance).but(length_ratio=ratio)
-
-    def saying(self, text: str) -> Edit:
-        return self.model_copy(update={"text": text})
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from stepedit_core import Edit, Engine, GenerationPolicy, Plan, Prompt, SamplingConfig, Utterance
+from stepedit_core import Engine, GenerationPolicy, Plan, SamplingConfig, Utterance
 from stepedit_core.codes import DualCodes
 from stepedit_core.engine import DecodeRequest, GenerateRequest
 from stepedit_core.llm_route.planning import request_for
@@ -21,6 +21,7 @@ from stepedit_core.models.text.pronunciations import Pronunciations
 from stepedit_core.recordings import packaged_speech
 from tests.models.clear_reader import ClearNetwork, write_dictionary
 from tests.models.tiny_checkpoint import write_engine
+from tests.saying_edit import Say
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +29,8 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Pronunciations:
     return write_dictionary(tmp_path_factory.mktemp("words"), "bee B IY\nsea S IY\n")
 
 
-class Say(Edit):
-    """Say other words."""
-
-    text: str
-    """Which."""
-
-    def prompt(self, utterance: Utterance) -> Prompt:
-        return Prompt.clone(utterance.transcript or "", self.text)
-
-    def transcript_after(self, utterance: Utterance) -> str:
-        return self.text
+class ShortSay(Say):
+    """Say other words, for less than a third of the time."""
 
     def plan(self, utterance: Utterance) -> Plan:
         return super().plan(utterance).but(length_ratio=0.3)
@@ -72,7 +64,7 @@ def parts(engine: Engine, words: Pronunciations) -> EngineParts:
 def asked(engine: Engine, text: str, seed: int) -> GenerateRequest:
     speech = packaged_speech("office")
     (codes,) = engine.encode([speech])
-    return request_for(Say(text=text), speech, codes, seed)
+    return request_for(ShortSay(text=text), speech, codes, seed)
 
 
 def rules(engine: Engine, best_of: int) -> Rules:
