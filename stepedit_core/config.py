@@ -167,6 +167,9 @@ class GenerationPolicy(_Rules):
     voice_seconds: float | None = Field(default=None, ge=1.0)
     """Where an edit says a text of its own: seconds of the recording that the model is shown as the
     voice to speak in; None shows the whole recording. The decoder's reference is all of it."""
+    weights: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """Folder in the model's, with a fine-tuned copy of the language model that answers in place of
+    it; None asks the model itself."""
 
 
 class SamplingConfig(_Rules):

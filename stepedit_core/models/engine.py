@@ -399,7 +399,8 @@ class Engine(Editing):
         with self._lock:
             if isinstance(self.parts, _Closed):
                 return
-            release_graphs(self.parts.model)
+            for network in self.parts.networks():
+                release_graphs(network)
             self._references.clear()
             self.parts = self._references.parts = _Closed()  # type: ignore[assignment]
             if torch.cuda.is_available():

@@ -14,6 +14,7 @@ Hub = Literal["huggingface", "modelscope"]
 
 MODEL_FILES = (
     "config.json",
+    "*/config.json",
     "engine.json",
     "generation_config.json",
     "*.safetensors",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from stepedit_core.config import EMBEDDED, EngineConfig
 from stepedit_core.edit import Edit
 from stepedit_core.errors import BudgetError, EngineError
+from stepedit_core.models.checkpoint.edit_weights import EditWeights
 from stepedit_core.models.checkpoint.layout import CheckpointFolders, find_folders
 from stepedit_core.models.checkpoint.model_files import RouteTable, folder_sampling
 from stepedit_core.models.checkpoint.naming import languages_of, named
@@ -54,6 +56,8 @@ class EngineParts:
         generation: the same of ``GenerationPolicy``.
         languages: codes of the languages that the model was taught; None where it does not say.
         reader: tells how well codes say words, for models that bring one.
+        edit_weights: copies of the language model that speak for single edits; None where it
+            speaks for all.
     """
 
     name: str
@@ -71,6 +75,26 @@ class EngineParts:
     generation: Mapping[str, Any] = field(default_factory=dict)
     languages: tuple[str, ...] | None = None
     reader: PhoneReader | None = None
+    edit_weights: EditWeights | None = None
+
+    def network(self, weights: str | None) -> Step1Network:
+        """Return the language model that an edit asks: its own copy, or the one of all others.
+
+        Args:
+            weights: of the edit, as of ``GenerationPolicy.weights``.
+
+        Raises:
+            CheckpointError: if the copy cannot be loaded.
+        """
+        if weights is None or self.edit_weights is None:
+            return self.model
+        return self.edit_weights.network(weights, self.model)
+
+    def networks(self) -> Iterator[Step1Network]:
+        """Yield the language models that are loaded."""
+        yield self.model
+        if self.edit_weights is not None:
+            yield from self.edit_weights.loaded()
 
     @property
     def taught(self) -> frozenset[str] | None:
@@ -198,11 +222,13 @@ def load_parts(config: EngineConfig, *, language_model: bool = True) -> EnginePa
     speaker = load_speaker(folders.decoder, where)
     sampling, generation = folder_sampling(folders.model)
     dtype = pick_dtype(config.dtype, device, config.quantize)
+    read = partial(load_network, dtype=dtype, device=device, quantize=config.quantize)
     network = (
-        load_network(folders.model, dtype=dtype, device=device, quantize=config.quantize)
-        if language_model
-        else network_without_weights(folders.model, dtype)
+        read(folders.model) if language_model else network_without_weights(folders.model, dtype)
     )
+    policy = config.generation.filled(generation)
+    chosen_by = (policy.weights, *(fields.get("weights") for fields in policy.edits.values()))
+    copies = dict.fromkeys(name for name in chosen_by if isinstance(name, str))
     return EngineParts(
         name=_name(config, folders.model),
         device=device,
@@ -219,6 +245,7 @@ def load_parts(config: EngineConfig, *, language_model: bool = True) -> EnginePa
         generation=generation,
         languages=languages_of(folders.model),
         reader=PhoneReader.load(folders.model, text.pronunciations),
+        edit_weights=EditWeights(folders.model, copies, read) if copies else None,
     )
 
 

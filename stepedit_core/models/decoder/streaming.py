@@ -307,7 +307,7 @@ class _Answer:
         parts, ids = self._parts, self._prompt.ids
         drawing = sampling_of(self._rules.sampling)
         yield from stream(
-            parts.model,
+            parts.network(self._rules.policy.weights),
             ids,
             layout=parts.layout,
             sampling=drawing,

@@ -95,7 +95,7 @@ def begun_session(
         hidden = {key: hide_words(ids, parts.text) for key, ids in own.items()}
         against = [hidden[id(prompt)] for prompt in prompts]
     return Session(
-        parts.model,
+        parts.network(rules.policy.weights),
         [prompt.ids for prompt in prompts],
         parts.layout,
         drawing,

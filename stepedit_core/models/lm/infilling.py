@@ -87,6 +87,7 @@ def infill_steps(
     parts: EngineParts, rules: Rules, request: InfillRequest
 ) -> Generator[None, None, Infilled]:
     """Do what ``infill`` does, and yield where others may work meanwhile: after each step."""
+    parts = dataclasses.replace(parts, model=parts.network(rules.policy.weights))
     lengths = sorted({max(1, round(request.expected) + more) for more in LENGTHS})
     sampling = sampling_of(rules.sampling)
     drawn = yield from _draw(parts, sampling, request, lengths, rules.sampling.max_length)

@@ -138,6 +138,11 @@ class VllmGenerator:
         drawing = sampling_of(rules.sampling)
         if drawing.guided:
             raise EngineError("vLLM draws without guidance; set guidance = 1 for this engine")
+        if rules.policy.weights is not None:
+            raise EngineError(
+                f"vLLM serves one set of weights, and the rules ask for {rules.policy.weights!r}; "
+                "set weights = None for this engine"
+            )
         if not rules.sampling.grammar:
             raise EngineError("vLLM serves answers with grammar = true alone")
         asked = [self._asked(request, rules) for request in requests]

@@ -56,6 +56,9 @@ def collect(settings: AssembleSettings, folder: Path) -> None:
     text = settings.text_tokenizer
     words = model if text is None else resolve_path(settings, text)
     _language_model(model, words, folder, "language_model" in half)
+    for name, source in settings.edit_weights.items():
+        own = _newest(resolve_path(settings, source))
+        _network(own, folder / name, "language_model" in half)
     tokenizer = resolve_path(settings, settings.tokenizer)
     _linguistic(tokenizer, folder / TOKENIZER_NAME, "linguistic" in half)
     graph = tokenizer / SEMANTIC_GRAPH
@@ -99,7 +102,18 @@ def _newest(folder: Path) -> Path:
 
 
 def _language_model(source: Path, words: Path, folder: Path, half: bool) -> None:
-    """Write configuration, text tokenizer and weights; shards become one file."""
+    """Write configuration, weights and text tokenizer."""
+    _network(source, folder, half)
+    for name in TEXT_FILES:
+        place = source if name == TEXT_FILES[0] else words
+        if (place / name).is_file():
+            shutil.copyfile(place / name, folder / name)
+    if not (folder / "tokenizer_config.json").is_file():
+        raise StepeditError(f"{words / 'tokenizer_config.json'} is missing; set text_tokenizer")
+
+
+def _network(source: Path, folder: Path, half: bool) -> None:
+    """Write configuration and weights of a language model; shards become one file."""
     config = source / "config.json"
     if not config.is_file():
         raise StepeditError(f"{config} is missing: the language model has not been trained yet")
@@ -111,12 +125,6 @@ def _language_model(source: Path, words: Path, folder: Path, half: bool) -> None
         content["dtype"] = "float16"
         content.pop("torch_dtype", None)
     write_atomically(folder / "config.json", json.dumps(content, indent=2) + "\n")
-    for name in TEXT_FILES:
-        place = source if name == TEXT_FILES[0] else words
-        if (place / name).is_file():
-            shutil.copyfile(place / name, folder / name)
-    if not (folder / "tokenizer_config.json").is_file():
-        raise StepeditError(f"{words / 'tokenizer_config.json'} is missing; set text_tokenizer")
 
 
 def _linguistic(source: Path, folder: Path, half: bool) -> None:

@@ -54,6 +54,9 @@ class AssembleSettings(Settings):
     language_model: Path
     """Folder with ``config.json``, weights and text tokenizer; or a run of the sft stage that has
     not ended, whose newest checkpoint is taken."""
+    edit_weights: dict[str, Path] = Field(default_factory=dict)
+    """Name of weights that single edits ask for (``weights`` of ``generation``) to the folder of
+    that language model, which is of the same kind."""
     text_tokenizer: Path | None = None
     """Folder with the text tokenizer, where it is not beside the weights."""
     tokenizer: Path

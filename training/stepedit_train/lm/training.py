@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import torch
 from pydantic import Field
 
-from stepedit_core.atomic import replace_file
+from stepedit_core.atomic import replace_file, write_atomically
 from stepedit_core.errors import StepeditError, counted
 from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME
 from stepedit_core.models.checkpoint.load import pick_device
@@ -64,6 +64,8 @@ class LanguageModelSettings(RunSettings):
 
     model: Path
     """Folder of the language model to start from."""
+    weights: str | None = None
+    """Start from the model's weights for some of its edits, by their name in its sampling.json."""
     out: Path
     """Folder of the run; the result is ``model`` in it."""
     epochs: float = Field(default=1.0, gt=0)
@@ -209,11 +211,15 @@ def planned_steps(
 
 
 class Checkpointed(Protocol):
-    """Settings that say whether activations are calculated again to save memory."""
+    """Settings that say which weights are trained, and what is kept for the backward pass."""
+
+    @property
+    def weights(self) -> str | None:
+        """Folder of weights in the model's that edits name; None for its own."""
 
     @property
     def gradient_checkpointing(self) -> bool:
-        """Whether they are."""
+        """Whether activations are calculated again to save memory."""
 
 
 def load_for_training(settings: Checkpointed, base: Path) -> Any:
@@ -222,7 +228,8 @@ def load_for_training(settings: Checkpointed, base: Path) -> Any:
     Raises:
         CheckpointError: if a file of the folder is missing or damaged.
     """
-    model: Any = load_step1(base, dtype=torch.float32).train()
+    folder = base if settings.weights is None else base / settings.weights
+    model: Any = load_step1(folder, dtype=torch.float32).train()
     model.requires_grad_(True)
     model.config.use_cache = False
     if settings.gradient_checkpointing:
@@ -256,11 +263,22 @@ def copy_part(source: Path, place: Path) -> None:
         replace_file(place, copy)
 
 
+def _ask_one_model(rules: Path) -> None:
+    """Take names of edits' own weights out of a folder's rules of sampling."""
+    if not rules.is_file():
+        return
+    content = json.loads(rules.read_text(encoding="utf-8"))
+    places = [content, *content.get("edits", {}).values()]
+    if any(place.pop("weights", None) is not None for place in places):
+        write_atomically(rules, json.dumps(content, indent=2) + "\n")
+
+
 def save_model_folder(model: Any, base: Path, folder: Path, dtype: torch.dtype) -> None:
     """Write a trained model as safetensors, with the base's tokenizer and copies of its parts.
 
-    Routes and rules of sampling are the base's; results call it by the name of the run's
-    folder. The folder appears when it is complete.
+    Routes and rules of sampling are the base's, but that all edits ask what was trained, also those
+    for which the base has weights of their own; results call it by the name of the run's folder.
+    The folder appears when it is complete.
 
     Args:
         model: unwrapped; its weights are cast in place.
@@ -275,6 +293,7 @@ def save_model_folder(model: Any, base: Path, folder: Path, dtype: torch.dtype) 
     for name in KEPT_FILES:
         if (base / name).is_file():
             shutil.copyfile(base / name, partial / name)
+    _ask_one_model(partial / SAMPLING)
     for name in (DECODER_FOLDER, TOKENIZER_NAME):
         part = find_part(base, name)
         if part is not None:

@@ -59,7 +59,9 @@ class OwnGenerator:
 
     def generate(self, requests: Sequence[GenerateRequest], rules: Rules) -> list[DualCodes]:
         """Return an answer to each request; raises EngineError as the engine does."""
-        parts = replace(self.engine.parts, model=plain_model(self.policy))
+        # What is taught answers, also where the base has weights of an edit's own.
+        model = plain_model(self.policy)
+        parts = replace(self.engine.parts, model=model, edit_weights=None)
         was_training = self.policy.training
         self.policy.eval()
         found: list[DualCodes] = []

@@ -27,6 +27,8 @@ class RlSettings(LoopSettings):
 
     model: Path
     """Folder of the language model to start from, usually one of ``sft``."""
+    weights: str | None = None
+    """Start from the model's weights for some of its edits, by their name in its sampling.json."""
     out: Path
     """Folder of the run; the result is ``model`` in it."""
     epochs: float = Field(default=1.0, gt=0)

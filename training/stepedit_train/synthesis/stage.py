@@ -16,6 +16,7 @@ from stepedit_core.atomic import write_atomically
 from stepedit_core.dsp.synthesis import LICENCES, System, speak
 from stepedit_core.errors import StepeditError
 from stepedit_core.storage.blocks import encoded_sound
+from stepedit_core.storage.tables import text_of
 from stepedit_train.data.cache import Cache
 from stepedit_train.seeds import rng_of, share_of
 from stepedit_train.settings import Settings, resolve_path
@@ -56,8 +57,10 @@ class SynthesisSettings(Settings):
 
     out: Path
     """Folder of the corpus: ``manifest.jsonl`` and ``audio/``."""
-    cache: Path
+    cache: Path | None = None
     """Cache of the data stage, whose English training transcripts give words and sentences."""
+    sentences: Path | None = None
+    """Text file of English sentences, one a line, spoken in its order in place of the cache's."""
     voices: tuple[VoiceSettings, ...]
     """Voices; each says sentences of its own."""
     speed: tuple[PositiveFloat, PositiveFloat] = (0.85, 1.2)
@@ -94,8 +97,16 @@ def synthesise(settings: SynthesisSettings) -> Iterator[str]:
     yield from _write_manifest(out, len(plan))
 
 
-def _plan(settings: SynthesisSettings) -> list[dict[str, Any]]:
-    """Return each voice's sentences; those for tests come first and occur nowhere else."""
+def _sentences(settings: SynthesisSettings) -> Iterator[str]:
+    """Return what is to be said: lines of a file, or endless sentences like those of a cache."""
+    if settings.sentences is not None:
+        path = resolve_path(settings, settings.sentences)
+        lines = text_of(path).splitlines()
+        if not any(map(str.strip, lines)):
+            raise StepeditError(f"{path}: no sentence in it")
+        return iter(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if settings.cache is None:
+        raise StepeditError("synthesise: set cache or sentences: what is to be said")
     cache = Cache(resolve_path(settings, settings.cache), splits=("train",))
     english = [
         item.transcript
@@ -104,7 +115,12 @@ def _plan(settings: SynthesisSettings) -> list[dict[str, Any]]:
     ]
     if not english:
         raise StepeditError(f"{cache.folder}: no English transcript to take words from")
-    sentences = various(english, rng_of(settings.seed, "sentences"))
+    return various(english, rng_of(settings.seed, "sentences"))
+
+
+def _plan(settings: SynthesisSettings) -> list[dict[str, Any]]:
+    """Return each voice's sentences; those for tests come first and occur nowhere else."""
+    sentences = _sentences(settings)
     tests = list(islice(sentences, settings.test_sentences))
     rows = []
     for voice in settings.voices:
