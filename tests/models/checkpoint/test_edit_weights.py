@@ -22,7 +22,7 @@ TEXT = Say(text="Bees.")
 
 def loaded(folder: Path) -> Engine:
     policy = GenerationPolicy(max_growth=1.0, growth_seconds=0.0)
-    return Engine.load(folder, sampling=SamplingConfig(max_length=600), generation=policy)
+    return Engine.load(str(folder), sampling=SamplingConfig(max_length=600), generation=policy)
 
 
 def said(engine: Engine) -> str:
@@ -61,10 +61,8 @@ def test_weights_are_read_when_an_edit_asks_for_them(folder: Path) -> None:
 
 
 def test_the_user_may_ask_the_model_itself(folder: Path, tmp_path: Path) -> None:
-    policy = GenerationPolicy(
-        max_growth=1.0, growth_seconds=0.0, edits={"say": {"weights": None}}
-    )
-    engine = Engine.load(folder, sampling=SamplingConfig(max_length=600), generation=policy)
+    policy = GenerationPolicy(max_growth=1.0, growth_seconds=0.0, edits={"say": {"weights": None}})
+    engine = Engine.load(str(folder), sampling=SamplingConfig(max_length=600), generation=policy)
     assert said(engine) == said(loaded(write_engine(tmp_path / "plain")))
 
 

@@ -28,6 +28,7 @@ from stepedit_core.models.text import load_tokenizer
 from tests.models.audio_cases import write_semantic_graph
 from tests.models.decoder_parts import HIFT_YAML, SPEAKER_SIZE, YAML
 from tests.models.tiny_checkpoint import MODEL, TOKENIZER, write_engine
+from tests.models.tiny_step1 import tiny_model
 from tests.train.making import make_cache
 
 
@@ -91,6 +92,20 @@ def test_float16_storage(parts: Path, made: Path) -> None:
     for name, tensor in engine.parts.model.state_dict().items():
         torch.testing.assert_close(tensor, before[name], atol=1e-3, rtol=1e-3)
     assert (made / "__init__.py").is_file()
+
+
+def test_weights_of_an_edits_own_are_shipped(parts: Path, tmp_path: Path) -> None:
+    tiny_model(1).save_pretrained(parts / "taught")
+    rules = {"edits": {"clone": {"weights": "spoken"}}}
+    own = settings(parts, tmp_path / "made", edit_weights={"spoken": "taught"}, generation=rules)
+    list(assemble(own))
+    engine = Engine.load(str(tmp_path / "made"))
+    assert engine.parts.network("spoken") is not engine.parts.model
+    stored = load_file(tmp_path / "made" / "spoken" / "model.safetensors")
+    expected = load_file(parts / "taught" / "model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
+    for name, tensor in expected.items():
+        torch.testing.assert_close(stored[name].float(), tensor.float(), atol=1e-3, rtol=1e-3)
 
 
 def test_a_second_call_replaces_the_model(parts: Path, made: Path, tmp_path: Path) -> None:

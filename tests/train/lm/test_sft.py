@@ -194,6 +194,26 @@ def test_adapters(tmp_path: Path) -> None:
     assert list((tmp_path / "run" / "adapter").glob("*.safetensors"))
 
 
+def test_weights_of_an_edits_own_are_started_from_and_answer_all_edits_then(
+    tmp_path: Path,
+) -> None:
+    base = make_model(tmp_path / "base")
+    own = load_step1(base, dtype=torch.float32)
+    with torch.no_grad():
+        own.lm_head.weight.mul_(2)
+    own.save_pretrained(str(base / "spoken"))
+    rules = {"temperature": 0.5, "edits": {"hiss": {"weights": "spoken", "guidance": 2.0}}}
+    (base / "sampling.json").write_text(json.dumps(rules))
+    make_pairs(tmp_path / "pairs", [Hiss(amount="much")] * 3)
+    small = {"steps": 1, "learning_rate": 1e-9, "final_learning_rate": 1e-9}
+    list(train_sft(settings(tmp_path, weights="spoken", **small)))
+    made = tmp_path / "run" / "model"
+    head = load_step1(made, dtype=torch.float32).lm_head.weight
+    torch.testing.assert_close(head, own.lm_head.weight, atol=1e-5, rtol=1e-5)
+    kept = {"temperature": 0.5, "edits": {"hiss": {"guidance": 2.0}}}
+    assert json.loads((made / "sampling.json").read_text()) == kept
+
+
 def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path) -> None:
     for step, content in ((2, "{}"), (10, "{"), (9, None)):
         folder = tmp_path / f"checkpoint-{step}"

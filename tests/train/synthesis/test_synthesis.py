@@ -183,3 +183,21 @@ def test_old_corpus_goes_on(cache: Path, spoken: list[str]) -> None:
     list(synthesise(settings(cache)))
     plan = json.loads((cache.parent / "spoken" / "plan.json").read_text())
     assert all("shift" not in row for row in plan)
+
+
+def test_sentences_of_a_file_are_said_in_their_order(tmp_path: Path, spoken: list[str]) -> None:
+    said = [f"This is the sentence number {word}." for word in ("one", "two", "three", "four")]
+    path = tmp_path / "sentences.txt"
+    path.write_text("\n".join([said[0], "", *said, said[1]]) + "\n")
+    voices = [{"system": "hibari", "voice": "heart", "sentences": 3}]
+    own = settings(tmp_path / "none", sentences=path, test_sentences=1, voices=voices)
+    list(synthesise(own))
+    assert spoken == said
+
+
+def test_something_is_to_be_said(tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text(" \n\n")
+    with pytest.raises(StepeditError, match=r"empty\.txt: no sentence in it"):
+        list(synthesise(settings(tmp_path, sentences=tmp_path / "empty.txt")))
+    with pytest.raises(StepeditError, match="set cache or sentences"):
+        list(synthesise(settings(tmp_path).model_copy(update={"cache": None})))
