@@ -24,6 +24,8 @@ STAGES = {
     "data-packaged": "data",
     "data-synthesised": "data",
     "pieces-synthesised": "pieces",
+    "sentences": "synthesise",
+    "spoken": "sft",
 }
 PHASES = {"mel": 2, "vocoder": 2, "sft": 3}
 

@@ -9,13 +9,14 @@
 # resumable: what is complete is skipped, what was stopped goes on; call the same command again.
 # Options: --data FILE (settings of the data stage), --events MANIFEST (recordings of laughter, breath
 # and the like, to be inserted), --street FOLDER (recordings of noise, for denoise), --synthesis (also
-# speech of free voices: 'stepedit[synth]', flite).
+# speech of free voices: 'stepedit[synth]', flite), --sentences FILE (with --synthesis: English
+# sentences, one a line, which clones learn to say, too, such as the examples of WordNet).
 set -euo pipefail
 
 HERE=$(cd "$(dirname "$0")/.." && pwd)
 CONFIGS=$HERE/configs/embedded
 STEPEDIT=${STEPEDIT:-stepedit}
-OUT="" SIZE=embedded HOURS="" CORPORA=corpora DATA="" EVENTS="" SYNTHESIS="" STREET=()
+OUT="" SIZE=embedded HOURS="" CORPORA=corpora DATA="" EVENTS="" SYNTHESIS="" SENTENCES="" STREET=()
 while [ $# -gt 0 ]; do
     case $1 in
         --out) OUT=$2; shift 2 ;;
@@ -26,6 +27,7 @@ while [ $# -gt 0 ]; do
         --events) EVENTS=$2; shift 2 ;;
         --street) STREET=(--set noise_folder="$(cd "$2" && pwd)"); shift 2 ;;
         --synthesis) SYNTHESIS=yes; shift ;;
+        --sentences) SENTENCES=$(cd "$(dirname "$2")" && pwd)/$(basename "$2"); shift 2 ;;
         *) echo "embedded.sh: unknown option $1; see the head of the file" >&2; exit 2 ;;
     esac
 done
@@ -57,11 +59,13 @@ stage() { # STAGE [--set ...]: a stage that makes files
     local name=$1 && shift
     step "${LABEL:-$name}" train "$name" --config "$CONFIGS/${FILE:-$name}.toml" --set base="$OUT" "$@"
 }
-run() { # STAGE FOLDER: a stage that trains, all of its phases
-    "$STEPEDIT" train "$1" --config "$CONFIGS/$1.toml" --set base="$OUT" --set scale="$SCALE"
-    [ -e "$2/finished.json" ] || { echo "$1: stopped before its end; call again" >&2; exit 1; }
+run() { # STAGE FOLDER [--set ...]: a stage that trains, all of its phases
+    local name=$1 folder=$2 && shift 2
+    "$STEPEDIT" train "$name" --config "$CONFIGS/${FILE:-$name}.toml" --set base="$OUT" \
+        --set scale="$SCALE" "$@"
+    [ -e "$folder/finished.json" ] || { echo "$name: stopped before its end; call again" >&2; exit 1; }
 }
-trained() { if [ -e "$2/finished.json" ]; then echo "$1: complete"; else run "$1" "$2"; fi; }
+trained() { if [ -e "$2/finished.json" ]; then echo "${FILE:-$1}: complete"; else run "$@"; fi; }
 pairs() { # FOLDER ROWS EDIT [OPTIONS]: at full size, that many rows
     local folder=$1 rows=$2 edit=$3 && shift 3
     rows=$(awk "BEGIN { n = int($rows * $SCALE); print n < $LEAST ? $LEAST : n }")
@@ -110,6 +114,13 @@ INSIDE="inner_options=mode=render;unlabelled=neutral;directions=to"
 pairs masked_emotion 900 masked --set inner=emotion --set "$INSIDE" --seed 1
 pairs masked_style 900 masked --set inner=style --set "$INSIDE" --seed 2
 pairs clone 9000 clone --set max_seconds=12 --min-margin 4
+CLONES='{ path = "pairs/clone" }'
+if [ -n "$SENTENCES" ]; then
+    LABEL=sentences FILE=sentences stage synthesise --set sentences="$SENTENCES"
+    SAID=("${SPEECH[@]}") SPEECH=(--corpus corpora/sentences/manifest.jsonl)
+    pairs clone_sentences 18000 clone --set max_seconds=6.5 --min-margin 4
+    SPEECH=("${SAID[@]}") CLONES+=', { path = "pairs/clone_sentences" }'
+fi
 # A word said as another one of the recording, and the recording: as what it is put right to, in its voice.
 pairs replace 1500 replace
 
@@ -123,6 +134,8 @@ stage vocoder-export
 # The language model, and what goes with it.
 stage llm-base
 trained sft llm
+# What says texts alone: clones ask these weights.
+FILE=spoken trained sft spoken --set data="[$CLONES]"
 stage replay
 trained reader reader
 stage assemble
