@@ -99,6 +99,8 @@ def test_weights_of_an_edits_own_are_shipped(parts: Path, tmp_path: Path) -> Non
     rules = {"edits": {"clone": {"weights": "spoken"}}}
     own = settings(parts, tmp_path / "made", edit_weights={"spoken": "taught"}, generation=rules)
     list(assemble(own))
+    card = (tmp_path / "made" / "MODEL_CARD.md").read_text()
+    assert "| language model of clone | Step1, " in card
     engine = Engine.load(str(tmp_path / "made"))
     assert engine.parts.network("spoken") is not engine.parts.model
     stored = load_file(tmp_path / "made" / "spoken" / "model.safetensors")

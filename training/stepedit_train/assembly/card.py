@@ -24,6 +24,7 @@ from stepedit_core.models.checkpoint.model_files import (
     Figure,
     RouteTable,
     experimental,
+    folder_sampling,
     read_figures,
 )
 from stepedit_core.models.checkpoint.naming import languages_of
@@ -111,6 +112,9 @@ def _parts(folder: Path) -> str:
         if speaker.is_file()
         else ("speaker encoder", "CAM++", decoder / "campplus.onnx"),
     ]
+    for name, edits in _asked_by(folder).items():
+        what = f"{stack}: taught on from it, for these alone"
+        rows.insert(1, (f"language model of {edits}", what, folder / name / "model.safetensors"))
     if (folder / READER).is_file():
         rows.append(("phone reader", "ConvNeXt blocks over codes", folder / READER))
     cells = [
@@ -123,6 +127,15 @@ def _parts(folder: Path) -> str:
         for name, what, path in rows
     ]
     return markdown_table(("part", "what it is", "parameters", "stored"), cells)
+
+
+def _asked_by(folder: Path) -> dict[str, str]:
+    """Return the names of weights that single edits ask for, and which these are, in words."""
+    found: dict[str, list[str]] = {}
+    for edit, fields in folder_sampling(folder)[1].get("edits", {}).items():
+        if fields.get("weights") is not None:
+            found.setdefault(str(fields["weights"]), []).append(edit)
+    return {name: ", ".join(sorted(edits)) for name, edits in found.items()}
 
 
 def _differences(folder: Path) -> str:
