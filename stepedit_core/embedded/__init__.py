@@ -17,7 +17,7 @@ __all__ = ["FOLDER", "MAX_BYTES", "is_shipped", "preferred_routes", "shipped_byt
 
 FOLDER = Path(__file__).resolve().parent
 """Where the model's files lie."""
-MAX_BYTES = 45_000_000
+MAX_BYTES = 60_000_000
 """What all of its files together may weigh."""
 
 
