@@ -1,9 +1,10 @@
 """The voice edit by signal processing: pitch, vocal tract and sounds of another recording.
 
-Nearest neighbours stand in for a taught model, as in kNN-VC (Baas, van Niekerk & Kamper 2023),
-with cepstra in place of learned features: each frame of the source is drawn towards the mean
-of those frames of the target that sound most alike, once both speakers' pitch, vocal tract and
-mean spectrum are alike. WORLD takes speech apart and puts it together again.
+Pitch and vocal tract are scaled, and spectra get the mean and covariance of the target's
+(`spectra`). Then nearest neighbours stand in for a taught model, as in kNN-VC (Baas, van Niekerk &
+Kamper 2023), with cepstra in place of learned features: each frame of the source is drawn towards
+the mean of those frames of the target that sound most alike. WORLD takes speech apart and puts it
+together again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from stepedit_core import StepeditError, Utterance
 from stepedit_core.dsp.loudness import active_level, limited_at_level
 from stepedit_core.dsp.offset import around_offset, without_offset
 from stepedit_core.dsp.world import WorldSpeech, analyse, synthesise, warp_frequency
+from stepedit_voice.spectra import given_spread
 
 __all__ = ["NO_VOICE", "RATE", "convert", "hears_voice"]
 
@@ -105,6 +107,7 @@ def _converted(source: Utterance, target: _Voice) -> tuple[Utterance, dict[str, 
     )
     louder = _louder_voiced(own.speech, own.spoken)
     alike = warped + _smooth(target.mean - warped[louder].mean(axis=0))
+    alike = _as_spread(alike, own, target)
     nearer = _towards_neighbours(alike, own, target)
     spoken = replace(own.speech, f0=_pitch(own, target.pitch), envelope=np.exp(2 * nearer))
     made = synthesise(spoken)
@@ -180,6 +183,16 @@ def _pitch(own: _Voice, wanted: tuple[float, float]) -> Array:
     factor = float(np.clip(wanted[1] / max(own.pitch[1], 1e-3), *_RANGE))
     moved = wanted[0] + (octaves - own.pitch[0]) * factor
     return np.where(voiced, np.clip(2**moved, 40.0, 1200.0), 0.0)
+
+
+def _as_spread(alike: Array, own: _Voice, target: _Voice) -> Array:
+    """Give voiced and unvoiced frames the mean and covariance that the target's have."""
+    groups = []
+    for voiced in (True, False):
+        moving = (own.speech.f0 > 0) == voiced
+        others = target.spoken & ((target.speech.f0 > 0) == voiced)
+        groups.append((moving, own.spoken & moving, others))
+    return given_spread(alike, target.logs, own.speech.frequencies, groups)
 
 
 def _towards_neighbours(alike: Array, own: _Voice, target: _Voice) -> Array:
