@@ -107,7 +107,8 @@ def _mixed(
     utterance: Utterance, nets: Sequence[NetName], strength: float
 ) -> tuple[Utterance, dict[str, Any]]:
     """Mix what networks give with the input; all without a constant offset."""
-    received, found = utterance, {}
+    received = utterance
+    found: dict[str, Any] = {}
     if utterance.samples.any():
         utterance, found = _without_clicks_and_hum(utterance)
     nets = nets or chosen_nets(utterance)

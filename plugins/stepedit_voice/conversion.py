@@ -1,10 +1,9 @@
 """The voice edit by signal processing: pitch, vocal tract and sounds of another recording.
 
-Pitch and vocal tract are scaled, and spectra get the mean and covariance of the target's
-(`spectra`). Then nearest neighbours stand in for a taught model, as in kNN-VC (Baas, van Niekerk &
-Kamper 2023), with cepstra in place of learned features: each frame of the source is drawn towards
-the mean of those frames of the target that sound most alike. WORLD takes speech apart and puts it
-together again.
+Nearest neighbours stand in for a taught model, as in kNN-VC (Baas, van Niekerk & Kamper 2023),
+with cepstra in place of learned features: each frame of the source is drawn towards the mean
+of those frames of the target that sound most alike, once both speakers' pitch, vocal tract and
+mean spectrum are alike. WORLD takes speech apart and puts it together again.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from stepedit_core import StepeditError, Utterance
 from stepedit_core.dsp.loudness import active_level, limited_at_level
 from stepedit_core.dsp.offset import around_offset, without_offset
 from stepedit_core.dsp.world import WorldSpeech, analyse, synthesise, warp_frequency
-from stepedit_voice.spectra import given_spread
 
 __all__ = ["NO_VOICE", "RATE", "convert", "hears_voice"]
 
@@ -35,8 +33,12 @@ LEAST_FRAMES = 30
 _TRACT = np.linspace(0.84, 1.19, 36)
 """Factors on the frequencies of the vocal tract, about those between women and men."""
 _TRACT_BAND = (200.0, 5000.0)
-_DEAR = 0.3
-"""Cost of a vocal tract of another size, per squared natural logarithm."""
+_TRACT_OF_PITCH = 0.18
+"""Octaves by which formants usually move with one of pitch: women's are about 15 % higher than
+men's, and their voices about an octave."""
+_DEAR = 5.0
+"""Cost of another size of the vocal tract than pitch lets expect, per squared natural logarithm:
+mean spectra of a few seconds say other words, and alone name sizes that no speaker has."""
 _RANGE = (0.6, 1.6)
 """Bounds of the factor on the range of pitch."""
 _CEPSTRA = 19
@@ -107,7 +109,6 @@ def _converted(source: Utterance, target: _Voice) -> tuple[Utterance, dict[str, 
     )
     louder = _louder_voiced(own.speech, own.spoken)
     alike = warped + _smooth(target.mean - warped[louder].mean(axis=0))
-    alike = _as_spread(alike, own, target)
     nearer = _towards_neighbours(alike, own, target)
     spoken = replace(own.speech, f0=_pitch(own, target.pitch), envelope=np.exp(2 * nearer))
     made = synthesise(spoken)
@@ -161,7 +162,13 @@ def _smooth(curve: Array) -> Array:
 
 
 def _tract(own: _Voice, target: _Voice) -> float:
-    """Return the factor on frequencies by which mean spectra look most alike, tilt aside."""
+    """Return the factor on frequencies by which mean spectra look most alike, tilt aside.
+
+    A factor that does not fit the difference in pitch has to be much better to be taken.
+    """
+    assert own.pitch is not None and target.pitch is not None
+    expected = _TRACT_OF_PITCH * np.log(2) * (target.pitch[0] - own.pitch[0])
+    expected = np.clip(expected, np.log(_TRACT[0]), np.log(_TRACT[-1]))
     freqs = own.speech.frequencies
     band = (freqs > _TRACT_BAND[0]) & (freqs < _TRACT_BAND[1])
     octaves = np.log(freqs[band])
@@ -170,7 +177,7 @@ def _tract(own: _Voice, target: _Voice) -> float:
     def cost(factor: float) -> float:
         gap = (np.interp(freqs / factor, freqs, mine) - wanted)[band]
         gap = gap - np.polyval(np.polyfit(octaves, gap, 1), octaves)
-        return float(np.mean(gap**2) + _DEAR * np.log(factor) ** 2)
+        return float(np.mean(gap**2) + _DEAR * (np.log(factor) - expected) ** 2)
 
     return float(min(_TRACT, key=cost))
 
@@ -183,16 +190,6 @@ def _pitch(own: _Voice, wanted: tuple[float, float]) -> Array:
     factor = float(np.clip(wanted[1] / max(own.pitch[1], 1e-3), *_RANGE))
     moved = wanted[0] + (octaves - own.pitch[0]) * factor
     return np.where(voiced, np.clip(2**moved, 40.0, 1200.0), 0.0)
-
-
-def _as_spread(alike: Array, own: _Voice, target: _Voice) -> Array:
-    """Give voiced and unvoiced frames the mean and covariance that the target's have."""
-    groups = []
-    for voiced in (True, False):
-        moving = (own.speech.f0 > 0) == voiced
-        others = target.spoken & ((target.speech.f0 > 0) == voiced)
-        groups.append((moving, own.spoken & moving, others))
-    return given_spread(alike, target.logs, own.speech.frequencies, groups)
 
 
 def _towards_neighbours(alike: Array, own: _Voice, target: _Voice) -> Array:
