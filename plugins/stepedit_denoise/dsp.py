@@ -25,6 +25,7 @@ from stepedit_core.dsp.enhancement import NetName, enhanced_by_net
 from stepedit_core.dsp.loudness import active_level
 from stepedit_core.dsp.offset import around_offset
 from stepedit_core.dsp.vad import gaps, speech_spans
+from stepedit_denoise.choice import chosen_nets
 from stepedit_denoise.clicks import without_clicks
 from stepedit_denoise.gate import gate
 from stepedit_denoise.hum import mains_hum
@@ -76,7 +77,7 @@ def reduce_noise(
 
 
 def reduce_noise_by_nets(
-    utterance: Utterance, nets: Sequence[NetName], *, strength: float = 0.9
+    utterance: Utterance, nets: Sequence[NetName] = (), *, strength: float = 0.9
 ) -> tuple[Utterance, dict[str, Any]]:
     """Let networks take noise away, and mix a share of the input in.
 
@@ -88,7 +89,8 @@ def reduce_noise_by_nets(
 
     Args:
         utterance: any rate and length.
-        nets: which ones; the mean of several is taken.
+        nets: which ones; the mean of several is taken. None: the one that `chosen_nets` says,
+            of those that are installed, of which there has to be one.
         strength: 0..1; the output is ``strength`` of the networks' and ``1 - strength`` of the
             input.
 
@@ -106,18 +108,16 @@ def _mixed(
 ) -> tuple[Utterance, dict[str, Any]]:
     """Mix what networks give with the input; all without a constant offset."""
     received = utterance
+    found: dict[str, Any] = {}
+    if utterance.samples.any():
+        utterance, found = _without_clicks_and_hum(utterance)
+    nets = nets or chosen_nets(utterance)
     name = nets[0] if len(nets) == 1 else "ensemble"
-    details: dict[str, Any] = {"backend": name, "strength": strength}
+    details: dict[str, Any] = {"backend": name, "strength": strength, **found}
     if len(nets) > 1:
         details["networks"] = list(nets)
-    if not utterance.samples.any():
-        return utterance, details
-    utterance, clicks = without_clicks(utterance)
-    if clicks:
-        details["clicks"] = clicks
-    if hum := mains_hum(utterance):
-        utterance = utterance.replace(samples=utterance.samples - hum[0])
-        details["hum_hz"] = round(hum[1], 2)
+    if not received.samples.any():
+        return received, details
     samples = utterance.samples.astype(np.float64)
     mean = np.zeros(len(samples))
     for net in nets:
@@ -130,6 +130,18 @@ def _mixed(
     details["gain_db"] = round(20 * float(np.log10(gain)), 2)
     edited = made.samples * np.float32(gain)
     return received.replace(samples=_limited(edited, before)), details
+
+
+def _without_clicks_and_hum(utterance: Utterance) -> tuple[Utterance, dict[str, Any]]:
+    """Return a recording without its clicks and mains hum, and what there was of them."""
+    found: dict[str, Any] = {}
+    utterance, clicks = without_clicks(utterance)
+    if clicks:
+        found["clicks"] = clicks
+    if hum := mains_hum(utterance):
+        utterance = utterance.replace(samples=utterance.samples - hum[0])
+        found["hum_hz"] = round(hum[1], 2)
+    return utterance, found
 
 
 def _lost_level(before: Utterance, after: Utterance) -> float:

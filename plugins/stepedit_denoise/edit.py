@@ -31,9 +31,9 @@ class Denoise(Edit):
     ) = None
     """What removes the noise by the dsp route: a spectral gate (noisereduce), a network of an
     optional package (deepfilternet, rnnoise, hush), the mean of RNNoise and DeepFilterNet
-    (ensemble), or auto, which is also what happens where none is named: a network that is
-    installed, RNNoise before the others, and the gate where none is or where a kind of noise is
-    given."""
+    (ensemble), or auto, which is also what happens where none is named: of the networks that are
+    installed DeepFilterNet where the noise is loud and changes and RNNoise elsewhere, and the gate
+    where none is or where a kind of noise is given."""
     noise: Literal["stationary", "varying"] = "stationary"
     """Kind of noise for the gate: stationary (fans, hiss, hum) or varying (streets, rain)."""
     strength: float = Field(default=0.9, gt=0, le=1)
@@ -90,11 +90,9 @@ class Denoise(Edit):
         """Gate the spectrum with noisereduce, or let a network remove the noise."""
         from stepedit_denoise.dsp import reduce_noise, reduce_noise_by_nets
 
-        nets = self.nets
-        if not nets and self.backend in (None, "auto") and self.noise == "stationary":
-            nets = best_nets()
-        if nets:
-            made = reduce_noise_by_nets(utterance, nets, strength=self.strength)
+        chooses = self.backend in (None, "auto") and self.noise == "stationary"
+        if self.nets or (chooses and best_nets()):
+            made = reduce_noise_by_nets(utterance, self.nets, strength=self.strength)
         else:
             made = reduce_noise(utterance, rng, noise=self.noise, strength=self.strength)
         return Rendered(*made)
@@ -102,5 +100,6 @@ class Denoise(Edit):
 
 @lru_cache(maxsize=2)  # several answers to one request have the same reference
 def _without_noise(utterance: Utterance) -> Utterance:
-    """Return the output of the dsp route at its defaults."""
-    return Denoise().render(utterance, np.random.default_rng(0)).utterance
+    """Return the output of the dsp route by one network, whatever the noise is."""
+    name = next(iter(best_nets()), None)
+    return Denoise(backend=name).render(utterance, np.random.default_rng(0)).utterance

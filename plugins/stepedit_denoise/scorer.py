@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from stepedit_core import (
     packaged_speech,
     words_kept,
 )
-from stepedit_core.dsp import noises, quality
+from stepedit_core.dsp import noises, quality, rooms
 from stepedit_core.dsp.vad import total_seconds
 
 __all__ = ["DenoiseScorer"]
@@ -48,24 +48,38 @@ class DenoiseScorer(Scorer):
     expects_same_duration: ClassVar[bool] = True
 
     def prepare(self, case: Case, clean: Utterance, rng: np.random.Generator) -> Prepared:
-        """Add noise by ``{"noise": KIND, "snr_db": X}``; without it the recording is the input.
+        """Add noise by ``{"noise": KIND, "snr_db": X}``, or put the speech into a room.
 
         ``voices`` names the packaged speech that babble is made of; a ``seed`` gives several cases
-        the very same noise.
+        the very same noise. ``{"rt60": SECONDS, "room": NUMBER}`` draws a simulated room; with both
+        the noise is added in the room. The clean, dry recording is the ideal, as in the pairs.
+        Without either the recording is the input.
 
         Raises:
-            StepeditError: if the kind of noise is unknown, or babble has no voices.
+            StepeditError: if the kind of noise is unknown, babble has no voices, or the room cannot
+                be made.
         """
-        kind = case.prepare.get("noise")
+        kind, seconds = case.prepare.get("noise"), case.prepare.get("rt60")
+        facts: dict[str, Any] = {}
+        heard = clean
+        if seconds is not None:
+            rate, time = clean.sample_rate, float(seconds)
+            room = rooms.simulate_room(int(case.prepare.get("room", 0)), rate, time, time)
+            heard = rooms.reverberate(clean, room)
+            facts["rt60"] = round(rooms.measure_rt60(room, rate), 3)
         if kind is None:
-            return Prepared(clean)
+            return Prepared(clean) if heard is clean else Prepared(heard, clean, facts)
         if "seed" in case.prepare:
             rng = np.random.default_rng(int(case.prepare["seed"]))
-        noise = _noise(case, kind, clean, rng)
-        source, reference, measured = noises.mix(
-            clean, noise, float(case.prepare["snr_db"]), noises.SPEECH_BAND
+        noise = _noise(case, kind, heard, rng)
+        source, spoken, measured = noises.mix(
+            heard, noise, float(case.prepare["snr_db"]), noises.SPEECH_BAND
         )
-        return Prepared(source, reference, {"snr_db": round(measured, 3)})
+        facts["snr_db"] = round(measured, 3)
+        if heard is clean:
+            return Prepared(source, spoken, facts)
+        scale = np.float32(np.abs(spoken.samples).max() / np.abs(heard.samples).max())
+        return Prepared(source, clean.replace(samples=clean.samples * scale), facts)
 
     def score(self, case: Case, prepared: Prepared, output: Utterance, measures: Measures) -> Score:
         """Measure what the edit took away, of noise and of speech."""

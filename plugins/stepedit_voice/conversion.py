@@ -33,8 +33,12 @@ LEAST_FRAMES = 30
 _TRACT = np.linspace(0.84, 1.19, 36)
 """Factors on the frequencies of the vocal tract, about those between women and men."""
 _TRACT_BAND = (200.0, 5000.0)
-_DEAR = 0.3
-"""Cost of a vocal tract of another size, per squared natural logarithm."""
+_TRACT_OF_PITCH = 0.18
+"""Octaves by which formants usually move with one of pitch: women's are about 15 % higher than
+men's, and their voices about an octave."""
+_DEAR = 5.0
+"""Cost of another size of the vocal tract than pitch lets expect, per squared natural logarithm:
+mean spectra of a few seconds say other words, and alone name sizes that no speaker has."""
 _RANGE = (0.6, 1.6)
 """Bounds of the factor on the range of pitch."""
 _CEPSTRA = 19
@@ -158,7 +162,13 @@ def _smooth(curve: Array) -> Array:
 
 
 def _tract(own: _Voice, target: _Voice) -> float:
-    """Return the factor on frequencies by which mean spectra look most alike, tilt aside."""
+    """Return the factor on frequencies by which mean spectra look most alike, tilt aside.
+
+    A factor that does not fit the difference in pitch has to be much better to be taken.
+    """
+    assert own.pitch is not None and target.pitch is not None
+    expected = _TRACT_OF_PITCH * np.log(2) * (target.pitch[0] - own.pitch[0])
+    expected = np.clip(expected, np.log(_TRACT[0]), np.log(_TRACT[-1]))
     freqs = own.speech.frequencies
     band = (freqs > _TRACT_BAND[0]) & (freqs < _TRACT_BAND[1])
     octaves = np.log(freqs[band])
@@ -167,7 +177,7 @@ def _tract(own: _Voice, target: _Voice) -> float:
     def cost(factor: float) -> float:
         gap = (np.interp(freqs / factor, freqs, mine) - wanted)[band]
         gap = gap - np.polyval(np.polyfit(octaves, gap, 1), octaves)
-        return float(np.mean(gap**2) + _DEAR * np.log(factor) ** 2)
+        return float(np.mean(gap**2) + _DEAR * (np.log(factor) - expected) ** 2)
 
     return float(min(_TRACT, key=cost))
 

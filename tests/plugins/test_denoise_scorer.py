@@ -31,6 +31,25 @@ def test_known_noise_is_measured_back() -> None:
         assert ready.facts["snr_db"] == pytest.approx(level, abs=0.05)
 
 
+def test_a_room_and_noise_in_it() -> None:
+    pytest.importorskip("pyroomacoustics")
+    dry, scorer, rng = packaged_speech("doctor"), DenoiseScorer(), np.random.default_rng(0)
+    room = {"rt60": 0.6, "room": 2}
+    case = Case(id="a", edit=Denoise(), audio="speech:doctor", prepare=room)
+    wet = scorer.prepare(case, dry, rng)
+    assert wet.reference == dry and wet.source != dry and "snr_db" not in wet.facts
+    assert wet.facts["rt60"] == pytest.approx(0.6, rel=0.35)
+    noisy = {**room, "noise": "white", "snr_db": 5}
+    both = scorer.prepare(case.model_copy(update={"prepare": noisy}), dry, rng)
+    assert both.reference is not None
+    scale = np.abs(both.reference.samples).max() / np.abs(dry.samples).max()
+    np.testing.assert_allclose(both.reference.samples, dry.samples * scale, atol=1e-6)
+    noise = both.source.samples - wet.source.samples * scale
+    assert snr_db(wet.source.samples * scale, noise, SPEECH_BAND, dry.sample_rate) == (
+        pytest.approx(5.0, abs=0.05)
+    )
+
+
 def test_the_ratio_holds_in_the_speech_band_at_any_rate() -> None:
     levels = []
     for rate in (8_000, 24_000, 48_000):

@@ -139,6 +139,14 @@ def test_signal_processing_moves_pitch_and_keeps_level_and_length() -> None:
     assert step.details["pitch_octaves"] < -0.4 and step.details["vocal_tract"] < 1.0
 
 
+def test_vocal_tracts_fit_the_difference_in_pitch() -> None:
+    high, low = packaged_speech("garden"), packaged_speech("wind")
+    same, longer, shorter = (
+        convert(*pair)[1]["vocal_tract"] for pair in ((high, high), (high, low), (low, high))
+    )
+    assert longer < 0.95 < same < 1.05 < shorter
+
+
 def test_a_voice_that_is_none(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(0, 0.05, 32_000).astype(np.float32)
     path = Utterance(noise, 16_000).write(tmp_path / "noise.wav")
