@@ -7,7 +7,7 @@ Python's lock for seconds.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from functools import cache
 from typing import Any, TypeGuard
 
@@ -26,9 +26,9 @@ class MeasuringElsewhere:
         self._workers = workers
 
     @hookimpl(wrapper=True)
-    def stepedit_measures(self) -> Iterator[Any]:
+    def stepedit_measures(self) -> Generator[None, Measures | None, Measures | None]:
         """Put workers in front of the first plugin's measurements."""
-        found: Measures | None = yield
+        found = yield
         return _Remote(found, self._workers) if _is_installed(found) else found
 
 
