@@ -46,6 +46,8 @@ GATHER_SHARE = 0.1
 time that the last batch of its kind took."""
 SHORTEST_GATHER, LONGEST_GATHER = 0.02, 0.5
 """Bounds of that, in seconds."""
+LONGEST_BATCH = 1.0
+"""Seconds that encoding or decoding of several calls may be expected to take together."""
 DRAWN_AT_ONCE = 48
 """Rows that an engine generates at once; requests that are kept back join when others have left."""
 
@@ -310,8 +312,9 @@ class Batcher:
         rows, seconds = 0, 0.0
         for call in own:
             more, longer = self._draws.rows(call), self._expected(call)
-            # What others wait for is carried out together, however long; who asks for much waits.
-            is_short = call.place == 0 or seconds + longer <= LONGEST_WORK
+            # Who asks for much waits; and where a batch gains little, as on a CPU, a long one keeps
+            # others waiting, and its engine's neighbour from helping.
+            is_short = seconds + longer <= (LONGEST_BATCH if call.place == 0 else LONGEST_WORK)
             fits = rows + more <= most and is_short
             if not taken or (fits and kind not in ("infill", "stream")):
                 taken.append(call)
