@@ -11,8 +11,7 @@ from collections.abc import Generator, Mapping
 from functools import cache
 from typing import Any, TypeGuard
 
-from stepedit_core import StepeditError, Utterance, get_registry, hookimpl
-from stepedit_core.scoring import Measures
+from stepedit_core import Measures, StepeditError, Utterance, get_registry, hookimpl
 from stepedit_serve.working import Workers
 
 __all__ = ["MeasuringElsewhere"]
