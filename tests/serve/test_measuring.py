@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 import pytest
 from stepedit_bench.measuring import StandardMeasures
@@ -58,7 +58,7 @@ def test_measurements_of_a_plugin_file_stay_here(workers: Counted) -> None:
         def median_f0(self, utterance: object) -> float:
             return 1.0
 
-    own = Own()
+    own = cast(Measures, Own())
     wrapping = MeasuringElsewhere(workers).stepedit_measures()
     next(wrapping)
     with pytest.raises(StopIteration) as ended:
