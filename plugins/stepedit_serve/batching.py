@@ -4,7 +4,8 @@ Each chain runs in a thread of its own and sees an engine. Its calls are put dow
 that is free takes its share of those of a kind, up to a limit, as one batch. What the language
 model is asked, changed words and streams included, joins what an engine generates already, between
 two of its steps, and leaves when it has ended or nobody wants it (`inflight`); encoding and
-decoding take turns with it. An item of a batch gets the codes that it would get alone, which
+decoding take turns with it, and go to the engine that has met the recording, unless another would
+have nothing to do meanwhile. An item of a batch gets the codes that it would get alone, which
 engines promise, and samples that differ by rounding, so that nobody's answer depends on who else
 was there.
 """
@@ -29,7 +30,7 @@ from stepedit_core import (
     StreamRequest,
     counted,
 )
-from stepedit_serve.calls import GENERATES, LONGEST_WORK, SPLIT, Call, Draws
+from stepedit_serve.calls import GENERATES, LONGEST_WORK, SPLIT, Call, Draws, Homes
 from stepedit_serve.engine_process import EngineDied, EngineProcess
 from stepedit_serve.errors import Busy, Cancelled
 from stepedit_serve.inflight import SLICE_SECONDS, Flight, flight_of
@@ -45,6 +46,8 @@ GATHER_SHARE = 0.1
 time that the last batch of its kind took."""
 SHORTEST_GATHER, LONGEST_GATHER = 0.02, 0.5
 """Bounds of that, in seconds."""
+LONGEST_BATCH = 1.0
+"""Seconds that encoding or decoding of several calls may be expected to take together."""
 DRAWN_AT_ONCE = 48
 """Rows that an engine generates at once; requests that are kept back join when others have left."""
 
@@ -82,6 +85,7 @@ class Batcher:
         self._under_way = 0
         self._carried = 0
         self._busy: set[int] = set()
+        self._homes = Homes(len(self.engines))
         self._chains = count()
         self._took: dict[str, float] = {}
         self._pace: dict[str, float] = {}
@@ -196,7 +200,7 @@ class Batcher:
         flight = self._flights[place]
         while True:
             with self._changed:
-                while not (self._waiting or self._ended or flight):
+                while not (self._open(place) or self._ended or flight):
                     self._changed.wait()
                 if not self._ended and not flight:
                     self._gather()
@@ -211,6 +215,8 @@ class Batcher:
                 if batch:
                     self._busy.add(place)
                     self._carried += chains_of(batch)
+                    self._homes.note(batch, place)
+                    self._changed.notify_all()  # others may help with what waits for this one
             if batch:
                 self._carry_out(batch, self.engines[place], flight)
                 with self._changed:
@@ -274,25 +280,41 @@ class Batcher:
         """Return how many rows a batch of a kind may have."""
         return max(self.max_batch, DRAWN_AT_ONCE) if kind in GENERATES else self.max_batch
 
+    def _open(self, place: int) -> list[Call]:
+        """Return the waiting calls that an engine may take, in the order of their turns.
+
+        Those about a recording that another engine has met are its, while it has other work or
+        that one has none.
+        """
+        own, foreign = [], []
+        for call in self._waiting:
+            home = self._homes.of(call)
+            if home in (None, place):
+                own.append(call)
+            elif home in self._busy or self._flights[home]:
+                foreign.append(call)
+        return sorted(own or foreign, key=lambda call: call.turn)
+
     def _take(self, place: int) -> list[Call]:
         """Take calls of one kind, that of whose turn it is; free engines get equal shares."""
         flight = self._flights[place]
         if flight and flight.owed > 0:  # generation has its turn
             return []
-        able = [call for call in self._waiting if flight is None or call.kind not in flight.kinds]
+        able = [
+            call for call in self._open(place) if flight is None or call.kind not in flight.kinds
+        ]
         if not able:  # another engine's thread has taken them
             return []
-        able.sort(key=lambda call: call.turn)
         kind = able[0].kind
-        free = len(self.engines) - len(self._busy)
         own = [call for call in able if call.kind == kind]
-        most = min(self._most(kind), math.ceil(sum(map(self._draws.rows, own)) / free))
+        most = min(self._most(kind), self._share(own, place))
         taken: list[Call] = []
         rows, seconds = 0, 0.0
         for call in own:
             more, longer = self._draws.rows(call), self._expected(call)
-            # What others wait for is carried out together, however long; who asks for much waits.
-            is_short = call.place == 0 or seconds + longer <= LONGEST_WORK
+            # Who asks for much waits; and where a batch gains little, as on a CPU, a long one keeps
+            # others waiting, and its engine's neighbour from helping.
+            is_short = seconds + longer <= (LONGEST_BATCH if call.place == 0 else LONGEST_WORK)
             fits = rows + more <= most and is_short
             if not taken or (fits and kind not in ("infill", "stream")):
                 taken.append(call)
@@ -300,6 +322,18 @@ class Batcher:
         for call in taken:
             self._waiting.remove(call)
         return taken
+
+    def _share(self, calls: Sequence[Call], place: int) -> int:
+        """Return an engine's rows of calls: all that it alone knows, its part of all others."""
+        rows = shared = 0
+        others = len(self.engines) - len(self._busy) - 1
+        for call in calls:
+            home, more = self._homes.of(call), self._draws.rows(call)
+            rows += more
+            shared += more if home != place else 0
+        if any(self._homes.of(call) not in (None, place) for call in calls):
+            others += 1  # the engine that it helps goes on, too
+        return rows - shared * others // (others + 1)
 
     def _expected(self, call: Call) -> float:
         """Return the seconds that encoding or decoding will take, by what it took before."""

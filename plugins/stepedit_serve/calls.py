@@ -1,10 +1,11 @@
-"""What chains ask of the engine, and how many rows of a batch that takes."""
+"""What chains ask of the engine, how many rows of a batch that takes, and which engine it knows."""
 
 from __future__ import annotations
 
 import queue
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any
 
 from stepedit_core import GenerateRequest, GenerationPolicy, SpeechEngine
 
-__all__ = ["GENERATES", "LONGEST_WORK", "SPLIT", "Call", "Draws"]
+__all__ = ["GENERATES", "LONGEST_WORK", "SPLIT", "Call", "Draws", "Homes"]
 
 GENERATES = ("generate", "generate_several")
 """Kinds of calls that the language model answers step by step."""
@@ -20,6 +21,8 @@ SPLIT = ("encode", "decode", "decode_keeping")
 """Kinds of calls whose items are carried out one by one where a batch of them takes long."""
 LONGEST_WORK = 0.5
 """Seconds that a batch takes at most where it holds several items of one chain."""
+KNOWN_RECORDINGS = 64
+"""Recordings of which an engine keeps what it has made of them (`EngineConfig.cache_size`)."""
 WEIGHT_OF_INFILL = 16
 """Rows that changed words count as where engines share requests: they draw many versions."""
 
@@ -41,6 +44,7 @@ class Call:
         deaths: processes of engines that have died over it, by its fault or another's.
         chunks: of a stream, what has come and is not fetched, then None.
         given: of a stream, how many chunks have come.
+        recording: that is encoded, or that what is decoded refers to; None of other kinds.
     """
 
     kind: str
@@ -55,9 +59,13 @@ class Call:
     deaths: int = 0
     chunks: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
     given: int = 0
+    recording: str | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        """Have whoever fetches a stream's chunks learn of its end."""
+        """Name the recording, and have whoever fetches a stream's chunks learn of its end."""
+        if self.kind in SPLIT and self.items:
+            first = self.items[0]
+            self.recording = getattr(getattr(first, "reference", first), "digest", None)
         self.answer.add_done_callback(lambda _: self.chunks.put(None))
 
     def give(self, chunk: Any) -> None:
@@ -105,3 +113,24 @@ class Draws:
         if call.kind not in GENERATES:
             return len(call.items)
         return sum(self.of(item, call.draws) for item in call.items)
+
+
+class Homes:
+    """Which of several engines has met a recording: the others would have to encode it again."""
+
+    def __init__(self, engines: int) -> None:
+        """Know of none."""
+        self._most = engines * KNOWN_RECORDINGS
+        self._places: OrderedDict[str, int] = OrderedDict()
+
+    def of(self, call: Call) -> int | None:
+        """Return the place of the engine that knows what a call is about, None if none does."""
+        return None if call.recording is None else self._places.get(call.recording)
+
+    def note(self, calls: Sequence[Call], place: int) -> None:
+        """Remember that an engine has been given calls; those longest ago are forgotten."""
+        for recording in filter(None, (call.recording for call in calls)):
+            self._places[recording] = place
+            self._places.move_to_end(recording)
+        while len(self._places) > self._most:
+            self._places.popitem(last=False)

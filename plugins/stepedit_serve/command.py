@@ -57,7 +57,9 @@ _NEEDED = {
 @click.option("--new-key", metavar="NAME", help="Add a key to --keys, print it, and end.")
 @click.option("--cors", multiple=True, metavar="ORIGIN", help="Origin whose pages may call.")
 @click.option("--mark", default="auto", show_default=True, help="Mark of edited audio, or 'none'.")
-@click.option("--engines", type=click.IntRange(0, 64), help="Processes with an engine each [1].")
+@click.option(
+    "--engines", type=click.IntRange(0, 64), help="Processes with an engine each [one a core]."
+)
 @click.option("--max-batch", type=click.IntRange(1, 256), help="Items of one batch [16].")
 @click.option("--workers", type=click.IntRange(1, 64), help="Processes for signal processing.")
 @click.option(
@@ -136,8 +138,11 @@ def _settings(options: dict[str, Any]) -> Any:
 def _serve_here(host: str, port: int, options: dict[str, Any]) -> None:
     """Run the service in this process until it is told to end."""
     from stepedit_serve.app import create_app
+    from stepedit_serve.machine import engines_for
     from stepedit_serve.server import bound, run
 
+    if options["engines"] is None:
+        options["engines"] = engines_for(options["engine"], options["device"])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     sys.setswitchinterval(0.001)  # threads that calculate hand over to those that answer

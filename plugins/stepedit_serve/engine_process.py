@@ -13,7 +13,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -33,6 +32,7 @@ from stepedit_core import (
     Utterance,
     load_engine,
 )
+from stepedit_serve.machine import cores
 from stepedit_serve.processes import CONTEXT, NICENESS, keep_freed_memory, without_main
 
 __all__ = ["EngineDied", "EngineProcess"]
@@ -44,6 +44,7 @@ _STOP = "(stop)"
 _INFLIGHT = "(inflight)"
 """Name of the call that goes on with what is generated in flight."""
 _FACTS = ("name", "sample_rate", "languages", "inflight_kinds")
+_THREADS = "OMP_NUM_THREADS"
 _DIED = "the engine's process died, probably for lack of memory; try a shorter recording"
 
 
@@ -297,9 +298,9 @@ def _run(
     os.nice(NICENESS)
     keep_freed_memory()
     threading.Thread(target=_end_with_service, daemon=True).start()
+    _share_cores(of)
     try:
         engine = load(_on_own_device(config, place))
-        _share_cores(of)
     except BaseException as error:
         work.send(("failed", _sendable(error)))
         return
@@ -320,10 +321,12 @@ def _end_with_service() -> None:
 
 
 def _share_cores(of: int) -> None:
-    """Give each of several engines its share of the machine's cores, unless the user said more."""
-    torch: Any = sys.modules.get("torch")
-    if of > 1 and torch is not None and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // of))
+    """Give each of several engines its share of the machine's cores, unless the user said more.
+
+    PyTorch, which is imported with the engine, reads the number then.
+    """
+    if of > 1:
+        os.environ.setdefault(_THREADS, str(max(1, cores() // of)))
 
 
 def _on_own_device(config: EngineConfig, place: int) -> EngineConfig:

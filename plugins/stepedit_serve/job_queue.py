@@ -8,6 +8,7 @@ make, so no job is done twice.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -38,6 +39,7 @@ class JobQueue:
             lease_seconds: how long a claim holds without a word.
         """
         self._database, self.holder, self._lease = database, holder, lease_seconds
+        self._news = threading.Semaphore(0)
 
     # Clients -----------------------------------------------------------------------------
 
@@ -54,6 +56,7 @@ class JobQueue:
             if known is None:
                 raise
             return known, False
+        self.wake()
         return job, True
 
     def of_idempotency(self, owner: str, idempotency: str | None) -> Job | None:
@@ -113,6 +116,14 @@ class JobQueue:
                 now.delete(job)
 
     # Workers -----------------------------------------------------------------------------
+
+    def wait(self, seconds: float) -> None:
+        """Wait for a job that this process puts down, not longer than a time."""
+        self._news.acquire(timeout=seconds)
+
+    def wake(self, count: int = 1) -> None:
+        """Have as many of those that wait look at the queue."""
+        self._news.release(count)
 
     def claim(self) -> Job | None:
         """Take the oldest job that waits, or whose holder has gone silent; None: there is none."""
@@ -183,6 +194,7 @@ class JobQueue:
                 .where(Job.id == id_, Job.holder == self.holder, Job.state == "running")
                 .values(state="queued", holder=None, lease=None)
             )
+        self.wake()
 
     def release_all(self) -> int:
         """Put all running jobs back; for a process that has the database to itself, at its start.

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["JobRunner", "has_ended", "job_out", "new_job"]
 
 LOG = logging.getLogger("stepedit.serve")
-_IDLE_SECONDS = 0.25
+_IDLE_SECONDS = 1.0
+"""How often the queue is asked for what other processes have put down or left."""
 _SWEEP_SECONDS = 60.0
 _PROGRESS_SECONDS = 0.3
 
@@ -110,6 +111,7 @@ class JobRunner:
     def close(self, seconds: float = 10.0) -> None:
         """Stop: jobs under way are put back, to go on after the next start."""
         self._stop.set()
+        self._service.queue.wake(len(self._threads))
         with self._lock:
             for work in self._works.values():
                 work.cancelled.set()
@@ -128,7 +130,7 @@ class JobRunner:
                 LOG.error("no job can be claimed: %s", type(error).__name__)
                 job = None
             if job is None:
-                self._stop.wait(_IDLE_SECONDS)
+                self._service.queue.wait(_IDLE_SECONDS)
                 continue
             self._run(job)
 

@@ -42,6 +42,8 @@ __all__ = ["main"]
 
 EMOTION = {"edit": "emotion", "to": "happy"}
 _HEALTH_SECONDS = 0.1
+_WARMING = 4
+"""Edits before a measurement: what is made once is made then."""
 
 
 class Mixed:
@@ -262,7 +264,10 @@ async def batch(
         pid: of the service, whose processor time depends less on what else the machine does.
         chain: what is done, as JSON.
     """
-    recordings = [recording(seconds, number) for number in range(max(clients * rounds, singles))]
+    # Nobody's recording is known from before: neither those that warm up nor those edited alone.
+    count = clients * rounds
+    recordings = [recording(seconds, number) for number in range(count + singles + _WARMING)]
+    alone_from, warm_from = count, count + singles
 
     async def edit(client: httpx.AsyncClient, number: int) -> bytes:
         content, text = recordings[number]
@@ -276,27 +281,25 @@ async def batch(
         answer.raise_for_status()
         return answer.content
 
-    async def one_client(client: httpx.AsyncClient, place: int) -> list[bytes]:
-        return [await edit(client, place + clients * number) for number in range(rounds)]
+    async def one_client(client: httpx.AsyncClient, place: int) -> None:
+        for number in range(rounds):
+            await edit(client, place + clients * number)
 
     async with httpx.AsyncClient(base_url=base, timeout=1200) as client:
-        warming = [recording(seconds, 90 + number) for number in range(4)]
-        first, recordings[:4] = recordings[:4], warming
-        await asyncio.gather(*(edit(client, number) for number in range(4)))  # what is made once
-        recordings[:4] = first
+        await asyncio.gather(*(edit(client, warm_from + number) for number in range(_WARMING)))
         around = machine()
         begin, before = time.perf_counter(), processor_seconds(pid)
-        alone = [await edit(client, number) for number in range(singles)]
+        alone = [await edit(client, alone_from + number) for number in range(singles)]
         single = (time.perf_counter() - begin) / singles
         single_used = sum(used(pid, before)) / singles
         begin, before = time.perf_counter(), processor_seconds(pid)
-        answers = await asyncio.gather(*(one_client(client, place) for place in range(clients)))
+        await asyncio.gather(*(one_client(client, place) for place in range(clients)))
         at_once = time.perf_counter() - begin
-        all_used = used(pid, before)
-        together = [found for number in range(rounds) for found in [own[number] for own in answers]]
+        all_used, during = used(pid, before), since(around)
+        again = (edit(client, alone_from + number) for number in range(singles))
+        together = await asyncio.gather(*again)
     # The time that free cores would take: that of the busiest process, or of all on all cores.
     least = max([sum(all_used) / (os.cpu_count() or 1), *all_used])
-    count = clients * rounds
     return {
         "clients": clients,
         "edits": count,
@@ -309,8 +312,8 @@ async def batch(
         "by_process_cpu_s": all_used[:6],
         "ratio_cpu": round(single_used * count / sum(all_used), 2) if least else None,
         "ratio_on_free_cores": round(single_used * count / least, 2) if least else None,
-        "differences": [round(difference(*pair), 6) for pair in zip(alone, together, strict=False)],
-        "machine": since(around),
+        "differences": [round(difference(*pair), 6) for pair in zip(alone, together, strict=True)],
+        "machine": during,
     }
 
 

@@ -22,7 +22,7 @@ def recording(seconds: float, number: int = 0) -> tuple[bytes, str]:
     """
     found = packaged_speech("garden")
     count = round(seconds * found.sample_rate)
-    samples = np.resize(found.samples, count) * (1 - number % 100 / 200)
+    samples = np.resize(found.samples, count) * (1 - number % 400 / 800)
     out = io.BytesIO()
     sf.write(out, samples, found.sample_rate, subtype="PCM_16", format="WAV")
     return out.getvalue(), found.transcript or ""

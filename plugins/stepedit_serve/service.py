@@ -43,6 +43,7 @@ from stepedit_serve.errors import ApiError, Cancelled
 from stepedit_serve.job_queue import JobQueue
 from stepedit_serve.keys import Key, Keys
 from stepedit_serve.marking import Marker
+from stepedit_serve.measuring import MeasuringElsewhere
 from stepedit_serve.metrics import Metrics
 from stepedit_serve.processes import begin_server
 from stepedit_serve.requests_in import chain_said, said
@@ -125,9 +126,12 @@ class Service:
         if self.batcher is not None:
             opened.callback(self.batcher.close)
         self.marker.check()
-        registry, dsp = get_registry(), DspInWorkers(self.workers)
-        registry.register(dsp, f"serve_workers_{secrets.token_hex(4)}")
-        opened.callback(registry.manager.unregister, dsp)
+        measuring = Workers(max(1, settings.workers // 4))
+        opened.callback(measuring.close)
+        registry = get_registry()
+        for plugin in (DspInWorkers(self.workers), MeasuringElsewhere(measuring)):
+            registry.register(plugin, f"serve_workers_{secrets.token_hex(4)}")
+            opened.callback(registry.manager.unregister, plugin)
         self._chains = ThreadPoolExecutor(settings.parallel, "chain")
         self._decoders = ThreadPoolExecutor(settings.decoders, "decode")
         self._listeners = ThreadPoolExecutor(max(2, settings.workers), "listen")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from stepedit_serve.machine import cores
 
 __all__ = ["ServeSettings"]
 
@@ -71,7 +72,7 @@ class ServeSettings(BaseModel):
     0 keeps one engine in the process that answers."""
     max_batch: int = Field(default=16, ge=1, le=256)
     """Items of one batch of the engine."""
-    workers: int = Field(default_factory=lambda: max(1, min(8, os.cpu_count() or 1)), ge=1, le=64)
+    workers: int = Field(default_factory=lambda: min(8, cores()), ge=1, le=64)
     """Processes for signal processing, recognisers and aligners."""
     job_workers: int = Field(default=2, ge=1, le=64)
     """Jobs that run at once."""

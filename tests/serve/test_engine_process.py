@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -21,9 +21,12 @@ from stepedit_serve.processes import large_pages
 from stepedit_core import (
     Chain,
     CheckpointError,
+    DecodeRequest,
+    DualCodes,
     EngineConfig,
     EngineError,
     SpeechEngine,
+    Utterance,
     edit_from_data,
     load_engine,
     packaged_speech,
@@ -193,3 +196,67 @@ def test_the_users_own_tunables_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     with large_pages():
         assert os.environ["GLIBC_TUNABLES"] == "glibc.malloc.check=1"
     assert os.environ["GLIBC_TUNABLES"] == "glibc.malloc.check=1"
+
+
+class Met(FakeEngine):
+    """Notes what it encodes and decodes, and can be held while it does so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+        self.began = threading.Event()
+
+    def encode(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
+        self.seen += [f"encode {one.transcript}" for one in utterances]
+        self.began.set()
+        assert self.goes_on.wait(10)
+        return super().encode(utterances)
+
+    def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
+        self.seen += [f"decode {one.reference.transcript}" for one in requests]
+        return super().decode(requests)
+
+
+def of_words(words: str) -> Utterance:
+    """Return a recording of its own for some words."""
+    speech = packaged_speech("garden")
+    return speech.replace(samples=speech.samples * (1 - len(words) / 100), transcript=words)
+
+
+def test_recordings_go_to_the_engine_that_has_met_them() -> None:
+    engines = [Met(), Met()]
+    batcher = Batcher([cast(SpeechEngine, one) for one in engines])
+    try:
+        for round_ in range(6):
+            speech = of_words("so " * round_)
+            (codes,) = batcher.ask("encode", [speech])
+            batcher.ask("decode", [DecodeRequest(codes, speech)])
+            batcher.ask("encode", [speech])
+        words = [{line.partition(" ")[2] for line in one.seen} for one in engines]
+        assert not words[0] & words[1]
+        assert sum(len(one.seen) for one in engines) == 18
+    finally:
+        batcher.close()
+
+
+def test_an_engine_without_work_helps_one_that_has_too_much() -> None:
+    engines = [Met(), Met()]
+    batcher = Batcher([cast(SpeechEngine, one) for one in engines])
+    try:
+        known = of_words("known")
+        (codes,) = batcher.ask("encode", [known])
+        home = next(one for one in engines if one.seen)
+        other = engines[1 - engines.index(home)]
+        home.goes_on.clear()
+        home.began.clear()
+        held = threading.Thread(target=batcher.ask, args=("encode", [known]))
+        held.start()
+        assert home.began.wait(10)
+        batcher.ask("decode", [DecodeRequest(codes, known)])
+        assert other.seen == ["decode known"]
+        home.goes_on.set()
+        held.join()
+    finally:
+        batcher.close()

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+import torch
 
 from stepedit_core.errors import CheckpointError, EngineError, MissingDependencyError
 
@@ -72,7 +73,8 @@ class OnnxGraph:
             path: an ``.onnx`` file.
             device: torch device of the rest of the engine.
             provider: see :func:`resolve_provider`.
-            threads: CPU threads per call; onnxruntime decides if None.
+            threads: CPU threads per call; as many as PyTorch takes if None. Left to itself,
+                onnxruntime takes all cores, and those that wait for work keep them busy.
 
         Raises:
             CheckpointError: if the file is missing, truncated or no ONNX graph.
@@ -83,9 +85,8 @@ class OnnxGraph:
             raise CheckpointError(f"{self.path} is missing: download the checkpoint again")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        if threads is not None:
-            options.intra_op_num_threads = threads
-            options.inter_op_num_threads = 1
+        options.intra_op_num_threads = torch.get_num_threads() if threads is None else threads
+        options.inter_op_num_threads = 1
         providers: list[Any] = [CPU_PROVIDER]
         if resolve_provider(device, provider) == "cuda":
             providers.insert(0, (CUDA_PROVIDER, {"device_id": _device_index(device)}))

@@ -68,7 +68,7 @@ class AudioTokenizer:
             device: torch device, such as ``cpu`` or ``cuda:0``.
             dtype: of the linguistic encoder.
             provider: where the semantic ONNX graph runs.
-            threads: CPU threads of the ONNX graph; onnxruntime decides if None.
+            threads: CPU threads of the ONNX graph; as many as PyTorch takes if None.
             wav_rounding: ``float32`` or ``pcm16``, see ``FrontendConfig``.
             dither: of the linguistic front end, 16-bit steps.
             seed: of the dither.
