@@ -23,6 +23,8 @@ def main(first: str, *others: str) -> None:
         names = [name for name in start if name in made]
         words = np.array([len(start[name]["text"].split()) for name in names])
         for figure in ("we", "certain", "read"):
+            if not all(figure in row for row in (start[names[0]], made[names[0]])):
+                continue
             one = np.array([np.mean(start[name][figure]) for name in names])
             two = np.array([np.mean(made[name][figure]) for name in names])
             draws = np.random.default_rng(0).integers(len(names), size=(4000, len(names)))
