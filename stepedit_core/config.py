@@ -26,6 +26,7 @@ __all__ = [
     "engine_config",
     "join_rules",
     "split_rules",
+    "without_own_weights",
 ]
 
 EMBEDDED = "embedded"
@@ -74,6 +75,14 @@ def join_rules(sampling: SamplingConfig, policy: GenerationPolicy) -> dict[str, 
         for name in dict.fromkeys([*own.get("edits", {}), *other.get("edits", {})])
     }
     return {**own, **other, **({"edits": edits} if edits else {})}
+
+
+def without_own_weights(rules: Mapping[str, Any]) -> dict[str, Any]:
+    """Return rules, as of ``sampling.json``, by which one model answers all edits."""
+    kept = {name: value for name, value in rules.items() if name != "weights"}
+    if "edits" in kept:
+        kept["edits"] = {edit: without_own_weights(own) for edit, own in kept["edits"].items()}
+    return kept
 
 
 class _Rules(BaseModel):
@@ -170,6 +179,17 @@ class GenerationPolicy(_Rules):
     weights: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     """Folder in the model's, with a fine-tuned copy of the language model that answers in place of
     it; None asks the model itself."""
+
+    def named_weights(self) -> dict[str, list[str]]:
+        """Return the folders of weights that are named, each with the edits that ask for it.
+
+        There are no edits where all of them ask.
+        """
+        found: dict[str, list[str]] = {} if self.weights is None else {self.weights: []}
+        for edit, fields in self.edits.items():
+            if fields.get("weights") is not None:
+                found.setdefault(str(fields["weights"]), []).append(edit)
+        return found
 
 
 class SamplingConfig(_Rules):

@@ -51,9 +51,11 @@ def chosen_nets(utterance: Utterance) -> tuple[NetName, ...]:
     Args:
         utterance: without clicks and mains hum, which are taken away as what they are.
     """
-    below, spread = noise_below(utterance), noise_spread(utterance)
-    changes = below is not None and below < LOUD_DB and spread is not None and spread > STEADY_DB
-    return _first(CHANGING if changes else ORDER)
+    below = noise_below(utterance)
+    if below is None or below >= LOUD_DB:
+        return _first(ORDER)
+    spread = noise_spread(utterance)
+    return _first(CHANGING if spread is not None and spread > STEADY_DB else ORDER)
 
 
 def _first(order: tuple[NetName, ...]) -> tuple[NetName, ...]:

@@ -37,6 +37,7 @@ import soundfile as sf
 
 from stepedit_serve.load_arriving import LONG, SHORT, arriving
 from stepedit_serve.load_recordings import recording, spread
+from stepedit_serve.machine import cores
 
 __all__ = ["main"]
 
@@ -299,7 +300,7 @@ async def batch(
         again = (edit(client, alone_from + number) for number in range(singles))
         together = await asyncio.gather(*again)
     # The time that free cores would take: that of the busiest process, or of all on all cores.
-    least = max([sum(all_used) / (os.cpu_count() or 1), *all_used])
+    least = max([sum(all_used) / cores(), *all_used])
     return {
         "clients": clients,
         "edits": count,

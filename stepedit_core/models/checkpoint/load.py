@@ -226,9 +226,7 @@ def load_parts(config: EngineConfig, *, language_model: bool = True) -> EnginePa
     network = (
         read(folders.model) if language_model else network_without_weights(folders.model, dtype)
     )
-    policy = config.generation.filled(generation)
-    chosen_by = (policy.weights, *(fields.get("weights") for fields in policy.edits.values()))
-    copies = dict.fromkeys(name for name in chosen_by if isinstance(name, str))
+    copies = config.generation.filled(generation).named_weights()
     return EngineParts(
         name=_name(config, folders.model),
         device=device,

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stepedit_train.rl.rollouts import rollout_rules
 
 from stepedit_core import Engine, GenerationPolicy, SamplingConfig
+from stepedit_core.config import without_own_weights
 from stepedit_core.errors import CheckpointError
 from stepedit_core.recordings import packaged_speech
 from tests.models.tiny_checkpoint import MODEL, write_engine
@@ -85,3 +87,15 @@ def test_a_name_is_that_of_a_folder_inside(folder: Path, name: str) -> None:
     (folder / MODEL / "sampling.json").write_text(json.dumps(rules))
     with pytest.raises(CheckpointError, match=r"sampling\.json: is damaged"):
         loaded(folder)
+
+
+def test_what_is_taught_answers_all_edits(folder: Path) -> None:
+    engine = loaded(folder)
+    assert GenerationPolicy().filled(engine.parts.generation).for_edit("say").weights == "spoken"
+    assert rollout_rules(engine, None, None).for_edit("say").policy.weights is None
+    rules = {"weights": "a", "temperature": 1, "edits": {"say": {"weights": "b", "best_of": 2}}}
+    assert without_own_weights(rules) == {"temperature": 1, "edits": {"say": {"best_of": 2}}}
+    assert GenerationPolicy(weights="a", edits={"say": {"weights": "b"}}).named_weights() == {
+        "a": [],
+        "b": ["say"],
+    }

@@ -14,6 +14,7 @@ import yaml
 from safetensors import safe_open
 
 from stepedit_core.atomic import write_atomically
+from stepedit_core.config import GenerationPolicy
 from stepedit_core.errors import StepeditError
 from stepedit_core.llm_route.languages import language_name
 from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME, CheckpointFolders
@@ -112,9 +113,11 @@ def _parts(folder: Path) -> str:
         if speaker.is_file()
         else ("speaker encoder", "CAM++", decoder / "campplus.onnx"),
     ]
-    for name, edits in _asked_by(folder).items():
+    policy = GenerationPolicy.model_validate(folder_sampling(folder)[1])
+    for name, edits in policy.named_weights().items():
+        part = f"language model of {', '.join(sorted(edits))}"
         what = f"{stack}: taught on from it, for these alone"
-        rows.insert(1, (f"language model of {edits}", what, folder / name / "model.safetensors"))
+        rows.insert(1, (part, what, folder / name / "model.safetensors"))
     if (folder / READER).is_file():
         rows.append(("phone reader", "ConvNeXt blocks over codes", folder / READER))
     cells = [
@@ -127,15 +130,6 @@ def _parts(folder: Path) -> str:
         for name, what, path in rows
     ]
     return markdown_table(("part", "what it is", "parameters", "stored"), cells)
-
-
-def _asked_by(folder: Path) -> dict[str, str]:
-    """Return the names of weights that single edits ask for, and which these are, in words."""
-    found: dict[str, list[str]] = {}
-    for edit, fields in folder_sampling(folder)[1].get("edits", {}).items():
-        if fields.get("weights") is not None:
-            found.setdefault(str(fields["weights"]), []).append(edit)
-    return {name: ", ".join(sorted(edits)) for name, edits in found.items()}
 
 
 def _differences(folder: Path) -> str:

@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 
 from stepedit_core.atomic import replace_file, write_atomically
+from stepedit_core.config import without_own_weights
 from stepedit_core.errors import StepeditError, counted
 from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME
 from stepedit_core.models.checkpoint.load import pick_device
@@ -268,9 +269,9 @@ def _ask_one_model(rules: Path) -> None:
     if not rules.is_file():
         return
     content = json.loads(rules.read_text(encoding="utf-8"))
-    places = [content, *content.get("edits", {}).values()]
-    if any(place.pop("weights", None) is not None for place in places):
-        write_atomically(rules, json.dumps(content, indent=2) + "\n")
+    kept = without_own_weights(content)
+    if kept != content:
+        write_atomically(rules, json.dumps(kept, indent=2) + "\n")
 
 
 def save_model_folder(model: Any, base: Path, folder: Path, dtype: torch.dtype) -> None:

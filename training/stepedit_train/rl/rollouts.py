@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from stepedit_core.codes import DualCodes
-from stepedit_core.config import GenerationPolicy, SamplingConfig
+from stepedit_core.config import GenerationPolicy, SamplingConfig, without_own_weights
 from stepedit_core.engine import DecodeRequest, GenerateRequest
 from stepedit_core.errors import StepeditError
 from stepedit_core.llm_route.carrying_out import apply_by_llm
@@ -59,9 +59,7 @@ class OwnGenerator:
 
     def generate(self, requests: Sequence[GenerateRequest], rules: Rules) -> list[DualCodes]:
         """Return an answer to each request; raises EngineError as the engine does."""
-        # What is taught answers, also where the base has weights of an edit's own.
-        model = plain_model(self.policy)
-        parts = replace(self.engine.parts, model=model, edit_weights=None)
+        parts = replace(self.engine.parts, model=plain_model(self.policy))
         was_training = self.policy.training
         self.policy.eval()
         found: list[DualCodes] = []
@@ -103,6 +101,8 @@ class ServedGenerator:
 def rollout_rules(engine: Engine, temperature: float | None, guidance: float | None) -> Rules:
     """Return the rules that answers are drawn by: the model's own, without top-k and top-p.
 
+    What is taught answers, also where the model has weights of an edit's own.
+
     Args:
         engine: has those of the model.
         temperature: another one, for all edits.
@@ -112,7 +112,8 @@ def rollout_rules(engine: Engine, temperature: float | None, guidance: float | N
     given |= {} if temperature is None else {"temperature": temperature}
     given |= {} if guidance is None else {"guidance": guidance}
     sampling = SamplingConfig(**given).filled(engine.parts.sampling)
-    return Rules(sampling, GenerationPolicy().filled(engine.parts.generation))
+    policy = GenerationPolicy().filled(without_own_weights(engine.parts.generation))
+    return Rules(sampling, policy)
 
 
 @dataclass(frozen=True)

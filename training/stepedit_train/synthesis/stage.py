@@ -101,10 +101,10 @@ def _sentences(settings: SynthesisSettings) -> Iterator[str]:
     """Return what is to be said: lines of a file, or endless sentences like those of a cache."""
     if settings.sentences is not None:
         path = resolve_path(settings, settings.sentences)
-        lines = text_of(path).splitlines()
-        if not any(map(str.strip, lines)):
+        said = dict.fromkeys(filter(None, map(str.strip, text_of(path).splitlines())))
+        if not said:
             raise StepeditError(f"{path}: no sentence in it")
-        return iter(dict.fromkeys(line.strip() for line in lines if line.strip()))
+        return iter(said)
     if settings.cache is None:
         raise StepeditError("synthesise: set cache or sentences: what is to be said")
     cache = Cache(resolve_path(settings, settings.cache), splits=("train",))
