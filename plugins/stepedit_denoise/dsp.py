@@ -25,7 +25,7 @@ from stepedit_core.dsp.enhancement import NetName, enhanced_by_net
 from stepedit_core.dsp.loudness import active_level
 from stepedit_core.dsp.offset import around_offset
 from stepedit_core.dsp.vad import gaps, speech_spans
-from stepedit_denoise.choice import chosen_nets
+from stepedit_denoise.choice import best_nets
 from stepedit_denoise.clicks import without_clicks
 from stepedit_denoise.gate import gate
 from stepedit_denoise.hum import mains_hum
@@ -89,8 +89,8 @@ def reduce_noise_by_nets(
 
     Args:
         utterance: any rate and length.
-        nets: which ones; the mean of several is taken. None: the one that `chosen_nets` says,
-            of those that are installed, of which there has to be one.
+        nets: which ones; the mean of several is taken. None: the one that `best_nets` says, of
+            which there has to be one.
         strength: 0..1; the output is ``strength`` of the networks' and ``1 - strength`` of the
             input.
 
@@ -111,7 +111,7 @@ def _mixed(
     found: dict[str, Any] = {}
     if utterance.samples.any():
         utterance, found = _without_clicks_and_hum(utterance)
-    nets = nets or chosen_nets(utterance)
+    nets = nets or best_nets()
     name = nets[0] if len(nets) == 1 else "ensemble"
     details: dict[str, Any] = {"backend": name, "strength": strength, **found}
     if len(nets) > 1:

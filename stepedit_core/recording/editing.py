@@ -155,8 +155,14 @@ def _prepared(
     engine = options.get("engine")
     chosen = recording.chosen(options.get("segments"), options.get("speaker"))
     pieces = plan_pieces(recording.tiles, chosen, manner, recording.levels)
-    if not any(piece.is_edited for piece in pieces):
+    edited = sum(piece.is_edited for piece in pieces)
+    if not edited:
         raise InvalidChainError(f"{recording.path}: the chosen segments hold no words to edit")
+    if edited > 1 and (says := _says_a_text(chain)):
+        raise InvalidChainError(
+            f"{recording.path}: {says} says a text of its own, and each of {edited} pieces would "
+            "become it; choose one segment, or give a part of the recording as the voice"
+        )
     work = Work(
         chain.to_json(None),
         options.get("route", "auto"),
@@ -183,6 +189,11 @@ def _prepared(
     return _Run(
         recording, chain, manner, work, pieces, journal, request, seed, options.get("on_piece")
     )
+
+
+def _says_a_text(chain: Chain) -> str | None:
+    """Return the name of an edit that says the same text whatever it is given, if there is one."""
+    return next((e.name for e in chain.unrolled() if e.saying("x") is not None), None)
 
 
 def _edit_all(run: _Run, submit: Submit, joiner: Joiner, most: int) -> None:

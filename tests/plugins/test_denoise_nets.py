@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from stepedit_denoise import Denoise
-from stepedit_denoise.choice import ENSEMBLE, best_nets, chosen_nets
+from stepedit_denoise.choice import ENSEMBLE, best_nets
 from stepedit_denoise.clicks import click_spans, without_clicks
 from stepedit_denoise.hum import mains_hum
 
@@ -142,53 +142,16 @@ def test_default_is_what_is_installed(
     noisy: tuple[Utterance, Utterance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _both_installed()
-    assert _backend(noisy[0]) == _backend(noisy[0], backend="auto") == "rnnoise"
-    assert best_nets() == ("rnnoise",) and Denoise(backend="ensemble").nets == ENSEMBLE
+    assert _backend(noisy[0]) == _backend(noisy[0], backend="auto") == "deepfilternet"
+    assert best_nets() == ("deepfilternet",) and Denoise(backend="ensemble").nets == ENSEMBLE
     assert _backend(noisy[0], noise="varying") == "noisereduce"
-    monkeypatch.setitem(sys.modules, PACKAGES["rnnoise"], None)
-    assert (_backend(noisy[0]),) == best_nets() == ("deepfilternet",)
-    assert "pyrnnoise" in str(Denoise(backend="ensemble").route_problem("dsp"))
+    monkeypatch.setitem(sys.modules, PACKAGES["deepfilternet"], None)
+    assert (_backend(noisy[0]),) == best_nets() == ("rnnoise",)
+    assert "deepfilternet" in str(Denoise(backend="ensemble").route_problem("dsp"))
     _without(monkeypatch)
     assert best_nets() == ()
     assert _backend(noisy[0]) == _backend(noisy[0], backend="auto") == "noisereduce"
     assert Denoise().to_data() == {"edit": "denoise", "noise": "stationary", "strength": 0.9}
-
-
-def _before(kind: str, level_db: float = 5.0) -> Utterance:
-    clean, rng = packaged_speech("office"), np.random.default_rng(1)
-    length, rate = len(clean.samples), clean.sample_rate
-    if kind == "babble":
-        others = [packaged_speech(name) for name in ("garden", "wind", "books", "doctor")]
-        return mix(clean, babble(others, length, rate, rng), level_db)[0]
-    return mix(clean, synthesise(kind, length, rate, rng), level_db)[0]
-
-
-@pytest.mark.parametrize("kind", ["white", "pink", "rain"])
-def test_steady_noise_is_for_rnnoise(kind: str) -> None:
-    _both_installed()
-    assert _backend(_before(kind)) == "rnnoise"
-
-
-@pytest.mark.parametrize("kind", ["babble", "street", "music"])
-def test_noise_that_changes_is_for_deepfilternet(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _both_installed()
-    noisy = _before(kind)
-    assert _backend(noisy) == "deepfilternet"
-    assert chosen_nets(noisy.resample(8_000)) == ("deepfilternet",)
-    twice = noisy.replace(samples=np.tile(noisy.samples, 40))
-    assert chosen_nets(twice) == ("deepfilternet",)
-    monkeypatch.setitem(sys.modules, PACKAGES["deepfilternet"], None)
-    assert chosen_nets(noisy) == ("rnnoise",)
-
-
-def test_next_to_clean_speech_is_for_the_faster_network() -> None:
-    _both_installed()
-    assert chosen_nets(packaged_speech("office")) == ("rnnoise",)
-    assert chosen_nets(_before("street", 30.0)) == ("rnnoise",)
-    for samples in (np.zeros(16_000), np.ones(100)):
-        assert chosen_nets(Utterance(samples.astype(np.float32), 16_000)) == ("rnnoise",)
 
 
 def test_ensemble_is_the_mean(noisy: tuple[Utterance, Utterance]) -> None:

@@ -430,6 +430,20 @@ def test_cues_without_words_stay_by_llm(hooks: Registry, talk: Path, tmp_path: P
     assert not (tmp_path / "no.wav").exists()
 
 
+def test_a_text_of_its_own_is_said_once(hooks: Registry, talk: Path, tmp_path: Path) -> None:
+    class Announce(Recite):
+        def saying(self, text: str) -> Edit | None:
+            return Announce(words=text)
+
+    chain, engine = Chain([Announce(words="The doors close.")]), FakeEngine()
+    recording = read_with(talk, [(0.2, 3.8, "One."), (4.2, 7.8, "Two.")])
+    with pytest.raises(InvalidChainError, match="says a text of its own, and each of 2 pieces"):
+        recording.edit(chain, tmp_path / "out.wav", engine=engine)
+    assert not (tmp_path / "out.wav").exists()
+    result = recording.edit(chain, tmp_path / "out.wav", engine=engine, segments=[2])
+    assert [piece.segments for piece in result.pieces if piece.is_edited] == [(2,)]
+
+
 def test_silence_between_speech_is_left(hooks: Registry, tmp_path: Path) -> None:
     speech = speech_like(4.0, RATE).samples
     sound = np.concatenate([speech, np.zeros(8 * RATE, np.float32), speech])
