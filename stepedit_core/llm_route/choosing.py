@@ -13,8 +13,8 @@ from stepedit_core.plan import Plan
 
 __all__ = ["best_fitting", "is_chosen_by_sound"]
 
-AT_ONCE = 8
-"""Draws that are made and decoded in one batch."""
+AT_ONCE = 4
+"""Draws that are made and decoded in one batch; more take more memory."""
 
 
 def is_chosen_by_sound(engine: SpeechEngine, plan: Plan) -> bool:
