@@ -13,6 +13,7 @@ from stepedit_core.utterance import Span, Utterance
 
 if TYPE_CHECKING:
     from stepedit_core.alignment import Alignment, Ear
+    from stepedit_core.edit import Outcome
 
 __all__ = [
     "ForeseenUtterance",
@@ -111,6 +112,9 @@ class Plan:
             moved towards ``voice``, whose own recording says other words.
         notes: says of a recording what a user should know of the edit's work on it, one line each.
             The llm route asks; signal processing says it in its details.
+        fits: says of an outcome of the llm route how well its sound is what was asked for, higher
+            for better; of the draws that a model's rules ask for (``best_of``), the best one is
+            kept. None where words, or nothing, tell that.
         problem: why the edit does not fit the utterance, in one line; None where it does.
     """
 
@@ -137,6 +141,7 @@ class Plan:
     notes: Callable[[Utterance], tuple[str, ...]] | None = field(
         default=None, repr=False, compare=False
     )
+    fits: Callable[[Outcome], float] | None = field(default=None, repr=False, compare=False)
     problem: str | None = None
 
     def but(self, **changes: Any) -> Plan:

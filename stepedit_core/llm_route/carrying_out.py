@@ -30,6 +30,7 @@ from stepedit_core.engine import (
     strength_problem,
 )
 from stepedit_core.errors import EngineError, counted
+from stepedit_core.llm_route.choosing import best_fitting, is_chosen_by_sound
 from stepedit_core.llm_route.infilling import replace_words
 from stepedit_core.llm_route.joining import splice_groups
 from stepedit_core.llm_route.level import levelled
@@ -131,10 +132,10 @@ def apply_by_llm(
     for plan in known_plans:
         if plan.strength != 1.0 and (problem := strength_problem(engine, plan)):
             raise EngineError(problem)
-    if any(plan.replacements for plan in known_plans):
+    if any(plan.replacements or is_chosen_by_sound(engine, plan) for plan in known_plans):
         return _one_by_one(
             edits, utterances, engine, seeds, codes or nothing, known_plans, latents or nothing,
-            keep_latent,
+            keep_latent, pasts or nothing,
         )  # fmt: skip
     known = [
         _usable(latent, engine, utterance)
@@ -158,6 +159,9 @@ def apply_by_llm(
         _by_phrases(one, one.saying, engine, keep_latent) if one.saying else next(at_once)
         for one in asked
     ]
+
+
+_Given = tuple[Edit, Utterance, DualCodes | None, Latent | None, Past | None]
 
 
 @dataclass(frozen=True)
@@ -304,19 +308,28 @@ def _one_by_one(
     plans: Sequence[Plan],
     latents: Sequence[Latent | None],
     keep_latent: bool,
+    pasts: Sequence[Past | None],
 ) -> list[Outcome]:
-    """Carry out edits of which some replace words: these are batches of draws by themselves."""
+    """Carry out edits of which some are batches of draws: replaced words, and chosen sounds."""
     outcomes = []
-    for edit, speech, seed, own, plan, latent in zip(
-        edits, utterances, seeds, codes, plans, latents, strict=True
-    ):
+    asked = zip(edits, utterances, codes, latents, pasts, strict=True)
+    for one, seed, plan in zip(asked, seeds, plans, strict=True):
         if plan.replacements:
-            outcomes.append(replace_words(speech, plan, engine, seed))
+            outcomes.append(replace_words(one[1], plan, engine, seed))
             continue
-        outcomes += apply_by_llm(
-            [edit], [speech], engine, [seed], [own],
-            plans=[plan], latents=[latent], keep_latent=keep_latent,
-        )  # fmt: skip
+
+        def drawn(plan: Plan, seeds: Sequence[int], one: _Given = one) -> list[Outcome]:
+            edit, speech, own, latent, past = one
+            n = len(seeds)
+            return apply_by_llm(
+                [edit] * n, [speech] * n, engine, seeds, [own] * n,
+                plans=[plan] * n, latents=[latent] * n, keep_latent=keep_latent, pasts=[past] * n,
+            )  # fmt: skip
+
+        if is_chosen_by_sound(engine, plan):
+            outcomes.append(best_fitting(plan, engine, seed, drawn))
+        else:
+            outcomes += drawn(plan, [seed])
     return outcomes
 
 

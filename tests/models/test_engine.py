@@ -21,6 +21,7 @@ from stepedit_core import (
     GenerateRequest,
     GenerationPolicy,
     Insertion,
+    Outcome,
     Plan,
     Prompt,
     SamplingConfig,
@@ -79,6 +80,19 @@ class Bell(Brighter):
 
     def plan(self, utterance: Utterance) -> Plan:
         return super().plan(utterance).but(insertions=(Insertion(self.at, 0.5),))
+
+
+def _loudness(outcome: Outcome) -> float:
+    return float(np.abs(outcome.utterance.samples).max())
+
+
+class TunedBell(Bell):
+    """Knows which of several bells it likes best."""
+
+    name: ClassVar[str] = "bell"
+
+    def plan(self, utterance: Utterance) -> Plan:
+        return super().plan(utterance).but(fits=_loudness)
 
 
 ALONE = GenerationPolicy(edits={"bell": {"regenerate": "insertions"}})
@@ -236,6 +250,19 @@ def test_what_is_put_in_leaves_all_other_samples(
     alone = engine.regenerates_insertions_only
     assert alone(edit.plan(speech)) and not alone(Brighter().plan(speech))
     assert not Engine.load(folder).regenerates_insertions_only(edit.plan(speech))
+
+
+def test_the_draw_that_fits_best_is_kept(folder: Path, speech: Utterance) -> None:
+    policy = GenerationPolicy(edits={"bell": {"regenerate": "insertions", "best_of": 5}})
+    engine = Engine.load(folder, sampling=SamplingConfig(max_length=900), generation=policy)
+    loudest = TunedBell(at=speech.seconds / 2)
+    chosen, other = engine.edit([speech] * 2, [loudest, Brighter()], seed=3)
+    assert chosen.details["draws"] == 5 and "draws" not in other.details
+    assert chosen.details["fit"] == pytest.approx(_loudness(chosen), abs=1e-3)
+    alone = engine.edit([speech], Bell(at=speech.seconds / 2), seed=3)
+    assert chosen.details["fit"] >= round(_loudness(alone[0]), 3)
+    again = engine.edit([speech], loudest, seed=3)
+    assert again[0].utterance == chosen.utterance
 
 
 def test_a_sounds_label_holds_for_the_sound_alone(engine: Engine, speech: Utterance) -> None:

@@ -118,6 +118,21 @@ def test_length_ratio_adds_the_sounds() -> None:
     assert expected == pytest.approx(rendered.utterance.seconds, abs=0.4)
 
 
+@pytest.mark.parametrize(
+    ("tags", "label"),
+    [
+        ("[laugh]", "paralinguistic:laugh"),
+        ("[exhale]", "paralinguistic:sigh"),
+        ("[breath]", "paralinguistic:sigh"),
+        ("[sigh] [exhale]", "paralinguistic:sigh"),
+        ("[laugh] [sigh]", "paralinguistic"),
+    ],
+)
+def test_decoders_are_told_of_breaths_as_sighs(tags: str, label: str) -> None:
+    edit = Paralinguistic(text=f"You love your home {tags} and want it to be beautiful.")
+    assert edit.plan(packaged_speech("garden")).label == label
+
+
 def test_llm_route_and_chained_transcript() -> None:
     speech, engine = packaged_speech("garden"), FakeEngine()
     outcome = carry_out(Paralinguistic(text=GARDEN), speech, engine, rng(), "llm", None)
