@@ -22,9 +22,14 @@ from stepedit_core.dsp.world import synthesise
 from stepedit_voice.measured import RATE, Measured, measured, measured_target
 from stepedit_voice.spectra import towards_voice, vocal_tract
 
-__all__ = ["NO_VOICE", "convert", "hears_voice"]
+__all__ = ["NO_VOICE", "SHARE", "SHOWN_SHARE", "convert", "hears_voice"]
 
 NO_VOICE = "no voice is heard here, and so none that could become another"
+SHARE = 0.55
+"""How far a frame goes to what its neighbours sound like; beyond, words are lost fast."""
+SHOWN_SHARE = 0.3
+"""The same for what a decoder is shown: it goes on towards the voice by itself, and what it is
+shown unclearly it says more unclearly."""
 _RANGE = (0.6, 1.6)
 """Bounds of the factor on the range of pitch."""
 _CEILING = 0.97
@@ -32,12 +37,15 @@ _CEILING = 0.97
 Array = npt.NDArray[np.float64]
 
 
-def convert(source: Utterance, target: Utterance) -> tuple[Utterance, dict[str, Any]]:
+def convert(
+    source: Utterance, target: Utterance, share: float = SHARE
+) -> tuple[Utterance, dict[str, Any]]:
     """Return the source in the voice of the target; length, level and words stay.
 
     Args:
         source: what is said.
         target: a recording of the voice.
+        share: how far a frame goes to what its neighbours sound like, 0 to 1.
 
     Returns:
         The utterance, and facts as JSON data: ``pitch_octaves`` and ``vocal_tract`` (a factor);
@@ -49,7 +57,7 @@ def convert(source: Utterance, target: Utterance) -> tuple[Utterance, dict[str, 
     voice = measured_target(target)
     if voice.pitch is None:
         raise StepeditError("no voice is heard in the recording of the voice; give another")
-    return around_offset(source, lambda flat: _converted(flat, voice))
+    return around_offset(source, lambda flat: _converted(flat, voice, share))
 
 
 def hears_voice(utterance: Utterance) -> bool:
@@ -57,13 +65,15 @@ def hears_voice(utterance: Utterance) -> bool:
     return measured(without_offset(utterance)).pitch is not None
 
 
-def _converted(source: Utterance, target: Measured) -> tuple[Utterance, dict[str, Any]]:
+def _converted(
+    source: Utterance, target: Measured, share: float
+) -> tuple[Utterance, dict[str, Any]]:
     own = measured(source)
     facts: dict[str, Any] = {"backend": "WORLD (pyworld), nearest neighbours"}
     if own.pitch is None or target.pitch is None:
         return source, {**facts, "notes": [NO_VOICE]}
     tract = vocal_tract(own, target)
-    envelope = np.exp(2 * towards_voice(own, target, tract))
+    envelope = np.exp(2 * towards_voice(own, target, tract, share))
     made = synthesise(replace(own.speech, f0=_pitch(own, target.pitch), envelope=envelope))
     wave = Utterance(made.astype(np.float32), RATE)
     samples = wave.resample(source.sample_rate).samples[: len(source.samples)]

@@ -20,8 +20,6 @@ from stepedit_voice.measured import (
 
 __all__ = ["towards_voice", "vocal_tract"]
 
-SHARE = 0.6
-"""How far a frame goes to what its neighbours sound like; beyond, words are lost fast."""
 NEIGHBOURS = 20
 _NEARNESS = 0.2
 """Mean squared difference of features at which a neighbour counts 1/e of the nearest."""
@@ -43,13 +41,14 @@ _ROWS = 256
 Array = npt.NDArray[np.float64]
 
 
-def towards_voice(own: Measured, target: Measured, tract: float) -> Array:
+def towards_voice(own: Measured, target: Measured, tract: float, share: float) -> Array:
     """Return the source's log amplitudes in the voice of the target; frames keep their power.
 
     Args:
         own: the source, with a pitch.
         target: the voice, with a pitch.
         tract: factor on frequencies, `vocal_tract`.
+        share: how far a frame goes to what its neighbours sound like, 0 to 1.
 
     Returns:
         ``(frames, bins)``.
@@ -59,7 +58,7 @@ def towards_voice(own: Measured, target: Measured, tract: float) -> Array:
     louder = louder_voiced(own.speech, own.spoken)
     logs = logs + _smooth(target.mean - logs[louder].mean(axis=0))
     logs = logs + _as_spread(logs, own, target)
-    logs = logs + _towards_neighbours(logs, own, target)
+    logs = logs + share * _towards_neighbours(logs, own, target)
     return np.asarray(logs + (_level(own.logs) - _level(logs))[:, None])
 
 
@@ -134,7 +133,7 @@ def _decoded(coded: Array, bins: int) -> Array:
 
 
 def _towards_neighbours(logs: Array, own: Measured, target: Measured) -> Array:
-    """Return what draws frames towards the target's that sound most alike, ``(frames, bins)``."""
+    """Return what makes frames the target's that sound most alike, ``(frames, bins)``."""
     here = features_of(cepstra(logs), own.spoken).astype(np.float32)
     there = target.features.astype(np.float32)
     shapes = target.logs - target.logs.mean(axis=1, keepdims=True)
@@ -150,5 +149,5 @@ def _towards_neighbours(logs: Array, own: Measured, target: Measured) -> Array:
             weights /= weights.sum(axis=1, keepdims=True)
             shape = np.einsum("fk,fkb->fb", weights, shapes[theirs[near]])
             level = logs[rows].mean(axis=1, keepdims=True)
-            change[rows] = SHARE * (shape + level - logs[rows])
+            change[rows] = shape + level - logs[rows]
     return np.asarray(gaussian_filter1d(change, 2.0, axis=0))

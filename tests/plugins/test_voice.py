@@ -8,7 +8,7 @@ from stepedit_emotion import Emotion
 from stepedit_masked import Masked
 from stepedit_pitch.measuring import pitch_track
 from stepedit_voice import Voice
-from stepedit_voice.conversion import convert
+from stepedit_voice.conversion import SHOWN_SHARE, convert
 from stepedit_voice.pairs import VoicePairs, margin_of
 from stepedit_voice.scorer import VoiceScorer
 from stepedit_voice.voices import named_voices
@@ -53,7 +53,7 @@ def test_a_decoder_that_looks_up_places_is_shown_the_source_moved_towards_the_vo
     edit = Voice(reference="lewis")
     Chain([edit])(speech, engine=engine)
     (request,) = engine.decoded
-    moved, _ = convert(speech, packaged_speech("wind"))
+    moved, _ = convert(speech, packaged_speech("wind"), SHOWN_SHARE)
     assert request.reference == moved
     assert request.voice == packaged_speech("wind")
     assert request.source_map is not None
@@ -62,7 +62,7 @@ def test_a_decoder_that_looks_up_places_is_shown_the_source_moved_towards_the_vo
 
 
 def test_a_voice_of_whispers_is_the_reference_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(source: Utterance, target: Utterance) -> None:
+    def refuse(source: Utterance, target: Utterance, share: float) -> None:
         raise StepeditError("no voice is heard")
 
     monkeypatch.setattr("stepedit_voice.conversion.convert", refuse)
