@@ -155,7 +155,7 @@ def test_hum_is_no_voice(mains: int) -> None:
     hum = 0.02 * np.sin(2 * np.pi * mains * time).astype(np.float32)
     plain, hummed = measured(speech), measured(speech.replace(samples=speech.samples + hum))
     assert plain.pitch is not None and hummed.pitch is not None
-    assert hummed.pitch[0] == pytest.approx(plain.pitch[0], abs=0.1)
+    assert hummed.pitch[0] == pytest.approx(plain.pitch[0], abs=0.15)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
