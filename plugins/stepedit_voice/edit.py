@@ -77,9 +77,9 @@ class Voice(Edit):
 
 def _towards(utterance: Utterance, *, voice: Utterance) -> Utterance:
     """Return an utterance moved towards a voice by signal processing."""
-    from stepedit_voice.conversion import convert
+    from stepedit_voice.conversion import SHOWN_SHARE, convert
 
-    return convert(utterance, voice)[0]
+    return convert(utterance, voice, SHOWN_SHARE)[0]
 
 
 def _notes(utterance: Utterance) -> tuple[str, ...]:

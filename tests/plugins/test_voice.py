@@ -3,14 +3,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from stepedit_emotion import Emotion
 from stepedit_masked import Masked
 from stepedit_pitch.measuring import pitch_track
 from stepedit_voice import Voice
-from stepedit_voice.conversion import convert
+from stepedit_voice.conversion import SHOWN_SHARE, convert
+from stepedit_voice.measured import (
+    Measured,
+    cepstra,
+    measured,
+    measured_target,
+    shared_classes,
+)
 from stepedit_voice.pairs import VoicePairs, margin_of
 from stepedit_voice.scorer import VoiceScorer
+from stepedit_voice.spectra import towards_voice, vocal_tract
 from stepedit_voice.voices import named_voices
 
 from stepedit_core import (
@@ -53,7 +62,7 @@ def test_a_decoder_that_looks_up_places_is_shown_the_source_moved_towards_the_vo
     edit = Voice(reference="lewis")
     Chain([edit])(speech, engine=engine)
     (request,) = engine.decoded
-    moved, _ = convert(speech, packaged_speech("wind"))
+    moved, _ = convert(speech, packaged_speech("wind"), SHOWN_SHARE)
     assert request.reference == moved
     assert request.voice == packaged_speech("wind")
     assert request.source_map is not None
@@ -62,7 +71,7 @@ def test_a_decoder_that_looks_up_places_is_shown_the_source_moved_towards_the_vo
 
 
 def test_a_voice_of_whispers_is_the_reference_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(source: Utterance, target: Utterance) -> None:
+    def refuse(source: Utterance, target: Utterance, share: float) -> None:
         raise StepeditError("no voice is heard")
 
     monkeypatch.setattr("stepedit_voice.conversion.convert", refuse)
@@ -137,6 +146,45 @@ def test_signal_processing_moves_pitch_and_keeps_level_and_length() -> None:
     assert before > 1.4 * wanted
     assert after == pytest.approx(wanted, rel=0.12)
     assert step.details["pitch_octaves"] < -0.4 and step.details["vocal_tract"] < 1.0
+
+
+@pytest.mark.parametrize("mains", [50, 60])
+def test_hum_is_no_voice(mains: int) -> None:
+    speech = packaged_speech("garden")
+    time = np.arange(len(speech.samples)) / speech.sample_rate
+    hum = 0.02 * np.sin(2 * np.pi * mains * time).astype(np.float32)
+    plain, hummed = measured(speech), measured(speech.replace(samples=speech.samples + hum))
+    assert plain.pitch is not None and hummed.pitch is not None
+    assert hummed.pitch[0] == pytest.approx(plain.pitch[0], abs=0.15)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_spectra_take_the_form_of_the_voice_and_frames_keep_their_power(share: float) -> None:
+    own, target = measured(packaged_speech("garden")), measured_target(packaged_speech("wind"))
+    moved = towards_voice(own, target, vocal_tract(own, target), share)
+    here, there = (10 * np.log10(np.exp(2 * one).sum(axis=1)) for one in (own.logs, moved))
+    np.testing.assert_allclose(there[own.spoken], here[own.spoken], atol=0.1)
+    mine, theirs = next(iter(shared_classes(own, target)))  # with voice
+
+    def apart(coded: npt.NDArray[np.float64]) -> float:
+        one, other = (np.cov(rows[:, 1:].T) for rows in (coded[mine], target.cepstra[theirs]))
+        return float(np.abs(one - other).sum() / np.abs(other).sum())
+
+    assert apart(cepstra(moved)) < 0.8 * apart(own.cepstra)
+
+
+def test_a_voice_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[float] = []
+
+    def counting(utterance: Utterance) -> Measured:
+        counted.append(utterance.seconds)
+        return measured(utterance)
+
+    monkeypatch.setattr("stepedit_voice.measured.measured", counting)
+    measured_target.cache_clear()
+    for name in ("garden", "books"):
+        convert(packaged_speech(name), packaged_speech("wind"))
+    assert counted == [packaged_speech("wind").seconds]
 
 
 def test_vocal_tracts_fit_the_difference_in_pitch() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +12,10 @@ from stepedit_bench.judges.events import EventsJudge
 from stepedit_paralinguistic import Paralinguistic
 from stepedit_paralinguistic.scorer import acoustic_values, question
 
+from stepedit_core.codes import DualCodes
+from stepedit_core.engine import DecodeRequest, GenerateRequest
 from stepedit_core.errors import StepeditError
+from stepedit_core.models.engine import Engine
 from stepedit_core.pairs import CorpusItem
 from stepedit_core.plan import Plan
 from stepedit_core.registry.corpora import find_reader
@@ -33,6 +36,26 @@ class Asked(NamedTuple):
     source: Utterance
     plan: Plan
     item: CorpusItem
+
+
+class WithCodes:
+    """An engine whose answers are known: everything else is the engine's own."""
+
+    def __init__(self, engine: Engine, codes: Sequence[DualCodes]) -> None:
+        """Take the answers to the next requests."""
+        self._engine, self._codes = engine, list(codes)
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> list[DualCodes]:
+        """Return the given codes."""
+        return self._codes
+
+    def decode(self, requests: Sequence[DecodeRequest]) -> list[Utterance]:
+        """Decode as the engine does."""
+        return self._engine.decode(requests)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the engine has."""
+        return getattr(self._engine, name)
 
 
 def _in_turn(manifest: Path) -> Iterator[CorpusItem]:

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from asked import rated, requests
-from stepedit_train.rl.rollouts import _Given
+from asked import WithCodes, rated, requests
 
 from stepedit_core.codes import splice_codes
 from stepedit_core.llm_route.carrying_out import apply_by_llm
@@ -40,7 +39,7 @@ def main(manifest: str, out: str, most: str, tags: str, names: str) -> None:
             full = splice_codes(own, dataclasses.replace(codes, start=0.0), (part,))
             plan = asked.plan.but(insertions=(Insertion(report["at"], 0.12 * (part.length - 1)),))
             labels = ["", *(f"paralinguistic:{one}" for one in (asked.tag, *names.split(",")))]
-            given: Any = _Given(engine, [full] * len(labels))
+            given: Any = WithCodes(engine, [full] * len(labels))
             outcomes = apply_by_llm(
                 [asked.edit] * len(labels),
                 [asked.source] * len(labels),

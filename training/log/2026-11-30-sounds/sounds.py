@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from asked import WithCodes
 from stepedit_paralinguistic import Paralinguistic, recorded
 from stepedit_paralinguistic.alignment import align
 from stepedit_paralinguistic.ear import log_mels
@@ -33,7 +34,6 @@ from stepedit_paralinguistic.material import tagged_text, trimmed
 from stepedit_paralinguistic.voice import RATE, Voice, analyse
 from stepedit_train.lm.rows import Example
 from stepedit_train.lm.store import save_examples
-from stepedit_train.rl.rollouts import _Given
 from stepedit_train.seeds import rng_of
 
 from stepedit_core import conditioning_label
@@ -220,7 +220,7 @@ def main() -> None:
         try:
             source = item.read()
             made = list(_made(source, given.each, rng, engine, given.speech, item))
-            given_codes: Any = _Given(engine, [one.codes for one in made])
+            given_codes: Any = WithCodes(engine, [one.codes for one in made])
             outcomes = apply_by_llm(
                 [one.edit for one in made], [source] * len(made), given_codes,
                 list(range(len(made))), plans=[one.plan for one in made],
