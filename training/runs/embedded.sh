@@ -134,8 +134,9 @@ stage vocoder-export
 # The language model, and what goes with it.
 stage llm-base
 trained sft llm
-# What says texts alone: clones ask these weights.
-FILE=spoken trained sft spoken --set data="[$CLONES]"
+# What says texts, and puts sounds in: clones and sounds ask these weights.
+SOUNDS='{ path = "pairs/paralinguistic", share = 1.5, insertions_only = true }'
+FILE=spoken trained sft spoken --set data="[$CLONES, $SOUNDS]"
 stage replay
 trained reader reader
 stage assemble
