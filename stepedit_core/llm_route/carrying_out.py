@@ -132,7 +132,10 @@ def apply_by_llm(
     for plan in known_plans:
         if plan.strength != 1.0 and (problem := strength_problem(engine, plan)):
             raise EngineError(problem)
-    if any(plan.replacements or is_chosen_by_sound(engine, plan) for plan in known_plans):
+    listened = [plan for plan in known_plans if plan.fits is not None]
+    if any(plan.replacements for plan in known_plans) or any(
+        is_chosen_by_sound(engine, plan) for plan in listened
+    ):
         return _one_by_one(
             edits, utterances, engine, seeds, codes or nothing, known_plans, latents or nothing,
             keep_latent, pasts or nothing,
