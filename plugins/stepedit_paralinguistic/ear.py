@@ -8,7 +8,7 @@ It shares neither features nor recordings of speech with the benchmark's judge.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import as_file, files
 
 import numpy as np
@@ -118,7 +118,7 @@ def fit_of(source: Utterance, outcome: Outcome, tags: Sequence[str]) -> float:
     spans = [Span(*span) for span in outcome.details.get("output_spans", [])]
     if not spans or not tags:
         return 0.0
-    level = analyse(source).level
+    level = _level(source)
     return float(
         np.mean(
             [
@@ -127,6 +127,12 @@ def fit_of(source: Utterance, outcome: Outcome, tags: Sequence[str]) -> float:
             ]
         )
     )
+
+
+@lru_cache(maxsize=2)  # the draws of one edit have the same source
+def _level(source: Utterance) -> float:
+    """Return the root mean square of the speaker's active speech."""
+    return analyse(source).level
 
 
 def _fit(output: Utterance, span: Span, tag: str, level: float) -> float:
