@@ -7,10 +7,9 @@ otherwise they are encoded again, and read again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from stepedit_core.alignment import Certainty
 from stepedit_core.codes import DualCodes
@@ -24,14 +23,16 @@ from stepedit_core.utterance import Utterance
 
 __all__ = ["count_spoken", "in_spoken_order"]
 
-FloatArray = npt.NDArray[np.float32]
-
+AT_ONCE = 2
+"""Answers that are spoken in one batch where they are heard: often a first one is good enough."""
 _LEAST = 1e-4
 """Probability of a word below which nothing is learned from it."""
+_SURE = -0.4
+"""Mean log probability of a word from which on no other answer is spoken."""
 
 
 def count_spoken(policy: GenerationPolicy, request: GenerateRequest) -> int:
-    """Return how many of several answers are spoken; 1 where their codes alone are read."""
+    """Return how many of several answers are spoken at most; 1 where codes alone are read."""
     hears = policy.hear_again > 1 and request.plan.certainty is not None
     return max(policy.read_again, policy.hear_again if hears else 1)
 
@@ -50,45 +51,46 @@ def in_spoken_order(
         request: whose voice they are spoken in, and whose words they say.
         answers: as their codes read, the best one first.
     """
-    count = count_spoken(policy, request)
-    first = answers[:count]
+    first = answers[: count_spoken(policy, request)]
     if len(first) < 2:
         return list(answers)
-    waves = _spoken(parts, request, first)
     certainty = request.plan.certainty if policy.hear_again > 1 else None
-    scores = (
-        _read(parts, request, waves)
-        if certainty is None
-        else _heard(parts, request, waves, certainty)
-    )
+    if certainty is None:
+        scores = _read(parts, request, _spoken(parts, request, first, len(first)))
+    else:
+        scores = _heard(request, _spoken(parts, request, first, AT_ONCE), certainty)
     order = np.argsort(-np.asarray(scores), kind="stable")
-    return [*(first[at] for at in order), *answers[count:]]
+    return [*(first[at] for at in order), *answers[len(scores) :]]
 
 
 def _heard(
-    parts: EngineParts,
-    request: GenerateRequest,
-    waves: Sequence[FloatArray],
-    certainty: Certainty,
+    request: GenerateRequest, spoken: Iterator[list[Utterance]], certainty: Certainty
 ) -> list[float]:
-    """Return how likely the words of each are by ear, mean log probability of a word."""
+    """Return how likely the words of each are by ear, mean log probability of a word.
+
+    The first batch that has an answer of `_SURE` is the last one.
+    """
     words = without_tags(request.words or "")
-    scores = []
-    for wave in waves:
-        spoken = Utterance(wave, parts.decoder.sample_rate, transcript=words)
-        sure = certainty(spoken)
-        scores.append(float(np.log(np.maximum(sure, _LEAST)).mean()) if sure else -np.inf)
+    scores: list[float] = []
+    for batch in spoken:
+        for audio in batch:
+            sure = certainty(audio.replace(transcript=words))
+            scores.append(float(np.log(np.maximum(sure, _LEAST)).mean()) if sure else -np.inf)
+        if max(scores) >= _SURE:
+            break
     return scores
 
 
-def _read(parts: EngineParts, request: GenerateRequest, waves: Sequence[FloatArray]) -> list[float]:
+def _read(
+    parts: EngineParts, request: GenerateRequest, spoken: Iterator[list[Utterance]]
+) -> list[float]:
     """Return how well each reads as it is encoded from its sound."""
     reader, words = parts.reader, request.words
     assert reader is not None and words is not None
-    scores = []
-    for wave in waves:
+    scores: list[float] = []
+    for audio in (audio for batch in spoken for audio in batch):
         try:
-            (again,) = parts.tokenizer.encode([(wave, parts.decoder.sample_rate)])
+            (again,) = parts.tokenizer.encode([(audio.samples, audio.sample_rate)])
         except AudioError:  # nothing is heard
             scores.append(-np.inf)
             continue
@@ -98,9 +100,9 @@ def _read(parts: EngineParts, request: GenerateRequest, waves: Sequence[FloatArr
 
 
 def _spoken(
-    parts: EngineParts, request: GenerateRequest, answers: Sequence[DualCodes]
-) -> list[FloatArray]:
-    """Return the sound of answers, float32 ``(samples,)`` each."""
+    parts: EngineParts, request: GenerateRequest, answers: Sequence[DualCodes], at_once: int
+) -> Iterator[list[Utterance]]:
+    """Yield the sound of answers, so many at once."""
     speech, codes = request.utterance, request.codes
     start = codes.start if parts.decoder.flow.aligned_reference else 0.0
     features = parts.reference.encode(speech.samples, speech.sample_rate, start)
@@ -114,4 +116,6 @@ def _spoken(
         )
         for own in answers
     ]
-    return [wave for wave, _ in parts.decoder.speak(items)]
+    for begin in range(0, len(items), at_once):
+        spoken = parts.decoder.speak(items[begin : begin + at_once])
+        yield [Utterance(wave, parts.decoder.sample_rate) for wave, _ in spoken]
