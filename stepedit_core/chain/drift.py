@@ -19,7 +19,7 @@ from stepedit_core.dsp.loudness import active_level
 from stepedit_core.engine import answers_with_own_codes
 from stepedit_core.labels.edit import LabelledEdit
 from stepedit_core.labels.profile import profiles_of
-from stepedit_core.llm_route.carrying_out import Past
+from stepedit_core.llm_route.answering import Past
 from stepedit_core.scoring import Case
 
 if TYPE_CHECKING:

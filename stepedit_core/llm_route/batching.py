@@ -22,12 +22,13 @@ from stepedit_core.engine import (
     SpeechEngine,
     keeps_latents,
 )
+from stepedit_core.llm_route.choosing import decodes_excerpts
 from stepedit_core.utterance import Utterance
 
 __all__ = ["AllAtOnce", "PromptFixed", "Ran", "Ranked", "run_together"]
 
 T = TypeVar("T")
-_KINDS = ("encode", "generate", "decode", "decode_keeping")
+_KINDS = ("encode", "generate", "decode", "decode_keeping", "decode_excerpts")
 
 
 @dataclass
@@ -103,6 +104,14 @@ class PromptFixed(_Delegate):
         assert keeps_latents(self._engine)
         return self._engine.decode_keeping([self._fixed(request) for request in requests])
 
+    def decode_excerpts(
+        self, requests: Sequence[DecodeRequest], excerpts: Sequence[tuple[int, int]]
+    ) -> list[Utterance]:
+        """Return parts of codes in the voice of the fixed prompt."""
+        assert decodes_excerpts(self._engine)
+        fixed = [self._fixed(request) for request in requests]
+        return self._engine.decode_excerpts(fixed, excerpts)
+
     def _fixed(self, request: DecodeRequest) -> DecodeRequest:
         """Return a request for the fixed prompt; a map or a latent of its reference goes."""
         if request.reference.digest == self._reference.digest:
@@ -168,6 +177,13 @@ class _Seat(_Delegate):
     def decode_keeping(self, requests: Sequence[DecodeRequest]) -> list[tuple[Utterance, Latent]]:
         """Wait for a batch that decodes these codes and keeps what they are made from."""
         return self._table.ask(self._number, _Request("decode_keeping", (requests,)))
+
+    def decode_excerpts(
+        self, requests: Sequence[DecodeRequest], excerpts: Sequence[tuple[int, int]]
+    ) -> list[Utterance]:
+        """Wait for a batch that decodes these parts."""
+        asked = _Request("decode_excerpts", (requests, excerpts))
+        return self._table.ask(self._number, asked)
 
 
 class _Table(Generic[T]):

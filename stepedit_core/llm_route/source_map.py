@@ -87,6 +87,13 @@ class SourceMap:
             positions[np.repeat(edited, SEMANTIC_PER_GROUP)] = np.nan
         return cls(positions, condition, edited, start, strength)
 
+    def part(self, first: int, stop: int) -> SourceMap:
+        """Return the map of the answer's groups from ``first`` to before ``stop`` alone."""
+        codes = slice(SEMANTIC_PER_GROUP * first, SEMANTIC_PER_GROUP * stop)
+        positions = None if self.positions is None else self.positions[codes]
+        edited = None if self.edited is None else self.edited[first:stop]
+        return replace(self, positions=positions, edited=edited)
+
     def counted_from(self, start: float) -> SourceMap:
         """Return the positions in codes of the same source that begin at another second of it.
 

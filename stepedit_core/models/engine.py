@@ -27,7 +27,7 @@ from stepedit_core.llm_route.inflight import InflightBatch, StreamRequest
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.llm_route.saying import saying_of
 from stepedit_core.models.checkpoint.load import EngineParts, load_parts
-from stepedit_core.models.decoder.decoder import DecodeInput
+from stepedit_core.models.decoder.excerpts import CONTEXT, speak_excerpts
 from stepedit_core.models.lm.framing import Rules
 from stepedit_core.models.references import ReferenceCache
 from stepedit_core.models.stage_clock import StageClock, StageTimes
@@ -245,17 +245,7 @@ class Engine(Editing):
     def decode_keeping(self, requests: Sequence[DecodeRequest]) -> list[tuple[Utterance, Latent]]:
         """Return audio as ``decode`` does, and the codes and the mel that it was made from."""
         with self._lock:
-            inputs = [
-                DecodeInput(
-                    request.codes.interleave(),
-                    voice,
-                    request.seed % 2**63,
-                    source_map=request.source_map and request.source_map.counted_from(start),
-                )
-                for request, (voice, start) in zip(
-                    requests, self._references.voices(requests), strict=True
-                )
-            ]
+            inputs = self._references.inputs(requests)
             with self._clock.stage("decode", sum(item.codes.seconds for item in requests)):
                 spoken = self.parts.decoder.speak(inputs)
         made = []
@@ -266,6 +256,29 @@ class Engine(Editing):
             by = self.parts.fingerprint
             made.append((audio, Latent(request.codes, mel, by, audio.digest, gain)))
         return made
+
+    @property
+    def excerpt_context(self) -> float:
+        """Seconds before and after an excerpt that ``decode_excerpts`` decodes with it."""
+        return CONTEXT * GROUP_SECONDS
+
+    def decode_excerpts(
+        self, requests: Sequence[DecodeRequest], excerpts: Sequence[tuple[int, int]]
+    ) -> list[Utterance]:
+        """Return the sound of some groups of each request, near to what ``decode`` gives there.
+
+        Args:
+            requests: as of ``decode``.
+            excerpts: first group of each, and the group after its last one.
+        """
+        with self._lock:
+            inputs = self._references.inputs(requests)
+            seconds = GROUP_SECONDS * sum(stop - first for first, stop in excerpts)
+            with self._clock.stage("decode", seconds):
+                waves = speak_excerpts(self.parts.decoder, inputs, excerpts)
+        gains = [np.float32(self._references.gain(request)) for request in requests]
+        made = zip(waves, gains, strict=True)
+        return [Utterance(wave * gain, self.sample_rate) for wave, gain in made]
 
     def accepts(self, latent: Latent) -> bool:
         """Whether these weights made a recording and can go on from what they made it from.

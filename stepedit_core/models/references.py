@@ -11,7 +11,7 @@ import numpy as np
 from stepedit_core.codes import DualCodes
 from stepedit_core.engine import DecodeRequest, Latent
 from stepedit_core.models.checkpoint.load import EngineParts
-from stepedit_core.models.decoder.decoder import Reference
+from stepedit_core.models.decoder.decoder import DecodeInput, Reference
 from stepedit_core.models.stage_clock import StageClock
 from stepedit_core.models.tokenizer.preprocess import PEAK_LIMIT
 from stepedit_core.utterance import Utterance
@@ -72,6 +72,18 @@ class ReferenceCache:
             voice = Reference(codes.interleave(), mel, features.embedding[0].numpy())
             voices.append((voice, codes.start))
         return voices
+
+    def inputs(self, requests: Sequence[DecodeRequest]) -> list[DecodeInput]:
+        """Return what the decoder is given for each request."""
+        return [
+            DecodeInput(
+                request.codes.interleave(),
+                voice,
+                request.seed % 2**63,
+                source_map=request.source_map and request.source_map.counted_from(start),
+            )
+            for request, (voice, start) in zip(requests, self.voices(requests), strict=True)
+        ]
 
     def gain(self, request: DecodeRequest) -> float:
         """Return what brings decoded audio back to its reference's level.

@@ -10,8 +10,10 @@ from stepedit_core.codes import DualCodes
 from stepedit_core.engine import DecodeRequest, GenerateRequest, SpeechEngine
 from stepedit_core.errors import EngineError
 from stepedit_core.llm_route.batching import PromptFixed, run_together
+from stepedit_core.llm_route.choosing import decodes_excerpts
 from stepedit_core.prompt import Prompt
 from stepedit_core.testing import FakeEngine, speech_like
+from stepedit_core.testing.signals import silence
 from stepedit_core.utterance import Utterance
 
 
@@ -89,3 +91,37 @@ def test_a_fixed_prompt_is_every_reference() -> None:
     (codes,) = engine.encode([SPEECH])
     PromptFixed(engine, other).decode([DecodeRequest(codes, SPEECH)])
     assert heard == [other]
+
+
+class Excerpting(FakeEngine):
+    """Decodes excerpts as silence; writes down what it was asked."""
+
+    excerpt_context = 0.36
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[list[tuple[int, int]]] = []
+        self.references: list[Utterance] = []
+
+    def decode_excerpts(
+        self, requests: Sequence[DecodeRequest], excerpts: Sequence[tuple[int, int]]
+    ) -> list[Utterance]:
+        self.asked.append(list(excerpts))
+        self.references += [request.reference for request in requests]
+        return [silence(0.12 * (stop - first)) for first, stop in excerpts]
+
+
+def test_excerpts_share_a_batch_and_hear_the_fixed_prompt() -> None:
+    engine, voice = Excerpting(), speech_like(0.9, seed=4)
+
+    def part(place: int, seat: SpeechEngine) -> float:
+        fixed: SpeechEngine = PromptFixed(seat, voice)
+        (codes,) = fixed.encode([SPEECH])
+        assert decodes_excerpts(fixed) and not decodes_excerpts(PromptFixed(FakeEngine(), voice))
+        asked = [DecodeRequest(codes, SPEECH, 0)]
+        return fixed.decode_excerpts(asked, [(place, place + 2)])[0].seconds
+
+    ran = run_together(engine, [partial(part, place) for place in range(3)])
+    assert [one.value for one in ran] == [pytest.approx(0.24)] * 3
+    assert engine.asked == [[(0, 2), (1, 3), (2, 4)]]
+    assert engine.references == [voice] * 3

@@ -77,3 +77,13 @@ def test_spans_of_no_one_tempo_are_not_placed_inside() -> None:
     assert found.positions is not None
     assert np.flatnonzero(np.isnan(found.positions)).tolist() == list(range(6, 18))
     assert found.positions[18:].tolist() == pytest.approx(range(12, 30), abs=1e-4)
+
+
+def test_a_part_of_a_map_keeps_its_places() -> None:
+    edited = np.array([False, True, True, False])
+    whole = SourceMap(np.arange(12, dtype=np.float32), "laugh", edited, start=0.2)
+    part = whole.part(1, 3)
+    assert part.positions is not None and part.positions.tolist() == [3, 4, 5, 6, 7, 8]
+    assert part.edited is not None and part.edited.tolist() == [True, True]
+    assert (part.condition, part.start) == ("laugh", 0.2)
+    assert SourceMap(None, "laugh").part(0, 2).positions is None

@@ -211,6 +211,29 @@ class Decoder:
             return []
         inputs = [self._flow_input(item) for item in items]
         mels = self.flow.generate(inputs, self._steps(n_steps))
+        heard = self._voiced(items, inputs, mels)
+        return [
+            (wave, np.ascontiguousarray(mel.float().cpu().numpy().T))
+            for wave, mel in zip(heard, mels, strict=True)
+        ]
+
+    def mels(self, items: Sequence[DecodeInput]) -> list[Tensor]:
+        """Return the log mels of utterances, ``(bins, frames)`` each: what the flow gives."""
+        return self.flow.generate([self._flow_input(item) for item in items], self.n_steps)
+
+    def voiced(self, items: Sequence[DecodeInput], mels: Sequence[Tensor]) -> list[FloatArray]:
+        """Return the waveforms of mels ``(bins, frames)``: what the vocoder gives.
+
+        Args:
+            items: that the mels were made of, or parts of these.
+            mels: with ``flow.factor`` frames for each token row of an item.
+        """
+        return self._voiced(items, [self._flow_input(item) for item in items], mels)
+
+    def _voiced(
+        self, items: Sequence[DecodeInput], inputs: Sequence[FlowInput], mels: Sequence[Tensor]
+    ) -> list[FloatArray]:
+        """Run the vocoder over mels, those of equal length together."""
         waves: list[FloatArray | None] = [None] * len(items)
         by_length: dict[int, list[int]] = {}
         for index, mel in enumerate(mels):
@@ -228,11 +251,7 @@ class Decoder:
             )
             for index, wave in zip(indices, batch.float().cpu(), strict=True):
                 waves[index] = wave.numpy().copy()
-        heard = cast("list[FloatArray]", waves)
-        return [
-            (wave, np.ascontiguousarray(mel.float().cpu().numpy().T))
-            for wave, mel in zip(heard, mels, strict=True)
-        ]
+        return cast("list[FloatArray]", waves)
 
     def _unvoiced(self, items: Sequence[DecodeInput], frames: int) -> Tensor | None:
         """Return which frames of utterances of one length are spoken without voice."""
