@@ -4,9 +4,9 @@ python validate.py draw MANIFEST OUT.jsonl REQUESTS DRAWS NAME=FOLDER... [--skip
 python validate.py report OUT.jsonl START
 
 A folder holds ``model.safetensors`` and ``config.json``. All weights get the same requests and
-seeds, by the rules that ship. Lines that OUT.jsonl holds already are passed over. With words, the first
-draw of each request is heard by Whisper base. The report compares single draws, and the one that
-the plugin's ear prefers of four and of all, with START.
+seeds, by the rules that ship. Lines that OUT.jsonl holds already are passed over. With words, the
+first draw of each request is heard by Whisper base. The report compares single draws, and the one
+that the plugin's ear prefers of four and of all, with START.
 """
 
 from __future__ import annotations
@@ -105,6 +105,18 @@ def _figures(rows: list[dict[str, Any]]) -> dict[str, np.ndarray[Any, Any]]:
     return found
 
 
+def agreement(rows: list[dict[str, Any]]) -> str:
+    """Say how often the ear prefers, of two draws of a request, the one that is right."""
+    wins = [
+        (one > other) + 0.5 * (one == other)
+        for row in rows
+        for one, right in zip(row["fits"], row["rated"], strict=True)
+        for other, wrong in zip(row["fits"], row["rated"], strict=True)
+        if right["ok"] and not wrong["ok"]
+    ]
+    return f"{np.mean(wins):.2f} of {len(wins)} pairs" if wins else "no pairs"
+
+
 def report(given: argparse.Namespace) -> None:
     """Print a line for each weights and figure, with 95 % intervals over requests."""
     rows: dict[str, dict[tuple[str, str], Any]] = {}
@@ -114,6 +126,7 @@ def report(given: argparse.Namespace) -> None:
     rng = np.random.default_rng(0)
     for name, own in rows.items():
         keys = [key for key in own if key in rows[given.start]]
+        print(f"{name}: the ear prefers the right one in {agreement(list(own.values()))}")
         now = _figures([own[key] for key in keys])
         before = _figures([rows[given.start][key] for key in keys])
         picks = rng.integers(len(keys), size=(SAMPLES, len(keys)))

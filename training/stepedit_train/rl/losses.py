@@ -110,7 +110,7 @@ def farthest_apart(rewards: Tensor, known: Tensor, count: int) -> Tensor:
     found = torch.zeros_like(known)
     for row in range(len(rewards)):
         places = known[row].nonzero().view(-1)
-        places = places[rewards[row, places].argsort()]
+        places = places[rewards[row, places].argsort(stable=True)]
         most = min(count, len(places))
         subsets = [
             torch.cat([places[:worst], places[len(places) - (most - worst) :]])
