@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -33,6 +33,7 @@ class Answer:
         target: codes of a recorded answer, where there is one.
         audio: the answer decoded as the engine decodes any edit; None where no reward of the run
             needs to hear it.
+        details: what the edit's outcome says of itself, as in `Outcome`; empty without audio.
     """
 
     edit: Edit
@@ -42,6 +43,7 @@ class Answer:
     prepared: Prepared
     target: DualCodes | None = None
     audio: Utterance | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def expected_groups(self) -> float:

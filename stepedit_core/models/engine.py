@@ -316,6 +316,7 @@ class Engine(Editing):
         """Forget the recordings met lately, so that the next one costs what a first one does."""
         with self._lock:
             self._references.clear()
+            self.parts.reference.forget()
             self.parts.decoder.forget()
 
     # Edits -------------------------------------------------------------------------------

@@ -24,10 +24,17 @@ def stepedit_commands(cli: click.Group) -> None:
 @hookimpl
 def stepedit_rewards() -> Sequence[type[Reward]]:
     """Bring the scorers of all edits as one reward, and those on codes, words and voice."""
-    from stepedit_train.rl.rewards import Phones, RewardModelScore, ScorerReward, Voice, Words
+    from stepedit_train.rl.rewards import (
+        Fits,
+        Phones,
+        RewardModelScore,
+        ScorerReward,
+        Voice,
+        Words,
+    )
     from stepedit_train.rl.token_rewards import Consistency, EditSimilarity, InOrder, Length
 
     return [
-        ScorerReward, Phones, Words, Voice, RewardModelScore,
+        ScorerReward, Fits, Phones, Words, Voice, RewardModelScore,
         EditSimilarity, Consistency, InOrder, Length,
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,7 +130,10 @@ class PromptFeatures:
 
 
 class ReferenceEncoder:
-    """Prompt mel and speaker embedding of a reference; safe to call from several threads."""
+    """Prompt mel and speaker embedding of a reference; safe to call from several threads.
+
+    Those of the last one are kept: the phrases of a text are all heard in one voice.
+    """
 
     def __init__(self, speaker: SpeakerEncoder, mel: MelConfig | None = None) -> None:
         """Join a speaker encoder and the decoder's mel settings.
@@ -140,6 +144,11 @@ class ReferenceEncoder:
         """
         self.speaker = speaker
         self.mel = mel or MelConfig()
+        self._last: tuple[tuple[bytes, int, float], PromptFeatures] | None = None
+
+    def forget(self) -> None:
+        """Keep nothing of the last reference."""
+        self._last = None
 
     def encode(self, samples: FloatArray, sample_rate: int, start: float = 0.0) -> PromptFeatures:
         """Return the features of one reference, on the CPU.
@@ -154,5 +163,11 @@ class ReferenceEncoder:
             AudioError: if the reference is empty, not finite, or too short for one frame.
         """
         limited = limit_peak(check_samples(samples, sample_rate))
+        key = hashlib.blake2b(limited.tobytes()).digest(), sample_rate, start
+        last = self._last
+        if last is not None and last[0] == key:
+            return last[1]
         mel = prompt_mel(torch.tensor(limited), sample_rate, self.mel, start)
-        return PromptFeatures(mel, self.speaker.embed(limited, sample_rate))
+        made = PromptFeatures(mel, self.speaker.embed(limited, sample_rate))
+        self._last = key, made
+        return made

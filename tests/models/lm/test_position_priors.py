@@ -26,7 +26,7 @@ from stepedit_core.models.lm.step1 import (
     decoding,
 )
 from stepedit_core.models.lm.step1.alibi import alibi_slopes
-from stepedit_core.models.lm.step1.alignment import targets
+from stepedit_core.models.lm.step1.alignment import AlignmentRule, targets
 from stepedit_core.models.lm.step1.decoding import GraphDecoder
 from stepedit_core.models.text.bytes import ByteTokenizer
 from stepedit_core.plan import Plan
@@ -301,3 +301,31 @@ def test_a_pace_may_begin_before_the_answer() -> None:
     found, expected = targets(records, torch.arange(20)[None].expand(2, -1))
     assert (found[:5] > 1000).all()  # a stretch away may begin at once
     assert found[5:].tolist() == [place + 5 for place in expected[5:].tolist()]
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize(("start", "rows"), [(0, 24), (0, 8), (9, 15), (24, 3), (30, 1)])
+@pytest.mark.parametrize("alike", [False, True])
+def test_prompts_share_what_holds_before_their_answers(
+    start: int, rows: int, padded: bool, alike: bool
+) -> None:
+    """A start that is known on the host saves work; the numbers are the same to the bit."""
+    pads = [max(LENGTHS) - length for length in LENGTHS]
+    records = alignment_tensor(alignments(), pads)
+    records = records[:1].expand(3, -1) if alike else records
+    valid = torch.arange(max(LENGTHS))[None] >= torch.tensor(pads)[:, None] if padded else None
+    device = torch.device("cpu")
+    rule = AlignmentRule.of(RULE, device)
+
+    def made(begin: int | torch.Tensor) -> torch.Tensor:
+        bias = alibi.AlibiBias(
+            6, 3, start=begin, rows=rows, dtype=torch.float32, device=device, key_valid=valid,
+            rule=rule, records=records,
+        )  # fmt: skip
+        return bias.whole(start + rows)
+
+    saved, whole = made(start), made(torch.tensor(start))
+    assert len(whole) == 3 and len(saved) in (1, 3)
+    assert torch.equal(saved.expand_as(whole), whole)
+    if alike and not padded:
+        assert len(saved) == 1

@@ -47,6 +47,21 @@ def test_reference_features_limit_the_peak(tmp_path: Path) -> None:
     assert not torch.equal(rounded.mel, features.mel)
 
 
+def test_the_last_reference_is_kept(tmp_path: Path) -> None:
+    write_speaker_graph(tmp_path / "campplus.onnx")
+    reference = ReferenceEncoder(OnnxSpeakerEncoder.load(tmp_path))
+    speech = speech_like(0.5, 24_000)
+    first = reference.encode(speech, 24_000)
+    assert reference.encode(speech.copy(), 24_000) is first
+    for other in ((speech[:-1], 24_000, 0.0), (speech, 16_000, 0.0), (speech, 24_000, 0.1)):
+        assert reference.encode(*other) is not first
+        again = reference.encode(speech, 24_000)
+        assert again is not first and torch.equal(again.embedding, first.embedding)
+        first = again
+    reference.forget()
+    assert reference.encode(speech, 24_000) is not first
+
+
 def test_short_references_are_refused(tmp_path: Path) -> None:
     write_speaker_graph(tmp_path / "campplus.onnx")
     reference = ReferenceEncoder(OnnxSpeakerEncoder.load(tmp_path))

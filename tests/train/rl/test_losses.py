@@ -19,6 +19,7 @@ from stepedit_train.rl.losses import (
     clipped_policy_loss,
     clipped_value_loss,
     dpo_loss,
+    farthest_apart,
     group_advantages,
     kl_estimate,
     token_weights,
@@ -279,3 +280,14 @@ def test_raising_the_best_keeps_answers_apart() -> None:
         with torch.no_grad():
             logits -= 0.5 * gradient
     assert logits.softmax(0)[1] > 0.8
+
+
+def test_answers_farthest_apart_by_hand() -> None:
+    rewards = torch.tensor([[0.5, 0.9, 0.1, 0.45, 0.55, 0.0], [0.0, 0.3, 0.1, 1.0, 0.2, 9.0]])
+    known = torch.tensor([[True] * 6, [True] * 5 + [False]])
+    made = farthest_apart(rewards, known, 3)
+    # 0.9 against 0.1 and 0 varies more than 0.9 and 0.55 against 0.
+    assert made[0].nonzero().view(-1).tolist() == [1, 2, 5]
+    assert made[1].nonzero().view(-1).tolist() == [0, 2, 3]
+    assert farthest_apart(rewards, known, 8).tolist() == known.tolist()
+    assert not farthest_apart(rewards, torch.zeros_like(known), 4).any()

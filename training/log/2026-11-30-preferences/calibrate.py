@@ -44,7 +44,7 @@ def hear(draws: str, manifest: str, model: str, out: str, count: int) -> None:
             asked = rollouts._prepared(prompt)
             own = [replace(asked.request, seed=at) for at in range(len(row["codes"]))]
             codes = [DualCodes.from_interleaved(parse_audio_string(one)) for one in row["codes"]]
-            sounds = rollouts._heard(prompt, own, codes)
+            sounds = [one.utterance for one in rollouts.outcomes(prompt, own, codes)]
             heard = [base.hear_roughly(one.replace(language="en")) or "" for one in sounds if one]
             row["word_error"] = [word_error(row["text"], one) for one in heard]
             file.write(json.dumps(row) + "\n")

@@ -17,10 +17,12 @@ from stepedit_train.checkpoints import seed_everything
 from stepedit_train.lm.training import base_and_out
 from stepedit_train.loop import LoopSettings, Losses
 from stepedit_train.precision import arithmetic
+from stepedit_train.rl.layout import AnswerRow
 from stepedit_train.rl.log_probs import token_log_probs
 from stepedit_train.rl.losses import (
     GrpoKind,
     advantages_of_best,
+    farthest_apart,
     group_advantages,
     kl_estimate,
     token_weights,
@@ -57,6 +59,9 @@ class GrpoSettings(OnlineSettings):
     """Learn what raises the best of so many answers, as a model ships that keeps the best of its
     draws; 1: every answer's own reward."""
 
+    learned_from: int | None = Field(default=None, ge=2)
+    """Answers of each group that are learned from, those whose rewards vary most; None: all."""
+
     @model_validator(mode="after")
     def _best_of_fewer_than_are_drawn(self) -> GrpoSettings:
         if self.best_of >= self.answers:
@@ -69,6 +74,7 @@ class GrpoSettings(OnlineSettings):
         """Return the settings that the curve depends on, as JSON values."""
         # Unsaid where it is usual, so that runs from before there was a choice go on.
         usual = {"best_of"} if self.best_of == 1 else set()
+        usual |= {"learned_from"} if self.learned_from is None else set()
         return {name: value for name, value in super().curve().items() if name not in usual}
 
 
@@ -95,21 +101,25 @@ class GrpoTask(OnlineTask):
         own = self.settings
         advantages = self.advantages(batch).view(-1, 1).to(self.device)
         self.policy.train()
-        # Where the optimiser moves once, the policy that drew the answers is the one that learns.
-        old = None
-        if own.passes * own.minibatches > 1:
-            old = log_probs_of(self.policy, batch.rows, self.layout, own, self.device).chosen
-        reference = self.reference_log_probs(batch.rows)
         # Without a tie to the reference, answers that are neither better nor worse teach nothing.
         used = [at for at, row in enumerate(advantages.tolist()) if own.beta > 0 or row[0] != 0.0]
+        if own.learned_from is not None:
+            apart = farthest_apart(batch.rewards, batch.known, own.learned_from).view(-1)
+            used = [at for at in used if apart[at]]
+        rows = [batch.rows[at] for at in used]
+        advantages = advantages[used]
+        # Where the optimiser moves once, the policy that drew the answers is the one that learns.
+        old = None
+        if rows and own.passes * own.minibatches > 1:
+            old = log_probs_of(self.policy, rows, self.layout, own, self.device).chosen
+        reference = self.reference_log_probs(rows) if rows else None
 
         def move(part: Sequence[int]) -> dict[str, float]:
-            chosen = [used[at] for at in part]
-            return self._move(optimizer, batch, chosen, advantages, old, reference)
+            return self._move(optimizer, rows, part, advantages, old, reference)
 
-        made, moves = self.moves(len(used), move)
+        made, moves = self.moves(len(rows), move)
         figures = {**batch.figures, **(made or dict.fromkeys(_FIGURES, 0.0))}
-        if reference is None:
+        if self.reference is None:
             del figures["kl"]
         figures["skipped"] = float(moves == 0)
         return Losses(torch.tensor(figures["loss"]), figures)
@@ -117,7 +127,7 @@ class GrpoTask(OnlineTask):
     def _move(
         self,
         optimizer: torch.optim.Optimizer,
-        batch: Experience,
+        learned: Sequence[AnswerRow],
         chosen: Sequence[int],
         advantages: Tensor,
         old: Tensor | None,
@@ -125,7 +135,7 @@ class GrpoTask(OnlineTask):
     ) -> dict[str, float]:
         """Move the optimiser once, after a part of the answers; return figures."""
         own = self.settings
-        rows = [batch.rows[at] for at in chosen]
+        rows = [learned[at] for at in chosen]
         longest = max(len(row.ids) for row in rows)
         counted = torch.zeros(len(rows), longest, dtype=torch.bool)
         for at, row in enumerate(rows):

@@ -23,6 +23,7 @@ __all__ = [
     "clipped_policy_loss",
     "clipped_value_loss",
     "dpo_loss",
+    "farthest_apart",
     "group_advantages",
     "kl_estimate",
     "token_weights",
@@ -90,6 +91,35 @@ def group_advantages(rewards: Tensor, known: Tensor, *, scaled: bool = False) ->
         spread = (centred.square().sum(1, keepdim=True) / (count - 1).clamp(min=1)).sqrt()
         centred = centred / (spread + 1e-4)
     return centred
+
+
+def farthest_apart(rewards: Tensor, known: Tensor, count: int) -> Tensor:
+    """Return the answers of each group whose rewards vary most: some best and some worst ones.
+
+    Drawing costs less than learning, and answers near the mean teach least (max-variance
+    down-sampling: Xu et al. 2025, arXiv:2504.13818).
+
+    Args:
+        rewards: ``(requests, answers)``.
+        known: bool, the same shape; others are not among them.
+        count: of answers to a request, at most.
+
+    Returns:
+        bool, the same shape.
+    """
+    found = torch.zeros_like(known)
+    for row in range(len(rewards)):
+        places = known[row].nonzero().view(-1)
+        places = places[rewards[row, places].argsort(stable=True)]
+        most = min(count, len(places))
+        subsets = [
+            torch.cat([places[:worst], places[len(places) - (most - worst) :]])
+            for worst in range(most + 1)
+        ]
+        if most:
+            spread = [float(rewards[row, one].var(correction=0)) for one in subsets]
+            found[row, subsets[spread.index(max(spread))]] = True
+    return found
 
 
 def advantages_of_best(rewards: Tensor, known: Tensor, best_of: int) -> Tensor:

@@ -86,6 +86,9 @@ class OnlineSettings(RlSettings):
     """Taken off an answer that copies its source; less for a copy with few changes."""
     copied_allowed: float = Field(default=0.98, ge=0, lt=1)
     """Share of an answer that may be the source's before anything is taken off."""
+    around: float | None = Field(default=None, gt=0)
+    """Seconds that are decoded on either side of what is put in, where all else is the source's
+    own; None decodes whole answers."""
     recogniser: str = "none"
     """Recogniser of words for scorers and for ``words``, by name; ``none``: not measured."""
     hardest: float = Field(default=1.0, gt=0, le=1)
@@ -126,6 +129,7 @@ class OnlineSettings(RlSettings):
         """Return the settings that the curve depends on, as JSON values."""
         # Unsaid where it is usual, so that runs from before there was a choice go on.
         usual = {"rollouts"} if self.rollouts == "own" else set()
+        usual |= {"around"} if self.around is None else set()
         return {name: value for name, value in super().curve().items() if name not in usual}
 
 
@@ -201,7 +205,9 @@ class OnlineTask(Task):
         if settings.rollouts == "vllm":
             base, _ = base_and_out(settings, settings.model)
             generator = ServedGenerator(self.engine, self.policy, base, settings.vllm)
-        return Rollouts(self.engine, generator, rules, settings.max_tokens, settings.width)
+        return Rollouts(
+            self.engine, generator, rules, settings.max_tokens, settings.width, settings.around
+        )
 
     def _drawn(
         self, prompts: Sequence[Prompt], count: int, *names: object, decoded: bool

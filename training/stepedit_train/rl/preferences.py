@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from stepedit_core.codes import DualCodes
+from stepedit_core.engine import GenerateRequest
 from stepedit_core.errors import StepeditError
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.models.lm.framing import Rules
@@ -143,8 +144,39 @@ def _answers(
     return before, replace(better, start=0.0), replace(worse, start=0.0)
 
 
+class _Asking:
+    """Requests of rows; that of the last row is kept, since rows of one request stand together.
+
+    Planning may align words, which costs more than the rest of a row.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self._key: tuple[Any, ...] = ()
+        self._made: tuple[GenerateRequest, Rules] | None = None
+
+    def __call__(self, row: Mapping[str, Any], before: DualCodes) -> tuple[GenerateRequest, Rules]:
+        """Return a row's request, and the rules that hold for it.
+
+        Raises:
+            StepeditError: if it cannot be asked.
+        """
+        speech = row_utterance(row, "source")
+        if speech is None:
+            raise StepeditError("the row has no source audio")
+        key = (row["edit_json"], row["source_text"], row["source_codes"], speech.digest)
+        if self._made is None or key != self._key:
+            edit = row_edit(row)
+            plan = edit.plan(speech)
+            own = self.rules.for_edit(*plan.rules)
+            alone = own.policy.regenerate == "insertions"
+            request = request_for(edit, speech, before, 0, plan=plan, insertions_only=alone)
+            self._key, self._made = key, (request, own)
+        return self._made
+
+
 def _preference(
-    row: Mapping[str, Any], source: PreferenceSource, vocabulary: Vocabulary, rules: Rules
+    row: Mapping[str, Any], source: PreferenceSource, vocabulary: Vocabulary, asking: _Asking
 ) -> Preference | str:
     """Return one row's preference, or why it is left out."""
     edit = row_edit(row)
@@ -154,14 +186,8 @@ def _preference(
     if isinstance(found, str):
         return found
     before, better, worse = found
-    speech = row_utterance(row, "source")
-    if speech is None:
-        return "the row has no source audio"
     try:
-        plan = edit.plan(speech)
-        own = rules.for_edit(*plan.rules)
-        alone = own.policy.regenerate == "insertions"
-        request = request_for(edit, speech, before, 0, plan=plan, insertions_only=alone)
+        request, own = asking(row, before)
         rows = [lay_out(request, codes, vocabulary, own) for codes in (better, worse)]
     except StepeditError as error:
         return str(error)
@@ -201,12 +227,13 @@ def _of_rows(
     finished_shards(source.path)
     column = _SHARED.get(source.rejected)
     known = {} if column is None else _others(source.path, column)
+    asking = _Asking(rules)
     for row in read_rows(source.path, COLUMNS):
         if row["split"] not in (None, "train"):
             yield f"split {row['split']}"
         elif _is_taken(source, row["id"], seed):
             whole = row if column is None else _with_another(row, known, column, seed)
-            yield _preference(whole, source, vocabulary, rules)
+            yield _preference(whole, source, vocabulary, asking)
 
 
 def _is_taken(source: PreferenceSource, name: str, seed: int) -> bool:

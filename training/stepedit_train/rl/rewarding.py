@@ -24,7 +24,7 @@ class RewardSettings(Settings):
     """One reward of a weighted sum."""
 
     name: str
-    """As ``stepedit_rewards`` brings it: ``scorer``, ``phones``, ``words``, ``voice``,
+    """As ``stepedit_rewards`` brings it: ``scorer``, ``fits``, ``phones``, ``words``, ``voice``,
     ``reward_model``, ``edit_similarity``, ``consistency``, ``in_order``, ``length``, or a plugin's
     own."""
     weight: float = 1.0

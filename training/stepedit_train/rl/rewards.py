@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
+from stepedit_core.edit import Outcome
 from stepedit_core.errors import StepeditError
 from stepedit_core.registry.registry import get_registry
 from stepedit_core.reward import Answer, Reward, RewardOptions, RewardTools
@@ -18,7 +19,7 @@ from stepedit_train.rl.layout import READING, Vocabulary, lay_out
 from stepedit_train.rl.log_probs import collate_answers, parts_within
 from stepedit_train.rl.reward_model import load_reward_model
 
-__all__ = ["Phones", "RewardModelScore", "ScorerReward", "Voice", "Words"]
+__all__ = ["Fits", "Phones", "RewardModelScore", "ScorerReward", "Voice", "Words"]
 
 
 class ScorerOptions(RewardOptions):
@@ -63,6 +64,30 @@ class ScorerReward(Reward):
                 found.append(None if made.reached is None else float(made.reached))
             else:
                 found.append(self._scorers[type(answer.edit)].grade(made))
+        return found
+
+
+class Fits(Reward):
+    """How well the edit itself finds that the outcome fits, as where it chooses among draws."""
+
+    name: ClassVar[str] = "fits"
+    needs_audio: ClassVar[bool] = True
+
+    def score(self, answers: Sequence[Answer]) -> list[float | None]:
+        """Return the exponential of ``Plan.fits``, at most 1; None where the edit cannot tell.
+
+        Fits are log probabilities, or mean nothing but their order. What is far from fitting is
+        told apart no further, so that single answers do not outweigh all others.
+        """
+        found: list[float | None] = []
+        for answer in answers:
+            fits = answer.request.plan.fits
+            if fits is None:
+                found.append(None)
+                continue
+            assert answer.audio is not None
+            outcome = Outcome(answer.audio, "llm", answer.codes, answer.details)
+            found.append(math.exp(min(0.0, fits(outcome))))
         return found
 
 

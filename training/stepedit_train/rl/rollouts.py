@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.config import GenerationPolicy, SamplingConfig, without_own_weights
+from stepedit_core.edit import Outcome
 from stepedit_core.engine import DecodeRequest, GenerateRequest
 from stepedit_core.errors import StepeditError
 from stepedit_core.llm_route.carrying_out import apply_by_llm
@@ -19,6 +20,7 @@ from stepedit_core.models.lm.generate_codes import answer_requests
 from stepedit_core.models.vllm_serving.generator import VllmGenerator
 from stepedit_core.reward import Answer
 from stepedit_core.utterance import Utterance
+from stepedit_train.rl.around import stretch_around
 from stepedit_train.rl.layout import AnswerRow, Vocabulary, lay_out
 from stepedit_train.rl.policy import plain_model
 from stepedit_train.rl.prompts import Prompt, Ready
@@ -32,6 +34,10 @@ __all__ = [
     "ServedGenerator",
     "rollout_rules",
 ]
+
+
+_KEPT = 256
+"""Requests whose preparation is kept."""
 
 
 class RolloutGenerator(Protocol):
@@ -172,6 +178,8 @@ class Rollouts:
         rules: of sampling; edits have their own.
         max_tokens: of prompt and answer together.
         width: answers that are decoded in a batch.
+        around: seconds that are decoded on either side of what is put in, where all else is the
+            source's own; None decodes all.
     """
 
     def __init__(
@@ -181,10 +189,22 @@ class Rollouts:
         rules: Rules,
         max_tokens: int,
         width: int,
+        around: float | None = None,
     ) -> None:
         self.engine, self.generator, self.rules = engine, generator, rules
         self.vocabulary = Vocabulary.of_parts(engine.parts)
-        self.max_tokens, self.width = max_tokens, width
+        self.max_tokens, self.width, self.around = max_tokens, width, around
+        self._kept: dict[str, _PreparedRequest] = {}
+
+    def _ready(self, prompt: Prompt) -> _PreparedRequest:
+        """Return a request that may have been prepared before: aligning its words takes long."""
+        kept = self._kept.pop(prompt.name, None)
+        if kept is None or kept.prompt is not prompt:
+            kept = self._prepared(prompt)
+        self._kept[prompt.name] = kept
+        if len(self._kept) > _KEPT:
+            del self._kept[next(iter(self._kept))]
+        return kept
 
     def _prepared(self, prompt: Prompt) -> _PreparedRequest:
         """Return the request to the model, with its rules.
@@ -227,7 +247,7 @@ class Rollouts:
         refused = 0
         for prompt in prompts:
             try:
-                asked.append(self._prepared(prompt))
+                asked.append(self._ready(prompt))
             except StepeditError:
                 refused += 1
         drawn: list[list[GenerateRequest]] = []
@@ -265,29 +285,44 @@ class Rollouts:
             for request, one in zip(requests, codes, strict=True)
         ]
         prompt, ready = asked.prompt, asked.ready
-        heard = self._heard(prompt, requests, codes) if decoded else [None] * len(codes)
         answers = [
-            Answer(prompt.edit, request, one, ready.case, ready.prepared, ready.target, audio)
-            for request, one, audio in zip(requests, codes, heard, strict=True)
+            Answer(prompt.edit, request, one, ready.case, ready.prepared, ready.target)
+            for request, one in zip(requests, codes, strict=True)
         ]
+        if decoded:
+            answers = [
+                replace(answer, audio=outcome.utterance, details=outcome.details)
+                for answer, outcome in zip(
+                    answers, self.outcomes(prompt, requests, codes), strict=True
+                )
+            ]
         return Group(prompt, answers, rows)
 
-    def _heard(
+    def outcomes(
         self, prompt: Prompt, requests: Sequence[GenerateRequest], codes: Sequence[DualCodes]
-    ) -> list[Utterance | None]:
-        """Return the answers as an edit's outcome sounds."""
-        found: list[Utterance | None] = []
+    ) -> list[Outcome]:
+        """Return the outcomes of a request whose answers these codes are, each by itself."""
+        cut = None if self.around is None else stretch_around(requests[0], self.around)
+        if cut is not None:
+            parts = [replace(cut.request, seed=one.seed) for one in requests]
+            made = self._outcomes(prompt, parts, [cut.codes_of(one) for one in codes])
+            return [cut.joined(one, whole) for one, whole in zip(made, codes, strict=True)]
+        return self._outcomes(prompt, requests, codes)
+
+    def _outcomes(
+        self, prompt: Prompt, requests: Sequence[GenerateRequest], codes: Sequence[DualCodes]
+    ) -> list[Outcome]:
+        found: list[Outcome] = []
         for begin in range(0, len(codes), self.width):
             part = list(codes[begin : begin + self.width])
             own = requests[begin : begin + self.width]
             given: Any = _Given(self.engine, part)
-            outcomes = apply_by_llm(
+            found += apply_by_llm(
                 [prompt.edit] * len(part),
                 [one.utterance for one in own],
                 given,
                 [one.seed for one in own],
                 [one.codes for one in own],
-                plans=[one.plan for one in own],
+                plans=[one.plan.but(fits=None) for one in own],  # nothing is chosen among them
             )
-            found += [outcome.utterance for outcome in outcomes]
         return found

@@ -140,25 +140,56 @@ class AlibiBias:
         """Return the bias of rows ``first`` to ``last`` (exclusive) over the first ``keys``."""
         row = torch.arange(first, last, device=self._device) + self.start
         distance = row[:, None] - torch.arange(keys, device=self._device)[None, :]
-        bias = -self._slopes * distance.clamp(min=0).to(torch.float32).sqrt()
-        if self._rule is not None and self._records is not None:
-            cost, holds = self._rule.cost(self._records, row, keys)
-            shape = (cost.shape[0], *bias.shape[1:])
-            bias = torch.where(holds.reshape(*shape[:4], 1), -cost.reshape(shape), bias)
+        bias = self._unhidden(row, distance).to(self._dtype)
         hidden = (distance < 0)[None, None, None]
         if self._key_valid is not None:
             hidden = hidden | ~self._padded_valid(keys)[:, None, None, None, :]
         # A finite minimum, not -inf: rows of pure padding must stay finite, as their keys and
         # values are multiplied by zero weights later.
-        bias = bias.to(self._dtype).masked_fill(hidden, torch.finfo(self._dtype).min)
+        least = torch.finfo(self._dtype).min
+        is_smaller = len(hidden) > len(bias)
+        bias = bias.masked_fill(hidden, least) if is_smaller else bias.masked_fill_(hidden, least)
         batch, groups, per_group, rows, _ = bias.shape
         return self._lying(bias.reshape(batch, groups, per_group * rows, keys))
+
+    def _unhidden(self, row: Tensor, distance: Tensor) -> Tensor:
+        """Return the bias as if later keys were seen, float32, which may be written to.
+
+        Args:
+            row: ``(rows,)``, slots of the queries.
+            distance: ``(rows, keys)``, from each key to the query.
+
+        Returns:
+            ``(1 or batch, groups, per_group, rows, keys)``.
+        """
+        bias = -self._slopes * distance.clamp(min=0).to(torch.float32).sqrt()
+        if self._rule is None or self._records is None:
+            return bias
+        records, asking = self._records, 0
+        if self._device.type == "cpu" and isinstance(self.start, int):
+            # Prompts are long and answer nothing: what holds in them is the same for all.
+            asking = int(records[:, 2].min()) - 1 - int(row[0])
+            asking = min(max(asking, 0), len(row))
+            if self._gaps is None and bool((records == records[:1]).all()):
+                records = records[:1]
+            self._rule.put_recent(bias.flatten(1, 2)[0, :, :asking], distance[:asking])
+            if asking == len(row):
+                return bias
+        cost, holds = self._rule.cost(records, row[asking:], distance.shape[1])
+        shape = (len(cost), *bias.shape[1:3], *cost.shape[2:])
+        answered = torch.where(
+            holds.reshape(*shape[:4], 1), -cost.reshape(shape), bias[..., asking:, :]
+        )
+        if not asking:
+            return answered
+        return torch.cat([bias[..., :asking, :].expand(len(cost), -1, -1, -1, -1), answered], 3)
 
     def _lying(self, bias: Tensor) -> Tensor:
         """Bring the columns of a bias to where the keys lie; see ``with_gaps``."""
         if self._gaps is None:
             return bias
         key, gap = torch.arange(bias.shape[-1], device=self._device), self._gaps[:, None]
+        bias = bias.expand(len(gap), -1, -1, -1)
         of_gap = torch.where(key < self._prompt + gap, key - self._prompt, key)
         column = torch.where(key < self._prompt, key + gap, of_gap)[:, None, None]
         return bias.gather(-1, column.expand(-1, bias.shape[1], bias.shape[2], -1))

@@ -208,6 +208,17 @@ class AlignmentRule:
         heads = [head or {"kind": "ordinary", "slope": 0.0, "offset": 0.0} for head in setting]
         return _rule(tuple((h["kind"], h["slope"], h["offset"]) for h in heads), device)
 
+    def put_recent(self, bias: Tensor, distance: Tensor) -> None:
+        """Set the bias of recent heads, as ``cost`` has it, where no answer is predicted yet.
+
+        Args:
+            bias: float32 ``(heads, rows, keys)``, in place.
+            distance: from each key to the query, int64 ``(rows, keys)``.
+        """
+        for head in self.recent.nonzero().flatten().tolist():
+            away = (distance + self.offsets[head]).abs_().sqrt_()
+            torch.mul(away, -self.slopes[head], out=bias[head])
+
     def cost(self, records: Tensor, row: Tensor, keys: int) -> tuple[Tensor, Tensor]:
         """Return what scores are lowered by in place of ALiBi, and where that holds.
 
