@@ -116,7 +116,8 @@ class Plan:
             The llm route asks; signal processing says it in its details.
         fits: says of an outcome of the llm route how well its sound is what was asked for, higher
             for better; of the draws that a model's rules ask for (``best_of``), the best one is
-            kept. None where words, or nothing, tell that.
+            kept. Of confined edits the outcome may be what is new alone: its details say where
+            that is (``output_spans``). None where words, or nothing, tell that.
         problem: why the edit does not fit the utterance, in one line; None where it does.
     """
 

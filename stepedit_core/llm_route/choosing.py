@@ -1,7 +1,8 @@
 """Keep, of several draws, the one whose sound is most what an edit asked for.
 
 Where all draws but for a new sound are the source's own codes, an engine that decodes excerpts
-speaks each around its new sound alone, and the whole of the one that is kept.
+speaks each around its new sound alone, and then the whole of the best one; of the best two where
+these are near each other, as their whole sound tells better.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ __all__ = [
 
 AT_ONCE = 4
 """Draws that are made and decoded whole in one batch; more take more memory."""
+NEAR, WHOLE = 0.1, 2
+"""By how much two draws may differ in part and be heard whole, and how many are at most. In part,
+how a draw fits is off by 0.06 on average (38 requests of validation speakers)."""
 
 
 class ExcerptEngine(SpeechEngine, Protocol):
@@ -102,6 +106,8 @@ def best_heard(
 ) -> Outcome:
     """Return the outcome of the draw whose new sounds fit best; of equals, the first.
 
+    Draws whose new sounds are near the best are heard whole.
+
     Args:
         plan: says how well an outcome fits (``Plan.fits``).
         drawn: draws of one edit, and how each is decoded.
@@ -110,8 +116,14 @@ def best_heard(
     """
     assert plan.fits is not None
     fits = [plan.fits(one) for one in new_sounds(drawn, engine)]
-    best = max(range(len(fits)), key=fits.__getitem__)
-    return _chosen(finished(best), len(fits), fits[best])
+    best, *others = sorted(range(len(fits)), key=lambda place: -fits[place])
+    near = [place for place in others[: WHOLE - 1] if fits[place] >= fits[best] - NEAR]
+    if not near:
+        return _chosen(finished(best), len(fits), fits[best])
+    whole = [finished(place) for place in sorted([best, *near])]
+    found = [plan.fits(one) for one in whole]
+    first = found.index(max(found))
+    return _chosen(whole[first], len(fits), found[first])
 
 
 def _chosen(outcome: Outcome, draws: int, fit: float) -> Outcome:

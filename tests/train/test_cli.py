@@ -38,6 +38,7 @@ CONFIGS = Path(__file__).parents[2] / "training" / "configs"
         (FlowSettings, "flow.toml"),
         (FlowSettings, "flow-small.toml"),
         (SftSettings, "sft.toml"),
+        (settings_of("grpo"), "embedded/rl/grpo-sounds.toml"),
         *[
             (settings_of(stage), f"{folder}{stage}.toml")
             for stage in ("reward", "dpo", "grpo", "ppo")
