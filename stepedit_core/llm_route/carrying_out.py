@@ -30,6 +30,7 @@ from stepedit_core.engine import (
     strength_problem,
 )
 from stepedit_core.errors import EngineError, counted
+from stepedit_core.llm_route import shown
 from stepedit_core.llm_route.choosing import best_fitting, is_chosen_by_sound
 from stepedit_core.llm_route.infilling import replace_words
 from stepedit_core.llm_route.joining import splice_groups
@@ -37,7 +38,6 @@ from stepedit_core.llm_route.level import levelled
 from stepedit_core.llm_route.omissions import Passage, cut_off
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.llm_route.saying import Saying, saying_of, spoken
-from stepedit_core.llm_route.shown import in_other_voice, naming_reference, with_reference
 from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.llm_route.stretches import in_stretches, joined_codes
 from stepedit_core.llm_route.timing import fit_to_source_timing
@@ -191,11 +191,10 @@ def _at_once(asked: Sequence[_Asked], engine: SpeechEngine, keep_latent: bool) -
         for output, one in zip(outputs, asked, strict=True)
     ]
     decoded = _decoded(engine, decoding) if decoding else []
-    for request, output, how, (audio, latent) in zip(
-        requests, outputs, decoding, decoded, strict=True
-    ):
+    for request, output, how, made_of in zip(requests, outputs, decoding, decoded, strict=True):
+        audio, latent = shown.after_decoding(request, how, *made_of)
         made = _outcome(request, output, audio, latent, keep_latent, engine)
-        yield naming_reference(made, request, how)
+        yield shown.naming_reference(made, request, how)
 
 
 def _by_phrases(asked: _Asked, saying: Saying, engine: SpeechEngine, keep_latent: bool) -> Outcome:
@@ -235,14 +234,14 @@ def _decoding(
     voice is not the codes' source.
     """
     if request.plan.voice is not None:
-        return in_other_voice(request, output, request.plan.voice, engine)
+        return shown.in_other_voice(request, output, request.plan.voice, engine)
     voice = None if past is None or past.voice is request.utterance else past.voice
     earlier = None if past is None else past.reference
     whole = request.free is None and not request.plan.uniform_tempo
     if past is None or earlier is None or earlier is request.utterance or not whole:
         source_map = _source_map(request, output, engine)
         plain = DecodeRequest(output, request.utterance, request.seed, source_map, latent, voice)
-        return with_reference(request, plain, engine)
+        return shown.with_reference(request, plain, engine)
     source_map = SourceMap.build(
         output.groups, None, condition=request.condition, strength=request.plan.strength
     )
