@@ -36,7 +36,6 @@ __all__ = [
     "gain_of",
     "is_own",
     "passage_of",
-    "source_codes",
     "usable",
 ]
 
@@ -64,22 +63,6 @@ def usable(latent: Latent | None, engine: SpeechEngine, utterance: Utterance) ->
     if latent is None or not keeps_latents(engine) or not engine.accepts(latent):
         return None
     return latent if latent.digest == utterance.digest else None
-
-
-def source_codes(
-    engine: SpeechEngine,
-    utterances: Sequence[Utterance],
-    given: Sequence[DualCodes | None],
-    latents: Sequence[Latent | None],
-) -> list[DualCodes]:
-    """Return the codes of each utterance: given, those that it was made from, or encoded."""
-    known = [
-        own if own is not None or latent is None else latent.codes
-        for own, latent in zip(given, latents, strict=True)
-    ]
-    unknown = [u for u, codes in zip(utterances, known, strict=True) if codes is None]
-    encoded = iter(engine.encode(unknown)) if unknown else iter(())
-    return [next(encoded) if codes is None else codes for codes in known]
 
 
 def answers_to(

@@ -29,7 +29,6 @@ from stepedit_core.llm_route.answering import (
     gain_of,
     is_own,
     passage_of,
-    source_codes,
     usable,
 )
 from stepedit_core.llm_route.choosing import (
@@ -45,7 +44,7 @@ from stepedit_core.llm_route.level import levelled
 from stepedit_core.llm_route.omissions import cut_off
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.llm_route.saying import Saying, saying_of, spoken
-from stepedit_core.llm_route.shown import naming_reference
+from stepedit_core.llm_route.shown import after_decoding, naming_reference
 from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.llm_route.timing import fit_to_source_timing
 from stepedit_core.plan import Plan
@@ -167,10 +166,10 @@ def _asked(
 ) -> list[_Asked]:
     """Return what is asked of an engine, with the utterances' codes; arguments as of the caller."""
     known = [
-        usable(latent, engine, utterance)
+        None if latent is None else usable(latent, engine, utterance)
         for latent, utterance in zip(latents, utterances, strict=True)
     ]
-    sources = source_codes(engine, utterances, codes, known)
+    sources = _source_codes(engine, utterances, codes, known)
     requests = []
     for edit, speech, source, seed, plan in zip(
         edits, utterances, sources, seeds, plans, strict=True
@@ -181,6 +180,22 @@ def _asked(
         _Asked(edit, request, latent, past, saying_of(edit, request, engine))
         for edit, request, latent, past in zip(edits, requests, known, pasts, strict=True)
     ]
+
+
+def _source_codes(
+    engine: SpeechEngine,
+    utterances: Sequence[Utterance],
+    given: Sequence[DualCodes | None],
+    latents: Sequence[Latent | None],
+) -> list[DualCodes]:
+    """Return the codes of each utterance: given, those that it was made from, or encoded."""
+    known = [
+        own if own is not None or latent is None else latent.codes
+        for own, latent in zip(given, latents, strict=True)
+    ]
+    unknown = [u for u, codes in zip(utterances, known, strict=True) if codes is None]
+    encoded = iter(engine.encode(unknown)) if unknown else iter(())
+    return [next(encoded) if codes is None else codes for codes in known]
 
 
 def _at_once(asked: Sequence[_Asked], engine: SpeechEngine, keep_latent: bool) -> Iterator[Outcome]:
@@ -211,7 +226,8 @@ def _finished(
     """Decode answers in one batch, and bring them to their sources' timing and level."""
     decoding = [how for _, _, how in answered]
     decoded = decoded_audio(engine, decoding) if decoding else []
-    for (request, output, how), (audio, latent) in zip(answered, decoded, strict=True):
+    for (request, output, how), made_of in zip(answered, decoded, strict=True):
+        audio, latent = after_decoding(request, how, *made_of)
         made = _outcome(request, output, audio, latent, keep_latent, engine)
         yield naming_reference(made, request, how)
 

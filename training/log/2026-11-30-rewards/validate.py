@@ -58,7 +58,10 @@ def draw(given: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     engine = Engine.load(device="cpu")
     folders = dict(one.split("=", 1) for one in given.weights)
-    models = {name: load_step1(Path(folder), dtype=torch.float32).eval() for name, folder in folders.items()}
+    models = {
+        name: load_step1(Path(folder), dtype=torch.float32).eval()
+        for name, folder in folders.items()
+    }
     lines = given.out.read_text().splitlines() if given.out.is_file() else []
     known = {(row["weights"], row["item"], row["tag"]) for row in map(json.loads, lines)}
     whisper = load_recogniser("whisper") if given.words else None

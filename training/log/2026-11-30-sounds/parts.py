@@ -71,7 +71,7 @@ def main() -> None:
 
 def _compared(asked: Asked, engine: Engine, one: Engine, place: int) -> dict[str, Any]:
     """Return what becomes of one request, and what it costs."""
-    whole, took_whole = _timed(asked, WithoutExcerpts(engine), engine, place)  # type: ignore[arg-type]
+    whole, took_whole = _timed(asked, WithoutExcerpts(engine), engine, place)
     part, took_part = _timed(asked, engine, engine, place)
     _, took_one = _timed(asked, one, one, place)
     rate = rated(asked, whole.utterance)
