@@ -88,13 +88,7 @@ if TYPE_CHECKING:
         conditioning_label,
     )
     from stepedit_core.prompt import Prompt, Slot
-    from stepedit_core.recording.hearing import (
-        align,
-        installed_certainty,
-        installed_ears,
-        place_words,
-        transcribe,
-    )
+    from stepedit_core.recording.hearing import align, installed_ears, place_words, transcribe
     from stepedit_core.recording.recording import Recording
     from stepedit_core.recording.regions import Where
     from stepedit_core.recording.result import RecordingResult
@@ -228,7 +222,6 @@ __all__ = [
     "get_edit",
     "get_registry",
     "hookimpl",
-    "installed_certainty",
     "installed_ears",
     "interpret",
     "language_tag",
@@ -293,13 +286,7 @@ _HOMES = {
     ),
     "llm_route.inflight": ("InflightBatch", "StreamRequest"),
     "llm_route.languages": ("language_tag",),
-    "recording.hearing": (
-        "align",
-        "installed_certainty",
-        "installed_ears",
-        "place_words",
-        "transcribe",
-    ),
+    "recording.hearing": ("align", "installed_ears", "place_words", "transcribe"),
     "recording.regions": ("Where",),
     "recording.speakers": ("Diariser",),
     "recording.recording": ("Recording",),

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Aligner",
     "Alignment",
-    "Certainty",
     "Ear",
     "Listener",
     "Recogniser",
@@ -36,8 +35,6 @@ __all__ = [
 
 Ear: TypeAlias = "Callable[[Utterance], str]"
 """Returns the words that are heard in an utterance."""
-Certainty: TypeAlias = "Callable[[Utterance], list[float] | None]"
-"""Returns how likely each word of an utterance's transcript is, 0..1; None where it cannot tell."""
 
 
 @dataclass(frozen=True)

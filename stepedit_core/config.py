@@ -157,10 +157,6 @@ class GenerationPolicy(_Rules):
     read_again: int = Field(default=1, ge=1, le=16)
     """Of several answers, so many that read best are spoken, encoded and read again, and the one
     that reads best then is kept; 1 keeps the one whose codes read best."""
-    hear_again: int = Field(default=1, ge=1, le=64)
-    """The same by a recogniser, where one is installed that tells how sure it is of given words:
-    up to so many that read best are spoken, until it is sure of the words of one, and the one is
-    kept whose words it finds likeliest."""
     own_codes: bool = False
     """Of an edit towards a label, or at one tempo: the source's own codes, at the pace that the
     edit plans, are the answer, and the language model is asked nothing. For decoders that do to

@@ -12,7 +12,7 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.utterance import Span, Utterance
 
 if TYPE_CHECKING:
-    from stepedit_core.alignment import Alignment, Certainty, Ear
+    from stepedit_core.alignment import Alignment, Ear
     from stepedit_core.edit import Outcome
 
 __all__ = [
@@ -96,8 +96,6 @@ class Plan:
         alignment: when each word of the utterance is said, where the edit depends on it.
         ears: who hears whether new words are said as asked, the strictest first; empty where
             nobody does.
-        certainty: who tells how likely new words are in speech that was made from them; None
-            where nobody does.
         words_after: the words after the edit, or None where they are not known.
         label: what a decoder may be conditioned on: the edit's name, with its label behind a
             colon (``emotion:sad``), and numbers where they matter (``pitch:+2.0``).
@@ -134,7 +132,6 @@ class Plan:
     replacements: tuple[Replacement, ...] = ()
     alignment: Alignment | None = None
     ears: tuple[Ear, ...] = field(default=(), repr=False, compare=False)
-    certainty: Certainty | None = field(default=None, repr=False, compare=False)
     words_after: str | None = None
     label: str = ""
     strength: float = 1.0

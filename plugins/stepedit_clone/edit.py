@@ -9,13 +9,8 @@ import re
 from pydantic import field_validator, model_validator
 
 from stepedit_clone.prompt import DIALECTS, Dialect, target_text
-from stepedit_core import Edit, Plan, Prompt, Route, Utterance, installed_certainty
-from stepedit_core.dsp.words import (
-    TAG_BRACKETS,
-    language_of_letters,
-    read_seconds,
-    split_words,
-)
+from stepedit_core import Edit, Plan, Prompt, Route, Utterance
+from stepedit_core.dsp.words import TAG_BRACKETS, read_seconds, split_words
 
 __all__ = ["Clone"]
 
@@ -88,15 +83,8 @@ class Clone(Edit):
         return self.text
 
     def plan(self, utterance: Utterance) -> Plan:
-        """Return the plan: how long the new words are expected to last, and who hears them."""
-        return (
-            super()
-            .plan(utterance)
-            .but(
-                length_ratio=self._length_ratio(utterance),
-                certainty=installed_certainty(language_of_letters(self.text)),
-            )
-        )
+        """Return the plan, with the duration that the new words are expected to have."""
+        return super().plan(utterance).but(length_ratio=self._length_ratio(utterance))
 
     def saying(self, text: str) -> Clone:
         """Return the clone of other words, in the same dialect."""

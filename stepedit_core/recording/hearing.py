@@ -14,7 +14,6 @@ from typing import Any, Generic, TypeVar, cast
 from stepedit_core.alignment import (
     Aligner,
     Alignment,
-    Certainty,
     Ear,
     Listener,
     Recogniser,
@@ -39,7 +38,6 @@ __all__ = [
     "aligner_names",
     "choose_listener",
     "choose_recogniser",
-    "installed_certainty",
     "installed_ears",
     "load_aligner",
     "load_listener",
@@ -292,36 +290,6 @@ class _RecogniserEar:
         """Return the words."""
         recogniser = cast(Recogniser, load_listener(cast(Hashable, self.kind), None, 1))
         return recogniser.transcribe(utterance.replace(language=self.language)).text
-
-
-def installed_certainty(
-    language: str | None, *, registry: Registry | None = None
-) -> Certainty | None:
-    """Return what tells how likely words are that it is given, or None where nothing can.
-
-    Of the default recogniser and the next it is the lesser one, as of `installed_ears`. Its model
-    is loaded when it is first asked.
-
-    Args:
-        language: BCP 47 tag of the words; None is taken for English.
-        registry: whose plugins are asked; the process's registry by default.
-    """
-    trusted = [kind for kind in _recognisers(language or "en", registry) if kind.rank <= _TRUSTED]
-    able = [kind for kind in trusted[:2] if kind.certainty is not Recogniser.certainty]
-    return _RecogniserCertainty(able[-1], language or "en") if able else None
-
-
-@dataclass(frozen=True)
-class _RecogniserCertainty:
-    """How sure a recogniser is of words in one language."""
-
-    kind: Any
-    language: str
-
-    def __call__(self, utterance: Utterance) -> list[float] | None:
-        """Return how likely each word of the transcript is, 0..1."""
-        recogniser = cast(Recogniser, load_listener(cast(Hashable, self.kind), None, 1))
-        return recogniser.certainty(utterance.replace(language=self.language))
 
 
 def recogniser_names(language: str | None, registry: Registry | None = None) -> list[str]:

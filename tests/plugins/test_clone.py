@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,12 +9,10 @@ from stepedit_clone import Clone, stepedit_cases
 from stepedit_clone.pairs import ClonePairs, novelty
 from stepedit_clone.scorer import CloneScorer
 
-from stepedit_core.alignment import Recogniser, Transcription
 from stepedit_core.chain.running import carry_out
 from stepedit_core.dsp.words import read_seconds
 from stepedit_core.edit import Edit
 from stepedit_core.errors import StepeditError
-from stepedit_core.hookspecs import hookimpl
 from stepedit_core.pairs import BuildContext, CorpusItem, EditPair, Rejected
 from stepedit_core.prompt import Slot
 from stepedit_core.recordings import packaged_speech
@@ -235,44 +231,6 @@ def test_scorer_failures_and_untouched_input() -> None:
     assert failed.unscored == "this measurement fails on purpose"
     untouched = CloneScorer().score(case, Prepared(voice), voice, FakeMeasures())
     assert untouched.reached is False
-
-
-class Sure(Recogniser):
-    """A fake that is sure of every English word."""
-
-    name: ClassVar[str] = "sure"
-    languages: ClassVar[frozenset[str] | None] = frozenset({"en"})
-    rank: ClassVar[int] = 10
-
-    def __init__(self, model: str | None = None, *, threads: int = 1) -> None:
-        """Take nothing."""
-
-    def transcribe(self, utterance: Utterance) -> Transcription:
-        return Transcription("", "en", "sure")
-
-    def certainty(self, utterance: Utterance) -> list[float] | None:
-        return [1.0] * len((utterance.transcript or "").split())
-
-
-def test_the_plan_names_who_tells_how_likely_words_are() -> None:
-    class Ears:
-        @hookimpl
-        def stepedit_recognisers(self) -> list[type[Recogniser]]:
-            return [Sure]
-
-    voice = packaged_speech("office")
-    registry = Registry(disabled=[])
-    registry.register(Ears(), "ears")
-    set_registry(registry)
-    try:
-        plan, other = (Clone(text=text).plan(voice) for text in ("Go home.", "今日天氣好好。"))
-    finally:
-        set_registry(None)
-    assert plan.certainty is not None
-    assert plan.certainty(voice.replace(transcript="Go home.")) == [1.0, 1.0]
-    assert other.certainty is None
-    # Engines in processes of their own are sent the plan.
-    assert pickle.loads(pickle.dumps(plan)).certainty == plan.certainty
 
 
 def test_cases_are_whole() -> None:

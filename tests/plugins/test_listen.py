@@ -30,12 +30,7 @@ from stepedit_core import (
 from stepedit_core.cli.root import cli
 from stepedit_core.dsp.phones import viterbi
 from stepedit_core.dsp.words import Word, split_words, word_error
-from stepedit_core.recording.hearing import (
-    installed_certainty,
-    installed_ears,
-    load_aligner,
-    load_recogniser,
-)
+from stepedit_core.recording.hearing import installed_ears, load_aligner, load_recogniser
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.registry import Registry
 
@@ -365,31 +360,6 @@ def test_ears_are_the_local_recognisers_the_lesser_first(speech: Utterance) -> N
     ears = installed_ears(speech, registry=registry)
     assert [ear(speech) for ear in ears] == ["yellow world", "hello world"]
     assert installed_ears(speech.replace(language="zh"), registry=registry) == ()
-
-
-def test_who_tells_how_likely_words_are_is_the_lesser_that_can(speech: Utterance) -> None:
-    class Sure(Lesser):
-        """A fake that is sure of every word."""
-
-        name: ClassVar[str] = "sure"
-
-        def certainty(self, utterance: Utterance) -> list[float] | None:
-            assert utterance.language == "en"
-            return [1.0] * len((utterance.transcript or "").split())
-
-    class Many:
-        @hookimpl
-        def stepedit_recognisers(self) -> list[type[Recogniser]]:
-            return [Networked, Ears, *kinds]
-
-    kinds: list[type[Recogniser]] = [Lesser]
-    registry = Registry(disabled=())
-    registry.register(Many(), "many")
-    assert installed_certainty("en", registry=registry) is None
-    kinds[:] = [Sure]
-    certainty = installed_certainty(None, registry=registry)
-    assert certainty is not None and certainty(speech.replace(transcript="hi you")) == [1.0, 1.0]
-    assert installed_certainty("zh", registry=registry) is None
 
 
 @pytest.mark.parametrize(("seconds", "most"), [(0.1, 26), (5.0, 104), (60.0, 400)])

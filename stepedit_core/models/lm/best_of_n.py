@@ -12,7 +12,7 @@ from stepedit_core.engine import GenerateRequest
 from stepedit_core.models.checkpoint.load import EngineParts
 from stepedit_core.models.lm.framing import Rules, warn_if_cut
 from stepedit_core.models.lm.generate_codes import answer_requests, watched_answers
-from stepedit_core.models.lm.read_again import count_spoken, in_spoken_order
+from stepedit_core.models.lm.read_again import in_spoken_order
 
 __all__ = ["Reading", "answer_by_choice", "best_answers", "best_of", "candidates"]
 
@@ -85,7 +85,7 @@ def best_answers(
         reading = Reading(parts)
         for owner in dict.fromkeys(own):
             first = own.index(owner)
-            places = max(keep, count_spoken(rules.policy, requests[owner]))
+            places = max(keep, rules.policy.read_again)
             reading.watch(range(first, first + own.count(owner)), requests[owner], places)
         answers += watched_answers(parts, rules, part, reading, graphs=graphs)
     chosen, begin = [], 0
@@ -114,8 +114,9 @@ def best_of(
     """Return the best read of a request's answers, at most ``keep``; None was given up."""
     whole = [answer for answer in answers if answer is not None]
     best = whole if len(answers) == 1 else _in_order(parts, request, whole)
-    if len(best) > 1:
-        best = in_spoken_order(parts, rules.policy, request, best)
+    again = rules.policy.read_again
+    if again > 1 and len(best) > 1:
+        best = [*in_spoken_order(parts, request, best[:again]), *best[again:]]
     best = best[:keep]
     for answer in best[:1]:
         warn_if_cut(answer, request, rules.policy)

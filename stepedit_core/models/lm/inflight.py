@@ -26,7 +26,6 @@ from stepedit_core.models.lm.framing import Rules
 from stepedit_core.models.lm.generate_codes import answer_of, begun_session
 from stepedit_core.models.lm.infilling import infill_steps
 from stepedit_core.models.lm.joining import can_join, is_time, join
-from stepedit_core.models.lm.read_again import count_spoken
 from stepedit_core.models.stage_clock import StageClock
 
 __all__ = ["LoopBatch"]
@@ -255,7 +254,7 @@ class _Cohort:
     def _own(self, asked: _Asked, items: range) -> None:
         """Take a request whose candidates are these items."""
         self._asked[asked.key], self._items[asked.key] = asked, items
-        places = max(asked.keep, count_spoken(self._rules.policy, asked.request))
+        places = max(asked.keep, self._rules.policy.read_again)
         self._reading.watch(items, asked.request, places)
 
     def __len__(self) -> int:

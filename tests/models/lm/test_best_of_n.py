@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import pytest
 
 from stepedit_core import Engine, GenerationPolicy, Plan, SamplingConfig, Utterance
@@ -127,35 +126,3 @@ def test_the_best_few_are_read_again_as_they_sound(engine: Engine, parts: Engine
     order = sorted(range(3), key=lambda at: -scores[at])
     assert heard == [*(plain[at] for at in order), plain[3]]
     assert answer_by_choice(parts, again, [request, request]) == [heard[0]] * 2
-
-
-def test_the_best_few_are_heard_where_somebody_can(engine: Engine, parts: EngineParts) -> None:
-    request, many = asked(engine, "bee sea", 5), rules(engine, 4)
-    heard: list[Utterance] = []
-    most = [0.5, 0.5]
-
-    def certainty(spoken: Utterance) -> list[float] | None:
-        """A fake: the third of what it hears has the words, and it cannot tell of the second."""
-        heard.append(spoken)
-        return {1: [0.9, 0.1], 2: None, 3: most}[len(heard)]
-
-    sure = dataclasses.replace(request, plan=request.plan.but(certainty=certainty))
-    policy = many.policy.model_copy(update={"read_again": 2, "hear_again": 3})
-    (plain,) = best_answers(parts, many, [request], keep=4)
-    (chosen,) = best_answers(parts, Rules(many.sampling, policy), [sure], keep=4)
-    assert chosen == [plain[2], plain[0], plain[1], plain[3]]
-    audio = engine.decode([DecodeRequest(codes, request.utterance, 5) for codes in plain[:3]])
-    for own, spoken in zip(audio, heard, strict=True):
-        assert spoken.transcript == "bee sea" and spoken.sample_rate == own.sample_rate
-        np.testing.assert_allclose(spoken.samples, own.samples, atol=1e-5)
-    # Sure of one of the first two, it hears no others.
-    heard.clear()
-    most = [0.9, 0.9]
-    first = dataclasses.replace(sure, plan=request.plan.but(certainty=lambda audio: most))
-    (chosen,) = best_answers(parts, Rules(many.sampling, policy), [first], keep=4)
-    assert chosen == plain
-    # Nobody who could tell, or no wish: they are read again.
-    again = Rules(many.sampling, many.policy.model_copy(update={"read_again": 2}))
-    read = best_answers(parts, again, [request], keep=4)
-    assert best_answers(parts, Rules(many.sampling, policy), [request], keep=4) == read
-    assert best_answers(parts, again, [sure], keep=4) == read and not heard
