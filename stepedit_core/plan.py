@@ -110,9 +110,6 @@ class Plan:
         as_reference: returns the reference for a decoder that looks sound up at its place: the
             recording after signal processing that keeps its pace, such as without its noise, or
             moved towards ``voice``, whose own recording says other words.
-        after_decoding: given the recording and what such a decoder gave from that reference,
-            returns the latter after signal processing that takes away what came back of the
-            former; as long as before. None: it stays as it is.
         notes: says of a recording what a user should know of the edit's work on it, one line each.
             The llm route asks; signal processing says it in its details.
         fits: says of an outcome of the llm route how well its sound is what was asked for, higher
@@ -140,9 +137,6 @@ class Plan:
     keeps_codes: bool = False
     voice: Utterance | None = None
     as_reference: Callable[[Utterance], Utterance] | None = field(
-        default=None, repr=False, compare=False
-    )
-    after_decoding: Callable[[Utterance, Utterance], Utterance] | None = field(
         default=None, repr=False, compare=False
     )
     notes: Callable[[Utterance], tuple[str, ...]] | None = field(
@@ -205,7 +199,6 @@ class Plan:
             keeps_codes=plans[0].keeps_codes,
             voice=plans[0].voice,
             as_reference=plans[0].as_reference,
-            after_decoding=plans[0].after_decoding,
             notes=partial(_notes_inside, spans=tuple(spans), notes=plans[0].notes),
         )
 

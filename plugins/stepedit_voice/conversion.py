@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from stepedit_core import StepeditError, Utterance
 from stepedit_core.dsp.loudness import active_level, limited_at_level
-from stepedit_core.dsp.offset import around_offset
+from stepedit_core.dsp.offset import around_offset, without_offset
 from stepedit_core.dsp.world import synthesise
-from stepedit_voice.measured import RATE, Measured, measured, measured_target, usual_pitch
+from stepedit_voice.measured import RATE, Measured, measured, measured_target
 from stepedit_voice.spectra import towards_voice, vocal_tract
 
 __all__ = ["NO_VOICE", "SHARE", "SHOWN_SHARE", "convert", "hears_voice"]
@@ -62,7 +62,7 @@ def convert(
 
 def hears_voice(utterance: Utterance) -> bool:
     """Return whether there is a voice in a recording: 150 ms with a pitch or more."""
-    return usual_pitch(utterance) is not None
+    return measured(without_offset(utterance)).pitch is not None
 
 
 def _converted(

@@ -23,8 +23,7 @@ class Voice(Edit):
     The recording's own codes, which hold the words and how they are said, are decoded with another
     recording as the reference of the voice. The language model is not asked. Signal processing
     moves pitch and vocal tract, and draws each sound towards those of the recording that are most
-    like it. A decoder that looks sound up at its place is shown what signal processing made, and
-    what it gives back of the old voice is taken away by the same means.
+    like it. A decoder that looks sound up at its place is shown what signal processing made.
     """
 
     keeps_codes: ClassVar[bool] = True
@@ -67,12 +66,7 @@ class Voice(Edit):
         if plan.problem:
             return plan
         voice = self.voice()
-        return plan.but(
-            voice=voice,
-            as_reference=partial(_towards, voice=voice),
-            after_decoding=partial(_nearer, voice=voice),
-            notes=_notes,
-        )
+        return plan.but(voice=voice, as_reference=partial(_towards, voice=voice), notes=_notes)
 
     def render(self, utterance: Utterance, rng: np.random.Generator) -> Rendered:
         """Move pitch, vocal tract and sounds towards the voice's recording; nothing is drawn."""
@@ -86,13 +80,6 @@ def _towards(utterance: Utterance, *, voice: Utterance) -> Utterance:
     from stepedit_voice.conversion import SHOWN_SHARE, convert
 
     return convert(utterance, voice, SHOWN_SHARE)[0]
-
-
-def _nearer(utterance: Utterance, decoded: Utterance, *, voice: Utterance) -> Utterance:
-    """Return what was decoded of an utterance, with the spectra of a voice."""
-    from stepedit_voice.correction import nearer
-
-    return nearer(utterance, decoded, voice)
 
 
 def _notes(utterance: Utterance) -> tuple[str, ...]:

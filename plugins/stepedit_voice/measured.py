@@ -25,7 +25,6 @@ __all__ = [
     "measured",
     "measured_target",
     "shared_classes",
-    "usual_pitch",
 ]
 
 RATE = 24_000
@@ -101,12 +100,6 @@ def measured(utterance: Utterance) -> Measured:
 def measured_target(voice: Utterance) -> Measured:
     """Measure the recording of a voice; the last ones are kept."""
     return measured(without_offset(voice))
-
-
-@lru_cache(maxsize=8)
-def usual_pitch(utterance: Utterance) -> tuple[float, float] | None:
-    """Return median and deviation of the log2 of Hz of a recording; None without voice."""
-    return measured(without_offset(utterance)).pitch
 
 
 def louder_voiced(speech: WorldSpeech, spoken: Mask) -> Mask:

@@ -44,7 +44,7 @@ from stepedit_core.llm_route.level import levelled
 from stepedit_core.llm_route.omissions import cut_off
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.llm_route.saying import Saying, saying_of, spoken
-from stepedit_core.llm_route.shown import after_decoding, naming_reference
+from stepedit_core.llm_route.shown import naming_reference
 from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.llm_route.timing import fit_to_source_timing
 from stepedit_core.plan import Plan
@@ -226,8 +226,7 @@ def _finished(
     """Decode answers in one batch, and bring them to their sources' timing and level."""
     decoding = [how for _, _, how in answered]
     decoded = decoded_audio(engine, decoding) if decoding else []
-    for (request, output, how), made_of in zip(answered, decoded, strict=True):
-        audio, latent = after_decoding(request, how, *made_of)
+    for (request, output, how), (audio, latent) in zip(answered, decoded, strict=True):
         made = _outcome(request, output, audio, latent, keep_latent, engine)
         yield naming_reference(made, request, how)
 

@@ -2,8 +2,7 @@
 
 A decoder that looks sound up in its reference, at the place where the codes lie, gives back what it
 finds there, noise and voice alike. Its reference is then the recording after signal processing
-(`Plan.as_reference`); the codes stay the model's answer. What the decoder gives back of the old
-sound, signal processing may take away afterwards (`Plan.after_decoding`).
+(`Plan.as_reference`); the codes stay the model's answer.
 """
 
 from __future__ import annotations
@@ -14,18 +13,12 @@ from typing import Protocol
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.edit import Outcome
-from stepedit_core.engine import DecodeRequest, GenerateRequest, Latent, SpeechEngine
+from stepedit_core.engine import DecodeRequest, GenerateRequest, SpeechEngine
 from stepedit_core.errors import StepeditError
 from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.utterance import Utterance
 
-__all__ = [
-    "AlignedDecoder",
-    "after_decoding",
-    "in_other_voice",
-    "naming_reference",
-    "with_reference",
-]
+__all__ = ["AlignedDecoder", "in_other_voice", "naming_reference", "with_reference"]
 
 _log = logging.getLogger(__name__)
 
@@ -68,30 +61,10 @@ def naming_reference(
     outcome: Outcome, request: GenerateRequest, decoding: DecodeRequest
 ) -> Outcome:
     """Return an outcome whose details say so where the decoder was shown `Plan.as_reference`."""
-    if not _is_shown(request, decoding):
-        return outcome
-    by = "signal processing"
-    after = {} if request.plan.after_decoding is None else {"after_decoding": by}
-    return replace(outcome, details={**outcome.details, "reference": by, **after})
-
-
-def after_decoding(
-    request: GenerateRequest, decoding: DecodeRequest, audio: Utterance, latent: Latent | None
-) -> tuple[Utterance, Latent | None]:
-    """Return decoded audio after `Plan.after_decoding`, where the plan's reference was shown.
-
-    What the engine made it from has the sound that goes, and is not handed on.
-    """
-    change = request.plan.after_decoding
-    if change is None or not _is_shown(request, decoding):
-        return audio, latent
-    return change(request.utterance, audio), None
-
-
-def _is_shown(request: GenerateRequest, decoding: DecodeRequest) -> bool:
-    """Return whether the decoder was shown `Plan.as_reference`."""
     plan, shown = request.plan, decoding.reference
-    return not (plan.as_reference is None or shown is request.utterance or shown is plan.voice)
+    if plan.as_reference is None or shown is request.utterance or shown is plan.voice:
+        return outcome
+    return replace(outcome, details={**outcome.details, "reference": "signal processing"})
 
 
 def _made(request: GenerateRequest, engine: SpeechEngine, otherwise: str) -> Utterance | None:

@@ -10,7 +10,6 @@ from stepedit_masked import Masked
 from stepedit_pitch.measuring import pitch_track
 from stepedit_voice import Voice
 from stepedit_voice.conversion import SHOWN_SHARE, convert
-from stepedit_voice.correction import nearer
 from stepedit_voice.measured import (
     Measured,
     cepstra,
@@ -294,35 +293,3 @@ def test_the_plan_keeps_its_codes() -> None:
     plan = Voice(reference="lewis").plan(packaged_speech("garden"))
     assert plan.keeps_codes
     assert plan.voice == packaged_speech("wind")
-
-
-def test_what_the_decoder_gives_is_moved_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: list[Utterance] = []
-
-    def silenced(source: Utterance, decoded: Utterance, voice: Utterance) -> Utterance:
-        heard.extend((source, decoded, voice))
-        return decoded.replace(samples=np.zeros_like(decoded.samples))
-
-    monkeypatch.setattr("stepedit_voice.correction.nearer", silenced)
-    speech, chain = packaged_speech("garden"), Chain([Voice(reference="lewis")])
-    step = chain(speech, engine=AlignedEngine()).steps[0]
-    assert heard[0] == speech and heard[1].samples.any() and heard[2] == packaged_speech("wind")
-    assert not step.utterance.samples.any() and len(heard) == 3
-    assert step.details["reference"] == step.details["after_decoding"] == "signal processing"
-    plain = chain(speech, engine=ListeningEngine()).steps[0]  # it was shown the voice itself
-    assert plain.utterance.samples.any() and len(heard) == 3
-    assert "after_decoding" not in plain.details
-
-
-def test_the_correction_gives_the_spectra_of_the_voice_and_keeps_pitch_and_length() -> None:
-    speech, voice = packaged_speech("garden"), packaged_speech("wind")
-    made = nearer(speech, speech, voice)
-    assert made.seconds == pytest.approx(speech.seconds, abs=1e-3)
-    own, target, after = (measured(one) for one in (speech, voice, made))
-    means = [one.cepstra[one.spoken & one.voiced, 1:].mean(axis=0) for one in (own, target, after)]
-    assert np.linalg.norm(means[2] - means[1]) < 0.3 * np.linalg.norm(means[0] - means[1])
-    assert own.pitch is not None and after.pitch is not None
-    assert after.pitch[0] == pytest.approx(own.pitch[0], abs=0.05)
-    noise = np.random.default_rng(0).normal(0, 0.05, 24_000).astype(np.float32)
-    hiss = Utterance(noise, 24_000)
-    assert nearer(speech, hiss, voice) is hiss and nearer(hiss, speech, voice) is speech
