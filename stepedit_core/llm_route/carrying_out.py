@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.edit import Edit, Outcome
@@ -111,12 +111,18 @@ def apply_by_llm(
         EngineError: if the engine cannot do what is asked.
     """
     if len(edits) != len(utterances):
-        given = f"{counted(len(edits), 'edit')} for {counted(len(utterances), 'utterance')}"
-        raise EngineError(f"{given}: give one for each")
+        counts = f"{counted(len(edits), 'edit')} for {counted(len(utterances), 'utterance')}"
+        raise EngineError(f"{counts}: give one for each")
     nothing = [None] * len(utterances)
     known_plans = [
         edit.plan(speech) if plan is None else plan
         for edit, speech, plan in zip(edits, utterances, plans or nothing, strict=True)
+    ]
+    given = [
+        _Given(*one)
+        for one in zip(
+            edits, utterances, codes or nothing, latents or nothing, pasts or nothing, strict=True
+        )
     ]
     for plan in known_plans:
         if plan.strength != 1.0 and (problem := strength_problem(engine, plan)):
@@ -125,14 +131,8 @@ def apply_by_llm(
     if any(plan.replacements for plan in known_plans) or any(
         is_chosen_by_sound(engine, plan) for plan in listened
     ):
-        return _one_by_one(
-            edits, utterances, engine, seeds, codes or nothing, known_plans, latents or nothing,
-            keep_latent, pasts or nothing,
-        )  # fmt: skip
-    asked = _asked(
-        edits, utterances, engine, seeds, codes or nothing, known_plans, latents or nothing,
-        pasts or nothing,
-    )  # fmt: skip
+        return _one_by_one(given, known_plans, seeds, engine, keep_latent)
+    asked = _asked(given, known_plans, seeds, engine)
     at_once = iter(_at_once([one for one in asked if not one.saying], engine, keep_latent))
     return [
         _by_phrases(one, one.saying, engine, keep_latent) if one.saying else next(at_once)
@@ -140,7 +140,14 @@ def apply_by_llm(
     ]
 
 
-_Given = tuple[Edit, Utterance, DualCodes | None, Latent | None, Past | None]
+class _Given(NamedTuple):
+    """What the caller gives of one edit of one utterance; arguments as of `apply_by_llm`."""
+
+    edit: Edit
+    utterance: Utterance
+    codes: DualCodes | None
+    latent: Latent | None
+    past: Past | None
 
 
 @dataclass(frozen=True)
@@ -155,45 +162,33 @@ class _Asked:
 
 
 def _asked(
-    edits: Sequence[Edit],
-    utterances: Sequence[Utterance],
-    engine: SpeechEngine,
-    seeds: Sequence[int],
-    codes: Sequence[DualCodes | None],
-    plans: Sequence[Plan],
-    latents: Sequence[Latent | None],
-    pasts: Sequence[Past | None],
+    given: Sequence[_Given], plans: Sequence[Plan], seeds: Sequence[int], engine: SpeechEngine
 ) -> list[_Asked]:
-    """Return what is asked of an engine, with the utterances' codes; arguments as of the caller."""
-    known = [
-        None if latent is None else usable(latent, engine, utterance)
-        for latent, utterance in zip(latents, utterances, strict=True)
+    """Return what is asked of an engine, with the utterances' codes."""
+    latents = [
+        None if one.latent is None else usable(one.latent, engine, one.utterance) for one in given
     ]
-    sources = _source_codes(engine, utterances, codes, known)
-    requests = []
-    for edit, speech, source, seed, plan in zip(
-        edits, utterances, sources, seeds, plans, strict=True
-    ):
+    sources = _source_codes(given, latents, engine)
+    asked = []
+    for one, latent, source, plan, seed in zip(given, latents, sources, plans, seeds, strict=True):
         alone = regenerates_insertions_only(engine, plan)
-        requests.append(request_for(edit, speech, source, seed, plan=plan, insertions_only=alone))
-    return [
-        _Asked(edit, request, latent, past, saying_of(edit, request, engine))
-        for edit, request, latent, past in zip(edits, requests, known, pasts, strict=True)
-    ]
+        request = request_for(
+            one.edit, one.utterance, source, seed, plan=plan, insertions_only=alone
+        )
+        saying = saying_of(one.edit, request, engine)
+        asked.append(_Asked(one.edit, request, latent, one.past, saying))
+    return asked
 
 
 def _source_codes(
-    engine: SpeechEngine,
-    utterances: Sequence[Utterance],
-    given: Sequence[DualCodes | None],
-    latents: Sequence[Latent | None],
+    given: Sequence[_Given], latents: Sequence[Latent | None], engine: SpeechEngine
 ) -> list[DualCodes]:
     """Return the codes of each utterance: given, those that it was made from, or encoded."""
     known = [
-        own if own is not None or latent is None else latent.codes
-        for own, latent in zip(given, latents, strict=True)
+        latent.codes if one.codes is None and latent is not None else one.codes
+        for one, latent in zip(given, latents, strict=True)
     ]
-    unknown = [u for u, codes in zip(utterances, known, strict=True) if codes is None]
+    unknown = [one.utterance for one, codes in zip(given, known, strict=True) if codes is None]
     encoded = iter(engine.encode(unknown)) if unknown else iter(())
     return [next(encoded) if codes is None else codes for codes in known]
 
@@ -256,25 +251,18 @@ def _by_phrases(asked: _Asked, saying: Saying, engine: SpeechEngine, keep_latent
 
 
 def _one_by_one(
-    edits: Sequence[Edit],
-    utterances: Sequence[Utterance],
-    engine: SpeechEngine,
-    seeds: Sequence[int],
-    codes: Sequence[DualCodes | None],
+    given: Sequence[_Given],
     plans: Sequence[Plan],
-    latents: Sequence[Latent | None],
+    seeds: Sequence[int],
+    engine: SpeechEngine,
     keep_latent: bool,
-    pasts: Sequence[Past | None],
 ) -> list[Outcome]:
     """Carry out edits of which some are batches of draws: replaced words, and chosen sounds."""
     outcomes = []
-    asked = zip(edits, utterances, codes, latents, pasts, strict=True)
-    for one, seed, plan in zip(asked, seeds, plans, strict=True):
+    for one, plan, seed in zip(given, plans, seeds, strict=True):
         if plan.replacements:
-            outcomes.append(replace_words(one[1], plan, engine, seed))
-            continue
-
-        if is_chosen_by_sound(engine, plan):
+            outcomes.append(replace_words(one.utterance, plan, engine, seed))
+        elif is_chosen_by_sound(engine, plan):
             outcomes.append(_best_sound(one, plan, engine, seed, keep_latent))
         else:
             outcomes += _drawn(one, plan, [seed], engine, keep_latent)
@@ -285,11 +273,11 @@ def _drawn(
     given: _Given, plan: Plan, seeds: Sequence[int], engine: SpeechEngine, keep_latent: bool
 ) -> list[Outcome]:
     """Carry out one edit of one utterance with several seeds."""
-    edit, speech, own, latent, past = given
     n = len(seeds)
     return apply_by_llm(
-        [edit] * n, [speech] * n, engine, seeds, [own] * n,
-        plans=[plan] * n, latents=[latent] * n, keep_latent=keep_latent, pasts=[past] * n,
+        [given.edit] * n, [given.utterance] * n, engine, seeds, [given.codes] * n,
+        plans=[plan] * n, latents=[given.latent] * n, keep_latent=keep_latent,
+        pasts=[given.past] * n,
     )  # fmt: skip
 
 
@@ -297,12 +285,8 @@ def _best_sound(
     given: _Given, plan: Plan, engine: SpeechEngine, seed: int, keep_latent: bool
 ) -> Outcome:
     """Carry out an edit whose draws are listened to: in part where the engine can, or whole."""
-    edit, speech, own, latent, past = given
     seeds, alone = draw_seeds(seed, draws_alone(engine, plan)), plan.but(fits=None)
-    n = len(seeds)
-    asked = _asked(
-        [edit] * n, [speech] * n, engine, seeds, [own] * n, [alone] * n, [latent] * n, [past] * n
-    )
+    asked = _asked([given] * len(seeds), [alone] * len(seeds), seeds, engine)
     if not is_heard_in_part(engine, [one.request for one in asked]):
 
         def whole(seeds: Sequence[int]) -> list[Outcome]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from stepedit_core.codes import DualCodes
 from stepedit_core.models.checkpoint.onnx import Provider
+from stepedit_core.models.decoder.recent import Recent
 from stepedit_core.models.speaker.campplus import SpeakerEncoder
 from stepedit_core.models.tokenizer.features import MelConfig, prompt_mel
 from stepedit_core.models.tokenizer.linguistic import LinguisticTokenizer
@@ -144,11 +144,11 @@ class ReferenceEncoder:
         """
         self.speaker = speaker
         self.mel = mel or MelConfig()
-        self._last: tuple[tuple[bytes, int, float], PromptFeatures] | None = None
+        self._recent: Recent[PromptFeatures] = Recent()
 
     def forget(self) -> None:
         """Keep nothing of the last reference."""
-        self._last = None
+        self._recent.clear()
 
     def encode(self, samples: FloatArray, sample_rate: int, start: float = 0.0) -> PromptFeatures:
         """Return the features of one reference, on the CPU.
@@ -163,11 +163,13 @@ class ReferenceEncoder:
             AudioError: if the reference is empty, not finite, or too short for one frame.
         """
         limited = limit_peak(check_samples(samples, sample_rate))
-        key = hashlib.blake2b(limited.tobytes()).digest(), sample_rate, start
-        last = self._last
-        if last is not None and last[0] == key:
-            return last[1]
-        mel = prompt_mel(torch.tensor(limited), sample_rate, self.mel, start)
-        made = PromptFeatures(mel, self.speaker.embed(limited, sample_rate))
-        self._last = key, made
-        return made
+        signal, place = (
+            torch.tensor(limited),
+            torch.tensor([sample_rate, start], dtype=torch.float64),
+        )
+
+        def made() -> PromptFeatures:
+            mel = prompt_mel(signal, sample_rate, self.mel, start)
+            return PromptFeatures(mel, self.speaker.embed(limited, sample_rate))
+
+        return self._recent.of([signal, place], made)
