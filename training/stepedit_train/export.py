@@ -35,6 +35,7 @@ __all__ = [
     "save_graph",
     "save_pretrained",
     "save_tensors",
+    "without_parts",
     "without_traces",
 ]
 
@@ -168,7 +169,7 @@ def export_part(
     entry: Component,
     model: nn.Module,
     part: str,
-    left_out: str = "",
+    left_out: tuple[str, ...] = (),
 ) -> Iterator[str]:
     """Write the weights of a run, and the entry that names them.
 
@@ -178,7 +179,7 @@ def export_part(
         entry: what the configuration says of the network.
         model: a fresh network of the same sizes.
         part: name of the entry and of both files, such as ``flow``.
-        left_out: part of the run's model that served its training alone; empty: none.
+        left_out: parts of the run's model that served its training alone.
 
     Raises:
         StepeditError: if the checkpoint has other sizes.
@@ -195,7 +196,7 @@ def export_weights(
     content: Mapping[str, Any],
     model: nn.Module,
     part: str,
-    left_out: str = "",
+    left_out: tuple[str, ...] = (),
 ) -> str:
     """Write the weights of a checkpoint alone, and return what was done.
 
@@ -205,22 +206,25 @@ def export_weights(
         content: of the checkpoint.
         model: a fresh network of the same sizes.
         part: name of the file, such as ``flow``.
-        left_out: part of the run's model that served its training alone; empty: none.
+        left_out: parts of the run's model that served its training alone.
 
     Raises:
         StepeditError: if the checkpoint has other sizes.
     """
     try:
-        weights = content["model"]
-        if left_out:
-            weights = {n: w for n, w in weights.items() if not n.startswith(f"{left_out}.")}
-        model.load_state_dict(weights)
+        model.load_state_dict(without_parts(content["model"], left_out))
     except RuntimeError as error:
         raise StepeditError(f"{found}: has other sizes than the settings") from error
     file = resolve_path(settings, settings.out) / f"{part}.safetensors"
     save_tensors(model.state_dict(), file, half=settings.half)
     size = file.stat().st_size / 1e6
     return f"{file}: step {content['step']}, {size:.1f} MB"
+
+
+def without_parts(weights: Mapping[str, Tensor], names: tuple[str, ...]) -> dict[str, Tensor]:
+    """Return weights without those of some parts of the model."""
+    left_out = tuple(f"{name}." for name in names)
+    return {name: one for name, one in weights.items() if not name.startswith(left_out)}
 
 
 def halve_tensors(state: dict[str, Tensor], source: Path | str) -> dict[str, Tensor]:

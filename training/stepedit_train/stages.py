@@ -109,6 +109,12 @@ STAGES: dict[str, Stage] = {
         "make_mel_data",
         "lay the mels of recordings and pairs on their codes",
     ),
+    "drawn-codes": Stage(
+        "decoder.drawn",
+        "DrawnCodesSettings",
+        "draw_codes",
+        "draw the codes of recorded targets by the language model, for the mel decoder",
+    ),
     "mel": Stage(
         "decoder.mel.stage",
         "MelSettings",

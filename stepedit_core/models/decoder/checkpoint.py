@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -85,7 +86,7 @@ def read_decoder(
     _fill(vocoder, _weight_file(folder, "hift"), device, torch.float32)
     if fold:
         vocoder.fold_weight_norm()
-    _fill(flow, _weight_file(folder, "flow"), device, dtype)
+    _fill_flow(flow, folder, device, dtype)
     return flow.eval(), vocoder.eval(), mel_config
 
 
@@ -96,7 +97,7 @@ def read_flow(folder: Path, device: torch.device | str, dtype: torch.dtype) -> F
     """
     folder = _decoder_folder(folder)
     flow: Flow = _part(_parts(folder), "flow", get_args(Flow), folder)
-    _fill(flow, _weight_file(folder, "flow"), device, dtype)
+    _fill_flow(flow, folder, device, dtype)
     return flow.eval()
 
 
@@ -139,6 +140,25 @@ def _weight_file(folder: Path, stem: str) -> Path:
     """Return the weight file of a part: safetensors if there is one."""
     safe = folder / f"{stem}.safetensors"
     return safe if safe.is_file() else folder / f"{stem}.pt"
+
+
+def _fill_flow(flow: Flow, folder: Path, device: torch.device | str, dtype: torch.dtype) -> None:
+    """Read the flow's weights, and those of single labels."""
+    _fill(flow, _weight_file(folder, "flow"), device, dtype)
+    if not isinstance(flow, ReferencedMelDecoder) or not flow.label_weights:
+        return
+    own: dict[str, ReferencedMelDecoder] = {}
+    for label, name in flow.label_weights.items():
+        if Path(name).name != name:
+            raise CheckpointError(
+                f"{folder / 'cosyvoice.yaml'}: label_weights names {name!r}, which is no file "
+                "beside it; download the checkpoint again"
+            )
+        state = {**flow.state_dict(), **read_state_dict(folder / name)}
+        own[label] = copy.deepcopy(flow)
+        load_into(own[label], state, file=folder / name, dtype=dtype, device=device)
+        own[label].eval()
+    flow.own = own
 
 
 def _fill(module: nn.Module, file: Path, device: torch.device | str, dtype: torch.dtype) -> None:

@@ -17,10 +17,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from stepedit_core.models.decoder.reference.model import FACTOR, MelBatch
 from stepedit_train.corruption import disturb_places, disturb_rows, mix_source_rows, scramble_rows
+from stepedit_train.decoder.drawn import DrawnCodes
 from stepedit_train.decoder.store import MelStore
 from stepedit_train.loop import LoopSettings
 from stepedit_train.seeds import rng_of
-from stepedit_train.settings import MixtureRow, MixtureSettings
+from stepedit_train.settings import MixtureRow, MixtureSettings, resolve_path
 from stepedit_train.tokenizers.semantic.model import LEVELS
 
 __all__ = [
@@ -85,6 +86,10 @@ class ExampleSettings(MixtureSettings, LoopSettings):
     """Probability that a stretch of the reference is removed, so that not everything is found."""
     disturb: float = Field(default=0.5, ge=0, le=1)
     """Probability that codes of the target are disturbed: a language model's are wrong at times."""
+    drawn_codes: Path | None = None
+    """Folder of the drawn-codes stage; None: the codes of recordings alone."""
+    drawn_share: float = Field(default=0.6, ge=0, le=1)
+    """Probability that a target whose codes were drawn has drawn ones in place of its own."""
     gain_db: float = Field(default=6.0, ge=0)
     """Levels of reference and target are changed together by up to this much."""
     voice_noise: float = Field(default=0.05, ge=0)
@@ -110,11 +115,13 @@ class MelTrainBatch(MelBatch):
         mel: wanted, float32, shape ``(batch, 2 * n, bins)``.
         step: of the training.
         plain: bool ``(batch,)``, items that are recordings and no edit of them; None: not known.
+        recorded_rows: token rows of the recording, int64 ``(batch, n, 2)``, before any change.
     """
 
     mel: Tensor = field(kw_only=True)
     step: int = 0
     plain: Tensor | None = None
+    recorded_rows: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,7 @@ class Parts:
         voice: speaker vector.
         places: of the target's rows in the reference, ``(n,)``; NaN where not told.
         labels: of the target's rows, ``(n,)``; 0 is none.
+        recorded: target's token rows before any change, ``(n, 2)``.
     """
 
     rows: RowArray
@@ -138,6 +146,7 @@ class Parts:
     voice: FloatArray
     places: FloatArray
     labels: RowArray
+    recorded: RowArray
 
 
 def gap_of(rows: int, rng: np.random.Generator) -> RowArray:
@@ -187,6 +196,7 @@ def stack_parts(parts: Sequence[Parts], step: int = 0) -> MelTrainBatch:
         padded([one.labels for one in parts]),
         step,
         mel=padded([one.mel for one in parts]),
+        recorded_rows=padded([one.recorded for one in parts]),
     )
 
 
@@ -247,6 +257,8 @@ class ExampleMaker:
 
     def __init__(self, settings: ExampleSettings, store: MelStore) -> None:
         self.settings, self.rules, self.store = settings, settings.conditioning(), store
+        folder = settings.drawn_codes
+        self.drawn = None if folder is None else DrawnCodes(resolve_path(settings, folder))
         self.numbers = {label: n for n, label in enumerate(self.rules.labels, start=1)}
         self.by_speaker: dict[tuple[str, str], list[int]] = defaultdict(list)
         for index, item in enumerate(store.items):
@@ -276,7 +288,9 @@ class ExampleMaker:
         rows, mel = store.rows(example.target), store.mel(example.target)
         prompt, prompt_mel = store.rows(chosen), store.mel(chosen)
         places, labels = self._conditions(example, chosen, len(rows), rng if disturbed else None)
-        rules = self.rules
+        rules, recorded = self.rules, rows
+        drawn = self._drawn(example, rng) if disturbed else None
+        rows = rows if drawn is None else drawn
         is_degraded = disturbed and example.kind in rules.degraded_families
         if is_degraded and rng.random() < rules.mix_source_codes:
             rows = mix_source_rows(rows, prompt, places, rng)
@@ -286,6 +300,7 @@ class ExampleMaker:
         start = 3 * int(rng.integers(0, max(0, len(rows) - own.max_rows) // 3 + 1))
         stop = start + own.max_rows
         rows, places, labels = rows[start:stop], places[start:stop], labels[start:stop]
+        recorded = recorded[start:stop]
         mel = mel[FACTOR * start :][: FACTOR * len(rows)]
         first = self._first(len(prompt), places, rng)
         prompt = prompt[first : first + own.max_reference_rows]
@@ -297,7 +312,7 @@ class ExampleMaker:
             if rng.random() < own.gap:
                 kept = gap_of(len(prompt), rng)
                 prompt, prompt_mel, places = after_gap(prompt, prompt_mel, places, kept)
-            if rng.random() < own.disturb:
+            if drawn is None and rng.random() < own.disturb:
                 rows = disturb_rows(rows, rng, LEVELS)
             places = disturb_places(places, rng)
             gain = np.float32(rng.uniform(-own.gain_db, own.gain_db) * np.log(10) / 20)
@@ -305,7 +320,17 @@ class ExampleMaker:
             voice = voice + rng.normal(0, own.voice_noise / 16, voice.shape).astype(np.float32)
         outside = (places < -_BEYOND) | (places > len(prompt) - 1 + _BEYOND)
         places = np.where(outside, np.float32(np.nan), places)
-        return Parts(rows, mel, prompt, prompt_mel, voice, places, labels)
+        return Parts(rows, mel, prompt, prompt_mel, voice, places, labels, recorded)
+
+    def _drawn(self, example: Example, rng: np.random.Generator) -> RowArray | None:
+        """Return codes that a language model drew for the target, or None for its own."""
+        item = self.store.items[example.target]
+        known = self.drawn is not None and item.role == "target"
+        found = self.drawn.rows(item.family, item.id) if known and self.drawn else None
+        if found is None or rng.random() >= self.settings.drawn_share:
+            return None
+        chosen: RowArray = found[int(rng.integers(len(found)))]
+        return chosen if len(chosen) == item.rows else None
 
     def _reference(self, example: Example, rng: np.random.Generator) -> int:
         if example.reference is not None:

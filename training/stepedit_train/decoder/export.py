@@ -7,8 +7,10 @@ import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any, Self
 
-from pydantic import Field
+import torch
+from pydantic import Field, model_validator
 
 from stepedit_core.atomic import replace_file, write_atomically
 from stepedit_core.errors import StepeditError
@@ -17,7 +19,8 @@ from stepedit_core.models.speaker.campplus import GRAPH
 from stepedit_core.models.speaker.ge2e import RESEMBLYZER_FILE
 from stepedit_train.decoder.flow.sizes import FlowSizes
 from stepedit_train.decoder.mel.settings import MelSizes
-from stepedit_train.decoder.mel.stage import CRITIC
+from stepedit_train.decoder.mel.stage import CRITIC, READER
+from stepedit_train.decoder.pretrained import read_decoder_of
 from stepedit_train.decoder.vocoder.settings import VocoderSizes
 from stepedit_train.export import (
     PartExportSettings,
@@ -27,6 +30,8 @@ from stepedit_train.export import (
     export_weights,
     newest_run,
     run_sizes,
+    save_tensors,
+    without_parts,
 )
 from stepedit_train.settings import resolve_path
 
@@ -101,16 +106,49 @@ class MelExportSettings(PartExportSettings):
     """What labels usually do, in use; see the sizes."""
     placed_as: str | None = None
     """Label of known places in use; see the sizes."""
+    label: str | None = None
+    """Label whose edits alone these weights decode, beside those of `decoder`. None: all edits."""
+    decoder: Path | None = None
+    """Decoder folder that the run began with: what is as there is left out. With `label` alone."""
+
+    @model_validator(mode="after")
+    def _is_whole_or_beside(self) -> Self:
+        if (self.label is None) != (self.decoder is None):
+            raise ValueError("label and decoder go together")
+        return self
 
 
 def export_mel(settings: MelExportSettings) -> Iterator[str]:
-    """Write ``flow.safetensors`` and ``flow.yaml``; raises as `export_part` does."""
+    """Write ``flow.safetensors`` and ``flow.yaml``; of a label, ``flow-LABEL.safetensors`` alone.
+
+    Raises as `export_part` does.
+    """
     run = newest_run(settings, "mel")
+    if settings.label is not None and settings.decoder is not None:
+        yield _export_label(settings, run, settings.label, settings.decoder)
+        return
     names = ("bounds", "unvoiced", "prosody", "placed_as")
     changes = {name: getattr(settings, name) for name in names}
     sizes = run_sizes(settings.sizes, MelSizes, run, changes=changes)
     entry = entry_of(MEL_CLASS, sizes)
-    yield from export_part(settings, run, entry, sizes.build(), "flow", CRITIC)
+    yield from export_part(settings, run, entry, sizes.build(), "flow", (CRITIC, READER))
+
+
+def _export_label(
+    settings: MelExportSettings, run: tuple[Path, dict[str, Any]], label: str, decoder: Path
+) -> str:
+    """Write what of a run's weights is other than a decoder's."""
+    found, content = run
+    known = read_decoder_of(resolve_path(settings, decoder)).state_dict()
+    weights = without_parts(content["model"], (CRITIC, READER))
+    if weights.keys() != known.keys():
+        raise StepeditError(f"{found}: has other parts than the decoder of {decoder}")
+    changed = {name: one for name, one in weights.items() if not torch.equal(one, known[name])}
+    if not changed:
+        raise StepeditError(f"{found}: has the weights of {decoder}")
+    file = resolve_path(settings, settings.out) / f"flow-{label.replace(':', '-')}.safetensors"
+    save_tensors(changed, file, half=settings.half)
+    return f"{file}: step {content['step']}, {file.stat().st_size / 1e6:.1f} MB"
 
 
 class VocoderExportSettings(PartExportSettings):

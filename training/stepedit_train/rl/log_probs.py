@@ -22,6 +22,7 @@ __all__ = [
     "TokenLogProbs",
     "answer_states",
     "collate_answers",
+    "decision_log_probs",
     "parts_within",
     "token_log_probs",
 ]
@@ -210,8 +211,8 @@ def _allowed(batch: AnswerBatch) -> Tensor:
     return allowed & (columns != batch.banned[..., None])
 
 
-def token_log_probs(model: Any, batch: AnswerBatch, layout: TokenLayout) -> TokenLogProbs:
-    """Return the log probability of every decision of answers.
+def decision_log_probs(model: Any, batch: AnswerBatch, layout: TokenLayout) -> Tensor:
+    """Return the log probabilities that every decision of answers was drawn from.
 
     The distribution is that of sampling: guided logits, the repetition rule, the grammar, the
     temperature, in this order (`stepedit_core.models.lm.session`).
@@ -220,10 +221,17 @@ def token_log_probs(model: Any, batch: AnswerBatch, layout: TokenLayout) -> Toke
         model: Step1 for causal language modelling, with adapters or without.
         batch: on the model's device.
         layout: where audio ids lie.
+
+    Returns:
+        float32 ``(rows, longest, codes + 1)``; the last column is the end of turn.
     """
     scores = _logits(model, batch, layout).masked_fill(~_allowed(batch), -torch.inf)
-    scores = scores / batch.temperature[:, None, None]
-    log_probs = scores.log_softmax(-1)
+    return (scores / batch.temperature[:, None, None]).log_softmax(-1)
+
+
+def token_log_probs(model: Any, batch: AnswerBatch, layout: TokenLayout) -> TokenLogProbs:
+    """Return the log probability of every decision of answers; see `decision_log_probs`."""
+    log_probs = decision_log_probs(model, batch, layout)
     chosen = log_probs.gather(-1, batch.columns[..., None]).squeeze(-1)
     with torch.no_grad():
         entropy = -(log_probs.exp() * log_probs.masked_fill(log_probs.isinf(), 0.0)).sum(-1)

@@ -82,6 +82,7 @@ class ReferencedMelDecoder(nn.Module):
         unvoiced: Sequence[str] = (),
         prosody: Mapping[str, Mapping[str, Any]] | None = None,
         placed_as: str = "",
+        label_weights: Mapping[str, str] | None = None,
     ) -> None:
         """Make the layers.
 
@@ -106,6 +107,8 @@ class ReferencedMelDecoder(nn.Module):
                 `LabelProsody`. The vocoder moves them there as far as the mel has not.
             placed_as: label that stands for those of ``prosody`` and ``unvoiced`` where places are
                 known, as what is said there is the source's own and the rest is moved; empty: none.
+            label_weights: files with weights of their own for edits of a label, beside the
+                decoder's file; what they do not hold is shared.
 
         Raises:
             ValueError: if a label of ``unvoiced`` or ``prosody`` is not among ``labels``.
@@ -120,6 +123,9 @@ class ReferencedMelDecoder(nn.Module):
         self.unvoiced_labels = tuple(unvoiced)
         self.label_prosody = read_prosody(prosody, labels)
         self.placed_as = placed_as
+        self.label_weights = dict(label_weights or {})
+        self.own: Mapping[str, ReferencedMelDecoder] = {}
+        """Decoders of single labels, by label; filled by whoever reads the weights."""
 
         def blocks(count: int) -> nn.ModuleList:
             return nn.ModuleList(ConvNeXtBlock(width, kernel, expansion) for _ in range(count))
@@ -300,6 +306,10 @@ class ReferencedMelDecoder(nn.Module):
 
     # As a flow ---------------------------------------------------------------------------
 
+    def of(self, source_map: SourceMap | None) -> ReferencedMelDecoder:
+        """Return the decoder with the weights for an answer: those of its label, or these."""
+        return self if source_map is None else self.own.get(source_map.condition, self)
+
     def compile_solver(self, backend: str) -> None:
         """Compile the whole pass for variable lengths; there is no solver."""
         self.compile(dynamic=True, backend=backend)
@@ -310,12 +320,29 @@ class ReferencedMelDecoder(nn.Module):
 
         Their noise and ``n_steps`` are not used. Each gives float32 ``(bins, 2 * g)``.
         """
+        decoders = [self.of(item.source_map) for item in inputs]
+        if any(one is not self for one in decoders):
+            return self._generate_apart(inputs, decoders)
         batch = self._batch(inputs)
         if self.recent is None or len(inputs) > 1:
             mels = self(batch).float()
         else:  # how strong a label is moves what comes after, in the vocoder
             mels = self.recent.of(batch.tensors(), lambda: self(batch).float())
         return [mel[: FACTOR * len(item.rows)].t() for mel, item in zip(mels, inputs, strict=True)]
+
+    @staticmethod
+    def _generate_apart(
+        inputs: Sequence[FlowInput], decoders: Sequence[ReferencedMelDecoder]
+    ) -> list[Tensor]:
+        """Decode utterances of which each has its decoder, those of one decoder together."""
+        found: dict[int, Tensor] = {}
+        for decoder in dict.fromkeys(decoders):
+            places = [at for at, one in enumerate(decoders) if one is decoder]
+            batch = decoder._batch([inputs[at] for at in places])
+            mels = decoder(batch).float()
+            for at, mel in zip(places, mels, strict=True):
+                found[at] = mel[: FACTOR * len(inputs[at].rows)].t()
+        return [found[at] for at in range(len(inputs))]
 
     def _batch(self, inputs: Sequence[FlowInput]) -> MelBatch:
         """Pad and move; an utterance without a reference gets one silent row."""
@@ -361,7 +388,7 @@ class ReferencedMelDecoder(nn.Module):
         """Look at the reference once; arguments as of `CausalMaskedDiffWithXvec.open_stream`."""
         given = (prompt_rows, torch.tensor(len(prompt_rows)), prompt_mel, speaker)
         return ReferencedStreamCache(
-            self._look(*(x[None].to(self.device) for x in given)), source_map
+            self.of(source_map)._look(*(x[None].to(self.device) for x in given)), source_map
         )
 
     @torch.inference_mode()
@@ -380,7 +407,7 @@ class ReferencedMelDecoder(nn.Module):
         end = len(whole) if last else len(whole) - self.lookahead
         given = whole[None].to(self.device)
         conditioning = self._conditioning([cache.source_map], [cache.gone + len(whole)])
-        mels, path = self._decode(
+        mels, path = self.of(cache.source_map)._decode(
             given, None, cache.reference, cache.path, conditioning.after(cache.gone)
         )
         first = max(0, end - self.lookahead)

@@ -61,7 +61,7 @@ class MelSizes(Settings):
 class MelSettings(ExampleSettings):
     """Settings of the mel stage; the budget is in seconds of target and reference together."""
 
-    scaled: ClassVar[tuple[str, ...]] = (*ExampleSettings.scaled, "critic_from")
+    scaled: ClassVar[tuple[str, ...]] = (*ExampleSettings.scaled, "critic_from", "read_from")
     renamed: ClassVar[Mapping[str, str]] = {
         **ExampleSettings.renamed,
         "spoilt": "degraded_families",
@@ -107,6 +107,15 @@ class MelSettings(ExampleSettings):
     """Channels of its first layer."""
     critic_pace: float = Field(default=1.0, gt=0)
     """Factor of its learning rate."""
+
+    read_weight: float = Field(default=0, ge=0)
+    """Weight of what a reader of codes finds in the made mel (see `MelCodeReader`); 0: none."""
+    read_from: int = Field(default=200, ge=0)
+    """Step from which the decoder listens to that reader, which learns from the first."""
+    read_width: int = Field(default=96, ge=1)
+    """Channels of the reader."""
+    frozen: tuple[str, ...] = ()
+    """Beginnings of the names of weights that stay as they are."""
 
     @model_validator(mode="after")
     def _one_beginning(self) -> Self:

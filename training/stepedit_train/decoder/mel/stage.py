@@ -18,6 +18,7 @@ from stepedit_core.models.decoder.reference.model import FACTOR, ReferencedMelDe
 from stepedit_train.batching import BatchPlan
 from stepedit_train.checkpoints import seed_everything
 from stepedit_train.decoder.examples import ExampleMaker, MelTrainBatch, examples_of, stack_parts
+from stepedit_train.decoder.mel.code_reader import MelCodeReader
 from stepedit_train.decoder.mel.critic import MelCritic
 from stepedit_train.decoder.mel.self_generated import with_distilled, with_self_generated
 from stepedit_train.decoder.mel.settings import MelSettings
@@ -29,13 +30,14 @@ from stepedit_train.settings import resolve_path
 
 __all__ = [
     "CRITIC",
+    "READER",
     "MelSettings",
     "MelTask",
     "train_mel",
 ]
 
-CRITIC = "critic"
-"""Name of the critic among the decoder's parts while it is trained; it is not exported."""
+CRITIC, READER = "critic", "code_reader"
+"""Names of critic and reader among the decoder's parts while it is trained; neither is exported."""
 
 
 class MelTask(Task):
@@ -55,6 +57,8 @@ class MelTask(Task):
         self.critic = MelCritic(settings.critic_width) if settings.critic_weight else None
         # Under the model, so that checkpoints and the optimiser hold its weights too.
         self.model.add_module(CRITIC, self.critic)
+        self.reader = MelCodeReader(settings.read_width) if settings.read_weight else None
+        self.model.add_module(READER, self.reader)
         self.examples = examples_of(store, settings, "train")
         self.dev = examples_of(store, settings, "dev")
         self.maker = ExampleMaker(settings, store)
@@ -64,6 +68,9 @@ class MelTask(Task):
                 decoders[folder] = read_decoder_of(resolve_path(settings, folder))
         if settings.weights is not None:
             take_decoder(decoders[settings.weights], self.model)
+        for name, weight in self.model.named_parameters():
+            if name.startswith(settings.frozen):
+                weight.requires_grad_(False)
         self.teacher: ReferencedMelDecoder | None = None
         if settings.distil_from is not None:
             self.teacher = self._as_teacher(decoders[settings.distil_from])
@@ -115,19 +122,28 @@ class MelTask(Task):
                 heard = found.adversary + found.matching
                 total = total + self.settings.critic_weight * heard
             parts |= {name: value.item() for name, value in vars(found).items()}
+        if self.reader is not None and batch.recorded_rows is not None:
+            inside = time_mask(batch.lengths, batch.recorded_rows.shape[1])
+            read = self.reader.read(batch.mel, made, batch.recorded_rows, inside)
+            total = total + read.reader
+            if batch.step >= self.settings.read_from:
+                total = total + self.settings.read_weight * (read.read + read.matching)
+            named = {"reader": read.reader, "read": read.read, "read_matching": read.matching}
+            parts |= {name: value.item() for name, value in named.items()}
         return Losses(total, parts)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the decoder's weights, and the critic's with a pace of their own."""
-        if self.critic is None:
+        """Return the decoder's weights, and critic's and reader's with a pace of their own."""
+        beside = [part for part in (self.critic, self.reader) if part is not None]
+        if not beside:
             return super().parameter_groups()
-        decoders = [
-            weight
-            for name, weight in self.model.named_parameters()
-            if not name.startswith(f"{CRITIC}.")
+        others = {id(weight) for part in beside for weight in part.parameters()}
+        decoders = [weight for weight in self.model.parameters() if id(weight) not in others]
+        judges = [
+            {"params": list(part.parameters()), "pace": self.settings.critic_pace}
+            for part in beside
         ]
-        judges = {"params": list(self.critic.parameters()), "pace": self.settings.critic_pace}
-        return [{"params": decoders}, judges]
+        return [{"params": decoders}, *judges]
 
     def validate(self) -> Mapping[str, float]:
         """Return the mel error on speakers not trained on, by kind of reference."""

@@ -1,0 +1,204 @@
+"""The ``drawn-codes`` stage: codes of targets as the language model draws them.
+
+A decoder that is taught by the codes of recordings meets others in use: those that a language model
+draws, with its errors. Here the model draws every token of a target's answer while what lies before
+it is the recording's own (teacher forcing), so that the drawn codes keep the recording's time and
+its mel is the target of both. The model draws as in use, by its rules for the edit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from stepedit_core.atomic import replace_file
+from stepedit_core.codes import GROUP_SIZE
+from stepedit_core.config import GenerationPolicy, SamplingConfig, without_own_weights
+from stepedit_core.errors import StepeditError, counted
+from stepedit_core.llm_route.planning import request_for
+from stepedit_core.models.checkpoint.model_files import folder_sampling
+from stepedit_core.models.decoder.flow import token_rows
+from stepedit_core.models.lm.constraints import CODE_COUNT
+from stepedit_core.models.lm.framing import Rules
+from stepedit_core.models.lm.step1.loading import load_step1
+from stepedit_core.storage.pair_rows import (
+    read_shard,
+    row_codes,
+    row_edit,
+    row_utterance,
+    shard_paths,
+)
+from stepedit_train.rl.layout import AnswerRow, Vocabulary, lay_out
+from stepedit_train.rl.log_probs import collate_answers, decision_log_probs, parts_within
+from stepedit_train.seeds import generator_of
+from stepedit_train.settings import Settings, resolve_path
+
+__all__ = ["DrawnCodes", "DrawnCodesSettings", "draw_codes"]
+
+_COLUMNS = [
+    "id", "edit_json", "source_audio", "source_text", "source_codes", "source_start",
+    "target_codes", "source_seconds", "target_seconds", "language", "split",
+]  # fmt: skip
+_ANY_LENGTH = {"max_growth": 1000.0, "max_growth_known": 1000.0, "min_length": 0.0}
+"""A recording may be longer or shorter than the model would be let answer."""
+
+
+class DrawnCodesSettings(Settings):
+    """Settings of the drawn-codes stage."""
+
+    model: Path
+    """Folder of an engine, whose rules of sampling are taken."""
+    weights: Path | None = None
+    """Folder inside it with the language model's weights; None: its own."""
+    pairs: tuple[Path, ...]
+    """Folders of `stepedit pairs`, with codes."""
+    out: Path
+    """Folder of the drawn codes."""
+    draws: int = Field(default=4, ge=1)
+    """Draws of each target."""
+    max_pairs: int = Field(default=3000, ge=1)
+    """Rows taken of each folder."""
+    max_seconds: float = Field(default=8.0, gt=0)
+    """Pairs with a longer source or target are left out."""
+    max_tokens: int = Field(default=1100, ge=16)
+    """Longer prompts with their answers are left out."""
+    tokens: int = Field(default=6000, ge=64)
+    """Tokens that are read together."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the draws."""
+
+
+class _Drawer:
+    """Lays pair rows out as answers, and draws them again."""
+
+    def __init__(self, settings: DrawnCodesSettings) -> None:
+        folder = resolve_path(settings, settings.model)
+        part = folder if settings.weights is None else folder / settings.weights
+        self.settings = settings
+        self.vocabulary = Vocabulary.of_folder(folder)
+        self.model: Any = load_step1(part, dtype=torch.float32)
+        self.model.eval()
+        self.model.config.use_cache = False
+        sampling, policy = folder_sampling(folder)
+        self.rules = Rules(
+            SamplingConfig(top_k=None, top_p=None, grammar=True).filled(sampling),
+            GenerationPolicy().filled(without_own_weights(policy)),
+        )
+
+    def answer(self, row: Mapping[str, Any]) -> AnswerRow | None:
+        """Return a row as decisions; None where the model could not be asked so."""
+        try:
+            edit = row_edit(row)
+            source, codes = row_utterance(row, "source"), row_codes(row, "source")
+            target = row_codes(row, "target")
+            if source is None or codes is None or target is None:
+                return None
+            plan = edit.plan(source)
+            own = self.rules.for_edit(*plan.rules)
+            own = Rules(
+                own.sampling.model_copy(
+                    update={"repetition_window": 0, "max_length": self.settings.max_tokens}
+                ),
+                own.policy.model_copy(update=_ANY_LENGTH),
+            )
+            request = request_for(edit, source, codes, 0, plan=plan)
+            return lay_out(request, replace(target, start=0.0), self.vocabulary, own)
+        except StepeditError:
+            return None
+
+    def draw(self, rows: Sequence[AnswerRow], generator: torch.Generator) -> list[Any]:
+        """Return token rows that are drawn for each answer, int16 ``(draws, n, 2)``."""
+        batch = collate_answers(rows, aligned=True)
+        scores = decision_log_probs(self.model, batch, self.vocabulary.layout)
+        found = []
+        for at, row in enumerate(rows):
+            count = len(row.ids) - len(row.ids) % GROUP_SIZE
+            own = scores[at, :count]
+            own[:, CODE_COUNT] = -torch.inf  # a recording goes on where it does
+            drawn = torch.multinomial(
+                own.exp(), self.settings.draws, replacement=True, generator=generator
+            )
+            kept = torch.from_numpy(row.columns[:count])[:, None].expand_as(drawn)
+            given = torch.from_numpy(row.drawn[:count])[:, None]
+            tokens = torch.where(given, drawn, kept).t().numpy()
+            found.append(np.stack([token_rows(one).numpy().astype(np.int16) for one in tokens]))
+        return found
+
+
+def draw_codes(settings: DrawnCodesSettings) -> Iterator[str]:
+    """Draw for the shards that are not done yet; yield lines that say what was done."""
+    out = resolve_path(settings, settings.out)
+    drawer: _Drawer | None = None
+    for folder in settings.pairs:
+        left = settings.max_pairs
+        for path in shard_paths(resolve_path(settings, folder)):
+            if left <= 0:
+                break
+            rows = [row for row in read_shard(path, _COLUMNS) if _is_wanted(row, settings)][:left]
+            left -= len(rows)
+            place = out / folder.name / f"{path.stem}.safetensors"
+            if place.is_file():
+                continue
+            begun = time.monotonic()
+            drawer = drawer or _Drawer(settings)
+            drawn = _draw_shard(drawer, rows, place, folder.name)
+            seconds, pairs = time.monotonic() - begun, counted(len(rows), "pair")
+            yield f"{folder.name}/{path.stem}: {drawn} of {pairs} in {seconds:.0f} s"
+
+
+def _is_wanted(row: Mapping[str, Any], settings: DrawnCodesSettings) -> bool:
+    longest = max(row["source_seconds"], row["target_seconds"])
+    return bool(row["split"] != "test" and longest <= settings.max_seconds)
+
+
+def _draw_shard(drawer: _Drawer, rows: Sequence[Mapping[str, Any]], place: Path, name: str) -> int:
+    """Draw for the rows of a shard; return how many were drawn."""
+    settings = drawer.settings
+    found = [(row["id"], drawer.answer(row)) for row in rows]
+    known = [(key, one) for key, one in found if one is not None]
+    known = [(key, one) for key, one in known if one.tokens <= settings.max_tokens]
+    known.sort(key=lambda one: one[1].tokens)
+    answers = [one for _, one in known]
+    tensors: dict[str, npt.NDArray[np.int16]] = {}
+    with torch.inference_mode():
+        for part in parts_within(answers, settings.tokens):
+            generator = generator_of(settings.seed, name, place.stem, part[0])
+            made = drawer.draw([answers[at] for at in part], generator)
+            tensors |= {known[at][0]: one for at, one in zip(part, made, strict=True)}
+    replace_file(place, lambda partial: save_file(tensors, partial))
+    return len(tensors)
+
+
+class DrawnCodes:
+    """Read drawn codes; arrays stay on disk until they are asked for.
+
+    Args:
+        folder: that the stage made.
+
+    Raises:
+        StepeditError: if there is none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._files: dict[tuple[str, str], Any] = {}
+        for path in sorted(folder.glob("*/*.safetensors")):
+            file: Any = safe_open(path, framework="numpy")
+            names = list(file.keys())
+            self._files |= {(path.parent.name, key): file for key in names}
+        if not self._files:
+            raise StepeditError(f"{folder}: holds no codes; run `stepedit train drawn-codes` first")
+
+    def rows(self, family: str, name: str) -> npt.NDArray[np.int64] | None:
+        """Return the draws of a target, int64 ``(draws, n, 2)``, or None."""
+        file = self._files.get((family, name))
+        return None if file is None else file.get_tensor(name).astype(np.int64)
