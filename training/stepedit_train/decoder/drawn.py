@@ -9,6 +9,7 @@ its mel is the target of both. The model draws as in use, by its rules for the e
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from stepedit_core.atomic import replace_file
-from stepedit_core.codes import GROUP_SIZE
+from stepedit_core.codes import GROUP_SIZE, DualCodes
 from stepedit_core.config import GenerationPolicy, SamplingConfig, without_own_weights
 from stepedit_core.errors import StepeditError, counted
 from stepedit_core.llm_route.planning import request_for
@@ -43,7 +44,7 @@ from stepedit_train.rl.log_probs import collate_answers, decision_log_probs, par
 from stepedit_train.seeds import generator_of
 from stepedit_train.settings import Settings, resolve_path
 
-__all__ = ["DrawnCodes", "DrawnCodesSettings", "draw_codes"]
+__all__ = ["Drawer", "DrawnCodes", "DrawnCodesSettings", "draw_codes"]
 
 _COLUMNS = [
     "id", "edit_json", "source_audio", "source_text", "source_codes", "source_start",
@@ -78,7 +79,7 @@ class DrawnCodesSettings(Settings):
     """Seed of the draws."""
 
 
-class _Drawer:
+class Drawer:
     """Lays pair rows out as answers, and draws them again."""
 
     def __init__(self, settings: DrawnCodesSettings) -> None:
@@ -87,7 +88,7 @@ class _Drawer:
         self.settings = settings
         self.vocabulary = Vocabulary.of_folder(folder)
         self.model: Any = load_step1(part, dtype=torch.float32)
-        self.model.eval()
+        self.model.train(False)
         self.model.config.use_cache = False
         sampling, policy = folder_sampling(folder)
         self.rules = Rules(
@@ -95,30 +96,34 @@ class _Drawer:
             GenerationPolicy().filled(without_own_weights(policy)),
         )
 
-    def answer(self, row: Mapping[str, Any]) -> AnswerRow | None:
-        """Return a row as decisions; None where the model could not be asked so."""
+    def answer(self, row: Mapping[str, Any]) -> AnswerRow | str:
+        """Return a row as decisions, or why the model could not be asked so."""
         try:
             edit = row_edit(row)
             source, codes = row_utterance(row, "source"), row_codes(row, "source")
             target = row_codes(row, "target")
             if source is None or codes is None or target is None:
-                return None
+                return "the row has no codes (stepedit pairs-encode gives them)"
             plan = edit.plan(source)
-            own = self.rules.for_edit(*plan.rules)
-            own = Rules(
-                own.sampling.model_copy(
-                    update={"repetition_window": 0, "max_length": self.settings.max_tokens}
-                ),
-                own.policy.model_copy(update=_ANY_LENGTH),
-            )
+            own = self.any_length(self.rules.for_edit(*plan.rules))
             request = request_for(edit, source, codes, 0, plan=plan)
-            return lay_out(request, replace(target, start=0.0), self.vocabulary, own)
-        except StepeditError:
-            return None
+            answer = lay_out(request, replace(target, start=0.0), self.vocabulary, own)
+        except StepeditError as error:
+            return str(error)
+        most = self.settings.max_tokens
+        return answer if answer.tokens <= most else f"longer than {most} tokens"
 
-    def draw(self, rows: Sequence[AnswerRow], generator: torch.Generator) -> list[Any]:
-        """Return token rows that are drawn for each answer, int16 ``(draws, n, 2)``."""
-        batch = collate_answers(rows, aligned=True)
+    def any_length(self, rules: Rules) -> Rules:
+        """Return rules by which a recording may be the answer, however long it is."""
+        sampling = {"repetition_window": 0, "max_length": self.settings.max_tokens}
+        return Rules(
+            rules.sampling.model_copy(update=sampling), rules.policy.model_copy(update=_ANY_LENGTH)
+        )
+
+    def codes(self, rows: Sequence[AnswerRow], generator: torch.Generator) -> list[list[DualCodes]]:
+        """Return the codes that are drawn for each answer, ``draws`` times each."""
+        aligned = self.model.config.source_alignment is not None
+        batch = collate_answers(rows, aligned=aligned)
         scores = decision_log_probs(self.model, batch, self.vocabulary.layout)
         found = []
         for at, row in enumerate(rows):
@@ -131,14 +136,14 @@ class _Drawer:
             kept = torch.from_numpy(row.columns[:count])[:, None].expand_as(drawn)
             given = torch.from_numpy(row.drawn[:count])[:, None]
             tokens = torch.where(given, drawn, kept).t().numpy()
-            found.append(np.stack([token_rows(one).numpy().astype(np.int16) for one in tokens]))
+            found.append([DualCodes.from_interleaved(one) for one in tokens])
         return found
 
 
 def draw_codes(settings: DrawnCodesSettings) -> Iterator[str]:
     """Draw for the shards that are not done yet; yield lines that say what was done."""
     out = resolve_path(settings, settings.out)
-    drawer: _Drawer | None = None
+    drawer: Drawer | None = None
     for folder in settings.pairs:
         left = settings.max_pairs
         for path in shard_paths(resolve_path(settings, folder)):
@@ -150,10 +155,12 @@ def draw_codes(settings: DrawnCodesSettings) -> Iterator[str]:
             if place.is_file():
                 continue
             begun = time.monotonic()
-            drawer = drawer or _Drawer(settings)
-            drawn = _draw_shard(drawer, rows, place, folder.name)
+            drawer = drawer or Drawer(settings)
+            answers, skipped = _answers(drawer, rows)
+            _draw_shard(drawer, answers, place, folder.name)
             seconds, pairs = time.monotonic() - begun, counted(len(rows), "pair")
-            yield f"{folder.name}/{path.stem}: {drawn} of {pairs} in {seconds:.0f} s"
+            yield f"{folder.name}/{path.stem}: {len(answers)} of {pairs} in {seconds:.0f} s"
+            yield from (f"  {count} left out: {reason}" for reason, count in skipped.items())
 
 
 def _is_wanted(row: Mapping[str, Any], settings: DrawnCodesSettings) -> bool:
@@ -161,22 +168,35 @@ def _is_wanted(row: Mapping[str, Any], settings: DrawnCodesSettings) -> bool:
     return bool(row["split"] != "test" and longest <= settings.max_seconds)
 
 
-def _draw_shard(drawer: _Drawer, rows: Sequence[Mapping[str, Any]], place: Path, name: str) -> int:
-    """Draw for the rows of a shard; return how many were drawn."""
-    settings = drawer.settings
-    found = [(row["id"], drawer.answer(row)) for row in rows]
-    known = [(key, one) for key, one in found if one is not None]
-    known = [(key, one) for key, one in known if one.tokens <= settings.max_tokens]
-    known.sort(key=lambda one: one[1].tokens)
+def _answers(
+    drawer: Drawer, rows: Sequence[Mapping[str, Any]]
+) -> tuple[list[tuple[str, AnswerRow]], Counter[str]]:
+    """Return rows as decisions by their ids, short ones first, and why others were left out."""
+    found: list[tuple[str, AnswerRow]] = []
+    skipped: Counter[str] = Counter()
+    for row in rows:
+        answer = drawer.answer(row)
+        if isinstance(answer, str):
+            skipped[answer] += 1
+        else:
+            found.append((row["id"], answer))
+    return sorted(found, key=lambda one: one[1].tokens), skipped
+
+
+def _draw_shard(
+    drawer: Drawer, known: Sequence[tuple[str, AnswerRow]], place: Path, name: str
+) -> None:
+    """Draw for the answers of a shard, and write what was drawn."""
     answers = [one for _, one in known]
     tensors: dict[str, npt.NDArray[np.int16]] = {}
     with torch.inference_mode():
-        for part in parts_within(answers, settings.tokens):
-            generator = generator_of(settings.seed, name, place.stem, part[0])
-            made = drawer.draw([answers[at] for at in part], generator)
-            tensors |= {known[at][0]: one for at, one in zip(part, made, strict=True)}
+        for part in parts_within(answers, drawer.settings.tokens):
+            generator = generator_of(drawer.settings.seed, name, place.stem, part[0])
+            made = drawer.codes([answers[at] for at in part], generator)
+            for at, own in zip(part, made, strict=True):
+                laid_out = [token_rows(one.interleave()).numpy() for one in own]
+                tensors[known[at][0]] = np.stack(laid_out).astype(np.int16)
     replace_file(place, lambda partial: save_file(tensors, partial))
-    return len(tensors)
 
 
 class DrawnCodes:

@@ -141,8 +141,9 @@ def _export_label(
     found, content = run
     known = read_decoder_of(resolve_path(settings, decoder)).state_dict()
     weights = without_parts(content["model"], (CRITIC, READER))
-    if weights.keys() != known.keys():
-        raise StepeditError(f"{found}: has other parts than the decoder of {decoder}")
+    # What was frozen is not among a run's weights.
+    if other := sorted(weights.keys() - known.keys()):
+        raise StepeditError(f"{found}: has other parts than {decoder}: {', '.join(other[:3])}")
     changed = {name: one for name, one in weights.items() if not torch.equal(one, known[name])}
     if not changed:
         raise StepeditError(f"{found}: has the weights of {decoder}")

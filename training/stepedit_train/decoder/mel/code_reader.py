@@ -114,7 +114,9 @@ class _Read(NamedTuple):
         said = F.cross_entropy(self.linguistic[asked], linguistic[asked])
         asked = inside & (semantic >= 0)
         code, errors = semantic[asked], []
-        for level, scores in zip(LEVELS, torch.split(self.semantic[asked], LEVELS, -1), strict=True):
+        for level, scores in zip(
+            LEVELS, torch.split(self.semantic[asked], list(LEVELS), -1), strict=True
+        ):
             errors.append(F.cross_entropy(scores, code % level))
             code = code // level
         return said + torch.stack(errors).mean()
