@@ -26,6 +26,9 @@ STAGES = {
     "pieces-synthesised": "pieces",
     "sentences": "synthesise",
     "spoken": "sft",
+    "mel-clone": "mel",
+    "mel-data-clone": "mel-data",
+    "mel-export-clone": "mel-export",
 }
 PHASES = {"mel": 2, "vocoder": 2, "sft": 3}
 

@@ -139,4 +139,11 @@ SOUNDS='{ path = "pairs/paralinguistic", share = 1.5, insertions_only = true }'
 FILE=spoken trained sft spoken --set data="[$CLONES, $SOUNDS]"
 stage replay
 trained reader reader
+# What clones are decoded by: the decoder goes on with what their language model draws.
+LABEL=assemble-first stage assemble --set out=engine-first --set "decoder_weights={}"
+SAID=$(sed 's/{ path = //g; s/ }//g' <<< "[$CLONES]")
+LABEL=mel-data-clone FILE=mel-data-clone stage mel-data --set pairs="$SAID"
+stage drawn-codes --set pairs="$SAID"
+FILE=mel-clone trained mel mel-clone
+LABEL=mel-export-clone FILE=mel-export-clone stage mel-export
 stage assemble

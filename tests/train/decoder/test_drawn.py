@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 from safetensors.numpy import save_file as save_arrays
+from stepedit_train.assembly.collect import _label_weights
 from stepedit_train.decoder.drawn import DrawnCodes, DrawnCodesSettings, draw_codes
 from stepedit_train.decoder.export import MelExportSettings, export_mel
 from stepedit_train.decoder.mel.code_reader import MelCodeReader
@@ -140,17 +141,18 @@ def test_weights_of_a_label_alone(tmp_path: Path) -> None:
     log = read_journal(tmp_path / "own")
     assert {"reader", "read", "read_matching", "critic"} <= set(log[0])
     export = MelExportSettings(
-        run=tmp_path / "own", out=tmp_path / "whole", half=False, label="clone",
+        run=tmp_path / "own", out=tmp_path / "exported", half=False, label="clone",
         decoder=tmp_path / "whole",
     )  # fmt: skip
     assert "flow-clone.safetensors: step 3" in next(export_mel(export))
-    held = load_file(tmp_path / "whole" / "flow-clone.safetensors")
+    file = tmp_path / "exported" / "flow-clone.safetensors"
+    held = load_file(file)
     assert held and not any(name.startswith(("reference_blocks.", "voice.")) for name in held)
     assert not any(name.startswith(("critic.", "code_reader.")) for name in held)
 
+    _label_weights({"clone": file}, tmp_path / "whole", False)
     configuration = tmp_path / "whole" / "cosyvoice.yaml"
-    text = configuration.read_text() + "  label_weights: {clone: flow-clone.safetensors}\n"
-    configuration.write_text(text)
+    text = configuration.read_text()
     flow = read_flow(tmp_path / "whole", "cpu", torch.float32)
     assert isinstance(flow, ReferencedMelDecoder)
     rng = np.random.default_rng(0)

@@ -17,6 +17,7 @@ from stepedit_core.atomic import write_atomically
 from stepedit_core.config import GenerationPolicy
 from stepedit_core.errors import StepeditError
 from stepedit_core.llm_route.languages import language_name
+from stepedit_core.models.checkpoint.hyperyaml import Component, read_hyperyaml
 from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME, CheckpointFolders
 from stepedit_core.models.checkpoint.load import fingerprint
 from stepedit_core.models.checkpoint.model_files import (
@@ -93,6 +94,13 @@ def _classes(folder: Path) -> dict[str, str]:
     return {key: name.rpartition(".")[2] for key, name in found}
 
 
+def _label_weights(folder: Path) -> dict[str, str]:
+    """Return the files with weights of single labels that a decoder folder names, by label."""
+    entry = read_hyperyaml(folder / "cosyvoice.yaml").get("flow")
+    given = entry.arguments.get("label_weights") if isinstance(entry, Component) else None
+    return dict(given or {})
+
+
 def _parts(folder: Path) -> str:
     """Return the table of parts: what each is, its parameters and its size."""
     config, _ = read_config(folder)
@@ -118,6 +126,11 @@ def _parts(folder: Path) -> str:
         part = f"language model of {', '.join(sorted(edits))}"
         what = f"{stack}: taught on from it, for these alone"
         rows.insert(1, (part, what, folder / name / "model.safetensors"))
+    kind = classes.get("flow", "flow")
+    at = 1 + next(n for n, row in enumerate(rows) if row[0] == "mel decoder")
+    for label, file in _label_weights(decoder).items():
+        what = f"{kind}: taught on from it, for this alone; the rest is shared"
+        rows.insert(at, (f"mel decoder of {label}", what, decoder / file))
     if (folder / READER).is_file():
         rows.append(("phone reader", "ConvNeXt blocks over codes", folder / READER))
     cells = [

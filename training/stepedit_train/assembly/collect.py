@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from torch import Tensor
 from stepedit_core.atomic import write_atomically
 from stepedit_core.config import join_rules
 from stepedit_core.errors import MissingDependencyError, StepeditError
+from stepedit_core.models.checkpoint.hyperyaml import Component, read_hyperyaml
 from stepedit_core.models.checkpoint.layout import DECODER_FOLDER, TOKENIZER_NAME
 from stepedit_core.models.checkpoint.model_files import ROUTES_FILE, SAMPLING
 from stepedit_core.models.checkpoint.naming import ENGINE_FILE
@@ -25,7 +28,7 @@ from stepedit_core.models.speaker.ge2e import RESEMBLYZER_FILE
 from stepedit_core.models.tokenizer.linguistic.checkpoint import find_funasr
 from stepedit_core.models.tokenizer.semantic import GRAPH as SEMANTIC_GRAPH
 from stepedit_train.assembly.settings import AssembleSettings
-from stepedit_train.export import save_centroids, save_graph, save_tensors
+from stepedit_train.export import configuration, save_centroids, save_graph, save_tensors
 from stepedit_train.lm.replay import REPLAY
 from stepedit_train.lm.vocabulary import DICTIONARY
 from stepedit_train.settings import resolve_path
@@ -71,6 +74,9 @@ def collect(settings: AssembleSettings, folder: Path) -> None:
     save_tensors(_weights(flow, "flow"), target / "flow.safetensors", half="flow" in half)
     save_tensors(_weights(vocoder, "hift"), target / "hift.safetensors", half="vocoder" in half)
     write_atomically(target / "cosyvoice.yaml", _configuration(flow, vocoder))
+    own = {label: resolve_path(settings, file) for label, file in settings.decoder_weights.items()}
+    if own:
+        _label_weights(own, target, "flow" in half)
     if (flow / FLOW_VERSION).is_file():
         shutil.copyfile(flow / FLOW_VERSION, target / FLOW_VERSION)
     _speaker(settings, folder / DECODER_FOLDER, "speaker" in half)
@@ -154,6 +160,20 @@ def _weights(folder: Path, stem: str) -> dict[str, Tensor]:
     if not path.is_file():
         raise StepeditError(f"{safe} is missing; export that part of the decoder first")
     return read_state_dict(path)
+
+
+def _label_weights(own: Mapping[str, Path], target: Path, half: bool) -> None:
+    """Write the mel decoder's weights of single labels, and name them in ``cosyvoice.yaml``."""
+    for file in own.values():
+        save_tensors(read_state_dict(file), target / file.name, half=half)
+    place = target / "cosyvoice.yaml"
+    entries = read_hyperyaml(place)
+    entry = entries.get("flow")
+    if not isinstance(entry, Component):
+        raise StepeditError(f"{place}: describes no decoder that weights of a label go with")
+    named = {label: file.name for label, file in own.items()}
+    given = {**entry.arguments, "label_weights": named}
+    write_atomically(place, configuration({**entries, "flow": replace(entry, arguments=given)}))
 
 
 def _configuration(flow: Path, vocoder: Path) -> str:

@@ -64,6 +64,9 @@ class AssembleSettings(Settings):
     decoder: Path
     """Folder with the weights ``flow.*`` and ``hift.*``, and with ``cosyvoice.yaml``, or with
     ``flow.yaml`` and ``hift.yaml`` that it is joined from."""
+    decoder_weights: dict[str, Path] = Field(default_factory=dict)
+    """Label of edits (``Plan.label``) to the file that mel-export wrote for it: weights of the mel
+    decoder that decode them in place of the decoder's own."""
     vocoder: Path | None = None
     """Folder with ``hift.*``, where it is not the decoder's."""
     speaker: Path = Path("resemblyzer")

@@ -52,6 +52,8 @@ _COLUMNS = [
 ]  # fmt: skip
 _ANY_LENGTH = {"max_growth": 1000.0, "max_growth_known": 1000.0, "min_length": 0.0}
 """A recording may be longer or shorter than the model would be let answer."""
+_WHOLE = {"top_k": None, "top_p": None, "grammar": True}
+"""What these cut off could be the recording's."""
 
 
 class DrawnCodesSettings(Settings):
@@ -67,6 +69,8 @@ class DrawnCodesSettings(Settings):
     """Folder of the drawn codes."""
     draws: int = Field(default=4, ge=1)
     """Draws of each target."""
+    sampling: SamplingConfig = SamplingConfig()
+    """Rules of sampling other than the model's."""
     max_pairs: int = Field(default=3000, ge=1)
     """Rows taken of each folder."""
     max_seconds: float = Field(default=8.0, gt=0)
@@ -92,7 +96,7 @@ class Drawer:
         self.model.config.use_cache = False
         sampling, policy = folder_sampling(folder)
         self.rules = Rules(
-            SamplingConfig(top_k=None, top_p=None, grammar=True).filled(sampling),
+            settings.sampling.model_copy(update=_WHOLE).filled(sampling),
             GenerationPolicy().filled(without_own_weights(policy)),
         )
 
