@@ -165,11 +165,14 @@ def test_an_edit_is_added_to_the_embedded_decoder(tmp_path: Path, toys: Registry
     lines = run(tmp_path / "pairs", tmp_path / "out")
     assert lines[-1] == f"engine in {tmp_path / 'out' / 'model'}"
     folder = tmp_path / "out" / "model"
-    shipped = Engine.load().parts.decoder.flow
+    shipped: Any = Engine.load().parts.decoder.flow
     made = Engine.load(folder)
     flow: Any = made.parts.decoder.flow
     assert flow.labels.names == (*shipped.labels.names, "hiss")
     assert flow.labels.bounds == shipped.labels.bounds
+    before_it, after_it = (one.own["clone"].state_dict() for one in (shipped, flow))
+    for name, weight in before_it.items():  # clones are decoded as they were
+        assert name.startswith("labels.") or torch.equal(after_it[name], weight), name
     assert made.parts.reader is not None and (folder / "replay.npz").exists()
     assert not (folder / "figures.json").exists() and not (folder / "MODEL_CARD.md").exists()
     vocoder = read_hyperyaml(folder / "CosyVoice-300M-25Hz" / "cosyvoice.yaml")["hift"]

@@ -18,10 +18,10 @@ from stepedit_train.adding_input import base_folder, pair_folders
 from stepedit_train.decoder.data import MelDataSettings, make_mel_data
 from stepedit_train.decoder.export import MelExportSettings
 from stepedit_train.decoder.mel.settings import MelSettings
-from stepedit_train.decoder.mel.stage import CRITIC, train_mel
-from stepedit_train.decoder.pretrained import entry_in
+from stepedit_train.decoder.mel.stage import CRITIC, READER, train_mel
+from stepedit_train.decoder.pretrained import entry_in, read_decoder_of
 from stepedit_train.decoder.store import read_target_maps
-from stepedit_train.export import configuration, export_weights, newest_run
+from stepedit_train.export import configuration, export_weights, newest_run, save_tensors
 from stepedit_train.lm.replay import REPLAY
 from stepedit_train.lm.sft import SftSettings
 from stepedit_train.lm.store import load_examples
@@ -58,7 +58,8 @@ def _decoder_settings(
 ) -> MelSettings:
     """Return the settings of the run: sizes of the decoder, and labels that the pairs bring."""
     sizes = entry_in(decoder)
-    sizes.pop("bounds", None)
+    for use in ("bounds", "label_weights"):
+        sizes.pop(use, None)
     known = list(sizes.get("labels", ()))
     brought = {known.label for known in read_target_maps(data.out).values()} - {""}
     families = [path.name for path in data.pairs]
@@ -86,12 +87,14 @@ def _write_engine(settings: MelSettings, base: Path, decoder: Path, folder: Path
         if not is_named and not path.name.startswith("_"):
             copy_part(path, folder / path.name)
     copy_part(_part(base, TOKENIZER_NAME), folder / TOKENIZER_NAME)
-    for path in sorted(decoder.iterdir()):
-        if path.name not in ("cosyvoice.yaml", "flow.safetensors", "flow.pt"):
-            copy_part(path, inside / path.name)
     export = MelExportSettings(run=resolve_path(settings, settings.out), out=inside)
+    own = _label_weights(decoder, inside, half=export.half)
+    for path in sorted(decoder.iterdir()):
+        if path.name not in ("cosyvoice.yaml", "flow.safetensors", "flow.pt", *own):
+            copy_part(path, inside / path.name)
     found, content = newest_run(export, "mel")
-    line = export_weights(export, found, content, settings.sizes.build(), "flow", CRITIC)
+    beside = (CRITIC, READER)
+    line = export_weights(export, found, content, settings.sizes.build(), "flow", beside)
     entries = read_hyperyaml(decoder / "cosyvoice.yaml")
     flow = entries["flow"]
     arguments = {**flow.arguments, "labels": list(settings.sizes.labels)}
@@ -99,6 +102,19 @@ def _write_engine(settings: MelSettings, base: Path, decoder: Path, folder: Path
     write_atomically(inside / "cosyvoice.yaml", configuration(entries))
     name_folder(folder, folder.parent.name, named(base), languages_of(base))
     return line
+
+
+def _label_weights(decoder: Path, inside: Path, *, half: bool) -> set[str]:
+    """Write the weights of single labels whole, as what they shared changes; return their files.
+
+    Vectors of labels are left out: there are more of them now, and these weights use none.
+    """
+    known = read_decoder_of(decoder)
+    for label, name in known.label_weights.items():
+        state = known.own[label].state_dict()
+        kept = {part: one for part, one in state.items() if not part.startswith("labels.")}
+        save_tensors(kept, inside / name, half=half)
+    return set(known.label_weights.values())
 
 
 def add_to_decoder(
