@@ -142,7 +142,13 @@ def test_command_lines_of_training_are_valid(name: str, monkeypatch: pytest.Monk
 
 
 def run(words: list[str]) -> None:
-    """Run a command line as a user would, on the fake engine."""
+    """Run a command line as a user would, on the fake engine and in this process alone.
+
+    Each worker loads everything anew; tests/cli/test_recordings.py has what several do.
+    """
+    if "--workers" in words:
+        at = words.index("--workers")
+        words = [*words[:at], *words[at + 2 :]]
     done = CliRunner().invoke(cli, words, prog_name="stepedit")
     assert done.exit_code == 0, f"stepedit {shlex.join(words)}: {done.output}"
 

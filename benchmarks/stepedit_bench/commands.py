@@ -222,6 +222,13 @@ def progress(name: str, console: Console) -> Iterator[Callable[[int, int], None]
 @click.option(
     "--asr", default="auto", show_default=True, callback=_there, help="Recogniser for word error."
 )
+@click.option(
+    "--dnsmos",
+    type=click.Choice(["moving", "one"]),
+    default="moving",
+    show_default=True,
+    help="Windows that DNSMOS hears; one costs up to an eighth.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--limit", type=click.IntRange(1), help="At most this many cases per edit.")
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True)
@@ -256,7 +263,7 @@ def run(**given: Any) -> None:
         seed=given["seed"],
         batch=given["batch"],
         protocol=protocol,
-        measures=MeasureConfig(asr=given["asr"]),
+        measures=MeasureConfig(asr=given["asr"], dnsmos=given["dnsmos"]),
         judges=parse_judges(given["chosen_judges"]),
         judge_options=_options(given["judge_options"]),
         workers=given["workers"],

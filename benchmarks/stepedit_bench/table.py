@@ -78,14 +78,15 @@ def _line(key: tuple[str, ...], rows: Sequence[Row], seed: int) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-@click.command("table", short_help="Print the rows of a run as a Markdown table.")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False))
+@click.command("table", short_help="Print the rows of runs as a Markdown table.")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False))
 @click.option("--by", multiple=True, default=["class"], show_default=True, metavar="FIELD")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def table(folder: str, by: tuple[str, ...], seed: int) -> None:
-    """Print the rows of the run in FOLDER as a Markdown table, split by fields.
+def table(folders: tuple[str, ...], by: tuple[str, ...], seed: int) -> None:
+    """Print the rows of the runs in FOLDERS as one Markdown table, split by fields.
 
     Example: stepedit bench table OUT --by request.backend --by class
     """
-    for line in table_lines(read_results(folder), by, seed):
+    rows = [row for folder in folders for row in read_results(folder)]
+    for line in table_lines(rows, by, seed):
         click.echo(line)

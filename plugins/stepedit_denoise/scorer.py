@@ -53,7 +53,8 @@ class DenoiseScorer(Scorer):
         ``voices`` names the packaged speech that babble is made of; a ``seed`` gives several cases
         the very same noise. ``{"rt60": SECONDS, "room": NUMBER}`` draws a simulated room; with both
         the noise is added in the room. The clean, dry recording is the ideal, as in the pairs.
-        Without either the recording is the input.
+        Without either the recording is the input. ``{"sample_rate": HERTZ}`` brings the recording
+        to a rate before anything is added to it.
 
         Raises:
             StepeditError: if the kind of noise is unknown, babble has no voices, or the room cannot
@@ -61,6 +62,8 @@ class DenoiseScorer(Scorer):
         """
         kind, seconds = case.prepare.get("noise"), case.prepare.get("rt60")
         facts: dict[str, Any] = {}
+        if "sample_rate" in case.prepare:
+            clean = clean.resample(int(case.prepare["sample_rate"]))
         heard = clean
         if seconds is not None:
             rate, time = clean.sample_rate, float(seconds)

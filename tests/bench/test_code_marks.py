@@ -64,7 +64,7 @@ def test_each_plugin_has_a_mark_of_its_own_and_so_has_what_an_edit_holds() -> No
 
 
 def held(out: Path, row: str, data: Path) -> tuple[list[Any], list[Path]]:
-    run = measure(Settings(data, out, (row,), 2, quick=True), FakeEngine(), measures=LightKept(out))
+    run = measure(Settings(data, out, (row,), 1, quick=True), FakeEngine(), measures=LightKept(out))
     return [*run.rows], sorted((out / "baseline").rglob("*.flac"))
 
 

@@ -11,7 +11,9 @@ import click
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
+from stepedit_bench import commands
 from stepedit_bench.commands import bench, progress
+from stepedit_bench.runner import BenchConfig
 
 from stepedit_core.cli.root import cli
 
@@ -39,6 +41,18 @@ def test_misspelt_names_are_told_before_anything_runs(
     done = CliRunner().invoke(cli, ["bench", *args])
     assert done.exit_code and said in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("windows", ["moving", "one"])
+def test_the_windows_of_dnsmos_are_chosen(
+    windows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[BenchConfig] = []
+    monkeypatch.setattr(commands, "_run", lambda config, *others: asked.append(config))
+    more = [] if windows == "moving" else ["--dnsmos", windows]
+    done = CliRunner().invoke(bench, ["run", "speed", "--out", str(tmp_path), *more])
+    assert done.exit_code == 0, done.output
+    assert asked[0].measures.dnsmos == windows
 
 
 def test_a_log_file_is_told_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,11 +160,11 @@ def without_engine(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def test_what_auto_takes_is_measured_apart(data: Path, tmp_path: Path) -> None:
     out, engine = tmp_path / "out", FakeEngine()
     own = measure(settings(data, out, "identity", quick=True), engine, measures=LightKept(out))
-    chosen = settings(data, out, "mixed_chain", quick=True, route="auto", beside=())
+    chosen = settings(data, out, "mixed_chain", count=1, quick=True, route="auto", beside=())
     run = measure(chosen, engine, measures=LightKept(out))
     assert run.folder.name == f"{own.folder.name}-auto"
     edited = [row for row in run.rows if row["condition"] == "edit"]
-    assert len(edited) == 4 * 5
+    assert len(edited) == 2 * 5
     assert {row["route"] for row in edited if row["status"] == "ok"} <= {"llm", "dsp"}
     journal = run.folder / JOURNAL
     journal.write_bytes(b"")
@@ -225,10 +225,10 @@ def test_an_engine_that_fails_counts_as_missed(data: Path, tmp_path: Path) -> No
 
 
 def test_chain_word_errors_per_step(data: Path, tmp_path: Path) -> None:
-    chosen = settings(data, tmp_path / "out", "chain")
+    chosen = settings(data, tmp_path / "out", "chain", count=1)
     run = measure(chosen, FakeEngine(fail_after=1), measures=LightKept(tmp_path / "out"))
     coded = [row for row in run.rows if row["condition"] == "identity"]
-    assert [row["iteration"] for row in coded] == [1, 2, 3] * 4
+    assert [row["iteration"] for row in coded] == [1, 2, 3] * 2
     assert all("words" in row for row in coded)
     rows = table(run.rows)
     assert rows["chain.wer_growth", "all"]["value"] == 50
@@ -262,7 +262,8 @@ def test_rows_per_edit(data: Path, tmp_path: Path) -> None:
     chosen = settings(data, tmp_path / "out", "iteration", "mixed_chain", quick=True)
     with pytest.raises(StepeditError, match="--route auto"):
         measure(chosen, FakeEngine(), measures=LightKept(tmp_path / "out"))
-    chosen = replace(chosen, lengths=("short", "medium"), route="auto")
+    lengths = ("short", "medium")
+    chosen = replace(chosen, count=1, lengths=lengths, route="auto", beside=())
     run = measure(chosen, FakeEngine(), measures=LightKept(tmp_path / "out"))
     edited = [row for row in run.rows if row["condition"] == "edit"]
     counts = {name: {} for name in ("iteration", "mixed_chain")}  # type: dict[str, dict[str, int]]

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from stepedit_bench.table import table_lines
+from click.testing import CliRunner
+from stepedit_bench import table as tables
+from stepedit_bench.table import table, table_lines
 
 from stepedit_core import StepeditError
 
@@ -34,3 +37,12 @@ def test_groups() -> None:
 def test_unknown_field() -> None:
     with pytest.raises(StepeditError, match=r"--by request\.colour: no row"):
         table_lines(ROWS, ["request.colour"])
+
+
+def test_runs_are_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = {"first": ROWS[:3], "second": ROWS[3:]}
+    monkeypatch.setattr(tables, "read_results", lambda folder: runs[Path(folder).name])
+    for name in runs:
+        (tmp_path / name).mkdir()
+    shown = CliRunner().invoke(table, [str(tmp_path / name) for name in runs]).output
+    assert shown.splitlines() == table_lines(ROWS, ["class"])

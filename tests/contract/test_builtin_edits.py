@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stepedit_core.edit import Edit
+from stepedit_core.pairs import CorpusItem
 from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.testing.checks_bundle import BUNDLE_CHECKS
 from stepedit_core.testing.checks_class import CLASS_CHECKS
 from stepedit_core.testing.checks_edit import EDIT_CHECKS
+from stepedit_core.testing.corpus import contract_corpus
 from stepedit_core.testing.subject import Subject
 from stepedit_core.utterance import Utterance
 
@@ -40,6 +43,15 @@ BUILTIN = (
     "volume",
 )
 
+OF_WORDS = ("delete", "insert", "remove_fillers", "replace", "rewrite")
+"""Edits whose pair builders let a recogniser hear each recording, and align and cut it."""
+
+
+def few_recordings(folder: Path) -> list[CorpusItem]:
+    """Return two recordings of the corpus with words, and one without: seconds go into each."""
+    kept = ("packaged-office", "packaged-surpassed", "synthetic-low-neutral")
+    return [item for item in contract_corpus(folder) if item.id in kept]
+
 
 @cache
 def registry() -> Registry:
@@ -55,7 +67,10 @@ def registry() -> Registry:
 def subject(name: str) -> Subject:
     """The edit of a name, with the requests of its own cases."""
     set_registry(registry())
-    return Subject.of(registry().edit_class(name), registry())
+    found = Subject.of(registry().edit_class(name), registry())
+    if name in OF_WORDS:
+        found.corpus = few_recordings
+    return found
 
 
 @pytest.fixture(autouse=True)

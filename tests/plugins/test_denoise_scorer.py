@@ -50,6 +50,22 @@ def test_a_room_and_noise_in_it() -> None:
     )
 
 
+@pytest.mark.parametrize("rate", [8_000, 24_000])
+def test_a_recording_is_brought_to_a_rate(rate: int) -> None:
+    dry = packaged_speech("surpassed").resample(16_000)
+    prepare = {"sample_rate": rate, "noise": "white", "snr_db": 5, "seed": 1}
+    case = Case(id="a", edit=Denoise(), audio="speech:surpassed", prepare=prepare)
+    ready = DenoiseScorer().prepare(case, dry, np.random.default_rng(0))
+    assert ready.reference is not None
+    assert ready.source.sample_rate == ready.reference.sample_rate == rate
+    scale = ready.reference.samples.max() / dry.resample(rate).samples.max()
+    expected = dry.resample(rate).samples * scale
+    np.testing.assert_allclose(ready.reference.samples, expected, atol=1e-6)
+    noise = ready.source.samples - ready.reference.samples
+    measured = snr_db(ready.reference.samples, noise, SPEECH_BAND, rate)
+    assert measured == pytest.approx(5.0, abs=0.05)
+
+
 def test_the_ratio_holds_in_the_speech_band_at_any_rate() -> None:
     levels = []
     for rate in (8_000, 24_000, 48_000):

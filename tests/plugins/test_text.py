@@ -114,7 +114,7 @@ def test_times_are_carried_along(doubt: Utterance) -> None:
 def test_joins_are_smoother_than_cuts_at_the_borders(doubt: Utterance) -> None:
     found = align(doubt)
     ours, plain = [], []
-    for n in range(1, len(found.words) - 1):
+    for n in range(1, len(found.words) - 1, 2):
         cut = plan_cut(doubt, found, n, n + 1)
         ours.append(join_steps(cut_out(doubt, cut), cut.start))
         edge = Cut(found.words[n].start, found.words[n].end)
