@@ -30,7 +30,7 @@ from stepedit_core import (
     StreamRequest,
     counted,
 )
-from stepedit_serve.calls import GENERATES, LONGEST_WORK, SPLIT, Call, Draws, Homes
+from stepedit_serve.calls import ALONE, GENERATES, LONGEST_WORK, SPLIT, Call, Draws, Homes
 from stepedit_serve.engine_process import EngineDied, EngineProcess
 from stepedit_serve.errors import Busy, Cancelled
 from stepedit_serve.inflight import SLICE_SECONDS, Flight, flight_of
@@ -316,7 +316,7 @@ class Batcher:
             # others waiting, and its engine's neighbour from helping.
             is_short = seconds + longer <= (LONGEST_BATCH if call.place == 0 else LONGEST_WORK)
             fits = rows + more <= most and is_short
-            if not taken or (fits and kind not in ("infill", "stream")):
+            if not taken or (fits and kind not in ALONE):
                 taken.append(call)
                 rows, seconds = rows + more, seconds + longer
         for call in taken:
@@ -417,6 +417,8 @@ def _asked(engine: Any, call: Call, items: list[Any]) -> list[Any]:
         return [[]]
     if call.kind == "generate_several":
         return list(engine.generate_several(items, call.draws, call.keep))
+    if call.kind == "decode_excerpts":
+        return list(engine.decode_excerpts(*map(list, zip(*items, strict=True))))
     return list(getattr(engine, call.kind)(items))
 
 
