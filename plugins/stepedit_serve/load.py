@@ -6,13 +6,14 @@
     python -m stepedit_serve.load stream
     python -m stepedit_serve.load long --seconds 7200
     python -m stepedit_serve.load arriving --seconds 20 --clients 4
+    python -m stepedit_serve.load engine
 
 ``mixed``: so many clients at once, each with one request after the other of mixed routes, while
 ``/health`` is asked ten times a second. ``batch``: emotion edits of 5 s by the engine, one after
 another, and then by all clients at once, each with a few one after the other. ``stream``: seconds
 until the first streamed audio. ``long``: a recording of so many seconds as a job, while somebody
 edits 2 s again and again. ``arriving``: edits of 2 s alone, and while clients generate longer ones
-all the time. Needs ``httpx``.
+all the time. ``engine``: what an edit costs an engine, without a service. Needs ``httpx``.
 """
 
 from __future__ import annotations
@@ -36,12 +37,14 @@ import numpy as np
 import soundfile as sf
 
 from stepedit_serve.load_arriving import LONG, SHORT, arriving
+from stepedit_serve.load_engine import engine_alone
 from stepedit_serve.load_recordings import recording, spread
 from stepedit_serve.machine import cores
 
 __all__ = ["main"]
 
 EMOTION = {"edit": "emotion", "to": "happy"}
+_WHAT = ("mixed", "batch", "stream", "long", "arriving", "engine")
 _HEALTH_SECONDS = 0.1
 _WARMING = 4
 """Edits before a measurement: what is made once is made then."""
@@ -390,7 +393,7 @@ async def long(base: str, seconds: float, pid: int | None) -> dict[str, Any]:
 def main() -> None:
     """Read the command line, load the service, print JSON."""
     parser = argparse.ArgumentParser(description="Load a running `stepedit serve`.")
-    parser.add_argument("what", choices=["mixed", "batch", "stream", "long", "arriving"])
+    parser.add_argument("what", choices=_WHAT)
     parser.add_argument("--base", default="http://127.0.0.1:8765")
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=5.0)
@@ -421,6 +424,8 @@ def main() -> None:
         )
     elif asked.what == "long":
         found = asyncio.run(long(asked.base, asked.seconds, asked.pid))
+    elif asked.what == "engine":
+        found = engine_alone(asked.chain, asked.seconds, asked.tries)
     elif asked.what == "arriving":
         work = arriving(
             asked.base, asked.clients, asked.seconds, asked.tries, asked.long, asked.short
