@@ -64,9 +64,11 @@ def _stand_in(kind: type[Listener], key: Key, workers: Workers) -> Listener:
     def asking(name: str) -> Any:
         return lambda self, *given, **options: workers.call(asked, key, name, given, options)
 
-    methods = {name: asking(name) for name in _own_methods(kind)}
-    made: type[Any] = type(kind.__name__, (kind,), {"__module__": kind.__module__, **methods})
-    found: Listener = made.__new__(made)  # what the class's own __init__ loads stays out
+    methods: dict[str, Any] = {name: asking(name) for name in _own_methods(kind)}
+    # The class's own __init__ loads the model.
+    methods |= {"__module__": kind.__module__, "__init__": lambda self: None}
+    made: Any = type(kind.__name__, (kind,), methods)
+    found: Listener = made()
     return found
 
 
