@@ -129,6 +129,54 @@ def test_who_asks_for_much_lets_others_in() -> None:
         batcher.close()
 
 
+class Burdened(FakeEngine):
+    """Takes long for each call, as on a machine that has much else to do; can be held."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+
+    def encode(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
+        self.sizes.append(len(utterances))
+        assert self.goes_on.wait(20)
+        time.sleep(0.6)
+        return super().encode(utterances)
+
+
+@pytest.mark.parametrize(("times", "sizes"), [(1, [1, 1, 4]), (7, [1, 1, 1, 1, 1, 1])])
+def test_short_recordings_share_a_batch_on_a_burdened_machine(times: int, sizes: list[int]) -> None:
+    engine = Burdened()
+    batcher = Batcher(cast(SpeechEngine, engine))
+    heard = packaged_speech("garden")
+
+    def asked(number: int) -> Utterance:
+        samples = np.tile(heard.samples, times) * (1 - number / 100)
+        return heard.replace(samples=samples, alignment=None)
+
+    def one(number: int) -> None:
+        batcher.ask("encode", [asked(number)])
+
+    try:
+        one(0)  # says how long a call takes
+        engine.goes_on.clear()
+        threads = [threading.Thread(target=one, args=(number,)) for number in range(1, 6)]
+        threads[0].start()
+        while len(engine.sizes) < 2:
+            time.sleep(0.01)
+        for thread in threads[1:]:
+            thread.start()
+        while batcher.waiting < 4:
+            time.sleep(0.01)
+        engine.goes_on.set()
+        for thread in threads:
+            thread.join()
+    finally:
+        batcher.close()
+    assert engine.sizes == sizes
+
+
 def test_a_cancelled_chain_asks_no_more(batcher: tuple[Batcher, list[tuple[str, int]]]) -> None:
     wanted_no_more = threading.Event()
     engine = batched_engine(batcher[0], wanted_no_more)
