@@ -237,9 +237,9 @@ async def batch(
         alone = [await edit(client, alone_from + number) for number in range(singles)]
         single = (time.perf_counter() - begin) / singles
         single_used = sum(used(pid, before)) / singles
-        begin, before = time.perf_counter(), processor_seconds(pid)
+        begin, before, own = time.perf_counter(), processor_seconds(pid), time.process_time()
         await asyncio.gather(*(one_client(client, place) for place in range(clients)))
-        at_once = time.perf_counter() - begin
+        at_once, own = time.perf_counter() - begin, time.process_time() - own
         all_used, during = used(pid, before), since(around)
         again = (edit(client, alone_from + number) for number in range(singles))
         together = await asyncio.gather(*again)
@@ -255,6 +255,11 @@ async def batch(
         "one_alone_cpu_s": round(single_used, 2),
         "all_cpu_s": round(sum(all_used), 2),
         "by_process_cpu_s": all_used[:6],
+        "clients_cpu_s": round(own, 2),
+        "cores_used": {
+            "alone": round(single_used / single, 2),
+            "all": round((sum(all_used) + own) / at_once, 2),
+        },
         "ratio_cpu": round(single_used * count / sum(all_used), 2) if least else None,
         "ratio_on_free_cores": round(single_used * count / least, 2) if least else None,
         "differences": [round(difference(*pair), 6) for pair in zip(alone, together, strict=True)],
