@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from stepedit_core.alignment import (
         Aligner,
         Alignment,
+        Listener,
         Recogniser,
         Sentence,
         TimedWord,
@@ -88,7 +89,13 @@ if TYPE_CHECKING:
         conditioning_label,
     )
     from stepedit_core.prompt import Prompt, Slot
-    from stepedit_core.recording.hearing import align, installed_ears, place_words, transcribe
+    from stepedit_core.recording.hearing import (
+        align,
+        installed_ears,
+        load_listener,
+        place_words,
+        transcribe,
+    )
     from stepedit_core.recording.recording import Recording
     from stepedit_core.recording.regions import Where
     from stepedit_core.recording.result import RecordingResult
@@ -159,6 +166,7 @@ __all__ = [
     "Interpreter",
     "InvalidChainError",
     "Judge",
+    "Listener",
     "MarginScorer",
     "Mark",
     "Measures",
@@ -226,6 +234,7 @@ __all__ = [
     "interpret",
     "language_tag",
     "load_engine",
+    "load_listener",
     "packaged_speech",
     "parse_edit",
     "place_words",
@@ -249,6 +258,7 @@ _HOMES = {
     "alignment": (
         "Aligner",
         "Alignment",
+        "Listener",
         "Recogniser",
         "Sentence",
         "TimedWord",
@@ -286,7 +296,7 @@ _HOMES = {
     ),
     "llm_route.inflight": ("InflightBatch", "StreamRequest"),
     "llm_route.languages": ("language_tag",),
-    "recording.hearing": ("align", "installed_ears", "place_words", "transcribe"),
+    "recording.hearing": ("align", "installed_ears", "load_listener", "place_words", "transcribe"),
     "recording.regions": ("Where",),
     "recording.speakers": ("Diariser",),
     "recording.recording": ("Recording",),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import click
     import numpy as np
 
-    from stepedit_core.alignment import Aligner, Recogniser
+    from stepedit_core.alignment import Aligner, Listener, Recogniser
     from stepedit_core.chain.chain import ChainResult
     from stepedit_core.codes import DualCodes
     from stepedit_core.config import EngineConfig
@@ -131,6 +131,18 @@ def stepedit_diarisers() -> Sequence[type[Diariser]]:  # type: ignore[empty-body
     """Return classes that tell speakers apart, collected by ``name``; names must differ.
 
     Called when a speaker is asked for and no subtitles say who speaks; chosen as recognisers are.
+    """
+
+
+@hookspec(firstresult=True)
+def stepedit_load_listener(
+    kind: type[Listener], model: str | None, threads: int
+) -> Listener | None:
+    """Return a recogniser, aligner or diariser of a class, loaded elsewhere, or None.
+
+    Called whenever one is needed; the first answer wins, and without one ``kind(model,
+    threads=threads)`` is loaded here. A service has them in processes of their own. The same
+    arguments give the same object.
     """
 
 

@@ -31,6 +31,8 @@ class BatchedEngine:
         if name.startswith("__") or name in ("_batcher", "inflight_batch"):
             raise AttributeError(name)
         found = getattr(self._batcher.engine, name)
+        if name == "decode_excerpts":
+            return self._decode_excerpts
         is_shared = name == "generate_several" and self._batcher.admits
         return self._generate_several if is_shared else found
 
@@ -57,6 +59,11 @@ class BatchedEngine:
         self, requests: Sequence[GenerateRequest], draws: int, keep: int
     ) -> list[list[DualCodes]]:
         return self._ask("generate_several", requests, draws=draws, keep=keep)
+
+    def _decode_excerpts(
+        self, requests: Sequence[DecodeRequest], excerpts: Sequence[tuple[int, int]]
+    ) -> list[Utterance]:
+        return self._ask("decode_excerpts", list(zip(requests, excerpts, strict=True)))
 
     def encode(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
         """Return the codes of each utterance."""

@@ -30,7 +30,7 @@ from stepedit_core import (
     StreamRequest,
     counted,
 )
-from stepedit_serve.calls import GENERATES, LONGEST_WORK, SPLIT, Call, Draws, Homes
+from stepedit_serve.calls import ALONE, GENERATES, LONGEST_WORK, SPLIT, Call, Draws, Homes
 from stepedit_serve.engine_process import EngineDied, EngineProcess
 from stepedit_serve.errors import Busy, Cancelled
 from stepedit_serve.inflight import SLICE_SECONDS, Flight, flight_of
@@ -48,6 +48,9 @@ SHORTEST_GATHER, LONGEST_GATHER = 0.02, 0.5
 """Bounds of that, in seconds."""
 LONGEST_BATCH = 1.0
 """Seconds that encoding or decoding of several calls may be expected to take together."""
+SHORT_AUDIO = 20.0
+"""Seconds of audio that are encoded or decoded together however long that takes: on a machine that
+has much else to do everything takes long, and calls one by one take longest."""
 DRAWN_AT_ONCE = 48
 """Rows that an engine generates at once; requests that are kept back join when others have left."""
 
@@ -309,16 +312,18 @@ class Batcher:
         own = [call for call in able if call.kind == kind]
         most = min(self._most(kind), self._share(own, place))
         taken: list[Call] = []
-        rows, seconds = 0, 0.0
+        rows, seconds, audio = 0, 0.0, 0.0
         for call in own:
             more, longer = self._draws.rows(call), self._expected(call)
+            heard = call.audio_seconds if kind in SPLIT else 0.0
             # Who asks for much waits; and where a batch gains little, as on a CPU, a long one keeps
             # others waiting, and its engine's neighbour from helping.
             is_short = seconds + longer <= (LONGEST_BATCH if call.place == 0 else LONGEST_WORK)
+            is_short |= call.place == 0 and audio + heard <= SHORT_AUDIO
             fits = rows + more <= most and is_short
-            if not taken or (fits and kind not in ("infill", "stream")):
+            if not taken or (fits and kind not in ALONE):
                 taken.append(call)
-                rows, seconds = rows + more, seconds + longer
+                rows, seconds, audio = rows + more, seconds + longer, audio + heard
         for call in taken:
             self._waiting.remove(call)
         return taken
@@ -417,6 +422,8 @@ def _asked(engine: Any, call: Call, items: list[Any]) -> list[Any]:
         return [[]]
     if call.kind == "generate_several":
         return list(engine.generate_several(items, call.draws, call.keep))
+    if call.kind == "decode_excerpts":
+        return list(engine.decode_excerpts(*map(list, zip(*items, strict=True))))
     return list(getattr(engine, call.kind)(items))
 
 

@@ -13,12 +13,15 @@ from typing import Any
 
 from stepedit_core import GenerateRequest, GenerationPolicy, SpeechEngine
 
-__all__ = ["GENERATES", "LONGEST_WORK", "SPLIT", "Call", "Draws", "Homes"]
+__all__ = ["ALONE", "GENERATES", "LONGEST_WORK", "SPLIT", "Call", "Draws", "Homes"]
 
 GENERATES = ("generate", "generate_several")
 """Kinds of calls that the language model answers step by step."""
 SPLIT = ("encode", "decode", "decode_keeping")
 """Kinds of calls whose items are carried out one by one where a batch of them takes long."""
+ALONE = ("infill", "stream", "decode_excerpts")
+"""Kinds of calls that share no batch with others. Excerpts are those of all draws of an edit, a
+batch already, and their sound decides which draw is kept."""
 LONGEST_WORK = 0.5
 """Seconds that a batch takes at most where it holds several items of one chain."""
 KNOWN_RECORDINGS = 64
@@ -33,7 +36,7 @@ class Call:
 
     Attributes:
         kind: name of the engine's method.
-        items: what it is asked for.
+        items: what it is asked for; of ``decode_excerpts`` pairs of request and excerpt.
         draws: answers that are drawn to each item at least, of ``generate_several``.
         keep: answers to each item that are returned at most, likewise.
         cancelled: set once nobody waits for the answer any more.
@@ -63,8 +66,8 @@ class Call:
 
     def __post_init__(self) -> None:
         """Name the recording, and have whoever fetches a stream's chunks learn of its end."""
-        if self.kind in SPLIT and self.items:
-            first = self.items[0]
+        if self.items and (self.kind in SPLIT or self.kind == "decode_excerpts"):
+            first = self.items[0][0] if self.kind == "decode_excerpts" else self.items[0]
             self.recording = getattr(getattr(first, "reference", first), "digest", None)
         self.answer.add_done_callback(lambda _: self.chunks.put(None))
 

@@ -35,15 +35,25 @@ from stepedit_core import (
 from stepedit_serve.machine import cores
 from stepedit_serve.processes import CONTEXT, NICENESS, keep_freed_memory, without_main
 
-__all__ = ["EngineDied", "EngineProcess"]
+__all__ = ["FACTS", "EngineDied", "EngineProcess"]
 
-WORK = ("encode", "generate", "generate_several", "decode", "decode_keeping", "infill", "stream")
+WORK = (
+    "encode",
+    "generate",
+    "generate_several",
+    "decode",
+    "decode_keeping",
+    "decode_excerpts",
+    "infill",
+    "stream",
+)
 """What takes the model's time; all else that an engine offers is a question."""
 _STOP = "(stop)"
 """Sent while a stream runs, to end it; one that comes when the stream has ended is passed over."""
 _INFLIGHT = "(inflight)"
 """Name of the call that goes on with what is generated in flight."""
-_FACTS = ("name", "sample_rate", "languages", "inflight_kinds")
+FACTS = ("name", "sample_rate", "languages", "inflight_kinds", "excerpt_context")
+"""Properties of an engine; they do not change."""
 _THREADS = "OMP_NUM_THREADS"
 _DIED = "the engine's process died, probably for lack of memory; try a shorter recording"
 
@@ -305,7 +315,7 @@ def _run(
         work.send(("failed", _sendable(error)))
         return
     offers = _offers(engine)
-    facts = {name: getattr(engine, name) for name in _FACTS if hasattr(engine, name)}
+    facts = {name: getattr(engine, name) for name in FACTS if hasattr(engine, name)}
     facts["describe"] = dict(engine.describe())
     work.send(("done", (offers, facts)))
     threading.Thread(target=_answer, args=(questions, engine), daemon=True).start()

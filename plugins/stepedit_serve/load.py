@@ -6,13 +6,16 @@
     python -m stepedit_serve.load stream
     python -m stepedit_serve.load long --seconds 7200
     python -m stepedit_serve.load arriving --seconds 20 --clients 4
+    python -m stepedit_serve.load engine
+    python -m stepedit_serve.load limits --pid PID
 
 ``mixed``: so many clients at once, each with one request after the other of mixed routes, while
 ``/health`` is asked ten times a second. ``batch``: emotion edits of 5 s by the engine, one after
 another, and then by all clients at once, each with a few one after the other. ``stream``: seconds
 until the first streamed audio. ``long``: a recording of so many seconds as a job, while somebody
 edits 2 s again and again. ``arriving``: edits of 2 s alone, and while clients generate longer ones
-all the time. Needs ``httpx``.
+all the time. ``engine``: what an edit costs an engine, without a service. ``limits``: the memory of
+each process after edits that limits accept. Needs ``httpx``.
 """
 
 from __future__ import annotations
@@ -22,13 +25,10 @@ import asyncio
 import io
 import json
 import multiprocessing
-import os
 import random
 import time
 from collections import Counter
-from contextlib import suppress
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -36,12 +36,16 @@ import numpy as np
 import soundfile as sf
 
 from stepedit_serve.load_arriving import LONG, SHORT, arriving
+from stepedit_serve.load_engine import engine_alone
+from stepedit_serve.load_limits import limits
 from stepedit_serve.load_recordings import recording, spread
+from stepedit_serve.load_watching import machine, memory, processor_seconds, since, used
 from stepedit_serve.machine import cores
 
 __all__ = ["main"]
 
 EMOTION = {"edit": "emotion", "to": "happy"}
+_WHAT = ("mixed", "batch", "stream", "long", "arriving", "engine", "limits")
 _HEALTH_SECONDS = 0.1
 _WARMING = 4
 """Edits before a measurement: what is made once is made then."""
@@ -131,27 +135,6 @@ async def _probed(base: str, seconds: float) -> list[float]:
     return found
 
 
-def machine() -> dict[str, Any]:
-    """Return the machine's load averages, and its processors' ticks of all kinds, where known."""
-    with suppress(OSError):
-        ticks = list(map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]))
-        return {"load": os.getloadavg(), "ticks": ticks}
-    return {"load": (), "ticks": []}
-
-
-def since(before: dict[str, Any]) -> dict[str, Any]:
-    """Return load averages before and after, and the shares of idle and stolen processor time."""
-    now = machine()
-    spent = [b - a for a, b in zip(before["ticks"], now["ticks"], strict=True)]
-    total = sum(spent) or 1
-    return {
-        "load_before": before["load"],
-        "load_after": now["load"],
-        "idle": round(spent[3] / total, 3) if spent else None,
-        "stolen": round(spent[7] / total, 3) if spent else None,
-    }
-
-
 async def mixed(
     base: str, clients: int, seconds: float, pid: int | None, patience: float
 ) -> dict[str, Any]:
@@ -206,45 +189,6 @@ async def mixed(
         }
 
 
-def processes(pid: int) -> list[int]:
-    """Return a process and those below it: engines, workers, decoders."""
-    found = [pid]
-    for one in found:
-        for task in Path(f"/proc/{one}/task").glob("*/children"):
-            with suppress(OSError):
-                found += [int(child) for child in task.read_text().split()]
-    return found
-
-
-def memory(pid: int | None) -> float | None:
-    """Return what a process and those below it hold in MB (proportional set), where it is known."""
-    if pid is None:
-        return None
-    total = 0
-    for one in processes(pid):
-        with suppress(OSError):
-            lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
-            total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return round(total / 1024, 1)
-
-
-def processor_seconds(pid: int | None) -> Counter[int]:
-    """Return the clock ticks that a process and those below it took, with their ended children."""
-    found: Counter[int] = Counter()
-    for one in [] if pid is None else processes(pid):
-        with suppress(OSError):
-            parts = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-            found[one] = sum(map(int, parts[11:15]))
-    return found
-
-
-def used(pid: int | None, before: Counter[int]) -> list[float]:
-    """Return the processor seconds of each process since an earlier look, the most first."""
-    now = processor_seconds(pid)
-    ticks = os.sysconf("SC_CLK_TCK")
-    return sorted(((now[one] - before[one]) / ticks for one in now), reverse=True)
-
-
 async def batch(
     base: str,
     clients: int,
@@ -293,9 +237,9 @@ async def batch(
         alone = [await edit(client, alone_from + number) for number in range(singles)]
         single = (time.perf_counter() - begin) / singles
         single_used = sum(used(pid, before)) / singles
-        begin, before = time.perf_counter(), processor_seconds(pid)
+        begin, before, own = time.perf_counter(), processor_seconds(pid), time.process_time()
         await asyncio.gather(*(one_client(client, place) for place in range(clients)))
-        at_once = time.perf_counter() - begin
+        at_once, own = time.perf_counter() - begin, time.process_time() - own
         all_used, during = used(pid, before), since(around)
         again = (edit(client, alone_from + number) for number in range(singles))
         together = await asyncio.gather(*again)
@@ -311,6 +255,11 @@ async def batch(
         "one_alone_cpu_s": round(single_used, 2),
         "all_cpu_s": round(sum(all_used), 2),
         "by_process_cpu_s": all_used[:6],
+        "clients_cpu_s": round(own, 2),
+        "cores_used": {
+            "alone": round(single_used / single, 2),
+            "all": round((sum(all_used) + own) / at_once, 2),
+        },
         "ratio_cpu": round(single_used * count / sum(all_used), 2) if least else None,
         "ratio_on_free_cores": round(single_used * count / least, 2) if least else None,
         "differences": [round(difference(*pair), 6) for pair in zip(alone, together, strict=True)],
@@ -390,7 +339,7 @@ async def long(base: str, seconds: float, pid: int | None) -> dict[str, Any]:
 def main() -> None:
     """Read the command line, load the service, print JSON."""
     parser = argparse.ArgumentParser(description="Load a running `stepedit serve`.")
-    parser.add_argument("what", choices=["mixed", "batch", "stream", "long", "arriving"])
+    parser.add_argument("what", choices=_WHAT)
     parser.add_argument("--base", default="http://127.0.0.1:8765")
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=5.0)
@@ -421,6 +370,10 @@ def main() -> None:
         )
     elif asked.what == "long":
         found = asyncio.run(long(asked.base, asked.seconds, asked.pid))
+    elif asked.what == "engine":
+        found = engine_alone(asked.chain, asked.seconds, asked.tries)
+    elif asked.what == "limits":
+        found = asyncio.run(limits(asked.base, asked.pid))
     elif asked.what == "arriving":
         work = arriving(
             asked.base, asked.clients, asked.seconds, asked.tries, asked.long, asked.short

@@ -40,6 +40,7 @@ from stepedit_serve.database import Database
 from stepedit_serve.decoding import Bounds, decode_long, decode_utterance
 from stepedit_serve.engine_process import EngineProcess
 from stepedit_serve.errors import ApiError, Cancelled
+from stepedit_serve.hearing import HearingInWorkers
 from stepedit_serve.job_queue import JobQueue
 from stepedit_serve.keys import Key, Keys
 from stepedit_serve.marking import Marker
@@ -129,7 +130,12 @@ class Service:
         measuring = Workers(max(1, settings.workers // 4))
         opened.callback(measuring.close)
         registry = get_registry()
-        for plugin in (DspInWorkers(self.workers), MeasuringElsewhere(measuring)):
+        elsewhere = (
+            DspInWorkers(self.workers),
+            HearingInWorkers(self.workers),
+            MeasuringElsewhere(measuring),
+        )
+        for plugin in elsewhere:
             registry.register(plugin, f"serve_workers_{secrets.token_hex(4)}")
             opened.callback(registry.manager.unregister, plugin)
         self._chains = ThreadPoolExecutor(settings.parallel, "chain")

@@ -362,7 +362,16 @@ def choose_listener(
     )
 
 
-@lru_cache(maxsize=4)
 def load_listener(kind: Any, model: str | None, threads: int) -> Any:
-    """Return a loaded recogniser, aligner or diariser."""
+    """Return a loaded recogniser, aligner or diariser; loaded ones are kept.
+
+    A plugin may have it loaded elsewhere (``stepedit_load_listener``).
+    """
+    hook = get_registry().hook.stepedit_load_listener
+    found = hook(kind=kind, model=model, threads=threads)
+    return _loaded(kind, model, threads) if found is None else found
+
+
+@lru_cache(maxsize=4)
+def _loaded(kind: Any, model: str | None, threads: int) -> Any:
     return kind(model, threads=threads)

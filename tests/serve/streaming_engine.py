@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from stepedit_core import Edit, EngineConfig, EngineError, SpeechEngine, Utterance
+from stepedit_core import (
+    DecodeRequest,
+    Edit,
+    EngineConfig,
+    EngineError,
+    SpeechEngine,
+    Utterance,
+)
+from stepedit_core.codes import GROUP_SECONDS
 from stepedit_core.testing import FakeEngine
+from stepedit_core.utterance import Span
 
 __all__ = ["CHUNKS", "CHUNK_SECONDS", "StreamingEngine", "load"]
 
@@ -20,6 +29,7 @@ class StreamingEngine(FakeEngine):
     """Streams a tone for 40 s; counts the chunks that it made."""
 
     made = 0
+    excerpt_context = 0.25
 
     def knows(self, edit: Edit) -> bool:
         """Say that all edits are known but clone."""
@@ -28,6 +38,15 @@ class StreamingEngine(FakeEngine):
     def count(self) -> int:
         """Return how many chunks were streamed."""
         return self.made
+
+    def decode_excerpts(
+        self, requests: Sequence[DecodeRequest], excerpts: Sequence[tuple[int, int]]
+    ) -> list[Utterance]:
+        """Return parts of what ``decode`` gives."""
+        return [
+            audio.slice(Span(first * GROUP_SECONDS, stop * GROUP_SECONDS))
+            for audio, (first, stop) in zip(self.decode(requests), excerpts, strict=True)
+        ]
 
     def stream(self, utterance: Utterance, edit: Edit, *, seed: int = 0) -> Iterator[Any]:
         """Yield chunks; raises EngineError for what has no sound."""

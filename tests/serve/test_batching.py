@@ -15,6 +15,7 @@ from stepedit_serve.errors import Cancelled
 
 from stepedit_core import (
     Chain,
+    DecodeRequest,
     DualCodes,
     EngineError,
     GenerateRequest,
@@ -24,7 +25,9 @@ from stepedit_core import (
     edit_from_data,
     packaged_speech,
 )
+from stepedit_core.llm_route.choosing import decodes_excerpts
 from stepedit_core.testing import FakeEngine
+from tests.serve.streaming_engine import StreamingEngine
 
 CHAIN = Chain([edit_from_data({"edit": "speed", "rate": "slower"})])
 
@@ -126,6 +129,54 @@ def test_who_asks_for_much_lets_others_in() -> None:
         batcher.close()
 
 
+class Burdened(FakeEngine):
+    """Takes long for each call, as on a machine that has much else to do; can be held."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+
+    def encode(self, utterances: Sequence[Utterance]) -> list[DualCodes]:
+        self.sizes.append(len(utterances))
+        assert self.goes_on.wait(20)
+        time.sleep(0.6)
+        return super().encode(utterances)
+
+
+@pytest.mark.parametrize(("times", "sizes"), [(1, [1, 1, 4]), (7, [1, 1, 1, 1, 1, 1])])
+def test_short_recordings_share_a_batch_on_a_burdened_machine(times: int, sizes: list[int]) -> None:
+    engine = Burdened()
+    batcher = Batcher(cast(SpeechEngine, engine))
+    heard = packaged_speech("garden")
+
+    def asked(number: int) -> Utterance:
+        samples = np.tile(heard.samples, times) * (1 - number / 100)
+        return heard.replace(samples=samples, alignment=None)
+
+    def one(number: int) -> None:
+        batcher.ask("encode", [asked(number)])
+
+    try:
+        one(0)  # says how long a call takes
+        engine.goes_on.clear()
+        threads = [threading.Thread(target=one, args=(number,)) for number in range(1, 6)]
+        threads[0].start()
+        while len(engine.sizes) < 2:
+            time.sleep(0.01)
+        for thread in threads[1:]:
+            thread.start()
+        while batcher.waiting < 4:
+            time.sleep(0.01)
+        engine.goes_on.set()
+        for thread in threads:
+            thread.join()
+    finally:
+        batcher.close()
+    assert engine.sizes == sizes
+
+
 def test_a_cancelled_chain_asks_no_more(batcher: tuple[Batcher, list[tuple[str, int]]]) -> None:
     wanted_no_more = threading.Event()
     engine = batched_engine(batcher[0], wanted_no_more)
@@ -146,3 +197,52 @@ def test_what_else_the_engine_offers(batcher: tuple[Batcher, list[tuple[str, int
     assert engine.name == "fake"
     assert hasattr(engine, "infill") == hasattr(FakeEngine(), "infill")
     assert hasattr(engine, "decode_keeping") == hasattr(FakeEngine(), "decode_keeping")
+
+
+class Excerpting(StreamingEngine):
+    """Writes down how many excerpts it is asked for at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[int] = []
+
+    def decode_excerpts(
+        self, requests: Sequence[DecodeRequest], excerpts: Sequence[tuple[int, int]]
+    ) -> list[Utterance]:
+        self.asked.append(len(excerpts))
+        time.sleep(0.05)  # others come meanwhile
+        return super().decode_excerpts(requests, excerpts)
+
+
+def test_the_excerpts_of_an_edit_are_a_batch_of_their_own() -> None:
+    alone, shared = StreamingEngine(), Excerpting()
+    batcher = Batcher(shared, 4)
+    made: dict[int, list[Utterance]] = {}
+
+    def asked(seed: int) -> tuple[list[DecodeRequest], list[tuple[int, int]]]:
+        (codes,) = alone.encode([speech("so")])
+        draws = [DecodeRequest(codes, speech("so"), seed + draw) for draw in range(6)]
+        return draws, [(draw, draw + 2) for draw in range(6)]
+
+    def one(seed: int) -> None:
+        engine: Any = batched_engine(batcher)
+        made[seed] = engine.decode_excerpts(*asked(seed))
+
+    try:
+        engine = cast(SpeechEngine, batched_engine(batcher))
+        assert decodes_excerpts(engine) and engine.excerpt_context == alone.excerpt_context
+        threads = [threading.Thread(target=one, args=(seed,)) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        batcher.close()
+    assert shared.asked == [6, 6, 6, 6]
+    assert made == {seed: alone.decode_excerpts(*asked(seed)) for seed in range(4)}
+
+
+def test_an_engine_without_excerpts_offers_none(
+    batcher: tuple[Batcher, list[tuple[str, int]]],
+) -> None:
+    assert not decodes_excerpts(cast(SpeechEngine, batched_engine(batcher[0])))

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from stepedit_serve.batched_engine import batched_engine
 from stepedit_serve.batching import Batcher
-from stepedit_serve.engine_process import EngineProcess
+from stepedit_serve.engine_process import FACTS, EngineProcess
 from stepedit_serve.processes import large_pages
 
 from stepedit_core import (
@@ -31,6 +31,8 @@ from stepedit_core import (
     load_engine,
     packaged_speech,
 )
+from stepedit_core.llm_route.choosing import decodes_excerpts
+from stepedit_core.models.engine import Engine
 from stepedit_core.testing import FakeEngine
 from tests.serve.streaming_engine import CHUNKS, load
 
@@ -77,6 +79,31 @@ def test_it_offers_what_the_engine_offers(engine: EngineProcess) -> None:
     assert engine.knows(EMOTION) is True
     assert hasattr(engine, "stream")
     assert not hasattr(engine, "bake")
+    assert decodes_excerpts(cast(SpeechEngine, engine)) and engine.excerpt_context == 0.25
+
+
+def test_all_that_an_engine_says_of_itself_is_known_here() -> None:
+    said = {name for name, what in vars(Engine).items() if isinstance(what, property)}
+    assert said - {"times"} <= set(FACTS)  # times change
+
+
+@pytest.mark.slow
+def test_sounds_between_words_are_those_of_the_library() -> None:
+    engine = EngineProcess(EMBEDDED)
+    kinds: list[str] = []
+    batcher = Batcher(cast(SpeechEngine, engine), on_batch=lambda kind, *_: kinds.append(kind))
+    speech = packaged_speech("garden")
+    words = str(speech.transcript)
+    chain = Chain([edit_from_data({"edit": "paralinguistic", "text": f"{words} [laugh]"})])
+    try:
+        chained = cast(SpeechEngine, batched_engine(batcher))
+        found = chain(speech, chained, route="llm", seed=3)
+        expected = chain(speech, load_engine(EMBEDDED), route="llm", seed=3)
+        assert found.steps[0].details["draws"] == expected.steps[0].details["draws"] == 8
+        np.testing.assert_array_equal(found.utterance.samples, expected.utterance.samples)
+        assert kinds.count("decode_excerpts") == 1 and kinds.count("decode_keeping") <= 2
+    finally:
+        batcher.close()
 
 
 def test_its_errors_are_raised_here(engine: EngineProcess) -> None:

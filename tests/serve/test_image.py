@@ -28,16 +28,44 @@ def instructions() -> list[tuple[str, str]]:
     ]
 
 
-def of(name: str) -> list[str]:
-    return [rest for found, rest in instructions() if found == name]
+def stages() -> list[list[tuple[str, str]]]:
+    """Return the instructions of each stage, its FROM first."""
+    found: list[list[tuple[str, str]]] = []
+    for one in instructions():
+        if one[0] == "FROM":
+            found.append([])
+        found[-1].append(one)
+    return found
+
+
+def of(name: str, stage: int | None = None) -> list[str]:
+    """Return the arguments of an instruction, of one stage or of all."""
+    own = instructions() if stage is None else stages()[stage]
+    return [rest for found, rest in own if found == name]
+
+
+BUILD, RUN = 0, 1
+"""Places of the two stages."""
 
 
 def test_what_is_copied_is_there() -> None:
-    for rest in of("COPY"):
-        *sources, _ = [part for part in shlex.split(rest) if not part.startswith("--")]
+    for rest in of("COPY", BUILD):
+        *sources, _ = shlex.split(rest)
         assert sources
         for source in sources:
             assert (ROOT / source).exists(), source
+
+
+def test_what_runs_is_what_was_built_and_has_no_build_tools() -> None:
+    assert len(stages()) == 2
+    base, _, name = of("FROM", BUILD)[0].partition(" AS ")
+    assert of("FROM", RUN) == [base]  # an environment of Python works where it was made for
+    assert of("COPY", RUN) == [f"--from={name} /opt/stepedit /opt/stepedit"]
+    assert "python -m venv /opt/stepedit" in of("RUN", BUILD)[-1]
+    assert of("ENV", RUN) == ['PATH="/opt/stepedit/bin:$PATH"']
+    assert "build-essential" in " ".join(of("RUN", BUILD))
+    commands = " ".join(of("RUN", RUN))
+    assert not {"build-essential", "gcc", "g++", "make", "pip"} & set(commands.split())
 
 
 def test_files_that_its_commands_name() -> None:
@@ -64,7 +92,7 @@ def test_extras_that_the_service_needs() -> None:
         for line in (ROOT / "tests/constraints.txt").read_text().splitlines()
         if "==" in line
     }
-    pinned |= {canonicalize_name(name) for name in re.findall(r"([\w-]+)==", of("RUN")[-1])}
+    pinned |= {canonicalize_name(name) for name in re.findall(r"([\w-]+)==", of("RUN", BUILD)[-1])}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = [*project["dependencies"]]
     for extra in asked.split(","):
@@ -77,14 +105,16 @@ def test_extras_that_the_service_needs() -> None:
 
 
 def test_programs_of_debian_that_edits_call() -> None:
-    assert "rubberband-cli" in of("RUN")[0].split()
+    assert "rubberband-cli" in of("RUN", RUN)[0].split()
 
 
 def test_it_serves_as_no_root_and_where_it_says() -> None:
-    assert of("USER") == ["stepedit"]
-    assert of("EXPOSE") == ["8765"]
-    assert ":8765/health" in of("HEALTHCHECK")[0]
-    asked = " ".join([*of("ENTRYPOINT"), *of("CMD")])
+    (user,) = of("USER", RUN)
+    # By its number, a cluster can tell that it is not root.
+    assert f"useradd --uid {user} " in of("RUN", RUN)[0] and int(user) > 0
+    assert of("EXPOSE", RUN) == ["8765"]
+    assert ":8765/health" in of("HEALTHCHECK", RUN)[0]
+    asked = " ".join([*of("ENTRYPOINT", RUN), *of("CMD", RUN)])
     options = {name for option in serve.params for name in option.opts}
     assert set(re.findall(r"--[\w-]+", asked)) <= options
     port = next(option for option in serve.params if option.name == "port")
