@@ -74,9 +74,9 @@ def collect(settings: AssembleSettings, folder: Path) -> None:
     save_tensors(_weights(flow, "flow"), target / "flow.safetensors", half="flow" in half)
     save_tensors(_weights(vocoder, "hift"), target / "hift.safetensors", half="vocoder" in half)
     write_atomically(target / "cosyvoice.yaml", _configuration(flow, vocoder))
-    own = {label: resolve_path(settings, file) for label, file in settings.decoder_weights.items()}
-    if own:
-        _label_weights(own, target, "flow" in half)
+    files = {name: resolve_path(settings, file) for name, file in settings.decoder_weights.items()}
+    if files:
+        _label_weights(files, target, "flow" in half)
     if (flow / FLOW_VERSION).is_file():
         shutil.copyfile(flow / FLOW_VERSION, target / FLOW_VERSION)
     _speaker(settings, folder / DECODER_FOLDER, "speaker" in half)
