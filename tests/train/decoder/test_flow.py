@@ -86,7 +86,7 @@ def parts(rows: int, prompt: int, seed: int = 0) -> Parts:
 
     voice = rng.standard_normal(6).astype(np.float32)
     nowhere, none = np.full(rows, np.nan, np.float32), np.zeros(rows, np.int64)
-    return Parts(said(rows), mel(rows), said(prompt), mel(prompt), voice, nowhere, none)
+    return Parts(said(rows), mel(rows), said(prompt), mel(prompt), voice, nowhere, none, said(rows))
 
 
 def network(seed: int = 1, **changes: object) -> CausalMaskedDiffWithXvec:
