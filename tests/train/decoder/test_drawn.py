@@ -13,7 +13,7 @@ from stepedit_train.assembly.collect import _label_weights
 from stepedit_train.decoder.drawn import DrawnCodes, DrawnCodesSettings, draw_codes
 from stepedit_train.decoder.export import MelExportSettings, export_mel
 from stepedit_train.decoder.mel.code_reader import MelCodeReader
-from stepedit_train.decoder.mel.stage import MelTask, train_mel
+from stepedit_train.decoder.mel.stage import MelSettings, MelTask, train_mel
 from stepedit_train.decoder.store import MelStore
 from stepedit_train.journal import read_journal
 
@@ -138,6 +138,16 @@ def test_weights_of_a_label_alone(tmp_path: Path) -> None:
         tmp_path, steps=3, weights=tmp_path / "whole", out=tmp_path / "own", **own, **frozen
     )
     list(train_mel(chosen))
+    further = {**chosen.model_dump(exclude={"base"}), "out": tmp_path / "further"}
+    going_on = MelTask(
+        MelSettings.model_validate({**further, "start": tmp_path / "own"}),
+        MelStore(tmp_path / "store"),
+    )
+    given = read_flow(tmp_path / "whole", "cpu", torch.float32).state_dict()
+    kept = going_on.model.state_dict()
+    assert torch.equal(kept["voice.weight"], given["voice.weight"])
+    with pytest.raises(ValueError, match="give weights"):
+        MelSettings.model_validate({**further, "weights": None, "start": tmp_path / "own"})
     log = read_journal(tmp_path / "own")
     assert {"reader", "read", "read_matching", "critic"} <= set(log[0])
     export = MelExportSettings(

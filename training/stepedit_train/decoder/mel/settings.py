@@ -115,11 +115,14 @@ class MelSettings(ExampleSettings):
     read_width: int = Field(default=96, ge=1)
     """Channels of the reader."""
     frozen: tuple[str, ...] = ()
-    """Beginnings of the names of weights that stay as they are."""
+    """Beginnings of the names of weights that stay as `weights` brings them. Checkpoints do not
+    hold them, so that a run that goes on from another one (`start`) is given both."""
 
     @model_validator(mode="after")
     def _one_beginning(self) -> Self:
-        if self.start is not None and self.weights is not None:
+        if self.frozen and self.weights is None:
+            raise ValueError("frozen keeps what weights brings; give weights")
+        if self.start is not None and self.weights is not None and not self.frozen:
             raise ValueError("start and weights both say what a run begins with; give one")
         return self
 
