@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole embedded model, from corpora to an engine folder.
 #
-#   training/runs/embedded.sh --out RUNS --corpora FOLDER            # as shipped: about 21 core-hours
+#   training/runs/embedded.sh --out RUNS --corpora FOLDER            # as shipped: about 22 core-hours
 #   training/runs/embedded.sh --out RUNS --corpora FOLDER --hours 5  # everything shorter by one factor
 #   training/runs/embedded.sh --out RUNS --size tiny                 # minutes, on packaged recordings
 #
@@ -34,7 +34,7 @@ done
 [ -n "$OUT" ] || { echo "embedded.sh: --out is missing: the folder of all runs" >&2; exit 2; }
 # The dial: what part of the full number of steps and pairs.
 case $SIZE in
-    embedded) SCALE=$(awk "BEGIN { print ${HOURS:-21} / 21 }"); CLUSTERS=1024; LEAST=200 ;;
+    embedded) SCALE=$(awk "BEGIN { print ${HOURS:-22} / 22 }"); CLUSTERS=1024; LEAST=200 ;;
     tiny) SCALE=0.0005; CLUSTERS=128; LEAST=8
         DATA=${DATA:-$CONFIGS/data-packaged.toml}
         [ "$CORPORA" != corpora ] || CORPORA=$HERE/../stepedit_core/recordings ;;
@@ -114,12 +114,12 @@ INSIDE="inner_options=mode=render;unlabelled=neutral;directions=to"
 pairs masked_emotion 900 masked --set inner=emotion --set "$INSIDE" --seed 1
 pairs masked_style 900 masked --set inner=style --set "$INSIDE" --seed 2
 pairs clone 9000 clone --set max_seconds=12 --min-margin 4
-CLONES='{ path = "pairs/clone" }'
+CLONES='{ path = "pairs/clone" }' CLONED='"pairs/clone"'
 if [ -n "$SENTENCES" ]; then
     LABEL=sentences FILE=sentences stage synthesise --set sentences="$SENTENCES"
     SAID=("${SPEECH[@]}") SPEECH=(--corpus corpora/sentences/manifest.jsonl)
     pairs clone_sentences 18000 clone --set max_seconds=6.5 --min-margin 4
-    SPEECH=("${SAID[@]}") CLONES+=', { path = "pairs/clone_sentences" }'
+    SPEECH=("${SAID[@]}") CLONES+=', { path = "pairs/clone_sentences" }' CLONED+=', "pairs/clone_sentences"'
 fi
 # A word said as another one of the recording, and the recording: as what it is put right to, in its voice.
 pairs replace 1500 replace
@@ -141,9 +141,8 @@ stage replay
 trained reader reader
 # What clones are decoded by: the decoder goes on with what their language model draws.
 LABEL=assemble-first stage assemble --set out=engine-first --set "decoder_weights={}"
-SAID=$(sed 's/{ path = //g; s/ }//g' <<< "[$CLONES]")
-LABEL=mel-data-clone FILE=mel-data-clone stage mel-data --set pairs="$SAID"
-stage drawn-codes --set pairs="$SAID"
+LABEL=mel-data-clone FILE=mel-data-clone stage mel-data --set pairs="[$CLONED]"
+stage drawn-codes --set pairs="[$CLONED]"
 FILE=mel-clone trained mel mel-clone
 LABEL=mel-export-clone FILE=mel-export-clone stage mel-export
 stage assemble

@@ -58,6 +58,8 @@ def test_drawn_codes_keep_the_time_of_the_recording(paired: Path) -> None:
     assert first is not None and first.shape == (3, 9, 2)
     assert (first[:, 2::3, 0] == 1024).all() and not (first[0] == first[1]).all()
     assert found.rows("pairs", "none") is None and found.rows("other", names[0]) is None
+    with pytest.raises(StepeditError, match="no shards"):
+        list(draw_codes(drawing(paired, pairs=[paired / "none"])))
     list(draw_codes(drawing(paired, out=paired / "again")))
     list(draw_codes(drawing(paired, out=paired / "else", seed=1)))
     again, other = (DrawnCodes(paired / name).rows("pairs", names[0]) for name in ("again", "else"))
@@ -88,6 +90,15 @@ def test_drawn_codes_stand_for_the_recorded_ones(tmp_path: Path) -> None:
         assert (made.recorded == own).all()
         plain = task.maker.make(example, np.random.default_rng(3), disturbed=False)
         assert (plain.rows == own).all()
+    for name, drawn, message in (
+        ("denoise", rows, "none of the store's targets"),
+        ("speed", rows[:27], "27 rows, and 30 in the store"),
+    ):
+        (tmp_path / "else" / name).mkdir(parents=True)
+        path = tmp_path / "else" / name / "part-000000.safetensors"
+        save_arrays({"e3": drawn[None]}, path)
+        with pytest.raises(StepeditError, match=message):
+            MelTask(settings(tmp_path, drawn_codes=tmp_path / "else"), store)
     none = MelTask(settings(tmp_path, drawn_share=0.0, **given), store)
     made = none.maker.make(none.examples[-1], np.random.default_rng(3), disturbed=True)
     assert not (made.rows == rows).all()
@@ -148,6 +159,9 @@ def test_weights_of_a_label_alone(tmp_path: Path) -> None:
     assert torch.equal(kept["voice.weight"], given["voice.weight"])
     with pytest.raises(ValueError, match="give weights"):
         MelSettings.model_validate({**further, "weights": None, "start": tmp_path / "own"})
+    with pytest.raises(StepeditError, match="no weight's name begins with 'voices'"):
+        strange = MelSettings.model_validate({**further, "frozen": ["voices"]})
+        MelTask(strange, MelStore(tmp_path / "store"))
     log = read_journal(tmp_path / "own")
     assert {"reader", "read", "read_matching", "critic"} <= set(log[0])
     export = MelExportSettings(

@@ -33,12 +33,13 @@ from stepedit_core.models.lm.constraints import CODE_COUNT
 from stepedit_core.models.lm.framing import Rules
 from stepedit_core.models.lm.step1.loading import load_step1
 from stepedit_core.storage.pair_rows import (
+    finished_shards,
     read_shard,
     row_codes,
     row_edit,
     row_utterance,
-    shard_paths,
 )
+from stepedit_train.decoder.store import Spoken
 from stepedit_train.rl.layout import AnswerRow, Vocabulary, lay_out
 from stepedit_train.rl.log_probs import collate_answers, decision_log_probs, parts_within
 from stepedit_train.seeds import generator_of
@@ -145,12 +146,16 @@ class Drawer:
 
 
 def draw_codes(settings: DrawnCodesSettings) -> Iterator[str]:
-    """Draw for the shards that are not done yet; yield lines that say what was done."""
+    """Draw for the shards that are not done yet; yield lines that say what was done.
+
+    Raises:
+        StepeditError: if a folder of pairs holds none.
+    """
     out = resolve_path(settings, settings.out)
     drawer: Drawer | None = None
     for folder in settings.pairs:
         left = settings.max_pairs
-        for path in shard_paths(resolve_path(settings, folder)):
+        for path in finished_shards(resolve_path(settings, folder)):
             if left <= 0:
                 break
             rows = [row for row in read_shard(path, _COLUMNS) if _is_wanted(row, settings)][:left]
@@ -214,13 +219,31 @@ class DrawnCodes:
     """
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._files: dict[tuple[str, str], Any] = {}
         for path in sorted(folder.glob("*/*.safetensors")):
             file: Any = safe_open(path, framework="numpy")
-            names = list(file.keys())
-            self._files |= {(path.parent.name, key): file for key in names}
+            self._files |= {(path.parent.name, key): file for key in file.keys()}  # noqa: SIM118
         if not self._files:
             raise StepeditError(f"{folder}: holds no codes; run `stepedit train drawn-codes` first")
+
+    def check(self, items: Sequence[Spoken]) -> None:
+        """Hold that targets of a store are among them, and are as long as there.
+
+        Raises:
+            StepeditError: if they are of other pairs, or of another tokenizer's codes.
+        """
+        known = [one for one in items if (one.family, one.id) in self._files]
+        targets = [one for one in known if one.role == "target"]
+        if not targets:
+            raise StepeditError(f"{self._folder}: its codes are of none of the store's targets")
+        for one in targets:
+            shape = self._files[one.family, one.id].get_slice(one.id).get_shape()
+            if shape[1] != one.rows:
+                raise StepeditError(
+                    f"{self._folder}: {one.family}/{one.id} has {shape[1]} rows, and {one.rows} in "
+                    "the store: draw the codes again"
+                )
 
     def rows(self, family: str, name: str) -> npt.NDArray[np.int64] | None:
         """Return the draws of a target, int64 ``(draws, n, 2)``, or None."""

@@ -259,6 +259,8 @@ class ExampleMaker:
         self.settings, self.rules, self.store = settings, settings.conditioning(), store
         folder = settings.drawn_codes
         self.drawn = None if folder is None else DrawnCodes(resolve_path(settings, folder))
+        if self.drawn is not None:
+            self.drawn.check(store.items)
         self.numbers = {label: n for n, label in enumerate(self.rules.labels, start=1)}
         self.by_speaker: dict[tuple[str, str], list[int]] = defaultdict(list)
         for index, item in enumerate(store.items):
@@ -325,12 +327,13 @@ class ExampleMaker:
     def _drawn(self, example: Example, rng: np.random.Generator) -> RowArray | None:
         """Return codes that a language model drew for the target, or None for its own."""
         item = self.store.items[example.target]
-        known = self.drawn is not None and item.role == "target"
-        found = self.drawn.rows(item.family, item.id) if known and self.drawn else None
+        if self.drawn is None or item.role != "target":
+            return None
+        found = self.drawn.rows(item.family, item.id)
         if found is None or rng.random() >= self.settings.drawn_share:
             return None
         chosen: RowArray = found[int(rng.integers(len(found)))]
-        return chosen if len(chosen) == item.rows else None
+        return chosen
 
     def _reference(self, example: Example, rng: np.random.Generator) -> int:
         if example.reference is not None:

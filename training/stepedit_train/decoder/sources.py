@@ -19,11 +19,11 @@ import numpy.typing as npt
 from stepedit_core.codes import DualCodes
 from stepedit_core.dsp.prosody import ProsodyRecipe, transform
 from stepedit_core.storage.pair_rows import (
+    finished_shards,
     read_shard,
     row_codes,
     row_groups,
     row_utterance,
-    shard_paths,
 )
 from stepedit_core.utterance import Utterance
 from stepedit_train.data.cache import AUDIO_RATE, Cache
@@ -143,7 +143,7 @@ class PairRows:
             plain: yield the sources once more behind them, as recordings of their own.
         """
         left = self._most
-        for path in shard_paths(self.folder):
+        for path in finished_shards(self.folder):
             heard: list[LazyUtterance] = []
             for group, rows in row_groups(path, _FACTS):
                 places = [n for n, row in enumerate(rows) if self._is_wanted(row)][:left]

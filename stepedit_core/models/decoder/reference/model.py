@@ -316,33 +316,24 @@ class ReferencedMelDecoder(nn.Module):
 
     @torch.inference_mode()
     def generate(self, inputs: Sequence[FlowInput], n_steps: int = 0) -> list[Tensor]:
-        """Decode utterances in one pass; each equals that of the utterance alone.
+        """Decode utterances in one pass for each set of weights; each equals that of it alone.
 
         Their noise and ``n_steps`` are not used. Each gives float32 ``(bins, 2 * g)``.
         """
         decoders = [self.of(item.source_map) for item in inputs]
         if any(one is not self for one in decoders):
-            return self._generate_apart(inputs, decoders)
+            found: dict[int, Tensor] = {}
+            for decoder in dict.fromkeys(decoders):
+                places = [at for at, one in enumerate(decoders) if one is decoder]
+                made = decoder.generate([inputs[at] for at in places])
+                found.update(zip(places, made, strict=True))
+            return [found[at] for at in range(len(inputs))]
         batch = self._batch(inputs)
         if self.recent is None or len(inputs) > 1:
             mels = self(batch).float()
         else:  # how strong a label is moves what comes after, in the vocoder
             mels = self.recent.of(batch.tensors(), lambda: self(batch).float())
         return [mel[: FACTOR * len(item.rows)].t() for mel, item in zip(mels, inputs, strict=True)]
-
-    @staticmethod
-    def _generate_apart(
-        inputs: Sequence[FlowInput], decoders: Sequence[ReferencedMelDecoder]
-    ) -> list[Tensor]:
-        """Decode utterances of which each has its decoder, those of one decoder together."""
-        found: dict[int, Tensor] = {}
-        for decoder in dict.fromkeys(decoders):
-            places = [at for at, one in enumerate(decoders) if one is decoder]
-            batch = decoder._batch([inputs[at] for at in places])
-            mels = decoder(batch).float()
-            for at, mel in zip(places, mels, strict=True):
-                found[at] = mel[: FACTOR * len(inputs[at].rows)].t()
-        return [found[at] for at in range(len(inputs))]
 
     def _batch(self, inputs: Sequence[FlowInput]) -> MelBatch:
         """Pad and move; an utterance without a reference gets one silent row."""

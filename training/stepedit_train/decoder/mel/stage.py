@@ -68,12 +68,19 @@ class MelTask(Task):
                 decoders[folder] = read_decoder_of(resolve_path(settings, folder))
         if settings.weights is not None:
             take_decoder(decoders[settings.weights], self.model)
-        for name, weight in self.model.named_parameters():
-            if name.startswith(settings.frozen):
-                weight.requires_grad_(False)
+        self._freeze()
         self.teacher: ReferencedMelDecoder | None = None
         if settings.distil_from is not None:
             self.teacher = self._as_teacher(decoders[settings.distil_from])
+
+    def _freeze(self) -> None:
+        """Hold weights still; raises StepeditError for a beginning that no name has."""
+        for begin in self.settings.frozen:
+            found = [w for name, w in self.model.named_parameters() if name.startswith(begin)]
+            if not found:
+                raise StepeditError(f"frozen: no weight's name begins with {begin!r}")
+            for weight in found:
+                weight.requires_grad_(False)
 
     def _as_teacher(self, decoder: ReferencedMelDecoder) -> ReferencedMelDecoder:
         """Return the decoder whose output recordings are held to, frozen.
