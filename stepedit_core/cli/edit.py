@@ -170,8 +170,6 @@ class Run:
     def in_pieces(self, job: Job, asked: RecordingOptions) -> None:
         """Edit a recording of any length in pieces; raises StepeditError."""
         facts = {"seed": self.seed, "route": self.route, "carry": self.carry, "accept": self.accept}
-        if self.until is not None:
-            raise EditError("--until is for recordings of up to five minutes")
         row = edit_long(job, self.chain, self.engine, asked, self.say, **facts)
         mark_long(self.marks, job, self.chain, row)
         self.rows.append(row)
@@ -395,6 +393,8 @@ def edit_command(
     short = [job for job in jobs if job.target not in long]
     if long and keep_steps:
         raise click.UsageError("--keep-steps is for recordings of up to five minutes")
+    if long and until is not None:
+        raise click.UsageError("--until is for recordings of up to five minutes")
     check_marks(marks, jobs, long)
     for job in short:
         job.read()

@@ -144,11 +144,14 @@ def transcribe(
     """
     from stepedit_core.cli.console import echo_line, write_text
     from stepedit_core.recording.hearing import align as find
+    from stepedit_core.recording.hearing import choose_aligner
     from stepedit_core.recording.hearing import transcribe as hear
 
     _check_out(recording, out)
     is_text = out is None or is_outlet(out) or out.suffix.lower() == ".txt"
     chosen = kind or ("text" if is_text else _kind(None, out))
+    if chosen != "text":
+        choose_aligner(language=language)
     speech = _read(recording, None, language)
     heard = hear(speech, recogniser, threads=threads)
     if chosen == "text":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -19,6 +19,7 @@ from stepedit_core.utterance import MAX_SECONDS
 if TYPE_CHECKING:
     from stepedit_core.chain.chain import Chain
     from stepedit_core.engine import SpeechEngine
+    from stepedit_core.recording.editing import RecordingOptions as EditOptions
     from stepedit_core.recording.result import RecordingResult
 
 __all__ = ["RecordingOptions", "edit_long", "is_long", "recording_options"]
@@ -54,17 +55,33 @@ class RecordingOptions:
         return any((self.subtitles, self.subtitles_out, self.segments, self.speaker, self.longest))
 
     def check(self, jobs: int) -> None:
-        """Refuse what cannot be asked for of several recordings, and targets out of reach."""
+        """Refuse what cannot be asked for of several recordings, and targets out of reach.
+
+        Raises:
+            StepeditError: if numbers, subtitles or their target do not fit.
+        """
         if self.needs_segments and jobs > 1:
             raise click.UsageError(
                 "--subtitles, --subtitles-out, --segments, --speaker and --longest are for one "
                 "input"
             )
+        if self.segments is not None:
+            self.numbers()
+        if self.subtitles is not None and not is_stream(self.subtitles):
+            from stepedit_core.recording.subtitles import read_cues
+
+            read_cues(self.subtitles)
         if self.subtitles_out is not None:
             from stepedit_core.recording.subtitles import label_format
 
             label_format(self.subtitles_out)
             check_target(self.subtitles_out, "--subtitles-out")
+
+    def numbers(self) -> tuple[int, ...] | None:
+        """Return the numbers of the segments; raises AlignmentError where they are none."""
+        from stepedit_core.recording.segments import parse_numbers
+
+        return None if self.segments is None else parse_numbers(self.segments)
 
 
 def recording_options(function: F) -> F:
@@ -142,10 +159,9 @@ def edit_long(
         EditError: if a step fails on speech.
         StepeditError: if the recording, the subtitles or the chain do not fit.
     """
+    from stepedit_core.recording.editing import check_edit
     from stepedit_core.recording.recording import Recording
-    from stepedit_core.recording.segments import parse_numbers
 
-    numbers = None if asked.segments is None else parse_numbers(asked.segments)
     recording = Recording.read(
         job.source,
         subtitles=asked.subtitles,
@@ -157,21 +173,21 @@ def edit_long(
         f"{job.source}: {_clock(recording.seconds)} long, edited in pieces; "
         f"{counted(len(recording.segments), 'segment')} {kind}"
     )
+    facts = {
+        "engine": engine,
+        "segments": asked.numbers(),
+        "speaker": asked.speaker,
+        "longest": asked.longest,
+        "workers": asked.workers,
+        "keep_failed": asked.keep_failed,
+    }
+    asked_of = cast("EditOptions", {**facts, **options})
+    check_edit(recording, chain, job.target, asked_of)
     if asked.subtitles_out is not None and not recording.has_words:
         recording = recording.with_words()
     with piece_progress() as move:
-        result = recording.edit(
-            chain,
-            job.target,
-            engine=engine,
-            segments=numbers,
-            speaker=asked.speaker,
-            longest=asked.longest,
-            workers=asked.workers,
-            keep_failed=asked.keep_failed,
-            on_piece=move,
-            **options,
-        )
+        asked_of["on_piece"] = move
+        result = recording.edit(chain, job.target, **asked_of)
     _tell(job, result, chain, say)
     if asked.subtitles_out is not None:
         say(f"wrote {result.write_subtitles(asked.subtitles_out)}")

@@ -23,6 +23,7 @@ from stepedit_core.recording.joining import FADE_SECONDS, Joiner
 from stepedit_core.recording.journal import Made, PieceJournal, request_key
 from stepedit_core.recording.pieces import Manner, Piece, manner_of, plan_pieces
 from stepedit_core.recording.result import PieceRecord, RecordingResult, retimed
+from stepedit_core.recording.speakers import check_speaker
 from stepedit_core.recording.streaming import read_stretches
 from stepedit_core.recording.working import Submit, Task, Work, names, workers_of
 from stepedit_core.storage.blocks import SoundWriter, output_format
@@ -33,9 +34,10 @@ if TYPE_CHECKING:
     from stepedit_core.chain.chain import Chain
     from stepedit_core.recording.recording import Recording
 
-__all__ = ["RecordingOptions", "RecordingResult", "edit_recording"]
+__all__ = ["RecordingOptions", "RecordingResult", "check_edit", "edit_recording"]
 
 MAX_WORKERS = 64
+_ONE_PIECE = "choose one segment, or give a part of the recording as the voice"
 FloatArray = npt.NDArray[np.float32]
 
 
@@ -91,16 +93,8 @@ def edit_recording(
     """Run a chain over a recording into a file; arguments and errors as for `Recording.edit`."""
     begin = time.perf_counter()
     engine, workers = options.get("engine"), options.get("workers", 1)
-    route = options.get("route", "auto")
-    _check(recording, engine, route, options, workers)
+    manner = check_edit(recording, chain, output, options)
     kind, subtype = output_format(output, recording.sample_rate, recording.subtype)
-    if output.exists() and not is_outlet(output) and output.samefile(recording.path):
-        raise AudioError(f"{output} is the recording itself; choose another output")
-    manner = manner_of(chain, engine, route, recording.sample_rate, options.get("longest"))
-    if manner.by_llm and workers > 1:
-        raise InvalidChainError(
-            "several workers share no engine: give workers=1, or route dsp for signal processing"
-        )
     if manner.needs_words:
         recording = recording.with_words()
     if options.get("speaker") is not None or manner.needs_speakers:
@@ -130,18 +124,46 @@ def edit_recording(
     return _timed(result, time.perf_counter() - begin)
 
 
-def _check(
-    recording: Recording,
-    engine: SpeechEngine | None,
-    route: RouteChoice,
-    options: RecordingOptions,
-    workers: int,
-) -> None:
-    """Refuse what cannot be called with."""
+def check_edit(
+    recording: Recording, chain: Chain, output: Path, options: RecordingOptions
+) -> Manner:
+    """Refuse what can be refused before words are heard, which takes minutes.
+
+    Arguments are those of `edit_recording`.
+
+    Returns:
+        How the chain is carried out.
+
+    Raises:
+        StepeditError: if an argument, the output, a step's route or what is chosen does not fit.
+    """
+    engine, workers = options.get("engine"), options.get("workers", 1)
+    route, speaker = options.get("route", "auto"), options.get("speaker")
     stand_in = Utterance(np.ones(1, np.float32), recording.sample_rate)
     check_arguments(stand_in, engine, route, options.get("carry", DEFAULT_CARRY))
     if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:
         raise InvalidChainError(f"workers is a whole number from 1 to {MAX_WORKERS}")
+    output_format(output, recording.sample_rate, recording.subtype)
+    if output.exists() and not is_outlet(output) and output.samefile(recording.path):
+        raise AudioError(f"{output} is the recording itself; choose another output")
+    manner = manner_of(chain, engine, route, recording.sample_rate, options.get("longest"))
+    if manner.by_llm and workers > 1:
+        raise InvalidChainError(
+            "several workers share no engine: give workers=1, or route dsp for signal processing"
+        )
+    if recording.has_words:  # otherwise segments get their numbers when words are heard
+        recording.chosen(options.get("segments"))
+    if speaker is not None or manner.needs_speakers:
+        check_speaker(recording, speaker)
+    is_all = options.get("segments") is None and speaker is None
+    is_heard = manner.needs_words and not recording.has_words  # later, if nothing is refused
+    is_cut = is_all and is_heard and recording.seconds > manner.longest
+    if is_cut and (says := _says_a_text(chain)):
+        raise InvalidChainError(
+            f"{recording.path}: {says} says a text of its own, and every piece of the recording "
+            f"would become it; {_ONE_PIECE}"
+        )
+    return manner
 
 
 def _prepared(
@@ -161,7 +183,7 @@ def _prepared(
     if edited > 1 and (says := _says_a_text(chain)):
         raise InvalidChainError(
             f"{recording.path}: {says} says a text of its own, and each of {edited} pieces would "
-            "become it; choose one segment, or give a part of the recording as the voice"
+            f"become it; {_ONE_PIECE}"
         )
     work = Work(
         chain.to_json(None),

@@ -36,6 +36,7 @@ from stepedit_core.utterance import Utterance
 __all__ = [
     "align",
     "aligner_names",
+    "choose_aligner",
     "choose_listener",
     "choose_recogniser",
     "installed_ears",
@@ -160,6 +161,7 @@ def align(
         return known
     notes: list[str] = []
     if not (utterance.transcript or "").strip():
+        choose_aligner(aligner, utterance.language, registry)  # hearing takes long
         heard = transcribe(utterance, threads=threads, registry=registry)
         notes.append(f"transcribed by {heard.recogniser}; give --text to correct it")
         language = utterance.language or heard.language
@@ -316,9 +318,17 @@ def load_aligner(
     Raises:
         StepeditError: if the name is unknown, or nothing that is installed knows the language.
     """
-    found = (registry or get_registry()).named("stepedit_aligners", lambda kind: str(kind.name))
-    kind, model = choose_listener(dict(found), spec, language, "aligner")
+    kind, model = choose_aligner(spec, language, registry)
     return cast(Aligner, load_listener(cast(Hashable, kind), model, threads))
+
+
+def choose_aligner(
+    spec: str = "auto", language: str | None = None, registry: Registry | None = None
+) -> tuple[type[Aligner], str | None]:
+    """Return the class and the model that ``load_aligner`` would load; raises as it does."""
+    found = (registry or get_registry()).named("stepedit_aligners", lambda kind: str(kind.name))
+    known = cast(dict[str, type[Aligner]], dict(found))
+    return choose_listener(known, spec, language, "aligner")
 
 
 def aligner_names(registry: Registry | None = None) -> list[str]:

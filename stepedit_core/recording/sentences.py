@@ -15,7 +15,7 @@ from stepedit_core.errors import AlignmentError
 from stepedit_core.recording.hearing import align
 from stepedit_core.recording.segments import Segment, Tile
 from stepedit_core.recording.streaming import Stretch, read_stretches
-from stepedit_core.recording.subtitles import cues_of
+from stepedit_core.recording.subtitles import Cue, cues_of
 from stepedit_core.utterance import Utterance
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def hear_sentences(recording: Recording, *, threads: int = 1) -> tuple[list[Segm
     """Return the sentences of a recording as segments, and what a user should know.
 
     Stretches between pauses are heard one by one. Words that were given as a text are matched
-    with what was heard, and take its times.
+    with what was heard, and take its times. Labels of speakers without words are kept: a sentence
+    is that speaker's who speaks most of it.
 
     Raises:
         AlignmentError: if no words are heard.
@@ -66,10 +67,20 @@ def hear_sentences(recording: Recording, *, threads: int = 1) -> tuple[list[Segm
     if wordless:
         notes.append(f"no words are heard in {wordless} of {len(stretches)} stretches")
     segments = [
-        Segment(number, cue.start, cue.end, cue.text, cue.speaker)
+        Segment(number, cue.start, cue.end, cue.text, _speaker_of(recording, cue))
         for number, cue in enumerate(cues_of(heard, _LONGEST), 1)
     ]
     return segments, list(dict.fromkeys(notes))
+
+
+def _speaker_of(recording: Recording, cue: Cue) -> str | None:
+    """Return who speaks most of a cue by the labels that the recording came with, or None."""
+    shares: dict[str, float] = {}
+    for part in recording.segments:
+        shared = min(part.end, cue.end) - max(part.start, cue.start)
+        if part.speaker and shared > 0:
+            shares[part.speaker] = shares.get(part.speaker, 0.0) + shared
+    return max(shares, key=shares.__getitem__, default=None)
 
 
 def _in_order(words: Sequence[TimedWord]) -> list[TimedWord]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from abc import abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import groupby
@@ -19,10 +20,12 @@ from stepedit_core.utterance import Utterance
 if TYPE_CHECKING:
     from stepedit_core.recording.recording import Recording
 
-__all__ = ["Diariser", "hear_speakers", "tell_apart", "with_speakers"]
+__all__ = ["Diariser", "check_speaker", "hear_speakers", "tell_apart", "with_speakers"]
 
 _PART_SECONDS = 3.0
 """Longest part of a recording without words that is given to one speaker."""
+_LETTERS = re.compile(r"[A-Z]([2-9]|[1-9][0-9]+)?")
+"""Names of voices that are told apart; see `_letters`."""
 _PAUSE = 0.3
 """Words this far apart may be two speakers', in seconds."""
 
@@ -61,11 +64,7 @@ def tell_apart(
     Raises:
         StepeditError: if no diariser is installed.
     """
-    plugins = registry or get_registry()
-    known = dict(plugins.named("stepedit_diarisers", lambda kind: str(kind.name)))
-    kind, model = choose_listener(
-        cast(dict[str, type[Diariser]], known), diariser, language, "diariser"
-    )
+    kind, model = _choose_diariser(diariser, language, registry)
     chosen = cast(Diariser, load_listener(cast(Hashable, kind), model, 1))
     numbers = chosen.tell_apart(parts)
     names: dict[int, str] = {}
@@ -78,6 +77,37 @@ def tell_apart(
         found.append(before if number is None else names[number])
     first = next((name for name in found if name is not None), None)
     return [first if name is None else name for name in found], kind.title(model)
+
+
+def _choose_diariser(
+    spec: str, language: str | None, registry: Registry | None = None
+) -> tuple[type[Diariser], str | None]:
+    """Return the class and the model that a spec names; raises as ``tell_apart`` does."""
+    found = (registry or get_registry()).named("stepedit_diarisers", lambda kind: str(kind.name))
+    known = cast(dict[str, type[Diariser]], dict(found))
+    return choose_listener(known, spec, language, "diariser")
+
+
+def check_speaker(recording: Recording, speaker: str | None) -> None:
+    """Refuse a speaker who will not be told apart, before anything is heard.
+
+    Args:
+        recording: with speakers or without.
+        speaker: who is asked for; None is anybody.
+
+    Raises:
+        AlignmentError: if there is no such speaker, or there cannot be.
+        StepeditError: if no diariser is installed, and no speaker is named.
+    """
+    if any(part.speaker for part in recording.segments):
+        recording.chosen(None, speaker)
+        return
+    _choose_diariser("auto", recording.language)
+    if speaker is not None and not _LETTERS.fullmatch(speaker):
+        raise AlignmentError(
+            f"no speaker {speaker!r}: no segment of {recording.path} names one, and voices that "
+            "are told apart are A, B, ..."
+        )
 
 
 def with_speakers(utterance: Utterance, alignment: Alignment) -> Alignment:
