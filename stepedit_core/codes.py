@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +70,12 @@ class DualCodes:
             self, "linguistic", _codes(self.linguistic, LINGUISTIC_SIZE, "linguistic")
         )
         object.__setattr__(self, "semantic", _codes(self.semantic, SEMANTIC_SIZE, "semantic"))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the attributes of a pickle or a deep copy, whose arrays could be written to."""
+        self.__dict__.update(state)
+        for stream in (self.linguistic, self.semantic):
+            stream.setflags(write=False)
 
     def __eq__(self, other: object) -> bool:
         """Compare both streams value by value (``start`` is not compared)."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +49,16 @@ def _is_unicode(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= mark <= "\udfff" for mark in text)
 
 
+def _check_rate(rate: object) -> None:
+    """Refuse a sample rate that no utterance has."""
+    if isinstance(rate, bool) or not isinstance(rate, int | np.integer):
+        raise AudioError(f"a sample rate is a whole number of Hz, got {rate!r}")
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise AudioError(
+            f"sample rate {rate} Hz is outside {MIN_RATE}..{MAX_RATE} Hz; resample the recording"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Utterance:
     """One piece of speech: immutable mono samples and what is known about them.
@@ -84,13 +94,7 @@ class Utterance:
         samples = np.array(raw, dtype=np.float32)
         if samples.ndim != 1:
             raise AudioError(f"an utterance is mono, got an array of shape {samples.shape}")
-        if isinstance(self.sample_rate, bool) or not isinstance(self.sample_rate, int | np.integer):
-            raise AudioError(f"a sample rate is a whole number of Hz, got {self.sample_rate!r}")
-        if not MIN_RATE <= self.sample_rate <= MAX_RATE:
-            raise AudioError(
-                f"sample rate {self.sample_rate} Hz is outside {MIN_RATE}..{MAX_RATE} Hz; "
-                "resample the recording"
-            )
+        _check_rate(self.sample_rate)
         if not np.isfinite(samples).all():
             raise AudioError("the samples contain NaN or infinite values; repair the recording")
         for what in ("transcript", "language"):
@@ -102,6 +106,11 @@ class Utterance:
                 raise AudioError(f"the {what} is no Unicode; write it in UTF-8")
         samples.setflags(write=False)
         object.__setattr__(self, "samples", samples)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the attributes of a pickle or a deep copy, whose arrays could be written to."""
+        self.__dict__.update(state)
+        self.samples.setflags(write=False)
 
     def __eq__(self, other: object) -> bool:
         """Compare samples, rate, transcript and language."""
@@ -145,7 +154,12 @@ class Utterance:
         return self.replace(samples=self.samples[max(start, 0) : end], transcript=None)
 
     def resample(self, sample_rate: int) -> Utterance:
-        """Return the utterance at another rate in Hz (soxr, very high quality)."""
+        """Return the utterance at another rate in Hz (soxr, very high quality).
+
+        Raises:
+            AudioError: if the rate is outside 4000..192000 Hz.
+        """
+        _check_rate(sample_rate)
         if sample_rate == self.sample_rate:
             return self
         import soxr
@@ -242,13 +256,13 @@ class Utterance:
         Args:
             path: target such as ``out.wav`` or ``out.flac``; ``-`` is standard output, which
                 gets a WAV file, as pipes and devices do.
-            subtype: soundfile subtype; the one that the utterance was read with if that is
-                not a codec's and the format has it, otherwise the format's default.
+            subtype: soundfile subtype; by default the one that the utterance was read with if
+                that is not a codec's and the format has it, otherwise the format's default.
             finish: gets the complete file before it has its name, such as to mark it.
 
         Raises:
             AudioError: if the folder cannot be written, the suffix is unknown, or the format
-                does not take the sample rate.
+                has no such subtype.
         """
         target = Path(path)
         sound = self.resample(target_rate(target, self.sample_rate))

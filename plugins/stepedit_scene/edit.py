@@ -41,8 +41,8 @@ class Scene(Edit):
         if value is None or value in named or is_file(value):
             return value
         close = difflib.get_close_matches(value.strip().lower(), named, 1, 0.6)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"no such name; {hint}There are {', '.join(named)}, or give a file")
+        hint = f"; did you mean {close[0]!r}? There are" if close else "; there are"
+        raise ValueError(f"no such name{hint} {', '.join(named)}, or give a file")
 
     @model_validator(mode="after")
     def _something(self) -> Scene:

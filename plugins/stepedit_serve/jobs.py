@@ -297,7 +297,7 @@ def _at_once(
     )
     made = service.marker.marked(result.utterance, speech)
     audio = work.folder / "audio.wav"
-    made.write(audio, subtype=request["subtype"])
+    made.replace(subtype=request["subtype"]).write(audio)
     notes = [*request["notes"], *result.notes]
     return audio, {"report": result.report(), "seconds": made.seconds, "notes": notes}
 

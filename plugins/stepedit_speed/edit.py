@@ -60,8 +60,8 @@ class Speed(Edit):
         if value is None or value in known:
             return value
         near = difflib.get_close_matches(str(value).lower().replace(" ", "_"), known, 1, 0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"no such rate; {hint}There are {', '.join(known)}")
+        hint = f"; did you mean {near[0]!r}? There are" if near else "; there are"
+        raise ValueError(f"no such rate{hint} {', '.join(known)}")
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Speed:

@@ -38,6 +38,11 @@ class Chain(Sequence["Edit | Chain"]):
         Raises:
             InvalidChainError: if an item is no edit or chain, or iterations is below 1.
         """
+        if not isinstance(edits, Iterable) or isinstance(edits, str | Edit):
+            kind = type(edits).__name__
+            raise InvalidChainError(
+                f"a chain takes a list of edits, got {kind}; write Chain([...])"
+            )
         self._items = tuple(edits)
         self.iterations = iterations
         for place, item in enumerate(self._items, start=1):
@@ -61,8 +66,10 @@ class Chain(Sequence["Edit | Chain"]):
         """Return the number of items; a nested chain counts as one."""
         return len(self._items)
 
-    def __add__(self, other: Chain | Sequence[Edit | Chain]) -> Chain:
-        """Return a chain that runs this one, then the other."""
+    def __add__(self, other: Chain | Edit | Sequence[Edit | Chain]) -> Chain:
+        """Return a chain that runs this one, then the other, or one more edit."""
+        if isinstance(other, Edit):
+            other = [other]
         return Chain([*self._parts(), *(other._parts() if isinstance(other, Chain) else other)])
 
     def __mul__(self, times: int) -> Chain:
@@ -311,8 +318,11 @@ class ChainResult:
             options: as for calling a chain; engine and seed default to this result's.
 
         Raises:
-            InvalidChainError: if there are fewer steps than ``after``.
+            InvalidChainError: if there are fewer steps than ``after``, or ``chain`` is neither.
         """
+        if not isinstance(chain, Chain | Edit):
+            kind = type(chain).__name__
+            raise InvalidChainError(f"then() takes a chain or an edit, got {kind}")
         kept = self.steps if after is None else self.steps[:after]
         if after is not None and not 0 <= after <= len(self.steps):
             raise InvalidChainError(f"cannot go on after step {after} of {len(self.steps)}")

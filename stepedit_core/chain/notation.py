@@ -199,6 +199,8 @@ def edit_from_data(data: Mapping[str, Any]) -> Edit:
         UnknownEditError: if no plugin brings the edit.
         StepeditError: if a parameter is wrong; the text names it.
     """
+    if not isinstance(data, Mapping):
+        raise StepeditError(f"an edit's JSON form is an object, got {type(data).__name__}")
     params = dict(data)
     name = params.pop("edit", None)
     for key, value in params.items():

@@ -26,7 +26,7 @@ from stepedit_core.chain.result import (
     with_word_times,
 )
 from stepedit_core.chain.trying import Drawn, Trial
-from stepedit_core.chain.validation import Ready, look_ahead
+from stepedit_core.chain.validation import Ready, check_options, look_ahead
 from stepedit_core.codes import DualCodes
 from stepedit_core.edit import Edit, Outcome, Rendered, Route
 from stepedit_core.engine import ChoosingEngine, SpeechEngine
@@ -102,9 +102,11 @@ def run(
         options: as for calling a chain.
 
     Raises:
+        TypeError: if there is no such option.
         InvalidChainError: before anything runs, if a step cannot work.
         EditError: if a step fails while it runs; it carries the finished steps.
     """
+    check_options(options, RunOptions.__annotations__, "a chain", seed)
     route, carry = options.get("route", "auto"), options.get("carry", DEFAULT_CARRY)
     accept, until, on_step = options.get("accept"), options.get("until"), options.get("on_step")
     here = finished[-1].utterance if finished else source

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import get_args
+from numbers import Integral
+from typing import Any, get_args
 
-from stepedit_core.chain.result import DEFAULT_CARRY, Carry, RouteChoice
+from stepedit_core.chain.accept import Accept
+from stepedit_core.chain.result import DEFAULT_CARRY, Carry, RouteChoice, Until
 from stepedit_core.edit import Edit, Route
 from stepedit_core.engine import SpeechEngine, knows, strength_problem
-from stepedit_core.errors import InvalidChainError, StepeditError
+from stepedit_core.errors import InvalidChainError, StepeditError, suggest
 from stepedit_core.llm_route.languages import untaught_language
 from stepedit_core.plan import ForeseenUtterance, NotHeardYet, Plan
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Ready", "check_arguments", "choose_route", "look_ahead"]
+__all__ = ["Ready", "check_arguments", "check_options", "choose_route", "look_ahead"]
 
 MAX_DEPTH = 16
 """Most levels of composites within composites."""
@@ -57,6 +59,38 @@ def check_arguments(
         raise InvalidChainError(f"route is one of {get_args(RouteChoice)}, got {route!r}")
     if carry not in get_args(Carry):
         raise InvalidChainError(f"carry is one of {get_args(Carry)}, got {carry!r}")
+
+
+def check_options(
+    options: Mapping[str, Any], known: Collection[str], caller: str, seed: object
+) -> None:
+    """Refuse options that a run would stumble over after its first steps, or never see.
+
+    Args:
+        options: the keyword arguments that were given.
+        known: the names that there are.
+        caller: what was called, for messages.
+        seed: that of the run.
+
+    Raises:
+        TypeError: if there is no such option, as for any function.
+        InvalidChainError: naming the option and what it takes.
+    """
+    for name in options:
+        if name not in known:
+            hint = suggest(name, known) or f"; there are {', '.join(sorted(known))}"
+            raise TypeError(f"{caller} has no option {name!r}{hint}")
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
+        raise InvalidChainError(f"seed is a whole number, got {seed!r}")
+    accept, until = options.get("accept"), options.get("until")
+    if accept is not None and not isinstance(accept, Accept):
+        raise InvalidChainError(f"accept is an Accept, such as Accept.of('normal'), got {accept!r}")
+    if until is not None and until not in get_args(Until):
+        raise InvalidChainError(f"until is one of {get_args(Until)} or None, got {until!r}")
+    for name in ("on_step", "on_piece"):
+        told = options.get(name)
+        if told is not None and not callable(told):
+            raise InvalidChainError(f"{name} is a function, got {told!r}")
 
 
 def choose_route(

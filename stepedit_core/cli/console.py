@@ -169,10 +169,10 @@ def check_format(target: Path) -> None:
     Raises:
         AudioError: naming the target and the suffixes that can be written.
     """
+    from stepedit_core.storage.blocks import unknown_format
+
     if target.suffix.lower() not in WRITABLE:
-        raise AudioError(
-            f"{target}: unknown audio format {target.suffix!r}; use one of {' '.join(WRITABLE)}"
-        )
+        raise AudioError(f"{target}: {unknown_format(target)}; use one of {' '.join(WRITABLE)}")
 
 
 def check_folder(folder: Path) -> None:

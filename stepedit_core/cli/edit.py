@@ -400,7 +400,7 @@ def edit_command(
         job.read()
     if sentences:
         chain += _said(sentences, jobs, yes, interpreter, say) * iterations
-    loaded = needed_engine(engine, device, chain, route, limits, say)
+    loaded = needed_engine(engine, device, chain, route, limits, say, short)
     journal = Journal(jobs[0].target.parent if len(jobs) > 1 else None)
     run = Run(
         chain,

@@ -13,7 +13,14 @@ from typing import Any
 
 import click
 
-__all__ = ["PlainFloat", "PlainFloatRange", "PlainInt", "PlainIntRange", "take_plain_numbers"]
+__all__ = [
+    "PlainFloat",
+    "PlainFloatRange",
+    "PlainInt",
+    "PlainIntRange",
+    "parameters_of",
+    "take_plain_numbers",
+]
 
 _WHOLE = re.compile(r"[-+]?[0-9]+")
 _REAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
@@ -69,13 +76,14 @@ def _plain(kind: Any) -> Any:
     return PlainFloat() if isinstance(kind, click.types.FloatParamType) else kind
 
 
-def _parameters(command: click.Command) -> Iterator[click.Parameter]:
+def parameters_of(command: click.Command) -> Iterator[click.Parameter]:
+    """Yield the parameters of a command and of those below it."""
     yield from command.params
     for below in getattr(command, "commands", {}).values():
-        yield from _parameters(below)
+        yield from parameters_of(below)
 
 
 def take_plain_numbers(command: click.Command) -> None:
     """Let all numbers of a command, and of those below it, be plain ones."""
-    for parameter in _parameters(command):
+    for parameter in parameters_of(command):
         parameter.type = _plain(parameter.type)

@@ -26,7 +26,7 @@ from stepedit_core.cli.console import (
 )
 from stepedit_core.config import EMBEDDED
 from stepedit_core.dsp.words import plain_text
-from stepedit_core.edit import Edit
+from stepedit_core.edit import ROUTES, Edit
 from stepedit_core.errors import AudioError, InvalidChainError, StepeditError
 from stepedit_core.storage.encodings import not_utf8
 from stepedit_core.storage.sound import is_stream
@@ -279,15 +279,39 @@ def needed_engine(
     route: RouteChoice,
     limits: Accept | None,
     say: Callable[[str], None],
+    jobs: Iterable[Job] = (),
 ) -> SpeechEngine | None:
     """Load the engine that is asked for, or that a step cannot do without.
 
     One that no step would use is not loaded. Limits may send a step to its other route.
+
+    Raises:
+        InvalidChainError: if the first edit does not fit one of ``jobs``, whatever its route.
+        StepeditError: if the engine cannot be loaded.
     """
     if name is not None and limits is None and is_engine_idle(name, chain, route):
         say(f"every edit takes the dsp route: engine {name} is not needed and not loaded")
         return None
-    return load_named_engine(name or implied_engine(chain, route, say), device)
+    name = name or implied_engine(chain, route, say)
+    for job in jobs if name is not None else ():
+        _check_first(job, chain)
+    return load_named_engine(name, device)
+
+
+def _check_first(job: Job, chain: Chain) -> None:
+    """Refuse a first edit that does not fit a recording, as `Chain.validate` would later.
+
+    What waits for words that are still to be heard is left to it.
+    """
+    first = next(_kinds(chain), None)
+    if first is None or not (job.transcript or not any(map(first.needs_transcript, ROUTES))):
+        return
+    try:
+        problem = first.problem(job.read())
+    except StepeditError as error:
+        problem = str(error)
+    if problem:
+        raise InvalidChainError(f"{job.source}: step 1, {first.name}: {problem}")
 
 
 def check_target(target: Path, what: str) -> None:
@@ -357,6 +381,8 @@ def plan_jobs(
     """
     if text is not None and text_file is not None:
         raise click.UsageError("give --text or --text-file, not both")
+    if not output.strip():
+        raise click.UsageError("-o is empty; name a file, or a folder for several inputs")
     place = Path(output)
     try:
         place.exists()

@@ -14,6 +14,7 @@ import click
 
 from stepedit_core.cli.interrupting import sigterm_interrupts
 from stepedit_core.cli.numbers import take_plain_numbers
+from stepedit_core.cli.paths import refuse_empty_paths
 from stepedit_core.errors import EditError, StepeditError, printable
 
 __all__ = ["Failure", "Root", "cli"]
@@ -94,6 +95,7 @@ class Root(click.Group):
             command = self.commands.get(name)
         if command is not None:
             take_plain_numbers(command)
+            refuse_empty_paths(command)
         return command
 
     def resolve_command(

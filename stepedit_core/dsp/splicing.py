@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core.dsp.offset import offset_of
+from stepedit_core.errors import AudioError
 from stepedit_core.utterance import Span, Utterance
 
 __all__ = ["FADE_SECONDS", "Patch", "span_problem", "splice", "time_map"]
@@ -25,12 +26,16 @@ class Patch:
     """New samples for one span.
 
     Attributes:
-        span: what is replaced, in seconds of the source.
+        span: what is replaced, in seconds of the source; a pair of numbers becomes a `Span`.
         samples: float32, shape ``(n,)``, at the source's rate; the length may differ.
     """
 
     span: Span
     samples: FloatArray
+
+    def __post_init__(self) -> None:
+        """Take any pair of seconds as a span."""
+        object.__setattr__(self, "span", Span(*self.span))
 
 
 def span_problem(spans: Sequence[Span], seconds: float) -> str | None:
@@ -86,6 +91,9 @@ def splice(
 
     Returns:
         The new utterance, and where each patch lies in it, in seconds and in time order.
+
+    Raises:
+        AudioError: if spans overlap, end before they begin, or lie outside the source.
     """
     rate = source.sample_rate
     fade = round(fade_seconds * rate)
@@ -95,6 +103,11 @@ def splice(
     at, written = 0, 0
     for patch in sorted(patches, key=lambda item: item.span):
         start, end = round(patch.span.start * rate), round(patch.span.end * rate)
+        if not at <= start <= end <= len(source.samples):
+            raise AudioError(
+                f"the span ({patch.span.start:g}, {patch.span.end:g}) of a patch overlaps the one "
+                f"before it, is turned around or lies outside 0..{source.seconds:g} s"
+            )
         samples = _with_offset(patch.samples, offset)
         new = _cross_faded(source.samples[start:end], samples, fade)
         pieces += [source.samples[at:start], new]

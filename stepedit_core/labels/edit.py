@@ -56,8 +56,8 @@ class LabelledEdit(Edit):
         word = str(value).strip().lower()
         close = difflib.get_close_matches(word, known, 1, 0.6)
         near = cls.synonyms.get(word) or next(iter(close), None)
-        hint = f"did you mean {near!r}? " if near else ""
-        raise ValueError(f"no such {cls.name}; {hint}There are {', '.join(known)}")
+        hint = f"; did you mean {near!r}? There are" if near else "; there are"
+        raise ValueError(f"no such {cls.name}{hint} {', '.join(known)}")
 
     def route_problem(self, route: Route) -> str | None:
         """Return why a label has no dsp route."""

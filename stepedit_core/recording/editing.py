@@ -16,7 +16,7 @@ import stepedit_core
 from stepedit_core.atomic import is_outlet, replace_file
 from stepedit_core.chain.accept import Accept
 from stepedit_core.chain.result import DEFAULT_CARRY, Carry, RouteChoice
-from stepedit_core.chain.validation import check_arguments
+from stepedit_core.chain.validation import check_arguments, check_options
 from stepedit_core.engine import SpeechEngine
 from stepedit_core.errors import AudioError, InvalidChainError, counted
 from stepedit_core.recording.joining import FADE_SECONDS, Joiner
@@ -135,10 +135,13 @@ def check_edit(
         How the chain is carried out.
 
     Raises:
+        TypeError: if there is no such option.
         StepeditError: if an argument, the output, a step's route or what is chosen does not fit.
     """
     engine, workers = options.get("engine"), options.get("workers", 1)
     route, speaker = options.get("route", "auto"), options.get("speaker")
+    known = RecordingOptions.__annotations__
+    check_options(options, known, "Recording.edit", options.get("seed", 0))
     stand_in = Utterance(np.ones(1, np.float32), recording.sample_rate)
     check_arguments(stand_in, engine, route, options.get("carry", DEFAULT_CARRY))
     if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:

@@ -30,6 +30,7 @@ from stepedit_core.storage.sound import is_stream
 
 if TYPE_CHECKING:
     from stepedit_core.chain.chain import Chain
+    from stepedit_core.edit import Edit
     from stepedit_core.recording.editing import RecordingOptions, RecordingResult
 
 __all__ = ["MAX_SECONDS", "Recording"]
@@ -208,7 +209,7 @@ class Recording:
 
     def edit(
         self,
-        chain: Chain,
+        chain: Chain | Edit,
         output: str | os.PathLike[str],
         **options: Unpack[RecordingOptions],
     ) -> RecordingResult:
@@ -218,7 +219,7 @@ class Recording:
         call that was killed goes on where it stopped when it is made again.
 
         Args:
-            chain: what to do with each piece.
+            chain: what to do with each piece, or one edit.
             output: a sound file; formats without loss keep untouched samples to the bit.
             options: see `RecordingOptions`.
 
@@ -226,8 +227,12 @@ class Recording:
             InvalidChainError: before anything runs, or if the chain fits no piece.
             EditError: if a step fails on a piece that holds speech.
         """
+        from stepedit_core.chain.chain import Chain
+        from stepedit_core.edit import Edit
         from stepedit_core.recording.editing import edit_recording
 
+        if isinstance(chain, Edit):
+            chain = Chain([chain])
         return edit_recording(self, chain, Path(output), options)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Integral
 
 from stepedit_core.errors import AlignmentError, suggest
 from stepedit_core.recording.levels import Levels
@@ -184,9 +185,11 @@ def choose(
         return None
     chosen = {part.number for part in segments}
     if numbers is not None:
-        asked = set(numbers)
-        if not asked or asked - chosen:
-            missing = min(asked - chosen, default=0)
+        asked = set(numbers) if isinstance(numbers, Iterable) else {numbers}
+        if not asked or not all(isinstance(one, Integral) for one in asked):
+            raise AlignmentError(f"segments are numbers such as [3, 4], got {numbers!r}")
+        if asked - chosen:
+            missing = min(asked - chosen)
             there = "there is one" if max(chosen) == 1 else f"there are 1 to {max(chosen)}"
             raise AlignmentError(f"no segment {missing}: {there}")
         chosen = asked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Self
@@ -95,13 +95,26 @@ class PluginLoader:
             if self.manager.has_plugin(info.name) and info.name not in self._infos:
                 self.manager.unregister(name=info.name)
             raise PluginError(f"{info}: {error}") from error
+        if not any(one.plugin_name == info.name for one in self._implementations()):
+            self.manager.unregister(name=info.name)
+            raise PluginError(
+                f"{info} brings nothing: it has no function such as stepedit_edits() with the "
+                "mark @hookimpl"
+            )
         self._infos[info.name] = info
+
+    def _implementations(self) -> Iterator[pluggy.HookImpl]:
+        """Yield the implementations of all hooks."""
+        for caller in vars(self.manager.hook).values():
+            if isinstance(caller, pluggy.HookCaller):
+                yield from caller.get_hookimpls()
 
     def register(self, plugin: object, name: str | None = None) -> PluginInfo:
         """Register a module, class or object as a plugin, without packaging.
 
         Raises:
-            PluginError: if a hook is unknown, an argument is misnamed or the name is taken.
+            PluginError: if a hook is unknown, an argument is misnamed, the name is taken, or the
+                object brings no hook.
         """
         chosen = name or getattr(plugin, "__name__", None) or type(plugin).__name__
         version = str(getattr(plugin, "__version__", "0"))

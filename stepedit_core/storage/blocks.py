@@ -34,6 +34,7 @@ __all__ = [
     "sound_problem",
     "sound_seconds",
     "target_rate",
+    "unknown_format",
 ]
 
 _KEPT_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
@@ -148,6 +149,11 @@ def codec_rate(codec: str, rate: int) -> int:
     return min((one for one in rates if one > rate), default=rates[-1])
 
 
+def unknown_format(target: Path) -> str:
+    """Say that a file's suffix names no format that is known here."""
+    return f"unknown audio format {target.suffix!r}" if target.suffix else "the name has no suffix"
+
+
 def target_rate(target: Path, rate: int) -> int:
     """Return the rate in Hz that a file is written with; pipes and devices get WAV at any."""
     return rate if is_outlet(target) else codec_rate(target.suffix.lstrip("."), rate)
@@ -165,14 +171,20 @@ def output_format(
         subtype: the subtype that is asked for.
 
     Raises:
-        AudioError: if the suffix is unknown, or the format does not take the sample rate.
+        AudioError: if the suffix is unknown, or the format does not take the sample rate or the
+            subtype that is asked for.
     """
     suffix = target.suffix.lstrip(".").upper()
     if is_outlet(target) and suffix not in sf.available_formats():
         suffix = "WAV"
     kind = "OGG" if suffix == "OPUS" else suffix
     if kind not in sf.available_formats():
-        raise AudioError(f"{target}: unknown audio format {target.suffix!r}; use .wav or .flac")
+        raise AudioError(f"{target}: {unknown_format(target)}; use .wav or .flac")
+    if subtype is not None and not sf.check_format(kind, subtype):
+        raise AudioError(
+            f"{target}: {kind} has no subtype {subtype!r}; it has "
+            f"{', '.join(sf.available_subtypes(kind))}"
+        )
     if codec_rate(suffix, sample_rate) != sample_rate:
         raise AudioError(
             f"{target}: {suffix} takes {', '.join(map(str, _RATES[suffix.lower()]))} Hz, "

@@ -145,6 +145,8 @@ def read_sound(source: Source, *, max_seconds: float, name: str | None = None) -
             except OSError as error:
                 raise AudioError(f"{label}: cannot be read ({error.strerror or error})") from error
     label = name or "the recording"
+    if not isinstance(source, bytes) and not hasattr(source, "read"):
+        raise AudioError(f"{label}: give a path or the bytes of a file, got {source!r}")
     file_like = io.BytesIO(source) if isinstance(source, bytes) else source
     return _decode(file_like, label, max_seconds)
 

@@ -68,6 +68,16 @@ def test_json_that_is_nested_without_end_is_refused() -> None:
 def test_items_are_edits() -> None:
     with pytest.raises(InvalidChainError, match=r"item 2 is str"):
         Chain([Gain(), "hiss"])  # type: ignore[list-item]
+    for wrong in (Gain(), "gain", 5):
+        with pytest.raises(
+            InvalidChainError, match=r"takes a list of edits, got .*Chain\(\[...\]\)"
+        ):
+            Chain(wrong)  # type: ignore[arg-type]
+
+
+def test_an_edit_can_be_added() -> None:
+    assert Chain([Gain()]) + Hiss() == Chain([Gain(), Hiss()])
+    assert Chain([Gain()], iterations=2) + Hiss() == Chain([Chain([Gain()], iterations=2), Hiss()])
 
 
 def test_json_round_trip_with_nesting() -> None:
@@ -359,6 +369,11 @@ def test_an_edit_that_misbehaves_is_named(
         ({"engine": "folder"}, "a loaded engine, got str; use Engine.load"),
         ({"route": "magic"}, "route is one of .* got 'magic'"),
         ({"carry": "mel"}, "carry is one of .* got 'mel'"),
+        ({"seed": "7"}, "seed is a whole number, got '7'"),
+        ({"seed": None}, "seed is a whole number"),
+        ({"accept": "normal"}, r"accept is an Accept, such as Accept.of\('normal'\)"),
+        ({"until": "gain"}, "until is one of .* got 'gain'"),
+        ({"on_step": 3}, "on_step is a function, got 3"),
     ],
 )
 def test_wrong_arguments_are_named(
@@ -366,6 +381,15 @@ def test_wrong_arguments_are_named(
 ) -> None:
     with pytest.raises(InvalidChainError, match=message):
         Chain([Gain()])(**{"utterance": speech, **arguments})  # type: ignore[arg-type]
+
+
+def test_misspelt_options_are_not_lost(speech: Utterance) -> None:
+    with pytest.raises(TypeError, match=r"a chain has no option 'sed'"):
+        Chain([Gain()])(speech, sed=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"no option 'rout'; did you mean 'route'"):
+        Chain([Gain()])(speech).then(Hiss(), rout="dsp")
+    with pytest.raises(InvalidChainError, match=r"takes a chain or an edit, got list"):
+        Chain([Gain()])(speech).then([Hiss()])  # type: ignore[arg-type]
 
 
 def test_an_engine_is_not_asked_to_edit_without_the_words(

@@ -131,7 +131,8 @@ def test_outputs_that_cannot_be_written(wav: Path, tmp_path: Path) -> None:
     base = ("edit", wav, "-e", "gain", "-o")
     assert "is a file, not a folder" in refused(call(*base, tmp_path / "file" / "out.wav"))
     assert "unknown audio format '.xyz'" in refused(call(*base, tmp_path / "out.xyz"))
-    assert "unknown audio format ''" in refused(call(*base, tmp_path / "out"))
+    assert "out: the name has no suffix; use one of .wav" in refused(call(*base, tmp_path / "out"))
+    assert "-o is empty" in refused(call(*base, ""))
     assert "is the input itself" in refused(call(*base, wav))
     report = tmp_path / "file" / "report.json"
     line = refused(call(*base, tmp_path / "out.wav", "--report", report))

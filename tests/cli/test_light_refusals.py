@@ -48,6 +48,8 @@ def test_wrong_arguments_cost_no_heavy_import(tmp_path: Path) -> None:
     (tmp_path / "good.toml").write_text("model = 'm'\nout = 'o'\n")
     (tmp_path / "m.csv").write_text("path,text\na.wav,You came.\n")
     calls = {tuple(call.split()): why for call, why in _CALLS.items()}
+    late = "masked:inner=(emotion:to=sad),spans=[[3,4]]"
+    calls["edit", "a.wav", "-o", "x.wav", "-e", late, "--text", "No.", "--route", "llm"] = "ends af"
     calls[*_LLM, "-o", "x.xyz"] = "unknown audio format"
     calls[*_LLM, "-o", "x.wav", "--mark", "nosuch"] = "no mark 'nosuch'"
     calls[*_LLM, "-o", "x.wav", "--accept", "nosuch"] = "--accept nosuch"

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -17,6 +21,15 @@ def test_interleave() -> None:
     assert codes.interleave().tolist() == expected
     assert codes.token_string().startswith("<audio_1><audio_2><audio_1024>")
     assert DualCodes.from_interleaved(expected) == codes
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_copies_are_frozen_too(again: Callable[[DualCodes], DualCodes]) -> None:
+    codes = again(some())
+    assert codes == some()
+    for stream in (codes.linguistic, codes.semantic):
+        with pytest.raises(ValueError, match="read-only"):
+            stream[0] = 1
 
 
 def test_codes_past_the_last_whole_group_are_left_out() -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import copy
 import os
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +196,34 @@ def test_writing_leaves_nothing_behind_when_it_fails(tmp_path: Path) -> None:
 
 def test_folders_are_made(tmp_path: Path) -> None:
     assert speech_like(0.1).write(tmp_path / "new" / "folder" / "a.wav").is_file()
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_copies_are_frozen_too(again: Callable[[Utterance], Utterance]) -> None:
+    one = again(speech_like(0.3))
+    assert one == speech_like(0.3) and one.digest == speech_like(0.3).digest
+    with pytest.raises(ValueError, match="read-only"):
+        one.samples[0] = 1
+
+
+def test_a_subtype_that_the_format_lacks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match=r"FLAC has no subtype 'FLOAT'; it has .*PCM_16"):
+        speech_like(0.3).write(tmp_path / "a.flac", subtype="FLOAT")
+    with pytest.raises(AudioError, match="the name has no suffix"):
+        speech_like(0.3).write(tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("rate", [0, 200_000, "16000", 8000.5])
+def test_rates_that_nothing_has(rate: int) -> None:
+    with pytest.raises(AudioError, match="sample rate"):
+        speech_like(0.1).resample(rate)
+
+
+@pytest.mark.parametrize("path", [None, 5])
+def test_what_is_no_path(path: str) -> None:
+    with pytest.raises(AudioError, match=f"give a path or the bytes of a file, got {path}"):
+        Utterance.read(path)
 
 
 @pytest.mark.parametrize(("suffix", "subtype"), [(".wav", "PCM_16"), (".flac", "PCM_16")])

@@ -6,6 +6,7 @@ import pytest
 from stepedit_core.codes import DualCodes, splice_codes
 from stepedit_core.dsp.splicing import Patch, span_problem, splice
 from stepedit_core.engine import FreeGroups
+from stepedit_core.errors import AudioError
 from stepedit_core.utterance import Span, Utterance
 
 RATE = 8_000
@@ -29,6 +30,14 @@ def test_samples_outside_all_patches_are_bit_identical(factor: float) -> None:
     assert np.array_equal(edited.samples[5600 + 2 * grown :], source.samples[5600:])
     assert placed[0] == pytest.approx((0.1, 0.1 + len(new) / RATE))
     assert edited.transcript == "words"
+
+
+def test_spans_are_pairs_and_lie_apart_in_the_source() -> None:
+    new = np.zeros(800, np.float32)
+    assert splice(utterance(), [Patch((0.1, 0.2), new)])[1] == [Span(0.1, 0.2)]  # type: ignore[arg-type]
+    for wrong in ([Span(0.1, 0.3), Span(0.2, 0.4)], [Span(0.9, 1.1)], [Span(-0.1, 0.1)]):
+        with pytest.raises(AudioError, match="overlaps the one before it, is turned around or"):
+            splice(utterance(), [Patch(span, new) for span in wrong])
 
 
 def test_joins_fade_inside_the_span() -> None:

@@ -113,6 +113,21 @@ def test_a_candidate_is_one_draw(
     assert [config.generation.best_of for config in asked] == [1]
 
 
+def test_prefer_refuses_a_judge_and_a_run_before_candidates_are_made(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepedit_core.registry.registry.load_engine", None)
+    manifest, _ = make_corpus(tmp_path / "c", 1)
+    run_toy(tmp_path / "run", manifest, min_margin=1.0, options={"copies": "1"})
+    given = ("--out", tmp_path / "out", "--engine", "fake")
+    with pytest.raises(StepeditError, match="no judge 'loudnes'"):
+        _call(pairs_prefer, tmp_path / "run", *given, "--judge", "loudnes")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StepeditError, match="no shards"):
+        _call(pairs_prefer, tmp_path / "empty", *given)
+    assert not (tmp_path / "out").exists()
+
+
 def test_prefer_waits_for_people_and_goes_on(registry: Registry, tmp_path: Path) -> None:
     manifest, _ = make_corpus(tmp_path / "c", 1)
     run_toy(tmp_path / "run", manifest, min_margin=1.0, options={"copies": "1"})

@@ -151,7 +151,7 @@ def test_an_exact_factor_has_no_words() -> None:
         ({"factor": 2.5}, "less than or equal to 2"),
         ({"factor": 0.1}, "greater than or equal to 0.5"),
         ({"rate": "more faster"}, "did you mean 'more_faster'"),
-        ({"rate": "quick"}, "There are faster"),
+        ({"rate": "quick"}, "no such rate; there are faster"),
     ],
 )
 def test_bad_parameters(params: dict[str, object], says: str) -> None:

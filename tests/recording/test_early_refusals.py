@@ -92,9 +92,8 @@ def test_labels_without_words_name_the_speakers(
         "WEBVTT\n\n00:00.000 --> 00:09.000\n<v Ann> \n\n00:09.000 --> 00:20.000\n<v Bob> \n"
     )
     recording = Recording.read(talk, subtitles=talk.with_suffix(".vtt"))
-    options = {"engine": FakeEngine()}
     with pytest.raises(StepeditError, match="no speaker 'An'; did you mean 'Ann'"):
-        recording.edit(RECITE, talk.with_name("out.wav"), speaker="An", **options)
+        recording.edit(RECITE, talk.with_name("out.wav"), speaker="An", engine=FakeEngine())
 
     def spread(utterance: Utterance, **_: object) -> Alignment:
         words = split_words("It is so.")

@@ -487,6 +487,13 @@ def test_what_cannot_be_asked_for(hooks: Registry, talk: Path, tmp_path: Path) -
         recording.edit(Chain([Recite(words="a")]), tmp_path / "o.wav")
     with pytest.raises(InvalidChainError, match="the chain is empty"):
         recording.edit(Chain([]), tmp_path / "o.wav")
+    for segments in (3.5, "1", []):
+        with pytest.raises(AlignmentError, match=r"segments are numbers such as \[3, 4\]"):
+            recording.edit(Chain([Gain()]), tmp_path / "o.wav", segments=segments)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"Recording.edit has no option 'worker'; did you mean"):
+        recording.edit(Chain([Gain()]), tmp_path / "o.wav", worker=2)  # type: ignore[call-arg]
+    with pytest.raises(InvalidChainError, match="on_piece is a function"):
+        recording.edit(Gain(), tmp_path / "o.wav", on_piece=2)  # type: ignore[arg-type]
     with pytest.raises(InvalidChainError, match="workers"):
         recording.edit(Chain([Gain()]), tmp_path / "o.wav", workers=0)
     with pytest.raises(AudioError, match="unknown audio format"):

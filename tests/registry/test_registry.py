@@ -169,6 +169,15 @@ def test_an_unmarked_hook_is_an_error() -> None:
         empty().register(module)
 
 
+@pytest.mark.parametrize("plugin", [Whisk, ModuleType("hookless"), "vocal_fry.py"])
+def test_a_plugin_that_brings_nothing_is_an_error(plugin: object) -> None:
+    registry = empty()
+    with pytest.raises(PluginError, match=r"brings nothing: it has no function such as stepedit_e"):
+        registry.register(plugin, "whisk")
+    registry.register(WhiskPlugin(), "whisk")
+    assert list(registry.edits()) == ["whisk"]
+
+
 def test_a_name_can_be_taken_once() -> None:
     registry = empty()
     registry.register(WhiskPlugin(), "whisk")

@@ -48,9 +48,15 @@ def pairs_prefer(
     Without a judge, scores.csv and WAVs are written into --out; fill in 1 to 5 points and call
     the same command again. A killed run goes on where it stopped.
     """
+    from stepedit_core.registry.registry import get_registry
     from stepedit_core.storage.locking import sole_writer
+    from stepedit_core.storage.pair_rows import finished_shards
+    from stepedit_pairs.judging import judge_named
     from stepedit_pairs.preference import GAPS, PreferSettings, open_run
 
+    finished_shards(run)
+    if judge is not None:  # candidates take hours
+        judge_named(get_registry(), judge)
     settings = PreferSettings(
         run=str(run.resolve()),
         engine=engine,
