@@ -27,9 +27,9 @@ from stepedit_bench.produce import Produced, Protocol, produce_batch
 from stepedit_bench.public.work import PUBLIC, public_units
 from stepedit_bench.rows import measure_unit
 from stepedit_bench.store import RunStore
-from stepedit_bench.suites import SUITE_PATH_VARIABLE, Unit, units
+from stepedit_bench.suites import SUITE_PATH_VARIABLE, Unit, find_external, units
 from stepedit_core.engine import SpeechEngine
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import AudioError, StepeditError
 from stepedit_core.registry.registry import get_registry
 from stepedit_core.storage.locking import sole_run
 
@@ -243,11 +243,12 @@ def run_bench(
         The path of ``results.jsonl``.
 
     Raises:
-        StepeditError: if an edit cannot be scored, the folder holds another run, or another
-            process works in it.
+        StepeditError: if an edit cannot be scored, the protocol's folder has a recording of no
+            case, the folder holds another run, or another process works in it.
     """
     if work is None:
         work = work_of(config)
+    _check_source(work, config.protocol.source)
     with sole_run(Path(folder)):
         store = RunStore(folder, settings(config, work, engine), growing)
         keys = {unit.key for unit in work}
@@ -261,6 +262,25 @@ def run_bench(
             store.add(key, rows, times)
             on_unit(len(keys & set(store.finished)), len(work))
         return store.finish(unit.key for unit in work)
+
+
+def _check_source(work: Sequence[Unit], folder: str | None) -> None:
+    """Refuse another system's folder that has a recording of none of the cases.
+
+    Raises:
+        AudioError: naming the first case and the file that it takes.
+    """
+    if folder is None:
+        return
+    missing: AudioError | None = None
+    for case in (unit.case for unit in work if unit.case is not None):
+        try:
+            find_external(case, folder)
+            return
+        except AudioError as error:
+            missing = missing or error
+    if missing is not None:
+        raise AudioError(f"{missing}; there is none of another case either")
 
 
 def _in_process(

@@ -25,6 +25,10 @@ class AudioStore:
         Raises:
             StepeditError: if fsspec does not know the protocol.
         """
+        protocol, _, rest = url.partition(":")
+        is_slip = rest.startswith("/") and not rest.startswith("//")
+        if is_slip and protocol in fsspec.available_protocols():  # it would be a folder "s3:" here
+            raise StepeditError(f"audio store {url!r}: write {protocol}:/{rest}")
         try:
             # Listings that are kept would hide what another replica has stored since.
             filesystem, root = fsspec.core.url_to_fs(url, use_listings_cache=False)

@@ -50,8 +50,6 @@ def chain_from(data: Mapping[str, Any] | str) -> Chain:
             data = json.loads(data)
         for text in texts_in(data):
             clean(text)
-        if isinstance(data, Mapping) and "edits" not in data and "edit" in data:
-            data = {"edits": [data]}
         chain = Chain.from_data(data)
         count = len(chain.unrolled())
     except StepeditError as error:

@@ -148,12 +148,16 @@ class Chain(Sequence["Edit | Chain"]):
     def from_data(cls, data: object) -> Chain:
         """Build a chain from JSON data; without a ``schema_version`` it is of the present one.
 
+        One edit's data, which `Edit.to_data` gives, is a chain of that edit.
+
         Raises:
             InvalidChainError: if the data is no chain, of a newer schema, or names an edit or
                 parameter that does not exist; the text names the place.
         """
         if not isinstance(data, Mapping):
             raise InvalidChainError(f"{_FORM}, got {_json_kind(data)}")
+        if "edit" in data and "edits" not in data:
+            data = {"edits": [data]}
         version = data.get("schema_version", SCHEMA_VERSION)
         if isinstance(version, bool) or not isinstance(version, int) or version < 1:
             raise InvalidChainError("a chain file has a whole number from 1 under 'schema_version'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +27,7 @@ from stepedit_core.chain.result import (
     with_word_times,
 )
 from stepedit_core.chain.trying import Drawn, Trial
-from stepedit_core.chain.validation import Ready, check_options, look_ahead
+from stepedit_core.chain.validation import Ready, check_run, look_ahead
 from stepedit_core.codes import DualCodes
 from stepedit_core.edit import Edit, Outcome, Rendered, Route
 from stepedit_core.engine import ChoosingEngine, SpeechEngine
@@ -106,12 +107,12 @@ def run(
         InvalidChainError: before anything runs, if a step cannot work.
         EditError: if a step fails while it runs; it carries the finished steps.
     """
-    check_options(options, RunOptions.__annotations__, "a chain", seed)
     route, carry = options.get("route", "auto"), options.get("carry", DEFAULT_CARRY)
     accept, until, on_step = options.get("accept"), options.get("until"), options.get("on_step")
     here = finished[-1].utterance if finished else source
     first = len(finished) + 1
-    ready = look_ahead(edits, here, engine, route=route, carry=carry, first=first)
+    known = RunOptions.__annotations__
+    ready = check_run(edits, here, engine, options, known=known, seed=seed, first=first)
     middleware = registry.hook.stepedit_apply.get_hookimpls()
     gate = None
     if accept is not None or until is not None:
@@ -421,6 +422,12 @@ def carry_out(
         rendered = edit.render(utterance, rng)
         if not isinstance(rendered, Rendered):
             raise RouteError(f"render() returned {type(rendered).__name__}, not Rendered")
+        try:
+            json.dumps(dict(rendered.details))
+        except (TypeError, ValueError) as error:  # the report would fail after all steps
+            raise RouteError(
+                f"details of render() are no JSON data ({error}); make NumPy's numbers float or int"
+            ) from error
         return Outcome(rendered.utterance, "dsp", details=rendered.details)
     if engine is None:
         raise RouteError(f"{edit.name}: the llm route needs an engine")

@@ -16,7 +16,14 @@ from stepedit_core.llm_route.languages import untaught_language
 from stepedit_core.plan import ForeseenUtterance, NotHeardYet, Plan
 from stepedit_core.utterance import Utterance
 
-__all__ = ["Ready", "check_arguments", "check_options", "choose_route", "look_ahead"]
+__all__ = [
+    "Ready",
+    "check_arguments",
+    "check_options",
+    "check_run",
+    "choose_route",
+    "look_ahead",
+]
 
 MAX_DEPTH = 16
 """Most levels of composites within composites."""
@@ -152,6 +159,22 @@ def _plan_of(edit: Edit, utterance: Utterance) -> Plan | None:
         return edit.plan(utterance)
     except StepeditError:
         return None
+
+
+def check_run(
+    edits: Iterable[Edit],
+    utterance: Utterance,
+    engine: SpeechEngine | None,
+    options: Mapping[str, Any],
+    *,
+    known: Collection[str],
+    seed: object,
+    first: int,
+) -> list[Ready]:
+    """Check the options of a run, then the whole chain as `look_ahead` does; raises as both do."""
+    check_options(options, known, "a chain", seed)
+    route, carry = options.get("route", "auto"), options.get("carry", DEFAULT_CARRY)
+    return look_ahead(edits, utterance, engine, route=route, carry=carry, first=first)
 
 
 def look_ahead(

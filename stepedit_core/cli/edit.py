@@ -287,7 +287,7 @@ Examples:
     "chain_file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="A chain as JSON.",
+    help="A chain as JSON, or one edit.",
 )
 @click.option(
     "--say",

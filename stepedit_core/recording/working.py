@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -27,10 +25,10 @@ from stepedit_core.recording.journal import Made
 from stepedit_core.recording.loudness import matched
 from stepedit_core.recording.segments import Segment
 from stepedit_core.utterance import Utterance
+from stepedit_core.workers import end_with_parent, one_thread_each
 
 __all__ = ["Task", "Work", "edit_piece", "workers_of"]
 
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _LOUD_DB = 35.0  # what is this far below the loudest 20 ms is taken for speech's own extent
 _TOLD = ("accepted", "failed_tries", "judged")
 
@@ -211,17 +209,10 @@ _WORK: tuple[Work, Chain] | None = None
 
 
 def _begin(work: Work) -> None:
-    """Prepare a worker, and end it with the process that started it, even if that is killed."""
+    """Prepare a worker."""
     global _WORK
     _WORK = (work, Chain.from_json(work.chain))
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    end_with_parent()
 
 
 def _remote(task: Task) -> Made:
@@ -248,11 +239,9 @@ def workers_of(
     if count <= 1:
         yield lambda task: lambda: edit_piece(work, chain, task, engine)
         return
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    context = multiprocessing.get_context("spawn")
     try:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(count, context, _begin, (work,)) as pool:
+        with one_thread_each(), ProcessPoolExecutor(count, context, _begin, (work,)) as pool:
             try:
                 yield lambda task: pool.submit(_remote, task).result
             finally:
@@ -262,12 +251,6 @@ def workers_of(
             "a worker process ended by itself, perhaps for want of memory; call the same command "
             "again to go on, with fewer --workers"
         ) from error
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def names(segments: Sequence[Segment]) -> str:

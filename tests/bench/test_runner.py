@@ -157,6 +157,15 @@ def test_prompt_fixed_decodes_in_the_first_voice(tmp_path: Path) -> None:
         assert len(set(heard)) == (1 if fixed else 3)
 
 
+def test_a_folder_without_recordings_of_the_cases_is_refused(tmp_path: Path) -> None:
+    install(cases(2))
+    (tmp_path / "others").mkdir()
+    config = BenchConfig(edits=("gain",), protocol=Protocol(source=str(tmp_path / "others")))
+    with pytest.raises(StepeditError, match=r"no recording of case 'case 0'.* none of another"):
+        run_bench(config, tmp_path / "run", measures=LightMeasures())
+    assert not (tmp_path / "run").exists()
+
+
 def test_other_settings_are_refused(tmp_path: Path) -> None:
     install(cases(1))
     run_bench(BenchConfig(), tmp_path, measures=LightMeasures())

@@ -7,6 +7,7 @@ import pytest
 
 from stepedit_core.chain.chain import Chain
 from stepedit_core.chain.validation import choose_route
+from stepedit_core.edit import Rendered
 from stepedit_core.errors import (
     EditError,
     EngineError,
@@ -73,6 +74,12 @@ def test_items_are_edits() -> None:
             InvalidChainError, match=r"takes a list of edits, got .*Chain\(\[...\]\)"
         ):
             Chain(wrong)  # type: ignore[arg-type]
+
+
+def test_data_of_one_edit_is_a_chain() -> None:
+    assert Chain.from_data(Gain(db=2).to_data()) == Chain([Gain(db=2)])
+    with pytest.raises(InvalidChainError, match=r"step 1: gain: no parameter 'dB'"):
+        Chain.from_json('{"edit": "gain", "dB": 2}')
 
 
 def test_an_edit_can_be_added() -> None:
@@ -346,6 +353,10 @@ def test_no_route_at_all_names_both_reasons() -> None:
         (None, r"render\(\) returned NoneType, not Rendered"),
         (SystemExit(7), r"SystemExit: 7"),
         (MemoryError(), r"MemoryError"),
+        (
+            Rendered(silence(0.3), {"gain": np.float32(1)}),
+            r"details of render\(\) are no JSON data \(.*float32.*make NumPy's numbers float",
+        ),
     ],
 )
 def test_an_edit_that_misbehaves_is_named(

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile as sf
+from click.testing import CliRunner
 
 from stepedit_core import Chain, Utterance, packaged_speech
+from stepedit_core.cli.root import cli
 from stepedit_core.registry.registry import Registry, set_registry
 from stepedit_core.testing import speech_like
 
@@ -359,3 +361,9 @@ def test_command_needs_a_folder(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+
+
+def test_command_needs_an_interpreter(tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["mcp", "--root", str(tmp_path), "--interpreter", "gramar"])
+    assert done.exit_code == 2
+    assert "no interpreter 'gramar'; there is grammar, model" in done.output

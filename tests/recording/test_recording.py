@@ -487,7 +487,8 @@ def test_what_cannot_be_asked_for(hooks: Registry, talk: Path, tmp_path: Path) -
         recording.edit(Chain([Recite(words="a")]), tmp_path / "o.wav")
     with pytest.raises(InvalidChainError, match="the chain is empty"):
         recording.edit(Chain([]), tmp_path / "o.wav")
-    for segments in (3.5, "1", []):
+    wrong: list[object] = [3.5, "1", []]
+    for segments in wrong:
         with pytest.raises(AlignmentError, match=r"segments are numbers such as \[3, 4\]"):
             recording.edit(Chain([Gain()]), tmp_path / "o.wav", segments=segments)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"Recording.edit has no option 'worker'; did you mean"):

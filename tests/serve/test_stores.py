@@ -85,6 +85,8 @@ def test_a_session_and_a_job(url: str, tmp_path: Path) -> None:
 def test_a_store_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(StepeditError, match="nowhere"):
         AudioStore("nowhere://bucket")
+    with pytest.raises(StepeditError, match="'s3:/bucket/a': write s3://bucket/a"):
+        AudioStore("s3:/bucket/a")
 
 
 def _result(client: httpx.Client, job: str) -> httpx.Response:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import multiprocessing
-import os
 import shutil
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -19,15 +17,12 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.pairs import CorpusItem, PairBuilder
 from stepedit_core.registry.registry import get_registry
 from stepedit_core.storage.locking import sole_writer
+from stepedit_core.workers import end_with_parent, one_thread_each
 from stepedit_pairs.plan import Plan, write_plan
 from stepedit_pairs.settings import FILE, RunSettings
 from stepedit_pairs.work import BlockReport, block_report, margin_scorer, process_block
 
 __all__ = ["RunTotals", "run_pairs"]
-
-# One thread for each worker: several blocks at once use the cores better than one block with
-# many threads, and results do not depend on the number of threads.
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @dataclass
@@ -196,26 +191,12 @@ def _spread(
         yield from _process_locally(folder, todo, min(workers, len(todo)))
 
 
-def _follow_parent() -> None:
-    """End a worker with the process that started it, even if that was killed."""
-    parent = multiprocessing.parent_process()
-
-    def wait_and_end() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait_and_end, daemon=True).start()
-
-
 def _process_locally(folder: str, todo: list[int], workers: int) -> Iterator[BlockReport]:
     """Work in several processes with few blocks in flight, so that memory stays level."""
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
     context = multiprocessing.get_context("spawn")
     queue = iter(todo)
     try:
-        with ProcessPoolExecutor(workers, context, _follow_parent) as pool:
+        with one_thread_each(), ProcessPoolExecutor(workers, context, end_with_parent) as pool:
             running: set[Future[BlockReport]] = {
                 pool.submit(process_block, folder, index)
                 for index in itertools.islice(queue, 2 * workers)
@@ -232,9 +213,3 @@ def _process_locally(folder: str, todo: list[int], workers: int) -> Iterator[Blo
             "a worker process ended by itself, perhaps for want of memory; call the same command "
             "again to go on, with fewer --workers or a smaller --block-size"
         ) from error
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from stepedit_core import StepeditError, get_registry
+
 __all__ = ["mcp"]
 
 _HERE = ("127.0.0.1", "localhost", "::1")
@@ -44,6 +46,7 @@ def mcp(
     from stepedit_interpret.mcp_server.folder import Folder
     from stepedit_interpret.mcp_server.server import make_server
 
+    _check_interpreter(interpreter)
     folder = Folder(root)
     server = make_server(folder, interpreter, engine)
     try:
@@ -54,3 +57,15 @@ def mcp(
             server.run("streamable-http", host=host, port=port)
     finally:
         folder.close()
+
+
+def _check_interpreter(spec: str) -> None:
+    """Refuse an interpreter that no plugin brings before a client asks for it.
+
+    Raises:
+        StepeditError: naming those that there are.
+    """
+    known = get_registry().named("stepedit_interpreters", lambda kind: str(kind.name))
+    name = spec.partition(":")[0]
+    if name not in known:
+        raise StepeditError(f"no interpreter {name!r}; there is {', '.join(known) or 'none'}")
