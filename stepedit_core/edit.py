@@ -238,6 +238,27 @@ class Edit(OldHooks, BaseModel):
         """
         return None
 
+    def pieces_problem(self) -> str | None:
+        """Return what of the edit is said of a whole recording, or None.
+
+        A long recording is edited in pieces. Each would take for its own what counts in the whole,
+        such as seconds, numbers of sentences, or all of its words. The text goes on after the
+        edit's name: "names seconds". An edit around another one asks that one.
+        """
+        problems = (edit.pieces_problem() for edit in self.inner_edits())
+        return next((text for text in problems if text), None)
+
+    def at_level(self, loudness: float | None, true_peak: float) -> Edit:
+        """Return the request that each piece of a long recording gets; by default this one.
+
+        One that brings a recording to a level has each piece moved as far as the whole has to go.
+
+        Args:
+            loudness: of all that is edited, LUFS (ITU-R BS.1770-4); None of silence.
+            true_peak: of all that is edited, as a fraction of full scale.
+        """
+        return self
+
     def changes_level(self) -> bool:
         """Return whether loudness is what the edit is about.
 

@@ -205,6 +205,14 @@ class Masked(Edit):
         """Return whether the inner edit's route needs the words."""
         return self.where.needs_words() or self.inner.needs_transcript(route)
 
+    def pieces_problem(self) -> str | None:
+        """Return how the region counts in the whole recording; words and speakers do not."""
+        if self.spans is not None or self.margins is not None:
+            return "names seconds"
+        if self.sentences is not None:
+            return "counts sentences"
+        return None if self.occurrence is None else "counts occurrences"
+
     def needs_speakers(self) -> bool:
         """Return whether the region is what a speaker says."""
         return self.speaker is not None or super().needs_speakers()

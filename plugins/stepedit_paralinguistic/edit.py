@@ -168,6 +168,10 @@ class Paralinguistic(Edit):
 
         return fit_of(utterance, outcome, [placed.tag for placed in self.added(utterance)])
 
+    def pieces_problem(self) -> str | None:
+        """Return that the text stands for all words."""
+        return "gives all words"
+
     def needs_transcript(self, route: Route) -> bool:
         """Return whether the route needs the words: the prompt says them."""
         return route == "llm"

@@ -64,6 +64,12 @@ class Pause(Edit):
         """Return whether the place is found by words."""
         return self.at is None
 
+    def pieces_problem(self) -> str | None:
+        """Return how the place counts in the whole recording; words alone do not."""
+        if self.at is not None:
+            return "names a place"
+        return None if self.occurrence is None else "counts occurrences"
+
     def shows_transcript(self) -> bool:
         """Return False: there is no prompt."""
         return False

@@ -165,6 +165,10 @@ class Replace(_Spoken):
     occurrence: int | None = Field(default=None, ge=1)
     """Which one, from 1, where the words are said several times."""
 
+    def pieces_problem(self) -> str | None:
+        """Return that an occurrence is counted in the whole recording."""
+        return None if self.occurrence is None else "counts occurrences"
+
     @field_validator("by")
     @classmethod
     def _has_words(cls, value: str) -> str:
@@ -212,6 +216,12 @@ class Insert(_Spoken):
             raise ValueError("occurrence goes with after= or before=")
         return self
 
+    def pieces_problem(self) -> str | None:
+        """Return how the place counts in the whole recording; words alone do not."""
+        if self.at is not None:
+            return "names the start or the end"
+        return None if self.occurrence is None else "counts occurrences"
+
     def changes(self, text: str) -> list[Change]:
         """Return the one place."""
         within = self._within
@@ -236,6 +246,10 @@ class Rewrite(_Spoken):
     def _has_words(cls, value: str) -> str:
         """Refuse a text without a word."""
         return _with_words(value, "to")
+
+    def pieces_problem(self) -> str | None:
+        """Return that the new transcript stands for all words."""
+        return "gives all words"
 
     def changes(self, text: str) -> list[Change]:
         """Return the difference, word by word; of a region where the edit is confined to one."""
@@ -273,6 +287,10 @@ class Delete(_Cut):
     """The words to take out, as they stand in the transcript."""
     occurrence: int | None = Field(default=None, ge=1)
     """Which one, from 1, where the words are said several times."""
+
+    def pieces_problem(self) -> str | None:
+        """Return that an occurrence is counted in the whole recording."""
+        return None if self.occurrence is None else "counts occurrences"
 
     def changes(self, text: str) -> list[Change]:
         """Return the words to take out."""

@@ -38,6 +38,17 @@ class Volume(Edit):
         """Return True: loudness is what the edit is about."""
         return True
 
+    def at_level(self, loudness: float | None, true_peak: float) -> Volume:
+        """Return the gain that brings all of a long recording to what is asked for."""
+        if self.lufs is not None and loudness is not None:
+            gain = self.lufs - loudness
+        elif self.peak is not None and true_peak > 0:
+            gain = self.peak - 20 * float(np.log10(true_peak))
+        else:
+            return self
+        # No gain at all is refused as a request; this is none that anybody hears.
+        return Volume(db=round(float(np.clip(gain, -60, 40)), 2) or 0.01)
+
     def plan(self, utterance: Utterance) -> Plan:
         """Return the plan: nothing but the level changes."""
         asked = self.model_dump(exclude_none=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -25,6 +25,7 @@ from stepedit_core.recording.pieces import Manner, Piece, manner_of, plan_pieces
 from stepedit_core.recording.result import PieceRecord, RecordingResult, retimed
 from stepedit_core.recording.speakers import check_speaker
 from stepedit_core.recording.streaming import read_stretches
+from stepedit_core.recording.whole import aimed_at_level, bound_to_whole, says_a_text
 from stepedit_core.recording.working import Submit, Task, Work, names, workers_of
 from stepedit_core.storage.blocks import SoundWriter, output_format
 from stepedit_core.storage.locking import sole_writer
@@ -109,7 +110,7 @@ def edit_recording(
         rate = recording.sample_rate
         with SoundWriter(partial, rate, kind, subtype, expected) as sink:
             joiner = Joiner(sink.write, rate)
-            with workers_of(run.work, chain, engine, workers) as submit:
+            with workers_of(run.work, run.chain, engine, workers) as submit:
                 _edit_all(run, submit, joiner, 2 * workers)
             written.append((joiner, sink))
 
@@ -160,13 +161,23 @@ def check_edit(
         check_speaker(recording, speaker)
     is_all = options.get("segments") is None and speaker is None
     is_heard = manner.needs_words and not recording.has_words  # later, if nothing is refused
-    is_cut = is_all and is_heard and recording.seconds > manner.longest
-    if is_cut and (says := _says_a_text(chain)):
-        raise InvalidChainError(
-            f"{recording.path}: {says} says a text of its own, and every piece of the recording "
-            f"would become it; {_ONE_PIECE}"
-        )
+    if is_all and is_heard and recording.seconds > manner.longest:
+        if says := says_a_text(chain):
+            raise InvalidChainError(
+                f"{recording.path}: {says} says a text of its own, and every piece of the "
+                f"recording would become it; {_ONE_PIECE}"
+            )
+        if bound := bound_to_whole(chain):
+            raise _refused(recording, bound)
     return manner
+
+
+def _refused(recording: Recording, bound: str) -> InvalidChainError:
+    """Return the error of an edit that means one place of the whole recording."""
+    return InvalidChainError(
+        f"{recording.path}: {bound} of the whole recording, which is edited in pieces: each would "
+        "take it for its own; choose one segment, or give that part of the recording alone"
+    )
 
 
 def _prepared(
@@ -183,11 +194,18 @@ def _prepared(
     edited = sum(piece.is_edited for piece in pieces)
     if not edited:
         raise InvalidChainError(f"{recording.path}: the chosen segments hold no words to edit")
-    if edited > 1 and (says := _says_a_text(chain)):
+    if edited > 1 and (says := says_a_text(chain)):
         raise InvalidChainError(
             f"{recording.path}: {says} says a text of its own, and each of {edited} pieces would "
             f"become it; {_ONE_PIECE}"
         )
+    told = {part.number for piece in pieces if piece.is_edited for part in piece.segments}
+    is_one = options.get("segments") is not None and len(told) == 1
+    if edited > 1 and not is_one and (bound := bound_to_whole(chain)):
+        raise _refused(recording, bound)
+    chain, note = aimed_at_level(chain, recording, pieces)
+    if note is not None:
+        recording = replace(recording, notes=(*recording.notes, note))
     work = Work(
         chain.to_json(None),
         options.get("route", "auto"),
@@ -214,11 +232,6 @@ def _prepared(
     return _Run(
         recording, chain, manner, work, pieces, journal, request, seed, options.get("on_piece")
     )
-
-
-def _says_a_text(chain: Chain) -> str | None:
-    """Return the name of an edit that says the same text whatever it is given, if there is one."""
-    return next((e.name for e in chain.unrolled() if e.saying("x") is not None), None)
 
 
 def _edit_all(run: _Run, submit: Submit, joiner: Joiner, most: int) -> None:
@@ -364,6 +377,4 @@ def _result(run: _Run, output: Path, joiner: Joiner, sink: SoundWriter) -> Recor
 
 def _timed(result: RecordingResult, seconds: float) -> RecordingResult:
     """Return a result with the time that it took."""
-    import dataclasses
-
-    return dataclasses.replace(result, wall_seconds=seconds)
+    return replace(result, wall_seconds=seconds)
