@@ -30,7 +30,7 @@ from stepedit_core.cli.console import (
     language_option,
     write_text,
 )
-from stepedit_core.cli.interpreting import interpreter_option, say_chain
+from stepedit_core.cli.interpreting import interpreter_option, long_setting, say_chain
 from stepedit_core.cli.listening import with_words_heard
 from stepedit_core.cli.marking import check_marks, how_written, mark_long, write_output
 from stepedit_core.cli.plan import (
@@ -47,6 +47,7 @@ from stepedit_core.cli.recordings import RecordingOptions, edit_long, is_long, r
 from stepedit_core.cli.resuming import Journal, request_digest
 from stepedit_core.cli.waiting import progress
 from stepedit_core.errors import EditError, InvalidChainError, StepeditError, counted
+from stepedit_core.storage.sound import is_stream
 from stepedit_core.utterance import Utterance
 
 if TYPE_CHECKING:
@@ -244,11 +245,16 @@ def _said(
     yes: bool,
     interpreter: str,
     say: Callable[[str], None],
+    *,
+    long: bool,
 ) -> Chain:
-    """Return the chain that sentences ask for; they speak of one recording."""
+    """Return the chain that sentences ask for; they speak of one recording, which may be long."""
     if len(jobs) > 1:
         raise click.UsageError("--say speaks of one recording; give one IN, or a chain")
-    return say_chain(sentences, jobs[0].read(), yes=yes, interpreter=interpreter, say=say)
+    (job,) = jobs
+    is_held = not long or is_stream(job.source)
+    about = job.read() if is_held else long_setting(job.source, job.transcript)
+    return say_chain(sentences, about, yes=yes, interpreter=interpreter, say=say)
 
 
 _EXAMPLES = """\b
@@ -399,7 +405,7 @@ def edit_command(
     for job in short:
         job.read()
     if sentences:
-        chain += _said(sentences, jobs, yes, interpreter, say) * iterations
+        chain += _said(sentences, jobs, yes, interpreter, say, long=bool(long)) * iterations
     loaded = needed_engine(engine, device, chain, route, limits, say, short)
     journal = Journal(jobs[0].target.parent if len(jobs) > 1 else None)
     run = Run(

@@ -12,12 +12,13 @@ import click
 
 from stepedit_core.cli.console import echo_json, echo_line, language_option
 from stepedit_core.interpretation import Interpretation, InterpretationError, Setting, interpret
+from stepedit_core.storage.sound import is_stream
 
 if TYPE_CHECKING:
     from stepedit_core.chain.chain import Chain
     from stepedit_core.utterance import Utterance
 
-__all__ = ["interpret_command", "interpreter_option", "say_chain"]
+__all__ = ["interpret_command", "interpreter_option", "long_setting", "say_chain"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -90,11 +91,27 @@ def interpret_command(
 
 
 def _setting_of(recording: Path, text: str | None, language: str | None) -> Setting:
-    """Return a recording's setting; its words are timed where they are given."""
-    from stepedit_core.utterance import Utterance
+    """Return a recording's setting; words that are given are timed, unless it is a long one's."""
+    from stepedit_core.utterance import MAX_SECONDS, Utterance
 
+    if not is_stream(recording):
+        setting = long_setting(recording, text)
+        if setting.seconds is not None and setting.seconds > MAX_SECONDS:
+            return setting
     speech = Utterance.read(recording, text, language)
     return Setting.of(_timed(speech) if text else speech)
+
+
+def long_setting(recording: Path, text: str | None) -> Setting:
+    """Return the setting of a recording that is too long to be held: its length and its words.
+
+    Raises:
+        AudioError: if the file cannot be read, or is longer than a day.
+    """
+    from stepedit_core.recording.recording import MAX_SECONDS
+    from stepedit_core.storage.blocks import sound_seconds
+
+    return Setting(text, sound_seconds(recording, max_seconds=MAX_SECONDS))
 
 
 def _timed(speech: Utterance) -> Utterance:
@@ -106,7 +123,7 @@ def _timed(speech: Utterance) -> Utterance:
 
 def say_chain(
     sentences: Sequence[str],
-    speech: Utterance,
+    speech: Utterance | Setting,
     *,
     yes: bool,
     interpreter: str = "grammar",
@@ -114,7 +131,8 @@ def say_chain(
 ) -> Chain:
     """Return the chain that sentences ask for, after it was shown and agreed to.
 
-    Words are timed only where a region needs it. Without a terminal, ``yes`` is needed.
+    Words are timed only where a region needs it, and not those of a long recording, of which the
+    setting is known alone. Without a terminal, ``yes`` is needed.
 
     Raises:
         InterpretationError: as `interpret` does.
@@ -124,7 +142,8 @@ def say_chain(
     try:
         chain = found.chain
     except InterpretationError:
-        if found.alternatives or not any(one.region for one in found.readings):
+        is_confined = any(one.region for one in found.readings)
+        if found.alternatives or not is_confined or isinstance(speech, Setting):
             raise
         timed = _timed(speech)
         if speech.transcript:  # the same reading holds, and a model is not asked twice
