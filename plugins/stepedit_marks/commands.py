@@ -14,7 +14,7 @@ def watermark() -> None:
     """Measure the detection of the Perth watermark."""
 
 
-@watermark.command()
+@watermark.command(short_help="Mark recordings, spoil them, look for the mark.")
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.option("--n", "count", default=40, show_default=True, type=click.IntRange(1, 10_000))
 def measure(folder: Path | None, count: int) -> None:

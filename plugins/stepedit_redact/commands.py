@@ -17,7 +17,7 @@ def redaction() -> None:
     """Measure whether words that `redact` hides are heard again."""
 
 
-@redaction.command()
+@redaction.command(short_help="Speak sentences with made-up secrets.")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--n", "count", default=100, show_default=True, type=click.IntRange(1, 10_000))
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
@@ -45,7 +45,7 @@ def speak(out: Path, count: int, seed: int) -> None:
     click.echo(f"wrote {counted(len(rows), 'recording')} and {out / 'cases.jsonl'}")
 
 
-@redaction.command()
+@redaction.command(short_help="Draw recordings and words of each to hide.")
 @click.argument("manifest", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--n", "count", default=100, show_default=True, type=click.IntRange(1, 10_000))
@@ -65,7 +65,7 @@ def choose(manifest: Path, out: Path, count: int, seed: int) -> None:
     click.echo(f"wrote {out / 'cases.jsonl'}: {counted(len(rows), 'recording')}")
 
 
-@redaction.command()
+@redaction.command(short_help="Hide the secrets and listen again.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "--words",

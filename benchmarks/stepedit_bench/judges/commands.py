@@ -19,7 +19,7 @@ def judges() -> None:
     """List, validate and train judges."""
 
 
-@judges.command("list")
+@judges.command("list", short_help="Print the installed judges.")
 def show() -> None:
     """Print the installed judges with how they were validated."""
     from stepedit_bench.judging import judge_classes
@@ -29,7 +29,7 @@ def show() -> None:
         click.echo(f"{name} (version {judge.version}): {validation}")
 
 
-@judges.command("validate")
+@judges.command("validate", short_help="Compare a judge with labels of acted corpora.")
 @click.argument("name", default="acoustic")
 @click.option("--corpus", "corpora", multiple=True, required=True, type=click.Path(exists=True))
 @click.option("--layout", help="Corpus reader, where several know the folder.")
@@ -59,7 +59,7 @@ def check(
         click.echo("\n  ".join([f"{corpus}:", *agreed.lines()]))
 
 
-@judges.command("train-emotion")
+@judges.command("train-emotion", short_help="Train an emotion judge on a corpus.")
 @click.argument("folder", type=click.Path(exists=True))
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Where it is saved.")
 @click.option("--layout", help="Corpus reader, where several know the folder.")
@@ -96,7 +96,7 @@ _ear = click.option(
 )
 
 
-@judges.command("train-events")
+@judges.command("train-events", short_help="Train the classifier of the judge events.")
 @click.argument("manifest", type=click.Path(exists=True, dir_okay=False))
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Where it is saved.")
 @_ear
@@ -123,7 +123,7 @@ def train_events(
     click.echo(json.dumps({key: model.card[key] for key in keys}, indent=1))
 
 
-@judges.command("validate-events")
+@judges.command("validate-events", short_help="Count what the judge events hears in sounds.")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--kind",
