@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -165,5 +166,8 @@ def explain_validation(error: ValidationError, known: Iterable[str] = ()) -> str
             continue
         given = item.get("input")
         shown = f", got {_shown(given)}" if isinstance(given, str | int | float) else ""
-        parts.append(f"{where}: {item['msg'].removeprefix('Value error, ')}{shown}")
+        near = ""
+        if item["type"] == "literal_error" and isinstance(given, str):
+            near = suggest(given, re.findall(r"'([^']+)'", item["ctx"]["expected"]))
+        parts.append(f"{where}: {item['msg'].removeprefix('Value error, ')}{shown}{near}")
     return "; ".join(parts)

@@ -18,13 +18,14 @@ from stepedit_core.cli.console import (
     load_named_engine,
 )
 from stepedit_core.cli.plan import check_apart, check_target, goes_to_stdout, text_of
-from stepedit_core.errors import StepeditError
+from stepedit_core.errors import AudioError, StepeditError
 from stepedit_core.storage.sound import is_stream
 from stepedit_core.storage.stored_json import parse_json
 
 if TYPE_CHECKING:
     from stepedit_core.codes import DualCodes
     from stepedit_core.engine import SpeechEngine
+    from stepedit_core.utterance import Utterance
 
 __all__ = ["codes_data", "codes_from_data", "decode", "encode"]
 
@@ -102,6 +103,13 @@ def _read_codes(file: Path) -> DualCodes:
         raise StepeditError(f"{file}: {error}") from error
 
 
+def _heard(speech: Utterance, file: Path) -> Utterance:
+    """Return an utterance; raises AudioError where there is nothing to hear in it."""
+    if problem := speech.problem():
+        raise AudioError(f"{file}: {problem}")
+    return speech
+
+
 def _engine(name: str | None, device: str) -> SpeechEngine:
     """Load the named engine, or the embedded one."""
     from stepedit_core.config import EMBEDDED
@@ -131,7 +139,7 @@ def encode(
     from stepedit_core.cli.console import write_text
     from stepedit_core.utterance import Utterance
 
-    speech = Utterance.read(recording)
+    speech = _heard(Utterance.read(recording), recording)
     if out is not None:
         check_target(out, "-o")
         check_apart([("-o", out)], [recording])
@@ -187,7 +195,7 @@ def decode(
     if is_stream(codes) and is_stream(reference):
         raise click.UsageError("CODES and --reference cannot both come through a pipe")
     parsed = _read_codes(codes)
-    voice = Utterance.read(reference)
+    voice = _heard(Utterance.read(reference), reference)
     if not is_outlet(out):
         check_format(out)
     check_target(out, "-o")

@@ -82,6 +82,7 @@ def test_bad_recording_in_a_batch(wav: Path, tmp_path: Path) -> None:
         (["gain:dbs=1"], "gain: no parameter 'dbs'; did you mean 'db'?"),
         (["gain:"], "parameters are missing after the colon"),
         (["hiss:amount=some"], "hiss: amount: Input should be 'little' or 'much', got 'some'"),
+        (["hiss:amount=litle"], "or 'much', got 'litle'; did you mean 'little'?"),
         (["within:inner=nix"], "unknown edit 'nix'"),
         (['within:inner={"edit":"nix"}'], "within: inner: unknown edit 'nix'"),
         (["gain:edit=hiss"], "gain: 'edit' is no parameter"),

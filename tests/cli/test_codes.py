@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stepedit_core.codes import DualCodes
-from stepedit_core.testing import FakeEngine
+from stepedit_core.testing import FakeEngine, silence
 from stepedit_core.utterance import Utterance
 from tests.cli.calls import call, refused
 
@@ -57,6 +57,16 @@ def test_bad_code_files(wav: Path, tmp_path: Path, content: str | None, message:
     assert message in line
     assert str(file) in line
     assert not out.exists()
+
+
+def test_nothing_is_heard_in_silence(wav: Path, tmp_path: Path) -> None:
+    codes, silent = tmp_path / "codes.json", tmp_path / "silent.wav"
+    codes.write_text('{"linguistic": [1, 2], "semantic": [1, 2, 3]}')
+    silence(1.0).write(silent)
+    engine = ("--engine", "no-such-engine")
+    line = refused(call("decode", codes, "--reference", silent, "-o", tmp_path / "o.wav", *engine))
+    assert "silent.wav: the recording is digital silence" in line
+    assert "digital silence" in refused(call("encode", silent, *engine))
 
 
 def test_unwritable_target(wav: Path, tmp_path: Path) -> None:
