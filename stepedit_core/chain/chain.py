@@ -264,6 +264,7 @@ class Chain(Sequence["Edit | Chain"]):
                 their own scorers.
 
         Raises:
+            TypeError: if there is no such option.
             InvalidChainError: before anything runs, if a step cannot work.
             EditError: if a step fails while it runs; it carries the finished steps.
         """

@@ -224,7 +224,9 @@ class Recording:
             options: see `RecordingOptions`.
 
         Raises:
-            InvalidChainError: before anything runs, or if the chain fits no piece.
+            TypeError: if there is no such option.
+            InvalidChainError: before anything runs, or if the chain fits no piece; also where an
+                edit means one place of the whole recording and there are several pieces.
             EditError: if a step fails on a piece that holds speech.
         """
         from stepedit_core.chain.chain import Chain
