@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -297,6 +297,21 @@ def _run(config: Any, out: str, engine: str, device: str, with_report: bool) -> 
         from stepedit_bench.report import write_report
 
         click.echo(str(write_report(out)))
+    _refuse_nothing(rows, out)
+
+
+def _refuse_nothing(rows: Sequence[Mapping[str, Any]], out: str) -> None:
+    """End with exit code 1 where every edit failed: scripts would take the figures for a result.
+
+    Raises:
+        Failure: with the first reason.
+    """
+    from stepedit_core.cli.root import STEP_FAILED, Failure
+
+    edited = [row for row in rows if row["condition"] not in ("source", "ideal")]
+    if edited and all(row["status"] == "failed" for row in edited):
+        why = edited[0].get("problem") or "no reason is known"
+        raise Failure(f"{out}: all {len(edited)} edits failed: {why}", STEP_FAILED)
 
 
 def _write_public(config: Any, out: Path) -> None:

@@ -15,7 +15,7 @@ from stepedit_bench import commands
 from stepedit_bench.commands import bench, progress
 from stepedit_bench.runner import BenchConfig
 
-from stepedit_core.cli.root import cli
+from stepedit_core.cli.root import Failure, cli
 
 
 def test_help_lists_every_command_once() -> None:
@@ -41,6 +41,16 @@ def test_misspelt_names_are_told_before_anything_runs(
     done = CliRunner().invoke(cli, ["bench", *args])
     assert done.exit_code and said in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_in_which_everything_failed_says_so() -> None:
+    failed = {"condition": "edit", "status": "failed", "problem": "no time"}
+    source = {"condition": "source", "status": "ok"}
+    with pytest.raises(Failure, match="RUN: all 2 edits failed: no time") as caught:
+        commands._refuse_nothing([source, failed, failed], "RUN")
+    assert caught.value.code == 1
+    commands._refuse_nothing([source, failed, {**failed, "status": "ok"}], "RUN")
+    commands._refuse_nothing([source], "RUN")
 
 
 @pytest.mark.parametrize("windows", ["moving", "one"])
