@@ -67,7 +67,8 @@ def test_prompt_to_the_letter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "near"), [("hapy", "happy"), ("sadness", "sad"), ("neutral", "remove"), ("", "There")]
+    ("wrong", "near"),
+    [("hapy", "happy"), ("sadness", "sad"), ("neutral", "remove"), ("", "; there are")],
 )
 def test_unknown_emotions_are_refused_with_a_hint(wrong: str, near: str) -> None:
     with pytest.raises(ValidationError, match=near):
