@@ -26,9 +26,10 @@ STAGES = {
     "pieces-synthesised": "pieces",
     "sentences": "synthesise",
     "spoken": "sft",
-    "mel-clone": "mel",
-    "mel-data-clone": "mel-data",
-    "mel-export-clone": "mel-export",
+    "drawn-codes-denoise": "drawn-codes",
+    "mel-drawn": "mel",
+    "mel-data-drawn": "mel-data",
+    "mel-export-drawn": "mel-export",
 }
 PHASES = {"mel": 2, "vocoder": 2, "sft": 3}
 
