@@ -8,6 +8,7 @@ CTC-Segmentation).
 
 from __future__ import annotations
 
+import platform
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
@@ -47,9 +48,16 @@ Floats = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
+@cache
 def missing_phones() -> str | None:
-    """Say what has to be installed, or return None."""
-    return None if find_spec("hama") else "hama is not installed: pip install 'stepedit[listen]'"
+    """Say why no phones are heard on this machine, or return None."""
+    if find_spec("hama") is None:
+        return "hama is not installed: pip install hama"
+    from hama._engine import available
+
+    # Its wheel is of every platform, and brings libraries for Linux and macOS alone.
+    system = f"{platform.system()} on {platform.machine()}"
+    return None if available() else f"hama has no library for {system}"
 
 
 def phone_signs() -> tuple[list[str], int]:
