@@ -26,10 +26,9 @@ STAGES = {
     "pieces-synthesised": "pieces",
     "sentences": "synthesise",
     "spoken": "sft",
-    "drawn-codes-denoise": "drawn-codes",
-    "mel-drawn": "mel",
-    "mel-data-drawn": "mel-data",
-    "mel-export-drawn": "mel-export",
+    "mel-clone": "mel",
+    "mel-data-clone": "mel-data",
+    "mel-export-clone": "mel-export",
 }
 PHASES = {"mel": 2, "vocoder": 2, "sft": 3}
 

@@ -139,11 +139,10 @@ SOUNDS='{ path = "pairs/paralinguistic", share = 1.5, insertions_only = true }'
 FILE=spoken trained sft spoken --set data="[$CLONES, $SOUNDS]"
 stage replay
 trained reader reader
-# What clones and denoise are decoded by: the decoder goes on with what the language models draw.
+# What clones are decoded by: the decoder goes on with what their language model draws.
 LABEL=assemble-first stage assemble --set out=engine-first --set "decoder_weights={}"
-LABEL=mel-data-drawn FILE=mel-data-drawn stage mel-data --set pairs="[$CLONED, \"pairs/denoise\"]"
+LABEL=mel-data-clone FILE=mel-data-clone stage mel-data --set pairs="[$CLONED]"
 stage drawn-codes --set pairs="[$CLONED]"
-LABEL=drawn-codes-denoise FILE=drawn-codes-denoise stage drawn-codes
-FILE=mel-drawn trained mel mel-drawn
-LABEL=mel-export-drawn FILE=mel-export-drawn stage mel-export
+FILE=mel-clone trained mel mel-clone
+LABEL=mel-export-clone FILE=mel-export-clone stage mel-export
 stage assemble

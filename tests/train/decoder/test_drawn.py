@@ -165,7 +165,7 @@ def test_weights_of_a_label_alone(tmp_path: Path) -> None:
     log = read_journal(tmp_path / "own")
     assert {"reader", "read", "read_matching", "critic"} <= set(log[0])
     export = MelExportSettings(
-        run=tmp_path / "own", out=tmp_path / "exported", half=False, beside="clone",
+        run=tmp_path / "own", out=tmp_path / "exported", half=False, label="clone",
         decoder=tmp_path / "whole",
     )  # fmt: skip
     assert "flow-clone.safetensors: step 3" in next(export_mel(export))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -96,8 +96,6 @@ def _copy(source: Path, target: Path) -> None:
 class MelExportSettings(PartExportSettings):
     """Settings of the mel-export stage."""
 
-    renamed: ClassVar[Mapping[str, str]] = {"label": "beside"}
-
     sizes: MelSizes | None = None
     """Sizes of the network; None: as the run's settings say."""
     bounds: dict[str, tuple[float, float, float]] | None = None
@@ -108,27 +106,26 @@ class MelExportSettings(PartExportSettings):
     """What labels usually do, in use; see the sizes."""
     placed_as: str | None = None
     """Label of known places in use; see the sizes."""
-    beside: str | None = None
-    """Name of weights of single labels, which are written to ``flow-NAME.safetensors`` to stand
-    beside those of `decoder`. None: the weights of all edits."""
+    label: str | None = None
+    """Label whose edits alone these weights decode, beside those of `decoder`. None: all edits."""
     decoder: Path | None = None
-    """Decoder folder that the run began with: what is as there is left out. With `beside` alone."""
+    """Decoder folder that the run began with: what is as there is left out. With `label` alone."""
 
     @model_validator(mode="after")
     def _is_whole_or_beside(self) -> Self:
-        if (self.beside is None) != (self.decoder is None):
-            raise ValueError("beside and decoder go together")
+        if (self.label is None) != (self.decoder is None):
+            raise ValueError("label and decoder go together")
         return self
 
 
 def export_mel(settings: MelExportSettings) -> Iterator[str]:
-    """Write ``flow.safetensors`` and ``flow.yaml``; of labels, ``flow-NAME.safetensors`` alone.
+    """Write ``flow.safetensors`` and ``flow.yaml``; of a label, ``flow-LABEL.safetensors`` alone.
 
     Raises as `export_part` does.
     """
     run = newest_run(settings, "mel")
-    if settings.beside is not None and settings.decoder is not None:
-        yield _export_beside(settings, run, settings.beside, settings.decoder)
+    if settings.label is not None and settings.decoder is not None:
+        yield _export_label(settings, run, settings.label, settings.decoder)
         return
     names = ("bounds", "unvoiced", "prosody", "placed_as")
     changes = {name: getattr(settings, name) for name in names}
@@ -137,8 +134,8 @@ def export_mel(settings: MelExportSettings) -> Iterator[str]:
     yield from export_part(settings, run, entry, sizes.build(), "flow", (CRITIC, READER))
 
 
-def _export_beside(
-    settings: MelExportSettings, run: tuple[Path, dict[str, Any]], name: str, decoder: Path
+def _export_label(
+    settings: MelExportSettings, run: tuple[Path, dict[str, Any]], label: str, decoder: Path
 ) -> str:
     """Write what of a run's weights is other than a decoder's."""
     found, content = run
@@ -147,10 +144,10 @@ def _export_beside(
     # What was frozen is not among a run's weights.
     if other := sorted(weights.keys() - known.keys()):
         raise StepeditError(f"{found}: has other parts than {decoder}: {', '.join(other[:3])}")
-    changed = {key: one for key, one in weights.items() if not torch.equal(one, known[key])}
+    changed = {name: one for name, one in weights.items() if not torch.equal(one, known[name])}
     if not changed:
         raise StepeditError(f"{found}: has the weights of {decoder}")
-    file = resolve_path(settings, settings.out) / f"flow-{name.replace(':', '-')}.safetensors"
+    file = resolve_path(settings, settings.out) / f"flow-{label.replace(':', '-')}.safetensors"
     save_tensors(changed, file, half=settings.half)
     return f"{file}: step {content['step']}, {file.stat().st_size / 1e6:.1f} MB"
 
