@@ -351,11 +351,10 @@ class Engine(Editing):
         For what the decoder carries out by itself, and edits of one tempo that it is conditioned
         on; not for codes in spans that have what is to go (`Plan.as_reference`), such as noise.
         """
-        flow = self.parts.decoder.flow
+        flow, policy = self.parts.decoder.flow, self._rules.policy.for_edit(*plan.rules)
         is_even = plan.uniform_tempo if plan.spans is None else plan.uniform_tempo_in_spans
         done_by_decoder = plan.label in flow.moved_labels
         placed = is_even and plan.label in getattr(flow, "edit_labels", ())
-        policy = self._rules.policy.for_edit(*plan.rules)
         is_spoilt = plan.as_reference is not None and bool(plan.spans)
         return policy.own_codes and (done_by_decoder or placed) and not is_spoilt
 
