@@ -157,6 +157,10 @@ class GenerationPolicy(_Rules):
     read_again: int = Field(default=1, ge=1, le=16)
     """Of several answers, so many that read best are spoken, encoded and read again, and the one
     that reads best then is kept; 1 keeps the one whose codes read best."""
+    heard_by: Literal["codes", "phones"] = "codes"
+    """Who hears those that are spoken (``read_again``): ``codes`` is the phone reader, once their
+    sound is encoded again; ``phones`` is the phone recogniser of the package hama, for English.
+    What it cannot hear is left to the reader."""
     own_codes: bool = False
     """Of an edit towards a label, or at one tempo: the source's own codes, at the pace that the
     edit plans, are the answer, and the language model is asked nothing. For decoders that do to

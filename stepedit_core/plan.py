@@ -109,7 +109,8 @@ class Plan:
         voice: whose voice the codes are decoded in; None for the recording's own.
         as_reference: returns the reference for a decoder that looks sound up at its place: the
             recording after signal processing that keeps its pace, such as without its noise, or
-            moved towards ``voice``, whose own recording says other words.
+            moved towards ``voice``, whose own recording says other words. Without ``voice`` and
+            ``spans`` the codes that are edited are its own, too.
         notes: says of a recording what a user should know of the edit's work on it, one line each.
             The llm route asks; signal processing says it in its details.
         fits: says of an outcome of the llm route how well its sound is what was asked for, higher

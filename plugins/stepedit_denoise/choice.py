@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stepedit_core.dsp.enhancement import NetName, missing_package
 
-__all__ = ["ENSEMBLE", "best_nets", "fastest_nets"]
+__all__ = ["ENSEMBLE", "best_nets"]
 
 ENSEMBLE: tuple[NetName, ...] = ("rnnoise", "deepfilternet")
 """Networks whose mean ``backend=ensemble`` takes."""
@@ -15,13 +15,4 @@ takes a quarter of its time."""
 
 def best_nets() -> tuple[NetName, ...]:
     """Return the network that loses the fewest words, of those that are installed, if any is."""
-    return _first(ORDER)
-
-
-def fastest_nets() -> tuple[NetName, ...]:
-    """Return RNNoise, or the best of the others that is installed, if any is."""
-    return _first(("rnnoise", *ORDER))
-
-
-def _first(order: tuple[NetName, ...]) -> tuple[NetName, ...]:
-    return tuple(name for name in order if missing_package(name) is None)[:1]
+    return tuple(name for name in ORDER if missing_package(name) is None)[:1]

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from stepedit_core import Edit, Plan, Prompt, Rendered, Route, Utterance
 from stepedit_core.dsp.enhancement import NetName, missing_package
-from stepedit_denoise.choice import ENSEMBLE, best_nets, fastest_nets
+from stepedit_denoise.choice import ENSEMBLE, best_nets
 from stepedit_denoise.prompt import INSTRUCTION
 
 __all__ = ["Denoise"]
@@ -100,9 +100,5 @@ class Denoise(Edit):
 
 @lru_cache(maxsize=2)  # several answers to one request have the same reference
 def _without_noise(utterance: Utterance) -> Utterance:
-    """Return the output of the dsp route by the fastest network.
-
-    What a language model decodes beside it loses as many words by a slower one.
-    """
-    name = next(iter(fastest_nets()), None)
-    return Denoise(backend=name).render(utterance, np.random.default_rng(0)).utterance
+    """Return the output of the dsp route."""
+    return Denoise().render(utterance, np.random.default_rng(0)).utterance

@@ -8,6 +8,7 @@ CTC-Segmentation).
 
 from __future__ import annotations
 
+import platform
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core.dsp.letter_to_sound import MOST_DIGITS, spelled_out
+from stepedit_core.dsp.words import split_words
 from stepedit_core.errors import MissingDependencyError
 from stepedit_core.utterance import Utterance
 
@@ -27,6 +29,7 @@ __all__ = [
     "borders_as_blanks",
     "log_likelihoods",
     "missing_phones",
+    "phone_likelihood",
     "phone_posteriors",
     "phone_scores",
     "phone_signs",
@@ -45,9 +48,16 @@ Floats = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
+@cache
 def missing_phones() -> str | None:
-    """Say what has to be installed, or return None."""
-    return None if find_spec("hama") else "hama is not installed: pip install 'stepedit[listen]'"
+    """Say why no phones are heard on this machine, or return None."""
+    if find_spec("hama") is None:
+        return "hama is not installed: pip install hama"
+    from hama._engine import available
+
+    # Its wheel is of every platform, and brings libraries for Linux and macOS alone.
+    system = f"{platform.system()} on {platform.machine()}"
+    return None if available() else f"hama has no library for {system}"
 
 
 def phone_signs() -> tuple[list[str], int]:
@@ -216,6 +226,28 @@ def log_likelihoods(scores: Floats, readings: Sequence[Sequence[int]]) -> Floats
     at = np.arange(len(readings))
     # Beside the last phone and the blank after it stands the padding where there is no phone.
     return np.asarray(np.logaddexp(padded[at, 2 + ends], padded[at, 1 + ends]))
+
+
+def phone_likelihood(utterance: Utterance, text: str) -> float | None:
+    """Return how likely a text is what is said: log-likelihood over all CTC paths for each phone.
+
+    Args:
+        utterance: any rate.
+        text: English; words without phones are passed over.
+
+    Returns:
+        At most 0; None where no word of the text has phones.
+
+    Raises:
+        MissingDependencyError: if hama is not installed.
+    """
+    names = phone_signs()[0]
+    phones = [names[one] for word in split_words(text) for one in spelled_phones(word.text)]
+    if not phones:
+        return None
+    scores, signs = phone_scores(utterance)
+    column = {sign: at for at, sign in enumerate(signs)}
+    return float(log_likelihoods(scores, [[column[one] for one in phones]])[0]) / len(phones)
 
 
 @cache

@@ -44,7 +44,7 @@ from stepedit_core.llm_route.level import levelled
 from stepedit_core.llm_route.omissions import cut_off
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.llm_route.saying import Saying, saying_of, spoken
-from stepedit_core.llm_route.shown import naming_reference
+from stepedit_core.llm_route.shown import naming_reference, source_shown
 from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.llm_route.timing import fit_to_source_timing
 from stepedit_core.plan import Plan
@@ -168,7 +168,7 @@ def _asked(
     latents = [
         None if one.latent is None else usable(one.latent, engine, one.utterance) for one in given
     ]
-    sources = _source_codes(given, latents, engine)
+    sources = _source_codes(given, plans, latents, engine)
     asked = []
     for one, latent, source, plan, seed in zip(given, latents, sources, plans, seeds, strict=True):
         alone = regenerates_insertions_only(engine, plan)
@@ -181,14 +181,27 @@ def _asked(
 
 
 def _source_codes(
-    given: Sequence[_Given], latents: Sequence[Latent | None], engine: SpeechEngine
+    given: Sequence[_Given],
+    plans: Sequence[Plan],
+    latents: Sequence[Latent | None],
+    engine: SpeechEngine,
 ) -> list[DualCodes]:
-    """Return the codes of each utterance: given, those that it was made from, or encoded."""
-    known = [
-        latent.codes if one.codes is None and latent is not None else one.codes
-        for one, latent in zip(given, latents, strict=True)
+    """Return the codes of each utterance: given, those that it was made from, or encoded.
+
+    Where a plan shows something else in place of a recording, that is encoded.
+    """
+    shown = [
+        source_shown(plan, one.utterance, engine) for one, plan in zip(given, plans, strict=True)
     ]
-    unknown = [one.utterance for one, codes in zip(given, known, strict=True) if codes is None]
+    known = [
+        None
+        if sound is not one.utterance
+        else latent.codes
+        if one.codes is None and latent is not None
+        else one.codes
+        for one, latent, sound in zip(given, latents, shown, strict=True)
+    ]
+    unknown = [sound for sound, codes in zip(shown, known, strict=True) if codes is None]
     encoded = iter(engine.encode(unknown)) if unknown else iter(())
     return [next(encoded) if codes is None else codes for codes in known]
 

@@ -1,8 +1,8 @@
-"""What the decoder is shown in place of the recording: another voice, or the recording improved.
+"""What an engine is shown in place of the recording: another voice, or the recording improved.
 
 A decoder that looks sound up in its reference, at the place where the codes lie, gives back what it
 finds there, noise and voice alike. Its reference is then the recording after signal processing
-(`Plan.as_reference`); the codes stay the model's answer.
+(`Plan.as_reference`), and so is the source whose codes are answered.
 """
 
 from __future__ import annotations
@@ -16,9 +16,16 @@ from stepedit_core.edit import Outcome
 from stepedit_core.engine import DecodeRequest, GenerateRequest, SpeechEngine
 from stepedit_core.errors import StepeditError
 from stepedit_core.llm_route.source_map import SourceMap
+from stepedit_core.plan import Plan
 from stepedit_core.utterance import Utterance
 
-__all__ = ["AlignedDecoder", "in_other_voice", "naming_reference", "with_reference"]
+__all__ = [
+    "AlignedDecoder",
+    "in_other_voice",
+    "naming_reference",
+    "source_shown",
+    "with_reference",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -39,18 +46,32 @@ def in_other_voice(
     shown the source, moved towards the voice (`Plan.as_reference`), and the voice's own speaker
     vector.
     """
-    moved = _made(request, engine, "the decoder is shown the voice's recording as it is")
+    otherwise = "the decoder is shown the voice's recording as it is"
+    moved = _made(request.plan, request.utterance, engine, otherwise)
     if moved is None:
         return DecodeRequest(output, voice, request.seed)
     places = SourceMap.identity(output)
     return DecodeRequest(output, moved, request.seed, places, None, voice)
 
 
+def source_shown(plan: Plan, utterance: Utterance, engine: SpeechEngine) -> Utterance:
+    """Return what an engine is to edit: the recording, or what the plan shows in place of it.
+
+    The codes of a recording have its noise, too. A recording of which spans alone are edited, or
+    whose words another voice takes over, is edited as it is.
+    """
+    if plan.spans or plan.voice is not None:
+        return utterance
+    made = _made(plan, utterance, engine, "the recording is edited as it is")
+    return utterance if made is None else made
+
+
 def with_reference(
     request: GenerateRequest, decoding: DecodeRequest, engine: SpeechEngine
 ) -> DecodeRequest:
     """Return how an answer is decoded, with what the plan shows in place of the recording."""
-    made = _made(request, engine, "the decoder is shown the recording as it is")
+    otherwise = "the decoder is shown the recording as it is"
+    made = _made(request.plan, request.utterance, engine, otherwise)
     if made is None or decoding.reference is not request.utterance:
         return decoding
     # What the engine made the recording from has the sound that is to go.
@@ -67,14 +88,16 @@ def naming_reference(
     return replace(outcome, details={**outcome.details, "reference": "signal processing"})
 
 
-def _made(request: GenerateRequest, engine: SpeechEngine, otherwise: str) -> Utterance | None:
+def _made(
+    plan: Plan, utterance: Utterance, engine: SpeechEngine, otherwise: str
+) -> Utterance | None:
     """Return what the plan shows in place of the recording, or None where nothing is to be."""
-    make = request.plan.as_reference
+    make = plan.as_reference
     says = getattr(engine, "aligns_references", None)
     if make is None or says is None or not says():
         return None
     try:
-        return make(request.utterance)
+        return make(utterance)
     except StepeditError as error:  # no voice is heard in a recording of whispers
         _log.warning("%s: %s", otherwise, error)
         return None

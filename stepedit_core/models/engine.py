@@ -26,6 +26,7 @@ from stepedit_core.llm_route.editing import Editing
 from stepedit_core.llm_route.inflight import InflightBatch, StreamRequest
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.llm_route.saying import saying_of
+from stepedit_core.llm_route.shown import source_shown
 from stepedit_core.models.checkpoint.load import EngineParts, load_parts
 from stepedit_core.models.decoder.excerpts import CONTEXT, speak_excerpts
 from stepedit_core.models.lm.framing import Rules
@@ -347,15 +348,15 @@ class Engine(Editing):
     def answers_with_own_codes(self, plan: Plan) -> bool:
         """Whether the source's own codes are the answer: ``GenerationPolicy.own_codes``.
 
-        That holds for what the decoder carries out by itself, and for edits of one tempo that it
-        is conditioned on.
+        For what the decoder carries out by itself, and edits of one tempo that it is conditioned
+        on; not for codes in spans that have what is to go (`Plan.as_reference`), such as noise.
         """
-        flow = self.parts.decoder.flow
+        flow, policy = self.parts.decoder.flow, self._rules.policy.for_edit(*plan.rules)
         is_even = plan.uniform_tempo if plan.spans is None else plan.uniform_tempo_in_spans
         done_by_decoder = plan.label in flow.moved_labels
         placed = is_even and plan.label in getattr(flow, "edit_labels", ())
-        policy = self._rules.policy.for_edit(*plan.rules)
-        return policy.own_codes and (done_by_decoder or placed)
+        is_spoilt = plan.as_reference is not None and bool(plan.spans)
+        return policy.own_codes and (done_by_decoder or placed) and not is_spoilt
 
     def follows_source(self, plan: Plan) -> bool:
         """Whether the answer is the source's codes without silence: ``follow_source``."""
@@ -382,13 +383,14 @@ class Engine(Editing):
         from stepedit_core.models.decoder.streaming import stream_steps
 
         utterance, edit = asked.utterance, asked.edit
-        codes = self.encode([utterance])[0]
         plan = edit.plan(utterance)
+        shown = source_shown(plan, utterance, self)
+        codes = self.encode([shown])[0]
         if plan.strength != 1.0:
             raise RouteError(f"{edit.name}: a stream knows one strength; leave strength= out")
         alone = self.regenerates_insertions_only(plan)
         request = request_for(edit, utterance, codes, asked.seed, plan=plan, insertions_only=alone)
-        ((voice, _),) = self._references.voices([DecodeRequest(codes, utterance)])
+        ((voice, _),) = self._references.voices([DecodeRequest(codes, shown)])
         saying = saying_of(edit, request, self)
         if saying is None:
             yield from stream_steps(self.parts, self._rules, [request], voice)

@@ -9,7 +9,12 @@ from stepedit_core import Alignment, TimedWord
 from stepedit_core.dsp.alignment import align_words
 from stepedit_core.dsp.cutting import Cut, cut_out, plan_cut
 from stepedit_core.dsp.phone_joins import TAKEN, PhoneOdds, PhonesAround, phones_around
-from stepedit_core.dsp.phones import log_likelihoods, spelled_phones, timed_phones
+from stepedit_core.dsp.phones import (
+    log_likelihoods,
+    phone_likelihood,
+    spelled_phones,
+    timed_phones,
+)
 from stepedit_core.dsp.words import split_words
 from stepedit_core.recordings import packaged_speech
 from stepedit_core.utterance import Span
@@ -33,6 +38,18 @@ def test_numbers_have_the_phones_of_their_words() -> None:
     assert spelled_phones("7") == spelled_phones("seven") != ()
     assert spelled_phones("21") == spelled_phones("twenty") + spelled_phones("one")
     assert spelled_phones("7" * 41) == spelled_phones("七") == ()
+
+
+def test_what_is_said_is_likelier_than_other_words() -> None:
+    pytest.importorskip("hama")
+    speech = packaged_speech("doctor")
+    assert speech.transcript is not None
+    said = phone_likelihood(speech, speech.transcript)
+    nearly = phone_likelihood(speech, speech.transcript.rpartition(" ")[0])
+    other = phone_likelihood(speech, packaged_speech("books").transcript or "")
+    assert said is not None and nearly is not None and other is not None
+    assert 0 > said > nearly > other
+    assert phone_likelihood(speech, "七 ...") is None
 
 
 def test_readings_name_each_rest_and_each_loss() -> None:

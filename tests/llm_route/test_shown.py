@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from stepedit_denoise import Denoise
-from stepedit_denoise.choice import fastest_nets
 from stepedit_masked import Masked
 
 from stepedit_core import Chain, Span, StepeditError, Utterance, packaged_speech
@@ -20,16 +19,16 @@ def noisy() -> Utterance:
 
 
 def _cleaned(noisy: Utterance) -> Utterance:
-    name = next(iter(fastest_nets()), None)
-    return Denoise(backend=name).render(noisy, np.random.default_rng(0)).utterance
+    return Denoise().render(noisy, np.random.default_rng(0)).utterance
 
 
 def test_without_noise(noisy: Utterance) -> None:
     engine = AlignedEngine()
     step = Chain([Denoise()])(noisy, engine=engine, route="llm").steps[0]
     assert step.details["reference"] == "signal processing"
-    assert len(engine.requests) == 1  # the codes are still the model's
+    assert len(engine.requests) == 1  # the answer is still the model's
     (request,) = engine.decoded
+    assert engine.encoded == [_cleaned(noisy)]
     assert request.reference == _cleaned(noisy)
     assert request.reference.seconds == noisy.seconds
     assert request.source_map is not None
@@ -40,6 +39,7 @@ def test_inside_a_mask(noisy: Utterance) -> None:
     edit = Masked(inner=Denoise(), spans=(Span(1.0, 2.0),))
     out = Chain([edit])(noisy, engine=engine, route="llm").utterance
     assert engine.decoded[0].reference == _cleaned(noisy)
+    assert engine.encoded == [noisy]  # outside of the span its codes stay
     rate = noisy.sample_rate
     np.testing.assert_array_equal(out.samples[: int(0.9 * rate)], noisy.samples[: int(0.9 * rate)])
 
@@ -48,7 +48,7 @@ def test_decoders_that_look_nothing_up_are_shown_the_recording(noisy: Utterance)
     engine = ListeningEngine()
     step = Chain([Denoise()])(noisy, engine=engine, route="llm").steps[0]
     assert "reference" not in step.details
-    assert engine.decoded[0].reference == noisy
+    assert engine.decoded[0].reference == noisy and engine.encoded == [noisy]
 
 
 def test_where_it_cannot_be_made_the_recording_is_shown_and_that_is_said(

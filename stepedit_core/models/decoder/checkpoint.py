@@ -147,18 +147,19 @@ def _fill_flow(flow: Flow, folder: Path, device: torch.device | str, dtype: torc
     _fill(flow, _weight_file(folder, "flow"), device, dtype)
     if not isinstance(flow, ReferencedMelDecoder) or not flow.label_weights:
         return
-    own: dict[str, ReferencedMelDecoder] = {}
-    for label, name in flow.label_weights.items():
+    files: dict[str, ReferencedMelDecoder] = {}  # labels may share one
+    for name in flow.label_weights.values():
         if Path(name).name != name:
             raise CheckpointError(
                 f"{folder / 'cosyvoice.yaml'}: label_weights names {name!r}, which is no file "
                 "beside it; download the checkpoint again"
             )
-        state = {**flow.state_dict(), **read_state_dict(folder / name)}
-        own[label] = copy.deepcopy(flow)
-        load_into(own[label], state, file=folder / name, dtype=dtype, device=device)
-        own[label].eval()
-    flow.own = own
+        if name not in files:
+            state = {**flow.state_dict(), **read_state_dict(folder / name)}
+            files[name] = copy.deepcopy(flow)
+            load_into(files[name], state, file=folder / name, dtype=dtype, device=device)
+            files[name].eval()
+    flow.own = {label: files[name] for label, name in flow.label_weights.items()}
 
 
 def _fill(module: nn.Module, file: Path, device: torch.device | str, dtype: torch.dtype) -> None:

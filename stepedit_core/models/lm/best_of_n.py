@@ -116,7 +116,7 @@ def best_of(
     best = whole if len(answers) == 1 else _in_order(parts, request, whole)
     again = rules.policy.read_again
     if again > 1 and len(best) > 1:
-        best = [*in_spoken_order(parts, request, best[:again]), *best[again:]]
+        best = [*in_spoken_order(parts, rules.policy, request, best[:again]), *best[again:]]
     best = best[:keep]
     for answer in best[:1]:
         warn_if_cut(answer, request, rules.policy)

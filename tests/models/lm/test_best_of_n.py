@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ from stepedit_core.codes import DualCodes
 from stepedit_core.engine import DecodeRequest, GenerateRequest
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.models.checkpoint.load import EngineParts
+from stepedit_core.models.lm import read_again
 from stepedit_core.models.lm.best_of_n import answer_by_choice, best_answers
 from stepedit_core.models.lm.framing import Rules
 from stepedit_core.models.lm.generate_codes import answer_requests
@@ -126,3 +128,34 @@ def test_the_best_few_are_read_again_as_they_sound(engine: Engine, parts: Engine
     order = sorted(range(3), key=lambda at: -scores[at])
     assert heard == [*(plain[at] for at in order), plain[3]]
     assert answer_by_choice(parts, again, [request, request]) == [heard[0]] * 2
+
+
+def test_who_hears_the_best_few(
+    engine: Engine, parts: EngineParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, many = asked(engine, "bee sea", 5), rules(engine, 4)
+
+    def order(heard_by: str, language: str | None = "en") -> list[DualCodes]:
+        policy = many.policy.model_copy(update={"read_again": 3, "heard_by": heard_by})
+        own = replace(request, utterance=request.utterance.replace(language=language))
+        return best_answers(parts, Rules(many.sampling, policy), [own], keep=4)[0]
+
+    heard: list[tuple[float, str]] = []
+
+    def likelihood(made: Utterance, text: str) -> float | None:
+        heard.append((made.seconds, text))
+        return float(len(heard))  # the later one is the likelier one
+
+    monkeypatch.setattr(read_again, "missing_phones", lambda: None)
+    monkeypatch.setattr(read_again, "phone_likelihood", likelihood)
+    (plain,) = best_answers(parts, many, [request], keep=4)
+    by_codes = order("codes")
+    assert not heard
+    assert order("phones") == [plain[2], plain[1], plain[0], plain[3]]
+    assert len(heard) == 3 and {text for _, text in heard} == {"bee sea"}
+    assert order("phones", "zh") == by_codes and len(heard) == 3
+    monkeypatch.setattr(read_again, "phone_likelihood", lambda made, text: None)
+    assert order("phones") == by_codes
+    monkeypatch.setattr(read_again, "missing_phones", lambda: "hama is not installed")
+    monkeypatch.setattr(read_again, "phone_likelihood", likelihood)
+    assert order("phones") == by_codes and len(heard) == 3

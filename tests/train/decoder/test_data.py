@@ -12,15 +12,19 @@ import pyarrow.parquet as pq
 import pytest
 from stepedit_train.data.cache import Cache, CachedItem, block_path, write_block
 from stepedit_train.data.codes import FILE, CodeMaker, read_codes
-from stepedit_train.decoder import data, sources
+from stepedit_train.decoder import data, sources, store
 from stepedit_train.decoder.data import MelDataSettings, grid_mel, make_mel_data
 from stepedit_train.decoder.sources import Sound, melody_recipe
-from stepedit_train.decoder.store import SPEAKERS, MelStore
+from stepedit_train.decoder.store import SPEAKERS, MelStore, read_target_maps
 
+from stepedit_core.codes import GROUP_SECONDS
 from stepedit_core.models.decoder.flow import token_rows
 from stepedit_core.models.speaker.campplus import load_speaker
 from stepedit_core.models.tokenizer.audio_tokenizer import AudioTokenizer
 from stepedit_core.models.tokenizer.preprocess import limit_peak
+from stepedit_core.plan import Plan
+from stepedit_core.storage.pair_rows import read_rows, row_codes, row_utterance
+from stepedit_core.utterance import Utterance
 from tests.models.audio_cases import speech_like, write_semantic_graph, write_speaker_graph
 from tests.models.tokenizer.test_linguistic_checkpoint import write_checkpoint
 from tests.toy_edits import Gain
@@ -141,6 +145,54 @@ def test_store_content(chosen: MelDataSettings) -> None:
     of_a = [index for index, item in enumerate(cache.items) if item.speaker == "a"][:2]
     expected = embed([(cache.audio(index), 24_000) for index in of_a])
     assert np.array_equal(store.speakers("a"), expected)
+
+
+class _Cleaned(Gain):
+    """An edit that shows the decoder something else than the recording."""
+
+    def plan(self, utterance: Utterance) -> Plan:
+        return super().plan(utterance).but(uniform_tempo=True, as_reference=_shown)
+
+
+def _shown(utterance: Utterance) -> Utterance:
+    return utterance.replace(samples=utterance.samples[::-1].copy())
+
+
+@pytest.mark.parametrize("shows", [True, False])
+def test_sources_as_the_decoder_is_shown_them(
+    shows: bool, chosen: MelDataSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = _Cleaned if shows else Gain
+    monkeypatch.setattr(sources, "row_edit", lambda row: kind())
+    monkeypatch.setattr(store, "row_edit", lambda row: kind().model_copy())
+    make_pairs(tmp_path / "denoise_made", [Gain(db=1), Gain(db=2)], with_codes=True)
+    only = {"cache": None, "pairs": (tmp_path / "denoise_made",), "shown": True}
+    list(make_mel_data(chosen.model_copy(update=only)))
+    made = MelStore(chosen.out)
+    rows = [row for row in read_rows(tmp_path / "denoise_made", None) if row["split"] != "test"]
+    roles = ["source", "target"] * len(rows) + ["plain"] * len(rows)
+    assert rows and [one.role for one in made.items] == roles
+    tokenizer = AudioTokenizer.load(chosen.tokenizer, threads=1)
+    maps = read_target_maps(chosen.out)
+    for at, row in enumerate(rows):
+        source, target, plain = 2 * at, 2 * at + 1, 2 * len(rows) + at
+        said = row_utterance(row, "source")
+        assert said is not None
+        seen = _shown(said) if shows else said
+        (codes,) = tokenizer.encode([(seen.samples, seen.sample_rate)])
+        if not shows:  # the pair's own codes are taken
+            given = row_codes(row, "source")
+            assert given is not None
+            codes = given
+        assert made.items[source].start == codes.start
+        assert made.rows(source).tolist() == token_rows(codes.interleave()).tolist()
+        mel = grid_mel(np.array(seen.samples), seen.sample_rate, codes).numpy().astype(np.float16)
+        assert np.array_equal(made.mel(source), mel.astype(np.float32))
+        # Recordings are the clean ones, which are the targets of these pairs.
+        assert np.array_equal(made.mel(plain), made.mel(target))
+        if shows:
+            late = (row["target_start"] - codes.start) / GROUP_SECONDS
+            assert maps["denoise_made", row["id"]].offset == pytest.approx(late)
 
 
 def test_speaker_encoder_choice(chosen: MelDataSettings, tmp_path: Path) -> None:

@@ -174,11 +174,12 @@ def test_weights_of_a_label_alone(tmp_path: Path) -> None:
     assert held and not any(name.startswith(("reference_blocks.", "voice.")) for name in held)
     assert not any(name.startswith(("critic.", "code_reader.")) for name in held)
 
-    _label_weights({"clone": file}, tmp_path / "whole", False)
+    _label_weights({"clone": file, "denoise": file}, tmp_path / "whole", False)
     configuration = tmp_path / "whole" / "cosyvoice.yaml"
     text = configuration.read_text()
     flow = read_flow(tmp_path / "whole", "cpu", torch.float32)
     assert isinstance(flow, ReferencedMelDecoder)
+    assert flow.own["clone"] is flow.own["denoise"]  # one file, read once
     rng = np.random.default_rng(0)
     rows = torch.tensor([[1, 1025], [2, 1605], [1024, 2185]]).repeat(5, 1)
     mel, voice = torch.from_numpy(rng.normal(-5, 2, (30, 80))).float(), torch.ones(6)

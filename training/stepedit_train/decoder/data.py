@@ -27,7 +27,13 @@ from stepedit_core.models.tokenizer.preprocess import limit_peak
 from stepedit_train.data.cache import Cache
 from stepedit_train.data.codes import cached_tokenizer
 from stepedit_train.data.voices import Embed, embed_voices, voices_by
-from stepedit_train.decoder.sources import LazyUtterance, PairRows, pitch_augmented, recordings
+from stepedit_train.decoder.sources import (
+    LazyUtterance,
+    PairRows,
+    is_degraded,
+    pitch_augmented,
+    recordings,
+)
 from stepedit_train.decoder.store import (
     SPEAKERS,
     Spoken,
@@ -63,6 +69,9 @@ class MelDataSettings(MixtureSettings):
     """Rows taken of each folder."""
     max_seconds: float = Field(default=8.0, gt=0)
     """Longer utterances of pairs are left out; longer recordings are cut into crops later."""
+    shown: bool = False
+    """Whether sources of pairs are stored as the decoder is shown them in use, where their edit
+    says so (`Plan.as_reference`): those of denoise after signal processing."""
     pitch_augmentation: float = Field(default=0.0, ge=0, le=1)
     """Share of the recordings that are also stored with a resynthesised F0 contour, as a pair
     without label and positions: so the decoder takes the melody of unknown edits from the codes."""
@@ -117,7 +126,7 @@ def _block(tokenizer: AudioTokenizer, heard: Sequence[LazyUtterance], path: Path
             tensors[f"{len(items)}.rows"] = rows.numpy().astype(np.int16)
             mel = grid_mel(*sound, codes)
             tensors[f"{len(items)}.mel"] = mel.numpy().astype(np.float16)
-            items.append(Spoken(*one.facts, rows=len(rows)))
+            items.append(Spoken(*one.facts, rows=len(rows), start=codes.start))
     write_store(path, items, tensors)
 
 
@@ -133,7 +142,7 @@ class _Voices:
         """Choose among further utterances."""
         for one in heard:
             facts = one.facts
-            is_source = facts.role == "source" and "denoise" not in facts.family
+            is_source = facts.role == "source" and not is_degraded(facts.family)
             is_clean = facts.role == "plain" or is_source
             if is_clean and self._found[facts.speaker] < self._count:
                 self._found[facts.speaker] += 1
@@ -168,7 +177,8 @@ def make_mel_data(settings: MelDataSettings) -> Iterator[str]:
             share = settings.pitch_augmentation
             sources.append(pitch_augmented(cache, share, most, seed, coded=is_coded))
     for pairs in settings.pairs:
-        rows = PairRows(resolve_path(settings, pairs), settings.max_pairs, settings.max_seconds)
+        most, longest = settings.max_pairs, settings.max_seconds
+        rows = PairRows(resolve_path(settings, pairs), most, longest, shown=settings.shown)
         sources.append(rows.blocks(plain=settings.cache is None))
     voices = _Voices(settings.voices)
     for name, heard in chain.from_iterable(sources):

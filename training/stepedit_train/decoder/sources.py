@@ -22,6 +22,7 @@ from stepedit_core.storage.pair_rows import (
     finished_shards,
     read_shard,
     row_codes,
+    row_edit,
     row_groups,
     row_utterance,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "Sound",
     "cached_codes",
     "cached_sound",
+    "is_degraded",
     "melody_recipe",
     "pitch_augmented",
     "recordings",
@@ -50,7 +52,7 @@ Sound = tuple[npt.NDArray[np.float32], int]
 CACHED = 128
 """Recordings of a cache in a block."""
 _FACTS = ["id", "speaker", "split", "source_seconds", "target_seconds"]
-_CONTENT = [
+_CONTENT = ["edit_json"] + [
     f"{role}_{what}" for role in ("source", "target") for what in ("audio", "codes", "start")
 ]
 
@@ -59,6 +61,11 @@ FAMILY = "melody"
 FLAT_SHARE = 0.3
 """Share of the melodies that are almost flat; the others are up to twice as lively as they were."""
 GLIDE_CENTS, RISE_SEMITONES = 150.0, 2.0
+
+
+def is_degraded(family: str) -> bool:
+    """Whether the sources of a family of pairs are degraded speech, by its name."""
+    return "denoise" in family
 
 
 class Facts(NamedTuple):
@@ -128,11 +135,12 @@ class PairRows:
         folder: of `stepedit pairs`.
         most: rows taken at most.
         max_seconds: longer utterances are left out, and with them their row.
+        shown: give sources as a decoder is shown them (`Plan.as_reference`), without codes.
     """
 
-    def __init__(self, folder: Path, most: int, max_seconds: float) -> None:
+    def __init__(self, folder: Path, most: int, max_seconds: float, *, shown: bool = False) -> None:
         self.folder = folder
-        self._most, self._max_seconds = most, max_seconds
+        self._most, self._max_seconds, self._shown = most, max_seconds, shown
         self._held: tuple[Path, int] | None = None
         self._rows: list[dict[str, Any]] = []
 
@@ -140,8 +148,10 @@ class PairRows:
         """Yield name and utterances of each shard, sources and targets in turn.
 
         Args:
-            plain: yield the sources once more behind them, as recordings of their own.
+            plain: yield the sources once more behind them, as recordings of their own; of pairs
+                whose sources are degraded, the targets.
         """
+        clean = 1 if is_degraded(self.folder.name) else 0
         left = self._most
         for path in finished_shards(self.folder):
             heard: list[LazyUtterance] = []
@@ -155,7 +165,7 @@ class PairRows:
             yield f"{self.folder.name}-{path.stem}", heard
             if plain:
                 name = f"plain-{self.folder.name}-{path.stem}"
-                yield name, [one.as_recording() for one in heard[::2]]
+                yield name, [one.as_recording() for one in heard[clean::2]]
 
     def _is_wanted(self, row: Mapping[str, Any]) -> bool:
         longest = max(row["source_seconds"], row["target_seconds"])
@@ -181,14 +191,25 @@ class PairRows:
         return self._rows[place]
 
     def _sound(self, group: tuple[Path, int], place: int, role: str) -> Sound:
-        said = row_utterance(self._row(group, place), role)
+        row = self._row(group, place)
+        said = row_utterance(row, role)
         assert said is not None
+        show = self._show(row, role)
+        said = said if show is None else show(said)
         return np.array(said.samples), said.sample_rate
+
+    def _show(self, row: Mapping[str, Any], role: str) -> Callable[[Utterance], Utterance] | None:
+        """Return what makes of a source what a decoder is shown; None: it is shown as it is."""
+        if not self._shown or role != "source":
+            return None
+        said = row_utterance(row, role)
+        return None if said is None else row_edit(row).plan(said).as_reference
 
     def _codes(self, group: tuple[Path, int], place: int, role: str) -> DualCodes | None:
         """Return the codes that a row holds already, which must be of the same tokenizer."""
         row = self._row(group, place)
-        return None if row[f"{role}_start"] is None else row_codes(row, role)
+        is_coded = row[f"{role}_start"] is not None and self._show(row, role) is None
+        return row_codes(row, role) if is_coded else None
 
 
 def melody_recipe(rng: np.random.Generator) -> ProsodyRecipe:

@@ -9,7 +9,7 @@ durations, and what the builder noted.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,6 +62,7 @@ class Spoken:
         family: edit that the utterance belongs to, or empty for a plain recording.
         role: ``plain``, ``source`` or ``target``.
         rows: token rows (40 ms each).
+        start: second at which the codes begin; None in stores that do not say it.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Spoken:
     family: str
     role: str
     rows: int
+    start: float | None = None
 
 
 def store_path(folder: Path, name: str) -> Path:
@@ -100,8 +102,8 @@ class MelStore:
         self._places: list[tuple[Any, int]] = []
         for path in sorted((folder / "blocks").glob("*.safetensors")):
             file: Any = safe_open(path, framework="numpy")
-            for row, facts in enumerate(json.loads(file.metadata()["items"])):
-                self.items.append(Spoken(**facts))
+            for row, item in enumerate(_items(file)):
+                self.items.append(item)
                 self._places.append((file, row))
         if not self.items or not (folder / SPEAKERS).is_file():
             raise StepeditError(f"{folder}: is not complete; run `stepedit train mel-data` first")
@@ -169,26 +171,29 @@ def _stand_in(seconds: float | None) -> Utterance:
     return Utterance(np.zeros(max(1, round(8_000 * (seconds or 1.0))), np.float32), 8_000)
 
 
-def _target_map(row: Mapping[str, Any]) -> TargetMap:
+def _target_map(row: Mapping[str, Any], source_start: float | None) -> TargetMap:
     try:
         edit = row_edit(row)
     except UnknownEditError:  # its plugin is not at hand: nothing is known of it
         return TargetMap("")
     plan = edit.plan(_stand_in(row["source_seconds"]))
-    label, starts = plan.label, (row["source_start"], row["target_start"])
+    label, target_start = plan.label, row["target_start"]
     source, target = row["source_seconds"], row["target_seconds"]
-    if None in starts or not source or not target:
+    if source_start is None or target_start is None or not source or not target:
         return TargetMap(label)
     if plan.uniform_tempo:
         pace = source / target
-        return TargetMap(label, ((0.0, pace),), (), (pace * starts[1] - starts[0]) / GROUP_SECONDS)
+        late = (pace * target_start - source_start) / GROUP_SECONDS
+        return TargetMap(label, ((0.0, pace),), (), late)
     at = row_details(row).get("at")
     added = (target - source) / GROUP_SECONDS
     if at is None or added <= 0:
         return TargetMap(label)
-    begin = (at - starts[1]) / GROUP_SECONDS
+    begin = (at - target_start) / GROUP_SECONDS
     changes = ((0.0, 1.0), (begin, -1.0), (begin + added, 1.0))
-    return TargetMap(label, changes, ((begin, added),), (starts[1] - starts[0]) / GROUP_SECONDS)
+    return TargetMap(
+        label, changes, ((begin, added),), (target_start - source_start) / GROUP_SECONDS
+    )
 
 
 def target_maps_path(folder: Path, family: str) -> Path:
@@ -197,13 +202,34 @@ def target_maps_path(folder: Path, family: str) -> Path:
 
 
 def write_target_maps(folder: Path, pairs: Path) -> int:
-    """Write what is known of the targets of a run of `stepedit pairs`; return how many."""
+    """Write what is known of the targets of a run of `stepedit pairs`; return how many.
+
+    Sources of the store whose codes begin at another second than those of the pairs are taken as
+    they are stored.
+    """
     maps: dict[str, TargetMap] = {}
+    stored = _stored_starts(folder, pairs.name)
     for row in read_rows(pairs, _COLUMNS):
-        maps[row["id"]] = _target_map(row)
+        maps[row["id"]] = _target_map(row, stored.get(row["id"], row["source_start"]))
     content = json.dumps({key: list(value) for key, value in maps.items()})
     write_atomically(target_maps_path(folder, pairs.name), content)
     return len(maps)
+
+
+def _stored_starts(folder: Path, family: str) -> dict[str, float]:
+    """Return where the codes of a family's stored sources begin, by id, as far as it is said."""
+    found: dict[str, float] = {}
+    for path in sorted((folder / "blocks").glob("*.safetensors")):
+        for one in _items(safe_open(path, framework="numpy")):
+            if (one.family, one.role) == (family, "source") and one.start is not None:
+                found[one.id] = one.start
+    return found
+
+
+def _items(file: Any) -> Iterator[Spoken]:
+    """Yield what a block says of its utterances."""
+    for facts in json.loads(file.metadata()["items"]):
+        yield Spoken(**facts)
 
 
 def read_target_maps(folder: Path) -> dict[tuple[str, str], TargetMap]:
