@@ -13,7 +13,7 @@ from torch import Tensor
 from stepedit_core.models.lm.step1.alibi import AlibiBias, BiasWindow, BlockBias
 from stepedit_core.models.lm.step1.alignment import pointed
 from stepedit_core.models.lm.step1.cache import StaticKV
-from stepedit_core.models.lm.step1.denormals import flushing_denormals
+from stepedit_core.models.lm.step1.denormals import FlushingDenormals
 from stepedit_core.models.lm.step1.folded import folded_stack
 from stepedit_core.models.lm.step1.heads import Head
 from stepedit_core.models.lm.step1.network import CausalLM
@@ -241,7 +241,8 @@ class Decoder:
             token: the ids.
             head: another than the decoder's own.
         """
-        return (head or self.head)(self._chunks(token)[:, -1])
+        self._reserve(1)
+        return (head or self.head)(self._read(token)[:, -1])
 
     def _reserve(self, tokens: int) -> None:
         """Make room for ``tokens`` more."""
@@ -263,7 +264,7 @@ class Decoder:
         """Read ids in one pass; single ones by folded weights where there are any."""
         bias = self._bias(ids.shape[1])
         if self._folded is not None and ids.shape[1] == 1 and isinstance(self.kv, SharedPrefixKV):
-            with flushing_denormals():
+            with FlushingDenormals():
                 hidden: Tensor = self._folded.run(ids, bias, self.kv)
         else:
             hidden = self.model.run(ids, bias, self.kv)
