@@ -204,8 +204,8 @@ class ConstraintState:
             return torch.from_numpy(self.speak(sampled.numpy())[0])
         known = (sampled, self.segment, self.place, self.cut)
         tables = (one[:, 0] for one in (self._is_end, self._most, self._elastic))
-        token, *moved, _ = _spoken(torch, *known, *tables)
-        self.segment, self.place, self.cut = moved
+        made: tuple[Tensor, ...] = _spoken(torch, *known, *tables)
+        token, self.segment, self.place, self.cut, _ = made
         return token
 
     def speak(self, sampled: Ints) -> tuple[Ints, Bools]:
