@@ -249,25 +249,27 @@ class Decoder:
         self.kv.reserve(tokens)
 
     def _chunks(self, ids: Tensor) -> Tensor:
-        """Read ids and return the hidden states of the last pass."""
-        for hidden in self._passes(ids):
+        """Read ids and return the hidden states of the last ones, at least of one."""
+        for hidden in self._passes(ids, 1):
             last = hidden
         return last
 
-    def _passes(self, ids: Tensor) -> Iterator[Tensor]:
-        """Read ids in passes that are not too large; yield the hidden states of each."""
+    def _passes(self, ids: Tensor, last: int | None = None) -> Iterator[Tensor]:
+        """Read ids in passes that are not too large; yield the (last) hidden states of each."""
         self._reserve(ids.shape[1])
         for part in torch.split(ids, self._most_rows(ids.shape[1]), dim=1):
-            yield self._read(part)
+            yield self._read(part, last)
 
-    def _read(self, ids: Tensor) -> Tensor:
+    def _read(self, ids: Tensor, last: int | None = None) -> Tensor:
         """Read ids in one pass; single ones by folded weights where there are any."""
         bias = self._bias(ids.shape[1])
         if self._folded is not None and ids.shape[1] == 1 and isinstance(self.kv, SharedPrefixKV):
             with FlushingDenormals():
                 hidden: Tensor = self._folded.run(ids, bias, self.kv)
         else:
-            hidden = self.model.run(ids, bias, self.kv)
+            if isinstance(self.kv, SharedPrefixKV) or ids.shape[1] == 1:
+                last = None
+            hidden = self.model.run(ids, bias, self.kv, last)
         self.kv.used += ids.shape[1]
         return hidden
 
