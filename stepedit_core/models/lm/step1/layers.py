@@ -83,7 +83,7 @@ class Step1Attention(nn.Module):
             x: the rows.
             bias: of all rows.
             past_key_values: what is cached, which gets the keys and values of all rows.
-            last: attend from so many of the last rows alone; None: from all.
+            last: attend from so many of the last rows alone, at least one; None: from all.
 
         Returns:
             ``(batch, last or rows, hidden)``.
