@@ -104,8 +104,8 @@ class StackParts(nn.Module):
             ids: int64 ``(batch, rows)``.
             bias: of the rows.
             past_key_values: gets the keys and values of all rows.
-            last: how many of the last rows' states are wanted, at least one; None: all. Of the top layer
-                nothing but keys and values is computed for the others.
+            last: how many of the last rows' states are wanted, at least one; None: all. Of the
+                top layer nothing but keys and values is computed for the others.
         """
         x: Tensor = self.embed_tokens(ids)
         *lower, top = self.layers
