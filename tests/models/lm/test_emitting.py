@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stepedit_core.models.lm import session
+from stepedit_core.models.lm.answers import Generated
 from stepedit_core.models.lm.constraint_state import ConstraintState
 from stepedit_core.models.lm.constraints import Free, grammar, plan
+from stepedit_core.models.lm.emitting import can_emit_on_host
 from stepedit_core.models.lm.sampling import GREEDY, Sampling
+from stepedit_core.models.lm.session import generate
 from tests.models.tiny_step1 import LAYOUT, prompts, tiny_model
 
+_USED = "stepedit_core.models.lm.session.can_emit_on_host"
 LENGTHS = ((1, 4), (2, 9), (5, 5))
 
 
@@ -29,10 +32,9 @@ def test_answers_equal_those_of_the_general_way(
     model = tiny_model().to(dtype)
     rows = prompts()
     asked: list[int] = []
-    general = session.can_emit_on_host
 
-    def answers() -> list[session.Generated]:
-        return session.generate(
+    def answers() -> list[Generated]:
+        return generate(
             model,
             rows,
             layout=LAYOUT,
@@ -45,12 +47,12 @@ def test_answers_equal_those_of_the_general_way(
 
     def counted(*given: object) -> bool:
         asked.append(1)
-        return general(*given)  # type: ignore[arg-type]
+        return can_emit_on_host(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(session, "can_emit_on_host", counted)
+    monkeypatch.setattr(_USED, counted)
     by_numpy = answers()
     assert len(asked) >= 25
-    monkeypatch.setattr(session, "can_emit_on_host", lambda *_: False)
+    monkeypatch.setattr(_USED, lambda *_: False)
     assert answers() == by_numpy
     assert [len(one.ids) % 5 for one in by_numpy] == [0, 0, 0]
     assert {one.finish for one in by_numpy} <= {"stop", "length"}
