@@ -174,7 +174,8 @@ class Step1DecoderLayer(nn.Module):
         self, x: Tensor, bias: BlockBias, past_key_values: Any = None, last: int | None = None
     ) -> Tensor:
         """Map ``(batch, rows, hidden)`` to the same shape, or to that of the last rows alone."""
-        read = self.self_attn(self.input_layernorm(x), bias, past_key_values, last)
+        asking = {} if last is None else {"last": last}  # other attentions know nothing of it
+        read = self.self_attn(self.input_layernorm(x), bias, past_key_values, **asking)
         x = (x if last is None else x[:, x.shape[1] - last :]) + read
         out: Tensor = x + self.mlp(self.post_attention_layernorm(x))
         return out
