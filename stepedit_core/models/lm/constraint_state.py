@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -28,6 +29,8 @@ from stepedit_core.models.lm.following import Following
 
 __all__ = ["ConstraintState"]
 
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 _NEVER = 2**40
 """Tokens that no answer reaches."""
@@ -196,32 +199,38 @@ class ConstraintState:
         self.place.masked_fill_(over, 0)
 
     def _speak(self, sampled: Tensor) -> Tensor:
-        """Do what ``advance`` does where each body is one free segment, in fewer operations.
-
-        On a CPU by NumPy, whose calls cost a fifth of torch's on arrays as small as these.
-        """
-        is_host = sampled.device.type == "cpu"
+        """Do what ``advance`` does where each body is one free segment, in fewer operations."""
+        if sampled.device.type == "cpu":
+            return torch.from_numpy(self.speak(sampled.numpy())[0])
         known = (sampled, self.segment, self.place, self.cut)
-        tables = (self._is_end, self._most, self._elastic)
-        xp: Any = np if is_host else torch
-        token, segment, place, cut, is_end, most, elastic = (
-            one.numpy() if is_host else one for one in (*known, *tables)
-        )
-        ended = xp.where(segment == 0, is_end[:, 0], True)
-        over = ended | (token == CODE_COUNT)
-        place = place + 1
-        full = ~over & (place >= most[:, 0])
-        closed = over | full
-        made = (
-            xp.where(over, -1, token),
-            xp.where(ended, segment, closed),
-            xp.where(closed, 0, place),
-            cut | full & elastic[:, 0],
-        )
-        token, self.segment, self.place, self.cut = (
-            torch.from_numpy(one) if is_host else one for one in made
-        )
+        tables = (one[:, 0] for one in (self._is_end, self._most, self._elastic))
+        made: tuple[Tensor, ...] = _spoken(torch, *known, *tables)
+        token, self.segment, self.place, self.cut, _ = made
         return token
+
+    def speak(self, sampled: Ints) -> tuple[Ints, Bools]:
+        """Do what ``advance`` does where each body is one free segment, on a CPU.
+
+        Args:
+            sampled: int64 ``(batch,)``, indices picked under ``allowed``.
+
+        Returns:
+            Audio token indices, -1 where the item has ended without emitting one; and who has
+            ended now.
+        """
+        known = (one.numpy() for one in (self.segment, self.place, self.cut))
+        tables = (one.numpy()[:, 0] for one in (self._is_end, self._most, self._elastic))
+        token, *moved, ended = _spoken(np, sampled, *known, *tables)
+        self.segment, self.place, self.cut = (torch.from_numpy(one) for one in moved)
+        return token, ended
+
+    def may_end_on_host(self) -> Bools:
+        """Return what ``may_end`` does, on a CPU."""
+        place, segment = self.place.numpy(), self.segment.numpy()
+        row = np.arange(len(segment))
+        boundary = (place % GROUP_SIZE == 0) | self._anywhere.numpy()[row, segment]
+        allowed: Bools = (place >= self._least.numpy()[row, segment]) & boundary
+        return allowed
 
     def skip(self, count: int) -> Tensor:
         """Move every unended item on by ``count`` copied tokens; return them ``(batch, count)``.
@@ -251,3 +260,21 @@ class ConstraintState:
 
 def _copied_tokens(item: Plan) -> int:
     return sum(len(s.tokens) for s in item.body if isinstance(s, Copy))
+
+
+def _spoken(
+    xp: Any, token: Any, segment: Any, place: Any, cut: Any, is_empty: Any, most: Any, elastic: Any
+) -> tuple[Any, Any, Any, Any, Any]:
+    """Return tokens, the next segment, place and cut, and who has ended, by NumPy or by torch."""
+    ended = is_empty | (segment != 0)
+    over = ended | (token == CODE_COUNT)
+    place = place + 1
+    full = place >= most
+    closed = over | full
+    return (
+        xp.where(over, -1, token),
+        xp.where(ended, segment, closed),
+        xp.where(closed, 0, place),
+        cut | full & elastic & ~over,
+        closed,
+    )

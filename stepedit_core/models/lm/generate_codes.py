@@ -64,10 +64,7 @@ def _generated(
     """Return what the model gives for requests."""
     if not requests:
         return []
-    session = begun_session(parts, rules, requests, watcher, graphs=graphs)
-    for _ in session.run(None):
-        pass
-    return session.results()
+    return begun_session(parts, rules, requests, watcher, graphs=graphs).finish()
 
 
 def begun_session(

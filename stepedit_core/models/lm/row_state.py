@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -42,7 +43,13 @@ class RowState:
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self.done)
+        return self.done.shape[0]
+
+    def count_done(self) -> int:
+        """Return the number of rows that are done; asks the device."""
+        if self.done.device.type == "cpu":  # at every step, and torch's call costs more
+            return int(np.count_nonzero(self.done.numpy()))
+        return int(self.done.sum())
 
     def select(self, rows: Tensor) -> RowState:
         """Return the state of some rows, int64 ``(kept,)``."""

@@ -33,6 +33,11 @@ Floats = npt.NDArray[np.float32]
 _WORD = 0xFFFFFFFF
 _NOISE_SPREAD = 20.0
 """Noise of 24 bits lies between -2.86 and 16.64: what is this far below the best cannot win."""
+# The same hash as of ``_noise``, as scalars of the arrays' own types.
+_TOKEN_FACTOR, _FIRST_FACTOR, _SECOND_FACTOR, _HALF, _THIRTEEN, _SURPLUS = (
+    np.uint32(number) for number in (0x9E3779B1, 0x85EBCA6B, 0xC2B2AE35, 16, 13, 8)
+)
+_MIDDLE, _STEP, _LARGEST = (np.float32(number) for number in (0.5, 2**-24, 1 - 2**-24))
 
 
 @dataclass(frozen=True)
@@ -135,14 +140,27 @@ def _gumbel(bits: Tensor) -> Tensor:
     return -torch.log(-torch.log(uniform))
 
 
-def _noise_on_host(keys: Ints, index: Ints) -> Floats:
-    """Return what ``_noise`` does; NumPy's calls cost less on the few that are asked for."""
-    word = keys ^ ((index * 0x9E3779B1) & _WORD)
-    word = ((word ^ (word >> 16)) * 0x85EBCA6B) & _WORD
-    word = ((word ^ (word >> 13)) * 0xC2B2AE35) & _WORD
-    word = word ^ (word >> 16)
-    noise: Floats = _gumbel(torch.from_numpy((word >> 8).astype(np.float32))).numpy()
-    return noise
+def _add_noise(values: Floats, keys: Ints, index: Ints) -> None:
+    """Add what ``_noise`` gives to values, in place.
+
+    NumPy's calls cost less on the few that are asked for, and 32 bits overflow as the hash wants
+    it. Logarithms are torch's, whose last bit is the noise's.
+    """
+    word = index.astype(np.uint32)
+    word *= _TOKEN_FACTOR
+    word ^= keys.astype(np.uint32)
+    word ^= word >> _HALF
+    word *= _FIRST_FACTOR
+    word ^= word >> _THIRTEEN
+    word *= _SECOND_FACTOR
+    word ^= word >> _HALF
+    word >>= _SURPLUS
+    uniform = word.astype(np.float32)
+    uniform += _MIDDLE
+    uniform *= _STEP
+    np.minimum(uniform, _LARGEST, out=uniform)
+    torch.from_numpy(uniform).log_().neg_().log_()
+    values -= uniform
 
 
 def repeated_id(recent: Tensor, count: int = 2) -> Tensor:
@@ -207,11 +225,12 @@ def _pick_near(logits: Tensor, temperature: float, keys: Tensor, tokens: Tensor 
     if not np.isfinite(best).all():  # weights gone wrong: whatever the plain sum gives
         noise = gumbel_noise(keys, logits.shape[-1] if tokens is None else tokens)
         return (logits / temperature + noise).argmax(dim=-1)
-    near = np.flatnonzero(values >= best - np.float32(_NOISE_SPREAD * temperature))
+    near = (values >= best - np.float32(_NOISE_SPREAD * temperature)).ravel().nonzero()[0]
     row, column = np.divmod(near, values.shape[1])
     index = column if tokens is None else tokens.numpy()[column]
-    value = values.ravel()[near] / np.float32(temperature)
-    value += _noise_on_host(keys.numpy()[row], index)
+    value = values.ravel()[near]
+    value /= np.float32(temperature)
+    _add_noise(value, keys.numpy()[row], index)
     if len(values) == 1:
         return torch.from_numpy(column[value.argmax(axis=0, keepdims=True)])
     begin = np.searchsorted(row, np.arange(len(values)))

@@ -21,11 +21,13 @@ from stepedit_core.models.lm.arguments import (
 from stepedit_core.models.lm.columns import Columns
 from stepedit_core.models.lm.constraint_state import ConstraintState
 from stepedit_core.models.lm.constraints import Plan, Segment, plan
+from stepedit_core.models.lm.emitting import can_emit_on_host, emit_on_host
 from stepedit_core.models.lm.guidance import compared_rows, guided
 from stepedit_core.models.lm.kept_graphs import keep_decoder, take_decoder
+from stepedit_core.models.lm.prompt_batch import batch_of_prompts
 from stepedit_core.models.lm.row_state import RowState
 from stepedit_core.models.lm.sampling import Sampling, noise_keys, pick, repeated_id, without_column
-from stepedit_core.models.lm.step1.alignment import Alignment, alignment_tensor
+from stepedit_core.models.lm.step1.alignment import Alignment
 from stepedit_core.models.lm.step1.decoding import Decoder, GraphDecoder, PromptBatch
 from stepedit_core.models.lm.step1.network import CausalLM
 from stepedit_core.models.lm.token_layout import TokenLayout
@@ -141,11 +143,23 @@ class Session:
     @torch.inference_mode()
     def run(self, check_every: int | None) -> Iterator[int]:
         """Run to the end; yield the number of finished steps whenever the host looks."""
+        yield from self._run(check_every)
+
+    @torch.inference_mode()
+    def finish(self, check_every: int | None = None) -> list[Generated]:
+        """Run to the end and return what all items give, with less to do between steps."""
+        for _ in self._run(check_every):
+            pass
+        return self.results()
+
+    def _run(self, check_every: int | None) -> Iterator[int]:
         if self.steps == 0:
             return
         if check_every is None:
             check_every = 1 if self.device.type == "cpu" else _CHECK_EVERY
-        prompts = self._prompts()
+        both = self.rows if self.against is None else self.rows + self.against
+        pad = self.model.config.pad_token_id or 0
+        prompts = batch_of_prompts(both, self.alignments, pad, self.device)
         self.decoder = decoder = self._decoder(len(prompts.ids))
         if prompts.owners is None and decoder.forks and not self.graphs:
             prompts = prompts._replace(owners=torch.arange(len(prompts.ids), device=self.device))
@@ -164,7 +178,7 @@ class Session:
                 self._watch()
                 self.looked = self.done_steps
                 yield self.looked
-                if bool(self.state.done.all()):
+                if self.state.count_done() == len(self.state):
                     break
                 if not self.graphs:
                     self.compact(_LEAST_SHARE)
@@ -179,35 +193,10 @@ class Session:
                 self._emit(decoder.step(token, self.columns.head(step)))
         yield self.done_steps
 
-    def _prompts(self) -> PromptBatch:
-        """Return each prompt once, padded on the left, and which one each row has."""
-        rows = self.rows if self.against is None else self.rows + self.against
-        alignments = self.alignments
-        if alignments is not None and self.against is not None:
-            alignments = [*alignments, *alignments]
-        known: dict[tuple[tuple[int, ...], Alignment | None], int] = {}
-        owners = [
-            known.setdefault((tuple(row), None if alignments is None else alignments[place]),
-                             len(known))
-            for place, row in enumerate(rows)
-        ]  # fmt: skip
-        longest, pad = max(map(len, rows)), self.model.config.pad_token_id or 0
-        padding = [longest - len(row) for row, _ in known]
-        ids = torch.tensor([[pad] * n + [*row] for n, (row, _) in zip(padding, known, strict=True)])
-        records = valid = owner = None
-        if alignments is not None:
-            records = alignment_tensor([one for _, one in known], padding).to(self.device)
-        if any(padding):
-            valid = torch.arange(longest)[None] >= torch.tensor(padding)[:, None]
-            valid = valid.to(self.device)
-        if len(known) < len(rows):
-            owner = torch.tensor(owners, device=self.device)
-        return PromptBatch(ids.to(self.device), valid, records, owner)
-
     def compact(self, least: int) -> None:
         """Let ended items leave the batch, once they are one in ``least``: copying costs, too."""
         assert self.decoder is not None
-        ended, count = int(self.state.done.sum()), len(self.state)
+        ended, count = self.state.count_done(), len(self.state)
         if not ended or ended * least < count:
             return
         self.left.update(self._given(self.state.done.nonzero().flatten()))
@@ -263,6 +252,12 @@ class Session:
         """Pick, constrain and store one id per item; no question to the host."""
         if self.against is not None:
             logits = guided(logits, self.sampling.guidance)
+        if self.constraint is not None and can_emit_on_host(self.constraint, self.sampling):
+            emit_on_host(self.state, self.constraint, self.sampling,
+                         self.columns.at(self.done_steps), logits, self.done_steps,
+                         self.layout.audio_base)  # fmt: skip
+            self.done_steps += 1
+            return
         keys = self.state.keys[:, min(self.done_steps, self.state.keys.shape[1] - 1)]
         if self.constraint is None:
             sampled = pick(self._without_repeat(logits, 0, logits.shape[1]), self.sampling, keys)
@@ -417,9 +412,7 @@ def generate(
         model, prompts, layout, sampling, constraints, seeds, max_new_tokens, graphs, alignments,
         against, watcher,
     )  # fmt: skip
-    for _ in session.run(check_every):
-        pass
-    return session.results()
+    return session.finish(check_every)
 
 
 def stream(

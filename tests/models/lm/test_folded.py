@@ -17,9 +17,9 @@ from tests.models.lm.test_position_priors import RULE
 from tests.models.tiny_step1 import LAYOUT, prompts, tiny_model
 
 
-@pytest.fixture(params=[False, True])
+@pytest.fixture(params=[{}, {"source_alignment": RULE}, {"num_attention_groups": 6}])
 def model(request: pytest.FixtureRequest) -> Step1ForCausalLM:
-    made = tiny_model(source_alignment=RULE) if request.param else tiny_model()
+    made = tiny_model(**request.param)
     gains = torch.Generator().manual_seed(0)
     with torch.no_grad():  # gains that are not one
         for name, weight in made.named_parameters():

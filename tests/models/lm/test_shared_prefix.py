@@ -106,13 +106,13 @@ def test_equal_prompts_are_read_once(
     model: Step1ForCausalLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = []
-    chunks = Decoder._chunks
+    whole = Decoder._read
 
-    def noted(self: Decoder, ids: torch.Tensor) -> torch.Tensor:
+    def noted(self: Decoder, ids: torch.Tensor, last: int | None = None) -> torch.Tensor:
         read.append(ids.shape[0])
-        return chunks(self, ids)
+        return whole(self, ids, last)
 
-    monkeypatch.setattr(Decoder, "_chunks", noted)
+    monkeypatch.setattr(Decoder, "_read", noted)
     rows = prompts(2)
     many = [rows[0]] * 3 + [rows[1]]
     priors = [None] * 4 if model.config.source_alignment is not None else None
@@ -171,11 +171,11 @@ def test_ended_items_leave_the_batch(
     model: Step1ForCausalLM, guidance: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = []
-    run = decoding.Decoder._chunks
+    run = decoding.Decoder._read
 
-    def noted(self: Decoder, ids: torch.Tensor) -> torch.Tensor:
+    def noted(self: Decoder, ids: torch.Tensor, last: int | None = None) -> torch.Tensor:
         sizes.append(ids.shape[0])
-        return run(self, ids)
+        return run(self, ids, last)
 
     rows = [prompts(3)[2]] * 6
     request = {
@@ -190,7 +190,7 @@ def test_ended_items_leave_the_batch(
         patched.setattr(session, "_LEAST_SHARE", 0)
         patched.setattr(session.Session, "compact", lambda *_: None)
         whole = generate(model, rows, **request)  # type: ignore[arg-type]
-    monkeypatch.setattr(Decoder, "_chunks", noted)
+    monkeypatch.setattr(Decoder, "_read", noted)
     assert generate(model, rows, **request) == whole  # type: ignore[arg-type]
     assert sizes[-1] == (1 if guidance == 1 else 2) and sorted(sizes[1:])[-1] == sizes[1]
 

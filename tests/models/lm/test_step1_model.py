@@ -12,7 +12,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from stepedit_core.models.lm.step1 import Step1Config, Step1ForCausalLM, alibi
 from stepedit_core.models.lm.step1.alibi import alibi_slopes
+from stepedit_core.models.lm.step1.cache import StaticKV
 from stepedit_core.models.lm.step1.layers import Step1RMSNorm
+from stepedit_core.models.lm.step1.network import fuse_projections
 from tests.models.tiny_step1 import golden_model, prompts, tiny_config, tiny_model
 from tests.shared_data import need_shared
 
@@ -239,3 +241,24 @@ def test_the_norm_in_one_call_is_that_of_its_steps(shape: tuple[int, ...]) -> No
     factor = torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5)
     with torch.no_grad():
         assert torch.equal(norm(x), x * factor * norm.weight)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("last", [1, 3])
+@torch.inference_mode()
+def test_the_last_layer_can_be_asked_for_its_last_rows_alone(fused: bool, last: int) -> None:
+    model = tiny_model()
+    if fused:
+        fuse_projections(model)
+    ids = torch.tensor([prompts()[2], list(reversed(prompts()[2]))])
+    sizes = model.config.num_hidden_layers, 2, model.config.num_attention_groups, ids.shape[1]
+    whole, part = (
+        StaticKV(*sizes, model.config.head_dim, dtype=torch.float32, device=ids.device)
+        for _ in range(2)
+    )
+    bias = model.model.bias(ids.shape[1], 0)
+    hidden = model.model.run(ids, bias, whole)
+    few = model.model.run(ids, bias, part, last)
+    torch.testing.assert_close(few, hidden[:, ids.shape[1] - last :], rtol=1e-5, atol=1e-5)
+    for own, other in zip(whole.keys + whole.values, part.keys + part.values, strict=True):
+        torch.testing.assert_close(other, own, rtol=1e-6, atol=1e-6)

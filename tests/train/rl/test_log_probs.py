@@ -15,7 +15,7 @@ from stepedit_core.codes import DualCodes, FreeGroups
 from stepedit_core.config import GenerationPolicy, SamplingConfig
 from stepedit_core.engine import GenerateRequest
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.lm import session
+from stepedit_core.models.lm import emitting, session
 from stepedit_core.models.lm.chat import hide_words
 from stepedit_core.models.lm.constraint_state import ConstraintState
 from stepedit_core.models.lm.constraints import CODE_COUNT, plan
@@ -62,7 +62,8 @@ def drawn(
 
     pick = session.pick
     monkeypatch.setattr(session, "_LEAST_SHARE", 0)  # ended answers stay, so that rows compare
-    monkeypatch.setattr(session, "pick", watching)
+    for module in (session, emitting):
+        monkeypatch.setattr(module, "pick", watching)
     prompts = [aligned_prompt(one, VOCABULARY.text, "r1") for one in asked]
     budgets = [4096 - len(prompt.ids) for prompt in prompts]
     constraints = [

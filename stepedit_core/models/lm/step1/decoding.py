@@ -13,7 +13,7 @@ from torch import Tensor
 from stepedit_core.models.lm.step1.alibi import AlibiBias, BiasWindow, BlockBias
 from stepedit_core.models.lm.step1.alignment import pointed
 from stepedit_core.models.lm.step1.cache import StaticKV
-from stepedit_core.models.lm.step1.denormals import flushing_denormals
+from stepedit_core.models.lm.step1.denormals import FlushingDenormals
 from stepedit_core.models.lm.step1.folded import folded_stack
 from stepedit_core.models.lm.step1.heads import Head
 from stepedit_core.models.lm.step1.network import CausalLM
@@ -241,32 +241,35 @@ class Decoder:
             token: the ids.
             head: another than the decoder's own.
         """
-        return (head or self.head)(self._chunks(token)[:, -1])
+        self._reserve(1)
+        return (head or self.head)(self._read(token)[:, -1])
 
     def _reserve(self, tokens: int) -> None:
         """Make room for ``tokens`` more."""
         self.kv.reserve(tokens)
 
     def _chunks(self, ids: Tensor) -> Tensor:
-        """Read ids and return the hidden states of the last pass."""
-        for hidden in self._passes(ids):
+        """Read ids and return the hidden states of the last ones, at least of one."""
+        for hidden in self._passes(ids, 1):
             last = hidden
         return last
 
-    def _passes(self, ids: Tensor) -> Iterator[Tensor]:
-        """Read ids in passes that are not too large; yield the hidden states of each."""
+    def _passes(self, ids: Tensor, last: int | None = None) -> Iterator[Tensor]:
+        """Read ids in passes that are not too large; yield the (last) hidden states of each."""
         self._reserve(ids.shape[1])
         for part in torch.split(ids, self._most_rows(ids.shape[1]), dim=1):
-            yield self._read(part)
+            yield self._read(part, last)
 
-    def _read(self, ids: Tensor) -> Tensor:
+    def _read(self, ids: Tensor, last: int | None = None) -> Tensor:
         """Read ids in one pass; single ones by folded weights where there are any."""
         bias = self._bias(ids.shape[1])
         if self._folded is not None and ids.shape[1] == 1 and isinstance(self.kv, SharedPrefixKV):
-            with flushing_denormals():
+            with FlushingDenormals():
                 hidden: Tensor = self._folded.run(ids, bias, self.kv)
         else:
-            hidden = self.model.run(ids, bias, self.kv)
+            if isinstance(self.kv, SharedPrefixKV) or ids.shape[1] == 1:
+                last = None
+            hidden = self.model.run(ids, bias, self.kv, last)
         self.kv.used += ids.shape[1]
         return hidden
 

@@ -89,7 +89,7 @@ class _Bound:
         self._input("flat", np.array([blocks, groups, queries, room]))
         self._input("each", np.array([blocks, groups, most, stack.per_group, room]))
         self._own = own.keys.numpy(), own.values.numpy()
-        shape = (layers, blocks, groups, most, 1, size)
+        shape = (layers, blocks, groups, most, size)
         self._new = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         self._output(OUTPUT, y)
         for layer in range(layers):
@@ -131,8 +131,8 @@ class _Bound:
 
     def keep(self, slot: int) -> None:
         """Keep the new keys and values in a slot of each row's own."""
-        self._own[0][..., slot] = self._new[0][..., 0, :]
-        self._own[1][..., slot, :] = self._new[1][..., 0, :]
+        self._own[0][..., slot] = self._new[0]
+        self._own[1][..., slot, :] = self._new[1]
 
 
 _stacks: WeakKeyDictionary[nn.Module, tuple[_State, FoldedStack]] = WeakKeyDictionary()

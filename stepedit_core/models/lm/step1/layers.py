@@ -74,11 +74,24 @@ class Step1Attention(nn.Module):
         self.fused: FusedLinear | None = None
         self._sizes = (config.hidden_size, kv_size, kv_size)
 
-    def forward(self, x: Tensor, bias: BlockBias, past_key_values: Any = None) -> Tensor:
-        """Attend from ``(batch, rows, hidden)`` to the cached and the new keys."""
+    def forward(
+        self, x: Tensor, bias: BlockBias, past_key_values: Any = None, last: int | None = None
+    ) -> Tensor:
+        """Attend from ``(batch, rows, hidden)`` to the cached and the new keys.
+
+        Args:
+            x: the rows.
+            bias: of all rows.
+            past_key_values: what is cached, which gets the keys and values of all rows.
+            last: attend from so many of the last rows alone, at least one; None: from all.
+
+        Returns:
+            ``(batch, last or rows, hidden)``.
+        """
         batch, rows, _ = x.shape
-        query, key, value = self._projected(x)
-        query = query.view(batch, rows, self.groups, self.per_group, self.head_dim)
+        asking = rows if last is None else last
+        query, key, value = self._projected(x, asking)
+        query = query.view(batch, asking, self.groups, self.per_group, self.head_dim)
         query = query.permute(0, 2, 3, 1, 4)  # (batch, groups, per_group, rows, head_dim)
         key = key.view(batch, rows, self.groups, self.head_dim).transpose(1, 2)
         value = value.view(batch, rows, self.groups, self.head_dim).transpose(1, 2)
@@ -88,22 +101,42 @@ class Step1Attention(nn.Module):
         else:
             if past_key_values is not None:
                 key, value = past_key_values.update(key, value, self.layer_idx)
-            out = self._attend(query, key, value, bias)
-        out = out.permute(0, 3, 1, 2, 4).reshape(batch, rows, -1)
+            out = self._attend(query, key, value, bias, rows)
+        out = out.permute(0, 3, 1, 2, 4).reshape(batch, asking, -1)
         projected: Tensor = self.o_proj(out)
         return projected
 
-    def _projected(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return queries, keys and values, ``(batch, rows, heads * head_dim)`` each."""
-        weight = None if self.fused is None else self.fused.weight()
-        if weight is None:
-            return self.q_proj(x), self.k_proj(x), self.v_proj(x)
-        parts: tuple[Tensor, ...] = torch.split(F.linear(x, weight), list(self._sizes), dim=-1)
-        return parts
+    def _projected(self, x: Tensor, asking: int) -> tuple[Tensor, ...]:
+        """Return queries, keys and values, ``(batch, rows, heads * head_dim)`` each.
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: BlockBias) -> Tensor:
-        """Return ``(batch, groups, per_group, rows, head_dim)``, in blocks of rows if long."""
+        Queries are those of the last ``asking`` rows.
+        """
+        weight = None if self.fused is None else self.fused.weight()
+        rows = x.shape[1]
+        if weight is None:
+            return self.q_proj(x[:, rows - asking :]), self.k_proj(x), self.v_proj(x)
+        if asking == rows:
+            parts: tuple[Tensor, ...] = torch.split(F.linear(x, weight), list(self._sizes), dim=-1)
+            return parts
+        of_query, *of_both = self._sizes
+        key, value = torch.split(F.linear(x, weight[of_query:]), of_both, dim=-1)
+        return F.linear(x[:, rows - asking :], weight[:of_query]), key, value
+
+    def _attend(
+        self, query: Tensor, key: Tensor, value: Tensor, bias: BlockBias, of: int
+    ) -> Tensor:
+        """Return ``(batch, groups, per_group, rows, head_dim)``, in blocks of rows if long.
+
+        Args:
+            query: of the last rows.
+            key: all keys.
+            value: all values.
+            bias: of all rows.
+            of: how many rows there are.
+        """
         rows, keys = query.shape[3], key.shape[2]
+        if rows < of:
+            return self._fold(query, key, value, bias.block(of - rows, of, keys))
         step = bias.block_rows(keys)
         if rows <= step:
             return self._fold(query, key, value, bias.whole(keys))
@@ -137,8 +170,12 @@ class Step1DecoderLayer(nn.Module):
         self.post_attention_layernorm = Step1RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = Step1MLP(config)
 
-    def forward(self, x: Tensor, bias: BlockBias, past_key_values: Any = None) -> Tensor:
-        """Map ``(batch, rows, hidden)`` to the same shape."""
-        x = x + self.self_attn(self.input_layernorm(x), bias, past_key_values)
+    def forward(
+        self, x: Tensor, bias: BlockBias, past_key_values: Any = None, last: int | None = None
+    ) -> Tensor:
+        """Map ``(batch, rows, hidden)`` to the same shape, or to that of the last rows alone."""
+        asking = {} if last is None else {"last": last}  # other attentions know nothing of it
+        read = self.self_attn(self.input_layernorm(x), bias, past_key_values, **asking)
+        x = (x if last is None else x[:, x.shape[1] - last :]) + read
         out: Tensor = x + self.mlp(self.post_attention_layernorm(x))
         return out

@@ -95,11 +95,23 @@ class StackParts(nn.Module):
             records=alignment,
         )
 
-    def run(self, ids: Tensor, bias: BlockBias, past_key_values: Any = None) -> Tensor:
-        """Return the normed hidden states of ``ids``: the plain path for generation loops."""
+    def run(
+        self, ids: Tensor, bias: BlockBias, past_key_values: Any = None, last: int | None = None
+    ) -> Tensor:
+        """Return the normed hidden states of ``ids``: the plain path for generation loops.
+
+        Args:
+            ids: int64 ``(batch, rows)``.
+            bias: of the rows.
+            past_key_values: gets the keys and values of all rows.
+            last: how many of the last rows' states are wanted, at least one; None: all. Of the
+                top layer nothing but keys and values is computed for the others.
+        """
         x: Tensor = self.embed_tokens(ids)
-        for layer in self.layers:
+        *lower, top = self.layers
+        for layer in lower:
             x = layer(x, bias, past_key_values)
+        x = top(x, bias, past_key_values, last)
         normed: Tensor = self.norm(x)
         return normed
 

@@ -35,21 +35,22 @@ def step_graph(stack: StackParts) -> bytes:
     ``0.prompt_values`` ``(B, G, keys, D)``, ``0.own_keys`` ``(B, G, M, D, keys)``,
     ``0.own_values`` ``(B, G, M, keys, D)``.
 
-    Outputs: ``hidden`` as ``x``; ``0.key`` and ``0.value``, ``(B, G, M, 1, D)``.
+    Outputs: ``hidden`` as ``x``; ``0.key`` and ``0.value``, ``(B, G, M, D)``.
     """
     config = stack.config
     groups, size = config.num_attention_groups, config.head_dim
     per_group = config.num_attention_heads // groups
     graph = GraphWriter()
     for name, sizes in (
-        ("by_query", [0, 0, groups, per_group, size]),
-        ("by_key", [0, 0, groups, 1, size]),
-        ("folded", [0, 0, -1, size]),
+        ("by_head", [0, 0, groups * (per_group + 2), size]),
+        ("by_group", [0, groups, per_group, -1, size]),
+        ("for_each", [0, 0, -1, 1, size]),
+        ("folded", [0, groups, -1, size]),
         ("unfolded", [0, 0, -1, per_group, size]),
         ("folded_new", [0, 0, -1, 1]),
         ("unfolded_new", [0, 0, -1, per_group, 1]),
         ("by_place", [0, 0, config.hidden_size]),
-        ("projections", [config.hidden_size, groups * size, groups * size]),
+        ("projections", [groups * per_group, groups, groups]),
         ("halves", [config.intermediate_size] * 2),
         ("last", [-1]),
     ):
@@ -70,7 +71,7 @@ def step_graph(stack: StackParts) -> bytes:
         qkv = torch.cat([query, attention.k_proj.weight, attention.v_proj.weight])
         gate_up = torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])
         joined = _product(graph, normed, qkv * layer.input_layernorm.weight, at + "qkv")
-        heads = _attention(graph, joined, at)
+        heads = _attention(graph, joined, at, per_group)
         read = _product(graph, heads, attention.o_proj.weight, at + "out")
         normed = graph.do(_NORM_OF_SUM, [x, read, "ones"],
                           [at + "between", "", "", at + "x"], CONTRIB, epsilon=epsilon)  # fmt: skip
@@ -99,38 +100,54 @@ def _product(graph: GraphWriter, x: str, weight: Tensor, name: str) -> str:
     return graph.do("MatMul", [x, name + ".weight"], name)
 
 
-def _attention(graph: GraphWriter, joined: str, at: str) -> str:
+def _attention(graph: GraphWriter, joined: str, at: str, per_group: int) -> str:
     """Attend to the prompts, to what rows have of their own, and to the new key."""
     for name in ("prompt_keys", "prompt_values"):
         graph.takes(at + name, 4)
     for name in ("own_keys", "own_values"):
         graph.takes(at + name, 5)
-    parts = (("query", "by_query"), ("key", "by_key"), ("value", "by_key"))
-    graph.do("Split", [joined, "projections"], [f"{at}{part}.flat" for part, _ in parts], axis=2)
-    for part, shape in parts:
-        by_row = graph.do("Reshape", [f"{at}{part}.flat", shape], f"{at}{part}.by_row")
-        graph.do("Transpose", [by_row], at + part, perm=[0, 2, 1, 3, 4])
-    graph.gives(at + "key", 5)
-    graph.gives(at + "value", 5)
-    folded = graph.do("Reshape", [at + "query", "folded"], at + "query.folded")
+    by_row = graph.do("Reshape", [joined, "by_head"], at + "by_row")
+    by_head = graph.do("Transpose", [by_row], at + "by_head", perm=[0, 2, 1, 3])
+    parts = [at + part for part in ("query.by_head", "key", "value")]
+    query, key, value = parts
+    graph.do("Split", [by_head, "projections"], parts, axis=1)
+    graph.gives(key, 4)
+    graph.gives(value, 4)
+    if per_group == 1:  # axis P is not needed where the arithmetic is the same without
+        folded = asking = query
+        query = graph.do("Reshape", [query, "for_each"], at + "query")
+    else:
+        grouped = graph.do("Reshape", [query, "by_group"], at + "query.by_group")
+        query = graph.do("Transpose", [grouped], at + "query", perm=[0, 1, 3, 2, 4])
+        folded = graph.do("Reshape", [query, "folded"], at + "query.folded")
+        asking = query
+        key, value = (graph.do("Reshape", [one, "for_each"], one + ".for_each")
+                      for one in (key, value))  # fmt: skip
     there = graph.do("MatMul", [folded, at + "prompt_keys"], at + "there")
-    here = graph.do("MatMul", [at + "query", at + "own_keys"], at + "here.unfolded")
+    here = graph.do("MatMul", [query, at + "own_keys"], at + "here.unfolded")
     here = graph.do("Reshape", [here, "flat"], at + "here")
-    new = graph.do("Mul", [at + "query", at + "key"], at + "new.products")
+    new = graph.do("Mul", [asking, key], at + "new.products")
     new = graph.do("ReduceSum", [new, "last"], at + "new.unfolded", keepdims=1)
-    new = graph.do("Reshape", [new, "folded_new"], at + "new")
+    if per_group > 1:
+        new = graph.do("Reshape", [new, "folded_new"], at + "new")
     scores = graph.do("Concat", [there, here, new], at + "scores", axis=3)
     biased = graph.do("Add", [scores, "bias"], at + "biased")
     weights = graph.do("Softmax", [biased], at + "weights", axis=-1)
     graph.do("Split", [weights, "parts"], [f"{at}weights.{part}" for part in "012"], axis=3)
     there = graph.do("MatMul", [at + "weights.0", at + "prompt_values"], at + "read.there")
     here = graph.do("Reshape", [at + "weights.1", "each"], at + "weights.here")
-    here = graph.do("MatMul", [here, at + "own_values"], at + "read.here")
-    new = graph.do("Reshape", [at + "weights.2", "unfolded_new"], at + "weights.new")
-    new = graph.do("Mul", [new, at + "value"], at + "read.new")
-    own = graph.do("Add", [here, new], at + "read.own.unfolded")
-    own = graph.do("Reshape", [own, "folded"], at + "read.own")
+    here = graph.do("MatMul", [here, at + "own_values"], at + "read.here.unfolded")
+    here = graph.do("Reshape", [here, "folded"], at + "read.here")
+    new = at + "weights.2"
+    if per_group > 1:
+        new = graph.do("Reshape", [new, "unfolded_new"], at + "weights.new")
+    new = graph.do("Mul", [new, value], at + "read.new")
+    if per_group > 1:
+        new = graph.do("Reshape", [new, "folded"], at + "read.new.folded")
+    own = graph.do("Add", [here, new], at + "read.own")
     read = graph.do("Add", [there, own], at + "read")
-    read = graph.do("Reshape", [read, "unfolded"], at + "read.unfolded")
-    read = graph.do("Transpose", [read], at + "read.by_row", perm=[0, 2, 1, 3, 4])
+    if per_group > 1:
+        read = graph.do("Reshape", [read, "unfolded"], at + "read.unfolded")
+    turned = [0, 2, 1, 3] if per_group == 1 else [0, 2, 1, 3, 4]
+    read = graph.do("Transpose", [read], at + "read.by_row", perm=turned)
     return graph.do("Reshape", [read, "by_place"], at + "read.by_place")
