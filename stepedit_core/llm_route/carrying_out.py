@@ -191,7 +191,8 @@ def _source_codes(
     Where a plan shows something else in place of a recording, that is encoded.
     """
     shown = [
-        source_shown(plan, one.utterance, engine) for one, plan in zip(given, plans, strict=True)
+        one.utterance if plan.as_reference is None else source_shown(plan, one.utterance, engine)
+        for one, plan in zip(given, plans, strict=True)
     ]
     known = [
         None

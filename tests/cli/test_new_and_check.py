@@ -161,7 +161,10 @@ def test_check_refuses_bad_projects(tmp_path: Path, content: str | None, message
 def test_check_refuses_unknown_names_and_empty_plugins(tmp_path: Path) -> None:
     assert "unknown edit 'nix'" in refused(call("check", "nix"))
     (tmp_path / "idle.py").write_text("x = 1\n")
-    assert "plugin idle brings no edit" in refused(call("check", tmp_path / "idle.py"))
+    assert "brings nothing: it has no function" in refused(call("check", tmp_path / "idle.py"))
+    phrases = "@hookimpl\ndef stepedit_phrases():\n    return []\n"
+    (tmp_path / "talks.py").write_text(f"from stepedit_core import hookimpl\n\n\n{phrases}")
+    assert "plugin talks brings no edit" in refused(call("check", tmp_path / "talks.py"))
 
 
 def test_a_file_that_is_loaded_already_can_be_checked(fresh: Registry) -> None:
