@@ -58,12 +58,13 @@ class GenerateRequest:
     Attributes:
         prompt: the words, with one audio slot.
         codes: codes for the audio slot.
-        utterance: the utterance that they encode, with its transcript.
+        utterance: the utterance that is edited, with its transcript.
         seed: makes the draw repeatable, alone or in a batch.
         plan: what is known of the edit beforehand.
         words: what the whole answer is to say, where that is known.
         free: where generation is confined to, in groups of ``codes`` and in order, as
             `request_for` derives it from the plan's spans or insertions; None leaves all free.
+        shown: what the codes encode in place of the utterance (`Plan.as_reference`); None: itself.
     """
 
     prompt: Prompt
@@ -73,6 +74,7 @@ class GenerateRequest:
     plan: Plan = field(default_factory=Plan)
     words: str | None = None
     free: tuple[FreeGroups, ...] | None = None
+    shown: Utterance | None = None
 
     @property
     def length_ratio(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from stepedit_core.codes import DualCodes
@@ -168,13 +168,22 @@ def _asked(
     latents = [
         None if one.latent is None else usable(one.latent, engine, one.utterance) for one in given
     ]
-    sources = _source_codes(given, plans, latents, engine)
+    # A batch cleans each recording once: its codes and its reference are of the same sound.
+    shown = [
+        one.utterance if plan.as_reference is None else source_shown(plan, one.utterance, engine)
+        for one, plan in zip(given, plans, strict=True)
+    ]
+    sources = _source_codes(given, shown, latents, engine)
     asked = []
-    for one, latent, source, plan, seed in zip(given, latents, sources, plans, seeds, strict=True):
+    for one, latent, source, sound, plan, seed in zip(
+        given, latents, sources, shown, plans, seeds, strict=True
+    ):
         alone = regenerates_insertions_only(engine, plan)
         request = request_for(
             one.edit, one.utterance, source, seed, plan=plan, insertions_only=alone
         )
+        if sound is not one.utterance:
+            request = replace(request, shown=sound)
         saying = saying_of(one.edit, request, engine)
         asked.append(_Asked(one.edit, request, latent, one.past, saying))
     return asked
@@ -182,18 +191,14 @@ def _asked(
 
 def _source_codes(
     given: Sequence[_Given],
-    plans: Sequence[Plan],
+    shown: Sequence[Utterance],
     latents: Sequence[Latent | None],
     engine: SpeechEngine,
 ) -> list[DualCodes]:
     """Return the codes of each utterance: given, those that it was made from, or encoded.
 
-    Where a plan shows something else in place of a recording, that is encoded.
+    Where something else is shown in place of a recording, that is encoded.
     """
-    shown = [
-        one.utterance if plan.as_reference is None else source_shown(plan, one.utterance, engine)
-        for one, plan in zip(given, plans, strict=True)
-    ]
     known = [
         None
         if sound is not one.utterance

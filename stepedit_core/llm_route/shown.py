@@ -71,7 +71,7 @@ def with_reference(
 ) -> DecodeRequest:
     """Return how an answer is decoded, with what the plan shows in place of the recording."""
     otherwise = "the decoder is shown the recording as it is"
-    made = _made(request.plan, request.utterance, engine, otherwise)
+    made = request.shown or _made(request.plan, request.utterance, engine, otherwise)
     if made is None or decoding.reference is not request.utterance:
         return decoding
     # What the engine made the recording from has the sound that is to go.

@@ -8,6 +8,8 @@ from stepedit_denoise import Denoise
 from stepedit_masked import Masked
 
 from stepedit_core import Chain, Span, StepeditError, Utterance, packaged_speech
+from stepedit_core.edit import Rendered
+from stepedit_core.llm_route.carrying_out import apply_by_llm
 from tests.listening_engine import AlignedEngine, ListeningEngine
 
 
@@ -32,6 +34,25 @@ def test_without_noise(noisy: Utterance) -> None:
     assert request.reference == _cleaned(noisy)
     assert request.reference.seconds == noisy.seconds
     assert request.source_map is not None
+
+
+def test_a_batch_cleans_each_recording_once(
+    noisy: Utterance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleaned: list[str] = []
+    render = Denoise.render
+
+    def counted(self: Denoise, utterance: Utterance, rng: np.random.Generator) -> Rendered:
+        cleaned.append(utterance.digest)
+        return render(self, utterance, rng)
+
+    monkeypatch.setattr(Denoise, "render", counted)
+    speech = [noisy.slice(Span(0.1 * n, 2.0)) for n in range(4)]
+    engine = AlignedEngine()
+    made = apply_by_llm([Denoise()] * 4, speech, engine, range(4))
+    assert sorted(cleaned) == sorted(one.digest for one in speech)
+    assert [one.reference for one in engine.decoded] == engine.encoded
+    assert all(one.details["reference"] == "signal processing" for one in made)
 
 
 def test_inside_a_mask(noisy: Utterance) -> None:

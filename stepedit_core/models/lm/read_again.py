@@ -7,7 +7,9 @@ recogniser that shares nothing with the model.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -21,6 +23,8 @@ from stepedit_core.models.decoder.decoder import DecodeInput, FloatArray, Refere
 from stepedit_core.utterance import Utterance
 
 __all__ = ["in_spoken_order"]
+
+_log = logging.getLogger(__name__)
 
 
 def in_spoken_order(
@@ -48,11 +52,19 @@ def _by_phones(
 ) -> list[float] | None:
     """Return how likely the phones of the words are in each wave, or None where none is heard."""
     words, language = request.words, request.utterance.language
-    if words is None or language not in (None, "en") or missing_phones() is not None:
+    if words is None or language not in (None, "en"):
+        return None
+    if missing := missing_phones():
+        _warn_once(missing)
         return None
     sounds = [Utterance(wave, parts.decoder.sample_rate) for wave in waves]
     scores = [phone_likelihood(one, words) for one in sounds]
     return None if None in scores else [one for one in scores if one is not None]
+
+
+@cache
+def _warn_once(missing: str) -> None:
+    _log.warning("%s: spoken answers are read again by the model's own phone reader", missing)
 
 
 def _by_codes(

@@ -131,7 +131,10 @@ def test_the_best_few_are_read_again_as_they_sound(engine: Engine, parts: Engine
 
 
 def test_who_hears_the_best_few(
-    engine: Engine, parts: EngineParts, monkeypatch: pytest.MonkeyPatch
+    engine: Engine,
+    parts: EngineParts,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     request, many = asked(engine, "bee sea", 5), rules(engine, 4)
 
@@ -159,3 +162,5 @@ def test_who_hears_the_best_few(
     monkeypatch.setattr(read_again, "missing_phones", lambda: "hama is not installed")
     monkeypatch.setattr(read_again, "phone_likelihood", likelihood)
     assert order("phones") == by_codes and len(heard) == 3
+    order("phones")
+    assert caplog.text.count("hama is not installed: spoken answers are read again by") == 1
