@@ -136,14 +136,15 @@ def compare(before: str, after: str) -> None:
                 np.array([np.mean([one[at] for one in run[name][kind]]) for name in names])
                 for run in runs
             )
-            means = [_mean(values, weights) for values in (was, now)]
-            change = [_mean((now - was)[one], weights[one]) for one in drawn]
+            means = [mean(values, weights) for values in (was, now)]
+            change = [mean((now - was)[one], weights[one]) for one in drawn]
             low, high = np.quantile(change, (0.025, 0.975))
             line = f"{means[0]:.3f} -> {means[1]:.3f} ({low:+.3f} to {high:+.3f})"
             print(f"{kind:9} {ear:13} {line}")
 
 
-def _mean(values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]) -> float:
+def mean(values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]) -> float:
+    """Return a weighted mean."""
     return float(np.average(values, weights=weights))
 
 

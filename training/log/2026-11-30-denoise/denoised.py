@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from stepedit_bench.measuring.standard import StandardMeasures
 from stepedit_denoise import Denoise
 from stepedit_denoise.scorer import DenoiseScorer
@@ -30,7 +29,7 @@ from stepedit_core.registry.corpora import find_reader
 from stepedit_core.scoring import Case
 
 sys.path.append(str(Path(__file__).parents[1] / "2026-11-30-decoder"))
-from spoken import phone_error
+from spoken import mean, phone_error
 
 NOISES = ("white", "pink", "babble", "street", "rain")
 ROOMS = 5
@@ -99,14 +98,10 @@ def compare(before: str, after: str) -> None:
         for at, ear in enumerate(EARS):
             weights = words if at < 2 else np.ones(len(names))
             was, now = (np.array([run[name][kind][at] for name in names]) for run in runs)
-            change = [_mean((now - was)[one], weights[one]) for one in drawn]
+            change = [mean((now - was)[one], weights[one]) for one in drawn]
             low, high = np.quantile(change, (0.025, 0.975))
-            means = f"{_mean(was, weights):.3f} -> {_mean(now, weights):.3f}"
+            means = f"{mean(was, weights):.3f} -> {mean(now, weights):.3f}"
             print(f"{kind:6} {ear:13} {means} ({low:+.3f} to {high:+.3f})")
-
-
-def _mean(values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]) -> float:
-    return float(np.average(values, weights=weights))
 
 
 def _read(path: str) -> list[dict[str, Any]]:
