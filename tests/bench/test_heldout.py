@@ -54,6 +54,19 @@ def test_held_out_speakers_alone_are_drawn_in_turn(data: Path, tmp_path: Path) -
     ]
 
 
+def test_reference_texts_beside_the_manifest(data: Path, tmp_path: Path) -> None:
+    measures = LightKept(tmp_path)
+    texts = {"r0.wav": "some words that were hurt here and more", "r1.wav": "nothing of this"}
+    (real,) = (
+        pool
+        for (kind, _), pool in held_out(data, tmp_path / "out", 4, 0, measures, texts=texts).items()
+        if kind == "real"
+    )
+    found = {one.speaker: (one.speech.transcript, one.text_source) for one in real}
+    assert found["read0"] == ("words that were hurt here", "reference")
+    assert found["read1"][1] == "whisper"  # what is heard is not in the text
+
+
 def test_without_data_one_line_says_what_is_missing(tmp_path: Path) -> None:
     measures = LightKept(tmp_path)
     with pytest.raises(StepeditError, match=r"no manifest\.csv or manifest\.jsonl"):

@@ -48,6 +48,7 @@ class Settings:
         beside: conditions that are recorded beside the edit.
         language: primary subtag of the speech.
         route: of every edit by an engine: its own, or the one that ``auto`` chooses.
+        texts: a table with the words of recordings, by their path in a manifest.
     """
 
     data: Path
@@ -63,6 +64,7 @@ class Settings:
     beside: tuple[str, ...] = BESIDE
     language: str = "en"
     route: Literal["llm", "auto"] = "llm"
+    texts: Path | None = None
 
     def chosen(self) -> tuple[str, ...]:
         """Return the rows; raises StepeditError for a row or a length that does not exist."""
@@ -129,6 +131,7 @@ def measure(
     from stepedit_bench.heldout.requests import units_of
     from stepedit_bench.heldout.speech import LENGTHS, held_out
     from stepedit_bench.measuring import MeasureConfig, StandardMeasures
+    from stepedit_bench.measuring.ears import reference_texts
     from stepedit_bench.produce import Protocol
     from stepedit_bench.runner import BenchConfig, run_bench
     from stepedit_bench.store import RunStore, read_run
@@ -154,7 +157,14 @@ def measure(
     heard = measures or StandardMeasures(config.measures, folder=out)
     lengths = [LENGTHS[name] for name in settings.lengths]
     pools = held_out(
-        settings.data, out / "speech", settings.count, seed, heard, lengths, settings.language
+        settings.data,
+        out / "speech",
+        settings.count,
+        seed,
+        heard,
+        lengths,
+        settings.language,
+        None if settings.texts is None else reference_texts(settings.texts),
     )
     units = [unit for row in rows for unit in units_of(row, pools, seed, settings.quick)]
     folder = _folder(out, engine, settings.route)
@@ -224,6 +234,11 @@ def _conditions(beside: Sequence[str], engine: SpeechEngine | None) -> tuple[Con
     default="llm",
     show_default=True,
     help="The engine's own, or what a chain would take (no gates, a folder of its own).",
+)
+@click.option(
+    "--texts",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV with path and reference_text: words of recordings whose manifest has none.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from stepedit_bench.heldout.speech import HeldOutUtterance
+from stepedit_bench.heldout.wording import repeats_itself
 from stepedit_bench.judges.events import sound_of
 from stepedit_bench.made_by import code_mark
 from stepedit_bench.suites import Unit, case_seed
@@ -337,14 +338,19 @@ def _clone() -> Make:
     """Ask each voice for the words of another utterance.
 
     Those of its own next one where it has others, which is then the target; otherwise those of
-    the next utterance, without a target. The words asked for are right by themselves, whoever
-    wrote them down.
+    the next utterance, without a target. A text that says a sentence twice, as where recordings of
+    one sentence were joined, is not asked for: recognisers leave out what is repeated.
     """
 
     def make(pool: Sequence[HeldOutUtterance], place: int) -> RequestParts | None:
         held = pool[place]
         later = [*pool[place + 1 :], *pool[:place]]
-        said = [one for one in later if one.speech.transcript != held.speech.transcript]
+        said = [
+            one
+            for one in later
+            if one.speech.transcript != held.speech.transcript
+            and not repeats_itself(one.speech.transcript or "")
+        ]
         if not said:
             return None
         other = next((one for one in said if one.speaker == held.speaker), said[0])

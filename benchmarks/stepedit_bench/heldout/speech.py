@@ -10,7 +10,8 @@ Utterances come in strata of length. Where recordings are shorter than a stratum
 speaker are joined, with a short pause between them; where they are longer, they are cut at pauses.
 Text that a recogniser made for the manifest does not fit a part of the recording and is not used:
 there the words are what Whisper hears in the original, and word error is agreement with the
-original. Each utterance says which of both it has.
+original. Where a table of reference texts is given, Whisper says which part of a text it is and
+where its sentences end, and the text which words they are. Each utterance says which it has.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stepedit_bench.heldout.wording import with_reference_words
 from stepedit_bench.measuring.text_error import counts_characters
 from stepedit_bench.suites import slug
 from stepedit_core.dsp.vad import speech_spans
@@ -109,6 +111,8 @@ class _Found:
 
     path: Path
     row: Row
+    reference: str | None = None
+    """Words of the whole recording, by a table beside the manifest."""
 
     @property
     def kind(self) -> str:
@@ -136,6 +140,7 @@ def held_out(
     measures: Measures,
     lengths: Sequence[Length] = (SHORT,),
     language: str = "en",
+    texts: Mapping[str, str] | None = None,
 ) -> dict[tuple[str, str], list[HeldOutUtterance]]:
     """Return up to ``count`` utterances of each kind and length, speaker by speaker in turn.
 
@@ -149,6 +154,7 @@ def held_out(
         measures: whose recogniser is asked for missing words.
         lengths: strata of length.
         language: primary subtag of the speech that is taken.
+        texts: words of recordings by their path in a manifest.
 
     Returns:
         (kind, label of the length) to the utterances.
@@ -157,7 +163,7 @@ def held_out(
         StepeditError: if there is no manifest, or nobody was held out.
     """
     pools: dict[str, dict[str, list[_Found]]] = {kind: {} for kind in KINDS}
-    for found in _recordings(folder, language):
+    for found in _recordings(folder, language, texts or {}):
         pools[found.kind].setdefault(found.speaker, []).append(found)
     if not any(pools.values()):
         raise StepeditError(
@@ -171,7 +177,7 @@ def held_out(
     }
 
 
-def _recordings(folder: Path, language: str) -> Iterator[_Found]:
+def _recordings(folder: Path, language: str, texts: Mapping[str, str]) -> Iterator[_Found]:
     """Yield the read or neutral recordings of a language that were kept from training."""
     manifests = [
         path
@@ -192,7 +198,8 @@ def _recordings(folder: Path, language: str) -> Iterator[_Found]:
             if not row.get("path"):
                 raise StepeditError(f"{manifest}, line {line}: no path of a recording")
             if _wanted(row, language):
-                yield _Found(manifest.parent / str(row["path"]), row)
+                path = str(row["path"])
+                yield _Found(manifest.parent / path, row, texts.get(path))
 
 
 def _wanted(row: Row, language: str) -> bool:
@@ -249,7 +256,7 @@ def _utterances(
     seconds = [float(found.row.get("seconds") or 0) for found in recordings]
     timed = list(zip(recordings, seconds, strict=True))
     for found in [r for r, each in timed if length.least <= each <= length.most]:
-        text = str(found.row["text"]) if found.has_reference else None
+        text = str(found.row["text"]) if found.has_reference and not found.reference else None
         speech = Utterance.read(found.path)
         item = _held(found, found.path.stem, speech, text, out, measures, length)
         if item is not None:
@@ -341,12 +348,16 @@ def _held(
     if not path.is_file():
         speech.write(path, subtype="PCM_16")
     kept = Utterance.read(path, text, found.language)
-    if text is None:
+    is_heard = text is None
+    if is_heard:
         kept = kept.replace(transcript=measures.transcribe(kept).strip())
+        right = with_reference_words(kept.transcript or "", found.reference or "")
+        if right is not None:
+            kept, is_heard = kept.replace(transcript=right), False
     words = kept.transcript or ""
     if len(words if counts_characters(found.language) else words.split()) < _LEAST_WORDS:
         return None
-    source = "whisper" if text is None else "reference"
+    source = "whisper" if is_heard else "reference"
     return HeldOutUtterance(
         f"{found.kind}/{path.stem}", found.kind, found.speaker, source, kept, path, length
     )
