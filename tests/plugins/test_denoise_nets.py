@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from stepedit_denoise import Denoise
-from stepedit_denoise.choice import ENSEMBLE, best_nets
+from stepedit_denoise.choice import ENSEMBLE, best_nets, by_agreement
 from stepedit_denoise.clicks import click_spans, without_clicks
 from stepedit_denoise.hum import mains_hum
 
@@ -143,9 +143,12 @@ def test_default_is_what_is_installed(
     noisy: tuple[Utterance, Utterance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _both_installed()
-    assert _backend(noisy[0]) == _backend(noisy[0], backend="auto") == "deepfilternet"
-    assert best_nets() == ("deepfilternet",) and Denoise(backend="ensemble").nets == ENSEMBLE
+    assert _backend(noisy[0]) == _backend(noisy[0], backend="auto") == "ensemble"
+    assert best_nets() == Denoise(backend="ensemble").nets == ENSEMBLE
     assert _backend(noisy[0], noise="varying") == "noisereduce"
+    with monkeypatch.context() as only:
+        only.setitem(sys.modules, PACKAGES["rnnoise"], None)
+        assert (_backend(noisy[0]),) == best_nets() == ("deepfilternet",)
     monkeypatch.setitem(sys.modules, PACKAGES["deepfilternet"], None)
     assert (_backend(noisy[0]),) == best_nets() == ("rnnoise",)
     assert "deepfilternet" in str(Denoise(backend="ensemble").route_problem("dsp"))
@@ -164,6 +167,37 @@ def test_ensemble_is_the_mean(noisy: tuple[Utterance, Utterance]) -> None:
     assert made[0].details["networks"] == list(ENSEMBLE)
     gains = [_gain(noisy, one.utterance) for one in made]
     assert gains[0] > np.mean(gains[1:])
+
+
+@pytest.mark.parametrize(
+    ("strength", "disagreement_db", "share"),
+    [(0.9, -7, 0.9), (0.9, -5, 0.8), (1, -5, 1), (0.6, 0, 0.5), (0.95, 0, 0.9), (0.1, 0, 0.05)],
+)
+def test_more_input_where_networks_disagree(
+    strength: float, disagreement_db: float, share: float
+) -> None:
+    nets, kept = by_agreement(disagreement_db, strength)
+    assert nets == (ENSEMBLE if disagreement_db < -6 else ("deepfilternet",))
+    assert kept == pytest.approx(share)
+
+
+def test_auto_by_agreement(noisy: tuple[Utterance, Utterance]) -> None:
+    _both_installed()
+    clean = packaged_speech("garden")
+    voices = [packaged_speech(name) for name in ("wind", "office", "books", "doctor")]
+    noise = babble(voices, len(clean.samples), clean.sample_rate, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    said = {}
+    for name, source in (("white", noisy[0]), ("babble", mix(clean, noise, 0.0)[0])):
+        made = Denoise().render(source, rng)
+        parts = [enhanced_by_net(source, net).astype(float) for net in ENSEMBLE]
+        apart = np.sum((parts[0] - parts[1]) ** 2) / np.sum(np.mean(parts, axis=0) ** 2)
+        details = dict(made.details)
+        assert details.pop("disagreement_db") == pytest.approx(10 * np.log10(apart), abs=0.02)
+        named = Denoise(backend=details["backend"], strength=details["strength"])
+        assert named.render(source, rng).utterance == made.utterance
+        said[name] = (details["backend"], details["strength"])
+    assert said == {"white": ("ensemble", 0.9), "babble": ("deepfilternet", 0.8)}
 
 
 @SOUNDS

@@ -25,7 +25,11 @@ def main(path: str, *names: str) -> None:
     by: dict[str, dict[str, Row]] = defaultdict(dict)
     for row in rows:
         by[row["id"]][row["mix"]] = row
-    mixes = names[0].split(",") if names else sorted({row["mix"] for row in rows} - {"source"})
+    mixes = (
+        names[0].split(";" if ":" in names[0] else ",")
+        if names
+        else sorted({row["mix"] for row in rows} - {"source"})
+    )
     cases = [case for case in by.values() if {"source", *mixes} <= set(case)]
     clean = [case for case in cases if case["source"]["class"].startswith("clean")]
     noisy = [case for case in cases if case not in clean]
@@ -50,7 +54,7 @@ def main(path: str, *names: str) -> None:
                 for case in own
             ]
             errors = sum(one["errors"] for one in words) / max(1, sum(w["length"] for w in words))
-            phones = np.mean([case[mix]["phones"] for case in own]) if own else np.nan
+            phones = np.mean([case[mix].get("phones", np.nan) for case in own]) if own else np.nan
             line = f"{title} {mix:30} words {errors:.1%} phones {phones:.3f}"
             if mix != "source":
                 gains = [case[mix]["values"].get("bak_gain") for case in own]

@@ -81,6 +81,29 @@ def widest(strength: float) -> Mix:
     return mixed
 
 
+def weighted(strength: float, first: float) -> Mix:
+    """Mix RNNoise with a weight, DeepFilterNet with the rest."""
+
+    def mixed(sounds: Sounds, rate: int) -> Samples:
+        mean = first * sounds["rnnoise"] + (1 - first) * sounds["deepfilternet"]
+        return np.asarray(strength * mean + (1 - strength) * sounds["cleaned"])
+
+    return mixed
+
+
+def geometric(strength: float) -> Mix:
+    """Mix with the geometric mean of what the networks keep of each bin."""
+
+    def mixed(sounds: Sounds, rate: int) -> Samples:
+        one, two = (spectra(sounds[name], rate) for name in ("rnnoise", "deepfilternet"))
+        size = np.sqrt(np.abs(one) * np.abs(two))
+        kept = (one + two) / (np.abs(one + two) + 1e-12) * size
+        dry = spectra(sounds["cleaned"], rate)
+        return back(strength * kept + (1 - strength) * dry, rate, len(sounds["cleaned"]))
+
+    return mixed
+
+
 BOTH = ("rnnoise", "deepfilternet")
 MIXES: dict[str, Mix] = {
     "rnnoise": share(0.9, "rnnoise"),
@@ -91,4 +114,11 @@ MIXES: dict[str, Mix] = {
     "deepfilternet 0.8": share(0.8, "deepfilternet"),
     "deepfilternet by speech 0.8": by_speech(0.8, 0.95, "deepfilternet"),
     "ensemble 0.8": share(0.8, *BOTH),
+    "ensemble 0.95": share(0.95, *BOTH),
+    "ensemble 0.7": share(0.7, *BOTH),
+    "rnnoise 0.8": share(0.8, "rnnoise"),
+    "third of rnnoise": weighted(0.9, 1 / 3),
+    "geometric": geometric(0.9),
+    "geometric 0.8": geometric(0.8),
+    "ensemble 0.6": share(0.6, *BOTH),
 }

@@ -4,7 +4,8 @@ python trial.py SUITE OUT [NAME,...]
 
 SUITE has cases.jsonl of ``suite.py``. OUT gets ``sounds/ID.npz`` (the input, without clicks and
 hum, and what each network leaves of it) and ``rows.jsonl``; what is there is not made again. NAME:
-of ``mixes.MIXES``. Words by Whisper tiny.en, DNSMOS of one window, phones by hama.
+of ``mixes.MIXES``, or edits with their parameters (``denoise:backend=rnnoise``), which are joined by
+semicolons. Words by Whisper tiny.en, DNSMOS of one window; of mixtures phones, too, by hama.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from stepedit_denoise import dsp
 from stepedit_denoise.scorer import DenoiseScorer
 
 from stepedit_core import Case, Utterance
+from stepedit_core.chain.notation import parse_edit
 from stepedit_core.dsp import quality
 from stepedit_core.dsp.enhancement import enhanced_by_net
 from stepedit_core.dsp.phones import phone_likelihood
@@ -76,14 +78,14 @@ def measured(
         "checks": checks,
         "values": dict(score.values),
         "kept": kept.to_data(),
-        "phones": phone_likelihood(output, case.transcript or ""),
     }
 
 
 def main(suite: str, out: str, *names: str) -> None:
     """Append a row for each mixture of each case."""
     quality.stoi = quality.pesq = no_measure  # type: ignore[assignment]
-    wanted = names[0].split(",") if names else list(MIXES)
+    by = ";" if names and ":" in names[0] else ","
+    wanted = names[0].split(by) if names else list(MIXES)
     place = Path(out)
     place.mkdir(parents=True, exist_ok=True)
     journal = place / "rows.jsonl"
@@ -97,8 +99,6 @@ def main(suite: str, out: str, *names: str) -> None:
         clean = Utterance.read(case.audio, case.transcript, case.language)
         prepared = DenoiseScorer().prepare(case, clean, np.random.default_rng([0, 0]))
         source, ideal = prepared.source, prepared.reference
-        sounds = sounds_of(source, place / "sounds" / f"{case.id}.npz")
-        cleaned = source.replace(samples=sounds["cleaned"].astype(np.float32))
         yard: Row = {
             "source": preservation.measure(source, source, case.transcript, measures, ideal)
         }
@@ -110,11 +110,20 @@ def main(suite: str, out: str, *names: str) -> None:
                 continue
             if name == "source":
                 row: Row = {who: said.to_data() for who, said in yard.items()}
-                row["phones"] = phone_likelihood(source, case.transcript or "")
+                if wanted[0] in MIXES:
+                    row["phones"] = phone_likelihood(source, case.transcript or "")
             else:
-                mixed = MIXES[name](sounds, source.sample_rate)
-                output = finished(source, cleaned, mixed)
-                row = measured(output, prepared, case, measures, yard)
+                if name in MIXES:
+                    sounds = sounds_of(source, place / "sounds" / f"{case.id}.npz")
+                    cleaned = source.replace(samples=sounds["cleaned"].astype(np.float32))
+                    mixed = MIXES[name](sounds, source.sample_rate)
+                    output, made = finished(source, cleaned, mixed), {}
+                else:
+                    rendered = parse_edit(name).render(source, np.random.default_rng(0))
+                    output, made = rendered.utterance, dict(rendered.details)
+                row = {"details": made} | measured(output, prepared, case, measures, yard)
+                if name in MIXES:
+                    row["phones"] = phone_likelihood(output, case.transcript or "")
             with journal.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({**facts, "mix": name, **row}) + "\n")
 
