@@ -32,8 +32,8 @@ Decoded = tuple[FloatArray, ComplexArray]
 _BANDS, _TAPS = 32, 5
 _LEVELS, _MAGNITUDES = (-60.0, -90.0), (0.001, 0.0001)
 """Where the running means begin, from the lowest band or bin to the highest."""
-# Recordings are run by the minute, after two seconds of the minute before.
-_PIECE, _BEFORE = 6_000, 200
+_BEFORE = 200
+"""Frames of the piece before that are run again, so that the networks know what was heard last."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class DeepFilter:
         bins: how many of the lowest bins are filtered instead of turned down.
         memory: share of a running mean that is left after a frame.
         lookahead: frames that it hears beyond the one that it answers.
+        piece: frames that are run at a time; the layers' outputs are held for all of them.
         decode: takes the levels of the bands, ``(frames, 32)``, and real and imaginary part of the
             lowest bins, ``(2, frames, bins)``, both normalised; returns gains ``(frames, 32)`` and
             filters ``(frames, bins, 5)``, the earliest frame first.
@@ -54,6 +55,7 @@ class DeepFilter:
     bins: int
     memory: float
     lookahead: int
+    piece: int
     decode: Callable[[FloatArray, FloatArray], Decoded]
 
     @property
@@ -94,8 +96,8 @@ class DeepFilter:
         # The filter reaches four frames back from the last one that is heard.
         history = np.pad(spectra, ((_TAPS - 1, 0), (0, 0)))
         answered = _TAPS - 1 - self.lookahead
-        for start in range(0, len(spectra), _PIECE):
-            first, end = max(0, start - _BEFORE), min(len(spectra), start + _PIECE)
+        for start in range(0, len(spectra), self.piece):
+            first, end = max(0, start - _BEFORE), min(len(spectra), start + self.piece)
             gains, filters = self.decode(levels[first:end], parts[:, first:end])
             made = history[first + answered : end + answered] * np.repeat(gains, widths, axis=1)
             made[:, : self.bins] = sum(
@@ -212,6 +214,6 @@ def _hush(levels: FloatArray, parts: FloatArray) -> Decoded:
     return gain[0, 0], _filters(pairs[0])
 
 
-DEEPFILTERNET = DeepFilter(48_000, 96, 0.99, 2, _deepfilternet)
-HUSH = DeepFilter(16_000, 64, float(np.exp(-0.01)), 0, _hush)
+DEEPFILTERNET = DeepFilter(48_000, 96, 0.99, 2, 1_000, _deepfilternet)
+HUSH = DeepFilter(16_000, 64, float(np.exp(-0.01)), 0, 6_000, _hush)
 """At 16 kHz; trained to keep the nearest voice and to take the voices behind it away, too."""

@@ -4,7 +4,7 @@ python trial.py SUITE OUT [NAME,...]
 
 SUITE has cases.jsonl of ``suite.py``. OUT gets ``sounds/ID.npz`` (the input, without clicks and
 hum, and what each network leaves of it) and ``rows.jsonl``; what is there is not made again. NAME:
-of ``mixes.MIXES``, or edits with their parameters (``denoise:backend=rnnoise``), which are joined by
+of ``mixes.MIXES``, or edits with parameters (``denoise:backend=rnnoise``), which are joined by
 semicolons. Words by Whisper tiny.en, DNSMOS of one window; of mixtures phones, too, by hama.
 """
 
