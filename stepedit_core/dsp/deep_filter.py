@@ -145,6 +145,8 @@ def _sessions(*models: str | bytes) -> tuple[Any, ...]:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
+    # An arena would keep what one recording took for the life of the process.
+    options.enable_cpu_mem_arena = False
     return tuple(
         onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         for model in models
@@ -214,6 +216,6 @@ def _hush(levels: FloatArray, parts: FloatArray) -> Decoded:
     return gain[0, 0], _filters(pairs[0])
 
 
-DEEPFILTERNET = DeepFilter(48_000, 96, 0.99, 2, 1_000, _deepfilternet)
+DEEPFILTERNET = DeepFilter(48_000, 96, 0.99, 2, 400, _deepfilternet)
 HUSH = DeepFilter(16_000, 64, float(np.exp(-0.01)), 0, 6_000, _hush)
 """At 16 kHz; trained to keep the nearest voice and to take the voices behind it away, too."""
