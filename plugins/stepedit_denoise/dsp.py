@@ -25,7 +25,7 @@ from stepedit_core.dsp.enhancement import NetName, enhanced_by_net
 from stepedit_core.dsp.loudness import active_level
 from stepedit_core.dsp.offset import around_offset
 from stepedit_core.dsp.vad import gaps, speech_spans
-from stepedit_denoise.choice import best_nets
+from stepedit_denoise.choice import best_nets, by_agreement
 from stepedit_denoise.clicks import without_clicks
 from stepedit_denoise.gate import gate
 from stepedit_denoise.hum import mains_hum
@@ -89,8 +89,9 @@ def reduce_noise_by_nets(
 
     Args:
         utterance: any rate and length.
-        nets: which ones; the mean of several is taken. None: the one that `best_nets` says, of
-            which there has to be one.
+        nets: which ones; the mean of several is taken. None: those that `best_nets` says, of
+            which there has to be one; if there are two, what they agree on decides
+            (`by_agreement`).
         strength: 0..1; the output is ``strength`` of the networks' and ``1 - strength`` of the
             input.
 
@@ -111,17 +112,20 @@ def _mixed(
     found: dict[str, Any] = {}
     if utterance.samples.any():
         utterance, found = _without_clicks_and_hum(utterance)
-    nets = nets or best_nets()
-    name = nets[0] if len(nets) == 1 else "ensemble"
-    details: dict[str, Any] = {"backend": name, "strength": strength, **found}
-    if len(nets) > 1:
-        details["networks"] = list(nets)
+    chosen = tuple(nets or best_nets())
     if not received.samples.any():
-        return received, details
+        return received, {**_named(chosen, strength), **found}
+    parts = {net: enhanced_by_net(utterance, net) for net in chosen}
+    if not nets and len(parts) > 1:
+        disagreement = _disagreement_db(*parts.values())
+        chosen, strength = by_agreement(disagreement, strength)
+        found["disagreement_db"] = round(disagreement, 2)
+    details: dict[str, Any] = {**_named(chosen, strength), **found}
+    mean = np.zeros(len(utterance.samples))
+    for net in chosen:
+        mean += parts.pop(net) / len(chosen)
+    parts.clear()
     samples = utterance.samples.astype(np.float64)
-    mean = np.zeros(len(samples))
-    for net in nets:
-        mean += enhanced_by_net(utterance, net) / len(nets)
     made = utterance.replace(samples=(strength * mean + (1 - strength) * samples))
     del mean, samples  # an hour takes a gigabyte in each
     gain = _lost_level(utterance, made)
@@ -130,6 +134,23 @@ def _mixed(
     details["gain_db"] = round(20 * float(np.log10(gain)), 2)
     edited = made.samples * np.float32(gain)
     return received.replace(samples=_limited(edited, before)), details
+
+
+def _named(nets: tuple[NetName, ...], strength: float) -> dict[str, Any]:
+    """Return what details say of the networks and of their share."""
+    details = {"backend": nets[0] if len(nets) == 1 else "ensemble", "strength": round(strength, 3)}
+    return details if len(nets) == 1 else {**details, "networks": list(nets)}
+
+
+def _disagreement_db(one: npt.NDArray[np.float32], two: npt.NDArray[np.float32]) -> float:
+    """Return the power of the difference of two signals over that of their mean, -120 to 120 dB."""
+    first, second, common = (
+        float(np.einsum("i,i->", left, right, dtype=np.float64))
+        for left, right in ((one, one), (two, two), (one, two))
+    )
+    apart, mean = first + second - 2 * common, (first + second + 2 * common) / 4
+    least = 1e-12 * max(first, second, 1e-12)
+    return 10 * float(np.log10(max(apart, least) / max(mean, least)))
 
 
 def _without_clicks_and_hum(utterance: Utterance) -> tuple[Utterance, dict[str, Any]]:

