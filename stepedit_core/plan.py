@@ -111,6 +111,10 @@ class Plan:
             recording after signal processing that keeps its pace, such as without its noise, or
             moved towards ``voice``, whose own recording says other words. Without ``voice`` and
             ``spans`` the codes that are edited are its own, too.
+        retimed: of an edit of one tempo, returns the recording at that tempo by signal processing:
+            what a decoder that looks sound up at its place is shown, so that it finds the sound at
+            the pace of the answer. The codes that are edited stay the recording's. Not inside
+            spans, whose surroundings keep their pace.
         notes: says of a recording what a user should know of the edit's work on it, one line each.
             The llm route asks; signal processing says it in its details.
         fits: says of an outcome of the llm route how well its sound is what was asked for, higher
@@ -138,6 +142,9 @@ class Plan:
     keeps_codes: bool = False
     voice: Utterance | None = None
     as_reference: Callable[[Utterance], Utterance] | None = field(
+        default=None, repr=False, compare=False
+    )
+    retimed: Callable[[Utterance], Utterance] | None = field(
         default=None, repr=False, compare=False
     )
     notes: Callable[[Utterance], tuple[str, ...]] | None = field(

@@ -2,12 +2,15 @@
 
 A decoder that looks sound up in its reference, at the place where the codes lie, gives back what it
 finds there, noise and voice alike. Its reference is then the recording after signal processing
-(`Plan.as_reference`), and so is the source whose codes are answered.
+(`Plan.as_reference`), and so is the source whose codes are answered. At another pace, what it finds
+in the recording is too short or too long: there its reference alone is the recording at the new
+pace (`Plan.retimed`).
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
@@ -23,6 +26,7 @@ __all__ = [
     "AlignedDecoder",
     "in_other_voice",
     "naming_reference",
+    "retimed",
     "source_shown",
     "with_reference",
 ]
@@ -70,22 +74,40 @@ def with_reference(
     request: GenerateRequest, decoding: DecodeRequest, engine: SpeechEngine
 ) -> DecodeRequest:
     """Return how an answer is decoded, with what the plan shows in place of the recording."""
+    if decoding.reference is not request.utterance:
+        return decoding
+    at_pace = retimed(request.plan, request.utterance, engine)
+    if at_pace is not None:
+        places = decoding.source_map and decoding.source_map.at_pace(request.plan.length_ratio)
+        return replace(decoding, reference=at_pace, source_map=places, latent=None)
     otherwise = "the decoder is shown the recording as it is"
     made = request.shown or _made(request.plan, request.utterance, engine, otherwise)
-    if made is None or decoding.reference is not request.utterance:
-        return decoding
     # What the engine made the recording from has the sound that is to go.
-    return replace(decoding, reference=made, latent=None)
+    return decoding if made is None else replace(decoding, reference=made, latent=None)
+
+
+def retimed(plan: Plan, utterance: Utterance, engine: SpeechEngine) -> Utterance | None:
+    """Return the recording at the plan's pace, or None where the decoder is not to be shown it."""
+    if plan.retimed is None or plan.spans is not None or not _looks_up(engine):
+        return None
+    return _tried(plan.retimed, utterance, "the decoder is shown the recording at its own pace")
 
 
 def naming_reference(
     outcome: Outcome, request: GenerateRequest, decoding: DecodeRequest
 ) -> Outcome:
-    """Return an outcome whose details say so where the decoder was shown `Plan.as_reference`."""
+    """Return an outcome whose details say so where the decoder was shown signal processing."""
     plan, shown = request.plan, decoding.reference
-    if plan.as_reference is None or shown is request.utterance or shown is plan.voice:
+    makes_one = plan.as_reference is not None or plan.retimed is not None
+    if not makes_one or shown is request.utterance or shown is plan.voice:
         return outcome
     return replace(outcome, details={**outcome.details, "reference": "signal processing"})
+
+
+def _looks_up(engine: SpeechEngine) -> bool:
+    """Return whether an engine's decoder looks sound up at its place in the reference."""
+    says = getattr(engine, "aligns_references", None)
+    return says is not None and bool(says())
 
 
 def _made(
@@ -93,9 +115,13 @@ def _made(
 ) -> Utterance | None:
     """Return what the plan shows in place of the recording, or None where nothing is to be."""
     make = plan.as_reference
-    says = getattr(engine, "aligns_references", None)
-    if make is None or says is None or not says():
-        return None
+    return None if make is None or not _looks_up(engine) else _tried(make, utterance, otherwise)
+
+
+def _tried(
+    make: Callable[[Utterance], Utterance], utterance: Utterance, otherwise: str
+) -> Utterance | None:
+    """Return what is made of a recording; where it cannot be, say what happens, and return None."""
     try:
         return make(utterance)
     except StepeditError as error:  # no voice is heard in a recording of whispers

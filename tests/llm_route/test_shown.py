@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from stepedit_denoise import Denoise
 from stepedit_masked import Masked
+from stepedit_speed import Speed
 
 from stepedit_core import Chain, Span, StepeditError, Utterance, packaged_speech
 from stepedit_core.edit import Rendered
@@ -83,3 +84,59 @@ def test_where_it_cannot_be_made_the_recording_is_shown_and_that_is_said(
     Chain([Denoise()])(noisy.slice(Span(0.0, 2.0)), engine=engine, route="llm")
     assert engine.decoded[0].reference.seconds == pytest.approx(2.0)
     assert "the decoder is shown the recording as it is: no network" in caplog.text
+
+
+def _slower(speech: Utterance) -> Utterance:
+    return Speed(rate="slower").render(speech, np.random.default_rng(0)).utterance
+
+
+def test_slower_speech_is_looked_up_at_the_new_pace() -> None:
+    speech, engine = packaged_speech("garden"), AlignedEngine()
+    result = Chain([Speed(rate="slower")])(speech, engine=engine, route="llm")
+    assert result.steps[0].details["reference"] == "signal processing"
+    assert engine.encoded == [speech]  # the codes that are edited are the recording's
+    assert len(engine.requests) == 1 and engine.requests[0].utterance == speech
+    (request,) = engine.decoded
+    assert request.reference == _slower(speech)
+    assert request.source_map is not None and request.source_map.positions is not None
+    assert request.source_map.condition == "speed"
+    (codes,) = engine.encode([speech])
+    assert request.source_map.start == pytest.approx(1.35 * codes.start)
+    count = len(request.source_map.positions)
+    assert request.source_map.positions.tolist() == pytest.approx(range(count), abs=1e-3)
+    assert result.utterance.seconds == pytest.approx(1.35 * speech.seconds, abs=0.01)
+
+
+def test_a_batch_is_looked_up_at_paces_of_its_own() -> None:
+    speech, engine = packaged_speech("garden"), AlignedEngine()
+    edits = [Speed(rate="slower"), Speed(rate="faster"), Denoise()]
+    made = apply_by_llm(edits, [speech] * 3, engine, range(3))
+    slow, fast, clean = (one.reference for one in engine.decoded)
+    assert (slow, fast, clean) == (_slower(speech), speech, _cleaned(speech))
+    told = [one.details.get("reference") for one in made]
+    assert told == ["signal processing", None, "signal processing"]
+
+
+def test_faster_and_inside_a_mask_speech_is_looked_up_at_its_own_pace() -> None:
+    speech = packaged_speech("garden")
+    inside = Masked(inner=Speed(rate="slower"), spans=(Span(0.5, 1.5),))
+    for edit in (Speed(rate="faster"), inside):
+        engine = AlignedEngine()
+        step = Chain([edit])(speech, engine=engine, route="llm").steps[0]
+        assert engine.decoded[0].reference == speech and "reference" not in step.details
+    engine = ListeningEngine()
+    Chain([Speed(rate="slower")])(speech, engine=engine, route="llm")
+    assert engine.decoded[0].reference == speech
+
+
+def test_where_it_cannot_be_stretched_the_recording_is_shown_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*given: object, **more: object) -> None:
+        raise StepeditError("no program")
+
+    monkeypatch.setattr("stepedit_speed.dsp.stretch", refuse)
+    speech, engine = packaged_speech("doctor"), AlignedEngine()
+    step = Chain([Speed(rate="slower")])(speech, engine=engine, route="llm").steps[0]
+    assert engine.decoded[0].reference == speech and "reference" not in step.details
+    assert "the decoder is shown the recording at its own pace: no program" in caplog.text
