@@ -111,10 +111,11 @@ class Plan:
             recording after signal processing that keeps its pace, such as without its noise, or
             moved towards ``voice``, whose own recording says other words. Without ``voice`` and
             ``spans`` the codes that are edited are its own, too.
-        retimed: of an edit of one tempo, returns the recording at that tempo by signal processing:
-            what a decoder that looks sound up at its place is shown, so that it finds the sound at
-            the pace of the answer. The codes that are edited stay the recording's. Not inside
-            spans, whose surroundings keep their pace.
+        retimed: of an edit of one tempo, returns any speech at that tempo by signal processing. A
+            decoder that looks sound up at its place works at the slower of both paces: it is shown
+            the recording so where speech becomes slower, and what it says at the recording's pace
+            is made so where speech becomes faster. The codes that are edited are the recording's.
+            Not inside spans, whose surroundings keep their pace.
         notes: says of a recording what a user should know of the edit's work on it, one line each.
             The llm route asks; signal processing says it in its details.
         fits: says of an outcome of the llm route how well its sound is what was asked for, higher

@@ -36,7 +36,6 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.llm_route.batching import PromptFixed, run_together
 from stepedit_core.llm_route.carrying_out import reconstructed
 from stepedit_core.llm_route.planning import request_for
-from stepedit_core.llm_route.shown import with_reference
 from stepedit_core.llm_route.timing import fit_to_source_timing
 from stepedit_core.scoring import Prepared
 from stepedit_core.utterance import Utterance
@@ -350,5 +349,4 @@ def _as_answered(
     tempo = 1 / request.length_ratio if plan.uniform_tempo else 1.0
     offset = (tempo * codes.start - own.start) / GROUP_SECONDS
     source_map = request.source_map(codes.groups, offset)
-    asked = DecodeRequest(codes, source, seed, source_map)
-    return with_reference(request, asked, engine), plan.uniform_tempo
+    return DecodeRequest(codes, source, seed, source_map), plan.uniform_tempo

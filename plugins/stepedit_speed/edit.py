@@ -113,13 +113,19 @@ class Speed(Edit):
     def plan(self, utterance: Utterance) -> Plan:
         """Return the plan: the source at one tempo, which gives the duration.
 
-        A decoder that looks sound up in the recording draws its frames out where the speech is to
-        become slower: there its reference is the output of the dsp route. Faster, the frames of
-        unhurried speech serve it better.
+        A decoder that looks sound up in the recording blurs it when it is to be drawn out, and
+        hurried speech anyhow; the dsp route is there for it.
         """
-        slow = partial(_at_tempo, tempo=self.tempo) if self.tempo < 1 else None
-        plan = super().plan(utterance)
-        return plan.but(length_ratio=1 / self.tempo, uniform_tempo=True, retimed=slow)
+        tempo = self.tempo
+        return (
+            super()
+            .plan(utterance)
+            .but(
+                length_ratio=1 / tempo,
+                uniform_tempo=True,
+                retimed=partial(_at_tempo, tempo=tempo),
+            )
+        )
 
     def needs_transcript(self, route: Route) -> bool:
         """Return whether the route needs the words: the prompt says them."""

@@ -2,9 +2,11 @@
 
 A decoder that looks sound up in its reference, at the place where the codes lie, gives back what it
 finds there, noise and voice alike. Its reference is then the recording after signal processing
-(`Plan.as_reference`), and so is the source whose codes are answered. At another pace, what it finds
-in the recording is too short or too long: there its reference alone is the recording at the new
-pace (`Plan.retimed`).
+(`Plan.as_reference`), and so is the source whose codes are answered.
+
+Where speech changes its pace, such a decoder works at the slower of both (`Plan.retimed`): for
+slower speech its reference is the recording at the new pace; faster speech is said at the
+recording's pace, each code at its place, and hurried by signal processing.
 """
 
 from __future__ import annotations
@@ -24,9 +26,10 @@ from stepedit_core.utterance import Utterance
 
 __all__ = [
     "AlignedDecoder",
+    "drawn_out_source",
+    "hurries",
     "in_other_voice",
     "naming_reference",
-    "retimed",
     "source_shown",
     "with_reference",
 ]
@@ -76,32 +79,48 @@ def with_reference(
     """Return how an answer is decoded, with what the plan shows in place of the recording."""
     if decoding.reference is not request.utterance:
         return decoding
-    at_pace = retimed(request.plan, request.utterance, engine)
-    if at_pace is not None:
+    if hurries(request.plan, engine):
+        places = replace(SourceMap.identity(request.codes), condition=request.condition)
+        unhurried = decoding.codes.at_length(request.codes.groups)
+        return replace(decoding, codes=unhurried, source_map=places)
+    drawn_out = drawn_out_source(request.plan, request.utterance, engine)
+    if drawn_out is not None:
         places = decoding.source_map and decoding.source_map.at_pace(request.plan.length_ratio)
-        return replace(decoding, reference=at_pace, source_map=places, latent=None)
+        return replace(decoding, reference=drawn_out, source_map=places, latent=None)
     otherwise = "the decoder is shown the recording as it is"
     made = request.shown or _made(request.plan, request.utterance, engine, otherwise)
     # What the engine made the recording from has the sound that is to go.
     return decoding if made is None else replace(decoding, reference=made, latent=None)
 
 
-def retimed(plan: Plan, utterance: Utterance, engine: SpeechEngine) -> Utterance | None:
-    """Return the recording at the plan's pace, or None where the decoder is not to be shown it."""
-    if plan.retimed is None or plan.spans is not None or not _looks_up(engine):
+def drawn_out_source(plan: Plan, utterance: Utterance, engine: SpeechEngine) -> Utterance | None:
+    """Return the recording at a slower pace, or None where the decoder is not to be shown it."""
+    if plan.retimed is None or plan.length_ratio <= 1 or plan.spans or not _looks_up(engine):
         return None
     return _tried(plan.retimed, utterance, "the decoder is shown the recording at its own pace")
 
 
+def hurries(plan: Plan, engine: SpeechEngine) -> bool:
+    """Return whether an answer is said at the recording's pace, and hurried afterwards."""
+    is_faster = plan.retimed is not None and plan.length_ratio < 1 and not plan.spans
+    return is_faster and _looks_up(engine)
+
+
 def naming_reference(
-    outcome: Outcome, request: GenerateRequest, decoding: DecodeRequest
+    outcome: Outcome, request: GenerateRequest, decoding: DecodeRequest, engine: SpeechEngine
 ) -> Outcome:
-    """Return an outcome whose details say so where the decoder was shown signal processing."""
+    """Return an outcome whose details say so where signal processing had a part in it.
+
+    ``pace`` says who changed the pace, ``reference`` what the decoder was shown.
+    """
     plan, shown = request.plan, decoding.reference
-    makes_one = plan.as_reference is not None or plan.retimed is not None
-    if not makes_one or shown is request.utterance or shown is plan.voice:
-        return outcome
-    return replace(outcome, details={**outcome.details, "reference": "signal processing"})
+    is_other = shown is not request.utterance and shown is not plan.voice
+    told = {}
+    if hurries(plan, engine) or (plan.retimed is not None and is_other):
+        told["pace"] = "signal processing"
+    if plan.as_reference is not None and is_other:
+        told["reference"] = "signal processing"
+    return replace(outcome, details={**outcome.details, **told}) if told else outcome
 
 
 def _looks_up(engine: SpeechEngine) -> bool:

@@ -264,8 +264,9 @@ def stream_steps(
         rules: of all edits.
         requests: in the order in which they are spoken.
         voice: the reference.
-        at_pace: where the reference is the recording at the answer's pace (`Plan.retimed`), the
-            second of it at which its codes begin; None: it is the recording.
+        at_pace: where the reference is the recording at the answer's slower pace
+            (`Plan.retimed`), the second of it at which its codes begin; None: it is the recording.
+            What is to be hurried must be there whole, so that a stream is spoken fast at once.
     """
     if any(not part.new for request in requests for part in request.free or ()):
         raise RouteError("an edit that is confined to spans cannot be streamed; use edit()")

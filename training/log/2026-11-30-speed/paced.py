@@ -248,38 +248,42 @@ def report(out: str) -> None:
     rows = _read(Path(out) / "heard.jsonl")
     for what, own in (
         ("all", rows),
-        ("one recording", [row for row in rows if "+" not in row["name"]]),
-        ("joined", [row for row in rows if "+" in row["name"]]),
-        *((rate, [row for row in rows if row["rate"] == rate]) for rate in RATES),
+        ("faster", [row for row in rows if "faster" in row["rate"]]),
+        ("slower", [row for row in rows if "slower" in row["rate"]]),
     ):
-        weights = np.array([row["words"] for row in own], float)
-        print(f"{what}: {len(own)} requests, {weights.sum():.0f} words")
-        for name, picked in _choices(own).items():
-            values = np.average(np.array(picked), axis=0, weights=weights)
+        words = sum(row["words"] for row in own)
+        print(f"{what}: {len(own)} requests, {words} words")
+        found: dict[str, list[tuple[int, list[float]]]] = {}
+        for row in own:
+            for name, values in _picked(row).items():
+                found.setdefault(name, []).append((row["words"], values))
+        for name, heard in found.items():
+            if len(heard) < len(own):
+                continue
+            values = np.average([one for _, one in heard], axis=0, weights=[n for n, _ in heard])
             told = "  ".join(f"{ear} {value:6.3f}" for ear, value in zip(EARS, values, strict=True))
             print(f"  {name:24} {told}")
 
 
-def _choices(rows: list[dict[str, Any]]) -> dict[str, list[list[float]]]:
-    """Return what is heard of each kind of sound, and of the draws that each ear would choose."""
-    found: dict[str, list[list[float]]] = {}
-    for row in rows:
-        sounds = row["sounds"]
-        for name, values in sounds.items():
-            if name.startswith("llm") and name not in ("llm0", "llm0+shown"):
-                continue
-            found.setdefault(name, []).append(values)
-        for shown in ("", "+shown"):
-            names = [one for one in sounds if one.startswith("llm") and ("+" in one) == bool(shown)]
-            draws = [sounds[one] for one in names]
-            found.setdefault(f"any{shown}", []).append(np.mean(draws, axis=0).tolist())
-            for most in (4, 8):
-                best = np.array(draws[:most])
-                least = [*best[:, :3].min(0).tolist(), *best[:, 3:].max(0).tolist()]
-                found.setdefault(f"least of {most}{shown}", []).append(least)
-                chosen = best[best[:, 4].argmax()].tolist()
-                found.setdefault(f"hama's of {most}{shown}", []).append(chosen)
-    return found
+def _picked(row: dict[str, Any]) -> dict[str, list[float]]:
+    """Return what is heard of each sound, and of the draws that each ear would choose."""
+    sounds = row["sounds"]
+    is_slower = "slower" in row["rate"]
+    picked = {name: heard for name, heard in sounds.items() if name[-1] not in "1234567"}
+    draws = [heard for name, heard in sounds.items() if _is_draw(name, is_slower)]
+    picked["ships"] = draws[0]
+    if len(draws) > 1:
+        best = np.array(draws)
+        picked["any draw"] = best.mean(0).tolist()
+        picked["least of draws"] = [*best[:, :3].min(0).tolist(), *best[:, 3:].max(0).tolist()]
+        picked["hama's of draws"] = best[best[:, -1].argmax()].tolist()
+    return picked
+
+
+def _is_draw(name: str, is_slower: bool) -> bool:
+    """Return whether a sound is a draw of the language model, decoded as it ships."""
+    number, _, rest = name.removeprefix("llm").partition("+")
+    return name.startswith("llm") and number.isdecimal() and (rest == "shown") == is_slower
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
