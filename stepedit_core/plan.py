@@ -111,6 +111,11 @@ class Plan:
             recording after signal processing that keeps its pace, such as without its noise, or
             moved towards ``voice``, whose own recording says other words. Without ``voice`` and
             ``spans`` the codes that are edited are its own, too.
+        retimed: of an edit of one tempo, returns any speech at that tempo by signal processing. A
+            decoder that looks sound up at its place works at the slower of both paces: it is shown
+            the recording so where speech becomes slower, and what it says at the recording's pace
+            is made so where speech becomes faster. The codes that are edited are the recording's.
+            Not inside spans, whose surroundings keep their pace.
         notes: says of a recording what a user should know of the edit's work on it, one line each.
             The llm route asks; signal processing says it in its details.
         fits: says of an outcome of the llm route how well its sound is what was asked for, higher
@@ -138,6 +143,9 @@ class Plan:
     keeps_codes: bool = False
     voice: Utterance | None = None
     as_reference: Callable[[Utterance], Utterance] | None = field(
+        default=None, repr=False, compare=False
+    )
+    retimed: Callable[[Utterance], Utterance] | None = field(
         default=None, repr=False, compare=False
     )
     notes: Callable[[Utterance], tuple[str, ...]] | None = field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from functools import lru_cache, partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -110,8 +111,21 @@ class Speed(Edit):
         return self.model_copy(update={"backend": after[0]}) if after else None
 
     def plan(self, utterance: Utterance) -> Plan:
-        """Return the plan: the source at one tempo, which gives the duration."""
-        return super().plan(utterance).but(length_ratio=1 / self.tempo, uniform_tempo=True)
+        """Return the plan: the source at one tempo, which gives the duration.
+
+        A decoder that looks sound up in the recording blurs it when it is to be drawn out, and
+        hurried speech anyhow; the dsp route is there for it.
+        """
+        tempo = self.tempo
+        return (
+            super()
+            .plan(utterance)
+            .but(
+                length_ratio=1 / tempo,
+                uniform_tempo=True,
+                retimed=partial(_at_tempo, tempo=tempo),
+            )
+        )
 
     def needs_transcript(self, route: Route) -> bool:
         """Return whether the route needs the words: the prompt says them."""
@@ -135,3 +149,11 @@ class Speed(Edit):
         seed = int(rng.integers(2**31))
         edited, details = stretch(utterance, self.tempo, seed=seed, backend=self.backend)
         return Rendered(edited, details)
+
+
+@lru_cache(maxsize=2)  # several answers to one request have the same reference
+def _at_tempo(utterance: Utterance, *, tempo: float) -> Utterance:
+    """Return the output of the dsp route."""
+    from stepedit_speed.dsp import stretch
+
+    return stretch(utterance, tempo)[0]

@@ -44,7 +44,7 @@ from stepedit_core.llm_route.level import levelled
 from stepedit_core.llm_route.omissions import cut_off
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.llm_route.saying import Saying, saying_of, spoken
-from stepedit_core.llm_route.shown import naming_reference, source_shown
+from stepedit_core.llm_route.shown import hurries, naming_reference, source_shown
 from stepedit_core.llm_route.source_map import SourceMap
 from stepedit_core.llm_route.timing import fit_to_source_timing
 from stepedit_core.plan import Plan
@@ -242,7 +242,7 @@ def _finished(
     decoded = decoded_audio(engine, decoding) if decoding else []
     for (request, output, how), (audio, latent) in zip(answered, decoded, strict=True):
         made = _outcome(request, output, audio, latent, keep_latent, engine)
-        yield naming_reference(made, request, how)
+        yield naming_reference(made, request, how, engine)
 
 
 def _by_phrases(asked: _Asked, saying: Saying, engine: SpeechEngine, keep_latent: bool) -> Outcome:
@@ -335,6 +335,8 @@ def _outcome(
         edited, joins = splice_groups(utterance, audio, request.codes, request.free, plan.level)
         edited = edited.replace(transcript=plan.words_after)
         return Outcome(edited, "llm", output, {**joins, **_notes(plan, utterance)})
+    if hurries(plan, engine):
+        return _hurried(request, output, audio, gain_of(latent))
     start = output.start
     if plan.uniform_tempo or is_own(plan, engine):
         whole = output.groups / request.codes.groups
@@ -366,6 +368,22 @@ def _outcome(
     if plan.voice is not None:
         details["voice"] = plan.voice.digest
     return Outcome(edited, "llm", output, {**details, **_notes(plan, utterance)}, kept)
+
+
+def _hurried(request: GenerateRequest, output: DualCodes, audio: Utterance, gain: float) -> Outcome:
+    """Bring an answer that was said at its source's pace to its own; nothing is left to go on from.
+
+    Raises:
+        StepeditError: if signal processing fails.
+    """
+    source, plan = request.utterance, request.plan
+    assert plan.retimed is not None
+    spoken, _ = fit_to_source_timing(audio, request.codes.start, source.seconds)
+    spoken, gain = levelled(source, spoken, plan.level, gain)
+    edited = plan.retimed(spoken).replace(transcript=plan.words_after, language=source.language)
+    output = dataclasses.replace(output, start=request.codes.start * request.length_ratio)
+    details = {"groups": output.groups, "gain_db": round(20 * math.log10(gain), 2)}
+    return Outcome(edited, "llm", output, {**details, **_notes(plan, source)})
 
 
 def _notes(plan: Plan, utterance: Utterance) -> dict[str, list[str]]:

@@ -3,11 +3,16 @@
 A decoder that looks sound up in its reference, at the place where the codes lie, gives back what it
 finds there, noise and voice alike. Its reference is then the recording after signal processing
 (`Plan.as_reference`), and so is the source whose codes are answered.
+
+Where speech changes its pace, such a decoder works at the slower of both (`Plan.retimed`): for
+slower speech its reference is the recording at the new pace; faster speech is said at the
+recording's pace, each code at its place, and hurried by signal processing.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
@@ -21,6 +26,8 @@ from stepedit_core.utterance import Utterance
 
 __all__ = [
     "AlignedDecoder",
+    "drawn_out_source",
+    "hurries",
     "in_other_voice",
     "naming_reference",
     "source_shown",
@@ -70,22 +77,56 @@ def with_reference(
     request: GenerateRequest, decoding: DecodeRequest, engine: SpeechEngine
 ) -> DecodeRequest:
     """Return how an answer is decoded, with what the plan shows in place of the recording."""
+    if decoding.reference is not request.utterance:
+        return decoding
+    if hurries(request.plan, engine):
+        places = replace(SourceMap.identity(request.codes), condition=request.condition)
+        unhurried = decoding.codes.at_length(request.codes.groups)
+        return replace(decoding, codes=unhurried, source_map=places)
+    drawn_out = drawn_out_source(request.plan, request.utterance, engine)
+    if drawn_out is not None:
+        places = decoding.source_map and decoding.source_map.at_pace(request.plan.length_ratio)
+        return replace(decoding, reference=drawn_out, source_map=places, latent=None)
     otherwise = "the decoder is shown the recording as it is"
     made = request.shown or _made(request.plan, request.utterance, engine, otherwise)
-    if made is None or decoding.reference is not request.utterance:
-        return decoding
     # What the engine made the recording from has the sound that is to go.
-    return replace(decoding, reference=made, latent=None)
+    return decoding if made is None else replace(decoding, reference=made, latent=None)
+
+
+def drawn_out_source(plan: Plan, utterance: Utterance, engine: SpeechEngine) -> Utterance | None:
+    """Return the recording at a slower pace, or None where the decoder is not to be shown it."""
+    if plan.retimed is None or plan.length_ratio <= 1 or plan.spans or not _looks_up(engine):
+        return None
+    return _tried(plan.retimed, utterance, "the decoder is shown the recording at its own pace")
+
+
+def hurries(plan: Plan, engine: SpeechEngine) -> bool:
+    """Return whether an answer is said at the recording's pace, and hurried afterwards."""
+    is_faster = plan.retimed is not None and plan.length_ratio < 1 and not plan.spans
+    return is_faster and _looks_up(engine)
 
 
 def naming_reference(
-    outcome: Outcome, request: GenerateRequest, decoding: DecodeRequest
+    outcome: Outcome, request: GenerateRequest, decoding: DecodeRequest, engine: SpeechEngine
 ) -> Outcome:
-    """Return an outcome whose details say so where the decoder was shown `Plan.as_reference`."""
+    """Return an outcome whose details say so where signal processing had a part in it.
+
+    ``pace`` says who changed the pace, ``reference`` what the decoder was shown.
+    """
     plan, shown = request.plan, decoding.reference
-    if plan.as_reference is None or shown is request.utterance or shown is plan.voice:
-        return outcome
-    return replace(outcome, details={**outcome.details, "reference": "signal processing"})
+    is_other = shown is not request.utterance and shown is not plan.voice
+    told = {}
+    if hurries(plan, engine) or (plan.retimed is not None and is_other):
+        told["pace"] = "signal processing"
+    if plan.as_reference is not None and is_other:
+        told["reference"] = "signal processing"
+    return replace(outcome, details={**outcome.details, **told}) if told else outcome
+
+
+def _looks_up(engine: SpeechEngine) -> bool:
+    """Return whether an engine's decoder looks sound up at its place in the reference."""
+    says = getattr(engine, "aligns_references", None)
+    return says is not None and bool(says())
 
 
 def _made(
@@ -93,9 +134,13 @@ def _made(
 ) -> Utterance | None:
     """Return what the plan shows in place of the recording, or None where nothing is to be."""
     make = plan.as_reference
-    says = getattr(engine, "aligns_references", None)
-    if make is None or says is None or not says():
-        return None
+    return None if make is None or not _looks_up(engine) else _tried(make, utterance, otherwise)
+
+
+def _tried(
+    make: Callable[[Utterance], Utterance], utterance: Utterance, otherwise: str
+) -> Utterance | None:
+    """Return what is made of a recording; where it cannot be, say what happens, and return None."""
     try:
         return make(utterance)
     except StepeditError as error:  # no voice is heard in a recording of whispers

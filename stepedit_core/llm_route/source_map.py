@@ -94,6 +94,18 @@ class SourceMap:
         edited = None if self.edited is None else self.edited[first:stop]
         return replace(self, positions=positions, edited=edited)
 
+    def at_pace(self, ratio: float) -> SourceMap:
+        """Return the same places in the source at another pace.
+
+        Args:
+            ratio: its duration then over its duration now.
+        """
+        start = self.start * ratio
+        if self.positions is None:
+            return replace(self, start=start)
+        moved = (self.positions + 0.5) * np.float32(ratio) - np.float32(0.5)
+        return replace(self, positions=moved, start=start)
+
     def counted_from(self, start: float) -> SourceMap:
         """Return the positions in codes of the same source that begin at another second of it.
 

@@ -14,19 +14,13 @@ import torch
 from stepedit_core.codes import GROUP_SECONDS, DualCodes
 from stepedit_core.config import EngineConfig, engine_config
 from stepedit_core.edit import Edit, Route
-from stepedit_core.engine import (
-    DecodeRequest,
-    GenerateRequest,
-    Infilled,
-    InfillRequest,
-    Latent,
-)
+from stepedit_core.engine import DecodeRequest, GenerateRequest, Infilled, InfillRequest, Latent
 from stepedit_core.errors import EngineError, RouteError
 from stepedit_core.llm_route.editing import Editing
 from stepedit_core.llm_route.inflight import InflightBatch, StreamRequest
 from stepedit_core.llm_route.planning import request_for
 from stepedit_core.llm_route.saying import saying_of
-from stepedit_core.llm_route.shown import source_shown
+from stepedit_core.llm_route.shown import drawn_out_source, source_shown
 from stepedit_core.models.checkpoint.load import EngineParts, load_parts
 from stepedit_core.models.decoder.excerpts import CONTEXT, speak_excerpts
 from stepedit_core.models.lm.framing import Rules
@@ -384,16 +378,17 @@ class Engine(Editing):
 
         utterance, edit = asked.utterance, asked.edit
         plan = edit.plan(utterance)
-        shown = source_shown(plan, utterance, self)
-        codes = self.encode([shown])[0]
+        shown, slow = source_shown(plan, utterance, self), drawn_out_source(plan, utterance, self)
+        (codes,) = self.encode([shown])
         if plan.strength != 1.0:
             raise RouteError(f"{edit.name}: a stream knows one strength; leave strength= out")
         alone = self.regenerates_insertions_only(plan)
         request = request_for(edit, utterance, codes, asked.seed, plan=plan, insertions_only=alone)
-        ((voice, _),) = self._references.voices([DecodeRequest(codes, shown)])
+        ((voice, start),) = self._references.voices([DecodeRequest(codes, slow or shown)])
         saying = saying_of(edit, request, self)
         if saying is None:
-            yield from stream_steps(self.parts, self._rules, [request], voice)
+            begin = start if slow else None
+            yield from stream_steps(self.parts, self._rules, [request], voice, begin)
             return
         for place, run in enumerate(saying.runs, 1):
             yield from stream_steps(self.parts, self._rules, run.requests, voice)

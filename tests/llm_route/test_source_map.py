@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,15 @@ def test_positions_follow_the_codes_that_they_are_counted_in() -> None:
     moved = found.counted_from(0.12)
     assert moved.positions is not None and moved.start == 0.12
     assert moved.positions.tolist() == pytest.approx([2.0, 3.0, 4.0], abs=1e-5)
+
+
+def test_places_in_the_source_at_another_pace() -> None:
+    asked = request(Plan(length_ratio=1.6, uniform_tempo=True, label="speed"))
+    found = replace(asked.source_map(16), start=0.2).at_pace(1.6)
+    assert (found.condition, found.start) == ("speed", pytest.approx(0.32))
+    assert found.positions is not None
+    assert found.positions.tolist() == pytest.approx(range(48), abs=1e-4)
+    assert SourceMap(start=0.2).at_pace(0.5).start == 0.1
 
 
 def test_identity_maps_each_code_to_itself() -> None:

@@ -249,11 +249,24 @@ def stream_request(
 
 
 def stream_steps(
-    parts: EngineParts, rules: Rules, requests: Sequence[GenerateRequest], voice: Reference
+    parts: EngineParts,
+    rules: Rules,
+    requests: Sequence[GenerateRequest],
+    voice: Reference,
+    at_pace: float | None = None,
 ) -> Iterator[FloatArray | None]:
     """Yield what ``stream_request`` does, and None after each token, where others may work.
 
     The answers to several requests, the phrases of a text, are spoken one after the other.
+
+    Args:
+        parts: of the engine.
+        rules: of all edits.
+        requests: in the order in which they are spoken.
+        voice: the reference.
+        at_pace: where the reference is the recording at the answer's slower pace
+            (`Plan.retimed`), the second of it at which its codes begin; None: it is the recording.
+            What is to be hurried must be there whole, so that a stream is spoken fast at once.
     """
     if any(not part.new for request in requests for part in request.free or ()):
         raise RouteError("an edit that is confined to spans cannot be streamed; use edit()")
@@ -264,6 +277,8 @@ def stream_steps(
     answers = [_Answer(parts, rules, request) for request in requests]
     most = sum(answer.budget for answer in answers) // GROUP_SIZE
     source_map = first.source_map(most)
+    if at_pace is not None:
+        source_map = source_map.at_pace(first.plan.length_ratio).counted_from(at_pace)
     walk = None
     if rules.follows_source(first.plan):
         walk = _Walk(first, most)
