@@ -109,7 +109,7 @@ if TYPE_CHECKING:
         load_engine,
         register,
     )
-    from stepedit_core.reward import Answer, Reward, RewardOptions, RewardTools
+    from stepedit_core.reward import Answer, PlacedValue, Reward, RewardOptions, RewardTools
     from stepedit_core.scoring import (
         Case,
         Judge,
@@ -179,6 +179,7 @@ __all__ = [
     "PairOptions",
     "Patch",
     "Phrases",
+    "PlacedValue",
     "Plan",
     "PluginError",
     "Prepared",
@@ -333,7 +334,7 @@ _HOMES = {
     "prompt": ("Prompt", "Slot"),
     "recordings": ("packaged_speech",),
     "registry.registry": ("Registry", "get_edit", "get_registry", "load_engine", "register"),
-    "reward": ("Answer", "Reward", "RewardOptions", "RewardTools"),
+    "reward": ("Answer", "PlacedValue", "Reward", "RewardOptions", "RewardTools"),
     "scoring": (
         "Case",
         "Judge",

@@ -17,7 +17,7 @@ from stepedit_core.utterance import Utterance
 if TYPE_CHECKING:
     from stepedit_core.edit import Edit
 
-__all__ = ["Answer", "Reward", "RewardOptions", "RewardTools"]
+__all__ = ["Answer", "PlacedValue", "Reward", "RewardOptions", "RewardTools"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +49,21 @@ class Answer:
     def expected_groups(self) -> float:
         """Groups of 120 ms that the plan expects of an answer."""
         return max(1.0, self.request.codes.groups * self.request.length_ratio)
+
+
+@dataclass(frozen=True)
+class PlacedValue:
+    """What one part of the request is worth in an answer, and which of the answer's codes say it.
+
+    Attributes:
+        begin: first group of codes that says it.
+        end: group after the last.
+        value: higher is better, within about -1 to 1.
+    """
+
+    begin: int
+    end: int
+    value: float
 
 
 class RewardTools(Protocol):
@@ -104,5 +119,14 @@ class Reward(ABC):
         """Return each token's part of its answer's score, or None where that is unknown.
 
         The numbers of an answer, one for each of its interleaved codes, add up to its score.
+        """
+        return None
+
+    def by_part(self, answers: Sequence[Answer]) -> list[Sequence[PlacedValue] | None] | None:
+        """Return what each part of the request is worth in each answer, or None where it has none.
+
+        Parts are what was asked for, such as the phones of words to say, in their order: as many
+        for every answer to one request, so that answers are compared part by part. The mean over
+        the parts of an answer is its score. An answer that cannot be scored gets None.
         """
         return None

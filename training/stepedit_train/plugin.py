@@ -24,6 +24,7 @@ def stepedit_commands(cli: click.Group) -> None:
 @hookimpl
 def stepedit_rewards() -> Sequence[type[Reward]]:
     """Bring the scorers of all edits as one reward, and those on codes, words and voice."""
+    from stepedit_train.rl.heard_phones import HeardPhones
     from stepedit_train.rl.rewards import (
         Fits,
         Phones,
@@ -35,6 +36,6 @@ def stepedit_rewards() -> Sequence[type[Reward]]:
     from stepedit_train.rl.token_rewards import Consistency, EditSimilarity, InOrder, Length
 
     return [
-        ScorerReward, Fits, Phones, Words, Voice, RewardModelScore,
+        ScorerReward, Fits, Phones, HeardPhones, Words, Voice, RewardModelScore,
         EditSimilarity, Consistency, InOrder, Length,
     ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from stepedit_train import plugin
 from stepedit_core.edit import Edit
 from stepedit_core.hookspecs import hookimpl
 from stepedit_core.registry.registry import Registry
-from stepedit_core.reward import Answer, Reward
+from stepedit_core.reward import Answer, PlacedValue, Reward
 from tests.models.tiny_checkpoint import write_single
 from tests.toy_edits import Hiss
 from tests.train.making import make_pairs
@@ -28,6 +29,27 @@ class LowCodes(Reward):
         return [float(np.mean(one.codes.semantic < 2048)) for one in answers]
 
 
+class LowQuarters(Reward):
+    """The same for each quarter of an answer, by part; the second answer is not scored."""
+
+    name: ClassVar[str] = "low_quarters"
+
+    def score(self, answers: Sequence[Answer]) -> list[float | None]:
+        return [
+            None if parts is None else float(np.mean([one.value for one in parts]))
+            for parts in self.by_part(answers)
+        ]
+
+    def by_part(self, answers: Sequence[Answer]) -> list[Sequence[PlacedValue] | None]:
+        found: list[Sequence[PlacedValue] | None] = []
+        for answer in answers:
+            low = answer.codes.semantic.reshape(-1, 3) < 2048
+            edges = np.linspace(0, len(low), 5).astype(int).tolist()
+            places = [(begin, max(begin + 1, end)) for begin, end in pairwise(edges)]
+            found.append([PlacedValue(*one, float(low[slice(*one)].mean())) for one in places])
+        return [*found[:1], None, *found[2:]]
+
+
 class Unscored(Reward):
     """Says nothing of the first answer."""
 
@@ -40,7 +62,7 @@ class Unscored(Reward):
 class RewardPlugin:
     @hookimpl
     def stepedit_rewards(self) -> Sequence[type[Reward]]:
-        return [LowCodes, Unscored]
+        return [LowCodes, LowQuarters, Unscored]
 
 
 def register(registry: Registry) -> None:

@@ -102,6 +102,22 @@ def test_grpo_of_the_best_of_some_answers(tmp_path: Path, model: Path) -> None:
         grpo(tmp_path, model, answers=8, steps=9, beta=0.01, best_of=2)
 
 
+def test_grpo_of_parts_learns_and_goes_on(tmp_path: Path, model: Path) -> None:
+    def run(*places: Path, **changes: Any) -> list[str]:
+        chosen = {"rewards": [{"name": "low_quarters"}], "credit": "parts", **changes}
+        return grpo(*places, answers=8, steps=8, beta=0.0, minibatches=2, **chosen)
+
+    run(tmp_path, model)
+    log = [entry for entry in entries(tmp_path / "run") if entry["part"] == "train"]
+    rewards = [entry["reward"] for entry in log]
+    assert sum(rewards[-3:]) > sum(rewards[:3]) + 0.3
+    assert all(entry["unscored"] > 0 for entry in log)
+    went_on(run, tmp_path, model)
+    for wrong in ({"best_of": 2}, {"scale_advantages": True}):
+        with pytest.raises(ValueError, match="credit = 'parts' goes with neither"):
+            run(tmp_path, model, **wrong)
+
+
 def test_ppo_warms_its_critic_and_goes_on(tmp_path: Path, model: Path) -> None:
     ppo(tmp_path, model)
     log = [entry for entry in entries(tmp_path / "run") if entry["part"] == "train"]

@@ -7,8 +7,9 @@ Group relative policy optimisation (Shao et al. 2024), without division by the g
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
@@ -59,6 +60,10 @@ class GrpoSettings(OnlineSettings):
     """Learn what raises the best of so many answers, as a model ships that keeps the best of its
     draws; 1: every answer's own reward."""
 
+    credit: Literal["answers", "parts"] = "answers"
+    """What is compared within a group: ``answers`` as wholes, or their ``parts``, where a reward
+    says what each is worth (``heard_phones``: each phone); then the codes that say a part are
+    credited with it alone."""
     learned_from: int | None = Field(default=None, ge=2)
     """Answers of each group that are learned from, those whose rewards vary most; None: all."""
 
@@ -68,6 +73,8 @@ class GrpoSettings(OnlineSettings):
             raise ValueError(f"best_of must be smaller than answers ({self.answers})")
         if self.best_of > 1 and self.scale_advantages:
             raise ValueError("scale_advantages does not go with best_of")
+        if self.credit == "parts" and (self.best_of > 1 or self.scale_advantages):
+            raise ValueError("credit = 'parts' goes with neither best_of nor scale_advantages")
         return self
 
     def curve(self) -> dict[str, Any]:
@@ -75,6 +82,7 @@ class GrpoSettings(OnlineSettings):
         # Unsaid where it is usual, so that runs from before there was a choice go on.
         usual = {"best_of"} if self.best_of == 1 else set()
         usual |= {"learned_from"} if self.learned_from is None else set()
+        usual |= {"credit"} if self.credit == "answers" else set()
         return {name: value for name, value in super().curve().items() if name not in usual}
 
 
@@ -86,23 +94,32 @@ class GrpoTask(OnlineTask):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.model: nn.Module = self.policy
+        self.by_part = self.settings.credit == "parts"
 
     def advantages(self, batch: Experience) -> Tensor:
-        """Return each answer's advantage, ``(requests, answers)``."""
+        """Return each decision's advantage, ``(rows, tokens)``, or one for all of a row's."""
         own = self.settings
+        if own.credit == "parts":
+            longest = max(len(row.ids) for row in batch.rows)
+            found = torch.zeros(len(batch.rows), longest)
+            for place, row, gains in zip(found, batch.rows, batch.gains, strict=True):
+                # The end of turn is credited as the last code.
+                at = (row.first + np.arange(len(row.ids))).clip(max=len(gains) - 1)
+                place[: len(at)] = torch.from_numpy(gains[at])
+            return found
         if own.best_of > 1:
-            return advantages_of_best(batch.rewards, batch.known, own.best_of)
-        return group_advantages(batch.rewards, batch.known, scaled=own.scale_advantages)
+            return advantages_of_best(batch.rewards, batch.known, own.best_of).view(-1, 1)
+        return group_advantages(batch.rewards, batch.known, scaled=own.scale_advantages).view(-1, 1)
 
     def update(
         self, optimizer: torch.optim.Optimizer, batch: Experience, settings: LoopSettings
     ) -> Losses:
         """Learn from the answers of a step."""
         own = self.settings
-        advantages = self.advantages(batch).view(-1, 1).to(self.device)
+        advantages = self.advantages(batch).to(self.device)
         self.policy.train()
         # Without a tie to the reference, answers that are neither better nor worse teach nothing.
-        used = [at for at, row in enumerate(advantages.tolist()) if own.beta > 0 or row[0] != 0.0]
+        used = [at for at, row in enumerate(advantages) if own.beta > 0 or bool(row.any())]
         if own.learned_from is not None:
             apart = farthest_apart(batch.rewards, batch.known, own.learned_from).view(-1)
             used = [at for at in used if apart[at]]
@@ -148,7 +165,7 @@ class GrpoTask(OnlineTask):
                 made, entropy = token_log_probs(self.policy, answers, self.layout)
             places, width = [chosen[at] for at in part], made.shape[1]
             before = made.detach() if old is None else old[places, :width]
-            loss, acts = self.policy_loss(made, before, advantages[places])
+            loss, acts = self.policy_loss(made, before, advantages[places][:, :width])
             share = weights[part, :width]
             if reference is not None:
                 apart = kl_estimate(made, reference[places, :width])

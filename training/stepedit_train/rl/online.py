@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -143,6 +143,8 @@ class Experience:
         known: bool, the same shape.
         dense: what each code of each answer adds to its reward; empty for stages that do not
             learn from single tokens.
+        gains: what each code of each answer gains over the other answers; empty where answers are
+            compared as wholes.
         figures: for the log.
     """
 
@@ -151,6 +153,7 @@ class Experience:
     known: Tensor
     dense: list[Any]
     figures: dict[str, float]
+    gains: list[Any] = field(default_factory=list)
 
 
 def prompts_digest(prompts: Sequence[Prompt]) -> str:
@@ -172,6 +175,8 @@ class OnlineTask(Task):
     validates_first: ClassVar[bool] = True
     token_rewards: ClassVar[bool] = False
     """Whether the stage learns from rewards of single tokens; most cost a second look."""
+    by_part: bool = False
+    """Whether answers are compared part by part."""
     settings: OnlineSettings
     step: int = 0
 
@@ -243,7 +248,8 @@ class OnlineTask(Task):
         }
         rows = [row for group in groups for row in group.rows]
         dense = self.rewards.per_token(answers, rewarded.totals) if self.token_rewards else []
-        return Experience(rows, rewards.float(), known, dense, figures)
+        gains = self.rewards.advantages(answers, rewarded, count) if self.by_part else []
+        return Experience(rows, rewards.float(), known, dense, figures, gains)
 
     def parts(self, rows: Sequence[AnswerRow]) -> Iterator[tuple[list[int], AnswerBatch]]:
         """Yield answers in batches that the model reads at once, with their numbers."""

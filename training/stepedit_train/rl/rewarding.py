@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field, ValidationError
 
 from stepedit_core.codes import GROUP_SIZE
 from stepedit_core.errors import StepeditError, explain_validation, suggest
 from stepedit_core.registry.registry import get_registry
 from stepedit_core.reward import Answer, Reward, RewardTools
+from stepedit_train.rl.credit import part_advantages
 from stepedit_train.rl.token_rewards import copied_share
 from stepedit_train.settings import Settings
 
@@ -24,9 +26,9 @@ class RewardSettings(Settings):
     """One reward of a weighted sum."""
 
     name: str
-    """As ``stepedit_rewards`` brings it: ``scorer``, ``fits``, ``phones``, ``words``, ``voice``,
-    ``reward_model``, ``edit_similarity``, ``consistency``, ``in_order``, ``length``, or a plugin's
-    own."""
+    """As ``stepedit_rewards`` brings it: ``scorer``, ``fits``, ``phones``, ``heard_phones``,
+    ``words``, ``voice``, ``reward_model``, ``edit_similarity``, ``consistency``, ``in_order``,
+    ``length``, or a plugin's own."""
     weight: float = 1.0
     """Factor."""
     options: dict[str, Any] = Field(default_factory=dict)
@@ -128,6 +130,45 @@ class Rewards:
             total = sum(w * v for w, v in zip(weights, values, strict=True) if v is not None)
             totals.append(total - self._taken_off(share))
         return Rewarded(totals, parts, copied)
+
+    def advantages(
+        self, answers: Sequence[Answer], rewarded: Rewarded, count: int
+    ) -> list[npt.NDArray[np.float32]]:
+        """Return what each code of each answer gains over the other answers to its request.
+
+        Rewards that say what parts of the request are worth are compared part by part
+        (`part_advantages`); of the others, and of what is taken off, every code of an answer gets
+        the answer's gain.
+
+        Args:
+            answers: as they were scored, those to one request after each other.
+            rewarded: what they were given.
+            count: answers to each request.
+        """
+        rest = np.array([np.nan if one is None else one for one in rewarded.totals], np.float32)
+        made = [np.zeros(GROUP_SIZE * one.codes.groups, np.float32) for one in answers]
+        for reward, weight in self.made:
+            parts = reward.by_part(answers)
+            if parts is None:
+                continue
+            scores = rewarded.parts[reward.name]
+            rest -= weight * np.array([np.nan if one is None else one for one in scores])
+            for begin in range(0, len(answers), count):
+                group = slice(begin, begin + count)
+                groups = [one.codes.groups for one in answers[group]]
+                # An answer that another reward could not score is not compared.
+                own = [
+                    None if total is None else part
+                    for part, total in zip(parts[group], rewarded.totals[group], strict=True)
+                ]
+                gains = part_advantages(own, groups, weight)
+                for one, gain in zip(made[group], gains, strict=True):
+                    one += gain
+        for begin in range(0, len(answers), count):
+            known = [at for at in range(begin, begin + count) if rewarded.totals[at] is not None]
+            for at in known:
+                made[at] += rest[at] - float(np.mean(rest[known]))
+        return made
 
     def per_token(self, answers: Sequence[Answer], totals: Sequence[float | None]) -> list[Any]:
         """Return each code's part of the totals; what no reward can place comes with the last.
