@@ -80,9 +80,9 @@ def with_reference(
     if decoding.reference is not request.utterance:
         return decoding
     if hurries(request.plan, engine):
-        places = replace(SourceMap.identity(request.codes), condition=request.condition)
+        own = replace(SourceMap.identity(request.codes), condition=request.condition)
         unhurried = decoding.codes.at_length(request.codes.groups)
-        return replace(decoding, codes=unhurried, source_map=places)
+        return replace(decoding, codes=unhurried, source_map=own)
     drawn_out = drawn_out_source(request.plan, request.utterance, engine)
     if drawn_out is not None:
         places = decoding.source_map and decoding.source_map.at_pace(request.plan.length_ratio)

@@ -32,6 +32,7 @@ import numpy as np
 import numpy.typing as npt
 from stepedit_bench.measuring.standard import StandardMeasures
 from stepedit_speed import Speed
+from stepedit_speed.edit import Rate
 
 from stepedit_core import Chain, DualCodes, EngineConfig, Utterance
 from stepedit_core.codes import GROUP_SECONDS
@@ -54,7 +55,7 @@ from stepedit_core.pairs import CorpusItem
 from stepedit_core.registry.corpora import find_reader
 
 EARS = ("Whisper base", "PocketSphinx", "phones", "likeness", "hama")
-RATES = ("faster", "slower", "more_faster", "more_slower")
+RATES: tuple[Rate, ...] = ("faster", "slower", "more_faster", "more_slower")
 LONG, LONGEST, PAUSE = 6.0, 10.0, 0.3
 IDEAL_FROM_SOURCE = os.environ.get("IDEAL") == "1"
 QUICK = os.environ.get("QUICK") == "1"
@@ -79,7 +80,7 @@ def requests(manifest: Path) -> Iterator[tuple[str, Utterance, Speed]]:
             by_speaker.setdefault(one.speaker or one.id, []).append(one)
     rng = np.random.default_rng(16)
     for items in by_speaker.values():
-        rng.shuffle(items)  # type: ignore[arg-type]
+        rng.shuffle(items)
     turn = 0
     speakers = sorted(by_speaker)
     # Of the five Kokoro voices and mixtures more is left when the others are used up.
@@ -124,7 +125,8 @@ class Maker:
         yield "dsp", dsp
         start = self.own.start * self.request.length_ratio
         ideal = self._itself(dsp, self.stretched)
-        told = replace(ideal, source_map=replace(ideal.source_map, condition="speed"))
+        known = replace(SourceMap.identity(self.stretched), condition="speed")
+        told = replace(ideal, source_map=known)
         yield "ideal+shown", self._spoken(told, dsp)
         if IDEAL_FROM_SOURCE:
             offset = self.stretched.start / self.request.length_ratio - self.own.start
@@ -260,8 +262,8 @@ def report(out: str) -> None:
         for name, heard in found.items():
             if len(heard) < len(own):
                 continue
-            values = np.average([one for _, one in heard], axis=0, weights=[n for n, _ in heard])
-            told = "  ".join(f"{ear} {value:6.3f}" for ear, value in zip(EARS, values, strict=True))
+            means = np.average([one for _, one in heard], axis=0, weights=[n for n, _ in heard])
+            told = "  ".join(f"{ear} {value:6.3f}" for ear, value in zip(EARS, means, strict=True))
             print(f"  {name:24} {told}")
 
 
@@ -294,4 +296,4 @@ if __name__ == "__main__":
     if len(sys.argv) == 2:
         report(sys.argv[1])
     else:
-        main(*sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5]))
+        main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
