@@ -63,6 +63,19 @@ class BrighterInside(Brighter):
         return super().plan(utterance).but(spans=(Span(self.start, self.end),))
 
 
+class Slower(Brighter):
+    """Ask for speech of twice the duration."""
+
+    def plan(self, utterance: Utterance) -> Plan:
+        plan = super().plan(utterance)
+        return plan.but(length_ratio=2.0, uniform_tempo=True, retimed=_doubled)
+
+
+def _doubled(utterance: Utterance) -> Utterance:
+    """Return each sample twice."""
+    return utterance.replace(samples=np.repeat(utterance.samples, 2))
+
+
 class Again(Edit):
     """Decode the same codes in the voice of noise."""
 
@@ -324,6 +337,33 @@ def test_a_stream_speaks_what_generation_gives(engine: Engine, speech: Utterance
     assert sum(map(len, chunks)) == codes.groups * 2880
     assert engine.seconds_to_first_chunk() <= 1.5
     assert all(chunk.dtype == np.float32 and np.isfinite(chunk).all() for chunk in chunks)
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+def test_a_stream_of_slower_speech_is_looked_up_at_the_new_pace(
+    engine: Engine, speech: Utterance, aligned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[StreamDecoder] = []
+    begin = StreamDecoder.__init__
+
+    def kept(self: StreamDecoder, *given: object, **more: object) -> None:
+        begin(self, *given, **more)  # type: ignore[arg-type]
+        opened.append(self)
+
+    monkeypatch.setattr(StreamDecoder, "__init__", kept)
+    monkeypatch.setattr(Engine, "aligns_references", lambda self: aligned)
+    own, drawn_out = engine.encode([speech, _doubled(speech)])
+    assert list(engine.stream(speech, Slower(), seed=3))
+    (session,) = opened
+    shown = drawn_out if aligned else own
+    assert len(session._rows) == 3 * shown.groups
+    assert session._source_map is not None and session._source_map.positions is not None
+    first, second = session._source_map.positions[:2].tolist()
+    if aligned:
+        late = (2 * own.start - drawn_out.start) / 0.04
+        assert (first, second - first) == pytest.approx((late, 1.0), abs=1e-3)
+    else:
+        assert (first, second - first) == pytest.approx((-0.25, 0.5), abs=1e-3)
 
 
 def test_a_stream_puts_in_what_an_edit_of_the_whole_does(
