@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from stepedit_denoise.dsp import _disagreement_db
 
 Row = dict[str, Any]
 SINGLE = ("rnnoise", "deepfilternet", "ensemble")
@@ -34,7 +33,8 @@ def main(out: str) -> None:
         if not set(SINGLE) <= set(own) or own["ensemble"]["class"].startswith("clean"):
             continue
         with np.load(place / "sounds" / f"{name}.npz") as kept:
-            apart = _disagreement_db(kept["rnnoise"], kept["deepfilternet"])
+            one, two = (kept[net].astype(np.float64) for net in ("rnnoise", "deepfilternet"))
+        apart = 10 * np.log10(4 * np.sum((one - two) ** 2) / np.sum((one + two) ** 2))
         cases.append((apart, own))
     scored = [(apart, own) for apart, own in cases if own["ensemble"]["joint"] is not None]
 
