@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepedit_core.dsp.letter_to_sound import MOST_DIGITS, spelled_out
-from stepedit_core.dsp.words import split_words
+from stepedit_core.dsp.words import normalised, split_words
 from stepedit_core.errors import MissingDependencyError
 from stepedit_core.utterance import Utterance
 
@@ -34,6 +34,7 @@ __all__ = [
     "phone_scores",
     "phone_signs",
     "spelled_phones",
+    "text_phones",
     "timed_phones",
     "viterbi",
 ]
@@ -160,6 +161,19 @@ def spelled_phones(word: str) -> tuple[int, ...]:
     return tuple(known[part.phoneme] for part in found if part.phoneme.strip() in known)
 
 
+def text_phones(text: str) -> IntArray:
+    """Return the ids of the phones of a text's words, int64 ``(phones,)``.
+
+    Args:
+        text: English; words without phones are passed over.
+
+    Raises:
+        MissingDependencyError: if hama is not installed.
+    """
+    words = [normalised(word.text) for word in split_words(text)]
+    return np.array([one for word in words for one in spelled_phones(word)], dtype=np.int64)
+
+
 def viterbi(scores: FloatArray, phones: IntArray, blank: int) -> tuple[IntArray, FloatArray]:
     """Return the likeliest frame of each phone along a CTC path, and its log posterior.
 
@@ -242,7 +256,7 @@ def phone_likelihood(utterance: Utterance, text: str) -> float | None:
         MissingDependencyError: if hama is not installed.
     """
     names = phone_signs()[0]
-    phones = [names[one] for word in split_words(text) for one in spelled_phones(word.text)]
+    phones = [names[one] for one in text_phones(text).tolist()]
     if not phones:
         return None
     scores, signs = phone_scores(utterance)

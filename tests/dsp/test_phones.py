@@ -13,6 +13,7 @@ from stepedit_core.dsp.phones import (
     log_likelihoods,
     phone_likelihood,
     spelled_phones,
+    text_phones,
     timed_phones,
 )
 from stepedit_core.dsp.words import split_words
@@ -35,6 +36,9 @@ def test_phones_are_marked_where_they_are_surest() -> None:
 
 def test_numbers_have_the_phones_of_their_words() -> None:
     pytest.importorskip("hama")
+    # Telephones write an apostrophe of their own, sentences a capital.
+    assert text_phones("Don\u2019t go.").tolist() == text_phones("don't go").tolist()
+    assert text_phones("go 7").tolist() == [*spelled_phones("go"), *spelled_phones("seven")]
     assert spelled_phones("7") == spelled_phones("seven") != ()
     assert spelled_phones("21") == spelled_phones("twenty") + spelled_phones("one")
     assert spelled_phones("7" * 41) == spelled_phones("七") == ()

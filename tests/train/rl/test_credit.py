@@ -13,7 +13,7 @@ from stepedit_train.rl import heard_phones
 from stepedit_train.rl.credit import part_advantages
 from stepedit_train.rl.rewarding import Rewards, RewardSettings, make_reward
 
-from stepedit_core.dsp.phones import missing_phones, phone_signs
+from stepedit_core.dsp.phones import missing_phones, phone_signs, text_phones
 from stepedit_core.errors import StepeditError
 from stepedit_core.registry.registry import get_registry, set_registry
 from stepedit_core.reward import Answer, PlacedValue
@@ -66,9 +66,8 @@ def test_phones_that_are_heard() -> None:
     made = answer(range(5), range(5))
     sound = made.prepared.source.replace(samples=np.zeros(int(0.6 * 8000), np.float32))
     made = replace(made, audio=sound)
-    count = len(heard_phones._phones("words"))
     scores = np.full((30, len(phone_signs()[0])), np.log(0.01), np.float32)
-    ids = heard_phones._phones("words")
+    ids = text_phones("words")
     for at, phone in enumerate(ids):
         scores[5 * at + 4, phone] = np.log(0.9)
     with patch.object(heard_phones, "phone_posteriors", return_value=scores) as heard:
@@ -77,7 +76,7 @@ def test_phones_that_are_heard() -> None:
         assert found is not None and dense is not None
         parts, placed = found[0], dense[0]
         assert heard.call_count == 1
-    assert parts is not None and len(parts) == count
+    assert parts is not None and len(parts) == len(ids)
     assert all(0 <= one.begin < one.end <= 5 for one in parts)
     assert [one.end for one in parts] == sorted(one.end for one in parts)
     assert len(placed) == 25 and sum(placed) == pytest.approx(0.9)
