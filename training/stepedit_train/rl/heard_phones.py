@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from stepedit_core.codes import GROUP_SECONDS, GROUP_SIZE
 from stepedit_core.dsp.phones import (
@@ -16,24 +14,17 @@ from stepedit_core.dsp.phones import (
     missing_phones,
     phone_posteriors,
     phone_signs,
-    spelled_phones,
+    text_phones,
     viterbi,
 )
-from stepedit_core.dsp.words import split_words
 from stepedit_core.errors import StepeditError
 from stepedit_core.reward import Answer, PlacedValue, Reward, RewardOptions, RewardTools
+from stepedit_train.rl.last_answers import LastAnswers
 
 __all__ = ["HeardPhones"]
 
 _BEFORE, _AFTER = 0.16, 0.02
 """Seconds around a phone's spike that say it: CTC marks a phone late."""
-
-
-@cache
-def _phones(words: str) -> npt.NDArray[np.int64]:
-    """Return the ids of the phones of words, int64 ``(phones,)``."""
-    found = [one for word in split_words(words) for one in spelled_phones(word.text)]
-    return np.array(found, dtype=np.int64)
 
 
 class HeardPhones(Reward):
@@ -46,7 +37,7 @@ class HeardPhones(Reward):
         super().__init__(tools, options)
         if missing := missing_phones():
             raise StepeditError(f"the reward 'heard_phones' needs a phone recogniser: {missing}")
-        self._last: tuple[tuple[Answer, ...], list[Sequence[PlacedValue] | None]] = ((), [])
+        self._last: LastAnswers[list[Sequence[PlacedValue] | None]] = LastAnswers()
 
     def score(self, answers: Sequence[Answer]) -> list[float | None]:
         """Return the mean probability of the words' phones, 0..1; None where no words are known."""
@@ -61,13 +52,7 @@ class HeardPhones(Reward):
         Probabilities are taken along the likeliest path that says all phones; those heard last are
         not heard again.
         """
-        before, found = self._last
-        if len(before) != len(answers) or any(
-            one is not other for one, other in zip(before, answers, strict=True)
-        ):
-            found = [self._heard(answer) for answer in answers]
-            self._last = tuple(answers), found
-        return found
+        return self._last.get(answers, lambda asked: list(map(self._heard, asked)))
 
     def per_token(self, answers: Sequence[Answer]) -> list[Sequence[float]]:
         """Return each phone's part of the score, at the last code that says it."""
@@ -82,7 +67,7 @@ class HeardPhones(Reward):
     @staticmethod
     def _heard(answer: Answer) -> Sequence[PlacedValue] | None:
         words = answer.request.words or answer.request.utterance.transcript
-        phones = _phones(words) if words else np.zeros(0, np.int64)
+        phones = text_phones(words or "")
         if not len(phones):
             return None
         assert answer.audio is not None

@@ -15,6 +15,7 @@ from stepedit_core.errors import StepeditError
 from stepedit_core.registry.registry import get_registry
 from stepedit_core.reward import Answer, Reward, RewardOptions, RewardTools
 from stepedit_core.scoring import Score, Scorer
+from stepedit_train.rl.last_answers import LastAnswers
 from stepedit_train.rl.layout import READING, Vocabulary, lay_out
 from stepedit_train.rl.log_probs import collate_answers, parts_within
 from stepedit_train.rl.reward_model import load_reward_model
@@ -180,17 +181,11 @@ class RewardModelScore(Reward):
         self.model = load_reward_model(folder, dtype=dtype, device=device)
         self.vocabulary = Vocabulary.of_folder(folder)
         self.budget, self.device = options.tokens, torch.device(device)
-        self._last: tuple[tuple[Answer, ...], list[Sequence[float]]] = ((), [])
+        self._last: LastAnswers[list[Sequence[float]]] = LastAnswers()
 
     def per_token(self, answers: Sequence[Answer]) -> list[Sequence[float]]:
         """Return each code's part of the score; those scored last are not read again."""
-        before, found = self._last
-        if len(before) != len(answers) or any(
-            one is not other for one, other in zip(before, answers, strict=True)
-        ):
-            found = self._read(answers)
-            self._last = tuple(answers), found
-        return found
+        return self._last.get(answers, self._read)
 
     @torch.inference_mode()
     def _read(self, answers: Sequence[Answer]) -> list[Sequence[float]]:
