@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
-__all__ = ["Finish", "Generated", "Watcher"]
+__all__ = ["Finish", "Generated", "OneAtATime", "Watcher"]
 
 Finish: TypeAlias = Literal["stop", "length", "dropped"]
 
@@ -34,3 +35,18 @@ class Watcher(Protocol):
     ) -> list[int]:
         """Return numbers of running items to drop; ids of items come without copied ends."""
         ...
+
+
+class OneAtATime:
+    """A watcher that several threads ask in turn."""
+
+    def __init__(self, watcher: Watcher, lock: threading.Lock) -> None:
+        """Share a watcher with whoever has the same lock."""
+        self._watcher, self._lock = watcher, lock
+
+    def hopeless(
+        self, finished: Mapping[int, list[int]], running: Mapping[int, list[int]]
+    ) -> list[int]:
+        """Return what the watcher says."""
+        with self._lock:
+            return self._watcher.hopeless(finished, running)

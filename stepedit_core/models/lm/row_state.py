@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from stepedit_core.models.lm.sampling import Sampling, noise_keys
 
 __all__ = ["RowState"]
 
@@ -40,6 +43,42 @@ class RowState:
     done: Tensor
     cut: Tensor
     begun: Tensor
+
+    @classmethod
+    @torch.inference_mode()
+    def before_all(
+        cls,
+        rows: Sequence[list[int]],
+        seeds: Sequence[int],
+        allowed: Sequence[int],
+        sampling: Sampling,
+        device: torch.device,
+    ) -> RowState:
+        """Return the state before the first step.
+
+        Args:
+            rows: ids of the prompts.
+            seeds: of each row.
+            allowed: how many ids each row may have.
+            sampling: the rules.
+            device: where tensors are to be.
+        """
+        size, steps, window = len(rows), max(allowed), max(1, sampling.repetition_window)
+        recent = [([-1] * window + row)[-window:] for row in rows]
+        is_greedy = sampling.greedy
+        keys = torch.zeros(size, 1, dtype=torch.int64) if is_greedy else noise_keys(seeds, steps)
+        limits = torch.tensor(allowed, dtype=torch.int64, device=device)
+        return cls(
+            items=torch.arange(size, device=device),
+            recent=torch.tensor(recent, dtype=torch.int64, device=device),
+            keys=keys.to(device),
+            token=torch.zeros(size, 1, dtype=torch.int64, device=device),
+            out=torch.full((size, steps), -1, dtype=torch.int64, device=device),
+            limits=limits,
+            done=limits <= 0,
+            cut=torch.zeros(size, dtype=torch.bool, device=device),
+            begun=torch.zeros(size, dtype=torch.int64, device=device),
+        )
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import threading
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from stepedit_core.codes import GROUP_SIZE
 from stepedit_core.llm_route.progress import report_tokens
-from stepedit_core.models.lm.answers import Finish, Generated, Watcher
+from stepedit_core.models.lm.answers import Finish, Generated, OneAtATime, Watcher
 from stepedit_core.models.lm.arguments import (
     Ids,
     allowances,
@@ -21,14 +24,16 @@ from stepedit_core.models.lm.arguments import (
 from stepedit_core.models.lm.columns import Columns
 from stepedit_core.models.lm.constraint_state import ConstraintState
 from stepedit_core.models.lm.constraints import Plan, Segment, plan
-from stepedit_core.models.lm.emitting import can_emit_on_host, emit_on_host
+from stepedit_core.models.lm.emitting import can_emit_on_host, emit_on_host, free_ids, held_ids
 from stepedit_core.models.lm.guidance import compared_rows, guided
 from stepedit_core.models.lm.kept_graphs import keep_decoder, take_decoder
+from stepedit_core.models.lm.lanes import in_lanes, lane_count, shared_out
 from stepedit_core.models.lm.prompt_batch import batch_of_prompts
 from stepedit_core.models.lm.row_state import RowState
-from stepedit_core.models.lm.sampling import Sampling, noise_keys, pick, repeated_id, without_column
+from stepedit_core.models.lm.sampling import Sampling
 from stepedit_core.models.lm.step1.alignment import Alignment
 from stepedit_core.models.lm.step1.decoding import Decoder, GraphDecoder, PromptBatch
+from stepedit_core.models.lm.step1.folded import folded_stack
 from stepedit_core.models.lm.step1.network import CausalLM
 from stepedit_core.models.lm.token_layout import TokenLayout
 
@@ -106,27 +111,7 @@ class Session:
         self.left: dict[int, tuple[list[int], bool]] = {}
         self.constraint = None if made is None else ConstraintState(made, self.device)
         self.columns = Columns(layout.audio_base, layout.eot, model, made)
-        self.state = self._first_state(seeds, allowed)
-
-    @torch.inference_mode()
-    def _first_state(self, seeds: Sequence[int], allowed: Sequence[int]) -> RowState:
-        device, size = self.device, len(self.rows)
-        window = max(1, self.sampling.repetition_window)
-        recent = [([-1] * window + row)[-window:] for row in self.rows]
-        greedy = self.sampling.greedy
-        keys = torch.zeros(size, 1, dtype=torch.int64) if greedy else noise_keys(seeds, self.steps)
-        limits = torch.tensor(allowed, dtype=torch.int64, device=device)
-        return RowState(
-            items=torch.arange(size, device=device),
-            recent=torch.tensor(recent, dtype=torch.int64, device=device),
-            keys=keys.to(device),
-            token=torch.zeros(size, 1, dtype=torch.int64, device=device),
-            out=torch.full((size, self.steps), -1, dtype=torch.int64, device=device),
-            limits=limits,
-            done=limits <= 0,
-            cut=torch.zeros(size, dtype=torch.bool, device=device),
-            begun=torch.zeros(size, dtype=torch.int64, device=device),
-        )
+        self.state = RowState.before_all(rows, seeds, allowed, sampling, self.device)
 
     def _decoder(self, prompts: int) -> Decoder:
         model = self.model
@@ -147,10 +132,49 @@ class Session:
 
     @torch.inference_mode()
     def finish(self, check_every: int | None = None) -> list[Generated]:
-        """Run to the end and return what all items give, with less to do between steps."""
-        for _ in self._run(check_every):
-            pass
+        """Run to the end and return what all items give, with less to do between steps.
+
+        On a CPU prompts of their own are read and answered on all cores, see `lanes`.
+        """
+        lanes, lock = self._lanes(), threading.Lock()
+        if len(lanes) < 2:
+            self._go_on(check_every, threading.Event())
+            return self.results()
+        parts = [self._part(items, lock) for items in lanes]
+        in_lanes([partial(part._go_on, check_every) for part in parts])
+        for part in parts:
+            self.left.update({**part.left, **part._given(torch.arange(len(part.state)))})
+            self.dropped |= part.dropped
+        self.state = self.state.select(torch.arange(0))
         return self.results()
+
+    @torch.inference_mode()
+    def _go_on(self, check_every: int | None, stopped: threading.Event) -> None:
+        """Run to the end, or until another lane has failed."""
+        for _ in self._run(check_every):
+            if stopped.is_set():
+                return
+
+    def _lanes(self) -> list[list[int]]:
+        """Return the items of each lane; there is one where steps use all cores by themselves."""
+        count = 1 if self.graphs or folded_stack(self.model.model) is None else lane_count()
+        known = [None] * self.count if self.alignments is None else self.alignments
+        prompts = [(tuple(row), one) for row, one in zip(self.rows, known, strict=True)]
+        return shared_out(prompts, [*map(len, self.rows)], self.state.limits.tolist(), count)
+
+    def _part(self, items: Sequence[int], lock: threading.Lock) -> Session:
+        """Return the generation of some items, before the first step; numbers stay the same."""
+        part, rows = copy.copy(self), torch.tensor(items)
+        part.rows = [self.rows[item] for item in items]
+        part.against = None if self.against is None else [self.against[item] for item in items]
+        if self.alignments is not None:
+            part.alignments = [self.alignments[item] for item in items]
+        part.state = self.state.select(rows)
+        part.constraint = None if self.constraint is None else self.constraint.select(rows)
+        part.steps = int(part.state.limits.max())
+        part.open_items, part.dropped, part.left = set(items), set(), {}
+        part.watcher = None if self.watcher is None else OneAtATime(self.watcher, lock)
+        return part
 
     def _run(self, check_every: int | None) -> Iterator[int]:
         if self.steps == 0:
@@ -258,22 +282,12 @@ class Session:
                          self.layout.audio_base)  # fmt: skip
             self.done_steps += 1
             return
-        keys = self.state.keys[:, min(self.done_steps, self.state.keys.shape[1] - 1)]
+        step, state = self.done_steps, self.state
         if self.constraint is None:
-            sampled = pick(self._without_repeat(logits, 0, logits.shape[1]), self.sampling, keys)
-            over = sampled == self.layout.eot
-            ids = torch.where(self.state.done | over, -1, sampled)
-            full = ~self.state.done & ~over & (self.state.limits <= self.done_steps + 1)
-            self.state.cut |= full
-            self.state.done |= over | full
+            ids = free_ids(state, self.sampling, logits, step, self.layout.eot)
         else:
-            base, columns = self.layout.audio_base, self.columns.at(self.done_steps)
-            scores = self._without_repeat(logits, base + columns.first, columns.count)
-            scores = self.constraint.restrict(scores, logits, columns)
-            picked = columns.tokens[pick(scores, self.sampling, keys, columns.tokens)]
-            tokens = self.constraint.advance(picked)
-            ids = torch.where(tokens >= 0, tokens + base, -1)
-            self.state.done = self.constraint.ended
+            part, base = self.columns.at(step), self.layout.audio_base
+            ids = held_ids(state, self.constraint, self.sampling, part, logits, step, base)
         self._store(ids[:, None])
 
     def _point(self, decoder: Decoder) -> None:
@@ -286,13 +300,6 @@ class Session:
     def _for_both(self, ids: Tensor) -> Tensor:
         """Return ids ``(batch, n)`` for every row that the decoder has."""
         return ids if self.against is None else torch.cat([ids, ids])
-
-    def _without_repeat(self, logits: Tensor, first_id: int, count: int) -> Tensor:
-        """Apply the repetition rule; column 0 of ``count`` is the id ``first_id``."""
-        if not self.sampling.repetition_window:
-            return logits
-        banned = repeated_id(self.state.recent, self.sampling.repetition_count) - first_id
-        return without_column(logits, banned, count)
 
     def _store(self, ids: Tensor) -> None:
         """Keep ids ``(batch, n)``; -1, of finished items, is fed on as 0."""
