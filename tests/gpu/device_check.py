@@ -22,9 +22,9 @@ from stepedit_bench.speed.sizes import SIZES, Sizes, build_decoder, build_model
 
 from stepedit_core.models.decoder.decoder import Reference
 from stepedit_core.models.lm.constraints import grammar
+from stepedit_core.models.lm.generation import generate
 from stepedit_core.models.lm.kept_graphs import release_graphs
 from stepedit_core.models.lm.sampling import GREEDY
-from stepedit_core.models.lm.session import generate
 from stepedit_core.models.lm.step1.modeling import Step1ForCausalLM
 from stepedit_core.models.lm.step1.network import fuse_projections
 from stepedit_core.models.lm.token_layout import TokenLayout

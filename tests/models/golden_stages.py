@@ -25,8 +25,8 @@ from stepedit_core.models.decoder.reference.model import ReferencedMelDecoder
 from stepedit_core.models.decoder.streaming import StreamDecoder
 from stepedit_core.models.lm.chat import Turn, encode_prompt
 from stepedit_core.models.lm.constraints import grammar
+from stepedit_core.models.lm.generation import generate
 from stepedit_core.models.lm.sampling import GREEDY, Sampling
-from stepedit_core.models.lm.session import generate
 from stepedit_core.models.reader import PhoneNetwork
 from stepedit_core.models.speaker.campplus import load_speaker
 from stepedit_core.models.speaker.ge2e import ResemblyzerEncoder

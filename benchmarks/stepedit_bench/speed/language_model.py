@@ -12,9 +12,9 @@ from stepedit_bench.speed.plain import plain_generate, with_plain_attention
 from stepedit_bench.speed.sizes import Sizes, build_model
 from stepedit_bench.speed.timing import Measurement, Settings, copy_bandwidth, paired, seconds_of
 from stepedit_core.models.lm.constraints import grammar
+from stepedit_core.models.lm.generation import generate
 from stepedit_core.models.lm.kept_graphs import release_graphs
 from stepedit_core.models.lm.sampling import GREEDY
-from stepedit_core.models.lm.session import generate
 from stepedit_core.models.lm.step1.network import fuse_projections
 from stepedit_core.models.lm.token_layout import TokenLayout
 

@@ -21,8 +21,8 @@ from stepedit_core.config import EMBEDDED, EngineConfig
 from stepedit_core.llm_route.progress import listening
 from stepedit_core.models.checkpoint.layout import find_folders
 from stepedit_core.models.lm.constraints import grammar
+from stepedit_core.models.lm.generation import generate
 from stepedit_core.models.lm.sampling import Sampling
-from stepedit_core.models.lm.session import generate
 from stepedit_core.models.lm.step1.alignment import Alignment
 from stepedit_core.models.lm.step1.loading import load_network
 from stepedit_core.models.lm.token_layout import TokenLayout

@@ -23,7 +23,7 @@ from stepedit_core.models.decoder.flow import FlowNoise, token_rows
 from stepedit_core.models.decoder.vocoder import SeededSourceNoise, SourceNoise, VocoderStream
 from stepedit_core.models.lm.chat import hide_words
 from stepedit_core.models.lm.framing import Rules, aligned_prompt, constraint_of, sampling_of
-from stepedit_core.models.lm.session import stream
+from stepedit_core.models.lm.generation import stream
 
 if TYPE_CHECKING:
     from stepedit_core.models.checkpoint.load import EngineParts

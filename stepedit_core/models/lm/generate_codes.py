@@ -19,6 +19,7 @@ from stepedit_core.models.lm.framing import (
     most_groups,
     sampling_of,
 )
+from stepedit_core.models.lm.lanes import finish
 from stepedit_core.models.lm.session import Session
 
 __all__ = ["answer_of", "answer_requests", "begun_session", "watched_answers"]
@@ -64,7 +65,7 @@ def _generated(
     """Return what the model gives for requests."""
     if not requests:
         return []
-    return begun_session(parts, rules, requests, watcher, graphs=graphs).finish()
+    return finish(begun_session(parts, rules, requests, watcher, graphs=graphs))
 
 
 def begun_session(

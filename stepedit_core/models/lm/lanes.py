@@ -1,9 +1,10 @@
-"""Use all cores for a batch: its prompts in lanes, each on a thread of its own.
+"""Use all cores for a batch: its rows in lanes, each on a thread of its own.
 
 A decode step of a small model is one call that runs on one core, and gains nothing by more. The
-rows of a batch do not depend on each other, so each core takes some of them from the reading of
-their prompts to the last token. torch and onnxruntime let go of Python's lock while they compute.
-Draws hang on a row's seed alone; logits are equal up to rounding, as in a batch of another size.
+rows of a batch do not depend on each other: each core takes some prompts from their reading to the
+last token, or some of the answers to one prompt. torch and onnxruntime let go of Python's lock
+while they compute. Draws hang on a row's seed alone; logits are equal up to rounding, as in a
+batch of another size.
 """
 
 from __future__ import annotations
@@ -12,22 +13,73 @@ import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 
-__all__ = ["in_lanes", "lane_count", "shared_out"]
+from stepedit_core.models.lm.answers import Generated, OneAtATime
+from stepedit_core.models.lm.session import Session
+from stepedit_core.models.lm.step1.folded import folded_stack
+
+__all__ = ["finish", "in_lanes", "shared_out"]
 
 _MOST = 4
-"""Lanes at most: between their calls all need Python's lock, for about a fifth of a step."""
+"""Lanes at most: between their calls all need Python's lock."""
 _SAID = 2
 """A token that is said costs about as much as so many of a prompt."""
+_LEAST_ANSWERS = 4
+"""Answers to one prompt that a lane of its own is worth."""
 
 Work = Callable[[threading.Event], None]
 
 
-def lane_count() -> int:
-    """Return how many lanes the threads that torch may use in this one are enough for."""
-    return min(torch.get_num_threads(), _MOST)
+def finish(session: Session, check_every: int | None = None) -> list[Generated]:
+    """Run a session that has not begun to its end, in lanes where it pays.
+
+    Args:
+        session: of small models on a CPU several lanes are made; others use all cores as it is.
+        check_every: as of ``generate``.
+
+    Returns:
+        What each item gives.
+    """
+    lanes = _lanes(session)
+    if len(lanes) < 2:
+        _go_on(session, check_every, threading.Event())
+        return session.results()
+    lock = threading.Lock()
+    watcher = None if session.watcher is None else OneAtATime(session.watcher, lock)
+    parts = [session.part(items, watcher) for items in lanes]
+    in_lanes([partial(_go_on, part, check_every) for part in parts])
+    for part in parts:
+        session.take_back(part)
+    return session.results()
+
+
+def _go_on(session: Session, check_every: int | None, stopped: threading.Event) -> None:
+    """Run to the end, or until another lane has failed."""
+    for _ in session.run(check_every):
+        if stopped.is_set():
+            return
+
+
+def _lanes(session: Session) -> list[list[int]]:
+    """Return the items of each lane; where several say answers to one prompt, it is read first."""
+    count = min(torch.get_num_threads(), _MOST)
+    if count < 2 or session.graphs or not session.steps:
+        return []
+    if folded_stack(session.model.model) is None:
+        return []
+    size = session.count
+    known = [None] * size if session.alignments is None else session.alignments
+    prompts = [(tuple(row), one) for row, one in zip(session.rows, known, strict=True)]
+    read, said = [*map(len, session.rows)], session.state.limits.tolist()
+    lanes = shared_out(prompts, read, said, count)
+    count = min(count, size // _LEAST_ANSWERS)
+    if len(lanes) > 1 or count < 2:
+        return lanes
+    session.begin()
+    return shared_out(range(size), [0] * size, said, count)
 
 
 def shared_out(

@@ -1,18 +1,16 @@
-"""Generate audio ids with a Step1 model: batched, seeded per item, constrained, streamed."""
+"""One generation of audio ids: batched, seeded per item, constrained, streamed."""
 
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from stepedit_core.codes import GROUP_SIZE
 from stepedit_core.llm_route.progress import report_tokens
-from stepedit_core.models.lm.answers import Finish, Generated, OneAtATime, Watcher
+from stepedit_core.models.lm.answers import Finish, Generated, Watcher
 from stepedit_core.models.lm.arguments import (
     Ids,
     allowances,
@@ -27,17 +25,15 @@ from stepedit_core.models.lm.constraints import Plan, Segment, plan
 from stepedit_core.models.lm.emitting import can_emit_on_host, emit_on_host, free_ids, held_ids
 from stepedit_core.models.lm.guidance import compared_rows, guided
 from stepedit_core.models.lm.kept_graphs import keep_decoder, take_decoder
-from stepedit_core.models.lm.lanes import in_lanes, lane_count, shared_out
 from stepedit_core.models.lm.prompt_batch import batch_of_prompts
 from stepedit_core.models.lm.row_state import RowState
 from stepedit_core.models.lm.sampling import Sampling
 from stepedit_core.models.lm.step1.alignment import Alignment
-from stepedit_core.models.lm.step1.decoding import Decoder, GraphDecoder, PromptBatch
-from stepedit_core.models.lm.step1.folded import folded_stack
+from stepedit_core.models.lm.step1.decoding import Decoder, GraphDecoder
 from stepedit_core.models.lm.step1.network import CausalLM
 from stepedit_core.models.lm.token_layout import TokenLayout
 
-__all__ = ["Session", "generate", "stream"]
+__all__ = ["Session"]
 
 # Steps between two questions of the host to an accelerator ("are all done?"): a late answer costs
 # at most this many steps, an early one stalls the queue.
@@ -128,75 +124,68 @@ class Session:
     @torch.inference_mode()
     def run(self, check_every: int | None) -> Iterator[int]:
         """Run to the end; yield the number of finished steps whenever the host looks."""
-        yield from self._run(check_every)
-
-    @torch.inference_mode()
-    def finish(self, check_every: int | None = None) -> list[Generated]:
-        """Run to the end and return what all items give, with less to do between steps.
-
-        On a CPU prompts of their own are read and answered on all cores, see `lanes`.
-        """
-        lanes, lock = self._lanes(), threading.Lock()
-        if len(lanes) < 2:
-            self._go_on(check_every, threading.Event())
-            return self.results()
-        parts = [self._part(items, lock) for items in lanes]
-        in_lanes([partial(part._go_on, check_every) for part in parts])
-        for part in parts:
-            self.left.update({**part.left, **part._given(torch.arange(len(part.state)))})
-            self.dropped |= part.dropped
-        self.state = self.state.select(torch.arange(0))
-        return self.results()
-
-    @torch.inference_mode()
-    def _go_on(self, check_every: int | None, stopped: threading.Event) -> None:
-        """Run to the end, or until another lane has failed."""
-        for _ in self._run(check_every):
-            if stopped.is_set():
-                return
-
-    def _lanes(self) -> list[list[int]]:
-        """Return the items of each lane; there is one where steps use all cores by themselves."""
-        count = 1 if self.graphs or folded_stack(self.model.model) is None else lane_count()
-        known = [None] * self.count if self.alignments is None else self.alignments
-        prompts = [(tuple(row), one) for row, one in zip(self.rows, known, strict=True)]
-        return shared_out(prompts, [*map(len, self.rows)], self.state.limits.tolist(), count)
-
-    def _part(self, items: Sequence[int], lock: threading.Lock) -> Session:
-        """Return the generation of some items, before the first step; numbers stay the same."""
-        part, rows = copy.copy(self), torch.tensor(items)
-        part.rows = [self.rows[item] for item in items]
-        part.against = None if self.against is None else [self.against[item] for item in items]
-        if self.alignments is not None:
-            part.alignments = [self.alignments[item] for item in items]
-        part.state = self.state.select(rows)
-        part.constraint = None if self.constraint is None else self.constraint.select(rows)
-        part.steps = int(part.state.limits.max())
-        part.open_items, part.dropped, part.left = set(items), set(), {}
-        part.watcher = None if self.watcher is None else OneAtATime(self.watcher, lock)
-        return part
-
-    def _run(self, check_every: int | None) -> Iterator[int]:
         if self.steps == 0:
             return
         if check_every is None:
             check_every = 1 if self.device.type == "cpu" else _CHECK_EVERY
+        yield from self._loop(check_every)
+
+    @torch.inference_mode()
+    def begin(self) -> None:
+        """Read the prompts and take the first step."""
         both = self.rows if self.against is None else self.rows + self.against
         pad = self.model.config.pad_token_id or 0
         prompts = batch_of_prompts(both, self.alignments, pad, self.device)
         self.decoder = decoder = self._decoder(len(prompts.ids))
         if prompts.owners is None and decoder.forks and not self.graphs:
             prompts = prompts._replace(owners=torch.arange(len(prompts.ids), device=self.device))
+        self._emit(self.columns.of_whole(decoder.prefill(*prompts), 0))
+
+    @torch.inference_mode()
+    def part(self, items: Sequence[int], watcher: Watcher | None) -> Session:
+        """Return the generation of some items by themselves, whose numbers stay as they are.
+
+        Args:
+            items: numbers, in ascending order; before the first step, or right after it.
+            watcher: theirs.
+        """
+        part, rows = copy.copy(self), torch.tensor(items, device=self.device)
+        part.rows = [self.rows[item] for item in items]
+        part.against = None if self.against is None else [self.against[item] for item in items]
+        if self.alignments is not None:
+            part.alignments = [self.alignments[item] for item in items]
+        part.state = self.state.select(rows)
+        part.constraint = None if self.constraint is None else self.constraint.select(rows)
+        if self.decoder is not None:
+            both = rows if self.against is None else torch.cat([rows, rows + self.count])
+            part.decoder = self.decoder.select(both)
+        part.steps = int(part.state.limits.max())
+        part.open_items, part.dropped, part.left = set(items), set(), {}
+        part.watcher = watcher
+        return part
+
+    @torch.inference_mode()
+    def take_back(self, part: Session) -> None:
+        """Keep what a part has given; this session is not to go on by itself."""
+        self.left.update(part.left)
+        self.left.update(part._given(torch.arange(len(part.state), device=self.device)))
+        self.dropped |= part.dropped
+        self.state = self.state.select(torch.arange(0, device=self.device))
+
+    def _loop(self, check_every: int) -> Iterator[int]:
+        if self.decoder is None:
+            self.begin()
+        decoder = self.decoder
+        assert decoder is not None
         try:
-            for looked in self._loop(decoder, prompts, check_every):
+            for looked in self._steps(decoder, check_every):
                 report_tokens(looked, self.steps)
                 yield looked
         finally:
             if isinstance(decoder, GraphDecoder):
                 keep_decoder(self.model, decoder)
 
-    def _loop(self, decoder: Decoder, prompts: PromptBatch, check_every: int) -> Iterator[int]:
-        self._emit(self.columns.of_whole(decoder.prefill(*prompts), 0))
+    def _steps(self, decoder: Decoder, check_every: int) -> Iterator[int]:
         while self.done_steps < self.steps:
             if self.done_steps - self.looked >= check_every:
                 self._watch()
@@ -251,7 +240,7 @@ class Session:
         running = self._given((~done).nonzero().flatten())
         finished = {**self.left, **self._given(done.nonzero().flatten())}
         known = {item: ids for item, (ids, _) in finished.items() if item not in self.dropped}
-        if running and known:
+        if running:  # of what has ended, other lanes may have told the watcher
             wanted = {item: ids for item, (ids, _) in running.items()}
             self.drop(self.watcher.hopeless(known, wanted))
 
@@ -371,80 +360,3 @@ class Session:
             yield from (i for i in self.state.out[0, given:steps].tolist() if i >= 0)
             given = steps
         yield from tail
-
-
-def generate(
-    model: CausalLM,
-    prompts: Sequence[Ids],
-    *,
-    layout: TokenLayout,
-    sampling: Sampling | None = None,
-    constraints: Sequence[Sequence[Segment]] | None = None,
-    seeds: Sequence[int] | None = None,
-    max_new_tokens: int | Sequence[int] | None = None,
-    check_every: int | None = None,
-    graphs: bool | None = None,
-    alignments: Sequence[Alignment | None] | None = None,
-    against: Sequence[Ids] | None = None,
-    watcher: Watcher | None = None,
-) -> list[Generated]:
-    """Generate for a batch of prompts; each item gives what it would give alone.
-
-    Args:
-        model: the model, on any device, in evaluation mode.
-        prompts: prompt ids, one sequence per item, of any lengths.
-        layout: where audio ids lie.
-        sampling: the rules of picking; None are the public ones.
-        constraints: one sequence of segments per item (``grammar()``, ``mask()``); None lets
-            the model emit any id, as the public system does.
-        seeds: one non-negative seed per item; needed unless greedy.
-        max_new_tokens: largest number of new ids, for all or per item, copied ones included;
-            None is what the context leaves.
-        check_every: steps between two looks at whether all are done; None: 1 on CPU, else 16.
-        graphs: replay decode steps as CUDA graphs; None: on CUDA devices.
-        alignments: one per item, needed by models with a ``source_alignment`` and not looked
-            at by others.
-        against: one per item and as long as its prompt, where ``sampling`` has guidance: the
-            logits after it are what guidance leads away from. Not looked at otherwise.
-        watcher: asked now and then, once some items have ended, which others need not go on.
-
-    Raises:
-        BudgetError: if a prompt and its output do not fit the context.
-        ValueError: if the counts of prompts, constraints, seeds or lengths differ, or a
-            constraint cannot be met by the model's vocabulary.
-    """
-    if not prompts:
-        return []
-    session = Session(
-        model, prompts, layout, sampling, constraints, seeds, max_new_tokens, graphs, alignments,
-        against, watcher,
-    )  # fmt: skip
-    return session.finish(check_every)
-
-
-def stream(
-    model: CausalLM,
-    prompt: Ids,
-    *,
-    layout: TokenLayout,
-    sampling: Sampling | None = None,
-    constraint: Sequence[Segment] | None = None,
-    seed: int | None = None,
-    max_new_tokens: int | None = None,
-    check_every: int | None = None,
-    graphs: bool | None = None,
-    alignment: Alignment | None = None,
-    against: Ids | None = None,
-) -> Iterator[int]:
-    """Yield the new ids of one prompt as they come: those that ``generate`` returns.
-
-    Args and errors are those of ``generate``; checks are made before the first id. On an
-    accelerator ids come in blocks of ``check_every`` (None: 5, one group of 120 ms).
-    """
-    constraints = None if constraint is None else [constraint]
-    alignments = None if alignment is None else [alignment]
-    session = Session(
-        model, [prompt], layout, sampling, constraints, None if seed is None else [seed],
-        max_new_tokens, graphs, alignments, None if against is None else [against],
-    )  # fmt: skip
-    return session.stream(check_every)

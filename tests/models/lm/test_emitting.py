@@ -9,8 +9,8 @@ from stepedit_core.models.lm.answers import Generated
 from stepedit_core.models.lm.constraint_state import ConstraintState
 from stepedit_core.models.lm.constraints import Free, grammar, plan
 from stepedit_core.models.lm.emitting import can_emit_on_host
+from stepedit_core.models.lm.generation import generate
 from stepedit_core.models.lm.sampling import GREEDY, Sampling
-from stepedit_core.models.lm.session import generate
 from tests.models.tiny_step1 import LAYOUT, prompts, tiny_model
 
 _USED = "stepedit_core.models.lm.session.can_emit_on_host"

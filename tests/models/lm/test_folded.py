@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from stepedit_core.models.lm.constraints import grammar
+from stepedit_core.models.lm.generation import generate
 from stepedit_core.models.lm.sampling import GREEDY
-from stepedit_core.models.lm.session import generate
 from stepedit_core.models.lm.step1 import Step1ForCausalLM, decoding
 from stepedit_core.models.lm.step1.alignment import Alignment, alignment_tensor
 from stepedit_core.models.lm.step1.decoding import Decoder

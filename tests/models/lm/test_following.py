@@ -24,9 +24,10 @@ from stepedit_core.errors import BudgetError, EngineError
 from stepedit_core.llm_route.carrying_out import apply_by_llm
 from stepedit_core.llm_route.omissions import Passage
 from stepedit_core.models.lm.constraints import Follow, Free, plan
+from stepedit_core.models.lm.generation import generate, stream
 from stepedit_core.models.lm.joining import can_join, is_time, join
 from stepedit_core.models.lm.sampling import GREEDY, Sampling
-from stepedit_core.models.lm.session import Session, generate, stream
+from stepedit_core.models.lm.session import Session
 from stepedit_core.models.lm.step1.alignment import Alignment, alignment_tensor, pointed, targets
 from stepedit_core.models.lm.step1.modeling import Step1ForCausalLM
 from stepedit_core.recordings import packaged_speech

@@ -8,9 +8,9 @@ from stepedit_core.codes import DualCodes
 from stepedit_core.errors import BudgetError
 from stepedit_core.models.lm import session
 from stepedit_core.models.lm.constraints import Free, Segment, grammar, mask
+from stepedit_core.models.lm.generation import generate, stream
 from stepedit_core.models.lm.kept_graphs import release_graphs
 from stepedit_core.models.lm.sampling import GREEDY, Sampling
-from stepedit_core.models.lm.session import generate, stream
 from stepedit_core.models.lm.step1 import Step1ForCausalLM, decoding
 from stepedit_core.models.lm.step1.decoding import GraphDecoder
 from stepedit_core.models.lm.token_layout import TokenLayout

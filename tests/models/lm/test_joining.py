@@ -9,9 +9,10 @@ import torch
 
 from stepedit_core.models.lm.answers import Generated
 from stepedit_core.models.lm.constraints import Free, Segment, grammar, mask
+from stepedit_core.models.lm.generation import generate
 from stepedit_core.models.lm.joining import can_join, is_time, join
 from stepedit_core.models.lm.sampling import GREEDY, Sampling
-from stepedit_core.models.lm.session import Session, generate
+from stepedit_core.models.lm.session import Session
 from stepedit_core.models.lm.step1 import Step1ForCausalLM
 from stepedit_core.models.lm.step1.alignment import Alignment, alignment_tensor
 from stepedit_core.models.lm.step1.decoding import Decoder

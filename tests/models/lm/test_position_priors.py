@@ -15,8 +15,8 @@ from stepedit_core.engine import FreeGroups, GenerateRequest
 from stepedit_core.models.lm import session
 from stepedit_core.models.lm.constraints import Segment, grammar, mask
 from stepedit_core.models.lm.framing import aligned_prompt, prompt_ids
+from stepedit_core.models.lm.generation import generate, stream
 from stepedit_core.models.lm.sampling import Sampling
-from stepedit_core.models.lm.session import generate, stream
 from stepedit_core.models.lm.step1 import (
     DEFAULT_ALIGNMENT,
     Alignment,

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import pytest
 import torch
 
-from stepedit_core.models.lm import session
+from stepedit_core.models.lm import lanes, session
 from stepedit_core.models.lm.constraints import grammar
+from stepedit_core.models.lm.generation import generate
 from stepedit_core.models.lm.kept_graphs import release_graphs
 from stepedit_core.models.lm.sampling import GREEDY, Sampling
-from stepedit_core.models.lm.session import generate
 from stepedit_core.models.lm.step1 import Step1ForCausalLM, decoding
 from stepedit_core.models.lm.step1.alignment import Alignment, alignment_tensor
 from stepedit_core.models.lm.step1.decoding import Decoder, GraphDecoder
@@ -113,6 +113,7 @@ def test_equal_prompts_are_read_once(
         return whole(self, ids, last)
 
     monkeypatch.setattr(Decoder, "_read", noted)
+    monkeypatch.setattr(lanes, "_MOST", 1)
     rows = prompts(2)
     many = [rows[0]] * 3 + [rows[1]]
     priors = [None] * 4 if model.config.source_alignment is not None else None

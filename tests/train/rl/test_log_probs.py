@@ -15,11 +15,12 @@ from stepedit_core.codes import DualCodes, FreeGroups
 from stepedit_core.config import GenerationPolicy, SamplingConfig
 from stepedit_core.engine import GenerateRequest
 from stepedit_core.errors import StepeditError
-from stepedit_core.models.lm import emitting, session
+from stepedit_core.models.lm import emitting, lanes, session
 from stepedit_core.models.lm.chat import hide_words
 from stepedit_core.models.lm.constraint_state import ConstraintState
 from stepedit_core.models.lm.constraints import CODE_COUNT, plan
 from stepedit_core.models.lm.framing import Rules, aligned_prompt, constraint_of, sampling_of
+from stepedit_core.models.lm.generation import generate
 from stepedit_core.models.lm.step1.alignment import DEFAULT_ALIGNMENT
 from stepedit_core.models.text.bytes import ByteTokenizer
 from stepedit_core.plan import Plan
@@ -60,10 +61,10 @@ def drawn(
         kept.append(scores.gather(1, picked[:, None])[:, 0])
         return picked
 
-    pick = session.pick
+    pick = emitting.pick
     monkeypatch.setattr(session, "_LEAST_SHARE", 0)  # ended answers stay, so that rows compare
-    for module in (session, emitting):
-        monkeypatch.setattr(module, "pick", watching)
+    monkeypatch.setattr(lanes, "_MOST", 1)
+    monkeypatch.setattr(emitting, "pick", watching)
     prompts = [aligned_prompt(one, VOCABULARY.text, "r1") for one in asked]
     budgets = [4096 - len(prompt.ids) for prompt in prompts]
     constraints = [
@@ -71,7 +72,7 @@ def drawn(
         for one, prompt, budget in zip(asked, prompts, budgets, strict=True)
     ]
     sampling = sampling_of(rules.sampling)
-    outputs = session.generate(
+    outputs = generate(
         net,
         [prompt.ids for prompt in prompts],
         layout=LAYOUT,

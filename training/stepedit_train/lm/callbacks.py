@@ -12,8 +12,8 @@ from transformers import TrainerCallback
 
 from stepedit_core.codes import GROUP_SIZE
 from stepedit_core.models.lm.constraints import grammar
+from stepedit_core.models.lm.generation import generate
 from stepedit_core.models.lm.sampling import GREEDY
-from stepedit_core.models.lm.session import generate
 from stepedit_core.models.lm.token_layout import TokenLayout
 from stepedit_train.lm.rows import Example
 from stepedit_train.settings import Settings
