@@ -226,15 +226,18 @@ def _pick_near(logits: Tensor, temperature: float, keys: Tensor, tokens: Tensor 
         noise = gumbel_noise(keys, logits.shape[-1] if tokens is None else tokens)
         return (logits / temperature + noise).argmax(dim=-1)
     near = (values >= best - np.float32(_NOISE_SPREAD * temperature)).ravel().nonzero()[0]
-    row, column = np.divmod(near, values.shape[1])
-    index = column if tokens is None else tokens.numpy()[column]
+    column, of = near, keys.numpy()
+    if len(values) > 1:
+        first = np.arange(0, values.size, values.shape[1])  # of each row in the flat array
+        begin = np.searchsorted(near, first)
+        counts = np.append(begin[1:], len(near)) - begin
+        column, of = near - first.repeat(counts), of.repeat(counts)
     value = values.ravel()[near]
     value /= np.float32(temperature)
-    _add_noise(value, keys.numpy()[row], index)
+    _add_noise(value, of, column if tokens is None else tokens.numpy()[column])
     if len(values) == 1:
         return torch.from_numpy(column[value.argmax(axis=0, keepdims=True)])
-    begin = np.searchsorted(row, np.arange(len(values)))
-    won = np.flatnonzero(value == np.maximum.reduceat(value, begin)[row])
+    won = np.flatnonzero(value == np.maximum.reduceat(value, begin).repeat(counts))
     return torch.from_numpy(column[won[np.searchsorted(won, begin)]])
 
 

@@ -24,8 +24,8 @@ __all__ = ["Decoder", "GraphDecoder", "PromptBatch"]
 
 # Rows of one prefill pass: bounds the memory of activations for long prompts.
 _PREFILL_ROWS = 2048
-# Elements of the position bias of one pass on a CPU, and rows that it has at least.
-_CPU_ELEMENTS = 2**22
+# Elements of the position bias of one pass on a CPU, its tokens in all prompts, and least rows.
+_CPU_ELEMENTS, _CPU_TOKENS = 2**22, 1280
 _LEAST_ROWS = 128
 # The same where rows share prompts: their scores are held as a whole.
 _SHARED_ROWS = 64
@@ -279,8 +279,9 @@ class Decoder:
             return _SHARED_ROWS
         if self.kv.keys[0].device.type != "cpu":
             return _PREFILL_ROWS
-        # A CPU gains nothing by large passes, and later keys need not be looked at in early ones.
+        # Caches hold what is computed of a few rows, which need not look at later keys.
         fitting = _CPU_ELEMENTS // (self._biases() * (self.kv.used + rows))
+        fitting = min(fitting, _CPU_TOKENS // len(self.kv.keys[0]))
         return min(_PREFILL_ROWS, max(_LEAST_ROWS, fitting))
 
     def _biases(self) -> int:
