@@ -56,7 +56,8 @@ def engine(
     """Time every stage of the engine against the plain way of doing the same work.
 
     Builds the architecture with random weights, so nothing is downloaded. Both ways take turns;
-    seconds are medians, of processor time on a CPU. Ratios above 1 mean that stepedit is faster;
+    seconds are medians, of processor time on one thread of a CPU, else by the clock. Ratios above 1
+    mean that stepedit is faster;
     the floor is what moving the weights takes at the bandwidth of a large copy. The semantic
     tokenizer and the speaker model are ONNX graphs that ship with a checkpoint; they are not part
     of this table.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import statistics
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +12,8 @@ import torch
 
 from stepedit_bench.speed.plain import plain_generate, with_plain_attention
 from stepedit_bench.speed.sizes import Sizes, build_model
-from stepedit_bench.speed.timing import Measurement, Settings, copy_bandwidth, paired, seconds_of
+from stepedit_bench.speed.timing import Measurement, Settings, copy_bandwidth, in_turn, paired
+from stepedit_core.models.lm.answers import Generated
 from stepedit_core.models.lm.constraints import grammar
 from stepedit_core.models.lm.generation import generate
 from stepedit_core.models.lm.kept_graphs import release_graphs
@@ -27,12 +30,17 @@ _AUDIO_BASE = 324
 _TOKENS_PER_SECOND = 5 / 0.12
 _CHECKED = 40
 _MANY = 16
+_COMPARED = 2
+"""Groups of the answers that are compared with those alone."""
+_ONE, _ONE_THREAD = "one item", "one item, one thread"
 
 
 def measure_language_model(sizes: Sizes, settings: Settings) -> Iterator[Measurement]:
     """Yield one line each for one item, batches of different prompts, and answers to one prompt.
 
-    Before anything is timed, greedy ids of both ways are compared; how many agree is in the note.
+    Before anything is timed, greedy ids of both ways are compared, and answers in a batch with
+    those alone; how many agree is in the notes. Batches and one item take turns; on several
+    threads one item is given all of them and one in turn, and the faster way counts.
     """
     model = build_model(sizes, settings.device, settings.dtype)
     plain = with_plain_attention(model)
@@ -45,14 +53,14 @@ def measure_language_model(sizes: Sizes, settings: Settings) -> Iterator[Measure
     ids = torch.tensor(prompts[:1], device=settings.device)
     audio = settings.new_tokens / _TOKENS_PER_SECOND
 
-    def ours(given: list[list[int]]) -> object:
+    def ours(given: list[list[int]], groups: int = count, first: int = 0) -> list[Generated]:
         return generate(
             model,
             given,
             layout=TokenLayout(audio_base=base),
-            constraints=[grammar(count, count)] * len(given),
-            seeds=list(range(len(given))),
-            max_new_tokens=5 * count,
+            constraints=[grammar(groups, groups)] * len(given),
+            seeds=list(range(first, first + len(given))),
+            max_new_tokens=5 * groups,
         )
 
     same = _agreement(model, plain, prompts[0], base)
@@ -68,24 +76,51 @@ def measure_language_model(sizes: Sizes, settings: Settings) -> Iterator[Measure
         f"{same} of {_CHECKED} greedy ids equal"
     )
     yield Measurement("language model, one item", alone.ours, alone.plain, floor, audio, note)
-    rows = [
-        (f"language model, batch of {settings.batch}", prompts[: settings.batch]),
-        (f"language model, batch of {_MANY}", prompts[:_MANY]),
-        (f"language model, {_MANY} answers to one prompt", prompts[:1] * _MANY),
-    ]
-    for stage, given in rows:
-        size = len(given)
-        took = seconds_of(lambda given=given: ours(given), settings)  # type: ignore[misc]
-        speedup = size * alone.ours / took
+    batches = {
+        f"batch of {settings.batch}": prompts[: settings.batch],
+        f"batch of {_MANY}": prompts[:_MANY],
+        f"{_MANY} answers to one prompt": prompts[:1] * _MANY,
+    }
+    equal = {
+        name: sum(
+            answer == ours([prompt], _COMPARED, seed)[0]
+            for seed, (prompt, answer) in enumerate(zip(given, ours(given, _COMPARED), strict=True))
+        )
+        for name, given in batches.items()
+    }
+    works = {
+        _ONE: lambda: ours(prompts[:1]),
+        _ONE_THREAD: lambda: _on_one_thread(ours, prompts[:1]),
+    }
+    works |= {name: partial(ours, given) for name, given in batches.items()}
+    took = in_turn(works, settings)
+    one = [min(a.counted, b.counted) for a, b in zip(took[_ONE], took[_ONE_THREAD], strict=True)]
+    for name, given in batches.items():
+        size, runs = len(given), took[name]
+        seconds = statistics.median(run.counted for run in runs)
+        gain = statistics.median(size * a / run.counted for a, run in zip(one, runs, strict=True))
+        processor = statistics.median(run.processor for run in runs)
         yield Measurement(
-            stage,
-            took,
+            f"language model, {name}",
+            seconds,
             alone.plain * size,
             floor,
             audio * size,
-            f"the same one after another; {speedup:.1f} x the throughput of one item",
+            f"the same one after another; {gain:.1f} x the throughput of one item "
+            f"({statistics.median(one):.3g} s); {processor:.3g} s of processor time; "
+            f"{equal[name]} of {size} answers as alone",
         )
     release_graphs(model)
+
+
+def _on_one_thread(work: Callable[[list[list[int]]], object], given: list[list[int]]) -> None:
+    """Do work on one thread, which a single item is faster on where others want the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        work(given)
+    finally:
+        torch.set_num_threads(before)
 
 
 def _agreement(

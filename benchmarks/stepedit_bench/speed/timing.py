@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
-__all__ = ["Measurement", "Paired", "Settings", "copy_bandwidth", "paired", "seconds_of"]
+__all__ = [
+    "Measurement",
+    "Paired",
+    "Settings",
+    "Took",
+    "copy_bandwidth",
+    "in_turn",
+    "paired",
+    "seconds_of",
+]
 
 
 @dataclass(frozen=True)
@@ -76,21 +85,37 @@ class Paired:
     plain: float
 
 
-def _once(work: Callable[[], object], settings: Settings) -> float:
+@dataclass(frozen=True)
+class Took:
+    """Seconds of one run.
+
+    Attributes:
+        counted: processor time on one thread of a CPU, else time on the clock.
+        processor: processor time of all threads.
+    """
+
+    counted: float
+    processor: float
+
+
+def _run(work: Callable[[], object], settings: Settings) -> Took:
     """Return the seconds of one run.
 
-    On a CPU they are processor time of all threads, which other programs hardly change; on an
-    accelerator, time on the clock.
+    On one thread of a CPU its processor time counts, which other programs hardly change; on
+    several, or on an accelerator, time on the clock does.
     """
-    if settings.device.type == "cpu":
-        begin = time.process_time()
-        work()
-        return time.process_time() - begin
     _wait_for(settings.device)
-    begin = time.perf_counter()
+    begin, begun = time.perf_counter(), time.process_time()
     work()
     _wait_for(settings.device)
-    return time.perf_counter() - begin
+    clock, processor = time.perf_counter() - begin, time.process_time() - begun
+    is_alone = settings.device.type == "cpu" and torch.get_num_threads() == 1
+    return Took(processor if is_alone else clock, processor)
+
+
+def _once(work: Callable[[], object], settings: Settings) -> float:
+    """Return the seconds of one run that count."""
+    return _run(work, settings).counted
 
 
 def _wait_for(device: torch.device) -> None:
@@ -113,6 +138,17 @@ def paired(ours: Callable[[], object], plain: Callable[[], object], settings: Se
     pairs = [(_once(ours, settings), _once(plain, settings)) for _ in range(settings.repeats)]
     own = statistics.median(one for one, _ in pairs)
     return Paired(own, own * statistics.median(other / one for one, other in pairs))
+
+
+def in_turn(works: Mapping[str, Callable[[], object]], settings: Settings) -> dict[str, list[Took]]:
+    """Return what works took that take turns, so often as settings say, after a warm-up of all."""
+    for work in works.values():
+        work()
+    found: dict[str, list[Took]] = {name: [] for name in works}
+    for _ in range(settings.repeats):
+        for name, work in works.items():
+            found[name].append(_run(work, settings))
+    return found
 
 
 def copy_bandwidth(device: torch.device, settings: Settings) -> float:

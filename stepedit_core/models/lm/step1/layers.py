@@ -52,7 +52,10 @@ class Step1MLP(nn.Module):
             gate, up = self.gate_proj(x), self.up_proj(x)
         else:
             gate, up = F.linear(x, weight).chunk(2, dim=-1)
-        out: Tensor = self.down_proj(F.silu(gate) * up)
+        inner = F.silu(gate)
+        # In place where nobody asks for gradients: fresh memory costs a large batch 3 percent.
+        inner = inner * up if torch.is_grad_enabled() else inner.mul_(up)
+        out: Tensor = self.down_proj(inner)
         return out
 
 
