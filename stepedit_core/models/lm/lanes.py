@@ -27,8 +27,8 @@ _MOST = 4
 """Lanes at most: between their calls all need Python's lock."""
 _SAID = 2
 """A token that is said costs about as much as so many of a prompt."""
-_LEAST_ANSWERS = 4
-"""Answers to one prompt that a lane of its own is worth."""
+_LEAST_ANSWERS = 8
+"""Answers to one prompt that a lane has at least: a step of fewer costs half as much or more."""
 
 Work = Callable[[threading.Event], None]
 
