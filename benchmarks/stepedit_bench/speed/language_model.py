@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import torch
 
 from stepedit_bench.speed.plain import plain_generate, with_plain_attention
 from stepedit_bench.speed.sizes import Sizes, build_model
-from stepedit_bench.speed.timing import Measurement, Settings, copy_bandwidth, in_turn, paired
+from stepedit_bench.speed.timing import Measurement, Settings, Took, copy_bandwidth, in_turn, paired
 from stepedit_core.models.lm.answers import Generated
 from stepedit_core.models.lm.constraints import grammar
 from stepedit_core.models.lm.generation import generate
@@ -96,21 +96,39 @@ def measure_language_model(sizes: Sizes, settings: Settings) -> Iterator[Measure
     took = in_turn(works, settings)
     one = [min(a.counted, b.counted) for a, b in zip(took[_ONE], took[_ONE_THREAD], strict=True)]
     for name, given in batches.items():
-        size, runs = len(given), took[name]
-        seconds = statistics.median(run.counted for run in runs)
-        gain = statistics.median(size * a / run.counted for a, run in zip(one, runs, strict=True))
-        processor = statistics.median(run.processor for run in runs)
+        runs = took[name]
         yield Measurement(
             f"language model, {name}",
-            seconds,
-            alone.plain * size,
+            statistics.median(run.counted for run in runs),
+            alone.plain * len(given),
             floor,
-            audio * size,
-            f"the same one after another; {gain:.1f} x the throughput of one item "
-            f"({statistics.median(one):.3g} s); {processor:.3g} s of processor time; "
-            f"{equal[name]} of {size} answers as alone",
+            audio * len(given),
+            f"the same one after another; {_gain(len(given), one, runs, took[_ONE_THREAD])}; "
+            f"{equal[name]} of {len(given)} answers as alone",
         )
     release_graphs(model)
+
+
+def _gain(
+    size: int, one: Sequence[float], runs: Sequence[Took], on_one_thread: Sequence[Took]
+) -> str:
+    """Say how much more a batch gets done than one item, in the median of runs in turn.
+
+    Args:
+        size: items of the batch.
+        one: seconds of one item.
+        runs: of the batch.
+        on_one_thread: of one item on one thread, whose processor time is all that it needs.
+    """
+    gain = statistics.median(size * a / run.counted for a, run in zip(one, runs, strict=True))
+    said = f"{gain:.1f} x the throughput of one item ({statistics.median(one):.3g} s)"
+    threads = torch.get_num_threads()
+    if threads == 1:
+        return said
+    pairs = zip(on_one_thread, runs, strict=True)
+    free = statistics.median(threads * size * a.processor / b.processor for a, b in pairs)
+    processor = statistics.median(run.processor for run in runs)
+    return f"{said}; {free:.1f} x by processor time ({processor:.3g} s) on {threads} free cores"
 
 
 def _on_one_thread(work: Callable[[list[list[int]]], object], given: list[list[int]]) -> None:
