@@ -81,13 +81,7 @@ def measure_language_model(sizes: Sizes, settings: Settings) -> Iterator[Measure
         f"batch of {_MANY}": prompts[:_MANY],
         f"{_MANY} answers to one prompt": prompts[:1] * _MANY,
     }
-    equal = {
-        name: sum(
-            answer == ours([prompt], _COMPARED, seed)[0]
-            for seed, (prompt, answer) in enumerate(zip(given, ours(given, _COMPARED), strict=True))
-        )
-        for name, given in batches.items()
-    }
+    equal = {name: _as_alone(ours, given) for name, given in batches.items()}
     works = {
         _ONE: lambda: ours(prompts[:1]),
         _ONE_THREAD: lambda: _on_one_thread(ours, prompts[:1]),
@@ -107,6 +101,15 @@ def measure_language_model(sizes: Sizes, settings: Settings) -> Iterator[Measure
             f"{equal[name]} of {len(given)} answers as alone",
         )
     release_graphs(model)
+
+
+def _as_alone(
+    ours: Callable[[list[list[int]], int, int], list[Generated]], given: list[list[int]]
+) -> int:
+    """Return how many short answers of a batch are those of their prompts alone, by equal seeds."""
+    together = ours(given, _COMPARED, 0)
+    alone = [ours([prompt], _COMPARED, seed)[0] for seed, prompt in enumerate(given)]
+    return sum(one == other for one, other in zip(together, alone, strict=True))
 
 
 def _gain(
