@@ -118,6 +118,18 @@ def test_grpo_of_parts_learns_and_goes_on(tmp_path: Path, model: Path) -> None:
             run(tmp_path, model, **wrong)
 
 
+@pytest.mark.parametrize("stage", [grpo, ppo])
+def test_half_precision_learns_on_a_cpu_and_goes_on(
+    stage: Any, tmp_path: Path, model: Path
+) -> None:
+    def run(*places: Path, **changes: Any) -> list[str]:
+        return stage(*places, precision="bfloat16", **changes)
+
+    run(tmp_path, model)
+    assert all(np.isfinite(entry["loss"]) for entry in entries(tmp_path / "run"))
+    went_on(run, tmp_path, model)
+
+
 def test_ppo_warms_its_critic_and_goes_on(tmp_path: Path, model: Path) -> None:
     ppo(tmp_path, model)
     log = [entry for entry in entries(tmp_path / "run") if entry["part"] == "train"]

@@ -217,7 +217,10 @@ class OnlineTask(Task):
     def _drawn(
         self, prompts: Sequence[Prompt], count: int, *names: object, decoded: bool
     ) -> tuple[list[Any], int]:
-        with torch.inference_mode(), arithmetic(self.settings.precision, self.device):
+        # On a CPU answers are drawn in float32: half precision is not known to all that makes and
+        # decodes them, and their log-probabilities are taken afterwards.
+        precision = "float32" if self.device.type == "cpu" else self.settings.precision
+        with torch.inference_mode(), arithmetic(precision, self.device):
             return self.rollouts.draw(prompts, count, self.settings.seed, *names, decoded=decoded)
 
     def batch(self, indices: Sequence[int], step: int) -> Experience:
