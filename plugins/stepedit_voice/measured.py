@@ -11,8 +11,9 @@ import numpy.typing as npt
 from scipy.signal import butter, sosfiltfilt
 
 from stepedit_core import Utterance
+from stepedit_core.dsp import frames
 from stepedit_core.dsp.offset import without_offset
-from stepedit_core.dsp.world import WorldSpeech, analyse
+from stepedit_core.dsp.world import F0_CEIL, F0_FLOOR, WorldSpeech, analyse
 
 __all__ = [
     "FLOOR",
@@ -43,6 +44,12 @@ _HUM = 60.0
 """Hz below which nothing is heard: the mains' hum would be taken for a deep voice."""
 _NEAR_OCTAVES = 0.6
 """Octaves from the median beyond which a pitch is an error of an octave."""
+_PERIODIC = 0.6
+"""Least normalised autocorrelation of the frames that tell where a voice's pitch lies."""
+_LOUD_DB = 30.0
+_LEAST_RELIABLE = 20
+_BELOW, _ABOVE = 0.75, 1.0
+"""Octaves from the pitch of reliable frames within which the voice's pitch is looked for again."""
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -84,7 +91,8 @@ def measured(utterance: Utterance) -> Measured:
     samples = utterance.resample(RATE).samples.astype(np.float64)
     samples = np.pad(samples, (0, max(0, round(_LEAST_SECONDS * RATE) - len(samples))))
     high = sosfiltfilt(butter(4, _HUM, "highpass", fs=RATE, output="sos"), samples)
-    speech = analyse(np.asarray(high, np.float64), RATE)
+    high = np.asarray(high, np.float64)
+    speech = analyse(high, RATE, *_pitch_bounds(high))
     logs = 0.5 * np.log(np.maximum(speech.envelope, FLOOR))
     power = speech.envelope.sum(axis=1)
     spoken = power > power.max() * 10 ** (-_SPOKEN_DB / 10)
@@ -93,7 +101,9 @@ def measured(utterance: Utterance) -> Measured:
     if voiced.sum() < LEAST_FRAMES:
         return Measured(speech, logs, coded, spoken, None, logs.mean(axis=0))
     mean = logs[louder_voiced(speech, spoken)].mean(axis=0)
-    return Measured(speech, logs, coded, spoken, _pitch(speech.f0[voiced]), mean)
+    heard = voiced & spoken
+    pitch = _pitch(speech.f0[heard if heard.sum() >= LEAST_FRAMES else voiced])
+    return Measured(speech, logs, coded, spoken, pitch, mean)
 
 
 @lru_cache(maxsize=2)  # a long recording is converted piece by piece
@@ -143,6 +153,27 @@ def features_of(coded: Array, spoken: Mask) -> Array:
     plain = (shape - heard.mean(axis=0)) / (heard.std(axis=0) + 1e-6)
     before, after = np.roll(plain, _LAG, axis=0), np.roll(plain, -_LAG, axis=0)
     return np.concatenate([before, plain, after], axis=1)
+
+
+def _pitch_bounds(samples: Array) -> tuple[float, float]:
+    """Return the lowest and the highest F0 that a voice has, in Hz, samples being at `RATE`.
+
+    In noise and in rooms a tracker finds pitches an octave below. It is asked again near the median
+    of what it finds in loud, periodic frames (two passes, as in Hirst 2011).
+    """
+    plain = Utterance(samples.astype(np.float32), RATE).resample(frames.RATE)
+    heard = plain.samples.astype(np.float64)
+    cut = frames.cut(heard, 0.025)
+    if cut is None:
+        return F0_FLOOR, F0_CEIL
+    levels = frames.level(cut)
+    f0, periodicity = frames.pitch(heard, len(levels))
+    loud = levels > np.percentile(levels, 99) - _LOUD_DB
+    reliable = f0[loud & (periodicity > _PERIODIC) & (f0 > 0)]
+    if len(reliable) < _LEAST_RELIABLE:
+        return F0_FLOOR, F0_CEIL
+    middle = float(np.median(reliable))
+    return max(F0_FLOOR, middle / 2**_BELOW), min(F0_CEIL, middle * 2**_ABOVE)
 
 
 def _pitch(f0: Array) -> tuple[float, float]:

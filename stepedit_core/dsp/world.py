@@ -64,12 +64,16 @@ def working_rate(utterance: Utterance) -> int:
     return min(max(utterance.sample_rate, LOWEST_RATE), highest)
 
 
-def analyse(samples: Array, rate: int) -> WorldSpeech:
+def analyse(
+    samples: Array, rate: int, f0_floor: float = F0_FLOOR, f0_ceil: float = F0_CEIL
+) -> WorldSpeech:
     """Split samples into F0, envelope and aperiodicity.
 
     Args:
         samples: float64, full scale 1, at least half a second.
         rate: of them, 16 kHz or more.
+        f0_floor: Hz below which no F0 is looked for, `F0_FLOOR` or more.
+        f0_ceil: Hz above which none is.
     """
     import pyworld
 
@@ -77,7 +81,7 @@ def analyse(samples: Array, rate: int) -> WorldSpeech:
     # DIO, not Harvest: as close to the input after synthesis, without Harvest's voicing of
     # unvoiced frames, and the whole runs six times as fast.
     coarse, times = pyworld.dio(
-        samples, rate, f0_floor=F0_FLOOR, f0_ceil=F0_CEIL, frame_period=STEP * 1000
+        samples, rate, f0_floor=f0_floor, f0_ceil=f0_ceil, frame_period=STEP * 1000
     )
     f0 = pyworld.stonemask(samples, coarse, times, rate)
     size = pyworld.get_cheaptrick_fft_size(rate, F0_FLOOR)

@@ -158,6 +158,18 @@ def test_hum_is_no_voice(mains: int) -> None:
     assert hummed.pitch[0] == pytest.approx(plain.pitch[0], abs=0.15)
 
 
+@pytest.mark.parametrize("name", ["office", "doctor"])
+def test_low_noise_moves_no_pitch_by_an_octave(name: str) -> None:
+    speech = packaged_speech(name)
+    low = np.random.default_rng(0).normal(size=len(speech.samples)).cumsum()
+    low -= np.convolve(low, np.ones(400) / 400, "same")
+    low *= np.sqrt(np.mean(speech.samples**2) / np.mean(low**2)) * 10 ** (-15 / 20)
+    noisy = speech.replace(samples=speech.samples + low.astype(np.float32))
+    plain, heard = measured(speech), measured(noisy)
+    assert plain.pitch is not None and heard.pitch is not None
+    assert heard.pitch[0] == pytest.approx(plain.pitch[0], abs=0.15)
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_spectra_take_the_form_of_the_voice_and_frames_keep_their_power(share: float) -> None:
     own, target = measured(packaged_speech("garden")), measured_target(packaged_speech("wind"))
