@@ -140,9 +140,12 @@ FILE=spoken trained sft spoken --set data="[$CLONES, $SOUNDS]"
 stage replay
 trained reader reader
 # What clones are decoded by: the decoder goes on with what their language model draws.
-LABEL=assemble-first stage assemble --set out=engine-first --set "decoder_weights={}"
+LABEL=assemble-first stage assemble --set out=engine-first --set "decoder_weights={}" \
+    --set 'edit_weights={ spoken = "spoken/model" }'
 LABEL=mel-data-clone FILE=mel-data-clone stage mel-data --set pairs="[$CLONED]"
 stage drawn-codes --set pairs="[$CLONED]"
 FILE=mel-clone trained mel mel-clone
 LABEL=mel-export-clone FILE=mel-export-clone stage mel-export
+# What puts sounds in learns from what the plugin's ear hears of its draws; clones ask these weights, too.
+FILE=rl/grpo-sounds trained grpo grpo-sounds
 stage assemble

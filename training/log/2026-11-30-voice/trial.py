@@ -5,9 +5,10 @@ python trial.py SUITE - OUT VARIANT ...
 
 SPEECH has manifest.csv and the LibriSpeech texts, KOKORO manifest.jsonl. OUT gets pairs.json and
 rows.jsonl; what is there is not made again. VARIANT: ``once`` (pitch looked for once, as before),
-``twice`` (now), ``dsp``, ``equalised``, ``vector``, ``blend``, ``in_reference``; ``VARIANT+words``
-hears the words as well, by Whisper base, ``VARIANT+tiny`` by tiny.en. SUITE has cases.jsonl of
-``bench cross``, whose pairs are measured in place of drawn ones.
+``twice`` (now), ``share:0.45`` (the same by another share), ``dsp``, ``equalised``, ``vector``,
+``blend``, ``in_reference``; ``VARIANT+words`` hears the words as well, by Whisper base,
+``VARIANT+tiny`` by tiny.en. SUITE has cases.jsonl of ``bench cross``, whose pairs are measured in
+place of drawn ones.
 """
 
 from __future__ import annotations
@@ -221,6 +222,8 @@ class Ways:
                 return self.decoded(source, voice, moved(SHARE)[0])
             finally:
                 conversion.towards_voice = plain
+        if name.startswith("share:"):
+            return self.decoded(source, voice, moved(float(name.partition(":")[2]))[0])
         if name == "vector":
             return self.decoded(source, voice, moved(SHARE)[0], 1.0)
         made = self.decoded(source, voice, moved(SHARE)[0])
